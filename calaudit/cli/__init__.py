@@ -1,0 +1,26 @@
+"""The command line: thin callers of the Python API, one module per command.
+
+Messages go to stderr, results to stdout or files. Exit status: 0 every gate passed,
+1 something regressed, 3 nothing regressed but something is inconclusive, 2 bad input.
+"""
+
+import sys
+
+from calaudit.cli.app import app
+from calaudit.errors import CalauditError
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells use it (128 + SIGINT)."""
+
+
+def main() -> None:
+    """Run the command line; every `CalauditError` becomes a message and exit status 2."""
+    try:
+        app()
+    except CalauditError as error:
+        for problem in error.problems:
+            print(f"calaudit: error: {problem}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("calaudit: interrupted; nothing half-written was left", file=sys.stderr)
+        sys.exit(INTERRUPTED)

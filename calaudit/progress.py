@@ -1,0 +1,39 @@
+"""Progress on long work: a bar with rate and time left on a terminal, silence in a log."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def progress(
+    steps: Iterable[T], *, total: int | None, what: str, unit: str = "batch"
+) -> Iterator[T]:
+    """Go through `steps` with a bar on stderr when stderr is a terminal."""
+    yield from tqdm(
+        steps, total=total, desc=what, unit=unit, leave=False, disable=not sys.stderr.isatty()
+    )
+
+
+class Counter:
+    """A bar advanced by hand, for work whose steps differ in size."""
+
+    def __init__(self, bar: "tqdm[Any]") -> None:
+        self._bar = bar
+
+    def advance(self, n: int) -> None:
+        """Count `n` more units as done."""
+        self._bar.update(n)
+
+
+@contextmanager
+def counter(total: int, *, what: str, unit: str = "sample") -> Iterator[Counter]:
+    """A bar over `total` units, for ``with counter(n, what="FP32") as done: done.advance(8)``."""
+    with tqdm(
+        total=total, desc=what, unit=unit, leave=False, disable=not sys.stderr.isatty()
+    ) as bar:
+        yield Counter(bar)

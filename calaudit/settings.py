@@ -1,0 +1,135 @@
+"""Settings: strict, typed values read from TOML, with every problem located.
+
+A settings class is a frozen dataclass declared with :func:`setting`. Reading validates types and
+refuses unknown keys; all problems are raised at once, each with its place in the file and, for an
+unknown key, the near ones.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+from pydantic import TypeAdapter, ValidationError
+
+from calaudit.errors import CalauditError, Problem, SettingsError, near
+
+T = TypeVar("T")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def setting(cls: type[T]) -> type[T]:
+    """Declare a settings class: a frozen, slotted, keyword-only dataclass without unknown keys.
+
+    Checks that concern several fields belong in ``__post_init__``, raised as `SettingsError`
+    or `ValueError`.
+    """
+    made = dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls)
+    type.__setattr__(made, "__pydantic_config__", {"extra": "forbid"})
+    return made
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises
+    ------
+    SettingsError
+        The file is missing, unreadable, or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            "there is no such file", where=path, next_step="Check the path."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"can't be read: {error}", where=path) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            f"isn't valid TOML: {error}", where=path, next_step="Mend the line it names."
+        ) from None
+
+
+def read_settings(path: Path, cls: type[T]) -> T:
+    """Read a TOML file into a settings class. Raises `SettingsError` with every problem."""
+    return parse_settings(read_toml(path), cls, where=path)
+
+
+def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object) -> T:
+    """Validate a mapping into a settings class.
+
+    Parameters
+    ----------
+    values : mapping
+        As TOML gives it.
+    cls : type
+        A class made by :func:`setting`.
+    where : object
+        File or flag the values came from, for messages.
+
+    Raises
+    ------
+    SettingsError
+        With one problem per wrong, missing or unknown key.
+    """
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        problems = [
+            problem
+            for line in error.errors(include_url=False)
+            for problem in _problems(dict(line), cls, where)
+        ]
+        raise SettingsError.of(problems) from None
+
+
+def _problems(line: dict[str, Any], cls: type[Any], where: object) -> list[Problem]:
+    path = tuple(line["loc"])
+    place = f"{where}: {_dotted(path)}" if path else str(where)
+    cause = line.get("ctx", {}).get("error")
+    if isinstance(cause, CalauditError):
+        return [Problem(p.message, place, p.next_step) for p in cause.problems]
+    kind = line["type"]
+    if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
+        return [Problem("unknown key", place, near(str(path[-1]), _keys_at(cls, path[:-1])))]
+    if kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
+        return [Problem("this key is missing", place, "Add it.")]
+    message = str(line["msg"]).removeprefix("Value error, ")
+    value = line.get("input")
+    shown = "" if isinstance(value, Mapping) else f" (got {value!r})"
+    return [Problem(f"{message[:1].lower()}{message[1:]}{shown}", place)]
+
+
+def _dotted(path: tuple[Any, ...]) -> str:
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif "[" not in str(part):
+            text += f".{part}" if text else str(part)
+    return text
+
+
+def _keys_at(cls: Any, path: tuple[Any, ...]) -> list[str]:
+    """Keys that the schema knows at `path`: walks dataclass fields through lists and unions."""
+    schema = TypeAdapter(cls).json_schema()
+    found = _walk(schema, schema, tuple(p for p in path if not isinstance(p, int)))
+    return sorted(found)
+
+
+def _walk(node: Mapping[str, Any], root: Mapping[str, Any], path: tuple[Any, ...]) -> set[str]:
+    if "$ref" in node:
+        return _walk(root["$defs"][node["$ref"].rsplit("/", 1)[1]], root, path)
+    if "items" in node and isinstance(node["items"], Mapping):
+        return _walk(node["items"], root, path)
+    branches = [*node.get("anyOf", []), *node.get("oneOf", [])]
+    if branches:
+        return set().union(*(_walk(branch, root, path) for branch in branches))
+    properties: Mapping[str, Any] = node.get("properties", {})
+    if not path:
+        return set(properties)
+    if path[0] in properties:
+        return _walk(properties[path[0]], root, path[1:])
+    return set()

@@ -1,0 +1,188 @@
+"""What an audit is: the TOML file, read strictly, with paths relative to the file itself."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from calaudit.errors import Problem, SettingsError, near
+from calaudit.sampling import Recipe
+from calaudit.settings import parse_settings, read_settings, read_toml, setting
+from calaudit.slices import Dimension
+from calaudit.steps.tasks import Task, parse_task
+
+Method = Literal["minmax", "entropy", "percentile", "mse"]
+METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
+
+
+@setting
+class AuditSettings:
+    """The ``[audit]`` table."""
+
+    name: str
+    model: str
+    """Path of the ONNX model, relative to the audit file."""
+    pool: str
+    """Path of the pool, relative to the audit file."""
+    evaluate: str
+    """SQL predicate: the samples every engine is judged on."""
+    calibrate: str | None = None
+    """SQL predicate: the samples recipes may draw from, when they don't say themselves."""
+    seed: int = 0
+    methods: tuple[Method, ...] = METHODS
+    kernels: Literal["emulated", "fused"] = "emulated"
+    """How onnxruntime runs Q/DQ: in float (same on every machine) or in integer kernels."""
+    batch_size: int = 64
+    threads: int | None = None
+    """onnxruntime's threads; None: all cores."""
+    level: float = 0.95
+    """Two-sided confidence level of the intervals."""
+    min_support: int = 30
+    """A slice with fewer samples never passes a gate."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run could use."""
+        if not self.methods:
+            raise SettingsError("methods is empty", next_step=f"Name some of {', '.join(METHODS)}.")
+        if self.batch_size < 1 or (self.threads is not None and self.threads < 1):
+            raise SettingsError("batch_size and threads must be at least 1")
+        if not 0.5 < self.level < 1:
+            raise SettingsError(f"level must lie between 0.5 and 1 (got {self.level})")
+
+
+@setting
+class Gate:
+    """One promise: on these slices this metric drops by no more than `max_drop`."""
+
+    metric: str
+    max_drop: float
+    """In the metric's own unit: 0.02 is two points of accuracy."""
+    slices: str = "*"
+    """A slice's name or a pattern (``"snr_db*"``); one that matches nothing is an error."""
+
+    def __post_init__(self) -> None:
+        """A gate of 0 or less could never be passed."""
+        if not self.max_drop > 0:
+            raise SettingsError(
+                f"max_drop must be positive (got {self.max_drop})",
+                next_step="Give the largest drop you accept, such as 0.02.",
+            )
+
+
+@setting
+class SetFile:
+    """A calibration set that exists already."""
+
+    file: str
+    name: str | None = None
+
+
+@setting
+class RecipeFile:
+    """A recipe kept in a file of its own, such as those of calibsets/."""
+
+    recipe: str
+    name: str | None = None
+
+
+CalibsetEntry = Recipe | SetFile
+
+
+@dataclass(frozen=True, slots=True)
+class AuditConfig:
+    """A whole audit file."""
+
+    path: Path
+    audit: AuditSettings
+    dimensions: tuple[Dimension, ...]
+    calibsets: Mapping[str, CalibsetEntry]
+    """By name, in the file's order."""
+    tasks: tuple[Task, ...]
+    gates: tuple[Gate, ...]
+    raw: Mapping[str, Any]
+    """The file as read, for the report."""
+
+    def resolve(self, path: str) -> Path:
+        """`path` as the audit file means it."""
+        return self.path.parent / path
+
+    @property
+    def folder(self) -> Path:
+        """Where results lie: the audit file's own path without its suffix."""
+        return self.path.with_suffix("")
+
+
+_TABLES = ("audit", "slices", "calibsets", "tasks", "gates")
+
+
+def read_audit(path: Path) -> AuditConfig:
+    """Read an audit file.
+
+    Raises
+    ------
+    SettingsError
+        With every problem found, each with its place in the file.
+    """
+    raw = read_toml(path)
+    problems = [
+        Problem("unknown key", f"{path}: {key}", near(key, _TABLES))
+        for key in raw
+        if key not in _TABLES
+    ]
+    for key in ("audit", "slices", "calibsets", "tasks"):
+        if not raw.get(key):
+            problems.append(Problem(f"[{key}] is missing", str(path), "Add it; see docs/audit.md."))
+    if problems:
+        raise SettingsError.of(problems)
+
+    found: list[Problem] = []
+    audit = _collect(found, lambda: parse_settings(raw["audit"], AuditSettings, where=f"{path}: audit"))
+    dimensions = _each(found, raw, "slices", path, lambda v, w: parse_settings(v, Dimension, where=w))
+    entries = _each(found, raw, "calibsets", path, lambda v, w: _calibset(v, path.parent, w))
+    tasks = _each(found, raw, "tasks", path, parse_task)
+    gates = _each(found, raw, "gates", path, lambda v, w: parse_settings(v, Gate, where=w))
+    names = [name for name, _ in entries]
+    found += [
+        Problem(f"two calibration sets are called {name!r}", f"{path}: calibsets", "Rename one.")
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]
+    if found or audit is None:
+        raise SettingsError.of(found)
+    return AuditConfig(
+        path, audit, tuple(dimensions), dict(entries), tuple(tasks), tuple(gates), raw
+    )
+
+
+def _collect(found: list[Problem], read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except SettingsError as error:
+        found += error.problems
+        return None
+
+
+def _each(
+    found: list[Problem],
+    raw: Mapping[str, Any],
+    key: str,
+    path: Path,
+    read: Callable[[Mapping[str, Any], str], T],
+) -> list[T]:
+    values = raw.get(key, [])
+    if not isinstance(values, Sequence) or not all(isinstance(v, Mapping) for v in values):
+        found.append(Problem("must be an array of tables", f"{path}: {key}", f"Write [[{key}]]."))
+        return []
+    made = [_collect(found, lambda v=v, i=i: read(v, f"{path}: {key}[{i}]")) for i, v in enumerate(values)]
+    return [value for value in made if value is not None]
+
+
+def _calibset(values: Mapping[str, Any], folder: Path, where: str) -> tuple[str, CalibsetEntry]:
+    if "file" in values:
+        entry = parse_settings(values, SetFile, where=where)
+        return entry.name or Path(entry.file).stem, entry
+    if "recipe" in values:
+        pointer = parse_settings(values, RecipeFile, where=where)
+        recipe = read_settings(folder / pointer.recipe, Recipe)
+        return pointer.name or recipe.name, recipe
+    recipe = parse_settings(values, Recipe, where=where)
+    return recipe.name, recipe

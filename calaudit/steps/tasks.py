@@ -1,0 +1,122 @@
+"""Tasks: how a model's output is judged against the pool's targets, as an audit file says it."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from calaudit.errors import SettingsError, near
+from calaudit.settings import parse_settings, setting
+
+
+@setting
+class Tail:
+    """Which items are the long tail: those outside the head."""
+
+    head_interactions: float | None = None
+    """The head holds this share of all interactions (0.8 is usual)."""
+    head_items: float | None = None
+    """The head is this share of the items, the most popular ones."""
+    items: tuple[str, ...] = ()
+    """Retrieval: the labels that form the tail, named."""
+
+    def __post_init__(self) -> None:
+        """Exactly one way of saying it."""
+        given = [self.head_interactions is not None, self.head_items is not None, bool(self.items)]
+        if sum(given) != 1:
+            raise SettingsError("give exactly one of head_interactions, head_items, items")
+        for share in (self.head_interactions, self.head_items):
+            if share is not None and not 0 < share < 1:
+                raise SettingsError(f"a share must lie between 0 and 1 (got {share})")
+
+
+@setting
+class Classification:
+    """One class index per sample; the output holds one logit per class."""
+
+    kind: Literal["classification"] = "classification"
+    target: str = "label"
+    output: str | None = None
+    """The model's output; not needed when it has only one."""
+    metrics: tuple[str, ...] = (
+        "top1",
+        "balanced_accuracy",
+        "nll",
+        "top1_agreement",
+        "cosine",
+        "max_abs_diff",
+    )
+
+
+_RANKING_METRICS = (
+    "ndcg@10",
+    "recall@10",
+    "coverage@10",
+    "gini@10",
+    "long_tail_share@10",
+    "overlap@10",
+    "ties_at_cut@10",
+)
+
+
+@setting
+class Ranking:
+    """Listwise: one row per query, the output scores every item of the catalogue."""
+
+    kind: Literal["ranking"]
+    output: str | None = None
+    relevance: str = "relevance"
+    exclude: str | None = None
+    """Target (N, items) that marks what may not be shown; default: `exclude` where the pool has it."""
+    popularity: str | None = "popularity"
+    """Item column with interaction counts; None: summed relevance over the evaluated queries."""
+    tail: Tail = Tail(head_interactions=0.8)
+    metrics: tuple[str, ...] = _RANKING_METRICS
+
+
+@setting
+class Pairwise:
+    """One row per (query, item); the output holds one score."""
+
+    kind: Literal["pairwise"]
+    output: str | None = None
+    query: str = "query"
+    item: str = "item"
+    relevance: str = "relevance"
+    tail: Tail = Tail(head_interactions=0.8)
+    metrics: tuple[str, ...] = _RANKING_METRICS
+
+
+@setting
+class Retrieval:
+    """Query → gallery by cosine of embeddings; items are gallery rows, relevant when labels agree."""
+
+    kind: Literal["retrieval"]
+    gallery: str
+    """SQL predicate: the rows that are shown."""
+    output: str | None = None
+    target: str = "label"
+    popularity: str | None = None
+    """Metadata column with a gallery row's interaction count."""
+    tail: Tail | None = None
+    metrics: tuple[str, ...] = _RANKING_METRICS
+
+
+Task = Classification | Ranking | Pairwise | Retrieval
+
+TASKS: Mapping[str, type[Task]] = {
+    "classification": Classification,
+    "ranking": Ranking,
+    "pairwise": Pairwise,
+    "retrieval": Retrieval,
+}
+
+
+def parse_task(values: Mapping[str, Any], where: str) -> Task:
+    """One ``[[tasks]]`` table, by its `kind`. Raises `SettingsError`."""
+    kind = values.get("kind")
+    if kind not in TASKS:
+        raise SettingsError(
+            f"kind must be one of {', '.join(TASKS)} (got {kind!r})",
+            where=f"{where}.kind",
+            next_step=near(str(kind), TASKS),
+        )
+    return parse_settings(values, TASKS[kind], where=where)

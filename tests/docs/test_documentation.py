@@ -1,0 +1,99 @@
+"""The README's and the docs' code blocks run, in a folder with the demo's pool and model.
+
+```console blocks: each `$ command` runs; lines below it are its expected stdout (`...` matches
+anything). ```python blocks of one page run one after another in one interpreter. Blocks marked
+```text are not run.
+"""
+
+import doctest
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from calaudit.demo import DEMO_MODEL, build_digits_pool
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(console|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+ENDINGS = {0, 1, 3}
+
+
+@pytest.fixture(scope="session")
+def digits_pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("docs") / "digits.h5"
+    build_digits_pool(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, digits_pool: Path) -> Path:
+    shutil.copy(digits_pool, tmp_path / "digits.h5")
+    shutil.copy(DEMO_MODEL, tmp_path / "digits.onnx")
+    for name in ("calibsets", "audits"):
+        shutil.copytree(
+            ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.h5", "*.onnx", "digits")
+        )
+    return tmp_path
+
+
+def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        command,
+        cwd=folder,
+        shell=isinstance(command, str),
+        text=True,
+        capture_output=True,
+        env={**os.environ, "PATH": path, "NO_COLOR": "1", "COLUMNS": "120"},
+        check=False,
+    )
+
+
+def check_console(block: str, folder: Path) -> None:
+    for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        lines = entry.splitlines()
+        length = 1
+        while lines[length - 1].endswith("\\"):
+            length += 1
+        command, wanted = "\n".join(lines[:length]), "\n".join(lines[length:])
+        if command.startswith(("make ", "git ", "pip ", "python -m pip", "cd ")):
+            continue
+        result = run(command, folder)
+        assert result.returncode in ENDINGS, f"$ {command}\n{result.stdout}{result.stderr}"
+        if wanted.strip():
+            matches = doctest.OutputChecker().check_output(wanted + "\n", result.stdout, OPTIONS)
+            assert matches, f"$ {command}\nwanted:\n{wanted}\ngot:\n{result.stdout}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_documented_code_runs(page: Path, folder: Path) -> None:
+    script = []
+    for kind, block in FENCE.findall(page.read_text(encoding="utf-8")):
+        if kind == "console":
+            check_console(block, folder)
+        else:
+            script.append(block)
+            result = run([sys.executable, "-c", "\n".join(script)], folder)
+            assert result.returncode == 0, f"{block}\n{result.stderr}"
+
+
+def test_every_command_has_a_page() -> None:
+    from calaudit.cli.app import app
+
+    names = {command.name for command in app.registered_commands}
+    names |= {group.name for group in app.registered_groups}
+    assert names == {page.stem for page in (ROOT / "docs" / "commands").glob("*.md")}
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -133,3 +133,9 @@ def _walk(node: Mapping[str, Any], root: Mapping[str, Any], path: tuple[Any, ...
     if path[0] in properties:
         return _walk(properties[path[0]], root, path[1:])
     return set()
+
+
+def as_values(made: Any) -> dict[str, Any]:
+    """A settings value as plain TOML/JSON values, defaults included."""
+    values: dict[str, Any] = TypeAdapter(type(made)).dump_python(made, mode="json")
+    return values

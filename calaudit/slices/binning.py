@@ -1,0 +1,139 @@
+"""Numeric bins: half-open intervals between given edges or between quantiles."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from calaudit.errors import Notice, SliceError
+from calaudit.slices.labels import bin_labels, number_text
+
+SHARE_TOLERANCE = 1e-3
+"""Share of samples by which a quantile's bin may miss its size so that its edge is a round
+number."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bins:
+    """Labels of the bins and each row's bin."""
+
+    labels: tuple[str, ...]
+    codes: NDArray[np.int32]
+    """(n_rows,) index into `labels`; -1 = missing."""
+    notices: tuple[Notice, ...] = ()
+
+
+def bin_by_edges(column: pl.Series, title: str, edges: Sequence[float], *, where: str) -> Bins:
+    """Bins ``[a, b)`` between `edges`, open at both ends.
+
+    An end bin that holds no sample is left out; an inner one is kept, empty. In a float32 column
+    edges are compared as float32, so that a sample stored as 0.7 reaches the edge 0.7.
+
+    Raises
+    ------
+    SliceError
+        The column isn't numeric, or two edges are one number at the column's precision.
+    """
+    numbers = _numbers(column, where)
+    cuts = np.asarray(edges, numbers.dtype if numbers.dtype.kind == "f" else np.float64)
+    if (np.diff(cuts) <= 0).any():
+        raise SliceError(
+            f"edges {', '.join(map(number_text, edges))} aren't all different as {cuts.dtype}",
+            where=where,
+            next_step="Leave out the edge that equals its neighbour.",
+        )
+    codes = np.searchsorted(cuts, numbers, side="right").astype(np.int32)
+    missing = column.is_null().to_numpy()
+    codes[missing] = -1
+    return _without_empty_ends(Bins(tuple(bin_labels(title, edges)), codes))
+
+
+def bin_by_quantiles(
+    column: pl.Series, title: str, quantiles: int | Sequence[float], *, where: str
+) -> Bins:
+    """Bins of given shares, whose edges are numbers as round as the samples allow.
+
+    An edge is the roundest number that splits the present values at the asked share to within
+    0.1 % of them (with fewer than 1,000: exactly); membership is by that very number, so that a
+    label says exactly what is in its bin. Values that are equal stay together: probabilities
+    that fall on the same value share an edge, which is noted.
+
+    Raises
+    ------
+    SliceError
+        The column isn't numeric or holds no value, or all its values are equal.
+    """
+    numbers = _numbers(column, where)
+    ordered = np.sort(numbers[~column.is_null().to_numpy()])
+    if len(ordered) == 0 or ordered[0] == ordered[-1]:
+        state = "no value" if len(ordered) == 0 else f"only the value {number_text(ordered[0])}"
+        raise SliceError(
+            f'column "{column.name}" holds {state}: it has no quantiles',
+            where=where,
+            next_step="Choose another column, or drop quantiles to slice by category.",
+        )
+    asked = (
+        [k / quantiles for k in range(1, quantiles)]
+        if isinstance(quantiles, int)
+        else list(quantiles)
+    )
+    edges = sorted({edge for p in asked if (edge := _round_edge(ordered, p)) is not None})
+    bins = bin_by_edges(column, title, edges, where=where)
+    if len(edges) == len(asked):
+        return bins
+    message = f"{len(asked) + 1} bins were asked, equal values leave {len(edges) + 1}"
+    return Bins(bins.labels, bins.codes, (Notice("quantiles_merged", message, where),))
+
+
+def _numbers(column: pl.Series, where: str) -> NDArray[np.generic]:
+    """The column with an arbitrary number where it is missing."""
+    if not column.dtype.is_numeric():
+        raise SliceError(
+            f'column "{column.name}" holds {column.dtype}, which has no numeric bins',
+            where=where,
+            next_step="Drop edges or quantiles to slice it by category.",
+        )
+    if isinstance(column.dtype, pl.Decimal):
+        column = column.cast(pl.Float64)
+    return column.fill_null(0).to_numpy()
+
+
+def _without_empty_ends(bins: Bins) -> Bins:
+    counts = np.bincount(bins.codes + 1, minlength=len(bins.labels) + 1)[1:]
+    first = 1 if counts[0] == 0 and counts.any() else 0
+    last = len(counts) - (1 if counts[-1] == 0 and counts.any() else 0)
+    codes = bins.codes
+    if first:
+        codes = np.where(codes > 0, codes - np.int32(1), codes).astype(np.int32)
+    return Bins(bins.labels[first:last], codes, bins.notices)
+
+
+def _round_edge(ordered: NDArray[np.generic], share: float) -> float | None:
+    """The roundest number with about `share` of the sorted values below it; None = all or none."""
+    n = len(ordered)
+    target = share * n
+    value = ordered[min(math.ceil(target), n - 1)]
+    candidates = [np.searchsorted(ordered, value, side=side) for side in ("left", "right")]
+    ranks = [int(rank) for rank in candidates if 0 < rank < n]
+    if not ranks:
+        return None
+    best = min(ranks, key=lambda rank: abs(rank - target))
+    exact = ordered[best]
+    allowed = abs(best - target) + SHARE_TOLERANCE * n
+    for digits in range(1, 18):
+        edge = _rounded(exact, digits)
+        rank = int(np.searchsorted(ordered, np.asarray(edge, _edge_dtype(ordered)), side="left"))
+        if 0 < rank < n and abs(rank - target) <= allowed and rank != 0:
+            return edge
+    return float(exact)
+
+
+def _rounded(value: np.generic, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
+
+
+def _edge_dtype(ordered: NDArray[np.generic]) -> np.dtype[np.generic]:
+    return ordered.dtype if ordered.dtype.kind == "f" else np.dtype(np.float64)

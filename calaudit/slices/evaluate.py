@@ -1,0 +1,189 @@
+"""Evaluate declared dimensions over a pool or a frame."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from calaudit.errors import Notice, Problem, SliceError, near
+from calaudit.pool import Pool, Rows
+from calaudit.slices.binning import Bins, bin_by_edges, bin_by_quantiles
+from calaudit.slices.categories import code_categories
+from calaudit.slices.crossing import cross
+from calaudit.slices.dimension import Dimension, tail_labels
+from calaudit.slices.labels import category_label, missing_label
+from calaudit.slices.longtail import class_counts, group_by_frequency
+from calaudit.slices.predicate import Predicate, parse_predicate
+from calaudit.slices.sliceset import CodedDimension, SliceSet
+
+
+def evaluate_slices(dimensions: Sequence[Dimension], source: Pool | pl.DataFrame) -> SliceSet:
+    """Find every slice and who is in it.
+
+    Quantiles and tails are of all rows of `source`: to judge a part of a pool by the slices of
+    the whole, evaluate the whole and :meth:`SliceSet.take` the part.
+
+    Raises
+    ------
+    SliceError
+        With every unknown column or dimension, predicate that doesn't parse, and doubled name;
+        or with the first column that can't be sliced as declared.
+    """
+    columns = _Columns(source)
+    predicates = _check(dimensions, columns)
+    columns.expect(
+        [name for each in dimensions for name in each.columns]
+        + [name for predicate in predicates.values() for name in predicate.columns]
+    )
+    coded: dict[str, CodedDimension] = {}
+    notices: list[Notice] = []
+    crosses = [each for each in dimensions if each.cross is not None]
+    for dimension in [each for each in dimensions if each.cross is None] + crosses:
+        where = _place(dimension)
+        if dimension.cross is not None:
+            parts = [coded[name] for name in dimension.cross]
+            made, found = cross(
+                dimension.title, parts, min_support=dimension.min_support, where=where
+            )
+        else:
+            bins = _bins(dimension, columns, predicates.get(dimension.title), where)
+            made = CodedDimension(
+                dimension.title, bins.labels, bins.codes.astype(np.int32), dimension.min_support
+            )
+            found = bins.notices
+        coded[dimension.title] = made
+        notices.extend(found)
+    return SliceSet(len(source), tuple(coded[each.title] for each in dimensions), tuple(notices))
+
+
+def select_rows(predicate: str, source: Pool | pl.DataFrame, *, where: str = "predicate") -> Rows:
+    """Rows that a SQL predicate selects, ascending; only the columns it names are read.
+
+    Infinity is written ``'inf'::float``. A sample for which the predicate is NULL isn't selected.
+
+    Raises
+    ------
+    SliceError
+        It doesn't parse, isn't a condition on one row, or names unknown columns.
+    """
+    columns = _Columns(source)
+    parsed = parse_predicate(predicate, columns.known, where=where)
+    columns.expect(parsed.columns)
+    mask = parsed.select(columns.frame(parsed.columns))
+    return np.flatnonzero(mask).astype(np.int64, copy=False)
+
+
+class _Columns:
+    """Reads each column once and lets go of it after its last use."""
+
+    def __init__(self, source: Pool | pl.DataFrame) -> None:
+        self._source = source
+        self._held: dict[str, pl.Series] = {}
+        self._uses: Counter[str] = Counter()
+        self.known = source.columns if isinstance(source, pl.DataFrame) else source.column_names()
+
+    def expect(self, names: Iterable[str]) -> None:
+        self._uses.update(names)
+
+    def frame(self, names: Sequence[str]) -> pl.DataFrame:
+        return pl.DataFrame([self.series(name) for name in names])
+
+    def series(self, name: str) -> pl.Series:
+        if name not in self._held:
+            self._held[name] = self._read(name)
+        self._uses[name] -= 1
+        return self._held[name] if self._uses[name] > 0 else self._held.pop(name)
+
+    def _read(self, name: str) -> pl.Series:
+        if not isinstance(self._source, pl.DataFrame):
+            return self._source.columns([name]).to_series()
+        column = self._source.get_column(name)
+        return column.fill_nan(None) if column.dtype.is_float() else column
+
+
+def _check(dimensions: Sequence[Dimension], columns: _Columns) -> dict[str, Predicate]:
+    """Everything that can be wrong before data is read, all at once."""
+    problems: list[Problem] = []
+    predicates: dict[str, Predicate] = {}
+    crossable = [each.title for each in dimensions if each.cross is None]
+    for title, n in Counter(each.title for each in dimensions).items():
+        if n > 1:
+            step = "Give one of them another name (on the command line :name=...)."
+            problems.append(Problem(f'{n} dimensions are called "{title}"', "slices", step))
+    for dimension in dimensions:
+        where = _place(dimension)
+        problems.extend(
+            Problem(f'no column "{column}"', where, near(column, columns.known))
+            for column in dimension.columns
+            if column not in columns.known
+        )
+        problems.extend(
+            Problem(f'no dimension is called "{name}"', where, near(name, crossable))
+            for name in dimension.cross or ()
+            if name not in crossable
+        )
+        if dimension.where is not None:
+            try:
+                predicates[dimension.title] = parse_predicate(
+                    dimension.where, columns.known, where=where
+                )
+            except SliceError as error:
+                problems.extend(error.problems)
+    if problems:
+        raise SliceError.of(problems)
+    return predicates
+
+
+def _place(dimension: Dimension) -> str:
+    return f"slices: {dimension.title}"
+
+
+def _bins(dimension: Dimension, columns: _Columns, predicate: Predicate | None, where: str) -> Bins:
+    if predicate is not None:
+        mask = predicate.select(columns.frame(predicate.columns))
+        return Bins((dimension.title,), np.where(mask, np.int32(0), np.int32(-1)))
+    column = columns.series(str(dimension.by))
+    title = dimension.title
+    if dimension.edges is not None:
+        bins = bin_by_edges(column, title, dimension.edges, where=where)
+    elif dimension.quantiles is not None:
+        bins = bin_by_quantiles(column, title, dimension.quantiles, where=where)
+    elif dimension.tail is not None:
+        bins = _tail(dimension, column, columns, where)
+    else:
+        categories = code_categories(column, where=where)
+        labels = tuple(category_label(title, value) for value in categories.values)
+        bins = Bins(labels, categories.codes)
+    return _with_missing(dimension, bins, where)
+
+
+def _tail(dimension: Dimension, column: pl.Series, columns: _Columns, where: str) -> Bins:
+    classes = code_categories(column, where=where, limit=len(column) or 1)
+    counts: NDArray[np.float64] = classes.counts().astype(np.float64)
+    if dimension.count is not None:
+        counts = class_counts(classes, columns.series(dimension.count), where=where)
+    groups = group_by_frequency(counts, dimension.tail or ())
+    labels = tuple(f"{dimension.title} in {name}" for name in tail_labels(dimension))
+    # The appended -1 is what a missing value's code, -1, picks.
+    return Bins(labels, np.append(groups, np.int32(-1))[classes.codes])
+
+
+def _with_missing(dimension: Dimension, bins: Bins, where: str) -> Bins:
+    missing = bins.codes < 0
+    n_missing = int(missing.sum())
+    if n_missing == 0 or dimension.missing == "drop":
+        notices = bins.notices
+        if n_missing:
+            message = f"{n_missing:,} samples without a value are in no slice"
+            notices = (*notices, Notice("missing_dropped", message, where))
+        return Bins(bins.labels, bins.codes, notices)
+    if dimension.missing == "error":
+        raise SliceError(
+            f'{n_missing:,} samples have no value in column "{dimension.by}"',
+            where=where,
+            next_step='Fill them, or set missing = "slice" or "drop".',
+        )
+    codes = np.where(missing, np.int32(len(bins.labels)), bins.codes)
+    return Bins((*bins.labels, missing_label(dimension.title)), codes, bins.notices)

@@ -1,0 +1,92 @@
+"""Predicates: SQL expressions that say, of one sample alone, whether it is selected."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from calaudit.errors import Problem, SliceError, near
+from calaudit.slices.sql import find_forbidden
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """A parsed predicate."""
+
+    text: str
+    expression: pl.Expr
+    columns: tuple[str, ...]
+    """Columns it reads."""
+    where: str
+
+    def select(self, frame: pl.DataFrame) -> NDArray[np.bool_]:
+        """Which rows of a frame with `columns` are selected (n_rows,); NULL is not.
+
+        Raises
+        ------
+        SliceError
+            Types don't fit, a value can't be converted, or the result isn't true or false.
+        """
+        plain = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+        try:
+            result = plain.select(self.expression).to_series()
+        except pl.exceptions.PolarsError as error:
+            raise self._error(f"can't be evaluated: {_first_line(error)}") from None
+        if result.dtype != pl.Boolean:
+            raise SliceError(
+                f"predicate {self.text!r} gives {result.dtype}, not true or false",
+                where=self.where,
+                next_step="Compare it with something, as in snr_db < 5.",
+            )
+        selected: NDArray[np.bool_] = result.fill_null(False).to_numpy()
+        return selected
+
+    def _error(self, message: str) -> SliceError:
+        return SliceError(
+            f"predicate {self.text!r} {message}",
+            where=self.where,
+            next_step="Compare columns with values of their type; text stands in 'quotes'.",
+        )
+
+
+def parse_predicate(text: str, known: Sequence[str], *, where: str) -> Predicate:
+    """Parse a SQL expression over columns.
+
+    Only functions that look at one row at a time are allowed, so a sample's membership doesn't
+    depend on which other samples there are; and nothing that reads files or tables.
+
+    Raises
+    ------
+    SliceError
+        It doesn't parse, uses what isn't allowed, or names no or unknown columns (all of them
+        at once, with the near ones).
+    """
+    forbidden = list(find_forbidden(text, where))
+    if forbidden:
+        raise SliceError.of(forbidden)
+    try:
+        expression = pl.sql_expr(text)
+        columns = tuple(dict.fromkeys(expression.meta.root_names()))
+    except pl.exceptions.PolarsError as error:
+        raise SliceError(
+            f"predicate {text!r} doesn't parse: {_first_line(error)}",
+            where=where,
+            next_step="Write a SQL condition such as snr_db < 5 AND speaker = 'theo'.",
+        ) from None
+    unknown = [column for column in columns if column not in known]
+    if unknown:
+        raise SliceError.of(
+            Problem(f'predicate {text!r}: no column "{column}"', where, near(column, known))
+            for column in unknown
+        )
+    if not columns:
+        raise SliceError(
+            f"predicate {text!r} looks at no column", where=where, next_step=near("", known)
+        )
+    return Predicate(text, expression, columns, where)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", maxsplit=1)[0]

@@ -1,0 +1,131 @@
+"""The answer: which slices there are, and which samples are in each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.errors import Notice, Problem, SliceError, near
+from calaudit.pool import Rows
+from calaudit.slices.dimension import EVERYTHING, MIN_SUPPORT
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedDimension:
+    """One dimension, evaluated: every sample is in at most one of its slices."""
+
+    name: str
+    labels: tuple[str, ...]
+    """Slice names, unique within a `SliceSet`."""
+    codes: NDArray[np.int32]
+    """(n_rows,) index into `labels`; -1 = in none of them."""
+    min_support: int = MIN_SUPPORT
+
+    def counts(self) -> NDArray[np.int64]:
+        """Samples per label (len(labels),)."""
+        return np.bincount(self.codes + 1, minlength=len(self.labels) + 1)[1:].astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SliceSet:
+    """Named, possibly overlapping sets of the same rows.
+
+    The slice ``"all"`` holds every row and comes first; then the slices of each dimension in
+    order. Two dimensions may overlap; slices of one dimension never do.
+
+    Raises
+    ------
+    SliceError
+        Two slices share a name, or codes are not (n_rows,).
+    """
+
+    n_rows: int
+    dimensions: tuple[CodedDimension, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    """What was merged, left out or found empty while slices were evaluated."""
+    _places: dict[str, tuple[int, int]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        places: dict[str, tuple[int, int]] = {EVERYTHING: (-1, 0)}
+        problems = []
+        for number, dimension in enumerate(self.dimensions):
+            if dimension.codes.shape != (self.n_rows,):
+                raise SliceError(
+                    f"dimension {dimension.name} has codes of shape {dimension.codes.shape} "
+                    f"for {self.n_rows} rows"
+                )
+            for code, label in enumerate(dimension.labels):
+                if label in places:
+                    problems.append(
+                        Problem(
+                            f'two slices are called "{label}"',
+                            f"slices: {dimension.name}",
+                            "Give one of the dimensions another name.",
+                        )
+                    )
+                places[label] = (number, code)
+        if problems:
+            raise SliceError.of(problems)
+        object.__setattr__(self, "_places", places)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all slices, ``"all"`` first."""
+        return list(self._places)
+
+    def mask(self, name: str) -> NDArray[np.bool_]:
+        """Which rows are in a slice (n_rows,). Raises `SliceError` for an unknown name."""
+        number, code = self._place(name)
+        if number < 0:
+            return np.ones(self.n_rows, bool)
+        mask: NDArray[np.bool_] = self.dimensions[number].codes == code
+        return mask
+
+    def rows(self, name: str) -> Rows:
+        """Rows of a slice, ascending. Raises `SliceError` for an unknown name."""
+        return np.flatnonzero(self.mask(name)).astype(np.int64, copy=False)
+
+    def masks(self) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        """Name and mask of each slice, one at a time."""
+        for name in self._places:
+            yield name, self.mask(name)
+
+    def membership(self) -> NDArray[np.bool_]:
+        """All masks at once (n_slices, n_rows), in the order of `names`."""
+        table = np.empty((len(self._places), self.n_rows), bool)
+        for row, (_, mask) in zip(table, self.masks(), strict=True):
+            row[:] = mask
+        return table
+
+    def counts(self) -> dict[str, int]:
+        """Samples per slice, by name in the order of `names`."""
+        found = {EVERYTHING: self.n_rows}
+        for dimension in self.dimensions:
+            found.update(zip(dimension.labels, dimension.counts().tolist(), strict=True))
+        return found
+
+    def min_support(self, name: str) -> int:
+        """Samples a slice needs to be judged. Raises `SliceError` for an unknown name."""
+        number, _ = self._place(name)
+        return MIN_SUPPORT if number < 0 else self.dimensions[number].min_support
+
+    def dimension(self, name: str) -> CodedDimension:
+        """A dimension by name. Raises `SliceError` for an unknown name, with the near ones."""
+        for dimension in self.dimensions:
+            if dimension.name == name:
+                return dimension
+        raise SliceError(
+            f'no dimension is called "{name}"',
+            next_step=near(name, [dimension.name for dimension in self.dimensions]),
+        )
+
+    def take(self, rows: Rows) -> "SliceSet":
+        """The same slices over a choice of rows; a slice may become empty and keeps its name."""
+        taken = tuple(replace(each, codes=each.codes[rows]) for each in self.dimensions)
+        return SliceSet(len(rows), taken, self.notices)
+
+    def _place(self, name: str) -> tuple[int, int]:
+        if name not in self._places:
+            raise SliceError(f'no slice is called "{name}"', next_step=near(name, self._places))
+        return self._places[name]

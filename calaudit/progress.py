@@ -31,9 +31,19 @@ class Counter:
 
 
 @contextmanager
-def counter(total: int, *, what: str, unit: str = "sample") -> Iterator[Counter]:
-    """A bar over `total` units, for ``with counter(n, what="FP32") as done: done.advance(8)``."""
+def counter(
+    total: int | None, *, what: str, unit: str = "sample", scale: bool = False
+) -> Iterator[Counter]:
+    """A bar over `total` units, for ``with counter(n, what="FP32") as done: done.advance(8)``.
+
+    `scale` shows large counts as k, M, G, for bytes.
+    """
     with tqdm(
-        total=total, desc=what, unit=unit, leave=False, disable=not sys.stderr.isatty()
+        total=total,
+        desc=what,
+        unit=unit,
+        unit_scale=scale,
+        leave=False,
+        disable=not sys.stderr.isatty(),
     ) as bar:
         yield Counter(bar)

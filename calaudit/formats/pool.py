@@ -1,0 +1,236 @@
+"""Pools in HDF5, read lazily: opening never reads samples, reading goes in storage order."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from calaudit.errors import PoolError, Problem, near
+from calaudit.formats.fingerprint import fingerprint_of
+from calaudit.formats.finite import not_finite_problem
+from calaudit.formats.hdf5 import open_hdf5, reading
+from calaudit.formats.ids import check_ids
+from calaudit.formats.pool_layout import IDS, KIND, VERSION, Layout, read_layout
+from calaudit.formats.pool_writer import PoolWriter, write_pool
+from calaudit.formats.rows import check_rows, read_rows
+from calaudit.formats.texts import is_text, read_texts
+from calaudit.pool import Rows, TensorSpec
+
+__all__ = ["PoolFile", "PoolWriter", "open_pool", "write_pool"]
+
+
+def open_pool(path: str | Path) -> "PoolFile":
+    """Open a pool and check its structure; no sample is read yet.
+
+    Parameters
+    ----------
+    path : str or Path
+        HDF5 file in the pool format.
+
+    Returns
+    -------
+    PoolFile
+        Usable as a context manager that closes the file.
+
+    Raises
+    ------
+    FileFormatError
+        Missing, truncated, foreign, or of a newer version.
+    PoolError
+        The arrays don't hang together, with every problem.
+    """
+    path = Path(path)
+    file = open_hdf5(path, kind=KIND, version=VERSION, made_by="`calaudit pool import`")
+    try:
+        layout = read_layout(file, path)
+    except PoolError:
+        file.close()
+        raise
+    return PoolFile(path, file, layout)
+
+
+class PoolFile:
+    """A `calaudit.pool.Pool` in an open HDF5 file. Made by :func:`open_pool`."""
+
+    def __init__(self, path: Path, file: h5py.File, layout: Layout) -> None:
+        self.path = path
+        self._file = file
+        self._layout = layout
+        self._fingerprint: str | None = None
+        self._unique = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; nothing can be read afterwards."""
+        self._file.close()
+
+    def __len__(self) -> int:
+        return self._layout.n
+
+    @property
+    def label(self) -> str:
+        """The path, for messages."""
+        return str(self.path)
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """The model's inputs, by name."""
+        return self._layout.inputs
+
+    @property
+    def targets(self) -> Mapping[str, TensorSpec]:
+        """What a prediction is judged against, by name."""
+        return self._layout.targets
+
+    @property
+    def meta(self) -> Mapping[str, TensorSpec]:
+        """Columns with one number or text per sample, by name."""
+        return self._layout.meta
+
+    @property
+    def items(self) -> Mapping[str, TensorSpec]:
+        """Columns with one number or text per item, by name."""
+        return self._layout.items
+
+    @property
+    def has_ids(self) -> bool:
+        """Whether ids are stored; otherwise the row number serves."""
+        return self._layout.has_ids
+
+    def column_names(self) -> list[str]:
+        """Names usable in slices: metadata columns, then one-value-per-sample targets."""
+        return self._layout.column_names()
+
+    def columns(self, names: Sequence[str], rows: Rows | None = None) -> pl.DataFrame:
+        """Columns as a frame; missing values (NaN, empty text) are null, infinities stay.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Among `column_names()`.
+        rows : (n,) int64, optional
+            Ascending; all N rows when left out.
+
+        Raises
+        ------
+        PoolError
+            With one problem per unknown name.
+        """
+        if rows is not None:
+            check_rows(rows, len(self))
+        paths = {name: self._layout.column_path(name) for name in names}
+        unknown = [name for name, path in paths.items() if path is None]
+        if unknown:
+            raise PoolError.of(
+                Problem(f"there is no column {name!r}", self.label, near(name, self.column_names()))
+                for name in unknown
+            )
+        return pl.DataFrame(
+            [self._series(str(path), rows).alias(name) for name, path in paths.items()]
+        )
+
+    def item_column(self, name: str) -> pl.Series:
+        """One column of the catalogue (items,); missing values are null."""
+        if name not in self.items:
+            raise PoolError(
+                f"there is no item column {name!r}",
+                where=self.label,
+                next_step=near(name, self.items),
+            )
+        return self._series(f"items/{name}", None).alias(name)
+
+    def ids(self, rows: Rows) -> NDArray[np.str_]:
+        """Stable ids of `rows` (ascending), (len(rows),) text.
+
+        Raises
+        ------
+        PoolError
+            Stored ids occur twice.
+        """
+        check_rows(rows, len(self))
+        if not self.has_ids:
+            return rows.astype(np.str_)
+        self._check_ids()
+        return np.array(self._texts(IDS, rows).to_list(), dtype=np.str_)
+
+    def read_inputs(self, rows: Rows) -> dict[str, NDArray[Any]]:
+        """Inputs of `rows` (ascending), each (len(rows), …) in its stored type.
+
+        Raises
+        ------
+        PoolError
+            An input holds NaN or infinity, with the ids of the samples.
+        """
+        check_rows(rows, len(self))
+        values = {name: self._numbers(f"inputs/{name}", rows) for name in self.inputs}
+        found = [
+            not_finite_problem(
+                array, lambda at: self.ids(rows[at]).tolist(), f"{self.label}: /inputs/{name}"
+            )
+            for name, array in values.items()
+        ]
+        problems = [problem for problem in found if problem is not None]
+        if problems:
+            raise PoolError.of(problems)
+        return values
+
+    def read_target(self, name: str, rows: Rows) -> NDArray[Any]:
+        """One target of `rows` (ascending), (len(rows), …); text as ``np.str_``."""
+        check_rows(rows, len(self))
+        if name not in self.targets:
+            raise PoolError(
+                f"there is no target {name!r}",
+                where=self.label,
+                next_step=near(name, self.targets),
+            )
+        path = f"targets/{name}"
+        if self.targets[name].dtype.kind == "U":
+            return np.array(self._texts(path, rows).to_list(), dtype=np.str_)
+        return self._numbers(path, rows)
+
+    def fingerprint(self) -> str:
+        """Content hash over all arrays, 32 hexadecimal digits; read once, then remembered."""
+        if self._fingerprint is None:
+            if self.has_ids:
+                self._check_ids()
+            self._fingerprint = fingerprint_of(self._file, self.path)
+        return self._fingerprint
+
+    def _numbers(self, path: str, rows: Rows) -> NDArray[Any]:
+        with reading(self.path, path):
+            return read_rows(self._file[path], rows)
+
+    def _texts(self, path: str, rows: Rows | None) -> pl.Series:
+        with reading(self.path, path):
+            return read_texts(self._file[path], rows, where=f"{self.label}: /{path}")
+
+    def _series(self, path: str, rows: Rows | None) -> pl.Series:
+        dataset = self._file[path]
+        if is_text(dataset):
+            return self._texts(path, rows).replace("", None)
+        values = self._numbers(path, np.arange(dataset.shape[0]) if rows is None else rows)
+        if values.dtype == np.float16:
+            values = values.astype(np.float32)
+        series = pl.Series(values)
+        return series.fill_nan(None) if values.dtype.kind == "f" else series
+
+    def _check_ids(self) -> None:
+        if self._unique:
+            return
+        check_ids(self._texts(IDS, None), where=f"{self.label}: /{IDS}")
+        self._unique = True

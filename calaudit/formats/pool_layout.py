@@ -1,0 +1,166 @@
+"""What a pool file holds and whether it hangs together: names, types, shapes, one N."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from calaudit.errors import PoolError, Problem
+from calaudit.formats.hdf5 import datasets_in
+from calaudit.formats.texts import is_text
+from calaudit.pool import TensorSpec
+
+KIND = "pool"
+VERSION = 1
+"""Format history: 1, the first."""
+
+IDS = "ids"
+ITEM_TARGETS = ("relevance", "exclude")
+"""Targets whose second axis, when they have one, counts the items."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The arrays of a pool, by role and name."""
+
+    n: int
+    """Samples."""
+    inputs: dict[str, TensorSpec]
+    targets: dict[str, TensorSpec]
+    meta: dict[str, TensorSpec]
+    items: dict[str, TensorSpec]
+    has_ids: bool
+
+    def column_path(self, name: str) -> str | None:
+        """Where a slice column is stored: ``"meta/snr_db"``; None when there is no such column."""
+        if name in self.meta:
+            return f"meta/{name}"
+        if name in self.targets and self.targets[name].shape == ():
+            return f"targets/{name}"
+        return None
+
+    def column_names(self) -> list[str]:
+        """Metadata columns, then one-value-per-sample targets."""
+        return [*self.meta, *(name for name, spec in self.targets.items() if spec.shape == ())]
+
+
+def read_layout(file: h5py.File, path: Path) -> Layout:
+    """Read and check the structure; no sample is read.
+
+    Raises
+    ------
+    PoolError
+        With every problem: nothing under /inputs, unsupported types, columns that aren't 1-D,
+        differing N, item counts that disagree, a name that is both column and target.
+    """
+    check = _Check(path)
+    groups = {role: datasets_in(file, role) for role in ("inputs", "targets", "meta", "items")}
+    if not groups["inputs"]:
+        check.add(
+            "holds no /inputs", None, "Store each model input as /inputs/<name> with shape (N, …)."
+        )
+    specs = {
+        role: {name: check.spec(role, name, dataset) for name, dataset in members.items()}
+        for role, members in groups.items()
+    }
+    ids = file.get(IDS)
+    if ids is not None and not (isinstance(ids, h5py.Dataset) and is_text(ids) and ids.ndim == 1):
+        check.add("must be text of shape (N,)", "/ids", "Store one UTF-8 id per sample.")
+        ids = None
+    per_sample = {
+        f"/{role}/{name}": dataset
+        for role in ("inputs", "targets", "meta")
+        for name, dataset in groups[role].items()
+    }
+    if ids is not None:
+        per_sample["/ids"] = ids
+    n = check.same_n(per_sample)
+    check.items(groups["targets"], groups["items"])
+    check.shared_names(specs["meta"], specs["targets"])
+    if check.problems:
+        raise PoolError.of(check.problems)
+    return Layout(n=n, has_ids=ids is not None, **specs)
+
+
+@dataclass(slots=True)
+class _Check:
+    path: Path
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, message: str, place: str | None, next_step: str) -> None:
+        where = str(self.path) if place is None else f"{self.path}: {place}"
+        self.problems.append(Problem(message, where, next_step))
+
+    def spec(self, role: str, name: str, dataset: h5py.Dataset) -> TensorSpec:
+        """The spec of one dataset; adds a problem when its type or rank isn't usable."""
+        place = f"/{role}/{name}"
+        if dataset.ndim == 0:
+            self.add("is a single value, not an array over samples", place, "Store (N, …).")
+            return TensorSpec(name, np.dtype(dataset.dtype), ())
+        shape = tuple(int(size) for size in dataset.shape[1:])
+        if is_text(dataset):
+            if role == "inputs" or shape:
+                self.add(
+                    f"holds text of shape {dataset.shape}",
+                    place,
+                    "Text belongs in /meta, /targets or /items, one per row.",
+                )
+            return TensorSpec(name, np.dtype("U"), shape)
+        if dataset.dtype.kind not in "biuf":
+            self.add(
+                f"has element type {dataset.dtype}",
+                place,
+                "Store booleans, integers, floats or UTF-8 text.",
+            )
+        elif role in {"meta", "items"} and shape:
+            self.add(
+                f"has shape {dataset.shape}, but a column is one value per row",
+                place,
+                "Split it into several columns, or store it under /targets.",
+            )
+        return TensorSpec(name, np.dtype(dataset.dtype).newbyteorder("="), shape)
+
+    def same_n(self, per_sample: dict[str, h5py.Dataset]) -> int:
+        """The N of most datasets; adds one problem that lists all others."""
+        sizes = {place: int(d.shape[0]) for place, d in per_sample.items() if d.ndim}
+        if not sizes:
+            return 0
+        n = Counter(sizes.values()).most_common(1)[0][0]
+        differing = [f"{place} has {size}" for place, size in sizes.items() if size != n]
+        if differing:
+            agreeing = sum(size == n for size in sizes.values())
+            self.add(
+                f"arrays differ in their number of samples: {', '.join(differing)}, "
+                f"but {n} in {agreeing} other{'s' if agreeing > 1 else ''} "
+                f"({', '.join(place for place, size in sizes.items() if size == n)})",
+                None,
+                "Store one row per sample in every array.",
+            )
+        elif n == 0:
+            self.add("holds no samples: N is 0", None, "Import at least one sample.")
+        return n
+
+    def items(self, targets: dict[str, h5py.Dataset], items: dict[str, h5py.Dataset]) -> None:
+        """The number of items must agree among item columns and listwise targets."""
+        sizes = {f"/items/{name}": int(d.shape[0]) for name, d in items.items() if d.ndim}
+        for name in ITEM_TARGETS:
+            if name in targets and targets[name].ndim == 2:
+                sizes[f"/targets/{name}"] = int(targets[name].shape[1])
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"{place} has {size}" for place, size in sizes.items())
+            self.add(
+                f"arrays differ in their number of items: {listed}",
+                None,
+                "Store one value per item in /items/*, and one column per item in the targets.",
+            )
+
+    def shared_names(self, meta: dict[str, TensorSpec], targets: dict[str, TensorSpec]) -> None:
+        """A slice column must have one meaning."""
+        for name in sorted(set(meta) & {n for n, spec in targets.items() if spec.shape == ()}):
+            self.add(
+                f"the column {name!r} is in both /meta and /targets",
+                None,
+                "Rename or remove one of the two.",
+            )

@@ -1,0 +1,239 @@
+"""Writing pools sample by sample: memory holds the columns and one block of each array."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from calaudit.errors import PoolError, Problem
+from calaudit.formats.array_stream import ArrayStream
+from calaudit.formats.aside import written_aside
+from calaudit.formats.finite import not_finite_problem
+from calaudit.formats.hdf5 import mark
+from calaudit.formats.ids import check_ids
+from calaudit.formats.pool_columns import Column, as_series, join
+from calaudit.formats.pool_layout import IDS, KIND, VERSION, read_layout
+from calaudit.formats.texts import write_texts
+
+
+class PoolWriter:
+    """A pool being written; it appears at `path` when the ``with`` block ends without error.
+
+    Parameters
+    ----------
+    path : Path
+        Where the pool goes. Until it is whole it is written beside, and removed on any exception.
+    compress : bool
+        Store arrays with gzip (level 1): smaller when many values are equal, slower to read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> with PoolWriter(Path("tiny.h5")) as pool:
+    ...     pool.append({"x": np.zeros((2, 4), np.float32)}, {"label": [0, 1]}, {"noise": [0.1, 0]})
+    """
+
+    def __init__(self, path: str | Path, *, compress: bool = False) -> None:
+        self.path = Path(path)
+        self._compress = compress
+        self._stack = ExitStack()
+        self._file: h5py.File | None = None
+        self._arrays: dict[str, ArrayStream] = {}
+        self._columns: dict[str, list[pl.Series]] = {}
+        self._names: frozenset[str] | None = None
+        self._n = 0
+
+    def __len__(self) -> int:
+        """Samples appended so far."""
+        return self._n
+
+    def __enter__(self) -> Self:
+        aside = self._stack.enter_context(written_aside(self.path))
+        self._file = self._stack.enter_context(h5py.File(aside, "w"))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
+            self._finish()
+
+    def append(
+        self,
+        inputs: Mapping[str, ArrayLike],
+        targets: Mapping[str, ArrayLike | Column] | None = None,
+        meta: Mapping[str, Column] | None = None,
+        ids: Sequence[str] | None = None,
+    ) -> None:
+        """Add n samples.
+
+        Parameters
+        ----------
+        inputs : mapping
+            Model input name to (n, …) numbers. Element type and shape stay those of the first call.
+        targets : mapping, optional
+            Name to (n, …): one label, a vector or a matrix per sample.
+        meta : mapping, optional
+            Column name to n numbers or texts; None, NaN or ``""`` where a value is missing.
+        ids : sequence of str, optional
+            Stable ids, unique over the pool. Without them the row number serves.
+
+        Raises
+        ------
+        PoolError
+            With every problem: differing n, names or types unlike the first call's, NaN inputs.
+        OutputError
+            The disk is full.
+        """
+        file = self._open_file()
+        arrays, columns = _by_kind(inputs, targets or {}, meta or {}, ids)
+        n = self._checked(arrays, columns)
+        series = {key: as_series(key, values, where=self._where) for key, values in columns.items()}
+        for key, values in arrays.items():
+            if key not in self._arrays:
+                self._arrays[key] = ArrayStream(file, key, values, compress=self._compress)
+            self._arrays[key].check(values, where=self._where)
+        for key, values in arrays.items():
+            self._arrays[key].add(values)
+        for key, piece in series.items():
+            self._columns.setdefault(key, []).append(piece)
+        self._n += n
+
+    def write_items(self, columns: Mapping[str, Column]) -> None:
+        """Write the catalogue of listwise ranking: column name to one value per item (items,)."""
+        file = self._open_file()
+        for name, values in columns.items():
+            _check_name(f"items/{name}", self._where)
+            piece = as_series(name, values, where=self._where)
+            _write_column(file, f"items/{name}", join(name, [piece], where=self._where))
+
+    @property
+    def _where(self) -> str:
+        return str(self.path)
+
+    def _open_file(self) -> h5py.File:
+        if self._file is None:
+            raise ValueError("a PoolWriter is used in a with block")
+        return self._file
+
+    def _checked(self, arrays: dict[str, NDArray[Any]], columns: dict[str, Any]) -> int:
+        """The number of samples n of a batch that fits what came before."""
+        names = frozenset([*arrays, *columns])
+        if self._names is None:
+            for key in names:
+                _check_name(key, self._where)
+            self._names = names
+        problems = [
+            Problem(f"{key} is {what}", self._where, "Give every sample the same arrays.")
+            for what, keys in (
+                (f"missing from sample {self._n} on", self._names - names),
+                (f"new in sample {self._n}", names - self._names),
+            )
+            for key in sorted(keys)
+        ]
+        sizes = {key: len(values) for key, values in {**arrays, **columns}.items()}
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"{key} has {size}" for key, size in sizes.items())
+            problems.append(
+                Problem(
+                    f"arrays differ in their number of samples: {listed}",
+                    self._where,
+                    "Give every array one row per sample.",
+                )
+            )
+        elif sizes:
+            problems += self._not_finite(arrays, columns.get(IDS))
+        if problems:
+            raise PoolError.of(problems)
+        return next(iter(sizes.values()), 0)
+
+    def _not_finite(
+        self, arrays: dict[str, NDArray[Any]], ids: Sequence[str] | None
+    ) -> list[Problem]:
+        def named(at: NDArray[np.int64]) -> list[str]:
+            return [str(ids[i]) if ids is not None else str(self._n + i) for i in at]
+
+        found = (
+            not_finite_problem(values, named, f"{self._where}: /{key}")
+            for key, values in arrays.items()
+            if key.startswith("inputs/")
+        )
+        return [problem for problem in found if problem is not None]
+
+    def _finish(self) -> None:
+        file = self._open_file()
+        for stream in self._arrays.values():
+            stream.finish()
+        for key, pieces in self._columns.items():
+            values = join(key, pieces, where=self._where)
+            if key == IDS:
+                check_ids(values, where=f"{self._where}: /{IDS}")
+            _write_column(file, key, values)
+        mark(file, kind=KIND, version=VERSION)
+        read_layout(file, self.path)
+
+
+def write_pool(
+    path: str | Path,
+    *,
+    inputs: Mapping[str, ArrayLike],
+    targets: Mapping[str, ArrayLike | Column] | None = None,
+    meta: Mapping[str, Column] | None = None,
+    items: Mapping[str, Column] | None = None,
+    ids: Sequence[str] | None = None,
+    compress: bool = False,
+) -> None:
+    """Write a whole pool from arrays in memory; see `PoolWriter` for the parameters."""
+    with PoolWriter(path, compress=compress) as pool:
+        pool.append(inputs, targets, meta, ids)
+        if items:
+            pool.write_items(items)
+
+
+def _by_kind(
+    inputs: Mapping[str, ArrayLike],
+    targets: Mapping[str, ArrayLike | Column],
+    meta: Mapping[str, Column],
+    ids: Sequence[str] | None,
+) -> tuple[dict[str, NDArray[Any]], dict[str, Column]]:
+    """Arrays that are streamed, and columns that are held, by their path in the file."""
+    arrays = {f"inputs/{name}": np.asarray(values) for name, values in inputs.items()}
+    columns: dict[str, Column] = {f"meta/{name}": values for name, values in meta.items()}
+    for name, values in targets.items():
+        if isinstance(values, pl.Series):
+            columns[f"targets/{name}"] = values
+            continue
+        array = np.asarray(values)
+        (arrays if array.ndim > 1 else columns)[f"targets/{name}"] = array
+    if ids is not None:
+        columns[IDS] = ids
+    return arrays, columns
+
+
+def _check_name(key: str, where: str) -> None:
+    parts = key.split("/")
+    if any(part in {"", ".", ".."} or "\0" in part for part in parts):
+        raise PoolError(
+            f"{key!r} can't be a name in HDF5",
+            where=where,
+            next_step="Use names without empty parts between slashes, '.' and '..'.",
+        )
+
+
+def _write_column(file: h5py.File, key: str, values: NDArray[Any] | pl.Series) -> None:
+    if not isinstance(values, pl.Series):
+        file.create_dataset(key, data=values)
+    else:
+        write_texts(file, key, values)

@@ -1,0 +1,158 @@
+"""Histograms of |x| that add up exactly, for one tensor or for many taps × groups."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.ranges.grid import N_BINS, edges, first_bin
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """Distribution of |x| of one tensor over one group of samples."""
+
+    counts: NDArray[np.int64]
+    """Values per bin (`N_BINS`,), zeros included; see `calaudit.ranges.grid`."""
+    n_zero: int
+    """How many values are exactly zero; they lie in the first bin too."""
+    amax: float
+    """Largest |x|, exact (float32). 0 for no data and for data that is all zero."""
+
+    @property
+    def n(self) -> int:
+        """Number of values."""
+        return int(self.counts.sum())
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        """Edges of the bins (`N_BINS` + 1,), from 0 to a power of two above `amax`."""
+        return edges(first_bin(self.amax))
+
+    __hash__ = None  # type: ignore[assignment]  # equal by content, and arrays have no hash
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        same_counts = np.array_equal(self.counts, other.counts)
+        return same_counts and (self.n_zero, self.amax) == (other.n_zero, other.amax)
+
+    def __add__(self, other: "Histogram") -> "Histogram":
+        """The histogram of both data sets together: exact, associative, commutative."""
+        amax = max(self.amax, other.amax)
+        first = first_bin(amax)
+        counts = rebase(self.counts, first_bin(self.amax), first)
+        counts = counts + rebase(other.counts, first_bin(other.amax), first)
+        return Histogram(counts, self.n_zero + other.n_zero, amax)
+
+
+def rebase(counts: NDArray[np.int64], first: int, new_first: int) -> NDArray[np.int64]:
+    """Counts over the bins from number `new_first` on; what lies lower goes to the first.
+
+    Parameters
+    ----------
+    counts : int64 (N_BINS,)
+        Counts over the bins from number `first` on.
+    first, new_first : int
+        Bin numbers; ``new_first >= first``, since a maximum only grows.
+    """
+    shift = new_first - first
+    if shift == 0:
+        return counts
+    moved = np.zeros_like(counts)
+    kept = max(0, N_BINS - shift)
+    moved[:kept] = counts[N_BINS - kept :]
+    moved[0] += counts[: N_BINS - kept].sum()
+    return moved
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histograms:
+    """Histograms of T taps over G groups (or atoms) of samples."""
+
+    taps: tuple[str, ...]
+    counts: NDArray[np.int64]
+    """(T, G, `N_BINS`)."""
+    n_zero: NDArray[np.int64]
+    """(T, G)."""
+    amax: NDArray[np.float32]
+    """(T, G)."""
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups G."""
+        return int(self.counts.shape[1])
+
+    __hash__ = None  # type: ignore[assignment]  # equal by content, and arrays have no hash
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Histograms):
+            return NotImplemented
+        return self.taps == other.taps and all(
+            np.array_equal(getattr(self, name), getattr(other, name))
+            for name in ("counts", "n_zero", "amax")
+        )
+
+    def one(self, tap: int, group: int) -> Histogram:
+        """The histogram of one tap over one group, without a copy."""
+        return Histogram(
+            self.counts[tap, group], int(self.n_zero[tap, group]), float(self.amax[tap, group])
+        )
+
+    def __add__(self, other: "Histograms") -> "Histograms":
+        """Both data sets together, tap by tap and group by group.
+
+        Raises
+        ------
+        ValueError
+            The taps or the number of groups differ.
+        """
+        if self.taps != other.taps or self.n_groups != other.n_groups:
+            raise ValueError("histograms add up only over the same taps and groups")
+        amax = np.maximum(self.amax, other.amax)
+        counts = np.empty_like(self.counts)
+        for tap, group in np.ndindex(amax.shape):
+            both = self.one(tap, group) + other.one(tap, group)
+            counts[tap, group] = both.counts
+        return Histograms(self.taps, counts, self.n_zero + other.n_zero, amax)
+
+    def group(self, members: NDArray[np.bool_]) -> "Histograms":
+        """Sum the groups (atoms) into new, possibly overlapping ones.
+
+        Parameters
+        ----------
+        members : bool (n_groups, G)
+            Which present groups make up each new one. A sample must lie in one atom only, or it
+            would count twice.
+
+        Returns
+        -------
+        Histograms
+            Of `n_groups` groups; each equals a direct observation of its samples.
+        """
+        members = np.asarray(members, dtype=bool)
+        if members.ndim != 2 or members.shape[1] != self.n_groups:
+            raise ValueError(f"members is {members.shape}, expected (n_groups, {self.n_groups})")
+        shape = (len(self.taps), len(members))
+        counts = np.zeros((*shape, N_BINS), dtype=np.int64)
+        amax = np.zeros(shape, dtype=np.float32)
+        for tap, group in np.ndindex(shape):
+            atoms = np.flatnonzero(members[group])
+            amax[tap, group] = self.amax[tap, atoms].max(initial=0)
+            first = first_bin(float(amax[tap, group]))
+            for atom in atoms:
+                own_first = first_bin(float(self.amax[tap, atom]))
+                counts[tap, group] += rebase(self.counts[tap, atom], own_first, first)
+        return Histograms(self.taps, counts, self.n_zero @ members.T.astype(np.int64), amax)
+
+
+def no_histograms(taps: Sequence[str], n_groups: int) -> Histograms:
+    """Histograms that hold no data yet."""
+    shape = (len(taps), n_groups)
+    return Histograms(
+        tuple(taps),
+        np.zeros((*shape, N_BINS), dtype=np.int64),
+        np.zeros(shape, dtype=np.int64),
+        np.zeros(shape, dtype=np.float32),
+    )

@@ -1,1 +1,34 @@
-"""To be filled."""
+"""Recipe → draw: which samples of a pool make a calibration set, and with which weights.
+
+Arrays in, arrays out. A :class:`Recipe` says how to choose (uniform, stratified, skewed, coverage);
+:func:`draw` chooses among :class:`Candidates` and returns a :class:`Draw`: rows, weights, what each
+stratum was asked for and gave, and notices about every shortage. The same recipe, candidates and
+seed give the same rows on every machine.
+"""
+
+from calaudit.sampling.allocation import Allocation, allocate, neyman_weights
+from calaudit.sampling.coverage import herding, k_center
+from calaudit.sampling.design import Candidates
+from calaudit.sampling.draw import Draw, StratumDraw, draw, kish_n_eff
+from calaudit.sampling.keys import derive_seed, row_keys
+from calaudit.sampling.recipe import Embedding, Loss, Recipe, read_recipe, recipe_from_json
+
+__all__ = [
+    "Allocation",
+    "Candidates",
+    "Draw",
+    "Embedding",
+    "Loss",
+    "Recipe",
+    "StratumDraw",
+    "allocate",
+    "derive_seed",
+    "draw",
+    "herding",
+    "k_center",
+    "kish_n_eff",
+    "neyman_weights",
+    "read_recipe",
+    "recipe_from_json",
+    "row_keys",
+]

@@ -1,0 +1,148 @@
+"""onnxruntime on the CPU: the FP32 reference, and INT8 by the Q/DQ graph."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+from calaudit.backends.base import Capabilities
+from calaudit.errors import BackendError, near
+from calaudit.graph.model import PROTOBUF_LIMIT, Model, ModelTensor, write_model
+
+Kernels = Literal["emulated", "fused"]
+
+_FAILURES = (
+    state.EPFail, state.EngineError, state.Fail, state.InvalidArgument, state.InvalidGraph,
+    state.InvalidProtobuf, state.NoModel, state.NoSuchFile, state.NotImplemented,
+    state.RuntimeException,
+)  # fmt: skip
+
+
+class OnnxruntimeBackend:
+    """Engines on the CPU.
+
+    Parameters
+    ----------
+    threads : int
+        Threads within one operator; 0 lets onnxruntime choose.
+    kernels : "emulated" or "fused"
+        How Q/DQ is computed. Emulated: each pair rounds in float, nothing is fused into integer
+        kernels, so the numbers don't depend on the CPU's instruction set. Fused: onnxruntime's
+        integer kernels, faster, equal up to the last bits near rounding ties.
+    """
+
+    name = "onnxruntime"
+    capabilities = Capabilities(
+        precisions=frozenset({"fp32", "int8"}), ranges=frozenset({"calaudit"}), needs_gpu=False
+    )
+
+    def __init__(self, *, threads: int = 0, kernels: Kernels = "emulated") -> None:
+        self._threads = threads
+        self._kernels: Kernels = kernels
+
+    def load(self, model: Model) -> "OnnxruntimeEngine":
+        """Make an engine. Raises `BackendError` when onnxruntime refuses the model."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.use_deterministic_compute = True
+        options.log_severity_level = 3
+        if self._kernels == "emulated":
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        try:
+            session = _session(model, options)
+        except _FAILURES as error:
+            raise BackendError(
+                f"onnxruntime refuses the model: {_one_line(error)}",
+                where=model.label,
+                next_step="Check that its operators run on onnxruntime's CPU provider.",
+            ) from None
+        record = {
+            "library": f"onnxruntime {ort.__version__}",
+            "provider": "CPUExecutionProvider",
+            "kernels": self._kernels,
+        }
+        return OnnxruntimeEngine(session, model, record)
+
+
+class OnnxruntimeEngine:
+    """One session. A model fixed to batch 1 is run sample by sample."""
+
+    def __init__(
+        self, session: ort.InferenceSession, model: Model, record: Mapping[str, str]
+    ) -> None:
+        self._session = session
+        self._label = model.label
+        self._one_by_one = model.fixed_batch
+        self._record = dict(record)
+        self._inputs = model.inputs
+        self._outputs = tuple(output.name for output in session.get_outputs())
+
+    @property
+    def inputs(self) -> tuple[ModelTensor, ...]:
+        """What must be fed."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names that `run` returns."""
+        return self._outputs
+
+    @property
+    def record(self) -> Mapping[str, str]:
+        """Library, provider and kernels."""
+        return self._record
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run a batch; see `calaudit.backends.base.Engine.run`."""
+        used = {spec.name: self._feed(spec, feeds) for spec in self._inputs}
+        if not self._one_by_one:
+            return self._run(used)
+        n = min(map(len, used.values()))
+        pieces = [
+            self._run({name: values[i : i + 1] for name, values in used.items()}) for i in range(n)
+        ]
+        return {name: _joined([piece[name] for piece in pieces]) for name in self._outputs}
+
+    def _feed(self, spec: ModelTensor, feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        if spec.name not in feeds:
+            raise BackendError(
+                f"input {spec.name} wasn't fed",
+                where=self._label,
+                next_step=near(spec.name, feeds),
+            )
+        return np.ascontiguousarray(feeds[spec.name])
+
+    def _run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        try:
+            values = self._session.run(list(self._outputs), feeds)
+        except _FAILURES as error:
+            raise BackendError(
+                f"onnxruntime failed: {_one_line(error)}",
+                where=self._label,
+                next_step="Check the inputs' shapes and types, and the memory that is free.",
+            ) from None
+        return dict(zip(self._outputs, values, strict=True))
+
+
+def _session(model: Model, options: ort.SessionOptions) -> ort.InferenceSession:
+    providers = ["CPUExecutionProvider"]
+    if model.proto.ByteSize() <= PROTOBUF_LIMIT:
+        return ort.InferenceSession(model.serialize(), options, providers=providers)
+    with tempfile.TemporaryDirectory(prefix="calaudit-") as folder:
+        path = Path(folder) / "model.onnx"
+        write_model(model, path, path.with_name("weights"), location="weights")
+        return ort.InferenceSession(str(path), options, providers=providers)
+
+
+def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:
+    return np.stack(pieces) if pieces[0].ndim == 0 else np.concatenate(pieces)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

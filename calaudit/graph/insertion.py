@@ -1,0 +1,160 @@
+"""Insertion: carry out a plan with the scales of one scale table."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from calaudit.errors import Problem, RangesError, near
+from calaudit.graph.model import Model, without_weights
+from calaudit.graph.plan import QdqPlan, QuantizedWeight
+from calaudit.graph.survey import Slot
+from calaudit.graph.weights import quantize_weight
+
+
+def apply_qdq(model: Model, plan: QdqPlan, scales: Mapping[str, float]) -> Model:
+    """Insert the plan's Q/DQ.
+
+    Activations get one QuantizeLinear → DequantizeLinear pair per tensor, with a 0-D float32 scale
+    and an int8 zero point of 0 that is always written. Weights become int8 initializers with a
+    DequantizeLinear for each op that reads them. Biases stay float. Equal arguments give equal
+    models.
+
+    Parameters
+    ----------
+    model : Model
+        The prepared model that `plan` was made for.
+    plan : QdqPlan
+        From `plan_qdq`.
+    scales : mapping
+        Tap name → scale (amax / 127). Names that aren't taps are ignored.
+
+    Raises
+    ------
+    ValueError
+        The plan was made for another model.
+    RangesError
+        A tap without a scale, or a scale that isn't a positive, finite, normal float32. All at
+        once.
+    """
+    if plan.fingerprint != model.fingerprint:
+        raise ValueError("the plan was made for another model")
+    _check(plan, scales, model.label)
+    return Model(_Insertion(model.proto, plan).carry_out(scales), model.label)
+
+
+def _check(plan: QdqPlan, scales: Mapping[str, float], label: str) -> None:
+    problems: list[Problem] = []
+    smallest, largest = np.finfo(np.float32).tiny, np.finfo(np.float32).max
+    for tap in plan.taps:
+        if tap not in scales:
+            step = f"Calibrate this model again. {near(tap, scales)}"
+            problems.append(Problem(f"the scale table has no scale for {tap}", label, step))
+        elif not smallest <= scales[tap] <= largest:
+            problems.append(
+                Problem(
+                    f"the scale of {tap} is {scales[tap]!r}, not a positive, finite float32",
+                    label,
+                    "Calibrate on samples that make this tensor vary.",
+                )
+            )
+    if problems:
+        raise RangesError.of(problems)
+
+
+class _Insertion:
+    def __init__(self, proto: onnx.ModelProto, plan: QdqPlan) -> None:
+        self._source = proto
+        self._plan = plan
+        self._taken = {name for node in proto.graph.node for name in (*node.input, *node.output)}
+        self._made: list[onnx.TensorProto] = []
+
+    def carry_out(self, scales: Mapping[str, float]) -> onnx.ModelProto:
+        """The quantized copy of the source model."""
+        nodes = [onnx.NodeProto() for _ in self._source.graph.node]
+        for copy, node in zip(nodes, self._source.graph.node, strict=True):
+            copy.CopyFrom(node)
+        after = self._activation_pairs(scales, nodes)
+        before = self._weight_dequantizers(nodes)
+        result = without_weights(self._source)
+        del result.graph.node[:]
+        result.graph.node.extend(after[None])
+        for position, node in enumerate(nodes):
+            result.graph.node.extend(before[position])
+            result.graph.node.append(node)
+            for name in node.output:
+                result.graph.node.extend(after[name])
+        used = {name for node in result.graph.node for name in node.input}
+        used |= {value.name for value in result.graph.output}
+        kept = (t for t in self._source.graph.initializer if t.name in used)
+        result.graph.initializer.extend(kept)
+        result.graph.initializer.extend(self._made)
+        return result
+
+    def _activation_pairs(
+        self, scales: Mapping[str, float], nodes: list[onnx.NodeProto]
+    ) -> defaultdict[str | None, list[onnx.NodeProto]]:
+        """Pairs keyed by the tensor they follow; None for those that follow a model input."""
+        pairs: defaultdict[str | None, list[onnx.NodeProto]] = defaultdict(list)
+        inputs = {value.name for value in self._source.graph.input}
+        for activation in self._plan.activations:
+            name = activation.tensor
+            scale = self._constant(f"{name}_scale", np.float32(scales[name]))
+            zero = self._constant(f"{name}_zero_point", np.int8(0))
+            rounded, back = self._name(f"{name}_quantized"), self._name(f"{name}_dequantized")
+            pairs[None if name in inputs else name] += [
+                helper.make_node(
+                    "QuantizeLinear", [name, scale, zero], [rounded], name=f"{rounded}/Q"
+                ),
+                helper.make_node(
+                    "DequantizeLinear", [rounded, scale, zero], [back], name=f"{back}/DQ"
+                ),
+            ]
+            for slot in activation.slots:
+                nodes[slot.node].input[slot.index] = back
+        return pairs
+
+    def _weight_dequantizers(
+        self, nodes: list[onnx.NodeProto]
+    ) -> defaultdict[int, list[onnx.NodeProto]]:
+        """Dequantizers keyed by the node that reads them, one per reader."""
+        found: defaultdict[int, list[onnx.NodeProto]] = defaultdict(list)
+        floats = {tensor.name: tensor for tensor in self._source.graph.initializer}
+        for weight in self._plan.weights:
+            values: NDArray[np.float32] = numpy_helper.to_array(floats[weight.tensor])
+            base = weight.tensor
+            stored = self._constant(
+                f"{base}_int8", quantize_weight(values, weight.scales, weight.axis)
+            )
+            scale = self._constant(f"{base}_scale", weight.scales)
+            zero = self._constant(f"{base}_zero_point", np.zeros(weight.scales.shape, np.int8))
+            for slot, back in self._dequantized(weight):
+                node = helper.make_node(
+                    "DequantizeLinear", [stored, scale, zero], [back], name=f"{back}/DQ"
+                )
+                if weight.axis is not None:
+                    node.attribute.append(helper.make_attribute("axis", weight.axis))
+                found[slot.node].append(node)
+                nodes[slot.node].input[slot.index] = back
+        return found
+
+    def _dequantized(self, weight: QuantizedWeight) -> Iterator[tuple[Slot, str]]:
+        for slot in weight.slots:
+            yield slot, self._name(f"{weight.tensor}_dequantized")
+
+    def _constant(self, wanted: str, values: NDArray[np.generic] | np.generic) -> str:
+        name = self._name(wanted)
+        self._made.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def _name(self, wanted: str) -> str:
+        """`wanted`, or with a number behind it when the graph has that name already."""
+        name, n = wanted, 1
+        while name in self._taken:
+            n += 1
+            name = f"{wanted}_{n}"
+        self._taken.add(name)
+        return name

@@ -1,0 +1,267 @@
+"""Placement: decide where Q/DQ goes in a prepared model, by TensorRT's rules.
+
+Inputs and constant weights of Conv, Gemm and MatMul are quantized, and the skip input of an Add
+that a convolution fuses with. One activation gets one pair, however many ops read it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from calaudit.errors import ModelError, Notice, Problem
+from calaudit.graph.model import Model
+from calaudit.graph.plan import (
+    Decision,
+    QdqPlan,
+    QuantizedActivation,
+    QuantizedWeight,
+)
+from calaudit.graph.rules import FLOAT_REASONS, UNKNOWN, WEIGHTED
+from calaudit.graph.survey import Slot, Survey, survey
+from calaudit.graph.weights import estimate_weight_scales
+
+
+def plan_qdq(model: Model) -> QdqPlan:
+    """Decide where Q/DQ goes.
+
+    Parameters
+    ----------
+    model : Model
+        As `prepare` returns it.
+
+    Raises
+    ------
+    ModelError
+        Weights that hold NaN or infinity.
+    """
+    placement = _Placement(survey(model), model.label)
+    for position in range(len(placement.facts.nodes)):
+        placement.decide(position)
+    placement.quantize_skip_inputs()
+    weights = placement.quantized_weights()
+    activations = placement.quantized_activations()
+    return QdqPlan(
+        fingerprint=model.fingerprint,
+        activations=activations,
+        weights=weights,
+        decisions=placement.decisions(activations, weights),
+        notices=tuple(placement.notices),
+    )
+
+
+@dataclass(slots=True)
+class _Placement:
+    facts: Survey
+    label: str
+    verdicts: dict[int, tuple[str | None, str]] = field(default_factory=dict)
+    """Node → (why it stays in float or None, what was quantized)."""
+    acts: dict[str, list[Slot]] = field(default_factory=dict)
+    consts: dict[tuple[str, int | None], list[Slot]] = field(default_factory=dict)
+    skips: dict[Slot, str] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
+
+    def decide(self, position: int) -> None:
+        """Quantize the inputs of one node, or note why not."""
+        node = self.facts.nodes[position]
+        if node.domain not in {"", "ai.onnx"}:
+            self._leave(position, f"from the domain {node.domain}, which TensorRT doesn't know")
+        elif node.op_type == "Conv":
+            self._weighted(position, act=0, const=1, axis=0)
+        elif node.op_type == "Gemm":
+            self._gemm(position, node)
+        elif node.op_type == "MatMul":
+            self._matmul(position, node)
+        else:
+            self._leave(position, FLOAT_REASONS.get(node.op_type, UNKNOWN))
+
+    def _leave(self, position: int, reason: str) -> None:
+        self.verdicts[position] = (reason, "")
+
+    def _gemm(self, position: int, node: onnx.NodeProto) -> None:
+        attributes: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if attributes.get("transA", 0):
+            self._leave(position, "transA = 1: TensorRT's INT8 Gemm reads its input untransposed")
+        elif attributes.get("alpha", 1.0) != 1 or (
+            len(node.input) > 2 and node.input[2] and attributes.get("beta", 1.0) != 1
+        ):
+            self._leave(position, "alpha or beta scales a tensor that isn't constant")
+        else:
+            self._weighted(position, act=0, const=1, axis=0 if attributes.get("transB") else 1)
+
+    def _matmul(self, position: int, node: onnx.NodeProto) -> None:
+        left, right = (name in self.facts.constants for name in node.input)
+        if right:
+            rank = len(self.facts.constants[node.input[1]].dims)
+            if rank == 1:
+                self._leave(position, "its weight is a vector: no output channels to scale")
+            else:
+                self._weighted(position, act=0, const=1, axis=1 if rank == 2 else None)
+        elif left:
+            self._weighted(position, act=1, const=0, axis=None)
+        else:
+            self._both_activations(position, node)
+
+    def _both_activations(self, position: int, node: onnx.NodeProto) -> None:
+        for name in node.input:
+            if not self.facts.is_float(name):
+                self._leave(position, f"{name} isn't float32")
+                return
+        for index, name in enumerate(node.input):
+            self.acts.setdefault(name, []).append(Slot(position, index))
+        self.verdicts[position] = (None, "both inputs")
+
+    def _weighted(self, position: int, *, act: int, const: int, axis: int | None) -> None:
+        node = self.facts.nodes[position]
+        activation, weight = node.input[act], node.input[const]
+        if weight not in self.facts.constants:
+            self._leave(position, f"its weight {weight} isn't constant, so it has no fixed scales")
+        elif activation in self.facts.constants:
+            self._leave(position, f"its input {activation} is a constant")
+        elif self.facts.types.get(weight) != TensorProto.FLOAT:
+            kind = TensorProto.DataType.Name(self.facts.constants[weight].data_type)
+            self._leave(position, f"its weight {weight} is {kind.lower()}, not float32")
+        elif not self.facts.is_float(activation):
+            self._leave(position, f"its input {activation} isn't float32")
+        else:
+            self.acts.setdefault(activation, []).append(Slot(position, act))
+            self.consts.setdefault((weight, axis), []).append(Slot(position, const))
+            self.verdicts[position] = (None, "input and weight")
+
+    def quantize_skip_inputs(self) -> None:
+        """On each residual Add, quantize the input that isn't the convolution it fuses with."""
+        for position, node in enumerate(self.facts.nodes):
+            if node.op_type != "Add" or node.domain not in {"", "ai.onnx"}:
+                continue
+            if any(name in self.facts.constants for name in node.input):
+                continue
+            fusing = [name for name in node.input if self._fuses_with_add(name)]
+            if not fusing:
+                continue
+            main = max(fusing, key=lambda name: self.facts.producers[name])
+            skip = 1 - list(node.input).index(main)
+            tensor = node.input[skip]
+            if not self.facts.is_float(tensor) or not self._same_shape(main, tensor):
+                continue
+            slot = Slot(position, skip)
+            self.acts.setdefault(tensor, []).append(slot)
+            self.skips[slot] = main
+            self.verdicts[position] = (None, f"skip input only: {main} and this Add fuse")
+
+    def _fuses_with_add(self, tensor: str) -> bool:
+        """Whether a quantized Conv computes `tensor` for one reader alone."""
+        producer = self.facts.producers.get(tensor)
+        return (
+            producer is not None
+            and self.facts.nodes[producer].op_type == "Conv"
+            and self.verdicts[producer][0] is None
+            and len(self.facts.readers[tensor]) == 1
+            and tensor not in self.facts.outputs
+        )
+
+    def _same_shape(self, one: str, other: str) -> bool:
+        """Whether two tensors can have one shape, as far as inference knows: no broadcasting."""
+        a, b = self.facts.shapes.get(one), self.facts.shapes.get(other)
+        if a is None or b is None:
+            return True
+        return len(a) == len(b) and all(
+            m == n for m, n in zip(a, b, strict=True) if isinstance(m, int) and isinstance(n, int)
+        )
+
+    def quantized_activations(self) -> tuple[QuantizedActivation, ...]:
+        """One per tensor, inputs first, then in the order they are computed."""
+        order = {name: place for place, name in enumerate(self.facts.inputs)}
+        first = len(order)
+        order.update((name, first + place) for place, name in enumerate(self.facts.producers))
+        return tuple(
+            QuantizedActivation(name, tuple(self.acts[name]))
+            for name in sorted(self.acts, key=lambda name: order[name])
+        )
+
+    def quantized_weights(self) -> tuple[QuantizedWeight, ...]:
+        """Scales of every constant to quantize, once per axis it is used along."""
+        made: list[QuantizedWeight] = []
+        problems: list[Problem] = []
+        for (name, axis), slots in self.consts.items():
+            values: NDArray[np.float32] = numpy_helper.to_array(self.facts.constants[name])
+            if not np.isfinite(values).all():
+                problems.append(
+                    Problem(
+                        f"weight {name} holds NaN or infinity",
+                        self.label,
+                        "Export a trained model whose weights are finite.",
+                    )
+                )
+                continue
+            scales, dead = estimate_weight_scales(values, axis)
+            if dead.size:
+                self.notices.append(_dead_channels(name, axis, dead, scales.size, self.label))
+            made.append(QuantizedWeight(name, axis, scales, tuple(slots)))
+        if problems:
+            raise ModelError.of(problems)
+        return tuple(made)
+
+    def decisions(
+        self,
+        activations: tuple[QuantizedActivation, ...],
+        weights: tuple[QuantizedWeight, ...],
+    ) -> tuple[Decision, ...]:
+        """Rows for tensors, then weights, then nodes, each in graph order."""
+        rows = [
+            Decision("activation", a.tensor, self._maker(a.tensor), "quantized", self._why(a))
+            for a in activations
+        ]
+        for weight in weights:
+            users = ", ".join(self._node_name(slot.node) for slot in weight.slots)
+            how = (
+                "one scale per tensor"
+                if weight.axis is None
+                else f"{weight.scales.size} scales along output axis {weight.axis}"
+            )
+            op_type = self.facts.nodes[weight.slots[0].node].op_type
+            reason = f"weight of {users}: {how}"
+            rows.append(Decision("weight", weight.tensor, op_type, "quantized", reason))
+        for position, (float_reason, what) in self.verdicts.items():
+            node = self.facts.nodes[position]
+            weighted = node.op_type in WEIGHTED
+            name = node.name or node.output[0]
+            if float_reason is None:
+                rows.append(Decision("node", name, node.op_type, "quantized", what, weighted))
+            else:
+                rows.append(Decision("node", name, node.op_type, "float", float_reason, weighted))
+        return tuple(rows)
+
+    def _why(self, activation: QuantizedActivation) -> str:
+        reasons = []
+        for slot in activation.slots:
+            name = self._node_name(slot.node)
+            if slot in self.skips:
+                reasons.append(f"skip input of {name}, which fuses with {self.skips[slot]}")
+            else:
+                reasons.append(f"input of {name}")
+        return "; ".join(reasons)
+
+    def _maker(self, tensor: str) -> str:
+        producer = self.facts.producers.get(tensor)
+        return "input" if producer is None else self.facts.nodes[producer].op_type
+
+    def _node_name(self, position: int) -> str:
+        node = self.facts.nodes[position]
+        return f"{node.op_type} {node.name or node.output[0]}"
+
+
+def _dead_channels(
+    name: str, axis: int | None, dead: NDArray[np.int64], n: int, label: str
+) -> Notice:
+    if axis is None or dead.size == n:
+        message = f"weight {name} is all zeros: scale 1/127 stands in"
+    else:
+        shown = ", ".join(map(str, dead[:5])) + (", …" if dead.size > 5 else "")
+        message = (
+            f"weight {name} has {dead.size} of {n} channels that are all zeros ({shown}): "
+            "the largest scale among its channels stands in"
+        )
+    return Notice("zero_weight_channel", message, label)

@@ -1,0 +1,97 @@
+"""What a graph says about its tensors: who makes them, who reads them, their types and shapes."""
+
+from dataclasses import dataclass
+
+import onnx
+from onnx import TensorProto, helper
+
+from calaudit.graph.model import Model, without_weights
+
+_SMALL = 1024
+"""Elements: constants up to this size may decide shapes, so inference sees their values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One input of one node."""
+
+    node: int
+    """Position of the node in the graph."""
+    index: int
+    """Position among the node's inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Facts about every tensor of a prepared model."""
+
+    nodes: tuple[onnx.NodeProto, ...]
+    producers: dict[str, int]
+    """Tensor → position of the node that computes it; inputs and weights have none."""
+    readers: dict[str, list[Slot]]
+    constants: dict[str, TensorProto]
+    inputs: tuple[str, ...]
+    outputs: frozenset[str]
+    types: dict[str, int]
+    """Tensor → ONNX element type, where inference found it."""
+    shapes: dict[str, tuple[int | str | None, ...]]
+    """Tensor → shape with sizes or names of free sizes, where inference found it."""
+
+    def is_float(self, tensor: str) -> bool:
+        """Whether the tensor is float32, or of a type nothing is known about."""
+        return self.types.get(tensor, TensorProto.FLOAT) == TensorProto.FLOAT
+
+
+def survey(model: Model) -> Survey:
+    """Look through a prepared model once."""
+    graph = model.proto.graph
+    producers: dict[str, int] = {}
+    readers: dict[str, list[Slot]] = {}
+    for position, node in enumerate(graph.node):
+        producers.update((name, position) for name in node.output if name)
+        for index, name in enumerate(node.input):
+            if name:
+                readers.setdefault(name, []).append(Slot(position, index))
+    types, shapes = _infer(model.proto)
+    return Survey(
+        nodes=tuple(graph.node),
+        producers=producers,
+        readers=readers,
+        constants={tensor.name: tensor for tensor in graph.initializer},
+        inputs=tuple(value.name for value in graph.input),
+        outputs=frozenset(value.name for value in graph.output),
+        types=types,
+        shapes=shapes,
+    )
+
+
+def _infer(
+    proto: onnx.ModelProto,
+) -> tuple[dict[str, int], dict[str, tuple[int | str | None, ...]]]:
+    """Types and shapes; large weights go in as typed inputs, which keeps the message small."""
+    light = without_weights(proto)
+    for tensor in proto.graph.initializer:
+        size = 1
+        for dim in tensor.dims:
+            size *= dim
+        if size <= _SMALL:
+            light.graph.initializer.append(tensor)
+        else:
+            light.graph.input.append(
+                helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            )
+    graph = onnx.shape_inference.infer_shapes(light, data_prop=True).graph
+    types: dict[str, int] = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
+    shapes: dict[str, tuple[int | str | None, ...]] = {
+        tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer
+    }
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        kind = value.type.tensor_type
+        if kind.elem_type:
+            types[value.name] = kind.elem_type
+        if kind.HasField("shape"):
+            shapes[value.name] = tuple(
+                d.dim_value if d.HasField("dim_value") else d.dim_param or None
+                for d in kind.shape.dim
+            )
+    return types, shapes

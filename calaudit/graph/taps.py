@@ -1,0 +1,46 @@
+"""Taps: tensors of a model that are made visible as outputs."""
+
+from collections.abc import Sequence
+
+import onnx
+from onnx import TensorProto, helper
+
+from calaudit.errors import ModelError, Problem, near
+from calaudit.graph.model import Model
+
+
+def with_taps(model: Model, names: Sequence[str]) -> Model:
+    """A model that returns its own outputs and then the tensors `names`.
+
+    Parameters
+    ----------
+    model : Model
+        The prepared FP32 model.
+    names : sequence of str
+        Tensors to observe: inputs, outputs or any float32 tensor between. Those that are outputs
+        already aren't repeated.
+
+    Raises
+    ------
+    ModelError
+        Names the model doesn't have, all at once, with the near ones.
+    """
+    known = [value.name for value in model.proto.graph.input]
+    known += [name for node in model.proto.graph.node for name in node.output if name]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise ModelError.of(
+            Problem(f"has no tensor {name!r}", model.label, near(name, known)) for name in unknown
+        )
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    inputs = {value.name: value for value in model.proto.graph.input}
+    shown = {value.name for value in model.proto.graph.output}
+    for name in dict.fromkeys(names):
+        if name in shown:
+            continue
+        if name in inputs:
+            proto.graph.output.append(inputs[name])
+        else:
+            proto.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    return Model(proto, model.label)

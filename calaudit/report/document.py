@@ -1,0 +1,110 @@
+"""A report as the JSON document of docs/formats/report.md, and back."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from calaudit.errors import Notice, Problem, near
+from calaudit.report.records import Report
+from calaudit.report.verdicts import overall_verdict
+
+FORMAT = "report"
+FORMAT_VERSION = 1
+"""Version of report.json. Any new key or value raises it, since the schema is strict.
+
+1 (0.1.0): the first.
+"""
+
+RUN_FACTS = ("created", "timings")
+"""What two runs of one audit may differ in."""
+
+_ORDER = (
+    "calaudit_format",
+    "format_version",
+    "calaudit_version",
+    "created",
+    "verdict",
+    "audit",
+    "metrics",
+    "reference",
+    "calibsets",
+    "cells",
+    "slices",
+    "results",
+    "warnings",
+    "timings",
+)
+
+
+def to_document(report: Report) -> dict[str, Any]:
+    """`report` as JSON values, keys in the published order, those of open mappings sorted."""
+    values = {
+        "calaudit_format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        **{f.name: _jsonable(getattr(report, f.name)) for f in dataclasses.fields(report)},
+    }
+    return {key: values[key] for key in _ORDER}
+
+
+def from_document(document: Mapping[str, Any]) -> Report:
+    """The report that a document of this version holds; it must satisfy the schema."""
+    values = {key: document[key] for key in document if key not in _HEAD}
+    return TypeAdapter(Report).validate_python(values)
+
+
+_HEAD = frozenset({"calaudit_format", "format_version"})
+
+
+def without_times(document: Mapping[str, Any]) -> dict[str, Any]:
+    """`document` without what differs between equal runs: ``created`` and ``timings``."""
+    return {key: value for key, value in document.items() if key not in RUN_FACTS}
+
+
+def inconsistencies(report: Report, *, where: object) -> Iterator[Problem]:
+    """What no schema can check: names that point nowhere, repeated keys, a wrong total verdict."""
+    names = {
+        "cell": [cell.id for cell in report.cells],
+        "slice": [each.name for each in report.slices],
+        "metric": [metric.name for metric in report.metrics],
+        "calibset": [each.name for each in report.calibsets],
+    }
+    for what, known in names.items():
+        for name, count in Counter(known).items():
+            if count > 1:
+                yield Problem(f"{count} records are called {name!r}", f"{where}: {what}s")
+    known_names = {what: frozenset(known) for what, known in names.items()}
+    for i, result in enumerate(report.results):
+        for what in ("cell", "slice", "metric"):
+            name = getattr(result, what)
+            if name not in known_names[what]:
+                place = f"{where}: results[{i}].{what}"
+                yield Problem(f"no {what} is called {name!r}", place, near(name, names[what]))
+    keys = Counter((r.cell, r.slice, r.metric) for r in report.results)
+    for key, count in keys.items():
+        if count > 1:
+            yield Problem(f"{count} results for {', '.join(key)}", f"{where}: results")
+    for i, cell in enumerate(report.cells):
+        if cell.calibset is not None and cell.calibset not in known_names["calibset"]:
+            yield Problem(
+                f"no calibration set is called {cell.calibset!r}",
+                f"{where}: cells[{i}].calibset",
+                near(cell.calibset, names["calibset"]),
+            )
+    due = overall_verdict(report.results, report.cells)
+    if report.verdict != due:
+        yield Problem(f"is {report.verdict}, but the results make it {due}", f"{where}: verdict")
+
+
+def _jsonable(value: Any) -> Any:
+    """Dataclasses as mappings in field order, open mappings sorted, tuples as lists."""
+    if isinstance(value, Mapping):
+        return {key: _jsonable(value[key]) for key in sorted(value)}
+    if isinstance(value, tuple | list):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, Notice) or dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        return {f.name: _jsonable(getattr(value, f.name)) for f in fields}
+    return value

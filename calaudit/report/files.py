@@ -1,0 +1,109 @@
+"""report.json on disk: written whole or not at all, never without satisfying the schema."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NoReturn
+
+from calaudit.errors import FileFormatError, Problem
+from calaudit.formats.aside import write_text
+from calaudit.report.document import (
+    FORMAT,
+    FORMAT_VERSION,
+    from_document,
+    inconsistencies,
+    to_document,
+)
+from calaudit.report.records import Report
+from calaudit.report.schema import SHOWN, schema_problems
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write report.json: UTF-8, one key per line, the same bytes for the same report.
+
+    Raises
+    ------
+    FileFormatError
+        The report breaks its own schema or contradicts itself; nothing is written.
+    OutputError
+        The file can't be written.
+    """
+    document = to_document(report)
+    problems = schema_problems(document, where=path) or list(inconsistencies(report, where=path))
+    if problems:
+        raise FileFormatError.of(problems[:SHOWN])
+    write_text(path, dump(document))
+
+
+def read_report(path: Path) -> Report:
+    """Read report.json.
+
+    Raises
+    ------
+    FileFormatError
+        Missing, not JSON, not a report, of another version, or broken: every problem with its
+        place in the file.
+    """
+    document = _read_json(path)
+    _check_head(document, path)
+    problems = schema_problems(document, where=path)
+    if problems:
+        raise FileFormatError.of(problems)
+    report = from_document(document)
+    problems = list(inconsistencies(report, where=path))
+    if problems:
+        raise FileFormatError.of(problems[:SHOWN])
+    return report
+
+
+def dump(document: Any) -> str:
+    """`document` as deterministic JSON text with a final newline.
+
+    Raises
+    ------
+    ValueError
+        For NaN or an infinity, which JSON doesn't have.
+    """
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
+    # file names that aren't UTF-8 reach Python as lone surrogates, which no UTF-8 file can hold
+    return re.sub("[\ud800-\udfff]", lambda m: f"\\u{ord(m[0]):04x}", text) + "\n"
+
+
+def _read_json(path: Path) -> Any:
+    again = "Run calaudit compare again to write a new one."
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except FileNotFoundError:
+        raise FileFormatError(
+            "there is no such file", where=path, next_step="Check the path."
+        ) from None
+    except OSError as error:
+        raise FileFormatError(f"can't be read: {error.strerror or error}", where=path) from None
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"isn't JSON: {error}", where=path, next_step=again) from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} isn't a JSON number")
+
+
+def _check_head(document: Any, path: Path) -> None:
+    found = document.get("calaudit_format") if isinstance(document, dict) else None
+    if found != FORMAT:
+        what = "no calaudit_format in it" if found is None else f"calaudit_format is {found!r}"
+        raise FileFormatError(
+            f"isn't a calaudit report: {what}",
+            where=path,
+            next_step="Give the report.json that calaudit compare wrote.",
+        )
+    version = document.get("format_version")
+    if version != FORMAT_VERSION:
+        raise FileFormatError.of(
+            [
+                Problem(
+                    f"format_version {version!r} can't be read by this release",
+                    str(path),
+                    f"Known: {FORMAT_VERSION}. Update calaudit, or run the audit again.",
+                )
+            ]
+        )

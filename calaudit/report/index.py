@@ -1,0 +1,114 @@
+"""A report's results, found by name and ordered by how bad they are."""
+
+import fnmatch
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from calaudit.errors import SliceError, near
+from calaudit.report.records import (
+    CellRecord,
+    MetricRecord,
+    Report,
+    ResultRecord,
+    SliceRecord,
+)
+
+POINT = 0.01
+"""One point, in a metric whose unit is a fraction."""
+
+_RANK = {"REGRESSED": 0, "INCONCLUSIVE": 1}
+
+
+@dataclass(frozen=True)
+class Index:
+    """A report with its results by (cell, slice, metric)."""
+
+    report: Report
+
+    @cached_property
+    def cells(self) -> dict[str, CellRecord]:
+        """Cell id → record."""
+        return {cell.id: cell for cell in self.report.cells}
+
+    @cached_property
+    def metrics(self) -> dict[str, MetricRecord]:
+        """Metric name → record."""
+        return {metric.name: metric for metric in self.report.metrics}
+
+    @cached_property
+    def slices(self) -> dict[str, SliceRecord]:
+        """Slice name → record."""
+        return {each.name: each for each in self.report.slices}
+
+    @cached_property
+    def results(self) -> dict[tuple[str, str, str], ResultRecord]:
+        """(cell, slice, metric) → result."""
+        return {(r.cell, r.slice, r.metric): r for r in self.report.results}
+
+    @cached_property
+    def gated(self) -> tuple[ResultRecord, ...]:
+        """Results that have a gate."""
+        return tuple(r for r in self.report.results if r.gate is not None)
+
+    @cached_property
+    def _tolerance(self) -> dict[str, float]:
+        """Metric → its strictest gate, or one unit where it has none."""
+        gates: dict[str, list[float]] = defaultdict(list)
+        for result in self.gated:
+            if result.gate is not None and result.gate.max_drop > 0:
+                gates[result.metric].append(result.gate.max_drop)
+        one = {m.name: POINT if m.unit == "fraction" else 1.0 for m in self.report.metrics}
+        return {name: min(gates.get(name, [one[name]])) for name in one}
+
+    def severity(self, result: ResultRecord) -> tuple[int, float]:
+        """Sort key, worst first: regressed, inconclusive, the rest; then by drop over the gate."""
+        rank = _RANK.get(result.verdict or "", 2) if result.gate is not None else 2
+        drop = 0.0 if result.drop is None else result.drop / self._tolerance[result.metric]
+        return rank, -drop
+
+    def worst(self, results: Iterable[ResultRecord]) -> list[ResultRecord]:
+        """`results`, worst first; equally bad ones in the report's order."""
+        return sorted(results, key=self.severity)
+
+    def matching_slices(self, pattern: str | None) -> tuple[SliceRecord, ...]:
+        """Slices whose name matches a shell-style pattern, or contains it if it has no wildcard.
+
+        Raises
+        ------
+        SliceError
+            None does.
+        """
+        if pattern is None:
+            return self.report.slices
+        glob = pattern if any(c in pattern for c in "*?") else f"*{pattern}*"
+        # names hold brackets ("[0, 5)"), which are no wildcards here
+        glob = glob.replace("[", "[[]")
+        found = tuple(each for each in self.report.slices if fnmatch.fnmatchcase(each.name, glob))
+        if not found:
+            raise SliceError(
+                f"no slice matches {pattern!r}",
+                where="--slices",
+                next_step=near(pattern, self.slices),
+            )
+        return found
+
+
+def variant(cell: CellRecord) -> tuple[str, str, str]:
+    """What sets engines of one calibration set apart: method, precision, backend."""
+    return cell.method or "", cell.precision, cell.backend
+
+
+def cell_parts(cell: CellRecord, report: Report) -> tuple[str, str]:
+    """What people call a cell: its calibration set, and its method.
+
+    Precision and backend are added to the method where the report has several of them.
+    """
+    several = {
+        "precision": len({each.precision for each in report.cells}) > 1,
+        "backend": len({each.backend for each in report.cells}) > 1,
+    }
+    extra = [getattr(cell, name) for name, needed in several.items() if needed]
+    method = " ".join([*([cell.method] if cell.method else []), *extra])
+    return cell.calibset or "no set", method or cell.precision

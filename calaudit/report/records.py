@@ -1,0 +1,299 @@
+"""What an audit found, as frozen values: the records that report.json is made of.
+
+Every value is plain: text, integers, floats, ``None``. A number that isn't finite is ``None``, so
+that JSON never holds NaN; numpy scalars become Python's. Orders are meaningful and kept:
+`Report.metrics` starts with the headline metric, slices with the slice of everything.
+"""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, time
+from pathlib import PurePath
+from typing import Any, Literal
+
+from calaudit.errors import Notice
+
+Verdict = Literal["PASS", "REGRESSED", "INCONCLUSIVE"]
+"""What a comparison, or the whole audit, amounts to."""
+
+ALL = "all"
+"""Name of the slice that holds every evaluated sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A file the audit read."""
+
+    name: str
+    """File name, without the folder: a report doesn't depend on where it was made."""
+    fingerprint: str
+    """Hash of the content."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """What was asked, of what, and where it ran."""
+
+    name: str
+    config: Mapping[str, Any]
+    """The audit's settings as JSON values; infinities stand as the texts ``"inf"``, ``"-inf"``."""
+    config_fingerprint: str
+    model: Artefact
+    pool: Artefact
+    seed: int
+    environment: Mapping[str, str | None]
+    """Versions (``calaudit``, ``python``, ``numpy``, …), ``platform``, ``cpu``, ``gpu``."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "config", plain(self.config))
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRecord:
+    """A runnable model: what of it runs quantized, and what stayed float."""
+
+    fingerprint: str
+    """Hash of the engine's content."""
+    kernels: str
+    """How INT8 is computed: ``"emulated"`` (float arithmetic on quantized values), ``"fused"``
+    (the backend's integer kernels), or ``"float"`` for engines without INT8."""
+    quantized_ops: Mapping[str, int] = field(default_factory=dict)
+    """ONNX op type → number of weighted nodes that run in INT8."""
+    float_ops: Mapping[str, int] = field(default_factory=dict)
+    """ONNX op type → number of weighted nodes that stayed float."""
+    options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    """The backend's options, such as ``threads``."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", plain(self.options))
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRecord:
+    """The FP32 engine that every cell is compared with. It isn't a cell: it isn't judged."""
+
+    backend: str
+    engine: EngineRecord
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRecord:
+    """What a metric's numbers mean. Results refer to it by name."""
+
+    name: str
+    """As audits name it: ``"top1"``, ``"ndcg@10"``."""
+    title: str
+    """For people: ``"top-1 accuracy"``."""
+    unit: str
+    """Unit of `reference`, `candidate`, `drop`, `low`, `high`. ``"fraction"`` (0 to 1) is shown
+    in points: 0.01 is one point."""
+    kind: Literal["binary", "mean", "ratio", "set"]
+    """Right or wrong per sample, a number per sample, a ratio of sums, or one number per set."""
+    higher_is_better: bool
+    interval: str | None
+    """How intervals are computed: ``"tango"``, ``"bootstrap-t"``, …; None for a metric without."""
+    convention: str
+    """The definition's choices in a sentence: ties, gain, what is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompositionRow:
+    """How much of a calibration set lies in one slice. Slices may overlap: shares needn't add up."""
+
+    slice: str
+    n: int
+    """Samples of the set in the slice."""
+    share: float | None
+    """`n` over the set's size."""
+    pool_share: float | None
+    """The slice's share of the samples that could have been drawn."""
+
+    def __post_init__(self) -> None:
+        _settle(self)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibsetRecord:
+    """One calibration set."""
+
+    name: str
+    kind: Literal["uniform", "stratified", "skewed", "coverage", "given"]
+    """How it was drawn; ``"given"`` for a set that calaudit didn't draw."""
+    method: str
+    """The drawing in words, such as ``"stratified, equal over noise"``."""
+    size: int
+    """Number of samples."""
+    composition: tuple[CompositionRow, ...] = ()
+    kish_n_eff: float | None = None
+    """Kish's effective sample size (Σw)²/Σw², in samples."""
+    shortages: tuple[Notice, ...] = ()
+    """What couldn't be drawn as asked, and what was done instead."""
+    fingerprint: str | None = None
+
+    def __post_init__(self) -> None:
+        _settle(self)
+
+
+@dataclass(frozen=True, slots=True)
+class CellRecord:
+    """One engine that was judged."""
+
+    id: str
+    calibset: str | None
+    """None where no ranges are needed (FP16)."""
+    method: str | None
+    """Distribution → amax: ``"minmax"``, ``"entropy"``, ``"percentile"``, ``"mse"``, …"""
+    precision: Literal["int8", "fp16", "fp32"]
+    backend: str
+    ranges_by: Literal["calaudit", "tensorrt"] | None
+    """Who estimated the ranges."""
+    status: Literal["judged", "failed", "skipped"]
+    engine: EngineRecord | None
+    """None when none could be built."""
+    reason: str | None = None
+    """Why the cell failed or was skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRecord:
+    """One slice of the evaluated samples."""
+
+    name: str
+    n: int
+    support_ok: bool
+    """Whether `n` reaches the slice's minimum support; below it nothing passes."""
+    smallest_provable_drop: Mapping[str, float | None] = field(default_factory=dict)
+    """Metric → the smallest ``max_drop`` that a slice of this size could pass, in the metric's
+    unit; None where unknown."""
+
+    def __post_init__(self) -> None:
+        _settle(self)
+        drops = {name: _finite(drop) for name, drop in self.smallest_provable_drop.items()}
+        object.__setattr__(self, "smallest_provable_drop", drops)
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """Samples whose rightness changed."""
+
+    lost: int
+    """Right under FP32, wrong under the candidate."""
+    gained: int
+    """Wrong under FP32, right under the candidate."""
+
+    def __post_init__(self) -> None:
+        _settle(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a result must keep to."""
+
+    max_drop: float
+    """Largest drop that is accepted, in the metric's unit."""
+
+    def __post_init__(self) -> None:
+        _settle(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRecord:
+    """One metric of one cell on one slice, against FP32 on the same samples."""
+
+    cell: str
+    slice: str
+    metric: str
+    n: int
+    """Samples (queries, for ranking) that the numbers rest on."""
+    reference: float | None
+    candidate: float | None
+    drop: float | None
+    """Positive when quality is lost, whichever way the metric points."""
+    low: float | None
+    high: float | None
+    level: float | None
+    """Confidence level of (`low`, `high`), such as 0.95."""
+    interval: str | None
+    flips: Flips | None = None
+    p_value: float | None = None
+    p_adjusted: float | None = None
+    gate: Gate | None = None
+    verdict: Verdict | None = None
+    n_needed: int | None = None
+    """Samples that would decide an inconclusive result."""
+
+    def __post_init__(self) -> None:
+        _settle(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that an audit found. Make one with :func:`calaudit.report.verdicts.assemble`."""
+
+    audit: AuditRecord
+    metrics: tuple[MetricRecord, ...]
+    """The first is the headline metric."""
+    reference: ReferenceRecord
+    calibsets: tuple[CalibsetRecord, ...]
+    cells: tuple[CellRecord, ...]
+    slices: tuple[SliceRecord, ...]
+    results: tuple[ResultRecord, ...]
+    """In the order of their cell, slice and metric."""
+    verdict: Verdict
+    warnings: tuple[Notice, ...]
+    calaudit_version: str
+    created: str
+    """ISO 8601, UTC."""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Stage → seconds of wall time. With `created`, all that differs between equal runs."""
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: mappings, lists, text, finite numbers, True, False, None.
+
+    Paths, dates and infinities become text, tuples and sets lists (sets sorted), numpy scalars
+    Python's, NaN None.
+
+    Raises
+    ------
+    TypeError
+        For a value that has no such form.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((plain(item) for item in value), key=repr)
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, PurePath | date | time):
+        return str(value)
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, numbers.Real):
+        number = float(value)
+        return str(number) if math.isinf(number) else _finite(value)
+    if hasattr(value, "item"):  # numpy's booleans are no numbers
+        return plain(value.item())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    raise TypeError(f"{value!r} of type {type(value).__name__} has no JSON form")
+
+
+def _finite(number: Any) -> Any:
+    """An int, a finite float, or None."""
+    if isinstance(number, bool) or number is None:
+        return number
+    if isinstance(number, numbers.Integral):
+        return int(number)
+    return float(number) if math.isfinite(number) else None
+
+
+def _settle(record: Any) -> None:
+    """Replace the numbers of a frozen record by plain finite ones, or None."""
+    for each in dataclasses.fields(record):
+        value = getattr(record, each.name)
+        if isinstance(value, numbers.Real) and not isinstance(value, bool):
+            object.__setattr__(record, each.name, _finite(value))

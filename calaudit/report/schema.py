@@ -1,0 +1,96 @@
+"""The JSON Schema of report.json, and problems a person can mend instead of its errors."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+
+from calaudit.errors import Problem, near
+
+SHOWN = 20
+"""Problems that are told one by one; the rest is counted."""
+
+
+@cache
+def report_schema() -> Mapping[str, Any]:
+    """The schema, as published in ``calaudit/report/report.schema.json``."""
+    text = files("calaudit.report").joinpath("report.schema.json").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    Draft202012Validator.check_schema(schema)
+    return schema
+
+
+def schema_problems(document: Any, *, where: object) -> list[Problem]:
+    """What keeps `document` from being a report, each with its place (``results[3].verdict``).
+
+    Parameters
+    ----------
+    document : any
+        As `json.loads` gives it.
+    where : object
+        The file, for messages.
+    """
+    validator = Draft202012Validator(dict(report_schema()))
+    found: list[Problem] = []
+    for error in validator.iter_errors(document):
+        found += _problems(error, where)
+        if len(found) > SHOWN:
+            rest = Problem("and more of this kind", str(where), "Mend these first.")
+            return [*found[:SHOWN], rest]
+    return found
+
+
+def _problems(error: ValidationError, where: object) -> Iterator[Problem]:
+    place = f"{where}: {dotted(error.absolute_path)}" if error.absolute_path else str(where)
+    value, wanted = error.instance, error.validator_value
+    match error.validator:
+        case "additionalProperties" if wanted is False:
+            known = error.schema["properties"]
+            for key in sorted(set(value) - set(known)):
+                yield Problem(f"unknown key {key!r}", place, near(key, known))
+        case "required":
+            # one error per missing key: jsonschema repeats this validator for each
+            missing = str(error.message).split("'")[1]
+            yield Problem(f"the key {missing!r} is missing", place)
+        case "enum":
+            known = [str(choice) for choice in wanted if choice is not None]
+            yield Problem(
+                f"{_shown(value)} isn't one of the values", place, near(str(value), known)
+            )
+        case "const":
+            yield Problem(f"must be {wanted!r} (got {_shown(value)})", place)
+        case "type":
+            kinds = [wanted] if isinstance(wanted, str) else wanted
+            yield Problem(f"must be {' or '.join(kinds)} (got {_shown(value)})", place)
+        case _:
+            yield Problem(f"{_sentence(error)} (got {_shown(value)})", place)
+
+
+def _sentence(error: ValidationError) -> str:
+    limits = {
+        "minimum": "must be at least",
+        "maximum": "must be at most",
+        "exclusiveMinimum": "must be more than",
+        "exclusiveMaximum": "must be less than",
+        "minLength": "must be a text of a length of at least",
+        "pattern": "must look like",
+    }
+    return (
+        f"{limits.get(str(error.validator), f'breaks {error.validator}')} {error.validator_value}"
+    )
+
+
+def dotted(path: Iterable[str | int]) -> str:
+    """A JSON path as people write it: ``results[3].flips.lost``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

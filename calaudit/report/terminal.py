@@ -1,0 +1,173 @@
+"""The report on a terminal, and the same picture as SVG."""
+
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from calaudit.formats.aside import write_text
+from calaudit.report.headline import headline
+from calaudit.report.index import Index
+from calaudit.report.records import ALL, Report
+from calaudit.report.tables import STYLE, View, drop_matrices, metric_tables, worst_table
+from calaudit.report.wording import score, visible
+
+LOG_WIDTH = 120
+"""Columns where the output is no terminal and ``COLUMNS`` isn't set."""
+
+SHOWN_WARNINGS = 5
+
+
+def print_report(
+    report: Report,
+    *,
+    view: View | None = None,
+    file: TextIO | None = None,
+    width: int | None = None,
+) -> None:
+    """Print the report as tables: colours on a terminal only, and not under ``NO_COLOR``.
+
+    Parameters
+    ----------
+    report : Report
+    view : View, optional
+        What to show; the 15 worst comparisons by default.
+    file : text stream, optional
+        Standard output by default.
+    width : int, optional
+        Columns; the terminal's own by default.
+
+    Raises
+    ------
+    SliceError
+        The view's pattern matches no slice.
+    """
+    stream = file or sys.stdout
+    if width is None and not stream.isatty() and not os.environ.get("COLUMNS"):
+        width = LOG_WIDTH
+    console = Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
+    _show(console, report, view or View())
+
+
+def render_report(report: Report, *, view: View | None = None, width: int = LOG_WIDTH) -> str:
+    """The report as plain text, `width` columns wide."""
+    text = io.StringIO()
+    console = Console(
+        file=text, width=width, highlight=False, emoji=False, markup=False, color_system=None
+    )
+    _show(console, report, view or View())
+    return text.getvalue()
+
+
+def write_svg(
+    report: Report, path: Path, *, view: View | None = None, width: int = LOG_WIDTH
+) -> None:
+    """Write the terminal's picture as an SVG file that loads nothing from elsewhere.
+
+    Raises
+    ------
+    OutputError
+        The file can't be written.
+    SliceError
+        The view's pattern matches no slice.
+    """
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        record=True,
+        force_terminal=True,
+        color_system="truecolor",
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
+    _show(console, report, view or View())
+    offline = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    title = f"calaudit: {visible(report.audit.name)}"
+    write_text(path, console.export_svg(title=title, code_format=offline))
+
+
+def _show(console: Console, report: Report, view: View) -> None:
+    for part in _parts(Index(report), view, console.width):
+        console.print(part)
+
+
+def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
+    index.matching_slices(view.slices)
+    yield from _header(index)
+    yield Text()
+    yield from worst_table(index, view, width)
+    yield from drop_matrices(index, view, width)
+    yield from metric_tables(index, view, width)
+    yield from _warnings(index.report)
+    yield _verdict(index)
+    yield Text(headline(index.report))
+
+
+def _header(index: Index) -> Iterator[Text]:
+    report = index.report
+    audit = report.audit
+    yield Text.assemble(("Audit ", "dim"), (visible(audit.name), "bold"), *_facts(index))
+    everything = index.slices.get(ALL)
+    size = "" if everything is None else f": {everything.n:,} samples evaluated"
+    yield Text.assemble(
+        ("Model ", "dim"),
+        visible(audit.model.name),
+        ("   Pool ", "dim"),
+        f"{visible(audit.pool.name)}{size}",
+    )
+    values = {
+        r.metric: r.reference for r in report.results if r.slice == ALL and r.reference is not None
+    }
+    shown = [
+        f"{visible(metric.title)} {score(metric, values[metric.name])}"
+        for metric in report.metrics
+        if metric.name in values
+    ]
+    if shown:
+        yield Text.assemble(("FP32  ", "dim"), ", ".join(shown))
+
+
+def _facts(index: Index) -> Iterator[tuple[str, str]]:
+    report = index.report
+    judged = sum(cell.status == "judged" for cell in report.cells)
+    cells = f"{judged} engines" if judged != 1 else "1 engine"
+    if judged < len(report.cells):
+        cells += f" of {len(report.cells)}"
+    sets = len(report.calibsets)
+    yield (f"   {cells} from {sets} calibration set{'' if sets == 1 else 's'}", "")
+    yield (f", {len(report.slices)} slices, seed {report.audit.seed}", "")
+
+
+def _warnings(report: Report) -> Iterator[Text]:
+    for notice in report.warnings[:SHOWN_WARNINGS]:
+        where = "" if notice.where is None else f"{visible(notice.where)}: "
+        yield Text.assemble(("Warning ", "yellow"), f"{where}{visible(notice.message)}")
+    rest = len(report.warnings) - SHOWN_WARNINGS
+    if rest > 0:
+        yield Text(f"… and {rest} more warning{'' if rest == 1 else 's'} in the report")
+    if report.warnings:
+        yield Text()
+
+
+def _verdict(index: Index) -> Text:
+    counts = {
+        verdict: sum(r.verdict == verdict for r in index.gated)
+        for verdict in ("REGRESSED", "INCONCLUSIVE", "PASS")
+    }
+    told = ", ".join(
+        f"{count} {word}"
+        for (_, count), word in zip(
+            counts.items(), ("regressed", "inconclusive", "passed"), strict=True
+        )
+    )
+    detail = f"{len(index.gated)} gated comparisons: {told}" if index.gated else "nothing is gated"
+    verdict = index.report.verdict
+    return Text.assemble("Verdict: ", (verdict, STYLE[verdict]), f"  ({detail})")

@@ -1,0 +1,275 @@
+"""Reports for tests: one as audits make them, and a hypothesis strategy for any."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hypothesis import strategies as st
+
+from calaudit.errors import Notice
+from calaudit.report import (
+    Artefact,
+    AuditRecord,
+    CalibsetRecord,
+    CellRecord,
+    CompositionRow,
+    EngineRecord,
+    Flips,
+    Gate,
+    MetricRecord,
+    ReferenceRecord,
+    Report,
+    ResultRecord,
+    SliceRecord,
+    assemble,
+)
+
+ENGINE = EngineRecord(
+    "e1", "emulated", {"Conv": 2, "MatMul": 1}, {"Softmax": 1}, {"threads": 2, "arena": False}
+)
+ENVIRONMENT = {
+    "calaudit": "0.1.0",
+    "python": "3.11.7",
+    "numpy": "2.1.0",
+    "onnxruntime": "1.20.0",
+    "platform": "Linux x86_64",
+    "cpu": "any",
+    "gpu": None,
+}
+AUDIT = AuditRecord(
+    "digits",
+    {"audit": {"seed": 0}, "slices": [{"by": "noise", "edges": [0.1, 0.4]}]},
+    "c1",
+    Artefact("digits.onnx", "m1"),
+    Artefact("digits.h5", "p1"),
+    0,
+    ENVIRONMENT,
+)
+TOP1 = MetricRecord(
+    "top1", "top-1 accuracy", "fraction", "binary", True, "tango", "ties count as wrong"
+)
+NLL = MetricRecord(
+    "nll", "negative log-likelihood", "nats", "mean", False, "bootstrap-t", "natural logarithm"
+)
+REFERENCE = ReferenceRecord("onnxruntime", EngineRecord("f1", "float", {}, {"Conv": 2}))
+WHEN = datetime(2026, 11, 3, 12, 0, 0, tzinfo=UTC)
+
+
+def calibset(name: str, size: int = 128) -> CalibsetRecord:
+    return CalibsetRecord(
+        name,
+        "stratified",
+        f"stratified, {name}",
+        size,
+        (CompositionRow("noise ≥ 0.4", 0, 0.0, 0.25),),
+        float(size),
+    )
+
+
+def cell(calibset: str | None, method: str | None = "minmax", **changes: object) -> CellRecord:
+    made = CellRecord(
+        f"{calibset}/{method}",
+        calibset,
+        method,
+        "int8",
+        "onnxruntime",
+        "calaudit",
+        "judged",
+        ENGINE,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]  # any field
+
+
+def result(
+    cell: str,
+    slice_name: str,
+    drop: float,
+    verdict: str | None,
+    *,
+    n: int = 1000,
+    half: float = 0.013,
+    max_drop: float | None = 0.02,
+    metric: str = "top1",
+    n_needed: int | None = None,
+) -> ResultRecord:
+    return ResultRecord(
+        cell,
+        slice_name,
+        metric,
+        n,
+        0.95,
+        0.95 - drop,
+        drop,
+        drop - half,
+        drop + half,
+        0.95,
+        "tango",
+        Flips(max(0, round(drop * n)) + 3, 3),
+        0.01,
+        0.04,
+        None if max_drop is None else Gate(max_drop),
+        verdict,  # type: ignore[arg-type]  # a Literal
+        n_needed,
+    )
+
+
+def report(
+    results: list[ResultRecord] | None = None,
+    *,
+    metrics: tuple[MetricRecord, ...] = (TOP1,),
+    cells: tuple[CellRecord, ...] | None = None,
+    slices: tuple[SliceRecord, ...] | None = None,
+    warnings: tuple[Notice, ...] = (),
+) -> Report:
+    """A digits audit: two sets, two methods, the slice of everything and two noise levels."""
+    if results is None:
+        results = SAMPLE
+    if cells is None:
+        cells = tuple(cell(c, m) for c in ("clean", "equal") for m in ("minmax", "mse"))
+    if slices is None:
+        names = dict.fromkeys(["all", *(r.slice for r in results)])
+        slices = tuple(SliceRecord(name, 1000, True, {"top1": 0.003}) for name in names)
+    return assemble(
+        audit=AUDIT,
+        metrics=metrics,
+        reference=REFERENCE,
+        calibsets=[calibset(name) for name in dict.fromkeys(c.calibset for c in cells) if name],
+        cells=cells,
+        slices=slices,
+        results=results,
+        warnings=warnings,
+        timings={"fp32": 1.5, "total": 12.25},
+        created=WHEN,
+    )
+
+
+SAMPLE = [
+    result("clean/minmax", "all", 0.012, "PASS", half=0.004),
+    result("clean/minmax", "noise < 0.4", 0.001, "PASS", half=0.004),
+    result("clean/minmax", "noise ≥ 0.4", 0.061, "REGRESSED"),
+    result("clean/mse", "all", 0.006, "PASS", half=0.004),
+    result("clean/mse", "noise < 0.4", 0.0, "PASS", half=0.004),
+    result("clean/mse", "noise ≥ 0.4", 0.02, "INCONCLUSIVE", n_needed=1200),
+    result("equal/minmax", "all", 0.003, "PASS", half=0.004),
+    result("equal/minmax", "noise < 0.4", -0.002, "PASS", half=0.004),
+    result("equal/minmax", "noise ≥ 0.4", 0.004, "PASS"),
+    result("equal/mse", "all", 0.002, "PASS", half=0.004),
+    result("equal/mse", "noise < 0.4", 0.002, "PASS", half=0.004),
+    result("equal/mse", "noise ≥ 0.4", 0.003, "PASS"),
+]
+
+_text = st.text(min_size=1, max_size=20)
+_number = st.none() | st.floats()
+_share = st.none() | st.floats(0, 1)
+_count = st.integers(0, 10**9)
+_verdict = st.sampled_from(["PASS", "REGRESSED", "INCONCLUSIVE", None])
+_notices = st.lists(st.builds(Notice, _text, st.text(), st.none() | st.text()), max_size=3)
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+_metrics = st.builds(
+    MetricRecord,
+    _text,
+    _text,
+    st.sampled_from(["fraction", "nats", "items"]),
+    st.sampled_from(["binary", "mean", "ratio", "set"]),
+    st.booleans(),
+    st.none() | _text,
+    st.text(),
+)
+
+
+@st.composite
+def reports(draw: st.DrawFn) -> Report:
+    """Any report that is consistent: whatever names, numbers, gaps and verdicts."""
+    sets = draw(
+        st.lists(
+            st.builds(
+                CalibsetRecord,
+                _text,
+                st.sampled_from(["uniform", "stratified", "skewed", "coverage", "given"]),
+                st.text(),
+                _count,
+                st.lists(st.builds(CompositionRow, _text, _count, _share, _share), max_size=2).map(
+                    tuple
+                ),
+                st.none() | st.floats(0),
+                _notices.map(tuple),
+                st.none() | _text,
+            ),
+            max_size=3,
+            unique_by=lambda each: each.name,
+        )
+    )
+    names = st.sampled_from([each.name for each in sets]) if sets else st.none()
+    cells = draw(
+        st.lists(
+            st.builds(
+                CellRecord,
+                _text,
+                names,
+                st.none() | _text,
+                st.sampled_from(["int8", "fp16", "fp32"]),
+                _text,
+                st.sampled_from(["calaudit", "tensorrt", None]),
+                st.sampled_from(["judged", "failed", "skipped"]),
+                st.none() | st.just(ENGINE),
+                st.none() | st.text(),
+            ),
+            max_size=3,
+            unique_by=lambda each: each.id,
+        )
+    )
+    slices = draw(
+        st.lists(
+            st.builds(
+                SliceRecord,
+                st.just("all") | _text,
+                _count,
+                st.booleans(),
+                st.dictionaries(_text, _number, max_size=2),
+            ),
+            max_size=3,
+            unique_by=lambda each: each.name,
+        )
+    )
+    metrics = draw(st.lists(_metrics, min_size=1, max_size=2, unique_by=lambda each: each.name))
+    keys = [(c.id, s.name, m.name) for c in cells for s in slices for m in metrics]
+    chosen = draw(st.permutations(keys)) if keys else []
+    results = [draw(_result(*key)) for key in chosen[: draw(st.integers(0, 6))]]
+    return assemble(
+        audit=replace(AUDIT, name=draw(_text), config=draw(st.dictionaries(_text, _json))),
+        metrics=metrics,
+        reference=REFERENCE,
+        calibsets=sets,
+        cells=cells,
+        slices=slices,
+        results=results,
+        warnings=draw(_notices),
+        timings=draw(st.dictionaries(_text, st.floats(0, 1e6), max_size=2)),
+        created=draw(st.datetimes(timezones=st.just(UTC), min_value=datetime(1900, 1, 1))),
+    )
+
+
+def _result(cell: str, slice_name: str, metric: str) -> st.SearchStrategy[ResultRecord]:
+    return st.builds(
+        ResultRecord,
+        st.just(cell),
+        st.just(slice_name),
+        st.just(metric),
+        _count,
+        _number,
+        _number,
+        _number,
+        _number,
+        _number,
+        st.sampled_from([None, 0.9, 0.95]),
+        st.none() | _text,
+        st.none() | st.builds(Flips, _count, _count),
+        _share,
+        _share,
+        st.none() | st.builds(Gate, st.floats(0.001, 1)),
+        _verdict,
+        st.none() | _count,
+    )

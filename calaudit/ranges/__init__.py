@@ -3,18 +3,22 @@
 from calaudit.ranges.accumulate import Accumulator, BadActivationsError, observe
 from calaudit.ranges.histogram import Histogram, Histograms
 from calaudit.ranges.methods import METHODS, estimate_amax
+from calaudit.ranges.observation import Atoms, Observation, split_into_atoms
 from calaudit.ranges.scales import ScaleTable, TapScale, estimate_scales, scale_of
 
 __all__ = [
     "METHODS",
     "Accumulator",
+    "Atoms",
     "BadActivationsError",
     "Histogram",
     "Histograms",
+    "Observation",
     "ScaleTable",
     "TapScale",
     "estimate_amax",
     "estimate_scales",
     "observe",
     "scale_of",
+    "split_into_atoms",
 ]

@@ -72,7 +72,18 @@ def minmax(histogram: Histogram) -> float:
 
 
 def percentile(histogram: Histogram, *, fraction: float = DEFAULT_PERCENTILE) -> float:
-    """The smallest bin edge that covers a fraction of all values, zeros included."""
+    """The smallest bin edge that covers a fraction of all values, zeros included.
+
+    Raises
+    ------
+    SettingsError
+        The fraction isn't in (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise SettingsError(
+            f"the fraction of percentile is {fraction!r}",
+            next_step="Give a number above 0 and up to 1, such as 0.9999.",
+        )
     cumulative = np.cumsum(histogram.counts)
     covering = int(np.searchsorted(cumulative, fraction * cumulative[-1]))
     return min(float(histogram.edges[covering + 1]), histogram.amax)
@@ -211,6 +222,8 @@ METHODS: Final[dict[str, Callable[..., float]]] = {
     "mse": mse,
 }
 """Methods by name."""
+OPTIONS: Final[dict[str, tuple[str, ...]]] = {"percentile": ("fraction",)}
+"""Names of the options of those methods that have any."""
 
 
 def estimate_amax(histogram: Histogram, method: str, **options: float) -> float:
@@ -233,10 +246,16 @@ def estimate_amax(histogram: Histogram, method: str, **options: float) -> float:
     Raises
     ------
     SettingsError
-        Unknown method.
+        Unknown method, or an option it doesn't have.
     """
     if method not in METHODS:
         raise SettingsError(f"unknown method {method!r}", next_step=near(method, METHODS))
+    for option in options:
+        if option not in OPTIONS.get(method, ()):
+            raise SettingsError(
+                f"method {method!r} has no option {option!r}",
+                next_step=near(option, OPTIONS.get(method, ())),
+            )
     if histogram.amax == 0:
         return 0.0
     return METHODS[method](histogram, **options)

@@ -132,7 +132,8 @@ def _walk(node: Mapping[str, Any], root: Mapping[str, Any], path: tuple[Any, ...
         return set(properties)
     if path[0] in properties:
         return _walk(properties[path[0]], root, path[1:])
-    return set()
+    anything = node.get("additionalProperties")
+    return _walk(anything, root, path[1:]) if isinstance(anything, Mapping) else set()
 
 
 def as_values(made: Any) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from calaudit.errors import Notice, SliceError
 from calaudit.slices.labels import bin_labels, number_text
 
 SHARE_TOLERANCE = 1e-3
-"""Share of samples by which a quantile's bin may miss its size so that its edge is a round
-number."""
+"""Share of samples by which a quantile may be missed so that its edge is a round number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +56,7 @@ def bin_by_quantiles(
     """Bins of given shares, whose edges are numbers as round as the samples allow.
 
     An edge is the roundest number that splits the present values at the asked share to within
-    0.1 % of them (with fewer than 1,000: exactly); membership is by that very number, so that a
+    0.1 % of them (of few values: exactly); membership is by that very number, so that a
     label says exactly what is in its bin. Values that are equal stay together: probabilities
     that fall on the same value share an edge, which is noted.
 
@@ -80,7 +79,10 @@ def bin_by_quantiles(
         if isinstance(quantiles, int)
         else list(quantiles)
     )
-    edges = sorted({edge for p in asked if (edge := _round_edge(ordered, p)) is not None})
+    closest = min(np.diff([0.0, *asked, 1.0]))
+    slack = min(SHARE_TOLERANCE, 0.05 * closest) * len(ordered)
+    found = {_round_edge(ordered, share, slack) for share in asked}
+    edges = sorted(edge for edge in found if edge is not None)
     bins = bin_by_edges(column, title, edges, where=where)
     if len(edges) == len(asked):
         return bins
@@ -111,29 +113,26 @@ def _without_empty_ends(bins: Bins) -> Bins:
     return Bins(bins.labels[first:last], codes, bins.notices)
 
 
-def _round_edge(ordered: NDArray[np.generic], share: float) -> float | None:
-    """The roundest number with about `share` of the sorted values below it; None = all or none."""
+def _round_edge(ordered: NDArray[np.generic], share: float, slack: float) -> float | None:
+    """The roundest number with `share` of the sorted values below it.
+
+    It may miss by `slack` values more than equal values force. None when they leave nothing
+    below or nothing above it.
+    """
     n = len(ordered)
     target = share * n
     value = ordered[min(math.ceil(target), n - 1)]
-    candidates = [np.searchsorted(ordered, value, side=side) for side in ("left", "right")]
-    ranks = [int(rank) for rank in candidates if 0 < rank < n]
+    ranks = [int(np.searchsorted(ordered, value, side=side)) for side in ("left", "right")]
+    ranks = [rank for rank in ranks if 0 < rank < n]
     if not ranks:
         return None
     best = min(ranks, key=lambda rank: abs(rank - target))
-    exact = ordered[best]
-    allowed = abs(best - target) + SHARE_TOLERANCE * n
-    for digits in range(1, 18):
-        edge = _rounded(exact, digits)
-        rank = int(np.searchsorted(ordered, np.asarray(edge, _edge_dtype(ordered)), side="left"))
-        if 0 < rank < n and abs(rank - target) <= allowed and rank != 0:
+    exact = float(ordered[best])
+    allowed = abs(best - target) + slack
+    precision = ordered.dtype if ordered.dtype.kind == "f" else np.dtype(np.float64)
+    for digits in range(1, 17):
+        edge = float(f"{exact:.{digits}g}")
+        rank = int(np.searchsorted(ordered, precision.type(edge), side="left"))
+        if 0 < rank < n and abs(rank - target) <= allowed:
             return edge
-    return float(exact)
-
-
-def _rounded(value: np.generic, digits: int) -> float:
-    return float(f"{value:.{digits}g}")
-
-
-def _edge_dtype(ordered: NDArray[np.generic]) -> np.dtype[np.generic]:
-    return ordered.dtype if ordered.dtype.kind == "f" else np.dtype(np.float64)
+    return exact

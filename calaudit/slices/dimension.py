@@ -97,6 +97,10 @@ def _check_kind(dimension: Dimension) -> None:
         raise SettingsError(
             "a predicate's slice needs a name", next_step='Add name = "what the slice is called".'
         )
+    if kind != "by" and dimension.missing != "slice":
+        raise SettingsError(
+            f"missing needs by, not {kind}", next_step="Drop it; NULL never meets a predicate."
+        )
     if dimension.tail is None and (dimension.count or dimension.tail_labels):
         raise SettingsError(
             "count and tail_labels go with tail", next_step="Add tail = [0.5, 0.8], or drop them."

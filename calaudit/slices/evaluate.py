@@ -19,11 +19,22 @@ from calaudit.slices.predicate import Predicate, parse_predicate
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 
 
-def evaluate_slices(dimensions: Sequence[Dimension], source: Pool | pl.DataFrame) -> SliceSet:
+def evaluate_slices(
+    dimensions: Sequence[Dimension], source: Pool | pl.DataFrame, *, where: str = "slices"
+) -> SliceSet:
     """Find every slice and who is in it.
 
     Quantiles and tails are of all rows of `source`: to judge a part of a pool by the slices of
     the whole, evaluate the whole and :meth:`SliceSet.take` the part.
+
+    Parameters
+    ----------
+    dimensions : sequence of Dimension
+        Their titles differ; a cross names others of them.
+    source : Pool or polars.DataFrame
+        A frame's NaN counts as missing, as null does.
+    where : str
+        What messages call the place the dimensions come from.
 
     Raises
     ------
@@ -32,7 +43,7 @@ def evaluate_slices(dimensions: Sequence[Dimension], source: Pool | pl.DataFrame
         or with the first column that can't be sliced as declared.
     """
     columns = _Columns(source)
-    predicates = _check(dimensions, columns)
+    predicates = _check(dimensions, columns, where)
     columns.expect(
         [name for each in dimensions for name in each.columns]
         + [name for predicate in predicates.values() for name in predicate.columns]
@@ -41,14 +52,14 @@ def evaluate_slices(dimensions: Sequence[Dimension], source: Pool | pl.DataFrame
     notices: list[Notice] = []
     crosses = [each for each in dimensions if each.cross is not None]
     for dimension in [each for each in dimensions if each.cross is None] + crosses:
-        where = _place(dimension)
+        place = f"{where}: {dimension.title}"
         if dimension.cross is not None:
             parts = [coded[name] for name in dimension.cross]
             made, found = cross(
-                dimension.title, parts, min_support=dimension.min_support, where=where
+                dimension.title, parts, min_support=dimension.min_support, where=place
             )
         else:
-            bins = _bins(dimension, columns, predicates.get(dimension.title), where)
+            bins = _bins(dimension, columns, predicates.get(dimension.title), place)
             made = CodedDimension(
                 dimension.title, bins.labels, bins.codes.astype(np.int32), dimension.min_support
             )
@@ -103,7 +114,7 @@ class _Columns:
         return column.fill_nan(None) if column.dtype.is_float() else column
 
 
-def _check(dimensions: Sequence[Dimension], columns: _Columns) -> dict[str, Predicate]:
+def _check(dimensions: Sequence[Dimension], columns: _Columns, where: str) -> dict[str, Predicate]:
     """Everything that can be wrong before data is read, all at once."""
     problems: list[Problem] = []
     predicates: dict[str, Predicate] = {}
@@ -111,33 +122,29 @@ def _check(dimensions: Sequence[Dimension], columns: _Columns) -> dict[str, Pred
     for title, n in Counter(each.title for each in dimensions).items():
         if n > 1:
             step = "Give one of them another name (on the command line :name=...)."
-            problems.append(Problem(f'{n} dimensions are called "{title}"', "slices", step))
+            problems.append(Problem(f'{n} dimensions are called "{title}"', where, step))
     for dimension in dimensions:
-        where = _place(dimension)
+        place = f"{where}: {dimension.title}"
         problems.extend(
-            Problem(f'no column "{column}"', where, near(column, columns.known))
+            Problem(f'no column "{column}"', place, near(column, columns.known))
             for column in dimension.columns
             if column not in columns.known
         )
         problems.extend(
-            Problem(f'no dimension is called "{name}"', where, near(name, crossable))
+            Problem(f'no dimension is called "{name}"', place, near(name, crossable))
             for name in dimension.cross or ()
             if name not in crossable
         )
         if dimension.where is not None:
             try:
                 predicates[dimension.title] = parse_predicate(
-                    dimension.where, columns.known, where=where
+                    dimension.where, columns.known, where=place
                 )
             except SliceError as error:
                 problems.extend(error.problems)
     if problems:
         raise SliceError.of(problems)
     return predicates
-
-
-def _place(dimension: Dimension) -> str:
-    return f"slices: {dimension.title}"
 
 
 def _bins(dimension: Dimension, columns: _Columns, predicate: Predicate | None, where: str) -> Bins:
@@ -154,13 +161,13 @@ def _bins(dimension: Dimension, columns: _Columns, predicate: Predicate | None, 
         bins = _tail(dimension, column, columns, where)
     else:
         categories = code_categories(column, where=where)
-        labels = tuple(category_label(title, value) for value in categories.values)
+        labels = tuple(category_label(title, text) for text in categories.texts())
         bins = Bins(labels, categories.codes)
     return _with_missing(dimension, bins, where)
 
 
 def _tail(dimension: Dimension, column: pl.Series, columns: _Columns, where: str) -> Bins:
-    classes = code_categories(column, where=where, limit=len(column) or 1)
+    classes = code_categories(column, where=where, at_most=None)
     counts: NDArray[np.float64] = classes.counts().astype(np.float64)
     if dimension.count is not None:
         counts = class_counts(classes, columns.series(dimension.count), where=where)

@@ -27,9 +27,9 @@ def value_text(value: Any) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def category_label(title: str, value: Any) -> str:
+def category_label(title: str, text: str) -> str:
     """``speaker = theo``."""
-    return f"{title} = {value_text(value)}"
+    return f"{title} = {text}"
 
 
 def missing_label(title: str) -> str:

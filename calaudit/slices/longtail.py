@@ -17,7 +17,7 @@ def group_by_frequency(
 
     Classes are ordered by count, descending; equal counts keep their order. A class belongs to
     the group in which its first sample falls: it is in the head when the classes before it hold
-    less than the first share of all samples. So the head is never empty.
+    less than the first share of all samples. So the head is never empty, unless all counts are 0.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def class_counts(classes: Categories, count: pl.Series, *, where: str) -> NDArra
 
 def _refuse(classes: Categories, code: int, state: str, column: str, where: str) -> None:
     raise SliceError(
-        f'the count of class {classes.values[code]} in column "{column}" {state}',
+        f'the count of class {classes.texts()[code]} in column "{column}" {state}',
         where=where,
         next_step="Give every class one count of at least 0, or drop count to count samples.",
     )

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from calaudit.errors import Problem, SliceError, near
 from calaudit.slices.sql import find_forbidden
 
+_FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What the expression parser and evaluator raise; a panic isn't an `Exception`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
@@ -32,7 +35,7 @@ class Predicate:
         plain = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
         try:
             result = plain.select(self.expression).to_series()
-        except pl.exceptions.PolarsError as error:
+        except _FAILURES as error:
             raise self._error(f"can't be evaluated: {_first_line(error)}") from None
         if result.dtype != pl.Boolean:
             raise SliceError(
@@ -69,7 +72,7 @@ def parse_predicate(text: str, known: Sequence[str], *, where: str) -> Predicate
     try:
         expression = pl.sql_expr(text)
         columns = tuple(dict.fromkeys(expression.meta.root_names()))
-    except pl.exceptions.PolarsError as error:
+    except _FAILURES as error:
         raise SliceError(
             f"predicate {text!r} doesn't parse: {_first_line(error)}",
             where=where,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from calaudit.errors import Notice, Problem, SliceError, near
 from calaudit.pool import Rows
 from calaudit.slices.dimension import EVERYTHING, MIN_SUPPORT
+from calaudit.slices.pattern import match_slices
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +120,25 @@ class SliceSet:
             f'no dimension is called "{name}"',
             next_step=near(name, [dimension.name for dimension in self.dimensions]),
         )
+
+    def find(self, pattern: str, *, where: object = None) -> list[str]:
+        """Names of the slices that a pattern means and that hold samples; see `match_slices`.
+
+        Raises
+        ------
+        SliceError
+            The pattern matches no slice, or none with samples.
+        """
+        counts = self.counts()
+        matched = match_slices(pattern, counts, where=where)
+        held = [name for name in matched if counts[name]]
+        if not held:
+            raise SliceError(
+                f'"{pattern}" holds no sample',
+                where=where,
+                next_step="Drop it, or widen the samples that are looked at.",
+            )
+        return held
 
     def take(self, rows: Rows) -> "SliceSet":
         """The same slices over a choice of rows; a slice may become empty and keeps its name."""

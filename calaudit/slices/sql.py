@@ -13,7 +13,7 @@ _ROW_FUNCTION_NAMES = """
     abs ceil ceiling floor round sign sqrt cbrt pow power exp ln log log2 log10 log1p mod div
     sin cos tan asin acos atan atan2 degrees radians pi bit_and bit_or bit_xor bit_not
     lower upper initcap length char_length character_length octet_length bit_length left right
-    ltrim rtrim btrim trim replace reverse substr substring strpos position starts_with ends_with
+    ltrim rtrim trim replace reverse substr substring strpos starts_with ends_with
     concat concat_ws regexp_like split_part
     date timestamp datetime time extract date_part strftime strptime
 """
@@ -35,7 +35,7 @@ _TOKEN = re.compile(
     r"|(?P<text>'(?:[^']|'')*')"
     r'|(?P<quoted>"(?:[^"]|"")*")(?P<quoted_call>\s*\()?'
     r"|(?P<sign>--|/\*|#|\$|`|;|\\|&')"
-    r"|(?P<word>[^\W\d]\w*)(?P<call>\s*\()?"
+    r"|(?P<word>[^\W\d]\w*)(?P<call>\s*\((?P<empty>\s*\))?)?"
     r"|.",
     re.DOTALL,
 )
@@ -47,7 +47,8 @@ def find_forbidden(sql: str, where: str) -> Iterator[Problem]:
         if token["sign"] or token["prefixed"] or token["quoted_call"]:
             found, step = f"holds {token.group()[:16]}", "Leave it out."
         elif token["word"]:
-            reason = _reason(token["word"].casefold(), token["call"] is not None)
+            called, empty = token["call"] is not None, token["empty"] is not None
+            reason = _reason(token["word"].casefold(), called, empty)
             if reason is None:
                 continue
             found, step = reason
@@ -56,14 +57,17 @@ def find_forbidden(sql: str, where: str) -> Iterator[Problem]:
         yield Problem(f"predicate {sql!r} {found}", where, step)
 
 
-def _reason(word: str, called: bool) -> tuple[str, str] | None:
+def _reason(word: str, called: bool, empty: bool) -> tuple[str, str] | None:
     if word in _FORBIDDEN:
         return (
             f"uses {word.upper()}",
             "Write a condition on one sample's columns; a column of that name needs double quotes.",
         )
-    if not called or word in ROW_FUNCTIONS | _KEYWORDS:
+    if not called:
         return None
+    if word in ROW_FUNCTIONS | _KEYWORDS:
+        given_nothing = f"gives {word}() nothing to work on", "Name a column between ( and )."
+        return given_nothing if empty and word != "pi" else None
     if word in _LOOKING_AT_OTHERS:
         return (
             f"uses {word}(), which looks at other samples",

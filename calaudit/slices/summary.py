@@ -7,7 +7,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.slices.categories import Categories, code_categories
-from calaudit.slices.labels import value_text
 from calaudit.slices.sliceset import SliceSet
 
 
@@ -42,7 +41,7 @@ def describe_slices(slices: SliceSet, labels: pl.Series | None = None) -> list[S
         More than 1,000 different labels.
     """
     coded = None if labels is None else code_categories(labels, where=f"labels: {labels.name}")
-    names = [] if coded is None else [*map(value_text, coded.values), "missing"]
+    names = [] if coded is None else [*coded.texts(), "missing"]
     mixes = _mixes(slices, coded)
     summaries = []
     for (name, n), mix in zip(slices.counts().items(), mixes, strict=True):

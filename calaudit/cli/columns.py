@@ -1,0 +1,30 @@
+"""Plain text in columns, for results on stdout."""
+
+from collections.abc import Sequence
+from unicodedata import east_asian_width
+
+
+def text_columns(rows: Sequence[Sequence[str]], *, left: frozenset[int] = frozenset({0})) -> str:
+    """Rows (the first one is the heading) in aligned columns.
+
+    Parameters
+    ----------
+    rows : sequence of rows
+        All of one length.
+    left : frozenset of int
+        Columns aligned left; the others, numbers, are aligned right.
+    """
+    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell + pad if number in left else pad + cell
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+            for pad in [" " * (width - _width(cell))]
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _width(text: str) -> int:
+    return sum(2 if east_asian_width(sign) in "WF" else 1 for sign in text)

@@ -1,0 +1,164 @@
+"""Slices on the command line: ``--by``, ``--where`` and ``--cross`` become dimensions."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from calaudit.errors import Problem, SettingsError, near
+
+if TYPE_CHECKING:
+    from calaudit.slices import Dimension
+
+ByFlags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--by",
+        metavar="COLUMN[:KEY=VALUE]...",
+        help="Slice by a column: its categories, or snr_db:edges=0,5,10, activity:quantiles=3, "
+        "label:tail=0.5,0.8. Repeat for more columns.",
+    ),
+]
+WhereFlags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="NAME=SQL",
+        help="A slice by a predicate: 'loud=rms > 0.1'. Repeat for more slices.",
+    ),
+]
+CrossFlags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cross",
+        metavar="NAME,NAME...",
+        help="Intersect dimensions named by the other flags: snr_db,speaker.",
+    ),
+]
+
+_OPTION = re.compile(r":(?=[\w-]+=)")
+_NAME = re.compile(r"[^=<>!]+")
+
+
+def read_dimensions(
+    by: Sequence[str] | None = None,
+    where: Sequence[str] | None = None,
+    cross: Sequence[str] | None = None,
+    *,
+    min_support: int | None = None,
+) -> list["Dimension"]:
+    """Dimensions from flags, in the order by, where, cross.
+
+    Parameters
+    ----------
+    by : sequence of str
+        ``snr_db:edges=0,5,10``, ``speaker``, ``label:tail=0.5,0.8:name=class``; the keys are
+        those of `Dimension`.
+    where : sequence of str
+        ``loud=rms > 0.1``.
+    cross : sequence of str
+        ``snr_db,speaker``, with keys as in `by`: ``snr_db,speaker:min_support=10``.
+    min_support : int, optional
+        For every dimension whose flag doesn't give its own.
+
+    Raises
+    ------
+    SettingsError
+        With every flag that can't be read.
+    """
+    readers: list[tuple[str, Sequence[str] | None, Callable[[str], dict[str, Any]]]] = [
+        ("--by", by, _read_by),
+        ("--where", where, _read_where),
+        ("--cross", cross, _read_cross),
+    ]
+    found: list[Dimension] = []
+    problems: list[Problem] = []
+    for flag, texts, read in readers:
+        for text in texts or ():
+            try:
+                found.append(_dimension(f"{flag} {text}", read(text), min_support))
+            except SettingsError as error:
+                problems.extend(
+                    Problem(each.message, each.where or f"{flag} {text}", each.next_step)
+                    for each in error.problems
+                )
+    if problems:
+        raise SettingsError.of(problems)
+    return found
+
+
+def _dimension(where: str, values: dict[str, Any], min_support: int | None) -> "Dimension":
+    from calaudit.settings import parse_settings
+    from calaudit.slices import Dimension
+
+    if min_support is not None:
+        values.setdefault("min_support", min_support)
+    return parse_settings(values, Dimension, where=where)
+
+
+def _read_by(text: str) -> dict[str, Any]:
+    column, *options = _OPTION.split(text)
+    return {"by": column, **_options(options)}
+
+
+def _read_cross(text: str) -> dict[str, Any]:
+    names, *options = _OPTION.split(text)
+    return {"cross": _texts(names), **_options(options)}
+
+
+def _read_where(text: str) -> dict[str, Any]:
+    name, sign, predicate = text.partition("=")
+    if not sign or not _NAME.fullmatch(name) or not name.strip():
+        raise SettingsError(
+            "a predicate's slice needs a name before the first =",
+            next_step=f"Write --where 'NAME={text}'.",
+        )
+    return {"name": name.strip(), "where": predicate.strip()}
+
+
+def _options(options: Sequence[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    problems = []
+    for option in options:
+        key, _, text = option.partition("=")
+        if key not in _READERS:
+            problems.append(Problem(f'unknown key "{key}"', None, near(key, _READERS)))
+            continue
+        try:
+            values[key] = _READERS[key](text)
+        except ValueError:
+            problems.append(Problem(f'{key}: "{text}" isn\'t numbers', None, _EXAMPLES[key]))
+    if problems:
+        raise SettingsError.of(problems)
+    return values
+
+
+def _texts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
+
+
+def _quantiles(text: str) -> int | list[float]:
+    return _numbers(text) if "." in text or "," in text else int(text)
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "edges": _numbers,
+    "quantiles": _quantiles,
+    "tail": _numbers,
+    "min_support": int,
+    "name": str,
+    "count": str,
+    "missing": str,
+    "tail_labels": _texts,
+}
+_EXAMPLES = {
+    "edges": "Write edges=0,5,10 (inf is allowed last).",
+    "quantiles": "Write quantiles=4, or quantiles=0.1,0.9.",
+    "tail": "Write tail=0.5,0.8.",
+    "min_support": "Write min_support=30.",
+}

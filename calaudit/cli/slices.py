@@ -1,0 +1,127 @@
+"""``calaudit slices``: how many samples each slice holds, and of which labels."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from calaudit.cli.app import app
+from calaudit.cli.columns import text_columns
+from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
+from calaudit.errors import Notice, SliceError, near
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from calaudit.pool import Pool
+    from calaudit.slices import SliceSet, SliceSummary
+
+_MOST_LABEL_COLUMNS = 12
+_WIDEST_LABEL = 8
+_SHOWN_LABELS = 3
+_MOST_MARKED = 3
+_DEFAULT_LABEL = "label"
+
+
+@app.command("slices")
+def slices_command(
+    pool: Annotated[Path, typer.Argument(metavar="POOL", help="Pool file (HDF5).")],
+    *,
+    by: ByFlags = None,
+    where: WhereFlags = None,
+    cross: CrossFlags = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--label", metavar="COLUMN", help='Column of the label mix; default "label", if any.'
+        ),
+    ] = None,
+    within: Annotated[
+        str | None,
+        typer.Option("--within", metavar="SQL", help="Count only samples that meet a predicate."),
+    ] = None,
+    min_support: Annotated[
+        int | None,
+        typer.Option("--min-support", help="Samples a slice needs to be judged (default 30)."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the size, share, support and label mix of every slice of a pool."""
+    dimensions = read_dimensions(by, where, cross, min_support=min_support)
+    from calaudit.formats.pool import open_pool
+    from calaudit.slices import evaluate_slices, select_rows
+
+    with open_pool(pool) as opened:
+        rows = None if within is None else select_rows(within, opened, where="--within")
+        slices = evaluate_slices(dimensions, opened, where="slices")
+        if rows is not None:
+            slices = slices.take(rows)
+        column = _label_column(opened, label)
+        labels = None if column is None else opened.columns([column], rows).to_series()
+    summaries, notices = _describe(slices, labels, asked=label is not None)
+    if as_json:
+        content = {
+            "pool": str(pool),
+            "within": within,
+            "n_rows": slices.n_rows,
+            "label": column,
+            "slices": [asdict(each) for each in summaries],
+            "notices": [asdict(notice) for notice in notices],
+        }
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    for notice in notices:
+        print(f"calaudit: note: {notice}", file=sys.stderr)
+    print(_table(summaries, column))
+
+
+def _label_column(pool: "Pool", asked: str | None) -> str | None:
+    known = pool.column_names()
+    if asked is not None and asked not in known:
+        raise SliceError(f'no column "{asked}"', where="--label", next_step=near(asked, known))
+    return asked or (_DEFAULT_LABEL if _DEFAULT_LABEL in known else None)
+
+
+def _describe(
+    slices: "SliceSet", labels: "pl.Series | None", *, asked: bool
+) -> tuple[list["SliceSummary"], list[Notice]]:
+    """Summaries and notices; labels that weren't asked for are left out when they have no mix."""
+    from calaudit.slices import describe_slices
+
+    try:
+        return describe_slices(slices, labels), list(slices.notices)
+    except SliceError as error:
+        if asked:
+            raise
+        message = f"no label mix: {error.problems[0].message}"
+        return describe_slices(slices), [*slices.notices, Notice("label_mix_skipped", message)]
+
+
+def _table(summaries: Sequence["SliceSummary"], label: str | None) -> str:
+    labels = list(summaries[0].label_mix)
+    wide = len(labels) > _MOST_LABEL_COLUMNS or any(len(text) > _WIDEST_LABEL for text in labels)
+    headings = [f"{label} mix"] if wide else [f"{label} {text}" for text in labels[:1]] + labels[1:]
+    rows = [["slice", "n", "share", "support", *headings]]
+    least = sorted(summaries, key=lambda each: each.n)
+    marked = [each for each in least if each.n == least[0].n]
+    for each in summaries:
+        mix = [_largest(each)] if wide else [_percent(each.label_mix.get(x, 0)) for x in labels]
+        support = "ok" if each.support_ok else f"thin, needs {each.min_support:,}"
+        mark = " ← least" if each in marked and len(marked) <= _MOST_MARKED else ""
+        rows.append([each.name, f"{each.n:,}", f"{each.share:.1%}", support + mark, *mix])
+    return text_columns(rows, left=frozenset({0, 3, 4} if wide else {0, 3}))
+
+
+def _percent(share: float) -> str:
+    return "·" if share == 0 else f"{share:.0%}" if share >= 0.005 else "<1%"
+
+
+def _largest(summary: "SliceSummary") -> str:
+    mix = sorted(summary.label_mix.items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{text} {_percent(share)}" for text, share in mix[:_SHOWN_LABELS])
+    rest = len(mix) - _SHOWN_LABELS
+    return shown if rest <= 0 else f"{shown}, {rest} more"

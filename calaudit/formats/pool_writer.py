@@ -136,6 +136,17 @@ class PoolWriter:
                 _check_name(key, self._where)
             self._names = names
         problems = [
+            Problem(
+                f"{key} is {values.dtype} of shape {values.shape}",
+                self._where,
+                "Give numbers of shape (n, …).",
+            )
+            for key, values in arrays.items()
+            if values.ndim == 0 or values.dtype.kind not in "biuf"
+        ]
+        if problems:
+            raise PoolError.of(problems)
+        problems = [
             Problem(f"{key} is {what}", self._where, "Give every sample the same arrays.")
             for what, keys in (
                 (f"missing from sample {self._n} on", self._names - names),
@@ -216,7 +227,7 @@ def _by_kind(
             columns[f"targets/{name}"] = values
             continue
         array = np.asarray(values)
-        (arrays if array.ndim > 1 else columns)[f"targets/{name}"] = array
+        (columns if array.ndim == 1 else arrays)[f"targets/{name}"] = array
     if ids is not None:
         columns[IDS] = ids
     return arrays, columns

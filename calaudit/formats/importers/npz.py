@@ -1,0 +1,162 @@
+"""Pools from .npz files, block by block. Pickled objects are refused, never loaded."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from calaudit.errors import FileFormatError, PoolError, Problem, SettingsError, near
+from calaudit.formats.importers.npz_array import NpzArray, arrays_in, open_npz
+from calaudit.formats.pool_writer import PoolWriter
+from calaudit.progress import counter
+
+_BLOCK_BYTES = 32 << 20
+_ROLES = ("inputs", "targets", "meta", "items")
+_FLAGS = {"inputs": "--input", "targets": "--target", "meta": "--meta", "items": "--item"}
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Which array of the source becomes what in the pool: pool name → source name."""
+
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, str] = field(default_factory=dict)
+    items: Mapping[str, str] = field(default_factory=dict)
+    ids: str | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was named."""
+        return self.ids is None and not any(getattr(self, role) for role in _ROLES)
+
+
+def import_npz(
+    source: Path, out: Path, roles: Roles | None = None, *, compress: bool = False
+) -> int:
+    """Write the arrays of an .npz file as a pool.
+
+    Parameters
+    ----------
+    source : Path
+        The .npz file.
+    out : Path
+        The pool.
+    roles : Roles, optional
+        What each array becomes. Without it the arrays' names must say so: ``inputs/x``,
+        ``targets/label``, ``meta/noise``, ``items/popularity``, ``ids``.
+    compress : bool
+        See `PoolWriter`.
+
+    Returns
+    -------
+    Number of samples written.
+
+    Raises
+    ------
+    FileFormatError
+        Missing, not an .npz, damaged, or an array that holds pickled objects.
+    SettingsError
+        Arrays without a role, or roles without an array.
+    PoolError
+        Differing N, NaN inputs.
+    OutputError
+        `out` can't be written.
+    """
+    with open_npz(source) as archive:
+        arrays = arrays_in(archive, source)
+        roles = _prefixed(list(arrays), source) if roles is None or roles.empty else roles
+        _check_known(roles, arrays, source)
+        n = _same_n(roles, arrays, source)
+        return _write(out, roles, arrays, n, compress=compress)
+
+
+def _prefixed(names: list[str], source: Path) -> Roles:
+    found: dict[str, dict[str, str]] = {role: {} for role in _ROLES}
+    problems = []
+    for name in names:
+        role, _, rest = name.partition("/")
+        if role in found and rest:
+            found[role][rest] = name
+        elif name != "ids":
+            problems.append(
+                Problem(
+                    f"array {name!r} has no role",
+                    str(source),
+                    f"Say what each array is, for example --input {name}, "
+                    "or save it under a name such as inputs/x, targets/label, meta/noise.",
+                )
+            )
+    if problems:
+        raise SettingsError.of(problems)
+    return Roles(**found, ids="ids" if "ids" in names else None)
+
+
+def _named(roles: Roles) -> Iterator[tuple[str, str]]:
+    """Source array and flag of everything that was named."""
+    for role in _ROLES:
+        for array in getattr(roles, role).values():
+            yield array, _FLAGS[role]
+    if roles.ids is not None:
+        yield roles.ids, "--ids"
+
+
+def _check_known(roles: Roles, arrays: Mapping[str, NpzArray], source: Path) -> None:
+    unknown = [
+        Problem(f"there is no array {array!r}", f"{source}: {flag}", near(array, arrays))
+        for array, flag in _named(roles)
+        if array not in arrays
+    ]
+    if not roles.inputs:
+        unknown.append(
+            Problem("no array is an input", str(source), "Name the model's inputs: --input x.")
+        )
+    if unknown:
+        raise SettingsError.of(unknown)
+    refused = [
+        problem for array, _ in _named(roles) if (problem := arrays[array].refusal()) is not None
+    ]
+    if refused:
+        raise FileFormatError.of(refused)
+
+
+def _same_n(roles: Roles, arrays: Mapping[str, NpzArray], source: Path) -> int:
+    items = set(roles.items.values())
+    shapes = {array: arrays[array].shape for array, _ in _named(roles) if array not in items}
+    scalars = [array for array, shape in shapes.items() if not shape]
+    sizes = {array: shape[0] for array, shape in shapes.items() if shape}
+    if scalars or len(set(sizes.values())) > 1:
+        listed = [f"{array} has {size}" for array, size in sizes.items()]
+        listed += [f"{array} is a single value" for array in scalars]
+        raise PoolError(
+            f"arrays differ in their number of samples: {', '.join(listed)}",
+            where=source,
+            next_step="Save every array with one row per sample.",
+        )
+    return next(iter(sizes.values()))
+
+
+def _write(
+    out: Path, roles: Roles, arrays: Mapping[str, NpzArray], n: int, *, compress: bool
+) -> int:
+    streams = {
+        (role, name): arrays[array]
+        for role in ("inputs", "targets", "meta")
+        for name, array in getattr(roles, role).items()
+    }
+    ids = None if roles.ids is None else arrays[roles.ids]
+    step = max(1, _BLOCK_BYTES // max(array.row_bytes for array in streams.values()))
+    with PoolWriter(out, compress=compress) as pool, counter(n, what="import") as done:
+        for start in range(0, n, step):
+            size = min(step, n - start)
+            parts: dict[str, dict[str, NDArray[Any]]] = {"inputs": {}, "targets": {}, "meta": {}}
+            for (role, name), array in streams.items():
+                parts[role][name] = array.take(size)
+            taken = None if ids is None else ids.take(size).astype(str).tolist()
+            pool.append(parts["inputs"], parts["targets"], parts["meta"], taken)
+            done.advance(size)
+        if roles.items:
+            pool.write_items({name: arrays[array].whole() for name, array in roles.items.items()})
+        return len(pool)

@@ -1,0 +1,136 @@
+"""Samples one by one, gathered into batches and written as a pool."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from calaudit.errors import PoolError, Problem
+from calaudit.formats.pool_writer import PoolWriter
+from calaudit.progress import counter
+
+BATCH = 64
+"""Samples gathered before they are written."""
+
+Scalar = bool | int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sample on its way into a pool."""
+
+    inputs: Mapping[str, ArrayLike]
+    """Model input name to one sample's value, without the leading N."""
+    targets: Mapping[str, ArrayLike] = field(default_factory=dict)
+    meta: Mapping[str, Scalar] = field(default_factory=dict)
+    """Column name to one number or text; None where it is missing."""
+    id: str | None = None
+
+
+def write_samples(
+    out: Path, samples: Iterable[Sample], *, total: int | None, compress: bool = False
+) -> int:
+    """Write samples as a pool, whole or not at all, in bounded memory.
+
+    Parameters
+    ----------
+    out : Path
+        The pool.
+    samples : iterable of Sample
+        Consumed once.
+    total : int or None
+        How many there are, for the progress bar.
+    compress : bool
+        See `PoolWriter`.
+
+    Returns
+    -------
+    Number of samples written.
+
+    Raises
+    ------
+    PoolError
+        Samples whose names, types or shapes differ, NaN inputs, repeated ids, no samples at all.
+    OutputError
+        `out` can't be written.
+    """
+    stream = iter(samples)
+    with PoolWriter(out, compress=compress) as pool, counter(total, what="import") as done:
+        while batch := list(islice(stream, BATCH)):
+            _append(pool, batch, where=str(out))
+            done.advance(len(batch))
+        if not len(pool):
+            raise PoolError(
+                "there are no samples to write", where=out, next_step="Check the source."
+            )
+        return len(pool)
+
+
+def _append(pool: PoolWriter, batch: list[Sample], *, where: str) -> None:
+    first = batch[0]
+    problems = [
+        Problem(
+            f"{_called(sample, len(pool) + i)} has {role} {_listed(mine)}, "
+            f"others {_listed(theirs)}",
+            where,
+            "Give every sample the same names; None where a value is missing.",
+        )
+        for i, sample in enumerate(batch)
+        for role, mine, theirs in (
+            ("inputs", sample.inputs, first.inputs),
+            ("targets", sample.targets, first.targets),
+            ("meta", sample.meta, first.meta),
+        )
+        if set(mine) != set(theirs)
+    ]
+    ids = [sample.id for sample in batch if sample.id is not None]
+    if 0 < len(ids) < len(batch):
+        problems.append(
+            Problem(
+                "some samples have an id, others don't", where, "Give all of them one, or none."
+            )
+        )
+    if problems:
+        raise PoolError.of(problems)
+    names = [_called(sample, len(pool) + i) for i, sample in enumerate(batch)]
+    pool.append(
+        {key: _stack(key, [s.inputs[key] for s in batch], names, where) for key in first.inputs},
+        {key: _stack(key, [s.targets[key] for s in batch], names, where) for key in first.targets},
+        {key: [sample.meta[key] for sample in batch] for key in first.meta},
+        ids or None,
+    )
+
+
+def _stack(name: str, values: list[ArrayLike], samples: list[str], where: str) -> NDArray[Any]:
+    try:
+        arrays = [np.asarray(value) for value in values]
+    except ValueError as error:
+        raise PoolError(
+            f"{name!r} isn't a plain array: {error}", where=where, next_step="Give even shapes."
+        ) from None
+    for sample, array in zip(samples, arrays, strict=True):
+        if array.shape != arrays[0].shape:
+            raise PoolError(
+                f"{name!r} has shape {array.shape} in {sample}, {arrays[0].shape} in {samples[0]}",
+                where=where,
+                next_step="Bring all samples to one shape: declare a size or length.",
+            )
+        if array.dtype.kind not in "biufUS" and array.ndim:
+            raise PoolError(
+                f"{name!r} holds {array.dtype} values in {sample}",
+                where=where,
+                next_step="Give arrays of numbers.",
+            )
+    return np.stack(arrays)
+
+
+def _called(sample: Sample, number: int) -> str:
+    return f"sample {number}" if sample.id is None else f"sample {sample.id!r}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "(none)"

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from calaudit.errors import Problem, SettingsError, near
 from calaudit.sampling import Recipe
@@ -11,6 +12,7 @@ from calaudit.settings import parse_settings, read_settings, read_toml, setting
 from calaudit.slices import Dimension
 from calaudit.steps.tasks import Task, parse_task
 
+T = TypeVar("T")
 Method = Literal["minmax", "entropy", "percentile", "mse"]
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
@@ -37,8 +39,6 @@ class AuditSettings:
     """onnxruntime's threads; None: all cores."""
     level: float = 0.95
     """Two-sided confidence level of the intervals."""
-    min_support: int = 30
-    """A slice with fewer samples never passes a gate."""
 
     def __post_init__(self) -> None:
         """Refuse values that no run could use."""
@@ -136,8 +136,12 @@ def read_audit(path: Path) -> AuditConfig:
         raise SettingsError.of(problems)
 
     found: list[Problem] = []
-    audit = _collect(found, lambda: parse_settings(raw["audit"], AuditSettings, where=f"{path}: audit"))
-    dimensions = _each(found, raw, "slices", path, lambda v, w: parse_settings(v, Dimension, where=w))
+    audit = _collect(
+        found, lambda: parse_settings(raw["audit"], AuditSettings, where=f"{path}: audit")
+    )
+    dimensions = _each(
+        found, raw, "slices", path, lambda v, w: parse_settings(v, Dimension, where=w)
+    )
     entries = _each(found, raw, "calibsets", path, lambda v, w: _calibset(v, path.parent, w))
     tasks = _each(found, raw, "tasks", path, parse_task)
     gates = _each(found, raw, "gates", path, lambda v, w: parse_settings(v, Gate, where=w))
@@ -172,8 +176,13 @@ def _each(
     if not isinstance(values, Sequence) or not all(isinstance(v, Mapping) for v in values):
         found.append(Problem("must be an array of tables", f"{path}: {key}", f"Write [[{key}]]."))
         return []
-    made = [_collect(found, lambda v=v, i=i: read(v, f"{path}: {key}[{i}]")) for i, v in enumerate(values)]
-    return [value for value in made if value is not None]
+    made = []
+    for number, value in enumerate(values):
+        place = f"{path}: {key}[{number}]"
+        one = _collect(found, partial(read, value, place))
+        if one is not None:
+            made.append(one)
+    return made
 
 
 def _calibset(values: Mapping[str, Any], folder: Path, where: str) -> tuple[str, CalibsetEntry]:

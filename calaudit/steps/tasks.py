@@ -112,11 +112,11 @@ TASKS: Mapping[str, type[Task]] = {
 
 def parse_task(values: Mapping[str, Any], where: str) -> Task:
     """One ``[[tasks]]`` table, by its `kind`. Raises `SettingsError`."""
-    kind = values.get("kind")
+    kind = str(values.get("kind"))
     if kind not in TASKS:
         raise SettingsError(
-            f"kind must be one of {', '.join(TASKS)} (got {kind!r})",
+            f"kind must be one of {', '.join(TASKS)} (got {kind})",
             where=f"{where}.kind",
-            next_step=near(str(kind), TASKS),
+            next_step=near(kind, TASKS),
         )
     return parse_settings(values, TASKS[kind], where=where)

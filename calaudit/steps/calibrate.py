@@ -1,0 +1,145 @@
+"""Calibrate: one FP32 pass over the union of all calibration sets' samples."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.backends.base import Backend, Engine
+from calaudit.errors import ModelError, Problem, RangesError
+from calaudit.formats.calibset import Calibset
+from calaudit.formats.ranges import write_ranges
+from calaudit.graph import Model, QdqPlan, with_taps
+from calaudit.progress import counter
+from calaudit.ranges import Accumulator, BadActivationsError
+from calaudit.ranges.observation import Atoms, Observation, split_into_atoms
+
+SampleKey = tuple[str, int]
+"""Content digest, and which of its occurrences within one set."""
+
+
+def calibrate(
+    model: Model,
+    plan: QdqPlan,
+    sets: Mapping[str, Calibset],
+    backend: Backend,
+    out: Path,
+    *,
+    batch_size: int,
+) -> Observation:
+    """Observe every tap of `plan` on every set, and write the ranges file.
+
+    A sample that several sets hold runs once; one that a set holds twice counts twice in it.
+
+    Parameters
+    ----------
+    model : Model
+        The prepared FP32 model that `plan` is for.
+    plan : QdqPlan
+        Its taps are observed.
+    sets : mapping
+        Calibration sets by name, at least one.
+    backend : Backend
+        Runs the FP32 model.
+    out : Path
+        Ranges file to write.
+    batch_size : int
+        Samples per run; the result doesn't depend on it.
+
+    Raises
+    ------
+    RangesError
+        An activation is NaN or infinite: names the tap and the samples.
+    ModelError
+        A tap has no batch axis.
+    """
+    keys = {name: _keys(drawn) for name, drawn in sets.items()}
+    place, atoms = _split(keys)
+    n_samples = np.bincount(atoms.of_sample, minlength=atoms.members.shape[1]).astype(np.int64)
+    accumulator = Accumulator(plan.taps, len(n_samples))
+    engine = backend.load(with_taps(model, plan.taps))
+    with counter(len(place), what="ranges") as done:
+        for name, positions, feeds in _union(sets, keys, batch_size):
+            ids = sets[name].ids[positions]
+            codes = atoms.of_sample[[place[keys[name][at]] for at in positions]]
+            _observe(accumulator, plan.taps, engine, feeds, codes, ids, f"{name}: {model.label}")
+            done.advance(len(positions))
+    observation = Observation(
+        accumulator.histograms,
+        tuple(sets),
+        atoms.members,
+        n_samples,
+        model.fingerprint,
+        ", ".join(sorted({drawn.pool_fingerprint for drawn in sets.values()})),
+    )
+    write_ranges(out, observation)
+    return observation
+
+
+def _keys(drawn: Calibset) -> list[SampleKey]:
+    seen: Counter[str] = Counter()
+    keys = []
+    for digest in map(str, drawn.digests):
+        keys.append((digest, seen[digest]))
+        seen[digest] += 1
+    return keys
+
+
+def _split(keys: Mapping[str, list[SampleKey]]) -> tuple[dict[SampleKey, int], Atoms]:
+    """Place of every sample in the union, and the atoms of the union."""
+    place: dict[SampleKey, int] = {}
+    for each in keys.values():
+        for key in each:
+            place.setdefault(key, len(place))
+    membership = np.zeros((len(keys), len(place)), dtype=bool)
+    for group, each in enumerate(keys.values()):
+        membership[group, [place[key] for key in each]] = True
+    return place, split_into_atoms(membership)
+
+
+def _union(
+    sets: Mapping[str, Calibset], keys: Mapping[str, list[SampleKey]], batch_size: int
+) -> Iterator[tuple[str, NDArray[np.int64], dict[str, NDArray[Any]]]]:
+    """Every sample once: set, positions in it, inputs."""
+    done: set[SampleKey] = set()
+    for name, drawn in sets.items():
+        for start in range(0, len(drawn), batch_size):
+            stop = min(start + batch_size, len(drawn))
+            fresh = np.array([at for at in range(start, stop) if keys[name][at] not in done])
+            if not len(fresh):
+                continue
+            done.update(keys[name][at] for at in fresh)
+            values = drawn.read_inputs(start, stop)
+            yield name, fresh, {key: array[fresh - start] for key, array in values.items()}
+
+
+def _observe(
+    accumulator: Accumulator,
+    taps: tuple[str, ...],
+    engine: Engine,
+    feeds: dict[str, NDArray[Any]],
+    atoms: NDArray[np.int64],
+    ids: NDArray[np.str_],
+    where: str,
+) -> None:
+    outputs = engine.run(feeds)
+    for tap, tensor in enumerate(taps):
+        values = outputs[tensor]
+        if values.ndim == 0 or len(values) != len(ids):
+            raise ModelError(
+                f"tensor {tensor} has shape {values.shape} for a batch of {len(ids)}: its range "
+                "can't be told apart by sample",
+                where=where,
+                next_step="Export the model with the batch as the first axis of every activation.",
+            )
+        try:
+            accumulator.add(tap, values, atoms)
+        except BadActivationsError as error:
+            shown = ", ".join(ids[list(error.positions[:8])])
+            raise RangesError.of(
+                Problem(f"{p.message} (samples {shown})", where, p.next_step)
+                for p in error.problems
+            ) from None

@@ -1,1 +1,15 @@
-"""To be filled."""
+"""The demo's data and model: scikit-learn's digits as a sensor sees them in falling light.
+
+`calaudit.demo.digits` says which images there are, which split uses them and what the sensor adds;
+`calaudit.demo.pool` writes the pool. The model `DEMO_MODEL` was trained by
+``examples/digits/train.py``, which wrote its accuracy to ``digits.json`` beside it.
+"""
+
+from pathlib import Path
+
+from calaudit.demo.pool import build_digits_pool
+
+__all__ = ["DEMO_MODEL", "build_digits_pool"]
+
+DEMO_MODEL = Path(__file__).with_name("digits.onnx")
+"""Image (b, 1, 8, 8) float32 → ``logits`` (b, 10) and ``embedding`` (b, 32) of length 1."""

@@ -1,1 +1,65 @@
-"""To be filled."""
+"""Scores, statistics and verdicts: arrays in, arrays out.
+
+score
+    What one unit (a sample, or a query) got from one engine.
+drop
+    The metric under FP32 minus the metric under the engine, turned so that a positive drop is
+    quality lost whichever way the metric points.
+verdict
+    PASS, REGRESSED or INCONCLUSIVE for a (cell, slice, metric) against its gate.
+
+`parse_metric` names a metric, `score` gives its per-unit scores, `compare` sets one engine after
+the other against FP32 on every slice, `judge` draws the verdicts.
+"""
+
+from calaudit.evaluate.catalogue import known_metrics, parse_metric
+from calaudit.evaluate.compare import compare, compare_cells
+from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Verdict
+from calaudit.evaluate.metric import Direction, Kind, Metric, Needs
+from calaudit.evaluate.power import smallest_provable_drop
+from calaudit.evaluate.scores import Scores, SetScores, UnitScores, concatenate
+from calaudit.evaluate.scoring import TieBounds, perfect, score, score_all, tie_bounds
+from calaudit.evaluate.truth import (
+    Labels,
+    Pairs,
+    Relevance,
+    Truth,
+    check_labels,
+    from_pairs,
+    retrieval_scores,
+)
+from calaudit.evaluate.verdict import judge, overall_verdict
+
+__all__ = [
+    "Comparison",
+    "Direction",
+    "Flips",
+    "Kind",
+    "Labels",
+    "Metric",
+    "MinSupport",
+    "Needs",
+    "Pairs",
+    "Relevance",
+    "Scores",
+    "SetScores",
+    "TieBounds",
+    "Truth",
+    "UnitScores",
+    "Verdict",
+    "check_labels",
+    "compare",
+    "compare_cells",
+    "concatenate",
+    "from_pairs",
+    "judge",
+    "known_metrics",
+    "overall_verdict",
+    "parse_metric",
+    "perfect",
+    "retrieval_scores",
+    "score",
+    "score_all",
+    "smallest_provable_drop",
+    "tie_bounds",
+]

@@ -1,0 +1,50 @@
+"""What a metric is: a value with a name, a kind, a direction and a unit."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["binary", "mean", "set"]
+"""How per-unit scores become the metric, hence which interval fits.
+
+``binary``: the share of units that are right; ``mean``: the mean of one number per unit;
+``set``: a function of sums over the units (balanced accuracy, coverage, Gini).
+"""
+
+Direction = Literal["higher_is_better", "lower_is_better"]
+
+Needs = Literal["labels", "relevance", "reference"]
+"""What a metric compares the outputs with; ``reference`` is what FP32 gave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric, made by `calaudit.evaluate.parse_metric`; two with one name are equal."""
+
+    name: str
+    """As written in an audit: ``"ndcg@10"``."""
+    family: str
+    """The name without its cut: ``"ndcg"``."""
+    k: int | None
+    """The cut of a top-k metric."""
+    title: str
+    """For people: ``"nDCG@10"``."""
+    kind: Kind
+    direction: Direction
+    unit: str
+    """``"fraction"``, ``"nats"``, ``"output"`` (the model output's own unit) or ``"index"``."""
+    needs: Needs
+    span: float | None
+    """Largest change that one unit's score can show; None where there is no bound."""
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a larger value means more quality."""
+        return self.direction == "higher_is_better"
+
+    @property
+    def is_agreement(self) -> bool:
+        """Whether it measures likeness to FP32, so that FP32 itself is perfect."""
+        return self.needs == "reference"

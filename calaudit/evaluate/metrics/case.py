@@ -1,0 +1,94 @@
+"""A case: one engine's outputs with what they are judged against."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.errors import PoolError, SettingsError
+from calaudit.evaluate.metrics.shown import Shown, show
+from calaudit.evaluate.truth import Labels, Relevance, Truth, check_labels
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Outputs of one engine; what is costly and shared between metrics is kept."""
+
+    outputs: NDArray[Any]
+    """(n, …) what the engine gave for each unit."""
+    truth: Truth | None
+    reference_outputs: NDArray[Any] | None
+    """(n, …) what FP32 gave for the same units."""
+    _shown: dict[tuple[str, int], Shown] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what, other in (("truth", self.truth), ("FP32", self.reference_outputs)):
+            if other is not None and len(other) != len(self.outputs):
+                raise PoolError(
+                    f"the engine gave outputs for {len(self.outputs)} units, "
+                    f"{what} has {len(other)}"
+                )
+
+    def logits(self) -> NDArray[Any]:
+        """(n, classes) outputs as floats of at least 32 bits."""
+        return _two_axes(self.outputs, "classes")
+
+    def label(self) -> NDArray[np.int64]:
+        """(n,) the true classes, checked against the outputs' width."""
+        if not isinstance(self.truth, Labels):
+            raise SettingsError(
+                "this metric needs labels",
+                next_step="Name the pool's label target, or choose a metric without labels.",
+            )
+        check_labels(self.truth.label, self.logits().shape[1])
+        return self.truth.label
+
+    def relevance(self) -> Relevance:
+        """The relevance, checked against the outputs' width."""
+        if not isinstance(self.truth, Relevance):
+            raise SettingsError(
+                "this metric needs relevance",
+                next_step="Use a ranking pool (targets/relevance), or a classification metric.",
+            )
+        scores = _two_axes(self.outputs, "items")
+        if scores.shape[1] != self.truth.n_items:
+            raise PoolError(
+                f"the model scores {scores.shape[1]} items, the catalogue has {self.truth.n_items}"
+            )
+        return self.truth
+
+    def reference(self) -> NDArray[Any]:
+        """What FP32 gave, of the outputs' shape."""
+        if self.reference_outputs is None:
+            raise SettingsError("this metric needs what FP32 gave for the same samples")
+        if self.reference_outputs.shape != self.outputs.shape:
+            raise PoolError(
+                f"the engine's outputs have shape {self.outputs.shape}, "
+                f"FP32's {self.reference_outputs.shape}"
+            )
+        return self.reference_outputs
+
+    def shown(self, k: int) -> Shown:
+        """Who is in the top `k` of the outputs."""
+        return self._show("outputs", self.outputs, k)
+
+    def reference_shown(self, k: int) -> Shown:
+        """Who is in FP32's top `k`."""
+        return self._show("reference", self.reference(), k)
+
+    def _show(self, which: str, outputs: NDArray[Any], k: int) -> Shown:
+        if (which, k) not in self._shown:
+            exclude = self.truth.exclude if isinstance(self.truth, Relevance) else None
+            self._shown[which, k] = show(_two_axes(outputs, "items"), exclude, k)
+        return self._shown[which, k]
+
+
+def _two_axes(outputs: NDArray[Any], axis: str) -> NDArray[Any]:
+    if outputs.ndim != 2:
+        raise SettingsError(
+            f"the output has shape {outputs.shape}, expected (n, {axis})",
+            next_step="Choose another output of the model for this metric.",
+        )
+    wide = outputs.dtype in (np.dtype(np.float32), np.dtype(np.float64))
+    return outputs if wide else outputs.astype(np.float32)

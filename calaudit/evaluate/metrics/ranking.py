@@ -1,0 +1,112 @@
+"""Ranking quality in the top k: expected values when scores tie.
+
+Queries without an eligible relevant item are left out (NaN). Excluded items are never shown and
+don't count as relevant.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.evaluate.metrics.case import Case
+from calaudit.evaluate.metrics.shown import Shown
+
+
+def ndcg(case: Case, k: int) -> NDArray[np.float64]:
+    """nDCG@k with linear gain, (queries,): DCG = Σ r/log₂(place + 1), as trec_eval and sklearn."""
+    return _ndcg(case.shown(k), case.relevance().gain)
+
+
+def ndcg_exp(case: Case, k: int) -> NDArray[np.float64]:
+    """nDCG@k with gain 2^r − 1, (queries,) (Burges et al. 2005)."""
+    return _ndcg(case.shown(k), np.exp2(case.relevance().gain) - 1.0)
+
+
+def recall(case: Case, k: int) -> NDArray[np.float64]:
+    """Relevant items in the top k / all relevant items R, (queries,)."""
+    truth, shown = case.relevance(), case.shown(k)
+    found = shown.sum(shown.probability * (truth.gain[shown.query, shown.item] > 0))
+    return divided(found, truth.n_relevant)
+
+
+def ties_at_cut(case: Case, k: int) -> NDArray[np.bool_]:
+    """Whether a tie runs across rank k, so that who is shown is left to chance, (queries,)."""
+    case.relevance()
+    shown = case.shown(k)
+    return shown.sum((shown.probability < 1.0).astype(np.float64)) > 0
+
+
+def ndcg_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """nDCG@k, linear gain, with every tie broken (against, for) the relevant items."""
+    return _ndcg_bounds(case.shown(k), case.relevance().gain)
+
+
+def ndcg_exp_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """nDCG@k, gain 2^r − 1, with every tie broken (against, for) the relevant items."""
+    return _ndcg_bounds(case.shown(k), np.exp2(case.relevance().gain) - 1.0)
+
+
+def recall_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Recall@k with the tie at the cut broken (against, for) the relevant items."""
+    truth, shown = case.relevance(), case.shown(k)
+    least, most = count_bounds(shown, truth.gain[shown.query, shown.item] > 0)
+    return divided(least, truth.n_relevant), divided(most, truth.n_relevant)
+
+
+def count_bounds(
+    shown: Shown, chosen: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fewest and most `chosen` entries that the order within ties can bring into the top k.
+
+    Parameters
+    ----------
+    shown : Shown
+    chosen : ndarray of bool, shape (entries,)
+
+    Returns
+    -------
+    tuple of ndarray, each of shape (queries,)
+    """
+    certain = shown.probability == 1.0
+    surely = shown.sum((certain & chosen).astype(np.float64))
+    open_places = shown.n_shown - shown.sum(certain.astype(np.float64))
+    contenders = shown.sum((~certain & chosen).astype(np.float64))
+    others = shown.sum((~certain & ~chosen).astype(np.float64))
+    return surely + np.maximum(open_places - others, 0), surely + np.minimum(
+        open_places, contenders
+    )
+
+
+def divided(value: NDArray[np.float64], by: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`value` / `by`, NaN where `by` is 0."""
+    return np.divide(value, by, out=np.full(len(value), np.nan), where=by > 0)
+
+
+def discounts(k: int) -> NDArray[np.float64]:
+    """(k,) 1/log₂(place + 1) for the places 1 … k."""
+    return np.asarray(1.0 / np.log2(np.arange(2, k + 2)), dtype=np.float64)
+
+
+def _ndcg(shown: Shown, gain: NDArray[np.float64]) -> NDArray[np.float64]:
+    expected = shown.mean_over_places(discounts(shown.k))
+    return _over_ideal(shown.sum(gain[shown.query, shown.item] * expected), gain, shown.k)
+
+
+def _ndcg_bounds(
+    shown: Shown, gain: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    bounds = []
+    earned = gain[shown.query, shown.item]
+    counts = np.bincount(shown.query, minlength=shown.shape[0])
+    place = np.arange(len(earned)) - (np.cumsum(counts) - counts)[shown.query]
+    weight = np.concatenate([discounts(shown.k), [0.0]])[np.minimum(place, shown.k)]
+    for sign in (1.0, -1.0):
+        order = np.lexsort((sign * earned, shown.first, shown.query))
+        bounds.append(_over_ideal(shown.sum(earned[order] * weight), gain, shown.k))
+    return bounds[0], bounds[1]
+
+
+def _over_ideal(dcg: NDArray[np.float64], gain: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    width = min(k, gain.shape[1])
+    top = np.partition(gain, gain.shape[1] - width, axis=1)[:, gain.shape[1] - width :]
+    ideal = np.sort(top, axis=1)[:, ::-1] @ discounts(width)
+    return np.divide(dcg, ideal, out=np.full(len(dcg), np.nan), where=ideal > 0)

@@ -1,0 +1,95 @@
+"""Who is in the top k of each query, and with what probability when scores tie.
+
+Tied items are ranked in random order, every order equally likely. An item's chance of a place is
+then the share of the tie's places that lie within the top k, and its expected discount the mean
+discount of the tie's places. Every ranking metric here is a sum over these expectations.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Shown:
+    """Items with a chance of a place in the top `k`, by query, then by score, best first."""
+
+    k: int
+    shape: tuple[int, int]
+    """Queries, items."""
+    query: NDArray[np.int64]
+    """(entries,) ascending."""
+    item: NDArray[np.int64]
+    """(entries,)"""
+    first: NDArray[np.int64]
+    """(entries,) places before the item's tie: 0 for the best."""
+    tied: NDArray[np.int64]
+    """(entries,) size of the item's tie, itself included."""
+    probability: NDArray[np.float64]
+    """(entries,) chance of a place in the top k, in (0, 1]."""
+
+    def sum(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Add up one value per entry by query, (queries,)."""
+        return np.bincount(self.query, weights=value, minlength=self.shape[0])
+
+    @property
+    def n_shown(self) -> NDArray[np.int64]:
+        """(queries,) places filled: k, or fewer where fewer items are eligible."""
+        return np.rint(self.sum(self.probability)).astype(np.int64)
+
+    def mean_over_places(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Expected weight of each entry's place, (entries,).
+
+        Parameters
+        ----------
+        weight : ndarray, shape (k,)
+            Weight of each place; places beyond k weigh 0.
+        """
+        below = np.concatenate([[0.0], np.cumsum(weight)])
+        last = np.minimum(self.first + self.tied, self.k)
+        return (below[last] - below[self.first]) / self.tied
+
+
+def show(scores: NDArray[Any], exclude: NDArray[np.bool_] | None, k: int) -> Shown:
+    """Find the items with a chance of a place in each query's top `k`.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (queries, items)
+        Floats; higher ranks first. NaN and −inf rank last, tied.
+    exclude : ndarray of bool, shape (queries, items), optional
+        Items that are never shown.
+    k : int
+        At least 1.
+    """
+    ranked = _rankable(scores, exclude)
+    n_queries, n_items = ranked.shape
+    place = max(n_items - k, 0)
+    cut = np.partition(ranked, place, axis=1)[:, place] if ranked.size else np.zeros(n_queries)
+    # Fewer than k eligible items leave −inf at the cut; the excluded must stay out all the same.
+    cut = np.maximum(cut, np.finfo(ranked.dtype).min)
+    query, item = np.nonzero(ranked >= cut[:, None])
+    value = ranked[query, item]
+    order = np.lexsort((-value, query))
+    query, item, value = query[order], item[order], value[order]
+
+    starts = np.ones(len(query), dtype=bool)
+    starts[1:] = (query[1:] != query[:-1]) | (value[1:] != value[:-1])
+    tie = np.cumsum(starts) - 1
+    tied = np.bincount(tie)[tie]
+    counts = np.bincount(query, minlength=n_queries)
+    head = np.cumsum(counts) - counts
+    first = np.flatnonzero(starts)[tie] - head[query]
+    probability = np.minimum(k - first, tied) / tied
+    return Shown(k, (n_queries, n_items), query, item, first, tied, probability)
+
+
+def _rankable(scores: NDArray[Any], exclude: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """A copy in which −inf marks the excluded, and only them."""
+    lowest = np.finfo(scores.dtype).min
+    ranked = np.where(scores > lowest, scores, lowest)  # NaN compares false: it ranks last
+    if exclude is not None:
+        ranked[exclude] = -np.inf
+    return ranked

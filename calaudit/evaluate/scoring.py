@@ -1,0 +1,116 @@
+"""From an engine's outputs to per-unit scores."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from calaudit.evaluate.catalogue import PerUnit, definition_of
+from calaudit.evaluate.metric import Metric
+from calaudit.evaluate.metrics.case import Case
+from calaudit.evaluate.scores import Scores, SetScores, UnitScores
+from calaudit.evaluate.truth import Truth
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TieBounds:
+    """Scores with every tie broken against, and for, quality."""
+
+    worst: UnitScores
+    best: UnitScores
+
+
+def score(
+    metric: Metric,
+    outputs: NDArray[Any],
+    truth: Truth | None,
+    reference_outputs: NDArray[Any] | None = None,
+) -> Scores:
+    """Score one engine's outputs by one metric; see `score_all`."""
+    return score_all([metric], outputs, truth, reference_outputs)[metric]
+
+
+def score_all(
+    metrics: Iterable[Metric],
+    outputs: NDArray[Any],
+    truth: Truth | None,
+    reference_outputs: NDArray[Any] | None = None,
+) -> dict[Metric, Scores]:
+    """Score one engine's outputs by several metrics that look at the same output.
+
+    Parameters
+    ----------
+    metrics : iterable of Metric
+    outputs : ndarray, shape (n, classes), (queries, items) or, for agreement, (n, …)
+        Logits (or probabilities, for ``nll_of_probabilities``), or ranking scores, higher first.
+    truth : Labels or Relevance, optional
+        Of the same units. Agreement metrics do without labels; `overlap` takes the excluded items
+        from it.
+    reference_outputs : ndarray, optional
+        What FP32 gave, of the outputs' shape; agreement metrics need it.
+
+    Returns
+    -------
+    dict
+        Batches of units may be scored one by one and joined by `concatenate`.
+
+    Raises
+    ------
+    PoolError
+        Labels out of range, or numbers of units or items that differ.
+    SettingsError
+        A metric that doesn't fit this truth or this output.
+    """
+    case = Case(outputs, truth, reference_outputs)
+    return {
+        metric: _scores(metric, definition_of(metric).scores(case, metric.k)) for metric in metrics
+    }
+
+
+def perfect(metric: Metric, scores: Scores) -> Scores:
+    """The scores that FP32 has in an agreement metric: those of a candidate that equals it.
+
+    Parameters
+    ----------
+    metric : Metric
+        An agreement metric.
+    scores : UnitScores
+        Any engine's scores, for the number of units.
+    """
+    best = 1.0 if metric.higher_is_better else 0.0
+    if metric.kind == "binary":
+        return UnitScores(metric, np.full(len(scores), bool(best)))
+    return UnitScores(metric, np.full(len(scores), best))
+
+
+def tie_bounds(
+    metric: Metric,
+    outputs: NDArray[Any],
+    truth: Truth | None,
+    reference_outputs: NDArray[Any] | None = None,
+) -> TieBounds | None:
+    """How far the order within ties can move each unit's score, as in `score`.
+
+    Returns
+    -------
+    TieBounds or None
+        None for metrics that ties don't move (nll, cosine …) and for those of whole sets, whose
+        extremes would need a search over all queries at once (coverage, Gini).
+    """
+    bounds = definition_of(metric).bounds
+    if bounds is None:
+        return None
+    case = Case(outputs, truth, reference_outputs)
+    worst, best = bounds(case) if metric.k is None else bounds(case, metric.k)
+    return TieBounds(UnitScores(metric, worst), UnitScores(metric, best))
+
+
+def _scores(metric: Metric, values: PerUnit) -> Scores:
+    functional = definition_of(metric).functional
+    if isinstance(values, sparse.csr_array):
+        assert functional is not None, f"{metric} is a set metric without a functional"
+        return SetScores(metric, values, functional)
+    return UnitScores(metric, values)

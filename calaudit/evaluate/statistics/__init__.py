@@ -1,0 +1,1 @@
+"""Intervals and tests for paired comparisons. Everywhere, a positive drop is quality lost."""

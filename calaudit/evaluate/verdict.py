@@ -1,0 +1,122 @@
+"""From comparisons to verdicts.
+
+Rules, for a gate `max_drop` and a one-sided error α:
+
+PASS
+    The upper bound of the drop is below the gate, in a slice that isn't thin. Every slice passing
+    is an intersection–union test, so no correction is due.
+REGRESSED
+    Not PASS, and the drop is above 0 (for agreement metrics: above the gate) by a one-sided test
+    that survives Holm's correction over the slices of this cell and metric. A drop that is real
+    but provably below the gate is a PASS.
+    Also: the engine's output wasn't finite for a unit that FP32 scored.
+INCONCLUSIVE
+    Neither; `n_needed` says how many units would decide it.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from scipy.special import ndtri
+
+from calaudit.evaluate.comparison import Comparison, MinSupport, Verdict
+from calaudit.evaluate.power import units_to_prove
+from calaudit.evaluate.statistics.holm import holm
+from calaudit.evaluate.statistics.tango import tango_z
+
+_BEYOND_REACH = 10**9
+"""More units than this is no advice: the drop sits at the gate."""
+
+
+def judge(
+    comparisons: Sequence[Comparison], *, min_support: MinSupport | None = None
+) -> list[Comparison]:
+    """Adjust p-values over the slices of each (cell, metric), and draw the verdicts.
+
+    Give all named slices of a cell and metric at once: they are the family.
+
+    Returns
+    -------
+    list of Comparison
+        In the order given, with `p_adjusted`, `verdict` and `n_needed` set. Without a gate the
+        verdict stays None.
+    """
+    families: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, one in enumerate(comparisons):
+        if one.p_value is not None:
+            families[one.cell, one.metric.name].append(index)
+    adjusted: list[float | None] = [None] * len(comparisons)
+    for members in families.values():
+        values = holm([comparisons[index].p_value or 0.0 for index in members])
+        for index, value in zip(members, values, strict=True):
+            adjusted[index] = float(value)
+    support = min_support or MinSupport()
+    return [
+        _judged(replace(one, p_adjusted=p), support.of(one.metric.kind))
+        for one, p in zip(comparisons, adjusted, strict=True)
+    ]
+
+
+def overall_verdict(comparisons: Iterable[Comparison]) -> Verdict:
+    """REGRESSED if any is, else INCONCLUSIVE if any is, else PASS (also when nothing is gated)."""
+    verdicts = {one.verdict for one in comparisons}
+    for verdict in (Verdict.REGRESSED, Verdict.INCONCLUSIVE):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.PASS
+
+
+def _judged(one: Comparison, support: int) -> Comparison:
+    if one.max_drop is None:
+        return one
+    verdict = _verdict(one, support)
+    needed = _n_needed(one, support) if verdict is Verdict.INCONCLUSIVE else None
+    return replace(one, verdict=verdict, n_needed=needed)
+
+
+def _verdict(one: Comparison, support: int) -> Verdict:
+    assert one.max_drop is not None
+    if one.n_broken:
+        return Verdict.REGRESSED
+    proven = one.one_sided_high is not None and one.one_sided_high < one.max_drop
+    if proven and one.n >= support:
+        return Verdict.PASS
+    harmed = one.p_adjusted is not None and one.p_adjusted < one.alpha
+    if harmed and not proven:
+        return Verdict.REGRESSED
+    return Verdict.INCONCLUSIVE
+
+
+def _n_needed(one: Comparison, support: int) -> int | None:
+    """Units at which the same rates would PASS (drop below the gate) or be REGRESSED (above it).
+
+    Bounds close in with 1/√n: the half-width times √(n/n′) must fit between drop and gate (or
+    drop and margin). Tango's statistic grows with √n exactly. Where not a unit changed, or there
+    was none, the fewest units that could prove the gate.
+    """
+    assert one.max_drop is not None
+    if one.n == 0 or one.drop is None or one.n_changed == 0:
+        fewest = units_to_prove(one.metric, one.max_drop, alpha=one.alpha)
+        return None if fewest is None else max(fewest, support)
+    below = one.drop < one.max_drop
+    factor = _growth(
+        one,
+        one.max_drop if below else one.margin,
+        one.one_sided_high if below else one.one_sided_low,
+    )
+    if factor is None or not factor * one.n < _BEYOND_REACH:
+        return None
+    needed = max(one.n + 1, math.ceil(one.n * factor))
+    return max(needed, support) if below else needed
+
+
+def _growth(one: Comparison, target: float, bound: float | None) -> float | None:
+    """n′/n at which the bound that now is `bound` reaches `target`; None where it never does."""
+    assert one.drop is not None
+    if one.flips is not None:
+        z = float(tango_z(one.flips.lost, one.flips.gained, one.n, target))
+        return (float(ndtri(one.alpha)) / z) ** 2 if z != 0 else None
+    gap = abs(target - one.drop)
+    return None if bound is None or gap == 0 else ((bound - one.drop) / gap) ** 2

@@ -106,8 +106,8 @@ def _table(summaries: Sequence["SliceSummary"], label: str | None) -> str:
     wide = len(labels) > _MOST_LABEL_COLUMNS or any(len(text) > _WIDEST_LABEL for text in labels)
     headings = [f"{label} mix"] if wide else [f"{label} {text}" for text in labels[:1]] + labels[1:]
     rows = [["slice", "n", "share", "support", *headings]]
-    least = sorted(summaries, key=lambda each: each.n)
-    marked = [each for each in least if each.n == least[0].n]
+    least = min((each.n for each in summaries[1:]), default=-1)
+    marked = [each for each in summaries[1:] if each.n == least]
     for each in summaries:
         mix = [_largest(each)] if wide else [_percent(each.label_mix.get(x, 0)) for x in labels]
         support = "ok" if each.support_ok else f"thin, needs {each.min_support:,}"

@@ -12,7 +12,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from calaudit.backends.base import Capabilities
 from calaudit.errors import BackendError, near
-from calaudit.graph.model import PROTOBUF_LIMIT, Model, ModelTensor, write_model
+from calaudit.graph.model import Model, ModelTensor, write_model
 
 Kernels = Literal["emulated", "fused"]
 
@@ -132,7 +132,7 @@ class OnnxruntimeEngine:
 
 def _session(model: Model, options: ort.SessionOptions) -> ort.InferenceSession:
     providers = ["CPUExecutionProvider"]
-    if model.proto.ByteSize() <= PROTOBUF_LIMIT:
+    if not model.oversized:
         return ort.InferenceSession(model.serialize(), options, providers=providers)
     with tempfile.TemporaryDirectory(prefix="calaudit-") as folder:
         path = Path(folder) / "model.onnx"

@@ -64,6 +64,11 @@ class Model:
         """Content hash (blake2b-128, hex): graph and weights, wherever the weights are stored."""
         return _fingerprint(self.proto)
 
+    @property
+    def oversized(self) -> bool:
+        """Whether it is larger than one protobuf message, so that its weights go beside it."""
+        return int(self.proto.ByteSize()) > PROTOBUF_LIMIT
+
     def serialize(self) -> bytes:
         """The model as one protobuf message.
 
@@ -72,7 +77,7 @@ class Model:
         ModelError
             It is larger than protobuf allows: use `write_model`.
         """
-        if self.proto.ByteSize() > PROTOBUF_LIMIT:
+        if self.oversized:
             raise ModelError(
                 f"holds {self.proto.ByteSize()} bytes, more than one protobuf message may",
                 where=self.label,
@@ -82,13 +87,15 @@ class Model:
         return message
 
 
-def load_model(path: Path) -> Model:
+def load_model(path: Path, *, quantized: bool = False) -> Model:
     """Read an ONNX file, with the weights kept beside it, and check that it can be audited.
 
     Parameters
     ----------
     path : Path
         An FP32 ONNX model, opset 13 or newer, batch axis dynamic or fixed to 1.
+    quantized : bool
+        Read an engine that was built before: Q/DQ is what it should hold.
 
     Raises
     ------
@@ -98,7 +105,8 @@ def load_model(path: Path) -> Model:
     """
     proto = _read(path)
     _drop_initializers_from_inputs(proto.graph)
-    problems = [Problem(message, str(path), next_step) for message, next_step in _unsuitable(proto)]
+    found = _unsuitable(proto) + ([] if quantized else _quantized_already(proto))
+    problems = [Problem(message, str(path), next_step) for message, next_step in found]
     if problems:
         raise ModelError.of(problems)
     return Model(proto, str(path))
@@ -219,24 +227,29 @@ def _unsuitable(proto: onnx.ModelProto) -> list[tuple[str, str]]:
         ))  # fmt: skip
     if proto.graph.sparse_initializer:
         found.append(("holds sparse weights", "Export it with dense weights."))
-    nodes = [*proto.graph.node, *(n for function in proto.functions for n in function.node)]
-    nested = [n for n in nodes if any(a.type in _SUBGRAPHS for a in n.attribute)]
+    nested = [n for n in _all_nodes(proto) if any(a.type in _SUBGRAPHS for a in n.attribute)]
     if nested:
         found.append((
             f"has subgraphs ({_named(nested)}), where no activation can be observed",
             "Export a straight graph: trace the model instead of scripting it.",
-        ))  # fmt: skip
-    quantized = [n for n in nodes if n.op_type in _QUANTIZED]
-    if quantized:
-        found.append((
-            f"is quantized already ({_named(quantized)})",
-            "Give the FP32 model; calaudit places the Q/DQ itself.",
         ))  # fmt: skip
     if not proto.graph.input:
         found.append(("has no inputs", "Export the model with its inputs."))
     for value in proto.graph.input:
         found.extend(_unsuitable_input(value))
     return found
+
+
+def _quantized_already(proto: onnx.ModelProto) -> list[tuple[str, str]]:
+    nodes = [n for n in _all_nodes(proto) if n.op_type in _QUANTIZED]
+    if not nodes:
+        return []
+    step = "Give the FP32 model; calaudit places the Q/DQ itself."
+    return [(f"is quantized already ({_named(nodes)})", step)]
+
+
+def _all_nodes(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+    return [*proto.graph.node, *(n for function in proto.functions for n in function.node)]
 
 
 _SUBGRAPHS = {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}

@@ -5,12 +5,11 @@ that a convolution fuses with. One activation gets one pair, however many ops re
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from calaudit.errors import ModelError, Notice, Problem
 from calaudit.graph.model import Model
@@ -82,35 +81,31 @@ class _Placement:
         self.verdicts[position] = (reason, "")
 
     def _gemm(self, position: int, node: onnx.NodeProto) -> None:
-        attributes: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        if attributes.get("transA", 0):
-            self._leave(position, "transA = 1: TensorRT's INT8 Gemm reads its input untransposed")
-        elif attributes.get("alpha", 1.0) != 1 or (
-            len(node.input) > 2 and node.input[2] and attributes.get("beta", 1.0) != 1
-        ):
-            self._leave(position, "alpha or beta scales a tensor that isn't constant")
+        left, right = (name in self.facts.constants for name in node.input[:2])
+        if right:
+            transposed = any(a.name == "transB" and a.i for a in node.attribute)
+            self._weighted(position, act=0, const=1, axis=0 if transposed else 1)
+        elif left:
+            self._weighted(position, act=1, const=0, axis=None)
         else:
-            self._weighted(position, act=0, const=1, axis=0 if attributes.get("transB") else 1)
+            self._both_activations(position, node)
 
     def _matmul(self, position: int, node: onnx.NodeProto) -> None:
         left, right = (name in self.facts.constants for name in node.input)
         if right:
             rank = len(self.facts.constants[node.input[1]].dims)
-            if rank == 1:
-                self._leave(position, "its weight is a vector: no output channels to scale")
-            else:
-                self._weighted(position, act=0, const=1, axis=1 if rank == 2 else None)
+            self._weighted(position, act=0, const=1, axis=1 if rank == 2 else None)
         elif left:
             self._weighted(position, act=1, const=0, axis=None)
         else:
             self._both_activations(position, node)
 
     def _both_activations(self, position: int, node: onnx.NodeProto) -> None:
-        for name in node.input:
+        for name in node.input[:2]:
             if not self.facts.is_float(name):
-                self._leave(position, f"{name} isn't float32")
+                self._leave(position, f"its input {name} isn't float32")
                 return
-        for index, name in enumerate(node.input):
+        for index, name in enumerate(node.input[:2]):
             self.acts.setdefault(name, []).append(Slot(position, index))
         self.verdicts[position] = (None, "both inputs")
 

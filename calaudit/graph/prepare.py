@@ -6,11 +6,8 @@ depthwise too), ConvTranspose and Gemm, and refuse when the unfolded tensor is a
 weight is shared.
 """
 
-import numpy as np
 import onnx
 import onnx_ir
-from numpy.typing import NDArray
-from onnx import numpy_helper
 from onnx_ir.passes import common as passes
 from onnxscript import optimizer, rewriter
 from onnxscript.rewriter.rules.common import (
@@ -32,7 +29,7 @@ _BATCH_NORM_RULES = (
 
 
 def prepare(model: Model) -> Model:
-    """Inline functions, fold constants and BatchNormalization, and Gemm's alpha and beta.
+    """Inline functions, fold constants and BatchNormalization.
 
     The result computes the same up to rounding (1e-5 relative). Tensors that remain keep their
     names; equal input gives equal output.
@@ -44,27 +41,8 @@ def prepare(model: Model) -> Model:
     rewriter.rewrite(graph, _BATCH_NORM_RULES)
     passes.RemoveUnusedNodesPass()(graph)
     proto = onnx_ir.serde.serialize_model(graph)
-    _fold_gemm_factors(proto.graph)
     _keep_node_names(model.proto.graph, proto.graph)
     return Model(proto, model.label)
-
-
-def _fold_gemm_factors(graph: onnx.GraphProto) -> None:
-    """Multiply alpha into constant weights and beta into constant biases."""
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type != "Gemm" or node.domain not in {"", "ai.onnx"}:
-            continue
-        for attribute in [a for a in node.attribute if a.name in {"alpha", "beta"} and a.f != 1]:
-            slot = 1 if attribute.name == "alpha" else 2
-            if slot < len(node.input) and node.input[slot] in constants:
-                values: NDArray[np.float32] = numpy_helper.to_array(constants[node.input[slot]])
-                scaled = (values * np.float32(attribute.f)).astype(values.dtype)
-                name = f"{node.input[slot]}_{attribute.name}_{node.output[0]}"
-                graph.initializer.append(numpy_helper.from_array(scaled, name))
-                node.input[slot] = name
-                node.attribute.remove(attribute)
-    drop_unused_initializers(graph)
 
 
 def _keep_node_names(before: onnx.GraphProto, after: onnx.GraphProto) -> None:
@@ -81,13 +59,3 @@ def _keep_node_names(before: onnx.GraphProto, after: onnx.GraphProto) -> None:
         name = node.output[0] if maker is None or not maker.name else maker.name
         node.name = name if name not in taken else f"{name}/{node.output[0]}"
         taken.add(node.name)
-
-
-def drop_unused_initializers(graph: onnx.GraphProto) -> None:
-    """Remove weights that no node reads and that aren't an output."""
-    used = {name for node in graph.node for name in node.input}
-    used |= {value.name for value in graph.output}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    if len(kept) != len(graph.initializer):
-        del graph.initializer[:]
-        graph.initializer.extend(kept)

@@ -143,13 +143,9 @@ def gemms() -> onnx.ModelProto:
 
 
 def scaled_gemm(**attributes: Any) -> onnx.ModelProto:
-    """A Gemm with alpha, beta or transA."""
+    """A Gemm with alpha or beta."""
     s = Sketch()
-    if attributes.get("transA"):
-        s.op("Transpose", ["x"], "xt", perm=[1, 0])
-        s.gemm("xt", "y", 12, 6, **attributes)
-    else:
-        s.gemm("x", "y", 12, 6, **attributes)
+    s.gemm("x", "y", 12, 6, **attributes)
     return s.model({"x": ["b", 12]}, {"y": ["b", 6]})
 
 
@@ -266,12 +262,50 @@ def transposed_weight() -> onnx.ModelProto:
     return s.model({"x": ["b", 12]}, {"y": ["b", 6]})
 
 
+def matmul_kinds() -> onnx.ModelProto:
+    """MatMul by a stack of weights, by a constant on the left, and by a vector."""
+    s = Sketch()
+    s.op("MatMul", ["x", s.weight("stack", 3, 8, 6)], "stacked")
+    s.op("MatMul", [s.weight("left", 4, 5), "stacked"], "mixed")
+    s.op("MatMul", ["mixed", s.weight("vector", 6)], "y")
+    return s.model({"x": ["b", 3, 5, 8]}, {"y": ["b", 3, 4]})
+
+
+def transposed_gemm() -> onnx.ModelProto:
+    """A Gemm that transposes its activation (transA = 1), the batch being its columns."""
+    s = Sketch()
+    s.op("Transpose", ["x"], "xt", perm=[1, 0])
+    s.op("Gemm", ["xt", s.weight("w", 6, 12), s.weight("c", 6)], "y", transA=1, transB=1)
+    return s.model({"x": ["b", 12]}, {"y": ["b", 6]})
+
+
+def gemm_of_activations() -> onnx.ModelProto:
+    """A Gemm whose matrix and bias are computed, with alpha and beta that can't be folded."""
+    s = Sketch()
+    s.gemm("x", "k", 12, 6)
+    s.op("Tanh", ["k"], "t")
+    s.gemm("x", "c", 12, 12)
+    s.op("ReduceMean", ["c"], "bias", axes=[0], keepdims=0)
+    s.op("Transpose", ["x"], "xt", perm=[1, 0])
+    s.op("Gemm", ["xt", "t"], "xx", transA=0)
+    s.op("Gemm", ["x", "xx", "k"], "y", alpha=0.5, beta=2.0)
+    return s.model({"x": ["b", 12]}, {"y": ["b", 6]})
+
+
+def conv_3d() -> onnx.ModelProto:
+    """A 3-D convolution."""
+    s = Sketch()
+    s.conv("x", "y", 2, 4, (3, 3, 3))
+    return s.model({"x": ["b", 2, 4, 5, 6]}, {"y": ["b", 4, 4, 5, 6]})
+
+
 ALL: dict[str, Callable[[], onnx.ModelProto]] = {
     made.__name__: made
     for made in (
         conv_bn_relu, residual, depthwise_se, gemms, scaled_gemm, attention, embedding,
         conv_transpose, grouped_bn, conv_1d, shared_weights, dynamic_kernel, gemm_bn,
-        tapped_conv_bn, transposed_weight,
+        tapped_conv_bn, transposed_weight, matmul_kinds, transposed_gemm, gemm_of_activations,
+        conv_3d,
     )
 }  # fmt: skip
 

@@ -129,9 +129,11 @@ def read_audit(path: Path) -> AuditConfig:
         for key in raw
         if key not in _TABLES
     ]
-    for key in ("audit", "slices", "calibsets", "tasks"):
-        if not raw.get(key):
-            problems.append(Problem(f"[{key}] is missing", str(path), "Add it; see docs/audit.md."))
+    problems += [
+        Problem(f"[{key}] is missing", str(path), "Add it; see docs/audit.md.")
+        for key in _TABLES[:-1]
+        if not raw.get(key)
+    ]
     if problems:
         raise SettingsError.of(problems)
 

@@ -16,7 +16,7 @@ INCONCLUSIVE
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from scipy.special import ndtri
@@ -31,11 +31,14 @@ _BEYOND_REACH = 10**9
 
 
 def judge(
-    comparisons: Sequence[Comparison], *, min_support: MinSupport | None = None
+    comparisons: Sequence[Comparison],
+    *,
+    min_support: MinSupport | Mapping[str, MinSupport] | None = None,
 ) -> list[Comparison]:
     """Adjust p-values over the slices of each (cell, metric), and draw the verdicts.
 
-    Give all named slices of a cell and metric at once: they are the family.
+    Give all named slices of a cell and metric at once: they are the family. `min_support` is that
+    of every slice, or slice by slice.
 
     Returns
     -------

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.backends.base import Backend, Engine
-from calaudit.errors import ModelError, Problem, RangesError
+from calaudit.backends.base import Backend
+from calaudit.errors import ModelError, Problem
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.ranges import write_ranges
 from calaudit.graph import Model, QdqPlan, with_taps
@@ -65,7 +65,13 @@ def calibrate(
         for name, positions, feeds in _union(sets, keys, batch_size):
             ids = sets[name].ids[positions]
             codes = atoms.of_sample[[place[keys[name][at]] for at in positions]]
-            _observe(accumulator, plan.taps, engine, feeds, codes, ids, f"{name}: {model.label}")
+            try:
+                _observe(accumulator, plan.taps, engine.run(feeds), codes, ids)
+            except (BadActivationsError, ModelError) as error:
+                raise type(error).of(
+                    Problem(p.message, f"{model.label}, calibration set {name}", p.next_step)
+                    for p in error.problems
+                ) from None
             done.advance(len(positions))
     observation = Observation(
         accumulator.histograms,
@@ -119,27 +125,25 @@ def _union(
 def _observe(
     accumulator: Accumulator,
     taps: tuple[str, ...],
-    engine: Engine,
-    feeds: dict[str, NDArray[Any]],
+    outputs: Mapping[str, NDArray[Any]],
     atoms: NDArray[np.int64],
     ids: NDArray[np.str_],
-    where: str,
 ) -> None:
-    outputs = engine.run(feeds)
     for tap, tensor in enumerate(taps):
         values = outputs[tensor]
         if values.ndim == 0 or len(values) != len(ids):
             raise ModelError(
                 f"tensor {tensor} has shape {values.shape} for a batch of {len(ids)}: its range "
                 "can't be told apart by sample",
-                where=where,
                 next_step="Export the model with the batch as the first axis of every activation.",
             )
         try:
             accumulator.add(tap, values, atoms)
         except BadActivationsError as error:
             shown = ", ".join(ids[list(error.positions[:8])])
-            raise RangesError.of(
-                Problem(f"{p.message} (samples {shown})", where, p.next_step)
-                for p in error.problems
+            raise BadActivationsError(
+                f"tap {tensor} is NaN or infinite in {len(error.positions)} samples: {shown}",
+                next_step=error.problems[0].next_step,
+                tap=tensor,
+                positions=error.positions,
             ) from None

@@ -15,9 +15,19 @@ from calaudit.progress import counter
 
 
 def predict(
-    engine: Engine, pool: Pool, rows: Rows, out: Path, *, batch_size: int, what: str
+    engine: Engine,
+    pool: Pool,
+    rows: Rows,
+    out: Path,
+    *,
+    batch_size: int,
+    what: str,
+    finite: bool = False,
 ) -> Predictions:
     """Run `engine` over `rows` (ascending) and write its outputs to `out`.
+
+    With `finite`, an output that isn't finite is an error: a reference must be sound. Candidates
+    may fail so; what they broke is judged.
 
     Raises
     ------
@@ -26,34 +36,41 @@ def predict(
     PoolError
         An input holds NaN or infinity.
     """
-    return write_predictions(out, rows, _outputs(engine, pool, rows, batch_size, what))
+    return write_predictions(out, rows, _outputs(engine, pool, rows, batch_size, (what, finite)))
 
 
 def _outputs(
-    engine: Engine, pool: Pool, rows: Rows, batch_size: int, what: str
+    engine: Engine, pool: Pool, rows: Rows, batch_size: int, how: tuple[str, bool]
 ) -> Iterator[dict[str, NDArray[Any]]]:
+    what, finite = how
     with counter(len(rows), what=what) as done:
         for piece in batches(rows, batch_size):
             outputs = engine.run(pool.read_inputs(piece))
             for name, values in outputs.items():
-                _check(name, values, piece, pool, what)
+                _check_batched(name, values, len(piece), what)
+                if finite:
+                    _check_finite(name, values, piece, pool, what)
             yield outputs
             done.advance(len(piece))
 
 
-def _check(name: str, values: NDArray[Any], rows: Rows, pool: Pool, what: str) -> None:
-    if values.ndim == 0 or len(values) != len(rows):
+def _check_batched(name: str, values: NDArray[Any], n: int, what: str) -> None:
+    if values.ndim == 0 or len(values) != n:
         raise BackendError(
-            f"output {name} has shape {values.shape} for {len(rows)} samples",
+            f"output {name} has shape {values.shape} for {n} samples",
             where=what,
             next_step="Audit a model whose outputs have the batch as their first axis.",
         )
-    if values.dtype.kind == "f":
-        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-        if bad.any():
-            ids = ", ".join(pool.ids(rows[bad][:3]))
-            raise BackendError(
-                f"output {name} isn't finite for {int(bad.sum())} samples ({ids}, …)",
-                where=what,
-                next_step="Look at these samples; the model overflows on them.",
-            )
+
+
+def _check_finite(name: str, values: NDArray[Any], rows: Rows, pool: Pool, what: str) -> None:
+    if values.dtype.kind != "f":
+        return
+    bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if bad.any():
+        ids = ", ".join(pool.ids(rows[bad][:3]))
+        raise BackendError(
+            f"output {name} is NaN or infinite for {int(bad.sum())} samples: {ids}",
+            where=what,
+            next_step="Look at these samples; the model overflows on them.",
+        )

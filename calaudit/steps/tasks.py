@@ -65,7 +65,7 @@ class Ranking:
     output: str | None = None
     relevance: str = "relevance"
     exclude: str | None = None
-    """Target (N, items) that marks what may not be shown; default: `exclude` where the pool has it."""
+    """Target (N, items) that marks what may not be shown; default: `exclude` if the pool has it."""
     popularity: str | None = "popularity"
     """Item column with interaction counts; None: summed relevance over the evaluated queries."""
     tail: Tail = Tail(head_interactions=0.8)
@@ -87,7 +87,7 @@ class Pairwise:
 
 @setting
 class Retrieval:
-    """Query → gallery by cosine of embeddings; items are gallery rows, relevant when labels agree."""
+    """Query → gallery by cosine of embeddings: gallery rows are items, relevant if labels agree."""
 
     kind: Literal["retrieval"]
     gallery: str

@@ -89,8 +89,10 @@ def set_exam(
         truth = _listwise(task, pool, evaluated)
         return Exam(metrics, truth, slices, lambda p: p.read(output, evaluated), output, "query")
     if isinstance(task, Retrieval):
-        return _retrieval(task, pool, evaluated, slices, metrics, output, where)
-    return _pairwise(task, pool, evaluated, slices, metrics, output)
+        return _retrieval(
+            task, pool, evaluated, slices, metrics=metrics, output=output, where=where
+        )
+    return _pairwise(task, pool, evaluated, slices, metrics=metrics, output=output)
 
 
 def _metrics(task: Task, where: str) -> tuple[Metric, ...]:
@@ -169,6 +171,7 @@ def _retrieval(
     pool: Pool,
     evaluated: Rows,
     slices: SliceSet,
+    *,
     metrics: tuple[Metric, ...],
     output: str,
     where: str,
@@ -202,6 +205,7 @@ def _pairwise(
     pool: Pool,
     evaluated: Rows,
     slices: SliceSet,
+    *,
     metrics: tuple[Metric, ...],
     output: str,
 ) -> Exam:

@@ -12,7 +12,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from calaudit.backends.base import Capabilities
 from calaudit.errors import BackendError, near
-from calaudit.graph.model import Model, ModelTensor, write_model
+from calaudit.graph.model import Model, ModelTensor
+from calaudit.graph.store import write_model
 
 Kernels = Literal["emulated", "fused"]
 

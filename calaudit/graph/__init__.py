@@ -1,11 +1,13 @@
 """ONNX graph surgery: check, fold, tap, and place Q/DQ. The only folder that imports onnx."""
 
 from calaudit.graph.insertion import apply_qdq
+from calaudit.graph.load import load_model
 from calaudit.graph.match import check_pool_matches
-from calaudit.graph.model import Model, ModelTensor, load_model, write_model
+from calaudit.graph.model import Model, ModelTensor
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.plan import Decision, QdqPlan, explain
 from calaudit.graph.prepare import prepare
+from calaudit.graph.store import write_model
 from calaudit.graph.taps import with_taps
 
 __all__ = [

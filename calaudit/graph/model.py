@@ -3,19 +3,14 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import TensorProto, external_data_helper, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
-from calaudit.errors import ModelError, Problem
-
-MIN_OPSET = 13
-"""First opset with per-channel QuantizeLinear/DequantizeLinear."""
+from calaudit.errors import ModelError
 
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes one protobuf message may hold; larger models keep their weights in a file beside."""
@@ -52,7 +47,7 @@ class Model:
     @property
     def fixed_batch(self) -> bool:
         """Whether the model takes one sample at a time (its batch axis is fixed to 1)."""
-        return any(_dim(value, 0) == 1 for value in self.proto.graph.input)
+        return any(fixed_size(value, 0) == 1 for value in self.proto.graph.input)
 
     @property
     def opset(self) -> int:
@@ -85,64 +80,6 @@ class Model:
             )
         message: bytes = self.proto.SerializeToString(deterministic=True)
         return message
-
-
-def load_model(path: Path, *, quantized: bool = False) -> Model:
-    """Read an ONNX file, with the weights kept beside it, and check that it can be audited.
-
-    Parameters
-    ----------
-    path : Path
-        An FP32 ONNX model, opset 13 or newer, batch axis dynamic or fixed to 1.
-    quantized : bool
-        Read an engine that was built before: Q/DQ is what it should hold.
-
-    Raises
-    ------
-    ModelError
-        Missing, not ONNX, invalid, of an older opset, quantized already, with subgraphs, or of
-        another fixed batch. All reasons at once.
-    """
-    proto = _read(path)
-    _drop_initializers_from_inputs(proto.graph)
-    found = _unsuitable(proto) + ([] if quantized else _quantized_already(proto))
-    problems = [Problem(message, str(path), next_step) for message, next_step in found]
-    if problems:
-        raise ModelError.of(problems)
-    return Model(proto, str(path))
-
-
-def write_model(model: Model, path: Path, weights: Path, *, location: str) -> None:
-    """Write `model` to `path` with its large weights in the file `weights`.
-
-    Parameters
-    ----------
-    model : Model
-        Its own weights aren't touched.
-    path, weights : Path
-        Files to fill; both exist or can be made.
-    location : str
-        Final name of `weights` beside the model, as the model will refer to it.
-    """
-    slim = onnx.ModelProto()
-    slim.CopyFrom(without_weights(model.proto))
-    with weights.open("wb") as file:
-        for tensor in model.proto.graph.initializer:
-            written = slim.graph.initializer.add()
-            if tensor.ByteSize() < 1024:
-                written.CopyFrom(tensor)
-                continue
-            data = raw_bytes(tensor)
-            written.name, written.data_type = tensor.name, tensor.data_type
-            written.dims.extend(tensor.dims)
-            written.raw_data = b""
-            external_data_helper.set_external_data(
-                written, location, offset=file.tell(), length=len(data)
-            )
-            written.ClearField("raw_data")
-            written.data_location = TensorProto.EXTERNAL
-            file.write(data)
-    path.write_bytes(slim.SerializeToString(deterministic=True))
 
 
 def default_opset(proto: onnx.ModelProto) -> int:
@@ -183,116 +120,15 @@ def _assign(message: Any, field: str, value: Any) -> None:
         setattr(message, field, value)
 
 
-def _read(path: Path) -> onnx.ModelProto:
-    if not path.is_file():
-        raise ModelError("there is no such model file", where=path, next_step="Check the path.")
-    foreign = ModelError(
-        "isn't an ONNX model", where=path, next_step="Export the model with torch.onnx.export."
-    )
-    try:
-        proto = onnx.load(str(path), format="protobuf", load_external_data=False)
-    except DecodeError:
-        raise foreign from None
-    if not proto.graph.node or not proto.ir_version:
-        raise foreign
-    try:
-        onnx.checker.check_model(str(path))
-        external_data_helper.load_external_data_for_model(proto, str(path.parent))
-    except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(
-            f"isn't valid: {reason}",
-            where=path,
-            next_step="Export it again; weights kept in a file of their own belong beside it.",
-        ) from None
-    return proto
-
-
-def _drop_initializers_from_inputs(graph: onnx.GraphProto) -> None:
-    """Old exporters list weights as inputs with a default; a caller never feeds them."""
-    weights = {tensor.name for tensor in graph.initializer}
-    fed = [value for value in graph.input if value.name not in weights]
-    if len(fed) != len(graph.input):
-        del graph.input[:]
-        graph.input.extend(fed)
-
-
-def _unsuitable(proto: onnx.ModelProto) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    opset = default_opset(proto)
-    if opset < MIN_OPSET:
-        found.append((
-            f"uses opset {opset}; per-channel INT8 needs {MIN_OPSET} or newer",
-            f"Export it with opset_version={MIN_OPSET} or newer.",
-        ))  # fmt: skip
-    if proto.graph.sparse_initializer:
-        found.append(("holds sparse weights", "Export it with dense weights."))
-    nested = [n for n in _all_nodes(proto) if any(a.type in _SUBGRAPHS for a in n.attribute)]
-    if nested:
-        found.append((
-            f"has subgraphs ({_named(nested)}), where no activation can be observed",
-            "Export a straight graph: trace the model instead of scripting it.",
-        ))  # fmt: skip
-    if not proto.graph.input:
-        found.append(("has no inputs", "Export the model with its inputs."))
-    for value in proto.graph.input:
-        found.extend(_unsuitable_input(value))
-    return found
-
-
-def _quantized_already(proto: onnx.ModelProto) -> list[tuple[str, str]]:
-    nodes = [n for n in _all_nodes(proto) if n.op_type in _QUANTIZED]
-    if not nodes:
-        return []
-    step = "Give the FP32 model; calaudit places the Q/DQ itself."
-    return [(f"is quantized already ({_named(nodes)})", step)]
-
-
-def _all_nodes(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
-    return [*proto.graph.node, *(n for function in proto.functions for n in function.node)]
-
-
-_SUBGRAPHS = {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}
-_QUANTIZED = {
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
-    "ConvInteger", "MatMulInteger",
-}  # fmt: skip
-
-
-def _unsuitable_input(value: onnx.ValueInfoProto) -> list[tuple[str, str]]:
-    kind = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or kind.elem_type in {0, TensorProto.STRING}:
-        return [(
-            f"input {value.name} isn't a tensor of numbers",
-            "Export a model that takes numeric tensors.",
-        )]  # fmt: skip
-    if not kind.HasField("shape") or not kind.shape.dim:
-        return [(
-            f"input {value.name} has no batch axis",
-            "Export it with the batch as the first axis of every input.",
-        )]  # fmt: skip
-    batch = _dim(value, 0)
-    if batch not in {None, 1}:
-        return [(
-            f"input {value.name} has a batch fixed to {batch}",
-            "Export it with a dynamic batch axis (dynamic_axes or dynamic_shapes), or batch 1.",
-        )]  # fmt: skip
-    return []
-
-
-def _named(nodes: list[onnx.NodeProto]) -> str:
-    shown = ", ".join(f"{n.op_type} {n.name or n.output[0]}" for n in nodes[:3])
-    return shown if len(nodes) <= 3 else f"{shown}, … {len(nodes)} in all"
-
-
 def _tensor(value: onnx.ValueInfoProto) -> ModelTensor:
     kind = value.type.tensor_type
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type))
     rank = len(kind.shape.dim)
-    return ModelTensor(value.name, dtype, tuple(_dim(value, axis) for axis in range(1, rank)))
+    return ModelTensor(value.name, dtype, tuple(fixed_size(value, axis) for axis in range(1, rank)))
 
 
-def _dim(value: onnx.ValueInfoProto, axis: int) -> int | None:
+def fixed_size(value: onnx.ValueInfoProto, axis: int) -> int | None:
+    """Size of one axis of an input or output, None where it is free."""
     dims = value.type.tensor_type.shape.dim
     if axis >= len(dims) or not dims[axis].HasField("dim_value") or dims[axis].dim_value < 0:
         return None

@@ -1,0 +1,104 @@
+"""``calaudit build``: place Q/DQ in a model, say why, and write the INT8 engine."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from calaudit.cli.app import app
+from calaudit.cli.columns import text_columns
+from calaudit.errors import SettingsError
+
+if TYPE_CHECKING:
+    from calaudit.graph import Decision
+    from calaudit.steps.build import BuiltEngine
+
+
+@app.command("build")
+def build_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="FP32 model (ONNX).")],
+    *,
+    scales: Annotated[
+        Path | None,
+        typer.Option("--scales", metavar="FILE", help="Scale table (JSON) to build with."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Engine (ONNX) to write.")
+    ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Say why each Q/DQ is where it is, and what stays in float."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Build an INT8 engine from a scale table, or explain where Q/DQ goes in a model."""
+    if (scales is None) != (out is None) or not (explain or scales):
+        raise SettingsError(
+            "nothing to build" if scales is None else "no file to write the engine to",
+            where="build",
+            next_step="Give --scales and --out to build an engine, --explain to see the placement.",
+        )
+    from calaudit.formats.scales import open_scales
+    from calaudit.steps.build import build_engine
+
+    built = build_engine(model, None if scales is None else open_scales(scales), out)
+    if as_json:
+        print(json.dumps(_content(built, model), indent=2, ensure_ascii=False))
+        return
+    for notice in built.notices:
+        print(f"calaudit: note: {notice}", file=sys.stderr)
+    if explain:
+        print(_explanation(built.decisions))
+    if built.path is not None:
+        print(f"{built.path}: {_summary(built.decisions)}")
+
+
+def _content(built: "BuiltEngine", model: Path) -> dict[str, object]:
+    return {
+        "model": str(model),
+        "engine": None if built.path is None else str(built.path),
+        "decisions": [asdict(decision) for decision in built.decisions],
+        "notices": [asdict(notice) for notice in built.notices],
+    }
+
+
+def _summary(decisions: Sequence["Decision"]) -> str:
+    kinds = Counter(d.kind for d in decisions if d.kind != "node")
+    left = sum(d.weighted and d.action == "float" for d in decisions)
+    return (
+        f"{kinds['activation']} Q/DQ pairs on activations, {kinds['weight']} weights in INT8, "
+        f"{left} weighted ops left in float"
+    )
+
+
+def _explanation(decisions: Sequence["Decision"]) -> str:
+    pairs = [d for d in decisions if d.kind == "activation"]
+    weights = [d for d in decisions if d.kind == "weight"]
+    floats = [d for d in decisions if d.kind == "node" and d.action == "float"]
+    weighted = [d for d in floats if d.weighted]
+    others = Counter((d.op_type, d.reason) for d in floats if not d.weighted)
+    sections = [
+        _section("Q/DQ pairs on activations", ("tensor", "made by", "why"), pairs),
+        _section("INT8 weights", ("weight", "op", "why"), weights),
+        _section("Weighted ops left in float", ("node", "op", "why"), weighted),
+    ]
+    rows = [(op_type, str(n), reason) for (op_type, reason), n in sorted(others.items())]
+    if rows:
+        table = text_columns([("op", "n", "why"), *rows], left=frozenset({0, 2}))
+        sections.append(f"Other ops, in float: {others.total()}\n{table}")
+    return "\n\n".join(sections)
+
+
+def _section(title: str, heading: tuple[str, str, str], rows: Sequence["Decision"]) -> str:
+    if not rows:
+        return f"{title}: none"
+    cells = [(d.subject, d.op_type, d.reason) for d in rows]
+    table = text_columns([heading, *cells], left=frozenset({0, 1, 2}))
+    return f"{title}: {len(rows)}\n{table}"

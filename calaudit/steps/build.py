@@ -1,0 +1,105 @@
+"""Build: an INT8 engine's graph from an FP32 model and one scale table, with every decision."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from calaudit.errors import ModelError, Notice
+from calaudit.formats.aside import written_aside
+from calaudit.graph import (
+    Decision,
+    Model,
+    QdqPlan,
+    apply_qdq,
+    load_model,
+    plan_qdq,
+    prepare,
+    write_model,
+)
+from calaudit.ranges import ScaleTable
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltEngine:
+    """What was decided for one model, and the engine when one was written."""
+
+    path: Path | None
+    """The engine's ONNX file; None when no scale table was given."""
+    decisions: tuple[Decision, ...]
+    """Activations, weights, then nodes, each in graph order."""
+    notices: tuple[Notice, ...]
+    """Fallbacks: weight channels of zeros, and the scale table's own."""
+
+
+def build_engine(
+    model_path: Path, table: ScaleTable | None = None, out: Path | None = None
+) -> BuiltEngine:
+    """Plan the Q/DQ of a model and, given a scale table, write the engine.
+
+    Parameters
+    ----------
+    model_path : Path
+        FP32 ONNX model.
+    table : ScaleTable, optional
+        Scales of its activations; without it the placement is only explained.
+    out : Path, optional
+        ONNX file to write; needed with `table`.
+
+    Raises
+    ------
+    ModelError
+        The model can't be audited, or the table was made for another one.
+    RangesError
+        The table lacks scales of this model's activations.
+    OutputError
+        `out` can't be written.
+    """
+    model = prepare(load_model(model_path))
+    plan = plan_qdq(model)
+    if table is None or out is None:
+        return BuiltEngine(None, plan.decisions, plan.notices)
+    return write_engine(model, plan, table, out)
+
+
+def write_engine(model: Model, plan: QdqPlan, table: ScaleTable, out: Path) -> BuiltEngine:
+    """Carry out `plan` with `table` and write the engine, whole or not at all.
+
+    Parameters
+    ----------
+    model : Model
+        The prepared model that `plan` is for.
+    plan : QdqPlan
+        From `plan_qdq`.
+    table : ScaleTable
+        Scales of the plan's taps.
+    out : Path
+        ONNX file to write. Weights beyond 2 GiB go into ``<out>.weights`` beside it.
+
+    Raises
+    ------
+    ModelError
+        The table was made for another model.
+    RangesError
+        The table lacks scales of this model's activations.
+    OutputError
+        `out` can't be written.
+    """
+    if table.model_fingerprint not in {None, model.fingerprint}:
+        raise ModelError(
+            f"the scale table was made for another model (fingerprint {table.model_fingerprint}, "
+            f"this one has {model.fingerprint})",
+            where=model.label,
+            next_step="Calibrate this model, or give the model that was calibrated.",
+        )
+    engine = apply_qdq(model, plan, table.scales)
+    _write(engine, out)
+    return BuiltEngine(out, plan.decisions, (*plan.notices, *table.notices))
+
+
+def _write(engine: Model, out: Path) -> None:
+    with written_aside(out) as aside:
+        if not engine.oversized:
+            aside.write_bytes(engine.serialize())
+            return
+        beside = out.with_name(f"{out.name}.weights")
+        with written_aside(beside) as weights:
+            write_model(engine, aside, weights, location=beside.name)

@@ -1,5 +1,6 @@
 """Observation: activations in, batch by batch, histograms out."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,7 +77,7 @@ class Accumulator:
         BadActivationsError
             NaN or infinity, with the positions of the samples. Nothing of the batch is kept.
         """
-        rows = as_float32(values).reshape(len(values), -1)
+        rows = as_float32(values).reshape(len(values), math.prod(values.shape[1:]))
         maxima = _maxima(rows)
         bad = np.flatnonzero(~np.isfinite(maxima))
         if len(bad):

@@ -10,7 +10,7 @@ percentile they count, as in every other tool.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ BULK: Final = 0.9999
 """Share of the non-zero values that make the bulk."""
 OUTLIER_FACTOR: Final = 8.0
 """Values more than this many times the bulk's edge are outliers to mse."""
+SAME_DIVERGENCE: Final = 1e-10
+"""Nats within which two clips lose the same; above what the order of summing can change."""
 DEFAULT_PERCENTILE: Final = 0.9999
 
 
@@ -56,7 +58,7 @@ def bulk_of(histogram: Histogram) -> Bulk:
     counts[0] -= histogram.n_zero
     edges = histogram.edges
     cumulative = np.cumsum(counts)
-    last = int(np.searchsorted(cumulative, BULK * cumulative[-1]))
+    last = _covering(cumulative, BULK)
     octave = int(np.frexp((edges[last] + edges[last + 1]) / 2)[1]) - 1
     floor = float(np.ldexp(1.0, octave - 11))
     linear = edges[:-1] < np.ldexp(floor, FRACTION_BITS)
@@ -64,6 +66,13 @@ def bulk_of(histogram: Histogram) -> Bulk:
     starts = np.flatnonzero(np.diff(slot, prepend=-np.inf))
     merged = np.add.reduceat(counts, starts)
     return Bulk(np.append(edges[starts], edges[-1]), merged, float(edges[last + 1]), floor)
+
+
+def _covering(cumulative: NDArray[Any], share: float) -> int:
+    """The first bin up to which `share` of all counts lie."""
+    # 0.9999 · 10000 must ask for 9999 values, however the product is rounded.
+    wanted = share * float(cumulative[-1]) * (1 - 1e-14)
+    return int(np.searchsorted(cumulative, wanted))
 
 
 def minmax(histogram: Histogram) -> float:
@@ -85,8 +94,8 @@ def percentile(histogram: Histogram, *, fraction: float = DEFAULT_PERCENTILE) ->
             next_step="Give a number above 0 and up to 1, such as 0.9999.",
         )
     cumulative = np.cumsum(histogram.counts)
-    covering = int(np.searchsorted(cumulative, fraction * cumulative[-1]))
-    return min(float(histogram.edges[covering + 1]), histogram.amax)
+    last = _covering(cumulative, fraction)
+    return min(float(histogram.edges[last + 1]), histogram.amax)
 
 
 def entropy(histogram: Histogram) -> float:
@@ -106,7 +115,7 @@ def entropy(histogram: Histogram) -> float:
     if len(found) == 0:
         return histogram.amax
     divergence = kl_divergences(bulk, found)
-    best = len(found) - 1 - int(np.argmin(divergence[::-1]))
+    best = int(np.flatnonzero(divergence <= divergence.min() + SAME_DIVERGENCE)[-1])
     return min(float(bulk.edges[found[best]]), histogram.amax)
 
 
@@ -122,7 +131,8 @@ def kl_divergences(bulk: Bulk, candidates: NDArray[np.int64]) -> NDArray[np.floa
 
     Sums over bins and levels are differences of prefix sums: O(128) per candidate.
     """
-    counts, edges = bulk.counts, bulk.edges
+    # In units of the floor, so that data scaled by a power of two gives the very same numbers.
+    counts, edges = bulk.counts, bulk.edges / bulk.floor
     widths = np.diff(edges)
     density_terms = xlogy(counts, counts / widths)
     mass = np.append(0.0, np.cumsum(counts))

@@ -1,0 +1,170 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from calaudit.errors import FileFormatError, OutputError
+from calaudit.formats.ranges import open_ranges, write_ranges
+from calaudit.ranges import Accumulator, Observation, split_into_atoms
+
+TAPS = ("input", "/conv/Conv_output_0", "block 1 [relu]: Größe")
+
+
+@pytest.fixture
+def observation() -> Observation:
+    random = np.random.default_rng(0)
+    membership = np.stack([np.arange(20) % 2 == 0, np.arange(20) < 7, np.ones(20, bool)])
+    atoms = split_into_atoms(membership)
+    collected = Accumulator(TAPS, atoms.members.shape[1])
+    for tap in range(2):
+        collected.add(tap, random.standard_normal((20, 30)).astype(np.float32), atoms.of_sample)
+    return Observation(
+        collected.histograms,
+        ("clean", "noisy < 5 dB", "all"),
+        atoms.members,
+        np.bincount(atoms.of_sample),
+        "model-fingerprint",
+        "pool-fingerprint",
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path, observation: Observation) -> Path:
+    found = tmp_path / "ranges.h5"
+    write_ranges(found, observation)
+    return found
+
+
+def test_ranges_come_back_bit_for_bit(path: Path, observation: Observation) -> None:
+    found = open_ranges(path)
+    assert found.histograms == observation.histograms
+    assert found.groups == observation.groups
+    np.testing.assert_array_equal(found.members, observation.members)
+    np.testing.assert_array_equal(found.n_samples, observation.n_samples)
+    assert found.model_fingerprint == "model-fingerprint"
+    assert found.pool_fingerprint == "pool-fingerprint"
+    assert found.size("all") == 20
+
+
+def test_a_model_without_taps_has_a_ranges_file_too(tmp_path: Path) -> None:
+    nothing = Observation(
+        Accumulator([], 1).histograms, ("q",), np.ones((1, 1), bool), np.array([3]), "m", "p"
+    )
+    write_ranges(tmp_path / "none.h5", nothing)
+    assert open_ranges(tmp_path / "none.h5").histograms == nothing.histograms
+
+
+def test_histograms_are_stored_compactly(path: Path, observation: Observation) -> None:
+    assert path.stat().st_size < observation.histograms.counts.nbytes / 10
+
+
+def drop(name: str) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        del file[name]
+
+    return change
+
+
+def put(name: str, values: object) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        del file[name]
+        file[name] = values
+
+    return change
+
+
+def attribute(name: str, value: object) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        file.attrs[name] = value
+
+    return change
+
+
+def forget(name: str) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        del file.attrs[name]
+
+    return change
+
+
+def negative_count(file: h5py.File) -> None:
+    file["counts"][0, 0, 5] = -1
+
+
+def more_zeros_than_values(file: h5py.File) -> None:
+    file["n_zero"][0, 0] = 1 << 40
+
+
+def infinite_maximum(file: h5py.File) -> None:
+    file["amax"][0, 0] = np.inf
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (drop("counts"), "dataset /counts is missing"),
+        (drop("members"), "dataset /members is missing"),
+        (put("members", np.ones((3, 99), bool)), "members has shape"),
+        (put("members", np.ones((3, 4))), "/members is float64, expected bool"),
+        (put("taps", np.arange(3)), "/taps is int64, expected text"),
+        (put("taps", ["one"]), "for 1 taps"),
+        (put("n_zero", np.zeros((1, 1), np.int64)), "don't fit /counts"),
+        (put("n_samples", np.zeros(1, np.int64)), "n_samples has shape"),
+        (put("groups", ["a", "a", "b"]), "one name"),
+        (negative_count, "can't be counts"),
+        (more_zeros_than_values, "can't be counts"),
+        (infinite_maximum, "aren't finite magnitudes"),
+        (attribute("fraction_bits", 7), r"2\^7 bins in each of 32 octaves"),
+        (forget("model_fingerprint"), "attribute model_fingerprint is missing"),
+        (attribute("calaudit_format", "pool"), "not a calaudit ranges"),
+        (attribute("format_version", 2), "format_version 2; this release reads up to 1"),
+    ],
+)
+def test_a_damaged_or_foreign_file_says_what_is_wrong(
+    path: Path, change: Callable[[h5py.File], None], message: str
+) -> None:
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(FileFormatError, match=message) as caught:
+        open_ranges(path)
+    problem = caught.value.problems[0]
+    assert problem.where == str(path)
+    assert problem.next_step
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.9, 0.999])
+def test_a_truncated_file_is_an_error(path: Path, share: float) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(FileFormatError):
+        open_ranges(path)
+
+
+def test_damaged_compressed_counts_are_an_error(path: Path) -> None:
+    with h5py.File(path, "r") as file:
+        chunk = file["counts"].id.get_chunk_info(0)
+    content = bytearray(path.read_bytes())
+    start = chunk.byte_offset + 10
+    content[start : start + 20] = b"\xff" * 20
+    path.write_bytes(bytes(content))
+    with pytest.raises(FileFormatError, match="/counts can't be read"):
+        open_ranges(path)
+
+
+def test_a_missing_or_other_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match="no such file"):
+        open_ranges(tmp_path / "absent.h5")
+    (tmp_path / "text.h5").write_text("not HDF5, but long enough to look at" * 20)
+    with pytest.raises(FileFormatError, match="isn't an HDF5 file"):
+        open_ranges(tmp_path / "text.h5")
+
+
+def test_a_folder_in_the_way_leaves_nothing_behind(
+    tmp_path: Path, observation: Observation
+) -> None:
+    (tmp_path / "taken.h5").mkdir()
+    with pytest.raises(OutputError):
+        write_ranges(tmp_path / "taken.h5", observation)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["taken.h5"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from calaudit.errors import PoolError, Problem, SettingsError, near
-from calaudit.formats.importers.samples import Sample, write_samples
+from calaudit.formats.importers.samples import Imported, Sample, write_samples
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _KEYS = ("inputs", "targets", "meta", "id")
@@ -19,7 +19,7 @@ def is_reference(source: str) -> bool:
     return _REFERENCE.fullmatch(source) is not None
 
 
-def import_generator(reference: str, out: Path, *, compress: bool = False) -> int:
+def import_generator(reference: str, out: Path, *, compress: bool = False) -> Imported:
     """Call ``module:function`` and write the samples it yields.
 
     Parameters
@@ -34,10 +34,6 @@ def import_generator(reference: str, out: Path, *, compress: bool = False) -> in
     compress : bool
         See `PoolWriter`.
 
-    Returns
-    -------
-    Number of samples written.
-
     Raises
     ------
     SettingsError
@@ -49,7 +45,8 @@ def import_generator(reference: str, out: Path, *, compress: bool = False) -> in
     """
     produced = _call(reference)
     total = len(produced) if isinstance(produced, Sized) else None
-    return write_samples(out, _samples(produced, reference), total=total, compress=compress)
+    n = write_samples(out, _samples(produced, reference), total=total, compress=compress)
+    return Imported(n)
 
 
 def _call(reference: str) -> Iterable[Any]:

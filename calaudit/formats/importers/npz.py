@@ -7,8 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from calaudit.errors import FileFormatError, PoolError, Problem, SettingsError, near
+from calaudit.errors import FileFormatError, Notice, PoolError, Problem, SettingsError, near
 from calaudit.formats.importers.npz_array import NpzArray, arrays_in, open_npz
+from calaudit.formats.importers.samples import Imported
 from calaudit.formats.pool_writer import PoolWriter
 from calaudit.progress import counter
 
@@ -35,7 +36,7 @@ class Roles:
 
 def import_npz(
     source: Path, out: Path, roles: Roles | None = None, *, compress: bool = False
-) -> int:
+) -> Imported:
     """Write the arrays of an .npz file as a pool.
 
     Parameters
@@ -52,7 +53,7 @@ def import_npz(
 
     Returns
     -------
-    Number of samples written.
+    Number of samples written, and a notice that lists arrays left out.
 
     Raises
     ------
@@ -70,7 +71,11 @@ def import_npz(
         roles = _prefixed(list(arrays), source) if roles is None or roles.empty else roles
         _check_known(roles, arrays, source)
         n = _same_n(roles, arrays, source)
-        return _write(out, roles, arrays, n, compress=compress)
+        used = {array for array, _ in _named(roles)}
+        written = _write(out, roles, arrays, n, compress=compress)
+    left = [name for name in arrays if name not in used]
+    notice = Notice("left_out", f"arrays left out: {', '.join(left)}", str(source))
+    return Imported(written, (notice,) if left else ())
 
 
 def _prefixed(names: list[str], source: Path) -> Roles:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from calaudit.errors import PoolError, Problem
+from calaudit.errors import Notice, PoolError, Problem
 from calaudit.formats.pool_writer import PoolWriter
 from calaudit.progress import counter
 
@@ -20,12 +20,23 @@ Scalar = bool | int | float | str | None
 
 
 @dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did."""
+
+    n: int
+    """Samples written."""
+    notices: tuple[Notice, ...] = ()
+    """What was left out of the source, and what was assumed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One sample on its way into a pool."""
 
     inputs: Mapping[str, ArrayLike]
     """Model input name to one sample's value, without the leading N."""
-    targets: Mapping[str, ArrayLike] = field(default_factory=dict)
+    targets: Mapping[str, ArrayLike | None] = field(default_factory=dict)
+    """Target name to a number, text or array."""
     meta: Mapping[str, Scalar] = field(default_factory=dict)
     """Column name to one number or text; None where it is missing."""
     id: str | None = None
@@ -105,7 +116,9 @@ def _append(pool: PoolWriter, batch: list[Sample], *, where: str) -> None:
     )
 
 
-def _stack(name: str, values: list[ArrayLike], samples: list[str], where: str) -> NDArray[Any]:
+def _stack(
+    name: str, values: list[ArrayLike | None], samples: list[str], where: str
+) -> NDArray[Any]:
     try:
         arrays = [np.asarray(value) for value in values]
     except ValueError as error:

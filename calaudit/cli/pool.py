@@ -1,0 +1,159 @@
+"""``calaudit pool``: show what a pool holds, make one from other files."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from calaudit.cli import pool_flags as flags
+from calaudit.cli.app import app
+from calaudit.cli.columns import text_columns
+
+if TYPE_CHECKING:
+    from calaudit.formats.importers.samples import Imported
+    from calaudit.steps.describe import ArraySummary, ColumnSummary, PoolSummary
+
+pool_app = typer.Typer(
+    name="pool", help="Show what a pool holds, or make one.", no_args_is_help=True
+)
+app.add_typer(pool_app)
+
+_MOST_SHOWN = 10
+_SHOWN_COUNTS = 6
+
+
+@pool_app.command("show")
+def show_command(
+    pool: Annotated[Path, typer.Argument(metavar="POOL", help="Pool file (HDF5).")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print a pool's arrays, label counts, missing values, ranges and fingerprint."""
+    from calaudit.formats.pool import open_pool
+    from calaudit.steps.describe import describe_pool
+
+    with open_pool(pool) as opened:
+        summary = describe_pool(opened)
+    if as_json:
+        print(json.dumps(asdict(summary), indent=2, ensure_ascii=False))
+    else:
+        print(_shown(summary))
+
+
+@pool_app.command("import")
+def import_command(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="data.npz, manifest.csv|.tsv|.parquet, or module:function."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The pool to write.")],
+    *,
+    input_: flags.InputFlags = None,
+    target: flags.TargetFlags = None,
+    meta: flags.MetaFlags = None,
+    item: flags.ItemFlags = None,
+    ids: flags.IdsFlag = None,
+    config: flags.ConfigFlag = None,
+    kind: flags.KindFlag = None,
+    size: flags.SizeFlag = None,
+    channels: flags.ChannelsFlag = None,
+    mean: flags.MeanFlag = None,
+    std: flags.StdFlag = None,
+    layout: flags.LayoutFlag = None,
+    sample_rate: flags.RateFlag = None,
+    length: flags.LengthFlag = None,
+    outside: flags.OutsideFlag = False,
+    compress: flags.CompressFlag = False,
+) -> None:
+    """Make a pool from an .npz file, a manifest of files, or a Python function."""
+    roles = flags.RoleFlags(input=input_, target=target, meta=meta, item=item, ids=ids)
+    files = flags.FileFlags(
+        config=config,
+        kind=kind,
+        size=size,
+        channels=channels,
+        mean=mean,
+        std=std,
+        layout=layout,
+        sample_rate=sample_rate,
+        length=length,
+        outside=outside,
+    )
+    done = _import(source, out, roles, files, compress=compress)
+    for notice in done.notices:
+        print(f"calaudit: note: {notice}", file=sys.stderr)
+    print(f"{out}: {done.n:,} samples")
+
+
+def _import(
+    source: str, out: Path, roles: flags.RoleFlags, files: flags.FileFlags, *, compress: bool
+) -> "Imported":
+    from calaudit.formats.importers.generator import import_generator, is_reference
+    from calaudit.formats.importers.manifest import import_manifest
+    from calaudit.formats.importers.npz import import_npz
+
+    path = Path(source)
+    if path.suffix.lower() == ".npz":
+        flags.refuse(files, source)
+        return import_npz(path, out, flags.npz_roles(roles), compress=compress)
+    if is_reference(source) and not path.exists():
+        flags.refuse(roles, source)
+        flags.refuse(files, source)
+        return import_generator(source, out, compress=compress)
+    settings = flags.manifest_settings(path, roles, files)
+    return import_manifest(path, out, settings, compress=compress)
+
+
+def _shown(summary: "PoolSummary") -> str:
+    head = f"{summary.pool}: {summary.n:,} samples"
+    if summary.n_items is not None:
+        head += f", {summary.n_items:,} items"
+    parts = [f"{head}\nfingerprint {summary.fingerprint}", _arrays(summary)]
+    if summary.columns:
+        parts.append(_columns("column", summary.columns))
+    if summary.items:
+        parts.append(_columns("item column", summary.items))
+    return "\n\n".join(parts)
+
+
+def _arrays(summary: "PoolSummary") -> str:
+    rows = [["array", "type", "per sample"]]
+    for role, arrays in (("inputs", summary.inputs), ("targets", summary.targets)):
+        rows += [[f"{role}/{each.name}", each.dtype, _shape(each)] for each in arrays]
+    return text_columns(rows, left=frozenset({0, 1, 2}))
+
+
+def _shape(array: "ArraySummary") -> str:
+    return " × ".join(map(str, array.shape)) or "one value"
+
+
+def _columns(heading: str, columns: "Sequence[ColumnSummary]") -> str:
+    rows = [[heading, "type", "missing", "range", "values"]]
+    rows += [
+        [each.name, each.dtype, f"{each.missing:,}", _range(each), _values(each)]
+        for each in columns
+    ]
+    return text_columns(rows, left=frozenset({0, 1, 3, 4}))
+
+
+def _range(column: "ColumnSummary") -> str:
+    parts = [] if column.low is None else [f"{column.low:.6g} … {column.high:.6g}"]
+    if column.infinite:
+        parts.append(f"{column.infinite:,} infinite")
+    return ", ".join(parts)
+
+
+def _values(column: "ColumnSummary") -> str:
+    if column.distinct is None:
+        return ""
+    first = list(column.counts.items())
+    if column.distinct > len(first):
+        return f"{column.distinct:,} different"
+    shown = first if len(first) <= _MOST_SHOWN else first[:_SHOWN_COUNTS]
+    more = "" if len(shown) == len(first) else ", …"
+    return f"{column.distinct}: {', '.join(f'{value} {n:,}' for value, n in shown)}{more}"

@@ -1,0 +1,232 @@
+"""Flags of ``calaudit pool import``: what each column becomes, and how files are read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from calaudit.errors import Problem, SettingsError
+
+if TYPE_CHECKING:
+    from calaudit.formats.importers.npz import Roles
+    from calaudit.formats.importers.settings import ManifestSettings
+
+
+def _named(flag: str, text: str) -> Any:
+    return typer.Option(flag, metavar="NAME[=FROM]", help=f"{text} Repeat for more.")
+
+
+InputFlags = Annotated[
+    list[str] | None, _named("--input", "Model input, from an array or a column of paths.")
+]
+TargetFlags = Annotated[list[str] | None, _named("--target", "What predictions are judged by.")]
+MetaFlags = Annotated[list[str] | None, _named("--meta", "Metadata column, for slices.")]
+ItemFlags = Annotated[list[str] | None, _named("--item", "Catalogue column (.npz only).")]
+IdsFlag = Annotated[
+    str | None,
+    typer.Option("--ids", metavar="FROM", help="Array or column with a stable id per sample."),
+]
+ConfigFlag = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="TOML", help="Inputs, preprocessing, targets and metadata, in a file."
+    ),
+]
+KindFlag = Annotated[
+    str | None,
+    typer.Option("--kind", help="image, audio or npy; by default as the first path ends."),
+]
+SizeFlag = Annotated[
+    str | None, typer.Option("--size", metavar="HxW", help="Image size: 224 or 224x320.")
+]
+ChannelsFlag = Annotated[str | None, typer.Option("--channels", help="rgb (default), bgr or gray.")]
+MeanFlag = Annotated[
+    str | None,
+    typer.Option("--mean", metavar="M,...", help="Subtracted after division by 255, per channel."),
+]
+StdFlag = Annotated[
+    str | None, typer.Option("--std", metavar="S,...", help="Divided by then, per channel.")
+]
+LayoutFlag = Annotated[
+    str | None, typer.Option("--layout", help="NCHW (default) or NHWC; audio: NCL or NL.")
+]
+RateFlag = Annotated[
+    int | None, typer.Option("--sample-rate", metavar="HZ", help="Audio is resampled to this.")
+]
+LengthFlag = Annotated[
+    int | None,
+    typer.Option("--length", metavar="SAMPLES", help="Audio is cut or padded with zeros to this."),
+]
+OutsideFlag = Annotated[
+    bool, typer.Option("--outside", help="Allow paths that leave the manifest's folder.")
+]
+CompressFlag = Annotated[
+    bool, typer.Option("--compress", help="Store with gzip: smaller, slower to read.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleFlags:
+    """What becomes what: ``NAME`` or ``NAME=FROM``."""
+
+    input: Sequence[str] | None
+    target: Sequence[str] | None
+    meta: Sequence[str] | None
+    item: Sequence[str] | None
+    ids: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFlags:
+    """How the files of a manifest are read."""
+
+    config: Path | None
+    kind: str | None
+    size: str | None
+    channels: str | None
+    mean: str | None
+    std: str | None
+    layout: str | None
+    sample_rate: int | None
+    length: int | None
+    outside: bool
+
+
+def refuse(flags: RoleFlags | FileFlags, source: str, *, known: Sequence[str] = ()) -> None:
+    """Refuse flags, other than the `known`, that mean nothing for this source.
+
+    Raises
+    ------
+    SettingsError
+        With one problem per flag.
+    """
+    problems = [
+        Problem(
+            f"--{name.replace('_', '-')} means nothing for this source",
+            source,
+            "Leave it out.",
+        )
+        for name, value in asdict(flags).items()
+        if value and name not in known
+    ]
+    if problems:
+        raise SettingsError.of(problems)
+
+
+def npz_roles(flags: RoleFlags) -> "Roles":
+    """The roles of an .npz file's arrays."""
+    from calaudit.formats.importers.npz import Roles
+
+    return Roles(
+        inputs=_pairs(flags.input, "--input"),
+        targets=_pairs(flags.target, "--target"),
+        meta=_pairs(flags.meta, "--meta"),
+        items=_pairs(flags.item, "--item"),
+        ids=flags.ids,
+    )
+
+
+def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "ManifestSettings":
+    """Settings of a manifest from ``--config``, or from the other flags.
+
+    Raises
+    ------
+    SettingsError
+        Flags beside ``--config``, or values that make no sense.
+    """
+    from calaudit.formats.importers.settings import ManifestSettings
+    from calaudit.settings import parse_settings, read_settings
+
+    if files.config is not None:
+        refuse(roles, f"{source} with --config")
+        refuse(files, f"{source} with --config", known=["config"])
+        return read_settings(files.config, ManifestSettings)
+    refuse(roles, str(source), known=["input", "target", "meta", "ids"])
+    inputs = _pairs(roles.input, "--input", alone="path")
+    if not inputs:
+        raise SettingsError(
+            "no column is an input",
+            where=source,
+            next_step="Name the model's input and the column of paths: --input image=path.",
+        )
+    return parse_settings(
+        {
+            "inputs": {name: _input(source, column, files) for name, column in inputs.items()},
+            "targets": {
+                name: {"column": column}
+                for name, column in _pairs(roles.target, "--target").items()
+            },
+            "meta": None if roles.meta is None else dict(_pairs(roles.meta, "--meta")),
+            "ids": roles.ids,
+            "outside": files.outside,
+        },
+        ManifestSettings,
+        where="flags",
+    )
+
+
+def _input(source: Path, column: str, files: FileFlags) -> dict[str, Any]:
+    from calaudit.formats.importers.manifest_table import kind_of
+
+    kind = files.kind or kind_of(source, column)
+    values: dict[str, Any] = {
+        "size": _size(files.size),
+        "channels": files.channels,
+        "mean": _numbers("--mean", files.mean),
+        "std": _numbers("--std", files.std),
+        "layout": files.layout,
+        "sample_rate": files.sample_rate,
+        "length": files.length,
+    }
+    if kind == "audio":
+        values |= {key: values[key][0] for key in ("mean", "std") if values[key]}
+    return {
+        "column": column,
+        kind: {key: value for key, value in values.items() if value is not None},
+    }
+
+
+def _pairs(
+    flags: Sequence[str] | None, flag: str, *, alone: str | None = None
+) -> Mapping[str, str]:
+    """``NAME=FROM`` taken apart; ``NAME`` comes from `alone`, or from what has the same name."""
+    found: dict[str, str] = {}
+    for text in flags or ():
+        name, _, source = text.partition("=")
+        if not name or name in found:
+            raise SettingsError(
+                f"{text!r} {'names ' + repr(name) + ' again' if name else 'has no name'}",
+                where=flag,
+                next_step="Write NAME, or NAME=FROM, each name once.",
+            )
+        found[name] = source or alone or name
+    return found
+
+
+def _size(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        sizes = [int(part) for part in text.lower().split("x")]
+    except ValueError:
+        sizes = []
+    if len(sizes) not in {1, 2}:
+        raise SettingsError(
+            f"{text!r} isn't a size", where="--size", next_step="Write 224 or 224x320."
+        )
+    return [sizes[0], sizes[-1]]
+
+
+def _numbers(flag: str, text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise SettingsError(
+            f"{text!r} isn't numbers",
+            where=flag,
+            next_step="Write numbers with commas: 0.5,0.5,0.5.",
+        ) from None

@@ -1,0 +1,219 @@
+"""The table of a manifest: its columns checked and sorted into paths, targets, metadata, ids."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from calaudit.errors import FileFormatError, Notice, PoolError, Problem, SettingsError, near
+from calaudit.formats.importers.samples import Scalar
+from calaudit.formats.importers.settings import ManifestSettings, TargetSettings
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A checked manifest; every list has one entry per sample."""
+
+    paths: dict[str, list[Path]]
+    """Input name → files, absolute."""
+    targets: dict[str, list[Scalar]]
+    meta: dict[str, list[Scalar]]
+    ids: list[str]
+    notices: tuple[Notice, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_table(source: Path, settings: ManifestSettings) -> Table:
+    """Read a manifest and check everything that can be checked before a file is decoded.
+
+    Raises
+    ------
+    FileFormatError
+        Missing, unreadable, or of an unknown kind.
+    SettingsError
+        Columns that aren't there.
+    PoolError
+        No rows; paths that are missing or leave the folder; labels missing or unknown.
+    """
+    path_columns = {name: how.column for name, how in settings.inputs.items()}
+    first = next(iter(path_columns.values()))
+    ids = settings.ids or first
+    frame = read_frame(source, texts=[*path_columns.values(), ids])
+    _check_columns(frame, settings, source)
+    if frame.is_empty():
+        raise PoolError("lists no samples", where=source, next_step="Add one row per sample.")
+    targets = settings.targets or {}
+    used = {*path_columns.values(), ids, *(target.column for target in targets.values())}
+    meta = settings.meta
+    if meta is None:
+        meta = {name: name for name in frame.columns if name not in used}
+    problems: list[Problem] = []
+    paths = {
+        name: _paths(frame[column], source, settings.outside, problems)
+        for name, column in path_columns.items()
+    }
+    labels = {
+        name: _labels(frame[target.column], target, source, problems)
+        for name, target in targets.items()
+    }
+    if frame[ids].null_count():
+        problems.append(
+            Problem(
+                f"{frame[ids].null_count()} ids are missing",
+                f"{source}: {ids}",
+                "Give every row an id.",
+            )
+        )
+    if problems:
+        raise PoolError.of(problems)
+    left = [name for name in frame.columns if name not in {*used, *meta.values()}]
+    notice = Notice("left_out", f"columns left out: {', '.join(left)}", str(source))
+    return Table(
+        paths=paths,
+        targets=labels,
+        meta={name: frame[column].to_list() for name, column in meta.items()},
+        ids=frame[ids].to_list(),
+        notices=(notice,) if left else (),
+    )
+
+
+def read_frame(source: Path, *, texts: list[str]) -> pl.DataFrame:
+    """Read a CSV, TSV or Parquet file; columns in `texts` stay text (``007`` keeps its zeros).
+
+    Raises
+    ------
+    FileFormatError
+        Missing, unreadable, or of another kind.
+    """
+    suffix = source.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise FileFormatError(
+            f"has the ending {suffix!r}, a manifest has {', '.join(SUFFIXES)}",
+            where=source,
+            next_step="Save the table in one of these formats.",
+        )
+    if not source.is_file():
+        raise FileFormatError("there is no such file", where=source, next_step="Check the path.")
+    try:
+        if suffix == ".parquet":
+            frame = pl.read_parquet(source, use_statistics=False)
+        else:
+            separator = "\t" if suffix == ".tsv" else ","
+            header = pl.read_csv(source, separator=separator, n_rows=0).columns
+            frame = pl.read_csv(
+                source,
+                separator=separator,
+                infer_schema_length=None,
+                schema_overrides={name: pl.String for name in texts if name in header},
+            )
+        return frame.with_columns(
+            pl.col(name).cast(pl.String) for name in set(texts) if name in frame.columns
+        )
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        raise FileFormatError(
+            f"can't be read as a table: {error}", where=source, next_step="Mend the file."
+        ) from None
+
+
+def _check_columns(frame: pl.DataFrame, settings: ManifestSettings, source: Path) -> None:
+    wanted = {f"inputs.{name}": how.column for name, how in settings.inputs.items()}
+    wanted |= {f"targets.{name}": t.column for name, t in (settings.targets or {}).items()}
+    wanted |= {f"meta.{name}": column for name, column in (settings.meta or {}).items()}
+    if settings.ids is not None:
+        wanted["ids"] = settings.ids
+    problems = [
+        Problem(
+            f"there is no column {column!r} for {role}", str(source), near(column, frame.columns)
+        )
+        for role, column in wanted.items()
+        if column not in frame.columns
+    ]
+    if problems:
+        raise SettingsError.of(problems)
+
+
+def _paths(column: pl.Series, source: Path, outside: bool, problems: list[Problem]) -> list[Path]:
+    root = source.parent.resolve()
+    found, bad = [], 0
+    for row, text in enumerate(column):
+        path = None if text is None else (root / text).resolve()
+        if path is None:
+            problem = Problem("the path is missing", None, "Fill it in, or remove the row.")
+        elif not outside and not path.is_relative_to(root):
+            problem = Problem(
+                f"{text!r} leaves the manifest's folder",
+                None,
+                "Move the files beside it, or allow it with --outside.",
+            )
+        elif not path.is_file():
+            problem = Problem(f"there is no file {text!r}", None, "Mend the path, or the row.")
+        else:
+            found.append(path)
+            continue
+        bad += 1
+        if bad <= _SHOWN:
+            where = f"{source}: row {row + 1}, column {column.name}"
+            problems.append(Problem(problem.message, where, problem.next_step))
+    if bad > _SHOWN:
+        problems.append(Problem(f"and {bad - _SHOWN} more rows like these", str(source)))
+    return found
+
+
+def _labels(
+    column: pl.Series, target: TargetSettings, source: Path, problems: list[Problem]
+) -> list[Scalar]:
+    where = f"{source}: {target.column}"
+    if column.null_count():
+        problems.append(
+            Problem(
+                f"{column.null_count()} of {len(column)} targets are missing",
+                where,
+                "Fill them in, or remove the rows.",
+            )
+        )
+    if target.classes is None:
+        return column.to_list()
+    positions = {name: position for position, name in enumerate(target.classes)}
+    texts = column.cast(pl.String).to_list()
+    problems.extend(
+        Problem(f"{name!r} is not among the classes", where, near(name, target.classes))
+        for name in sorted({text for text in texts if text is not None} - set(positions))
+    )
+    return [None if text is None else positions.get(text) for text in texts]
+
+
+def kind_of(source: Path, column: str) -> Literal["image", "audio", "npy"]:
+    """What kind of files a manifest's column points at, by the ending of its first path.
+
+    Raises
+    ------
+    SettingsError
+        There is no such column, or the ending says nothing.
+    """
+    from PIL import Image
+
+    frame = read_frame(source, texts=[column])
+    if column not in frame.columns:
+        raise SettingsError(
+            f"there is no column {column!r}", where=source, next_step=near(column, frame.columns)
+        )
+    first = next((text for text in frame[column] if text is not None), "")
+    suffix = Path(first).suffix.lower()
+    if suffix == ".npy":
+        return "npy"
+    if suffix in AUDIO_SUFFIXES:
+        return "audio"
+    if suffix in Image.registered_extensions():
+        return "image"
+    raise SettingsError(
+        f"can't tell from {first!r} what kind of file it is",
+        where=f"{source}: {column}",
+        next_step="Say it with --kind image, audio or npy.",
+    )

@@ -1,0 +1,142 @@
+"""How a manifest's files become model inputs, and its columns targets and metadata."""
+
+from typing import Literal
+
+from calaudit.errors import SettingsError
+from calaudit.settings import setting
+
+
+@setting
+class ImageSettings:
+    """Preprocessing of an image: size, then value / divide_by, then (value − mean) / std."""
+
+    size: tuple[int, int] | None = None
+    """(height, width) in pixels; None keeps the file's."""
+    fit: Literal["stretch", "crop"] = "stretch"
+    """``crop`` keeps the aspect ratio and cuts the centre; ``stretch`` takes the whole image."""
+    shorter_side: int | None = None
+    """With ``crop``: scale the shorter side to this first (ImageNet: 256, then size 224)."""
+    interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    channels: Literal["rgb", "bgr", "gray"] = "rgb"
+    divide_by: float = 255.0
+    """What an 8-bit value is divided by. 16-bit images are brought to 0 … 255 first."""
+    mean: tuple[float, ...] | None = None
+    """Per channel, or one for all."""
+    std: tuple[float, ...] | None = None
+    """Per channel, or one for all."""
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    dtype: Literal["float32", "uint8"] = "float32"
+
+    def __post_init__(self) -> None:
+        n = 1 if self.channels == "gray" else 3
+        if self.size is not None and min(self.size) < 1:
+            raise SettingsError(f"size must be at least 1 × 1, got {list(self.size)}")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) not in {1, n}:
+                raise SettingsError(
+                    f"{name} has {len(values)} values for {n} channel{'s' if n > 1 else ''}",
+                    next_step="Give one per channel, or one for all.",
+                )
+        if self.std is not None and min(self.std) <= 0:
+            raise SettingsError(f"std must be positive, got {list(self.std)}")
+        if self.divide_by <= 0:
+            raise SettingsError(f"divide_by must be positive, got {self.divide_by}")
+        if self.shorter_side is not None:
+            if self.fit != "crop" or self.size is None:
+                raise SettingsError(
+                    "shorter_side works with fit = 'crop' and a size only",
+                    next_step="Add both, or remove shorter_side.",
+                )
+            if self.shorter_side < max(self.size):
+                raise SettingsError(
+                    f"shorter_side {self.shorter_side} is less than the size {list(self.size)}",
+                    next_step="Scale to at least the size that is cut out.",
+                )
+        if self.dtype == "uint8" and (self.divide_by != 1.0 or self.mean or self.std):
+            raise SettingsError(
+                "dtype uint8 keeps the pixel values as they are",
+                next_step="Set divide_by = 1 and remove mean and std, or use float32.",
+            )
+
+
+@setting
+class AudioSettings:
+    """Preprocessing of a recording: mono, resampled, cut or padded to one length."""
+
+    sample_rate: int
+    """Hz; files with another rate are resampled (polyphase)."""
+    length: int | None = None
+    """Samples at `sample_rate`; None keeps each file's length, which must then be equal."""
+    crop: Literal["start", "center"] = "start"
+    """Which part of a longer recording is kept."""
+    mean: float = 0.0
+    std: float = 1.0
+    """The input is (wave − mean) / std, wave in −1 … 1."""
+    layout: Literal["NCL", "NL"] = "NCL"
+    """(1, length) or (length,) per sample."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("sample_rate", self.sample_rate), ("length", self.length)):
+            if value is not None and value < 1:
+                raise SettingsError(f"{name} must be at least 1, got {value}")
+        if self.std <= 0:
+            raise SettingsError(f"std must be positive, got {self.std}")
+
+
+@setting
+class ArraySettings:
+    """An .npy file per sample, taken as it is."""
+
+    dtype: Literal["float32", "float64", "int64", "int32", "uint8", "int8"] | None = None
+    """Element type to convert to; None keeps the files'."""
+
+
+@setting
+class InputSettings:
+    """One model input: the column with the files' paths, and what kind of files they are."""
+
+    column: str = "path"
+    image: ImageSettings | None = None
+    audio: AudioSettings | None = None
+    npy: ArraySettings | None = None
+
+    def __post_init__(self) -> None:
+        given = [n for n in ("image", "audio", "npy") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise SettingsError(
+                "an input is exactly one of image, audio and npy"
+                + (f", got {' and '.join(given)}" if given else ""),
+                next_step="Give one table, for example image = {size = [224, 224]}.",
+            )
+
+
+@setting
+class TargetSettings:
+    """One target: a column of numbers, or of class names that become their positions."""
+
+    column: str
+    classes: tuple[str, ...] | None = None
+    """Class names in the order of the model's outputs."""
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and len(set(self.classes)) < len(self.classes):
+            raise SettingsError("classes holds a name twice")
+
+
+@setting
+class ManifestSettings:
+    """Everything an import from a manifest needs to know."""
+
+    inputs: dict[str, InputSettings]
+    """Model input name → where it comes from."""
+    targets: dict[str, TargetSettings] | None = None
+    meta: dict[str, str] | None = None
+    """Metadata column in the pool → column of the manifest. None takes all columns not used."""
+    ids: str | None = None
+    """Column with stable ids; without it the first input's path serves."""
+    outside: bool = False
+    """Whether paths may leave the manifest's folder."""
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise SettingsError("there is no input", next_step="Add a table [inputs.<name>].")

@@ -1,0 +1,121 @@
+"""What a pool holds, in numbers a person can check before drawing from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from calaudit.pool import Pool, TensorSpec
+
+MOST_COUNTED = 20
+"""Distinct values up to which each is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySummary:
+    """One stored array."""
+
+    name: str
+    dtype: str
+    """NumPy's name of the element type; ``"text"`` for text."""
+    shape: tuple[int, ...]
+    """Of one sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSummary:
+    """One column with a number or text per sample (or per item)."""
+
+    name: str
+    dtype: str
+    missing: int
+    """Samples whose value is missing: NaN or empty text."""
+    infinite: int
+    low: float | None
+    """Least finite value; None for text and when there is none."""
+    high: float | None
+    distinct: int | None
+    """Number of distinct values, missing left out; None for floats with many."""
+    counts: Mapping[str, int]
+    """Value → samples, most frequent first; the `MOST_COUNTED` most frequent."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSummary:
+    """What ``calaudit pool show`` prints."""
+
+    pool: str
+    n: int
+    n_items: int | None
+    """Items of the catalogue; None without one."""
+    fingerprint: str
+    inputs: tuple[ArraySummary, ...]
+    targets: tuple[ArraySummary, ...]
+    columns: tuple[ColumnSummary, ...]
+    """Metadata columns, then one-value-per-sample targets."""
+    items: tuple[ColumnSummary, ...]
+
+
+def describe_pool(pool: Pool) -> PoolSummary:
+    """Read all columns and the fingerprint of a pool.
+
+    Raises
+    ------
+    FileFormatError
+        An array is damaged.
+    PoolError
+        Ids occur twice, or text isn't UTF-8.
+    """
+    # One column after the other: memory holds one of them.
+    columns = tuple(_column(pool.columns([name])[name]) for name in pool.column_names())
+    catalogue = [pool.item_column(name) for name in pool.items]
+    return PoolSummary(
+        pool=pool.label,
+        n=len(pool),
+        n_items=len(catalogue[0]) if catalogue else None,
+        fingerprint=pool.fingerprint(),
+        inputs=tuple(map(_array, pool.inputs.values())),
+        targets=tuple(map(_array, pool.targets.values())),
+        columns=columns,
+        items=tuple(map(_column, catalogue)),
+    )
+
+
+def _array(spec: TensorSpec) -> ArraySummary:
+    return ArraySummary(
+        spec.name, "text" if spec.dtype.kind in "UT" else spec.dtype.name, spec.shape
+    )
+
+
+def _column(series: pl.Series) -> ColumnSummary:
+    present = series.drop_nulls()
+    infinite = int(present.is_infinite().sum()) if series.dtype.is_float() else 0
+    low = high = None
+    if series.dtype.is_numeric():
+        finite = present.filter(present.is_finite()) if infinite else present
+        if len(finite):
+            low, high = np.array([finite.min(), finite.max()]).tolist()
+    counted = not series.dtype.is_float() or _few(present)
+    counts = _counts(present) if counted else {}
+    return ColumnSummary(
+        name=series.name,
+        dtype="text" if series.dtype == pl.String else str(series.dtype).lower(),
+        missing=series.null_count(),
+        infinite=infinite,
+        low=low,
+        high=high,
+        distinct=present.n_unique() if counted else None,
+        counts=counts,
+    )
+
+
+def _few(floats: pl.Series) -> bool:
+    # A look at the start spares measured values, all distinct, a full count.
+    return floats.head(1000).n_unique() <= MOST_COUNTED and floats.n_unique() <= MOST_COUNTED
+
+
+def _counts(present: pl.Series) -> dict[str, int]:
+    table = present.rename("value").value_counts(sort=True).head(MOST_COUNTED)
+    ordered = table.sort(["count", "value"], descending=[True, False])
+    return {str(value): int(n) for value, n in ordered.iter_rows()}

@@ -15,6 +15,7 @@ the other against FP32 on every slice, `judge` draws the verdicts.
 from calaudit.evaluate.catalogue import known_metrics, parse_metric
 from calaudit.evaluate.compare import compare, compare_cells
 from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Verdict
+from calaudit.evaluate.conventions import convention_of
 from calaudit.evaluate.metric import Direction, Kind, Metric, Needs
 from calaudit.evaluate.power import smallest_provable_drop
 from calaudit.evaluate.scores import Scores, SetScores, UnitScores, concatenate
@@ -51,6 +52,7 @@ __all__ = [
     "compare",
     "compare_cells",
     "concatenate",
+    "convention_of",
     "from_pairs",
     "judge",
     "known_metrics",

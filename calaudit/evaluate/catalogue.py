@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -34,12 +35,20 @@ class Definition:
     span: float | None = 1.0
     functional: Functional | None = None
     """Of a set metric: from summed statistics to the metric."""
+    influence: Callable[[int | None, NDArray[np.float64], int], float] | None = None
+    """Of a set metric: k, summed statistics, n → the most that one of n units can move it."""
     bounds: Callable[..., Bounds] | None = None
     """Per-unit scores with ties broken (against, for) quality."""
 
     def scores(self, case: Case, k: int | None) -> PerUnit:
         """Per-unit scores of a case."""
         return self.compute(case) if k is None else self.compute(case, k)
+
+    def of_sets(self) -> tuple[Functional, Callable[[int | None, NDArray[np.float64], int], float]]:
+        """What a set metric needs beside its statistics."""
+        if self.functional is None or self.influence is None:
+            raise TypeError(f"{self.title} is a set metric without a functional or an influence")
+        return self.functional, self.influence
 
 
 DEFINITIONS: dict[str, Definition] = {
@@ -75,6 +84,7 @@ DEFINITIONS: dict[str, Definition] = {
         needs="labels",
         compute=classification.balanced_accuracy,
         functional=classification.balanced_accuracy_of,
+        influence=classification.balanced_accuracy_influence,
     ),
     "top1_agreement": Definition(
         title="Top-1 agreement with FP32",
@@ -138,6 +148,7 @@ DEFINITIONS: dict[str, Definition] = {
         cut=True,
         compute=diversity.coverage,
         functional=diversity.coverage_of,
+        influence=diversity.coverage_influence,
     ),
     "gini": Definition(
         title="Gini of exposure@{k}",
@@ -148,6 +159,7 @@ DEFINITIONS: dict[str, Definition] = {
         unit="index",
         compute=diversity.exposure,
         functional=diversity.gini_of,
+        influence=diversity.gini_influence,
     ),
     "long_tail_share": Definition(
         title="Long-tail share@{k}",
@@ -177,7 +189,7 @@ def known_metrics() -> list[str]:
 
 
 def parse_metric(name: str) -> Metric:
-    """The metric of that name: ``top1``, ``nll``, ``ndcg@10`` …
+    """The metric of that name: ``top1``, ``nll``, ``ndcg@10`` and so on.
 
     Raises
     ------

@@ -1,18 +1,16 @@
 """Every engine against FP32 on every slice, by one metric."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.errors import SettingsError
 from calaudit.evaluate.comparison import Comparison, Flips, MinSupport
+from calaudit.evaluate.measure import Measured, measure_by
 from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.scores import Scores, SetScores, UnitScores
-from calaudit.evaluate.statistics.binary import compare_binary
-from calaudit.evaluate.statistics.interval import Estimate, Levels
-from calaudit.evaluate.statistics.jackknife import changed_units, compare_sets
-from calaudit.evaluate.statistics.mean import compare_means
+from calaudit.evaluate.scores import Scores
+from calaudit.evaluate.statistics.interval import Levels
 from calaudit.evaluate.verdict import judge
 
 Rows = NDArray[np.int64]
@@ -95,199 +93,52 @@ def compare(
                 f"cell {cell} has {len(scores)} units of {metric}, FP32 has {len(reference)}"
             )
     levels = Levels(level, alpha)
-    by_slice = _comparer(metric, reference, candidates, levels, seed)
-    found = {name: by_slice(name, rows, gates[name]) for name, rows in slices.items()}
-    return [found[name][cell] for cell in range(len(candidates)) for name in slices]
-
-
-_OnSlice = Callable[[str, Rows, float | None], list[Comparison]]
-
-
-def _comparer(
-    metric: Metric,
-    reference: Scores,
-    candidates: Mapping[str, Scores],
-    levels: Levels,
-    seed: int,
-) -> _OnSlice:
-    """The function that compares all cells on one slice, with what slices share prepared."""
-    cells = list(candidates)
-    if isinstance(reference, SetScores):
-        sets = [scores for scores in candidates.values() if isinstance(scores, SetScores)]
-        return _sets(metric, reference, dict(zip(cells, sets, strict=True)), levels)
-    values = [scores.values for scores in candidates.values() if isinstance(scores, UnitScores)]
-    stacked = np.array(values).reshape(len(cells), len(reference))
-    if metric.kind == "binary":
-        return _binary(metric, reference.values, cells, stacked, levels)
-    return _means(metric, reference.values, cells, stacked, levels, seed)
-
-
-def _binary(
-    metric: Metric,
-    reference: NDArray[np.bool_],
-    cells: list[str],
-    candidates: NDArray[np.bool_],
-    levels: Levels,
-) -> _OnSlice:
-    good, good_now = reference == metric.higher_is_better, candidates == metric.higher_is_better
-    lost, gained = good & ~good_now, ~good & good_now
-
-    def on_slice(name: str, rows: Rows, gate: float | None) -> list[Comparison]:
-        n = len(rows)
-        margin = _margin(metric, gate)
-        b, c = lost[:, rows].sum(axis=1), gained[:, rows].sum(axis=1)
-        estimate = compare_binary(b, c, n, levels, margin) if n else None
-        before = float(reference[rows].mean()) if n else np.nan
-        after = candidates[:, rows].mean(axis=1) if n else np.full(len(cells), np.nan)
-        return [
-            _comparison(
-                (cell, name, metric),
-                gate,
-                levels,
-                estimate,
-                index,
-                n=n,
-                left_out=0,
-                values=(before, after[index]),
-                flips=Flips(int(b[index]), int(c[index])),
-            )
-            for index, cell in enumerate(cells)
-        ]
-
-    return on_slice
-
-
-def _means(
-    metric: Metric,
-    reference: NDArray[np.float64],
-    cells: list[str],
-    candidates: NDArray[np.float64],
-    levels: Levels,
-    seed: int,
-) -> _OnSlice:
-    sign = 1.0 if metric.higher_is_better else -1.0
-    present = ~np.isnan(reference)
-
-    def on_slice(name: str, rows: Rows, gate: float | None) -> list[Comparison]:
-        kept = rows[present[rows]]
-        before, after = reference[kept], candidates[:, kept]
-        broken = np.isnan(after).sum(axis=1)
-        margin = _margin(metric, gate)
-        estimate = None
-        if len(kept):
-            key = f"{seed}\0{metric.name}\0{name}"
-            estimate = compare_means(
-                sign * (before - after),
-                kept,
-                key=key,
-                span=metric.span,
-                levels=levels,
-                margin=margin,
-            )
-        return [
-            _comparison(
-                (cell, name, metric),
-                gate,
-                levels,
-                estimate,
-                index,
-                n=len(kept) - int(broken[index]),
-                left_out=len(rows) - len(kept),
-                values=_paired_means(before, after[index]),
-                broken=int(broken[index]),
-            )
-            for index, cell in enumerate(cells)
-        ]
-
-    return on_slice
-
-
-def _sets(
-    metric: Metric,
-    reference: SetScores,
-    candidates: Mapping[str, SetScores],
-    levels: Levels,
-) -> _OnSlice:
-    changed = np.array([changed_units(reference, scores) for scores in candidates.values()])
-    changed = changed.reshape(len(candidates), len(reference))
-
-    def on_slice(name: str, rows: Rows, gate: float | None) -> list[Comparison]:
-        n = len(rows)
-        estimate = None
-        if n:
-            n_changed = changed[:, rows].sum(axis=1)
-            estimate = compare_sets(
-                reference, list(candidates.values()), rows, n_changed=n_changed, levels=levels
-            )
-        before = reference.value(rows)
-        return [
-            _comparison(
-                (cell, name, metric),
-                gate,
-                levels,
-                estimate,
-                index,
-                n=n,
-                left_out=0,
-                values=(before, scores.value(rows)),
-            )
-            for index, (cell, scores) in enumerate(candidates.items())
-        ]
-
-    return on_slice
+    measure = measure_by(metric, reference, list(candidates.values()), levels, seed)
+    measured = {
+        name: measure(name, rows, _margin(metric, gates[name])) for name, rows in slices.items()
+    }
+    return [
+        _comparison((cell, name, metric), measured[name], index, gates[name], levels)
+        for index, cell in enumerate(candidates)
+        for name in slices
+    ]
 
 
 def _comparison(
     of: tuple[str, str, Metric],
+    measured: Measured,
+    index: int,
     gate: float | None,
     levels: Levels,
-    estimate: Estimate | None,
-    index: int,
-    *,
-    n: int,
-    left_out: int,
-    values: tuple[float, float],
-    broken: int = 0,
-    flips: Flips | None = None,
 ) -> Comparison:
     cell, slice_name, metric = of
-
-    def at(column: str) -> float | None:
-        return None if estimate is None else _finite(getattr(estimate, column)[index])
-
-    margin = _margin(metric, gate)
+    estimate = measured.estimate
+    low, high, one_sided_low, one_sided_high = map(_finite, estimate.ends[:, index])
+    flips = measured.flips
     untested = metric.is_agreement and gate is None
     return Comparison(
         cell=cell,
         slice=slice_name,
         metric=metric,
-        n=n,
-        n_left_out=left_out,
-        n_broken=broken,
-        reference=_finite(values[0]),
-        candidate=_finite(values[1]),
-        drop=at("drop"),
-        low=at("low"),
-        high=at("high"),
+        n=int(measured.n[index]),
+        n_left_out=measured.n_left_out,
+        n_broken=int(measured.n_broken[index]),
+        reference=_finite(measured.before[index]),
+        candidate=_finite(measured.after[index]),
+        drop=_finite(estimate.drop[index]),
+        low=low,
+        high=high,
         level=levels.level,
-        interval=None if estimate is None else estimate.interval[index],
-        one_sided_low=at("one_sided_low"),
-        one_sided_high=at("one_sided_high"),
+        interval=estimate.interval[index],
+        one_sided_low=one_sided_low,
+        one_sided_high=one_sided_high,
         alpha=levels.alpha,
-        flips=flips,
-        p_value=None if untested else at("p_value"),
-        margin=margin,
-        n_changed=0 if estimate is None else int(estimate.n_changed[index]),
+        flips=None if flips is None else Flips(int(flips[0][index]), int(flips[1][index])),
+        p_value=None if untested else _finite(estimate.p_value[index]),
+        margin=_margin(metric, gate),
+        n_changed=int(estimate.n_changed[index]),
         max_drop=gate,
     )
-
-
-def _paired_means(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[float, float]:
-    """Both means over the units that have both scores, so that they differ by the drop."""
-    both = ~np.isnan(after)
-    if not both.any():
-        return float("nan"), float("nan")
-    return float(before[both].mean()), float(after[both].mean())
 
 
 def _margin(metric: Metric, gate: float | None) -> float:
@@ -295,7 +146,7 @@ def _margin(metric: Metric, gate: float | None) -> float:
 
 
 def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    return float(value) + 0.0 if np.isfinite(value) else None  # + 0.0: no -0.0 in reports
 
 
 def _gates(max_drop: Gates, slices: Mapping[str, Rows]) -> dict[str, float | None]:

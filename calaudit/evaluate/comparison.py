@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from calaudit.evaluate.metric import Kind, Metric
+from calaudit.evaluate.metric import Metric
 
 
 class Verdict(StrEnum):
@@ -26,24 +26,25 @@ class Flips:
 
 @dataclass(frozen=True, slots=True)
 class MinSupport:
-    """Units that a slice needs before it may PASS, by the kind of metric.
+    """Units that a slice needs before it may PASS, by how its bound was found.
 
-    Tango's interval keeps its promise at any n, so 30 is only a matter of decency there. The
-    bootstrap-t passes 9 % instead of 5 % at n = 100, and keeps its level from about 300; for set
-    metrics, which have no better guarantee, the same is asked.
+    The score interval and Clopper–Pearson keep their promise at any n; a few dozen units are
+    asked so that a slice means something. Resampling needs more: simulated, bootstrap-t passes
+    9 % instead of 5 % at n = 100 and 6 % at n = 300.
     """
 
-    binary: int = 30
-    mean: int = 300
-    set: int = 300
+    counted: int = 30
+    """For ``tango`` and ``clopper-pearson``."""
+    resampled: int = 300
+    """For ``bootstrap-t`` and ``jackknife``."""
 
-    def of(self, kind: Kind) -> int:
-        """For metrics of that kind."""
-        return {"binary": self.binary, "mean": self.mean, "set": self.set}[kind]
+    def of(self, interval: str | None) -> int:
+        """For a bound that was found by that method."""
+        return self.resampled if interval in {"bootstrap-t", "jackknife"} else self.counted
 
     def at_least(self, n: int) -> "MinSupport":
         """Raised to `n` where it is lower."""
-        return MinSupport(max(self.binary, n), max(self.mean, n), max(self.set, n))
+        return MinSupport(max(self.counted, n), max(self.resampled, n))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

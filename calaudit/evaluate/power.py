@@ -22,7 +22,7 @@ def smallest_provable_drop(
         In the metric's unit. None where the slice is too thin to PASS at all, or where nothing
         bounds the metric beforehand (unbounded scores, set metrics).
     """
-    if n < max(1, (min_support or MinSupport()).of(metric.kind)):
+    if n < max(1, (min_support or MinSupport()).counted):
         return None
     if metric.kind == "binary":
         z2 = float(ndtri(1.0 - alpha)) ** 2

@@ -14,6 +14,10 @@ Functional = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Sums over units (…, m) → metric (…); NaN where the metric isn't defined."""
 
 
+Influence = Callable[[NDArray[np.float64], int], float]
+"""Sums over n units (m,), and n → the most that one changed unit can move the metric."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class UnitScores:
     """One number per unit; the metric is their mean."""
@@ -45,6 +49,7 @@ class SetScores:
     statistics: sparse.csr_array
     """(n, m) float64, what each unit adds."""
     functional: Functional
+    influence: Influence
 
     def __len__(self) -> int:
         return int(self.statistics.shape[0])
@@ -86,4 +91,4 @@ def concatenate(parts: Sequence[Scores]) -> Scores:
         return UnitScores(first.metric, np.concatenate(values))
     stacked = [part.statistics for part in parts if isinstance(part, SetScores)]
     joined = sparse.csr_array(sparse.vstack(stacked, format="csr"))
-    return SetScores(first.metric, joined, first.functional)
+    return SetScores(first.metric, joined, first.functional, first.influence)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -109,8 +110,7 @@ def tie_bounds(
 
 
 def _scores(metric: Metric, values: PerUnit) -> Scores:
-    functional = definition_of(metric).functional
     if isinstance(values, sparse.csr_array):
-        assert functional is not None, f"{metric} is a set metric without a functional"
-        return SetScores(metric, values, functional)
+        functional, influence = definition_of(metric).of_sets()
+        return SetScores(metric, values, functional, partial(influence, metric.k))
     return UnitScores(metric, values)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from calaudit.errors import PoolError
+from calaudit.evaluate.division import divide
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class Relevance:
     @cached_property
     def n_relevant(self) -> NDArray[np.int64]:
         """(queries,) eligible items with relevance above 0."""
-        return np.count_nonzero(self.gain, axis=1).astype(np.int64)
+        return np.asarray(np.count_nonzero(self.gain, axis=1), dtype=np.int64)
 
     def take(self, rows: NDArray[np.int64]) -> "Relevance":
         """The queries at `rows`, in their order; the catalogue stays whole."""
@@ -120,7 +121,7 @@ class Pairs:
     @property
     def first_pair(self) -> NDArray[np.int64]:
         """(q,) the first pair of each query: where to read its metadata."""
-        return np.unique(self.row, return_index=True)[1].astype(np.int64)
+        return np.asarray(np.unique(self.row, return_index=True)[1], dtype=np.int64)
 
     def listwise(self, scores: ArrayLike) -> NDArray[Any]:
         """Scores of the pairs (pairs,) or (pairs, 1) as (q, items); −inf where there is no pair."""
@@ -209,7 +210,7 @@ def retrieval_scores(
 def _unit_rows(embedding: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     rows = np.asarray(embedding, dtype=np.float64).reshape(len(embedding), -1)
     length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-    return np.divide(rows, length, out=np.zeros_like(rows), where=length != 0)
+    return divide(rows, length, 0.0)
 
 
 def check_labels(label: NDArray[np.int64], n_classes: int, *, where: object = None) -> None:

@@ -55,9 +55,8 @@ def judge(
         values = holm([comparisons[index].p_value or 0.0 for index in members])
         for index, value in zip(members, values, strict=True):
             adjusted[index] = float(value)
-    support = min_support or MinSupport()
     return [
-        _judged(replace(one, p_adjusted=p), support.of(one.metric.kind))
+        _judged(replace(one, p_adjusted=p), _support(min_support, one))
         for one, p in zip(comparisons, adjusted, strict=True)
     ]
 
@@ -69,6 +68,11 @@ def overall_verdict(comparisons: Iterable[Comparison]) -> Verdict:
         if verdict in verdicts:
             return verdict
     return Verdict.PASS
+
+
+def _support(given: MinSupport | Mapping[str, MinSupport] | None, one: Comparison) -> int:
+    own = given[one.slice] if isinstance(given, Mapping) else given or MinSupport()
+    return own.of(one.interval)
 
 
 def _judged(one: Comparison, support: int) -> Comparison:
@@ -96,23 +100,21 @@ def _n_needed(one: Comparison, support: int) -> int | None:
     """Units at which the same rates would PASS (drop below the gate) or be REGRESSED (above it).
 
     Bounds close in with 1/√n: the half-width times √(n/n′) must fit between drop and gate (or
-    drop and margin). Tango's statistic grows with √n exactly. Where not a unit changed, or there
-    was none, the fewest units that could prove the gate.
+    drop and margin). Tango's statistic grows with √n exactly, Clopper–Pearson's bound only
+    roughly. Where not a unit changed, or there was none, the fewest units that could prove the
+    gate.
     """
     assert one.max_drop is not None
     if one.n == 0 or one.drop is None or one.n_changed == 0:
         fewest = units_to_prove(one.metric, one.max_drop, alpha=one.alpha)
         return None if fewest is None else max(fewest, support)
-    below = one.drop < one.max_drop
-    factor = _growth(
-        one,
-        one.max_drop if below else one.margin,
-        one.one_sided_high if below else one.one_sided_low,
-    )
-    if factor is None or not factor * one.n < _BEYOND_REACH:
+    if one.drop < one.max_drop:
+        factor, fewest = _growth(one, one.max_drop, one.one_sided_high), support
+    else:
+        factor, fewest = _growth(one, one.margin, one.one_sided_low), 0
+    if factor is None or factor * one.n >= _BEYOND_REACH:
         return None
-    needed = max(one.n + 1, math.ceil(one.n * factor))
-    return max(needed, support) if below else needed
+    return max(one.n + 1, math.ceil(factor * one.n), fewest)
 
 
 def _growth(one: Comparison, target: float, bound: float | None) -> float | None:

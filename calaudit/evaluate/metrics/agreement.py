@@ -6,15 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from calaudit.evaluate.division import divide
 from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.metrics.classification import predicted
-from calaudit.evaluate.metrics.ranking import count_bounds, divided
+from calaudit.evaluate.metrics.ranking import count_bounds
 from calaudit.evaluate.metrics.shown import Shown
 
 
 def top1_agreement(case: Case) -> NDArray[np.bool_]:
     """Whether the engine and FP32 predict the same class, (n,)."""
-    return predicted(case.logits()) == predicted(case.reference())
+    return np.asarray(predicted(case.logits()) == predicted(case.reference()))
 
 
 def cosine(case: Case) -> NDArray[np.float64]:
@@ -26,7 +27,7 @@ def cosine(case: Case) -> NDArray[np.float64]:
     dot = np.einsum("ij,ij->i", ours, theirs)
     length = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     both_zero = ~(ours.any(axis=1) | theirs.any(axis=1))
-    ratio = np.divide(dot, length, out=both_zero.astype(np.float64), where=length != 0)
+    ratio = divide(dot, length, both_zero)
     return np.where(finite, np.clip(ratio, -1.0, 1.0), np.nan)
 
 
@@ -49,7 +50,7 @@ def overlap(case: Case, k: int) -> NDArray[np.float64]:
     case.relevance()
     ours, theirs = case.shown(k), case.reference_shown(k)
     both = np.asarray(_matrix(ours).minimum(_matrix(theirs)).sum(axis=1)).reshape(-1)
-    return divided(both, theirs.n_shown)
+    return divide(both, theirs.n_shown, np.nan)
 
 
 def overlap_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -59,7 +60,7 @@ def overlap_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.
     chance = _matrix(theirs).toarray()[ours.query, ours.item]
     least, _ = count_bounds(ours, chance == 1.0)
     _, most = count_bounds(ours, chance > 0.0)
-    return divided(least, theirs.n_shown), divided(most, theirs.n_shown)
+    return divide(least, theirs.n_shown, np.nan), divide(most, theirs.n_shown, np.nan)
 
 
 def _matrix(shown: Shown) -> sparse.csr_array:
@@ -71,7 +72,7 @@ def _finite_pair(case: Case) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.boo
     n = len(case.outputs)
     ours = case.outputs.reshape(n, -1).astype(np.float64)
     theirs = case.reference().reshape(n, -1).astype(np.float64)
-    finite = np.isfinite(ours).all(axis=1) & np.isfinite(theirs).all(axis=1)
+    finite = np.asarray(np.isfinite(ours).all(axis=1) & np.isfinite(theirs).all(axis=1))
     ours[~finite] = 0.0
     theirs[~finite] = 0.0
     return ours, theirs, finite

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from calaudit.errors import SettingsError
+from calaudit.evaluate.division import divide
 from calaudit.evaluate.metrics.case import Case
 
 
@@ -19,7 +20,8 @@ def topk(case: Case, k: int) -> NDArray[np.bool_]:
     logits, true, usable = _true_logit(case, k)
     above = (logits > true).sum(axis=1)
     earlier = np.arange(logits.shape[1]) < case.label()[:, None]
-    return ((above + ((logits == true) & earlier).sum(axis=1)) < k) & usable
+    level = ((logits == true) & earlier).sum(axis=1)
+    return np.asarray((above + level < k) & usable)
 
 
 def topk_bounds(case: Case, k: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -34,7 +36,7 @@ def nll(case: Case) -> NDArray[np.float64]:
     """−log softmax(logits)[true class] in nats, (n,); NaN where the outputs aren't finite."""
     logits = case.logits().astype(np.float64)
     rows = np.arange(len(logits))
-    finite = np.isfinite(logits).all(axis=1)
+    finite = np.asarray(np.isfinite(logits).all(axis=1))
     shifted = np.where(finite[:, None], logits, 0.0)
     shifted = shifted - shifted.max(axis=1, keepdims=True)
     loss = np.log(np.exp(shifted).sum(axis=1)) - shifted[rows, case.label()]
@@ -48,7 +50,7 @@ def nll_of_probabilities(case: Case) -> NDArray[np.float64]:
     would make every mean infinite). NaN where the outputs aren't finite.
     """
     given = case.logits().astype(np.float64)
-    finite = np.isfinite(given).all(axis=1)
+    finite = np.asarray(np.isfinite(given).all(axis=1))
     if (given[finite] < 0).any():
         raise SettingsError(
             "nll_of_probabilities got negative outputs",
@@ -56,7 +58,7 @@ def nll_of_probabilities(case: Case) -> NDArray[np.float64]:
         )
     whole = given.sum(axis=1)
     true = given[np.arange(len(given)), case.label()]
-    share = np.divide(true, whole, out=np.zeros(len(true)), where=finite & (whole > 0))
+    share = divide(true, np.where(finite, whole, 0.0), 0.0)
     return np.where(finite, -np.log(np.maximum(share, np.finfo(np.float32).tiny)), np.nan)
 
 
@@ -81,11 +83,15 @@ def balanced_accuracy_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     n_classes = totals.shape[-1] // 2
     support, right = totals[..., :n_classes], totals[..., n_classes:]
     occurs = support > 0.5
-    recall = np.divide(right, support, out=np.zeros_like(right), where=occurs)
-    classes = occurs.sum(axis=-1)
-    return np.divide(
-        recall.sum(axis=-1), classes, out=np.full(np.shape(classes), np.nan), where=classes > 0
-    )
+    recall = divide(right, np.where(occurs, support, 0.0), 0.0)
+    return divide(recall.sum(axis=-1), occurs.sum(axis=-1), np.nan)
+
+
+def balanced_accuracy_influence(_: int | None, totals: NDArray[np.float64], __: int) -> float:
+    """1/(classes · samples of the smallest class): a flip there moves the metric most."""
+    support = totals[: len(totals) // 2]
+    occurs = support > 0.5
+    return float(1.0 / (occurs.sum() * support[occurs].min())) if occurs.any() else 1.0
 
 
 def predicted(logits: NDArray[Any]) -> NDArray[np.int64]:

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from calaudit.errors import SettingsError
+from calaudit.evaluate.division import divide
 from calaudit.evaluate.metrics.case import Case
-from calaudit.evaluate.metrics.ranking import count_bounds, divided
+from calaudit.evaluate.metrics.ranking import count_bounds
 
 
 def coverage(case: Case, k: int) -> sparse.csr_array:
@@ -39,6 +40,11 @@ def coverage_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(seen.mean(axis=-1), dtype=np.float64)
 
 
+def coverage_influence(k: int | None, totals: NDArray[np.float64], _: int) -> float:
+    """K / items: at worst all that a query shows, no other query does."""
+    return min(1.0, (k or 0) / max(len(totals) // 2, 1))
+
+
 def exposure(case: Case, k: int) -> sparse.csr_array:
     """Chance of each item to be in each query's top k, (queries, items)."""
     case.relevance()
@@ -63,7 +69,13 @@ def gini_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     ascending = np.sort(np.maximum(totals, 0.0), axis=-1)
     weighted = ascending @ (2.0 * np.arange(1, n_items + 1) - n_items - 1.0)
     whole = n_items * ascending.sum(axis=-1)
-    return np.divide(weighted, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    return divide(weighted, whole, np.nan)
+
+
+def gini_influence(k: int | None, totals: NDArray[np.float64], _: int) -> float:
+    """2k / all exposure: moving a share ε of the exposure changes the index by at most 2ε."""
+    whole = float(totals.sum())
+    return min(1.0, 2.0 * (k or 0) / whole) if whole > 0 else 1.0
 
 
 def long_tail_share(case: Case, k: int) -> NDArray[np.float64]:
@@ -72,14 +84,14 @@ def long_tail_share(case: Case, k: int) -> NDArray[np.float64]:
     (Abdollahpouri et al. 2019.) NaN for a query with nothing to show.
     """
     tail, shown = _tail(case), case.shown(k)
-    return divided(shown.sum(shown.probability * tail[shown.item]), shown.n_shown)
+    return divide(shown.total(shown.probability * tail[shown.item]), shown.n_shown, np.nan)
 
 
 def long_tail_share_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Long-tail share with the tie at the cut broken (against, for) the tail."""
     tail, shown = _tail(case), case.shown(k)
     least, most = count_bounds(shown, tail[shown.item])
-    return divided(least, shown.n_shown), divided(most, shown.n_shown)
+    return divide(least, shown.n_shown, np.nan), divide(most, shown.n_shown, np.nan)
 
 
 def _tail(case: Case) -> NDArray[np.bool_]:

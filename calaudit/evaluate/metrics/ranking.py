@@ -7,6 +7,7 @@ don't count as relevant.
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.evaluate.division import divide
 from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.metrics.shown import Shown
 
@@ -24,15 +25,16 @@ def ndcg_exp(case: Case, k: int) -> NDArray[np.float64]:
 def recall(case: Case, k: int) -> NDArray[np.float64]:
     """Relevant items in the top k / all relevant items R, (queries,)."""
     truth, shown = case.relevance(), case.shown(k)
-    found = shown.sum(shown.probability * (truth.gain[shown.query, shown.item] > 0))
-    return divided(found, truth.n_relevant)
+    found = shown.total(shown.probability * (truth.gain[shown.query, shown.item] > 0))
+    return divide(found, truth.n_relevant, np.nan)
 
 
 def ties_at_cut(case: Case, k: int) -> NDArray[np.bool_]:
     """Whether a tie runs across rank k, so that who is shown is left to chance, (queries,)."""
     case.relevance()
     shown = case.shown(k)
-    return shown.sum((shown.probability < 1.0).astype(np.float64)) > 0
+    across = shown.total((shown.probability < 1.0).astype(np.float64))
+    return np.asarray(across > 0)
 
 
 def ndcg_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -49,7 +51,7 @@ def recall_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.f
     """Recall@k with the tie at the cut broken (against, for) the relevant items."""
     truth, shown = case.relevance(), case.shown(k)
     least, most = count_bounds(shown, truth.gain[shown.query, shown.item] > 0)
-    return divided(least, truth.n_relevant), divided(most, truth.n_relevant)
+    return divide(least, truth.n_relevant, np.nan), divide(most, truth.n_relevant, np.nan)
 
 
 def count_bounds(
@@ -67,18 +69,13 @@ def count_bounds(
     tuple of ndarray, each of shape (queries,)
     """
     certain = shown.probability == 1.0
-    surely = shown.sum((certain & chosen).astype(np.float64))
-    open_places = shown.n_shown - shown.sum(certain.astype(np.float64))
-    contenders = shown.sum((~certain & chosen).astype(np.float64))
-    others = shown.sum((~certain & ~chosen).astype(np.float64))
+    surely = shown.total((certain & chosen).astype(np.float64))
+    open_places = shown.n_shown - shown.total(certain.astype(np.float64))
+    contenders = shown.total((~certain & chosen).astype(np.float64))
+    others = shown.total((~certain & ~chosen).astype(np.float64))
     return surely + np.maximum(open_places - others, 0), surely + np.minimum(
         open_places, contenders
     )
-
-
-def divided(value: NDArray[np.float64], by: NDArray[np.int64]) -> NDArray[np.float64]:
-    """`value` / `by`, NaN where `by` is 0."""
-    return np.divide(value, by, out=np.full(len(value), np.nan), where=by > 0)
 
 
 def discounts(k: int) -> NDArray[np.float64]:
@@ -88,7 +85,7 @@ def discounts(k: int) -> NDArray[np.float64]:
 
 def _ndcg(shown: Shown, gain: NDArray[np.float64]) -> NDArray[np.float64]:
     expected = shown.mean_over_places(discounts(shown.k))
-    return _over_ideal(shown.sum(gain[shown.query, shown.item] * expected), gain, shown.k)
+    return _over_ideal(shown.total(gain[shown.query, shown.item] * expected), gain, shown.k)
 
 
 def _ndcg_bounds(
@@ -101,7 +98,7 @@ def _ndcg_bounds(
     weight = np.concatenate([discounts(shown.k), [0.0]])[np.minimum(place, shown.k)]
     for sign in (1.0, -1.0):
         order = np.lexsort((sign * earned, shown.first, shown.query))
-        bounds.append(_over_ideal(shown.sum(earned[order] * weight), gain, shown.k))
+        bounds.append(_over_ideal(shown.total(earned[order] * weight), gain, shown.k))
     return bounds[0], bounds[1]
 
 
@@ -109,4 +106,4 @@ def _over_ideal(dcg: NDArray[np.float64], gain: NDArray[np.float64], k: int) -> 
     width = min(k, gain.shape[1])
     top = np.partition(gain, gain.shape[1] - width, axis=1)[:, gain.shape[1] - width :]
     ideal = np.sort(top, axis=1)[:, ::-1] @ discounts(width)
-    return np.divide(dcg, ideal, out=np.full(len(dcg), np.nan), where=ideal > 0)
+    return divide(dcg, ideal, np.nan)

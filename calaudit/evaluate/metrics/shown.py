@@ -30,14 +30,15 @@ class Shown:
     probability: NDArray[np.float64]
     """(entries,) chance of a place in the top k, in (0, 1]."""
 
-    def sum(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+    def total(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
         """Add up one value per entry by query, (queries,)."""
-        return np.bincount(self.query, weights=value, minlength=self.shape[0])
+        summed = np.bincount(self.query, weights=value, minlength=self.shape[0])
+        return summed.astype(np.float64)
 
     @property
     def n_shown(self) -> NDArray[np.int64]:
         """(queries,) places filled: k, or fewer where fewer items are eligible."""
-        return np.rint(self.sum(self.probability)).astype(np.int64)
+        return np.rint(self.total(self.probability)).astype(np.int64)
 
     def mean_over_places(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """Expected weight of each entry's place, (entries,).
@@ -49,7 +50,7 @@ class Shown:
         """
         below = np.concatenate([[0.0], np.cumsum(weight)])
         last = np.minimum(self.first + self.tied, self.k)
-        return (below[last] - below[self.first]) / self.tied
+        return np.asarray((below[last] - below[self.first]) / self.tied, dtype=np.float64)
 
 
 def show(scores: NDArray[Any], exclude: NDArray[np.bool_] | None, k: int) -> Shown:

@@ -27,14 +27,10 @@ def compare_binary(
     """
     two_sided, one_sided = levels.tails
     tails = np.array([two_sided, 1 - two_sided, one_sided, 1 - one_sided])[:, None]
-    low, high, below, above = tango_bound(lost, gained, n, tails)
     p_value = mcnemar(lost, gained) if margin == 0 else ndtr(-tango_z(lost, gained, n, margin))
     return Estimate(
         drop=(lost - gained) / n,
-        low=low,
-        high=high,
-        one_sided_low=below,
-        one_sided_high=above,
+        ends=tango_bound(lost, gained, n, tails),
         p_value=p_value,
         interval=("tango",) * len(lost),
         n_changed=lost + gained,

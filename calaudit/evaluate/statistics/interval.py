@@ -1,4 +1,4 @@
-"""What every interval method returns."""
+"""What every interval method takes and returns."""
 
 from dataclasses import dataclass
 
@@ -23,16 +23,26 @@ class Levels:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Estimate:
-    """Drops of several cells on one slice. ±inf is an end that nothing bounds."""
+    """Drops of several cells on one slice."""
 
     drop: NDArray[np.float64]
     """(cells,)"""
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    one_sided_low: NDArray[np.float64]
-    one_sided_high: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    """(4, cells): low, high, one-sided low, one-sided high; ±inf where nothing bounds the drop."""
     p_value: NDArray[np.float64]
-    """One-sided, of "the drop is at most the margin"."""
+    """(cells,) one-sided, of "the drop is at most the margin"."""
     interval: tuple[str | None, ...]
-    """Method used for each cell."""
+    """Method used for each cell; None where none applies."""
     n_changed: NDArray[np.int64]
+    """(cells,) units that score differently under the engine."""
+
+
+def no_estimate(n_cells: int) -> Estimate:
+    """What a slice without units shows: nothing."""
+    return Estimate(
+        drop=np.full(n_cells, np.nan),
+        ends=np.full((4, n_cells), np.nan),
+        p_value=np.full(n_cells, np.nan),
+        interval=(None,) * n_cells,
+        n_changed=np.zeros(n_cells, dtype=np.int64),
+    )

@@ -1,7 +1,7 @@
 """Functions of whole sets of units: delete-group jackknife.
 
 J. Shao & D. Tu (1995), The Jackknife and Bootstrap, §2.3. The bootstrap, which draws some units
-twice, fails for coverage and Gini: it can't show an item that the sample doesn't.
+twice, fails for coverage and Gini: a sample drawn with replacement shows fewer distinct items.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from scipy.special import stdtr, stdtrit
 from calaudit.evaluate.scores import SetScores
 from calaudit.evaluate.statistics.draws import scatter
 from calaudit.evaluate.statistics.interval import Estimate, Levels
+from calaudit.evaluate.statistics.sparse import few_changed_in_set
 
 Floats = NDArray[np.float64]
 
@@ -20,7 +21,7 @@ GROUPS = 50
 FEWEST_GROUPS = 10
 """Of at least two units each; with fewer no interval is given."""
 FEW_CHANGED = 10
-"""With fewer changed units no interval is given: their number says more than their spread."""
+"""With fewer changed units their number says more than their spread."""
 
 
 def compare_sets(
@@ -43,29 +44,35 @@ def compare_sets(
         Units of the slice whose statistics differ from the reference's.
     levels : Levels
     """
+    n = len(rows)
     sign = 1.0 if reference.metric.higher_is_better else -1.0
-    span = reference.metric.span or np.inf
-    n_groups = max(1, min(GROUPS, len(rows) // 2))
+    n_groups = max(1, min(GROUPS, n // 2))
     group = scatter(rows, n_groups)
-    whole, without = _leave_out(reference, rows, group, n_groups)
+    totals, without = _leave_out(reference, rows, group, n_groups)
+    whole, influence = float(reference.functional(totals)), reference.influence(totals, n)
     drop = np.empty(len(candidates))
-    ends = np.tile([[-np.inf], [np.inf], [-np.inf], [np.inf]], (1, len(candidates)))
+    ends = np.empty((4, len(candidates)))
     p_value = np.ones(len(candidates))
     names: list[str | None] = []
     for cell, candidate in enumerate(candidates):
         theirs, theirs_without = _leave_out(candidate, rows, group, n_groups)
-        drop[cell] = sign * (whole - theirs)
+        drop[cell] = sign * (whole - float(candidate.functional(theirs)))
         parts = sign * (without - theirs_without)
         error = float(np.sqrt((n_groups - 1) / n_groups * ((parts - parts.mean()) ** 2).sum()))
-        enough = n_groups >= FEWEST_GROUPS and n_changed[cell] >= FEW_CHANGED
-        names.append("jackknife" if enough and error > 0 else None)
-        if names[-1]:
-            for index, tail in enumerate(levels.tails):
-                reach = -float(stdtrit(n_groups - 1, tail)) * error
-                ends[2 * index : 2 * index + 2, cell] = drop[cell] - reach, drop[cell] + reach
+        if n_changed[cell] < FEW_CHANGED:
+            changed = int(n_changed[cell])
+            ends[:, cell] = few_changed_in_set(drop[cell], changed, n, influence, levels)
+            names.append("clopper-pearson")
+        elif n_groups >= FEWEST_GROUPS and error > 0:
+            ends[:, cell] = _ends(drop[cell], error, n_groups, levels)
             p_value[cell] = stdtr(n_groups - 1, -drop[cell] / error)
-    ends = np.clip(ends, -span, span) if np.isfinite(span) else ends
-    return Estimate(drop, *ends, p_value, tuple(names), n_changed)
+            names.append("jackknife")
+        else:
+            ends[:, cell] = [-np.inf, np.inf, -np.inf, np.inf]
+            names.append(None)
+    span = reference.metric.span or np.inf
+    ends = np.where(np.isfinite(ends), np.clip(ends, -span, span), ends)
+    return Estimate(drop, ends, p_value, tuple(names), n_changed)
 
 
 def changed_units(reference: SetScores, candidate: SetScores) -> NDArray[np.bool_]:
@@ -78,8 +85,13 @@ def changed_units(reference: SetScores, candidate: SetScores) -> NDArray[np.bool
 
 def _leave_out(
     scores: SetScores, rows: NDArray[np.int64], group: NDArray[np.int64], n_groups: int
-) -> tuple[float, Floats]:
-    """The metric over all rows, and without each group, (n_groups,)."""
+) -> tuple[Floats, Floats]:
+    """Sums over all rows, (m,), and the metric without each group, (n_groups,)."""
     totals = scores.totals(rows, group, n_groups)
     whole = totals.sum(axis=0)
-    return float(scores.functional(whole)), scores.functional(whole - totals)
+    return whole, scores.functional(whole - totals)
+
+
+def _ends(drop: float, error: float, n_groups: int, levels: Levels) -> Floats:
+    reach = [-float(stdtrit(n_groups - 1, tail)) * error for tail in levels.tails]
+    return np.array([end for step in reach for end in (drop - step, drop + step)])

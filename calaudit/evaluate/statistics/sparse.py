@@ -1,4 +1,4 @@
-"""Means of which almost every unit is the same: bounds from counts, not from a variance.
+"""Where almost every unit is the same: bounds from counts, not from a variance.
 
 No change among n units doesn't prove that nothing changes ("rule of three"). With u the
 Clopper–Pearson upper bound of the share of units that lose, and `span` the most that one can lose,
@@ -31,7 +31,7 @@ def few_changed(
     drops : ndarray, shape (n,)
         Few of them nonzero, or all the same. n may be 0.
     span : float or None
-        Bound of |drop|; without one nothing bounds the mean, and the ends are infinite.
+        The most that one unit can lose or gain; without one nothing bounds the mean.
     levels : Levels
     margin : float
 
@@ -43,21 +43,39 @@ def few_changed(
     """
     n = len(drops)
     common = float(drops[0]) if n and np.ptp(drops) == 0 else 0.0
-    if span is None or n == 0:
-        ends = np.array([-np.inf, np.inf, -np.inf, np.inf])
-    else:
+    ends = np.array([-np.inf, np.inf, -np.inf, np.inf])
+    if span is not None and n:
         above, below = int((drops > common).sum()), int((drops < common).sum())
-        ends = np.array(
-            [
-                end
-                for tail in levels.tails
-                for end in (
-                    common - clopper_pearson_upper(below, n, tail) * (span + common),
-                    common + clopper_pearson_upper(above, n, tail) * (span - common),
-                )
-            ]
-        )
+        for index, tail in enumerate(levels.tails):
+            down = clopper_pearson_upper(below, n, tail) * (span + common)
+            up = clopper_pearson_upper(above, n, tail) * (span - common)
+            ends[2 * index : 2 * index + 2] = common - down, common + up
     return ends, _p_value(drops, common, margin)
+
+
+def few_changed_in_set(
+    drop: float, n_changed: int, n: int, influence: float, levels: Levels
+) -> Floats:
+    """Ends of the drop of a set metric when few units change, (4,).
+
+    Parameters
+    ----------
+    drop : float
+        Observed drop.
+    n_changed, n : int
+        Units that changed, of how many.
+    influence : float
+        The most that one changed unit of n can move the metric.
+    levels : Levels
+
+    Notes
+    -----
+    Of n units like these at most u·n change, with u the bound of the share that does, and move
+    the metric by at most u·n·influence.
+    """
+    reach = [clopper_pearson_upper(n_changed, n, tail) * n * influence for tail in levels.tails]
+    ends = [(min(-step, drop), max(step, drop)) for step in reach]
+    return np.array(ends, dtype=np.float64).reshape(4)
 
 
 def _p_value(drops: Floats, common: float, margin: float) -> float:

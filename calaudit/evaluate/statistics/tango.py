@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
+from calaudit.evaluate.division import divide
+
 Floats = NDArray[np.float64]
 
 _HALVINGS = 60
@@ -38,12 +40,12 @@ def tango_z(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, drop: ArrayLike) -
     constant = -c * delta * (1 - delta)
     root = np.sqrt(np.maximum(linear**2 - 8 * size * constant, 0.0))
     # (√(B² − 4AC) − B)/(2A), written without cancellation where B > 0.
-    stable = np.divide(-2 * constant, root + linear, out=np.zeros_like(root), where=linear > 0)
+    stable = divide(-2 * constant, np.where(linear > 0, root + linear, 0.0), 0.0)
     q = np.where(linear > 0, stable, (root - linear) / (4 * size))
     variance = size * np.maximum(2 * q + delta * (1 - delta), 0.0)
     excess = b - c - size * delta
-    z = np.divide(excess, np.sqrt(variance), out=np.zeros_like(root), where=variance > 0)
-    return np.where((variance <= 0) & (excess != 0), np.sign(excess) * np.inf, z)
+    certain = np.where(excess > 0, np.inf, np.where(excess < 0, -np.inf, 0.0))
+    return divide(excess, np.sqrt(variance), certain)
 
 
 def tango_bound(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, tail: ArrayLike) -> Floats:

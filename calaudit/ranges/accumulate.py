@@ -11,7 +11,7 @@ from calaudit.errors import RangesError
 from calaudit.ranges.grid import DROPPED_BITS, N_BINS, as_float32, first_bin, magnitude_bits
 from calaudit.ranges.histogram import Histogram, Histograms, no_histograms, rebase
 
-BLOCK = 1 << 16
+BLOCK = 1 << 17
 """Values binned at a time, so that what is computed from them stays in the cache."""
 
 

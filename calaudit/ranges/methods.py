@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import xlogy
 
 from calaudit.errors import SettingsError, near
 from calaudit.ranges.grid import FRACTION_BITS
@@ -134,7 +133,7 @@ def kl_divergences(bulk: Bulk, candidates: NDArray[np.int64]) -> NDArray[np.floa
     # In units of the floor, so that data scaled by a power of two gives the very same numbers.
     counts, edges = bulk.counts, bulk.edges / bulk.floor
     widths = np.diff(edges)
-    density_terms = xlogy(counts, counts / widths)
+    density_terms = _xlogy(counts, counts / widths)
     mass = np.append(0.0, np.cumsum(counts))
     width = np.append(0.0, np.cumsum(np.where(counts > 0, widths, 0.0)))
     terms = np.append(0.0, np.cumsum(density_terms))
@@ -148,20 +147,27 @@ def kl_divergences(bulk: Bulk, candidates: NDArray[np.int64]) -> NDArray[np.floa
     level_density = np.divide(
         level_mass, level_width, out=np.ones_like(level_mass), where=level_mass > 0
     )
-    levelled = xlogy(level_mass, level_density).sum(axis=1)
+    levelled = _xlogy(level_mass, level_density).sum(axis=1)
 
     total, inside, last = mass[-1], mass[candidates], counts[candidates - 1]
     tail = total - inside
     last_level = _last_filled(level_density, level_mass)
     folded = (
-        xlogy(last + tail, (last + tail) / widths[candidates - 1])
+        _xlogy(last + tail, (last + tail) / widths[candidates - 1])
         - density_terms[candidates - 1]
-        - xlogy(tail, last_level)
+        - _xlogy(tail, last_level)
     )
     divergence: NDArray[np.float64] = (
-        terms[candidates] - levelled + folded + xlogy(total, inside / total)
+        terms[candidates] - levelled + folded + _xlogy(total, inside / total)
     ) / total
     return divergence
+
+
+def _xlogy(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """x·log(y), and 0 where x is 0."""
+    logs = np.log(y, out=np.zeros_like(y), where=x > 0)
+    product: NDArray[np.float64] = x * logs
+    return product
 
 
 def _last_filled(

@@ -16,7 +16,7 @@ $(BIN)/.dev: pyproject.toml
 	touch $@ $(BIN)/.demo
 
 demo: $(BIN)/.demo
-	$(BIN)/calaudit demo --out audits/digits
+	$(BIN)/calaudit demo
 
 lint: $(BIN)/.dev
 	$(BIN)/ruff check .
@@ -28,4 +28,4 @@ test: lint
 	$(BIN)/python -m pytest
 
 clean:
-	rm -rf $(VENV) audits/digits .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) calaudit-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

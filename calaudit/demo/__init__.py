@@ -5,11 +5,7 @@
 ``examples/digits/train.py``, which wrote its accuracy to ``digits.json`` beside it.
 """
 
-from pathlib import Path
-
+from calaudit.demo.files import DEMO_AUDIT, DEMO_MODEL, write_demo
 from calaudit.demo.pool import build_digits_pool
 
-__all__ = ["DEMO_MODEL", "build_digits_pool"]
-
-DEMO_MODEL = Path(__file__).with_name("digits.onnx")
-"""Image (b, 1, 8, 8) float32 → ``logits`` (b, 10) and ``embedding`` (b, 32) of length 1."""
+__all__ = ["DEMO_AUDIT", "DEMO_MODEL", "build_digits_pool", "write_demo"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from calaudit.errors import SettingsError, SliceError, near
+from calaudit.errors import SettingsError, near
 from calaudit.evaluate import (
     Comparison,
     Metric,
@@ -58,23 +58,6 @@ def resolve_gates(
         for name in match_slices(rule.slices, slices.names, where=f"{rule.where}.slices"):
             gates[rule.metric, name] = rule.max_drop
     return gates
-
-
-def check_slices_hold_samples(slices: SliceSet, named: Sequence[str]) -> None:
-    """A slice that a gate names and that holds no evaluated sample is an error.
-
-    Raises
-    ------
-    SliceError
-        With the slice's name.
-    """
-    counts = slices.counts()
-    for name in named:
-        if not counts[name]:
-            raise SliceError(
-                f'slice "{name}" is gated but holds no evaluated sample',
-                next_step="Mend the slice, the evaluate predicate, or the gate's pattern.",
-            )
 
 
 def judge_cells(

@@ -1,0 +1,173 @@
+"""Prepare: open and check everything an audit needs, before any work is done."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from calaudit.audit.config import AuditConfig, read_audit
+from calaudit.audit.plan import Plan, content_key, make_plan
+from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.errors import Problem, SettingsError, SliceError
+from calaudit.evaluate import Labels, check_labels
+from calaudit.formats.pool import PoolFile, open_pool
+from calaudit.graph import Model, QdqPlan, check_pool_matches, load_model, plan_qdq, prepare
+from calaudit.pool import Rows
+from calaudit.slices import SliceSet, evaluate_slices, match_slices, select_rows
+from calaudit.steps.judge import GateRule, resolve_gates
+from calaudit.steps.truths import Exam, rows_to_predict, set_exam
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a command may set in place of the audit file's own values."""
+
+    model: Path | None = None
+    pool: Path | None = None
+    out: Path | None = None
+    """Folder of artefacts and report; default: the audit file's path without its suffix."""
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """An audit with its inputs open and checked, and its plan."""
+
+    config: AuditConfig
+    pool: PoolFile
+    model: Model
+    """As given: the FP32 reference runs it."""
+    prepared: Model
+    """Constants and BatchNormalization folded: taps and Q/DQ belong to it."""
+    qdq: QdqPlan
+    backend: OnnxruntimeBackend
+    pool_slices: SliceSet
+    """Over the whole pool."""
+    evaluated: Rows
+    slices: SliceSet
+    """Over the evaluated rows."""
+    predicted: Rows
+    """Evaluated rows and galleries."""
+    exams: tuple[Exam, ...]
+    gates: dict[tuple[str, str], float]
+    plan: Plan
+    seed: int
+
+
+@contextmanager
+def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
+    """Open an audit; the pool is closed on leaving.
+
+    Raises
+    ------
+    CalauditError
+        Whatever is wrong with the audit file, the model, the pool, or how they fit together.
+    """
+    config = read_audit(path)
+    seed = config.audit.seed if overrides.seed is None else overrides.seed
+    model = load_model(overrides.model or config.resolve(config.audit.model))
+    with open_pool(overrides.pool or config.resolve(config.audit.pool)) as pool:
+        check_pool_matches(model.inputs, pool.inputs, where=pool.label)
+        where = f"{path}: audit.evaluate"
+        evaluated = select_rows(config.audit.evaluate, pool, where=where)
+        if not len(evaluated):
+            raise SliceError(
+                f"no sample is evaluated: {config.audit.evaluate!r} selects nothing",
+                where=where,
+                next_step="Mend the predicate; calaudit pool show lists the columns.",
+            )
+        pool_slices = evaluate_slices(config.dimensions, pool)
+        slices = pool_slices.take(evaluated)
+        exams = _exams(config, pool, evaluated, slices, model)
+        gates = _gates(config, exams, slices)
+        prepared = prepare(model)
+        predicted = rows_to_predict(config.tasks, pool, evaluated)
+        yield Audit(
+            config=config,
+            pool=pool,
+            model=model,
+            prepared=prepared,
+            qdq=plan_qdq(prepared),
+            backend=OnnxruntimeBackend(
+                threads=config.audit.threads or 0, kernels=config.audit.kernels
+            ),
+            pool_slices=pool_slices,
+            evaluated=evaluated,
+            slices=slices,
+            predicted=predicted,
+            exams=exams,
+            gates=gates,
+            plan=make_plan(
+                config,
+                model=model.fingerprint,
+                pool=pool.fingerprint(),
+                rows=content_key(predicted.tolist()),
+                folder=overrides.out or config.folder,
+                seed=seed,
+            ),
+            seed=seed,
+        )
+
+
+def _exams(
+    config: AuditConfig, pool: PoolFile, evaluated: Rows, slices: SliceSet, model: Model
+) -> tuple[Exam, ...]:
+    outputs = [output.name for output in model.outputs]
+    exams = tuple(
+        set_exam(task, pool, evaluated, slices, outputs, where=f"{config.path}: tasks[{number}]")
+        for number, task in enumerate(config.tasks)
+    )
+    names = [metric.name for exam in exams for metric in exam.metrics]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SettingsError.of(
+            Problem(
+                f"metric {name} belongs to two tasks",
+                f"{config.path}: tasks",
+                "Drop it from one of them.",
+            )
+            for name in twice
+        )
+    widths = {output.name: output.shape for output in model.outputs}
+    for exam in exams:
+        shape = widths[exam.output]
+        if isinstance(exam.truth, Labels) and len(shape) == 1 and shape[0] is not None:
+            check_labels(exam.truth.label, shape[0], where=pool.label)
+    return exams
+
+
+def _gates(
+    config: AuditConfig, exams: Sequence[Exam], slices: SliceSet
+) -> dict[tuple[str, str], float]:
+    """Gates by (metric, slice); a slice that the audit names and nobody is in is an error."""
+    metrics = [metric.name for exam in exams for metric in exam.metrics]
+    rules = [
+        GateRule(gate.metric, gate.slices, gate.max_drop, f"{config.path}: gates[{number}]")
+        for number, gate in enumerate(config.gates)
+    ]
+    counts = slices.counts()
+    empty = [
+        Problem(
+            f'slice "{name}" holds no evaluated sample',
+            f"{config.path}: slices: {dimension.title}",
+            "Mend the slice or the evaluate predicate.",
+        )
+        for dimension in config.dimensions
+        if dimension.cross is None and dimension.by is None
+        for name in match_slices(dimension.title, slices.names)
+        if not counts[name]
+    ]
+    empty += [
+        Problem(
+            f'slice "{rule.slices}" is gated but holds no evaluated sample',
+            f"{rule.where}.slices",
+            "Mend the slice, the evaluate predicate, or the gate.",
+        )
+        for rule in rules
+        if all(
+            not counts[name] for name in match_slices(rule.slices, slices.names, where=rule.where)
+        )
+    ]
+    if empty:
+        raise SliceError.of(empty)
+    return resolve_gates(rules, metrics, slices)

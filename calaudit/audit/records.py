@@ -1,0 +1,180 @@
+"""From an audit's values to the report's records."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from calaudit.audit.config import SetFile
+from calaudit.audit.environment import describe_environment
+from calaudit.audit.plan import content_key
+from calaudit.audit.prepare import Audit
+from calaudit.errors import Notice
+from calaudit.evaluate import Comparison, Metric, smallest_provable_drop
+from calaudit.evaluate.comparison import MinSupport
+from calaudit.evaluate.conventions import convention_of
+from calaudit.formats.calibset import Calibset
+from calaudit.graph import Model, QdqPlan
+from calaudit.report import (
+    Artefact,
+    AuditRecord,
+    CalibsetRecord,
+    CompositionRow,
+    EngineRecord,
+    Flips,
+    Gate,
+    MetricRecord,
+    ReferenceRecord,
+    ResultRecord,
+    SliceRecord,
+)
+from calaudit.sampling.wording import describe_recipe
+
+INTERVALS: Mapping[str, str] = {"binary": "tango", "mean": "bootstrap-t", "set": "jackknife"}
+
+
+def audit_record(audit: Audit) -> AuditRecord:
+    """What was asked, of what, on what."""
+    return AuditRecord(
+        name=audit.config.audit.name,
+        config=audit.config.raw,
+        config_fingerprint=content_key(audit.config.raw),
+        model=_artefact(audit.model.label, audit.model.fingerprint),
+        pool=_artefact(audit.pool.label, audit.pool.fingerprint()),
+        seed=audit.seed,
+        environment=describe_environment(),
+    )
+
+
+def metric_records(audit: Audit) -> list[MetricRecord]:
+    """All tasks' metrics; the first task's first is the headline."""
+    return [_metric(metric) for exam in audit.exams for metric in exam.metrics]
+
+
+def reference_record(audit: Audit) -> ReferenceRecord:
+    """The FP32 engine."""
+    return ReferenceRecord(
+        audit.backend.name, EngineRecord(audit.model.fingerprint, "float", {}, _weighted(audit.qdq))
+    )
+
+
+def engine_record(audit: Audit, engine: Model) -> EngineRecord:
+    """An INT8 engine: what of it runs quantized."""
+    nodes = [d for d in audit.qdq.decisions if d.kind == "node" and d.weighted]
+    return EngineRecord(
+        engine.fingerprint,
+        audit.config.audit.kernels,
+        _counted(d.op_type for d in nodes if d.action == "quantized"),
+        _counted(d.op_type for d in nodes if d.action == "float"),
+    )
+
+
+def calibset_record(audit: Audit, name: str, drawn: Calibset) -> CalibsetRecord:
+    """How a set was drawn and what it holds, by the audit's slices where it is of this pool."""
+    return CalibsetRecord(
+        name=name,
+        kind="given" if isinstance(audit.config.calibsets[name], SetFile) else drawn.recipe.kind,
+        method=describe_recipe(drawn.recipe),
+        size=len(drawn),
+        composition=tuple(_composition(audit, drawn)),
+        kish_n_eff=drawn.kish_n_eff,
+        shortages=drawn.notices,
+        fingerprint=drawn.fingerprint,
+    )
+
+
+def slice_records(audit: Audit) -> list[SliceRecord]:
+    """Every slice; n counts evaluated samples."""
+    counts = audit.slices.counts()
+    metrics = [metric for exam in audit.exams for metric in exam.metrics]
+    return [
+        SliceRecord(
+            name,
+            n,
+            n >= audit.slices.min_support(name),
+            {
+                metric.name: smallest_provable_drop(
+                    metric,
+                    n,
+                    min_support=MinSupport().at_least(audit.slices.min_support(name)),
+                )
+                for metric in metrics
+                if (metric.name, name) in audit.gates
+            },
+        )
+        for name, n in counts.items()
+    ]
+
+
+def result_record(one: Comparison) -> ResultRecord:
+    """One comparison."""
+    return ResultRecord(
+        cell=one.cell,
+        slice=one.slice,
+        metric=one.metric.name,
+        n=one.n,
+        reference=one.reference,
+        candidate=one.candidate,
+        drop=one.drop,
+        low=one.low,
+        high=one.high,
+        level=one.level,
+        interval=one.interval,
+        flips=None if one.flips is None else Flips(one.flips.lost, one.flips.gained),
+        p_value=one.p_value,
+        p_adjusted=one.p_adjusted,
+        gate=None if one.max_drop is None else Gate(one.max_drop),
+        verdict=None if one.verdict is None else one.verdict.value,
+        n_needed=one.n_needed,
+    )
+
+
+def left_out_notices(comparisons: Sequence[Comparison]) -> list[Notice]:
+    """Units without a score, and units that an engine broke: once per metric or cell."""
+    found = {}
+    for one in comparisons:
+        if one.slice != "all":
+            continue
+        if one.n_left_out:
+            message = f"{one.n_left_out} units have no score under FP32 and are left out"
+            found["left_out", one.metric.name] = Notice(
+                "units_left_out", message, f"metric {one.metric.name}"
+            )
+        if one.n_broken:
+            message = f"its output isn't finite for {one.n_broken} units"
+            found["broken", one.cell] = Notice("output_not_finite", message, f"cell {one.cell}")
+    return list(found.values())
+
+
+def _artefact(label: str, fingerprint: str) -> Artefact:
+    return Artefact(label.replace("\\", "/").rsplit("/", 1)[-1], fingerprint)
+
+
+def _metric(metric: Metric) -> MetricRecord:
+    return MetricRecord(
+        name=metric.name,
+        title=metric.title,
+        unit=metric.unit,
+        kind=metric.kind,
+        higher_is_better=metric.higher_is_better,
+        interval=INTERVALS[metric.kind],
+        convention=convention_of(metric),
+    )
+
+
+def _composition(audit: Audit, drawn: Calibset) -> Iterable[CompositionRow]:
+    n = len(drawn)
+    if drawn.pool_fingerprint != audit.pool.fingerprint():
+        for row in drawn.composition:
+            yield CompositionRow(row.name, row.drawn, row.share, None)
+        return
+    pool = audit.pool_slices.counts()
+    held = audit.pool_slices.take(drawn.rows).counts()
+    for name, count in held.items():
+        yield CompositionRow(name, count, count / n, pool[name] / max(1, len(audit.pool)))
+
+
+def _weighted(plan: QdqPlan) -> dict[str, int]:
+    return _counted(d.op_type for d in plan.decisions if d.kind == "node" and d.weighted)
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))

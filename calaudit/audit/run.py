@@ -1,0 +1,232 @@
+"""Run an audit: make what the plan lists and isn't there yet, judge, write the report."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from calaudit.audit import records
+from calaudit.audit.config import SetFile
+from calaudit.audit.plan import PlannedCell, PlannedSet
+from calaudit.audit.prepare import Audit, Overrides, prepared_audit
+from calaudit.errors import BackendError, Notice, RangesError
+from calaudit.formats.calibset import Calibset, open_calibset
+from calaudit.formats.predictions import Predictions
+from calaudit.formats.ranges import open_ranges
+from calaudit.formats.scales import write_scales
+from calaudit.graph import load_model
+from calaudit.ranges import ScaleTable, estimate_scales
+from calaudit.ranges.observation import Observation
+from calaudit.report import CellRecord, EngineRecord, Report, assemble, write_report
+from calaudit.sampling import Recipe
+from calaudit.steps.build import write_engine
+from calaudit.steps.calibrate import calibrate
+from calaudit.steps.judge import judge_cells
+from calaudit.steps.leak import check_leak, content_digests
+from calaudit.steps.model_outputs import EngineOutputs
+from calaudit.steps.predict import predict
+from calaudit.steps.sample import draw_calibset
+
+
+@dataclass(slots=True)
+class _Journal:
+    """What a run collects beside its results."""
+
+    timings: dict[str, float] = field(default_factory=dict)
+    """Stage → seconds."""
+    notices: list[Notice] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage."""
+        start = time.perf_counter()
+        yield
+        self.timings[name] = round(time.perf_counter() - start, 3)
+
+
+def run_audit(path: Path, overrides: Overrides | None = None) -> tuple[Report, Path]:
+    """Run or resume an audit.
+
+    Artefacts that exist under the plan's names are used: their names hash what they depend on.
+
+    Parameters
+    ----------
+    path : Path
+        The audit file.
+    overrides : Overrides, optional
+        Model, pool, folder or seed in place of the file's.
+
+    Returns
+    -------
+    Report, Path
+        What was found, and where report.json was written.
+
+    Raises
+    ------
+    CalauditError
+        Anything that keeps the audit from being run; nothing half-written is left.
+    """
+    journal = _Journal()
+    with prepared_audit(path, overrides or Overrides()) as audit:
+        with journal.stage("calibration sets"):
+            sets = _calibration_sets(audit, journal)
+        with journal.stage("ranges"):
+            observation = _ranges(audit, sets)
+        with journal.stage("predictions"):
+            reference = _reference(audit)
+            cells, predictions = _cells(audit, observation, journal)
+        with journal.stage("statistics"):
+            comparisons = judge_cells(
+                audit.exams,
+                reference,
+                predictions,
+                gates=audit.gates,
+                level=audit.config.audit.level,
+                seed=audit.seed,
+            )
+        journal.notices += [*audit.pool_slices.notices, *audit.qdq.notices]
+        report = assemble(
+            audit=records.audit_record(audit),
+            metrics=records.metric_records(audit),
+            reference=records.reference_record(audit),
+            calibsets=[records.calibset_record(audit, name, drawn) for name, drawn in sets.items()],
+            cells=cells,
+            slices=records.slice_records(audit),
+            results=map(records.result_record, comparisons),
+            warnings=[*journal.notices, *records.left_out_notices(comparisons)],
+            timings=journal.timings,
+        )
+        write_report(report, audit.plan.report)
+        return report, audit.plan.report
+
+
+def _calibration_sets(audit: Audit, journal: _Journal) -> dict[str, Calibset]:
+    sets = {}
+    given: list[Calibset] = []
+    for planned in audit.plan.calibsets:
+        entry = audit.config.calibsets[planned.name]
+        if isinstance(entry, SetFile):
+            sets[planned.name] = open_calibset(planned.path)
+            given.append(sets[planned.name])
+        else:
+            sets[planned.name] = _drawn(audit, entry, planned)
+    if given:
+        digests = content_digests(audit.pool, audit.predicted)
+        for drawn in given:
+            journal.notices += check_leak(drawn, audit.pool, audit.predicted, digests=digests)
+    for name, drawn in sets.items():
+        journal.notices += [
+            Notice(notice.code, notice.message, f"calibration set {name}")
+            for notice in drawn.notices
+        ]
+    return sets
+
+
+def _drawn(audit: Audit, recipe: Recipe, planned: PlannedSet) -> Calibset:
+    if planned.path.exists():
+        return open_calibset(planned.path)
+    return draw_calibset(
+        audit.pool,
+        recipe,
+        planned.path,
+        seed=audit.seed,
+        evaluate=audit.predicted,
+        candidates=audit.config.audit.calibrate,
+        slices=audit.pool_slices,
+        run_outputs=EngineOutputs(audit.model, audit.pool, audit.backend),
+    )
+
+
+def _ranges(audit: Audit, sets: Mapping[str, Calibset]) -> Observation:
+    if audit.plan.ranges.exists():
+        return open_ranges(audit.plan.ranges)
+    return calibrate(
+        audit.prepared,
+        audit.qdq,
+        sets,
+        audit.backend,
+        audit.plan.ranges,
+        batch_size=audit.config.audit.batch_size,
+    )
+
+
+def _reference(audit: Audit) -> Predictions:
+    path = audit.plan.reference
+    if path.exists():
+        return Predictions(path)
+    return predict(
+        audit.backend.load(audit.model),
+        audit.pool,
+        audit.predicted,
+        path,
+        batch_size=audit.config.audit.batch_size,
+        what="FP32",
+        finite=True,
+    )
+
+
+def _cells(
+    audit: Audit, observation: Observation, journal: _Journal
+) -> tuple[list[CellRecord], dict[str, Predictions]]:
+    """Build and run every cell; one that can't be built is recorded as failed."""
+    cells, predictions = [], {}
+    for planned in audit.plan.cells:
+        try:
+            engine, answers = _judged(audit, planned, observation, journal)
+        except (RangesError, BackendError) as error:
+            cells.append(_cell(audit, planned, None, str(error)))
+            continue
+        cells.append(_cell(audit, planned, engine))
+        predictions[planned.id] = answers
+    return cells, predictions
+
+
+def _judged(
+    audit: Audit, planned: PlannedCell, observation: Observation, journal: _Journal
+) -> tuple[EngineRecord, Predictions]:
+    table = _scales(audit, planned, observation)
+    journal.notices += table.notices
+    if not planned.engine.exists():
+        write_engine(audit.prepared, audit.qdq, table, planned.engine)
+    model = load_model(planned.engine, quantized=True)
+    record = records.engine_record(audit, model)
+    if planned.predictions.exists():
+        return record, Predictions(planned.predictions)
+    answers = predict(
+        audit.backend.load(model),
+        audit.pool,
+        audit.predicted,
+        planned.predictions,
+        batch_size=audit.config.audit.batch_size,
+        what=planned.id,
+    )
+    return record, answers
+
+
+def _scales(audit: Audit, planned: PlannedCell, observation: Observation) -> ScaleTable:
+    table = estimate_scales(
+        observation.of(planned.calibset),
+        0,
+        planned.method,
+        calibset=planned.calibset,
+        model_fingerprint=audit.prepared.fingerprint,
+    )
+    write_scales(planned.scales, table)
+    return table
+
+
+def _cell(
+    audit: Audit, planned: PlannedCell, engine: EngineRecord | None, reason: str | None = None
+) -> CellRecord:
+    return CellRecord(
+        id=planned.id,
+        calibset=planned.calibset,
+        method=planned.method,
+        precision="int8",
+        backend=audit.backend.name,
+        ranges_by="calaudit",
+        status="failed" if engine is None else "judged",
+        engine=engine,
+        reason=reason,
+    )

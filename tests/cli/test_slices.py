@@ -1,0 +1,155 @@
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calaudit.cli import main
+from calaudit.formats.pool import write_pool
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pools") / "pool.h5"
+    n = 400
+    write_pool(
+        path,
+        inputs={"x": np.zeros((n, 1), np.float32)},
+        targets={"label": np.arange(n) % 4},
+        meta={
+            "snr_db": np.repeat(np.array([-5, 5, np.inf, np.nan], np.float32), 100),
+            "speaker": ["theo", "lucas"] * (n // 2),
+            "split": ["calibration"] * 150 + ["evaluation"] * 250,
+            "recording": np.arange(n),
+        },
+    )
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def command(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["calaudit", "slices", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return command
+
+
+BINS = "snr_db:edges=0,inf"
+
+
+def test_the_table_shows_n_share_support_and_label_mix(run, pool: Path) -> None:
+    status, out, err = run(pool, "--by", BINS, "--by", "speaker", "--min-support", "150")
+    assert status == 0
+    assert err == ""
+    assert [" ".join(line.split()) for line in out.splitlines()] == [
+        "slice n share support label 0 1 2 3",
+        "all 400 100.0% ok 25% 25% 25% 25%",
+        "snr_db < 0 100 25.0% thin, needs 150 25% 25% 25% 25%",
+        "0 ≤ snr_db < ∞ 100 25.0% thin, needs 150 25% 25% 25% 25%",
+        "snr_db = ∞ 100 25.0% thin, needs 150 25% 25% 25% 25%",
+        "snr_db missing 100 25.0% thin, needs 150 25% 25% 25% 25%",
+        "speaker = lucas 200 50.0% ok · 50% · 50%",
+        "speaker = theo 200 50.0% ok 50% · 50% ·",
+    ]
+
+
+def test_columns_are_aligned(run, pool: Path) -> None:
+    _, out, _ = run(pool, "--by", BINS, "--by", "speaker")
+    lines = out.splitlines()
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_the_thinnest_slice_is_marked(run, pool: Path) -> None:
+    _, out, _ = run(pool, "--where", "few=recording < 3", "--by", "speaker")
+    marked = [line for line in out.splitlines() if "← least" in line]
+    assert len(marked) == 1
+    assert marked[0].startswith("few ")
+    assert "thin, needs 30" in marked[0]
+
+
+def test_many_labels_are_shown_by_the_largest(run, pool: Path) -> None:
+    _, out, _ = run(pool, "--label", "recording", "--where", "few=recording < 5")
+    assert out.splitlines()[0].endswith("recording mix")
+    assert out.splitlines()[2].endswith("0 20%, 1 20%, 2 20%, 2 more")
+
+
+def test_json_holds_the_same_facts(run, pool: Path) -> None:
+    status, out, _ = run(
+        pool, "--by", BINS, "--by", "speaker", "--cross", "snr_db,speaker",
+        "--within", "split = 'evaluation'", "--json",
+    )  # fmt: skip
+    assert status == 0
+    content = json.loads(out)
+    assert content["n_rows"] == 250
+    assert content["within"] == "split = 'evaluation'"
+    assert content["label"] == "label"
+    slices = {each["name"]: each for each in content["slices"]}
+    assert slices["all"]["n"] == 250
+    # Named by the whole pool, counted within the split.
+    assert slices["snr_db < 0"]["n"] == 0
+    assert slices["snr_db = ∞ & speaker = theo"] == {
+        "name": "snr_db = ∞ & speaker = theo",
+        "n": 50,
+        "share": 0.2,
+        "min_support": 30,
+        "support_ok": True,
+        "label_mix": {"0": 0.5, "2": 0.5},
+    }
+
+
+def test_notes_go_to_stderr(run, pool: Path) -> None:
+    status, out, err = run(pool, "--by", "speaker", "--by", BINS + ":missing=drop")
+    assert status == 0
+    assert "100 samples without a value are in no slice" in err
+    assert "note" not in out
+
+
+def test_labels_without_a_mix_are_skipped_with_a_note_unless_asked_for(run, tmp_path: Path) -> None:
+    n = 1500
+    write_pool(
+        tmp_path / "many.h5",
+        inputs={"x": np.zeros((n, 1), np.float32)},
+        targets={"label": np.arange(n)},
+    )
+    status, _, err = run(tmp_path / "many.h5")
+    assert status == 0
+    assert "no label mix" in err
+    status, _, err = run(tmp_path / "many.h5", "--label", "label")
+    assert status == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--by", "snr"], ['slices: snr: no column "snr"', "Did you mean snr_db?"]),
+        (["--by", "spekaer", "--by", "lable"], ["Did you mean speaker?", "Did you mean label?"]),
+        (["--where", "x=snr_db <"], ["'snr_db <' doesn't parse", "→"]),
+        (["--where", "x=snr_db"], ["gives Float32, not true or false"]),
+        (["--within", "speker = 'theo'"], ["--within", "Did you mean speaker?"]),
+        (["--label", "lebel"], ['--label: no column "lebel"', "Did you mean label?"]),
+        (["--by", "snr_db:edges=5,0"], ["--by snr_db:edges=5,0", "edges must ascend"]),
+        (["--by", "speaker:edges=0"], ['column "speaker" holds String']),
+        (["--by", "speaker", "--cross", "speaker,snr_db"], ['no dimension is called "snr_db"']),
+        (["--by", "speaker", "--by", "speaker"], ['2 dimensions are called "speaker"']),
+        (["--by", "recording", "--by", "snr_db:missing=error"], ["100 samples have no value"]),
+    ],
+)
+def test_bad_input_ends_with_status_2_and_a_message_on_stderr(
+    run, pool: Path, arguments: list[str], said: list[str]
+) -> None:
+    status, out, err = run(pool, *arguments)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("calaudit: error: ")
+    assert all(text in err for text in said), err
+
+
+def test_a_missing_file_is_named(run, tmp_path: Path) -> None:
+    status, out, err = run(tmp_path / "nowhere.h5", "--by", "speaker")
+    assert (status, out) == (2, "")
+    assert "nowhere.h5" in err

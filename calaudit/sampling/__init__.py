@@ -7,28 +7,43 @@ seed give the same rows on every machine.
 """
 
 from calaudit.sampling.allocation import Allocation, allocate, neyman_weights
+from calaudit.sampling.composition import SliceDraw, compose
 from calaudit.sampling.coverage import herding, k_center
 from calaudit.sampling.design import Candidates
-from calaudit.sampling.draw import Draw, StratumDraw, draw, kish_n_eff
+from calaudit.sampling.draw import Draw, StratumDraw, check_size, draw, kish_n_eff
+from calaudit.sampling.embedding import principal_components, standardise
 from calaudit.sampling.keys import derive_seed, row_keys
-from calaudit.sampling.recipe import Embedding, Loss, Recipe, read_recipe, recipe_from_json
+from calaudit.sampling.recipe import (
+    FP32_LOSS,
+    Embedding,
+    Loss,
+    Recipe,
+    read_recipe,
+    recipe_from_json,
+)
 
 __all__ = [
+    "FP32_LOSS",
     "Allocation",
     "Candidates",
     "Draw",
     "Embedding",
     "Loss",
     "Recipe",
+    "SliceDraw",
     "StratumDraw",
     "allocate",
+    "check_size",
+    "compose",
     "derive_seed",
     "draw",
     "herding",
     "k_center",
     "kish_n_eff",
     "neyman_weights",
+    "principal_components",
     "read_recipe",
     "recipe_from_json",
     "row_keys",
+    "standardise",
 ]

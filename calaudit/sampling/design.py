@@ -64,11 +64,10 @@ def make_design(recipe: Recipe, candidates: Candidates) -> Design:
     if recipe.kind == "skewed":
         strata, shares = _skewed(recipe, candidates.strata)
         return Design(strata, allocate(recipe.size, strata.counts(), shares))
-    strata = cross_strata(candidates.strata, recipe.strata)
-    counts = strata.counts()
-    weights, notices = _weights(recipe, strata, candidates.deviation)
     floor = 1 if recipe.floor is None else recipe.floor
-    allocation = allocate(recipe.size, counts, weights, floor=floor, cap=recipe.cap)
+    strata = cross_strata(candidates.strata, recipe.strata, floor=floor)
+    weights, notices = _weights(recipe, strata, candidates.deviation)
+    allocation = allocate(recipe.size, strata.counts(), weights, floor=floor, cap=recipe.cap)
     return Design(strata, allocation, (*strata.notices, *notices))
 
 

@@ -74,13 +74,7 @@ def draw(recipe: Recipe, candidates: Candidates, *, seed: int) -> Draw:
     SliceError
         A slice is named that the candidates' strata don't have.
     """
-    n = len(candidates.rows)
-    if n < recipe.size:
-        raise DrawError(
-            f"{recipe.size} samples are asked for, but there are only {n} candidates",
-            where=recipe.name,
-            next_step=f"Ask for at most {n}, or widen the candidates.",
-        )
+    check_size(recipe, len(candidates.rows))
     used = seed if recipe.seed is None else recipe.seed
     keys = row_keys(derive_seed(used, recipe.name), candidates.rows)
     try:
@@ -89,6 +83,18 @@ def draw(recipe: Recipe, candidates: Candidates, *, seed: int) -> Draw:
         return _draw_design(recipe, candidates, keys, used)
     except DrawError as error:
         raise DrawError.of(_located(problem, recipe.name) for problem in error.problems) from None
+
+
+def check_size(recipe: Recipe, n_candidates: int) -> None:
+    """Refuse a recipe that asks for more samples than there are. Raises `DrawError`."""
+    if n_candidates < recipe.size:
+        raise DrawError(
+            f"{recipe.size} samples are asked for, but there are only {n_candidates} candidates",
+            where=recipe.name,
+            next_step=f"Ask for at most {n_candidates}, or widen the candidates."
+            if n_candidates
+            else "Change the predicate, or the samples that are evaluated.",
+        )
 
 
 def _draw_design(recipe: Recipe, candidates: Candidates, keys: Keys, seed: int) -> Draw:

@@ -1,5 +1,6 @@
 """Strata: a partition of the candidates into the crosses of one or more dimensions."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ def single_stratum(n: int, label: str, inside: NDArray[np.bool_] | None = None) 
     return Strata((label,), codes)
 
 
-def cross_strata(slices: SliceSet, dimensions: Sequence[Dimension]) -> Strata:
+def cross_strata(slices: SliceSet, dimensions: Sequence[Dimension], *, floor: int = 1) -> Strata:
     """The strata that `dimensions` make together.
 
     Parameters
@@ -45,23 +46,35 @@ def cross_strata(slices: SliceSet, dimensions: Sequence[Dimension]) -> Strata:
         Crosses among them add nothing, as all of them are crossed anyway. A predicate makes two
         strata, itself and ``not`` itself. Candidates without a value are a stratum of their own,
         or left out with a notice where the dimension says ``missing = "drop"``.
+    floor : int
+        Samples that every stratum must give. With 0 a slice that holds no candidate is noted;
+        else it is an error.
 
     Returns
     -------
     Strata
-        Labels joined by `` & ``; combinations that no candidate has are left out.
+        Labels joined by `` & ``. Combinations of slices that no candidate has make no stratum.
 
     Raises
     ------
     DrawError
-        A declared bin, group or predicate holds no candidate.
+        A slice holds no candidate, and the floor asks for some.
     """
     plain = [_completed(slices, each) for each in dimensions if each.cross is None]
-    _check_filled(plain)
-    labels, codes = list(plain[0].labels), plain[0].codes
+    notices = _empty(plain, floor)
+    present, codes = _present(plain[0].codes, len(plain[0].labels))
+    labels = [plain[0].labels[i] for i in present]
     for each in plain[1:]:
         labels, codes = _crossed(labels, codes, each)
-    return Strata(tuple(labels), codes, tuple(_left_out(codes)))
+    n_possible = math.prod(np.count_nonzero(each.counts()) for each in plain)
+    if len(labels) < n_possible:
+        message = f"{n_possible - len(labels)} of {n_possible} combinations hold no candidate"
+        notices.append(Notice("empty_combinations", message))
+    n_out = int(np.count_nonzero(codes < 0))
+    if n_out:
+        message = f"{n_out} candidates are in no stratum and weren't drawn from"
+        notices.append(Notice("candidates_dropped", message))
+    return Strata(tuple(labels), codes, tuple(notices))
 
 
 def _completed(slices: SliceSet, dimension: Dimension) -> CodedDimension:
@@ -74,38 +87,41 @@ def _completed(slices: SliceSet, dimension: Dimension) -> CodedDimension:
     return CodedDimension(coded.name, (coded.labels[0], rest), codes, coded.min_support)
 
 
-def _check_filled(dimensions: Sequence[CodedDimension]) -> None:
-    problems = [
-        Problem(
-            f'stratum "{label}" has no samples',
-            f"strata: {each.name}",
-            "Change the edges or the predicate, or widen the candidates.",
-        )
+def _empty(dimensions: Sequence[CodedDimension], floor: int) -> list[Notice]:
+    empty = [
+        (each.name, label)
         for each in dimensions
         for label, n in zip(each.labels, each.counts(), strict=True)
         if n == 0
     ]
-    if problems:
-        raise DrawError.of(problems)
+    if empty and floor > 0:
+        step = "Change the strata, widen the candidates, or allow empty strata (floor = 0)."
+        raise DrawError.of(
+            Problem(f'stratum "{label}" has no samples among the candidates', None, step)
+            for _, label in empty
+        )
+    return [
+        Notice("stratum_empty", f'stratum "{label}" has no samples among the candidates', name)
+        for name, label in empty
+    ]
+
+
+def _present(
+    cells: NDArray[np.integer], n_cells: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The cells that some candidate is in, and each candidate's position among them."""
+    present = np.flatnonzero(np.bincount(cells + 1, minlength=n_cells + 1)[1:])
+    position = np.full(n_cells + 1, -1, np.int32)
+    position[present] = np.arange(len(present), dtype=np.int32)
+    # The appended -1 is what a candidate in no cell, -1, picks.
+    return present, position[cells]
 
 
 def _crossed(
     labels: list[str], codes: NDArray[np.int32], other: CodedDimension
 ) -> tuple[list[str], NDArray[np.int32]]:
     width = len(other.labels)
-    both = np.where(
-        (codes < 0) | (other.codes < 0), -1, codes.astype(np.int64) * width + other.codes
-    )
-    present = np.unique(both[both >= 0])
-    crossed = [f"{labels[cell // width]}{CROSS}{other.labels[cell % width]}" for cell in present]
-    positions = np.searchsorted(present, both).astype(np.int32)
-    return crossed, np.where(both < 0, np.int32(-1), positions)
-
-
-def _left_out(codes: NDArray[np.int32]) -> list[Notice]:
-    n = int(np.count_nonzero(codes < 0))
-    if n == 0:
-        return []
-    return [
-        Notice("candidates_dropped", f"{n} candidates are in no stratum and weren't drawn from")
-    ]
+    cells = codes.astype(np.int64) * width + other.codes
+    cells[(codes < 0) | (other.codes < 0)] = -1
+    present, crossed = _present(cells, len(labels) * width)
+    return [f"{labels[i // width]}{CROSS}{other.labels[i % width]}" for i in present], crossed

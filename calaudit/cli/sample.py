@@ -1,0 +1,165 @@
+"""``calaudit sample``: draw calibration sets from a pool."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from calaudit.cli import recipe_flags as flags
+from calaudit.cli.app import app
+from calaudit.cli.columns import text_columns
+from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
+from calaudit.errors import SettingsError
+
+if TYPE_CHECKING:
+    from calaudit.formats.calibset import DrawnSet
+    from calaudit.sampling import Recipe
+
+Recipes = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[RECIPE]...", help="Recipe files (TOML). Without one, give flags."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE|FOLDER",
+        help="Where to write the set: a file, or a folder for NAME.h5. "
+        "Without it nothing is written, the composition is printed.",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="For recipes without one of their own.")]
+Evaluate = Annotated[
+    str | None,
+    typer.Option("--evaluate", metavar="SQL", help="Samples to be judged on: never drawn."),
+]
+ModelFile = Annotated[
+    Path | None, typer.Option("--model", help="FP32 model (ONNX), for fp32-loss and taps.")
+]
+
+
+@app.command("sample")
+def sample_command(
+    context: typer.Context,
+    pool: Annotated[Path, typer.Argument(metavar="POOL", help="Pool file (HDF5).")],
+    recipes: Recipes = None,
+    *,
+    out: Out = None,
+    seed: Seed = 0,
+    evaluate: Evaluate = None,
+    model: ModelFile = None,
+    by: ByFlags = None,
+    where: WhereFlags = None,
+    cross: CrossFlags = None,
+    size: flags.Size = None,
+    name: flags.Name = None,
+    kind: flags.Kind = None,
+    candidates: flags.CandidatesFlag = None,
+    stratify: flags.Stratify = None,
+    allocation: flags.AllocationFlag = None,
+    deviation: flags.Deviation = None,
+    floor: flags.Floor = None,
+    cap: flags.Cap = None,
+    only: flags.Only = None,
+    without: flags.Without = None,
+    share: flags.Share = None,
+    column: flags.Column = None,
+    pca: flags.Pca = None,
+    tap: flags.Tap = None,
+    algorithm: flags.Algorithm = None,
+    start: flags.Start = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Draw calibration sets, by recipe files or by flags, and print what they hold."""
+    given = {key: context.params[key] for key in flags.RECIPE_FLAGS}
+    given = {key: value for key, value in given.items() if value not in (None, [], ())}
+    dimensions = read_dimensions(by, where, cross)
+    chosen = flags.read_recipes(recipes or [], given, read_dimensions(stratify), dimensions)
+    places = _places(chosen, out)
+    from calaudit.formats.pool import open_pool
+    from calaudit.slices import evaluate_slices
+    from calaudit.steps.model_outputs import read_model_outputs
+    from calaudit.steps.sample import draw_set, write_set
+
+    with open_pool(pool) as opened:
+        slices = evaluate_slices(dimensions, opened)
+        run = None if model is None else read_model_outputs(model, opened)
+        drawn = [
+            draw_set(opened, each, seed=seed, evaluate=evaluate, slices=slices, run_outputs=run)
+            for each in chosen
+        ]
+        for each, place in zip(drawn, places, strict=True):
+            if place is not None:
+                write_set(opened, each, place)
+    _print(drawn, places, as_json=as_json)
+
+
+def _places(recipes: Sequence["Recipe"], out: Path | None) -> list[Path | None]:
+    if out is None:
+        return [None] * len(recipes)
+    if out.is_dir() or (len(recipes) > 1 and not out.exists() and out.suffix == ""):
+        return [out / f"{recipe.name.replace('/', '_')}.h5" for recipe in recipes]
+    if len(recipes) > 1:
+        raise SettingsError(
+            f"{len(recipes)} sets can't go into the one file {out}",
+            where="--out",
+            next_step="Name a folder.",
+        )
+    return [out]
+
+
+def _print(drawn: Sequence["DrawnSet"], places: Sequence[Path | None], *, as_json: bool) -> None:
+    if as_json:
+        content = [_as_json(each, place) for each, place in zip(drawn, places, strict=True)]
+        print(json.dumps({"calibsets": content}, indent=2, ensure_ascii=False))
+        return
+    for number, each in enumerate(drawn):
+        for notice in each.notices:
+            print(f"calaudit: note: {notice}", file=sys.stderr)
+        print(("\n" if number else "") + _as_text(each))
+    if places[0] is None:
+        print("calaudit: nothing was written; --out writes the set", file=sys.stderr)
+
+
+def _as_text(drawn: "DrawnSet") -> str:
+    recipe = drawn.recipe
+    everything = drawn.composition[0]
+    heading = (
+        f"{drawn.name}: {len(drawn):,} of {everything.candidates:,} candidates, {recipe.kind}, "
+        f"seed {drawn.seed}, Kish n_eff {drawn.kish_n_eff:,.1f}"
+    )
+    parts = [heading]
+    if len(drawn.strata) > 1:
+        rows = [["stratum", "candidates", "asked", "drawn"]]
+        rows += [
+            [each.label, f"{each.population:,}", f"{each.asked:,}", f"{each.drawn:,}"]
+            for each in drawn.strata
+        ]
+        parts.append(text_columns(rows))
+    rows = [["slice", "candidates", "drawn", "share", "mean weight"]]
+    for part in drawn.composition:
+        weight = "·" if part.mean_weight is None else f"{part.mean_weight:.3g}"
+        share = f"{part.share:.1%}"
+        rows.append([part.name, f"{part.candidates:,}", f"{part.drawn:,}", share, weight])
+    parts.append(text_columns(rows))
+    return "\n\n".join(parts)
+
+
+def _as_json(drawn: "DrawnSet", place: Path | None) -> dict[str, Any]:
+    return {
+        "name": drawn.name,
+        "file": None if place is None else str(place),
+        "recipe": json.loads(drawn.recipe.to_json()),
+        "seed": drawn.seed,
+        "pool": drawn.pool_label,
+        "pool_fingerprint": drawn.pool_fingerprint,
+        "size": len(drawn),
+        "kish_n_eff": drawn.kish_n_eff,
+        "strata": [asdict(each) for each in drawn.strata],
+        "composition": [asdict(each) for each in drawn.composition],
+        "notices": [asdict(each) for each in drawn.notices],
+    }

@@ -1,0 +1,68 @@
+"""What the FP32 model gives for pool rows: outputs, or tensors inside it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from calaudit.backends.base import Backend, Engine
+from calaudit.graph import Model, check_pool_matches, load_model, with_taps
+from calaudit.pool import Pool, Rows
+
+
+class ModelOutputs(Protocol):
+    """Runs a model over pool rows."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's own outputs."""
+        ...
+
+    def __call__(self, rows: Rows, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The tensors `names` (outputs or taps) for `rows` (ascending), each (len(rows), …).
+
+        Raises
+        ------
+        ModelError
+            The model has no such tensor.
+        """
+        ...
+
+
+class EngineOutputs:
+    """`ModelOutputs` of a model on a backend; one engine per set of names."""
+
+    def __init__(self, model: Model, pool: Pool, backend: Backend) -> None:
+        self._model = model
+        self._pool = pool
+        self._backend = backend
+        self._engines: dict[tuple[str, ...], Engine] = {}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's own outputs."""
+        return tuple(output.name for output in self._model.outputs)
+
+    def __call__(self, rows: Rows, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Run `rows` in one batch; see `ModelOutputs`."""
+        wanted = tuple(names)
+        if wanted not in self._engines:
+            self._engines[wanted] = self._backend.load(with_taps(self._model, wanted))
+        values = self._engines[wanted].run(self._pool.read_inputs(rows))
+        return {name: values[name] for name in wanted}
+
+
+def read_model_outputs(path: Path, pool: Pool) -> EngineOutputs:
+    """Load a model for `pool` on onnxruntime.
+
+    Raises
+    ------
+    ModelError
+        It can't be read, or doesn't take the pool's inputs.
+    """
+    from calaudit.backends.onnxruntime import OnnxruntimeBackend
+
+    model = load_model(path)
+    check_pool_matches(model.inputs, pool.inputs, where=pool.label)
+    return EngineOutputs(model, pool, OnnxruntimeBackend())

@@ -1,0 +1,137 @@
+"""Sample: recipe and pool → calibration set."""
+
+from pathlib import Path
+
+import numpy as np
+
+from calaudit.formats.calibset import Calibset, DrawnSet, write_calibset
+from calaudit.pool import Pool, Rows, batches
+from calaudit.sampling import Candidates, Recipe, check_size, compose, draw
+from calaudit.slices import SliceSet
+from calaudit.steps.candidates import find_candidates, find_slices
+from calaudit.steps.features import read_deviation, read_embedding
+from calaudit.steps.model_outputs import ModelOutputs
+
+_READ = 1024
+
+
+def draw_calibset(
+    pool: Pool,
+    recipe: Recipe,
+    out: Path,
+    *,
+    seed: int = 0,
+    evaluate: str | Rows | None = None,
+    candidates: str | None = None,
+    slices: SliceSet | None = None,
+    run_outputs: ModelOutputs | None = None,
+) -> Calibset:
+    """Carry out a recipe and write the calibration set.
+
+    Parameters
+    ----------
+    pool : Pool
+    recipe : Recipe
+    out : Path
+        HDF5 file to write, whole or not at all.
+    seed, evaluate, candidates, slices, run_outputs
+        As in :func:`draw_set`.
+
+    Raises
+    ------
+    PoolError
+        Drawn inputs hold NaN or infinity.
+    OutputError
+        The file can't be written.
+    DrawError, SliceError
+        As :func:`draw_set` raises them.
+    """
+    drawn = draw_set(
+        pool,
+        recipe,
+        seed=seed,
+        evaluate=evaluate,
+        candidates=candidates,
+        slices=slices,
+        run_outputs=run_outputs,
+    )
+    return write_set(pool, drawn, out)
+
+
+def write_set(pool: Pool, drawn: DrawnSet, out: Path) -> Calibset:
+    """Read the inputs of a draw from its pool and write the calibration set to `out`.
+
+    Raises
+    ------
+    PoolError
+        Drawn inputs hold NaN or infinity.
+    OutputError
+        The file can't be written.
+    """
+    return write_calibset(out, drawn, map(pool.read_inputs, batches(drawn.rows, _READ)))
+
+
+def draw_set(
+    pool: Pool,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    evaluate: str | Rows | None = None,
+    candidates: str | None = None,
+    slices: SliceSet | None = None,
+    run_outputs: ModelOutputs | None = None,
+) -> DrawnSet:
+    """Carry out a recipe, without writing anything.
+
+    Parameters
+    ----------
+    pool : Pool
+    recipe : Recipe
+    seed : int
+        Used unless the recipe has its own.
+    evaluate : str or int64 array, optional
+        The samples that engines will be judged on: a SQL predicate, or rows. They are never drawn.
+    candidates : str, optional
+        SQL predicate for a recipe that doesn't say what it draws from. With neither, every sample
+        that isn't evaluated is a candidate.
+    slices : SliceSet, optional
+        Slices over all N rows: the recipe may name them, and the composition lists them.
+    run_outputs : ModelOutputs, optional
+        The FP32 model, for a recipe that needs it (``recipe.needs_model``).
+
+    Raises
+    ------
+    LeakError
+        Samples are asked for that are evaluated.
+    DrawError
+        The recipe can't be carried out.
+    SliceError
+        A predicate or slice that doesn't fit the pool.
+    """
+    rows = find_candidates(pool, recipe, evaluate=evaluate, candidates=candidates)
+    check_size(recipe, len(rows))
+    known = find_slices(pool, recipe, slices).take(rows)
+    made = draw(
+        recipe,
+        Candidates(
+            rows,
+            strata=known,
+            deviation=read_deviation(pool, recipe, rows, run_outputs),
+            embedding=read_embedding(pool, recipe, rows, run_outputs),
+        ),
+        seed=seed,
+    )
+    positions = np.searchsorted(rows, made.rows)
+    return DrawnSet(
+        recipe=recipe,
+        seed=made.seed,
+        pool_label=pool.label,
+        pool_fingerprint=pool.fingerprint(),
+        rows=made.rows,
+        ids=pool.ids(made.rows),
+        weights=made.weights,
+        slices=known.take(positions),
+        composition=compose(known, positions, made.weights),
+        strata=made.strata,
+        notices=(*known.notices, *made.notices),
+    )

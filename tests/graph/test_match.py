@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from calaudit.errors import ModelError
+from calaudit.graph import ModelTensor, check_pool_matches
+from calaudit.pool import TensorSpec
+
+F32, I64 = np.dtype(np.float32), np.dtype(np.int64)
+WANTED = (ModelTensor("image", F32, (1, 8, None)), ModelTensor("item", I64, ()))
+
+
+def pool(**specs: tuple[np.dtype, tuple[int, ...]]) -> dict[str, TensorSpec]:
+    return {name: TensorSpec(name, dtype, shape) for name, (dtype, shape) in specs.items()}
+
+
+def test_a_pool_that_fits_passes_with_inputs_to_spare() -> None:
+    check_pool_matches(WANTED, pool(image=(F32, (1, 8, 5)), item=(I64, ()), extra=(F32, (2,))))
+
+
+def test_all_mismatches_are_told_at_once() -> None:
+    with pytest.raises(ModelError) as caught:
+        check_pool_matches(
+            WANTED, pool(images=(F32, (1, 8, 8)), item=(F32, (3,))), where="pool.h5"
+        )
+    missing, dtype, shape = caught.value.problems
+    assert "no input image" in missing.message
+    assert missing.next_step == "Did you mean images?"
+    assert "float32 in the pool and int64 in the model" in dtype.message
+    assert "shape 3 in the pool and () in the model" in shape.message
+    assert {p.where for p in caught.value.problems} == {"pool.h5"}
+
+
+def test_another_shape_is_refused() -> None:
+    with pytest.raises(ModelError, match="1×9×8 in the pool and 1×8×any in the model"):
+        check_pool_matches(WANTED, pool(image=(F32, (1, 9, 8)), item=(I64, ())))

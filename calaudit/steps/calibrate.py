@@ -1,7 +1,7 @@
 """Calibrate: one FP32 pass over the union of all calibration sets' samples."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend
-from calaudit.errors import ModelError, Problem
-from calaudit.formats.calibset import Calibset
+from calaudit.errors import ModelError, Problem, SettingsError, near
+from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.ranges import write_ranges
-from calaudit.graph import Model, QdqPlan, with_taps
+from calaudit.graph import (
+    Model,
+    QdqPlan,
+    check_pool_matches,
+    load_model,
+    plan_qdq,
+    prepare,
+    with_taps,
+)
 from calaudit.progress import counter
-from calaudit.ranges import Accumulator, BadActivationsError
+from calaudit.ranges import (
+    METHODS,
+    Accumulator,
+    BadActivationsError,
+    ScaleTable,
+    estimate_scales,
+)
 from calaudit.ranges.observation import Atoms, Observation, split_into_atoms
 
 SampleKey = tuple[str, int]
@@ -147,3 +161,76 @@ def _observe(
                 tap=tensor,
                 positions=error.positions,
             ) from None
+
+
+def calibrate_sets(
+    model_path: Path,
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    methods: Sequence[str] | None = None,
+    batch_size: int = 64,
+    threads: int = 0,
+) -> list[ScaleTable]:
+    """Observe calibration sets in files, write the ranges, and estimate their scale tables.
+
+    Parameters
+    ----------
+    model_path : Path
+        FP32 ONNX model.
+    paths : sequence of Path
+        Calibration sets; each is called by its recipe's name.
+    out : Path
+        Ranges file to write.
+    methods : sequence of str, optional
+        All four by default.
+    batch_size, threads : int
+        How the model runs; the result doesn't depend on them.
+
+    Returns
+    -------
+    list of ScaleTable
+        By set, then by method.
+
+    Raises
+    ------
+    SettingsError
+        An unknown method, or two sets of one name.
+    ModelError, FileFormatError, RangesError
+        The model, a set, or its activations can't be used.
+    """
+    from calaudit.backends.onnxruntime import OnnxruntimeBackend
+
+    chosen = list(methods or METHODS)
+    for method in chosen:
+        if method not in METHODS:
+            raise SettingsError(
+                f"there is no method {method!r}", where="--method", next_step=near(method, METHODS)
+            )
+    sets: dict[str, Calibset] = {}
+    for path in paths:
+        drawn = open_calibset(path)
+        if drawn.name in sets:
+            raise SettingsError(
+                f"{path} and {sets[drawn.name].path} are both called {drawn.name!r}",
+                next_step="Draw one of them under another name.",
+            )
+        sets[drawn.name] = drawn
+    model = prepare(load_model(model_path))
+    for drawn in sets.values():
+        check_pool_matches(model.inputs, drawn.inputs, where=str(drawn.path))
+    observation = calibrate(
+        model,
+        plan_qdq(model),
+        sets,
+        OnnxruntimeBackend(threads=threads),
+        out,
+        batch_size=batch_size,
+    )
+    return [
+        estimate_scales(
+            observation.of(name), 0, method, calibset=name, model_fingerprint=model.fingerprint
+        )
+        for name in sets
+        for method in chosen
+    ]

@@ -37,5 +37,6 @@ def show(
     view = View(slices=slices, limit=None if everything else limit, by_method=everything)
     if svg is not None:
         write_svg(found, svg, view=view)
+        typer.echo(f"wrote {svg}", err=True)
     print_report(found, view=view)
     raise typer.Exit(exit_status(found))

@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from calaudit.errors import Notice, Problem, near
+from calaudit.errors import Problem, near
 from calaudit.report.records import Report
 from calaudit.report.verdicts import overall_verdict
+from calaudit.report.wording import visible
 
 FORMAT = "report"
 FORMAT_VERSION = 1
@@ -20,6 +21,8 @@ FORMAT_VERSION = 1
 
 RUN_FACTS = ("created", "timings")
 """What two runs of one audit may differ in."""
+
+_HEAD = frozenset({"calaudit_format", "format_version"})
 
 _ORDER = (
     "calaudit_format",
@@ -55,9 +58,6 @@ def from_document(document: Mapping[str, Any]) -> Report:
     return TypeAdapter(Report).validate_python(values)
 
 
-_HEAD = frozenset({"calaudit_format", "format_version"})
-
-
 def without_times(document: Mapping[str, Any]) -> dict[str, Any]:
     """`document` without what differs between equal runs: ``created`` and ``timings``."""
     return {key: value for key, value in document.items() if key not in RUN_FACTS}
@@ -75,27 +75,29 @@ def inconsistencies(report: Report, *, where: object) -> Iterator[Problem]:
         for name, count in Counter(known).items():
             if count > 1:
                 yield Problem(f"{count} records are called {name!r}", f"{where}: {what}s")
-    known_names = {what: frozenset(known) for what, known in names.items()}
-    for i, result in enumerate(report.results):
-        for what in ("cell", "slice", "metric"):
-            name = getattr(result, what)
-            if name not in known_names[what]:
-                place = f"{where}: results[{i}].{what}"
-                yield Problem(f"no {what} is called {name!r}", place, near(name, names[what]))
     keys = Counter((r.cell, r.slice, r.metric) for r in report.results)
     for key, count in keys.items():
         if count > 1:
-            yield Problem(f"{count} results for {', '.join(key)}", f"{where}: results")
-    for i, cell in enumerate(report.cells):
-        if cell.calibset is not None and cell.calibset not in known_names["calibset"]:
-            yield Problem(
-                f"no calibration set is called {cell.calibset!r}",
-                f"{where}: cells[{i}].calibset",
-                near(cell.calibset, names["calibset"]),
-            )
+            yield Problem(f"{count} results for {', '.join(map(repr, key))}", f"{where}: results")
+    known_names = {what: frozenset(known) for what, known in names.items()}
+    for place, what, name in _references(report):
+        if name not in known_names[what]:
+            next_step = near(visible(name), map(visible, names[what]))
+            yield Problem(f"no {what} is called {name!r}", f"{where}: {place}", next_step)
     due = overall_verdict(report.results, report.cells)
     if report.verdict != due:
         yield Problem(f"is {report.verdict}, but the results make it {due}", f"{where}: verdict")
+
+
+def _references(report: Report) -> Iterator[tuple[str, str, str]]:
+    """Every (place, kind of record, name) at which a record names another one."""
+    for i, cell in enumerate(report.cells):
+        if cell.calibset is not None:
+            yield f"cells[{i}].calibset", "calibset", cell.calibset
+    for i, result in enumerate(report.results):
+        yield f"results[{i}].cell", "cell", result.cell
+        yield f"results[{i}].slice", "slice", result.slice
+        yield f"results[{i}].metric", "metric", result.metric
 
 
 def _jsonable(value: Any) -> Any:
@@ -104,7 +106,7 @@ def _jsonable(value: Any) -> Any:
         return {key: _jsonable(value[key]) for key in sorted(value)}
     if isinstance(value, tuple | list):
         return [_jsonable(item) for item in value]
-    if isinstance(value, Notice) or dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value):
         fields = dataclasses.fields(value)
-        return {f.name: _jsonable(getattr(value, f.name)) for f in fields}
+        return {each.name: _jsonable(getattr(value, each.name)) for each in fields}
     return value

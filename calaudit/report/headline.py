@@ -4,7 +4,17 @@ from collections.abc import Iterable
 
 from calaudit.report.index import Index, cell_parts, variant
 from calaudit.report.records import ALL, Report, ResultRecord
-from calaudit.report.wording import amount, between, change, difference_unit, percent, visible
+from calaudit.report.wording import (
+    amount,
+    between,
+    change,
+    change_of_metric,
+    difference,
+    in_sentence,
+    percent,
+    quoted,
+    visible,
+)
 
 
 def headline(report: Report) -> str:
@@ -21,43 +31,51 @@ def headline(report: Report) -> str:
         return _ungated(index)
     regressed = [r for r in index.gated if r.verdict == "REGRESSED"]
     if regressed:
-        return _regressed(index, index.worst(regressed)[0], len(regressed))
+        return _regressed(index, regressed)
     if report.verdict == "INCONCLUSIVE":
         return _inconclusive(index)
     return _passed(index)
 
 
-def _regressed(index: Index, worst: ResultRecord, count: int) -> str:
+def _regressed(index: Index, regressed: list[ResultRecord]) -> str:
+    # by what is surely lost: the largest drop itself is often a thin slice's luck
+    worst = max(regressed, key=lambda r: index.per_gate(r, r.low if r.low is not None else r.drop))
     metric = index.metrics[worst.metric]
     average = index.results.get((worst.cell, ALL, worst.metric))
-    place = "over everything" if worst.slice == ALL else f"on {visible(worst.slice)}"
-    text = f"{_subject(index, worst)} {_lost(index, worst)} {place}"
+    text = f"{_subject(index, worst)} {_lost(index, worst)} {_place(worst)}"
     if worst.slice != ALL and average is not None and average.drop is not None:
         text += f" while the average {change(metric, average.drop)}"
     rest = _alternative(index, worst)
-    share = f"{count} of {len(index.gated)} gated comparisons regressed"
+    share = f"{len(regressed)} of {len(index.gated)} gated comparisons regressed"
     return f"{text}{'; ' if rest else ''}{rest} ({share})."
 
 
 def _alternative(index: Index, worst: ResultRecord) -> str:
-    """What the best other calibration set, or else method, does on the same slice."""
+    """What the best other calibration set with the same method does there, or else any engine."""
     cell = index.cells[worst.cell]
-    there = [r for r in _beside(index, worst) if r.cell != worst.cell and r.drop is not None]
-    same_variant = [r for r in there if variant(index.cells[r.cell]) == variant(cell)]
-    same_set = [r for r in there if index.cells[r.cell].calibset == cell.calibset]
-    for rivals, part in ((same_variant, 0), (same_set, 1), (there, None)):
-        if not rivals:
-            continue
-        best = min(rivals, key=lambda r: r.drop if r.drop is not None else 0.0)
-        parts = cell_parts(index.cells[best.cell], index.report)
-        name = visible(parts[part] if part is not None else " ".join(parts))
-        does = change(index.metrics[best.metric], best.drop)
-        if best.verdict == "REGRESSED":
-            others = ("calibration set", "method")[part] if part is not None else "engine"
-            return f"no other {others} keeps it: the best, {name}, {does} there"
-        doubt = " (inconclusive)" if best.verdict == "INCONCLUSIVE" else ""
-        return f"{name} {does} there{doubt}"
-    return ""
+    rivals = [r for r in _beside(index, worst) if r.cell != worst.cell and r.drop is not None]
+    if not rivals:
+        return ""
+    same = [r for r in rivals if variant(index.cells[r.cell]) == variant(cell)]
+    if same:
+        best = min(same, key=_drop)
+        if best.verdict != "REGRESSED":
+            calibset, _ = cell_parts(index.cells[best.cell], index.report)
+            return f"{quoted(calibset)} {_does(index, best)}"
+    best = min(rivals, key=_drop)
+    name = _engine(index, best)
+    if best.verdict == "REGRESSED":
+        return f"no engine keeps it: the best, {name}, {_does(index, best)}"
+    return f"{name} {_does(index, best)}"
+
+
+def _does(index: Index, result: ResultRecord) -> str:
+    doubt = " (inconclusive)" if result.verdict == "INCONCLUSIVE" else ""
+    return f"{change(index.metrics[result.metric], result.drop)} there{doubt}"
+
+
+def _drop(result: ResultRecord) -> float:
+    return float("-inf") if result.drop is None else result.drop
 
 
 def _beside(index: Index, result: ResultRecord) -> Iterable[ResultRecord]:
@@ -82,29 +100,31 @@ def _inconclusive(index: Index) -> str:
         f"has {thinnest.n:,} samples"
     )
     if thinnest.n_needed is not None:
-        text += f" and needs {thinnest.n_needed:,} for {_metric(index, thinnest)}"
+        text += (
+            f" and needs {thinnest.n_needed:,} for {in_sentence(index.metrics[thinnest.metric])}"
+        )
     if failed:
         text += f"; {len(failed)} engine{'s' if len(failed) > 1 else ''} couldn't be judged"
     return f"{text}."
 
 
 def _passed(index: Index) -> str:
-    closest = min(index.gated, key=lambda r: _room(r))
-    metric, gate = index.metrics[closest.metric], closest.gate
-    limit = "" if gate is None else f" of the {amount(metric, gate.max_drop)} allowed"
-    subject = _subject(index, closest)
-    return (
+    closest = max(index.gated, key=lambda r: index.per_gate(r, _upper(r)))
+    metric, gate, upper = index.metrics[closest.metric], closest.gate, _upper(closest)
+    text = (
         f"All {len(index.gated)} gated comparisons passed; the closest: "
-        f"{subject[:1].lower()}{subject[1:]} {_lost(index, closest)}{limit} on "
-        f"{visible(closest.slice)}."
+        f"{_lower_first(_subject(index, closest))} {change_of_metric(metric, closest.drop)} "
+        f"{_place(closest)}"
     )
+    if gate is None or upper is None:
+        return f"{text}."
+    allowed = amount(metric, gate.max_drop)
+    return f"{text} (at most {difference(metric, upper)} of the {allowed} allowed)."
 
 
-def _room(result: ResultRecord) -> float:
-    """Part of the gate that the interval's upper end leaves free."""
-    if result.gate is None or result.high is None or result.gate.max_drop <= 0:
-        return float("inf")
-    return 1 - result.high / result.gate.max_drop
+def _upper(result: ResultRecord) -> float | None:
+    """What the gate was held against."""
+    return result.high if result.one_sided_high is None else result.one_sided_high
 
 
 def _ungated(index: Index) -> str:
@@ -112,32 +132,39 @@ def _ungated(index: Index) -> str:
     measured = [r for r in index.report.results if r.metric == name and r.drop is not None]
     if not measured:
         return "No gate was set, and the headline metric couldn't be measured on any slice."
-    most = max(measured, key=lambda r: r.drop if r.drop is not None else 0.0)
-    subject = _subject(index, most)
+    most = max(measured, key=_drop)
     clear = most.low is not None and most.low > 0
     doubt = "" if clear else ", which may be chance"
     return (
         f"No gate was set; the largest drop of {len(measured)} comparisons: "
-        f"{subject[:1].lower()}{subject[1:]} {_lost(index, most)} on {visible(most.slice)}{doubt}."
+        f"{_lower_first(_subject(index, most))} {_lost(index, most)} {_place(most)}{doubt}."
     )
+
+
+def _place(result: ResultRecord) -> str:
+    return "over everything" if result.slice == ALL else f"on {visible(result.slice)}"
+
+
+def _engine(index: Index, result: ResultRecord) -> str:
+    cell = index.cells[result.cell]
+    calibset, method = map(quoted, cell_parts(cell, index.report))
+    return method if cell.calibset is None else f"{calibset} with {method}"
+
+
+def _lower_first(text: str) -> str:
+    return f"{text[:1].lower()}{text[1:]}" if text.startswith("Calibrated") else text
 
 
 def _subject(index: Index, result: ResultRecord) -> str:
     cell = index.cells[result.cell]
-    calibset, method = (visible(part) for part in cell_parts(cell, index.report))
+    calibset, method = map(quoted, cell_parts(cell, index.report))
     return method if cell.calibset is None else f"Calibrated on {calibset}, {method}"
 
 
 def _lost(index: Index, result: ResultRecord) -> str:
     """``loses 6.1 points of top-1 accuracy (95 % CI 4.8–7.5)``."""
     metric = index.metrics[result.metric]
-    if result.drop is None:
-        return f"couldn't be measured in {_metric(index, result)}"
-    text = f"{change(metric, result.drop)} {difference_unit(metric)} of {_metric(index, result)}"
+    text = change_of_metric(metric, result.drop)
     if result.low is None or result.high is None or result.level is None:
         return text
     return f"{text} ({percent(result.level)} CI {between(metric, result.low, result.high)})"
-
-
-def _metric(index: Index, result: ResultRecord) -> str:
-    return visible(index.metrics[result.metric].title)

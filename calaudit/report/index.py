@@ -65,8 +65,17 @@ class Index:
     def severity(self, result: ResultRecord) -> tuple[int, float]:
         """Sort key, worst first: regressed, inconclusive, the rest; then by drop over the gate."""
         rank = _RANK.get(result.verdict or "", 2) if result.gate is not None else 2
-        drop = 0.0 if result.drop is None else result.drop / self._tolerance[result.metric]
-        return rank, -drop
+        return rank, -self.per_gate(result, result.drop)
+
+    def per_gate(self, result: ResultRecord, drop: float | None) -> float:
+        """`drop` over the result's gate: what makes drops of different metrics comparable.
+
+        Results without a gate are held against the metric's strictest one.
+        """
+        if drop is None:
+            return 0.0
+        gate = result.gate.max_drop if result.gate is not None else 0.0
+        return drop / (gate if gate > 0 else self._tolerance[result.metric])
 
     def worst(self, results: Iterable[ResultRecord]) -> list[ResultRecord]:
         """`results`, worst first; equally bad ones in the report's order."""

@@ -19,6 +19,9 @@ from calaudit.errors import Notice
 Verdict = Literal["PASS", "REGRESSED", "INCONCLUSIVE"]
 """What a comparison, or the whole audit, amounts to."""
 
+Interval = Literal["tango", "bootstrap-t", "clopper-pearson", "jackknife"]
+"""How an interval was computed."""
+
 ALL = "all"
 """Name of the slice that holds every evaluated sample."""
 
@@ -93,15 +96,15 @@ class MetricRecord:
     kind: Literal["binary", "mean", "ratio", "set"]
     """Right or wrong per sample, a number per sample, a ratio of sums, or one number per set."""
     higher_is_better: bool
-    interval: str | None
-    """How intervals are computed: ``"tango"``, ``"bootstrap-t"``, …; None for a metric without."""
+    interval: Interval | None
+    """How its intervals are computed; None for a metric without."""
     convention: str
     """The definition's choices in a sentence: ties, gain, what is left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompositionRow:
-    """How much of a calibration set lies in one slice. Slices may overlap: shares needn't add up."""
+    """How much of a calibration set lies in one slice; slices may overlap."""
 
     slice: str
     n: int
@@ -216,14 +219,32 @@ class ResultRecord:
     high: float | None
     level: float | None
     """Confidence level of (`low`, `high`), such as 0.95."""
-    interval: str | None
+    interval: Interval | None
+    """None where none could be computed."""
     flips: Flips | None = None
+    """Of a binary metric."""
     p_value: float | None = None
+    """One-sided, of "the drop is at most `margin`"."""
     p_adjusted: float | None = None
+    """Corrected for the number of slices."""
     gate: Gate | None = None
+    """None: the result informs and doesn't count."""
     verdict: Verdict | None = None
     n_needed: int | None = None
     """Samples that would decide an inconclusive result."""
+    one_sided_low: float | None = None
+    """Lower bound of the drop at one-sided level 1 − `alpha`."""
+    one_sided_high: float | None = None
+    """Upper bound of the drop at one-sided level 1 − `alpha`: what the gate is held against."""
+    alpha: float | None = None
+    margin: float = 0.0
+    """The drop that `p_value` tests against, in the metric's unit."""
+    n_changed: int | None = None
+    """Samples whose score changed at all."""
+    n_left_out: int = 0
+    """Samples of the slice without a score under FP32, such as queries without a relevant item."""
+    n_broken: int = 0
+    """Samples that the cell's engine gave no finite output for."""
 
     def __post_init__(self) -> None:
         _settle(self)
@@ -254,7 +275,7 @@ class Report:
 def plain(value: Any) -> Any:
     """`value` as JSON can hold it: mappings, lists, text, finite numbers, True, False, None.
 
-    Paths, dates and infinities become text, tuples and sets lists (sets sorted), numpy scalars
+    Records become mappings, sets sorted lists, paths, dates and infinities text, numpy scalars
     Python's, NaN None.
 
     Raises
@@ -262,23 +283,27 @@ def plain(value: Any) -> Any:
     TypeError
         For a value that has no such form.
     """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
         return sorted((plain(item) for item in value), key=repr)
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, PurePath | date | time):
-        return str(value)
+    return _plain_scalar(value)
+
+
+def _plain_scalar(value: Any) -> Any:
     if value is None or isinstance(value, str | bool):
         return value
+    if isinstance(value, PurePath | date | time):
+        return str(value)
     if isinstance(value, numbers.Real):
         number = float(value)
         return str(number) if math.isinf(number) else _finite(value)
     if hasattr(value, "item"):  # numpy's booleans are no numbers
         return plain(value.item())
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     raise TypeError(f"{value!r} of type {type(value).__name__} has no JSON form")
 
 
@@ -294,6 +319,6 @@ def _finite(number: Any) -> Any:
 def _settle(record: Any) -> None:
     """Replace the numbers of a frozen record by plain finite ones, or None."""
     for each in dataclasses.fields(record):
-        value = getattr(record, each.name)
-        if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        value: object = getattr(record, each.name)
+        if isinstance(value, numbers.Real):
             object.__setattr__(record, each.name, _finite(value))

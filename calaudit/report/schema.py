@@ -45,16 +45,19 @@ def schema_problems(document: Any, *, where: object) -> list[Problem]:
 
 def _problems(error: ValidationError, where: object) -> Iterator[Problem]:
     place = f"{where}: {dotted(error.absolute_path)}" if error.absolute_path else str(where)
-    value, wanted = error.instance, error.validator_value
+    value: Any = error.instance
+    wanted: Any = error.validator_value
+    schema: Any = error.schema
     match error.validator:
         case "additionalProperties" if wanted is False:
-            known = error.schema["properties"]
+            known = schema["properties"]
             for key in sorted(set(value) - set(known)):
                 yield Problem(f"unknown key {key!r}", place, near(key, known))
         case "required":
-            # one error per missing key: jsonschema repeats this validator for each
-            missing = str(error.message).split("'")[1]
-            yield Problem(f"the key {missing!r} is missing", place)
+            # there is one error per missing key, which only its message names
+            for key in wanted:
+                if error.message.startswith(repr(key)):
+                    yield Problem(f"the key {key!r} is missing", place)
         case "enum":
             known = [str(choice) for choice in wanted if choice is not None]
             yield Problem(

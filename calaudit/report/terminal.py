@@ -13,10 +13,12 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from calaudit.formats.aside import write_text
+from calaudit.report.comparisons import metric_tables, worst_table
 from calaudit.report.headline import headline
 from calaudit.report.index import Index
+from calaudit.report.matrix import drop_matrices
 from calaudit.report.records import ALL, Report
-from calaudit.report.tables import STYLE, View, drop_matrices, metric_tables, worst_table
+from calaudit.report.tables import STYLE, View
 from calaudit.report.wording import score, visible
 
 LOG_WIDTH = 120
@@ -50,20 +52,30 @@ def print_report(
         The view's pattern matches no slice.
     """
     stream = file or sys.stdout
-    if width is None and not stream.isatty() and not os.environ.get("COLUMNS"):
-        width = LOG_WIDTH
     console = Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
-    _show(console, report, view or View())
+    if console.is_terminal and not console.no_color:
+        _show(console, report, view or View())
+        return
+    fallback = console.width if stream.isatty() or os.environ.get("COLUMNS") else LOG_WIDTH
+    text = render_report(report, view=view, width=width or fallback)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def render_report(report: Report, *, view: View | None = None, width: int = LOG_WIDTH) -> str:
     """The report as plain text, `width` columns wide."""
     text = io.StringIO()
     console = Console(
-        file=text, width=width, highlight=False, emoji=False, markup=False, color_system=None
+        file=text,
+        width=width,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        color_system=None,
+        force_terminal=False,
     )
     _show(console, report, view or View())
-    return text.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
 def write_svg(

@@ -7,6 +7,10 @@ from calaudit.report.records import MetricRecord
 MISSING = "–"
 MINUS = "−"
 
+_UNIT_NAMES = {"fraction": "points", "index": "", "output": "", "cosine": ""}
+_USUAL_SCALES = frozenset({"fraction", "index", "cosine", "nats", "bits"})
+_PROPER_NAMES = ("Gini", "Kendall", "Jaccard")
+
 _UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
 
 
@@ -23,37 +27,62 @@ def _escaped(character: str) -> str:
 
 
 def score(metric: MetricRecord, value: float | None) -> str:
-    """A metric's value: three decimals for a fraction, else three significant digits."""
+    """A metric's value: three decimals on the usual scales, else three significant digits."""
     if value is None:
         return MISSING
-    return _minus(f"{value:.3f}" if metric.unit == "fraction" else f"{value:.3g}")
+    return _minus(f"{value:.3f}" if metric.unit in _USUAL_SCALES else f"{value:.3g}")
 
 
 def difference(metric: MetricRecord, value: float | None) -> str:
     """A drop without its unit: in points (one decimal) for a fraction."""
-    if value is None:
-        return MISSING
-    return _minus(f"{100 * value:.1f}" if metric.unit == "fraction" else f"{value:.3g}")
+    if value is None or metric.unit != "fraction":
+        return score(metric, value)
+    return _minus(f"{100 * value:.1f}")
 
 
-def difference_unit(metric: MetricRecord) -> str:
-    """Unit of what :func:`difference` shows."""
-    return "points" if metric.unit == "fraction" else metric.unit
+def unit_name(metric: MetricRecord) -> str:
+    """Unit of what :func:`difference` shows; empty for bare numbers such as an index."""
+    return _UNIT_NAMES.get(metric.unit, visible(metric.unit))
 
 
 def amount(metric: MetricRecord, value: float) -> str:
     """A drop or gain with its unit, without sign: ``"6.1 points"``."""
-    return f"{difference(metric, abs(value))} {difference_unit(metric)}"
+    return f"{difference(metric, abs(value))} {unit_name(metric)}".rstrip()
 
 
 def change(metric: MetricRecord, drop: float | None) -> str:
-    """What a drop means, as a verb phrase: ``"loses 6.1"``, ``"gains 0.2"``."""
+    """What a drop means: ``"loses 6.1"``, ``"gains 0.2"``, ``"worsens by 0.1"``."""
     if drop is None:
         return "couldn't be measured"
-    shown = difference(metric, abs(drop))
-    if not shown.strip("0."):
-        return f"loses {shown}"
-    return f"{'loses' if drop > 0 else 'gains'} {shown}"
+    return f"{_verb(metric, drop)} {difference(metric, abs(drop))}"
+
+
+def change_of_metric(metric: MetricRecord, drop: float | None) -> str:
+    """The same with unit and metric: ``"loses 6.1 points of top-1 accuracy"``."""
+    name = in_sentence(metric)
+    if drop is None:
+        return f"couldn't be measured in {name}"
+    if metric.higher_is_better:
+        unit = unit_name(metric)
+        return (
+            f"{change(metric, drop)} {unit} of {name}" if unit else f"{change(metric, drop)} {name}"
+        )
+    verb = _verb(metric, drop).split()[0]
+    return f"{verb} {name} by {amount(metric, drop)}"
+
+
+def in_sentence(metric: MetricRecord) -> str:
+    """The metric's title as it stands within a sentence: ``"top-1 accuracy"``, ``"nDCG@10"``."""
+    title = visible(metric.title)
+    starts_a_word = title[1:2].islower() and not title.startswith(_PROPER_NAMES)
+    return f"{title[:1].lower()}{title[1:]}" if starts_a_word else title
+
+
+def _verb(metric: MetricRecord, drop: float) -> str:
+    lost = drop > 0 or not difference(metric, abs(drop)).strip("0.")
+    if metric.higher_is_better:
+        return "loses" if lost else "gains"
+    return "worsens by" if lost else "improves by"
 
 
 def between(metric: MetricRecord, low: float | None, high: float | None) -> str:
@@ -61,6 +90,12 @@ def between(metric: MetricRecord, low: float | None, high: float | None) -> str:
     ends = difference(metric, low), difference(metric, high)
     plain = all(end[:1].isdigit() for end in ends)
     return f"{ends[0]}–{ends[1]}" if plain else f"{ends[0]} to {ends[1]}"
+
+
+def quoted(name: str) -> str:
+    """A name within a sentence: in quotation marks where it has several words."""
+    shown = visible(name)
+    return f"“{shown}”" if " " in shown else shown
 
 
 def percent(level: float) -> str:

@@ -1,0 +1,140 @@
+"""Tables with one row per (slice, engine): worst slices first, and every metric side by side."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from calaudit.report.index import Index, cell_parts
+from calaudit.report.records import MetricRecord, ResultRecord
+from calaudit.report.tables import (
+    LEGEND,
+    Column,
+    View,
+    build_table,
+    build_tables,
+    candidate_heading,
+    marked_drop,
+    more,
+    support,
+    verdict_style,
+)
+from calaudit.report.wording import (
+    MISSING,
+    between,
+    difference,
+    percent,
+    score,
+    unit_name,
+    visible,
+)
+
+
+def worst_table(index: Index, view: View, width: int) -> Iterator[RenderableType]:
+    """Comparisons, worst first: the gated ones, and all of the headline metric."""
+    rows = _worst(index, view)
+    if not rows:
+        return
+    shown = rows[: view.limit]
+    title = f"Worst slices first{_note(index, rows)}"
+    yield build_table(title, _columns(index, shown), width=width)
+    yield Text(LEGEND, "dim")
+    yield from more(len(rows) - len(shown), "comparison")
+
+
+def _worst(index: Index, view: View) -> list[ResultRecord]:
+    names = {each.name for each in index.matching_slices(view.slices)}
+    headline = index.report.metrics[0].name if index.report.metrics else None
+    return index.worst(
+        r
+        for r in index.report.results
+        if r.slice in names and (r.gate is not None or r.metric == headline)
+    )
+
+
+def _columns(index: Index, rows: Sequence[ResultRecord]) -> list[Column]:
+    def texts(write: Callable[[MetricRecord, ResultRecord], str]) -> list[Text]:
+        return [Text(write(index.metrics[r.metric], r)) for r in rows]
+
+    parts = [cell_parts(index.cells[r.cell], index.report) for r in rows]
+    columns = [
+        Column("slice", [Text(visible(r.slice)) for r in rows], 34, 20),
+        Column("n", [Text(support(r.n, index.slices[r.slice])) for r in rows]),
+    ]
+    if len({r.metric for r in rows}) > 1:
+        columns.append(Column("metric", texts(lambda m, _: visible(m.title)), 20))
+    columns += [
+        Column("calibrated on", [Text(visible(calibset)) for calibset, _ in parts], 24),
+        Column("method", [Text(visible(method)) for _, method in parts], 16),
+        Column("FP32", texts(lambda m, r: score(m, r.reference)), optional=3),
+        Column(candidate_heading(index), texts(lambda m, r: score(m, r.candidate)), optional=4),
+        Column("drop", [marked_drop(index.metrics[r.metric], r) for r in rows]),
+        Column("interval", texts(_interval)),
+    ]
+    if any(r.flips is not None for r in rows):
+        columns.append(Column("lost/gained", texts(_flips), optional=1))
+    verdicts = [Text(r.verdict or "not gated", verdict_style(r) or "dim") for r in rows]
+    columns.append(Column("verdict", verdicts, 12, optional=5))
+    if any(r.n_needed is not None for r in rows):
+        columns.append(Column("needs n", texts(_needed), optional=2))
+    return columns
+
+
+def _interval(metric: MetricRecord, result: ResultRecord) -> str:
+    return MISSING if result.low is None else between(metric, result.low, result.high)
+
+
+def _flips(_: MetricRecord, result: ResultRecord) -> str:
+    flips = result.flips
+    return MISSING if flips is None else f"{flips.lost}/{flips.gained}"
+
+
+def _needed(_: MetricRecord, result: ResultRecord) -> str:
+    return "" if result.n_needed is None else f"{result.n_needed:,}"
+
+
+def _note(index: Index, rows: Sequence[ResultRecord]) -> str:
+    levels = {r.level for r in rows if r.level is not None}
+    units = {unit_name(index.metrics[r.metric]) for r in rows}
+    unit = f", drop in {units.pop()}" if len(units) == 1 and all(units) else ""
+    level = f", {percent(levels.pop())} intervals" if len(levels) == 1 else ""
+    return f"{unit}{level}"
+
+
+def metric_tables(index: Index, view: View, width: int) -> Iterator[RenderableType]:
+    """Every metric side by side: the engine's value and the drop, per slice and engine."""
+    metrics = index.report.metrics
+    names = {each.name for each in index.matching_slices(view.slices)}
+    listed = [*_worst(index, view), *(r for r in index.report.results if r.slice in names)]
+    keys = list(dict.fromkeys((r.slice, r.cell) for r in listed))
+    if len(metrics) < 2 or not keys:
+        return
+    shown = keys[: view.limit]
+    parts = [cell_parts(index.cells[cell], index.report) for _, cell in shown]
+    fixed = [
+        Column("slice", [Text(visible(name)) for name, _ in shown], 34, 20),
+        Column("calibrated on", [Text(visible(calibset)) for calibset, _ in parts], 24),
+        Column("method", [Text(visible(method)) for _, method in parts], 16),
+    ]
+    numbers = [
+        Column(_heading(metric), [_value(index, key, metric) for key in shown])
+        for metric in metrics
+    ]
+    points = any(metric.unit == "fraction" for metric in metrics)
+    title = f"Every metric: {candidate_heading(index)} (drop{' in points' if points else ''})"
+    yield from build_tables(title, fixed, numbers, width=width)
+    yield from more(len(keys) - len(shown), "row")
+
+
+def _heading(metric: MetricRecord) -> str:
+    unit = "" if metric.unit == "fraction" else unit_name(metric)
+    return f"{visible(metric.title)}{f', {unit}' if unit else ''}"
+
+
+def _value(index: Index, key: tuple[str, str], metric: MetricRecord) -> Text:
+    name, cell = key
+    result = index.results.get((cell, name, metric.name))
+    if result is None:
+        return Text(MISSING)
+    drop = difference(metric, result.drop)
+    return Text(f"{score(metric, result.candidate)} ({drop})", verdict_style(result))

@@ -156,4 +156,4 @@ def _values(column: "ColumnSummary") -> str:
         return f"{column.distinct:,} different"
     shown = first if len(first) <= _MOST_SHOWN else first[:_SHOWN_COUNTS]
     more = "" if len(shown) == len(first) else ", …"
-    return f"{column.distinct}: {', '.join(f'{value} {n:,}' for value, n in shown)}{more}"
+    return f"{column.distinct}: {', '.join(f'{value} ({n:,})' for value, n in shown)}{more}"

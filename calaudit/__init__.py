@@ -1,3 +1,123 @@
-"""calaudit: audits INT8 engines slice by slice before they ship."""
+"""calaudit: audits INT8 engines slice by slice before they ship.
+
+pool
+    The samples one may draw from: inputs, targets, metadata columns, stable ids.
+slice
+    A named set of samples, chosen by metadata; slices may overlap.
+recipe → draw → calibration set
+    How to choose; the chosen samples and weights; the file that holds them.
+tap
+    A tensor of the model whose distribution is observed.
+method
+    Distribution → amax: minmax, entropy, percentile, mse.
+scale table
+    Tensor → scale, for one calibration set and method.
+engine
+    A runnable model: the FP32 reference, or INT8 from one scale table.
+cell
+    One engine to be judged: calibration set × method.
+drop
+    Score under FP32 minus score under INT8 on the same samples; positive when quality is lost.
+verdict
+    PASS, REGRESSED or INCONCLUSIVE for a cell, slice and metric against its gate.
+
+Names are imported when first used, so that ``import calaudit`` is cheap.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from calaudit.audit.config import AuditConfig, read_audit
+    from calaudit.audit.prepare import Overrides
+    from calaudit.audit.run import run_audit
+    from calaudit.errors import CalauditError, Notice
+    from calaudit.evaluate import compare_cells, parse_metric, score
+    from calaudit.formats.calibset import Calibset, open_calibset
+    from calaudit.formats.pool import PoolWriter, open_pool, write_pool
+    from calaudit.formats.ranges import open_ranges
+    from calaudit.formats.scales import open_scales, write_scales
+    from calaudit.report import Report, exit_status, print_report, read_report
+    from calaudit.sampling import Recipe, read_recipe
+    from calaudit.slices import Dimension, describe_slices, evaluate_slices, select_rows
+    from calaudit.steps.build import build_engine
+    from calaudit.steps.calibrate import calibrate_sets
+    from calaudit.steps.sample import draw_calibset
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "AuditConfig": "audit.config",
+    "CalauditError": "errors",
+    "Calibset": "formats.calibset",
+    "Dimension": "slices",
+    "Notice": "errors",
+    "Overrides": "audit.prepare",
+    "PoolWriter": "formats.pool",
+    "Recipe": "sampling",
+    "Report": "report",
+    "build_engine": "steps.build",
+    "calibrate_sets": "steps.calibrate",
+    "compare_cells": "evaluate",
+    "describe_slices": "slices",
+    "draw_calibset": "steps.sample",
+    "evaluate_slices": "slices",
+    "exit_status": "report",
+    "open_calibset": "formats.calibset",
+    "open_pool": "formats.pool",
+    "open_ranges": "formats.ranges",
+    "open_scales": "formats.scales",
+    "parse_metric": "evaluate",
+    "print_report": "report",
+    "read_audit": "audit.config",
+    "read_recipe": "sampling",
+    "read_report": "report",
+    "run_audit": "audit.run",
+    "score": "evaluate",
+    "select_rows": "slices",
+    "write_pool": "formats.pool",
+    "write_scales": "formats.scales",
+}
+
+__all__ = [
+    "AuditConfig",
+    "CalauditError",
+    "Calibset",
+    "Dimension",
+    "Notice",
+    "Overrides",
+    "PoolWriter",
+    "Recipe",
+    "Report",
+    "build_engine",
+    "calibrate_sets",
+    "compare_cells",
+    "describe_slices",
+    "draw_calibset",
+    "evaluate_slices",
+    "exit_status",
+    "open_calibset",
+    "open_pool",
+    "open_ranges",
+    "open_scales",
+    "parse_metric",
+    "print_report",
+    "read_audit",
+    "read_recipe",
+    "read_report",
+    "run_audit",
+    "score",
+    "select_rows",
+    "write_pool",
+    "write_scales",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'calaudit' has no attribute {name!r}")
+    return getattr(import_module(f"calaudit.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

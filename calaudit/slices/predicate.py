@@ -70,7 +70,9 @@ def parse_predicate(text: str, known: Sequence[str], *, where: str) -> Predicate
     if forbidden:
         raise SliceError.of(forbidden)
     try:
-        expression = pl.sql_expr(text)
+        pl.sql_expr(text)
+        # In parentheses no name may follow, which alone would be taken for an alias.
+        expression = pl.sql_expr(f"({text})")
         columns = tuple(dict.fromkeys(expression.meta.root_names()))
     except _FAILURES as error:
         raise SliceError(

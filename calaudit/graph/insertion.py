@@ -48,7 +48,7 @@ def apply_qdq(model: Model, plan: QdqPlan, scales: Mapping[str, float]) -> Model
 
 def _check(plan: QdqPlan, scales: Mapping[str, float], label: str) -> None:
     problems: list[Problem] = []
-    smallest, largest = np.finfo(np.float32).tiny, np.finfo(np.float32).max
+    smallest, largest = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
     for tap in plan.taps:
         if tap not in scales:
             step = f"Calibrate this model again. {near(tap, scales)}"

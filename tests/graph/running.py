@@ -1,4 +1,4 @@
-"""Running small models in tests: by onnxruntime as the backend does, and by ONNX's own reference."""
+"""Running small models in tests: as the backend does, and by ONNX's own reference."""
 
 from typing import Any
 

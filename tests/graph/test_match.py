@@ -19,9 +19,7 @@ def test_a_pool_that_fits_passes_with_inputs_to_spare() -> None:
 
 def test_all_mismatches_are_told_at_once() -> None:
     with pytest.raises(ModelError) as caught:
-        check_pool_matches(
-            WANTED, pool(images=(F32, (1, 8, 8)), item=(F32, (3,))), where="pool.h5"
-        )
+        check_pool_matches(WANTED, pool(images=(F32, (1, 8, 8)), item=(F32, (3,))), where="pool.h5")
     missing, dtype, shape = caught.value.problems
     assert "no input image" in missing.message
     assert missing.next_step == "Did you mean images?"

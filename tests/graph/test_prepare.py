@@ -83,7 +83,8 @@ def test_weights_that_nothing_reads_are_dropped() -> None:
 def test_preparing_and_planning_are_the_same_in_every_process() -> None:
     script = (
         "from calaudit.graph import Model, plan_qdq, prepare; from tests.graph import models;"
-        "plan = plan_qdq(prepare(Model(models.residual(), 's'))); print(plan.fingerprint, plan.taps)"
+        "plan = plan_qdq(prepare(Model(models.residual(), 's')));"
+        "print(plan.fingerprint, plan.taps)"
     )
     seen = {
         subprocess.run(

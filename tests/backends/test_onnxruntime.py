@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.graph import Model
+from calaudit.graph import model as graph_model
+from tests.graph import models
+from tests.graph.running import quantize, run
+
+
+def test_fused_and_emulated_kernels_give_the_same_top_1() -> None:
+    source = Model(models.conv_bn_relu(), "sketch")
+    feeds = models.feeds(source.proto, n=400)
+    _, model = quantize(source, feeds)
+    emulated, fused = run(model, feeds)["y"], run(model, feeds, "fused")["y"]
+    clear = np.diff(np.sort(emulated, axis=1)[:, -2:], axis=1)[:, 0] > 0.02 * emulated.std()
+    assert clear.mean() > 0.9
+    np.testing.assert_array_equal(emulated[clear].argmax(1), fused[clear].argmax(1))
+
+
+def test_emulation_doesnt_depend_on_the_number_of_threads() -> None:
+    source = Model(models.residual(), "sketch")
+    feeds = models.feeds(source.proto, n=16)
+    _, model = quantize(source, feeds)
+    one, two = (OnnxruntimeBackend(threads=n).load(model).run(feeds)["y"] for n in (1, 2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_the_kernels_are_recorded() -> None:
+    model = Model(models.gemms(), "sketch")
+    for kernels in ("emulated", "fused"):
+        assert OnnxruntimeBackend(kernels=kernels).load(model).record["kernels"] == kernels
+
+
+def test_an_oversized_model_is_loaded_from_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model(models.residual(), "sketch")
+    feeds = models.feeds(model.proto)
+    wanted = run(model, feeds)["y"]
+    monkeypatch.setattr(graph_model, "PROTOBUF_LIMIT", 1000)
+    np.testing.assert_array_equal(run(model, feeds)["y"], wanted)

@@ -29,6 +29,9 @@ from calaudit.report.wording import (
     visible,
 )
 
+FEW_TABLES = 2
+"""Tables of all metrics per slice and engine that are shown without being asked for."""
+
 
 def worst_table(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     """Comparisons, worst first: the gated ones, and all of the headline metric."""
@@ -39,7 +42,7 @@ def worst_table(index: Index, view: View, width: int) -> Iterator[RenderableType
     title = f"Worst slices first{_note(index, rows)}"
     yield build_table(title, _columns(index, shown), width=width)
     yield Text(LEGEND, "dim")
-    yield from more(len(rows) - len(shown), "comparison")
+    yield from more(len(rows) - len(shown), "comparison") if len(rows) > len(shown) else [Text()]
 
 
 def _worst(index: Index, view: View) -> list[ResultRecord]:
@@ -102,7 +105,10 @@ def _note(index: Index, rows: Sequence[ResultRecord]) -> str:
 
 
 def metric_tables(index: Index, view: View, width: int) -> Iterator[RenderableType]:
-    """Every metric side by side: the engine's value and the drop, per slice and engine."""
+    """Every metric per slice and engine: the engine's value and the drop.
+
+    Left out where that takes more tables than :data:`FEW_TABLES`, unless the view has no limit.
+    """
     metrics = index.report.metrics
     names = {each.name for each in index.matching_slices(view.slices)}
     listed = [*_worst(index, view), *(r for r in index.report.results if r.slice in names)]
@@ -110,20 +116,31 @@ def metric_tables(index: Index, view: View, width: int) -> Iterator[RenderableTy
     if len(metrics) < 2 or not keys:
         return
     shown = keys[: view.limit]
-    parts = [cell_parts(index.cells[cell], index.report) for _, cell in shown]
+    tables = list(_metric_tables(index, shown, width))
+    if view.limit is not None and len(tables) > FEW_TABLES:
+        yield Text(f"All {len(metrics)} metrics per slice and engine: --all shows them", "dim")
+        yield Text()
+        return
+    yield from tables
+    yield from more(len(keys) - len(shown), "row")
+
+
+def _metric_tables(
+    index: Index, keys: Sequence[tuple[str, str]], width: int
+) -> Iterator[RenderableType]:
+    metrics = index.report.metrics
+    parts = [cell_parts(index.cells[cell], index.report) for _, cell in keys]
     fixed = [
-        Column("slice", [Text(visible(name)) for name, _ in shown], 34, 20),
+        Column("slice", [Text(visible(name)) for name, _ in keys], 34, 20),
         Column("calibrated on", [Text(visible(calibset)) for calibset, _ in parts], 24),
         Column("method", [Text(visible(method)) for _, method in parts], 16),
     ]
     numbers = [
-        Column(_heading(metric), [_value(index, key, metric) for key in shown])
-        for metric in metrics
+        Column(_heading(metric), [_value(index, key, metric) for key in keys]) for metric in metrics
     ]
-    points = any(metric.unit == "fraction" for metric in metrics)
-    title = f"Every metric: {candidate_heading(index)} (drop{' in points' if points else ''})"
-    yield from build_tables(title, fixed, numbers, width=width)
-    yield from more(len(keys) - len(shown), "row")
+    points = " in points" if any(metric.unit == "fraction" for metric in metrics) else ""
+    title = f"Every metric: {candidate_heading(index)} (drop{points})"
+    return build_tables(title, fixed, numbers, width=width)
 
 
 def _heading(metric: MetricRecord) -> str:

@@ -1,6 +1,6 @@
 """One sentence that says what an audit found, and claims no more than its results do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from calaudit.report.index import Index, cell_parts, variant
 from calaudit.report.records import ALL, Report, ResultRecord
@@ -10,7 +10,6 @@ from calaudit.report.wording import (
     change,
     change_of_metric,
     difference,
-    in_sentence,
     percent,
     quoted,
     visible,
@@ -38,8 +37,7 @@ def headline(report: Report) -> str:
 
 
 def _regressed(index: Index, regressed: list[ResultRecord]) -> str:
-    # by what is surely lost: the largest drop itself is often a thin slice's luck
-    worst = max(regressed, key=lambda r: index.per_gate(r, r.low if r.low is not None else r.drop))
+    worst = _surest(index, regressed)
     metric = index.metrics[worst.metric]
     average = index.results.get((worst.cell, ALL, worst.metric))
     text = f"{_subject(index, worst)} {_lost(index, worst)} {_place(worst)}"
@@ -92,20 +90,30 @@ def _inconclusive(index: Index) -> str:
     if not open_ones:
         what = "engine" if len(failed) == 1 else "engines"
         return f"No gated slice regressed, but {len(failed)} {what} couldn't be judged."
-    thinnest = min(open_ones, key=lambda r: (r.n, -(r.n_needed or 0)))
-    many = len(open_ones) != 1
+    gravest, thinnest = _surest(index, open_ones), min(open_ones, key=_thinness)
     text = (
-        f"No gated slice regressed; {len(open_ones)} of {len(index.gated)} gated comparisons "
-        f"{'are' if many else 'is'} inconclusive: the thinnest slice, {visible(thinnest.slice)}, "
-        f"has {thinnest.n:,} samples"
+        f"No gated slice regressed beyond doubt; {len(open_ones)} of {len(index.gated)} gated "
+        f"comparisons {'is' if len(open_ones) == 1 else 'are'} inconclusive, the gravest: "
+        f"{_lower_first(_subject(index, gravest))} {_lost(index, gravest)} {_place(gravest)}; "
+        f"the thinnest slice, {visible(thinnest.slice)}, has {thinnest.n:,} samples"
     )
     if thinnest.n_needed is not None:
-        text += (
-            f" and needs {thinnest.n_needed:,} for {in_sentence(index.metrics[thinnest.metric])}"
-        )
+        text += f" and needs {thinnest.n_needed:,}"
     if failed:
         text += f"; {len(failed)} engine{'s' if len(failed) > 1 else ''} couldn't be judged"
     return f"{text}."
+
+
+def _surest(index: Index, results: Sequence[ResultRecord]) -> ResultRecord:
+    """The result with the largest loss that its interval vouches for.
+
+    By the drop itself it would often be a thin slice's luck.
+    """
+    return max(results, key=lambda r: index.per_gate(r, r.drop if r.low is None else r.low))
+
+
+def _thinness(result: ResultRecord) -> tuple[int, int]:
+    return result.n, -(result.n_needed or 0)
 
 
 def _passed(index: Index) -> str:

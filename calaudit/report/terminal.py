@@ -16,7 +16,7 @@ from calaudit.formats.aside import write_text
 from calaudit.report.comparisons import metric_tables, worst_table
 from calaudit.report.headline import headline
 from calaudit.report.index import Index
-from calaudit.report.matrix import drop_matrices
+from calaudit.report.matrix import drop_matrices, metric_matrices
 from calaudit.report.records import ALL, Report
 from calaudit.report.tables import STYLE, View
 from calaudit.report.wording import score, visible
@@ -117,6 +117,7 @@ def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     yield Text()
     yield from worst_table(index, view, width)
     yield from drop_matrices(index, view, width)
+    yield from metric_matrices(index, view, width)
     yield from metric_tables(index, view, width)
     yield from _warnings(index.report)
     yield _verdict(index)
@@ -135,13 +136,14 @@ def _header(index: Index) -> Iterator[Text]:
         ("   Pool ", "dim"),
         f"{visible(audit.pool.name)}{size}",
     )
+    gated = {r.metric for r in index.gated}
     values = {
         r.metric: r.reference for r in report.results if r.slice == ALL and r.reference is not None
     }
     shown = [
         f"{visible(metric.title)} {score(metric, values[metric.name])}"
-        for metric in report.metrics
-        if metric.name in values
+        for i, metric in enumerate(report.metrics)
+        if metric.name in values and (i == 0 or metric.name in gated)
     ]
     if shown:
         yield Text.assemble(("FP32  ", "dim"), ", ".join(shown))

@@ -32,9 +32,11 @@ class OnnxruntimeBackend:
     threads : int
         Threads within one operator; 0 lets onnxruntime choose.
     kernels : "emulated" or "fused"
-        How Q/DQ is computed. Emulated: each pair rounds in float, nothing is fused into integer
-        kernels, so the numbers don't depend on the CPU's instruction set. Fused: onnxruntime's
-        integer kernels, faster, equal up to the last bits near rounding ties.
+        How Q/DQ is computed. Emulated: each pair rounds in float, biases stay float as TensorRT
+        keeps them, and the numbers don't depend on the CPU's instruction set. Fused: as
+        onnxruntime serves such a graph, in integer kernels where it has them, with biases rounded
+        to int32 multiples of input scale × weight scale. Each such rounding may tip activations
+        into the neighbouring step.
     """
 
     name = "onnxruntime"
@@ -104,7 +106,13 @@ class OnnxruntimeEngine:
         used = {spec.name: self._feed(spec, feeds) for spec in self._inputs}
         if not self._one_by_one:
             return self._run(used)
-        n = min(map(len, used.values()))
+        n, *others = {len(values) for values in used.values()}
+        if others:
+            raise BackendError(
+                f"the inputs differ in their number of samples: {sorted([n, *others])}",
+                where=self._label,
+                next_step="Feed the same samples to every input.",
+            )
         pieces = [
             self._run({name: values[i : i + 1] for name, values in used.items()}) for i in range(n)
         ]

@@ -1,6 +1,5 @@
 """Images as model inputs, with Pillow."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,13 @@ def read_image(path: Path, settings: ImageSettings) -> NDArray[Any]:
         The file isn't an image, is damaged, or is too large to be meant.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as opened:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path) as opened:
             image = _resized(_converted(ImageOps.exif_transpose(opened), settings), settings)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise PoolError(
             f"isn't a readable image: {error}", where=path, next_step="Mend or remove the file."
         ) from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
         raise PoolError(str(error), where=path, next_step="Scale the image down.") from None
     values = np.asarray(image)
     values = values[..., None] if values.ndim == 2 else values

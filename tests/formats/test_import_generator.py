@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calaudit.errors import CalauditError, PoolError, SettingsError
+from calaudit.formats.importers.generator import import_generator, is_reference
+from calaudit.formats.pool import open_pool
+
+MODULE = """
+import numpy as np
+
+def samples():
+    for i in range(150):
+        yield {
+            "inputs": {"x": np.full((2, 3), i, np.float32)},
+            "targets": {"label": i % 10},
+            "meta": {"noise": None if i == 5 else i / 10, "place": "street" if i % 2 else ""},
+            "id": f"clip-{i}",
+        }
+
+class Sized:
+    def __len__(self): return 1
+    def __iter__(self): return iter([{"inputs": {"x": [1.0, 2.0]}}])
+
+sized = Sized
+number = lambda: 3
+nothing = lambda: []
+texts = lambda: ["a"]
+unknown = lambda: [{"inputs": {"x": [1.0]}, "target": {"label": 1}}]
+without = lambda: [{"meta": {"a": 1}}]
+flat = lambda: [{"inputs": {"x": [1.0]}, "meta": 3}]
+shapes = lambda: [{"inputs": {"x": [1.0]}, "id": "a"}, {"inputs": {"x": [1.0, 2.0]}, "id": "b"}]
+names = lambda: [{"inputs": {"x": [1.0]}}, {"inputs": {"x": [1.0]}, "meta": {"a": 1}}]
+half_ids = lambda: [{"inputs": {"x": [1.0]}}, {"inputs": {"x": [1.0]}, "id": "a"}]
+ragged = lambda: [{"inputs": {"x": [[1.0], [1.0, 2.0]]}}]
+nan = lambda: [{"inputs": {"x": [float("nan")]}, "id": "bad-one"}]
+same = lambda: [{"inputs": {"x": [1.0]}, "id": "a"}] * 2
+
+def missing_file():
+    yield {"inputs": {"x": [1.0]}}
+    open("/no/such/file")
+"""
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"made_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return name
+
+
+def test_samples_of_a_function_become_a_pool(module: str, tmp_path: Path) -> None:
+    assert import_generator(f"{module}:samples", tmp_path / "p.h5").n == 150
+    with open_pool(tmp_path / "p.h5") as pool:
+        assert len(pool) == 150
+        assert pool.ids(np.array([149])).tolist() == ["clip-149"]
+        np.testing.assert_array_equal(
+            pool.read_inputs(np.array([70]))["x"], np.full((1, 2, 3), 70, np.float32)
+        )
+        frame = pool.columns(["noise", "place", "label"])
+    assert frame["label"].to_list() == [i % 10 for i in range(150)]
+    assert frame["noise"].null_count() == 1
+    assert frame["place"].null_count() == 75
+
+
+def test_an_iterable_with_a_length_is_taken(module: str, tmp_path: Path) -> None:
+    assert import_generator(f"{module}:sized", tmp_path / "p.h5").n == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "said"),
+    [
+        ("sampels", SettingsError, "Did you mean samples"),
+        ("number", PoolError, "returned int"),
+        ("nothing", PoolError, "no samples"),
+        ("texts", PoolError, "is str, not a mapping"),
+        ("unknown", PoolError, "Did you mean targets"),
+        ("without", PoolError, "has no inputs"),
+        ("flat", PoolError, "meta is int, not a mapping"),
+        ("shapes", PoolError, r"shape \(2,\) in sample 'b', \(1,\) in sample 'a'"),
+        ("names", PoolError, r"sample 1 has meta a, others \(none\)"),
+        ("half_ids", PoolError, "some samples have an id"),
+        ("ragged", PoolError, "isn't a plain array"),
+        ("nan", PoolError, "NaN or infinity in 1 sample: bad-one"),
+        ("same", PoolError, "more than once: 'a'"),
+        ("missing_file", PoolError, "No such file"),
+    ],
+)
+def test_a_function_that_yields_something_else_is_refused_and_nothing_is_left(
+    module: str, tmp_path: Path, function: str, kind: type[CalauditError], said: str
+) -> None:
+    with pytest.raises(kind, match=said) as caught:
+        import_generator(f"{module}:{function}", tmp_path / "p.h5")
+    assert all(problem.next_step for problem in caught.value.problems)
+    assert not [path for path in tmp_path.iterdir() if "p.h5" in path.name]
+
+
+def test_a_module_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no module 'no_such_module'"):
+        import_generator("no_such_module:samples", tmp_path / "p.h5")
+
+
+def test_a_reference_is_told_from_a_path() -> None:
+    assert is_reference("package.module:samples")
+    assert not is_reference("C:/data.csv")
+    assert not is_reference("data.npz")

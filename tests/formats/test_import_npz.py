@@ -1,0 +1,149 @@
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from calaudit.errors import CalauditError, FileFormatError, PoolError, SettingsError
+from calaudit.formats.importers import npz
+from calaudit.formats.importers.npz import Roles, import_npz
+from calaudit.formats.pool import open_pool
+
+X = np.arange(60, dtype=np.float32).reshape(20, 3)
+LABEL = np.arange(20) % 4
+NOISE = np.where(np.arange(20) == 3, np.nan, 0.1)
+
+
+class Boom:
+    """Fails when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return exec, ("raise AssertionError('unpickled')",)
+
+
+def saved(folder: Path, **arrays: Any) -> Path:
+    np.savez(folder / "data.npz", **arrays)
+    return folder / "data.npz"
+
+
+def refusal(source: Path, out: Path, roles: Roles | None, kind: type[CalauditError]) -> str:
+    with pytest.raises(kind) as caught:
+        import_npz(source, out, roles)
+    assert not out.exists()
+    assert all(problem.next_step for problem in caught.value.problems)
+    return str(caught.value)
+
+
+def test_arrays_are_given_roles_and_new_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(npz, "_BLOCK_BYTES", 40)
+    source = saved(tmp_path, x=X, y=LABEL, noise=NOISE, extra=X)
+    roles = Roles(inputs={"image": "x"}, targets={"label": "y"}, meta={"noise": "noise"})
+    done = import_npz(source, tmp_path / "p.h5", roles)
+    assert done.n == 20
+    assert "extra" in done.notices[0].message
+    with open_pool(tmp_path / "p.h5") as pool:
+        np.testing.assert_array_equal(pool.read_inputs(np.arange(20))["image"], X)
+        frame = pool.columns(["noise", "label"])
+        assert frame["label"].to_list() == LABEL.tolist()
+        assert frame["noise"].null_count() == 1
+
+
+def test_names_with_prefixes_need_no_roles(tmp_path: Path) -> None:
+    arrays = {
+        "inputs/x": X,
+        "targets/relevance": X > 5,
+        "meta/speaker": np.array(["theo", ""] * 10),
+        "items/popularity": np.arange(3),
+        "ids": np.array([f"id{i}" for i in range(20)]),
+    }
+    assert import_npz(saved(tmp_path, **arrays), tmp_path / "p.h5").notices == ()
+    with open_pool(tmp_path / "p.h5") as pool:
+        assert pool.ids(np.array([7])).tolist() == ["id7"]
+        assert pool.item_column("popularity").to_list() == [0, 1, 2]
+        assert pool.columns(["speaker"])["speaker"].to_list() == ["theo", None] * 10
+
+
+@pytest.mark.parametrize("block", [1, 40, 1 << 20])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_column_major_and_compressed_arrays_are_read_alike(
+    tmp_path: Path, save: Any, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(npz, "_BLOCK_BYTES", block)
+    x = np.arange(120, dtype=np.float32).reshape(20, 3, 2)
+    save(tmp_path / "data.npz", **{"inputs/c": x, "inputs/f": np.asfortranarray(x)})
+    import_npz(tmp_path / "data.npz", tmp_path / "p.h5")
+    with open_pool(tmp_path / "p.h5") as pool:
+        read = pool.read_inputs(np.arange(20))
+    np.testing.assert_array_equal(read["c"], x)
+    np.testing.assert_array_equal(read["f"], x)
+
+
+def test_pickled_objects_are_refused_and_never_loaded(tmp_path: Path) -> None:
+    boom = np.array([Boom()] * 20, dtype=object)
+    source = saved(tmp_path, x=X, speaker=boom)
+    with pytest.raises(AssertionError, match="unpickled"):
+        pickle.loads(pickle.dumps(boom))
+    roles = Roles(inputs={"x": "x"}, meta={"speaker": "speaker"})
+    message = refusal(source, tmp_path / "p.h5", roles, FileFormatError)
+    assert "speaker: holds pickled Python objects" in message
+    import_npz(source, tmp_path / "p.h5", Roles(inputs={"x": "x"}))
+
+
+def test_differing_n_is_refused_with_all_sizes(tmp_path: Path) -> None:
+    source = saved(tmp_path, **{"inputs/x": X, "meta/a": NOISE[:9], "meta/b": np.float32(3)})
+    message = refusal(source, tmp_path / "p.h5", None, PoolError)
+    assert "inputs/x has 20, meta/a has 9, meta/b is a single value" in message
+
+
+def test_inputs_with_nan_are_refused_with_their_rows(tmp_path: Path) -> None:
+    bad = X.copy()
+    bad[[4, 11], 1] = np.nan
+    message = refusal(saved(tmp_path, **{"inputs/x": bad}), tmp_path / "p.h5", None, PoolError)
+    assert "NaN or infinity in 2 samples: 4, 11" in message
+
+
+@pytest.mark.parametrize(
+    ("roles", "said"),
+    [
+        (None, "'x' has no role"),
+        (Roles(inputs={"x": "xx"}), "Did you mean x?"),
+        (Roles(targets={"y": "y"}), "no array is an input"),
+    ],
+)
+def test_arrays_without_role_and_roles_without_array_are_named(
+    tmp_path: Path, roles: Roles | None, said: str
+) -> None:
+    source = saved(tmp_path, x=X, y=LABEL)
+    assert said in refusal(source, tmp_path / "p.h5", roles, SettingsError)
+
+
+def test_a_file_that_is_missing_foreign_or_cut_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "p.h5"
+    assert "no such file" in refusal(tmp_path / "none.npz", out, None, FileFormatError)
+    (tmp_path / "text.npz").write_text("hello")
+    assert "isn't a readable .npz" in refusal(tmp_path / "text.npz", out, None, FileFormatError)
+    whole = saved(tmp_path, **{"inputs/x": X}).read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    assert "isn't a readable .npz" in refusal(tmp_path / "cut.npz", out, None, FileFormatError)
+
+
+def test_damage_inside_an_array_is_found(tmp_path: Path) -> None:
+    source = saved(tmp_path, **{"inputs/x": X})
+    raw = bytearray(source.read_bytes())
+    at = raw.index(X.tobytes()[:20])
+    raw[at : at + 4] = b"\x00\x00\x80\x3f"
+    source.write_bytes(raw)
+    message = refusal(source, tmp_path / "p.h5", None, FileFormatError)
+    assert "inputs/x: is damaged" in message
+
+
+def test_an_array_shorter_than_its_header_says_is_found(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        archive.writestr("inputs/x.npy", (tmp_path / "x.npy").read_bytes()[:-8])
+    message = refusal(tmp_path / "data.npz", tmp_path / "p.h5", None, FileFormatError)
+    assert "240 bytes expected, 232 found" in message

@@ -1,0 +1,175 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from calaudit.audit import run as audit_run
+from calaudit.audit.prepare import Overrides
+from calaudit.audit.run import run_audit
+from calaudit.errors import DrawError, LeakError
+from calaudit.formats.calibset import open_calibset
+from calaudit.formats.pool import open_pool
+from calaudit.formats.predictions import Predictions
+from calaudit.formats.ranges import open_ranges
+from calaudit.report import Report, ResultRecord, to_document, without_times
+from calaudit.report.schema import schema_problems
+from tests.audit.world import AUDIT, make_world
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Report]]:
+    audit = make_world(tmp_path_factory.mktemp("world"))
+    report, _ = run_audit(audit)
+    yield audit.parent, report
+
+
+def result(report: Report, cell: str, where: str, metric: str = "top1") -> ResultRecord:
+    return next(r for r in report.results if (r.cell, r.slice, r.metric) == (cell, where, metric))
+
+
+def test_planted_harm_is_found_where_it_was_planted(finished: tuple[Path, Report]) -> None:
+    _, report = finished
+    harmed = result(report, "loud only/minmax", "loudness = quiet")
+    assert harmed.verdict == "REGRESSED"
+    assert harmed.drop is not None
+    assert harmed.drop > 0.1
+    assert result(report, "loud only/minmax", "loudness = loud").verdict == "PASS"
+    assert report.verdict == "REGRESSED"
+
+
+def test_reference_is_fp32_accuracy_recomputed_by_onnxruntime(
+    finished: tuple[Path, Report],
+) -> None:
+    folder, report = finished
+    session = ort.InferenceSession(str(folder / "model.onnx"))
+    with open_pool(folder / "pool.h5") as pool:
+        split = pool.columns(["split", "loudness"])
+        rows = np.flatnonzero(
+            ((split["split"] == "evaluation") & (split["loudness"] == "quiet")).to_numpy()
+        ).astype(np.int64)
+        y = session.run(None, {"x": pool.read_inputs(rows)["x"]})[0]
+        accuracy = float(np.mean(np.argmax(y, axis=1) == pool.read_target("label", rows)))
+    found = result(report, "both/minmax", "loudness = quiet")
+    assert found.n == len(rows)
+    assert found.reference == pytest.approx(accuracy)
+
+
+def test_written_engine_gives_the_judged_predictions(finished: tuple[Path, Report]) -> None:
+    folder, _ = finished
+    engine = next((folder / "audit" / "engines").glob("both-minmax-*.onnx"))
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = ort.InferenceSession(str(engine), options)
+    predicted = Predictions(next((folder / "audit" / "predictions").glob("both-minmax-*.h5")))
+    with open_pool(folder / "pool.h5") as pool:
+        y = session.run(None, pool.read_inputs(predicted.rows))[0]
+    np.testing.assert_allclose(predicted.read("y"), y, rtol=0, atol=1e-5)
+
+
+def test_ranges_are_those_of_each_sets_own_samples(finished: tuple[Path, Report]) -> None:
+    folder, _ = finished
+    observed = open_ranges(next((folder / "audit" / "ranges").glob("*.h5")))
+    for path in (folder / "audit" / "calibsets").glob("*.h5"):
+        drawn = open_calibset(path)
+        x = drawn.read_inputs(0, len(drawn))["x"]
+        histogram = observed.of(drawn.name).one(observed.histograms.taps.index("x"), 0)
+        assert histogram.amax == np.abs(x).max()
+        assert histogram.n == x.size
+
+
+def test_same_seed_gives_the_same_report_and_another_seed_another_draw(
+    finished: tuple[Path, Report], tmp_path: Path
+) -> None:
+    folder, report = finished
+    again, _ = run_audit(folder / "audit.toml", Overrides(out=tmp_path / "again"))
+    assert without_times(to_document(again)) == without_times(to_document(report))
+    run_audit(folder / "audit.toml", Overrides(out=tmp_path / "other", seed=1))
+    first, other = (
+        open_calibset(next((where / "calibsets").glob("both-*.h5")))
+        for where in (tmp_path / "again", tmp_path / "other")
+    )
+    assert set(first.ids) != set(other.ids)
+
+
+def test_second_run_makes_nothing_again(
+    finished: tuple[Path, Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, report = finished
+    for name in ("predict", "calibrate", "draw_calibset", "write_engine"):
+        monkeypatch.setattr(audit_run, name, None)
+    again, _ = run_audit(folder / "audit.toml")
+    assert without_times(to_document(again)) == without_times(to_document(report))
+
+
+@pytest.mark.parametrize("stop_at", [1, 9, 20])
+def test_interrupt_leaves_nothing_half_written_and_the_next_run_goes_on(
+    finished: tuple[Path, Report],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop_at: int,
+) -> None:
+    from calaudit.backends.onnxruntime import OnnxruntimeEngine
+
+    folder, report = finished
+    runs = 0
+    run = OnnxruntimeEngine.run
+
+    def interrupted(self: OnnxruntimeEngine, feeds: dict[str, object]) -> object:
+        nonlocal runs
+        runs += 1
+        if runs == stop_at:
+            raise KeyboardInterrupt
+        return run(self, feeds)  # type: ignore[arg-type]  # passes through what it was given
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OnnxruntimeEngine, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_audit(folder / "audit.toml", Overrides(out=tmp_path))
+    assert list(tmp_path.rglob("*.part")) == []
+    assert not (tmp_path / "report.json").exists()
+    again, _ = run_audit(folder / "audit.toml", Overrides(out=tmp_path))
+    assert without_times(to_document(again)) == without_times(to_document(report))
+
+
+def test_report_satisfies_the_published_schema(finished: tuple[Path, Report]) -> None:
+    assert list(schema_problems(to_document(finished[1]), where="report")) == []
+
+
+def test_set_that_holds_evaluated_samples_is_refused(
+    finished: tuple[Path, Report], tmp_path: Path
+) -> None:
+    from calaudit.sampling import Recipe
+    from calaudit.steps.sample import draw_calibset
+
+    folder, _ = finished
+    with open_pool(folder / "pool.h5") as pool:
+        draw_calibset(pool, Recipe(name="leaky", size=50), tmp_path / "leaky.h5")
+    audit = folder / "leaky.toml"
+    audit.write_text(AUDIT + f'\n[[calibsets]]\nfile = "{tmp_path / "leaky.h5"}"\n')
+    with pytest.raises(LeakError, match="evaluates on"):
+        run_audit(audit, Overrides(out=tmp_path / "out"))
+
+
+def test_set_given_as_a_file_is_judged_like_one_drawn_here(
+    finished: tuple[Path, Report], tmp_path: Path
+) -> None:
+    folder, report = finished
+    made = next((folder / "audit" / "calibsets").glob("both-*.h5"))
+    audit = folder / "given.toml"
+    audit.write_text(AUDIT + f'\n[[calibsets]]\nname = "given"\nfile = "{made}"\n')
+    again, _ = run_audit(audit, Overrides(out=tmp_path))
+    given = result(again, "given/mse", "loudness = quiet")
+    drawn = result(report, "both/mse", "loudness = quiet")
+    assert (given.candidate, given.drop) == (drawn.candidate, drawn.drop)
+    assert next(s for s in again.calibsets if s.name == "given").kind == "given"
+
+
+def test_recipe_that_asks_for_too_much_is_refused_before_any_engine_is_built(
+    tmp_path: Path,
+) -> None:
+    audit = make_world(tmp_path, audit=AUDIT.replace("size = 40", "size = 40000"))
+    with pytest.raises(DrawError, match="40,?000"):
+        run_audit(audit)
+    assert not (tmp_path / "audit" / "engines").exists()

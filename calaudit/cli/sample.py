@@ -17,7 +17,6 @@ from calaudit.errors import SettingsError
 
 if TYPE_CHECKING:
     from calaudit.formats.calibset import DrawnSet
-    from calaudit.sampling import Recipe
 
 Recipes = Annotated[
     list[Path] | None,
@@ -28,7 +27,7 @@ Out = Annotated[
     typer.Option(
         "--out",
         metavar="FILE|FOLDER",
-        help="Where to write the set: a file, or a folder for NAME.h5. "
+        help="Where to write the set: a file, or a folder for several. "
         "Without it nothing is written, the composition is printed.",
     ),
 ]
@@ -79,7 +78,7 @@ def sample_command(
     given = {key: value for key, value in given.items() if value not in (None, [], ())}
     dimensions = read_dimensions(by, where, cross)
     chosen = flags.read_recipes(recipes or [], given, read_dimensions(stratify), dimensions)
-    places = _places(chosen, out)
+    places = _places([path.stem for path in recipes or []] or [chosen[0].name], out)
     from calaudit.formats.pool import open_pool
     from calaudit.slices import evaluate_slices
     from calaudit.steps.model_outputs import read_model_outputs
@@ -98,14 +97,15 @@ def sample_command(
     _print(drawn, places, as_json=as_json)
 
 
-def _places(recipes: Sequence["Recipe"], out: Path | None) -> list[Path | None]:
+def _places(names: Sequence[str], out: Path | None) -> list[Path | None]:
+    """File of each set, by the names of the recipes' files (or the one recipe's own)."""
     if out is None:
-        return [None] * len(recipes)
-    if out.is_dir() or (len(recipes) > 1 and not out.exists() and out.suffix == ""):
-        return [out / f"{recipe.name.replace('/', '_')}.h5" for recipe in recipes]
-    if len(recipes) > 1:
+        return [None] * len(names)
+    if out.is_dir() or (len(names) > 1 and not out.exists() and out.suffix == ""):
+        return [out / f"{name.replace('/', '_')}.h5" for name in names]
+    if len(names) > 1:
         raise SettingsError(
-            f"{len(recipes)} sets can't go into the one file {out}",
+            f"{len(names)} sets can't go into the one file {out}",
             where="--out",
             next_step="Name a folder.",
         )
@@ -121,8 +121,9 @@ def _print(drawn: Sequence["DrawnSet"], places: Sequence[Path | None], *, as_jso
         for notice in each.notices:
             print(f"calaudit: note: {notice}", file=sys.stderr)
         print(("\n" if number else "") + _as_text(each))
-    if places[0] is None:
-        print("calaudit: nothing was written; --out writes the set", file=sys.stderr)
+    for place in places:
+        done = "nothing was written; --out writes the set" if place is None else f"wrote {place}"
+        print(f"calaudit: {done}", file=sys.stderr)
 
 
 def _as_text(drawn: "DrawnSet") -> str:

@@ -2,8 +2,8 @@
 
 The ideal is n·w_h/Σw: w_h = N_h (proportional), 1 (equal), N_h·σ_h (Neyman 1934) or a given share.
 Where bounds bite, what is missing or left over goes to the other strata in proportion to their w
-(water-filling), and the result is rounded by largest remainder. All of it in exact fractions, so
-that no machine's rounding decides a tie.
+(water-filling), in exact fractions. The result is rounded by largest remainder; where strata are
+crosses of several dimensions, so that every slice of every dimension also gets its part.
 """
 
 from collections.abc import Sequence
@@ -33,6 +33,7 @@ def allocate(
     *,
     floor: int = 0,
     cap: int | None = None,
+    margins: Sequence[NDArray[np.integer]] = (),
 ) -> Allocation:
     """Split `size` over strata, without replacement.
 
@@ -46,6 +47,10 @@ def allocate(
         w_h ≥ 0. A stratum of weight 0 gets its floor, and more only when all others are exhausted.
     floor, cap : int, optional
         At least and at most this many from each stratum (a smaller stratum gives all it has).
+    margins : sequence of int (H,)
+        For strata that are crosses: each stratum's slice in every dimension, from 0. Rounding then
+        keeps the slices' sums near their ideals too (else the same strata of every slice would be
+        rounded up). Every stratum stays within 1 of its ideal.
 
     Raises
     ------
@@ -58,8 +63,8 @@ def allocate(
     exact = [Fraction(weight) for weight in weights]
     open_high = [size if cap is None else cap] * len(counts)
     wish_low = [floor] * len(counts) if floor * len(counts) <= size else low
-    asked = _rounded(_filled(size, exact, wish_low, open_high), size)
-    drawn = _rounded(_filled(size, exact, low, high), size)
+    asked = _rounded(_filled(size, exact, wish_low, open_high), size, margins)
+    drawn = _rounded(_filled(size, exact, low, high), size, margins)
     return Allocation(np.array(asked, np.int64), np.array(drawn, np.int64))
 
 
@@ -153,11 +158,33 @@ def _filled(
     return result
 
 
-def _rounded(parts: Sequence[Fraction], size: int) -> list[int]:
-    """Largest remainder; of equal remainders the earlier stratum is rounded up."""
+def _rounded(
+    parts: Sequence[Fraction], size: int, margins: Sequence[NDArray[np.integer]]
+) -> list[int]:
+    """Round up the strata that lack most, in themselves and in the slices they are in.
+
+    Without margins that is the largest remainder method. Of equal strata the earlier is rounded up.
+    """
     whole = [part.numerator // part.denominator for part in parts]
     remainders = [part - n for part, n in zip(parts, whole, strict=True)]
-    first = sorted(range(len(parts)), key=lambda h: (-remainders[h], h))
-    for h in first[: size - sum(whole)]:
+    lacks = [_sums(remainders, margin) for margin in margins]
+    own = np.array([float(each) for each in remainders])
+    own[own == 0] = -np.inf
+    for _ in range(size - sum(whole)):
+        # Added in a fixed order, so that every machine gets the same sums.
+        score = own.copy()
+        for lack, margin in zip(lacks, margins, strict=True):
+            score += lack[margin]
+        h = int(np.argmax(score))
         whole[h] += 1
+        own[h] = -np.inf
+        for lack, margin in zip(lacks, margins, strict=True):
+            lack[margin[h]] -= 1
     return whole
+
+
+def _sums(parts: Sequence[Fraction], margin: NDArray[np.integer]) -> NDArray[np.float64]:
+    sums = [Fraction(0)] * (int(margin.max()) + 1)
+    for part, place in zip(parts, margin, strict=True):
+        sums[place] += part
+    return np.array([float(each) for each in sums])

@@ -67,7 +67,14 @@ def make_design(recipe: Recipe, candidates: Candidates) -> Design:
     floor = 1 if recipe.floor is None else recipe.floor
     strata = cross_strata(candidates.strata, recipe.strata, floor=floor)
     weights, notices = _weights(recipe, strata, candidates.deviation)
-    allocation = allocate(recipe.size, strata.counts(), weights, floor=floor, cap=recipe.cap)
+    allocation = allocate(
+        recipe.size,
+        strata.counts(),
+        weights,
+        floor=floor,
+        cap=recipe.cap,
+        margins=strata.margins,
+    )
     return Design(strata, allocation, (*strata.notices, *notices))
 
 

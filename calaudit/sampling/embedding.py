@@ -11,7 +11,7 @@ from calaudit.pool import Rows
 ReadFlat = Callable[[Rows], NDArray[np.floating]]
 """Reads rows (ascending) as flat vectors (len(rows), d)."""
 
-_BATCH_VALUES = 2**23
+_BATCH = 128
 
 
 def principal_components(read: ReadFlat, rows: Rows, n_components: int) -> NDArray[np.float32]:
@@ -49,8 +49,9 @@ def principal_components(read: ReadFlat, rows: Rows, n_components: int) -> NDArr
             next_step=f"Ask for at most {possible}.",
         )
     model = IncrementalPCA(n_components=n_components)
-    # Even pieces: none is smaller than the number of components, which partial_fit needs.
-    size = max(2 * n_components, _BATCH_VALUES // width)
+    # Even pieces: none is smaller than the number of components, which partial_fit needs; larger
+    # ones cost more, as the decomposition is quadratic in their size.
+    size = max(2 * n_components, _BATCH)
     pieces = np.array_split(rows, max(1, len(rows) // size))
     for piece in pieces:
         model.partial_fit(read(piece).astype(np.float64))

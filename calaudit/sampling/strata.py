@@ -19,6 +19,8 @@ class Strata:
     labels: tuple[str, ...]
     codes: NDArray[np.int32]
     """(n,) stratum of each candidate; -1 for a candidate that isn't drawn from."""
+    margins: tuple[NDArray[np.int64], ...] = ()
+    """For strata that are crosses: each stratum's slice (H,) in every dimension."""
     notices: tuple[Notice, ...] = ()
 
     def counts(self) -> list[int]:
@@ -63,9 +65,12 @@ def cross_strata(slices: SliceSet, dimensions: Sequence[Dimension], *, floor: in
     plain = [_completed(slices, each) for each in dimensions if each.cross is None]
     notices = _empty(plain, floor)
     present, codes = _present(plain[0].codes, len(plain[0].labels))
-    labels = [plain[0].labels[i] for i in present]
+    labels, margins = [plain[0].labels[i] for i in present], [present]
     for each in plain[1:]:
-        labels, codes = _crossed(labels, codes, each)
+        width = len(each.labels)
+        present, codes = _crossed(codes, each, len(labels))
+        labels = [f"{labels[i // width]}{CROSS}{each.labels[i % width]}" for i in present]
+        margins = [*(margin[present // width] for margin in margins), present % width]
     n_possible = math.prod(np.count_nonzero(each.counts()) for each in plain)
     if len(labels) < n_possible:
         message = f"{n_possible - len(labels)} of {n_possible} combinations hold no candidate"
@@ -74,7 +79,7 @@ def cross_strata(slices: SliceSet, dimensions: Sequence[Dimension], *, floor: in
     if n_out:
         message = f"{n_out} candidates are in no stratum and weren't drawn from"
         notices.append(Notice("candidates_dropped", message))
-    return Strata(tuple(labels), codes, tuple(notices))
+    return Strata(tuple(labels), codes, tuple(margins), tuple(notices))
 
 
 def _completed(slices: SliceSet, dimension: Dimension) -> CodedDimension:
@@ -118,10 +123,9 @@ def _present(
 
 
 def _crossed(
-    labels: list[str], codes: NDArray[np.int32], other: CodedDimension
-) -> tuple[list[str], NDArray[np.int32]]:
+    codes: NDArray[np.int32], other: CodedDimension, n_strata: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     width = len(other.labels)
     cells = codes.astype(np.int64) * width + other.codes
     cells[(codes < 0) | (other.codes < 0)] = -1
-    present, crossed = _present(cells, len(labels) * width)
-    return [f"{labels[i // width]}{CROSS}{other.labels[i % width]}" for i in present], crossed
+    return _present(cells, n_strata * width)

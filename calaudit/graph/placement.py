@@ -43,6 +43,9 @@ def plan_qdq(model: Model) -> QdqPlan:
     placement.quantize_skip_inputs()
     weights = placement.quantized_weights()
     activations = placement.quantized_activations()
+    if not activations:
+        message = "no op of this model is quantized: every engine computes what FP32 does"
+        placement.notices.append(Notice("nothing_quantized", message, model.label))
     return QdqPlan(
         fingerprint=model.fingerprint,
         activations=activations,

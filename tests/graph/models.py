@@ -299,6 +299,29 @@ def conv_3d() -> onnx.ModelProto:
     return s.model({"x": ["b", 2, 4, 5, 6]}, {"y": ["b", 4, 4, 5, 6]})
 
 
+def stacked(layers: Sequence[str]) -> onnx.ModelProto:
+    """Layers on a (b, 4, 6, 6) tensor in turn; "skip" adds what lay two layers back."""
+    s = Sketch(len(layers))
+    trail = ["x", "x"]
+    for number, layer in enumerate(layers):
+        x, out = trail[-1], f"{layer}{number}"
+        if layer == "conv":
+            s.conv(x, out, 4, 4)
+        elif layer == "depthwise":
+            s.conv(x, out, 4, 4, group=4, bias=False)
+        elif layer == "norm":
+            s.batch_norm(x, out, 4)
+        elif layer == "skip":
+            s.op("Add", [x, trail[-3] if len(trail) > 2 else "x"], out)
+        elif layer == "pool":
+            s.op("MaxPool", [x], out, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+        else:
+            s.op({"relu": "Relu", "swish": "HardSwish"}[layer], [x], out)
+        trail.append(out)
+    s.op("Identity", [trail[-1]], "y")
+    return s.model({"x": ["b", 4, 6, 6]}, {"y": ["b", 4, 6, 6]})
+
+
 ALL: dict[str, Callable[[], onnx.ModelProto]] = {
     made.__name__: made
     for made in (

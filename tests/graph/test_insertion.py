@@ -17,7 +17,7 @@ from onnxruntime.quantization import (
 )
 
 from calaudit.errors import RangesError
-from calaudit.graph import Model, apply_qdq, plan_qdq, prepare
+from calaudit.graph import Model, QdqPlan, apply_qdq, plan_qdq, prepare
 from tests.graph import models
 from tests.graph.running import Arrays, minmax_scales, quantize, run, run_by_reference
 
@@ -33,7 +33,10 @@ def constants(model: Model) -> Arrays:
 @pytest.mark.parametrize("make", models.ALL.values(), ids=models.ALL)
 def test_the_graph_obeys_tensorrts_rules(make: Callable[[], onnx.ModelProto]) -> None:
     source = Model(make(), "sketch")
-    plan, model = quantize(source, models.feeds(source.proto))
+    check_rules(*quantize(source, models.feeds(source.proto)))
+
+
+def check_rules(plan: QdqPlan, model: Model) -> None:
     onnx.checker.check_model(model.proto, full_check=True)
     values = constants(model)
     makers = {node.output[0]: node for node in model.proto.graph.node}
@@ -179,6 +182,39 @@ def test_equal_arguments_give_equal_engines_and_other_scales_others(
     if plan.taps:
         other = apply_qdq(prepared, plan, dict.fromkeys(plan.taps, 0.3 * factor))
         assert other.fingerprint != engine.fingerprint
+
+
+LAYERS = st.lists(
+    st.sampled_from(["conv", "depthwise", "norm", "relu", "swish", "skip", "pool"]),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(LAYERS)
+def test_any_stack_of_layers_gives_a_valid_engine_that_obeys_the_rules(layers: list[str]) -> None:
+    source = Model(models.stacked(layers), "stack")
+    feeds = models.feeds(source.proto, n=2)
+    plan, model = quantize(source, feeds)
+    check_rules(plan, model)
+    np.testing.assert_allclose(
+        run(model, feeds)["y"], run_by_reference(model, feeds)["y"], rtol=1e-4, atol=1e-4
+    )
+    convolutions = sum(layer in {"conv", "depthwise"} for layer in layers)
+    assert len(plan.weights) == convolutions
+
+
+@pytest.mark.parametrize("opset", [13, 15, 19, 21, 23])
+def test_engines_are_valid_from_opset_13_on(opset: int) -> None:
+    proto = models.conv_bn_relu()
+    proto.opset_import[0].version = opset
+    source = Model(proto, "sketch")
+    feeds = models.feeds(proto)
+    plan, model = quantize(source, feeds)
+    check_rules(plan, model)
+    assert model.opset == opset
+    assert np.isfinite(run(model, feeds)["y"]).all()
 
 
 def test_names_that_the_graph_has_already_are_avoided() -> None:

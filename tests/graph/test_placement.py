@@ -166,6 +166,7 @@ def test_transposed_convolution_stays_float() -> None:
 def test_a_kernel_that_isnt_constant_keeps_its_convolution_in_float() -> None:
     plan = plan_of(models.dynamic_kernel())
     assert plan.taps == ()
+    assert [notice.code for notice in plan.notices] == ["nothing_quantized"]
     assert "its weight mean isn't constant" in why(plan, "node_y").reason
 
 

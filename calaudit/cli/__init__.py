@@ -24,6 +24,8 @@ def main() -> None:
         for problem in error.problems:
             print(f"calaudit: error: {problem}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("calaudit: interrupted; nothing half-written was left", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        # typer turns KeyboardInterrupt into this status, without a word.
+        if ended.code == INTERRUPTED:
+            print("calaudit: interrupted; nothing half-written was left", file=sys.stderr)
+        raise

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 GROUPS = 50
 FEWEST_GROUPS = 10
 """Of at least two units each; with fewer no interval is given."""
-FEW_CHANGED = 10
+FEW_CHANGED = 20
 """With fewer changed units their number says more than their spread."""
 
 

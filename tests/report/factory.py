@@ -76,7 +76,7 @@ def cell(calibset: str | None, method: str | None = "minmax", **changes: object)
         "judged",
         ENGINE,
     )
-    return replace(made, **changes)  # type: ignore[arg-type]  # any field
+    return replace(made, **changes)
 
 
 def result(
@@ -107,7 +107,7 @@ def result(
         0.01,
         0.04,
         None if max_drop is None else Gate(max_drop),
-        verdict,  # type: ignore[arg-type]  # a Literal
+        verdict,
         n_needed,
     )
 
@@ -159,6 +159,7 @@ SAMPLE = [
 
 _text = st.text(min_size=1, max_size=20)
 _number = st.none() | st.floats()
+_interval = st.sampled_from([None, "tango", "bootstrap-t", "clopper-pearson", "jackknife"])
 _share = st.none() | st.floats(0, 1)
 _count = st.integers(0, 10**9)
 _verdict = st.sampled_from(["PASS", "REGRESSED", "INCONCLUSIVE", None])
@@ -175,7 +176,7 @@ _metrics = st.builds(
     st.sampled_from(["fraction", "nats", "items"]),
     st.sampled_from(["binary", "mean", "ratio", "set"]),
     st.booleans(),
-    st.none() | _text,
+    _interval,
     st.text(),
 )
 
@@ -265,11 +266,18 @@ def _result(cell: str, slice_name: str, metric: str) -> st.SearchStrategy[Result
         _number,
         _number,
         st.sampled_from([None, 0.9, 0.95]),
-        st.none() | _text,
+        _interval,
         st.none() | st.builds(Flips, _count, _count),
         _share,
         _share,
         st.none() | st.builds(Gate, st.floats(0.001, 1)),
         _verdict,
         st.none() | _count,
+        _number,
+        _number,
+        st.sampled_from([None, 0.05]),
+        st.floats(-1, 1),
+        st.none() | _count,
+        _count,
+        _count,
     )

@@ -68,10 +68,13 @@ def reading(path: Path, name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        foreign = "filter" in str(error) and "not registered" in str(error)
         raise FileFormatError(
             f"/{name} can't be read: {error}",
             where=path,
-            next_step="The file is damaged or was changed while in use; build it again.",
+            next_step="Store it without compression or with gzip, which every h5py reads."
+            if foreign
+            else "The file is damaged or was changed while in use; build it again.",
         ) from error
 
 

@@ -99,6 +99,8 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"inputs/x": ["a", "b", "c", "d"]}, "/inputs/x: holds text"),
     ({"meta/m": np.zeros((4, 2))}, "/meta/m: has shape (4, 2)"),
     ({"meta/c": np.zeros(4, np.complex64)}, "/meta/c: has element type complex64"),
+    ({"meta/c": np.zeros(4, "i4,f4")}, "/meta/c: has element type"),
+    ({"meta/empty": h5py.Empty("f4")}, "/meta/empty: is a single value"),
     ({"meta/one": 3.0}, "/meta/one: is a single value"),
     ({"meta/label": np.zeros(4)}, "'label' is in both"),
     ({"ids": np.arange(4)}, "/ids: must be text"),

@@ -41,7 +41,7 @@ def worst_table(index: Index, view: View, width: int) -> Iterator[RenderableType
     shown = rows[: view.limit]
     title = f"Worst slices first{_note(index, rows)}"
     yield build_table(title, _columns(index, shown), width=width)
-    yield Text(LEGEND, "dim")
+    yield Text(f"{LEGEND}; flips: lost/gained", "dim")
     yield from more(len(rows) - len(shown), "comparison") if len(rows) > len(shown) else [Text()]
 
 
@@ -61,7 +61,7 @@ def _columns(index: Index, rows: Sequence[ResultRecord]) -> list[Column]:
 
     parts = [cell_parts(index.cells[r.cell], index.report) for r in rows]
     columns = [
-        Column("slice", [Text(visible(r.slice)) for r in rows], 34, 20),
+        Column("slice", [Text(visible(r.slice)) for r in rows], 34, 16),
         Column("n", [Text(support(r.n, index.slices[r.slice])) for r in rows]),
     ]
     if len({r.metric for r in rows}) > 1:
@@ -75,7 +75,7 @@ def _columns(index: Index, rows: Sequence[ResultRecord]) -> list[Column]:
         Column("interval", texts(_interval)),
     ]
     if any(r.flips is not None for r in rows):
-        columns.append(Column("lost/gained", texts(_flips), optional=1))
+        columns.append(Column("flips", texts(_flips), optional=1))
     verdicts = [Text(r.verdict or "not gated", verdict_style(r) or "dim") for r in rows]
     columns.append(Column("verdict", verdicts, 12, optional=5))
     if any(r.n_needed is not None for r in rows):
@@ -131,7 +131,7 @@ def _metric_tables(
     metrics = index.report.metrics
     parts = [cell_parts(index.cells[cell], index.report) for _, cell in keys]
     fixed = [
-        Column("slice", [Text(visible(name)) for name, _ in keys], 34, 20),
+        Column("slice", [Text(visible(name)) for name, _ in keys], 34, 16),
         Column("calibrated on", [Text(visible(calibset)) for calibset, _ in parts], 24),
         Column("method", [Text(visible(method)) for _, method in parts], 16),
     ]

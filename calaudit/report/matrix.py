@@ -24,7 +24,7 @@ def drop_matrices(index: Index, view: View, width: int) -> Iterator[RenderableTy
         return
     shown = slices[: view.limit]
     fixed = [
-        Column("slice", [Text(visible(each.name)) for each in shown], 34, 20),
+        Column("slice", [Text(visible(each.name)) for each in shown], 34, 16),
         Column("n", [Text(support(each.n, each)) for each in shown]),
     ]
     rows = [(each.name, metric) for each in shown]
@@ -43,7 +43,7 @@ def metric_matrices(index: Index, view: View, width: int) -> Iterator[Renderable
     if len(metrics) < 2 or not shown:
         return
     fixed = [
-        Column("metric", [Text(visible(metric.title)) for metric in shown], 34, 20),
+        Column("metric", [Text(visible(metric.title)) for metric in shown], 34, 16),
         Column("unit", [Text(unit_name(metric)) for metric in shown], 12),
     ]
     rows = [(ALL, metric) for metric in shown]

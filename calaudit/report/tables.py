@@ -38,7 +38,7 @@ class Column:
     entries: Sequence[Text]
     folds_at: int | None = None
     """Width beyond which its texts fold; None: numbers, which never do."""
-    squeezes_to: int = 12
+    squeezes_to: int = 10
     """Width that a folding column may be squeezed to before another column is left out."""
     optional: int = 0
     """Order in which columns are left out where the width is short; 0: never."""

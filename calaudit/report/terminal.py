@@ -182,6 +182,8 @@ def _verdict(index: Index) -> Text:
             counts.items(), ("regressed", "inconclusive", "passed"), strict=True
         )
     )
-    detail = f"{len(index.gated)} gated comparisons: {told}" if index.gated else "nothing is gated"
+    plural = "" if len(index.gated) == 1 else "s"
+    detail = f"{len(index.gated)} gated comparison{plural}: {told}"
+    detail = detail if index.gated else "nothing is gated"
     verdict = index.report.verdict
     return Text.assemble("Verdict: ", (verdict, STYLE[verdict]), f"  ({detail})")

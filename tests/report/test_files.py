@@ -24,7 +24,7 @@ from calaudit.report.files import dump
 from tests.report.factory import AUDIT, SAMPLE, report, reports, result
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(reports())
 def test_what_is_written_is_read_back_equal(made: Report) -> None:
     text = dump(to_document(made))

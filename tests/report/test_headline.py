@@ -117,7 +117,7 @@ def test_nothing_compared_claims_nothing() -> None:
     assert "couldn't be measured" in headline(report(unmeasured))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(reports())
 def test_any_report_has_a_headline_of_one_line(made: Report) -> None:
     told = headline(made)

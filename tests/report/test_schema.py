@@ -24,7 +24,7 @@ def test_published_schema_is_a_valid_2020_12_schema_in_the_package() -> None:
     Draft202012Validator.check_schema(report_schema())
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(reports())
 def test_every_report_satisfies_the_schema(made: Report) -> None:
     assert schema_problems(to_document(made), where="r") == []

@@ -169,6 +169,8 @@ def _problems(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(f"a recipe needs a name of one line, got {recipe.name!r}")
     if recipe.size < 1:
         yield Problem(f"size must be at least 1, got {recipe.size}", None, "Ask for some samples.")
+    if recipe.seed is not None and not 0 <= recipe.seed < 2**63:
+        yield Problem(f"seed must lie between 0 and 2^63 - 1, got {recipe.seed}")
     for key, kinds in _OWN_KEYS.items():
         if getattr(recipe, key) not in (None, ()) and recipe.kind not in kinds:
             yield Problem(

@@ -118,4 +118,4 @@ def _joined(first: SliceSet, second: SliceSet) -> SliceSet:
         for each in second.dimensions
         if each.name not in titles and labels.isdisjoint(each.labels)
     )
-    return SliceSet(first.n_rows, (*first.dimensions, *fresh), (*first.notices, *second.notices))
+    return SliceSet(first.n_rows, (*first.dimensions, *fresh), first.notices)

@@ -27,6 +27,8 @@ Names are imported when first used, so that ``import calaudit`` is cheap.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from calaudit.version import __version__
+
 if TYPE_CHECKING:
     from calaudit.audit.config import AuditConfig, read_audit
     from calaudit.audit.prepare import Overrides
@@ -43,8 +45,6 @@ if TYPE_CHECKING:
     from calaudit.steps.build import build_engine
     from calaudit.steps.calibrate import calibrate_sets
     from calaudit.steps.sample import draw_calibset
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "AuditConfig": "audit.config",
@@ -89,6 +89,7 @@ __all__ = [
     "PoolWriter",
     "Recipe",
     "Report",
+    "__version__",
     "build_engine",
     "calibrate_sets",
     "compare_cells",

@@ -6,7 +6,7 @@ import calaudit
 
 def test_every_public_name_can_be_imported() -> None:
     for name in calaudit.__all__:
-        assert getattr(calaudit, name) is not None
+        assert getattr(calaudit, name) is not None, name
 
 
 def test_public_names_have_docstrings() -> None:

@@ -4,7 +4,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import calaudit
+from calaudit.version import __version__
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "h5py", "onnx", "onnxruntime", "polars")
 
@@ -12,7 +12,7 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "h5py", "onnx", "onnxruntime", "po
 def describe_environment() -> dict[str, str | None]:
     """Versions of what computes, the operating system, the processor."""
     found: dict[str, str | None] = {
-        "calaudit": calaudit.__version__,
+        "calaudit": __version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _processor(),

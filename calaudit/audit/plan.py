@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import calaudit
 from calaudit.audit.config import AuditConfig, SetFile
 from calaudit.settings import as_values
+from calaudit.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def make_plan(
     seed : int
         Seed of the draws.
     """
-    base = {"calaudit": calaudit.__version__, "pool": pool, "model": model}
+    base = {"calaudit": __version__, "pool": pool, "model": model}
     sets = tuple(_planned_set(config, name, base, folder, seed) for name in config.calibsets)
     ranges_key = content_key({**base, "sets": [[s.name, s.key] for s in sets]})
     run = {**base, "rows": rows, "kernels": config.audit.kernels}

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-import calaudit
+from calaudit.version import __version__
 
 app = typer.Typer(
     name="calaudit",
@@ -17,7 +17,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        print(calaudit.__version__)
+        print(__version__)
         raise typer.Exit
 
 

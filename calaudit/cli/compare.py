@@ -24,7 +24,9 @@ def compare_command(
     model: Annotated[
         Path | None, typer.Option("--model", help="Model in place of the file's.")
     ] = None,
-    pool: Annotated[Path | None, typer.Option("--pool", help="Pool in place of the file's.")] = None,
+    pool: Annotated[
+        Path | None, typer.Option("--pool", help="Pool in place of the file's.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Results folder; default: the audit's path without .toml."),

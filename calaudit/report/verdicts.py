@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-import calaudit
 from calaudit.errors import Notice
 from calaudit.report.records import (
     AuditRecord,
@@ -16,6 +15,7 @@ from calaudit.report.records import (
     SliceRecord,
     Verdict,
 )
+from calaudit.version import __version__
 
 EXIT_STATUS: Mapping[Verdict, int] = {"PASS": 0, "REGRESSED": 1, "INCONCLUSIVE": 3}
 """Exit status per verdict; 2 is kept for bad input and configuration."""
@@ -96,7 +96,7 @@ def assemble(
         results=ordered,
         verdict=overall_verdict(ordered, cells),
         warnings=_settled({*warnings, *_own_warnings(ordered, cells)}),
-        calaudit_version=calaudit.__version__,
+        calaudit_version=__version__,
         created=moment.isoformat(timespec="seconds"),
         timings=dict(timings or {}),
     )

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,10 @@ from tests.audit.world import AUDIT, make_world
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Report]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     audit = make_world(tmp_path_factory.mktemp("world"))
     report, _ = run_audit(audit)
-    yield audit.parent, report
+    return audit.parent, report
 
 
 def result(report: Report, cell: str, where: str, metric: str = "top1") -> ResultRecord:
@@ -170,6 +169,6 @@ def test_recipe_that_asks_for_too_much_is_refused_before_any_engine_is_built(
     tmp_path: Path,
 ) -> None:
     audit = make_world(tmp_path, audit=AUDIT.replace("size = 40", "size = 40000"))
-    with pytest.raises(DrawError, match="40,?000"):
+    with pytest.raises(DrawError, match=r"40,?000"):
         run_audit(audit)
     assert not (tmp_path / "audit" / "engines").exists()

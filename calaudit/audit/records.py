@@ -124,6 +124,13 @@ def result_record(one: Comparison) -> ResultRecord:
         gate=None if one.max_drop is None else Gate(one.max_drop),
         verdict=None if one.verdict is None else one.verdict.value,
         n_needed=one.n_needed,
+        one_sided_low=one.one_sided_low,
+        one_sided_high=one.one_sided_high,
+        alpha=one.alpha,
+        margin=one.margin,
+        n_changed=one.n_changed,
+        n_left_out=one.n_left_out,
+        n_broken=one.n_broken,
     )
 
 

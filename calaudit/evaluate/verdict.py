@@ -7,7 +7,7 @@ PASS
     is an intersection–union test, so no correction is due.
 REGRESSED
     Not PASS, and the drop is above 0 (for agreement metrics: above the gate) by a one-sided test
-    that survives Holm's correction over the slices of this cell and metric. A drop that is real
+    that survives Holm's correction over the gated slices of this cell and metric. A drop that is real
     but provably below the gate is a PASS.
     Also: the engine's output wasn't finite for a unit that FP32 scored.
 INCONCLUSIVE
@@ -37,8 +37,9 @@ def judge(
 ) -> list[Comparison]:
     """Adjust p-values over the slices of each (cell, metric), and draw the verdicts.
 
-    Give all named slices of a cell and metric at once: they are the family. `min_support` is that
-    of every slice, or slice by slice.
+    Give all named slices of a cell and metric at once: those with a gate are one family, so that
+    slices that are only shown don't cost the gated ones power, and those without are another.
+    `min_support` is that of every slice, or slice by slice.
 
     Returns
     -------
@@ -46,18 +47,19 @@ def judge(
         In the order given, with `p_adjusted`, `verdict` and `n_needed` set. Without a gate the
         verdict stays None.
     """
-    families: dict[tuple[str, str], list[int]] = defaultdict(list)
+    families: dict[tuple[str, str, bool], list[int]] = defaultdict(list)
     for index, one in enumerate(comparisons):
         if one.p_value is not None:
-            families[one.cell, one.metric.name].append(index)
+            families[one.cell, one.metric.name, one.max_drop is None].append(index)
     adjusted: list[float | None] = [None] * len(comparisons)
+    tests = [1] * len(comparisons)
     for members in families.values():
         values = holm([comparisons[index].p_value or 0.0 for index in members])
         for index, value in zip(members, values, strict=True):
-            adjusted[index] = float(value)
+            adjusted[index], tests[index] = float(value), len(members)
     return [
-        _judged(replace(one, p_adjusted=p), _support(min_support, one))
-        for one, p in zip(comparisons, adjusted, strict=True)
+        _judged(replace(one, p_adjusted=p), _support(min_support, one), family)
+        for one, p, family in zip(comparisons, adjusted, tests, strict=True)
     ]
 
 
@@ -75,11 +77,11 @@ def _support(given: MinSupport | Mapping[str, MinSupport] | None, one: Compariso
     return own.of(one.interval)
 
 
-def _judged(one: Comparison, support: int) -> Comparison:
+def _judged(one: Comparison, support: int, tests: int) -> Comparison:
     if one.max_drop is None:
         return one
     verdict = _verdict(one, support)
-    needed = _n_needed(one, support) if verdict is Verdict.INCONCLUSIVE else None
+    needed = _n_needed(one, support, tests) if verdict is Verdict.INCONCLUSIVE else None
     return replace(one, verdict=verdict, n_needed=needed)
 
 
@@ -96,32 +98,47 @@ def _verdict(one: Comparison, support: int) -> Verdict:
     return Verdict.INCONCLUSIVE
 
 
-def _n_needed(one: Comparison, support: int) -> int | None:
+def _n_needed(one: Comparison, support: int, tests: int) -> int | None:
     """Units at which the same rates would PASS (drop below the gate) or be REGRESSED (above it).
 
     Bounds close in with 1/√n: the half-width times √(n/n′) must fit between drop and gate (or
-    drop and margin). Tango's statistic grows with √n exactly, Clopper–Pearson's bound only
-    roughly. Where not a unit changed, or there was none, the fewest units that could prove the
-    gate.
+    drop and margin, at the error α/tests that Holm leaves the first of `tests` slices). Tango's
+    statistic grows with √n exactly, Clopper–Pearson's bound only roughly. Where not a unit
+    changed, or there was none, the fewest units that could prove the gate.
     """
     assert one.max_drop is not None
     if one.n == 0 or one.drop is None or one.n_changed == 0:
         fewest = units_to_prove(one.metric, one.max_drop, alpha=one.alpha)
         return None if fewest is None else max(fewest, support)
     if one.drop < one.max_drop:
-        factor, fewest = _growth(one, one.max_drop, one.one_sided_high), support
+        factor, fewest = _growth(one, one.max_drop, one.one_sided_high, one.alpha), support
     else:
-        factor, fewest = _growth(one, one.margin, one.one_sided_low), 0
+        factor, fewest = _growth(one, one.margin, one.one_sided_low, _corrected(one)), 0
+        if factor is not None:
+            factor *= float(ndtri(one.alpha / tests) / ndtri(one.alpha)) ** 2
     if factor is None or factor * one.n >= _BEYOND_REACH:
         return None
     return max(one.n + 1, math.ceil(factor * one.n), fewest)
 
 
-def _growth(one: Comparison, target: float, bound: float | None) -> float | None:
-    """n′/n at which the bound that now is `bound` reaches `target`; None where it never does."""
+def _corrected(one: Comparison) -> float:
+    """The error that Holm leaves this comparison: α shrunk as its p-value was raised."""
+    if not one.p_value or not one.p_adjusted:
+        return one.alpha
+    return one.alpha * one.p_value / one.p_adjusted
+
+
+def _growth(one: Comparison, target: float, bound: float | None, alpha: float) -> float | None:
+    """n′/n at which the bound of error `alpha` reaches `target`; None where it never does.
+
+    `bound` is the bound of error ``one.alpha`` at the present n.
+    """
     assert one.drop is not None
     if one.flips is not None:
         z = float(tango_z(one.flips.lost, one.flips.gained, one.n, target))
-        return (float(ndtri(one.alpha)) / z) ** 2 if z != 0 else None
+        return (float(ndtri(alpha)) / z) ** 2 if z != 0 else None
     gap = abs(target - one.drop)
-    return None if bound is None or gap == 0 else ((bound - one.drop) / gap) ** 2
+    if bound is None or gap == 0:
+        return None
+    wider = float(ndtri(alpha) / ndtri(one.alpha))
+    return ((bound - one.drop) / gap * wider) ** 2

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from calaudit.errors import PoolError, SettingsError
+from calaudit.evaluate import Relevance, UnitScores, parse_metric, perfect, score
+
+AGREEMENT = ["top1_agreement", "cosine", "max_abs_diff", "overlap@3"]
+
+
+@pytest.mark.parametrize("name", AGREEMENT)
+@pytest.mark.parametrize("levels", [2, 10**6])
+def test_an_engine_that_equals_fp32_is_perfect_also_where_scores_tie(name, levels):
+    outputs = np.random.default_rng(0).integers(0, levels, (20, 8)).astype(np.float32)
+    outputs[0] = 0
+    metric = parse_metric(name)
+    found = score(metric, outputs, Relevance(np.ones((20, 8))), outputs)
+    best = perfect(metric, found)
+    assert isinstance(best, UnitScores)
+    assert np.allclose(found.values, best.values)
+
+
+def test_agreement_counts_equal_predictions_whatever_the_label():
+    fp32 = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    int8 = np.array([[0.4, 0.3], [0.1, 0.2], [np.nan, np.nan]])
+    found = score(parse_metric("top1_agreement"), int8, None, fp32)
+    assert found.values.tolist() == [True, False, False]
+
+
+def test_cosine_flattens_each_sample():
+    rng = np.random.default_rng(1)
+    ours, theirs = rng.normal(size=(5, 2, 3)), rng.normal(size=(5, 2, 3))
+    found = score(parse_metric("cosine"), ours, None, theirs).values
+    plain = [
+        (a.ravel() @ b.ravel()) / np.linalg.norm(a) / np.linalg.norm(b)
+        for a, b in zip(ours, theirs, strict=True)
+    ]
+    assert found == pytest.approx(plain)
+
+
+def test_vectors_of_length_0_agree_with_one_another_only():
+    ours = np.array([[0.0, 0.0], [0.0, 0.0]])
+    theirs = np.array([[0.0, 0.0], [1.0, 0.0]])
+    assert score(parse_metric("cosine"), ours, None, theirs).values == pytest.approx([1, 0])
+
+
+def test_a_broken_output_is_left_out_not_averaged():
+    ours, theirs = np.array([[np.inf, 0.0], [2.0, 0.5]]), np.array([[np.inf, 0.0], [1.0, 0.0]])
+    for name in ("cosine", "max_abs_diff"):
+        found = score(parse_metric(name), ours, None, theirs)
+        assert np.isnan(found.values).tolist() == [True, False]
+    assert found.value() == pytest.approx(1.0)
+
+
+def test_overlap_counts_common_items():
+    fp32 = np.array([[5.0, 4, 3, 2, 1]])
+    int8 = np.array([[5.0, 1, 3, 4, 2]])
+    truth = Relevance(np.ones((1, 5)))
+    assert score(parse_metric("overlap@3"), int8, truth, fp32).value() == pytest.approx(2 / 3)
+
+
+def test_a_tie_of_the_engine_gives_the_expected_overlap():
+    fp32 = np.array([[5.0, 4, 3, 2, 1]])
+    int8 = np.array([[5.0, 1, 1, 1, 0]])
+    truth = Relevance(np.ones((1, 5)))
+    # Item 0 surely; one of items 1, 2, 3 takes the second place, and is FP32's second in 1 of 3.
+    assert score(parse_metric("overlap@2"), int8, truth, fp32).value() == pytest.approx(
+        (1 + 1 / 3) / 2
+    )
+
+
+def test_agreement_needs_what_fp32_gave():
+    with pytest.raises(SettingsError, match="FP32"):
+        score(parse_metric("cosine"), np.zeros((2, 3)), None)
+    with pytest.raises(PoolError, match="shape"):
+        score(parse_metric("cosine"), np.zeros((2, 3)), None, np.zeros((2, 4)))

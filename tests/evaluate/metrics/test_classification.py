@@ -1,0 +1,114 @@
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, log_loss, top_k_accuracy_score
+
+from calaudit.errors import PoolError, SettingsError
+from calaudit.evaluate import Labels, concatenate, parse_metric, score, tie_bounds
+
+
+@pytest.fixture(scope="module")
+def case():
+    rng = np.random.default_rng(3)
+    label = rng.choice(6, 400, p=[0.4, 0.3, 0.1, 0.1, 0.05, 0.05])
+    logits = rng.normal(0, 2, (400, 6)).astype(np.float32)
+    logits[np.arange(400), label] += 2
+    return logits, label
+
+
+def softmax(logits):
+    e = np.exp(logits.astype(float) - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def test_top_k_equals_scikit_learn(case):
+    logits, label = case
+    for k in (1, 2, 5):
+        ours = score(parse_metric(f"top{k}"), logits, Labels(label)).value()
+        assert ours == pytest.approx(top_k_accuracy_score(label, logits, k=k))
+
+
+def test_nll_equals_scikit_learns_log_loss(case):
+    logits, label = case
+    loss = log_loss(label, softmax(logits), labels=range(6))
+    assert score(parse_metric("nll"), logits, Labels(label)).value() == pytest.approx(loss)
+    by_probability = score(parse_metric("nll_of_probabilities"), softmax(logits), Labels(label))
+    assert by_probability.value() == pytest.approx(loss)
+
+
+def test_balanced_accuracy_equals_scikit_learn_on_every_subset(case):
+    logits, label = case
+    scores = score(parse_metric("balanced_accuracy"), logits, Labels(label))
+    for rows in (np.arange(400), np.arange(30), np.flatnonzero(label == 2)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of predicted classes that the subset doesn't hold
+            theirs = balanced_accuracy_score(label[rows], logits[rows].argmax(axis=1))
+        assert scores.value(rows) == pytest.approx(theirs)
+    assert np.isnan(scores.value(np.array([], dtype=np.int64)))
+
+
+def test_nll_is_stable_for_huge_logits():
+    logits = np.array([[1e4, 0.0], [-1e4, 0.0]])
+    found = score(parse_metric("nll"), logits, Labels(np.array([0, 0]))).values
+    assert found == pytest.approx([0.0, 1e4])
+
+
+def test_an_impossible_label_costs_a_finite_loss():
+    probabilities = np.array([[1.0, 0.0], [0.0, 0.0]])
+    found = score(parse_metric("nll_of_probabilities"), probabilities, Labels(np.array([1, 0])))
+    assert np.isfinite(found.values).all()
+    assert found.values.min() > 80
+
+
+def test_tied_logits_go_to_the_lowest_class_and_the_bounds_say_so():
+    logits = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
+    truth, top1 = Labels(np.array([0, 1])), parse_metric("top1")
+    assert score(top1, logits, truth).values.tolist() == [True, False]
+    bounds = tie_bounds(top1, logits, truth)
+    assert bounds.worst.values.tolist() == [False, False]
+    assert bounds.best.values.tolist() == [True, True]
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_top1_is_argmax_also_on_ties(seed):
+    rng = np.random.default_rng(seed)
+    logits, label = rng.integers(0, 3, (20, 4)) * 1.0, rng.integers(0, 4, 20)
+    right = score(parse_metric("top1"), logits, Labels(label)).values
+    assert (right == (logits.argmax(axis=1) == label)).all()
+
+
+def test_a_nan_logit_never_wins():
+    logits = np.array([[np.nan, 1.0, 0.0], [np.nan, 1.0, 0.0], [np.nan] * 3])
+    truth = Labels(np.array([0, 1, 0]))
+    assert score(parse_metric("top1"), logits, truth).values.tolist() == [False, True, False]
+    assert score(parse_metric("nll"), logits, truth).n_left_out() == 3
+
+
+def test_labels_out_of_range_are_named():
+    with pytest.raises(PoolError, match=r"1 of 2 labels.*: 7 .*row 1.*3 classes"):
+        score(parse_metric("top1"), np.zeros((2, 3)), Labels(np.array([0, 7])))
+
+
+def test_a_top_k_that_is_always_right_is_refused():
+    with pytest.raises(SettingsError, match="top3 is always right"):
+        score(parse_metric("top3"), np.zeros((2, 3)), Labels(np.array([0, 1])))
+
+
+def test_outputs_of_another_shape_or_number_are_refused():
+    with pytest.raises(SettingsError, match="expected"):
+        score(parse_metric("top1"), np.zeros((2, 3, 1)), Labels(np.array([0, 1])))
+    with pytest.raises(PoolError, match="2 units"):
+        score(parse_metric("top1"), np.zeros((2, 3)), Labels(np.array([0])))
+
+
+@pytest.mark.parametrize("name", ["top1", "nll", "balanced_accuracy"])
+def test_batches_join_to_the_whole(case, name):
+    logits, label = case
+    metric = parse_metric(name)
+    parts = [score(metric, logits[s], Labels(label[s])) for s in (slice(0, 150), slice(150, 400))]
+    whole = score(metric, logits, Labels(label))
+    assert concatenate(parts).value() == pytest.approx(whole.value())

@@ -9,7 +9,7 @@ seed give the same rows on every machine.
 from calaudit.sampling.allocation import Allocation, allocate, neyman_weights
 from calaudit.sampling.composition import SliceDraw, compose
 from calaudit.sampling.coverage import herding, k_center
-from calaudit.sampling.design import Candidates
+from calaudit.sampling.design import Candidates, check_finite
 from calaudit.sampling.draw import Draw, StratumDraw, check_size, draw, kish_n_eff
 from calaudit.sampling.embedding import principal_components, standardise
 from calaudit.sampling.keys import derive_seed, row_keys
@@ -33,6 +33,7 @@ __all__ = [
     "SliceDraw",
     "StratumDraw",
     "allocate",
+    "check_finite",
     "check_size",
     "compose",
     "derive_seed",

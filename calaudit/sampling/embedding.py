@@ -60,7 +60,7 @@ def principal_components(read: ReadFlat, rows: Rows, n_components: int) -> NDArr
 
 
 def standardise(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Columns (n, d) in units of their own standard deviation; a constant column becomes 0."""
+    """Finite columns (n, d) in units of their standard deviation; a constant one becomes 0."""
     spread = columns.std(axis=0)
     centred = columns - columns.mean(axis=0)
     scaled: NDArray[np.float64] = np.divide(

@@ -5,7 +5,7 @@ from calaudit.sampling.recipe import Recipe
 
 def describe_recipe(recipe: Recipe) -> str:
     """How a set is drawn, such as ``"stratified, equal over noise × label"``."""
-    text = recipe.kind
+    text: str = recipe.kind
     if recipe.kind == "stratified":
         over = " × ".join(dimension.title for dimension in recipe.strata)
         text += f", {recipe.allocation or 'proportional'} over {over}"

@@ -12,7 +12,15 @@ from calaudit.evaluate.metrics.classification import nll
 from calaudit.evaluate.truth import Labels
 from calaudit.pool import Pool, Rows, batches
 from calaudit.progress import counter
-from calaudit.sampling import FP32_LOSS, Embedding, Loss, Recipe, principal_components, standardise
+from calaudit.sampling import (
+    FP32_LOSS,
+    Embedding,
+    Loss,
+    Recipe,
+    check_finite,
+    principal_components,
+    standardise,
+)
 from calaudit.steps.model_outputs import ModelOutputs
 
 _BATCH = 256
@@ -47,8 +55,8 @@ def read_embedding(
     Raises
     ------
     DrawError
-        A column isn't numeric, a tap is asked for without a model, or there are fewer principal
-        components than asked for.
+        A column isn't numeric or has gaps, a tap is asked for without a model, or there are fewer
+        principal components than asked for.
     PoolError
         A column or tensor that the pool doesn't have.
     """
@@ -88,7 +96,9 @@ def _stored(pool: Pool, embedding: Embedding, rows: Rows) -> NDArray[np.floating
                 where=pool.label,
                 next_step=near(name, known),
             )
-    return standardise(_numbers(pool, names, rows))
+    values = _numbers(pool, names, rows)
+    check_finite(values, f"the embedding {', '.join(names)}")
+    return standardise(values)
 
 
 def _numbers(pool: Pool, names: Sequence[str], rows: Rows) -> NDArray[np.float64]:

@@ -1,0 +1,83 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from calaudit.errors import LeakError
+from calaudit.formats.pool import PoolFile, open_pool, write_pool
+from calaudit.sampling import Recipe
+from calaudit.slices import select_rows
+from calaudit.steps.leak import check_leak, content_digests
+from calaudit.steps.sample import draw_calibset
+from tests.steps.drawing import EVALUATE, write_small_pool
+
+RANDOM = Recipe(name="random", size=150)
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[PoolFile]:
+    with open_pool(write_small_pool(tmp_path / "pool.h5")) as opened:
+        yield opened
+
+
+def test_a_set_drawn_from_the_other_samples_is_clean(pool, tmp_path) -> None:
+    drawn = draw_calibset(pool, RANDOM, tmp_path / "set.h5", evaluate=EVALUATE)
+    assert check_leak(drawn, pool, select_rows(EVALUATE, pool)) == ()
+
+
+def test_evaluated_ids_in_a_set_are_a_leak(pool, tmp_path) -> None:
+    drawn = draw_calibset(pool, Recipe(name="all", size=300), tmp_path / "set.h5")
+    with pytest.raises(LeakError) as caught:
+        check_leak(drawn, pool, select_rows(EVALUATE, pool))
+    message = str(caught.value)
+    assert message.startswith(
+        f"{tmp_path / 'set.h5'}: 100 of the set's 300 samples are samples the audit evaluates on: "
+        "sample-200, sample-201"
+    )
+    assert "→ Draw the set again" in message
+
+
+def test_a_set_from_another_version_of_the_pool_is_noted_and_still_checked(pool, tmp_path) -> None:
+    other = write_small_pool(tmp_path / "other.h5", extra=[1.0] * 300)
+    with open_pool(other) as opened:
+        clean = draw_calibset(opened, RANDOM, tmp_path / "clean.h5", evaluate=EVALUATE)
+        leaky = draw_calibset(opened, Recipe(name="all", size=300), tmp_path / "leaky.h5")
+    evaluated = select_rows(EVALUATE, pool)
+    notices = check_leak(clean, pool, evaluated)
+    assert [notice.code for notice in notices] == ["calibset_foreign"]
+    assert "other.h5" in notices[0].message
+    with pytest.raises(LeakError, match="100 of the set's 300"):
+        check_leak(leaky, pool, evaluated)
+
+
+def test_equal_ids_of_other_samples_are_no_leak(pool, tmp_path) -> None:
+    other = write_small_pool(tmp_path / "other.h5")
+    with h5py.File(other, "a") as file:
+        file["inputs/x"][:] += 1
+    with open_pool(other) as opened:
+        drawn = draw_calibset(opened, Recipe(name="all", size=300), tmp_path / "set.h5")
+    notices = check_leak(drawn, pool, select_rows(EVALUATE, pool))
+    assert [notice.code for notice in notices] == ["calibset_foreign"]
+
+
+def test_the_same_inputs_under_other_ids_are_noted(tmp_path) -> None:
+    path = tmp_path / "twins.h5"
+    inputs = np.arange(20, dtype=np.float32).reshape(20, 1)
+    inputs[17] = inputs[3]
+    split = ["calibration"] * 10 + ["evaluation"] * 10
+    write_pool(path, inputs={"x": inputs}, meta={"split": split})
+    with open_pool(path) as pool:
+        recipe = Recipe(name="all", size=10)
+        drawn = draw_calibset(pool, recipe, tmp_path / "set.h5", evaluate=EVALUATE)
+        evaluated = select_rows(EVALUATE, pool)
+        digests = content_digests(pool, evaluated)
+        (notice,) = check_leak(drawn, pool, evaluated, digests=digests)
+    assert notice.code == "calibset_repeats"
+    assert notice.message.startswith("1 of 10 samples have the same inputs as evaluated ones")
+    assert notice.message.endswith(": 3")
+
+
+def test_digests_of_no_rows_are_none(pool) -> None:
+    assert len(content_digests(pool, np.empty(0, np.int64))) == 0

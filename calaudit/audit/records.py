@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 from calaudit.audit.config import SetFile
 from calaudit.audit.environment import describe_environment
@@ -26,9 +27,10 @@ from calaudit.report import (
     ResultRecord,
     SliceRecord,
 )
+from calaudit.report.records import Interval
 from calaudit.sampling.wording import describe_recipe
 
-INTERVALS: Mapping[str, str] = {"binary": "tango", "mean": "bootstrap-t", "set": "jackknife"}
+INTERVALS: Mapping[str, Interval] = {"binary": "tango", "mean": "bootstrap-t", "set": "jackknife"}
 
 
 def audit_record(audit: Audit) -> AuditRecord:
@@ -117,7 +119,7 @@ def result_record(one: Comparison) -> ResultRecord:
         low=one.low,
         high=one.high,
         level=one.level,
-        interval=one.interval,
+        interval=cast(Interval | None, one.interval),
         flips=None if one.flips is None else Flips(one.flips.lost, one.flips.gained),
         p_value=one.p_value,
         p_adjusted=one.p_adjusted,

@@ -70,16 +70,15 @@ def write_predictions(
     OutputError
         The file can't be written.
     """
-    with written_aside(path) as aside:
-        with h5py.File(aside, "w") as file:
-            file.attrs.update(calaudit_format=FORMAT, format_version=FORMAT_VERSION)
-            file["rows"] = rows
-            outputs = file.create_group("outputs")
-            done = 0
-            for batch in batches:
-                done = _append(outputs, batch, done, len(rows), path)
-            if done != len(rows):
-                raise FileFormatError(f"{done} of {len(rows)} rows were predicted", where=path)
+    with written_aside(path) as aside, h5py.File(aside, "w") as file:
+        file.attrs.update(calaudit_format=FORMAT, format_version=FORMAT_VERSION)
+        file["rows"] = rows
+        outputs = file.create_group("outputs")
+        done = 0
+        for batch in batches:
+            done = _append(outputs, batch, done, len(rows), path)
+        if done != len(rows):
+            raise FileFormatError(f"{done} of {len(rows)} rows were predicted", where=path)
     return Predictions(path)
 
 
@@ -88,7 +87,9 @@ def _append(
 ) -> int:
     sizes = {len(values) for values in batch.values()}
     if len(sizes) != 1 or done + max(sizes) > total:
-        raise FileFormatError(f"outputs of {sorted(sizes)} rows at row {done} of {total}", where=path)
+        raise FileFormatError(
+            f"outputs of {sorted(sizes)} rows at row {done} of {total}", where=path
+        )
     size = sizes.pop()
     for name, values in batch.items():
         if name not in group:

@@ -13,8 +13,11 @@ N_CLASSES = 10
 SIDE = 8
 """Pixels along one side of an image."""
 
-NOISE_LEVELS = (0.0, 0.1, 0.2, 0.4, 0.6)
-"""Standard deviation of the sensor's noise, as a share of white. 0 is bright light."""
+NOISE_LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4)
+"""Standard deviation of the sensor's noise, as a share of the contrast. 0 is bright light."""
+
+DARK_SIGNAL = 1.0
+"""The sensor's dark signal, in standard deviations of its noise."""
 
 EVALUATION_PER_CLASS = 60
 GALLERY_PER_CLASS = 20
@@ -23,8 +26,8 @@ CALIBRATION_MOST = 38
 IMBALANCE = 5.0
 """How many times more often class 0 occurs than class 9 among what was collected."""
 
-ADC_STEPS = 1024
-"""Steps of the sensor's converter between black and white."""
+CONTRAST_STEPS = 1024
+"""Steps of the sensor's converter between paper and ink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Digits:
     """The images and who uses them."""
 
     images: NDArray[np.float32]
-    """(n, 8, 8), 0 black paper to 1 white ink, without noise."""
+    """(n, 8, 8), paper 0 to ink 1, without noise."""
     labels: NDArray[np.int64]
     """(n,), 0 to 9."""
     splits: NDArray[np.str_]
@@ -92,16 +95,18 @@ def split_sizes(label: int) -> dict[str, int]:
 def expose(images: NDArray[np.float32], noise: float, *, seed: int) -> NDArray[np.float32]:
     """What the sensor delivers: raw values, neither clipped nor normalised.
 
-    In half the light the amplifier works twice as hard: paper and ink keep their levels, the read
-    noise doubles. Black is subtracted, so values may be negative; the converter rounds to
-    1/`ADC_STEPS`.
+    The less light, the more the sensor amplifies. Paper and ink come out at 0 and 1 as before, but
+    what the sensor adds by itself grows: its noise, and its dark signal, an offset that every raw
+    image has until somebody subtracts a dark frame. So the scale of the input differs between
+    noise levels: value = image + noise · (`DARK_SIGNAL` + z), z standard normal, rounded to
+    1/`CONTRAST_STEPS` by the converter.
 
     Parameters
     ----------
     images : (n, 8, 8) float32
         Without noise, 0 to 1.
     noise : float
-        Standard deviation of the noise, as a share of white.
+        Standard deviation of the noise, as a share of the contrast.
     seed : int
         Independent of `noise`: the stream is chosen by both.
 
@@ -111,11 +116,12 @@ def expose(images: NDArray[np.float32], noise: float, *, seed: int) -> NDArray[n
     """
     from scipy.special import ndtri
 
-    stream = 1 + round(noise * ADC_STEPS)
+    stream = 1 + round(noise * CONTRAST_STEPS)
     bits = random_bits(seed, stream=stream, size=images.size) >> np.uint64(11)
     gaussian = ndtri((bits.astype(np.float64) + 0.5) * 2.0**-53).reshape(images.shape)
-    steps = np.rint((images + noise * gaussian) * ADC_STEPS)
-    return (steps / ADC_STEPS).astype(np.float32)
+    signal = images + noise * (DARK_SIGNAL + gaussian)
+    steps = np.rint(signal * CONTRAST_STEPS)
+    return (steps / CONTRAST_STEPS).astype(np.float32)
 
 
 def random_bits(seed: int, *, stream: int, size: int) -> NDArray[np.uint64]:

@@ -17,7 +17,7 @@ def build_digits_pool(path: str | Path, *, seed: int = 0) -> None:
     One row per image and noise level; no image is in two splits, and those the model was trained
     on are left out. The rows of ``gallery`` (noise-free) are what an image search shows.
 
-    - input ``image`` (1, 8, 8) float32: raw sensor values, paper 0 and ink 1, plus noise;
+    - input ``image`` (1, 8, 8) float32: raw sensor values (`expose`);
     - target ``label`` int64, 0 to 9;
     - ``split``: calibration, gallery or evaluation;
     - ``noise``: standard deviation of the noise, one of `NOISE_LEVELS`;

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from calaudit.demo.digits import NOISE_LEVELS, Digits, expose, read_digits
+from calaudit.demo.digits import DARK_SIGNAL, NOISE_LEVELS, Digits, expose, read_digits
 
 OPSET = 18
 EMBEDDING = 32
@@ -85,7 +85,7 @@ class DigitNet(nn.Module):
 
 
 def augment(images: torch.Tensor, random: torch.Generator) -> torch.Tensor:
-    """Rotate, scale, shear and shift a little, then add noise of a level picked per image."""
+    """Rotate, scale, shear and shift a little, then add what the sensor adds at a random level."""
     n = len(images)
     uniform = lambda low, high: low + (high - low) * torch.rand(n, generator=random)  # noqa: E731
     angle, shear = uniform(-0.2, 0.2), uniform(-0.15, 0.15)
@@ -101,8 +101,8 @@ def augment(images: torch.Tensor, random: torch.Generator) -> torch.Tensor:
     grid = F.affine_grid(theta, [n, 1, 8, 8], align_corners=False)
     moved = F.grid_sample(images, grid, align_corners=False)
     levels = torch.tensor(NOISE_LEVELS)[torch.randint(len(NOISE_LEVELS), (n,), generator=random)]
-    noise = torch.randn(moved.shape, generator=random) * levels[:, None, None, None]
-    return moved + noise
+    added = DARK_SIGNAL + torch.randn(moved.shape, generator=random)
+    return moved + added * levels[:, None, None, None]
 
 
 def train(digits: Digits, *, seed: int, steps: int, batch: int = 64) -> DigitNet:

@@ -7,10 +7,10 @@ import pytest
 from sklearn.datasets import load_digits
 
 from calaudit.demo import DEMO_MODEL, build_digits_pool
-from calaudit.demo.digits import NOISE_LEVELS, expose, random_bits, read_digits
+from calaudit.demo.digits import DARK_SIGNAL, NOISE_LEVELS, expose, random_bits, read_digits
 from calaudit.formats.pool import PoolFile, open_pool
 
-FINGERPRINT = "66783974ee2ec2949c30a6ad3db6ab53"
+FINGERPRINT = "0dff0a52ea3dbfa8612c8d34714a5c30"
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +86,15 @@ def test_rows_without_noise_are_scikit_learns_images(pool: PoolFile) -> None:
 
 
 @pytest.mark.parametrize("level", NOISE_LEVELS[1:])
-def test_the_noise_has_the_deviation_that_the_column_says(level: float) -> None:
+def test_the_sensor_adds_noise_of_the_columns_deviation_on_top_of_its_dark_signal(
+    level: float,
+) -> None:
     images = read_digits().images
-    noise = (expose(images, level, seed=0) - images).astype(np.float64)
-    assert abs(noise.mean()) < 4 * level / np.sqrt(noise.size)
-    assert noise.std() == pytest.approx(level, rel=0.01)
+    added = (expose(images, level, seed=0) - images).astype(np.float64)
+    assert added.mean() == pytest.approx(DARK_SIGNAL * level, abs=4 * level / np.sqrt(added.size))
+    assert added.std() == pytest.approx(level, rel=0.01)
     again = expose(images[:5], level, seed=1) - images[:5]
-    assert not np.array_equal(again, noise[:5])
+    assert not np.array_equal(again, added[:5])
 
 
 def test_streams_of_random_bits_are_reproducible_and_differ() -> None:

@@ -7,8 +7,8 @@ PASS
     is an intersection–union test, so no correction is due.
 REGRESSED
     Not PASS, and the drop is above 0 (for agreement metrics: above the gate) by a one-sided test
-    that survives Holm's correction over the gated slices of this cell and metric. A drop that is real
-    but provably below the gate is a PASS.
+    that survives Holm's correction over the gated slices of this cell and metric. A drop that is
+    real but provably below the gate is a PASS.
     Also: the engine's output wasn't finite for a unit that FP32 scored.
 INCONCLUSIVE
     Neither; `n_needed` says how many units would decide it.
@@ -113,19 +113,10 @@ def _n_needed(one: Comparison, support: int, tests: int) -> int | None:
     if one.drop < one.max_drop:
         factor, fewest = _growth(one, one.max_drop, one.one_sided_high, one.alpha), support
     else:
-        factor, fewest = _growth(one, one.margin, one.one_sided_low, _corrected(one)), 0
-        if factor is not None:
-            factor *= float(ndtri(one.alpha / tests) / ndtri(one.alpha)) ** 2
+        factor, fewest = _growth(one, one.margin, one.one_sided_low, one.alpha / tests), 0
     if factor is None or factor * one.n >= _BEYOND_REACH:
         return None
     return max(one.n + 1, math.ceil(factor * one.n), fewest)
-
-
-def _corrected(one: Comparison) -> float:
-    """The error that Holm leaves this comparison: α shrunk as its p-value was raised."""
-    if not one.p_value or not one.p_adjusted:
-        return one.alpha
-    return one.alpha * one.p_value / one.p_adjusted
 
 
 def _growth(one: Comparison, target: float, bound: float | None, alpha: float) -> float | None:

@@ -68,6 +68,12 @@ def test_holm_counts_the_slices_of_one_cell_and_metric():
     assert [f.verdict for f in found[3:]] == [Verdict.REGRESSED] * 2
 
 
+def test_slices_without_a_gate_cost_the_gated_ones_no_power():
+    shown = [comparison(slice=str(i), p_value=0.01, max_drop=None) for i in range(9)]
+    found = judge([comparison(p_value=0.04), *shown])
+    assert [f.p_adjusted for f in found] == pytest.approx([0.04] + [0.09] * 9)
+
+
 def test_a_row_without_a_test_is_no_member_of_the_family():
     found = judge([comparison(p_value=0.04), comparison(slice="empty", p_value=None)])
     assert [f.p_adjusted for f in found] == [0.04, None]
@@ -122,7 +128,10 @@ def test_to_accuse_one_of_many_slices_more_units_are_needed():
     others = [comparison(slice=str(i), p_value=0.9) for i in range(39)]
     (alone, *_), (among, *_) = judge([harmed]), judge([harmed, *others])
     assert (alone.verdict, among.verdict) == (Verdict.REGRESSED, Verdict.INCONCLUSIVE)
-    assert among.n_needed > harmed.n
+    alpha = 0.05 / 40
+    for size, decided in ((among.n_needed, True), (among.n_needed - 1, False)):
+        lost, gained = 12 * size / harmed.n, 2 * size / harmed.n
+        assert (tango_bound(lost, gained, size, alpha) > 0) == decided
 
 
 def test_a_decided_verdict_needs_nothing():

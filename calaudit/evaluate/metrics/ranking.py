@@ -93,9 +93,7 @@ def _ndcg_bounds(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     bounds = []
     earned = gain[shown.query, shown.item]
-    counts = np.bincount(shown.query, minlength=shown.shape[0])
-    place = np.arange(len(earned)) - (np.cumsum(counts) - counts)[shown.query]
-    weight = np.concatenate([discounts(shown.k), [0.0]])[np.minimum(place, shown.k)]
+    weight = _weights(shown.query, shown.shape[0], shown.k)
     for sign in (1.0, -1.0):
         order = np.lexsort((sign * earned, shown.first, shown.query))
         bounds.append(_over_ideal(shown.total(earned[order] * weight), gain, shown.k))
@@ -103,7 +101,16 @@ def _ndcg_bounds(
 
 
 def _over_ideal(dcg: NDArray[np.float64], gain: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    width = min(k, gain.shape[1])
-    top = np.partition(gain, gain.shape[1] - width, axis=1)[:, gain.shape[1] - width :]
-    ideal = np.sort(top, axis=1)[:, ::-1] @ discounts(width)
+    """`dcg` over that of the ideal order; NaN for a query without gain."""
+    query, item = np.nonzero(gain)
+    earned = gain[query, item]
+    earned = earned[np.lexsort((-earned, query))]
+    ideal = np.bincount(query, weights=earned * _weights(query, len(gain), k), minlength=len(gain))
     return divide(dcg, ideal, np.nan)
+
+
+def _weights(query: NDArray[np.int64], n_queries: int, k: int) -> NDArray[np.float64]:
+    """Discount of each entry, whose place is its rank among its query's; 0 beyond k."""
+    counts = np.bincount(query, minlength=n_queries)
+    place = np.arange(len(query)) - (np.cumsum(counts) - counts)[query]
+    return np.concatenate([discounts(k), [0.0]])[np.minimum(place, k)]

@@ -6,6 +6,7 @@ unknown key, the near ones.
 """
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +58,7 @@ def read_settings(path: Path, cls: type[T]) -> T:
     return parse_settings(read_toml(path), cls, where=path)
 
 
-def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object) -> T:
+def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object, at: str = "") -> T:
     """Validate a mapping into a settings class.
 
     Parameters
@@ -68,6 +69,8 @@ def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object) ->
         A class made by :func:`setting`.
     where : object
         File or flag the values came from, for messages.
+    at : str
+        Place of the values in the file, such as ``"slices[2]"``.
 
     Raises
     ------
@@ -80,14 +83,15 @@ def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object) ->
         problems = [
             problem
             for line in error.errors(include_url=False)
-            for problem in _problems(dict(line), cls, where)
+            for problem in _problems(dict(line), cls, where, at)
         ]
         raise SettingsError.of(problems) from None
 
 
-def _problems(line: dict[str, Any], cls: type[Any], where: object) -> list[Problem]:
+def _problems(line: dict[str, Any], cls: type[Any], where: object, at: str) -> list[Problem]:
     path = tuple(line["loc"])
-    place = f"{where}: {_dotted(path)}" if path else str(where)
+    inside = ".".join(part for part in (at, _dotted(path)) if part)
+    place = f"{where}: {inside}" if inside else str(where)
     cause = line.get("ctx", {}).get("error")
     if isinstance(cause, CalauditError):
         return [Problem(p.message, place, p.next_step) for p in cause.problems]
@@ -99,7 +103,10 @@ def _problems(line: dict[str, Any], cls: type[Any], where: object) -> list[Probl
     message = str(line["msg"]).removeprefix("Value error, ")
     value = line.get("input")
     shown = "" if isinstance(value, Mapping) else f" (got {value!r})"
-    return [Problem(f"{message[:1].lower()}{message[1:]}{shown}", place)]
+    next_step = "Change the value."
+    if kind == "literal_error":
+        next_step = near(str(value), re.findall(r"'([^']*)'", line["ctx"]["expected"]))
+    return [Problem(f"{message[:1].lower()}{message[1:]}{shown}", place, next_step)]
 
 
 def _dotted(path: tuple[Any, ...]) -> str:

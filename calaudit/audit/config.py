@@ -139,14 +139,16 @@ def read_audit(path: Path) -> AuditConfig:
 
     found: list[Problem] = []
     audit = _collect(
-        found, lambda: parse_settings(raw["audit"], AuditSettings, where=f"{path}: audit")
+        found, lambda: parse_settings(raw["audit"], AuditSettings, where=path, at="audit")
     )
     dimensions = _each(
-        found, raw, "slices", path, lambda v, w: parse_settings(v, Dimension, where=w)
+        found, raw, "slices", path, lambda v, at: parse_settings(v, Dimension, where=path, at=at)
     )
-    entries = _each(found, raw, "calibsets", path, lambda v, w: _calibset(v, path.parent, w))
-    tasks = _each(found, raw, "tasks", path, parse_task)
-    gates = _each(found, raw, "gates", path, lambda v, w: parse_settings(v, Gate, where=w))
+    entries = _each(found, raw, "calibsets", path, lambda v, at: _calibset(v, path, at))
+    tasks = _each(found, raw, "tasks", path, lambda v, at: parse_task(v, where=path, at=at))
+    gates = _each(
+        found, raw, "gates", path, lambda v, at: parse_settings(v, Gate, where=path, at=at)
+    )
     names = [name for name, _ in entries]
     found += [
         Problem(f"two calibration sets are called {name!r}", f"{path}: calibsets", "Rename one.")
@@ -180,20 +182,19 @@ def _each(
         return []
     made = []
     for number, value in enumerate(values):
-        place = f"{path}: {key}[{number}]"
-        one = _collect(found, partial(read, value, place))
+        one = _collect(found, partial(read, value, f"{key}[{number}]"))
         if one is not None:
             made.append(one)
     return made
 
 
-def _calibset(values: Mapping[str, Any], folder: Path, where: str) -> tuple[str, CalibsetEntry]:
+def _calibset(values: Mapping[str, Any], path: Path, at: str) -> tuple[str, CalibsetEntry]:
     if "file" in values:
-        entry = parse_settings(values, SetFile, where=where)
+        entry = parse_settings(values, SetFile, where=path, at=at)
         return entry.name or Path(entry.file).stem, entry
     if "recipe" in values:
-        pointer = parse_settings(values, RecipeFile, where=where)
-        recipe = read_settings(folder / pointer.recipe, Recipe)
+        pointer = parse_settings(values, RecipeFile, where=path, at=at)
+        recipe = read_settings(path.parent / pointer.recipe, Recipe)
         return pointer.name or recipe.name, recipe
-    recipe = parse_settings(values, Recipe, where=where)
+    recipe = parse_settings(values, Recipe, where=path, at=at)
     return recipe.name, recipe

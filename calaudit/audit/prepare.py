@@ -76,7 +76,7 @@ def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
                 where=where,
                 next_step="Mend the predicate; calaudit pool show lists the columns.",
             )
-        pool_slices = evaluate_slices(config.dimensions, pool)
+        pool_slices = evaluate_slices(config.dimensions, pool, where=f"{path}: slices")
         slices = pool_slices.take(evaluated)
         exams = _exams(config, pool, evaluated, slices, model)
         gates = _gates(config, exams, slices)

@@ -10,7 +10,14 @@ from calaudit.audit import records
 from calaudit.audit.config import SetFile
 from calaudit.audit.plan import PlannedCell, PlannedSet
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
-from calaudit.errors import BackendError, Notice, RangesError
+from calaudit.errors import (
+    BackendError,
+    DrawError,
+    Notice,
+    Problem,
+    RangesError,
+    SliceError,
+)
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
@@ -126,16 +133,24 @@ def _calibration_sets(audit: Audit, journal: _Journal) -> dict[str, Calibset]:
 def _drawn(audit: Audit, recipe: Recipe, planned: PlannedSet) -> Calibset:
     if planned.path.exists():
         return open_calibset(planned.path)
-    return draw_calibset(
-        audit.pool,
-        recipe,
-        planned.path,
-        seed=audit.seed,
-        evaluate=audit.predicted,
-        candidates=audit.config.audit.calibrate,
-        slices=audit.pool_slices,
-        run_outputs=EngineOutputs(audit.model, audit.pool, audit.backend),
-    )
+    try:
+        return draw_calibset(
+            audit.pool,
+            recipe,
+            planned.path,
+            seed=audit.seed,
+            evaluate=audit.predicted,
+            candidates=audit.config.audit.calibrate,
+            slices=audit.pool_slices,
+            run_outputs=EngineOutputs(audit.model, audit.pool, audit.backend),
+        )
+    except (DrawError, SliceError) as error:
+        raise type(error).of(
+            Problem(
+                p.message, f"{audit.config.path}: calibsets: {p.where or recipe.name}", p.next_step
+            )
+            for p in error.problems
+        ) from None
 
 
 def _ranges(audit: Audit, sets: Mapping[str, Calibset]) -> Observation:

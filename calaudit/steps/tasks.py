@@ -110,13 +110,13 @@ TASKS: Mapping[str, type[Task]] = {
 }
 
 
-def parse_task(values: Mapping[str, Any], where: str) -> Task:
+def parse_task(values: Mapping[str, Any], *, where: object, at: str) -> Task:
     """One ``[[tasks]]`` table, by its `kind`. Raises `SettingsError`."""
     kind = str(values.get("kind"))
     if kind not in TASKS:
         raise SettingsError(
             f"kind must be one of {', '.join(TASKS)} (got {kind})",
-            where=f"{where}.kind",
+            where=f"{where}: {at}.kind",
             next_step=near(kind, TASKS),
         )
-    return parse_settings(values, TASKS[kind], where=where)
+    return parse_settings(values, TASKS[kind], where=where, at=at)

@@ -37,6 +37,10 @@ AllocationFlag = Annotated[
 Deviation = Annotated[
     str | None, _flag("--deviation", "For neyman: a numeric column, or fp32-loss.", "COLUMN")
 ]
+LossFlag = Annotated[
+    str | None,
+    _flag("--loss", "For fp32-loss: the output, and the target if needed.", "OUTPUT[,TARGET]"),
+]
 Floor = Annotated[int | None, _flag("--floor", "Least from every stratum (default 1).")]
 Cap = Annotated[int | None, _flag("--cap", "Most from any stratum.")]
 Only = Annotated[
@@ -61,8 +65,8 @@ Start = Annotated[
 ]
 
 RECIPE_FLAGS = (
-    "size", "name", "kind", "candidates", "stratify", "allocation", "deviation", "floor", "cap",
-    "only", "without", "share", "column", "pca", "tap", "algorithm", "start",
+    "size", "name", "kind", "candidates", "stratify", "allocation", "deviation", "loss", "floor",
+    "cap", "only", "without", "share", "column", "pca", "tap", "algorithm", "start",
 )  # fmt: skip
 """Parameters of the command that describe a recipe."""
 
@@ -132,6 +136,9 @@ def _recipe_of_flags(
     embedding = {key: flags.pop(key) for key in ("column", "pca", "tap") if key in flags}
     if "column" in embedding:
         embedding["column"] = tuple(embedding["column"].split(","))
+    if "loss" in flags:
+        parts = flags["loss"].split(",", maxsplit=1)
+        flags["loss"] = dict(zip(("output", "target"), parts, strict=False))
     shares = _shares(flags.pop("share", ()))
     skewed = bool(shares or "only" in flags or "without" in flags)
     implied = (

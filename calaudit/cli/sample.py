@@ -17,6 +17,8 @@ from calaudit.errors import SettingsError
 
 if TYPE_CHECKING:
     from calaudit.formats.calibset import DrawnSet
+    from calaudit.pool import Pool
+    from calaudit.steps.model_outputs import ModelOutputs
 
 Recipes = Annotated[
     list[Path] | None,
@@ -61,6 +63,7 @@ def sample_command(
     stratify: flags.Stratify = None,
     allocation: flags.AllocationFlag = None,
     deviation: flags.Deviation = None,
+    loss: flags.LossFlag = None,
     floor: flags.Floor = None,
     cap: flags.Cap = None,
     only: flags.Only = None,
@@ -81,12 +84,11 @@ def sample_command(
     places = _places([path.stem for path in recipes or []] or [chosen[0].name], out)
     from calaudit.formats.pool import open_pool
     from calaudit.slices import evaluate_slices
-    from calaudit.steps.model_outputs import read_model_outputs
     from calaudit.steps.sample import draw_set, write_set
 
     with open_pool(pool) as opened:
         slices = evaluate_slices(dimensions, opened)
-        run = None if model is None else read_model_outputs(model, opened)
+        run = None if model is None else _read_model(model, opened)
         drawn = [
             draw_set(opened, each, seed=seed, evaluate=evaluate, slices=slices, run_outputs=run)
             for each in chosen
@@ -95,6 +97,13 @@ def sample_command(
             if place is not None:
                 write_set(opened, each, place)
     _print(drawn, places, as_json=as_json)
+
+
+def _read_model(path: Path, pool: "Pool") -> "ModelOutputs":
+    # onnx and onnxruntime take longer to import than most draws take.
+    from calaudit.steps.model_outputs import read_model_outputs
+
+    return read_model_outputs(path, pool)
 
 
 def _places(names: Sequence[str], out: Path | None) -> list[Path | None]:

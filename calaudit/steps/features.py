@@ -1,15 +1,12 @@
 """What a recipe needs to know of each candidate: a deviation for Neyman, an embedding."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.errors import DrawError, PoolError, SettingsError, near
-from calaudit.evaluate.metrics.case import Case
-from calaudit.evaluate.metrics.classification import nll
-from calaudit.evaluate.truth import Labels
 from calaudit.pool import Pool, Rows, batches
 from calaudit.progress import counter
 from calaudit.sampling import (
@@ -21,13 +18,15 @@ from calaudit.sampling import (
     principal_components,
     standardise,
 )
-from calaudit.steps.model_outputs import ModelOutputs
+
+if TYPE_CHECKING:
+    from calaudit.steps.model_outputs import ModelOutputs
 
 _BATCH = 256
 
 
 def read_deviation(
-    pool: Pool, recipe: Recipe, rows: Rows, run_outputs: ModelOutputs | None
+    pool: Pool, recipe: Recipe, rows: Rows, run_outputs: "ModelOutputs | None"
 ) -> NDArray[np.float64] | None:
     """The variable whose spread Neyman's allocation uses (n,), or None where none is needed.
 
@@ -48,7 +47,7 @@ def read_deviation(
 
 
 def read_embedding(
-    pool: Pool, recipe: Recipe, rows: Rows, run_outputs: ModelOutputs | None
+    pool: Pool, recipe: Recipe, rows: Rows, run_outputs: "ModelOutputs | None"
 ) -> NDArray[np.floating] | None:
     """Where coverage is measured, (n, d), or None where none is needed.
 
@@ -143,8 +142,12 @@ def _flat(values: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _fp32_loss(
-    pool: Pool, recipe: Recipe, rows: Rows, run_outputs: ModelOutputs
+    pool: Pool, recipe: Recipe, rows: Rows, run_outputs: "ModelOutputs"
 ) -> NDArray[np.float64]:
+    from calaudit.evaluate.metrics.case import Case
+    from calaudit.evaluate.metrics.classification import nll
+    from calaudit.evaluate.truth import Labels
+
     loss = recipe.loss or Loss()
     targets = [
         name for name, spec in pool.targets.items() if spec.shape == () and spec.dtype.kind in "iu"
@@ -171,11 +174,15 @@ def _choice(key: str, asked: str | None, known: Sequence[str], recipe: Recipe) -
         if asked is None
         else f"there is no {key} {asked!r} for the FP32 loss"
     )
-    step = f'Write loss = {{{key} = "…"}}.' if asked is None else near(asked, known)
+    step = (
+        f'Write loss = {{{key} = "…"}}, or --loss on the command line.'
+        if asked is None
+        else near(asked, known)
+    )
     raise SettingsError(message, where=f"{recipe.name}: loss.{key}", next_step=step)
 
 
-def _needed(run_outputs: ModelOutputs | None, recipe: Recipe) -> ModelOutputs:
+def _needed(run_outputs: "ModelOutputs | None", recipe: Recipe) -> "ModelOutputs":
     if run_outputs is None:
         raise DrawError(
             "this recipe needs the FP32 model",

@@ -1,16 +1,20 @@
 """Sample: recipe and pool → calibration set."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calaudit.formats.calibset import Calibset, DrawnSet, write_calibset
 from calaudit.pool import Pool, Rows, batches
-from calaudit.sampling import Candidates, Recipe, check_size, compose, draw
+from calaudit.sampling import Candidates, Draw, Recipe, check_size, compose, draw
 from calaudit.slices import SliceSet
 from calaudit.steps.candidates import find_candidates, find_slices
 from calaudit.steps.features import read_deviation, read_embedding
-from calaudit.steps.model_outputs import ModelOutputs
+
+if TYPE_CHECKING:
+    from calaudit.steps.model_outputs import ModelOutputs
 
 _READ = 1024
 
@@ -24,7 +28,7 @@ def draw_calibset(
     evaluate: str | Rows | None = None,
     candidates: str | None = None,
     slices: SliceSet | None = None,
-    run_outputs: ModelOutputs | None = None,
+    run_outputs: "ModelOutputs | None" = None,
 ) -> Calibset:
     """Carry out a recipe and write the calibration set.
 
@@ -79,7 +83,7 @@ def draw_set(
     evaluate: str | Rows | None = None,
     candidates: str | None = None,
     slices: SliceSet | None = None,
-    run_outputs: ModelOutputs | None = None,
+    run_outputs: "ModelOutputs | None" = None,
 ) -> DrawnSet:
     """Carry out a recipe, without writing anything.
 
@@ -111,17 +115,16 @@ def draw_set(
     rows = find_candidates(pool, recipe, evaluate=evaluate, candidates=candidates)
     check_size(recipe, len(rows))
     known = find_slices(pool, recipe, slices).take(rows)
-    made = draw(
-        recipe,
-        Candidates(
-            rows,
-            strata=known,
-            deviation=read_deviation(pool, recipe, rows, run_outputs),
-            embedding=read_embedding(pool, recipe, rows, run_outputs),
-        ),
-        seed=seed,
-    )
-    positions = np.searchsorted(rows, made.rows)
+    deviation = read_deviation(pool, recipe, rows, run_outputs)
+    embedding = read_embedding(pool, recipe, rows, run_outputs)
+    made = draw(recipe, Candidates(rows, known, deviation, embedding), seed=seed)
+    return _with_provenance(pool, recipe, known, made, np.searchsorted(rows, made.rows))
+
+
+def _with_provenance(
+    pool: Pool, recipe: Recipe, known: SliceSet, made: Draw, positions: NDArray[np.int64]
+) -> DrawnSet:
+    """A draw as a set; `positions` are the drawn samples' places among the candidates."""
     return DrawnSet(
         recipe=recipe,
         seed=made.seed,

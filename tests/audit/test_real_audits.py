@@ -1,0 +1,136 @@
+"""The two cases calaudit exists for: real models, real data, where they are."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from calaudit.audit.prepare import Overrides
+from calaudit.audit.run import run_audit
+from calaudit.report import Report
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("CALAUDIT_DATA", ROOT.parent / "shared" / "data"))
+pytestmark = [pytest.mark.slow, pytest.mark.data]
+
+
+def build(case: str, out: Path) -> None:
+    """Build a case's pool with the data's own script; skip where that can't be."""
+    script = DATA / case / "build"
+    if not script.exists():
+        pytest.skip(f"the {case} data isn't there (set CALAUDIT_DATA; see examples/{case})")
+    done = subprocess.run(
+        [sys.executable, str(script), str(out)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        pytest.skip(f"the {case} pool can't be built here: {reason}")
+
+
+def audit(name: str, model: Path, pool: Path, out: Path, **replaced: str) -> Report:
+    """Run audits/<name>.toml; `replaced` lines keep a test short."""
+    text = (ROOT / "audits" / f"{name}.toml").read_text(encoding="utf-8")
+    text = text.replace("../calibsets/", f"{ROOT / 'calibsets'}/")
+    for old, new in replaced.items():
+        text = text.replace(f"{old} = ", f"{new}\n{old} = ", 1)
+    path = out / f"{name}.toml"
+    path.write_text(text, encoding="utf-8")
+    report, _ = run_audit(path, Overrides(model=model, pool=pool))
+    return report
+
+
+def value(report: Report, metric: str, where: str, cell: str, field: str = "drop") -> float:
+    found = next(r for r in report.results if (r.metric, r.slice, r.cell) == (metric, where, cell))
+    number = getattr(found, field)
+    assert number is not None
+    return float(number)
+
+
+SNR = {
+    "snr_db = ∞": (0.9367, 0.9767),
+    "20 ≤ snr_db < ∞": (0.9467, 0.9817),
+    "10 ≤ snr_db < 20": (0.9317, 0.9517),
+    "5 ≤ snr_db < 10": (0.8783, 0.9183),
+    "0 ≤ snr_db < 5": (0.8283, 0.8683),
+    "snr_db < 0": (0.7117, 0.7433),
+}
+"""FP32 accuracy of the cube-root power and the log-mel model, from the data's README."""
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+    folder = tmp_path_factory.mktemp("speech")
+    build("speech", folder)
+    return {
+        name: audit(
+            f"speech-{name}",
+            DATA / "speech" / name / "model.onnx",
+            folder / name / "pool.h5",
+            folder,
+            evaluate='methods = ["minmax"]',
+        )
+        for name in ("power", "log")
+    }
+
+
+@pytest.mark.parametrize(("column", "name"), enumerate(["power", "log"]))
+def test_fp32_accuracy_by_snr_is_the_readmes(
+    speech: dict[str, Report], column: int, name: str
+) -> None:
+    cell = speech[name].cells[0].id
+    for where, expected in SNR.items():
+        found = value(speech[name], "top1", where, cell, "reference")
+        assert found == pytest.approx(expected[column], abs=5e-5)
+
+
+def test_noisiest_recordings_only_hurt_the_quiet_speaker_of_the_sensitive_model(
+    speech: dict[str, Report],
+) -> None:
+    report = speech["power"]
+    cell = next(c.id for c in report.cells if "noisiest" in c.id)
+    assert value(report, "top1", "speaker = theo", cell, "low") > 0.05
+    assert next(
+        r for r in report.results
+        if (r.metric, r.slice, r.cell) == ("top1", "speaker = theo", cell)
+    ).verdict == "REGRESSED"  # fmt: skip
+
+
+def test_negative_control_loses_little_under_any_set(speech: dict[str, Report]) -> None:
+    report = speech["log"]
+    for cell in report.cells:
+        assert value(report, "top1", "all", cell.id) < 0.02
+
+
+@pytest.fixture(scope="module")
+def ranking(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    folder = tmp_path_factory.mktemp("ranking")
+    build("ranking", folder / "pool.h5")
+    return audit(
+        "ranking",
+        DATA / "ranking" / "model.onnx",
+        folder / "pool.h5",
+        folder,
+        evaluate='methods = ["minmax"]',
+    )
+
+
+def test_fp32_ranking_is_the_readmes(ranking: Report) -> None:
+    cell = ranking.cells[0].id
+    for metric, expected in {"ndcg@10": 0.2693, "coverage@10": 0.3739}.items():
+        found = value(ranking, metric, "all", cell, "reference")
+        assert found == pytest.approx(expected, abs=5e-5)
+    # Items tie in popularity at the head's edge: the README's order there isn't ours.
+    share = value(ranking, "long_tail_share@10", "all", cell, "reference")
+    assert share == pytest.approx(0.1232, abs=5e-4)
+
+
+def test_most_active_users_only_cost_the_long_tail_while_the_average_holds(
+    ranking: Report,
+) -> None:
+    cell = next(c.id for c in ranking.cells if c.id.startswith("most active"))
+    assert value(ranking, "ndcg@10", "all", cell) < 0.01
+    assert value(ranking, "long_tail_share@10", "all", cell, "low") > 0.02
+    random = next(c.id for c in ranking.cells if c.id.startswith("random"))
+    assert abs(value(ranking, "long_tail_share@10", "all", random)) < 0.01

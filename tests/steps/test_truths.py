@@ -1,0 +1,145 @@
+"""Tasks made concrete: pairwise equals listwise, retrieval equals its own definition."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calaudit.errors import SettingsError, SliceError
+from calaudit.evaluate import parse_metric, score_all
+from calaudit.formats.pool import open_pool, write_pool
+from calaudit.formats.predictions import Predictions, write_predictions
+from calaudit.slices import Dimension, evaluate_slices
+from calaudit.steps.tasks import parse_task
+from calaudit.steps.truths import rows_to_predict, set_exam
+
+RANKING = ("ndcg@5", "recall@5", "coverage@5", "gini@5", "long_tail_share@5")
+N_QUERIES, N_ITEMS = 40, 12
+
+
+def task(**values: object):
+    return parse_task(values, where="audit.toml", at="tasks[0]")
+
+
+@pytest.fixture
+def relevance() -> np.ndarray:
+    return (np.random.default_rng(0).random((N_QUERIES, N_ITEMS)) < 0.3).astype(np.uint8)
+
+
+@pytest.fixture
+def scores() -> np.ndarray:
+    # one decimal: ties abound
+    return np.random.default_rng(1).normal(size=(N_QUERIES, N_ITEMS)).round(1).astype(np.float32)
+
+
+def predictions(path: Path, rows: np.ndarray, **outputs: np.ndarray) -> Predictions:
+    return write_predictions(path, rows, [outputs])
+
+
+def values(exam, answered: Predictions) -> dict[str, float]:
+    scored = score_all(exam.metrics, exam.answer(answered), exam.truth, exam.answer(answered))
+    return {metric.name: scored[metric].value() for metric in exam.metrics}
+
+
+def test_pairwise_pool_scores_as_the_same_pool_listwise(
+    tmp_path: Path, relevance: np.ndarray, scores: np.ndarray
+) -> None:
+    listwise = tmp_path / "listwise.h5"
+    write_pool(
+        listwise,
+        inputs={"x": np.zeros((N_QUERIES, 1), np.float32)},
+        targets={"relevance": relevance},
+        meta={"query": np.arange(N_QUERIES)},
+    )
+    query, item = np.divmod(np.arange(N_QUERIES * N_ITEMS), N_ITEMS)
+    order = np.random.default_rng(2).permutation(len(query))
+    pairwise = tmp_path / "pairwise.h5"
+    write_pool(
+        pairwise,
+        inputs={"x": np.zeros((len(query), 1), np.float32)},
+        targets={"relevance": relevance.reshape(-1)[order]},
+        meta={"query": query[order], "item": item[order]},
+    )
+    found = []
+    for path, kind, answered in (
+        (listwise, "ranking", scores),
+        (pairwise, "pairwise", scores.reshape(-1)[order]),
+    ):
+        with open_pool(path) as pool:
+            rows = np.arange(len(pool))
+            slices = evaluate_slices([], pool)
+            exam = set_exam(
+                task(kind=kind, metrics=RANKING), pool, rows, slices, ["y"], where="tasks[0]"
+            )
+            found.append(values(exam, predictions(tmp_path / f"{kind}.h5", rows, y=answered)))
+    assert found[0] == pytest.approx(found[1])
+
+
+def test_dimension_that_differs_within_a_query_is_refused(tmp_path: Path) -> None:
+    write_pool(
+        tmp_path / "pool.h5",
+        inputs={"x": np.zeros((4, 1), np.float32)},
+        targets={"relevance": np.array([1, 0, 1, 0])},
+        meta={"query": [0, 0, 1, 1], "item": [0, 1, 0, 1], "shown": ["a", "b", "a", "a"]},
+    )
+    with open_pool(tmp_path / "pool.h5") as pool:
+        slices = evaluate_slices([Dimension(by="shown")], pool)
+        with pytest.raises(SliceError, match="shown differs within query 0"):
+            set_exam(task(kind="pairwise"), pool, np.arange(4), slices, ["y"], where="tasks[0]")
+
+
+def test_retrieval_ranks_the_gallery_by_cosine_and_never_shows_the_query_itself(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(3)
+    label = rng.integers(0, 3, 30)
+    embedding = (np.eye(3)[label] + rng.normal(0, 0.4, (30, 3))).astype(np.float32)
+    write_pool(
+        tmp_path / "pool.h5",
+        inputs={"x": np.zeros((30, 1), np.float32)},
+        targets={"label": label},
+        meta={"gallery": (np.arange(30) >= 10).astype(int)},
+    )
+    with open_pool(tmp_path / "pool.h5") as pool:
+        asked = task(kind="retrieval", gallery="gallery = 1", metrics=["recall@5"])
+        evaluated = np.arange(15)  # five queries are in the gallery too
+        rows = rows_to_predict([asked], pool, evaluated)
+        np.testing.assert_array_equal(rows, np.arange(30))
+        exam = set_exam(asked, pool, evaluated, evaluate_slices([], pool).take(evaluated), ["e"],
+                        where="tasks[0]")  # fmt: skip
+        answered = predictions(tmp_path / "p.h5", rows, e=embedding)
+        found = score_all(exam.metrics, exam.answer(answered), exam.truth)[parse_metric("recall@5")]
+    unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+    expected = []
+    for query in evaluated:
+        shown = [row for row in range(10, 30) if row != query]
+        top = sorted(shown, key=lambda row: -float(unit[query] @ unit[row]))[:5]
+        relevant = [row for row in shown if label[row] == label[query]]
+        expected.append(sum(row in relevant for row in top) / len(relevant))
+    np.testing.assert_allclose(found.values, expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "rankin"}, "kind must be one of"),
+        ({"kind": "classification", "metrics": ["top1", "topp1"]}, "topp1"),
+        ({"kind": "classification", "output": "logit"}, "no output 'logit'"),
+        ({"kind": "classification"}, "say which one"),
+        ({"kind": "ranking", "tail": {"head_items": 2}}, "between 0 and 1"),
+        ({"kind": "ranking", "tail": {}}, "exactly one"),
+    ],
+)
+def test_task_that_makes_no_sense_is_a_settings_error(
+    tmp_path: Path, values: dict[str, object], message: str
+) -> None:
+    write_pool(
+        tmp_path / "pool.h5",
+        inputs={"x": np.zeros((4, 1), np.float32)},
+        targets={"label": np.arange(4)},
+    )
+    with open_pool(tmp_path / "pool.h5") as pool, pytest.raises(SettingsError, match=message):
+        set_exam(
+            task(**values), pool, np.arange(4), evaluate_slices([], pool), ["logits", "embedding"],
+            where="tasks[0]",
+        )  # fmt: skip

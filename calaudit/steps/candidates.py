@@ -5,7 +5,14 @@ import numpy as np
 from calaudit.errors import Problem, SettingsError, SliceError, near
 from calaudit.pool import Pool, Rows
 from calaudit.sampling import Recipe
-from calaudit.slices import Dimension, SliceSet, evaluate_slices, match_slices, select_rows
+from calaudit.slices import (
+    CodedDimension,
+    Dimension,
+    SliceSet,
+    evaluate_slices,
+    match_slices,
+    select_rows,
+)
 from calaudit.steps.leak import SHOWN_IDS, leak_error
 
 
@@ -79,7 +86,8 @@ def find_slices(pool: Pool, recipe: Recipe, given: SliceSet | None) -> SliceSet:
     known = [*own.names, *others.names]
     predicates = [name for name in recipe.named_slices if not _is_slice(name, known)]
     named = _evaluate_predicates(predicates, pool, recipe, known)
-    return _joined(_joined(own, named), others)
+    own = SliceSet(len(pool), (*own.dimensions, *named), own.notices)
+    return _joined(own, others)
 
 
 def _is_slice(name: str, known: list[str]) -> bool:
@@ -92,30 +100,24 @@ def _is_slice(name: str, known: list[str]) -> bool:
 
 def _evaluate_predicates(
     names: list[str], pool: Pool, recipe: Recipe, known: list[str]
-) -> SliceSet:
+) -> list[CodedDimension]:
     problems: list[Problem] = []
-    made: list[Dimension] = []
+    made: list[CodedDimension] = []
     for name in names:
         try:
-            dimension = Dimension(name=name, where=name)
-            evaluate_slices([dimension], pool, where=recipe.name)
-            made.append(dimension)
+            predicate = Dimension(name=name, where=name)
+            made.extend(evaluate_slices([predicate], pool, where=recipe.name).dimensions)
         except (SliceError, SettingsError) as error:
             message = f'"{name}" is neither a slice nor a predicate'
             reasons = "; ".join(problem.message for problem in error.problems)
             problems.append(Problem(f"{message} ({reasons})", recipe.name, near(name, known)))
     if problems:
         raise SliceError.of(problems)
-    return evaluate_slices(made, pool, where=recipe.name)
+    return made
 
 
 def _joined(first: SliceSet, second: SliceSet) -> SliceSet:
-    """Both sets' dimensions; where a name or label is in both, the first set's stands."""
-    titles = {each.name for each in first.dimensions}
+    """Both sets' dimensions; one of the second that shares a label with the first is left out."""
     labels = set(first.names)
-    fresh = tuple(
-        each
-        for each in second.dimensions
-        if each.name not in titles and labels.isdisjoint(each.labels)
-    )
+    fresh = tuple(each for each in second.dimensions if labels.isdisjoint(each.labels))
     return SliceSet(first.n_rows, (*first.dimensions, *fresh), first.notices)

@@ -45,14 +45,17 @@ def check_leak(
     Raises
     ------
     LeakError
-        The set holds evaluated samples: by id in the same pool, by id and content in another.
+        The set holds evaluated samples, by id. Row numbers, which serve where a pool stores no
+        ids, mean the same sample in the same pool alone, unless its content agrees too.
     """
     if digests is None:
         digests = content_digests(pool, evaluated)
     same_pool = drawn.pool_fingerprint == pool.fingerprint()
-    content = dict(zip(pool.ids(evaluated).tolist(), digests.tolist(), strict=True))
+    ids = pool.ids(evaluated)
+    by_id = same_pool or not (_are_rows(ids, evaluated) or _are_rows(drawn.ids, drawn.rows))
+    content = dict(zip(ids.tolist(), digests.tolist(), strict=True))
     samples = list(zip(drawn.ids.tolist(), drawn.digests.tolist(), strict=True))
-    leaked = [i for i, d in samples if i in content and (same_pool or content[i] == d)]
+    leaked = [i for i, d in samples if i in content and (by_id or content[i] == d)]
     if leaked:
         raise leak_error(
             len(leaked),
@@ -74,6 +77,10 @@ def check_leak(
         )
         notices.append(Notice("calibset_repeats", message, drawn.name))
     return tuple(notices)
+
+
+def _are_rows(ids: NDArray[np.str_], rows: Rows) -> bool:
+    return bool((ids == rows.astype(np.str_)).all())
 
 
 def content_digests(pool: Pool, rows: Rows) -> NDArray[np.str_]:

@@ -129,15 +129,16 @@ def test_text_and_numbers_can_be_read_without_calaudit(calibset: Calibset) -> No
         assert file["inputs/image"].shape == (N, 2, 3)
 
 
-def test_nothing_is_left_when_writing_fails(tmp_path: Path) -> None:
-    def failing():
+def test_nothing_is_left_when_writing_fails_or_is_interrupted(tmp_path: Path) -> None:
+    def failing(error):
         yield from batches()
-        raise PoolError("inputs hold NaN")
+        raise error
 
     kept = tmp_path / "kept.h5"
     kept.write_text("before")
-    with pytest.raises(PoolError):
-        write_calibset(kept, drawn_set(), failing())
+    for error in (PoolError("inputs hold NaN"), KeyboardInterrupt()):
+        with pytest.raises(type(error)):
+            write_calibset(kept, drawn_set(), failing(error))
     with pytest.raises(ValueError, match="3 samples were given for 7 drawn rows"):
         write_calibset(kept, drawn_set(), list(batches())[:1])
     assert kept.read_text() == "before"

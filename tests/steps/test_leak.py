@@ -52,14 +52,31 @@ def test_a_set_from_another_version_of_the_pool_is_noted_and_still_checked(pool,
         check_leak(leaky, pool, evaluated)
 
 
-def test_equal_ids_of_other_samples_are_no_leak(pool, tmp_path) -> None:
+def test_a_sample_keeps_its_stored_id_when_its_content_is_prepared_anew(pool, tmp_path) -> None:
     other = write_small_pool(tmp_path / "other.h5")
     with h5py.File(other, "a") as file:
         file["inputs/x"][:] += 1
     with open_pool(other) as opened:
         drawn = draw_calibset(opened, Recipe(name="all", size=300), tmp_path / "set.h5")
-    notices = check_leak(drawn, pool, select_rows(EVALUATE, pool))
-    assert [notice.code for notice in notices] == ["calibset_foreign"]
+    with pytest.raises(LeakError, match="100 of the set's 300"):
+        check_leak(drawn, pool, select_rows(EVALUATE, pool))
+
+
+def test_equal_row_numbers_in_two_pools_are_no_leak_unless_the_content_agrees(tmp_path) -> None:
+    everyone = Recipe(name="all", size=20)
+    values = np.arange(20, dtype=np.float32).reshape(20, 1)
+    split = ["calibration"] * 10 + ["evaluation"] * 10
+    for name, inputs in (("one", values), ("two", values + 50), ("three", values % 11)):
+        write_pool(tmp_path / f"{name}.h5", inputs={"x": inputs}, meta={"split": split})
+    with open_pool(tmp_path / "one.h5") as one:
+        evaluated = select_rows(EVALUATE, one)
+        with open_pool(tmp_path / "two.h5") as two:
+            drawn = draw_calibset(two, everyone, tmp_path / "set.h5")
+        assert [each.code for each in check_leak(drawn, one, evaluated)] == ["calibset_foreign"]
+        with open_pool(tmp_path / "three.h5") as three:
+            drawn = draw_calibset(three, everyone, tmp_path / "set.h5")
+        with pytest.raises(LeakError, match=r"1 of the set's 20 samples .*: 10\n"):
+            check_leak(drawn, one, evaluated)
 
 
 def test_the_same_inputs_under_other_ids_are_noted(tmp_path) -> None:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["binary", "mean", "set"]
+Kind = Literal["binary", "mean", "ratio", "set"]
 """How per-unit scores become the metric, hence which interval fits.
 
 ``binary``: the share of units that are right; ``mean``: the mean of one number per unit;
+``ratio``: the sum of one number per unit over the sum of another (word errors over words);
 ``set``: a function of sums over the units (balanced accuracy, coverage, Gini).
 """
 

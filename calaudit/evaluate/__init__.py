@@ -18,7 +18,7 @@ from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Verdict
 from calaudit.evaluate.conventions import convention_of
 from calaudit.evaluate.metric import Direction, Kind, Metric, Needs
 from calaudit.evaluate.power import smallest_provable_drop
-from calaudit.evaluate.scores import Scores, SetScores, UnitScores, concatenate
+from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores, concatenate
 from calaudit.evaluate.scoring import TieBounds, perfect, score, score_all, tie_bounds
 from calaudit.evaluate.truth import (
     Labels,
@@ -41,6 +41,7 @@ __all__ = [
     "MinSupport",
     "Needs",
     "Pairs",
+    "RatioScores",
     "Relevance",
     "Scores",
     "SetScores",

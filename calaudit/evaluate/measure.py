@@ -45,6 +45,7 @@ def measure_by(
     if isinstance(reference, SetScores):
         sets = [scores for scores in candidates if isinstance(scores, SetScores)]
         return _set_measure(reference, sets, levels)
+    assert isinstance(reference, UnitScores)
     values = [scores.values for scores in candidates if isinstance(scores, UnitScores)]
     stacked = np.array(values, dtype=reference.values.dtype).reshape(-1, len(reference))
     if metric.kind == "binary":

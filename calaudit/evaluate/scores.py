@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from calaudit.evaluate.division import divide
 from calaudit.evaluate.metric import Metric
 
 Functional = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -39,6 +40,27 @@ class UnitScores:
         """Units without a score, such as queries without a relevant item."""
         chosen = self.values if rows is None else self.values[rows]
         return 0 if chosen.dtype == bool else int(np.count_nonzero(np.isnan(chosen)))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RatioScores:
+    """Two numbers per unit; the metric is the ratio of their sums (word errors over words)."""
+
+    metric: Metric
+    numerator: NDArray[np.float64]
+    """(n,); NaN for units that are left out."""
+    denominator: NDArray[np.float64]
+    """(n,) at least 0. It belongs to the truth: every engine's must be FP32's."""
+
+    def __len__(self) -> int:
+        return len(self.numerator)
+
+    def value(self, rows: NDArray[np.int64] | None = None) -> float:
+        """The metric over `rows` (all units by default); NaN where the denominators add to 0."""
+        top = self.numerator if rows is None else self.numerator[rows]
+        bottom = self.denominator if rows is None else self.denominator[rows]
+        kept = ~np.isnan(top)
+        return float(divide(top[kept].sum(), bottom[kept].sum(), np.nan))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -80,7 +102,7 @@ class SetScores:
         return np.asarray((member @ self.statistics).toarray(), dtype=np.float64)
 
 
-Scores = UnitScores | SetScores
+Scores = UnitScores | RatioScores | SetScores
 
 
 def concatenate(parts: Sequence[Scores]) -> Scores:
@@ -89,6 +111,13 @@ def concatenate(parts: Sequence[Scores]) -> Scores:
     if isinstance(first, UnitScores):
         values = [part.values for part in parts if isinstance(part, UnitScores)]
         return UnitScores(first.metric, np.concatenate(values))
+    if isinstance(first, RatioScores):
+        ratios = [part for part in parts if isinstance(part, RatioScores)]
+        return RatioScores(
+            first.metric,
+            np.concatenate([part.numerator for part in ratios]),
+            np.concatenate([part.denominator for part in ratios]),
+        )
     stacked = [part.statistics for part in parts if isinstance(part, SetScores)]
     joined = sparse.csr_array(sparse.vstack(stacked, format="csr"))
     return SetScores(first.metric, joined, first.functional, first.influence)

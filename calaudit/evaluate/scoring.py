@@ -12,7 +12,7 @@ from scipy import sparse
 from calaudit.evaluate.catalogue import PerUnit, definition_of
 from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.metrics.case import Case
-from calaudit.evaluate.scores import Scores, SetScores, UnitScores
+from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores
 from calaudit.evaluate.truth import Truth
 
 
@@ -113,4 +113,6 @@ def _scores(metric: Metric, values: PerUnit) -> Scores:
     if isinstance(values, sparse.csr_array):
         functional, influence = definition_of(metric).of_sets()
         return SetScores(metric, values, functional, partial(influence, metric.k))
+    if metric.kind == "ratio":
+        return RatioScores(metric, values[:, 0], values[:, 1])
     return UnitScores(metric, values)

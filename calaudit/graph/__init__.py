@@ -9,16 +9,19 @@ from calaudit.graph.plan import Decision, QdqPlan, explain
 from calaudit.graph.prepare import prepare
 from calaudit.graph.store import write_model
 from calaudit.graph.taps import with_taps
+from calaudit.graph.tensors import TensorNames, name_tensors
 
 __all__ = [
     "Decision",
     "Model",
     "ModelTensor",
     "QdqPlan",
+    "TensorNames",
     "apply_qdq",
     "check_pool_matches",
     "explain",
     "load_model",
+    "name_tensors",
     "plan_qdq",
     "prepare",
     "with_taps",

@@ -53,4 +53,7 @@ FLOAT_REASONS: Final[dict[str, str]] = {
 }  # fmt: skip
 """Operator → why it stays in float."""
 
+MOVES_VALUES: Final = frozenset(op for op, reason in FLOAT_REASONS.items() if reason == _MOVES)
+"""Operators that pass values on unchanged."""
+
 UNKNOWN: Final = "not among the ops that TensorRT runs in INT8 from Q/DQ"

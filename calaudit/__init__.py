@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from calaudit.audit.run import run_audit
     from calaudit.errors import CalauditError, Notice
     from calaudit.evaluate import compare_cells, parse_metric, score
+    from calaudit.evaluate.own import metric
     from calaudit.formats.calibset import Calibset, open_calibset
     from calaudit.formats.pool import PoolWriter, open_pool, write_pool
     from calaudit.formats.ranges import open_ranges
@@ -63,6 +64,7 @@ _HOMES = {
     "draw_calibset": "steps.sample",
     "evaluate_slices": "slices",
     "exit_status": "report",
+    "metric": "evaluate.own",
     "open_calibset": "formats.calibset",
     "open_pool": "formats.pool",
     "open_ranges": "formats.ranges",
@@ -97,6 +99,7 @@ __all__ = [
     "draw_calibset",
     "evaluate_slices",
     "exit_status",
+    "metric",
     "open_calibset",
     "open_pool",
     "open_ranges",

@@ -16,19 +16,14 @@ from calaudit.evaluate.catalogue import known_metrics, parse_metric
 from calaudit.evaluate.compare import compare, compare_cells
 from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Verdict
 from calaudit.evaluate.conventions import convention_of
+from calaudit.evaluate.listwise import Pairs, from_pairs, retrieval_scores
 from calaudit.evaluate.metric import Direction, Kind, Metric, Needs
+from calaudit.evaluate.own import make_importable
 from calaudit.evaluate.power import smallest_provable_drop
 from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores, concatenate
 from calaudit.evaluate.scoring import TieBounds, perfect, score, score_all, tie_bounds
-from calaudit.evaluate.truth import (
-    Labels,
-    Pairs,
-    Relevance,
-    Truth,
-    check_labels,
-    from_pairs,
-    retrieval_scores,
-)
+from calaudit.evaluate.spelling import Spelling, decode
+from calaudit.evaluate.truth import Labels, Relevance, Texts, Truth, Values, check_labels
 from calaudit.evaluate.verdict import judge, overall_verdict
 
 __all__ = [
@@ -45,18 +40,23 @@ __all__ = [
     "Relevance",
     "Scores",
     "SetScores",
+    "Spelling",
+    "Texts",
     "TieBounds",
     "Truth",
     "UnitScores",
+    "Values",
     "Verdict",
     "check_labels",
     "compare",
     "compare_cells",
     "concatenate",
     "convention_of",
+    "decode",
     "from_pairs",
     "judge",
     "known_metrics",
+    "make_importable",
     "overall_verdict",
     "parse_metric",
     "perfect",

@@ -13,8 +13,9 @@ Kind = Literal["binary", "mean", "ratio", "set"]
 
 Direction = Literal["higher_is_better", "lower_is_better"]
 
-Needs = Literal["labels", "relevance", "reference"]
-"""What a metric compares the outputs with; ``reference`` is what FP32 gave."""
+Needs = Literal["labels", "values", "texts", "relevance", "reference", "own"]
+"""What a metric compares the outputs with; ``reference`` is what FP32 gave, ``own`` what a user's
+own metric asks for by its parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,13 @@ class Metric:
     kind: Kind
     direction: Direction
     unit: str
-    """``"fraction"``, ``"nats"``, ``"output"`` (the model output's own unit) or ``"index"``."""
+    """``"fraction"``, ``"nats"``, ``"bits"``, ``"interactions"``, ``"output"`` or ``"target"`` (the
+    model output's and the target's own unit), or ``"index"``."""
     needs: Needs
     span: float | None
     """Largest change that one unit's score can show; None where there is no bound."""
+    is_agreement: bool = False
+    """Whether it measures likeness to FP32, so that FP32 itself is perfect."""
 
     def __str__(self) -> str:
         return self.name
@@ -44,8 +48,3 @@ class Metric:
     def higher_is_better(self) -> bool:
         """Whether a larger value means more quality."""
         return self.direction == "higher_is_better"
-
-    @property
-    def is_agreement(self) -> bool:
-        """Whether it measures likeness to FP32, so that FP32 itself is perfect."""
-        return self.needs == "reference"

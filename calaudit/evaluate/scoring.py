@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from calaudit.evaluate.catalogue import PerUnit, definition_of
+from calaudit.evaluate.catalogue import definition_of
+from calaudit.evaluate.definition import PerUnit
 from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores
@@ -46,10 +47,11 @@ def score_all(
     ----------
     metrics : iterable of Metric
     outputs : ndarray, shape (n, classes), (queries, items) or, for agreement, (n, …)
-        Logits (or probabilities, for ``nll_of_probabilities``), or ranking scores, higher first.
-    truth : Labels or Relevance, optional
-        Of the same units. Agreement metrics do without labels; `overlap` takes the excluded items
-        from it.
+        Logits (or probabilities, for ``nll_of_probabilities``), values, texts (see
+        `calaudit.evaluate.spelling`), or ranking scores, higher first.
+    truth : Labels, Values, Texts or Relevance, optional
+        Of the same units. Agreement metrics do without labels; those of rankings take the excluded
+        items from it.
     reference_outputs : ndarray, optional
         What FP32 gave, of the outputs' shape; agreement metrics need it.
 
@@ -79,12 +81,16 @@ def perfect(metric: Metric, scores: Scores) -> Scores:
     metric : Metric
         An agreement metric.
     scores : UnitScores
-        Any engine's scores, for the number of units.
+        Those of FP32's outputs held against themselves: what has no score there, such as a query
+        with nothing to show, stays left out; the others lose what rounding did to them. A metric of
+        the user's own is left as it is.
     """
+    if metric.needs == "own" or not isinstance(scores, UnitScores):
+        return scores
     best = 1.0 if metric.higher_is_better else 0.0
     if metric.kind == "binary":
         return UnitScores(metric, np.full(len(scores), bool(best)))
-    return UnitScores(metric, np.full(len(scores), best))
+    return UnitScores(metric, np.where(np.isnan(scores.values), np.nan, best))
 
 
 def tie_bounds(

@@ -1,14 +1,13 @@
-"""What predictions are judged against: labels, or relevance of catalogue items to queries."""
+"""What predictions are judged against: labels, values, texts, or relevance of catalogue items."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from calaudit.errors import PoolError
-from calaudit.evaluate.division import divide
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +35,64 @@ class Labels:
 
 
 @dataclass(frozen=True, eq=False)
+class Values:
+    """What a regression should have given for each sample."""
+
+    value: NDArray[np.float64]
+    """(n, …), finite."""
+    center: NDArray[np.float64] | None = None
+    """(…), a value near their mean, from which sums of squares are taken; batches share it."""
+
+    def __post_init__(self) -> None:
+        value = np.asarray(self.value)
+        if value.ndim == 0 or value.dtype.kind not in "biuf":
+            raise PoolError(
+                f"values are {value.dtype} of shape {value.shape}, expected numbers per sample"
+            )
+        value = value.astype(np.float64)
+        if not np.isfinite(value).all():
+            row = int(np.argmin(np.isfinite(value).reshape(len(value), -1).all(axis=1)))
+            raise PoolError(
+                f"values hold NaN or infinity, first at evaluation row {row}",
+                next_step="Mend them, or leave these samples out of the evaluation.",
+            )
+        if self.center is None:
+            center = value.mean(axis=0) if len(value) else np.zeros(value.shape[1:])
+            object.__setattr__(self, "center", np.asarray(center))
+        object.__setattr__(self, "value", value)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def take(self, rows: NDArray[np.int64]) -> "Values":
+        """The samples at `rows`, in their order."""
+        return Values(self.value[rows], self.center)
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """What a sequence model should have written for each sample."""
+
+    text: NDArray[np.str_]
+    """(n,)"""
+
+    def __post_init__(self) -> None:
+        text = np.asarray(self.text)
+        if text.ndim != 1 or text.dtype.kind not in "UTO":
+            raise PoolError(
+                f"texts are {text.dtype} of shape {text.shape}, expected one text per sample"
+            )
+        object.__setattr__(self, "text", text.astype(np.str_))
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def take(self, rows: NDArray[np.int64]) -> "Texts":
+        """The samples at `rows`, in their order."""
+        return Texts(self.text[rows])
+
+
+@dataclass(frozen=True, eq=False)
 class Relevance:
     """Relevance of every catalogue item to every query, and what is known of the items.
 
@@ -50,6 +107,12 @@ class Relevance:
     """(items,), interactions each item had."""
     tail: NDArray[np.bool_] | None = None
     """(items,), True for items of the long tail; see `calaudit.evaluate.metrics.popularity`."""
+    vectors: NDArray[np.float64] | None = None
+    """(items, d), what items are like: their cosine is their likeness."""
+    genres: NDArray[np.bool_] | None = None
+    """(items, genres), True where the item belongs to the genre."""
+    history: NDArray[np.bool_] | None = None
+    """(queries, items), True where the query's user had dealt with the item before."""
 
     def __post_init__(self) -> None:
         relevance = np.asarray(self.relevance)
@@ -57,19 +120,22 @@ class Relevance:
             raise PoolError(f"relevance has shape {relevance.shape}, expected (queries, items)")
         if relevance.size and not (np.isfinite(relevance).all() and relevance.min() >= 0):
             raise PoolError("relevance holds negative numbers, NaN or infinity")
-        if self.exclude is not None:
-            exclude = np.asarray(self.exclude)
-            if exclude.shape != relevance.shape:
-                raise PoolError(
-                    f"exclude has shape {exclude.shape}, relevance has {relevance.shape}"
-                )
-            object.__setattr__(self, "exclude", exclude.astype(bool, copy=False))
-        for name in ("popularity", "tail"):
+        for name in ("exclude", "history"):
+            marks = getattr(self, name)
+            if marks is not None and np.shape(marks) != relevance.shape:
+                raise PoolError(f"{name} has shape {np.shape(marks)}, relevance {relevance.shape}")
+            if marks is not None:
+                object.__setattr__(self, name, np.asarray(marks).astype(bool, copy=False))
+        for name in ("popularity", "tail", "vectors", "genres"):
             column = getattr(self, name)
-            if column is not None and np.shape(column) != relevance.shape[1:]:
+            plain = 1 if name in {"popularity", "tail"} else 2
+            if column is not None and (
+                np.ndim(column) != plain or len(column) != relevance.shape[1]
+            ):
+                what = "value" if plain == 1 else "row"
                 raise PoolError(
                     f"{name} has shape {np.shape(column)}, "
-                    f"expected one value for each of the {relevance.shape[1]} items"
+                    f"expected one {what} for each of the {relevance.shape[1]} items"
                 )
         object.__setattr__(self, "relevance", relevance)
 
@@ -97,120 +163,11 @@ class Relevance:
     def take(self, rows: NDArray[np.int64]) -> "Relevance":
         """The queries at `rows`, in their order; the catalogue stays whole."""
         exclude = None if self.exclude is None else self.exclude[rows]
-        return replace(self, relevance=self.relevance[rows], exclude=exclude)
+        history = None if self.history is None else self.history[rows]
+        return replace(self, relevance=self.relevance[rows], exclude=exclude, history=history)
 
 
-Truth = Labels | Relevance
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """A pairwise pool turned listwise: one row per query, one column per item."""
-
-    queries: NDArray[Any]
-    """(q,) distinct query ids, sorted."""
-    items: NDArray[Any]
-    """(items,) distinct item ids, sorted: the catalogue."""
-    row: NDArray[np.int64]
-    """(pairs,) query number of each pair."""
-    column: NDArray[np.int64]
-    """(pairs,) item number of each pair."""
-    truth: Relevance
-    """Items that were not paired with a query are excluded for it."""
-
-    @property
-    def first_pair(self) -> NDArray[np.int64]:
-        """(q,) the first pair of each query: where to read its metadata."""
-        return np.asarray(np.unique(self.row, return_index=True)[1], dtype=np.int64)
-
-    def listwise(self, scores: ArrayLike) -> NDArray[Any]:
-        """Scores of the pairs (pairs,) or (pairs, 1) as (q, items); −inf where there is no pair."""
-        given = np.asarray(scores)
-        flat = given.reshape(-1)
-        if flat.shape != self.row.shape:
-            raise PoolError(
-                f"the model gave {given.shape} scores for {len(self.row)} pairs, "
-                "expected one score per pair"
-            )
-        dtype = flat.dtype if np.issubdtype(flat.dtype, np.floating) else np.dtype(np.float64)
-        dense = np.full(self.truth.relevance.shape, -np.inf, dtype=dtype)
-        dense[self.row, self.column] = flat
-        return dense
-
-
-def from_pairs(
-    query: ArrayLike,
-    item: ArrayLike,
-    relevance: ArrayLike,
-    *,
-    popularity: ArrayLike | None = None,
-    tail: ArrayLike | None = None,
-) -> Pairs:
-    """Gather rows of (query, item, relevance) into one row per query.
-
-    Parameters
-    ----------
-    query, item : array_like, shape (pairs,)
-        Ids: numbers or text.
-    relevance : array_like, shape (pairs,)
-    popularity, tail : array_like, shape (pairs,), optional
-        Of each pair's item; an item's first pair counts.
-
-    Raises
-    ------
-    PoolError
-        Columns of different lengths, or a pair that appears twice.
-    """
-    query_ids, item_ids, value = np.asarray(query), np.asarray(item), np.asarray(relevance)
-    if not query_ids.shape == item_ids.shape == value.shape:
-        raise PoolError(
-            f"query, item and relevance have shapes {query_ids.shape}, {item_ids.shape} and "
-            f"{value.shape}, expected one value each per pair"
-        )
-    queries, row = np.unique(query_ids, return_inverse=True)
-    items, first, column = np.unique(item_ids, return_index=True, return_inverse=True)
-    cell = row.astype(np.int64) * len(items) + column
-    cells, counts = np.unique(cell, return_counts=True)
-    if counts.size and counts.max() > 1:
-        twice = int(cells[np.argmax(counts > 1)])
-        raise PoolError(
-            f"query {queries[twice // len(items)]} and item {items[twice % len(items)]} "
-            "are paired more than once",
-            next_step="Keep one row per (query, item).",
-        )
-    dense = np.zeros((len(queries), len(items)), dtype=value.dtype)
-    exclude = np.ones(dense.shape, dtype=bool)
-    dense[row, column] = value
-    exclude[row, column] = False
-    truth = Relevance(
-        dense,
-        exclude,
-        None if popularity is None else np.asarray(popularity, dtype=np.float64)[first],
-        None if tail is None else np.asarray(tail, dtype=bool)[first],
-    )
-    return Pairs(queries, items, row.astype(np.int64), column.astype(np.int64), truth)
-
-
-def retrieval_scores(
-    query_embedding: NDArray[np.floating[Any]], gallery_embedding: NDArray[np.floating[Any]]
-) -> NDArray[np.float64]:
-    """Cosine of every query with every gallery item, (queries, gallery).
-
-    An embedding of length 0 has cosine 0 with everything. NaN passes through: a broken embedding
-    ranks last.
-
-    Parameters
-    ----------
-    query_embedding : ndarray, shape (queries, d)
-    gallery_embedding : ndarray, shape (gallery, d)
-    """
-    return _unit_rows(query_embedding) @ _unit_rows(gallery_embedding).T
-
-
-def _unit_rows(embedding: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    rows = np.asarray(embedding, dtype=np.float64).reshape(len(embedding), -1)
-    length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-    return divide(rows, length, 0.0)
+Truth = Labels | Values | Texts | Relevance
 
 
 def check_labels(label: NDArray[np.int64], n_classes: int, *, where: object = None) -> None:

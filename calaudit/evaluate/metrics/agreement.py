@@ -53,6 +53,50 @@ def overlap(case: Case, k: int) -> NDArray[np.float64]:
     return divide(both, theirs.n_shown, np.nan)
 
 
+def jaccard(case: Case, k: int) -> NDArray[np.float64]:
+    """Common items of the two top k over the items in either, (queries,).
+
+    o common items of N places make o/(2N − o). Expected value over the order of ties where one of
+    the two lists has a tie at the cut; where both have, Σᵢ min(pᵢ, qᵢ) / Σᵢ max(pᵢ, qᵢ) with the
+    chances p and q of a place, 1 for two lists that tie alike. NaN with nothing to show.
+    """
+    share = overlap(case, k)
+    ours, theirs = case.shown(k), case.reference_shown(k)
+    found = share / (2.0 - share)
+    for one, other in ((ours, theirs), (theirs, ours)):
+        ties = one.total((one.probability < 1.0).astype(np.float64)) > 0
+        ties &= other.total((other.probability < 1.0).astype(np.float64)) == 0
+        queries = np.flatnonzero(ties)
+        found[queries] = _expected_jaccard(one, _matrix(other).toarray() > 0.0, queries)
+    return np.asarray(found, dtype=np.float64)
+
+
+def _expected_jaccard(
+    tied: Shown, in_other: NDArray[np.bool_], queries: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Mean of o/(2N − o) when `tied` draws the open places from its tie without replacement."""
+    from scipy.stats import hypergeom  # slow to import
+
+    common = in_other[tied.query, tied.item]
+    sure = tied.probability == 1.0
+    certain = tied.total((sure & common).astype(np.float64))[queries]
+    contenders = tied.total((~sure).astype(np.float64))[queries]
+    wanted = tied.total((~sure & common).astype(np.float64))[queries]
+    places = tied.n_shown[queries]
+    open_places = places - tied.total(sure.astype(np.float64))[queries]
+    mean = np.zeros(len(queries))
+    for drawn in range(tied.k + 1):
+        chance = hypergeom.pmf(drawn, contenders, wanted, open_places)
+        mean += chance * (certain + drawn) / np.maximum(2.0 * places - certain - drawn, 1.0)
+    return mean
+
+
+def jaccard_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Jaccard with the ties at the cut broken (apart, alike)."""
+    least, most = overlap_bounds(case, k)
+    return least / (2.0 - least), most / (2.0 - most)
+
+
 def overlap_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Overlap with the ties at the cut, the engine's and FP32's, broken (apart, alike)."""
     case.relevance()

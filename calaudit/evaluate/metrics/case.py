@@ -1,14 +1,14 @@
 """A case: one engine's outputs with what they are judged against."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.errors import PoolError, SettingsError
-from calaudit.evaluate.metrics.shown import Shown, show
-from calaudit.evaluate.truth import Labels, Relevance, Truth, check_labels
+from calaudit.evaluate.metrics.shown import Shown, rankable, show
+from calaudit.evaluate.truth import Labels, Relevance, Texts, Truth, Values, check_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +58,31 @@ class Case:
             )
         return self.truth
 
+    def values(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(n, d) the true values and the outputs, of one shape."""
+        if not isinstance(self.truth, Values):
+            raise SettingsError(
+                "this metric needs values to predict",
+                next_step="Use a regression task, which names the pool's target.",
+            )
+        true = self.truth.value.reshape(len(self.truth), -1)
+        given = self.outputs.reshape(len(self.outputs), -1).astype(np.float64)
+        if given.shape != true.shape:
+            raise PoolError(
+                f"the model gave outputs of shape {self.outputs.shape}, "
+                f"the target has {self.truth.value.shape}"
+            )
+        return true, given
+
+    def texts(self) -> tuple[NDArray[np.str_], NDArray[Any]]:
+        """(n,) the true texts, and the engine's: text, or None where it gave none."""
+        if not isinstance(self.truth, Texts):
+            raise SettingsError(
+                "this metric needs texts",
+                next_step="Use a sequence task, which names the pool's text target.",
+            )
+        return self.truth.text, self.outputs
+
     def reference(self) -> NDArray[Any]:
         """What FP32 gave, of the outputs' shape."""
         if self.reference_outputs is None:
@@ -69,6 +94,22 @@ class Case:
             )
         return self.reference_outputs
 
+    def exclude(self) -> NDArray[np.bool_] | None:
+        """(queries, items) what is never shown."""
+        return self.truth.exclude if isinstance(self.truth, Relevance) else None
+
+    def ranked(self) -> NDArray[Any]:
+        """(queries, items) scores to rank by: −inf for the excluded, and only for them."""
+        return rankable(_two_axes(self.outputs, "items"), self.exclude())
+
+    def reference_ranked(self) -> NDArray[Any]:
+        """FP32's scores to rank by, as `ranked`."""
+        return rankable(_two_axes(self.reference(), "items"), self.exclude())
+
+    def with_shown(self, k: int, shown: Shown) -> "Case":
+        """The same case, but for who is in the top `k`."""
+        return replace(self, _shown={("outputs", k): shown})
+
     def shown(self, k: int) -> Shown:
         """Who is in the top `k` of the outputs."""
         return self._show("outputs", self.outputs, k)
@@ -79,8 +120,7 @@ class Case:
 
     def _show(self, which: str, outputs: NDArray[Any], k: int) -> Shown:
         if (which, k) not in self._shown:
-            exclude = self.truth.exclude if isinstance(self.truth, Relevance) else None
-            self._shown[which, k] = show(_two_axes(outputs, "items"), exclude, k)
+            self._shown[which, k] = show(_two_axes(outputs, "items"), self.exclude(), k)
         return self._shown[which, k]
 
 

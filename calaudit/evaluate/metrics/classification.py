@@ -34,13 +34,16 @@ def topk_bounds(case: Case, k: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_
 
 def nll(case: Case) -> NDArray[np.float64]:
     """−log softmax(logits)[true class] in nats, (n,); NaN where the outputs aren't finite."""
-    logits = case.logits().astype(np.float64)
-    rows = np.arange(len(logits))
+    log_p, finite = log_softmax(case.logits())
+    return np.where(finite, -log_p[np.arange(len(log_p)), case.label()], np.nan)
+
+
+def log_softmax(logits: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Log-probabilities (n, classes), and which rows are finite (n,); the others are as if 0."""
     finite = np.asarray(np.isfinite(logits).all(axis=1))
-    shifted = np.where(finite[:, None], logits, 0.0)
-    shifted = shifted - shifted.max(axis=1, keepdims=True)
-    loss = np.log(np.exp(shifted).sum(axis=1)) - shifted[rows, case.label()]
-    return np.where(finite, loss, np.nan)
+    shifted = np.where(finite[:, None], logits, 0.0).astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), finite
 
 
 def nll_of_probabilities(case: Case) -> NDArray[np.float64]:
@@ -49,17 +52,21 @@ def nll_of_probabilities(case: Case) -> NDArray[np.float64]:
     p is divided by its sum, and kept above the smallest normal float32 (as a loss of infinity
     would make every mean infinite). NaN where the outputs aren't finite.
     """
-    given = case.logits().astype(np.float64)
-    finite = np.asarray(np.isfinite(given).all(axis=1))
-    if (given[finite] < 0).any():
+    share, finite = probabilities(case.logits())
+    true = share[np.arange(len(share)), case.label()]
+    return np.where(finite, -np.log(np.maximum(true, np.finfo(np.float32).tiny)), np.nan)
+
+
+def probabilities(outputs: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Outputs over their sum (n, classes), and which rows are finite (n,); the others are 0."""
+    finite = np.asarray(np.isfinite(outputs).all(axis=1))
+    given = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
+    if (given < 0).any():
         raise SettingsError(
-            "nll_of_probabilities got negative outputs",
-            next_step="Use nll, which takes logits.",
+            "a metric of probabilities got negative outputs",
+            next_step="Use the metric without _of_probabilities, which takes logits.",
         )
-    whole = given.sum(axis=1)
-    true = given[np.arange(len(given)), case.label()]
-    share = divide(true, np.where(finite, whole, 0.0), 0.0)
-    return np.where(finite, -np.log(np.maximum(share, np.finfo(np.float32).tiny)), np.nan)
+    return divide(given, given.sum(axis=1, keepdims=True), 0.0), finite
 
 
 def balanced_accuracy(case: Case) -> sparse.csr_array:
@@ -92,6 +99,45 @@ def balanced_accuracy_influence(_: int | None, totals: NDArray[np.float64], __: 
     support = totals[: len(totals) // 2]
     occurs = support > 0.5
     return float(1.0 / (occurs.sum() * support[occurs].min())) if occurs.any() else 1.0
+
+
+def macro_f1(case: Case) -> sparse.csr_array:
+    """What each sample adds, (n, 3·classes): 1 for its class, its prediction, and if right."""
+    label, n_classes = case.label(), case.logits().shape[1]
+    answer = predicted(case.logits())
+    rows = np.arange(len(label))
+    given, right = np.flatnonzero(answer >= 0), np.flatnonzero(answer == label)
+    row = np.concatenate([rows, given, right])
+    column = np.concatenate([label, answer[given] + n_classes, label[right] + 2 * n_classes])
+    shape = (len(label), 3 * n_classes)
+    return sparse.csr_array((np.ones(len(row)), (row, column)), shape=shape)
+
+
+def macro_f1_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of 2·right/(samples + predictions) over the classes that occur; NaN if none does.
+
+    Parameters
+    ----------
+    totals : ndarray, shape (…, 3·classes)
+        Samples, predictions and right samples of each class.
+    """
+    support, answers, right = np.split(totals, 3, axis=-1)
+    occurs = support > 0.5
+    f1 = divide(2.0 * right, np.where(occurs, support + answers, 0.0), 0.0)
+    return divide(f1.sum(axis=-1), occurs.sum(axis=-1), np.nan)
+
+
+def macro_f1_influence(_: int | None, totals: NDArray[np.float64], __: int) -> float:
+    """2/classes · min(1, 2/samples of the smallest class).
+
+    A prediction that moves from one class to another changes these two classes' F1, each by no more
+    than 2/(samples of the class).
+    """
+    support = totals[: len(totals) // 3]
+    occurs = support > 0.5
+    if not occurs.any():
+        return 1.0
+    return float(min(1.0, 2.0 / occurs.sum() * min(1.0, 2.0 / support[occurs].min())))
 
 
 def predicted(logits: NDArray[Any]) -> NDArray[np.int64]:

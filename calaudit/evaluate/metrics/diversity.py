@@ -5,7 +5,7 @@ The catalogue is every column of the relevance matrix, shown or not.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import sparse, special
 
 from calaudit.errors import SettingsError
 from calaudit.evaluate.division import divide
@@ -76,6 +76,37 @@ def gini_influence(k: int | None, totals: NDArray[np.float64], _: int) -> float:
     """2k / all exposure: moving a share ε of the exposure changes the index by at most 2ε."""
     whole = float(totals.sum())
     return min(1.0, 2.0 * (k or 0) / whole) if whole > 0 else 1.0
+
+
+def entropy_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shannon entropy of the items' shares of the exposure, in bits; NaN without exposure.
+
+    Parameters
+    ----------
+    totals : ndarray, shape (…, items)
+
+    Returns
+    -------
+    ndarray, shape (…)
+        0 when one item takes all, log₂(items) when all are shown alike.
+    """
+    exposed = np.maximum(totals, 0.0)
+    share = divide(exposed, exposed.sum(axis=-1, keepdims=True), np.nan)
+    return np.asarray(special.entr(share).sum(axis=-1) / np.log(2.0), dtype=np.float64)
+
+
+def entropy_influence(k: int | None, totals: NDArray[np.float64], _: int) -> float:
+    """ε·log₂(items − 1) + h(ε), ε = k / all exposure, h the binary entropy.
+
+    The most that the entropy changes when a share ε of the exposure moves (Audenaert 2007).
+    """
+    n_items, whole = len(totals), float(totals.sum())
+    most = float(np.log2(max(n_items, 1)))
+    moved = (k or 0) / whole if whole > 0 else 1.0
+    if moved >= 0.5 or n_items < 3:
+        return most
+    spread = float(special.entr([moved, 1.0 - moved]).sum() / np.log(2.0))
+    return min(most, moved * float(np.log2(n_items - 1)) + spread)
 
 
 def long_tail_share(case: Case, k: int) -> NDArray[np.float64]:

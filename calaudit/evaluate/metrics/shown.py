@@ -50,7 +50,8 @@ class Shown:
         """
         below = np.concatenate([[0.0], np.cumsum(weight)])
         last = np.minimum(self.first + self.tied, self.k)
-        return np.asarray((below[last] - below[self.first]) / self.tied, dtype=np.float64)
+        mean = (below[last] - below[self.first]) / (last - self.first)
+        return np.asarray(self.probability * mean, dtype=np.float64)
 
 
 def show(scores: NDArray[Any], exclude: NDArray[np.bool_] | None, k: int) -> Shown:
@@ -65,7 +66,7 @@ def show(scores: NDArray[Any], exclude: NDArray[np.bool_] | None, k: int) -> Sho
     k : int
         At least 1.
     """
-    ranked = _rankable(scores, exclude)
+    ranked = rankable(scores, exclude)
     n_queries, n_items = ranked.shape
     place = max(n_items - k, 0)
     cut = np.partition(ranked, place, axis=1)[:, place] if ranked.size else np.zeros(n_queries)
@@ -87,8 +88,8 @@ def show(scores: NDArray[Any], exclude: NDArray[np.bool_] | None, k: int) -> Sho
     return Shown(k, (n_queries, n_items), query, item, first, tied, probability)
 
 
-def _rankable(scores: NDArray[Any], exclude: NDArray[np.bool_] | None) -> NDArray[Any]:
-    """A copy in which −inf marks the excluded, and only them."""
+def rankable(scores: NDArray[Any], exclude: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """A copy of the scores in which −inf marks the excluded, and only them; NaN is the lowest."""
     lowest = np.finfo(scores.dtype).min
     ranked = np.where(scores > lowest, scores, lowest)  # NaN compares false: it ranks last
     if exclude is not None:

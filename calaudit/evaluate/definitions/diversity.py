@@ -1,0 +1,115 @@
+"""Metrics of whom the top k shows: how many items, how popular, how unlike one another."""
+
+from collections.abc import Mapping
+
+from calaudit.evaluate.definition import Definition
+from calaudit.evaluate.definitions.ranking import TIES
+from calaudit.evaluate.metrics import diversity, list_diversity, popularity_bias
+
+DIVERSITY: Mapping[str, Definition] = {
+    "coverage": Definition(
+        title="Coverage@{k}",
+        kind="set",
+        needs="relevance",
+        cut=True,
+        shown_only=True,
+        compute=diversity.coverage,
+        functional=diversity.coverage_of,
+        influence=diversity.coverage_influence,
+        convention=f"distinct items in any top k over the whole catalogue; {TIES}",
+    ),
+    "gini": Definition(
+        title="Gini of exposure@{k}",
+        kind="set",
+        needs="relevance",
+        cut=True,
+        shown_only=True,
+        direction="lower_is_better",
+        unit="index",
+        compute=diversity.exposure,
+        functional=diversity.gini_of,
+        influence=diversity.gini_influence,
+        convention="Gini index of exposure in the top k; unseen items count as 0; higher is less "
+        "equal",
+    ),
+    "exposure_entropy": Definition(
+        title="Entropy of exposure@{k}",
+        kind="set",
+        needs="relevance",
+        cut=True,
+        shown_only=True,
+        unit="bits",
+        span=None,
+        compute=diversity.exposure,
+        functional=diversity.entropy_of,
+        influence=diversity.entropy_influence,
+        convention=f"entropy of the items' shares of the exposure in the top k; {TIES}",
+    ),
+    "long_tail_share": Definition(
+        title="Long-tail share@{k}",
+        kind="mean",
+        needs="relevance",
+        cut=True,
+        shown_only=True,
+        compute=diversity.long_tail_share,
+        bounds=diversity.long_tail_share_bounds,
+        convention=f"mean share of tail items in the top k; {TIES}",
+    ),
+    "arp": Definition(
+        title="Average popularity@{k}",
+        kind="mean",
+        needs="relevance",
+        cut=True,
+        shown_only=True,
+        direction="lower_is_better",
+        unit="interactions",
+        span=None,
+        compute=popularity_bias.arp,
+        convention=f"mean popularity of the items in the top k (ARP); {TIES}",
+    ),
+    "popularity_lift": Definition(
+        title="Popularity lift@{k}",
+        kind="ratio",
+        needs="reference",
+        cut=True,
+        shown_only=True,
+        direction="lower_is_better",
+        span=None,
+        compute=popularity_bias.popularity_lift,
+        convention=f"average popularity of the top k over FP32's, minus 1; {TIES}",
+    ),
+    "novelty": Definition(
+        title="Novelty@{k}",
+        kind="mean",
+        needs="relevance",
+        cut=True,
+        shown_only=True,
+        unit="bits",
+        span=None,
+        compute=popularity_bias.novelty,
+        convention="mean of −log2 of the item's share of all interactions over the top k, an item "
+        f"without any counting as having one; {TIES}",
+    ),
+    "intra_list_diversity": Definition(
+        title="Intra-list diversity@{k}",
+        kind="mean",
+        needs="relevance",
+        cut=True,
+        unit="index",
+        span=2.0,
+        compute=list_diversity.intra_list_diversity,
+        convention=f"1 − mean cosine between the pairs of items in the top k; {TIES}",
+    ),
+    "genre_calibration": Definition(
+        title="Genre calibration (KL)@{k}",
+        kind="mean",
+        needs="relevance",
+        cut=True,
+        direction="lower_is_better",
+        unit="nats",
+        span=list_diversity.MOST_KL,
+        compute=list_diversity.genre_calibration,
+        convention="divergence of the genres of the top k from those of the user's history, "
+        "Steck's α = 0.01; of the expected genres over the order of ties",
+    ),
+}

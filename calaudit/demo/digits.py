@@ -17,7 +17,7 @@ NOISE_LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4)
 """Standard deviation of the sensor's noise, as a share of the contrast. 0 is bright light."""
 
 DARK_SIGNAL = 1.0
-"""The sensor's dark signal, in standard deviations of its noise; N dark electrons per pixel bring √N.
+"""The sensor's dark signal, in standard deviations of its noise: √N for N dark electrons.
 At 0 (dark frame subtracted) a clean-only calibration set costs next to no accuracy."""
 
 EVALUATION_PER_CLASS = 60

@@ -98,7 +98,7 @@ BAD = {
     "unknown key": (edit("batch_size = 100", "batchsize = 100"), ["audit.batchsize", "batch_size"]),
     "unknown table": (edit("[[gates]]", "[[gate]]"), ["gate", "Did you mean gates?"]),
     "not TOML": (edit("[audit]", "[audit"), ["audit.toml", "isn't valid TOML"]),
-    "unknown metric": (edit('"nll"', '"nlll"'), ["nlll", "nll?"]),
+    "unknown metric": (edit('"nll"', '"nlll"'), ["nlll", "Did you mean nll"]),
     "unknown method": (edit('"mse"', '"msee"'), ["audit.methods[1]", "msee"]),
     "gate matches nothing": (
         edit("max_drop = 0.05", 'max_drop = 0.05\nslices = "speaker*"'),

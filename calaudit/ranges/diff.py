@@ -47,9 +47,9 @@ class ScaleDiff:
     only_second: tuple[str, ...]
 
     @property
-    def n_different(self) -> int:
+    def different(self) -> tuple[TapDifference, ...]:
         """Shared taps whose scales aren't the same float32."""
-        return sum(not _same(each.first, each.second) for each in self.shared)
+        return tuple(each for each in self.shared if not _same(each.first, each.second))
 
 
 def clipping(histogram: Histogram, scale: float) -> Clipping:

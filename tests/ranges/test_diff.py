@@ -63,7 +63,7 @@ def test_taps_that_differ_most_come_first_in_either_direction() -> None:
         ("same", 1.0),
     ]
     assert (found.only_first, found.only_second) == (("gone",), ("new",))
-    assert found.n_different == 2
+    assert len(found.different) == 2
 
 
 def test_scales_that_arent_usable_come_first_and_have_no_ratio() -> None:
@@ -75,7 +75,7 @@ def test_scales_that_arent_usable_come_first_and_have_no_ratio() -> None:
         ("good", 1e30),
         ("nan", None),
     ]
-    assert found.n_different == 3
+    assert [each.tap for each in found.different] == ["zero", "inf", "good"]
 
 
 def test_clipping_is_told_where_a_distribution_is_known() -> None:
@@ -110,4 +110,4 @@ def test_swapping_the_two_inverts_the_ratios(
         else:
             assert each.ratio * (ratios[each.tap] or 0) == pytest.approx(1.0)
     assert (there.only_first, there.only_second) == (back.only_second, back.only_first)
-    assert there.n_different == back.n_different
+    assert len(there.different) == len(back.different)

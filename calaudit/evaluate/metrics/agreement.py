@@ -1,15 +1,14 @@
 """Likeness to FP32 on the same sample: labels play no part, FP32 itself is perfect."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from calaudit.evaluate.division import divide
-from calaudit.evaluate.metrics.case import Case
+from calaudit.evaluate.metrics.case import Case, flat
 from calaudit.evaluate.metrics.classification import predicted
-from calaudit.evaluate.metrics.ranking import count_bounds
 from calaudit.evaluate.metrics.shown import Shown
 
 
@@ -49,7 +48,7 @@ def overlap(case: Case, k: int) -> NDArray[np.float64]:
     """
     case.relevance()
     ours, theirs = case.shown(k), case.reference_shown(k)
-    both = np.asarray(_matrix(ours).minimum(_matrix(theirs)).sum(axis=1)).reshape(-1)
+    both = ours.total(np.minimum(ours.probability, ours.chance_in(theirs)))
     return divide(both, theirs.n_shown, np.nan)
 
 
@@ -67,23 +66,20 @@ def jaccard(case: Case, k: int) -> NDArray[np.float64]:
         ties = one.total((one.probability < 1.0).astype(np.float64)) > 0
         ties &= other.total((other.probability < 1.0).astype(np.float64)) == 0
         queries = np.flatnonzero(ties)
-        found[queries] = _expected_jaccard(one, _matrix(other).toarray() > 0.0, queries)
+        found[queries] = _expected_jaccard(one, other, queries)
     return np.asarray(found, dtype=np.float64)
 
 
-def _expected_jaccard(
-    tied: Shown, in_other: NDArray[np.bool_], queries: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _expected_jaccard(tied: Shown, other: Shown, queries: NDArray[np.int64]) -> NDArray[np.float64]:
     """Mean of o/(2N − o) when `tied` draws the open places from its tie without replacement."""
     from scipy.stats import hypergeom  # slow to import
 
-    common = in_other[tied.query, tied.item]
-    sure = tied.probability == 1.0
-    certain = tied.total((sure & common).astype(np.float64))[queries]
-    contenders = tied.total((~sure).astype(np.float64))[queries]
-    wanted = tied.total((~sure & common).astype(np.float64))[queries]
+    draw = _Draw.of(tied, other)
+    certain, wanted, open_places = (
+        part[queries] for part in (draw.common, draw.sure_there, draw.places)
+    )
+    contenders = wanted + draw.not_there[queries]
     places = tied.n_shown[queries]
-    open_places = places - tied.total(sure.astype(np.float64))[queries]
     mean = np.zeros(len(queries))
     for drawn in range(tied.k + 1):
         chance = hypergeom.pmf(drawn, contenders, wanted, open_places)
@@ -100,22 +96,62 @@ def jaccard_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.
 def overlap_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Overlap with the ties at the cut, the engine's and FP32's, broken (apart, alike)."""
     case.relevance()
-    ours, theirs = case.shown(k), case.reference_shown(k)
-    chance = _matrix(theirs).toarray()[ours.query, ours.item]
-    least, _ = count_bounds(ours, chance == 1.0)
-    _, most = count_bounds(ours, chance > 0.0)
-    return divide(least, theirs.n_shown, np.nan), divide(most, theirs.n_shown, np.nan)
+    ours, theirs = (
+        _Draw.of(case.shown(k), case.reference_shown(k)),
+        _Draw.of(case.reference_shown(k), case.shown(k)),
+    )
+    # Alike: each list first takes what the other shows for sure, then both take the same.
+    mine, yours = (np.minimum(one.places, one.sure_there) for one in (ours, theirs))
+    same = np.minimum(np.minimum(ours.places - mine, theirs.places - yours), ours.open_there)
+    most = ours.common + mine + yours + same
+    # Apart: what the other can't show first, what it shows for sure last.
+    least = ours.common.copy()
+    either = -ours.open_there
+    for one in (ours, theirs):
+        left = np.maximum(one.places - one.not_there, 0.0)
+        shared = np.minimum(left, one.open_there)
+        least += left - shared
+        either += shared
+    least += np.maximum(either, 0.0)
+    places = case.reference_shown(k).n_shown
+    return divide(least, places, np.nan), divide(most, places, np.nan)
 
 
-def _matrix(shown: Shown) -> sparse.csr_array:
-    return sparse.csr_array((shown.probability, (shown.query, shown.item)), shape=shown.shape)
+@dataclass(frozen=True, eq=False, slots=True)
+class _Draw:
+    """What the tie at the cut of one list leaves open, seen from another; all (queries,)."""
+
+    common: NDArray[np.float64]
+    """Items that both show for sure."""
+    places: NDArray[np.float64]
+    """Places that the tie fills."""
+    sure_there: NDArray[np.float64]
+    """Its items that the other list shows for sure; perhaps; never."""
+    open_there: NDArray[np.float64]
+    not_there: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, shown: Shown, other: Shown) -> "_Draw":
+        """Count the items of `shown` by what becomes of them in `other`."""
+        sure, there = shown.probability == 1.0, shown.chance_in(other)
+
+        def count(chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+            return shown.total(chosen.astype(np.float64))
+
+        return cls(
+            count(sure & (there == 1.0)),
+            shown.n_shown - count(sure),
+            count(~sure & (there == 1.0)),
+            count(~sure & (there > 0.0) & (there < 1.0)),
+            count(~sure & (there == 0.0)),
+        )
 
 
 def _finite_pair(case: Case) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     """The engine's and FP32's outputs, (n, d) float64, zeroed where either isn't finite."""
-    n = len(case.outputs)
-    ours = case.outputs.reshape(n, -1).astype(np.float64)
-    theirs = case.reference().reshape(n, -1).astype(np.float64)
+    ours, theirs = (
+        flat(outputs).astype(np.float64) for outputs in (case.outputs, case.reference())
+    )
     finite = np.asarray(np.isfinite(ours).all(axis=1) & np.isfinite(theirs).all(axis=1))
     ours[~finite] = 0.0
     theirs[~finite] = 0.0

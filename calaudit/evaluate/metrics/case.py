@@ -1,5 +1,6 @@
 """A case: one engine's outputs with what they are judged against."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -65,8 +66,7 @@ class Case:
                 "this metric needs values to predict",
                 next_step="Use a regression task, which names the pool's target.",
             )
-        true = self.truth.value.reshape(len(self.truth), -1)
-        given = self.outputs.reshape(len(self.outputs), -1).astype(np.float64)
+        true, given = flat(self.truth.value), flat(self.outputs).astype(np.float64)
         if given.shape != true.shape:
             raise PoolError(
                 f"the model gave outputs of shape {self.outputs.shape}, "
@@ -122,6 +122,11 @@ class Case:
         if (which, k) not in self._shown:
             self._shown[which, k] = show(_two_axes(outputs, "items"), self.exclude(), k)
         return self._shown[which, k]
+
+
+def flat(values: NDArray[Any]) -> NDArray[Any]:
+    """(n, d) all that belongs to each of n units; n may be 0."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
 def _two_axes(outputs: NDArray[Any], axis: str) -> NDArray[Any]:

@@ -81,11 +81,8 @@ def tau_ap(case: Case) -> Floats:
 
 def _rbo(ours: Shown, theirs: Shown) -> Floats:
     """RBO of two top k, from the chances of the items in both to be in the top d."""
-    n_queries, n_items = ours.shape
-    key = ours.query * n_items + ours.item
-    _, i, j = np.intersect1d(
-        key, theirs.query * n_items + theirs.item, assume_unique=True, return_indices=True
-    )
+    n_queries = ours.shape[0]
+    _, i, j = np.intersect1d(ours.key, theirs.key, assume_unique=True, return_indices=True)
     depth = theirs.n_shown
     total, share = np.zeros(n_queries), np.full(n_queries, np.nan)
     for d in range(1, ours.k + 1):

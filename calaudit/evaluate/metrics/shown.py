@@ -40,6 +40,21 @@ class Shown:
         """(queries,) places filled: k, or fewer where fewer items are eligible."""
         return np.rint(self.total(self.probability)).astype(np.int64)
 
+    @property
+    def key(self) -> NDArray[np.int64]:
+        """(entries,) one number for each (query, item)."""
+        return self.query * self.shape[1] + self.item
+
+    def chance_in(self, other: "Shown") -> NDArray[np.float64]:
+        """Chance that each of these entries has of a place in another top k, (entries,)."""
+        order = np.argsort(other.key)
+        known = other.key[order]
+        at = np.searchsorted(known, self.key)
+        at[at == len(known)] = 0
+        if not len(known):
+            return np.zeros(len(self.query))
+        return np.where(known[at] == self.key, other.probability[order][at], 0.0)
+
     def mean_over_places(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """Expected weight of each entry's place, (entries,).
 

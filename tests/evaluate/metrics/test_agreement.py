@@ -73,3 +73,11 @@ def test_agreement_needs_what_fp32_gave():
         score(parse_metric("cosine"), np.zeros((2, 3)), None)
     with pytest.raises(PoolError, match="shape"):
         score(parse_metric("cosine"), np.zeros((2, 3)), None, np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize("name", AGREEMENT)
+def test_no_samples_have_no_scores(name):
+    outputs = np.zeros((0, 5), dtype=np.float32)
+    found = score(parse_metric(name), outputs, Relevance(np.zeros((0, 5))), outputs)
+    assert len(found) == 0
+    assert np.isnan(found.value())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, log_loss, top_k_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, top_k_accuracy_score
 
 from calaudit.errors import PoolError, SettingsError
 from calaudit.evaluate import Labels, concatenate, parse_metric, score, tie_bounds
@@ -48,6 +48,61 @@ def test_balanced_accuracy_equals_scikit_learn_on_every_subset(case):
             theirs = balanced_accuracy_score(label[rows], logits[rows].argmax(axis=1))
         assert scores.value(rows) == pytest.approx(theirs)
     assert np.isnan(scores.value(np.array([], dtype=np.int64)))
+
+
+def test_macro_f1_equals_scikit_learn_over_the_classes_that_occur_on_every_subset(case):
+    logits, label = case
+    scores = score(parse_metric("macro_f1"), logits, Labels(label))
+    for rows in (np.arange(400), np.arange(7), np.flatnonzero(label >= 3), np.array([5])):
+        theirs = f1_score(
+            label[rows],
+            logits[rows].argmax(axis=1),
+            labels=np.unique(label[rows]),
+            average="macro",
+            zero_division=0,
+        )
+        assert scores.value(rows) == pytest.approx(theirs)
+    assert np.isnan(scores.value(np.array([], dtype=np.int64)))
+
+
+def plain_ece(probabilities, label, bins=15):
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == label
+    total = 0.0
+    for i in range(bins):
+        chosen = (confidence > i / bins) & (confidence <= (i + 1) / bins)
+        if chosen.any():
+            total += chosen.mean() * abs(confidence[chosen].mean() - right[chosen].mean())
+    return total
+
+
+def test_ece_is_the_gap_between_confidence_and_accuracy_averaged_over_the_bins(case):
+    logits, label = case
+    for name, outputs in (("ece", logits), ("ece_of_probabilities", softmax(logits))):
+        scores = score(parse_metric(name), outputs, Labels(label))
+        assert scores.value() == pytest.approx(plain_ece(softmax(logits), label))
+        rows = np.arange(100, 250)
+        assert scores.value(rows) == pytest.approx(plain_ece(softmax(logits[rows]), label[rows]))
+
+
+def test_ece_is_0_for_a_sure_and_right_model_and_1_for_a_sure_and_wrong_or_broken_one():
+    label = Labels(np.array([0, 1, 1]))
+    sure = np.eye(2)[[0, 1, 1]] * 1e3
+    assert score(parse_metric("ece"), sure, label).value() == pytest.approx(0.0)
+    assert score(parse_metric("ece"), -sure, label).value() == pytest.approx(1.0)
+    assert score(parse_metric("ece"), sure * np.nan, label).value() == pytest.approx(1.0)
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 12))
+@settings(max_examples=60, deadline=None)
+def test_a_changed_sample_moves_a_set_metric_no_more_than_its_influence(seed, n):
+    rng = np.random.default_rng(seed)
+    before, label = rng.normal(0, 2, (n, 4)), Labels(rng.integers(0, 4, n))
+    after = before.copy()
+    after[0] = rng.normal(0, 2, 4)
+    for name in ("balanced_accuracy", "macro_f1", "ece"):
+        one, other = (score(parse_metric(name), logits, label) for logits in (before, after))
+        totals = np.asarray(one.statistics.sum(axis=0))
+        assert abs(one.value() - other.value()) <= one.influence(totals, n) + 1e-9
 
 
 def test_nll_is_stable_for_huge_logits():
@@ -105,7 +160,7 @@ def test_outputs_of_another_shape_or_number_are_refused():
         score(parse_metric("top1"), np.zeros((2, 3)), Labels(np.array([0])))
 
 
-@pytest.mark.parametrize("name", ["top1", "nll", "balanced_accuracy"])
+@pytest.mark.parametrize("name", ["top1", "nll", "balanced_accuracy", "macro_f1", "ece"])
 def test_batches_join_to_the_whole(case, name):
     logits, label = case
     metric = parse_metric(name)

@@ -8,31 +8,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from calaudit.evaluate import Relevance, UnitScores, parse_metric, score, tie_bounds
+from tests.evaluate.metrics.ranked import orders, tied_case, values
 
 RANKING = ["ndcg@3", "ndcg_exp@3", "recall@3", "long_tail_share@3", "ties_at_cut@3"]
 SETS = ["coverage@3", "gini@3"]
-
-
-def tied_case(seed, queries=6, items=9, levels=4):
-    rng = np.random.default_rng(seed)
-    scores = rng.integers(0, levels, (queries, items)).astype(np.float32)
-    relevance = rng.integers(0, 3, (queries, items))
-    exclude = rng.random((queries, items)) < 0.2
-    tail = np.arange(items) >= items // 2
-    return scores, Relevance(relevance, exclude, tail=tail)
-
-
-def values(name, scores, truth, reference=None):
-    return score(parse_metric(name), scores, truth, reference).values
-
-
-def orders(scores, exclude):
-    """Every ranking of one query that breaks its ties some way."""
-    eligible = [item for item in range(len(scores)) if not exclude[item]]
-    levels = sorted({scores[item] for item in eligible}, reverse=True)
-    ties = [[item for item in eligible if scores[item] == level] for level in levels]
-    for broken in itertools.product(*(itertools.permutations(tie) for tie in ties)):
-        yield [item for tie in broken for item in tie]
 
 
 def plain_ndcg(order, gain, k, exclude):

@@ -132,7 +132,9 @@ def _described(library: Library, name: str, module: ModuleType) -> TensorrtModul
 
 
 def _installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
+    """Whether there is code to import: folders without any, such as stubs, don't count."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
 
 
 def _not_installed(install: str) -> tuple[str, str]:

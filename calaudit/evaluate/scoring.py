@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from calaudit.evaluate.catalogue import definition_of
-from calaudit.evaluate.definition import PerUnit
 from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores
@@ -68,9 +67,18 @@ def score_all(
         A metric that doesn't fit this truth or this output.
     """
     case = Case(outputs, truth, reference_outputs)
-    return {
-        metric: _scores(metric, definition_of(metric).scores(case, metric.k)) for metric in metrics
-    }
+    return {metric: scores_of(metric, case) for metric in metrics}
+
+
+def scores_of(metric: Metric, case: Case) -> Scores:
+    """Score a case by one metric; see `score_all`."""
+    values = definition_of(metric).scores(case, metric.k)
+    if isinstance(values, sparse.csr_array):
+        functional, influence = definition_of(metric).of_sets()
+        return SetScores(metric, values, functional, partial(influence, metric.k))
+    if metric.kind == "ratio":
+        return RatioScores(metric, values[:, 0], values[:, 1])
+    return UnitScores(metric, values)
 
 
 def perfect(metric: Metric, scores: Scores) -> Scores:
@@ -113,12 +121,3 @@ def tie_bounds(
     case = Case(outputs, truth, reference_outputs)
     worst, best = bounds(case) if metric.k is None else bounds(case, metric.k)
     return TieBounds(UnitScores(metric, worst), UnitScores(metric, best))
-
-
-def _scores(metric: Metric, values: PerUnit) -> Scores:
-    if isinstance(values, sparse.csr_array):
-        functional, influence = definition_of(metric).of_sets()
-        return SetScores(metric, values, functional, partial(influence, metric.k))
-    if metric.kind == "ratio":
-        return RatioScores(metric, values[:, 0], values[:, 1])
-    return UnitScores(metric, values)

@@ -1,0 +1,49 @@
+"""A model of twelve taps, and calibration caches for it."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from calaudit.formats.trt_cache import cache_of, write_trt_cache
+from calaudit.formats.trt_header import TrtVersion
+from calaudit.graph import load_model, plan_qdq, prepare
+from calaudit.ranges import ScaleTable, TapScale
+from tests.graph import models
+from tests.graph.running import minmax_scales
+
+V8 = TrtVersion(8, 6, 1)
+
+
+def write_model(path: Path) -> Path:
+    """Twelve convolutions on a (b, 4, 6, 6) input ``x``."""
+    onnx.save(models.stacked(["conv", "norm", "relu", "conv", "relu", "skip"] * 6), str(path))
+    return path
+
+
+def smooth(n: int = 16) -> NDArray[np.float32]:
+    """Flat images of many brightnesses, as no random generator makes them."""
+    levels = np.random.default_rng(0).random((n, 4, 1, 1)) * 30
+    return np.broadcast_to(levels, (n, 4, 6, 6)).astype(np.float32)
+
+
+def table_for(model_path: Path, x: NDArray[np.float32] | None = None) -> ScaleTable:
+    """Min-max scales of the model on `x`."""
+    prepared = prepare(load_model(model_path))
+    scales = minmax_scales(prepared, plan_qdq(prepared), {"x": smooth() if x is None else x})
+    taps = {name: TapScale(scale * 127, float(np.float32(scale))) for name, scale in scales.items()}
+    return ScaleTable(taps, "minmax", "some", model_fingerprint=prepared.fingerprint)
+
+
+def write_cache(path: Path, table: ScaleTable) -> Path:
+    write_trt_cache(path, cache_of(table, V8))
+    return path
+
+
+def edit(path: Path, old: str, new: str) -> Path:
+    """Replace text in a cache that must hold it."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return path

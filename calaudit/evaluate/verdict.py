@@ -7,8 +7,8 @@ PASS
     is an intersection–union test, so no correction is due.
 REGRESSED
     Not PASS, and the drop is above 0 (for agreement metrics: above the gate) by a one-sided test
-    that survives Holm's correction over the gated slices of this cell and metric. A drop that is
-    real but provably below the gate is a PASS.
+    that survives Holm's correction over the gated slices of this cell and metric, and by its
+    lower bound. A drop that is real but provably below the gate is a PASS.
     Also: the engine's output wasn't finite for a unit that FP32 scored.
 INCONCLUSIVE
     Neither; `n_needed` says how many units would decide it.
@@ -92,8 +92,11 @@ def _verdict(one: Comparison, support: int) -> Verdict:
     proven = one.one_sided_high is not None and one.one_sided_high < one.max_drop
     if proven and one.n >= support:
         return Verdict.PASS
-    harmed = one.p_adjusted is not None and one.p_adjusted < one.alpha
-    if harmed and not proven:
+    # The test alone would call harm what an honest interval doesn't exclude: where few units
+    # changed, its p-value rests on symmetry and the interval doesn't.
+    bounded = one.one_sided_low is not None and one.one_sided_low > one.margin
+    tested = one.p_adjusted is not None and one.p_adjusted < one.alpha
+    if bounded and tested and not proven:
         return Verdict.REGRESSED
     return Verdict.INCONCLUSIVE
 

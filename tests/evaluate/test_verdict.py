@@ -35,6 +35,11 @@ def test_a_significant_drop_that_may_exceed_the_gate_has_regressed():
     assert verdict(p_value=0.051) is Verdict.INCONCLUSIVE
 
 
+def test_a_drop_whose_interval_holds_zero_is_never_called_a_regression():
+    assert verdict(p_value=0.001, one_sided_low=-0.01) is Verdict.INCONCLUSIVE
+    assert verdict(p_value=0.001, one_sided_low=None) is Verdict.INCONCLUSIVE
+
+
 def test_a_thin_slice_never_passes_and_a_proven_bound_is_no_regression():
     assert verdict(one_sided_high=0.019, n=29) is Verdict.INCONCLUSIVE
     assert verdict(one_sided_high=0.019, n=29, p_value=0.001) is Verdict.INCONCLUSIVE

@@ -31,7 +31,7 @@ def comparison(**changes):
         "high": 0.04,
         "level": 0.95,
         "interval": "tango",
-        "one_sided_low": 0.001 if changes.get("p_value", 0.36) < 0.05 else -0.015,
+        "one_sided_low": 0.001 if (changes.get("p_value", 0.36) or 1) < 0.05 else -0.015,
         "one_sided_high": 0.035,
         "alpha": 0.05,
         "flips": Flips(5, 3),

@@ -52,7 +52,7 @@ class Pool(Protocol):
 
     @property
     def items(self) -> Mapping[str, TensorSpec]:
-        """Columns with one number or text per catalogue item (listwise ranking)."""
+        """Columns with one number, text or vector per catalogue item (listwise ranking)."""
         ...
 
     def column_names(self) -> list[str]:
@@ -69,6 +69,10 @@ class Pool(Protocol):
 
     def item_column(self, name: str) -> pl.Series:
         """One column of the catalogue (items,)."""
+        ...
+
+    def item_vectors(self, name: str) -> NDArray[np.float64]:
+        """One column of vectors of the catalogue (items, d), finite."""
         ...
 
     def ids(self, rows: Rows) -> NDArray[np.str_]:

@@ -123,7 +123,12 @@ def _shown(summary: "PoolSummary") -> str:
 
 def _arrays(summary: "PoolSummary") -> str:
     rows = [["array", "type", "per sample"]]
-    for role, arrays in (("inputs", summary.inputs), ("targets", summary.targets)):
+    parts = (
+        ("inputs", summary.inputs),
+        ("targets", summary.targets),
+        ("items", summary.vectors),
+    )
+    for role, arrays in parts:
         rows += [[f"{role}/{each.name}", each.dtype, _shape(each)] for each in arrays]
     return text_columns(rows, left=frozenset({0, 1, 2}))
 

@@ -104,7 +104,7 @@ class PoolFile:
 
     @property
     def items(self) -> Mapping[str, TensorSpec]:
-        """Columns with one number or text per item, by name."""
+        """Columns with one number, text or vector per item, by name."""
         return self._layout.items
 
     @property
@@ -146,13 +146,47 @@ class PoolFile:
 
     def item_column(self, name: str) -> pl.Series:
         """One column of the catalogue (items,); missing values are null."""
+        if self._item_spec(name).shape:
+            raise PoolError(
+                f"the item column {name!r} holds vectors, expected one value per item",
+                where=self.label,
+                next_step="Name a column with one number or text per item.",
+            )
+        return self._series(f"items/{name}", None).alias(name)
+
+    def item_vectors(self, name: str) -> NDArray[np.float64]:
+        """One column of vectors of the catalogue (items, d).
+
+        Raises
+        ------
+        PoolError
+            There is no such column, it holds no vectors, or NaN or infinity.
+        """
+        if not self._item_spec(name).shape:
+            raise PoolError(
+                f"the item column {name!r} holds no vectors",
+                where=self.label,
+                next_step=near("", [n for n, spec in self.items.items() if spec.shape]),
+            )
+        dataset = self._file[f"items/{name}"]
+        vectors = self._numbers(f"items/{name}", np.arange(dataset.shape[0])).astype(np.float64)
+        if not np.isfinite(vectors).all():
+            item = int(np.argmin(np.isfinite(vectors).all(axis=1)))
+            raise PoolError(
+                f"NaN or infinity in the vector of item {item}",
+                where=f"{self.label}: /items/{name}",
+                next_step="Mend the vector, or store zeros for an item without one.",
+            )
+        return vectors
+
+    def _item_spec(self, name: str) -> TensorSpec:
         if name not in self.items:
             raise PoolError(
                 f"there is no item column {name!r}",
                 where=self.label,
                 next_step=near(name, self.items),
             )
-        return self._series(f"items/{name}", None).alias(name)
+        return self.items[name]
 
     def ids(self, rows: Rows) -> NDArray[np.str_]:
         """Stable ids of `rows` (ascending), (len(rows),) text.

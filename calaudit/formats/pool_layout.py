@@ -114,7 +114,7 @@ class _Check:
                 place,
                 "Store booleans, integers, floats or UTF-8 text.",
             )
-        elif role in {"meta", "items"} and shape:
+        elif (role == "meta" and shape) or (role == "items" and len(shape) > 1):
             self.add(
                 f"has shape {dataset.shape}, but a column is one value per row",
                 place,

@@ -112,10 +112,16 @@ class PoolWriter:
         self._n += n
 
     def write_items(self, columns: Mapping[str, Column]) -> None:
-        """Write the catalogue of listwise ranking: column name to one value per item (items,)."""
+        """Write the catalogue of listwise ranking: column name to one value per item (items,).
+
+        An array of two axes holds a vector per item (items, d).
+        """
         file = self._open_file()
         for name, values in columns.items():
             _check_name(f"items/{name}", self._where)
+            if isinstance(values, np.ndarray) and values.ndim == 2:
+                file.create_dataset(f"items/{name}", data=values)
+                continue
             piece = as_series(name, values, where=self._where)
             _write_column(file, f"items/{name}", join(name, [piece], where=self._where))
 

@@ -55,6 +55,8 @@ class PoolSummary:
     columns: tuple[ColumnSummary, ...]
     """Metadata columns, then one-value-per-sample targets."""
     items: tuple[ColumnSummary, ...]
+    vectors: tuple[ArraySummary, ...]
+    """Item columns that hold a vector per item."""
 
 
 def describe_pool(pool: Pool) -> PoolSummary:
@@ -69,17 +71,25 @@ def describe_pool(pool: Pool) -> PoolSummary:
     """
     # One column after the other: memory holds one of them.
     columns = tuple(_column(pool.columns([name])[name]) for name in pool.column_names())
-    catalogue = [pool.item_column(name) for name in pool.items]
+    catalogue = [pool.item_column(name) for name, spec in pool.items.items() if not spec.shape]
+    vectors = [spec for spec in pool.items.values() if spec.shape]
     return PoolSummary(
         pool=pool.label,
         n=len(pool),
-        n_items=len(catalogue[0]) if catalogue else None,
+        n_items=_n_items(pool, catalogue),
         fingerprint=pool.fingerprint(),
         inputs=tuple(map(_array, pool.inputs.values())),
         targets=tuple(map(_array, pool.targets.values())),
         columns=columns,
         items=tuple(map(_column, catalogue)),
+        vectors=tuple(map(_array, vectors)),
     )
+
+
+def _n_items(pool: Pool, catalogue: list[pl.Series]) -> int | None:
+    if catalogue:
+        return len(catalogue[0])
+    return len(pool.item_vectors(next(iter(pool.items)))) if pool.items else None
 
 
 def _array(spec: TensorSpec) -> ArraySummary:

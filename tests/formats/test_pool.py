@@ -169,3 +169,34 @@ def test_columns_may_be_polars_series_categories_and_times(tmp_path: Path) -> No
         "day": ["2024-01-02", None, "2024-03-04"],
         "count": [1.0, None, 3.0],
     }
+
+
+def test_items_may_have_vectors(tmp_path: Path) -> None:
+    path = tmp_path / "items.h5"
+    vectors = np.arange(6.0).reshape(3, 2).astype(np.float32)
+    write_pool(
+        path,
+        inputs={"x": np.zeros((2, 1), np.float32)},
+        targets={"relevance": np.zeros((2, 3))},
+        items={"genre": ["a", "b", "a"], "vector": vectors},
+    )
+    with open_pool(path) as pool:
+        assert pool.items["vector"].shape == (2,)
+        found = pool.item_vectors("vector")
+        assert found.dtype == np.float64
+        assert found.tolist() == vectors.tolist()
+        with pytest.raises(PoolError, match="holds vectors"):
+            pool.item_column("vector")
+        with pytest.raises(PoolError, match="holds no vectors") as error:
+            pool.item_vectors("genre")
+        assert error.value.problems[0].next_step == "Known: vector."
+        with pytest.raises(PoolError, match="no item column"):
+            pool.item_vectors("vectors")
+
+
+def test_a_vector_that_is_not_finite_names_its_item(tmp_path: Path) -> None:
+    path = tmp_path / "items.h5"
+    vectors = np.array([[0.0, 1], [np.nan, 1]])
+    write_pool(path, inputs={"x": np.zeros((2, 1), np.float32)}, items={"vector": vectors})
+    with open_pool(path) as pool, pytest.raises(PoolError, match="vector of item 1"):
+        pool.item_vectors("vector")

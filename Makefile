@@ -10,9 +10,10 @@ $(BIN)/.demo: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-$(BIN)/.dev: pyproject.toml
+$(BIN)/.dev: pyproject.toml .ci/mend_stubs.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python .ci/mend_stubs.py $(VENV)/stubs
 	touch $@ $(BIN)/.demo
 
 demo: $(BIN)/.demo

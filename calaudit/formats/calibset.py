@@ -70,23 +70,32 @@ class Calibset(DrawnSet):
             An input holds NaN or infinity.
         """
         with self._open() as file:
-            return self._read(file, start, stop)
+            return self._read(file, slice(start, stop))
+
+    def pieces(self, positions: Iterable[NDArray[np.int64]]) -> Iterator[dict[str, NDArray[Any]]]:
+        """Inputs of some samples after others, each piece of positions ascending.
+
+        Raises as :meth:`read_inputs`.
+        """
+        with self._open() as file:
+            for piece in positions:
+                yield self._read(file, piece)
 
     def batches(self, size: int) -> Iterator[dict[str, NDArray[Any]]]:
         """All inputs, at most `size` samples at a time. Raises as :meth:`read_inputs`."""
         with self._open() as file:
             for start in range(0, len(self), size):
-                yield self._read(file, start, min(start + size, len(self)))
+                yield self._read(file, slice(start, min(start + size, len(self))))
 
     def _open(self) -> h5py.File:
         return open_hdf5(self.path, kind=KIND, version=VERSION, made_by=_MADE_BY)
 
-    def _read(self, file: h5py.File, start: int, stop: int) -> dict[str, NDArray[Any]]:
+    def _read(self, file: h5py.File, which: slice | NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         values: dict[str, NDArray[Any]] = {}
         for name, spec in self.inputs.items():
             with reading(self.path, f"inputs/{name}"):
-                values[name] = file[f"inputs/{name}"][start:stop].astype(spec.dtype, copy=False)
-        ids = self.ids[start:stop]
+                values[name] = file[f"inputs/{name}"][which].astype(spec.dtype, copy=False)
+        ids = self.ids[which]
         found = [
             not_finite_problem(array, lambda at: ids[at].tolist(), f"{self.path}: /inputs/{name}")
             for name, array in values.items()
@@ -94,7 +103,7 @@ class Calibset(DrawnSet):
         problems = [problem for problem in found if problem is not None]
         if problems:
             raise PoolError.of(problems)
-        changed = ids[digest_rows(values) != self.digests[start:stop]]
+        changed = ids[digest_rows(values) != self.digests[which]]
         if len(changed):
             raise FileFormatError(
                 f"{len(changed)} samples aren't what was drawn, by their digests: "

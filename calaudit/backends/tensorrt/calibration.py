@@ -1,0 +1,162 @@
+"""What both calibrators do while TensorRT builds, and whether the engine may be used after.
+
+TensorRT takes an exception in a calibrator as the end of the data, and goes on with what it got so
+far. So nothing is raised from its calls: whatever happens is kept, and `Calibration.settle` raises
+it when the build is over.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Literal
+
+from calaudit.backends.tensorrt.feed import BatchFeed
+from calaudit.errors import BackendError, Notice
+from calaudit.formats.trt_header import AlgorithmFlag
+
+_AGAIN: Final = "Build again; if it stays so, look at TensorRT's messages with verbose logging."
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A calibration that an engine may be built on."""
+
+    ranges_from: Literal["data", "cache"]
+    """What TensorRT took its ranges from."""
+    n_batches: int
+    """Batches served; 0 when the cache was hit."""
+    cache: bytes
+    """The cache that TensorRT read, or wrote after calibrating."""
+    notices: tuple[Notice, ...]
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Keeps what is raised within it, and raises nothing."""
+
+    errors: list[BaseException] = field(default_factory=list)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if error is not None:
+            self.errors.append(error)
+        return True
+
+
+class Calibration:
+    """One calibration: the calls that TensorRT makes, in its order, and their outcome.
+
+    Parameters
+    ----------
+    algorithm : "entropy" or "minmax"
+        Which calibrator TensorRT is given.
+    feed : BatchFeed or None
+        The data; None when ranges come from `cache` alone.
+    cache : bytes, optional
+        A calibration cache that TensorRT should take in place of data.
+    """
+
+    def __init__(
+        self, algorithm: AlgorithmFlag, feed: BatchFeed | None, cache: bytes | None = None
+    ) -> None:
+        if feed is None and not cache:
+            raise BackendError("a calibration with neither data nor a cache")
+        self.algorithm: AlgorithmFlag = algorithm
+        self._feed = feed
+        self._offered = cache or None
+        self._kept = _Kept()
+        self._cache_read = False
+        self._asked_for_data = False
+        self._ended = False
+        self._written: bytes | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Samples per batch."""
+        return 1 if self._feed is None else self._feed.batch_size
+
+    @property
+    def served(self) -> int:
+        """Batches that TensorRT got."""
+        return 0 if self._feed is None else self._feed.served
+
+    def read_cache(self) -> bytes | None:
+        """The cache, if there is one. Empty bytes would count as one."""
+        self._cache_read = True
+        return self._offered
+
+    def next_batch(self, names: Sequence[str]) -> list[int] | None:
+        """Device addresses in the order of `names`; None when there are no more batches."""
+        self._asked_for_data = True
+        if self._feed is None or self._kept.errors:
+            return None
+        addresses = None
+        with self._kept:
+            addresses = self._feed.next(names)
+            self._ended = addresses is None
+        return addresses
+
+    def write_cache(self, cache: memoryview | bytes) -> None:
+        """Keep a copy of the cache; the memory behind it is TensorRT's."""
+        with self._kept:
+            self._written = bytes(cache)
+
+    def settle(self) -> Settled:
+        """Say whether the engine may be used, once the build is over, however it went.
+
+        Raises
+        ------
+        BaseException
+            What was raised while TensorRT called: the first such error, with a note for each
+            further one.
+        BackendError
+            TensorRT got fewer batches than there are, didn't take a cache that was meant to be
+            taken, or asked for neither.
+        """
+        self._raise_kept()
+        if not (self._cache_read or self._asked_for_data):
+            raise BackendError(
+                "TensorRT never asked for calibration: it has ranges from elsewhere, or built "
+                "without INT8",
+                next_step="Give it the FP32 model, without Q/DQ.",
+            )
+        if self._offered is not None and not self._asked_for_data:
+            return Settled("cache", 0, self._written or self._offered, ())
+        if self._feed is None:
+            raise BackendError(
+                "TensorRT didn't take the calibration cache: it asked for data",
+                next_step="Check that the cache's header names this TensorRT and its calibrator.",
+            )
+        return self._settled_by_data(self._feed)
+
+    def _settled_by_data(self, feed: BatchFeed) -> Settled:
+        if feed.served < feed.n_batches or not self._ended:
+            raise BackendError(
+                f"TensorRT calibrated on {feed.served} of {feed.n_batches} batches and stopped",
+                next_step=_AGAIN,
+            )
+        if self._written is None:
+            raise BackendError(
+                f"TensorRT got all {feed.n_batches} batches but kept no ranges", next_step=_AGAIN
+            )
+        refused = Notice(
+            "calibration_cache_refused",
+            "TensorRT didn't take the stored calibration cache and calibrated again",
+        )
+        notices = (*((refused,) if self._offered else ()), *feed.notices)
+        return Settled("data", feed.served, self._written, notices)
+
+    def _raise_kept(self) -> None:
+        if not self._kept.errors:
+            return
+        first, *others = self._kept.errors
+        for other in others:
+            first.add_note(f"then, while TensorRT went on: {other!r}")
+        raise first

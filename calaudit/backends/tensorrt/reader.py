@@ -1,0 +1,164 @@
+"""A calibration set cut into the batches that TensorRT's calibration consumes."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.errors import BackendError, Notice, Problem, near
+from calaudit.formats.calibset import Calibset
+
+LastBatch = Literal["fill", "drop"]
+Order = Literal["mixed", "stored"]
+
+_AGAIN: Final = "Draw the set again with inputs of the model's type, or export the model for these."
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How a calibration set is cut."""
+
+    size: int
+    """Samples per batch: TensorRT consumes exactly the calibration profile's shape each time."""
+    last: LastBatch = "fill"
+    """The last batch, when the samples don't go around: filled with samples of the set, which then
+    count twice, or dropped."""
+    order: Order = "mixed"
+    """TensorRT's entropy ranges depend on the order. Mixed: each batch takes samples from the
+    whole set, in even steps. Stored: as they lie in the file, by pool row."""
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise BackendError(
+                f"calibration batches of {self.size}", next_step="Give at least 1 sample per batch."
+            )
+
+    def __str__(self) -> str:
+        return f"batches of {self.size}, {self.order} order, last one {_DONE[self.last]}"
+
+
+_DONE: Final[Mapping[LastBatch, str]] = {"fill": "filled", "drop": "dropped"}
+
+
+class BatchReader:
+    """Reads a calibration set batch by batch.
+
+    Parameters
+    ----------
+    calibset : Calibset
+        Holds all inputs of the network.
+    dtypes : mapping
+        Network input → element type that TensorRT reads from a calibration buffer: float32 for
+        FP32 and FP16 inputs, the input's own type for integers and booleans.
+    batching : Batching
+
+    Raises
+    ------
+    BackendError
+        The set lacks an input, or dropping leaves no batch.
+    """
+
+    def __init__(
+        self, calibset: Calibset, dtypes: Mapping[str, np.dtype[Any]], batching: Batching
+    ) -> None:
+        _check_inputs(calibset, dtypes)
+        self._calibset = calibset
+        self._dtypes = dict(dtypes)
+        self.batching = batching
+        self.batches = _cut(len(calibset), batching)
+        """Positions in the set, each (size,) int64; the order within a batch has no meaning."""
+        if not self.batches:
+            raise BackendError(
+                f"{len(calibset)} samples don't fill one batch of {batching.size}",
+                where=calibset.path,
+                next_step="Fill the last batch instead of dropping it, or make batches smaller.",
+            )
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of one batch, by input."""
+        inputs = self._calibset.inputs
+        return {name: (self.batching.size, *inputs[name].shape) for name in self._dtypes}
+
+    @property
+    def dtypes(self) -> Mapping[str, np.dtype[Any]]:
+        """Element type of a batch, by input."""
+        return self._dtypes
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What calibration sees differently from the set."""
+        n, size = len(self._calibset), self.batching.size
+        over = len(self.batches) * size - n
+        where = str(self._calibset.path)
+        if over > 0:
+            text = f"TensorRT's last batch of {size} is filled with {over} samples once more"
+            return (Notice("calibration_filled", f"{text}, of {n}", where),)
+        if over < 0:
+            text = f"{-over} of {n} samples don't fill a batch of {size}: TensorRT doesn't see them"
+            return (Notice("calibration_dropped", text, where),)
+        return ()
+
+    def read(self) -> Generator[dict[str, NDArray[Any]], None, None]:
+        """All batches in order: input → (size, …) in the wanted type.
+
+        Raises
+        ------
+        BackendError
+            Values that the wanted type can't hold, with the samples' ids.
+        FileFormatError, PoolError
+            The set is damaged, or holds NaN or infinity.
+        """
+        sorted_batches = [np.unique(batch, return_inverse=True) for batch in self.batches]
+        pieces = self._calibset.pieces(once for once, _ in sorted_batches)
+        for (once, back), values in zip(sorted_batches, pieces, strict=True):
+            ids = self._calibset.ids[once]
+            yield {name: self._cast(name, values[name], ids)[back.ravel()] for name in self._dtypes}
+
+    def _cast(self, name: str, values: NDArray[Any], ids: NDArray[np.str_]) -> NDArray[Any]:
+        wanted = self._dtypes[name]
+        if np.can_cast(values.dtype, wanted, "safe"):
+            return values.astype(wanted, copy=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            cast = values.astype(wanted)
+        if values.dtype.kind == "f" and wanted.kind == "f":
+            lost = ~np.isfinite(cast)
+        else:
+            lost = cast != values
+        bad = lost.reshape(len(values), -1).any(axis=1)
+        if bad.any():
+            shown = ", ".join(ids[bad][:3])
+            raise BackendError(
+                f"{wanted} can't hold {name} of {int(bad.sum())} samples in a batch: {shown}",
+                where=self._calibset.path,
+                next_step=_AGAIN,
+            )
+        return cast
+
+
+def _cut(n: int, batching: Batching) -> tuple[NDArray[np.int64], ...]:
+    """Positions of each batch."""
+    size = batching.size
+    n_batches = n // size if batching.last == "drop" else -(-n // size)
+    if not n_batches:
+        return ()
+    order = np.arange(n)
+    if batching.order == "mixed":
+        order = np.concatenate([order[start::n_batches] for start in range(n_batches)])
+    return tuple(np.split(np.resize(order, n_batches * size), n_batches))
+
+
+def _check_inputs(calibset: Calibset, names: Mapping[str, Any]) -> None:
+    missing = [
+        Problem(
+            f"the network's input {name} isn't in the calibration set",
+            str(calibset.path),
+            near(name, calibset.inputs),
+        )
+        for name in names
+        if name not in calibset.inputs
+    ]
+    if missing:
+        raise BackendError.of(missing)

@@ -13,7 +13,7 @@ from calaudit.slices import Dimension
 from calaudit.steps.tasks import Task, parse_task
 
 T = TypeVar("T")
-Method = Literal["minmax", "entropy", "percentile", "mse"]
+Method = Literal["minmax", "entropy", "percentile", "mse", "entropy-trt"]
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
 

@@ -2,11 +2,12 @@
 
 from calaudit.ranges.accumulate import Accumulator, BadActivationsError, observe
 from calaudit.ranges.histogram import Histogram, Histograms
-from calaudit.ranges.methods import METHODS, estimate_amax
+from calaudit.ranges.methods import DEFAULT_METHODS, METHODS, estimate_amax
 from calaudit.ranges.observation import Atoms, Observation, split_into_atoms
 from calaudit.ranges.scales import ScaleTable, TapScale, estimate_scales, scale_of
 
 __all__ = [
+    "DEFAULT_METHODS",
     "METHODS",
     "Accumulator",
     "Atoms",

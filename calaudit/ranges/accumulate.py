@@ -8,11 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.errors import RangesError
-from calaudit.ranges.grid import DROPPED_BITS, N_BINS, as_float32, first_bin, magnitude_bits
-from calaudit.ranges.histogram import Histogram, Histograms, no_histograms, rebase
+from calaudit.ranges.filling import (
+    LONG,
+    count_long_rows,
+    count_short_rows,
+    measure_rows,
+    raise_amax,
+)
+from calaudit.ranges.grid import as_float32
+from calaudit.ranges.histogram import Histogram, Histograms, no_histograms
 
-BLOCK = 1 << 17
-"""Values binned at a time, so that what is computed from them stays in the cache."""
+_INFINITY = np.float32(np.inf).view(np.uint32)
 
 
 class BadActivationsError(RangesError):
@@ -34,29 +40,29 @@ class BadActivationsError(RangesError):
 
 
 class Accumulator:
-    """Collects histograms of taps over atoms, batch by batch.
+    """Collects histograms of taps over parts of the samples, batch by batch.
 
-    An atom is a set of samples that belong to the same groups; every sample lies in one atom.
-    What is collected depends only on the data: not on batch size, order or split.
+    A part is an atom (samples that belong to the same groups, so that each lies in one) or a whole
+    group. What is collected depends only on the data: not on batch size, order or split.
 
     Parameters
     ----------
     taps : sequence of str
         Names of the observed tensors.
-    n_atoms : int
-        Number of atoms.
+    n_parts : int
+        Number of parts.
     """
 
-    def __init__(self, taps: Sequence[str], n_atoms: int) -> None:
-        self._collected = no_histograms(taps, n_atoms)
+    def __init__(self, taps: Sequence[str], n_parts: int) -> None:
+        self._collected = no_histograms(taps, n_parts)
 
     @property
     def histograms(self) -> Histograms:
         """What was collected so far, as a view: further batches change it."""
         return self._collected
 
-    def add(self, tap: int, values: NDArray[Any], atoms: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Observe one batch of one tap.
+    def add(self, tap: int, values: NDArray[Any], parts: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Observe one batch of one tap. Different taps may be added by several threads at once.
 
         Parameters
         ----------
@@ -64,8 +70,8 @@ class Accumulator:
             Which tap.
         values : float16, float32 or float64 (b, …)
             Activations, samples first.
-        atoms : int (b,)
-            The atom of each sample.
+        parts : int (b,) or (b, k)
+            The part or parts of each sample; negative: none, such a sample isn't looked at.
 
         Returns
         -------
@@ -77,41 +83,28 @@ class Accumulator:
         BadActivationsError
             NaN or infinity, with the positions of the samples. Nothing of the batch is kept.
         """
-        rows = as_float32(values).reshape(len(values), math.prod(values.shape[1:]))
-        maxima = _maxima(rows)
-        bad = np.flatnonzero(~np.isfinite(maxima))
+        bits = _bits(values)
+        places = np.ascontiguousarray(parts, dtype=np.int64)
+        places = places[:, None] if places.ndim == 1 else places
+        maxima, zeros = _measured(bits)
+        bad = np.flatnonzero((maxima >= _INFINITY) & (places >= 0).any(axis=1))
         if len(bad):
             raise _bad_activations(self._collected.taps[tap], bad)
-        for atom in np.unique(atoms):
-            chosen = atoms == atom
-            part = rows if chosen.all() else rows[chosen]
-            self._merge(tap, int(atom), part, maxima[chosen].max(initial=np.float32(0)))
-        return maxima
-
-    def _merge(
-        self, tap: int, atom: int, values: NDArray[np.float32], amax_here: np.float32
-    ) -> None:
         kept = self._collected
-        counts = kept.counts[tap, atom]
-        before = kept.amax[tap, atom]
-        amax = max(before, amax_here)
-        first = first_bin(amax)
-        if first != first_bin(before):
-            counts[:] = rebase(counts, first_bin(before), first)
-        count_into(counts, values.reshape(-1), first)
-        kept.n_zero[tap, atom] += values.size - np.count_nonzero(values)
-        kept.amax[tap, atom] = amax
-
-
-def count_into(counts: NDArray[np.int64], values: NDArray[np.float32], first: int) -> None:
-    """Add `values` (n,) to `counts` over the bins from number `first` on, in place."""
-    for start in range(0, len(values), BLOCK):
-        bits = magnitude_bits(values[start : start + BLOCK])
-        numbers = np.right_shift(bits, DROPPED_BITS, out=bits).astype(np.intp)
-        numbers -= first
-        if first:
-            np.maximum(numbers, 0, out=numbers)
-        counts += np.bincount(numbers, minlength=N_BINS)
+        counts, amax = kept.counts[tap], kept.amax[tap].view(np.uint32)
+        flat = places.reshape(-1)
+        inside = flat >= 0
+        held = flat[inside]
+        np.add.at(kept.n_zero[tap], held, np.repeat(zeros, places.shape[1])[inside])
+        largest = np.zeros_like(amax)
+        np.maximum.at(largest, held, np.repeat(maxima, places.shape[1])[inside])
+        for part in np.flatnonzero(largest > amax):
+            raise_amax(counts, amax, int(part), largest[part])
+        if bits.shape[1] * places.shape[1] < LONG:
+            count_short_rows(bits, places, counts, amax)
+        else:
+            count_long_rows(bits, maxima, places, counts, amax)
+        return maxima.view(np.float32)
 
 
 def observe(values: NDArray[Any]) -> Histogram:
@@ -122,21 +115,33 @@ def observe(values: NDArray[Any]) -> Histogram:
     BadActivationsError
         NaN or infinity; positions are into the flattened array.
     """
-    flat = as_float32(np.asarray(values)).reshape(-1)
-    bad = np.flatnonzero(~np.isfinite(flat))
-    if len(bad):
-        raise _bad_activations("values", bad)
-    amax = float(np.abs(flat).max(initial=0))
-    counts = np.zeros(N_BINS, dtype=np.int64)
-    count_into(counts, flat, first_bin(amax))
-    return Histogram(counts, int(flat.size - np.count_nonzero(flat)), amax)
+    row = np.asarray(values).reshape(1, -1)
+    collected = Accumulator(["values"], 1)
+    try:
+        collected.add(0, row, np.zeros(1, np.int64))
+    except BadActivationsError:
+        raise _bad_activations("values", np.flatnonzero(~np.isfinite(row[0]))) from None
+    return collected.histograms.one(0, 0)
 
 
-def _maxima(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Largest |x| of each row (b,); NaN where a row holds NaN."""
-    largest = rows.max(axis=1, initial=0)
-    found: NDArray[np.float32] = np.maximum(largest, -rows.min(axis=1, initial=0))
+def bad_samples(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which samples of one batch of one tap (b, …) hold NaN or infinity (b,)."""
+    maxima, _ = _measured(_bits(values))
+    found: NDArray[np.bool_] = maxima >= _INFINITY
     return found
+
+
+def _bits(values: NDArray[Any]) -> NDArray[np.uint32]:
+    rows = as_float32(values).reshape(len(values), math.prod(values.shape[1:]))
+    return rows.view(np.uint32)
+
+
+def _measured(bits: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Bits of the largest magnitude of each row (b,), and its zeros (b,)."""
+    maxima = np.empty(len(bits), np.uint32)
+    zeros = np.empty(len(bits), np.int64)
+    measure_rows(bits, maxima, zeros)
+    return maxima, zeros
 
 
 def _bad_activations(tap: str, positions: NDArray[np.int64]) -> BadActivationsError:

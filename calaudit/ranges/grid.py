@@ -21,6 +21,7 @@ stored bin; which values those are depends only on the maximum, so this too is i
 order. At 32 octaves they are values below 2^-31 of the maximum.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,12 @@ def first_bin(amax: float | np.float32) -> int:
     return max(0, octave - (N_OCTAVES - 1)) << FRACTION_BITS
 
 
+@lru_cache(maxsize=32)
 def edges(first: int) -> NDArray[np.float64]:
     """Edges (`N_BINS` + 1,) of the stored bins from number `first` on; the lowest is 0.
 
     Bin i holds ``edges[i] <= |x| < edges[i + 1]``. All are exact float32 values, but for 2^128,
-    the edge above the largest float32.
+    the edge above the largest float32. The array is shared: read-only.
     """
     numbers = np.arange(first, first + N_BINS + 1, dtype=np.uint32)
     fractions = (numbers & np.uint32(BINS_PER_OCTAVE - 1)).astype(np.float64)
@@ -68,6 +70,7 @@ def edges(first: int) -> NDArray[np.float64]:
     exponents = np.maximum(octaves, 1) - 127 - FRACTION_BITS
     found: NDArray[np.float64] = np.ldexp(leading + fractions, exponents)
     found[0] = 0.0
+    found.flags.writeable = False
     return found
 
 

@@ -23,6 +23,7 @@ from calaudit.graph import (
 )
 from calaudit.progress import counter
 from calaudit.ranges import (
+    DEFAULT_METHODS,
     METHODS,
     Accumulator,
     BadActivationsError,
@@ -201,7 +202,7 @@ def calibrate_sets(
     """
     from calaudit.backends.onnxruntime import OnnxruntimeBackend
 
-    chosen = list(methods or METHODS)
+    chosen = list(methods or DEFAULT_METHODS)
     for method in chosen:
         if method not in METHODS:
             raise SettingsError(

@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -6,7 +8,8 @@ from numpy.typing import NDArray
 
 from calaudit.errors import RangesError
 from calaudit.ranges import Accumulator, BadActivationsError, observe
-from calaudit.ranges.accumulate import BLOCK
+from calaudit.ranges.accumulate import bad_samples
+from calaudit.ranges.filling import LONG
 from tests.ranges.samples import batches_of_rows, drawn
 
 Batch = NDArray[np.float32]
@@ -43,14 +46,56 @@ def test_maxima_are_exact_for_each_sample(rows: Batch) -> None:
     np.testing.assert_array_equal(found, np.abs(rows).max(axis=1))
 
 
-def test_more_values_than_a_block_are_all_counted() -> None:
-    rows = drawn("gaussian", 3 * BLOCK + 17, 3)[None]
+@pytest.mark.parametrize("n", [1, LONG - 1, LONG, 3 * LONG + 17])
+def test_long_rows_are_counted_as_short_ones_are(n: int) -> None:
+    rows = np.maximum(drawn("gaussian", 3 * n, 3), -0.5).reshape(3, n)
     collected = Accumulator(["t"], 1)
-    collected.add(0, rows, np.array([0]))
-    expected, _ = np.histogram(
-        np.abs(rows).astype(float), bins=collected.histograms.one(0, 0).edges
+    collected.add(0, rows, np.zeros(3, int))
+    found = collected.histograms.one(0, 0)
+    expected, _ = np.histogram(np.abs(rows).astype(float), bins=found.edges)
+    np.testing.assert_array_equal(found.counts, expected)
+
+
+@given(st.data(), batches_of_rows(8))
+def test_a_sample_may_lie_in_several_parts_or_in_none(data: st.DataObject, rows: Batch) -> None:
+    held = np.array(
+        data.draw(
+            st.lists(
+                st.lists(st.booleans(), min_size=3, max_size=3),
+                min_size=len(rows),
+                max_size=len(rows),
+            )
+        )
     )
-    np.testing.assert_array_equal(collected.histograms.counts[0, 0], expected)
+    parts = np.where(held, np.arange(3), -1)
+    short, long = Accumulator(["t"], 3), Accumulator(["t"], 3)
+    short.add(0, rows, parts)
+    wide = np.repeat(rows, LONG // 2, axis=1)
+    long.add(0, wide, parts)
+    for part in range(3):
+        assert short.histograms.one(0, part) == observe(rows[held[:, part]])
+        assert long.histograms.one(0, part) == observe(wide[held[:, part]])
+
+
+def test_taps_may_be_added_by_several_threads() -> None:
+    rows = [drawn("gaussian", 200_000, seed).reshape(4, -1) for seed in range(6)]
+    taps = [f"t{number}" for number in range(6)]
+    one, many = Accumulator(taps, 2), Accumulator(taps, 2)
+    atoms = np.array([0, 1, 1, 0])
+    for tap, values in enumerate(rows):
+        one.add(tap, values, atoms)
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda tap: many.add(tap, rows[tap], atoms), range(6)))
+    assert one.histograms == many.histograms
+
+
+def test_samples_in_no_part_may_be_bad() -> None:
+    rows = np.ones((3, 4), np.float32)
+    rows[1, 2] = np.nan
+    np.testing.assert_array_equal(bad_samples(rows), [False, True, False])
+    collected = Accumulator(["t"], 1)
+    collected.add(0, rows, np.array([0, -1, 0]))
+    assert collected.histograms.one(0, 0) == observe(rows[[0, 2]])
 
 
 def test_layout_in_memory_does_not_matter() -> None:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from calaudit.errors import SliceError, near
 from calaudit.report.records import (
+    ALL,
     CellRecord,
     MetricRecord,
     Report,
@@ -80,6 +81,15 @@ class Index:
     def worst(self, results: Iterable[ResultRecord]) -> list[ResultRecord]:
         """`results`, worst first; equally bad ones in the report's order."""
         return sorted(results, key=self.severity)
+
+    def worst_slices(
+        self, metric: MetricRecord, slices: Iterable[SliceRecord]
+    ) -> list[SliceRecord]:
+        """Those of `slices` that the metric was measured on: `ALL` first, then worst first."""
+        worst = self.worst(r for r in self.report.results if r.metric == metric.name)
+        order = {name: i for i, name in enumerate(dict.fromkeys(r.slice for r in worst))}
+        found = [each for each in slices if each.name in order]
+        return sorted(found, key=lambda each: (each.name != ALL, order[each.name]))
 
     def matching_slices(self, pattern: str | None) -> tuple[SliceRecord, ...]:
         """Slices whose name matches a shell-style pattern, or contains it if it has no wildcard.

@@ -6,7 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from calaudit.report.index import Index, cell_parts, variant
-from calaudit.report.records import ALL, CellRecord, MetricRecord, SliceRecord
+from calaudit.report.records import ALL, CellRecord, MetricRecord
 from calaudit.report.tables import Column, View, build_tables, marked_drop, more, support
 from calaudit.report.wording import MISSING, score, unit_name, visible
 
@@ -19,7 +19,7 @@ def drop_matrices(index: Index, view: View, width: int) -> Iterator[RenderableTy
     if not index.report.metrics or len(index.report.cells) < 2:
         return
     metric = index.report.metrics[0]
-    slices = _slices(index, view, metric)
+    slices = index.worst_slices(metric, index.matching_slices(view.slices))
     if not slices:
         return
     shown = slices[: view.limit]
@@ -67,14 +67,6 @@ def _between_methods(cells: Sequence[CellRecord]) -> str:
         return ""
     only_methods = len({each[1:] for each in variants}) == 1
     return f": worst … best {'method' if only_methods else 'engine'}"
-
-
-def _slices(index: Index, view: View, metric: MetricRecord) -> list[SliceRecord]:
-    """The slice of everything first, the others by their worst engine."""
-    worst = index.worst(r for r in index.report.results if r.metric == metric.name)
-    order = {name: i for i, name in enumerate(dict.fromkeys(r.slice for r in worst))}
-    found = [each for each in index.matching_slices(view.slices) if each.name in order]
-    return sorted(found, key=lambda each: (each.name != ALL, order[each.name]))
 
 
 def _matrix(

@@ -1,0 +1,123 @@
+"""JUnit XML, for CI systems that list test cases: one per gate × slice × cell."""
+
+import re
+from collections import defaultdict
+from datetime import datetime
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from calaudit.formats.aside import write_text
+from calaudit.report.index import Index
+from calaudit.report.records import CellRecord, Report, ResultRecord
+from calaudit.report.wording import amount, between, change_of_metric, percent, score, visible
+
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 can't hold, not even escaped."""
+
+
+def write_junit(report: Report, path: Path) -> None:
+    """Write :func:`junit_xml`.
+
+    Raises
+    ------
+    OutputError
+        The file can't be written.
+    """
+    write_text(path, junit_xml(report))
+
+
+def junit_xml(report: Report) -> str:
+    """The gated comparisons as JUnit test cases, one suite per cell.
+
+    REGRESSED is a failure. INCONCLUSIVE is skipped, since it is neither kept nor broken; what
+    would decide it is in the message. A cell that failed is one test case with an error.
+    """
+    index = Index(report)
+    by_cell: dict[str, list[ResultRecord]] = defaultdict(list)
+    for result in index.gated:
+        by_cell[result.cell].append(result)
+    root = Element("testsuites", name=f"calaudit {_text(report.audit.name)}")
+    for cell in report.cells:
+        if by_cell[cell.id] or cell.status == "failed":
+            root.append(_suite(index, cell, by_cell[cell.id]))
+    for key in ("tests", "failures", "errors", "skipped"):
+        root.set(key, str(sum(int(suite.get(key, "0")) for suite in root)))
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, "unicode")}\n'
+
+
+def _suite(index: Index, cell: CellRecord, results: list[ResultRecord]) -> Element:
+    report = index.report
+    failed = cell.status == "failed"
+    verdicts = [result.verdict for result in results]
+    suite = Element(
+        "testsuite",
+        name=_text(cell.id),
+        tests=str(len(results) + failed),
+        failures=str(verdicts.count("REGRESSED")),
+        errors=str(int(failed)),
+        skipped=str(len(verdicts) - verdicts.count("REGRESSED") - verdicts.count("PASS")),
+        timestamp=datetime.fromisoformat(report.created).strftime("%Y-%m-%dT%H:%M:%S"),
+        time="0",
+    )
+    properties = SubElement(suite, "properties")
+    facts = {
+        "audit": report.audit.name,
+        "verdict": report.verdict,
+        "model": f"{report.audit.model.name} {report.audit.model.fingerprint}",
+        "pool": f"{report.audit.pool.name} {report.audit.pool.fingerprint}",
+        "seed": str(report.audit.seed),
+        "calaudit": report.calaudit_version,
+    }
+    for name, value in facts.items():
+        SubElement(properties, "property", name=name, value=_text(value))
+    if failed:
+        case = _case(suite, cell, "engine")
+        reason = _text(cell.reason or "it wasn't judged")
+        SubElement(case, "error", type="EngineFailed", message=reason)
+    for result in results:
+        _add(index, suite, cell, result)
+    return suite
+
+
+def _case(suite: Element, cell: CellRecord, name: str) -> Element:
+    return SubElement(
+        suite, "testcase", classname=f"calaudit.{_text(cell.id)}", name=_text(name), time="0"
+    )
+
+
+def _add(index: Index, suite: Element, cell: CellRecord, result: ResultRecord) -> None:
+    metric = index.metrics[result.metric]
+    case = _case(suite, cell, f"{result.metric} on {result.slice}")
+    told = change_of_metric(metric, result.drop)
+    if result.gate is not None:
+        told += f"; {amount(metric, result.gate.max_drop)} allowed"
+    if result.verdict == "REGRESSED":
+        found = SubElement(case, "failure", type="REGRESSED", message=_text(told))
+        found.text = _text(_details(index, result))
+    elif result.verdict != "PASS":
+        needed = f"; needs {result.n_needed:,} samples" if result.n_needed is not None else ""
+        SubElement(case, "skipped", message=_text(f"inconclusive: {told}{needed}"))
+    output = SubElement(case, "system-out")
+    output.text = _text(_details(index, result))
+
+
+def _details(index: Index, result: ResultRecord) -> str:
+    metric = index.metrics[result.metric]
+    facts = [
+        f"n {result.n:,}",
+        f"FP32 {score(metric, result.reference)}",
+        f"engine {score(metric, result.candidate)}",
+    ]
+    if result.low is not None and result.level is not None:
+        interval = between(metric, result.low, result.high)
+        facts.append(f"{percent(result.level)} interval of the drop {interval}")
+    if result.flips is not None:
+        facts.append(f"{result.flips.lost:,} lost, {result.flips.gained:,} gained")
+    return ", ".join(facts)
+
+
+def _text(value: str) -> str:
+    """`value` on one line, without what XML can't hold; ElementTree escapes the rest."""
+    return _NO_XML.sub("\ufffd", visible(value))

@@ -1,0 +1,180 @@
+"""A summary in Markdown, for pull requests and job summaries."""
+
+import re
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from string import punctuation
+
+from calaudit.formats.aside import write_text
+from calaudit.report.findings import findings
+from calaudit.report.index import Index, cell_parts
+from calaudit.report.records import Report, ResultRecord
+from calaudit.report.tables import MARK
+from calaudit.report.wording import MISSING, between, difference, score, unit_name, visible
+
+BADGE = {"PASS": "✅ PASS", "REGRESSED": "❌ REGRESSED", "INCONCLUSIVE": "❔ INCONCLUSIVE"}
+LONGEST = 80
+"""Characters of a name that are shown."""
+
+_PUNCTUATION = re.compile(r"([\\`*_{}\[\]|~$^])")
+_BREAKS_CODE = re.compile(r"^ | $|[`|\\]")
+_ACTIVE = re.compile(r"(?<!\w)@|#(?=\w)|:(?=//)|:(?=[\w+-]+:)|www(?=\.)", re.IGNORECASE)
+"""What services make links, mentions or pictures of."""
+_NOTHING = "\u200b"
+
+
+def write_markdown(report: Report, path: Path, *, limit: int = 15) -> None:
+    """Write :func:`markdown_summary`.
+
+    Raises
+    ------
+    OutputError
+        The file can't be written.
+    """
+    write_text(path, markdown_summary(report, limit=limit))
+
+
+def markdown_summary(report: Report, *, limit: int = 15) -> str:
+    """Verdict, three sentences, the worst comparisons, drops per slice: at most `limit` rows each.
+
+    Names come from data: they stand as code or escaped, so that none of them can add markup,
+    mention anyone or link anywhere.
+    """
+    index = Index(report)
+    lines = [f"## {BADGE[report.verdict]}: {_inline(report.audit.name)}", ""]
+    lines += [f"- {_inline(sentence)}" for sentence in findings(report)]
+    lines += ["", *_counts(index), *_worst(index, limit), *_matrix(index, limit)]
+    lines += [*_warnings(report, limit), _footer(report)]
+    return "\n".join(lines) + "\n"
+
+
+def _counts(index: Index) -> Iterator[str]:
+    if not index.gated:
+        return
+    verdicts: list[str] = [r.verdict or "INCONCLUSIVE" for r in index.gated]
+    yield "| gated comparisons | regressed | inconclusive | passed |"
+    yield "|---:|---:|---:|---:|"
+    named = ("REGRESSED", "INCONCLUSIVE", "PASS")
+    yield _row([f"{len(verdicts):,}", *(f"{verdicts.count(name):,}" for name in named)])
+    yield ""
+
+
+def _worst(index: Index, limit: int) -> Iterator[str]:
+    found = [r for r in index.worst(index.gated) if r.verdict != "PASS"]
+    if not found:
+        return
+    yield "### Worst slices first"
+    yield ""
+    yield _row(["", "slice", "n", "metric", "calibrated on", "method", "FP32", "engine", "drop"])
+    yield "|---|---|---:|---|---|---|---:|---:|---|"
+    for result in found[:limit]:
+        yield _row(_comparison(index, result))
+    yield from _rest(len(found) - limit, "comparison")
+    yield ""
+
+
+def _comparison(index: Index, result: ResultRecord) -> list[str]:
+    metric = index.metrics[result.metric]
+    calibset, method = cell_parts(index.cells[result.cell], index.report)
+    drop = f"**{difference(metric, result.drop)}** {_inline(unit_name(metric))}".rstrip()
+    if result.low is not None:
+        drop += f" ({between(metric, result.low, result.high)})"
+    names = [_code(name) for name in (result.slice, result.metric, calibset, method)]
+    scores = [score(metric, value) for value in (result.reference, result.candidate)]
+    mark = MARK[result.verdict or "INCONCLUSIVE"]
+    return [mark, names[0], f"{result.n:,}", *names[1:], *scores, drop]
+
+
+def _matrix(index: Index, limit: int) -> Iterator[str]:
+    """The headline metric: slices × calibration sets, the worst method of each."""
+    report = index.report
+    sets: dict[str, list[str]] = {}
+    for cell in report.cells:
+        sets.setdefault(cell_parts(cell, report)[0], []).append(cell.id)
+    if not report.metrics or not sets:
+        return
+    metric = report.metrics[0]
+    slices = index.worst_slices(metric, report.slices)
+    unit = unit_name(metric)
+    what = f"Drop of {visible(metric.title)}{f' in {unit}' if unit else ''}"
+    yield f"<details><summary>{escape(what)}, worst method per calibration set</summary>"
+    yield ""
+    yield _row(["slice", "n", *map(_code, sets)])
+    yield _row(["---", "---:", *["---:"] * len(sets)])
+    for each in slices[:limit]:
+        found = [
+            [r for c in cells if (r := index.results.get((c, each.name, metric.name))) is not None]
+            for cells in sets.values()
+        ]
+        yield _row([_code(each.name), f"{each.n:,}", *(_drop(index, group) for group in found)])
+    yield from _rest(len(slices) - limit, "slice")
+    yield ""
+    yield "</details>"
+    yield ""
+
+
+def _drop(index: Index, results: Sequence[ResultRecord]) -> str:
+    measured = [r for r in results if r.drop is not None]
+    if not measured:
+        return MISSING
+    worst = max(measured, key=lambda r: r.drop or 0.0)
+    mark = MARK.get(worst.verdict or "", "") if worst.gate is not None else ""
+    return f"{difference(index.metrics[worst.metric], worst.drop)}{mark}"
+
+
+def _warnings(report: Report, limit: int) -> Iterator[str]:
+    if not report.warnings:
+        return
+    number = len(report.warnings)
+    yield f"<details><summary>{number} warning{'' if number == 1 else 's'}</summary>"
+    yield ""
+    for notice in report.warnings[:limit]:
+        yield f"- {_inline(str(notice))}"
+    yield from _rest(number - limit, "warning")
+    yield ""
+    yield "</details>"
+    yield ""
+
+
+def _rest(rest: int, what: str) -> Iterator[str]:
+    if rest > 0:
+        yield ""
+        yield f"… and {rest:,} more {what}{'' if rest == 1 else 's'} in the report."
+
+
+def _footer(report: Report) -> str:
+    audit = report.audit
+    return (
+        f"<sub>calaudit {_inline(report.calaudit_version)}, model {_inline(audit.model.name)} "
+        f"{_code(audit.model.fingerprint[:12])}, pool {_inline(audit.pool.name)} "
+        f"{_code(audit.pool.fingerprint[:12])}, seed {audit.seed}; ✗ regressed, ? inconclusive, "
+        "✓ passed, positive drops are losses</sub>"
+    )
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _shortened(name: str) -> str:
+    shown = visible(name)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
+
+
+def _code(name: str) -> str:
+    """A name as code: nothing in it is read as Markdown, and no cell of a table ends within it."""
+    shown = _shortened(name)
+    if shown.strip() and not _BREAKS_CODE.search(shown):
+        return f"`{shown}`"
+    return f"<code>{''.join(_entity(c) if c in punctuation else c for c in shown)}</code>"
+
+
+def _entity(character: str) -> str:
+    return f"&#{ord(character)};"
+
+
+def _inline(text: str) -> str:
+    """Text in which nothing is read as Markdown or HTML, mentions anyone or links anywhere."""
+    escaped = _PUNCTUATION.sub(r"\\\1", escape(visible(text), quote=False))
+    return _ACTIVE.sub(lambda found: f"{found[0]}{_NOTHING}", escaped)

@@ -1,0 +1,49 @@
+"""A report full of names that try to be read as something else."""
+
+from dataclasses import replace
+
+from calaudit.errors import Notice
+from calaudit.report import Report, SliceRecord
+from tests.report.factory import AUDIT, TOP1, cell, report, result
+
+NAMES = (
+    "all",
+    "<script>alert(1)</script>",
+    "</script><script>document.title='owned'</script>",
+    "\"quoted\" 'single' `ticks` \\ back",
+    "'\"><img src=x onerror=alert(1)>",
+    "👩‍🔬 emoji 🎧 ≥ é",
+    "n" * 300,
+    "a|b *c* _d_ [e](javascript:alert(1)) @someone #1 https://example.org",
+    "line\nbreak\ttab\x1b[31m\u202e\x00 nul",
+    "{{ 7 * 7 }} {% raw %} ${x} &amp; &lt;",
+    "]]><!-- -->",
+    "\udce9 not UTF-8 \uffff",
+)
+SET = "<b>set</b> \"x\" 'y' & |"
+METHOD = "min<max>"
+
+
+def hostile_report() -> Report:
+    """Hostile slices, calibration set, method, metric, files, warnings and configuration."""
+    engine = cell(SET, METHOD, id=f"{SET}/{METHOD}")
+    verdicts = ("PASS", "REGRESSED", "INCONCLUSIVE")
+    results = [
+        result(engine.id, name, 0.01 * number, verdicts[number % 3], n_needed=9000)
+        for number, name in enumerate(NAMES)
+    ]
+    made = report(
+        results,
+        metrics=(replace(TOP1, title='<i>top</i>-1 & "co"'),),
+        cells=(engine, cell("broken", status="failed", engine=None, reason="<u>no</u>\x00")),
+        slices=tuple(SliceRecord(name, 1000, True) for name in NAMES),
+        warnings=(Notice("<code>", "</title><script>1</script>", "where <b>"),),
+    )
+    audit = replace(
+        AUDIT,
+        name="<title>&\"'",
+        model=replace(AUDIT.model, name="../<model>.onnx"),
+        pool=replace(AUDIT.pool, name="\udce9<pool>.h5"),
+        config={"<key>": "</script>", "nested": [{"a": "'\"`"}]},
+    )
+    return replace(made, audit=audit)

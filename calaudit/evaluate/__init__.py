@@ -13,8 +13,8 @@ the other against FP32 on every slice, `judge` draws the verdicts.
 """
 
 from calaudit.evaluate.catalogue import known_metrics, parse_metric
-from calaudit.evaluate.compare import compare, compare_cells
-from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Verdict
+from calaudit.evaluate.compare import compare, compare_cells, compare_sums
+from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Tolerance, Verdict
 from calaudit.evaluate.conventions import convention_of
 from calaudit.evaluate.listwise import Pairs, from_pairs, retrieval_scores
 from calaudit.evaluate.metric import Direction, Kind, Metric, Needs
@@ -24,7 +24,7 @@ from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores,
 from calaudit.evaluate.scoring import TieBounds, perfect, score, score_all, tie_bounds
 from calaudit.evaluate.spelling import Spelling, decode
 from calaudit.evaluate.truth import Labels, Relevance, Texts, Truth, Values, check_labels
-from calaudit.evaluate.verdict import judge, overall_verdict
+from calaudit.evaluate.verdict import judge, overall_verdict, screen
 
 __all__ = [
     "Comparison",
@@ -43,6 +43,7 @@ __all__ = [
     "Spelling",
     "Texts",
     "TieBounds",
+    "Tolerance",
     "Truth",
     "UnitScores",
     "Values",
@@ -50,6 +51,7 @@ __all__ = [
     "check_labels",
     "compare",
     "compare_cells",
+    "compare_sums",
     "concatenate",
     "convention_of",
     "decode",
@@ -63,6 +65,7 @@ __all__ = [
     "retrieval_scores",
     "score",
     "score_all",
+    "screen",
     "smallest_provable_drop",
     "tie_bounds",
 ]

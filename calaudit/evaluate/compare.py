@@ -1,31 +1,37 @@
 """Every engine against FP32 on every slice, by one metric."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import SettingsError
-from calaudit.evaluate.comparison import Comparison, Flips, MinSupport
-from calaudit.evaluate.measure import Measured, measure_by
+from calaudit.errors import SettingsError, near
+from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Tolerance
+from calaudit.evaluate.measure import Measured, Method, measure, measure_sums
 from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.scores import Scores
+from calaudit.evaluate.partition import Slices, names_of
+from calaudit.evaluate.scores import Scores, SetScores
 from calaudit.evaluate.statistics.interval import Levels
+from calaudit.evaluate.statistics.sums import Sums
+from calaudit.evaluate.tally import describe_units
 from calaudit.evaluate.verdict import judge
 
-Rows = NDArray[np.int64]
-Gates = float | Mapping[str, float] | None
-"""Largest drop allowed: on every slice, by slice, or none."""
+Gate = float | Tolerance
+Gates = Gate | Mapping[str, Gate] | None
+"""Largest drop allowed: on every slice, by slice, or none. A number is absolute."""
 
 
 def compare_cells(
     metric: Metric,
     reference: Scores,
     candidates: Mapping[str, Scores],
-    slices: Mapping[str, Rows],
+    slices: Slices,
     *,
     max_drop: Gates = None,
     min_support: MinSupport | None = None,
+    clusters: NDArray[Any] | None = None,
+    weights: NDArray[Any] | None = None,
     seed: int = 0,
     level: float = 0.95,
     alpha: float = 0.05,
@@ -37,6 +43,8 @@ def compare_cells(
         candidates,
         slices,
         max_drop=max_drop,
+        clusters=clusters,
+        weights=weights,
         seed=seed,
         level=level,
         alpha=alpha,
@@ -48,9 +56,11 @@ def compare(
     metric: Metric,
     reference: Scores,
     candidates: Mapping[str, Scores],
-    slices: Mapping[str, Rows],
+    slices: Slices,
     *,
     max_drop: Gates = None,
+    clusters: NDArray[Any] | None = None,
+    weights: NDArray[Any] | None = None,
     seed: int = 0,
     level: float = 0.95,
     alpha: float = 0.05,
@@ -64,13 +74,19 @@ def compare(
         FP32's, over n units; for an agreement metric see `calaudit.evaluate.perfect`.
     candidates : mapping
         Cell → the engine's scores of the same units, in the same order.
-    slices : mapping
-        Slice's name → its units, as positions in the scores. Slices may overlap.
-    max_drop : float or mapping, optional
+    slices : SliceSet or mapping
+        Over the units; a mapping gives the positions of each slice's units, each once. Slices may
+        overlap.
+    max_drop : float, Tolerance or mapping, optional
         Gate of every slice, or of the slices it names.
+    clusters : array of integers (n,), optional
+        Units of equal number belong together: one speaker's, one user's, one image at several
+        noise levels. Without, units are taken as independent.
+    weights : array (n,), optional
+        How much each unit counts; not for set metrics.
     seed : int
-        Of the bootstrap. A result depends on the seed, the metric and the slice, not on which
-        other slices and cells are compared.
+        Of the replicates. A result depends on the seed, not on which other slices and cells are
+        compared.
     level : float
         Two-sided coverage of `low` … `high`.
     alpha : float
@@ -84,86 +100,143 @@ def compare(
     Raises
     ------
     SettingsError
-        Scores of different lengths or kinds, or a gate for a slice that isn't there.
+        Scores of different lengths or kinds, a gate for a slice that isn't there, clusters or
+        weights that don't fit.
     """
-    gates = _gates(max_drop, slices)
+    gates = _gates(max_drop, names_of(slices))
     for cell, scores in candidates.items():
         if len(scores) != len(reference) or type(scores) is not type(reference):
             raise SettingsError(
                 f"cell {cell} has {len(scores)} units of {metric}, FP32 has {len(reference)}"
             )
-    levels = Levels(level, alpha)
-    measure = measure_by(metric, reference, list(candidates.values()), levels, seed)
-    measured = {
-        name: measure(name, rows, _margin(metric, gates[name])) for name, rows in slices.items()
-    }
+    if isinstance(reference, SetScores) and weights is not None:
+        raise SettingsError(f"units of {metric} can't be weighted: it is a function of whole sets")
+    units = describe_units(len(reference), clusters, weights)
+    method = Method(Levels(level, alpha), seed)
+    parts = measure(
+        reference,
+        list(candidates.values()),
+        slices,
+        units,
+        margins=lambda name, before: _margins(metric, gates[name], before),
+        method=method,
+    )
+    return _comparisons(metric, list(candidates), list(parts), gates, method.levels)
+
+
+def compare_sums(
+    metric: Metric,
+    cells: Sequence[str],
+    parts: Sequence[Sums],
+    *,
+    max_drop: Gates = None,
+    seed: int = 0,
+    level: float = 0.95,
+    alpha: float = 0.05,
+) -> list[Comparison]:
+    """`compare` from sums that were added up elsewhere, batch by batch.
+
+    Parameters
+    ----------
+    metric : Metric
+    cells : sequence of str
+        In the order of the sums.
+    parts : sequence of Sums
+        Each over slices of its own.
+    max_drop, seed, level, alpha
+        As for `compare`.
+    """
+    gates = _gates(max_drop, [name for sums in parts for name in sums.slices])
+    method = Method(Levels(level, alpha), seed)
+    measured = [
+        measure_sums(
+            metric, sums, lambda name, before: _margins(metric, gates[name], before), method
+        )
+        for sums in parts
+    ]
+    return _comparisons(metric, cells, measured, gates, method.levels)
+
+
+def _comparisons(
+    metric: Metric,
+    cells: Sequence[str],
+    parts: Sequence[Measured],
+    gates: Mapping[str, Tolerance | None],
+    levels: Levels,
+) -> list[Comparison]:
     return [
-        _comparison((cell, name, metric), measured[name], index, gates[name], levels)
-        for index, cell in enumerate(candidates)
-        for name in slices
+        _comparison((cell, metric), measured, (index, place), gates[name], levels)
+        for index, cell in enumerate(cells)
+        for measured in parts
+        for place, name in enumerate(measured.slices)
     ]
 
 
 def _comparison(
-    of: tuple[str, str, Metric],
+    of: tuple[str, Metric],
     measured: Measured,
-    index: int,
-    gate: float | None,
+    at: tuple[int, int],
+    gate: Tolerance | None,
     levels: Levels,
 ) -> Comparison:
-    cell, slice_name, metric = of
-    estimate = measured.estimate
-    low, high, one_sided_low, one_sided_high = map(_finite, estimate.ends[:, index])
-    flips = measured.flips
+    cell, metric = of
+    estimate, flips = measured.estimate, measured.flips
+    low, high, one_sided_low, one_sided_high = map(_finite, estimate.ends[(slice(None), *at)])
+    reference = _finite(measured.before[at])
+    max_drop = None if gate is None else gate.of(measured.before[at])
     untested = metric.is_agreement and gate is None
+    clusters = measured.n_clusters
     return Comparison(
         cell=cell,
-        slice=slice_name,
+        slice=measured.slices[at[1]],
         metric=metric,
-        n=int(measured.n[index]),
-        n_left_out=measured.n_left_out,
-        n_broken=int(measured.n_broken[index]),
-        reference=_finite(measured.before[index]),
-        candidate=_finite(measured.after[index]),
-        drop=_finite(estimate.drop[index]),
+        n=int(measured.n[at]),
+        n_left_out=int(measured.n_left_out[at[1]]),
+        n_broken=int(measured.n_broken[at]),
+        reference=reference,
+        candidate=_finite(measured.after[at]),
+        drop=_finite(estimate.drop[at]),
         low=low,
         high=high,
         level=levels.level,
-        interval=estimate.interval[index],
+        interval=estimate.interval[at],
         one_sided_low=one_sided_low,
         one_sided_high=one_sided_high,
         alpha=levels.alpha,
-        flips=None if flips is None else Flips(int(flips[0][index]), int(flips[1][index])),
-        p_value=None if untested else _finite(estimate.p_value[index]),
-        margin=_margin(metric, gate),
-        n_changed=int(estimate.n_changed[index]),
-        max_drop=gate,
+        flips=None if flips is None else Flips(int(flips[0][at]), int(flips[1][at])),
+        p_value=None if untested else _finite(estimate.p_value[at]),
+        margin=0.0 if gate is None else float(_margins(metric, gate, measured.before[at])),
+        n_changed=int(estimate.n_changed[at]),
+        n_clusters=None if clusters is None else int(clusters[at[1]]),
+        design_effect=_finite(estimate.design_effect[at]),
+        max_drop=max_drop,
+        max_relative_drop=None if gate is None else gate.max_relative_drop,
     )
 
 
-def _margin(metric: Metric, gate: float | None) -> float:
-    return gate if metric.is_agreement and gate is not None else 0.0
+def _margins(metric: Metric, gate: Tolerance | None, before: Any) -> NDArray[np.float64]:
+    """What the test holds the drop against: 0, but the gate for agreement metrics."""
+    flat = np.asarray(before, dtype=np.float64)
+    if gate is None or not metric.is_agreement:
+        return np.zeros_like(flat)
+    return np.array([gate.of(value) for value in flat.ravel().tolist()]).reshape(flat.shape)
 
 
 def _finite(value: float) -> float | None:
     return float(value) + 0.0 if np.isfinite(value) else None  # + 0.0: no -0.0 in reports
 
 
-def _gates(max_drop: Gates, slices: Mapping[str, Rows]) -> dict[str, float | None]:
-    if max_drop is None or isinstance(max_drop, int | float):
-        gates: dict[str, float | None] = dict.fromkeys(slices, max_drop)
-    else:
-        strangers = [name for name in max_drop if name not in slices]
-        if strangers:
-            raise SettingsError(
-                f"a gate names {strangers[0]!r}, which is no slice",
-                next_step="Name one of the audit's slices.",
-            )
-        gates = {name: max_drop.get(name) for name in slices}
-    for name, gate in gates.items():
-        if gate is not None and not 0 < gate < np.inf:
-            raise SettingsError(
-                f"max_drop of {name} is {gate}",
-                next_step="Give the drop that is tolerable, above 0.",
-            )
-    return gates
+def _gates(max_drop: Gates, names: Sequence[str]) -> dict[str, Tolerance | None]:
+    if max_drop is None or isinstance(max_drop, int | float | Tolerance):
+        return dict.fromkeys(names, _tolerance(max_drop))
+    strangers = sorted(set(max_drop) - set(names))
+    if strangers:
+        raise SettingsError(
+            f"a gate names {strangers[0]!r}, which is no slice",
+            next_step=near(strangers[0], names),
+        )
+    return {name: _tolerance(max_drop.get(name)) for name in names}
+
+
+def _tolerance(gate: Gate | None) -> Tolerance | None:
+    return Tolerance(gate) if isinstance(gate, int | float) else gate

@@ -1,8 +1,10 @@
 """What a comparison of one engine with FP32 on one slice holds."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from calaudit.errors import SettingsError
 from calaudit.evaluate.metric import Metric
 
 
@@ -25,26 +27,65 @@ class Flips:
 
 
 @dataclass(frozen=True, slots=True)
+class Tolerance:
+    """The largest drop that a gate allows: absolute, or a share of what FP32 reaches.
+
+    Raises
+    ------
+    SettingsError
+        Not exactly one of the two is given, or it isn't a finite number above 0.
+    """
+
+    max_drop: float | None = None
+    """In the metric's unit."""
+    max_relative_drop: float | None = None
+    """Of the metric under FP32 on the same slice: 0.05 is 5 % of it. FP32's value is taken as it
+    was measured; its own sampling error, times so small a share, is negligible beside the drop's.
+    """
+
+    def __post_init__(self) -> None:
+        given = [each for each in (self.max_drop, self.max_relative_drop) if each is not None]
+        if len(given) != 1:
+            raise SettingsError(
+                "a gate has max_drop or max_relative_drop, exactly one of them",
+                next_step="Give the drop that is tolerable.",
+            )
+        if not 0 < given[0] < math.inf:
+            raise SettingsError(
+                f"the tolerable drop is {given[0]}",
+                next_step="Give the drop that is tolerable, above 0.",
+            )
+
+    def of(self, reference: float) -> float:
+        """The drop allowed where FP32 reaches `reference`; 0 where that isn't defined."""
+        if self.max_drop is not None:
+            return self.max_drop
+        share = self.max_relative_drop or 0.0
+        return 0.0 if math.isnan(reference) else share * abs(reference)
+
+
+@dataclass(frozen=True, slots=True)
 class MinSupport:
-    """Units that a slice needs before it may PASS, by how its bound was found.
+    """What a slice needs before it may PASS, by how its bound was found.
 
     The score interval and Clopper–Pearson keep their promise at any n; a few dozen units are
-    asked so that a slice means something. Resampling needs more: simulated, bootstrap-t passes
-    9 % instead of 5 % at n = 100 and 6 % at n = 300.
+    asked so that a slice means something. Resampling needs more.
     """
 
     counted: int = 30
-    """For ``tango`` and ``clopper-pearson``."""
+    """Units, for ``tango``, ``tango-clustered`` and ``clopper-pearson``."""
     resampled: int = 300
-    """For ``bootstrap-t`` and ``jackknife``."""
+    """Units, for ``bootstrap-t`` and ``jackknife``."""
+    clusters: int = 5
+    """Clusters, where units come in clusters."""
 
     def of(self, interval: str | None) -> int:
-        """For a bound that was found by that method."""
+        """Units, for a bound that was found by that method."""
         return self.resampled if interval in {"bootstrap-t", "jackknife"} else self.counted
 
     def at_least(self, n: int) -> "MinSupport":
-        """Raised to `n` where it is lower."""
-        return MinSupport(max(self.counted, n), max(self.resampled, n))
+        """Raised to `n` units where it is lower."""
+        return replace(self, counted=max(self.counted, n), resampled=max(self.resampled, n))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +112,8 @@ class Comparison:
     high: float | None
     level: float
     interval: str | None
-    """``"tango"``, ``"bootstrap-t"``, ``"clopper-pearson"``, ``"jackknife"``; None where none."""
+    """``"tango"``, ``"tango-clustered"``, ``"bootstrap-t"``, ``"clopper-pearson"``,
+    ``"jackknife"``; None where none."""
     one_sided_low: float | None
     """Lower bound of the drop at one-sided level 1 − α."""
     one_sided_high: float | None
@@ -85,10 +127,18 @@ class Comparison:
     """0, but the gate for agreement metrics, which any change at all moves away from perfect."""
     n_changed: int
     """Units that score differently under the engine."""
+    n_clusters: int | None = None
+    """Clusters that the units come from, of which at most 2,048 are told apart; None where every
+    unit is independent."""
+    design_effect: float | None = None
+    """Variance of the drop over that of as many independent units; None where unknown."""
     max_drop: float | None = None
-    """The gate."""
+    """The gate, in the metric's unit."""
+    max_relative_drop: float | None = None
+    """The gate as a share of `reference`, where it was given so."""
     p_adjusted: float | None = None
-    """After Holm over the slices of this cell and metric."""
+    """With a gate: Holm's, over the gated slices of this cell and metric. Without: Benjamini and
+    Yekutieli's, over all such comparisons of this metric."""
     verdict: Verdict | None = None
     """None where there is no gate."""
     n_needed: int | None = None

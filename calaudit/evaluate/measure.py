@@ -1,135 +1,154 @@
-"""All cells on one slice, measured: one way for each kind of metric."""
+"""All cells on all slices, measured: one way for each kind of metric."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.scores import Scores, SetScores, UnitScores
-from calaudit.evaluate.statistics.binary import compare_binary
-from calaudit.evaluate.statistics.interval import Estimate, Levels, no_estimate
-from calaudit.evaluate.statistics.jackknife import changed_units, compare_sets
+from calaudit.evaluate.partition import Slices, names_of, partitions, rows_of
+from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores
+from calaudit.evaluate.statistics.binary import compare_binary, compare_clustered
+from calaudit.evaluate.statistics.bootstrap import REPLICATES
+from calaudit.evaluate.statistics.clusters import design_of
+from calaudit.evaluate.statistics.interval import Estimate, Levels, fill, no_estimate
+from calaudit.evaluate.statistics.jackknife import SetDrops
 from calaudit.evaluate.statistics.mean import compare_means
+from calaudit.evaluate.statistics.sums import Sums
+from calaudit.evaluate.tally import Units, batch
 
-Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+Margins = Callable[[str, Floats], Floats]
+"""Slice's name, the metric under FP32 for each cell → the margins of the tests, (cells,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How certainty is computed."""
+
+    levels: Levels
+    seed: int = 0
+    replicates: int = REPLICATES
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Measured:
-    """Every cell on one slice; arrays are (cells,)."""
+    """Every cell on some slices; arrays are (cells, slices)."""
 
-    n: NDArray[np.int64]
+    slices: tuple[str, ...]
+    n: Ints
     """Units with a score under FP32 and under the engine."""
-    n_left_out: int
-    n_broken: NDArray[np.int64]
+    n_left_out: Ints
+    """(slices,) units without a score under FP32."""
+    n_broken: Ints
+    n_clusters: Ints | None
+    """(slices,) clusters, as far as they are told apart; None: units are independent."""
     before: Floats
     """The metric under FP32 over these units; NaN where it isn't defined."""
     after: Floats
     """The metric under the engine."""
     estimate: Estimate
-    flips: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+    flips: tuple[Ints, Ints] | None = None
     """Units lost and gained, of a binary metric."""
 
 
-Measure = Callable[[str, Rows, float], Measured]
-"""Slice's name, its units, the margin of the test → what was measured."""
-
-
-def measure_by(
-    metric: Metric, reference: Scores, candidates: Sequence[Scores], levels: Levels, seed: int
-) -> Measure:
-    """The way to measure a slice by `metric`, with what slices share prepared."""
+def measure(
+    reference: Scores,
+    candidates: Sequence[Scores],
+    slices: Slices,
+    units: Units,
+    *,
+    margins: Margins,
+    method: Method,
+) -> Iterator[Measured]:
+    """Measure all slices, some at a time, in their order."""
     if isinstance(reference, SetScores):
         sets = [scores for scores in candidates if isinstance(scores, SetScores)]
-        return _set_measure(reference, sets, levels)
-    assert isinstance(reference, UnitScores)
-    values = [scores.values for scores in candidates if isinstance(scores, UnitScores)]
-    stacked = np.array(values, dtype=reference.values.dtype).reshape(-1, len(reference))
-    if metric.kind == "binary":
-        return _binary_measure(metric.higher_is_better, reference.values, stacked, levels)
-    return _mean_measure(metric, reference.values, stacked, levels, seed)
+        yield from _measure_sets(reference, sets, slices, units, margins=margins, method=method)
+        return
+    for sums in sums_by_slice(reference, candidates, slices, units):
+        yield measure_sums(reference.metric, sums, margins, method)
 
 
-def _binary_measure(
-    good_value: bool, reference: NDArray[np.bool_], candidates: NDArray[np.bool_], levels: Levels
-) -> Measure:
-    good, good_now = reference == good_value, candidates == good_value
-    lost, gained = good & ~good_now, ~good & good_now
-    n_cells = len(candidates)
+def sums_by_slice(
+    reference: Scores, candidates: Sequence[Scores], slices: Slices, units: Units
+) -> Iterator[Sums]:
+    """Sums over all slices, some at a time, in their order; not for set metrics."""
+    assert not isinstance(reference, SetScores)
+    additive = [each for each in candidates if isinstance(each, UnitScores | RatioScores)]
+    prepared = batch(reference, additive, units)
+    width = prepared.n_buckets * max(len(candidates), 1)
+    for partition in partitions(slices, len(reference), width):
+        yield prepared.sums(partition)
 
-    def measure(_: str, rows: Rows, margin: float) -> Measured:
-        n = len(rows)
-        b, c = lost[:, rows].sum(axis=1), gained[:, rows].sum(axis=1)
-        none = np.full(n_cells, np.nan)
-        return Measured(
-            n=np.full(n_cells, n),
-            n_left_out=0,
-            n_broken=np.zeros(n_cells, dtype=np.int64),
-            before=np.full(n_cells, reference[rows].mean()) if n else none,
-            after=candidates[:, rows].mean(axis=1) if n else none,
-            estimate=compare_binary(b, c, n, levels, margin) if n else no_estimate(n_cells),
-            flips=(b, c),
+
+def measure_sums(metric: Metric, sums: Sums, margins: Margins, method: Method) -> Measured:
+    """What sums say of every cell on their slices."""
+    before = sums.reference
+    margin = np.empty_like(before)
+    for place, name in enumerate(sums.slices):
+        margin[:, place] = margins(name, before[:, place])
+    levels = method.levels
+    counted = metric.kind == "binary" and not sums.weighted
+    if counted and not sums.clustered:
+        estimate = compare_binary(sums.lost, sums.gained, sums.n_both, levels, margin)
+    elif counted:
+        blocks = sums.total, sums.size
+        design = design_of(sums.total, sums.size, sums.n_changed)
+        estimate = compare_clustered(sums.lost, sums.gained, blocks, design, levels, margin=margin)
+    else:
+        estimate = compare_means(
+            sums,
+            span=metric.span,
+            levels=levels,
+            margin=margin,
+            seed=method.seed,
+            replicates=method.replicates,
         )
-
-    return measure
-
-
-def _mean_measure(
-    metric: Metric, reference: Floats, candidates: Floats, levels: Levels, seed: int
-) -> Measure:
-    sign = 1.0 if metric.higher_is_better else -1.0
-    present = ~np.isnan(reference)
-
-    def measure(name: str, rows: Rows, margin: float) -> Measured:
-        kept = rows[present[rows]]
-        before, after = reference[kept], candidates[:, kept]
-        both = ~np.isnan(after)
-        estimate = no_estimate(len(candidates))
-        if len(kept):
-            estimate = compare_means(
-                sign * (before - after),
-                kept,
-                key=f"{seed}\0{metric.name}\0{name}",
-                span=metric.span,
-                levels=levels,
-                margin=margin,
-            )
-        return Measured(
-            n=both.sum(axis=1),
-            n_left_out=len(rows) - len(kept),
-            n_broken=(~both).sum(axis=1),
-            before=np.array([_mean(before[one]) for one in both]),
-            after=np.array([_mean(row[one]) for row, one in zip(after, both, strict=True)]),
-            estimate=estimate,
-        )
-
-    return measure
+    return Measured(
+        slices=sums.slices,
+        n=sums.n_both,
+        n_left_out=sums.n_left_out,
+        n_broken=sums.n_broken,
+        n_clusters=sums.n_blocks if sums.clustered else None,
+        before=before,
+        after=sums.candidate(metric.higher_is_better),
+        estimate=estimate,
+        flips=(sums.lost, sums.gained) if metric.kind == "binary" else None,
+    )
 
 
-def _set_measure(reference: SetScores, candidates: Sequence[SetScores], levels: Levels) -> Measure:
-    n_cells = len(candidates)
-    changed = np.array([changed_units(reference, scores) for scores in candidates])
-    changed = changed.reshape(n_cells, len(reference))
-
-    def measure(_: str, rows: Rows, __: float) -> Measured:
-        estimate = no_estimate(n_cells)
+def _measure_sets(
+    reference: SetScores,
+    candidates: Sequence[SetScores],
+    slices: Slices,
+    units: Units,
+    *,
+    margins: Margins,
+    method: Method,
+) -> Iterator[Measured]:
+    cluster = units.cluster if units.clustered else None
+    drops = SetDrops(reference, candidates, cluster)
+    shape = (len(candidates), 1)
+    for name in names_of(slices):
+        rows = rows_of(slices, name)
+        estimate = no_estimate(shape)
+        before = np.full(shape, reference.value(rows))
         if len(rows):
-            n_changed = changed[:, rows].sum(axis=1)
-            estimate = compare_sets(reference, candidates, rows, n_changed=n_changed, levels=levels)
-        return Measured(
-            n=np.full(n_cells, len(rows)),
-            n_left_out=0,
-            n_broken=np.zeros(n_cells, dtype=np.int64),
-            before=np.full(n_cells, reference.value(rows)),
-            after=np.array([scores.value(rows) for scores in candidates]),
+            margin = margins(name, before[:, 0])
+            key = f"{method.seed}\0{reference.metric.name}\0{name}"
+            found = drops.compare(rows, method.levels, key=key, margin=margin)
+            fill(estimate, (slice(None), 0), found)
+        yield Measured(
+            slices=(name,),
+            n=np.full(shape, len(rows)),
+            n_left_out=np.zeros(1, dtype=np.int64),
+            n_broken=np.zeros(shape, dtype=np.int64),
+            n_clusters=None if cluster is None else np.array([len(np.unique(cluster[rows]))]),
+            before=before,
+            after=np.array([each.value(rows) for each in candidates]).reshape(shape),
             estimate=estimate,
         )
-
-    return measure
-
-
-def _mean(values: Floats) -> float:
-    return float(values.mean()) if len(values) else float("nan")

@@ -12,22 +12,19 @@ REGRESSED
     Also: the engine's output wasn't finite for a unit that FP32 scored.
 INCONCLUSIVE
     Neither; `n_needed` says how many units would decide it.
+
+Comparisons without a gate are screened: see `screen`.
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from scipy.special import ndtri
+from numpy.typing import ArrayLike
 
 from calaudit.evaluate.comparison import Comparison, MinSupport, Verdict
-from calaudit.evaluate.power import units_to_prove
-from calaudit.evaluate.statistics.holm import holm
-from calaudit.evaluate.statistics.tango import tango_z
-
-_BEYOND_REACH = 10**9
-"""More units than this is no advice: the drop sits at the gate."""
+from calaudit.evaluate.needed import n_needed
+from calaudit.evaluate.statistics.corrections import benjamini_yekutieli, holm
 
 
 def judge(
@@ -35,10 +32,11 @@ def judge(
     *,
     min_support: MinSupport | Mapping[str, MinSupport] | None = None,
 ) -> list[Comparison]:
-    """Adjust p-values over the slices of each (cell, metric), and draw the verdicts.
+    """Adjust p-values, and draw the verdicts.
 
-    Give all named slices of a cell and metric at once: those with a gate are one family, so that
-    slices that are only shown don't cost the gated ones power, and those without are another.
+    Give all slices of a cell and metric at once: those with a gate are one family for Holm's
+    correction, so that slices that are only shown don't cost the gated ones power. Those without,
+    over all cells, are one family of the metric for Benjamini and Yekutieli's.
     `min_support` is that of every slice, or slice by slice.
 
     Returns
@@ -47,20 +45,37 @@ def judge(
         In the order given, with `p_adjusted`, `verdict` and `n_needed` set. Without a gate the
         verdict stays None.
     """
-    families: dict[tuple[str, str, bool], list[int]] = defaultdict(list)
-    for index, one in enumerate(comparisons):
-        if one.p_value is not None:
-            families[one.cell, one.metric.name, one.max_drop is None].append(index)
-    adjusted: list[float | None] = [None] * len(comparisons)
-    tests = [1] * len(comparisons)
-    for members in families.values():
-        values = holm([comparisons[index].p_value or 0.0 for index in members])
-        for index, value in zip(members, values, strict=True):
-            adjusted[index], tests[index] = float(value), len(members)
+    gated = [i for i, one in enumerate(comparisons) if one.max_drop is not None]
+    shown = [i for i, one in enumerate(comparisons) if one.max_drop is None]
+    named = _adjusted(comparisons, gated, lambda one: (one.cell, one.metric.name), holm)
+    screened = _adjusted(comparisons, shown, lambda one: one.metric.name, benjamini_yekutieli)
     return [
         _judged(replace(one, p_adjusted=p), _support(min_support, one), family)
-        for one, p, family in zip(comparisons, adjusted, tests, strict=True)
+        for one, (p, family) in zip(
+            comparisons,
+            [(named | screened).get(i, (None, 1)) for i in range(len(comparisons))],
+            strict=True,
+        )
     ]
+
+
+def screen(comparisons: Iterable[Comparison]) -> list[Comparison]:
+    """Comparisons without a gate that lose more than chance explains, largest sure loss first.
+
+    Of all that are listed, a share of at most α is expected to be false, however many slices
+    were looked at and however they overlap.
+
+    Parameters
+    ----------
+    comparisons : iterable of Comparison
+        From `judge`.
+    """
+    found = [
+        one
+        for one in comparisons
+        if one.max_drop is None and one.p_adjusted is not None and one.p_adjusted < one.alpha
+    ]
+    return sorted(found, key=lambda one: -(one.low if one.low is not None else one.drop or 0.0))
 
 
 def overall_verdict(comparisons: Iterable[Comparison]) -> Verdict:
@@ -72,25 +87,46 @@ def overall_verdict(comparisons: Iterable[Comparison]) -> Verdict:
     return Verdict.PASS
 
 
-def _support(given: MinSupport | Mapping[str, MinSupport] | None, one: Comparison) -> int:
-    own = given[one.slice] if isinstance(given, Mapping) else given or MinSupport()
-    return own.of(one.interval)
+def _adjusted(
+    comparisons: Sequence[Comparison],
+    members: Sequence[int],
+    family_of: Callable[[Comparison], Hashable],
+    correct: Callable[[ArrayLike], Iterable[float]],
+) -> dict[int, tuple[float, int]]:
+    """Position → adjusted p-value, and how many tests its family has."""
+    families: dict[Hashable, list[int]] = defaultdict(list)
+    for index in members:
+        if comparisons[index].p_value is not None:
+            families[family_of(comparisons[index])].append(index)
+    found: dict[int, tuple[float, int]] = {}
+    for family in families.values():
+        values = correct([comparisons[index].p_value or 0.0 for index in family])
+        for index, value in zip(family, values, strict=True):
+            found[index] = float(value), len(family)
+    return found
 
 
-def _judged(one: Comparison, support: int, tests: int) -> Comparison:
+def _support(given: MinSupport | Mapping[str, MinSupport] | None, one: Comparison) -> MinSupport:
+    return given[one.slice] if isinstance(given, Mapping) else given or MinSupport()
+
+
+def _judged(one: Comparison, support: MinSupport, tests: int) -> Comparison:
     if one.max_drop is None:
         return one
     verdict = _verdict(one, support)
-    needed = _n_needed(one, support, tests) if verdict is Verdict.INCONCLUSIVE else None
+    needed = n_needed(one, support, tests) if verdict is Verdict.INCONCLUSIVE else None
     return replace(one, verdict=verdict, n_needed=needed)
 
 
-def _verdict(one: Comparison, support: int) -> Verdict:
+def _verdict(one: Comparison, support: MinSupport) -> Verdict:
     assert one.max_drop is not None
     if one.n_broken:
         return Verdict.REGRESSED
     proven = one.one_sided_high is not None and one.one_sided_high < one.max_drop
-    if proven and one.n >= support:
+    enough = one.n >= support.of(one.interval)
+    if one.n_clusters is not None:
+        enough = enough and one.n_clusters >= support.clusters
+    if proven and enough:
         return Verdict.PASS
     # The test alone would call harm what an honest interval doesn't exclude: where few units
     # changed, its p-value rests on symmetry and the interval doesn't.
@@ -99,40 +135,3 @@ def _verdict(one: Comparison, support: int) -> Verdict:
     if bounded and tested and not proven:
         return Verdict.REGRESSED
     return Verdict.INCONCLUSIVE
-
-
-def _n_needed(one: Comparison, support: int, tests: int) -> int | None:
-    """Units at which the same rates would PASS (drop below the gate) or be REGRESSED (above it).
-
-    Bounds close in with 1/√n: the half-width times √(n/n′) must fit between drop and gate (or
-    drop and margin, at the error α/tests that Holm leaves the first of `tests` slices). Tango's
-    statistic grows with √n exactly, Clopper–Pearson's bound only roughly. Where not a unit
-    changed, or there was none, the fewest units that could prove the gate.
-    """
-    assert one.max_drop is not None
-    if one.n == 0 or one.drop is None or one.n_changed == 0:
-        fewest = units_to_prove(one.metric, one.max_drop, alpha=one.alpha)
-        return None if fewest is None else max(fewest, support)
-    if one.drop < one.max_drop:
-        factor, fewest = _growth(one, one.max_drop, one.one_sided_high, one.alpha), support
-    else:
-        factor, fewest = _growth(one, one.margin, one.one_sided_low, one.alpha / tests), 0
-    if factor is None or factor * one.n >= _BEYOND_REACH:
-        return None
-    return max(one.n + 1, math.ceil(factor * one.n), fewest)
-
-
-def _growth(one: Comparison, target: float, bound: float | None, alpha: float) -> float | None:
-    """n′/n at which the bound of error `alpha` reaches `target`; None where it never does.
-
-    `bound` is the bound of error ``one.alpha`` at the present n.
-    """
-    assert one.drop is not None
-    if one.flips is not None:
-        z = float(tango_z(one.flips.lost, one.flips.gained, one.n, target))
-        return (float(ndtri(alpha)) / z) ** 2 if z != 0 else None
-    gap = abs(target - one.drop)
-    if bound is None or gap == 0:
-        return None
-    wider = float(ndtri(alpha) / ndtri(one.alpha))
-    return ((bound - one.drop) / gap * wider) ** 2

@@ -1,12 +1,28 @@
-"""Scores and comparisons to test with."""
+"""Scores, sums and comparisons to test with."""
 
 import numpy as np
 
-from calaudit.evaluate import Comparison, Flips, UnitScores, parse_metric
+from calaudit.evaluate import Comparison, Flips, RatioScores, UnitScores, parse_metric
+from calaudit.evaluate.metric import Metric
+from calaudit.evaluate.partition import Partition
+from calaudit.evaluate.statistics.interval import Levels
+from calaudit.evaluate.statistics.mean import compare_means
+from calaudit.evaluate.tally import batch, describe_units
 
 TOP1 = parse_metric("top1")
 NLL = parse_metric("nll")
 NDCG = parse_metric("ndcg@10")
+WER = Metric(
+    name="wer",
+    family="wer",
+    k=None,
+    title="Word error rate",
+    kind="ratio",
+    direction="lower_is_better",
+    unit="fraction",
+    needs="labels",
+    span=None,
+)
 
 
 def flipped(lost, gained, right, wrong):
@@ -16,8 +32,37 @@ def flipped(lost, gained, right, wrong):
     return UnitScores(TOP1, fp32), UnitScores(TOP1, int8)
 
 
+def sums_of(drops, *, clusters=None, weights=None, denominator=None, codes=None, names=("s",)):
+    """Sums of drops (cells, n) of a metric whose FP32 scores are 0."""
+    drops = np.atleast_2d(drops)
+    n = drops.shape[1]
+    zeros = np.zeros(n)
+    if denominator is None:
+        reference, engines = UnitScores(NDCG, zeros), [UnitScores(NDCG, -d) for d in drops]
+    else:
+        reference = RatioScores(WER, zeros, denominator)
+        engines = [RatioScores(WER, d, denominator) for d in drops]
+    codes = np.zeros(n, dtype=np.int32) if codes is None else codes
+    return batch(reference, engines, describe_units(n, clusters, weights)).sums(
+        Partition(names, codes)
+    )
+
+
+def drops_of(drops, *, span=1.0, seed=0, margin=0.0, levels=None, **units):
+    """The estimate of mean drops (cells, n), arrays (cells,)."""
+    sums = sums_of(drops, **units)
+    return compare_means(
+        sums,
+        span=span,
+        levels=levels or Levels(),
+        margin=np.full(sums.lost.shape, margin),
+        seed=seed,
+    )
+
+
 def comparison(**changes):
     """A comparison that is INCONCLUSIVE, but for `changes`; its bound agrees with its p-value."""
+    p_value = changes.get("p_value", 0.36)
     plain = {
         "cell": "c",
         "slice": "s",
@@ -31,7 +76,7 @@ def comparison(**changes):
         "high": 0.04,
         "level": 0.95,
         "interval": "tango",
-        "one_sided_low": 0.001 if (changes.get("p_value", 0.36) or 1) < 0.05 else -0.015,
+        "one_sided_low": 0.001 if p_value is not None and p_value < 0.05 else -0.015,
         "one_sided_high": 0.035,
         "alpha": 0.05,
         "flips": Flips(5, 3),

@@ -191,7 +191,7 @@ def test_gates_may_name_slices():
     assert [f.verdict for f in found] == [None, Verdict.PASS]
     with pytest.raises(SettingsError, match="'y', which is no slice"):
         compare(TOP1, fp32, {"c": int8}, slices, max_drop={"y": 0.02})
-    with pytest.raises(SettingsError, match="max_drop of all is 0"):
+    with pytest.raises(SettingsError, match="tolerable drop is 0"):
         compare(TOP1, fp32, {"c": int8}, slices, max_drop=0)
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import false_discovery_control
 
 from calaudit.evaluate import (
     Flips,
@@ -10,6 +11,7 @@ from calaudit.evaluate import (
     compare_cells,
     judge,
     overall_verdict,
+    screen,
     smallest_provable_drop,
 )
 from calaudit.evaluate.power import units_to_prove
@@ -56,6 +58,15 @@ def test_support_is_asked_by_how_the_bound_was_found(interval, needed):
     assert verdict(interval=interval, one_sided_high=0.01, n=needed) is Verdict.PASS
 
 
+def test_a_slice_of_few_clusters_never_passes():
+    few, enough = (comparison(one_sided_high=0.01, n_clusters=g, n=900) for g in (4, 5))
+    assert [one.verdict for one in judge([few, enough])] == [Verdict.INCONCLUSIVE, Verdict.PASS]
+
+
+def test_a_broken_unit_regresses_whatever_else_is_proven():
+    assert verdict(one_sided_high=0.01, n_broken=1) is Verdict.REGRESSED
+
+
 def test_support_may_differ_by_slice():
     rows = [comparison(slice=name, one_sided_high=0.01) for name in "ab"]
     support = {"a": MinSupport(), "b": MinSupport().at_least(500)}
@@ -76,7 +87,29 @@ def test_holm_counts_the_slices_of_one_cell_and_metric():
 def test_slices_without_a_gate_cost_the_gated_ones_no_power():
     shown = [comparison(slice=str(i), p_value=0.01, max_drop=None) for i in range(9)]
     found = judge([comparison(p_value=0.04), *shown])
-    assert [f.p_adjusted for f in found] == pytest.approx([0.04] + [0.09] * 9)
+    assert found[0].p_adjusted == 0.04
+
+
+def test_what_has_no_gate_is_screened_over_all_cells_of_its_metric():
+    shown = [
+        comparison(cell=cell, slice=str(i), p_value=p, max_drop=None, low=i / 100)
+        for cell in "ab"
+        for i, p in enumerate([0.0001, 0.001, 0.4, 0.9])
+    ]
+    shown.append(comparison(metric=NDCG, p_value=0.0004, max_drop=None))
+    found = judge([*shown, comparison(p_value=0.0001)])
+    theirs = false_discovery_control([one.p_value for one in shown[:8]], method="by")
+    assert [f.p_adjusted for f in found[:8]] == pytest.approx(theirs)
+    assert found[8].p_adjusted == 0.0004
+    listed = screen(found)
+    assert [(f.cell, f.slice) for f in listed] == [
+        ("a", "1"),
+        ("b", "1"),
+        ("a", "0"),
+        ("b", "0"),
+        ("c", "s"),
+    ]
+    assert screen(judge([comparison(p_value=0.0001)])) == []
 
 
 def test_a_row_without_a_test_is_no_member_of_the_family():

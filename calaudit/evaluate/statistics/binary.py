@@ -1,47 +1,107 @@
-"""Binary scores: Tango's interval, exact McNemar test."""
+"""Binary scores: Tango's interval, exact McNemar test; both also for clusters of units."""
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtrc, ndtr
+from scipy.special import bdtrc, ndtr, ndtri, stdtr, stdtrit
 
-from calaudit.evaluate.statistics.interval import Estimate, Levels
+from calaudit.evaluate.statistics.clusters import Design
+from calaudit.evaluate.statistics.interval import Estimate, Levels, no_estimate
+from calaudit.evaluate.statistics.signs import signs_of_whole_numbers
 from calaudit.evaluate.statistics.tango import tango_bound, tango_z
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 def compare_binary(
-    lost: NDArray[np.int64], gained: NDArray[np.int64], n: int, levels: Levels, margin: float = 0.0
+    lost: Ints, gained: Ints, n: Ints, levels: Levels, margin: Floats | float = 0.0
 ) -> Estimate:
-    """Drop of a share of good units, for several cells on one slice.
+    """Drops of shares of good units that are independent.
 
     Parameters
     ----------
-    lost, gained : ndarray, shape (cells,)
-        Units good under FP32 only, and under the engine only.
-    n : int
-        Units of the slice; at least 1.
+    lost, gained, n : ndarray, shape (…,)
+        Units good under FP32 only, under the engine only, and all; broadcast.
     levels : Levels
-    margin : float
+    margin : float or ndarray
         The test is of "the drop is at most this": exact McNemar for 0, else Tango's score.
     """
-    two_sided, one_sided = levels.tails
-    tails = np.array([two_sided, 1 - two_sided, one_sided, 1 - one_sided])[:, None]
-    p_value = mcnemar(lost, gained) if margin == 0 else ndtr(-tango_z(lost, gained, n, margin))
-    return Estimate(
-        drop=(lost - gained) / n,
-        ends=tango_bound(lost, gained, n, tails),
-        p_value=p_value,
-        interval=("tango",) * len(lost),
-        n_changed=lost + gained,
-    )
+    b, c, size, most = np.broadcast_arrays(lost, gained, n, margin)
+    found = no_estimate(b.shape)
+    any_unit = size > 0
+    b, c, size, most = b[any_unit], c[any_unit], size[any_unit], most[any_unit]
+    score_test = ndtr(-tango_z(b, c, size, most))
+    found.drop[any_unit] = (b - c) / size
+    found.ends[:, any_unit] = tango_bound(b, c, size, _tails(levels)[:, None])
+    found.p_value[any_unit] = np.where(most == 0, mcnemar(b, c), score_test)
+    found.interval[any_unit] = "tango"
+    found.n_changed[any_unit] = b + c
+    found.design_effect[any_unit] = 1.0
+    return found
 
 
-def mcnemar(lost: NDArray[np.int64], gained: NDArray[np.int64]) -> Floats:
-    """Exact one-sided McNemar test of "no more are lost than gained", (cells,).
+def compare_clustered(
+    lost: Ints,
+    gained: Ints,
+    blocks: tuple[Floats, Floats],
+    design: Design,
+    levels: Levels,
+    *,
+    margin: Floats | float = 0.0,
+) -> Estimate:
+    """Drops of shares of good units, where units of a cluster belong together.
+
+    Tango's interval over the effective number of units, n over the design effect, with quantiles
+    of Student's t; the test flips the signs of whole clusters (exact McNemar, if each is one unit).
+
+    Parameters
+    ----------
+    lost, gained : ndarray, shape (…,)
+    blocks : two ndarrays, shape (…, blocks)
+        Units lost minus units gained, and units, per cluster.
+    design : Design
+    levels, margin
+        As for `compare_binary`.
+    """
+    total, size = np.broadcast_arrays(*blocks)
+    n = size.sum(axis=-1)
+    most = np.broadcast_to(margin, n.shape)
+    found = no_estimate(n.shape)
+    for place in np.ndindex(n.shape):
+        if n[place] == 0:
+            continue
+        b, c = int(lost[place]), int(gained[place])
+        found.drop[place] = (b - c) / n[place]
+        found.n_changed[place] = b + c
+        found.design_effect[place] = effect = design.effect[place]
+        freedom = max(float(design.freedom[place]), 0.0)
+        if freedom < 1.0:
+            found.ends[(slice(None), *place)] = [-np.inf, np.inf, -np.inf, np.inf]
+            found.p_value[place] = 1.0
+            continue
+        found.interval[place] = "tango-clustered"
+        for end, tail in enumerate(_tails(levels)):
+            wider = effect * float(stdtrit(freedom, tail) / ndtri(tail)) ** 2
+            bound = tango_bound(b / wider, c / wider, n[place] / wider, tail)
+            found.ends[(end, *place)] = bound
+        z = tango_z(b / effect, c / effect, n[place] / effect, most[place])
+        p_value = float(stdtr(freedom, -z))
+        if most[place] == 0:
+            p_value = signs_of_whole_numbers(total[place], beyond=p_value)
+        found.p_value[place] = p_value
+    return found
+
+
+def mcnemar(lost: Ints, gained: Ints) -> Floats:
+    """Exact one-sided McNemar test of "no more are lost than gained", (…,).
 
     P(X ≥ lost) for X binomial with lost + gained trials of chance ½; 1 without flips.
     """
     flips = lost + gained
     exceeds = bdtrc(np.maximum(lost - 1, 0), np.maximum(flips, 1), 0.5)
     return np.where(lost > 0, exceeds, 1.0)
+
+
+def _tails(levels: Levels) -> Floats:
+    two_sided, one_sided = levels.tails
+    return np.array([two_sided, 1 - two_sided, one_sided, 1 - one_sided])

@@ -1,8 +1,11 @@
-"""Bootstrap-t of a mean: replicates of the studentized deviation, not of the mean itself.
+"""Bootstrap-t of a mean or a ratio of sums: replicates of the studentized deviation.
 
 B. Efron & R. Tibshirani (1993), An Introduction to the Bootstrap, §12.5. Zero-inflated, skewed
 drops are what it is for: at n = 300 the percentile bootstrap passes 11 % where 5 % is promised,
-bootstrap-t 6 %.
+bootstrap-t 6 %. What is left comes from large drops that happen not to be in the sample: the
+standard error is taken as if one more block had changed as much as the one that changed most,
+which adds to the variance what Agresti and Coull's pseudo-observations add to a proportion's. It
+vanishes with 1/n; simulated, 4 to 5.5 % pass.
 """
 
 from dataclasses import dataclass
@@ -12,16 +15,13 @@ from numpy.typing import NDArray
 from scipy.special import stdtr
 
 from calaudit.evaluate.division import divide
-from calaudit.evaluate.statistics.draws import resample_counts
+from calaudit.evaluate.statistics.clusters import effective_blocks, jackknife_error
 from calaudit.evaluate.statistics.interval import Levels
 
 Floats = NDArray[np.float64]
 
 REPLICATES = 1999
 """Such that (replicates + 1) · 2.5 % is a whole number: ends are order statistics."""
-
-MOST_BLOCKS = 5000
-"""Larger slices are added up in so many blocks: the cost no longer grows with n."""
 
 _NOISE = 1e-12
 
@@ -30,76 +30,90 @@ _NOISE = 1e-12
 class Blocks:
     """Units added up in blocks, which are resampled as a whole.
 
-    A block is a unit, or many units of a large slice; it could be a cluster of units that belong
-    together. The mean is Σ total / Σ size.
+    A block is a unit, a cluster of units that belong together, or a bucket of either. The metric's
+    drop is Σ total / Σ size.
     """
 
     total: Floats
-    """(cells, blocks) sum of the drops."""
+    """(comparisons, blocks) sum of the drops."""
     size: Floats
-    """(cells, blocks) number of units with a drop."""
+    """(comparisons, blocks) units with a drop, or what else totals are divided by; 0: no block."""
 
     @property
-    def mean(self) -> Floats:
-        """(cells,) mean drop; 0 without units."""
+    def drop(self) -> Floats:
+        """(comparisons,) 0 without units."""
         return divide(self.total.sum(axis=1), self.size.sum(axis=1), 0.0)
+
+    @property
+    def error(self) -> Floats:
+        """(comparisons,) standard errors, of one more block that changes by the most."""
+        residual = self.total - self.drop[:, None] * self.size
+        most = divide(np.abs(residual).max(axis=1, initial=0.0), self.size.sum(axis=1), 0.0)
+        error = jackknife_error(self.total, self.size)
+        return np.where(error > 0, np.sqrt(error**2 + most**2), 0.0)
 
 
 def bootstrap_t(
-    blocks: Blocks, key: str, levels: Levels, margin: float = 0.0
+    blocks: Blocks, counts: Floats, levels: Levels, margin: Floats | float = 0.0
 ) -> tuple[Floats, Floats]:
-    """Ends of the intervals and p-values of several cells' mean drops.
+    """Ends of the intervals and p-values of several drops.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    counts : ndarray, shape (replicates, blocks)
+        How often each replicate draws each block.
+    levels : Levels
+    margin : float or ndarray (comparisons,)
+        The test is of "the drop is at most this".
 
     Returns
     -------
-    ends : ndarray, shape (4, cells)
+    ends : ndarray, shape (4, comparisons)
         Low, high, one-sided low, one-sided high; infinite where more replicates than the tail
         holds had no variance.
-    p_value : ndarray, shape (cells,)
-        One-sided, of "the mean is at most `margin`". Where no replicate exceeds the observed
-        statistic, the tail of Student's t, as replicates can't show less than 1/2000, which
-        Holm over many slices would turn into nothing.
+    p_value : ndarray, shape (comparisons,)
+        One-sided. Where no replicate exceeds the observed statistic, the tail of Student's t, as
+        replicates can't show less than 1/2000, which Holm over many slices would turn into
+        nothing.
     """
-    mean = blocks.mean
-    residual = blocks.total - mean[:, None] * blocks.size
-    n_blocks = residual.shape[1]
-    spread = (residual**2).sum(axis=1) * n_blocks / max(n_blocks - 1, 1)
-    error = divide(np.sqrt(spread), blocks.size.sum(axis=1), 0.0)
-    t_star = np.sort(_replicates(residual, blocks.size, key), axis=0)
-
-    ends = np.empty((4, len(mean)))
-    for index, tail in enumerate(levels.tails):
-        place = max(1, int(np.floor((REPLICATES + 1) * tail + 1e-9)))
-        ends[2 * index] = _minus(mean, t_star[-place], error)
-        ends[2 * index + 1] = _minus(mean, t_star[place - 1], error)
-    observed = divide(mean - margin, error, 0.0)
+    drop, error = blocks.drop, blocks.error
+    t_star = _replicates(blocks.total - drop[:, None] * blocks.size, blocks.size, counts)
+    n_replicates = len(counts)
+    places = [max(1, int(np.floor((n_replicates + 1) * tail + 1e-9))) for tail in levels.tails]
+    edges = [edge for place in places for edge in (n_replicates - place, place - 1)]
+    t_star.partition(sorted(set(edges)), axis=0)
+    ends = np.array([_minus(drop, t_star[edge], error) for edge in edges])
+    observed = divide(drop - margin, error, 0.0)
     exceeding = (t_star >= observed).sum(axis=0)
-    p_value = (1.0 + exceeding) / (REPLICATES + 1)
-    beyond = np.minimum(p_value, stdtr(max(n_blocks - 1, 1), -observed))
+    p_value = (1.0 + exceeding) / (n_replicates + 1)
+    freedom = np.maximum(effective_blocks(blocks.size) - 1.0, 1.0)
+    beyond = np.minimum(p_value, stdtr(freedom, -observed))
     return ends, np.where(exceeding == 0, beyond, p_value)
 
 
-def _replicates(residual: Floats, size: Floats, key: str) -> Floats:
-    """Studentized deviations of the resampled means, (REPLICATES, cells).
+def _replicates(residual: Floats, size: Floats, counts: Floats) -> Floats:
+    """Studentized deviations of the resampled ratios, (replicates, comparisons).
 
-    The variance of a resampled ratio Σr/Σm is linearised, Σ(r − shift·m)²/(Σm)² · n/(n − 1), which
+    The variance of a resampled ratio Σr/Σm is linearised, Σ(r − shift·m)²/(Σm)² · K/(K − 1), which
     for blocks of one unit is the usual one of a mean.
     """
-    n_blocks = residual.shape[1]
-    columns = np.concatenate([residual, residual**2, residual * size, size, size**2]).T
-    draws = resample_counts(key, n_blocks, REPLICATES)
-    sums = np.concatenate([counts @ columns for counts in draws])
-    first, second, mixed, weight, weight2 = np.split(sums, 5, axis=1)
+    shared = len(size) > 1 and bool((size == size[0]).all())
+    sizes = size[:1] if shared else size
+    own = counts @ np.concatenate([residual, residual**2, residual * size]).T
+    first, second, mixed = np.split(own, 3, axis=1)
+    weight, weight2 = np.split(counts @ np.concatenate([sizes, sizes**2]).T, 2, axis=1)
     shift = divide(first, weight, 0.0)
     squares = second - 2 * shift * mixed + shift**2 * weight2
     squares = np.where(squares > _NOISE * second, squares, 0.0)
-    error = divide(np.sqrt(squares * n_blocks / max(n_blocks - 1, 1)), weight, 0.0)
+    blocks = np.count_nonzero(size, axis=1)
+    error = divide(np.sqrt(squares * blocks / np.maximum(blocks - 1, 1)), weight, 0.0)
     # A replicate without variance deviates infinitely, unless it doesn't deviate at all.
     unbounded = np.where(shift > 0, np.inf, np.where(shift < 0, -np.inf, 0.0))
     return divide(shift, error, unbounded)
 
 
-def _minus(mean: Floats, t: Floats, error: Floats) -> Floats:
-    """Mean − t·error, where an infinite t stands for an end that nothing bounds."""
+def _minus(drop: Floats, t: Floats, error: Floats) -> Floats:
+    """Drop − t·error, where an infinite t stands for an end that nothing bounds."""
     step = np.multiply(t, error, out=np.zeros_like(error), where=error > 0)
-    return np.asarray(mean - step, dtype=np.float64)
+    return np.asarray(drop - step, dtype=np.float64)

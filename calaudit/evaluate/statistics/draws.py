@@ -1,55 +1,100 @@
 """Random numbers that are the same on every machine, and for every set of slices and cells."""
 
 import hashlib
-from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+N_BUCKETS = 2048
+"""Blocks that units are added up in: what replicates cost doesn't grow with their number."""
+
 _BLOCK = 1 << 20
 """Counts made at a time: 8 MiB."""
 
 
-def resample_counts(key: str, n: int, replicates: int) -> Iterator[NDArray[np.float64]]:
-    """Bootstrap counts: how often each of `n` units is drawn, with replacement, n times.
+def bucket_of(clusters: NDArray[np.int64], n_clusters: int) -> NDArray[np.int64]:
+    """Bucket of each unit, (n,) in [0, `N_BUCKETS`): units of one cluster share one.
 
-    Only the raw bits of PCG64 are used, which numpy keeps the same for ever.
+    Up to `N_BUCKETS` clusters keep one each; more are spread by a hash of their numbers, so that
+    it matters neither in which order nor in which batch they come.
+
+    Parameters
+    ----------
+    clusters : int64 (n,)
+        Cluster of each unit, in [0, `n_clusters`).
+    n_clusters : int
+    """
+    if n_clusters <= N_BUCKETS:
+        return clusters
+    return (_mixed(clusters) % np.uint64(N_BUCKETS)).astype(np.int64)
+
+
+def resample_counts(key: str, n: int, replicates: int) -> NDArray[np.float64]:
+    """Bootstrap counts: how often each of `n` blocks is drawn, with replacement, n times.
+
+    The last ones are kept, as comparisons share them. Only the raw bits of PCG64 are used, which
+    numpy keeps the same for ever.
 
     Parameters
     ----------
     key : str
         The same key gives the same counts.
     n : int
-        Units, 1 … 2³².
+        Blocks, 1 … 2³².
     replicates : int
 
-    Yields
-    ------
-    ndarray, shape (some, n)
-        `replicates` rows in all; each adds up to n.
+    Returns
+    -------
+    ndarray, shape (replicates, n), read-only
+        Each row adds up to n.
     """
-    digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
-    bits = np.random.PCG64(int.from_bytes(digest, "little"))
+    return (_few_counts if n <= _FEW else _counts)(key, n, replicates)
+
+
+def _count(key: str, n: int, replicates: int) -> NDArray[np.float64]:
+    bits = _bits(key)
+    counts = np.empty((replicates, n))
     step = max(1, _BLOCK // n)
     for start in range(0, replicates, step):
         rows = min(step, replicates - start)
         drawn = _uniform(bits, rows * n, n).reshape(rows, n)
         drawn += n * np.arange(rows, dtype=np.int64)[:, None]
-        counts = np.bincount(drawn.reshape(-1), minlength=rows * n)
-        yield counts.reshape(rows, n).astype(np.float64)
+        counts[start : start + rows] = np.bincount(drawn.ravel(), minlength=rows * n).reshape(
+            rows, n
+        )
+    counts.setflags(write=False)
+    return counts
 
 
-def scatter(rows: NDArray[np.int64], n_groups: int) -> NDArray[np.int64]:
-    """Deal `rows` into `n_groups` groups of equal size (give or take one).
+_FEW = 64
+_counts = lru_cache(maxsize=1)(_count)
+_few_counts = lru_cache(maxsize=_FEW)(_count)
 
-    Which rows go together follows from a hash of their numbers, so that neighbours, which a pool's
-    order may make alike, are spread.
+
+def random_signs(key: str, n: int, replicates: int) -> NDArray[np.bool_]:
+    """Fair coins, (replicates, n); the same key gives the same."""
+    raw: NDArray[Any] = np.asarray(_bits(key).random_raw((replicates * n + 63) // 64))
+    coins = np.unpackbits(raw.astype("<u8").view(np.uint8))[: replicates * n]
+    return coins.reshape(replicates, n).astype(bool)
+
+
+def scatter(numbers: NDArray[np.int64], n_groups: int) -> NDArray[np.int64]:
+    """Deal `numbers` into `n_groups` groups of equal size (give or take one).
+
+    Which go together follows from a hash, so that neighbours, which a pool's order may make alike,
+    are spread.
     """
-    order = np.lexsort((rows, _mixed(rows)))
-    group = np.empty(len(rows), dtype=np.int64)
-    group[order] = np.arange(len(rows)) % n_groups
+    order = np.lexsort((numbers, _mixed(numbers)))
+    group = np.empty(len(numbers), dtype=np.int64)
+    group[order] = np.arange(len(numbers)) % n_groups
     return group
+
+
+def _bits(key: str) -> np.random.PCG64:
+    digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
+    return np.random.PCG64(int.from_bytes(digest, "little"))
 
 
 def _uniform(bits: np.random.PCG64, size: int, below: int) -> NDArray[np.int64]:
@@ -61,9 +106,9 @@ def _uniform(bits: np.random.PCG64, size: int, below: int) -> NDArray[np.int64]:
     return ((halves[:size] * np.uint64(below)) >> np.uint64(32)).astype(np.int64)
 
 
-def _mixed(rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _mixed(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
     """The finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
-    z = rows.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    z = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))

@@ -1,9 +1,12 @@
 """What every interval method takes and returns."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,26 +26,38 @@ class Levels:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Estimate:
-    """Drops of several cells on one slice."""
+    """Drops of several comparisons: arrays of one shape (…), such as (cells, slices)."""
 
-    drop: NDArray[np.float64]
-    """(cells,)"""
-    ends: NDArray[np.float64]
-    """(4, cells): low, high, one-sided low, one-sided high; ±inf where nothing bounds the drop."""
-    p_value: NDArray[np.float64]
-    """(cells,) one-sided, of "the drop is at most the margin"."""
-    interval: tuple[str | None, ...]
-    """Method used for each cell; None where none applies."""
+    drop: Floats
+    ends: Floats
+    """(4, …): low, high, one-sided low, one-sided high; ±inf where nothing bounds the drop."""
+    p_value: Floats
+    """One-sided, of "the drop is at most the margin"."""
+    interval: NDArray[np.object_]
+    """Name of the method that was used; None where none applies."""
     n_changed: NDArray[np.int64]
-    """(cells,) units that score differently under the engine."""
+    """Units that score differently under the engine."""
+    design_effect: Floats
+    """Variance of the drop over that of as many independent units; NaN where unknown."""
 
 
-def no_estimate(n_cells: int) -> Estimate:
-    """What a slice without units shows: nothing."""
+def no_estimate(shape: tuple[int, ...]) -> Estimate:
+    """What slices without units show: nothing."""
     return Estimate(
-        drop=np.full(n_cells, np.nan),
-        ends=np.full((4, n_cells), np.nan),
-        p_value=np.full(n_cells, np.nan),
-        interval=(None,) * n_cells,
-        n_changed=np.zeros(n_cells, dtype=np.int64),
+        drop=np.full(shape, np.nan),
+        ends=np.full((4, *shape), np.nan),
+        p_value=np.full(shape, np.nan),
+        interval=np.full(shape, None, dtype=object),
+        n_changed=np.zeros(shape, dtype=np.int64),
+        design_effect=np.full(shape, np.nan),
     )
+
+
+def fill(whole: Estimate, where: Any, part: Estimate) -> None:
+    """Put the estimates `part` at the index `where` of `whole`."""
+    whole.drop[where] = part.drop
+    whole.ends[(slice(None), *np.index_exp[where])] = part.ends
+    whole.p_value[where] = part.p_value
+    whole.interval[where] = part.interval
+    whole.n_changed[where] = part.n_changed
+    whole.design_effect[where] = part.design_effect

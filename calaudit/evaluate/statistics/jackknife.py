@@ -1,97 +1,155 @@
 """Functions of whole sets of units: delete-group jackknife.
 
-J. Shao & D. Tu (1995), The Jackknife and Bootstrap, §2.3. The bootstrap, which draws some units
-twice, fails for coverage and Gini: a sample drawn with replacement shows fewer distinct items.
+J. Shao & D. Tu (1995), The Jackknife and Bootstrap, §2.3; for groups of unequal size F. Busing, E.
+Meijer & R. van der Leeden (1999), Delete-m jackknife for unequal m, Statistics and Computing 9,
+3–8. The bootstrap, which draws some units twice, fails for coverage and Gini: a sample drawn with
+replacement shows fewer distinct items.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.special import stdtr, stdtrit
 
 from calaudit.evaluate.scores import SetScores
-from calaudit.evaluate.statistics.draws import scatter
-from calaudit.evaluate.statistics.interval import Estimate, Levels
+from calaudit.evaluate.statistics.groups import Groups, deal
+from calaudit.evaluate.statistics.interval import Estimate, Levels, no_estimate
 from calaudit.evaluate.statistics.sparse import few_changed_in_set
+from calaudit.evaluate.statistics.swap import swap_test
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
-GROUPS = 50
-FEWEST_GROUPS = 10
-"""Of at least two units each; with fewer no interval is given."""
 FEW_CHANGED = 20
 """With fewer changed units their number says more than their spread."""
+_NOISE = 1e-12
 
 
-def compare_sets(
-    reference: SetScores,
-    candidates: Sequence[SetScores],
-    rows: NDArray[np.int64],
-    *,
-    n_changed: NDArray[np.int64],
-    levels: Levels,
-) -> Estimate:
-    """Drop of a set metric, for several cells on one slice.
+class SetDrops:
+    """A set metric under FP32 and several engines, with what slices share prepared.
 
     Parameters
     ----------
     reference, candidates
         Scores of the same units.
-    rows : ndarray, shape (n,)
-        The slice's units; n ≥ 1.
-    n_changed : ndarray, shape (cells,)
-        Units of the slice whose statistics differ from the reference's.
-    levels : Levels
+    cluster : ndarray, shape (n,), optional
+        Cluster of each unit; None: units are independent.
     """
-    n = len(rows)
-    sign = 1.0 if reference.metric.higher_is_better else -1.0
-    n_groups = max(1, min(GROUPS, n // 2))
-    group = scatter(rows, n_groups)
-    totals, without = _leave_out(reference, rows, group, n_groups)
-    whole, influence = float(reference.functional(totals)), reference.influence(totals, n)
-    drop = np.empty(len(candidates))
-    ends = np.empty((4, len(candidates)))
-    p_value = np.ones(len(candidates))
-    names: list[str | None] = []
-    for cell, candidate in enumerate(candidates):
-        theirs, theirs_without = _leave_out(candidate, rows, group, n_groups)
-        drop[cell] = sign * (whole - float(candidate.functional(theirs)))
-        parts = sign * (without - theirs_without)
-        error = float(np.sqrt((n_groups - 1) / n_groups * ((parts - parts.mean()) ** 2).sum()))
-        if n_changed[cell] < FEW_CHANGED:
-            changed = int(n_changed[cell])
-            ends[:, cell] = few_changed_in_set(drop[cell], changed, n, influence, levels)
-            names.append("clopper-pearson")
-        elif n_groups >= FEWEST_GROUPS and error > 0:
-            ends[:, cell] = _ends(drop[cell], error, n_groups, levels)
-            p_value[cell] = stdtr(n_groups - 1, -drop[cell] / error)
-            names.append("jackknife")
-        else:
-            ends[:, cell] = [-np.inf, np.inf, -np.inf, np.inf]
-            names.append(None)
-    span = reference.metric.span or np.inf
-    ends = np.where(np.isfinite(ends), np.clip(ends, -span, span), ends)
-    return Estimate(drop, ends, p_value, tuple(names), n_changed)
+
+    def __init__(
+        self, reference: SetScores, candidates: Sequence[SetScores], cluster: Ints | None = None
+    ) -> None:
+        self.reference = reference
+        self.candidates = candidates
+        self.moved = [_difference(reference, each) for each in candidates]
+        self._cluster = cluster
+
+    def groups(self, rows: Ints) -> Groups:
+        """The units of a slice, dealt into groups."""
+        return deal(rows, None if self._cluster is None else self._cluster[rows])
+
+    def influence(self, rows: Ints, groups: Groups) -> tuple[Floats, Floats]:
+        """Drop of each cell, (cells,), and what each group adds to it, (cells, groups).
+
+        Squares of the latter add up to the variance of the drop.
+        """
+        metric = self.reference.metric
+        sign = 1.0 if metric.higher_is_better else -1.0
+        whole, without = _leave_out(self.reference, rows, groups)
+        drops, parts = np.empty(len(self.candidates)), []
+        for cell, candidate in enumerate(self.candidates):
+            theirs, theirs_without = _leave_out(candidate, rows, groups)
+            drops[cell] = sign * (whole - theirs)
+            parts.append(sign * (without - theirs_without))
+        left_out = np.array(parts).reshape(len(drops), -1)
+        share = groups.size / len(rows)
+        pseudo = drops[:, None] / share - (1.0 / share - 1.0) * left_out
+        center = (pseudo * share).sum(axis=1, keepdims=True)
+        spread = np.sqrt(len(share) * (1.0 / share - 1.0))
+        return drops, np.divide(
+            pseudo - center, spread, out=np.zeros_like(pseudo), where=spread > 0
+        )
+
+    def compare(self, rows: Ints, levels: Levels, *, key: str, margin: Floats) -> Estimate:
+        """Drop of every cell on one slice, (cells,).
+
+        Parameters
+        ----------
+        rows : ndarray, shape (n,)
+            The slice's units; n ≥ 1.
+        levels : Levels
+        key : str
+            Of the random swaps.
+        margin : ndarray, shape (cells,)
+            The test is of "the drop is at most this". Swaps can test 0 only; elsewhere it is the
+            jackknife's t.
+        """
+        groups = self.groups(rows)
+        drops, influence = self.influence(rows, groups)
+        errors = np.sqrt((influence**2).sum(axis=1))
+        totals = _total(self.reference, rows)
+        most = self.reference.influence(totals, len(rows))
+        found = no_estimate(drops.shape)
+        found.drop[:] = drops
+        for cell, (drop, error) in enumerate(zip(drops.tolist(), errors.tolist(), strict=True)):
+            moved = _by_cluster(self.moved[cell][rows], groups.place)
+            known = groups.enough and error > 0
+            n_changed = np.count_nonzero(np.diff(self.moved[cell][rows].indptr))
+            found.n_changed[cell] = n_changed
+            ends = np.array([-np.inf, np.inf, -np.inf, np.inf])
+            if moved.shape[0] < FEW_CHANGED and 2 * moved.shape[0] < groups.n_clusters:
+                n = groups.effective
+                # A cluster that changes may do so as a whole.
+                reach = most * len(rows) / n
+                ends = few_changed_in_set(drop, moved.shape[0], n, reach, levels)
+                found.interval[cell] = "clopper-pearson"
+            elif known:
+                ends = _ends(drop, error, len(groups.size), levels)
+                found.interval[cell] = "jackknife"
+            found.ends[:, cell] = _clipped(ends, self.reference.metric.span)
+            above = float(margin[cell])
+            by_t = float(stdtr(len(groups.size) - 1, (above - drop) / error)) if known else 1.0
+            found.p_value[cell] = by_t
+            if above == 0:
+                both = totals, _total(self.candidates[cell], rows)
+                found.p_value[cell] = swap_test(self.reference, both, moved, key=key, beyond=by_t)
+        return found
 
 
-def changed_units(reference: SetScores, candidate: SetScores) -> NDArray[np.bool_]:
-    """Units whose statistics differ, (n,)."""
-    difference = (reference.statistics - candidate.statistics).tocsr()
-    difference.data[np.abs(difference.data) < 1e-12] = 0.0
+def _difference(reference: SetScores, candidate: SetScores) -> sparse.csr_array:
+    """The engine's statistics minus FP32's, (n, m); rows that don't differ are empty."""
+    difference = sparse.csr_array(candidate.statistics - reference.statistics)
+    difference.data[np.abs(difference.data) < _NOISE] = 0.0
     difference.eliminate_zeros()
-    return np.asarray(np.diff(difference.indptr) > 0)
+    return difference
 
 
-def _leave_out(
-    scores: SetScores, rows: NDArray[np.int64], group: NDArray[np.int64], n_groups: int
-) -> tuple[Floats, Floats]:
-    """Sums over all rows, (m,), and the metric without each group, (n_groups,)."""
-    totals = scores.totals(rows, group, n_groups)
+def _by_cluster(moved: sparse.csr_array, place: Ints) -> sparse.csr_array:
+    """Rows summed over each cluster that changed, (clusters, m)."""
+    changed = np.flatnonzero(np.diff(moved.indptr))
+    places, member = np.unique(place[changed], return_inverse=True)
+    shape = (len(places), len(place))
+    gather = sparse.csr_array((np.ones(len(member)), (member, changed)), shape=shape)
+    return sparse.csr_array(gather @ moved)
+
+
+def _leave_out(scores: SetScores, rows: Ints, groups: Groups) -> tuple[float, Floats]:
+    """The metric over all rows, and without each group, (groups,)."""
+    totals = scores.totals(rows, groups.group, len(groups.size))
     whole = totals.sum(axis=0)
-    return whole, scores.functional(whole - totals)
+    return float(scores.functional(whole)), scores.functional(whole - totals)
+
+
+def _total(scores: SetScores, rows: Ints) -> Floats:
+    return np.asarray(scores.statistics[rows].sum(axis=0), dtype=np.float64)
 
 
 def _ends(drop: float, error: float, n_groups: int, levels: Levels) -> Floats:
     reach = [-float(stdtrit(n_groups - 1, tail)) * error for tail in levels.tails]
     return np.array([end for step in reach for end in (drop - step, drop + step)])
+
+
+def _clipped(ends: Floats, span: float | None) -> Floats:
+    return ends if span is None else np.where(np.isfinite(ends), np.clip(ends, -span, span), ends)

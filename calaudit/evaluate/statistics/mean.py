@@ -1,71 +1,151 @@
-"""Means of per-unit drops: bootstrap-t, or bounds from counts where few units change."""
+"""Means and ratios of sums: bootstrap-t, or bounds from counts where few units change."""
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.division import divide
-from calaudit.evaluate.statistics.bootstrap import MOST_BLOCKS, Blocks, bootstrap_t
-from calaudit.evaluate.statistics.draws import scatter
-from calaudit.evaluate.statistics.interval import Estimate, Levels
+from calaudit.evaluate.statistics.bootstrap import REPLICATES, Blocks, bootstrap_t
+from calaudit.evaluate.statistics.clusters import effective_blocks
+from calaudit.evaluate.statistics.draws import resample_counts
+from calaudit.evaluate.statistics.interval import Estimate, Levels, no_estimate
+from calaudit.evaluate.statistics.signs import signs_of_few
 from calaudit.evaluate.statistics.sparse import few_changed
+from calaudit.evaluate.statistics.sums import Sums
 
 Floats = NDArray[np.float64]
 
 FEW_CHANGED = 20
-"""With fewer changed units bootstrap-t promises too much (simulated: with about 15 of 300 changed
-it passes 8 % instead of 5 %), and a replicate may hold none of them."""
-
-_NOISE = 1e-12
-"""Smaller differences are rounding, not change."""
+"""With fewer changed units, and less than half of them, their number says more than their spread:
+bootstrap-t promises too much, and a replicate may hold none of them."""
+FEW_BLOCKS = 64
+"""Fewer blocks are resampled among themselves, so that replicates hold as many."""
+_AT_ONCE = 64
+"""Comparisons whose replicates are made together."""
+_MANY_CELLS = 8
+"""From so many on, leaving empty buckets out saves more than it costs."""
+_NOISE = 1e-9
+_NOTHING = np.array([-np.inf, np.inf, -np.inf, np.inf])[:, None]
 
 
 def compare_means(
-    drops: Floats,
-    rows: NDArray[np.int64],
+    sums: Sums,
     *,
-    key: str,
     span: float | None,
     levels: Levels,
-    margin: float = 0.0,
+    margin: Floats,
+    seed: int = 0,
+    replicates: int = REPLICATES,
 ) -> Estimate:
-    """Mean drop of several cells on one slice.
+    """Drops of means or ratios of sums, (cells, slices).
 
     Parameters
     ----------
-    drops : ndarray, shape (cells, n)
-        Quality that each unit lost; NaN where the engine gave no score. n ≥ 1.
-    rows : ndarray, shape (n,)
-        The units' numbers, by which large slices are dealt into blocks.
-    key : str
-        Of the random draws, which all cells share: a cell's result doesn't depend on the others.
+    sums : Sums
     span : float or None
         The most that one unit can lose or gain.
     levels : Levels
-    margin : float
+    margin : ndarray (cells, slices)
         The test is of "the drop is at most this".
+    seed : int
+        Of the replicates, which all cells and slices share: a result doesn't depend on others.
+    replicates : int
     """
-    steady = np.where(np.abs(drops) < _NOISE, 0.0, drops)
-    kept = ~np.isnan(steady)
-    steady[~kept] = 0.0
-    n_changed = np.count_nonzero(steady, axis=1)
-    ends, p_value = bootstrap_t(_blocks(steady, kept, rows), key, levels, margin)
-    names: list[str | None] = ["bootstrap-t"] * len(steady)
-    for cell, count in enumerate(n_changed):
-        values = steady[cell, kept[cell]]
-        if count < FEW_CHANGED or np.ptp(values) < _NOISE:
-            ends[:, cell], p_value[cell] = few_changed(values, span, levels, margin)
-            names[cell] = None if span is None or not values.size else "clopper-pearson"
-        elif span is not None:
-            ends[:, cell] = np.clip(ends[:, cell], -span, span)
-    mean = divide(steady.sum(axis=1), kept.sum(axis=1), np.nan)
-    return Estimate(mean, ends, p_value, tuple(names), n_changed)
+    found = no_estimate(sums.lost.shape)
+    found.drop[:] = sums.drop
+    found.n_changed[:] = sums.n_changed
+    few = _few(sums)
+    for at, blocks, counts in _work(sums, ~few & (sums.n_both > 0), f"{seed}", replicates):
+        ends, p_value = bootstrap_t(blocks, counts, levels, margin[at])
+        found.ends[(slice(None), *at)] = ends
+        found.p_value[at] = p_value
+        found.interval[at] = "bootstrap-t"
+    found.ends[:, (sums.n_both == 0) & (sums.n > 0)] = _NOTHING
+    found.p_value[(sums.n_both == 0) & (sums.n > 0)] = 1.0
+    for cell, place in np.argwhere(few & (sums.n_both > 0)).tolist():
+        at_one = cell, place
+        blocks = _blocks(sums, [at_one])
+        found.ends[(slice(None), *at_one)], found.p_value[at_one], n = _count_bounds(
+            sums, at_one, blocks, span=span, levels=levels, margin=float(margin[at_one])
+        )
+        bounded = np.isfinite(found.ends[(slice(None), *at_one)]).any()
+        found.interval[at_one] = "clopper-pearson" if bounded else None
+        found.design_effect[at_one] = sums.n_both[at_one] / n if n else np.nan
+    if span is not None:
+        ends = np.where(np.isfinite(found.ends), np.clip(found.ends, -span, span), found.ends)
+        found.ends[:] = ends
+    return found
 
 
-def _blocks(drops: Floats, kept: NDArray[np.bool_], rows: NDArray[np.int64]) -> Blocks:
-    """One block per unit, or `MOST_BLOCKS` of them."""
-    if drops.shape[1] <= MOST_BLOCKS:
-        return Blocks(drops, kept.astype(np.float64))
-    block = scatter(rows, MOST_BLOCKS)
-    total = [np.bincount(block, weights=one, minlength=MOST_BLOCKS) for one in drops]
-    size = [np.bincount(block, weights=one, minlength=MOST_BLOCKS) for one in kept]
-    return Blocks(np.array(total), np.array(size))
+def _few(sums: Sums) -> NDArray[np.bool_]:
+    """(cells, slices) where counts say more than spread, or all units lose the same."""
+    changed, units = sums.n_changed, sums.n_both
+    if sums.clustered:
+        changed = np.count_nonzero(sums.total, axis=2)
+        units = np.broadcast_to(sums.n_blocks, changed.shape)
+    residual = sums.total - np.nan_to_num(sums.drop)[:, :, None] * sums.size
+    same = np.abs(residual).max(axis=2, initial=0.0) < _NOISE
+    return np.asarray(((changed < FEW_CHANGED) & (2 * changed < units)) | same)
+
+
+def _work(
+    sums: Sums, wanted: NDArray[np.bool_], key: str, replicates: int
+) -> Iterator[tuple[tuple[NDArray[np.int64], NDArray[np.int64]], Blocks, Floats]]:
+    """Comparisons to be resampled together, as (cells, slices), their blocks and the counts."""
+    n_cells, n_slices, width = sums.total.shape
+    pending: list[tuple[int, int]] = []
+    for place in range(n_slices):
+        pairs = [(cell, place) for cell in range(n_cells) if wanted[cell, place]]
+        occupied = np.flatnonzero(sums.size[:, place].any(axis=0))
+        few = len(occupied) < FEW_BLOCKS
+        if pairs and (few or (n_cells >= _MANY_CELLS and 2 * len(occupied) < width)):
+            whole = _blocks(sums, pairs)
+            blocks = Blocks(whole.total[:, occupied], whole.size[:, occupied])
+            n_drawn = len(occupied) if few else width
+            counts = resample_counts(key, n_drawn, replicates)
+            yield _index(pairs), blocks, counts if few else counts[:, occupied]
+            continue
+        pending += pairs
+        if len(pending) >= _AT_ONCE or (pending and place == n_slices - 1):
+            yield _index(pending), _blocks(sums, pending), resample_counts(key, width, replicates)
+            pending = []
+    if pending:
+        yield _index(pending), _blocks(sums, pending), resample_counts(key, width, replicates)
+
+
+def _index(pairs: list[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    cells, places = np.array(pairs, dtype=np.int64).T
+    return cells, places
+
+
+def _blocks(sums: Sums, pairs: list[tuple[int, int]]) -> Blocks:
+    cells, places = _index(pairs)
+    return Blocks(sums.total[cells, places], sums.size[cells % len(sums.size), places])
+
+
+def _count_bounds(
+    sums: Sums,
+    at: tuple[int, int],
+    blocks: Blocks,
+    *,
+    span: float | None,
+    levels: Levels,
+    margin: float,
+) -> tuple[Floats, float, float]:
+    """Ends, p-value, and the number of independent units they rest on."""
+    total, size = blocks.total[0], blocks.size[0]
+    drop = float(blocks.drop[0])
+    n = float(sums.n_both[at])
+    above, below = float(sums.lost[at]), float(sums.gained[at])
+    if sums.clustered or sums.weighted:
+        weight = size.sum()
+        n = float(effective_blocks(size)) if sums.clustered else weight**2 / sums.squared[at[1]]
+        above, below = (n * size[side].sum() / weight for side in (total > 0, total < 0))
+    if np.abs(total - drop * size).max() < _NOISE and drop != 0:
+        return (
+            few_changed((0.0, 0.0), n, span, levels, common=drop),
+            0.5**n if drop > margin else 1.0,
+            n,
+        )
+    p_value = signs_of_few(total) if margin == 0 else 1.0
+    return few_changed((above, below), n, span, levels), p_value, n

@@ -14,45 +14,54 @@ from calaudit.evaluate.statistics.interval import Levels
 Floats = NDArray[np.float64]
 
 
-def clopper_pearson_upper(found: int, n: int, tail: float) -> float:
-    """Upper bound, exceeded with chance `tail`, of the chance of what was found in n trials."""
+def clopper_pearson_upper(found: float, n: float, tail: float) -> float:
+    """Upper bound, exceeded with chance `tail`, of the chance of what was found in n trials.
+
+    An effective number of trials need not be whole.
+    """
     return 1.0 if found >= n else float(betaincinv(found + 1, n - found, 1.0 - tail))
 
 
 def few_changed(
-    drops: Floats, span: float | None, levels: Levels, margin: float
-) -> tuple[Floats, float]:
-    """Ends (low, high, one-sided low, one-sided high) and p-value of one cell's mean drop.
+    changed: tuple[float, float],
+    n: float,
+    span: float | None,
+    levels: Levels,
+    common: float = 0.0,
+) -> Floats:
+    """Ends (low, high, one-sided low, one-sided high) of a mean drop of which few units differ.
 
     Parameters
     ----------
-    drops : ndarray, shape (n,)
-        Few of them nonzero, or all the same. n may be 0.
+    changed : two floats
+        Units (or clusters) that lose more, and less, than `common`.
+    n : float
+        Of how many; an effective number if they count differently. At least 1, or nothing is
+        bounded.
     span : float or None
         The most that one unit can lose or gain; without one nothing bounds the mean.
     levels : Levels
-    margin : float
+    common : float
+        What all others lose: 0, or what every unit does.
 
     Notes
     -----
-    Around the common value v (0, or that of all), the mean is at most v + u·(span − v), u the
-    bound of the share above v; likewise below. The p-value is that of the exact sign-flip test,
-    which needs the drops to be symmetric if the engine changes nothing.
+    The mean is at most v + u·(span − v), v the common value, u the bound of the share above v;
+    likewise below.
     """
-    n = len(drops)
-    common = float(drops[0]) if n and np.ptp(drops) == 0 else 0.0
     ends = np.array([-np.inf, np.inf, -np.inf, np.inf])
-    if span is not None and n:
-        above, below = int((drops > common).sum()), int((drops < common).sum())
-        for index, tail in enumerate(levels.tails):
-            down = clopper_pearson_upper(below, n, tail) * (span + common)
-            up = clopper_pearson_upper(above, n, tail) * (span - common)
-            ends[2 * index : 2 * index + 2] = common - down, common + up
-    return ends, _p_value(drops, common, margin)
+    if span is None or n < 1:
+        return ends
+    above, below = changed
+    for index, tail in enumerate(levels.tails):
+        down = clopper_pearson_upper(below, n, tail) * (span + common)
+        up = clopper_pearson_upper(above, n, tail) * (span - common)
+        ends[2 * index : 2 * index + 2] = common - down, common + up
+    return ends
 
 
 def few_changed_in_set(
-    drop: float, n_changed: int, n: int, influence: float, levels: Levels
+    drop: float, n_changed: float, n: float, influence: float, levels: Levels
 ) -> Floats:
     """Ends of the drop of a set metric when few units change, (4,).
 
@@ -60,10 +69,10 @@ def few_changed_in_set(
     ----------
     drop : float
         Observed drop.
-    n_changed, n : int
-        Units that changed, of how many.
+    n_changed, n : float
+        Units (or clusters) that changed, of how many.
     influence : float
-        The most that one changed unit of n can move the metric.
+        The most that one changed unit (or cluster) of n can move the metric.
     levels : Levels
 
     Notes
@@ -74,16 +83,3 @@ def few_changed_in_set(
     reach = [clopper_pearson_upper(n_changed, n, tail) * n * influence for tail in levels.tails]
     ends = [(min(-step, drop), max(step, drop)) for step in reach]
     return np.array(ends, dtype=np.float64).reshape(4)
-
-
-def _p_value(drops: Floats, common: float, margin: float) -> float:
-    if common != 0.0:
-        return float(0.5 ** len(drops)) if common > margin else 1.0
-    changed = np.abs(drops[drops != 0])
-    if margin != 0.0 or not len(changed):
-        return 1.0
-    sums = np.zeros(1)
-    for size in changed:
-        sums = np.concatenate([sums - size, sums + size])
-    # Equal sums differ by rounding.
-    return float(np.mean(sums >= float(drops.sum()) - 1e-12 * float(changed.sum())))

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
-from calaudit.evaluate.statistics import bootstrap, mean
 from calaudit.evaluate.statistics.bootstrap import REPLICATES, Blocks, bootstrap_t
-from calaudit.evaluate.statistics.draws import resample_counts, scatter
+from calaudit.evaluate.statistics.draws import N_BUCKETS, bucket_of, resample_counts, scatter
 from calaudit.evaluate.statistics.interval import Levels
-from calaudit.evaluate.statistics.mean import compare_means
+from tests.evaluate.cases import drops_of
 
 LEVELS = Levels()
 
@@ -15,13 +15,8 @@ def drops(seed, cells, n, changed=0.3):
     return np.where(rng.random((cells, n)) < changed, rng.normal(0.05, 0.2, (cells, n)), 0.0)
 
 
-def compared(values, key="k", span=1.0, **options):
-    n = values.shape[1]
-    return compare_means(values, np.arange(n), key=key, span=span, levels=LEVELS, **options)
-
-
 def test_counts_are_those_of_n_draws_from_n_units():
-    counts = np.concatenate(list(resample_counts("a", 37, 500)))
+    counts = resample_counts("a", 37, 500)
     assert counts.shape == (500, 37)
     assert (counts.sum(axis=1) == 37).all()
     assert counts.mean(axis=0) == pytest.approx(np.ones(37), abs=0.25)
@@ -29,8 +24,7 @@ def test_counts_are_those_of_n_draws_from_n_units():
 
 
 def test_counts_are_the_same_on_every_machine():
-    first = next(resample_counts("seed and slice", 8, 2))
-    assert first.tolist() == FIRST_COUNTS
+    assert resample_counts("seed and slice", 8, 2).tolist() == FIRST_COUNTS
 
 
 FIRST_COUNTS = [[0, 1, 4, 0, 1, 0, 0, 2], [0, 0, 2, 2, 3, 1, 0, 0]]
@@ -45,85 +39,137 @@ def test_rows_are_scattered_into_groups_of_equal_size_whatever_their_order():
     assert (scatter(rows[order], 50) == group[order]).all()
 
 
+def test_a_cluster_has_a_bucket_of_its_own_while_there_are_enough():
+    few = np.array([5, 0, N_BUCKETS - 1])
+    assert (bucket_of(few, N_BUCKETS) == few).all()
+    many = np.arange(200_000)
+    held = np.bincount(bucket_of(many, len(many)), minlength=N_BUCKETS)
+    assert len(held) == N_BUCKETS
+    assert held.mean() - 6 * held.std() < held.min() < held.max() < held.mean() + 6 * held.std()
+    assert held.std() == pytest.approx(np.sqrt(held.mean()), rel=0.1)
+
+
 def test_the_interval_equals_the_textbook_loop():
     values = drops(0, 1, 120)[0]
-    counts = np.concatenate(list(resample_counts("k", 120, REPLICATES)))
+    counts = resample_counts("0", 120, REPLICATES)
     center, error = values.mean(), values.std(ddof=1) / np.sqrt(120)
     t = []
     for row in counts:
         drawn = np.repeat(values, row.astype(int))
         t.append((drawn.mean() - center) / (drawn.std(ddof=1) / np.sqrt(120)))
     t.sort()
-    found = compared(values[None, :])
+    # One more unit that changes as much as the one that changed most.
+    wider = np.hypot(error, np.abs(values - center).max() / 120)
+    found = drops_of(values)
     place = [1949, 49, 1899, 99]
-    assert found.ends[:, 0] == pytest.approx([center - t[i] * error for i in place])
-    p = (1 + sum(value >= center / error for value in t)) / 2000
-    assert found.p_value[0] == pytest.approx(p)
+    assert found.ends[:, 0, 0] == pytest.approx([center - t[i] * wider for i in place], rel=1e-5)
+    p = (1 + sum(value >= center / wider for value in t)) / 2000
+    assert found.p_value[0, 0] == pytest.approx(p)
 
 
 def test_a_cell_does_not_depend_on_the_others():
-    values = drops(1, 4, 200)
-    alone, together = compared(values[2:3]), compared(values)
+    values = drops(1, 20, 200)
+    alone, together = drops_of(values[2:3]), drops_of(values)
     assert alone.ends[:, 0] == pytest.approx(together.ends[:, 2], rel=1e-9)
     assert alone.p_value[0] == together.p_value[2]
 
 
-def test_the_same_key_repeats_and_another_differs():
+def test_the_same_seed_repeats_and_another_differs():
     values = drops(2, 2, 150)
-    assert (compared(values).ends == compared(values).ends).all()
-    assert (compared(values).ends != compared(values, key="other").ends).any()
+    assert (drops_of(values).ends == drops_of(values).ends).all()
+    assert (drops_of(values).ends != drops_of(values, seed=1).ends).any()
 
 
 def test_the_interval_scales_and_mirrors_with_the_drops():
     values = drops(3, 1, 150)
-    found, scaled = compared(values, span=None), compared(3 * values, span=None)
-    mirrored = compared(-values, span=None)
-    assert scaled.ends == pytest.approx(3 * found.ends)
-    assert mirrored.ends == pytest.approx(-found.ends[[1, 0, 3, 2]])
+    found, scaled = drops_of(values, span=None), drops_of(3 * values, span=None)
+    mirrored = drops_of(-values, span=None)
+    assert scaled.ends == pytest.approx(3 * found.ends, rel=1e-6)
+    assert mirrored.ends == pytest.approx(-found.ends[[1, 0, 3, 2]], rel=1e-6)
 
 
-def test_a_large_slice_is_added_up_in_blocks_with_the_same_answer(monkeypatch):
-    values = drops(4, 2, 4000)
-    by_unit = compared(values)
-    monkeypatch.setattr(mean, "MOST_BLOCKS", 1000)
-    by_block = compared(values)
-    width = by_unit.ends[1] - by_unit.ends[0]
-    assert by_block.drop == pytest.approx(by_unit.drop)
-    assert by_block.ends[1] - by_block.ends[0] == pytest.approx(width, rel=0.1)
+def test_many_units_are_added_up_in_buckets_with_the_same_answer():
+    values = drops(4, 1, 20_000)
+    found = drops_of(values).ends[:, 0, 0]
+    error = values.std(ddof=1) / np.sqrt(20_000)
+    assert found == pytest.approx(
+        values.mean() + error * np.array([-1.96, 1.96, -1.645, 1.645]), abs=0.25 * error
+    )
 
 
 def test_units_that_an_engine_broke_leave_only_that_cell():
     values = drops(5, 2, 300)
     values[1, :20] = np.nan
-    found = compared(values)
-    assert found.drop == pytest.approx([values[0].mean(), np.nanmean(values[1])])
-    assert found.ends[:, 0] == pytest.approx(compared(values[:1]).ends[:, 0])
+    found = drops_of(values)
+    assert found.drop[:, 0] == pytest.approx([values[0].mean(), np.nanmean(values[1])])
+    assert found.ends[:, 0] == pytest.approx(drops_of(values[:1]).ends[:, 0])
     assert np.isfinite(found.ends).all()
 
 
 def test_all_units_broken_bounds_nothing():
-    found = compared(np.full((1, 50), np.nan))
-    assert np.isnan(found.drop[0])
+    found = drops_of(np.full((1, 50), np.nan))
+    assert np.isnan(found.drop[0, 0])
     assert np.isinf(found.ends).all()
-    assert found.interval == (None,)
+    assert found.interval[0, 0] is None
 
 
 def test_an_end_that_too_many_replicates_leave_open_is_infinite():
     values = np.zeros((1, 100))
     values[0, :2] = 1.0
-    ends, _ = bootstrap_t(Blocks(values, np.ones_like(values)), "k", LEVELS)
+    blocks = Blocks(values, np.ones_like(values))
+    ends, _ = bootstrap_t(blocks, resample_counts("k", 100, 999), LEVELS)
     assert ends[1, 0] == np.inf
     assert np.isfinite(ends[0, 0])
 
 
 def test_a_clear_drop_has_a_p_value_below_what_replicates_resolve():
     rng = np.random.default_rng(6)
-    found = compared(rng.normal(0.3, 0.2, (1, 400)))
-    assert 0 < found.p_value[0] < 1e-6
-    assert bootstrap.REPLICATES == 1999
+    found = drops_of(rng.normal(0.3, 0.2, (1, 400)))
+    assert 0 < found.p_value[0, 0] < 1e-6
 
 
 def test_the_margin_moves_the_test():
     values = np.random.default_rng(7).normal(0.3, 0.2, (1, 400))
-    assert compared(values, margin=values.mean()).p_value[0] == pytest.approx(0.5, abs=0.05)
-    assert compared(values, margin=values.mean() + 0.1).p_value[0] > 0.999
+    assert drops_of(values, margin=values.mean()).p_value[0, 0] == pytest.approx(0.5, abs=0.05)
+    assert drops_of(values, margin=values.mean() + 0.1).p_value[0, 0] > 0.999
+
+
+@pytest.mark.parametrize("n_clusters", [6, 40, 400])
+def test_of_clusters_that_say_all_the_same_only_their_number_counts(n_clusters):
+    # Ten equal units per cluster are no more than one.
+    values = np.random.default_rng(8).normal(0.05, 0.2, n_clusters)
+    one = drops_of(values, clusters=np.arange(n_clusters))
+    ten = drops_of(np.repeat(values, 10), clusters=np.repeat(np.arange(n_clusters), 10))
+    assert ten.ends == pytest.approx(one.ends, rel=1e-6)
+    assert ten.p_value == pytest.approx(one.p_value)
+
+
+def test_a_ratio_is_resampled_by_cluster_with_linearised_residuals():
+    rng = np.random.default_rng(9)
+    words = rng.integers(1, 30, 400).astype(float)
+    errors = rng.binomial(words.astype(int), 0.05).astype(float)
+    speaker = rng.integers(0, 80, 400)
+    found = drops_of(errors, denominator=words, clusters=speaker, span=None)
+    ratio = errors.sum() / words.sum()
+    residual = np.bincount(speaker, errors - ratio * words)
+    error = np.sqrt(80 / 79 * (residual**2).sum()) / words.sum()
+    assert found.drop[0, 0] == pytest.approx(ratio)
+    half = student.ppf(0.975, 79) * np.hypot(error, np.abs(residual).max() / words.sum())
+    assert found.ends[:2, 0, 0] == pytest.approx([ratio - half, ratio + half], abs=0.15 * half)
+
+
+def test_weights_count_units_as_if_they_came_so_often():
+    rng = np.random.default_rng(10)
+    values, times = rng.normal(0.02, 0.3, 300), rng.integers(1, 4, 300)
+    weighted = drops_of(values, weights=times.astype(float))
+    repeated = drops_of(np.repeat(values, times), clusters=np.repeat(np.arange(300), times))
+    assert weighted.drop == pytest.approx(repeated.drop)
+    assert weighted.ends == pytest.approx(repeated.ends, rel=1e-6)
+
+
+def test_one_cluster_bounds_nothing_better_than_the_score_itself():
+    values = np.random.default_rng(11).normal(0.1, 0.1, 100)
+    found = drops_of(values, clusters=np.zeros(100, dtype=int))
+    assert found.ends[3, 0, 0] > 0.9
+    unbounded = drops_of(values, clusters=np.zeros(100, dtype=int), span=None)
+    assert np.isinf(unbounded.ends).all()

@@ -1,0 +1,48 @@
+"""Sign-flip tests: under "the engine changes nothing", a drop is as likely as the opposite gain.
+
+Swapping the labels FP32 and INT8 of a unit, or of a whole cluster, turns the sign of its drop; the
+p-value is the share of all swaps that show a total drop as large.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+Floats = NDArray[np.float64]
+
+
+def signs_of_whole_numbers(drops: Floats, *, beyond: float = 1.0) -> float:
+    """Exact p-value over all 2^k signs of whole numbers; McNemar's for ones.
+
+    Parameters
+    ----------
+    drops : ndarray, shape (clusters,)
+        Units lost minus units gained, per cluster; zeros don't matter.
+    beyond : float
+        Taken, if smaller, where only the observed signs reach the total: with few clusters no
+        pattern of signs is rare.
+    """
+    sizes, counts = np.unique(np.abs(drops[drops != 0]).astype(np.int64), return_counts=True)
+    total = round(float(drops.sum()))
+    if not len(sizes):
+        return 1.0
+    chance = np.ones(1)  # of every sum, from −reach to reach in steps of 2
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        spaced = np.zeros(count * size + 1)
+        spaced[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        chance = np.convolve(chance, spaced)
+    reach = int(np.dot(sizes, counts))
+    p_value = float(chance[(total + reach) // 2 :].sum())
+    return min(p_value, beyond) if total == reach else min(p_value, 1.0)
+
+
+def signs_of_few(drops: Floats) -> float:
+    """Exact p-value over all 2^k signs of k ≤ 20 numbers that aren't 0, by enumeration."""
+    changed = np.abs(drops[drops != 0])
+    if not len(changed):
+        return 1.0
+    sums = np.zeros(1)
+    for size in changed:
+        sums = np.concatenate([sums - size, sums + size])
+    # Equal sums differ by rounding.
+    return float(np.mean(sums >= float(drops.sum()) - 1e-12 * float(changed.sum())))

@@ -6,11 +6,22 @@ Messages go to stderr, results to stdout or files. Exit status: 0 every gate pas
 
 import sys
 
-from calaudit.cli import build, calibrate, compare, demo, pool, report, sample, slices
+from calaudit.cli import build, cache, calibrate, compare, demo, pool, report, sample, slices
 from calaudit.cli.app import app
 from calaudit.errors import CalauditError
 
-__all__ = ["build", "calibrate", "compare", "demo", "main", "pool", "report", "sample", "slices"]
+__all__ = [
+    "build",
+    "cache",
+    "calibrate",
+    "compare",
+    "demo",
+    "main",
+    "pool",
+    "report",
+    "sample",
+    "slices",
+]
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells use it (128 + SIGINT)."""

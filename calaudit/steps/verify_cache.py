@@ -95,8 +95,14 @@ def _against(
     names = name_tensors(model)
     prepared = prepare(model)
     plan = plan_qdq(prepared)
-    scales = {name: s for name, s in cache.scales.items() if name not in names.not_float}
-    told: list[Finding | Notice | None] = [*lint_scales(scales, ends_at_one=names.ends_at_one)]
+    scales = {
+        name: scale
+        for name, scale in cache.scales.items()
+        if names.has(name) and name not in names.not_float
+    }
+    # Nothing is known about what TensorRT's importer makes; constants may well be 1.
+    may_end_at_one = names.ends_at_one | names.constants | (scales.keys() - names.all)
+    told: list[Finding | Notice | None] = [*lint_scales(scales, ends_at_one=may_end_at_one)]
     told += lint_names(cache.scales, plan.taps, names.has, names.all - names.constants)
     if try_random:
         usable = {name: s for name, s in scales.items() if SMALLEST_NORMAL <= s < math.inf}

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from calaudit.errors import FileFormatError, ModelError
@@ -8,6 +9,7 @@ from calaudit.formats.trt_header import TrtVersion
 from calaudit.graph import load_model, plan_qdq, prepare
 from calaudit.ranges import TapScale
 from calaudit.steps.verify_cache import Verification, verify_cache
+from tests.graph import models
 from tests.steps.cached import edit, table_for, write_cache, write_model
 
 Kinds = list[tuple[str, str | None]]
@@ -101,7 +103,7 @@ def test_missing_taps_and_unknown_names_are_found(cache: Path, model: Path) -> N
 
 def test_names_that_tensorrt_makes_are_no_findings(cache: Path, model: Path) -> None:
     with cache.open("a") as file:
-        file.write("conv0.w_output: 3c8954be\n(Unnamed Layer* 3) [Constant]_output: 3dd33169\n")
+        file.write("conv0.w_output: 3c010204\n(Unnamed Layer* 3) [Constant]_output: 3c010a14\n")
     assert verify(cache, model) == []
 
 
@@ -126,6 +128,24 @@ def test_placeholders_are_found_but_an_input_may_end_at_one(cache: Path, model: 
     varied |= {"x": "3c010204", "conv3": "3c010204"}
     cache.write_text("\n".join([*lines, *(f"{tap}: {bits}" for tap, bits in varied.items())]))
     assert verify(cache, model) == [("default_scale", "tap 'conv3'")]
+
+
+def test_scales_that_tensorrt_ignores_are_named_once(cache: Path, model: Path) -> None:
+    with cache.open("a") as file:
+        file.write("other: 0\nanother: 3c010204\n")
+    assert verify(cache, model) == [
+        ("unknown_name", "tap 'other'"),
+        ("unknown_name", "tap 'another'"),
+    ]
+
+
+def test_tensors_of_integers_may_have_scale_zero(tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    onnx.save(models.embedding(), str(model))
+    found = tmp_path / "f.cache"
+    taps = "\n".join(f"{tap}: 3c8954{n:02x}" for n, tap in enumerate(taps_of(model)))
+    found.write_text(f"TRT-8601-EntropyCalibration2\nitem: 0\n{taps}\n")
+    assert verify(found, model) == []
 
 
 def test_a_cache_of_another_model_is_one_finding(cache: Path, tmp_path: Path) -> None:

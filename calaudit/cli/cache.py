@@ -1,0 +1,193 @@
+"""``calaudit cache``: show, compare, verify and convert TensorRT calibration caches."""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from calaudit.cli import cache_text as text
+from calaudit.cli.app import app
+from calaudit.errors import Notice, SettingsError
+
+if TYPE_CHECKING:
+    from calaudit.formats.trt_header import TrtVersion
+
+cache_app = typer.Typer(
+    help="Show, compare, verify and convert TensorRT calibration caches.",
+    no_args_is_help=True,
+)
+app.add_typer(cache_app, name="cache")
+
+CacheFile = Annotated[Path, typer.Argument(metavar="FILE", help="Calibration cache.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+VersionFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--tensorrt", metavar="VERSION", help="The TensorRT that will read the cache: 8.6.1."
+    ),
+]
+AlgorithmFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--algorithm",
+        metavar="NAME",
+        help="The calibrator that will read it: entropy (IInt8EntropyCalibrator2) or minmax.",
+    ),
+]
+
+
+@cache_app.command("show", epilog="Example:  calaudit cache show calibration.cache")
+def show_command(cache: CacheFile, *, as_json: JsonFlag = False) -> None:
+    """Print a cache's header, and every scale with the amax it stands for."""
+    from calaudit.formats.trt_cache import open_trt_cache
+
+    found = open_trt_cache(cache)
+    if as_json:
+        print(text.as_json({"cache": str(cache), **text.cache_content(found)}))
+        return
+    for problem in found.problems:
+        print(f"calaudit: note: {problem}", file=sys.stderr)
+    print(f"{cache}: {text.summary(found)}\n\n{text.scale_columns(found)}")
+
+
+@cache_app.command(
+    "diff", epilog="Example:  calaudit cache diff old.cache new.cache --ranges ranges.h5"
+)
+def diff_command(
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="Calibration cache or scale table (JSON).")
+    ],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The other one.")],
+    *,
+    ranges: Annotated[
+        Path | None,
+        typer.Option("--ranges", metavar="FILE", help="Ranges file: says what each scale clips."),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option("--group", metavar="NAME", help="Group in it; default: all samples in it."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Taps to print.")] = 15,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print the taps whose scales differ most, and what each scale clips."""
+    from calaudit.steps.cache import diff_files
+
+    found, notices = diff_files(first, second, ranges=ranges, group=group)
+    if as_json:
+        files = {"first": str(first), "second": str(second), "ranges": ranges and str(ranges)}
+        told = {"notices": [asdict(notice) for notice in notices]}
+        print(text.as_json({**files, "group": group, **asdict(found), **told}))
+        return
+    _print_notes(notices)
+    print(f"A: {first}\nB: {second}\n{text.differences(found)}")
+    if found.different:
+        print(f"\n{text.diff_columns(found.different[:limit], clips=ranges is not None)}")
+
+
+@cache_app.command(
+    "verify", epilog="Example:  calaudit cache verify calibration.cache --model model.onnx"
+)
+def verify_command(
+    cache: CacheFile,
+    *,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", metavar="MODEL", help="The FP32 model (ONNX) it is for."),
+    ] = None,
+    tensorrt: VersionFlag = None,
+    algorithm: AlgorithmFlag = None,
+    random: Annotated[
+        bool,
+        typer.Option(
+            "--random/--no-random",
+            help="Run the model on random numbers, to see whether the scales come from those.",
+        ),
+    ] = True,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print every finding, not five of a kind.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what in a cache is wrong, missing, or hardly made from real data.
+
+    Exit status: 0 clean, 1 there are findings, 2 the cache or the model can't be read.
+    """
+    from calaudit.steps.verify_cache import verify_cache
+
+    name = _algorithm(algorithm)
+    found = verify_cache(
+        cache, model, version=_version(tensorrt), algorithm=name, try_random=random
+    )
+    if as_json:
+        files = {"cache": str(cache), "model": model and str(model)}
+        print(text.as_json({**files, **text.verification_content(found)}))
+    else:
+        _print_notes(found.notices)
+        print(text.verdict(cache, model, found))
+        for findings in text.by_kind(found.findings, everything=everything):
+            print(f"\n{findings}")
+    raise typer.Exit(1 if found.findings else 0)
+
+
+@cache_app.command(
+    "convert",
+    epilog="Example:  calaudit cache convert scales.json calibration.cache --tensorrt 8.6.1",
+)
+def convert_command(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="Calibration cache or scale table (JSON).")
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="A scale table if it ends in .json, else a cache."),
+    ],
+    *,
+    tensorrt: VersionFlag = None,
+    algorithm: AlgorithmFlag = None,
+    calibset: Annotated[
+        str | None,
+        typer.Option("--calibset", metavar="NAME", help="Calibration set a scale table names."),
+    ] = None,
+) -> None:
+    """Make a cache of a scale table, a scale table of a cache, or change a cache's header."""
+    from calaudit.formats.trt_cache import open_trt_cache
+    from calaudit.steps.cache import cache_to_table, make_cache
+
+    to_table = out.suffix.lower() == ".json"
+    given = (
+        {"--tensorrt": tensorrt, "--algorithm": algorithm} if to_table else {"--calibset": calibset}
+    )
+    for flag, value in given.items():
+        if value is not None:
+            kind = "scale table" if to_table else "calibration cache"
+            raise SettingsError(
+                f"a {kind} has no place for it", where=flag, next_step="Leave it out."
+            )
+    if to_table:
+        _print_notes(cache_to_table(source, out, calibset=calibset))
+        print(f"{out}: scale table of {source}")
+    else:
+        name = _algorithm(algorithm)
+        _print_notes(make_cache(source, out, version=_version(tensorrt), algorithm=name))
+        print(f"{out}: {text.summary(open_trt_cache(out))}")
+
+
+def _version(text: str | None) -> "TrtVersion | None":
+    from calaudit.formats.trt_header import TrtVersion
+
+    return None if text is None else TrtVersion.parse(text)
+
+
+def _algorithm(flag: str | None) -> str | None:
+    from calaudit.formats.trt_header import algorithm_named
+
+    return None if flag is None else algorithm_named(flag)
+
+
+def _print_notes(notices: "Iterable[Notice]") -> None:
+    for notice in notices:
+        print(f"calaudit: note: {notice}", file=sys.stderr)

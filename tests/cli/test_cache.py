@@ -1,0 +1,240 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from calaudit.formats.ranges import write_ranges
+from calaudit.formats.scales import open_scales, write_scales
+from calaudit.ranges import Accumulator, Observation, split_into_atoms
+from tests.cli.running import Ended, calaudit
+from tests.steps.cached import edit, smooth, table_for, write_cache, write_model
+
+COMMANDS = ("show", "diff", "verify", "convert")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "model.onnx")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, model: Path) -> Path:
+    return write_cache(tmp_path / "f.cache", table_for(model))
+
+
+def run(*arguments: object) -> Ended:
+    return calaudit("cache", *arguments)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_that_names_the_command(command: str) -> None:
+    ended = run(command, "--help")
+    assert ended.status == 0
+    assert f"Example:  calaudit cache {command} " in ended.out
+
+
+def test_show_prints_header_and_every_scale(tmp_path: Path) -> None:
+    path = tmp_path / "f.cache"
+    path.write_text("TRT-8601-EntropyCalibration2\nimage: 3c010204\n(Layer 1) [x]: y: 0\n")
+    ended = run("show", path)
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.splitlines() == [
+        f"{path}: TensorRT 8.6.1, EntropyCalibration2, 2 scales",
+        "",
+        "tensor                 scale  amax      bits",
+        "image             0.00787402     1  3c010204",
+        "(Layer 1) [x]: y           0     0         0",
+    ]
+
+
+def test_show_as_json_holds_every_scale_and_problem(tmp_path: Path) -> None:
+    path = tmp_path / "f.cache"
+    path.write_text("TRT-8XXX-MinMaxCalibration\nimage: 3c010204\nbad: 7fc00000\nno colon\n")
+    ended = run("show", path, "--json")
+    content = json.loads(ended.out)
+    assert content["header"] == "TRT-8XXX-MinMaxCalibration"
+    assert content["tensorrt"] is None
+    assert content["algorithm"] == "MinMaxCalibration"
+    assert content["scales"][1] == {
+        "tensor": "bad",
+        "scale": None,
+        "amax": None,
+        "bits": "7fc00000",
+    }
+    assert [problem["where"] for problem in content["problems"]] == [f"{path}: line 4"]
+
+
+def test_names_cant_write_to_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "f.cache"
+    path.write_bytes(b"TRT-8601-EntropyCalibration2\n\x1b[2J\x07: 0\n")
+    for ended in (run("show", path), run("verify", path), run("diff", path, path)):
+        assert "\x1b" not in ended.out + ended.err
+        assert "\x07" not in ended.out + ended.err
+
+
+def test_verify_of_a_clean_cache_ends_with_0(cache: Path, model: Path) -> None:
+    ended = run("verify", cache, "--model", model, "--tensorrt", "8.6.1", "--algorithm", "minmax")
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out == (
+        f"{cache}: clean; TensorRT 8.6.1, MinMaxCalibration, 12 scales, for 12 taps of {model}\n"
+    )
+
+
+def test_verify_groups_findings_and_ends_with_1(cache: Path, model: Path) -> None:
+    edit(cache, "\nrelu2: ", "\nRelu2: ")
+    edit(cache, "MinMaxCalibration", "MinMax")
+    ended = run("verify", cache, "--model", model, "--no-random")
+    assert ended.status == 1
+    assert ended.out.split("\n\n")[1:] == [
+        "algorithm: 1\n  line 1: the header's algorithm, 'MinMax', is none of TensorRT's\n"
+        "  → Did you mean MinMaxCalibration?",
+        "missing_tap: 1\n  tap 'relu2': has no scale: the ops that read it run in float",
+        "unknown_name: 1\n  tap 'Relu2': the model has no such tensor: TensorRT ignores the scale\n"
+        "  → Did you mean relu2 or relu32 or relu28?\n",
+    ]
+
+
+def test_verify_shows_five_findings_of_a_kind_unless_asked_for_all(
+    cache: Path, model: Path
+) -> None:
+    header, first, *_ = cache.read_text().splitlines()
+    cache.write_text(f"{header}\n{first}\n")
+    ended = run("verify", cache, "--model", model, "--no-random")
+    assert "missing_tap: 11" in ended.out
+    assert "… 6 more; --all prints them" in ended.out
+    ended = run("verify", cache, "--model", model, "--no-random", "--all")
+    assert ended.out.count("run in float") == 11
+
+
+def test_verify_as_json_holds_findings_and_notices(cache: Path, model: Path) -> None:
+    edit(cache, "\nx: ", "\nx: 0")
+    content = json.loads(run("verify", cache, "--json").out)
+    assert (content["model"], content["n_taps"]) == (None, None)
+    assert [finding["code"] for finding in content["findings"]] == ["unreadable_line"]
+    assert content["findings"][0]["where"] == "line 2"
+    assert [notice["code"] for notice in content["notices"]] == ["no_model"]
+    content = json.loads(run("verify", cache, "--model", model, "--json", "--no-random").out)
+    assert (content["model"], content["n_taps"]) == (str(model), 12)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify", "{model}"],
+        ["verify", "{absent}"],
+        ["verify", "{cache}", "--model", "{cache}"],
+        ["verify", "{cache}", "--model", "{absent}"],
+        ["verify", "{cache}", "--tensorrt", "eight"],
+        ["verify", "{cache}", "--algorithm", "max"],
+        ["show", "{model}"],
+        ["diff", "{cache}", "{absent}"],
+        ["diff", "{cache}", "{cache}", "--group", "g"],
+        ["diff", "{cache}", "{cache}", "--ranges", "{cache}"],
+        ["convert", "{cache}", "{out}.json", "--tensorrt", "8.6.1"],
+        ["convert", "{cache}", "{out}.json", "--algorithm", "minmax"],
+        ["convert", "{cache}", "{out}.cache", "--tensorrt", "8.6.1", "--calibset", "x"],
+        ["convert", "{cache}", "{out}.cache"],
+        ["convert", "{cache}", "{out}.cache", "--tensorrt", "11.0"],
+        ["convert", "{model}", "{out}.json"],
+    ],
+)
+def test_bad_input_ends_with_2_and_a_message(
+    cache: Path, model: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    names = {
+        "cache": str(cache),
+        "model": str(model),
+        "absent": str(tmp_path / "absent"),
+        "out": str(tmp_path / "out"),
+    }
+    ended = run(*(argument.format(**names) for argument in arguments))
+    assert ended.status == 2
+    assert ended.out == ""
+    assert ended.err.startswith("calaudit: error: ")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_diff_prints_the_taps_that_differ_most(cache: Path, model: Path, tmp_path: Path) -> None:
+    other = write_cache(tmp_path / "other.cache", table_for(model, 2 * smooth(4)))
+    edit(other, "\nrelu2: ", "\nr2: ")
+    ended = run("diff", cache, other, "--limit", "2")
+    assert (ended.status, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert lines[:2] == [f"A: {cache}", f"B: {other}"]
+    assert lines[2].startswith("11 taps in both, ")
+    assert lines[3:5] == ["1 only in A: relu2", "1 only in B: r2"]
+    assert lines[6].split() == ["tap", "amax", "A", "amax", "B", "B", "/", "A"]
+    assert len(lines) == 9
+
+
+def test_diff_of_equal_files_prints_no_rows(cache: Path) -> None:
+    ended = run("diff", cache, cache)
+    assert ended.out.splitlines()[2:] == ["12 taps in both, 0 with different scales"]
+
+
+def test_diff_with_ranges_tells_what_clips(cache: Path, model: Path, tmp_path: Path) -> None:
+    x = smooth(8)
+    atoms = split_into_atoms(x[:, 0, 0, 0][None] > 15)
+    collected = Accumulator(["x"], atoms.members.shape[1])
+    collected.add(0, x, atoms.of_sample)
+    ranges = tmp_path / "ranges.h5"
+    observed = Observation(
+        collected.histograms, ("bright",), atoms.members, atoms.members.sum(0), "m", "p"
+    )
+    write_ranges(ranges, observed)
+    other = write_cache(tmp_path / "other.cache", table_for(model, smooth() / 4))
+    ended = run("diff", cache, other, "--ranges", ranges, "--group", "bright", "--limit", "12")
+    row = next(line for line in ended.out.splitlines() if line.startswith("x "))
+    _, _, _, ratio, values, energy, values_b, _ = row.split()
+    assert (ratio, values, energy) == ("0.25", "0.00%", "0.00%")
+    assert float(values_b.rstrip("%")) > 50
+    assert "has no distribution of 11 of the 12 shared taps" in ended.err
+    content = json.loads(run("diff", cache, other, "--ranges", ranges, "--json").out)
+    assert {each["tap"] for each in content["shared"] if each["second_clips"]} == {"x"}
+    assert content["ranges"] == str(ranges)
+
+
+def test_convert_goes_there_and_back(cache: Path, tmp_path: Path) -> None:
+    scales, back = tmp_path / "s.json", tmp_path / "back.cache"
+    ended = run("convert", cache, scales, "--calibset", "street")
+    assert (ended.status, ended.out) == (0, f"{scales}: scale table of {cache}\n")
+    assert open_scales(scales).calibset == "street"
+    ended = run("convert", scales, back, "--tensorrt", "8.6.1")
+    assert ended.out == f"{back}: TensorRT 8.6.1, MinMaxCalibration, 12 scales\n"
+    assert back.read_bytes() == cache.read_bytes()
+    ended = run("convert", back, back, "--tensorrt", "10.3", "--algorithm", "entropy")
+    assert ended.out == f"{back}: TensorRT 10.3.0, EntropyCalibration2, 12 scales\n"
+
+
+def test_convert_notes_fallbacks(tmp_path: Path) -> None:
+    path = tmp_path / "f.cache"
+    path.write_text("TRT-8601-EntropyCalibration2\ndead: 0\n")
+    ended = run("convert", path, tmp_path / "s.json")
+    assert ended.err == "calaudit: note: tap 'dead': the cache's scale is 0: taken as amax = 1\n"
+
+
+def test_a_scale_table_in_a_json_file_with_a_tensor_tensorrt_cant_name(tmp_path: Path) -> None:
+    table = tmp_path / "s.json"
+    write_scales(table, table_for(write_model(tmp_path / "m.onnx")))
+    edit(table, '"relu2"', '"relu2\\n\\ud800"')
+    ended = run("convert", table, tmp_path / "out.cache", "--tensorrt", "8.6.1")
+    assert ended.status == 2
+    assert "can't hold the name" in ended.err
+
+
+heads = st.sampled_from([b"", b"TRT-8601-EntropyCalibration2\n", b"TRT-8601-X\na: 0\n", b"{"])
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(heads, st.binary(max_size=100), st.sampled_from(["show", "verify", "diff", "convert"]))
+def test_no_bytes_make_a_traceback(
+    tmp_path: Path, cache: Path, head: bytes, content: bytes, command: str
+) -> None:
+    path = tmp_path / "any.cache"
+    path.write_bytes(head + content)
+    more = {"diff": [cache], "convert": [tmp_path / "out.json"]}.get(command, [])
+    ended = run(command, path, *more)
+    assert ended.status in {0, 1, 2}
+    assert (ended.status == 2) == ended.err.startswith("calaudit: error: ")

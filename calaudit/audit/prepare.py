@@ -114,7 +114,15 @@ def _exams(
 ) -> tuple[Exam, ...]:
     outputs = [output.name for output in model.outputs]
     exams = tuple(
-        set_exam(task, pool, evaluated, slices, outputs, where=f"{config.path}: tasks[{number}]")
+        set_exam(
+            task,
+            pool,
+            evaluated,
+            slices,
+            outputs,
+            where=f"{config.path}: tasks[{number}]",
+            folder=config.path.parent,
+        )
         for number, task in enumerate(config.tasks)
     )
     names = [metric.name for exam in exams for metric in exam.metrics]

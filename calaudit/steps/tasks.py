@@ -46,6 +46,46 @@ class Classification:
     )
 
 
+@setting
+class Regression:
+    """One number per sample, or several; the output holds as many."""
+
+    kind: Literal["regression"]
+    target: str = "value"
+    output: str | None = None
+    metrics: tuple[str, ...] = ("mae", "rmse", "r2", "max_abs_diff")
+
+
+@setting
+class Sequence:
+    """One text per sample; the output holds token numbers, or logits that CTC decodes greedily."""
+
+    kind: Literal["sequence"]
+    vocabulary: tuple[str, ...] | str
+    """Text of each token, or the path of a file that holds them: one per line, or JSON."""
+    target: str = "text"
+    output: str | None = None
+    blank: int | None = None
+    """Number of CTC's blank token; needed where the output holds logits."""
+    end: str | None = None
+    """Token that ends a text."""
+    silent: tuple[str, ...] = ()
+    """Tokens that aren't written, such as ``<pad>``."""
+    space: str | None = None
+    """Text within tokens that stands for a space, such as ``|`` or ``▁``."""
+    ignore_case: bool = False
+    ignore_punctuation: bool = False
+    """Both drop what doesn't count from the true texts and the model's alike."""
+    metrics: tuple[str, ...] = ("wer", "cer", "exact_match")
+
+    def __post_init__(self) -> None:
+        """Names must be those of tokens, where the tokens are given."""
+        if not self.vocabulary:
+            raise SettingsError("vocabulary is empty", next_step="Name the text of each token.")
+        if self.blank is not None and self.blank < 0:
+            raise SettingsError(f"blank is {self.blank}", next_step="Give the token's number.")
+
+
 _RANKING_METRICS = (
     "ndcg@10",
     "recall@10",
@@ -68,6 +108,15 @@ class Ranking:
     """Target (N, items) that marks what may not be shown; default: `exclude` if the pool has it."""
     popularity: str | None = "popularity"
     """Item column with interaction counts; None: summed relevance over the evaluated queries."""
+    vectors: str | None = None
+    """Item column with vectors, for intra-list diversity; without one, genres serve."""
+    genres: str | None = "genres"
+    """Item column with the genres of each, separated by ``|``, commas or spaces."""
+    history: str | None = None
+    """Target (N, items) that marks what the user had dealt with before, for genre calibration;
+    default: what is excluded."""
+    names: str | None = "title"
+    """Item column that tells people which item is meant; without it, `id` or the number serves."""
     tail: Tail = Tail(head_interactions=0.8)
     metrics: tuple[str, ...] = _RANKING_METRICS
 
@@ -100,10 +149,12 @@ class Retrieval:
     metrics: tuple[str, ...] = _RANKING_METRICS
 
 
-Task = Classification | Ranking | Pairwise | Retrieval
+Task = Classification | Regression | Sequence | Ranking | Pairwise | Retrieval
 
 TASKS: Mapping[str, type[Task]] = {
     "classification": Classification,
+    "regression": Regression,
+    "sequence": Sequence,
     "ranking": Ranking,
     "pairwise": Pairwise,
     "retrieval": Retrieval,

@@ -1,0 +1,101 @@
+"""An exam: one task made concrete."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.evaluate import Metric, Truth
+from calaudit.formats.predictions import Predictions
+from calaudit.pool import Pool, Rows
+from calaudit.slices import SliceSet
+
+Names = Callable[[Rows], list[str]]
+"""Positions → what people know them by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What every task of an audit is made concrete with."""
+
+    pool: Pool
+    evaluated: Rows
+    """Rows to judge on, ascending."""
+    slices: SliceSet
+    """Over `evaluated`."""
+    metrics: tuple[Metric, ...]
+    output: str
+    """The model output that the task judges."""
+    where: str
+    """Place of the task in the audit file, for messages."""
+    folder: Path
+    """What paths in the audit file are relative to."""
+
+    def read(self, predictions: Predictions) -> NDArray[Any]:
+        """The output of the evaluated rows."""
+        return predictions.read(self.output, self.evaluated)
+
+    def exam(
+        self,
+        truth: Truth,
+        *,
+        unit: str = "sample",
+        answer: Callable[[Predictions], NDArray[Any]] | None = None,
+        slices: SliceSet | None = None,
+        ids: Names | None = None,
+        items: Names | None = None,
+    ) -> "Exam":
+        """An exam whose units are the evaluated rows, where nothing else is said."""
+        return Exam(
+            metrics=self.metrics,
+            truth=truth,
+            slices=slices or self.slices,
+            answer=answer or self.read,
+            output=self.output,
+            unit=unit,
+            ids=ids or ids_of(self.pool, self.evaluated),
+            items=items,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """Units, their truth, their slices, and how to read an engine's answer.
+
+    A unit is a sample, or a query.
+    """
+
+    metrics: tuple[Metric, ...]
+    truth: Truth
+    slices: SliceSet
+    """Over the units."""
+    answer: Callable[[Predictions], NDArray[Any]]
+    """An engine's outputs, one row per unit, as `calaudit.evaluate.score_all` takes them."""
+    output: str
+    """The model output behind it."""
+    unit: str
+    """``"sample"`` or ``"query"``."""
+    ids: Names
+    """Ids of units, by their positions."""
+    items: Names | None = None
+    """Of a ranking: names of catalogue items, by their positions."""
+
+
+def ids_of(pool: Pool, rows: Rows) -> Names:
+    """Names of units that are the pool's `rows`."""
+
+    def name(units: Rows) -> list[str]:
+        order = np.argsort(rows[units])  # pools are read in ascending order
+        found = np.empty(len(units), dtype=object)
+        found[order] = pool.ids(rows[units][order])
+        return [str(one) for one in found]
+
+    return name
+
+
+def texts_of(values: NDArray[Any] | list[Any]) -> Names:
+    """Names of units or items that are listed in memory."""
+    return lambda positions: [str(values[int(at)]) for at in positions]

@@ -1,0 +1,159 @@
+"""Exams of rankings: listwise pools, pairs of query and item, and retrieval from a gallery."""
+
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.errors import PoolError, SettingsError, SliceError, near
+from calaudit.evaluate import Pairs, Relevance, from_pairs, retrieval_scores
+from calaudit.evaluate.metrics.popularity import tail_by_interactions, tail_by_rank
+from calaudit.formats.predictions import Predictions
+from calaudit.pool import Pool, Rows
+from calaudit.slices import SliceSet, select_rows
+from calaudit.steps.exam import Basis, Exam, Names, ids_of, texts_of
+from calaudit.steps.tasks import Pairwise, Ranking, Retrieval, Tail
+
+
+def listwise_exam(task: Ranking, basis: Basis) -> Exam:
+    """One row per query, the output scores every item; see `calaudit.steps.truths.set_exam`."""
+    pool, evaluated = basis.pool, basis.evaluated
+    relevance = pool.read_target(task.relevance, evaluated)
+    exclude = task.exclude or ("exclude" if "exclude" in pool.targets else None)
+    hidden = None if exclude is None else pool.read_target(exclude, evaluated)
+    history = hidden if task.history is None else pool.read_target(task.history, evaluated)
+    if task.popularity is not None and task.popularity in pool.items:
+        popularity = pool.item_column(task.popularity).to_numpy().astype(np.float64)
+    elif task.popularity in (None, "popularity"):
+        popularity = relevance.sum(axis=0, dtype=np.float64)
+    else:
+        raise PoolError(
+            f"there is no item column {task.popularity!r}",
+            where=pool.label,
+            next_step=near(str(task.popularity), pool.items),
+        )
+    genres = _genres(task.genres, pool)
+    vectors = genres if task.vectors is None else pool.item_vectors(task.vectors)
+    truth = Relevance(
+        relevance,
+        hidden,
+        popularity,
+        _tail(task.tail, popularity),
+        vectors=None if vectors is None else vectors.astype(np.float64),
+        genres=genres,
+        history=history,
+    )
+    return basis.exam(truth, unit="query", items=_item_names(task.names, pool, truth.n_items))
+
+
+def gallery_of(task: Retrieval, pool: Pool, where: str) -> Rows:
+    """Rows that a retrieval shows. Raises `SliceError` if there are none."""
+    gallery = select_rows(task.gallery, pool, where=where)
+    if not len(gallery):
+        raise SliceError(
+            f"no sample is in the gallery {task.gallery!r}",
+            where=where,
+            next_step="Mend the predicate; calaudit pool show lists the columns.",
+        )
+    return gallery
+
+
+def retrieval_exam(task: Retrieval, basis: Basis) -> Exam:
+    """Queries find gallery rows by the cosine of embeddings; those of their label are relevant."""
+    pool, evaluated = basis.pool, basis.evaluated
+    gallery = gallery_of(task, pool, basis.where)
+    labels = pool.read_target(task.target, gallery)
+    relevance = pool.read_target(task.target, evaluated)[:, None] == labels[None, :]
+    if task.popularity is None:
+        popularity = relevance.sum(axis=0, dtype=np.float64)
+    else:
+        popularity = pool.columns([task.popularity], gallery).to_series().to_numpy().astype(float)
+    tail: NDArray[np.bool_] | None = None
+    if task.tail is not None and task.tail.items:
+        tail = np.isin(labels.astype(str), list(task.tail.items))
+    elif task.tail is not None:
+        tail = _tail(task.tail, popularity)
+    # A query that is in the gallery itself would find itself first.
+    exclude = evaluated[:, None] == gallery[None, :]
+    truth = Relevance(relevance.astype(np.uint8), exclude, popularity, tail)
+
+    def answer(predictions: Predictions) -> NDArray[Any]:
+        return retrieval_scores(basis.read(predictions), predictions.read(basis.output, gallery))
+
+    return basis.exam(truth, unit="query", answer=answer, items=ids_of(pool, gallery))
+
+
+def pairwise_exam(task: Pairwise, basis: Basis) -> Exam:
+    """One row per (query, item), the output is one score."""
+    pool, evaluated = basis.pool, basis.evaluated
+    columns = pool.columns([task.query, task.item], evaluated)
+    query, item = (columns[name].to_numpy() for name in (task.query, task.item))
+    relevance = pool.read_target(task.relevance, evaluated)
+    pairs = from_pairs(query, item, relevance)
+    popularity = pairs.truth.gain.sum(axis=0)
+    truth = Relevance(
+        pairs.truth.relevance, pairs.truth.exclude, popularity, _tail(task.tail, popularity)
+    )
+    return basis.exam(
+        truth,
+        unit="query",
+        answer=lambda predictions: pairs.listwise(basis.read(predictions)),
+        slices=_slices_of_queries(basis.slices, pairs, pool.label),
+        ids=texts_of(pairs.queries),
+        items=texts_of(pairs.items),
+    )
+
+
+def _tail(tail: Tail, popularity: NDArray[np.float64]) -> NDArray[np.bool_]:
+    if tail.head_items is not None:
+        return tail_by_rank(popularity, tail.head_items)
+    if tail.head_interactions is not None:
+        return tail_by_interactions(popularity, tail.head_interactions)
+    raise SettingsError(
+        "tail.items names labels, which only a retrieval task has",
+        next_step="Use head_interactions or head_items.",
+    )
+
+
+def _genres(column: str | None, pool: Pool) -> NDArray[np.bool_] | None:
+    """(items, genres); None where the usual column is missing."""
+    if column is None or (column == "genres" and column not in pool.items):
+        return None
+    texts = [str(text or "") for text in pool.item_column(column).to_list()]
+    separator = next((sign for sign in "|,;" if any(sign in text for text in texts)), None)
+    split = re.compile(r"\s+" if separator is None else rf"\s*{re.escape(separator)}\s*")
+    of_items = [{genre for genre in split.split(text.strip()) if genre} for text in texts]
+    known = {genre: number for number, genre in enumerate(sorted(set().union(*of_items)))}
+    found = np.zeros((len(texts), len(known)), dtype=bool)
+    for item, genres in enumerate(of_items):
+        found[item, [known[genre] for genre in genres]] = True
+    return found
+
+
+def _item_names(column: str | None, pool: Pool, n_items: int) -> Names:
+    if column is not None and column not in pool.items and column != "title":
+        raise PoolError(
+            f"there is no item column {column!r}",
+            where=pool.label,
+            next_step=near(column, pool.items),
+        )
+    for name in (column or "id", "id"):
+        if name in pool.items and not pool.items[name].shape:
+            given = pool.item_column(name).to_list()
+            return texts_of([i if text is None else text for i, text in enumerate(given)])
+    return texts_of(list(range(n_items)))
+
+
+def _slices_of_queries(slices: SliceSet, pairs: Pairs, label: str) -> SliceSet:
+    first = pairs.first_pair
+    for dimension in slices.dimensions:
+        differs = dimension.codes != dimension.codes[first][pairs.row]
+        if differs.any():
+            raise SliceError(
+                f"dimension {dimension.name} differs within query "
+                f"{pairs.queries[pairs.row[differs][0]]}; a query is in a slice as a whole",
+                where=label,
+                next_step="Slice a pairwise pool by columns that belong to the query.",
+            )
+    return slices.take(first)

@@ -1,0 +1,183 @@
+"""Explicit precision: an engine whose layers run in the types that stand in the ONNX graph.
+
+One path for TensorRT ≥ 10, 11 and RTX. The network is strongly typed, so FP32, FP16 and Q/DQ mean
+what they say, and TF32, which TensorRT permits by default, is switched off.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from calaudit.backends.tensorrt.detect import (
+    INSTALL_EXPLICIT,
+    TensorrtModule,
+)
+from calaudit.backends.tensorrt.messages import Heard, listening
+from calaudit.backends.tensorrt.parsing import parse_onnx
+from calaudit.backends.tensorrt.precision import (
+    PrecisionProof,
+    prove,
+    read_layer_report,
+)
+from calaudit.backends.tensorrt.profiles import ShapeRange
+from calaudit.backends.tensorrt.watching import watched
+from calaudit.errors import BackendError, Notice, near
+from calaudit.formats.aside import written_aside
+from calaudit.graph import Model
+from calaudit.graph.products import products
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How an engine is built."""
+
+    profile: Mapping[str, ShapeRange]
+    """Shape ranges of the inputs with free axes."""
+    compute_capability: str | None = None
+    """RTX: the GPU to build for, such as ``"8.9"``, present or not; None: the one in this
+    machine."""
+    timing_cache: Path | None = None
+    """TensorRT: kernel timings, read if the file exists and written after the build."""
+    what: str = "build"
+    """Name of the build on its progress bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltPlan:
+    """A serialized engine and what its builder said about it."""
+
+    plan: bytes
+    proof: PrecisionProof | None
+    """None where the builder gave no layer report."""
+    notices: tuple[Notice, ...]
+    """The builder's warnings, and nodes that got less than the graph asked for."""
+
+
+def build_plan(found: TensorrtModule, model: Model, options: BuildOptions) -> BuiltPlan:
+    """Build an engine from a graph.
+
+    Parameters
+    ----------
+    found : TensorrtModule
+        TensorRT ≥ 10 or RTX.
+    model : Model
+        FP32, FP16 (`calaudit.graph.convert_to_fp16`) or with Q/DQ (`calaudit.graph.apply_qdq`).
+    options : BuildOptions
+        Profile, target and caches.
+
+    Raises
+    ------
+    BackendError
+        TensorRT is too old, doesn't know the compute capability, or refuses the graph: with its
+        own words.
+    KeyboardInterrupt
+        The build was interrupted.
+    """
+    if not found.abilities.strongly_typed:
+        raise BackendError(
+            f"{found.title} has no strongly typed networks, so Q/DQ couldn't be held to its types",
+            where=model.label,
+            next_step=f"Run: {INSTALL_EXPLICIT}",
+        )
+    with listening(found) as (logger, heard):
+        plan = _build(found, model, options, logger, heard)
+    proof = None
+    if heard.layer_report is not None:
+        layers = read_layer_report(heard.layer_report)
+        proof = prove(products(model), layers, "builder's layer report")
+    notices = [
+        Notice("tensorrt_warning", text, model.label) for text in dict.fromkeys(heard.warnings)
+    ]
+    notices += precision_notices(proof, model.label)
+    return BuiltPlan(plan, proof, tuple(notices))
+
+
+def precision_notices(proof: PrecisionProof | None, where: str) -> list[Notice]:
+    """A warning when an engine runs fewer nodes narrowly than its graph asked for."""
+    if proof is None:
+        return [
+            Notice("precision_unproven", "TensorRT gave no account of the engine's layers", where)
+        ]
+    short = proof.short_of()
+    if not short:
+        return []
+    shown = "; ".join(
+        f"{node.op_type} {node.node} asked {node.asked}, got {node.got or 'nothing known'}"
+        for node in short[:3]
+    )
+    more = f"; {len(short) - 3} more" if len(short) > 3 else ""
+    message = f"{len(short)} of {len(proof.nodes)} products run otherwise than asked: {shown}"
+    return [Notice("precision_short", message + more, where)]
+
+
+def _build(
+    found: TensorrtModule, model: Model, options: BuildOptions, logger: Any, heard: Heard
+) -> bytes:
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = found.module
+    builder = trt.Builder(logger)
+    typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(typed)
+    parse_onnx(found, network, model, logger, heard)
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    config.clear_flag(trt.BuilderFlag.TF32)
+    if options.compute_capability is not None:
+        _aim(found, config, options.compute_capability)
+    if options.profile:
+        profile = builder.create_optimization_profile()
+        for name, shapes in options.profile.items():
+            profile.set_shape(name, shapes.smallest, shapes.opt, shapes.largest)
+        config.add_optimization_profile(profile)
+    with _timing_cache(found, config, options), watched(found, config, options.what):
+        serialized = builder.build_serialized_network(network, config)
+    if serialized is None:
+        raise BackendError(
+            f"{found.title} can't build an engine: {heard.explain()}",
+            where=model.label,
+            next_step="See docs/tensorrt.md for what each release can't build.",
+        )
+    return bytes(memoryview(serialized))
+
+
+def _aim(found: TensorrtModule, config: Any, capability: str) -> None:
+    """Build for a GPU that needn't be here."""
+    known = compute_capabilities(found)
+    if capability not in known:
+        raise BackendError(
+            f"{found.title} can't build for compute capability {capability}"
+            + ("" if known else ": only TensorRT-RTX builds for a GPU that isn't here"),
+            next_step=near(capability, known) if known else "Leave compute_capability out.",
+        )
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(known[capability], 0)
+
+
+def compute_capabilities(found: TensorrtModule) -> dict[str, Any]:
+    """Compute capabilities that can be named, ``"8.9"`` → the library's own value."""
+    if not found.abilities.builds_without_gpu:
+        return {}
+    names = found.module.ComputeCapability.__members__
+    return {
+        f"{name[2:-1]}.{name[-1]}": value
+        for name, value in names.items()
+        if name.startswith("SM") and name[2:].isdigit()
+    }
+
+
+@contextmanager
+def _timing_cache(found: TensorrtModule, config: Any, options: BuildOptions) -> Iterator[None]:
+    # RTX has the calls, but they do nothing there: it compiles for the GPU when it runs.
+    path = options.timing_cache
+    if path is None or not found.abilities.timing_cache or found.library == "tensorrt_rtx":
+        yield
+        return
+    cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
+    config.set_timing_cache(cache, False)
+    yield
+    with written_aside(path) as aside:
+        aside.write_bytes(bytes(memoryview(config.get_timing_cache().serialize())))

@@ -2,28 +2,33 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.ranges.grid import N_BINS, edges, first_bin
 
+Counts = NDArray[np.int64] | NDArray[np.float64]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histogram:
     """Distribution of |x| of one tensor over one group of samples."""
 
-    counts: NDArray[np.int64]
-    """Values per bin (`N_BINS`,), zeros included; see `calaudit.ranges.grid`."""
-    n_zero: int
+    counts: Counts
+    """Values per bin (`N_BINS`,), zeros included; see `calaudit.ranges.grid`. Fractions where
+    samples are weighted."""
+    n_zero: float
     """How many values are exactly zero; they lie in the first bin too."""
     amax: float
     """Largest |x|, exact (float32). 0 for no data and for data that is all zero."""
 
     @property
-    def n(self) -> int:
-        """Number of values."""
-        return int(self.counts.sum())
+    def n(self) -> float:
+        """Number of values: an int, or a sum of weights."""
+        n: float = self.counts.sum().item()
+        return n
 
     @property
     def edges(self) -> NDArray[np.float64]:
@@ -47,12 +52,12 @@ class Histogram:
         return Histogram(counts, self.n_zero + other.n_zero, amax)
 
 
-def rebase(counts: NDArray[np.int64], first: int, new_first: int) -> NDArray[np.int64]:
+def rebase(counts: Counts, first: int, new_first: int) -> Counts:
     """Counts over the bins from number `new_first` on; what lies lower goes to the first.
 
     Parameters
     ----------
-    counts : int64 (N_BINS,)
+    counts : int64 or float64 (N_BINS,)
         Counts over the bins from number `first` on.
     first, new_first : int
         Bin numbers; ``new_first >= first``, since a maximum only grows.
@@ -72,9 +77,9 @@ class Histograms:
     """Histograms of T taps over G groups (or atoms) of samples."""
 
     taps: tuple[str, ...]
-    counts: NDArray[np.int64]
+    counts: Counts
     """(T, G, `N_BINS`)."""
-    n_zero: NDArray[np.int64]
+    n_zero: Counts
     """(T, G)."""
     amax: NDArray[np.float32]
     """(T, G)."""
@@ -97,7 +102,7 @@ class Histograms:
     def one(self, tap: int, group: int) -> Histogram:
         """The histogram of one tap over one group, without a copy."""
         return Histogram(
-            self.counts[tap, group], int(self.n_zero[tap, group]), float(self.amax[tap, group])
+            self.counts[tap, group], self.n_zero[tap, group].item(), float(self.amax[tap, group])
         )
 
     def __add__(self, other: "Histograms") -> "Histograms":
@@ -117,34 +122,39 @@ class Histograms:
             counts[tap, group] = both.counts
         return Histograms(self.taps, counts, self.n_zero + other.n_zero, amax)
 
-    def group(self, members: NDArray[np.bool_]) -> "Histograms":
-        """Sum the groups (atoms) into new, possibly overlapping ones.
+    def group(self, members: NDArray[np.bool_] | NDArray[np.float64]) -> "Histograms":
+        """Sum the groups (parts) into new, possibly overlapping ones.
 
         Parameters
         ----------
-        members : bool (n_groups, G)
-            Which present groups make up each new one. A sample must lie in one atom only, or it
-            would count twice.
+        members : bool or float64 (n_groups, G)
+            How often each new one counts each present group. A sample must lie in one present
+            group only, or it would count twice.
 
         Returns
         -------
         Histograms
-            Of `n_groups` groups; each equals a direct observation of its samples.
+            Of `n_groups` groups; each equals a direct observation of its samples. Counts are
+            integers where all weights are, else fractions.
         """
-        members = np.asarray(members, dtype=bool)
         if members.ndim != 2 or members.shape[1] != self.n_groups:
             raise ValueError(f"members is {members.shape}, expected (n_groups, {self.n_groups})")
-        shape = (len(self.taps), len(members))
-        counts = np.zeros((*shape, N_BINS), dtype=np.int64)
+        whole = self.counts.dtype == np.int64 and bool((members == np.rint(members)).all())
+        weights: NDArray[Any] = members.astype(np.int64 if whole else np.float64)
+        shape = (len(self.taps), len(weights))
+        counts: NDArray[Any] = np.zeros((*shape, N_BINS), dtype=weights.dtype)
         amax = np.zeros(shape, dtype=np.float32)
         for tap, group in np.ndindex(shape):
-            atoms = np.flatnonzero(members[group])
-            amax[tap, group] = self.amax[tap, atoms].max(initial=0)
-            first = first_bin(float(amax[tap, group]))
-            for atom in atoms:
-                own_first = first_bin(float(self.amax[tap, atom]))
-                counts[tap, group] += rebase(self.counts[tap, atom], own_first, first)
-        return Histograms(self.taps, counts, self.n_zero @ members.T.astype(np.int64), amax)
+            held = np.flatnonzero(weights[group])
+            largest = float(self.amax[tap, held].max(initial=0))
+            amax[tap, group], first = largest, first_bin(largest)
+            for part in held:
+                own_first = first_bin(float(self.amax[tap, part]))
+                moved = rebase(self.counts[tap, part], own_first, first)
+                weight = weights[group, part]
+                counts[tap, group] += moved if weight == 1 else weight * moved
+        n_zero: NDArray[Any] = self.n_zero @ weights.T
+        return Histograms(self.taps, counts, n_zero, amax)
 
 
 def no_histograms(taps: Sequence[str], n_groups: int) -> Histograms:

@@ -30,7 +30,8 @@ from calaudit.ranges import (
     ScaleTable,
     estimate_scales,
 )
-from calaudit.ranges.observation import Atoms, Observation, split_into_atoms
+from calaudit.ranges.observation import Observation
+from calaudit.ranges.parts import Atoms, split_into_atoms
 
 SampleKey = tuple[str, int]
 """Content digest, and which of its occurrences within one set."""

@@ -12,6 +12,8 @@ from calaudit.evaluate.statistics.tango import tango_bound, tango_z
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_ROUNDING = 1e-9
+
 
 def compare_binary(
     lost: Ints, gained: Ints, n: Ints, levels: Levels, margin: Floats | float = 0.0
@@ -67,28 +69,26 @@ def compare_clustered(
     n = size.sum(axis=-1)
     most = np.broadcast_to(margin, n.shape)
     found = no_estimate(n.shape)
-    for place in np.ndindex(n.shape):
-        if n[place] == 0:
-            continue
-        b, c = int(lost[place]), int(gained[place])
-        found.drop[place] = (b - c) / n[place]
-        found.n_changed[place] = b + c
-        found.design_effect[place] = effect = design.effect[place]
-        freedom = max(float(design.freedom[place]), 0.0)
-        if freedom < 1.0:
-            found.ends[(slice(None), *place)] = [-np.inf, np.inf, -np.inf, np.inf]
-            found.p_value[place] = 1.0
-            continue
-        found.interval[place] = "tango-clustered"
-        for end, tail in enumerate(_tails(levels)):
-            wider = effect * float(stdtrit(freedom, tail) / ndtri(tail)) ** 2
-            bound = tango_bound(b / wider, c / wider, n[place] / wider, tail)
-            found.ends[(end, *place)] = bound
-        z = tango_z(b / effect, c / effect, n[place] / effect, most[place])
-        p_value = float(stdtr(freedom, -z))
-        if most[place] == 0:
-            p_value = signs_of_whole_numbers(total[place], beyond=p_value)
-        found.p_value[place] = p_value
+    held = n > 0
+    b, c, effect = lost[held], gained[held], design.effect[held]
+    found.drop[held] = (b - c) / n[held]
+    found.n_changed[held] = b + c
+    found.design_effect[held] = effect
+    found.ends[:, held] = np.array([-np.inf, np.inf, -np.inf, np.inf])[:, None]
+    found.p_value[held] = 1.0
+
+    known = held & (design.freedom > 1.0 - _ROUNDING)
+    b, c, effect = lost[known], gained[known], design.effect[known]
+    freedom = design.freedom[known]
+    tails = _tails(levels)[:, None]
+    wider = effect * (stdtrit(freedom, tails) / ndtri(tails)) ** 2
+    found.ends[:, known] = tango_bound(b / wider, c / wider, n[known] / wider, tails)
+    found.interval[known] = "tango-clustered"
+    z = tango_z(b / effect, c / effect, n[known] / effect, most[known])
+    found.p_value[known] = stdtr(freedom, -z)
+    for place in zip(*np.nonzero(known & (most == 0)), strict=True):
+        beyond = float(found.p_value[place])
+        found.p_value[place] = signs_of_whole_numbers(total[place], beyond=beyond)
     return found
 
 

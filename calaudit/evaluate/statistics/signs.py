@@ -6,7 +6,7 @@ p-value is the share of all swaps that show a total drop as large.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.special import gammaln
 
 Floats = NDArray[np.float64]
 
@@ -29,11 +29,18 @@ def signs_of_whole_numbers(drops: Floats, *, beyond: float = 1.0) -> float:
     chance = np.ones(1)  # of every sum, from −reach to reach in steps of 2
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
         spaced = np.zeros(count * size + 1)
-        spaced[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        spaced[::size] = _heads(count)
         chance = np.convolve(chance, spaced)
     reach = int(np.dot(sizes, counts))
     p_value = float(chance[(total + reach) // 2 :].sum())
     return min(p_value, beyond) if total == reach else min(p_value, 1.0)
+
+
+def _heads(tosses: int) -> Floats:
+    """Chances of 0 … `tosses` heads."""
+    k = np.arange(tosses + 1)
+    ways = gammaln(tosses + 1) - gammaln(k + 1) - gammaln(tosses - k + 1)
+    return np.asarray(np.exp(ways - tosses * np.log(2.0)), dtype=np.float64)
 
 
 def signs_of_few(drops: Floats) -> float:

@@ -87,9 +87,9 @@ def test_equal_losses_give_mcnemars_p_value():
 
 
 def test_where_every_sign_agrees_another_tests_p_value_may_be_smaller():
-    assert signs_of_whole_numbers(np.full(6, 20.0)) == 0.5**6
+    assert signs_of_whole_numbers(np.full(6, 20.0)) == pytest.approx(0.5**6)
     assert signs_of_whole_numbers(np.full(6, 20.0), beyond=1e-4) == 1e-4
-    assert signs_of_whole_numbers(np.array([9.0, -1.0]), beyond=1e-4) == 0.5
+    assert signs_of_whole_numbers(np.array([9.0, -1.0]), beyond=1e-4) == pytest.approx(0.5)
 
 
 def test_no_unit_at_all_bounds_nothing():

@@ -1,6 +1,8 @@
 """``calaudit calibrate``: observe ranges on calibration sets, make scale tables."""
 
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,52 +10,148 @@ import typer
 
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
+from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
+from calaudit.errors import Problem, SettingsError
 
 if TYPE_CHECKING:
     from calaudit.ranges import ScaleTable
 
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_SETS, _RANGES = "Observe", "From a ranges file"
+
 
 @app.command(
     "calibrate",
-    epilog="Example:  calaudit calibrate model.onnx clean.h5 equal.h5 --out ranges.h5",
+    epilog="Examples:  calaudit calibrate model.onnx clean.h5 equal.h5 --out ranges.h5   "
+    "calaudit calibrate ranges.h5 --mix 'noise<5=0.6,rest=0.4' --method entropy",
 )
 def calibrate_command(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="FP32 model (ONNX).")],
-    calibsets: Annotated[
-        list[Path], typer.Argument(metavar="SET...", help="Calibration sets (HDF5).")
+    source: Annotated[
+        Path, typer.Argument(metavar="MODEL|RANGES", help="FP32 model (ONNX), or a ranges file.")
     ],
+    calibsets: Annotated[
+        list[Path] | None, typer.Argument(metavar="SET...", help="Calibration sets (HDF5).")
+    ] = None,
     *,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Ranges file to write.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Ranges file to write.")
+    ] = None,
     scales: Annotated[
         Path | None,
-        typer.Option("--scales", metavar="FOLDER", help="Write <set>-<method>.json there."),
+        typer.Option("--scales", metavar="FOLDER", help="Write <group>-<method>.json there."),
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", help="minmax, entropy, percentile, mse; default: all four."),
+        typer.Option(
+            "--method",
+            help="minmax, entropy, percentile, mse, entropy-trt; default: the first four.",
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples per run.")] = 64,
+    by: ByFlags = None,
+    where: WhereFlags = None,
+    cross: CrossFlags = None,
+    pool: Annotated[
+        Path | None,
+        typer.Option("--pool", help="Pool to slice by; default: the slices stored in the sets."),
+    ] = None,
+    weighted: Annotated[
+        bool, typer.Option("--weighted", help="Count samples by their weights in the set.")
+    ] = False,
+    skip_bad_samples: Annotated[
+        bool,
+        typer.Option("--skip-bad-samples", help="Leave out samples with NaN or infinity; say so."),
+    ] = False,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Samples per run at most.")
+    ] = 64,
     threads: Annotated[
         int, typer.Option("--threads", min=0, help="onnxruntime's; 0: all cores.")
     ] = 0,
+    group: Annotated[
+        list[str] | None,
+        typer.Option("--group", rich_help_panel=_RANGES, help="A recorded group; default: all."),
+    ] = None,
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mix",
+            metavar="GROUP=SHARE,...",
+            rich_help_panel=_RANGES,
+            help="A mixture of recorded groups; 'rest' is what the others don't hold. "
+            "Without shares: their union.",
+        ),
+    ] = None,
+    fraction: Annotated[
+        float | None,
+        typer.Option("--fraction", rich_help_panel=_RANGES, help="Of percentile: 0.9999."),
+    ] = None,
 ) -> None:
-    """Observe every calibration set in one FP32 pass, and print the amax each method chooses."""
-    from calaudit.formats.scales import write_scales
-    from calaudit.steps.calibrate import calibrate_sets
+    """Observe every calibration set in one FP32 pass, and print the amax each method chooses.
 
-    tables = calibrate_sets(
-        model, calibsets, out, methods=method or None, batch_size=batch_size, threads=threads
-    )
+    From a ranges file: the same for any recorded group or mixture, without the model.
+    """
+    from calaudit.steps.calibrate import calibrate_sets, scales_from_ranges
+
+    given = {
+        "SET": calibsets, "--out": out, "--by": by, "--where": where, "--cross": cross,
+        "--pool": pool, "--weighted": weighted, "--skip-bad-samples": skip_bad_samples,
+    }  # fmt: skip
+    asked = {"--group": group, "--mix": mix, "--fraction": fraction}
+    if _is_hdf5(source):
+        _refuse(given, f"{source} is a ranges file: its samples are observed already")
+        tables = scales_from_ranges(
+            source,
+            groups=group or (),
+            mixtures=mix or (),
+            methods=method or None,
+            fraction=fraction,
+        )
+    else:
+        _refuse(asked, f"{source} is taken as a model; groups are chosen from a ranges file")
+        if not calibsets or out is None:
+            raise SettingsError(
+                "a model needs calibration sets and a ranges file to write",
+                next_step="Write calaudit calibrate model.onnx set.h5 --out ranges.h5.",
+            )
+        tables = calibrate_sets(
+            source,
+            calibsets,
+            out,
+            methods=method or None,
+            batch_size=batch_size,
+            threads=threads,
+            dimensions=read_dimensions(by, where, cross),
+            pool=pool,
+            weighted=weighted,
+            skip_bad=skip_bad_samples,
+        )
+    _show(tables, scales)
+    if out is not None:
+        print(f"wrote {out}", file=sys.stderr)
+
+
+def _show(tables: "list[ScaleTable]", scales: Path | None) -> None:
+    from calaudit.formats.scales import write_scales
+
     for table in tables:
         if scales is not None:
-            write_scales(scales / f"{table.calibset}-{table.method}.json", table)
-        for notice in table.notices:
-            print(f"calaudit: note: {notice}", file=sys.stderr)
-    print(_amax_columns(tables))
-    print(f"wrote {out}", file=sys.stderr)
-
-
-def _amax_columns(tables: "list[ScaleTable]") -> str:
+            name = re.sub(r"[^\w.=≤≥<>,∞-]+", "_", table.calibset)
+            write_scales(scales / f"{name}-{table.method}.json", table)
+    for notice in dict.fromkeys(notice for table in tables for notice in table.notices):
+        print(f"calaudit: note: {notice}", file=sys.stderr)
     heading = ["tap", *(f"{table.calibset} {table.method}" for table in tables)]
     rows = [[tap, *(f"{table.taps[tap].amax:.4g}" for table in tables)] for tap in tables[0].taps]
-    return text_columns([heading, *rows], left=frozenset({0}))
+    print(text_columns([heading, *rows], left=frozenset({0})))
+
+
+def _is_hdf5(path: Path) -> bool:
+    if not path.is_file():
+        return path.suffix in {".h5", ".hdf5"}
+    with path.open("rb") as file:
+        return file.read(len(_HDF5)) == _HDF5
+
+
+def _refuse(flags: Mapping[str, object], why: str) -> None:
+    wrong = [Problem(why, flag, f"Leave {flag} out.") for flag, value in flags.items() if value]
+    if wrong:
+        raise SettingsError.of(wrong)

@@ -1,5 +1,6 @@
 """The ranges file: histograms of every tap over every group, in HDF5."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from calaudit.formats.aside import written_aside
 from calaudit.formats.hdf5 import mark, open_hdf5, reading
 from calaudit.ranges.grid import FRACTION_BITS, N_BINS, N_OCTAVES
 from calaudit.ranges.histogram import Histograms
-from calaudit.ranges.observation import Observation
+from calaudit.ranges.observation import LeftOut, Observation, ObservedSamples
 
 FORMAT = "ranges"
-# 1: attributes model_fingerprint, pool_fingerprint, fraction_bits, n_octaves;
-#    /taps (T,), /groups (G,), /members (G, A), /n_samples (A,),
-#    /counts (T, A, n_octaves · 2^fraction_bits), /n_zero (T, A), /amax (T, A)
+# 1: attributes model_fingerprint, pool_fingerprint, fraction_bits, n_octaves, disjoint;
+#    /taps (T,), /groups (G,), /members (G, P), /n_samples (P,), /n_zero (T, P), /amax (T, P),
+#    /counts/{ends (T·P,), bins (k,), values (k,)}: the filled bins of each histogram,
+#    /samples/{ids (n,), maxima (T, n), membership (G, n)}, /left_out/{ids, taps} (m,)
 FORMAT_VERSION = 1
 MADE_BY = "`calaudit calibrate`"
 _BUILD_AGAIN = f"The file is damaged or incomplete; build it again with {MADE_BY}."
@@ -38,21 +40,20 @@ def write_ranges(path: Path, observation: Observation) -> None:
         file.attrs["pool_fingerprint"] = observation.pool_fingerprint
         file.attrs["fraction_bits"] = FRACTION_BITS
         file.attrs["n_octaves"] = N_OCTAVES
-        text = h5py.string_dtype("utf-8")
-        file.create_dataset("taps", data=list(histograms.taps), dtype=text)
-        file.create_dataset("groups", data=list(observation.groups), dtype=text)
-        file["members"] = observation.members
+        file.attrs["disjoint"] = observation.disjoint
+        _write_texts(file, "taps", histograms.taps)
+        _write_texts(file, "groups", observation.groups)
+        file["members"] = observation.members.astype(np.float64)
         file["n_samples"] = observation.n_samples
         file["n_zero"] = histograms.n_zero
         file["amax"] = histograms.amax
-        file.create_dataset(
-            "counts",
-            data=histograms.counts,
-            chunks=(1, 1, N_BINS) if histograms.counts.size else None,
-            compression="gzip" if histograms.counts.size else None,
-            compression_opts=1 if histograms.counts.size else None,
-            shuffle=True if histograms.counts.size else None,
-        )
+        _write_counts(file, histograms.counts)
+        if observation.samples is not None:
+            _write_texts(file, "samples/ids", observation.samples.ids.tolist())
+            file["samples/maxima"] = observation.samples.maxima
+            file["samples/membership"] = observation.samples.membership
+        _write_texts(file, "left_out/ids", [each.id for each in observation.left_out])
+        _write_texts(file, "left_out/taps", [each.tap for each in observation.left_out])
 
 
 def open_ranges(path: Path) -> Observation:
@@ -73,19 +74,32 @@ def open_ranges(path: Path) -> Observation:
                 where=path,
                 next_step=f"Build it again with {MADE_BY}.",
             )
-        counts = _array(file, path, "counts", np.int64)
+        taps = _texts(file, path, "taps")
         n_zero = _array(file, path, "n_zero", np.int64)
         amax = _array(file, path, "amax", np.float32)
-        taps = _texts(file, path, "taps")
-        _check(counts, n_zero, amax, len(taps), path)
+        if n_zero.shape != amax.shape or n_zero.ndim != 2 or len(n_zero) != len(taps):
+            raise _damaged(
+                path, f"/n_zero {n_zero.shape}, /amax {amax.shape} don't fit {len(taps)} taps"
+            )
+        counts = _read_counts(file, path, n_zero.shape)
+        _check(counts, n_zero, amax, path)
         try:
             return Observation(
                 Histograms(taps, counts, n_zero, amax),
                 _texts(file, path, "groups"),
-                _array(file, path, "members", np.bool_),
+                _array(file, path, "members", np.float64),
                 _array(file, path, "n_samples", np.int64),
                 str(_attribute(file, path, "model_fingerprint")),
                 str(_attribute(file, path, "pool_fingerprint")),
+                bool(_attribute(file, path, "disjoint")),
+                _read_samples(file, path) if "samples" in file else None,
+                tuple(
+                    map(
+                        LeftOut,
+                        _texts(file, path, "left_out/ids"),
+                        _texts(file, path, "left_out/taps"),
+                    )
+                ),
             )
         except FileFormatError:
             raise
@@ -93,19 +107,54 @@ def open_ranges(path: Path) -> Observation:
             raise _damaged(path, str(error)) from None
 
 
+def _write_counts(file: h5py.File, counts: NDArray[Any]) -> None:
+    """Filled bins alone: a few thousand of each histogram's 8192."""
+    ends, bins, values = [], [], []
+    end = 0
+    for histogram in counts.reshape(-1, N_BINS):
+        filled = np.flatnonzero(histogram)
+        end += len(filled)
+        ends.append(end)
+        bins.append(filled.astype(np.uint16))
+        values.append(histogram[filled])
+    file["counts/ends"] = np.array(ends, np.int64)
+    every = np.concatenate([np.empty(0, np.int64), *values])
+    small = every.max(initial=0) <= np.iinfo(np.uint32).max
+    stored = {
+        "counts/bins": np.concatenate([np.empty(0, np.uint16), *bins]),
+        "counts/values": every.astype(np.uint32) if small else every,
+    }
+    for name, array in stored.items():
+        # Not compressed: that would take longer than the whole rest. Damage must be seen, though.
+        file.create_dataset(name, data=array, **({"fletcher32": True} if len(array) else {}))
+
+
+def _read_counts(file: h5py.File, path: Path, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    ends = _array(file, path, "counts/ends", np.int64)
+    bins = _array(file, path, "counts/bins", np.uint16)
+    values = _array(file, path, "counts/values", np.uint32, np.int64)
+    sizes = np.diff(ends, prepend=0)
+    whole = len(ends) == shape[0] * shape[1] and (sizes >= 0).all()
+    n = int(ends[-1]) if len(ends) else 0
+    if not whole or not n == len(bins) == len(values) or bins.max(initial=0) >= N_BINS:
+        raise _damaged(path, f"/counts doesn't hold {shape[0]} taps × {shape[1]} parts")
+    counts = np.zeros((*shape, N_BINS), np.int64)
+    rows = np.repeat(np.arange(len(ends)), sizes)
+    counts.reshape(-1)[rows * N_BINS + bins] = values
+    return counts
+
+
+def _read_samples(file: h5py.File, path: Path) -> ObservedSamples:
+    return ObservedSamples(
+        np.array(_texts(file, path, "samples/ids"), np.str_),
+        _array(file, path, "samples/maxima", np.float32),
+        _array(file, path, "samples/membership", np.bool_),
+    )
+
+
 def _check(
-    counts: NDArray[np.int64],
-    n_zero: NDArray[np.int64],
-    amax: NDArray[np.float32],
-    n_taps: int,
-    path: Path,
+    counts: NDArray[np.int64], n_zero: NDArray[np.int64], amax: NDArray[np.float32], path: Path
 ) -> None:
-    if counts.ndim != 3 or len(counts) != n_taps or counts.shape[2] != N_BINS:
-        raise _damaged(path, f"/counts has shape {counts.shape} for {n_taps} taps")
-    if n_zero.shape != counts.shape[:2] or amax.shape != counts.shape[:2]:
-        raise _damaged(
-            path, f"/n_zero {n_zero.shape}, /amax {amax.shape} don't fit /counts {counts.shape}"
-        )
     if (counts < 0).any() or (n_zero < 0).any() or (n_zero > counts[:, :, 0]).any():
         raise _damaged(path, "/counts and /n_zero hold numbers that can't be counts")
     if not (np.isfinite(amax) & (amax >= 0)).all():
@@ -129,13 +178,18 @@ def _dataset(file: h5py.File, path: Path, name: str) -> h5py.Dataset:
     return found
 
 
-def _array(file: h5py.File, path: Path, name: str, dtype: type[np.generic]) -> NDArray[Any]:
+def _array(file: h5py.File, path: Path, name: str, *dtypes: type[np.generic]) -> NDArray[Any]:
     dataset = _dataset(file, path, name)
-    if dataset.dtype != np.dtype(dtype):
-        raise _damaged(path, f"/{name} is {dataset.dtype}, expected {np.dtype(dtype)}")
+    if dataset.dtype not in dtypes:
+        expected = " or ".join(str(np.dtype(dtype)) for dtype in dtypes)
+        raise _damaged(path, f"/{name} is {dataset.dtype}, expected {expected}")
     with reading(path, name):
         values: NDArray[Any] = dataset[()]
     return values
+
+
+def _write_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
+    file.create_dataset(name, data=list(texts), dtype=h5py.string_dtype("utf-8"))
 
 
 def _texts(file: h5py.File, path: Path, name: str) -> tuple[str, ...]:

@@ -52,6 +52,12 @@ def bulk_of(histogram: Histogram) -> Bulk:
     return Bulk(merged_edges[: n + 1], merged[:n], edge, top, floor)
 
 
+def bulk_edge(histogram: Histogram) -> float:
+    """The smallest edge that covers the share `BULK` of the non-zero values."""
+    cumulative = np.cumsum(histogram.counts) - histogram.n_zero
+    return float(histogram.edges[covering(cumulative, BULK) + 1])
+
+
 def covering(cumulative: NDArray[Any], share: float) -> int:
     """The first bin up to which `share` of all counts lie."""
     # 0.9999 · 10000 must ask for 9999 values, however the product is rounded.

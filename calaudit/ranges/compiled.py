@@ -6,12 +6,15 @@ reading the values alone 0.1 to 0.2. A ResNet-50 computes one tap value in about
 so numpy alone adds more than half of a forward pass to it, and numba a tenth.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Generic, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 class Compiled(Generic[P, T]):
@@ -42,3 +45,16 @@ class Compiled(Generic[P, T]):
 def compiled(python: Callable[P, T]) -> Compiled[P, T]:
     """Decorate a function that loops over arrays; it may call numpy, not other such functions."""
     return Compiled(python)
+
+
+def map_on_cores(work: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
+    """Results of `work` in the order of `items`, as many at a time as there are cores."""
+    with ThreadPoolExecutor(n_cores()) as threads:
+        return list(threads.map(work, items))
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,18 +1,22 @@
 """The scale table: tensor → int8 scale, for one calibration set and method."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
 
 from calaudit.errors import Notice, Problem, RangesError
-from calaudit.ranges.histogram import Histograms
-from calaudit.ranges.methods import N_STEPS, estimate_amax
+from calaudit.ranges.bulk import BULK, bulk_edge
+from calaudit.ranges.compiled import map_on_cores
+from calaudit.ranges.histogram import Histogram, Histograms
+from calaudit.ranges.methods import N_STEPS, check_method, estimate_amax
 
 DEAD_AMAX: Final = 1.0
 """amax given to a tap that was never seen to be anything but zero."""
+WIDE: Final = 16.0
+"""amax beyond so many times the bulk's edge is remarked on: 4 of int8's 7 bits are lost."""
 SMALLEST_NORMAL: Final = float(np.finfo(np.float32).tiny)
 
 RangesBy = Literal["calaudit", "tensorrt"]
@@ -83,9 +87,10 @@ def estimate_scales(
     *,
     calibset: str,
     model_fingerprint: str | None = None,
+    notices: Sequence[Notice] = (),
     **options: float,
 ) -> ScaleTable:
-    """The scale table of one group by one method.
+    """The scale table of one group by one method; taps are estimated on all cores.
 
     A tap that is dead in this group (all zero, or no larger than float32 can scale) gets
     amax 1 and a notice: any positive scale keeps its zeros exact, and at 1 it doesn't saturate at
@@ -103,6 +108,8 @@ def estimate_scales(
         What the table and its notices call the group.
     model_fingerprint : str, optional
         Of the model that was observed.
+    notices : sequence of Notice
+        What is known of the observation already; the table's own follow.
     **options
         Options of the method.
 
@@ -111,27 +118,44 @@ def estimate_scales(
     SettingsError
         Unknown method or option.
     """
+    check_method(method, options)
+    each = [histograms.one(position, group) for position in range(len(histograms.taps))]
+    found = map_on_cores(lambda histogram: estimate_amax(histogram, method, **options), each)
     taps: dict[str, TapScale] = {}
-    notices: list[Notice] = []
-    for position, name in enumerate(histograms.taps):
-        histogram = histograms.one(position, group)
-        amax = estimate_amax(histogram, method, **options)
-        if scale_of(amax) < SMALLEST_NORMAL:
-            found = f"never above {histogram.amax:.3g}" if histogram.n else "never observed"
-            notices.append(
-                Notice(
-                    "dead_tap",
-                    f"{found} in calibration set {calibset!r}: taken as amax = {DEAD_AMAX:g}",
-                    f"tap {name!r}",
-                )
-            )
-            amax = DEAD_AMAX
-        taps[name] = TapScale(amax, scale_of(amax))
+    own: list[Notice] = []
+    for name, histogram, amax in zip(histograms.taps, each, found, strict=True):
+        dead = scale_of(amax) < SMALLEST_NORMAL
+        own += _remarks(name, histogram, amax, calibset, dead=dead)
+        kept = DEAD_AMAX if dead else amax
+        taps[name] = TapScale(kept, scale_of(kept))
     return ScaleTable(
         taps,
         method,
         calibset,
         options=dict(options),
         model_fingerprint=model_fingerprint,
-        notices=tuple(notices),
+        notices=(*notices, *own),
     )
+
+
+def _remarks(
+    name: str, histogram: Histogram, amax: float, calibset: str, *, dead: bool
+) -> list[Notice]:
+    """What a user should know of one tap's scale."""
+    where = f"tap {name!r}"
+    if dead:
+        seen = f"never above {histogram.amax:.3g}" if histogram.n else "never observed"
+        message = f"{seen} in calibration set {calibset!r}: taken as amax = {DEAD_AMAX:g}"
+        return [Notice("dead_tap", message, where)]
+    if histogram.n > 1 and np.count_nonzero(histogram.counts) == 1:
+        message = f"always {histogram.amax:.3g} in calibration set {calibset!r}"
+        return [Notice("constant_tap", message, where)]
+    edge = bulk_edge(histogram)
+    if amax > WIDE * edge:
+        message = (
+            f"outliers in calibration set {calibset!r}: amax {amax:.3g} is {amax / edge:.3g} times "
+            f"what {BULK:.2%} of the values stay below, which leaves them "
+            f"{math.floor(N_STEPS * edge / amax)} of {N_STEPS} steps"
+        )
+        return [Notice("outlier_tap", message, where)]
+    return []

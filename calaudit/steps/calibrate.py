@@ -1,40 +1,25 @@
-"""Calibrate: one FP32 pass over the union of all calibration sets' samples."""
+"""Calibrate: calibration sets → ranges → scale tables, with and without the model."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend
-from calaudit.errors import ModelError, Problem, SettingsError, near
+from calaudit.errors import Notice, SettingsError, near
 from calaudit.formats.calibset import Calibset, open_calibset
-from calaudit.formats.ranges import write_ranges
-from calaudit.graph import (
-    Model,
-    QdqPlan,
-    check_pool_matches,
-    load_model,
-    plan_qdq,
-    prepare,
-    with_taps,
-)
-from calaudit.progress import counter
+from calaudit.formats.pool import open_pool
+from calaudit.formats.ranges import open_ranges, write_ranges
+from calaudit.graph import Model, QdqPlan, check_pool_matches, load_model, plan_qdq, prepare
 from calaudit.ranges import (
     DEFAULT_METHODS,
     METHODS,
-    Accumulator,
-    BadActivationsError,
+    Observation,
     ScaleTable,
     estimate_scales,
+    mix,
 )
-from calaudit.ranges.observation import Observation
-from calaudit.ranges.parts import Atoms, split_into_atoms
-
-SampleKey = tuple[str, int]
-"""Content digest, and which of its occurrences within one set."""
+from calaudit.slices import Dimension, SliceSet, evaluate_slices
+from calaudit.steps.calibset_union import CalibsetUnion
+from calaudit.steps.observe import observe
 
 
 def calibrate(
@@ -45,6 +30,9 @@ def calibrate(
     out: Path,
     *,
     batch_size: int,
+    slices: Mapping[str, SliceSet] | None = None,
+    weighted: bool = False,
+    skip_bad: bool = False,
 ) -> Observation:
     """Observe every tap of `plan` on every set, and write the ranges file.
 
@@ -63,7 +51,13 @@ def calibrate(
     out : Path
         Ranges file to write.
     batch_size : int
-        Samples per run; the result doesn't depend on it.
+        Samples per run at most; the result doesn't depend on it.
+    slices : mapping, optional
+        Set → slices over its samples. Each becomes a group over all sets' samples.
+    weighted : bool
+        Count a set's samples by its weights instead of once each.
+    skip_bad : bool
+        Leave out samples with an activation that is NaN or infinite, and record them.
 
     Raises
     ------
@@ -72,97 +66,34 @@ def calibrate(
     ModelError
         A tap has no batch axis.
     """
-    keys = {name: _keys(drawn) for name, drawn in sets.items()}
-    place, atoms = _split(keys)
-    n_samples = np.bincount(atoms.of_sample, minlength=atoms.members.shape[1]).astype(np.int64)
-    accumulator = Accumulator(plan.taps, len(n_samples))
-    engine = backend.load(with_taps(model, plan.taps))
-    with counter(len(place), what="ranges") as done:
-        for name, positions, feeds in _union(sets, keys, batch_size):
-            ids = sets[name].ids[positions]
-            codes = atoms.of_sample[[place[keys[name][at]] for at in positions]]
-            try:
-                _observe(accumulator, plan.taps, engine.run(feeds), codes, ids)
-            except (BadActivationsError, ModelError) as error:
-                raise type(error).of(
-                    Problem(p.message, f"{model.label}, calibration set {name}", p.next_step)
-                    for p in error.problems
-                ) from None
-            done.advance(len(positions))
-    observation = Observation(
-        accumulator.histograms,
-        tuple(sets),
-        atoms.members,
-        n_samples,
-        model.fingerprint,
-        ", ".join(sorted({drawn.pool_fingerprint for drawn in sets.values()})),
+    observation = observe(
+        model,
+        plan.taps,
+        CalibsetUnion(sets, weighted=weighted, slices=slices),
+        backend,
+        batch_size=batch_size,
+        pool_fingerprint=", ".join(sorted({drawn.pool_fingerprint for drawn in sets.values()})),
+        skip_bad=skip_bad,
     )
     write_ranges(out, observation)
     return observation
 
 
-def _keys(drawn: Calibset) -> list[SampleKey]:
-    seen: Counter[str] = Counter()
-    keys = []
-    for digest in map(str, drawn.digests):
-        keys.append((digest, seen[digest]))
-        seen[digest] += 1
-    return keys
-
-
-def _split(keys: Mapping[str, list[SampleKey]]) -> tuple[dict[SampleKey, int], Atoms]:
-    """Place of every sample in the union, and the atoms of the union."""
-    place: dict[SampleKey, int] = {}
-    for each in keys.values():
-        for key in each:
-            place.setdefault(key, len(place))
-    membership = np.zeros((len(keys), len(place)), dtype=bool)
-    for group, each in enumerate(keys.values()):
-        membership[group, [place[key] for key in each]] = True
-    return place, split_into_atoms(membership)
-
-
-def _union(
-    sets: Mapping[str, Calibset], keys: Mapping[str, list[SampleKey]], batch_size: int
-) -> Iterator[tuple[str, NDArray[np.int64], dict[str, NDArray[Any]]]]:
-    """Every sample once: set, positions in it, inputs."""
-    done: set[SampleKey] = set()
-    for name, drawn in sets.items():
-        for start in range(0, len(drawn), batch_size):
-            stop = min(start + batch_size, len(drawn))
-            fresh = np.array([at for at in range(start, stop) if keys[name][at] not in done])
-            if not len(fresh):
-                continue
-            done.update(keys[name][at] for at in fresh)
-            values = drawn.read_inputs(start, stop)
-            yield name, fresh, {key: array[fresh - start] for key, array in values.items()}
-
-
-def _observe(
-    accumulator: Accumulator,
-    taps: tuple[str, ...],
-    outputs: Mapping[str, NDArray[Any]],
-    atoms: NDArray[np.int64],
-    ids: NDArray[np.str_],
-) -> None:
-    for tap, tensor in enumerate(taps):
-        values = outputs[tensor]
-        if values.ndim == 0 or len(values) != len(ids):
-            raise ModelError(
-                f"tensor {tensor} has shape {values.shape} for a batch of {len(ids)}: its range "
-                "can't be told apart by sample",
-                next_step="Export the model with the batch as the first axis of every activation.",
-            )
-        try:
-            accumulator.add(tap, values, atoms)
-        except BadActivationsError as error:
-            shown = ", ".join(ids[list(error.positions[:8])])
-            raise BadActivationsError(
-                f"tap {tensor} is NaN or infinite in {len(error.positions)} samples: {shown}",
-                next_step=error.problems[0].next_step,
-                tap=tensor,
-                positions=error.positions,
-            ) from None
+def left_out_notices(observation: Observation) -> list[Notice]:
+    """One notice per tap for the samples that were skipped because of it."""
+    by_tap: dict[str, list[str]] = {}
+    for each in observation.left_out:
+        by_tap.setdefault(each.tap, []).append(each.id)
+    return [
+        Notice(
+            "bad_samples",
+            f"NaN or infinite in {len(ids)} samples, left out of every group: "
+            + ", ".join(ids[:8])
+            + (", …" if len(ids) > 8 else ""),
+            f"tap {tap!r}",
+        )
+        for tap, ids in by_tap.items()
+    ]
 
 
 def calibrate_sets(
@@ -173,6 +104,10 @@ def calibrate_sets(
     methods: Sequence[str] | None = None,
     batch_size: int = 64,
     threads: int = 0,
+    dimensions: Sequence[Dimension] = (),
+    pool: Path | None = None,
+    weighted: bool = False,
+    skip_bad: bool = False,
 ) -> list[ScaleTable]:
     """Observe calibration sets in files, write the ranges, and estimate their scale tables.
 
@@ -185,9 +120,19 @@ def calibrate_sets(
     out : Path
         Ranges file to write.
     methods : sequence of str, optional
-        All four by default.
+        minmax, entropy, percentile and mse by default.
     batch_size, threads : int
         How the model runs; the result doesn't depend on them.
+    dimensions : sequence of Dimension
+        Record their slices as groups too; they are evaluated over `pool`.
+    pool : Path, optional
+        The pool that the sets were drawn from. Without it and without `dimensions`, the slices
+        stored in the sets are recorded.
+    weighted : bool
+        Count a set's samples by its weights instead of once each.
+    skip_bad : bool
+        Leave out samples with an activation that is NaN or infinite; a notice of each table says
+        so.
 
     Returns
     -------
@@ -197,27 +142,15 @@ def calibrate_sets(
     Raises
     ------
     SettingsError
-        An unknown method, or two sets of one name.
+        An unknown method, two sets of one name, or slices without the sets' own pool.
     ModelError, FileFormatError, RangesError
         The model, a set, or its activations can't be used.
     """
     from calaudit.backends.onnxruntime import OnnxruntimeBackend
 
-    chosen = list(methods or DEFAULT_METHODS)
-    for method in chosen:
-        if method not in METHODS:
-            raise SettingsError(
-                f"there is no method {method!r}", where="--method", next_step=near(method, METHODS)
-            )
-    sets: dict[str, Calibset] = {}
-    for path in paths:
-        drawn = open_calibset(path)
-        if drawn.name in sets:
-            raise SettingsError(
-                f"{path} and {sets[drawn.name].path} are both called {drawn.name!r}",
-                next_step="Draw one of them under another name.",
-            )
-        sets[drawn.name] = drawn
+    chosen = _methods(methods)
+    sets = _open_sets(paths)
+    slices = _slices(sets, dimensions, pool)
     model = prepare(load_model(model_path))
     for drawn in sets.values():
         check_pool_matches(model.inputs, drawn.inputs, where=str(drawn.path))
@@ -228,11 +161,123 @@ def calibrate_sets(
         OnnxruntimeBackend(threads=threads),
         out,
         batch_size=batch_size,
+        slices=slices,
+        weighted=weighted,
+        skip_bad=skip_bad,
     )
-    return [
-        estimate_scales(
-            observation.of(name), 0, method, calibset=name, model_fingerprint=model.fingerprint
+    return _tables(observation, list(sets), chosen)
+
+
+def scales_from_ranges(
+    path: Path,
+    *,
+    groups: Sequence[str] = (),
+    mixtures: Sequence[str] = (),
+    methods: Sequence[str] | None = None,
+    fraction: float | None = None,
+) -> list[ScaleTable]:
+    """Scale tables from a ranges file, without the model.
+
+    Parameters
+    ----------
+    path : Path
+        Ranges file.
+    groups : sequence of str
+        Recorded groups; all of them when no mixture is asked for either.
+    mixtures : sequence of str
+        As `calaudit.ranges.mix` reads them: ``"noise<5=0.6,rest=0.4"``.
+    methods : sequence of str, optional
+        minmax, entropy, percentile and mse by default.
+    fraction : float, optional
+        Of percentile.
+
+    Returns
+    -------
+    list of ScaleTable
+        By group, then by mixture, then by method.
+
+    Raises
+    ------
+    SettingsError, RangesError, FileFormatError
+        An unknown method or group, a mixture that can't be made, or a file that can't be read.
+    """
+    chosen = _methods(methods)
+    observation = open_ranges(path)
+    names = [observation.find(name) for name in groups]
+    if not names and not mixtures:
+        names = list(observation.groups)
+    return _tables(observation, names, chosen, mixtures, fraction)
+
+
+def _tables(
+    observation: Observation,
+    names: Sequence[str],
+    methods: Sequence[str],
+    mixtures: Sequence[str] = (),
+    fraction: float | None = None,
+) -> list[ScaleTable]:
+    notices = tuple(left_out_notices(observation))
+    tables = []
+    for number, name in enumerate([*names, *mixtures]):
+        histograms = observation.of(name) if number < len(names) else mix(observation, name)
+        for method in methods:
+            given = {"fraction": fraction} if fraction and method == "percentile" else {}
+            tables.append(
+                estimate_scales(
+                    histograms,
+                    0,
+                    method,
+                    calibset=name,
+                    model_fingerprint=observation.model_fingerprint,
+                    notices=notices,
+                    **given,
+                )
+            )
+    return tables
+
+
+def _methods(methods: Sequence[str] | None) -> list[str]:
+    chosen = list(methods or DEFAULT_METHODS)
+    for method in chosen:
+        if method not in METHODS:
+            raise SettingsError(
+                f"there is no method {method!r}", where="--method", next_step=near(method, METHODS)
+            )
+    return chosen
+
+
+def _open_sets(paths: Sequence[Path]) -> dict[str, Calibset]:
+    sets: dict[str, Calibset] = {}
+    for path in paths:
+        drawn = open_calibset(path)
+        if drawn.name in sets:
+            raise SettingsError(
+                f"{path} and {sets[drawn.name].path} are both called {drawn.name!r}",
+                next_step="Draw one of them under another name.",
+            )
+        sets[drawn.name] = drawn
+    return sets
+
+
+def _slices(
+    sets: Mapping[str, Calibset], dimensions: Sequence[Dimension], pool: Path | None
+) -> dict[str, SliceSet]:
+    """Slices over each set's samples: evaluated over the pool, or those stored in the set."""
+    if not dimensions:
+        return {name: drawn.slices for name, drawn in sets.items()}
+    if pool is None:
+        raise SettingsError(
+            "slices are evaluated over the pool, and none is given",
+            where="--by, --where, --cross",
+            next_step="Add --pool with the pool that the sets were drawn from.",
         )
-        for name in sets
-        for method in chosen
-    ]
+    with open_pool(pool) as opened:
+        for drawn in sets.values():
+            if drawn.pool_fingerprint != opened.fingerprint():
+                raise SettingsError(
+                    f"{drawn.path} was drawn from another pool ({drawn.pool_label})",
+                    where=str(pool),
+                    next_step="Give the pool it was drawn from, or draw it again.",
+                )
+        whole = evaluate_slices(dimensions, opened)
+    return {name: whole.take(drawn.rows) for name, drawn in sets.items()}

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -7,7 +8,14 @@ import pytest
 
 from calaudit.errors import FileFormatError, OutputError
 from calaudit.formats.ranges import open_ranges, write_ranges
-from calaudit.ranges import Accumulator, Observation, split_into_atoms
+from calaudit.ranges import (
+    Accumulator,
+    Histograms,
+    LeftOut,
+    Observation,
+    ObservedSamples,
+    split_into_atoms,
+)
 
 TAPS = ("input", "/conv/Conv_output_0", "block 1 [relu]: Größe")
 
@@ -27,6 +35,12 @@ def observation() -> Observation:
         np.bincount(atoms.of_sample),
         "model-fingerprint",
         "pool-fingerprint",
+        samples=ObservedSamples(
+            np.array([f"s{number}" for number in range(20)]),
+            random.random((3, 20), np.float32),
+            membership,
+        ),
+        left_out=(LeftOut("bad one", TAPS[1]),),
     )
 
 
@@ -46,6 +60,21 @@ def test_ranges_come_back_bit_for_bit(path: Path, observation: Observation) -> N
     assert found.model_fingerprint == "model-fingerprint"
     assert found.pool_fingerprint == "pool-fingerprint"
     assert found.size("all") == 20
+    assert found.left_out == observation.left_out
+    assert found.disjoint
+    assert found.samples is not None
+    assert observation.samples is not None
+    for name in ("ids", "maxima", "membership"):
+        np.testing.assert_array_equal(
+            getattr(found.samples, name), getattr(observation.samples, name)
+        )
+
+
+def test_counts_beyond_32_bits_come_back(tmp_path: Path, observation: Observation) -> None:
+    histograms = observation.histograms
+    huge = Histograms(TAPS, histograms.counts * (1 << 40), histograms.n_zero << 40, histograms.amax)
+    write_ranges(tmp_path / "huge.h5", replace(observation, histograms=huge))
+    assert open_ranges(tmp_path / "huge.h5").histograms == huge
 
 
 def test_a_model_without_taps_has_a_ranges_file_too(tmp_path: Path) -> None:
@@ -90,7 +119,9 @@ def forget(name: str) -> Callable[[h5py.File], None]:
 
 
 def negative_count(file: h5py.File) -> None:
-    file["counts"][0, 0, 5] = -1
+    values = file["counts/values"][()].astype(np.int64)
+    values[3] = -1
+    put("counts/values", values)(file)
 
 
 def more_zeros_than_values(file: h5py.File) -> None:
@@ -104,13 +135,16 @@ def infinite_maximum(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (drop("counts"), "dataset /counts is missing"),
+        (drop("counts"), "dataset /counts/ends is missing"),
         (drop("members"), "dataset /members is missing"),
-        (put("members", np.ones((3, 99), bool)), "members has shape"),
-        (put("members", np.ones((3, 4))), "/members is float64, expected bool"),
+        (put("members", np.ones((3, 99))), "members has shape"),
+        (put("members", np.ones((3, 4), bool)), "/members is bool, expected float64"),
         (put("taps", np.arange(3)), "/taps is int64, expected text"),
-        (put("taps", ["one"]), "for 1 taps"),
-        (put("n_zero", np.zeros((1, 1), np.int64)), "don't fit /counts"),
+        (put("taps", ["one"]), "don't fit 1 taps"),
+        (put("n_zero", np.zeros((1, 1), np.int64)), "don't fit 3 taps"),
+        (put("counts/ends", np.zeros(2, np.int64)), "doesn't hold 3 taps × 4 parts"),
+        (put("counts/bins", np.full(3, 9000, np.uint16)), "doesn't hold 3 taps × 4 parts"),
+        (put("samples/maxima", np.zeros((3, 1), np.float32)), "maxima and membership have shapes"),
         (put("n_samples", np.zeros(1, np.int64)), "n_samples has shape"),
         (put("groups", ["a", "a", "b"]), "one name"),
         (negative_count, "can't be counts"),
@@ -142,14 +176,14 @@ def test_a_truncated_file_is_an_error(path: Path, share: float) -> None:
         open_ranges(path)
 
 
-def test_damaged_compressed_counts_are_an_error(path: Path) -> None:
+def test_damaged_counts_are_an_error(path: Path) -> None:
     with h5py.File(path, "r") as file:
-        chunk = file["counts"].id.get_chunk_info(0)
+        chunk = file["counts/values"].id.get_chunk_info(0)
     content = bytearray(path.read_bytes())
     start = chunk.byte_offset + 10
     content[start : start + 20] = b"\xff" * 20
     path.write_bytes(bytes(content))
-    with pytest.raises(FileFormatError, match="/counts can't be read"):
+    with pytest.raises(FileFormatError, match="/counts/values can't be read"):
         open_ranges(path)
 
 

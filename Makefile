@@ -28,5 +28,9 @@ lint: $(BIN)/.dev
 test: lint
 	$(BIN)/python -m pytest
 
+# Each prints a table of ratios measured in one run; minutes each.
+benchmark: $(BIN)/.dev
+	for each in benchmarks/*.py; do $(BIN)/python $$each || exit 1; done
+
 clean:
 	rm -rf $(VENV) calaudit-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,9 +10,11 @@ $(BIN)/.demo: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
+# The stubs of TensorRT depend on TensorRT itself, which type checking can do without.
 $(BIN)/.dev: pyproject.toml .ci/mend_stubs.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'tensorrt-stubs==10.13.*'
 	$(BIN)/python .ci/mend_stubs.py $(VENV)/stubs
 	touch $@ $(BIN)/.demo
 

@@ -129,7 +129,8 @@ def _build(
     if options.compute_capability is not None:
         _aim(found, config, options.compute_capability)
     if options.profile:
-        profile = builder.create_optimization_profile()
+        # The bindings turn tuples into Dims; their stubs don't know.
+        profile: Any = builder.create_optimization_profile()
         for name, shapes in options.profile.items():
             profile.set_shape(name, shapes.smallest, shapes.opt, shapes.largest)
         config.add_optimization_profile(profile)

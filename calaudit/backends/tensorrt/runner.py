@@ -1,0 +1,149 @@
+"""The runner: a deserialized engine that takes host arrays and gives host arrays."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from calaudit.backends.tensorrt.cuda import Cuda
+from calaudit.backends.tensorrt.detect import TensorrtModule
+from calaudit.backends.tensorrt.engine_io import EngineTensor, describe_io
+from calaudit.backends.tensorrt.messages import listening
+from calaudit.backends.tensorrt.pipeline import EnqueueError, Pipeline
+from calaudit.errors import BackendError, near
+from calaudit.graph.model import Model, ModelTensor
+
+Array = NDArray[Any]
+_MEMORY = "Free memory on the GPU, or lower batch_size."
+
+
+class TensorrtEngine:
+    """One engine with its execution context and buffers.
+
+    Parameters
+    ----------
+    found : TensorrtModule
+        The library that built the engine.
+    cuda : Cuda
+        The GPU it runs on.
+    engine : ICudaEngine
+        As deserialized.
+    model : Model
+        The graph it was built from: names and order of inputs and outputs.
+    record : mapping
+        What identifies it in a report.
+    """
+
+    def __init__(
+        self,
+        found: TensorrtModule,
+        cuda: Cuda,
+        engine: Any,
+        model: Model,
+        record: Mapping[str, str],
+    ) -> None:
+        self._found = found
+        self._cuda = cuda
+        self._engine = engine
+        self._label = model.label
+        self._record = dict(record)
+        self._inputs = model.inputs
+        self._names = tuple(output.name for output in model.outputs)
+        with cuda.current():
+            self._specs, outputs = describe_io(found, engine, model.label)
+            self._context = _make_context(found, engine, model.label)
+            self._pipeline = Pipeline(found, cuda, self._context, self._specs, outputs)
+        cuda.close_at_exit(self)
+
+    @property
+    def inputs(self) -> tuple[ModelTensor, ...]:
+        """What must be fed."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names that `run` returns."""
+        return self._names
+
+    @property
+    def record(self) -> Mapping[str, str]:
+        """Library, GPU and precision."""
+        return self._record
+
+    @property
+    def handles(self) -> tuple[Any, Any]:
+        """``ICudaEngine`` and ``IExecutionContext``, for measurements beside `run`."""
+        return self._engine, self._context
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run a batch; see `calaudit.backends.base.Engine.run`.
+
+        What is returned lies in page-locked memory, which is used again once nobody holds it.
+        """
+        used = {spec.name: self._feed(spec, feeds) for spec in self._specs.values()}
+        n, *others = {len(values) for values in used.values()}
+        if others:
+            raise self._failed(
+                f"the inputs differ in their number of samples: {sorted([n, *others])}",
+                "Feed the same samples to every input.",
+            )
+        with listening(self._found) as (_, heard), self._cuda.current():
+            try:
+                found = self._pipeline.run(used, n)
+            except EnqueueError as error:
+                raise self._failed(f"{error}: {heard.explain()}", _MEMORY) from None
+        return {name: found[name] for name in self._names}
+
+    def close(self) -> None:
+        """Free everything on the GPU; the engine can't be run after."""
+        with self._cuda.current():
+            self._pipeline.close()
+            self._context = self._engine = None
+
+    def _feed(self, spec: EngineTensor, feeds: Mapping[str, Array]) -> Array:
+        if spec.name not in feeds:
+            raise BackendError(
+                f"input {spec.name} wasn't fed",
+                where=self._label,
+                next_step=near(spec.name, feeds),
+            )
+        values = feeds[spec.name]
+        if values.dtype != spec.dtype or not _fits(values.shape, spec):
+            raise self._failed(
+                f"input {spec.name} is {values.dtype} {list(values.shape)}, the engine takes "
+                f"{spec.dtype} {list(spec.shape)}",
+                "Check the inputs' shapes and types.",
+            )
+        return values
+
+    def _failed(self, why: str, next_step: str) -> BackendError:
+        return BackendError(f"the run failed: {why}", where=self._label, next_step=next_step)
+
+
+def _fits(shape: tuple[int, ...], spec: EngineTensor) -> bool:
+    return len(shape) == len(spec.shape) and all(
+        size in {-1, given} for size, given in zip(spec.shape[1:], shape[1:], strict=True)
+    )
+
+
+def _make_context(found: TensorrtModule, engine: Any, label: str) -> Any:
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = found.module
+    with listening(found) as (_, heard):
+        if hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
+            # RTX would otherwise exchange kernels in the middle of a run, and round differently.
+            config = engine.create_runtime_config()
+            strategies = trt.DynamicShapesKernelSpecializationStrategy
+            config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+            context = engine.create_execution_context(config)
+        else:
+            context = engine.create_execution_context()
+    if context is None:
+        raise BackendError(
+            f"{found.title} can't make an execution context: {heard.explain()}",
+            where=label,
+            next_step=_MEMORY,
+        )
+    return context

@@ -8,6 +8,16 @@
 from calaudit.report.document import FORMAT_VERSION, from_document, to_document, without_times
 from calaudit.report.files import read_report, write_report
 from calaudit.report.headline import headline
+from calaudit.report.plain import plain
+from calaudit.report.rankings import (
+    ExemplarRecord,
+    ExemplarsRecord,
+    FlowRecord,
+    LossRecord,
+    MovedItemRecord,
+    RankingRecord,
+    RankingSliceRecord,
+)
 from calaudit.report.records import (
     ALL,
     Artefact,
@@ -24,7 +34,6 @@ from calaudit.report.records import (
     ResultRecord,
     SliceRecord,
     Verdict,
-    plain,
 )
 from calaudit.report.schema import report_schema
 from calaudit.report.tables import View
@@ -41,9 +50,16 @@ __all__ = [
     "CellRecord",
     "CompositionRow",
     "EngineRecord",
+    "ExemplarRecord",
+    "ExemplarsRecord",
     "Flips",
+    "FlowRecord",
     "Gate",
+    "LossRecord",
     "MetricRecord",
+    "MovedItemRecord",
+    "RankingRecord",
+    "RankingSliceRecord",
     "ReferenceRecord",
     "Report",
     "ResultRecord",

@@ -37,6 +37,8 @@ _ORDER = (
     "cells",
     "slices",
     "results",
+    "ranking_flow",
+    "exemplars",
     "warnings",
     "timings",
 )
@@ -98,6 +100,17 @@ def _references(report: Report) -> Iterator[tuple[str, str, str]]:
         yield f"results[{i}].cell", "cell", result.cell
         yield f"results[{i}].slice", "slice", result.slice
         yield f"results[{i}].metric", "metric", result.metric
+    for i, ranking in enumerate(report.ranking_flow):
+        yield f"ranking_flow[{i}].cell", "cell", ranking.cell
+        for j, part in enumerate(ranking.slices):
+            yield f"ranking_flow[{i}].slices[{j}].slice", "slice", part.slice
+            for loss in part.losses:
+                yield f"ranking_flow[{i}].slices[{j}].losses", "metric", loss.metric
+    for i, exemplars in enumerate(report.exemplars):
+        yield f"exemplars[{i}].metric", "metric", exemplars.metric
+        for j, one in enumerate(exemplars.shown):
+            for name in one.slices:
+                yield f"exemplars[{i}].shown[{j}].slices", "slice", name
 
 
 def _jsonable(value: Any) -> Any:

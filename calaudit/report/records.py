@@ -5,16 +5,13 @@ that JSON never holds NaN; numpy scalars become Python's. Orders are meaningful 
 `Report.metrics` starts with the headline metric, slices with the slice of everything.
 """
 
-import dataclasses
-import math
-import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, time
-from pathlib import PurePath
 from typing import Any, Literal
 
 from calaudit.errors import Notice
+from calaudit.report.plain import finite, plain, settle
+from calaudit.report.rankings import ExemplarsRecord, RankingRecord
 
 Verdict = Literal["PASS", "REGRESSED", "INCONCLUSIVE"]
 """What a comparison, or the whole audit, amounts to."""
@@ -115,7 +112,7 @@ class CompositionRow:
     """The slice's share of the samples that could have been drawn."""
 
     def __post_init__(self) -> None:
-        _settle(self)
+        settle(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +134,7 @@ class CalibsetRecord:
     fingerprint: str | None = None
 
     def __post_init__(self) -> None:
-        _settle(self)
+        settle(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +170,8 @@ class SliceRecord:
     unit; None where unknown."""
 
     def __post_init__(self) -> None:
-        _settle(self)
-        drops = {name: _finite(drop) for name, drop in self.smallest_provable_drop.items()}
+        settle(self)
+        drops = {name: finite(drop) for name, drop in self.smallest_provable_drop.items()}
         object.__setattr__(self, "smallest_provable_drop", drops)
 
 
@@ -188,7 +185,7 @@ class Flips:
     """Wrong under FP32, right under the candidate."""
 
     def __post_init__(self) -> None:
-        _settle(self)
+        settle(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +196,7 @@ class Gate:
     """Largest drop that is accepted, in the metric's unit."""
 
     def __post_init__(self) -> None:
-        _settle(self)
+        settle(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +244,7 @@ class ResultRecord:
     """Samples that the cell's engine gave no finite output for."""
 
     def __post_init__(self) -> None:
-        _settle(self)
+        settle(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,55 +267,7 @@ class Report:
     """ISO 8601, UTC."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Stage → seconds of wall time. With `created`, all that differs between equal runs."""
-
-
-def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: mappings, lists, text, finite numbers, True, False, None.
-
-    Records become mappings, sets sorted lists, paths, dates and infinities text, numpy scalars
-    Python's, NaN None.
-
-    Raises
-    ------
-    TypeError
-        For a value that has no such form.
-    """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, set | frozenset):
-        return sorted((plain(item) for item in value), key=repr)
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return _plain_scalar(value)
-
-
-def _plain_scalar(value: Any) -> Any:
-    if value is None or isinstance(value, str | bool):
-        return value
-    if isinstance(value, PurePath | date | time):
-        return str(value)
-    if isinstance(value, numbers.Real):
-        number = float(value)
-        return str(number) if math.isinf(number) else _finite(value)
-    if hasattr(value, "item"):  # numpy's booleans are no numbers
-        return plain(value.item())
-    raise TypeError(f"{value!r} of type {type(value).__name__} has no JSON form")
-
-
-def _finite(number: Any) -> Any:
-    """An int, a finite float, or None."""
-    if isinstance(number, bool) or number is None:
-        return number
-    if isinstance(number, numbers.Integral):
-        return int(number)
-    return float(number) if math.isfinite(number) else None
-
-
-def _settle(record: Any) -> None:
-    """Replace the numbers of a frozen record by plain finite ones, or None."""
-    for each in dataclasses.fields(record):
-        value: object = getattr(record, each.name)
-        if isinstance(value, numbers.Real):
-            object.__setattr__(record, each.name, _finite(value))
+    ranking_flow: tuple[RankingRecord, ...] = ()
+    """Of ranking tasks: losses by cause and exposure that moved, per cell and cut."""
+    exemplars: tuple[ExemplarsRecord, ...] = ()
+    """Samples that flip under most engines, per metric."""

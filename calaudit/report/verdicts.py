@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from calaudit.errors import Notice
+from calaudit.report.rankings import ExemplarsRecord, RankingRecord
 from calaudit.report.records import (
     AuditRecord,
     CalibsetRecord,
@@ -50,6 +51,8 @@ def assemble(
     slices: Iterable[SliceRecord],
     results: Iterable[ResultRecord],
     warnings: Iterable[Notice] = (),
+    ranking_flow: Iterable[RankingRecord] = (),
+    exemplars: Iterable[ExemplarsRecord] = (),
     timings: Mapping[str, float] | None = None,
     created: datetime | None = None,
 ) -> Report:
@@ -66,6 +69,8 @@ def assemble(
         In any order.
     warnings : iterable of Notice
         In any order; repeated ones count once.
+    ranking_flow, exemplars
+        In the order the report keeps.
     timings : mapping of str to float, optional
         Stage → seconds.
     created : datetime, optional
@@ -99,6 +104,8 @@ def assemble(
         calaudit_version=__version__,
         created=moment.isoformat(timespec="seconds"),
         timings=dict(timings or {}),
+        ranking_flow=tuple(ranking_flow),
+        exemplars=tuple(exemplars),
     )
 
 

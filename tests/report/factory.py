@@ -13,9 +13,16 @@ from calaudit.report import (
     CellRecord,
     CompositionRow,
     EngineRecord,
+    ExemplarRecord,
+    ExemplarsRecord,
     Flips,
+    FlowRecord,
     Gate,
+    LossRecord,
     MetricRecord,
+    MovedItemRecord,
+    RankingRecord,
+    RankingSliceRecord,
     ReferenceRecord,
     Report,
     ResultRecord,
@@ -119,6 +126,8 @@ def report(
     cells: tuple[CellRecord, ...] | None = None,
     slices: tuple[SliceRecord, ...] | None = None,
     warnings: tuple[Notice, ...] = (),
+    ranking_flow: tuple[RankingRecord, ...] = (),
+    exemplars: tuple[ExemplarsRecord, ...] = (),
 ) -> Report:
     """A digits audit: two sets, two methods, the slice of everything and two noise levels."""
     if results is None:
@@ -137,10 +146,35 @@ def report(
         slices=slices,
         results=results,
         warnings=warnings,
+        ranking_flow=ranking_flow,
+        exemplars=exemplars,
         timings={"fp32": 1.5, "total": 12.25},
         created=WHEN,
     )
 
+
+RANKING = RankingRecord(
+    "clean/minmax",
+    "scores",
+    10,
+    1443,
+    1155,
+    (
+        RankingSliceRecord(
+            "all",
+            704,
+            0.0,
+            0.31,
+            FlowRecord(7040, 6100, 300, 90, 210, 340),
+            (LossRecord("top1", 0.012, 0.007, 0.001, 0.004, 0.93, 0.95),),
+        ),
+    ),
+    (MovedItemRecord("Solaris (1972)", 41.0, 12.5, 30.0, True),),
+    (MovedItemRecord("Star Wars (1977)", 300.0, 340.0, 583.0, False),),
+)
+EXEMPLARS = ExemplarsRecord(
+    "top1", "sample", 4, 0.0, 2, (ExemplarRecord("img-7", 3, 0, 1.0, 0.75, ("noise ≥ 0.4",)),)
+)
 
 SAMPLE = [
     result("clean/minmax", "all", 0.012, "PASS", half=0.004),
@@ -236,6 +270,12 @@ def reports(draw: st.DrawFn) -> Report:
         )
     )
     metrics = draw(st.lists(_metrics, min_size=1, max_size=2, unique_by=lambda each: each.name))
+    flows, exemplars = [], []
+    if cells and slices and draw(st.booleans()):
+        slice_names = st.sampled_from([each.name for each in slices])
+        metric_names = st.sampled_from([each.name for each in metrics])
+        flows = draw(_rankings(cells, slice_names, metric_names))
+        exemplars = draw(st.lists(_exemplars(slice_names, metric_names), max_size=1))
     keys = [(c.id, s.name, m.name) for c in cells for s in slices for m in metrics]
     chosen = draw(st.permutations(keys)) if keys else []
     results = [draw(_result(*key)) for key in chosen[: draw(st.integers(0, 6))]]
@@ -248,8 +288,64 @@ def reports(draw: st.DrawFn) -> Report:
         slices=slices,
         results=results,
         warnings=draw(_notices),
+        ranking_flow=flows,
+        exemplars=exemplars,
         timings=draw(st.dictionaries(_text, st.floats(0, 1e6), max_size=2)),
         created=draw(st.datetimes(timezones=st.just(UTC), min_value=datetime(1900, 1, 1))),
+    )
+
+
+def _rankings(
+    cells: list[CellRecord], slices: st.SearchStrategy[str], metrics: st.SearchStrategy[str]
+) -> st.SearchStrategy[list[RankingRecord]]:
+    places = st.floats(0, 1e9)
+    loss = st.builds(LossRecord, metrics, *[_number] * 6)
+    flow = st.none() | st.builds(FlowRecord, *[places] * 6)
+    part = st.builds(
+        RankingSliceRecord,
+        slices,
+        _count,
+        _share,
+        _share,
+        flow,
+        st.lists(loss, max_size=1).map(tuple),
+    )
+    item = st.builds(MovedItemRecord, st.text(), places, places, _number, st.none() | st.booleans())
+    items = st.lists(item, max_size=1).map(tuple)
+    ranking = st.builds(
+        RankingRecord,
+        st.sampled_from([each.id for each in cells]),
+        _text,
+        st.integers(1, 1000),
+        _count,
+        st.none() | _count,
+        st.lists(part, max_size=1).map(tuple),
+        items,
+        items,
+    )
+    return st.lists(ranking, max_size=1)
+
+
+def _exemplars(
+    slices: st.SearchStrategy[str], metrics: st.SearchStrategy[str]
+) -> st.SearchStrategy[ExemplarsRecord]:
+    one = st.builds(
+        ExemplarRecord,
+        st.text(),
+        _count,
+        _count,
+        _number,
+        _number,
+        st.lists(slices, max_size=1).map(tuple),
+    )
+    return st.builds(
+        ExemplarsRecord,
+        metrics,
+        st.sampled_from(["sample", "query"]),
+        _count,
+        st.floats(0, 1),
+        _count,
+        st.lists(one, max_size=1).map(tuple),
     )
 
 

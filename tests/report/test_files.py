@@ -43,7 +43,8 @@ def test_top_level_keys_are_those_promised() -> None:
     document = to_document(report())
     promised = [
         "calaudit_format", "format_version", "calaudit_version", "created", "verdict", "audit",
-        "metrics", "reference", "calibsets", "cells", "slices", "results", "warnings", "timings",
+        "metrics", "reference", "calibsets", "cells", "slices", "results", "ranking_flow",
+        "exemplars", "warnings", "timings",
     ]  # fmt: skip
     assert list(document) == promised
     assert document["calaudit_format"] == "report"

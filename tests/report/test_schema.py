@@ -11,9 +11,9 @@ from jsonschema import Draft202012Validator
 import calaudit.report
 from calaudit.report import Report, report_schema, to_document
 from calaudit.report.schema import SHOWN, schema_problems
-from tests.report.factory import report, reports
+from tests.report.factory import EXEMPLARS, RANKING, report, reports
 
-DOCUMENT = to_document(report())
+DOCUMENT = to_document(report(ranking_flow=(RANKING,), exemplars=(EXEMPLARS,)))
 OPEN = ("config", "environment", "options", "timings")
 
 
@@ -53,6 +53,18 @@ def test_schema_names_the_keys_of_the_records() -> None:
     for name in ("calibsets", "cells", "slices", "results", "metrics"):
         known = schema["$defs"][name.removesuffix("s")]["properties"]
         assert set(known) == set(DOCUMENT[name][0])
+    ranking, exemplars = DOCUMENT["ranking_flow"][0], DOCUMENT["exemplars"][0]
+    inner = {
+        "ranking": ranking,
+        "ranking_slice": ranking["slices"][0],
+        "flow": ranking["slices"][0]["flow"],
+        "loss": ranking["slices"][0]["losses"][0],
+        "moved_item": ranking["lost"][0],
+        "exemplars": exemplars,
+        "exemplar": exemplars["shown"][0],
+    }
+    for name, document in inner.items():
+        assert set(schema["$defs"][name]["properties"]) == set(document)
 
 
 MUTATIONS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {

@@ -1,0 +1,61 @@
+"""Values as JSON can hold them."""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Mapping
+from datetime import date, time
+from pathlib import PurePath
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: mappings, lists, text, finite numbers, True, False, None.
+
+    Records become mappings, sets sorted lists, paths, dates and infinities text, numpy scalars
+    Python's, NaN None.
+
+    Raises
+    ------
+    TypeError
+        For a value that has no such form.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted((plain(item) for item in value), key=repr)
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return _plain_scalar(value)
+
+
+def _plain_scalar(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, PurePath | date | time):
+        return str(value)
+    if isinstance(value, numbers.Real):
+        number = float(value)
+        return str(number) if math.isinf(number) else finite(value)
+    if hasattr(value, "item"):  # numpy's booleans are no numbers
+        return plain(value.item())
+    raise TypeError(f"{value!r} of type {type(value).__name__} has no JSON form")
+
+
+def finite(number: Any) -> Any:
+    """An int, a finite float, or None."""
+    if isinstance(number, bool) or number is None:
+        return number
+    if isinstance(number, numbers.Integral):
+        return int(number)
+    return float(number) if math.isfinite(number) else None
+
+
+def settle(record: Any) -> None:
+    """Replace the numbers of a frozen record by plain finite ones, or None."""
+    for each in dataclasses.fields(record):
+        value: object = getattr(record, each.name)
+        if isinstance(value, numbers.Real):
+            object.__setattr__(record, each.name, finite(value))

@@ -7,11 +7,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.backends.tensorrt.detect import Missing, find_pycuda
-from calaudit.errors import BackendError
+from calaudit.backends.tensorrt.cuda import Cuda, require_cuda
 
 N_SLOTS: Final = 2
 """One batch that TensorRT works on, one that is being read and copied."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+Dtypes = Mapping[str, np.dtype[Any]]
 
 
 class DeviceBuffers(Protocol):
@@ -37,61 +39,62 @@ class DeviceBuffers(Protocol):
         """Wait until a slot's copies have arrived; gives the device addresses, by input."""
         ...
 
-    def close(self) -> None:
-        """Give all memory back."""
+
+class MakeBuffers(Protocol):
+    """Makes buffers that last as long as the context."""
+
+    def __call__(self, shapes: Shapes, dtypes: Dtypes, /) -> AbstractContextManager[DeviceBuffers]:
+        """Buffers for batches of these shapes and element types, by input."""
         ...
 
 
-class PycudaBuffers:
-    """Buffers on the device whose CUDA context is current in the calling thread.
-
-    Parameters
-    ----------
-    shapes : mapping
-        Input → shape of one batch.
-    dtypes : mapping
-        Input → element type.
+@contextmanager
+def pycuda_buffers(shapes: Shapes, dtypes: Dtypes) -> Iterator["PycudaBuffers"]:
+    """Buffers on the GPU, with its context current, as TensorRT needs it while it calibrates.
 
     Raises
     ------
     BackendError
-        pycuda isn't usable here, or memory runs out.
+        pycuda or a GPU isn't usable here, or a CUDA call failed.
+    """
+    cuda = require_cuda()
+    with cuda.current():
+        buffers = PycudaBuffers(cuda, shapes, dtypes)
+        try:
+            yield buffers
+        finally:
+            buffers.close()
+
+
+class PycudaBuffers:
+    """Buffers on the GPU, each slot with a stream of its own.
+
+    Parameters
+    ----------
+    cuda : Cuda
+        Its context is current.
+    shapes : mapping
+        Input → shape of one batch.
+    dtypes : mapping
+        Input → element type.
     """
 
-    def __init__(
-        self, shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, np.dtype[Any]]
-    ) -> None:
-        cuda = find_pycuda()
-        if isinstance(cuda, Missing):
-            raise BackendError(str(cuda), next_step=cuda.next_step)
-        self._cuda: Any = cuda
-        self._context = self._cuda.Context.get_current()
-        if self._context is None:
-            raise BackendError("no CUDA context is current: TensorRT couldn't calibrate")
-        try:
-            self._hosts: list[dict[str, Any]] = [
-                {name: cuda.pagelocked_empty(shapes[name], dtypes[name]) for name in shapes}
-                for _ in range(N_SLOTS)
-            ]
-            self._devices: list[dict[str, Any]] = [
-                {name: cuda.mem_alloc(max(1, host.nbytes)) for name, host in hosts.items()}
-                for hosts in self._hosts
-            ]
-            self._streams = [cuda.Stream() for _ in range(N_SLOTS)]
-        except cuda.Error as error:
-            raise BackendError(
-                f"no memory for calibration batches: {error}",
-                next_step="Make calibration batches smaller.",
-            ) from error
+    def __init__(self, cuda: Cuda, shapes: Shapes, dtypes: Dtypes) -> None:
+        driver = cuda.driver
+        self._cuda = cuda
+        self._hosts: list[dict[str, Any]] = [
+            {name: driver.pagelocked_empty(shapes[name], dtypes[name]) for name in shapes}
+            for _ in range(N_SLOTS)
+        ]
+        self._devices: list[dict[str, Any]] = [
+            {name: driver.mem_alloc(host.nbytes) for name, host in hosts.items()}
+            for hosts in self._hosts
+        ]
+        self._streams = [driver.Stream() for _ in range(N_SLOTS)]
 
-    @contextmanager
-    def attached(self) -> Iterator[None]:
-        """Make the buffers' CUDA context current in the calling thread."""
-        self._context.push()
-        try:
-            yield
-        finally:
-            self._context.pop()
+    def attached(self) -> AbstractContextManager[None]:
+        """Make the GPU's context current in the calling thread."""
+        return self._cuda.current()
 
     def host(self, slot: int) -> Mapping[str, NDArray[Any]]:
         """Page-locked host arrays of a slot."""
@@ -100,7 +103,8 @@ class PycudaBuffers:
     def send(self, slot: int) -> None:
         """Start copying on the slot's own stream."""
         for name, device in self._devices[slot].items():
-            self._cuda.memcpy_htod_async(device, self._hosts[slot][name], self._streams[slot])
+            host = self._hosts[slot][name]
+            self._cuda.driver.memcpy_htod_async(device, host, self._streams[slot])
 
     def wait(self, slot: int) -> Mapping[str, int]:
         """Wait for the slot's stream."""
@@ -113,4 +117,4 @@ class PycudaBuffers:
             stream.synchronize()
         for device in (each for slot in self._devices for each in slot.values()):
             device.free()
-        self._devices, self._hosts = [], []
+        self._devices, self._hosts, self._streams = [], [], []

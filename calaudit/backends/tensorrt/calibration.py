@@ -83,9 +83,9 @@ class Calibration:
         return 1 if self._feed is None else self._feed.batch_size
 
     @property
-    def served(self) -> int:
-        """Batches that TensorRT got."""
-        return 0 if self._feed is None else self._feed.served
+    def failed(self) -> bool:
+        """Whether something was raised, so that the build may as well stop."""
+        return bool(self._kept.errors)
 
     def read_cache(self) -> bytes | None:
         """The cache, if there is one. Empty bytes would count as one."""
@@ -120,7 +120,7 @@ class Calibration:
             TensorRT got fewer batches than there are, didn't take a cache that was meant to be
             taken, or asked for neither.
         """
-        self._raise_kept()
+        self.raise_kept()
         if not (self._cache_read or self._asked_for_data):
             raise BackendError(
                 "TensorRT never asked for calibration: it has ranges from elsewhere, or built "
@@ -153,7 +153,8 @@ class Calibration:
         notices = (*((refused,) if self._offered else ()), *feed.notices)
         return Settled("data", feed.served, self._written, notices)
 
-    def _raise_kept(self) -> None:
+    def raise_kept(self) -> None:
+        """Raise what was kept while TensorRT called, if anything; see `settle`."""
         if not self._kept.errors:
             return
         first, *others = self._kept.errors

@@ -18,7 +18,7 @@ class BatchFeed:
     ----------
     reader : BatchReader
     buffers : DeviceBuffers
-        With room for the reader's shapes and types; closed with the feed.
+        With room for the reader's shapes and types; they have to outlast the feed.
     """
 
     def __init__(self, reader: BatchReader, buffers: DeviceBuffers) -> None:
@@ -65,10 +65,9 @@ class BatchFeed:
         return [addresses[name] for name in names]
 
     def close(self) -> None:
-        """Wait for the reading thread, close the file, and free the buffers."""
+        """Wait for the reading thread, and close the file."""
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._batches.close()
-        self._buffers.close()
 
     def _load(self, slot: int) -> bool:
         """Read one batch and start its copy; False when none is left."""

@@ -1,6 +1,6 @@
 """Watching a build: progress bars per phase, and Ctrl-C that reaches TensorRT."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -9,16 +9,23 @@ from calaudit.progress import Counter, counter
 
 
 @contextmanager
-def watched(found: TensorrtModule, config: Any, what: str) -> Iterator[None]:
+def watched(
+    found: TensorrtModule,
+    config: Any,
+    what: str,
+    *,
+    pointless: Callable[[], bool] = lambda: False,
+) -> Iterator[None]:
     """Show the phases of the build that `config` (an ``IBuilderConfig``) is used for.
 
-    An interrupt cancels the build at its next step and is raised again on leaving.
+    An interrupt cancels the build at its next step and is raised again on leaving. The build is
+    cancelled too once `pointless` says that nobody will use it.
     """
     if not found.abilities.progress:
         yield
         return
     bars = _Bars()
-    monitor = _make_monitor(found, what, bars)
+    monitor = _make_monitor(found, what, bars, pointless)
     config.progress_monitor = monitor
     try:
         yield
@@ -68,7 +75,9 @@ class _Bars:
             self.finish(phase)
 
 
-def _make_monitor(found: TensorrtModule, what: str, bars: _Bars) -> Any:
+def _make_monitor(
+    found: TensorrtModule, what: str, bars: _Bars, pointless: Callable[[], bool]
+) -> Any:
     if TYPE_CHECKING:
         import tensorrt as trt
     else:
@@ -89,6 +98,6 @@ def _make_monitor(found: TensorrtModule, what: str, bars: _Bars) -> Any:
         def step_complete(self, phase_name: str, step: int) -> bool:
             with bars.keeping():
                 bars.advance(phase_name)
-            return bars.interruption is None
+            return bars.interruption is None and not pointless()
 
     return Monitor()

@@ -1,0 +1,194 @@
+"""Implicit quantization, for TensorRT up to 10: an FP32 graph, the INT8 flag, and a calibrator.
+
+Ranges come from TensorRT's own calibration on a set, or from a scale table of ours that is handed
+over as a calibration cache.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from calaudit.backends.tensorrt.buffers import MakeBuffers, pycuda_buffers
+from calaudit.backends.tensorrt.calibration import Calibration, Settled
+from calaudit.backends.tensorrt.detect import INSTALL_IMPLICIT, TensorrtModule
+from calaudit.backends.tensorrt.explicit import precision_notices
+from calaudit.backends.tensorrt.feed import BatchFeed
+from calaudit.backends.tensorrt.implicit_network import ImplicitNetwork
+from calaudit.backends.tensorrt.messages import Heard, listening
+from calaudit.backends.tensorrt.precision import PrecisionProof, prove, read_layer_report
+from calaudit.backends.tensorrt.profiles import ShapeRange
+from calaudit.backends.tensorrt.reader import Batching, BatchReader
+from calaudit.backends.tensorrt.stored_cache import read_stored
+from calaudit.errors import BackendError, Notice
+from calaudit.formats.aside import written_aside
+from calaudit.formats.calibset import Calibset
+from calaudit.formats.trt_cache import TrtCache, cache_of, parse_trt_cache
+from calaudit.formats.trt_header import ALGORITHMS, MINMAX, AlgorithmFlag
+from calaudit.graph import Model
+from calaudit.graph.products import products
+from calaudit.ranges import ScaleTable
+
+_NO_RANGE: Final = "Missing scale and zero-point for tensor "
+"""How TensorRT's warning begins about a tensor that it has no range for."""
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeRanges:
+    """TensorRT estimates the ranges itself, from a calibration set."""
+
+    calibset: Calibset
+    algorithm: AlgorithmFlag
+    """Which of TensorRT's calibrators."""
+    batching: Batching
+    """Its size becomes smaller for a set with fewer samples, and 1 for a model fixed to one."""
+    cache: Path | None = None
+    """TensorRT's calibration cache (`stored_cache.cache_file`): taken in place of data when it is
+    there, else written."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenRanges:
+    """A scale table, handed over as a calibration cache; no data is needed."""
+
+    table: ScaleTable
+
+
+@dataclass(frozen=True, slots=True)
+class ImplicitPlan:
+    """A serialized engine, the ranges in it, and what its builder said about it."""
+
+    plan: bytes
+    ranges: TrtCache
+    """The calibration cache that TensorRT read, or wrote."""
+    settled: Settled
+    """How it came to these ranges."""
+    proof: PrecisionProof | None
+    """None where the builder gave no layer report."""
+    notices: tuple[Notice, ...]
+
+
+def build_implicit(
+    found: TensorrtModule,
+    model: Model,
+    ranges: NativeRanges | GivenRanges,
+    profile: Mapping[str, ShapeRange],
+    *,
+    what: str = "build",
+    buffers: MakeBuffers = pycuda_buffers,
+) -> ImplicitPlan:
+    """Build an INT8 engine of an FP32 graph, or refuse it.
+
+    Parameters
+    ----------
+    found : TensorrtModule
+        TensorRT 10 or older.
+    model : Model
+        Prepared FP32 graph: tensors are called as in the scale table.
+    ranges : NativeRanges or GivenRanges
+        Who estimates the ranges.
+    profile : mapping
+        Shape ranges of the inputs with free axes (`plan_profile`).
+    what : str
+        Name of the build on its progress bar.
+    buffers : MakeBuffers
+        What calibration batches pass through.
+
+    Raises
+    ------
+    BackendError
+        TensorRT has no calibrators, refuses the graph, can't build, or built on other ranges than
+        it was meant to.
+    CalauditError, KeyboardInterrupt
+        What was raised while TensorRT asked for batches.
+    """
+    if not found.abilities.implicit:
+        raise BackendError(
+            f"{found.title} has no calibrators: it quantizes by Q/DQ in the graph only",
+            where=model.label,
+            next_step=f"Use the backend tensorrt, or run: {INSTALL_IMPLICIT}",
+        )
+    with listening(found) as (logger, heard):
+        network = ImplicitNetwork(found, model, logger, heard)
+        if isinstance(ranges, GivenRanges):
+            plan, settled = _build_given(network, ranges.table, profile, what)
+        else:
+            plan, settled = _build_native(network, ranges, profile, what, buffers)
+    proof = _proof(model, heard)
+    where = model.label
+    return ImplicitPlan(
+        plan,
+        parse_trt_cache(settled.cache, where=f"TensorRT's calibration cache of {where}"),
+        settled,
+        proof,
+        (*settled.notices, *_warnings(heard, where), *precision_notices(proof, where)),
+    )
+
+
+def _build_given(
+    network: ImplicitNetwork, table: ScaleTable, profile: Mapping[str, ShapeRange], what: str
+) -> tuple[bytes, Settled]:
+    model = network.model
+    if table.model_fingerprint not in {None, model.fingerprint}:
+        raise BackendError(
+            f"the scale table was made for another model (fingerprint {table.model_fingerprint}, "
+            f"this one has {model.fingerprint})",
+            where=model.label,
+            next_step="Calibrate this model, or give the model that was calibrated.",
+        )
+    algorithm: AlgorithmFlag = "minmax" if table.method in {"minmax", MINMAX} else "entropy"
+    cache = cache_of(table, network.version, algorithm=ALGORITHMS[algorithm])
+    network.set_profile(profile, {name: each.opt for name, each in profile.items()})
+    calibration = Calibration(algorithm, None, cache.to_bytes())
+    plan = network.build(calibration, what)
+    settled = calibration.settle()
+    return plan, replace(settled, notices=(*table.notices, *settled.notices))
+
+
+def _build_native(
+    network: ImplicitNetwork,
+    ranges: NativeRanges,
+    profile: Mapping[str, ShapeRange],
+    what: str,
+    buffers: MakeBuffers,
+) -> tuple[bytes, Settled]:
+    size = 1 if network.model.fixed_batch else min(ranges.batching.size, len(ranges.calibset))
+    batching = replace(ranges.batching, size=size)
+    reader = BatchReader(ranges.calibset, network.buffer_dtypes, batching)
+    offered, notices = read_stored(ranges.cache, ALGORITHMS[ranges.algorithm], network.version)
+    network.set_profile(profile, {name: reader.shapes[name] for name in profile})
+    with ExitStack() as stack:
+        made = stack.enter_context(buffers(reader.shapes, reader.dtypes))
+        feed = BatchFeed(reader, made)
+        stack.callback(feed.close)
+        calibration = Calibration(ranges.algorithm, feed, offered)
+        plan = network.build(calibration, what)
+        settled = calibration.settle()
+    if ranges.cache is not None and settled.ranges_from == "data":
+        with written_aside(ranges.cache) as aside:
+            aside.write_bytes(settled.cache)
+    return plan, replace(settled, notices=(*notices, *settled.notices))
+
+
+def _proof(model: Model, heard: Heard) -> PrecisionProof | None:
+    """Implicit quantization permits INT8 everywhere: every product of the graph is asked for it."""
+    if heard.layer_report is None:
+        return None
+    asked = [replace(product, asked="int8", reason="") for product in products(model)]
+    return prove(asked, read_layer_report(heard.layer_report), "builder's layer report")
+
+
+def _warnings(heard: Heard, where: str) -> Iterator[Notice]:
+    """TensorRT's warnings; those about tensors without a range together."""
+    distinct = dict.fromkeys(heard.warnings)
+    bare = [text for text in distinct if text.startswith(_NO_RANGE)]
+    for text in distinct:
+        if text not in bare:
+            yield Notice("tensorrt_warning", text, where)
+    if bare:
+        names = [text.removeprefix(_NO_RANGE).partition(",")[0] for text in bare]
+        more = f", … {len(names)} in all" if len(names) > _SHOWN else ""
+        text = f"no range for {', '.join(names[:_SHOWN])}{more}: layers around may run in float"
+        yield Notice("ranges_missing", text, where)

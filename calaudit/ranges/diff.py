@@ -69,7 +69,7 @@ def clipping(histogram: Histogram, scale: float) -> Clipping:
     filled = np.flatnonzero(histogram.counts)
     counts = histogram.counts[filled].astype(np.float64)
     if len(filled) and filled[0] == 0:
-        counts[0] -= histogram.n_zero
+        counts[0] = max(0.0, counts[0] - histogram.n_zero)
     low = histogram.edges[filled]
     high = np.maximum(low, np.minimum(histogram.edges[filled + 1], histogram.amax))
     energy = float((counts * (low**2 + low * high + high**2)).sum() / 3)

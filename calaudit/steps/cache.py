@@ -3,8 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from calaudit.errors import FileFormatError, Notice, SettingsError
 from calaudit.formats.ranges import open_ranges
 from calaudit.formats.scales import open_scales, write_scales
@@ -52,14 +50,14 @@ def diff_files(
     ranges : Path, optional
         Ranges file of the same model, to tell what each scale clips.
     group : str, optional
-        Group of samples in it; by default all samples that were observed.
+        Group of samples in it, written as slices are; by default all that were observed.
 
     Raises
     ------
     FileFormatError
         A file can't be read.
     RangesError
-        There is no such group.
+        There is no such group, or several match.
     SettingsError
         A group without a ranges file.
     """
@@ -80,11 +78,7 @@ def diff_files(
 
 def _distributions(path: Path, group: str | None) -> dict[str, Histogram]:
     observed = open_ranges(path)
-    if group is not None:
-        histograms = observed.of(group)
-    else:
-        everything = np.ones((1, observed.histograms.n_groups), dtype=bool)
-        histograms = observed.histograms.group(everything)
+    histograms = observed.whole() if group is None else observed.of(observed.find(group))
     return {tap: histograms.one(position, 0) for position, tap in enumerate(histograms.taps)}
 
 

@@ -18,7 +18,7 @@ from calaudit.formats.trt_cache import (
     write_trt_cache,
 )
 from calaudit.formats.trt_header import CacheHeader, TrtVersion
-from calaudit.ranges import ScaleTable, TapScale, scale_of
+from calaudit.ranges import Accumulator, ScaleTable, TapScale, estimate_scales, scale_of
 
 V8 = TrtVersion(8, 6, 1)
 HEADER = CacheHeader("8601", "EntropyCalibration2")
@@ -50,6 +50,16 @@ def test_entropy_of_amax_1_is_written_as_tensorrt_writes_it() -> None:
     # TensorRT's unclipped candidate: T = (2048 + 0.5) bins of amax / 2048.
     content = cache_of(table(2048.5 / 2048, method="entropy"), TrtVersion(10, 3, 0)).to_bytes()
     assert content == b"TRT-100300-EntropyCalibration2\ninput: 3c010a14\n"
+
+
+@pytest.mark.parametrize(("method", "bits"), [("minmax", "3c010204"), ("entropy-trt", "3c010a14")])
+def test_methods_reach_tensorrts_scales_from_data_that_ends_at_1(method: str, bits: str) -> None:
+    values = np.random.default_rng(0).random((4, 20_000)).astype(np.float32)
+    values[0, 0] = 1
+    collected = Accumulator(["input"], 1)
+    collected.add(0, values, np.zeros(4, np.int64))
+    made = estimate_scales(collected.histograms, 0, method, calibset="uniform")
+    assert cache_of(made, V8).entries[0].hex == bits
 
 
 def test_awkward_names_come_back(tmp_path: Path) -> None:

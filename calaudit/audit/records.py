@@ -30,7 +30,12 @@ from calaudit.report import (
 from calaudit.report.records import Interval
 from calaudit.sampling.wording import describe_recipe
 
-INTERVALS: Mapping[str, Interval] = {"binary": "tango", "mean": "bootstrap-t", "set": "jackknife"}
+INTERVALS: Mapping[str, Interval] = {
+    "binary": "tango",
+    "mean": "bootstrap-t",
+    "ratio": "bootstrap-t",
+    "set": "jackknife",
+}
 
 
 def audit_record(audit: Audit) -> AuditRecord:

@@ -29,11 +29,13 @@ from calaudit.report import CellRecord, EngineRecord, Report, assemble, write_re
 from calaudit.sampling import Recipe
 from calaudit.steps.build import write_engine
 from calaudit.steps.calibrate import calibrate
+from calaudit.steps.exemplars import list_exemplars
 from calaudit.steps.judge import judge_cells
 from calaudit.steps.leak import check_leak, content_digests
 from calaudit.steps.model_outputs import EngineOutputs
 from calaudit.steps.predict import predict
 from calaudit.steps.sample import draw_calibset
+from calaudit.steps.score import rankings_of, score_exams
 
 
 @dataclass(slots=True)
@@ -84,13 +86,9 @@ def run_audit(path: Path, overrides: Overrides | None = None) -> tuple[Report, P
             reference = _reference(audit)
             cells, predictions = _cells(audit, observation, journal)
         with journal.stage("statistics"):
+            scored = score_exams(audit.exams, reference, predictions)
             comparisons = judge_cells(
-                audit.exams,
-                reference,
-                predictions,
-                gates=audit.gates,
-                level=audit.config.audit.level,
-                seed=audit.seed,
+                scored, gates=audit.gates, level=audit.config.audit.level, seed=audit.seed
             )
         journal.notices += [*audit.pool_slices.notices, *audit.qdq.notices]
         report = assemble(
@@ -101,6 +99,8 @@ def run_audit(path: Path, overrides: Overrides | None = None) -> tuple[Report, P
             cells=cells,
             slices=records.slice_records(audit),
             results=map(records.result_record, comparisons),
+            ranking_flow=rankings_of(scored),
+            exemplars=list_exemplars(scored, audit.gates),
             warnings=[*journal.notices, *records.left_out_notices(comparisons)],
             timings=journal.timings,
         )

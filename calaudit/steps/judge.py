@@ -1,23 +1,13 @@
-"""Judge: predictions of every cell against FP32's, slice by slice."""
+"""Judge: scores of every cell against FP32's, slice by slice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from calaudit.errors import SettingsError, near
-from calaudit.evaluate import (
-    Comparison,
-    Metric,
-    MinSupport,
-    Scores,
-    compare,
-    judge,
-    perfect,
-    score_all,
-)
-from calaudit.formats.predictions import Predictions
+from calaudit.evaluate import Comparison, MinSupport, compare, judge
 from calaudit.progress import progress
 from calaudit.slices import SliceSet, match_slices
-from calaudit.steps.truths import Exam
+from calaudit.steps.score import Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +51,14 @@ def resolve_gates(
 
 
 def judge_cells(
-    exams: Sequence[Exam],
-    reference: Predictions,
-    cells: Mapping[str, Predictions],
-    *,
-    gates: Gates,
-    level: float,
-    seed: int,
+    scored: Sequence[Scored], *, gates: Gates, level: float, seed: int
 ) -> list[Comparison]:
     """Compare every cell with FP32 by every metric on every slice, with verdicts.
 
     Parameters
     ----------
-    exams : sequence of Exam
-        Tasks made concrete.
-    reference : Predictions
-        FP32's.
-    cells : mapping
-        Cell id → its engine's predictions over the same rows.
+    scored : sequence of Scored
+        Scores of every exam, from :func:`calaudit.steps.score.score_exams`.
     gates : mapping
         From :func:`resolve_gates`.
     level : float
@@ -87,12 +67,12 @@ def judge_cells(
         Of the bootstrap.
     """
     found: list[Comparison] = []
-    for exam in exams:
-        theirs, candidates = _score(exam, reference, cells)
-        units = {name: exam.slices.rows(name) for name in exam.slices.names}
-        support = {name: exam.slices.min_support(name) for name in exam.slices.names}
+    for one in scored:
+        slices = one.exam.slices
+        units = {name: slices.rows(name) for name in slices.names}
+        support = {name: slices.min_support(name) for name in slices.names}
         for metric in progress(
-            exam.metrics, total=len(exam.metrics), what="statistics", unit="metric"
+            one.exam.metrics, total=len(one.exam.metrics), what="statistics", unit="metric"
         ):
             own = {
                 name: drop
@@ -101,8 +81,8 @@ def judge_cells(
             }
             compared = compare(
                 metric,
-                theirs[metric],
-                {cell: scores[metric] for cell, scores in candidates.items()},
+                one.reference[metric],
+                {cell: scores[metric] for cell, scores in one.cells.items()},
                 units,
                 max_drop=own,
                 seed=seed,
@@ -113,25 +93,3 @@ def judge_cells(
                 min_support={name: MinSupport().at_least(n) for name, n in support.items()},
             )
     return found
-
-
-CellScores = dict[Metric, Scores]
-
-
-def _score(
-    exam: Exam, reference: Predictions, cells: Mapping[str, Predictions]
-) -> tuple[CellScores, dict[str, CellScores]]:
-    """Scores of FP32 and of each cell; one cell's outputs are in memory at a time."""
-    fp32 = exam.answer(reference)
-    theirs = score_all(exam.metrics, fp32, exam.truth, fp32)
-    theirs = {
-        metric: perfect(metric, scores) if metric.is_agreement else scores
-        for metric, scores in theirs.items()
-    }
-    candidates = {
-        cell: score_all(exam.metrics, exam.answer(predictions), exam.truth, fp32)
-        for cell, predictions in progress(
-            cells.items(), total=len(cells), what="scores", unit="cell"
-        )
-    }
-    return theirs, candidates

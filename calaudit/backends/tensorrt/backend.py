@@ -29,7 +29,7 @@ from calaudit.backends.tensorrt.precision import (
 )
 from calaudit.backends.tensorrt.profiles import plan_profile
 from calaudit.backends.tensorrt.runner import TensorrtEngine
-from calaudit.errors import BackendError, FileFormatError, Notice
+from calaudit.errors import BackendError, FileFormatError
 from calaudit.formats.engine import EngineFacts, facts_path, open_engine_file, write_engine_file
 from calaudit.graph import Model
 from calaudit.graph.products import products

@@ -1,0 +1,55 @@
+"""NVIDIA's real Python bindings from PyPI, and empty libraries that let them be imported.
+
+The bindings need libnvinfer and its kin, which PyPI doesn't carry. Libraries that export the same
+names and do nothing satisfy the loader: every class is there then, and what is implemented in the
+bindings themselves works, the calls from C++ into Python among it.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+EXPORTS = (
+    "getInferLibVersion", "getNvOnnxParserVersion", "createInferBuilder_INTERNAL",
+    "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL", "createNvOnnxParser_INTERNAL",
+    "createNvOnnxParserRefitter_INTERNAL", "getBuilderPluginRegistry", "getPluginRegistry",
+    "initLibNvInferPlugins",
+)  # fmt: skip
+
+
+def installed_wheel(requirement: str, cache: Path) -> Path:
+    """The folder that a wheel was unpacked to, without what it depends on; kept in `cache`."""
+    folder = cache / requirement.replace("=", "").replace("*", "x")
+    if not folder.exists():
+        made = Path(tempfile.mkdtemp(dir=cache))
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+        command += ["--only-binary=:all:", "--disable-pip-version-check"]
+        done = subprocess.run(
+            [*command, "--target", str(made), requirement],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            shutil.rmtree(made)
+            pytest.skip(f"pip doesn't get {requirement}: {done.stderr.strip().splitlines()[-1:]}")
+        made.rename(folder)
+    return folder
+
+
+def empty_libraries(names: Sequence[str], folder: Path) -> Path:
+    """Libraries of these file names that export what the bindings link to."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler to make empty libraries with")
+    source = folder / "empty.c"
+    source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in EXPORTS))
+    for name in names:
+        command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", name, source.name]
+        subprocess.run(command, cwd=folder, check=True)
+    return folder

@@ -45,9 +45,12 @@ def build_command(
             where="build",
             next_step="Give --scales and --out to build an engine, --explain to see the placement.",
         )
+    from calaudit.formats.aside import keep_apart
     from calaudit.formats.scales import open_scales
     from calaudit.steps.build import build_engine
 
+    if scales is not None and out is not None:
+        keep_apart(out, scales)
     built = build_engine(model, None if scales is None else open_scales(scales), out)
     if as_json:
         print(json.dumps(_content(built, model), indent=2, ensure_ascii=False))

@@ -31,11 +31,13 @@ def show(
     Exit status: 0 every gate passed, 1 something regressed, 3 nothing regressed but something is
     inconclusive, 2 the file can't be read.
     """
+    from calaudit.formats.aside import keep_apart
     from calaudit.report import View, exit_status, print_report, read_report, write_svg
 
     found = read_report(report)
     view = View(slices=slices, limit=None if everything else limit, by_method=everything)
     if svg is not None:
+        keep_apart(svg, report)
         write_svg(found, svg, view=view)
         typer.echo(f"wrote {svg}", err=True)
     print_report(found, view=view)

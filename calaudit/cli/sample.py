@@ -82,10 +82,14 @@ def sample_command(
     dimensions = read_dimensions(by, where, cross)
     chosen = flags.read_recipes(recipes or [], given, read_dimensions(stratify), dimensions)
     places = _places([path.stem for path in recipes or []] or [chosen[0].name], out)
+    from calaudit.formats.aside import keep_apart
     from calaudit.formats.pool import open_pool
     from calaudit.slices import evaluate_slices
     from calaudit.steps.sample import draw_set, write_set
 
+    for place in places:
+        if place is not None:
+            keep_apart(place, pool, *(recipes or []), *([] if model is None else [model]))
     with open_pool(pool) as opened:
         slices = evaluate_slices(dimensions, opened)
         run = None if model is None else _read_model(model, opened)

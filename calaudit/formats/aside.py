@@ -18,8 +18,14 @@ def written_aside(path: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        The folder can't be made or written to, or the disk is full.
+        `path` is a folder, its folder can't be made or written to, or the disk is full.
     """
+    if not path.name or path.is_dir():
+        raise OutputError(
+            "is a folder, not a file to write",
+            where=path,
+            next_step="Name the file, such as results/out.h5.",
+        )
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +40,23 @@ def written_aside(path: Path) -> Iterator[Path]:
         raise _unwritable(path, error) from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def keep_apart(out: Path, *sources: Path) -> None:
+    """Refuse to write a result over one of the files it is made from.
+
+    Raises
+    ------
+    OutputError
+        `out` is the same file as one of `sources`, whatever the two are called.
+    """
+    for source in sources:
+        if out.exists() and source.exists() and out.samefile(source):
+            raise OutputError(
+                f"is an input of this command ({source}) and would be overwritten",
+                where=out,
+                next_step="Write to another file.",
+            )
 
 
 def write_text(path: Path, text: str) -> None:

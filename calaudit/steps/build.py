@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calaudit.errors import ModelError, Notice
-from calaudit.formats.aside import written_aside
+from calaudit.formats.aside import keep_apart, written_aside
 from calaudit.graph import (
     Decision,
     Model,
@@ -53,6 +53,8 @@ def build_engine(
     OutputError
         `out` can't be written.
     """
+    if out is not None:
+        keep_apart(out, model_path)
     model = prepare(load_model(model_path))
     plan = plan_qdq(model)
     if table is None or out is None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from calaudit.backends.base import Backend
 from calaudit.errors import Notice, SettingsError, near
+from calaudit.formats.aside import keep_apart
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.ranges import open_ranges, write_ranges
@@ -145,9 +146,12 @@ def calibrate_sets(
         An unknown method, two sets of one name, or slices without the sets' own pool.
     ModelError, FileFormatError, RangesError
         The model, a set, or its activations can't be used.
+    OutputError
+        `out` can't be written, or is one of the inputs.
     """
     from calaudit.backends.onnxruntime import OnnxruntimeBackend
 
+    keep_apart(out, model_path, *paths, *([] if pool is None else [pool]))
     chosen = _methods(methods)
     sets = _open_sets(paths)
     slices = _slices(sets, dimensions, pool)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.formats.aside import keep_apart
 from calaudit.formats.calibset import Calibset, DrawnSet, write_calibset
 from calaudit.pool import Pool, Rows, batches
 from calaudit.sampling import Candidates, Draw, Recipe, check_size, compose, draw
@@ -70,8 +71,9 @@ def write_set(pool: Pool, drawn: DrawnSet, out: Path) -> Calibset:
     PoolError
         Drawn inputs hold NaN or infinity.
     OutputError
-        The file can't be written.
+        The file can't be written, or is the pool itself.
     """
+    keep_apart(out, Path(pool.label))
     return write_calibset(out, drawn, map(pool.read_inputs, batches(drawn.rows, _READ)))
 
 

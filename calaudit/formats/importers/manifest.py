@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from calaudit.errors import CalauditError, PoolError, Problem
+from calaudit.formats.aside import keep_apart
 from calaudit.formats.importers.arrays import read_npy
 from calaudit.formats.importers.audio import read_audio
 from calaudit.formats.importers.images import read_image
@@ -49,8 +50,9 @@ def import_manifest(
         Files that are missing, outside the folder, unreadable or of differing shape; missing or
         unknown labels.
     OutputError
-        `out` can't be written.
+        `out` can't be written, or is `source`.
     """
+    keep_apart(out, source)
     table = read_table(source, settings)
     n = write_samples(out, _samples(source, table, settings), total=len(table), compress=compress)
     return Imported(n, table.notices)

@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from calaudit.errors import FileFormatError, Notice, PoolError, Problem, SettingsError, near
+from calaudit.formats.aside import keep_apart
 from calaudit.formats.importers.npz_array import NpzArray, arrays_in, open_npz
 from calaudit.formats.importers.samples import Imported
 from calaudit.formats.pool_writer import PoolWriter
@@ -64,8 +65,9 @@ def import_npz(
     PoolError
         Differing N, NaN inputs.
     OutputError
-        `out` can't be written.
+        `out` can't be written, or is `source`.
     """
+    keep_apart(out, source)
     with open_npz(source) as archive:
         arrays = arrays_in(archive, source)
         roles = _prefixed(list(arrays), source) if roles is None or roles.empty else roles

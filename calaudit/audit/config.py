@@ -1,5 +1,6 @@
 """What an audit is: the TOML file, read strictly, with paths relative to the file itself."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +43,10 @@ class AuditSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that no run could use."""
+        if not self.name.strip():
+            raise SettingsError("name is empty", next_step="Give the audit a name.")
+        if len(set(self.methods)) < len(self.methods):
+            raise SettingsError("methods names one twice", next_step="Name each method once.")
         if not self.methods:
             raise SettingsError("methods is empty", next_step=f"Name some of {', '.join(METHODS)}.")
         if self.batch_size < 1 or (self.threads is not None and self.threads < 1):
@@ -61,10 +66,10 @@ class Gate:
     """A slice's name or a pattern (``"snr_db*"``); one that matches nothing is an error."""
 
     def __post_init__(self) -> None:
-        """A gate of 0 or less could never be passed."""
-        if not self.max_drop > 0:
+        """A gate of 0 or less could never be passed, one without bound never failed."""
+        if not 0 < self.max_drop < math.inf:
             raise SettingsError(
-                f"max_drop must be positive (got {self.max_drop})",
+                f"max_drop must be a positive number (got {self.max_drop})",
                 next_step="Give the largest drop you accept, such as 0.02.",
             )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
-from calaudit.errors import Problem, SettingsError, SliceError
+from calaudit.errors import ModelError, Problem, SettingsError, SliceError
 from calaudit.evaluate import Labels, check_labels
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph import Model, QdqPlan, check_pool_matches, load_model, plan_qdq, prepare
@@ -81,13 +81,14 @@ def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
         exams = _exams(config, pool, evaluated, slices, model)
         gates = _gates(config, exams, slices)
         prepared = prepare(model)
+        qdq = _placed(prepared, model)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
         yield Audit(
             config=config,
             pool=pool,
             model=model,
             prepared=prepared,
-            qdq=plan_qdq(prepared),
+            qdq=qdq,
             backend=OnnxruntimeBackend(
                 threads=config.audit.threads or 0, kernels=config.audit.kernels
             ),
@@ -107,6 +108,18 @@ def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
             ),
             seed=seed,
         )
+
+
+def _placed(prepared: Model, model: Model) -> QdqPlan:
+    """Where Q/DQ goes; a model that would stay float as a whole can't be audited for INT8."""
+    qdq = plan_qdq(prepared)
+    if not qdq.taps:
+        raise ModelError(
+            "no op of this model would run in INT8, so there is nothing to audit",
+            where=model.label,
+            next_step="Give the FP32 model; calaudit build --explain says why each op stays float.",
+        )
+    return qdq
 
 
 def _exams(
@@ -148,7 +161,7 @@ def _gates(
     config: AuditConfig, exams: Sequence[Exam], slices: SliceSet
 ) -> dict[tuple[str, str], float]:
     """Gates by (metric, slice); a slice that the audit names and nobody is in is an error."""
-    metrics = [metric.name for exam in exams for metric in exam.metrics]
+    metrics = [metric for exam in exams for metric in exam.metrics]
     rules = [
         GateRule(gate.metric, gate.slices, gate.max_drop, f"{config.path}: gates[{number}]")
         for number, gate in enumerate(config.gates)

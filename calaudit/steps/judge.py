@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from calaudit.errors import SettingsError, near
-from calaudit.evaluate import Comparison, MinSupport, compare, judge
+from calaudit.evaluate import Comparison, Metric, MinSupport, compare, judge
 from calaudit.progress import progress
 from calaudit.slices import SliceSet, match_slices
 from calaudit.steps.score import Scored
@@ -21,33 +21,49 @@ class GateRule:
     """Its place in the audit file."""
 
 
+WILDCARDS = set("*?[")
+
 Gates = Mapping[tuple[str, str], float]
 """(metric, slice) → largest drop allowed."""
 
 
 def resolve_gates(
-    rules: Sequence[GateRule], metrics: Sequence[str], slices: SliceSet
+    rules: Sequence[GateRule], metrics: Sequence[Metric], slices: SliceSet
 ) -> dict[tuple[str, str], float]:
-    """Which (metric, slice) is held to which drop; where rules overlap the later one holds.
+    """Which (metric, slice) is held to which drop.
+
+    A gate that names one slice holds there, whatever patterns say; of several gates of one kind
+    the strictest does. Their order doesn't matter.
 
     Raises
     ------
     SettingsError
-        A gate names a metric that the audit doesn't compute.
+        A gate names a metric that the audit doesn't compute, or allows a drop that no engine
+        could exceed.
     SliceError
         A gate's slices match nothing.
     """
-    gates: dict[tuple[str, str], float] = {}
+    known = {metric.name: metric for metric in metrics}
+    by_pattern: dict[tuple[str, str], float] = {}
+    by_name: dict[tuple[str, str], float] = {}
     for rule in rules:
-        if rule.metric not in metrics:
+        if rule.metric not in known:
             raise SettingsError(
                 f"no task computes {rule.metric!r}",
                 where=f"{rule.where}.metric",
-                next_step=near(rule.metric, metrics),
+                next_step=near(rule.metric, known),
             )
+        if known[rule.metric].unit == "fraction" and rule.max_drop >= 1:
+            raise SettingsError(
+                f"max_drop = {rule.max_drop:g} allows {rule.metric} to lose everything",
+                where=f"{rule.where}.max_drop",
+                next_step="Give a fraction: 0.02 is two points.",
+            )
+        kept = by_pattern if WILDCARDS & set(rule.slices) else by_name
         for name in match_slices(rule.slices, slices.names, where=f"{rule.where}.slices"):
-            gates[rule.metric, name] = rule.max_drop
-    return gates
+            here = rule.metric, name
+            kept[here] = min(rule.max_drop, kept.get(here, rule.max_drop))
+    return by_pattern | by_name
 
 
 def judge_cells(

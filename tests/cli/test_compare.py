@@ -107,6 +107,10 @@ BAD = {
     "gate of an unknown metric": (edit('metric = "top1"', 'metric = "top5"'), ["gates[0]", "top5"]),
     "slice matches nothing": (edit('"margin < 0.5"', '"margin < -1"'), ["hard", "no evaluated"]),
     "nothing evaluated": (edit("'evaluation'", "'evaluate'"), ["audit.evaluate", "nothing"]),
+    "gate of everything": (edit("max_drop = 0.05", "max_drop = 2"), ["gates[0].max_drop", "0.02"]),
+    "gate without bound": (edit("max_drop = 0.05", "max_drop = inf"), ["gates[0]", "inf"]),
+    "method twice": (edit('"minmax", "mse"', '"mse", "mse"'), ["audit.toml", "twice"]),
+    "empty name": (edit('name = "world"', 'name = ""'), ["audit.toml", "name is empty"]),
     "leak": (edit("split = 'calibration' and", "split = 'evaluation' and"), ["evaluates on"]),
     "two sets of one name": (edit('name = "both"', 'name = "loud only"'), ["loud only", "Rename"]),
 }

@@ -10,6 +10,7 @@ from calaudit.audit import records
 from calaudit.audit.config import SetFile
 from calaudit.audit.plan import PlannedCell, PlannedSet
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
+from calaudit.audit.store import Store
 from calaudit.errors import (
     BackendError,
     DrawError,
@@ -45,6 +46,7 @@ class _Journal:
     timings: dict[str, float] = field(default_factory=dict)
     """Stage → seconds."""
     notices: list[Notice] = field(default_factory=list)
+    store: Store = field(default_factory=Store)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -81,9 +83,9 @@ def run_audit(path: Path, overrides: Overrides | None = None) -> tuple[Report, P
         with journal.stage("calibration sets"):
             sets = _calibration_sets(audit, journal)
         with journal.stage("ranges"):
-            observation = _ranges(audit, sets)
+            observation = _ranges(audit, sets, journal.store)
         with journal.stage("predictions"):
-            reference = _reference(audit)
+            reference = _reference(audit, journal.store)
             cells, predictions = _cells(audit, observation, journal)
         with journal.stage("statistics"):
             scored = score_exams(audit.exams, reference, predictions)
@@ -101,7 +103,11 @@ def run_audit(path: Path, overrides: Overrides | None = None) -> tuple[Report, P
             results=map(records.result_record, comparisons),
             ranking_flow=rankings_of(scored),
             exemplars=list_exemplars(scored, audit.gates),
-            warnings=[*journal.notices, *records.left_out_notices(comparisons)],
+            warnings=[
+                *journal.notices,
+                *journal.store.notices,
+                *records.left_out_notices(comparisons),
+            ],
             timings=journal.timings,
         )
         write_report(report, audit.plan.report)
@@ -117,7 +123,7 @@ def _calibration_sets(audit: Audit, journal: _Journal) -> dict[str, Calibset]:
             sets[planned.name] = open_calibset(planned.path)
             given.append(sets[planned.name])
         else:
-            sets[planned.name] = _drawn(audit, entry, planned)
+            sets[planned.name] = _drawn(audit, entry, planned, journal.store)
     if given:
         digests = content_digests(audit.pool, audit.predicted)
         for drawn in given:
@@ -130,11 +136,11 @@ def _calibration_sets(audit: Audit, journal: _Journal) -> dict[str, Calibset]:
     return sets
 
 
-def _drawn(audit: Audit, recipe: Recipe, planned: PlannedSet) -> Calibset:
-    if planned.path.exists():
+def _drawn(audit: Audit, recipe: Recipe, planned: PlannedSet, store: Store) -> Calibset:
+    if store.holds(planned.path):
         return open_calibset(planned.path)
     try:
-        return draw_calibset(
+        drawn = draw_calibset(
             audit.pool,
             recipe,
             planned.path,
@@ -151,12 +157,14 @@ def _drawn(audit: Audit, recipe: Recipe, planned: PlannedSet) -> Calibset:
             )
             for p in error.problems
         ) from None
+    store.keep(planned.path)
+    return drawn
 
 
-def _ranges(audit: Audit, sets: Mapping[str, Calibset]) -> Observation:
-    if audit.plan.ranges.exists():
+def _ranges(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observation:
+    if store.holds(audit.plan.ranges):
         return open_ranges(audit.plan.ranges)
-    return calibrate(
+    observation = calibrate(
         audit.prepared,
         audit.qdq,
         sets,
@@ -164,13 +172,15 @@ def _ranges(audit: Audit, sets: Mapping[str, Calibset]) -> Observation:
         audit.plan.ranges,
         batch_size=audit.config.audit.batch_size,
     )
+    store.keep(audit.plan.ranges)
+    return observation
 
 
-def _reference(audit: Audit) -> Predictions:
+def _reference(audit: Audit, store: Store) -> Predictions:
     path = audit.plan.reference
-    if path.exists():
+    if store.holds(path):
         return Predictions(path)
-    return predict(
+    answers = predict(
         audit.backend.load(audit.model),
         audit.pool,
         audit.predicted,
@@ -179,6 +189,8 @@ def _reference(audit: Audit) -> Predictions:
         what="FP32",
         finite=True,
     )
+    store.keep(path)
+    return answers
 
 
 def _cells(
@@ -202,11 +214,12 @@ def _judged(
 ) -> tuple[EngineRecord, Predictions]:
     table = _scales(audit, planned, observation)
     journal.notices += table.notices
-    if not planned.engine.exists():
+    if not journal.store.holds(planned.engine):
         write_engine(audit.prepared, audit.qdq, table, planned.engine)
+        journal.store.keep(planned.engine)
     model = load_model(planned.engine, quantized=True)
     record = records.engine_record(audit, model)
-    if planned.predictions.exists():
+    if journal.store.holds(planned.predictions):
         return record, Predictions(planned.predictions)
     answers = predict(
         audit.backend.load(model),
@@ -216,6 +229,7 @@ def _judged(
         batch_size=audit.config.audit.batch_size,
         what=planned.id,
     )
+    journal.store.keep(planned.predictions)
     return record, answers
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
-from calaudit.errors import ModelError, Problem, SettingsError, SliceError
-from calaudit.evaluate import Labels, check_labels
+from calaudit.errors import ModelError, PoolError, Problem, SettingsError, SliceError
+from calaudit.evaluate import Labels, Relevance, check_labels
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph import Model, QdqPlan, check_pool_matches, load_model, plan_qdq, prepare
 from calaudit.pool import Rows
 from calaudit.slices import SliceSet, evaluate_slices, match_slices, select_rows
 from calaudit.steps.judge import GateRule, resolve_gates
+from calaudit.steps.tasks import Ranking
 from calaudit.steps.truths import Exam, rows_to_predict, set_exam
 
 
@@ -150,11 +151,29 @@ def _exams(
             for name in twice
         )
     widths = {output.name: output.shape for output in model.outputs}
-    for exam in exams:
+    for task, exam in zip(config.tasks, exams, strict=True):
         shape = widths[exam.output]
-        if isinstance(exam.truth, Labels) and len(shape) == 1 and shape[0] is not None:
-            check_labels(exam.truth.label, shape[0], where=pool.label)
+        width = shape[0] if len(shape) == 1 else None
+        if isinstance(exam.truth, Labels) and width is not None:
+            check_labels(exam.truth.label, width, where=pool.label)
+        if isinstance(exam.truth, Relevance):
+            _check_relevance(exam.truth, width if isinstance(task, Ranking) else None, pool.label)
     return exams
+
+
+def _check_relevance(truth: Relevance, width: int | None, where: str) -> None:
+    if width is not None and width != truth.n_items:
+        raise PoolError(
+            f"relevance has {truth.n_items} items, the model scores {width}",
+            where=where,
+            next_step="Give the pool the model's own catalogue, in the order of its scores.",
+        )
+    if not truth.n_relevant.any():
+        raise PoolError(
+            "no evaluated query has a relevant item that may be shown",
+            where=where,
+            next_step="Mend the relevance, or what the exclude target leaves out.",
+        )
 
 
 def _gates(

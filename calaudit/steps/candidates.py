@@ -40,10 +40,17 @@ def find_candidates(
     LeakError
         A predicate asks for samples that are evaluated.
     SliceError
-        A predicate that doesn't fit the pool.
+        A predicate that doesn't fit the pool, or an `evaluate` that selects nothing.
     """
     if isinstance(evaluate, str):
-        evaluate = select_rows(evaluate, pool, where="evaluate")
+        predicate, evaluate = evaluate, select_rows(evaluate, pool, where="evaluate")
+        if not len(evaluate):
+            raise SliceError(
+                f"no sample is evaluated: {predicate!r} selects nothing, so none would be kept "
+                "out of the draw",
+                where="evaluate",
+                next_step="Mend the predicate; calaudit pool show lists the columns.",
+            )
     evaluated = np.zeros(len(pool), bool)
     if evaluate is not None:
         evaluated[evaluate] = True

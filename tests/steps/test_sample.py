@@ -84,6 +84,11 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another_draw(pool, t
     assert open_calibset(files[0]).rows.tolist() != open_calibset(files[2]).rows.tolist()
 
 
+def test_an_evaluate_predicate_that_selects_nothing_is_refused(pool) -> None:
+    with pytest.raises(SliceError, match="selects nothing"):
+        draw_set(pool, Recipe(name="r", size=3), evaluate="split = 'evaluatoin'")
+
+
 def test_evaluated_samples_are_never_candidates(pool) -> None:
     drawn = draw_set(pool, uniform(200), evaluate=EVALUATE)
     assert drawn.rows.tolist() == list(range(200))

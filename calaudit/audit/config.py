@@ -128,6 +128,7 @@ def read_audit(path: Path) -> AuditConfig:
     SettingsError
         With every problem found, each with its place in the file.
     """
+    path = Path(path)
     raw = read_toml(path)
     problems = [
         Problem("unknown key", f"{path}: {key}", near(key, _TABLES))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from calaudit.steps.build import BuiltEngine
 
 
-@app.command("build")
+@app.command("build", epilog="Example:  calaudit build model.onnx --explain")
 def build_command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="FP32 model (ONNX).")],
     *,

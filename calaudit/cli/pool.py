@@ -26,7 +26,7 @@ _MOST_SHOWN = 10
 _SHOWN_COUNTS = 6
 
 
-@pool_app.command("show")
+@pool_app.command("show", epilog="Example:  calaudit pool show pool.h5")
 def show_command(
     pool: Annotated[Path, typer.Argument(metavar="POOL", help="Pool file (HDF5).")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -43,7 +43,10 @@ def show_command(
         print(_shown(summary))
 
 
-@pool_app.command("import")
+@pool_app.command(
+    "import",
+    epilog="Example:  calaudit pool import photos.csv pool.h5 --input image=path --target label",
+)
 def import_command(
     source: Annotated[
         str,

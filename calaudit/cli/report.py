@@ -11,7 +11,7 @@ report_app = typer.Typer(help="Show finished audits again.", no_args_is_help=Tru
 app.add_typer(report_app, name="report")
 
 
-@report_app.command("show")
+@report_app.command("show", epilog="Example:  calaudit report show report.json --limit 30")
 def show(
     report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="What an audit wrote.")],
     slices: Annotated[

@@ -43,7 +43,9 @@ ModelFile = Annotated[
 ]
 
 
-@app.command("sample")
+@app.command(
+    "sample", epilog="Example:  calaudit sample pool.h5 calibsets/digits-equal.toml --out equal.h5"
+)
 def sample_command(
     context: typer.Context,
     pool: Annotated[Path, typer.Argument(metavar="POOL", help="Pool file (HDF5).")],

@@ -27,7 +27,9 @@ _MOST_MARKED = 3
 _DEFAULT_LABEL = "label"
 
 
-@app.command("slices")
+@app.command(
+    "slices", epilog="Example:  calaudit slices pool.h5 --by snr_db:edges=0,5,10 --by speaker"
+)
 def slices_command(
     pool: Annotated[Path, typer.Argument(metavar="POOL", help="Pool file (HDF5).")],
     *,

@@ -56,7 +56,7 @@ class _Journal:
         self.timings[name] = round(time.perf_counter() - start, 3)
 
 
-def run_audit(path: Path, overrides: Overrides | None = None) -> tuple[Report, Path]:
+def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Report, Path]:
     """Run or resume an audit.
 
     Artefacts that exist under the plan's names are used: their names hash what they depend on.
@@ -79,7 +79,7 @@ def run_audit(path: Path, overrides: Overrides | None = None) -> tuple[Report, P
         Anything that keeps the audit from being run; nothing half-written is left.
     """
     journal = _Journal()
-    with prepared_audit(path, overrides or Overrides()) as audit:
+    with prepared_audit(Path(path), overrides or Overrides()) as audit:
         with journal.stage("calibration sets"):
             sets = _calibration_sets(audit, journal)
         with journal.stage("ranges"):

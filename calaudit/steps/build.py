@@ -31,13 +31,13 @@ class BuiltEngine:
 
 
 def build_engine(
-    model_path: Path, table: ScaleTable | None = None, out: Path | None = None
+    model_path: Path | str, table: ScaleTable | None = None, out: Path | str | None = None
 ) -> BuiltEngine:
     """Plan the Q/DQ of a model and, given a scale table, write the engine.
 
     Parameters
     ----------
-    model_path : Path
+    model_path : Path or str
         FP32 ONNX model.
     table : ScaleTable, optional
         Scales of its activations; without it the placement is only explained.
@@ -53,6 +53,8 @@ def build_engine(
     OutputError
         `out` can't be written.
     """
+    model_path = Path(model_path)
+    out = None if out is None else Path(out)
     if out is not None:
         keep_apart(out, model_path)
     model = prepare(load_model(model_path))

@@ -98,9 +98,9 @@ def left_out_notices(observation: Observation) -> list[Notice]:
 
 
 def calibrate_sets(
-    model_path: Path,
-    paths: Sequence[Path],
-    out: Path,
+    model_path: Path | str,
+    paths: Sequence[Path | str],
+    out: Path | str,
     *,
     methods: Sequence[str] | None = None,
     batch_size: int = 64,
@@ -151,9 +151,13 @@ def calibrate_sets(
     """
     from calaudit.backends.onnxruntime import OnnxruntimeBackend
 
-    keep_apart(out, model_path, *paths, *([] if pool is None else [pool]))
+    model_path, out = Path(model_path), Path(out)
+    files = [Path(path) for path in paths]
+    if not files:
+        raise SettingsError("no calibration set was given", next_step="Name at least one.")
+    keep_apart(out, model_path, *files, *([] if pool is None else [pool]))
     chosen = _methods(methods)
-    sets = _open_sets(paths)
+    sets = _open_sets(files)
     slices = _slices(sets, dimensions, pool)
     model = prepare(load_model(model_path))
     for drawn in sets.values():

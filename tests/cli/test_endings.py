@@ -1,0 +1,47 @@
+"""However a command is ended, nothing half-written is left and no traceback shows."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.audit.world import make_world
+from tests.cli.running import calaudit
+
+RUN = "import sys; from calaudit.cli import main; main()"
+
+
+def start(*arguments: object) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_leaves_nothing_half_written_and_the_next_run_goes_on(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    audit = make_world(tmp_path, n=60_000)
+    process = start("compare", audit)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.rglob("*.part")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + how
+    assert "Traceback" not in err
+    assert list(tmp_path.rglob("*.part")) == []
+    assert calaudit("compare", audit).status == 1
+
+
+def test_control_characters_in_names_are_spelled_out_in_messages(tmp_path: Path) -> None:
+    ended = calaudit("pool", "show", tmp_path / "a\x1b[31mred.h5")
+    assert ended.status == 2
+    assert "\x1b" not in ended.err
+    assert "\\x1b[31mred" in ended.err

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from calaudit.interrupts import stop_if_asked
+
 T = TypeVar("T")
 
 
@@ -14,9 +16,11 @@ def progress(
     steps: Iterable[T], *, total: int | None, what: str, unit: str = "batch"
 ) -> Iterator[T]:
     """Go through `steps` with a bar on stderr when stderr is a terminal."""
-    yield from tqdm(
+    for step in tqdm(
         steps, total=total, desc=what, unit=unit, leave=False, disable=not sys.stderr.isatty()
-    )
+    ):
+        yield step
+        stop_if_asked()
 
 
 class Counter:
@@ -26,7 +30,8 @@ class Counter:
         self._bar = bar
 
     def advance(self, n: int) -> None:
-        """Count `n` more units as done."""
+        """Count `n` more units as done; a request to end is raised here at the latest."""
+        stop_if_asked()
         self._bar.update(n)
 
 

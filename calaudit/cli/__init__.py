@@ -6,9 +6,8 @@ Messages go to stderr, results to stdout or files. Exit status: 0 every gate pas
 
 import signal
 import sys
-import threading
-from types import FrameType
 
+from calaudit import interrupts
 from calaudit.cli import build, cache, calibrate, compare, demo, pool, report, sample, slices
 from calaudit.cli.app import app
 from calaudit.errors import CalauditError
@@ -26,35 +25,30 @@ __all__ = [
     "slices",
 ]
 
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells use it (128 + SIGINT)."""
-
 
 def main() -> None:
     """Run the command line; every `CalauditError` becomes a message and exit status 2."""
-    _end_cleanly_on(signal.SIGTERM, getattr(signal, "SIGHUP", None))
+    interrupts.listen()
     try:
         app()
     except CalauditError as error:
+        _end_if_asked()
         for problem in error.problems:
             print(f"calaudit: error: {_visible(str(problem))}", file=sys.stderr)
         sys.exit(2)
-    except SystemExit as ended:
-        # typer turns KeyboardInterrupt into this status, without a word.
-        if ended.code == INTERRUPTED:
-            print("calaudit: interrupted; nothing half-written was left", file=sys.stderr)
+    except BaseException:
+        _end_if_asked()
         raise
 
 
-def _end_cleanly_on(*signals: signal.Signals | None) -> None:
-    """Let a request to end unwind the stack, so that nothing half-written is left."""
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    for each in signals:
-        if each is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(each, end)
+def _end_if_asked() -> None:
+    """Exit with the status of the signal that asked to end, whatever came of it on the way."""
+    request = interrupts.asked()
+    if request is None:
+        return
+    if request is signal.SIGINT:
+        print("calaudit: interrupted; nothing half-written was left", file=sys.stderr)
+    sys.exit(128 + request)
 
 
 def _visible(text: str) -> str:

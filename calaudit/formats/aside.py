@@ -1,5 +1,6 @@
 """Files written aside and renamed into place: a reader never sees half of one."""
 
+import atexit
 import os
 import secrets
 from collections.abc import Iterator
@@ -7,6 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from calaudit.errors import OutputError
+from calaudit.interrupts import stop_if_asked, unbroken
+
+_in_flight: set[Path] = set()
 
 
 @contextmanager
@@ -28,18 +32,15 @@ def written_aside(path: Path) -> Iterator[Path]:
         )
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.touch(exist_ok=False)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
+        _create(aside)
+        stop_if_asked()
         yield aside
         _sync(aside)
         os.replace(aside, path)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
-        aside.unlink(missing_ok=True)
+        _remove(aside)
 
 
 def keep_apart(out: Path, *sources: Path) -> None:
@@ -63,6 +64,27 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file, whole or not at all."""
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+@unbroken
+def _create(aside: Path) -> None:
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    _in_flight.add(aside)
+    aside.touch(exist_ok=False)
+
+
+@unbroken
+def _remove(aside: Path) -> None:
+    if aside in _in_flight:
+        aside.unlink(missing_ok=True)
+        _in_flight.discard(aside)
+
+
+@atexit.register
+def _remove_all() -> None:
+    # A request to end can arrive where Python leaves a `with` block without running its end.
+    for aside in tuple(_in_flight):
+        _remove(aside)
 
 
 def _sync(path: Path) -> None:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from calaudit.errors import FileFormatError, PoolError
 from calaudit.formats.array_stream import ArrayStream
-from calaudit.formats.aside import written_aside
 from calaudit.formats.drawn import (
     AGAIN,
     DrawnSet,
@@ -25,6 +24,7 @@ from calaudit.formats.drawn import (
 from calaudit.formats.fingerprint import digest_rows
 from calaudit.formats.finite import not_finite_problem
 from calaudit.formats.hdf5 import datasets_in, mark, open_hdf5, reading
+from calaudit.formats.hdf5_writing import Hdf5Writing, written_hdf5
 from calaudit.pool import TensorSpec
 from calaudit.progress import counter
 
@@ -132,11 +132,11 @@ def write_calibset(path: Path, drawn: DrawnSet, batches: Iterable[Batch]) -> Cal
     ValueError
         The batches hold more or fewer samples than were drawn.
     """
-    with written_aside(path) as aside, h5py.File(aside, "w") as file:
-        mark(file, kind=KIND, version=VERSION)
-        write_drawn(file, drawn)
-        digests = _write_inputs(file, batches, str(path), len(drawn))
-        write_column(file, "digests", digests.tolist())
+    with written_hdf5(path) as writing:
+        mark(writing.file, kind=KIND, version=VERSION)
+        write_drawn(writing.file, drawn)
+        digests = _write_inputs(writing, batches, str(path), len(drawn))
+        write_column(writing.file, "digests", digests.tolist())
     return open_calibset(path)
 
 
@@ -171,7 +171,7 @@ def open_calibset(path: str | Path) -> Calibset:
 
 
 def _write_inputs(
-    file: h5py.File, batches: Iterable[Batch], where: str, n: int
+    writing: Hdf5Writing, batches: Iterable[Batch], where: str, n: int
 ) -> NDArray[np.str_]:
     """Write the inputs; gives the digest of every sample (n,)."""
     streams: dict[str, ArrayStream] = {}
@@ -180,10 +180,13 @@ def _write_inputs(
         for batch in batches:
             for name, values in batch.items():
                 if name not in streams:
-                    streams[name] = ArrayStream(file, f"inputs/{name}", values, compress=False)
+                    streams[name] = ArrayStream(
+                        writing.file, f"inputs/{name}", values, compress=False
+                    )
                 streams[name].check(values, where=where)
                 streams[name].add(values)
             digests.append(digest_rows(batch))
+            writing.check()
             done.advance(len(digests[-1]))
     for stream in streams.values():
         stream.finish()

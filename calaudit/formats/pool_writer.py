@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from calaudit.errors import PoolError, Problem
 from calaudit.formats.array_stream import ArrayStream
-from calaudit.formats.aside import written_aside
 from calaudit.formats.finite import not_finite_problem
 from calaudit.formats.hdf5 import mark
+from calaudit.formats.hdf5_writing import Hdf5Writing, written_hdf5
 from calaudit.formats.ids import check_ids
 from calaudit.formats.pool_columns import Column, as_series, join
 from calaudit.formats.pool_layout import IDS, KIND, VERSION, read_layout
@@ -43,7 +43,7 @@ class PoolWriter:
         self.path = Path(path)
         self._compress = compress
         self._stack = ExitStack()
-        self._file: h5py.File | None = None
+        self._writing: Hdf5Writing | None = None
         self._arrays: dict[str, ArrayStream] = {}
         self._columns: dict[str, list[pl.Series]] = {}
         self._names: frozenset[str] | None = None
@@ -54,8 +54,7 @@ class PoolWriter:
         return self._n
 
     def __enter__(self) -> Self:
-        aside = self._stack.enter_context(written_aside(self.path))
-        self._file = self._stack.enter_context(h5py.File(aside, "w"))
+        self._writing = self._stack.enter_context(written_hdf5(self.path))
         return self
 
     def __exit__(
@@ -130,9 +129,10 @@ class PoolWriter:
         return str(self.path)
 
     def _open_file(self) -> h5py.File:
-        if self._file is None:
+        if self._writing is None:
             raise ValueError("a PoolWriter is used in a with block")
-        return self._file
+        self._writing.check()
+        return self._writing.file
 
     def _checked(self, arrays: dict[str, NDArray[Any]], columns: dict[str, Any]) -> int:
         """The number of samples n of a batch that fits what came before."""

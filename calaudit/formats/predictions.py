@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.errors import FileFormatError
-from calaudit.formats.aside import written_aside
+from calaudit.formats.hdf5_writing import written_hdf5
 from calaudit.pool import Rows
 
 FORMAT = "predictions"
@@ -70,13 +70,15 @@ def write_predictions(
     OutputError
         The file can't be written.
     """
-    with written_aside(path) as aside, h5py.File(aside, "w") as file:
+    with written_hdf5(path) as writing:
+        file = writing.file
         file.attrs.update(calaudit_format=FORMAT, format_version=FORMAT_VERSION)
         file["rows"] = rows
         outputs = file.create_group("outputs")
         done = 0
         for batch in batches:
             done = _append(outputs, batch, done, len(rows), path)
+            writing.check()
         if done != len(rows):
             raise FileFormatError(f"{done} of {len(rows)} rows were predicted", where=path)
     return Predictions(path)

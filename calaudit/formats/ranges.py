@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.errors import CalauditError, FileFormatError
-from calaudit.formats.aside import written_aside
 from calaudit.formats.hdf5 import mark, open_hdf5, reading
+from calaudit.formats.hdf5_writing import written_hdf5
 from calaudit.ranges.grid import FRACTION_BITS, N_BINS, N_OCTAVES
 from calaudit.ranges.histogram import Histograms
 from calaudit.ranges.observation import LeftOut, Observation, ObservedSamples
@@ -34,7 +34,8 @@ def write_ranges(path: Path, observation: Observation) -> None:
         The file can't be written.
     """
     histograms = observation.histograms
-    with written_aside(path) as aside, h5py.File(aside, "w") as file:
+    with written_hdf5(path) as writing:
+        file = writing.file
         mark(file, kind=FORMAT, version=FORMAT_VERSION)
         file.attrs["model_fingerprint"] = observation.model_fingerprint
         file.attrs["pool_fingerprint"] = observation.pool_fingerprint

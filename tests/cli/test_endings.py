@@ -40,6 +40,25 @@ def test_a_signal_leaves_nothing_half_written_and_the_next_run_goes_on(
     assert calaudit("compare", audit).status == 1
 
 
+@pytest.mark.parametrize("most", [1_000, 100_000])
+def test_a_full_disk_ends_with_a_message_and_the_next_run_goes_on(
+    tmp_path: Path, most: int
+) -> None:
+    audit = make_world(tmp_path, n=20_000)
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most})); "
+    ended = subprocess.run(
+        [sys.executable, "-c", limit + RUN, "compare", str(audit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "can't be written" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert list(tmp_path.rglob("*.part")) == []
+    assert calaudit("compare", audit).status == 1
+
+
 def test_control_characters_in_names_are_spelled_out_in_messages(tmp_path: Path) -> None:
     ended = calaudit("pool", "show", tmp_path / "a\x1b[31mred.h5")
     assert ended.status == 2

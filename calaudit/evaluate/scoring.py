@@ -115,9 +115,13 @@ def tie_bounds(
         None for metrics that ties don't move (nll, cosine …) and for those of whole sets, whose
         extremes would need a search over all queries at once (coverage, Gini).
     """
+    return bounds_of(metric, Case(outputs, truth, reference_outputs))
+
+
+def bounds_of(metric: Metric, case: Case) -> TieBounds | None:
+    """Bound a case's scores by one metric; see `tie_bounds`."""
     bounds = definition_of(metric).bounds
     if bounds is None:
         return None
-    case = Case(outputs, truth, reference_outputs)
     worst, best = bounds(case) if metric.k is None else bounds(case, metric.k)
     return TieBounds(UnitScores(metric, worst), UnitScores(metric, best))

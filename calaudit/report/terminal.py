@@ -17,6 +17,7 @@ from calaudit.report.comparisons import metric_tables, worst_table
 from calaudit.report.headline import headline
 from calaudit.report.index import Index
 from calaudit.report.matrix import drop_matrices, metric_matrices
+from calaudit.report.ranking_tables import exemplar_lines, ranking_tables
 from calaudit.report.records import ALL, Report
 from calaudit.report.tables import STYLE, View
 from calaudit.report.wording import score, visible
@@ -119,6 +120,8 @@ def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     yield from drop_matrices(index, view, width)
     yield from metric_matrices(index, view, width)
     yield from metric_tables(index, view, width)
+    yield from ranking_tables(index, view, width)
+    yield from exemplar_lines(index, view)
     yield from _warnings(index.report)
     yield _verdict(index)
     yield Text(headline(index.report))

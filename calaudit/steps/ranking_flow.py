@@ -1,13 +1,13 @@
 """What one engine made of FP32's rankings, slice by slice, as records of the report."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.evaluate import Metric, Relevance
-from calaudit.evaluate.ranking import LossSplit, MovedItem, RankingChange, change_of
+from calaudit.evaluate.metrics.case import Case
+from calaudit.evaluate.ranking import LossSplit, MovedItem, RankingChange, changes_in
 from calaudit.report import (
     FlowRecord,
     LossRecord,
@@ -18,9 +18,7 @@ from calaudit.report import (
 from calaudit.steps.exam import Exam
 
 
-def describe_ranking(
-    cell: str, exam: Exam, truth: Relevance, outputs: NDArray[Any], fp32: NDArray[Any]
-) -> list[RankingRecord]:
+def describe_ranking(cell: str, exam: Exam, truth: Relevance, case: Case) -> list[RankingRecord]:
     """Losses by cause, ties and exposure that moved: one record for each cut among the metrics.
 
     Parameters
@@ -31,8 +29,8 @@ def describe_ranking(
         A ranking.
     truth : Relevance
         The exam's.
-    outputs, fp32 : ndarray, shape (queries, items)
-        Scores by the cell's engine, and by FP32.
+    case : Case
+        Scores by the cell's engine and by FP32.
     """
     return [
         RankingRecord(
@@ -45,7 +43,7 @@ def describe_ranking(
             lost=lost,
             gained=gained,
         )
-        for change in change_of(exam.metrics, outputs, truth, fp32)
+        for change in changes_in(exam.metrics, case)
         for lost, gained in [_moved(change, exam, truth)]
     ]
 

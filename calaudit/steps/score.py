@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from calaudit.evaluate import Metric, Relevance, Scores, perfect, score_all
+from calaudit.evaluate import Metric, Relevance, Scores, perfect
+from calaudit.evaluate.metrics.case import Case
+from calaudit.evaluate.scoring import scores_of
 from calaudit.formats.predictions import Predictions
 from calaudit.progress import progress
 from calaudit.report import RankingRecord
@@ -49,15 +51,16 @@ def rankings_of(scored: Sequence[Scored]) -> list[RankingRecord]:
 
 def _scored(exam: Exam, reference: Predictions, cells: Mapping[str, Predictions]) -> Scored:
     fp32 = exam.answer(reference)
-    theirs = {
-        metric: perfect(metric, scores) if metric.is_agreement else scores
-        for metric, scores in score_all(exam.metrics, fp32, exam.truth, fp32).items()
-    }
+    base = Case(fp32, exam.truth, fp32)
+    theirs = {}
+    for metric in exam.metrics:
+        scores = scores_of(metric, base)
+        theirs[metric] = perfect(metric, scores) if metric.is_agreement else scores
     candidates: dict[str, CellScores] = {}
     rankings: list[RankingRecord] = []
     for cell, predictions in progress(cells.items(), total=len(cells), what="scores", unit="cell"):
-        outputs = exam.answer(predictions)
-        candidates[cell] = score_all(exam.metrics, outputs, exam.truth, fp32)
+        case = base.with_outputs(exam.answer(predictions))
+        candidates[cell] = {metric: scores_of(metric, case) for metric in exam.metrics}
         if isinstance(exam.truth, Relevance):
-            rankings += describe_ranking(cell, exam, exam.truth, outputs, fp32)
+            rankings += describe_ranking(cell, exam, exam.truth, case)
     return Scored(exam, theirs, candidates, tuple(rankings))

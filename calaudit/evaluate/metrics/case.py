@@ -21,7 +21,8 @@ class Case:
     truth: Truth | None
     reference_outputs: NDArray[Any] | None
     """(n, …) what FP32 gave for the same units."""
-    _shown: dict[tuple[str, int], Shown] = field(default_factory=dict)
+    _shown: dict[int, Shown] = field(default_factory=dict)
+    _reference_shown: dict[int, Shown] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for what, other in (("truth", self.truth), ("FP32", self.reference_outputs)):
@@ -106,22 +107,26 @@ class Case:
         """FP32's scores to rank by, as `ranked`."""
         return rankable(_two_axes(self.reference(), "items"), self.exclude())
 
+    def with_outputs(self, outputs: NDArray[Any]) -> "Case":
+        """The same case for another engine; what is known of FP32 is shared."""
+        return replace(self, outputs=outputs, _shown={})
+
     def with_shown(self, k: int, shown: Shown) -> "Case":
         """The same case, but for who is in the top `k`."""
-        return replace(self, _shown={("outputs", k): shown})
+        return replace(self, _shown={k: shown})
 
     def shown(self, k: int) -> Shown:
         """Who is in the top `k` of the outputs."""
-        return self._show("outputs", self.outputs, k)
+        if k not in self._shown:
+            self._shown[k] = show(_two_axes(self.outputs, "items"), self.exclude(), k)
+        return self._shown[k]
 
     def reference_shown(self, k: int) -> Shown:
         """Who is in FP32's top `k`."""
-        return self._show("reference", self.reference(), k)
-
-    def _show(self, which: str, outputs: NDArray[Any], k: int) -> Shown:
-        if (which, k) not in self._shown:
-            self._shown[which, k] = show(_two_axes(outputs, "items"), self.exclude(), k)
-        return self._shown[which, k]
+        if k not in self._reference_shown:
+            reference = _two_axes(self.reference(), "items")
+            self._reference_shown[k] = show(reference, self.exclude(), k)
+        return self._reference_shown[k]
 
 
 def flat(values: NDArray[Any]) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from calaudit.evaluate.ranking.flow import (
 )
 from calaudit.evaluate.ranking.lists import Path
 from calaudit.evaluate.scores import Scores
-from calaudit.evaluate.scoring import TieBounds, scores_of, tie_bounds
+from calaudit.evaluate.scoring import TieBounds, bounds_of, scores_of
 from calaudit.evaluate.truth import Relevance
 
 Rows = NDArray[np.int64]
@@ -69,10 +69,10 @@ class RankingChange:
         sign = 1.0 if metric.higher_is_better else -1.0
         fp32, members, untied, engine = (scores.value(rows) for scores in self.steps[metric])
         return LossSplit(
-            drop=sign * (fp32 - engine),
-            across_cut=sign * (fp32 - members),
-            reordering=sign * (members - untied),
-            ties=sign * (untied - engine),
+            drop=_settled(sign * (fp32 - engine)),
+            across_cut=_settled(sign * (fp32 - members)),
+            reordering=_settled(sign * (members - untied)),
+            ties=_settled(sign * (untied - engine)),
         )
 
     def tie_range(self, metric: Metric, rows: Rows) -> tuple[float, float] | None:
@@ -107,7 +107,7 @@ def change_of(
     Parameters
     ----------
     metrics : iterable of Metric
-        Those without a cut are passed over.
+        Those without a rank at which lists are cut are passed over.
     outputs, reference_outputs : ndarray, shape (queries, items)
         Ranking scores by the engine and by FP32, higher first.
     truth : Relevance
@@ -117,8 +117,12 @@ def change_of(
     list of RankingChange
         By rising k.
     """
+    return changes_in(metrics, Case(outputs, truth, reference_outputs))
+
+
+def changes_in(metrics: Iterable[Metric], case: Case) -> list[RankingChange]:
+    """`change_of` a case that has relevance and FP32's outputs."""
     cut = [metric for metric in metrics if metric.k is not None and metric.family != "top"]
-    case = Case(outputs, truth, reference_outputs)
     return [
         _change(case, k, [metric for metric in cut if metric.k == k])
         for k in sorted({metric.k for metric in cut if metric.k is not None})
@@ -136,11 +140,7 @@ def _change(case: Case, k: int, metrics: list[Metric]) -> RankingChange:
             )
             steps[metric] = (fp32, members, untied, engine)
     truth = case.relevance()
-    bounds = {
-        metric: found
-        for metric in metrics
-        if (found := tie_bounds(metric, case.outputs, truth, case.reference())) is not None
-    }
+    bounds = {metric: found for metric in metrics if (found := bounds_of(metric, case)) is not None}
     return RankingChange(
         k=k,
         tied={
@@ -152,3 +152,8 @@ def _change(case: Case, k: int, metrics: list[Metric]) -> RankingChange:
         flows=None if truth.tail is None else flows(path.fp32, path.engine, truth.tail),
         exposure=(exposure(path.fp32), exposure(path.engine)),
     )
+
+
+def _settled(difference: float) -> float:
+    """Without what rounding leaves of 0, and without its sign."""
+    return 0.0 if abs(difference) < 1e-12 else difference

@@ -1,0 +1,141 @@
+"""Scores of every cell, what became of rankings, and the samples that flip."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calaudit.formats.pool import PoolFile, open_pool, write_pool
+from calaudit.formats.predictions import Predictions, write_predictions
+from calaudit.slices import Dimension, evaluate_slices
+from calaudit.steps.exemplars import list_exemplars
+from calaudit.steps.judge import judge_cells
+from calaudit.steps.score import Scored, rankings_of, score_exams
+from calaudit.steps.tasks import parse_task
+from calaudit.steps.truths import set_exam
+
+N, ITEMS = 60, 20
+
+
+def scored(
+    folder: Path, pool: PoolFile, fp32: np.ndarray, engines: dict[str, np.ndarray], **task: object
+) -> list[Scored]:
+    rows = np.arange(len(pool))
+    slices = evaluate_slices([Dimension(by="group")], pool)
+    exam = set_exam(
+        parse_task(task, where="a.toml", at="tasks[0]"), pool, rows, slices, ["y"], where="tasks[0]"
+    )
+
+    def stored(name: str, output: np.ndarray) -> Predictions:
+        return write_predictions(folder / f"{name}.h5", rows, [{"y": output}])
+
+    cells = {name: stored(name, output) for name, output in engines.items()}
+    return score_exams([exam], stored("fp32", fp32), cells)
+
+
+@pytest.fixture
+def ranking(tmp_path: Path) -> tuple[Path, np.ndarray]:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "pool.h5"
+    write_pool(
+        path,
+        inputs={"x": np.zeros((N, 1), np.float32)},
+        targets={"relevance": (rng.random((N, ITEMS)) < 0.2).astype(np.uint8)},
+        meta={"group": ["a", "b"] * (N // 2)},
+        items={"popularity": np.arange(ITEMS, 0, -1), "title": [f"item {i}" for i in range(ITEMS)]},
+        ids=[f"user-{i}" for i in range(N)],
+    )
+    return path, rng.normal(size=(N, ITEMS)).astype(np.float32)
+
+
+def test_rankings_are_followed_slice_by_slice_and_agree_with_the_comparisons(
+    tmp_path: Path, ranking: tuple[Path, np.ndarray]
+) -> None:
+    path, fp32 = ranking
+    engines = {"same": fp32, "coarse": np.round(fp32), "popular": fp32 + np.arange(20, 0, -1) / 9}
+    with open_pool(path) as pool:
+        found = scored(
+            tmp_path, pool, fp32, engines, kind="ranking", tail={"head_items": 0.2},
+            metrics=["ndcg@5", "long_tail_share@5", "popularity_lift@5", "mrr@5", "kendall"],
+        )  # fmt: skip
+        records = rankings_of(found)
+        results = judge_cells(found, gates={}, level=0.95, seed=0)
+    drops = {(r.cell, r.slice, r.metric.name): r.drop for r in results}
+    assert [(one.cell, one.k, one.catalogue, one.tail_items) for one in records] == [
+        (cell, 5, ITEMS, 16) for cell in engines
+    ]
+    for record in records:
+        assert [part.slice for part in record.slices] == ["all", "group = a", "group = b"]
+        for part in record.slices:
+            assert [loss.metric for loss in part.losses] == [
+                "ndcg@5", "long_tail_share@5", "popularity_lift@5", "mrr@5"
+            ]  # fmt: skip
+            for loss in part.losses[:3]:
+                drop = drops[record.cell, part.slice, loss.metric]
+                assert loss.drop == pytest.approx(drop, abs=1e-9)
+                assert loss.across_cut + loss.reordering + loss.ties == pytest.approx(loss.drop)
+    same, coarse, popular = (record.slices[0] for record in records)
+    assert (same.flow.kept, same.candidate_ties) == (5 * N, 0.0)
+    assert coarse.candidate_ties > 0.5
+    assert coarse.losses[0].worst < coarse.losses[0].best
+    assert popular.flow.tail_to_head > 5 * popular.flow.head_to_tail
+    assert popular.flow.places == sum(part.flow.places for part in records[2].slices[1:])
+    assert records[0].lost == ()
+    assert records[2].gained[0].item.startswith("item ")
+    assert not records[2].gained[0].tail
+
+
+def test_exemplars_have_ids_slices_and_the_strictest_gate(
+    tmp_path: Path, ranking: tuple[Path, np.ndarray]
+) -> None:
+    path, fp32 = ranking
+    broken = fp32.copy()
+    broken[7] = -broken[7]
+    with open_pool(path) as pool:
+        found = scored(
+            tmp_path, pool, fp32, {"one": broken, "two": broken, "three": fp32},
+            kind="ranking", metrics=["ndcg@5", "recall@5", "coverage@5", "overlap@5"],
+        )  # fmt: skip
+        gates = {("ndcg@5", "all"): 0.05, ("ndcg@5", "group = a"): 0.02, ("overlap@5", "all"): 0.1}
+        records = list_exemplars(found, gates)
+        ungated = list_exemplars(found, {("recall@5", "all"): 0.1, ("coverage@5", "all"): 0.1})
+    assert [(one.metric, one.unit, one.engines, one.least) for one in records] == [
+        ("ndcg@5", "query", 3, 0.02)
+    ]
+    (exemplar,) = records[0].shown
+    assert (exemplar.id, exemplar.lost + exemplar.gained) == ("user-7", 2)
+    assert exemplar.slices == ("group = b",)
+    # The first metric without a gate, and gated ones that score single units.
+    assert [one.metric for one in ungated] == ["ndcg@5", "recall@5"]
+
+
+def test_word_errors_are_judged_as_a_ratio_of_sums(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    tokens = rng.integers(1, 4, (400, 6))
+    words = ["", "a ", "b ", "c "]
+    write_pool(
+        tmp_path / "pool.h5",
+        inputs={"x": np.zeros((400, 1), np.float32)},
+        targets={"text": ["".join(words[t] for t in row) for row in tokens]},
+        meta={"group": ["a", "b"] * 200},
+    )
+    wrong = tokens.copy()
+    hit = (rng.random((400, 6)) < 0.3) & (np.arange(400) % 2 == 0)[:, None]
+    wrong[hit] = wrong[hit] % 3 + 1
+    with open_pool(tmp_path / "pool.h5") as pool:
+        found = scored(
+            tmp_path, pool, tokens, {"same": tokens, "wrong": wrong},
+            kind="sequence", vocabulary=words,
+        )  # fmt: skip
+        gates = {("wer", name): 0.05 for name in ("all", "group = a", "group = b")}
+        results = judge_cells(found, gates=gates, level=0.95, seed=0)
+        exemplars = list_exemplars(found, gates)
+    wer = {(r.cell, r.slice): r for r in results if r.metric.name == "wer"}
+    rate = wer["wrong", "group = a"].candidate
+    assert rate is not None
+    assert 0.2 < rate <= hit[::2].mean() + 1e-12  # an alignment may spare errors
+    assert wer["wrong", "group = a"].verdict == "REGRESSED"
+    assert wer["wrong", "group = b"].drop == 0
+    assert wer["same", "all"].reference == 0
+    assert exemplars[0].metric == "wer"
+    assert rankings_of(found) == []

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from calaudit.demo import DEMO_MODEL, build_digits_pool
+from calaudit.evaluate import known_metrics
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -105,3 +106,8 @@ def test_links_between_pages_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_metric_is_documented() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    assert [name for name in known_metrics() if f"`{name}`" not in page] == []

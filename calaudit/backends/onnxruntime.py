@@ -17,6 +17,9 @@ from calaudit.graph.store import write_model
 
 Kernels = Literal["emulated", "fused"]
 
+_LARGE = 32 << 20
+"""Bytes from which a model goes by way of a file: in memory it would be there three times."""
+
 _FAILURES = (
     state.EPFail, state.EngineError, state.Fail, state.InvalidArgument, state.InvalidGraph,
     state.InvalidProtobuf, state.NoModel, state.NoSuchFile, state.NotImplemented,
@@ -41,12 +44,19 @@ class OnnxruntimeBackend:
 
     name = "onnxruntime"
     capabilities = Capabilities(
-        precisions=frozenset({"fp32", "int8"}), ranges=frozenset({"calaudit"}), needs_gpu=False
+        precisions=frozenset({"fp32", "fp16", "int8"}),
+        ranges=frozenset({"calaudit"}),
+        needs_gpu=False,
     )
 
     def __init__(self, *, threads: int = 0, kernels: Kernels = "emulated") -> None:
         self._threads = threads
         self._kernels: Kernels = kernels
+
+    @property
+    def key(self) -> str:
+        """What results depend on besides the graph: how Q/DQ is computed."""
+        return self._kernels
 
     def load(self, model: Model) -> "OnnxruntimeEngine":
         """Make an engine. Raises `BackendError` when onnxruntime refuses the model."""
@@ -141,7 +151,7 @@ class OnnxruntimeEngine:
 
 def _session(model: Model, options: ort.SessionOptions) -> ort.InferenceSession:
     providers = ["CPUExecutionProvider"]
-    if not model.oversized:
+    if not model.oversized and model.proto.ByteSize() < _LARGE:
         return ort.InferenceSession(model.serialize(), options, providers=providers)
     with tempfile.TemporaryDirectory(prefix="calaudit-") as folder:
         path = Path(folder) / "model.onnx"

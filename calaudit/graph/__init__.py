@@ -9,7 +9,7 @@ from calaudit.graph.placement import plan_qdq
 from calaudit.graph.plan import Decision, QdqPlan, explain
 from calaudit.graph.prepare import prepare
 from calaudit.graph.store import write_model
-from calaudit.graph.taps import with_taps
+from calaudit.graph.taps import tapped, with_taps
 from calaudit.graph.tensors import TensorNames, name_tensors
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "name_tensors",
     "plan_qdq",
     "prepare",
+    "tapped",
     "with_taps",
     "write_model",
 ]

@@ -41,6 +41,9 @@ def prepare(model: Model) -> Model:
     rewriter.rewrite(graph, _BATCH_NORM_RULES)
     passes.RemoveUnusedNodesPass()(graph)
     proto = onnx_ir.serde.serialize_model(graph)
+    for value in graph.graph.initializers.values():
+        # onnxscript's rules remember the last graph: not its weights, too.
+        value.const_value = None
     _keep_node_names(model.proto.graph, proto.graph)
     return Model(proto, model.label)
 

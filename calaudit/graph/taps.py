@@ -1,6 +1,7 @@
 """Taps: tensors of a model that are made visible as outputs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import onnx
 from onnx import TensorProto, helper
@@ -25,17 +26,39 @@ def with_taps(model: Model, names: Sequence[str]) -> Model:
     ModelError
         Names the model doesn't have, all at once, with the near ones.
     """
-    known = [value.name for value in model.proto.graph.input]
-    known += [name for node in model.proto.graph.node for name in node.output if name]
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    _show(proto, model.label, names)
+    return Model(proto, model.label)
+
+
+@contextmanager
+def tapped(model: Model, names: Sequence[str]) -> Iterator[Model]:
+    """What `with_taps` gives, without a copy of the weights; `model` is whole again afterwards.
+
+    Raises
+    ------
+    ModelError
+        As `with_taps`.
+    """
+    n = len(model.proto.graph.output)
+    try:
+        _show(model.proto, model.label, names)
+        yield Model(model.proto, model.label)
+    finally:
+        del model.proto.graph.output[n:]
+
+
+def _show(proto: onnx.ModelProto, label: str, names: Sequence[str]) -> None:
+    known = [value.name for value in proto.graph.input]
+    known += [name for node in proto.graph.node for name in node.output if name]
     unknown = sorted(set(names) - set(known))
     if unknown:
         raise ModelError.of(
-            Problem(f"has no tensor {name!r}", model.label, near(name, known)) for name in unknown
+            Problem(f"has no tensor {name!r}", label, near(name, known)) for name in unknown
         )
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
-    inputs = {value.name: value for value in model.proto.graph.input}
-    shown = {value.name for value in model.proto.graph.output}
+    inputs = {value.name: value for value in proto.graph.input}
+    shown = {value.name for value in proto.graph.output}
     for name in dict.fromkeys(names):
         if name in shown:
             continue
@@ -43,4 +66,3 @@ def with_taps(model: Model, names: Sequence[str]) -> Model:
             proto.graph.output.append(inputs[name])
         else:
             proto.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    return Model(proto, model.label)

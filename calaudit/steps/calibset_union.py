@@ -13,7 +13,7 @@ from calaudit.slices.dimension import EVERYTHING
 
 SampleKey = tuple[str, int]
 """Content digest, and which of its occurrences within one set."""
-_READ_BYTES: Final = 16 << 20
+_READ_BYTES: Final = 4 << 20
 """Inputs read from a set at a time."""
 _READ_AT_MOST: Final = 256
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend, Engine
 from calaudit.errors import ModelError, Problem, RangesError
-from calaudit.graph import Model, with_taps
+from calaudit.graph import Model, tapped
 from calaudit.progress import counter
 from calaudit.ranges import (
     Accumulator,
@@ -65,7 +65,9 @@ def observe(
     ModelError
         A tap has no batch axis.
     """
-    work = _Work(model, taps, union, backend.load(with_taps(model, taps)), skip_bad)
+    with tapped(model, taps) as shown:
+        engine = backend.load(shown)
+    work = _Work(model, taps, union, engine, skip_bad)
     with (
         counter(len(union), what="ranges") as done,
         ThreadPoolExecutor(n_cores()) as threads,

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from calaudit.backends import onnxruntime
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
-from calaudit.graph import Model
+from calaudit.graph import Model, convert_to_fp16, prepare
 from calaudit.graph import model as graph_model
 from tests.graph import models
 from tests.graph.running import quantize, run
@@ -38,3 +39,28 @@ def test_an_oversized_model_is_loaded_from_files(monkeypatch: pytest.MonkeyPatch
     wanted = run(model, feeds)["y"]
     monkeypatch.setattr(graph_model, "PROTOBUF_LIMIT", 1000)
     np.testing.assert_array_equal(run(model, feeds)["y"], wanted)
+
+
+def test_a_large_model_goes_by_way_of_files_and_gives_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Model(models.residual(), "sketch")
+    feeds = models.feeds(model.proto)
+    wanted = run(model, feeds)["y"]
+    monkeypatch.setattr(onnxruntime, "_LARGE", 1000)
+    monkeypatch.setattr(Model, "serialize", None)
+    np.testing.assert_array_equal(run(model, feeds)["y"], wanted)
+
+
+def test_an_fp16_model_runs_and_stays_near_its_source() -> None:
+    source = prepare(Model(models.residual(), "sketch"))
+    feeds = models.feeds(source.proto, n=16)
+    assert "fp16" in OnnxruntimeBackend.capabilities.precisions
+    wanted, found = run(source, feeds)["y"], run(convert_to_fp16(source)[0], feeds)["y"]
+    assert 0 < np.abs(wanted - found).max() < 0.01 * np.abs(wanted).max()
+
+
+def test_what_results_depend_on_is_in_the_key() -> None:
+    emulated, fused = OnnxruntimeBackend(threads=1), OnnxruntimeBackend(threads=2, kernels="fused")
+    assert emulated.key != fused.key
+    assert emulated.key == OnnxruntimeBackend(threads=2).key

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from calaudit.errors import ModelError
-from calaudit.graph import Model, with_taps
+from calaudit.graph import Model, tapped, with_taps
 from tests.graph import models
 from tests.graph.running import run
 
@@ -31,3 +31,15 @@ def test_unknown_taps_are_refused_at_once_with_near_names() -> None:
     assert "flat" in str(caught.value.problems[0].next_step) + str(
         caught.value.problems[1].next_step
     )
+
+
+def test_a_tapped_model_shows_what_with_taps_shows_and_is_whole_again_afterwards() -> None:
+    model = Model(models.conv_bn_relu(), "sketch")
+    before = model.fingerprint
+    wanted = with_taps(model, ["x", "p1", "y"]).proto.SerializeToString()
+    with tapped(model, ["x", "p1", "y"]) as shown:
+        assert shown.proto.SerializeToString() == wanted
+    assert Model(model.proto, "sketch").fingerprint == before
+    with pytest.raises(ModelError, match="no tensor"), tapped(model, ["flatt"]):
+        pass
+    assert Model(model.proto, "sketch").fingerprint == before

@@ -1,83 +1,323 @@
-"""What ranges cost: filling histograms, and each method per tap. Prints a table.
+"""What ranges cost beside the forward pass they need, and beside onnxruntime's own calibration.
 
-Run: ``python benchmarks/ranges.py``
+Builds a model of ResNet-50's size with seeded weights and a pool of random images in a temporary
+folder, then runs every task in a process of its own. "pass" leaves out loading the model and
+making the session, for calaudit and for the plain forward pass; onnxruntime's quantize_static is
+one call and counts whole. 32 sets are drawn at random, each half of the images.
+
+    python benchmarks/ranges.py [--images 16,32,64] [--no-peers]
+    python benchmarks/ranges.py --fill        filling rates and the cost of each method, per tap
 """
 
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-from calaudit.ranges import METHODS, Accumulator, estimate_amax, observe
-
-N = 16_000_000
-N_FOR_METHODS = 1_000_000
-REPEATS = 5
+N_SETS = 32
+GOALS = {"calaudit, 1 set": 1.5, "calaudit, 32 sets": 2.0}
+MEMORY_GOAL = 2.0
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Shortest of several runs."""
+def build_model(path: Path) -> None:
+    """ResNet-50 with BatchNormalization folded, He weights, quiet residual branches."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    random = np.random.default_rng(0)
+    nodes: list[onnx.NodeProto] = []
+    weights: list[TensorProto] = []
+
+    def conv(x: str, c_in: int, c_out: int, k: int, stride: int, *, gain: float) -> str:
+        name = f"conv{len(weights) // 2}"
+        kernel = random.standard_normal((c_out, c_in, k, k), np.float32)
+        kernel *= np.float32(gain * np.sqrt(2 / (c_in * k * k)))
+        bias = np.float32(0.1) * random.standard_normal(c_out, np.float32)
+        weights.append(numpy_helper.from_array(kernel, f"{name}.weight"))
+        weights.append(numpy_helper.from_array(bias, f"{name}.bias"))
+        inputs = [x, f"{name}.weight", f"{name}.bias"]
+        nodes.append(
+            helper.make_node(
+                "Conv", inputs, [name], kernel_shape=[k, k], strides=[stride] * 2, pads=[k // 2] * 4
+            )
+        )
+        return name
+
+    def op(kind: str, inputs: list[str], **attributes: Any) -> str:
+        name = f"{inputs[0]}.{kind}"
+        nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        return name
+
+    x = op("Relu", [conv("image", 3, 64, 7, 2, gain=1)])
+    x = op("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    c_in = 64
+    for width, blocks, first_stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for block in range(blocks):
+            stride = 1 if block else first_stride
+            skip = x if block else conv(x, c_in, 4 * width, 1, stride, gain=0.7)
+            y = op("Relu", [conv(x, c_in, width, 1, 1, gain=1)])
+            y = op("Relu", [conv(y, width, width, 3, stride, gain=1)])
+            x = op("Relu", [op("Add", [conv(y, width, 4 * width, 1, 1, gain=0.3), skip])])
+            c_in = 4 * width
+    x = op("Flatten", [op("GlobalAveragePool", [x])])
+    matrix = np.float32(0.02) * random.standard_normal((1000, 2048), np.float32)
+    weights.append(numpy_helper.from_array(matrix, "fc.weight"))
+    nodes.append(helper.make_node("Gemm", [x, "fc.weight"], ["logits"], transB=1))
+    graph = helper.make_graph(
+        nodes,
+        "resnet50",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 224, 224])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 1000])],
+        weights,
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), str(path))
+
+
+def prepare(folder: Path, counts: list[int]) -> None:
+    """Model, images as .npy, and for each number of images one set of all and 32 of half."""
+    import numpy as np
+
+    from calaudit.formats.pool import open_pool, write_pool
+    from calaudit.sampling import Recipe
+    from calaudit.steps.sample import draw_calibset
+
+    build_model(folder / "model.onnx")
+    n = max(counts)
+    images = np.random.default_rng(1).standard_normal((n, 3, 224, 224), np.float32)
+    np.save(folder / "images.npy", images)
+    write_pool(
+        folder / "pool.h5",
+        inputs={"image": images},
+        targets={"label": np.zeros(n, np.int64)},
+        meta={"number": np.arange(n)},
+    )
+    with open_pool(folder / "pool.h5") as pool:
+        for count in counts:
+            for number in range(N_SETS + 1):
+                recipe = Recipe(
+                    name="all" if number == N_SETS else f"set {number}",
+                    kind="uniform",
+                    size=count if number == N_SETS else count // 2,
+                    candidates=f"number < {count}",
+                )
+                draw_calibset(pool, recipe, set_path(folder, count, number), seed=number)
+
+
+def set_path(folder: Path, count: int, number: int) -> Path:
+    return folder / f"{count}-{number}.h5"
+
+
+def images_of(folder: Path, count: int) -> "Iterator[NDArray[np.float32]]":
+    import numpy as np
+
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    for number in range(count):
+        yield np.ascontiguousarray(images[number : number + 1])
+
+
+def plain(folder: Path, count: int) -> float:
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    started = time.perf_counter()
+    for image in images_of(folder, count):
+        session.run(None, {"image": image})
+    return time.perf_counter() - started
+
+
+def calaudit(folder: Path, count: int, numbers: list[int]) -> float:
+    """All four methods' tables of every set, from the sets' files to the ranges file."""
+    from calaudit.backends import Engine
+    from calaudit.backends.onnxruntime import OnnxruntimeBackend
+    from calaudit.formats.calibset import open_calibset
+    from calaudit.graph import Model, load_model, plan_qdq
+    from calaudit.graph import prepare as folded
+    from calaudit.ranges import DEFAULT_METHODS, estimate_scales
+    from calaudit.steps.calibrate import calibrate
+
+    loading = 0.0
+
+    class Timed(OnnxruntimeBackend):
+        def load(self, model: Model) -> Engine:
+            nonlocal loading
+            started = time.perf_counter()
+            engine = super().load(model)
+            loading = time.perf_counter() - started
+            return engine
+
+    model = folded(load_model(folder / "model.onnx"))
+    plan = plan_qdq(model)
+    started = time.perf_counter()
+    paths = [set_path(folder, count, number) for number in numbers]
+    sets = {drawn.name: drawn for drawn in map(open_calibset, paths)}
+    observation = calibrate(model, plan, sets, Timed(), folder / "ranges.h5", batch_size=64)
+    for name in sets:
+        histograms = observation.of(name)
+        for method in DEFAULT_METHODS:
+            estimate_scales(histograms, 0, method, calibset=name)
+    return time.perf_counter() - started - loading
+
+
+def peer(folder: Path, count: int, method: str) -> float:
+    from onnxruntime import quantization as quant
+
+    class Reader(quant.CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+        def __init__(self) -> None:
+            self._images = images_of(folder, count)
+
+        def get_next(self) -> "dict[str, NDArray[np.float32]] | None":
+            image = next(self._images, None)
+            return None if image is None else {"image": image}
+
+    started = time.perf_counter()
+    quant.quantize_static(
+        str(folder / "model.onnx"),
+        str(folder / "quantized.onnx"),
+        Reader(),
+        quant_format=quant.QuantFormat.QDQ,
+        calibrate_method=quant.CalibrationMethod[method],
+    )
+    return time.perf_counter() - started
+
+
+TASKS: dict[str, Callable[[Path, int], float]] = {
+    "plain forward": plain,
+    "calaudit, 1 set": lambda folder, count: calaudit(folder, count, [N_SETS]),
+    "calaudit, 32 sets": lambda folder, count: calaudit(folder, count, list(range(N_SETS))),
+    "onnxruntime MinMax": lambda folder, count: peer(folder, count, "MinMax"),
+    "onnxruntime Entropy": lambda folder, count: peer(folder, count, "Entropy"),
+    "onnxruntime Percentile": lambda folder, count: peer(folder, count, "Percentile"),
+}
+
+
+def run_task(folder: Path, task: str, count: int) -> tuple[float, float]:
+    """Seconds and peak MiB of one task in a fresh process."""
+    command = [sys.executable, __file__, "--folder", str(folder), "--task", task, "--count"]
+    done = subprocess.run([*command, str(count)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    seconds, peak = json.loads(done.stdout.splitlines()[-1])
+    return seconds, peak
+
+
+def child(folder: Path, task: str, count: int) -> None:
+    import resource
+
+    seconds = TASKS[task](folder, count)
+    # Linux counts in KiB, macOS in bytes.
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit]))
+
+
+def print_costs(folder: Path, counts: list[int], *, peers: bool) -> None:
+    tasks = [task for task in TASKS if peers or not task.startswith("onnxruntime")]
+    print(f"{'images':>6}  {'task':24}{'pass':>9}{'÷ plain':>9}{'peak':>11}{'÷ plain':>9}  goals")
+    for count in counts:
+        run_task(folder, "calaudit, 1 set", min(counts))  # compile, and warm the disk's cache
+        forward, memory = 1.0, 1.0
+        for task in tasks:
+            seconds, peak = run_task(folder, task, count)
+            if task == "plain forward":
+                # Best of two, before and after: the others are compared with it.
+                again, _ = run_task(folder, task, count)
+                forward, memory = min(seconds, again), peak
+            goal = GOALS.get(task)
+            met = goal and seconds <= goal * forward and peak <= MEMORY_GOAL * memory
+            verdict = f"≤ {goal}×, ≤ {MEMORY_GOAL}×: {'met' if met else 'missed'}" if goal else ""
+            print(
+                f"{count:>6}  {task:24}{seconds:>7.2f} s{seconds / forward:>8.2f}×"
+                f"{peak:>7.0f} MiB{peak / memory:>8.2f}×  {verdict}",
+                flush=True,
+            )
+
+
+def best(work: Callable[[], object], repeats: int = 5) -> float:
+    """Shortest of several runs, in seconds."""
     found = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
+    for _ in range(repeats):
+        started = time.perf_counter()
         work()
-        found.append(time.perf_counter() - start)
+        found.append(time.perf_counter() - started)
     return min(found)
 
 
-def distributions(n: int) -> dict[str, NDArray[np.float32]]:
+def print_fill() -> None:
+    """Filling rates on one core, and what each method costs per tap."""
+    import numpy as np
+
+    from calaudit.ranges import METHODS, Accumulator, estimate_amax, observe
+
+    n = 16_000_000
     random = np.random.default_rng(0)
-    gaussian = random.standard_normal(n, dtype=np.float32)
-    outlier = gaussian.copy()
-    outlier[n // 2] = 1e6
-    return {
+    gaussian = random.standard_normal(n, np.float32)
+    distributions = {
         "gaussian": gaussian,
         "relu": np.maximum(gaussian, np.float32(0)),
         "laplace": random.laplace(size=n).astype(np.float32),
-        "one outlier": outlier,
+        "one outlier": np.append(gaussian[1:], np.float32(1e6)),
     }
-
-
-def fill(values: NDArray[np.float32]) -> None:
-    batch = values.reshape(16, -1)
-    collected = Accumulator(["tap"], 1)
-    collected.add(0, batch, np.zeros(16, np.int64))
-
-
-def numpy_histogram(values: NDArray[np.float32]) -> None:
-    magnitudes = np.abs(values)
-    np.histogram(magnitudes, bins=2048, range=(0.0, float(magnitudes.max())))
-
-
-def print_fill_rates() -> None:
-    print(f"Filling with {N:,} float32 values, one thread")
-    print(f"{'values':<14}{'calaudit':>12}{'np.histogram':>14}{'max only':>12}{'ratio':>8}")
-    for name, values in distributions(N).items():
-        rates = [
-            values.nbytes / 1e9 / seconds(lambda work=work, values=values: work(values))
-            for work in (fill, numpy_histogram, np.max)
+    print(f"{n:,} float32 values, nanoseconds per value on one core")
+    print(f"{'values':<14}{'calaudit':>10}{'16 groups':>11}{'np.histogram':>14}{'max alone':>11}")
+    for name, values in distributions.items():
+        rows = values.reshape(80, -1)
+        groups = np.tile(np.arange(16), (len(rows), 1))
+        work: list[Callable[[], object]] = [
+            partial(Accumulator(["t"], 1).add, 0, rows, groups[:, 0]),
+            partial(Accumulator(["t"], 16).add, 0, rows, groups),
+            partial(np.histogram, np.abs(values), bins=2048),
+            values.max,
         ]
-        ours, theirs, reading = (f"{rate:.2f} GB/s" for rate in rates)
-        print(f"{name:<14}{ours:>12}{theirs:>14}{reading:>12}{rates[0] / rates[1]:>7.1f}×")
-
-
-def print_method_costs() -> None:
-    print(f"\nMethods on one tap's histogram of {N_FOR_METHODS:,} values: amax (milliseconds)")
+        costs = [best(each, 3) / n * 1e9 for each in work]
+        print(f"{name:<14}{costs[0]:>10.2f}{costs[1]:>11.2f}{costs[2]:>14.2f}{costs[3]:>11.2f}")
+    print("\nMethods on one tap's histogram of 1,000,000 values: amax (milliseconds)")
     print(f"{'values':<14}" + "".join(f"{method:>20}" for method in METHODS))
-    for name, values in distributions(N_FOR_METHODS).items():
-        histogram = observe(values)
+    for name, values in distributions.items():
+        histogram = observe(values[-1_000_000:])
         cells = []
         for method in METHODS:
             amax = estimate_amax(histogram, method)
-            cost = seconds(lambda m=method, h=histogram: estimate_amax(h, m))
+            cost = best(partial(estimate_amax, histogram, method))
             cells.append(f"{amax:>11.4g} ({cost * 1e3:5.2f})")
         print(f"{name:<14}" + "".join(f"{cell:>20}" for cell in cells))
 
 
 def main() -> None:
-    print_fill_rates()
-    print_method_costs()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", default="16,32,64")
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--fill", action="store_true")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--task", help=argparse.SUPPRESS)
+    parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    counts = [int(count) for count in options.images.split(",")]
+    if options.task:
+        child(options.folder, options.task, options.count)
+    elif options.prepare:
+        prepare(options.folder, counts)
+    elif options.fill:
+        print_fill()
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            # In a process of its own, so that this one stays small.
+            command = [sys.executable, __file__, "--prepare", "--folder", temporary]
+            subprocess.run([*command, "--images", options.images], check=True)
+            print_costs(Path(temporary), counts, peers=not options.no_peers)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,6 @@ def test_divergence_equals_brute_force_below_the_bulk_too(block: int) -> None:
         np.testing.assert_allclose(found, list(expected.values()), rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("block", range(4))
 def test_giving_up_early_never_changes_the_best_of_thousands_of_histograms(block: int) -> None:
     for seed in range(500 * block, 500 * block + 500):

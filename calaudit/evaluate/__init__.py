@@ -12,14 +12,21 @@ verdict
 the other against FP32 on every slice, `judge` draws the verdicts.
 """
 
+from calaudit.evaluate.attribution import Attribution, Finding, Origin, attribute
 from calaudit.evaluate.catalogue import known_metrics, parse_metric
 from calaudit.evaluate.compare import compare, compare_cells, compare_sums
 from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Tolerance, Verdict
 from calaudit.evaluate.conventions import convention_of
+from calaudit.evaluate.gap import Gap, worst_gaps
 from calaudit.evaluate.listwise import Pairs, from_pairs, retrieval_scores
 from calaudit.evaluate.metric import Direction, Kind, Metric, Needs
 from calaudit.evaluate.own import make_importable
-from calaudit.evaluate.power import smallest_provable_drop
+from calaudit.evaluate.power import (
+    Expectation,
+    smallest_provable_drop,
+    units_to_prove,
+    verdict_chances,
+)
 from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores, concatenate
 from calaudit.evaluate.scoring import TieBounds, perfect, score, score_all, tie_bounds
 from calaudit.evaluate.spelling import Spelling, decode
@@ -27,14 +34,19 @@ from calaudit.evaluate.truth import Labels, Relevance, Texts, Truth, Values, che
 from calaudit.evaluate.verdict import judge, overall_verdict, screen
 
 __all__ = [
+    "Attribution",
     "Comparison",
     "Direction",
+    "Expectation",
+    "Finding",
     "Flips",
+    "Gap",
     "Kind",
     "Labels",
     "Metric",
     "MinSupport",
     "Needs",
+    "Origin",
     "Pairs",
     "RatioScores",
     "Relevance",
@@ -48,6 +60,7 @@ __all__ = [
     "UnitScores",
     "Values",
     "Verdict",
+    "attribute",
     "check_labels",
     "compare",
     "compare_cells",
@@ -68,4 +81,7 @@ __all__ = [
     "screen",
     "smallest_provable_drop",
     "tie_bounds",
+    "units_to_prove",
+    "verdict_chances",
+    "worst_gaps",
 ]

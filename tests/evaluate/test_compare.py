@@ -8,7 +8,9 @@ from calaudit.errors import SettingsError
 from calaudit.evaluate import (
     Flips,
     Labels,
+    RatioScores,
     Relevance,
+    Tolerance,
     UnitScores,
     Verdict,
     compare,
@@ -17,7 +19,7 @@ from calaudit.evaluate import (
     perfect,
     score,
 )
-from tests.evaluate.cases import NDCG, NLL, TOP1, flipped
+from tests.evaluate.cases import NDCG, NLL, TOP1, WER, flipped
 
 
 def one(metric, reference, candidate, rows=None, **options):
@@ -215,3 +217,117 @@ def test_scores_of_other_units_are_refused():
 def test_no_cells_give_no_comparisons():
     fp32, _ = flipped(0, 0, 5, 5)
     assert compare_cells(TOP1, fp32, {}, {"all": np.arange(10)}) == []
+
+
+def test_a_relative_gate_is_a_share_of_what_fp32_reaches():
+    fp32, int8 = flipped(12, 2, 700, 286)
+    absolute = one(TOP1, fp32, int8, max_drop=0.05 * 0.712)
+    relative = one(TOP1, fp32, int8, max_drop=Tolerance(max_relative_drop=0.05))
+    assert relative.max_drop == pytest.approx(absolute.max_drop)
+    assert (relative.max_relative_drop, absolute.max_relative_drop) == (0.05, None)
+    assert relative.verdict is absolute.verdict is Verdict.PASS
+
+
+def test_a_relative_gate_where_fp32_reaches_nothing_allows_nothing():
+    fp32, int8 = flipped(0, 0, 0, 100)
+    found = one(TOP1, fp32, int8, max_drop=Tolerance(max_relative_drop=0.05))
+    assert (found.max_drop, found.verdict) == (0.0, Verdict.INCONCLUSIVE)
+    assert found.n_needed is None
+    empty = one(TOP1, fp32, int8, np.arange(0), max_drop=Tolerance(max_relative_drop=0.05))
+    assert empty.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_gate_is_either_absolute_or_relative():
+    for wrong in ({}, {"max_drop": 0.1, "max_relative_drop": 0.1}, {"max_relative_drop": -1.0}):
+        with pytest.raises(SettingsError):
+            Tolerance(**wrong)
+
+
+def ratio(errors, words):
+    return RatioScores(WER, np.asarray(errors, dtype=float), np.asarray(words, dtype=float))
+
+
+def test_word_errors_are_judged_by_cluster():
+    rng = np.random.default_rng(0)
+    speaker = np.repeat(np.arange(60), 20)
+    words = rng.integers(3, 20, 1200)
+    fp32 = rng.binomial(words, 0.05)
+    worse = rng.binomial(words, 0.04 * rng.gamma(1.0, 1.0, 60)[speaker])
+    found = {
+        clusters is not None: one(
+            WER, ratio(fp32, words), ratio(fp32 + worse, words), max_drop=0.02, clusters=clusters
+        )
+        for clusters in (None, speaker)
+    }
+    assert found[True].drop == pytest.approx(worse.sum() / words.sum())
+    assert found[True].reference == pytest.approx(fp32.sum() / words.sum())
+    assert found[True].candidate == pytest.approx((fp32 + worse).sum() / words.sum())
+    assert (found[True].n, found[True].n_clusters, found[False].n_clusters) == (1200, 60, None)
+    width = [found[c].high - found[c].low for c in (True, False)]
+    assert width[0] > 1.5 * width[1]
+    assert found[True].verdict is Verdict.REGRESSED
+
+
+def test_flips_that_come_in_clusters_prove_less():
+    rng = np.random.default_rng(1)
+    cluster = np.repeat(np.arange(400), 5)
+    fp32 = np.ones(2000, dtype=bool)
+    int8 = ~np.repeat(rng.random(400) < 0.03, 5)
+    alone, together = (
+        one(TOP1, UnitScores(TOP1, fp32), UnitScores(TOP1, int8), max_drop=0.05, clusters=c)
+        for c in (None, cluster)
+    )
+    assert (alone.interval, together.interval) == ("tango", "tango-clustered")
+    assert together.design_effect == pytest.approx(5, rel=0.01)
+    assert alone.one_sided_high < together.one_sided_high
+    assert together.p_value > alone.p_value
+
+
+def test_one_cluster_is_inconclusive_however_many_units_it_has():
+    fp32 = UnitScores(TOP1, np.ones(5000, dtype=bool))
+    found = one(TOP1, fp32, fp32, max_drop=0.02, clusters=np.zeros(5000, dtype=int))
+    assert (found.n_clusters, found.interval) == (1, None)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    nothing = UnitScores(NLL, np.linspace(0, 1, 5000))
+    assert one(NLL, nothing, nothing, max_drop=0.02).verdict is Verdict.INCONCLUSIVE
+
+
+def test_equal_weights_count_as_none():
+    rng = np.random.default_rng(2)
+    fp32, int8 = (UnitScores(NDCG, rng.random(400)) for _ in range(2))
+    plain, weighted = (one(NDCG, fp32, int8, weights=w) for w in (None, np.full(400, 2.0)))
+    assert (weighted.drop, weighted.low) == pytest.approx((plain.drop, plain.low))
+
+
+def test_weights_move_a_share_and_a_unit_without_weight_does_not_count():
+    fp32, int8 = flipped(50, 0, 450, 0)
+    weights = np.r_[np.full(50, 3.0), np.ones(450)]
+    found = one(TOP1, fp32, int8, weights=weights)
+    assert found.drop == pytest.approx(150 / 600)
+    assert found.low < 150 / 600 < found.high
+    ignored = one(TOP1, fp32, int8, weights=np.r_[np.zeros(50), np.ones(450)])
+    assert ignored.drop == 0
+
+
+def test_a_set_metric_can_not_be_weighted():
+    metric = parse_metric("balanced_accuracy")
+    scores = _any_scores(metric)
+    with pytest.raises(SettingsError, match="can't be weighted"):
+        one(metric, scores, scores, weights=np.ones(10))
+
+
+@pytest.mark.parametrize("name", ["top1", "nll", "ndcg@10", "balanced_accuracy"])
+def test_constant_scores_pass_no_gate_that_their_number_cannot_prove(name):
+    metric = parse_metric(name)
+    found = one(metric, _any_scores(metric), _any_scores(metric), max_drop=1e-3)
+    assert found.drop == 0
+    assert found.verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("name", ["nll", "ndcg@10"])
+def test_an_engine_whose_scores_are_all_nan_has_regressed(name):
+    metric = parse_metric(name)
+    fp32 = UnitScores(metric, np.linspace(0.1, 1, 400))
+    found = one(metric, fp32, UnitScores(metric, np.full(400, np.nan)), max_drop=0.1)
+    assert (found.n, found.n_broken, found.drop) == (0, 400, None)
+    assert found.verdict is Verdict.REGRESSED

@@ -12,9 +12,7 @@ from calaudit.evaluate import (
     judge,
     overall_verdict,
     screen,
-    smallest_provable_drop,
 )
-from calaudit.evaluate.power import units_to_prove
 from calaudit.evaluate.statistics.tango import tango_bound
 from tests.evaluate.cases import NDCG, NLL, TOP1, comparison, flipped
 
@@ -174,22 +172,3 @@ def test_to_accuse_one_of_many_slices_more_units_are_needed():
 
 def test_a_decided_verdict_needs_nothing():
     assert judge([comparison(one_sided_high=0.01)])[0].n_needed is None
-
-
-@pytest.mark.parametrize("n", [30, 50, 268, 1000])
-def test_the_smallest_provable_drop_is_the_bound_without_flips(n):
-    assert smallest_provable_drop(TOP1, n) == pytest.approx(tango_bound(0, 0, n, 0.95))
-
-
-@pytest.mark.parametrize("metric", [TOP1, NDCG])
-@pytest.mark.parametrize("gate", [0.01, 0.02, 0.05])
-def test_units_to_prove_is_the_first_size_whose_provable_drop_is_below_the_gate(metric, gate):
-    n = units_to_prove(metric, gate)
-    assert smallest_provable_drop(metric, n) < gate <= smallest_provable_drop(metric, n - 1)
-
-
-def test_where_nothing_can_be_promised_no_drop_is():
-    assert smallest_provable_drop(TOP1, 29) is None
-    assert smallest_provable_drop(NLL, 10**6) is None
-    assert units_to_prove(NLL, 0.1) is None
-    assert units_to_prove(TOP1, 1.5) is None

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 N_BUCKETS = 2048
 """Blocks that units are added up in: what replicates cost doesn't grow with their number."""
@@ -78,6 +79,13 @@ def random_signs(key: str, n: int, replicates: int) -> NDArray[np.bool_]:
     raw: NDArray[Any] = np.asarray(_bits(key).random_raw((replicates * n + 63) // 64))
     coins = np.unpackbits(raw.astype("<u8").view(np.uint8))[: replicates * n]
     return coins.reshape(replicates, n).astype(bool)
+
+
+def random_normals(key: str, n: int, replicates: int) -> NDArray[np.float64]:
+    """Standard normal numbers, (replicates, n); the same key gives the same."""
+    raw: NDArray[Any] = np.asarray(_bits(key).random_raw(replicates * n), dtype=np.uint64)
+    uniform = ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return np.asarray(ndtri(uniform), dtype=np.float64).reshape(replicates, n)
 
 
 def scatter(numbers: NDArray[np.int64], n_groups: int) -> NDArray[np.int64]:

@@ -1,0 +1,147 @@
+"""How much more the worst slice loses than everyone outside it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.evaluate.comparison import MinSupport
+from calaudit.evaluate.metric import Metric
+from calaudit.evaluate.partition import Partition, Slices, partitions
+from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores
+from calaudit.evaluate.statistics.clusters import effective_blocks
+from calaudit.evaluate.statistics.joint import Drops, bounds_of_largest, drops_of_sums
+from calaudit.evaluate.tally import Batch, batch, describe_units
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """The worst slice of one cell against everyone else."""
+
+    cell: str
+    metric: Metric
+    slice: str
+    """The slice with the largest gap."""
+    n: int
+    """Its units."""
+    drop: float
+    """Its drop."""
+    rest: float
+    """The drop of all other units: of the whole without the slice, not of the whole."""
+    gap: float
+    """drop − rest: the largest over all slices, so that it tends to be too large."""
+    low: float
+    """Bounds of the largest true gap, whichever slice's it is."""
+    high: float
+    level: float
+    n_slices: int
+    """Slices it is the largest of."""
+
+
+def worst_gaps(
+    metric: Metric,
+    reference: Scores,
+    candidates: Mapping[str, Scores],
+    slices: Slices,
+    *,
+    clusters: NDArray[Any] | None = None,
+    weights: NDArray[Any] | None = None,
+    min_support: int | None = None,
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[Gap]:
+    """The worst slice's gap of every cell, with an interval that accounts for the choice.
+
+    Parameters
+    ----------
+    metric, reference, candidates, slices, clusters, weights, seed, level
+        As for `calaudit.evaluate.compare`.
+    min_support : int, optional
+        Units that a slice, and the rest, must have to be looked at; by default those that a PASS
+        needs.
+
+    Returns
+    -------
+    list of Gap
+        By cell; empty for set metrics, of which a slice's value depends on its size, and without a
+        slice that is large enough.
+    """
+    if isinstance(reference, SetScores):
+        return []
+    units = describe_units(len(reference), clusters, weights)
+    support = MinSupport()
+    least = min_support or (support.counted if metric.kind == "binary" else support.resampled)
+    tail = (1.0 - level) / 2.0
+    found = []
+    for cell, scores in candidates.items():
+        assert isinstance(scores, UnitScores | RatioScores)
+        prepared = batch(reference, [scores], units)
+        sides = _sides(prepared, slices, metric, least=least, tail=tail, key=f"{seed}")
+        if sides is None:
+            continue
+        gaps = sides.inside.minus(sides.outside)
+        worst = int(np.argmax(gaps.value))
+        low, high = bounds_of_largest(
+            gaps.value, gaps.deviations(f"{seed}"), tail, freedom=sides.freedom
+        )
+        found.append(
+            Gap(
+                cell=cell,
+                metric=metric,
+                slice=sides.names[worst],
+                n=sides.n[worst],
+                drop=float(sides.inside.value[worst]),
+                rest=float(sides.outside.value[worst]),
+                gap=float(gaps.value[worst]),
+                low=low,
+                high=high,
+                level=level,
+                n_slices=len(sides.names),
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Sides:
+    """One cell's drops in every slice that is large enough, and outside it."""
+
+    names: list[str]
+    n: list[int]
+    inside: Drops
+    outside: Drops
+    freedom: float
+    """Of the slice with the fewest clusters; infinite for units that are independent."""
+
+
+def _sides(
+    prepared: Batch, slices: Slices, metric: Metric, *, least: int, tail: float, key: str
+) -> _Sides | None:
+    n_units = len(prepared.bucket)
+    whole = prepared.sums(Partition(("all",), np.zeros(n_units, dtype=np.int8)))
+    names: list[str] = []
+    n: list[int] = []
+    total: list[Floats] = []
+    size: list[Floats] = []
+    for partition in partitions(slices, n_units, prepared.n_buckets):
+        sums = prepared.sums(partition)
+        enough = (sums.n_both[0] >= least) & (whole.n_both[0, 0] - sums.n_both[0] >= least)
+        for place in np.flatnonzero(enough).tolist():
+            names.append(sums.slices[place])
+            n.append(int(sums.n_both[0, place]))
+            total.append(sums.total[0, place])
+            size.append(sums.size[0, place])
+    if not names:
+        return None
+    held, weight = np.array(total), np.array(size)
+    how: dict[str, Any] = {"span": metric.span, "alpha": tail, "key": key}
+    inside = drops_of_sums(held, weight, **how)
+    outside = drops_of_sums(whole.total[0] - held, whole.size[0] - weight, **how)
+    freedom = np.inf
+    if prepared.clustered:
+        freedom = max(float(effective_blocks(weight).min()) - 1.0, 1.0)
+    return _Sides(names, n, inside, outside, freedom)

@@ -1,6 +1,7 @@
 """What an audit is: the TOML file, read strictly, with paths relative to the file itself."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from calaudit.errors import Problem, SettingsError, near
+from calaudit.evaluate import Tolerance
 from calaudit.sampling import Recipe
 from calaudit.settings import parse_settings, read_settings, read_toml, setting
 from calaudit.slices import Dimension
@@ -40,6 +42,10 @@ class AuditSettings:
     """onnxruntime's threads; None: all cores."""
     level: float = 0.95
     """Two-sided confidence level of the intervals."""
+    cluster: str | None = None
+    """Column whose equal values mark samples that belong together: a speaker, a user, an image."""
+    replicates: int = 1
+    """Times each recipe is drawn: with 2 or more, the luck of the draw is told from the recipe."""
 
     def __post_init__(self) -> None:
         """Refuse values that no run could use."""
@@ -51,27 +57,42 @@ class AuditSettings:
             raise SettingsError("methods is empty", next_step=f"Name some of {', '.join(METHODS)}.")
         if self.batch_size < 1 or (self.threads is not None and self.threads < 1):
             raise SettingsError("batch_size and threads must be at least 1")
+        if not 1 <= self.replicates <= 100:
+            raise SettingsError(f"replicates must lie between 1 and 100 (got {self.replicates})")
         if not 0.5 < self.level < 1:
             raise SettingsError(f"level must lie between 0.5 and 1 (got {self.level})")
 
 
 @setting
 class Gate:
-    """One promise: on these slices this metric drops by no more than `max_drop`."""
+    """One promise: on these slices this metric drops by no more than allowed."""
 
     metric: str
-    max_drop: float
+    max_drop: float | None = None
     """In the metric's own unit: 0.02 is two points of accuracy."""
+    max_relative_drop: float | None = None
+    """As a share of what FP32 reaches on the slice: 0.05 is 5 % of it. With both, the stricter
+    holds."""
     slices: str = "*"
     """A slice's name or a pattern (``"snr_db*"``); one that matches nothing is an error."""
 
     def __post_init__(self) -> None:
         """A gate of 0 or less could never be passed, one without bound never failed."""
-        if not 0 < self.max_drop < math.inf:
-            raise SettingsError(
-                f"max_drop must be a positive number (got {self.max_drop})",
-                next_step="Give the largest drop you accept, such as 0.02.",
-            )
+        for name, value in (
+            ("max_drop", self.max_drop),
+            ("max_relative_drop", self.max_relative_drop),
+        ):
+            if value is not None and not 0 < value < math.inf:
+                raise SettingsError(
+                    f"{name} must be a positive number (got {value})",
+                    next_step="Give the largest drop you accept, such as 0.02.",
+                )
+        self.tolerance  # noqa: B018  # refuses neither
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """What is allowed."""
+        return Tolerance(self.max_drop, self.max_relative_drop)
 
 
 @setting
@@ -159,6 +180,15 @@ def read_audit(path: Path) -> AuditConfig:
     found += [
         Problem(f"two calibration sets are called {name!r}", f"{path}: calibsets", "Rename one.")
         for name in sorted({name for name in names if names.count(name) > 1})
+    ]
+    found += [
+        Problem(
+            f"{name!r} looks like a repeated draw of another set",
+            f"{path}: calibsets",
+            "Rename it: a number after # is given to replicates.",
+        )
+        for name in names
+        if re.fullmatch(r".+#\d+", name)
     ]
     if found or audit is None:
         raise SettingsError.of(found)

@@ -6,12 +6,12 @@ its key is the same, and resuming an audit is: make what isn't there.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calaudit.audit.config import AuditConfig, SetFile
+from calaudit.audit.config import AuditConfig, CalibsetEntry, SetFile
 from calaudit.settings import as_values
 from calaudit.version import __version__
 
@@ -23,6 +23,12 @@ class PlannedSet:
     name: str
     path: Path
     key: str
+    recipe: str
+    """Its name in the audit file; draws of one recipe share it."""
+    draw: int
+    """Number of the draw, from 1; 0 for a set that is given."""
+    seed: int
+    """Of this draw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,10 @@ class PlannedCell:
     engine: Path
     scales: Path
     predictions: Path
+    recipe: str
+    """What its calibration set was drawn by."""
+    draw: int
+    """As `PlannedSet.draw`."""
 
     @property
     def id(self) -> str:
@@ -80,14 +90,18 @@ def make_plan(
     folder : Path
         Where artefacts go.
     seed : int
-        Seed of the draws.
+        Seed of the draws; every further draw of a recipe has one made from it.
     """
     base = {"calaudit": __version__, "pool": pool, "model": model}
-    sets = tuple(_planned_set(config, name, base, folder, seed) for name in config.calibsets)
+    sets = tuple(
+        _planned_set(config, name, base, folder, (draw, seed))
+        for name, entry in config.calibsets.items()
+        for draw in _draws(entry, config.audit.replicates)
+    )
     ranges_key = content_key({**base, "sets": [[s.name, s.key] for s in sets]})
     run = {**base, "rows": rows, "kernels": config.audit.kernels}
     cells = tuple(
-        _planned_cell(planned.name, method, folder, {**run, "ranges": ranges_key})
+        _planned_cell(planned, method, folder, {**run, "ranges": ranges_key})
         for planned in sets
         for method in config.audit.methods
     )
@@ -100,34 +114,56 @@ def make_plan(
     )
 
 
+def _draws(entry: CalibsetEntry, replicates: int) -> Sequence[int]:
+    return (0,) if isinstance(entry, SetFile) else range(1, replicates + 1)
+
+
+def draw_seed(seed: int, draw: int) -> int:
+    """Seed of a recipe's draw: the audit's own for the first, so that more draws change no set."""
+    if draw <= 1:
+        return seed
+    digest = hashlib.blake2b(f"{seed}#{draw}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little")
+
+
 def _planned_set(
-    config: AuditConfig, name: str, base: Mapping[str, str], folder: Path, seed: int
+    config: AuditConfig, recipe: str, base: Mapping[str, str], folder: Path, of: tuple[int, int]
 ) -> PlannedSet:
-    entry = config.calibsets[name]
+    draw, seed = of
+    entry = config.calibsets[recipe]
     if isinstance(entry, SetFile):
         path = config.resolve(entry.file)
-        return PlannedSet(name, path, file_key(path) if path.exists() else "missing")
+        key = file_key(path) if path.exists() else "missing"
+        return PlannedSet(recipe, path, key, recipe, draw, seed)
+    own = draw_seed(seed, draw)
     key = content_key(
         {
             **base,
             "recipe": as_values(entry),
-            "seed": seed,
+            "seed": own,
             "evaluate": config.audit.evaluate,
             "calibrate": config.audit.calibrate,
         }
     )
-    return PlannedSet(name, folder / "calibsets" / f"{_slug(name)}-{key}.h5", key)
+    name = recipe if draw == 1 else f"{recipe}#{draw}"
+    return PlannedSet(
+        name, folder / "calibsets" / f"{_slug(name)}-{key}.h5", key, recipe, draw, own
+    )
 
 
-def _planned_cell(calibset: str, method: str, folder: Path, base: Mapping[str, str]) -> PlannedCell:
-    key = content_key({**base, "calibset": calibset, "method": method})
-    stem = f"{_slug(calibset)}-{method}-{key}"
+def _planned_cell(
+    planned: PlannedSet, method: str, folder: Path, base: Mapping[str, str]
+) -> PlannedCell:
+    key = content_key({**base, "calibset": planned.name, "method": method})
+    stem = f"{_slug(planned.name)}-{method}-{key}"
     return PlannedCell(
-        calibset,
+        planned.name,
         method,
         engine=folder / "engines" / f"{stem}.onnx",
         scales=folder / "scales" / f"{stem}.json",
         predictions=folder / "predictions" / f"{stem}.h5",
+        recipe=planned.recipe,
+        draw=planned.draw,
     )
 
 

@@ -9,11 +9,12 @@ from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
 from calaudit.errors import ModelError, PoolError, Problem, SettingsError, SliceError
-from calaudit.evaluate import Labels, Relevance, check_labels
+from calaudit.evaluate import Labels, Relevance, Tolerance, check_labels
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph import Model, QdqPlan, check_pool_matches, load_model, plan_qdq, prepare
 from calaudit.pool import Rows
 from calaudit.slices import SliceSet, evaluate_slices, match_slices, select_rows
+from calaudit.steps.clusters import Clusters, read_clusters
 from calaudit.steps.judge import GateRule, resolve_gates
 from calaudit.steps.tasks import Ranking
 from calaudit.steps.truths import Exam, rows_to_predict, set_exam
@@ -50,7 +51,9 @@ class Audit:
     predicted: Rows
     """Evaluated rows and galleries."""
     exams: tuple[Exam, ...]
-    gates: dict[tuple[str, str], float]
+    gates: dict[tuple[str, str], Tolerance]
+    clusters: Clusters | None
+    """Of the evaluated rows."""
     plan: Plan
     seed: int
 
@@ -81,6 +84,14 @@ def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
         slices = pool_slices.take(evaluated)
         exams = _exams(config, pool, evaluated, slices, model)
         gates = _gates(config, exams, slices)
+        clusters = read_clusters(
+            config.audit.cluster,
+            pool,
+            evaluated,
+            dimensions=config.dimensions,
+            slices=slices,
+            where=f"{path}: audit.cluster",
+        )
         prepared = prepare(model)
         qdq = _placed(prepared, model)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
@@ -99,6 +110,7 @@ def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
             predicted=predicted,
             exams=exams,
             gates=gates,
+            clusters=clusters,
             plan=make_plan(
                 config,
                 model=model.fingerprint,
@@ -178,11 +190,11 @@ def _check_relevance(truth: Relevance, width: int | None, where: str) -> None:
 
 def _gates(
     config: AuditConfig, exams: Sequence[Exam], slices: SliceSet
-) -> dict[tuple[str, str], float]:
+) -> dict[tuple[str, str], Tolerance]:
     """Gates by (metric, slice); a slice that the audit names and nobody is in is an error."""
     metrics = [metric for exam in exams for metric in exam.metrics]
     rules = [
-        GateRule(gate.metric, gate.slices, gate.max_drop, f"{config.path}: gates[{number}]")
+        GateRule(gate.metric, gate.slices, gate.tolerance, f"{config.path}: gates[{number}]")
         for number, gate in enumerate(config.gates)
     ]
     counts = slices.counts()

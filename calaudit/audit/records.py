@@ -4,27 +4,41 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from calaudit.audit.config import SetFile
+import numpy as np
+
 from calaudit.audit.environment import describe_environment
-from calaudit.audit.plan import content_key
+from calaudit.audit.plan import PlannedSet, content_key
 from calaudit.audit.prepare import Audit
 from calaudit.errors import Notice
-from calaudit.evaluate import Comparison, Metric, smallest_provable_drop
+from calaudit.evaluate import (
+    Attribution,
+    Comparison,
+    Gap,
+    Metric,
+    screen,
+    smallest_provable_drop,
+)
 from calaudit.evaluate.comparison import MinSupport
 from calaudit.evaluate.conventions import convention_of
+from calaudit.evaluate.statistics.clusters import effective_blocks
+from calaudit.evaluate.statistics.parts import Part
 from calaudit.formats.calibset import Calibset
 from calaudit.graph import Model, QdqPlan
 from calaudit.report import (
     Artefact,
+    AttributionRecord,
     AuditRecord,
     CalibsetRecord,
     CompositionRow,
     EngineRecord,
     Flips,
+    GapRecord,
     Gate,
     MetricRecord,
+    PartRecord,
     ReferenceRecord,
     ResultRecord,
+    ScreenedRecord,
     SliceRecord,
 )
 from calaudit.report.records import Interval
@@ -74,17 +88,19 @@ def engine_record(audit: Audit, engine: Model) -> EngineRecord:
     )
 
 
-def calibset_record(audit: Audit, name: str, drawn: Calibset) -> CalibsetRecord:
+def calibset_record(audit: Audit, planned: PlannedSet, drawn: Calibset) -> CalibsetRecord:
     """How a set was drawn and what it holds, by the audit's slices where it is of this pool."""
     return CalibsetRecord(
-        name=name,
-        kind="given" if isinstance(audit.config.calibsets[name], SetFile) else drawn.recipe.kind,
+        name=planned.name,
+        kind="given" if planned.draw == 0 else drawn.recipe.kind,
         method=describe_recipe(drawn.recipe),
         size=len(drawn),
         composition=tuple(_composition(audit, drawn)),
         kish_n_eff=drawn.kish_n_eff,
         shortages=drawn.notices,
         fingerprint=drawn.fingerprint,
+        recipe=planned.recipe,
+        draw=planned.draw or None,
     )
 
 
@@ -100,7 +116,7 @@ def slice_records(audit: Audit) -> list[SliceRecord]:
             {
                 metric.name: smallest_provable_drop(
                     metric,
-                    n,
+                    _independent(audit, name, n),
                     min_support=MinSupport().at_least(audit.slices.min_support(name)),
                 )
                 for metric in metrics
@@ -128,7 +144,7 @@ def result_record(one: Comparison) -> ResultRecord:
         flips=None if one.flips is None else Flips(one.flips.lost, one.flips.gained),
         p_value=one.p_value,
         p_adjusted=one.p_adjusted,
-        gate=None if one.max_drop is None else Gate(one.max_drop),
+        gate=None if one.max_drop is None else Gate(one.max_drop, one.max_relative_drop),
         verdict=None if one.verdict is None else one.verdict.value,
         n_needed=one.n_needed,
         one_sided_low=one.one_sided_low,
@@ -138,7 +154,47 @@ def result_record(one: Comparison) -> ResultRecord:
         n_changed=one.n_changed,
         n_left_out=one.n_left_out,
         n_broken=one.n_broken,
+        n_clusters=one.n_clusters,
+        design_effect=one.design_effect,
     )
+
+
+def attribution_record(one: Attribution) -> AttributionRecord:
+    """One recipe's drop in its parts."""
+    return AttributionRecord(
+        slice=one.slice,
+        metric=one.metric.name,
+        method=one.method,
+        recipe=one.recipe,
+        draws=one.draws,
+        drop=one.drop,
+        spread=one.spread,
+        best=one.best,
+        price=_part(one.price),
+        addition=_part(one.addition),
+        luck=None if one.luck is None else _part(one.luck),
+        level=one.level,
+        finding=None if one.finding is None else one.finding.value,
+    )
+
+
+def gap_record(one: Gap) -> GapRecord:
+    """The worst slice of one cell."""
+    return GapRecord(
+        cell=one.cell,
+        metric=one.metric.name,
+        slice=one.slice,
+        n_slices=one.n_slices,
+        drop=one.drop,
+        rest=one.rest,
+        gap=PartRecord(one.gap, one.low, one.high),
+        level=one.level,
+    )
+
+
+def screening_records(comparisons: Iterable[Comparison]) -> list[ScreenedRecord]:
+    """Comparisons without a gate that lose more than chance explains."""
+    return [ScreenedRecord(one.cell, one.slice, one.metric.name) for one in screen(comparisons)]
 
 
 def left_out_notices(comparisons: Sequence[Comparison]) -> list[Notice]:
@@ -172,6 +228,19 @@ def _metric(metric: Metric) -> MetricRecord:
         interval=INTERVALS[metric.kind],
         convention=convention_of(metric),
     )
+
+
+def _independent(audit: Audit, name: str, n: int) -> float:
+    """Units of a slice that are certain to be independent: a cluster may change as a whole."""
+    clusters = audit.clusters
+    if clusters is None or name in clusters.alone:
+        return n
+    held = np.bincount(clusters.code[audit.slices.rows(name)]).astype(np.float64)
+    return float(effective_blocks(held))
+
+
+def _part(part: Part) -> PartRecord:
+    return PartRecord(part.value, part.low, part.high)
 
 
 def _composition(audit: Audit, drawn: Calibset) -> Iterable[CompositionRow]:

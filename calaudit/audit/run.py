@@ -19,6 +19,7 @@ from calaudit.errors import (
     RangesError,
     SliceError,
 )
+from calaudit.evaluate import Origin
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
@@ -31,7 +32,7 @@ from calaudit.sampling import Recipe
 from calaudit.steps.build import write_engine
 from calaudit.steps.calibrate import calibrate
 from calaudit.steps.exemplars import list_exemplars
-from calaudit.steps.judge import judge_cells
+from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.leak import check_leak, content_digests
 from calaudit.steps.model_outputs import EngineOutputs
 from calaudit.steps.predict import predict
@@ -89,24 +90,28 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
             cells, predictions = _cells(audit, observation, journal)
         with journal.stage("statistics"):
             scored = score_exams(audit.exams, reference, predictions)
-            comparisons = judge_cells(
-                scored, gates=audit.gates, level=audit.config.audit.level, seed=audit.seed
-            )
+            judgement = judge_cells(scored, _terms(audit))
         journal.notices += [*audit.pool_slices.notices, *audit.qdq.notices]
         report = assemble(
             audit=records.audit_record(audit),
             metrics=records.metric_records(audit),
             reference=records.reference_record(audit),
-            calibsets=[records.calibset_record(audit, name, drawn) for name, drawn in sets.items()],
+            calibsets=[
+                records.calibset_record(audit, planned, sets[planned.name])
+                for planned in audit.plan.calibsets
+            ],
             cells=cells,
             slices=records.slice_records(audit),
-            results=map(records.result_record, comparisons),
+            results=map(records.result_record, judgement.comparisons),
+            attribution=map(records.attribution_record, judgement.attributions),
+            gaps=map(records.gap_record, judgement.gaps),
+            screening=records.screening_records(judgement.comparisons),
             ranking_flow=rankings_of(scored),
-            exemplars=list_exemplars(scored, audit.gates),
+            exemplars=list_exemplars(scored, judgement.tolerated),
             warnings=[
                 *journal.notices,
                 *journal.store.notices,
-                *records.left_out_notices(comparisons),
+                *records.left_out_notices(judgement.comparisons),
             ],
             timings=journal.timings,
         )
@@ -114,11 +119,21 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
         return report, audit.plan.report
 
 
+def _terms(audit: Audit) -> Terms:
+    return Terms(
+        gates=audit.gates,
+        level=audit.config.audit.level,
+        seed=audit.seed,
+        clusters=audit.clusters,
+        origins={cell.id: Origin(cell.recipe, cell.method, cell.draw) for cell in audit.plan.cells},
+    )
+
+
 def _calibration_sets(audit: Audit, journal: _Journal) -> dict[str, Calibset]:
     sets = {}
     given: list[Calibset] = []
     for planned in audit.plan.calibsets:
-        entry = audit.config.calibsets[planned.name]
+        entry = audit.config.calibsets[planned.recipe]
         if isinstance(entry, SetFile):
             sets[planned.name] = open_calibset(planned.path)
             given.append(sets[planned.name])
@@ -144,7 +159,7 @@ def _drawn(audit: Audit, recipe: Recipe, planned: PlannedSet, store: Store) -> C
             audit.pool,
             recipe,
             planned.path,
-            seed=audit.seed,
+            seed=planned.seed,
             evaluate=audit.predicted,
             candidates=audit.config.audit.calibrate,
             slices=audit.pool_slices,

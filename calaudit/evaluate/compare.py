@@ -210,7 +210,7 @@ def _comparison(
         n_clusters=None if clusters is None else int(clusters[at[1]]),
         design_effect=_finite(estimate.design_effect[at]),
         max_drop=max_drop,
-        max_relative_drop=None if gate is None else gate.max_relative_drop,
+        max_relative_drop=None if gate is None else gate.relative_at(measured.before[at]),
     )
 
 

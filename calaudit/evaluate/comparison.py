@@ -28,12 +28,12 @@ class Flips:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """The largest drop that a gate allows: absolute, or a share of what FP32 reaches.
+    """The largest drop that a gate allows: absolute, a share of what FP32 reaches, or the stricter.
 
     Raises
     ------
     SettingsError
-        Not exactly one of the two is given, or it isn't a finite number above 0.
+        Neither is given, or one isn't a finite number above 0.
     """
 
     max_drop: float | None = None
@@ -45,23 +45,43 @@ class Tolerance:
 
     def __post_init__(self) -> None:
         given = [each for each in (self.max_drop, self.max_relative_drop) if each is not None]
-        if len(given) != 1:
+        if not given:
             raise SettingsError(
-                "a gate has max_drop or max_relative_drop, exactly one of them",
+                "a gate has neither max_drop nor max_relative_drop",
                 next_step="Give the drop that is tolerable.",
             )
-        if not 0 < given[0] < math.inf:
-            raise SettingsError(
-                f"the tolerable drop is {given[0]}",
-                next_step="Give the drop that is tolerable, above 0.",
-            )
+        for value in given:
+            if not 0 < value < math.inf:
+                raise SettingsError(
+                    f"the tolerable drop is {value}",
+                    next_step="Give the drop that is tolerable, above 0.",
+                )
 
     def of(self, reference: float) -> float:
-        """The drop allowed where FP32 reaches `reference`; 0 where that isn't defined."""
-        if self.max_drop is not None:
-            return self.max_drop
-        share = self.max_relative_drop or 0.0
-        return 0.0 if math.isnan(reference) else share * abs(reference)
+        """The drop allowed where FP32 reaches `reference`; a share of an undefined value is 0."""
+        return min(self._share(reference), math.inf if self.max_drop is None else self.max_drop)
+
+    def relative_at(self, reference: float) -> float | None:
+        """`max_relative_drop`, where it is what holds."""
+        share = self._share(reference)
+        held = self.max_drop is None or share < self.max_drop
+        return self.max_relative_drop if held else None
+
+    def stricter(self, other: "Tolerance") -> "Tolerance":
+        """What both allow."""
+        return Tolerance(
+            _least(self.max_drop, other.max_drop),
+            _least(self.max_relative_drop, other.max_relative_drop),
+        )
+
+    def _share(self, reference: float) -> float:
+        if self.max_relative_drop is None:
+            return math.inf
+        return 0.0 if math.isnan(reference) else self.max_relative_drop * abs(reference)
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

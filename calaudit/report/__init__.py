@@ -6,6 +6,7 @@
 """
 
 from calaudit.report.document import FORMAT_VERSION, from_document, to_document, without_times
+from calaudit.report.faults import AttributionRecord, GapRecord, PartRecord, ScreenedRecord
 from calaudit.report.files import read_report, write_report
 from calaudit.report.headline import headline
 from calaudit.report.plain import plain
@@ -45,6 +46,7 @@ __all__ = [
     "EXIT_STATUS",
     "FORMAT_VERSION",
     "Artefact",
+    "AttributionRecord",
     "AuditRecord",
     "CalibsetRecord",
     "CellRecord",
@@ -54,15 +56,18 @@ __all__ = [
     "ExemplarsRecord",
     "Flips",
     "FlowRecord",
+    "GapRecord",
     "Gate",
     "LossRecord",
     "MetricRecord",
     "MovedItemRecord",
+    "PartRecord",
     "RankingRecord",
     "RankingSliceRecord",
     "ReferenceRecord",
     "Report",
     "ResultRecord",
+    "ScreenedRecord",
     "SliceRecord",
     "Verdict",
     "View",

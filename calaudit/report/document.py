@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from calaudit.errors import Problem, near
 from calaudit.report.records import Report
+from calaudit.report.references import references
 from calaudit.report.verdicts import overall_verdict
 from calaudit.report.wording import visible
 
@@ -39,6 +40,9 @@ _ORDER = (
     "results",
     "ranking_flow",
     "exemplars",
+    "attribution",
+    "gaps",
+    "screening",
     "warnings",
     "timings",
 )
@@ -81,36 +85,15 @@ def inconsistencies(report: Report, *, where: object) -> Iterator[Problem]:
     for key, count in keys.items():
         if count > 1:
             yield Problem(f"{count} results for {', '.join(map(repr, key))}", f"{where}: results")
+    names["recipe"] = [each.recipe or each.name for each in report.calibsets]
     known_names = {what: frozenset(known) for what, known in names.items()}
-    for place, what, name in _references(report):
+    for place, what, name in references(report):
         if name not in known_names[what]:
             next_step = near(visible(name), map(visible, names[what]))
             yield Problem(f"no {what} is called {name!r}", f"{where}: {place}", next_step)
     due = overall_verdict(report.results, report.cells)
     if report.verdict != due:
         yield Problem(f"is {report.verdict}, but the results make it {due}", f"{where}: verdict")
-
-
-def _references(report: Report) -> Iterator[tuple[str, str, str]]:
-    """Every (place, kind of record, name) at which a record names another one."""
-    for i, cell in enumerate(report.cells):
-        if cell.calibset is not None:
-            yield f"cells[{i}].calibset", "calibset", cell.calibset
-    for i, result in enumerate(report.results):
-        yield f"results[{i}].cell", "cell", result.cell
-        yield f"results[{i}].slice", "slice", result.slice
-        yield f"results[{i}].metric", "metric", result.metric
-    for i, ranking in enumerate(report.ranking_flow):
-        yield f"ranking_flow[{i}].cell", "cell", ranking.cell
-        for j, part in enumerate(ranking.slices):
-            yield f"ranking_flow[{i}].slices[{j}].slice", "slice", part.slice
-            for loss in part.losses:
-                yield f"ranking_flow[{i}].slices[{j}].losses", "metric", loss.metric
-    for i, exemplars in enumerate(report.exemplars):
-        yield f"exemplars[{i}].metric", "metric", exemplars.metric
-        for j, one in enumerate(exemplars.shown):
-            for name in one.slices:
-                yield f"exemplars[{i}].shown[{j}].slices", "slice", name
 
 
 def _jsonable(value: Any) -> Any:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from calaudit.errors import Notice
+from calaudit.report.faults import AttributionRecord, GapRecord, ScreenedRecord
 from calaudit.report.plain import finite, plain, settle
 from calaudit.report.rankings import ExemplarsRecord, RankingRecord
 
 Verdict = Literal["PASS", "REGRESSED", "INCONCLUSIVE"]
 """What a comparison, or the whole audit, amounts to."""
 
-Interval = Literal["tango", "bootstrap-t", "clopper-pearson", "jackknife"]
+Interval = Literal["tango", "tango-clustered", "bootstrap-t", "clopper-pearson", "jackknife"]
 """How an interval was computed."""
 
 ALL = "all"
@@ -132,6 +133,10 @@ class CalibsetRecord:
     shortages: tuple[Notice, ...] = ()
     """What couldn't be drawn as asked, and what was done instead."""
     fingerprint: str | None = None
+    recipe: str | None = None
+    """What it was drawn by: draws of one recipe share it. Its own name for a set that was given."""
+    draw: int | None = None
+    """Number of the draw of that recipe, from 1; None for a set that was given."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -194,6 +199,8 @@ class Gate:
 
     max_drop: float
     """Largest drop that is accepted, in the metric's unit."""
+    max_relative_drop: float | None = None
+    """The same as a share of `reference`, where the gate was given so."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -223,7 +230,8 @@ class ResultRecord:
     p_value: float | None = None
     """One-sided, of "the drop is at most `margin`"."""
     p_adjusted: float | None = None
-    """Corrected for the number of slices."""
+    """With a gate: Holm's correction over the gated slices of this cell and metric. Without:
+    Benjamini and Yekutieli's, over all such results of this metric."""
     gate: Gate | None = None
     """None: the result informs and doesn't count."""
     verdict: Verdict | None = None
@@ -242,6 +250,11 @@ class ResultRecord:
     """Samples of the slice without a score under FP32, such as queries without a relevant item."""
     n_broken: int = 0
     """Samples that the cell's engine gave no finite output for."""
+    n_clusters: int | None = None
+    """Clusters that the samples come from, of which at most 2,048 are told apart; None where every
+    sample is independent."""
+    design_effect: float | None = None
+    """Variance of the drop over that of as many independent samples; None where unknown."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -271,3 +284,9 @@ class Report:
     """Of ranking tasks: losses by cause and exposure that moved, per cell and cut."""
     exemplars: tuple[ExemplarsRecord, ...] = ()
     """Samples that flip under most engines, per metric."""
+    attribution: tuple[AttributionRecord, ...] = ()
+    """Drops in INT8's price, what the set adds, and the luck of the draw."""
+    gaps: tuple[GapRecord, ...] = ()
+    """The worst slice of each cell against everyone else."""
+    screening: tuple[ScreenedRecord, ...] = ()
+    """Results without a gate that lose more than chance explains, the surest loss first."""

@@ -13,6 +13,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from calaudit.formats.aside import write_text
+from calaudit.report.attribution import attribution_table
 from calaudit.report.comparisons import metric_tables, worst_table
 from calaudit.report.headline import headline
 from calaudit.report.index import Index
@@ -122,6 +123,7 @@ def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     yield from metric_tables(index, view, width)
     yield from ranking_tables(index, view, width)
     yield from exemplar_lines(index, view)
+    yield from attribution_table(index, view, width)
     yield from _warnings(index.report)
     yield _verdict(index)
     yield Text(headline(index.report))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from calaudit.errors import Notice
+from calaudit.report.faults import AttributionRecord, GapRecord, ScreenedRecord
 from calaudit.report.rankings import ExemplarsRecord, RankingRecord
 from calaudit.report.records import (
     AuditRecord,
@@ -53,6 +54,9 @@ def assemble(
     warnings: Iterable[Notice] = (),
     ranking_flow: Iterable[RankingRecord] = (),
     exemplars: Iterable[ExemplarsRecord] = (),
+    attribution: Iterable[AttributionRecord] = (),
+    gaps: Iterable[GapRecord] = (),
+    screening: Iterable[ScreenedRecord] = (),
     timings: Mapping[str, float] | None = None,
     created: datetime | None = None,
 ) -> Report:
@@ -69,7 +73,7 @@ def assemble(
         In any order.
     warnings : iterable of Notice
         In any order; repeated ones count once.
-    ranking_flow, exemplars
+    ranking_flow, exemplars, attribution, gaps, screening
         In the order the report keeps.
     timings : mapping of str to float, optional
         Stage → seconds.
@@ -106,6 +110,9 @@ def assemble(
         timings=dict(timings or {}),
         ranking_flow=tuple(ranking_flow),
         exemplars=tuple(exemplars),
+        attribution=tuple(attribution),
+        gaps=tuple(gaps),
+        screening=tuple(screening),
     )
 
 

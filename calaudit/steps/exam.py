@@ -47,6 +47,7 @@ class Basis:
         slices: SliceSet | None = None,
         ids: Names | None = None,
         items: Names | None = None,
+        unit_of_row: NDArray[np.int64] | None = None,
     ) -> "Exam":
         """An exam whose units are the evaluated rows, where nothing else is said."""
         return Exam(
@@ -58,6 +59,7 @@ class Basis:
             unit=unit,
             ids=ids or ids_of(self.pool, self.evaluated),
             items=items,
+            unit_of_row=unit_of_row,
         )
 
 
@@ -82,6 +84,15 @@ class Exam:
     """Ids of units, by their positions."""
     items: Names | None = None
     """Of a ranking: names of catalogue items, by their positions."""
+    unit_of_row: NDArray[np.int64] | None = None
+    """Unit of each evaluated row, where a unit has several; None: each row is one."""
+
+    @property
+    def first_rows(self) -> NDArray[np.int64] | None:
+        """The first evaluated row of each unit; None: each row is one."""
+        if self.unit_of_row is None:
+            return None
+        return np.asarray(np.unique(self.unit_of_row, return_index=True)[1], dtype=np.int64)
 
 
 def ids_of(pool: Pool, rows: Rows) -> Names:

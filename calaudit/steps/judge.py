@@ -1,12 +1,27 @@
-"""Judge: scores of every cell against FP32's, slice by slice."""
+"""Judge: scores of every cell against FP32's, slice by slice, and whose fault a drop is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from calaudit.errors import SettingsError, near
-from calaudit.evaluate import Comparison, Metric, MinSupport, compare, judge
+from calaudit.evaluate import (
+    Attribution,
+    Comparison,
+    Gap,
+    Metric,
+    MinSupport,
+    Origin,
+    Tolerance,
+    attribute,
+    compare,
+    judge,
+    worst_gaps,
+)
+from calaudit.evaluate.partition import Rows
 from calaudit.progress import progress
 from calaudit.slices import SliceSet, match_slices
+from calaudit.steps.clusters import Clusters
 from calaudit.steps.score import Scored
 
 
@@ -16,20 +31,55 @@ class GateRule:
 
     metric: str
     slices: str
-    max_drop: float
+    tolerance: Tolerance
     where: str
     """Its place in the audit file."""
 
 
 WILDCARDS = set("*?[")
 
-Gates = Mapping[tuple[str, str], float]
+Gates = Mapping[tuple[str, str], Tolerance]
 """(metric, slice) → largest drop allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How an audit judges."""
+
+    gates: Gates
+    """From :func:`resolve_gates`."""
+    level: float = 0.95
+    """Two-sided level of the intervals."""
+    seed: int = 0
+    """Of the replicates."""
+    clusters: Clusters | None = None
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """Cell → where its ranges come from; without, drops aren't attributed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What an audit's scores amount to."""
+
+    comparisons: list[Comparison]
+    attributions: list[Attribution]
+    """Of the gated slices; without any gate, of the headline metric on every slice."""
+    gaps: list[Gap]
+    """Of the gated metrics and the headline metric."""
+
+    @property
+    def tolerated(self) -> dict[tuple[str, str], float]:
+        """(metric, slice) → largest drop allowed, in the metric's unit."""
+        return {
+            (one.metric.name, one.slice): one.max_drop
+            for one in self.comparisons
+            if one.max_drop is not None
+        }
 
 
 def resolve_gates(
     rules: Sequence[GateRule], metrics: Sequence[Metric], slices: SliceSet
-) -> dict[tuple[str, str], float]:
+) -> dict[tuple[str, str], Tolerance]:
     """Which (metric, slice) is held to which drop.
 
     A gate that names one slice holds there, whatever patterns say; of several gates of one kind
@@ -44,8 +94,8 @@ def resolve_gates(
         A gate's slices match nothing.
     """
     known = {metric.name: metric for metric in metrics}
-    by_pattern: dict[tuple[str, str], float] = {}
-    by_name: dict[tuple[str, str], float] = {}
+    by_pattern: dict[tuple[str, str], Tolerance] = {}
+    by_name: dict[tuple[str, str], Tolerance] = {}
     for rule in rules:
         if rule.metric not in known:
             raise SettingsError(
@@ -53,59 +103,118 @@ def resolve_gates(
                 where=f"{rule.where}.metric",
                 next_step=near(rule.metric, known),
             )
-        if known[rule.metric].unit == "fraction" and rule.max_drop >= 1:
-            raise SettingsError(
-                f"max_drop = {rule.max_drop:g} allows {rule.metric} to lose everything",
-                where=f"{rule.where}.max_drop",
-                next_step="Give a fraction: 0.02 is two points.",
-            )
+        _check_bounded(rule, known[rule.metric])
         kept = by_pattern if WILDCARDS & set(rule.slices) else by_name
         for name in match_slices(rule.slices, slices.names, where=f"{rule.where}.slices"):
             here = rule.metric, name
-            kept[here] = min(rule.max_drop, kept.get(here, rule.max_drop))
+            kept[here] = rule.tolerance.stricter(kept.get(here, rule.tolerance))
     return by_pattern | by_name
 
 
-def judge_cells(
-    scored: Sequence[Scored], *, gates: Gates, level: float, seed: int
-) -> list[Comparison]:
+def _check_bounded(rule: GateRule, metric: Metric) -> None:
+    drop, share = rule.tolerance.max_drop, rule.tolerance.max_relative_drop
+    if drop is not None and drop >= 1 and metric.unit == "fraction":
+        raise SettingsError(
+            f"max_drop = {drop:g} allows {metric} to lose everything",
+            where=f"{rule.where}.max_drop",
+            next_step="Give a fraction: 0.02 is two points.",
+        )
+    if share is not None and share >= 1 and metric.higher_is_better:
+        raise SettingsError(
+            f"max_relative_drop = {share:g} allows {metric} to lose everything",
+            where=f"{rule.where}.max_relative_drop",
+            next_step="Give a fraction: 0.05 is 5 % of what FP32 reaches.",
+        )
+
+
+def judge_cells(scored: Sequence[Scored], terms: Terms) -> Judgement:
     """Compare every cell with FP32 by every metric on every slice, with verdicts.
 
     Parameters
     ----------
     scored : sequence of Scored
         Scores of every exam, from :func:`calaudit.steps.score.score_exams`.
-    gates : mapping
-        From :func:`resolve_gates`.
-    level : float
-        Two-sided level of the intervals.
-    seed : int
-        Of the bootstrap.
+    terms : Terms
     """
-    found: list[Comparison] = []
-    for one in scored:
-        slices = one.exam.slices
-        units = {name: slices.rows(name) for name in slices.names}
-        support = {name: slices.min_support(name) for name in slices.names}
-        for metric in progress(
-            one.exam.metrics, total=len(one.exam.metrics), what="statistics", unit="metric"
+    whole = Judgement([], [], [])
+    for number, one in enumerate(scored):
+        metrics = one.exam.metrics
+        for place, metric in enumerate(
+            progress(metrics, total=len(metrics), what="statistics", unit="metric")
         ):
-            own = {
-                name: drop
-                for (gated, name), drop in gates.items()
-                if gated == metric.name and name in units
-            }
-            compared = compare(
+            found = _judge(one, metric, terms, headline=number == place == 0)
+            whole.comparisons.extend(found.comparisons)
+            whole.attributions.extend(found.attributions)
+            whole.gaps.extend(found.gaps)
+    return whole
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Slices whose units hang together in one way."""
+
+    slices: dict[str, Rows]
+    clusters: Any
+    """(n,) cluster of each unit; None: they are independent."""
+
+
+def _judge(scored: Scored, metric: Metric, terms: Terms, *, headline: bool) -> Judgement:
+    slices = scored.exam.slices
+    gates = {
+        name: tolerance
+        for (gated, name), tolerance in terms.gates.items()
+        if gated == metric.name and name in slices.names
+    }
+    reference = scored.reference[metric]
+    cells = {cell: scores[metric] for cell, scores in scored.cells.items()}
+    parts = _parts(scored, terms.clusters)
+    compared: list[Comparison] = []
+    for part in parts:
+        compared += compare(
+            metric,
+            reference,
+            cells,
+            part.slices,
+            max_drop={name: gates[name] for name in part.slices if name in gates},
+            clusters=part.clusters,
+            seed=terms.seed,
+            level=terms.level,
+        )
+    support = {name: MinSupport().at_least(slices.min_support(name)) for name in slices.names}
+    judged = judge(compared, min_support=support)
+    chosen = [one for one in judged if one.max_drop is not None]
+    if headline and not terms.gates:
+        chosen = judged
+    attributions: list[Attribution] = []
+    gaps: list[Gap] = []
+    for part in parts:
+        how: dict[str, Any] = {
+            "clusters": part.clusters,
+            "seed": terms.seed,
+            "level": terms.level,
+        }
+        own = [one for one in chosen if one.slice in part.slices]
+        if own and terms.origins:
+            attributions += attribute(
                 metric,
-                one.reference[metric],
-                {cell: scores[metric] for cell, scores in one.cells.items()},
-                units,
-                max_drop=own,
-                seed=seed,
-                level=level,
+                reference,
+                cells,
+                {name: part.slices[name] for name in dict.fromkeys(one.slice for one in own)},
+                origins=terms.origins,
+                comparisons=own,
+                **how,
             )
-            found += judge(
-                compared,
-                min_support={name: MinSupport().at_least(n) for name, n in support.items()},
-            )
-    return found
+        if part is parts[0] and (headline or gates):
+            gaps += worst_gaps(metric, reference, cells, part.slices, **how)
+    return Judgement(judged, attributions, gaps)
+
+
+def _parts(scored: Scored, clusters: Clusters | None) -> list[_Part]:
+    slices = scored.exam.slices
+    rows = {name: slices.rows(name) for name in slices.names}
+    if clusters is None:
+        return [_Part(rows, None)]
+    code = clusters.of(scored.exam)
+    together = {name: own for name, own in rows.items() if name not in clusters.alone}
+    alone = {name: own for name, own in rows.items() if name in clusters.alone}
+    return [_Part(together, code), *([_Part(alone, None)] if alone else [])]

@@ -100,6 +100,7 @@ def pairwise_exam(task: Pairwise, basis: Basis) -> Exam:
         unit="query",
         answer=lambda predictions: pairs.listwise(basis.read(predictions)),
         slices=_slices_of_queries(basis.slices, pairs, pool.label),
+        unit_of_row=pairs.row,
         ids=texts_of(pairs.queries),
         items=texts_of(pairs.items),
     )

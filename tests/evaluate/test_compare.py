@@ -237,8 +237,17 @@ def test_a_relative_gate_where_fp32_reaches_nothing_allows_nothing():
     assert empty.verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_gate_is_either_absolute_or_relative():
-    for wrong in ({}, {"max_drop": 0.1, "max_relative_drop": 0.1}, {"max_relative_drop": -1.0}):
+def test_of_an_absolute_and_a_relative_gate_the_stricter_holds():
+    fp32, int8 = flipped(12, 2, 700, 286)  # FP32 reaches 0.712
+    both = Tolerance(max_drop=0.03).stricter(Tolerance(max_relative_drop=0.05))
+    found = one(TOP1, fp32, int8, max_drop=both)
+    assert (found.max_drop, found.max_relative_drop) == (0.03, None)
+    found = one(TOP1, fp32, int8, max_drop=both.stricter(Tolerance(max_relative_drop=0.01)))
+    assert (found.max_drop, found.max_relative_drop) == (pytest.approx(0.00712), 0.01)
+
+
+def test_a_gate_that_allows_nothing_or_anything_is_refused():
+    for wrong in ({}, {"max_drop": 0.1, "max_relative_drop": -1.0}, {"max_drop": float("inf")}):
         with pytest.raises(SettingsError):
             Tolerance(**wrong)
 

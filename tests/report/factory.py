@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from calaudit.errors import Notice
 from calaudit.report import (
     Artefact,
+    AttributionRecord,
     AuditRecord,
     CalibsetRecord,
     CellRecord,
@@ -17,15 +18,18 @@ from calaudit.report import (
     ExemplarsRecord,
     Flips,
     FlowRecord,
+    GapRecord,
     Gate,
     LossRecord,
     MetricRecord,
     MovedItemRecord,
+    PartRecord,
     RankingRecord,
     RankingSliceRecord,
     ReferenceRecord,
     Report,
     ResultRecord,
+    ScreenedRecord,
     SliceRecord,
     assemble,
 )
@@ -193,7 +197,9 @@ SAMPLE = [
 
 _text = st.text(min_size=1, max_size=20)
 _number = st.none() | st.floats()
-_interval = st.sampled_from([None, "tango", "bootstrap-t", "clopper-pearson", "jackknife"])
+_interval = st.sampled_from(
+    [None, "tango", "tango-clustered", "bootstrap-t", "clopper-pearson", "jackknife"]
+)
 _share = st.none() | st.floats(0, 1)
 _count = st.integers(0, 10**9)
 _verdict = st.sampled_from(["PASS", "REGRESSED", "INCONCLUSIVE", None])
@@ -232,6 +238,8 @@ def reports(draw: st.DrawFn) -> Report:
                 st.none() | st.floats(0),
                 _notices.map(tuple),
                 st.none() | _text,
+                st.none() | _text,
+                st.none() | st.integers(1, 100),
             ),
             max_size=3,
             unique_by=lambda each: each.name,
@@ -270,12 +278,19 @@ def reports(draw: st.DrawFn) -> Report:
         )
     )
     metrics = draw(st.lists(_metrics, min_size=1, max_size=2, unique_by=lambda each: each.name))
-    flows, exemplars = [], []
+    flows, exemplars, faults, gaps, screened = [], [], [], [], []
     if cells and slices and draw(st.booleans()):
         slice_names = st.sampled_from([each.name for each in slices])
         metric_names = st.sampled_from([each.name for each in metrics])
         flows = draw(_rankings(cells, slice_names, metric_names))
         exemplars = draw(st.lists(_exemplars(slice_names, metric_names), max_size=1))
+        if sets:
+            faults = draw(_attributions(sets, slice_names, metric_names))
+        gaps = draw(_gaps(cells, slice_names, metric_names))
+        cell_names = st.sampled_from([each.id for each in cells])
+        screened = draw(
+            st.lists(st.builds(ScreenedRecord, cell_names, slice_names, metric_names), max_size=1)
+        )
     keys = [(c.id, s.name, m.name) for c in cells for s in slices for m in metrics]
     chosen = draw(st.permutations(keys)) if keys else []
     results = [draw(_result(*key)) for key in chosen[: draw(st.integers(0, 6))]]
@@ -290,6 +305,9 @@ def reports(draw: st.DrawFn) -> Report:
         warnings=draw(_notices),
         ranking_flow=flows,
         exemplars=exemplars,
+        attribution=faults,
+        gaps=gaps,
+        screening=screened,
         timings=draw(st.dictionaries(_text, st.floats(0, 1e6), max_size=2)),
         created=draw(st.datetimes(timezones=st.just(UTC), min_value=datetime(1900, 1, 1))),
     )
@@ -366,7 +384,7 @@ def _result(cell: str, slice_name: str, metric: str) -> st.SearchStrategy[Result
         st.none() | st.builds(Flips, _count, _count),
         _share,
         _share,
-        st.none() | st.builds(Gate, st.floats(0.001, 1)),
+        st.none() | st.builds(Gate, st.floats(0.001, 1), st.none() | st.floats(0.001, 1)),
         _verdict,
         st.none() | _count,
         _number,
@@ -377,3 +395,39 @@ def _result(cell: str, slice_name: str, metric: str) -> st.SearchStrategy[Result
         _count,
         _count,
     )
+
+
+def _attributions(
+    sets: list[CalibsetRecord], slices: st.SearchStrategy[str], metrics: st.SearchStrategy[str]
+) -> st.SearchStrategy[list[AttributionRecord]]:
+    recipes = st.sampled_from([each.recipe or each.name for each in sets])
+    part = st.builds(PartRecord, _number, _number, _number)
+    finding = st.sampled_from(["no-set-fixes", "this-set", "redraw", None])
+    one = st.builds(
+        AttributionRecord,
+        slices,
+        metrics,
+        _text,
+        recipes,
+        st.integers(1, 100),
+        _number,
+        _number,
+        recipes,
+        part,
+        part,
+        st.none() | part,
+        st.sampled_from([0.9, 0.95]),
+        finding,
+    )
+    return st.lists(one, max_size=2)
+
+
+def _gaps(
+    cells: list[CellRecord], slices: st.SearchStrategy[str], metrics: st.SearchStrategy[str]
+) -> st.SearchStrategy[list[GapRecord]]:
+    part = st.builds(PartRecord, _number, _number, _number)
+    cell = st.sampled_from([each.id for each in cells])
+    one = st.builds(
+        GapRecord, cell, metrics, slices, st.integers(1, 99), _number, _number, part, st.just(0.95)
+    )
+    return st.lists(one, max_size=1)

@@ -44,11 +44,11 @@ def test_top_level_keys_are_those_promised() -> None:
     promised = [
         "calaudit_format", "format_version", "calaudit_version", "created", "verdict", "audit",
         "metrics", "reference", "calibsets", "cells", "slices", "results", "ranking_flow",
-        "exemplars", "warnings", "timings",
+        "exemplars", "attribution", "gaps", "screening", "warnings", "timings",
     ]  # fmt: skip
     assert list(document) == promised
     assert document["calaudit_format"] == "report"
-    assert document["results"][2]["gate"] == {"max_drop": 0.02}
+    assert document["results"][2]["gate"] == {"max_drop": 0.02, "max_relative_drop": None}
 
 
 def test_bytes_do_not_depend_on_the_order_results_came_in() -> None:

@@ -1,0 +1,163 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from calaudit.audit.run import run_audit
+from calaudit.errors import SettingsError, SliceError
+from calaudit.formats.calibset import open_calibset
+from calaudit.report import Report, headline, render_report, to_document
+from calaudit.report.attribution import attribution_sentence
+from calaudit.report.index import Index
+from calaudit.report.schema import schema_problems
+from tests.audit.world import AUDIT, make_world
+
+QUIET_TOO = """
+[[calibsets]]
+name = "quiet only"
+size = 40
+candidates = "split = 'calibration' and loudness = 'quiet'"
+"""
+DRAWN_TWICE = AUDIT.replace("batch_size = 100", "batch_size = 100\nreplicates = 2") + QUIET_TOO
+IN_CLUSTERS = AUDIT.replace("batch_size = 100", 'batch_size = 100\ncluster = "loudness"')
+
+
+@pytest.fixture(scope="module")
+def drawn_twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    audit = make_world(tmp_path_factory.mktemp("replicates"), audit=DRAWN_TWICE)
+    report, _ = run_audit(audit)
+    return audit.parent, report
+
+
+def test_every_recipe_is_drawn_as_often_as_asked(drawn_twice: tuple[Path, Report]) -> None:
+    folder, report = drawn_twice
+    assert [(c.name, c.recipe, c.draw) for c in report.calibsets] == [
+        ("loud only", "loud only", 1),
+        ("loud only#2", "loud only", 2),
+        ("both", "both", 1),
+        ("both#2", "both", 2),
+        ("quiet only", "quiet only", 1),
+        ("quiet only#2", "quiet only", 2),
+    ]
+    assert "both#2/mse" in [cell.id for cell in report.cells]
+    first, second = (
+        open_calibset(next((folder / "audit" / "calibsets").glob(f"{name}-*.h5")))
+        for name in ("both", "both_2")
+    )
+    assert set(first.ids) != set(second.ids)
+    assert list(schema_problems(to_document(report), where="report")) == []
+
+
+def test_more_draws_change_no_set_that_was_drawn(
+    drawn_twice: tuple[Path, Report], tmp_path: Path
+) -> None:
+    folder, _ = drawn_twice
+    run_audit(make_world(tmp_path))
+    names = {path.name for path in (tmp_path / "audit" / "calibsets").iterdir()}
+    assert names < {path.name for path in (folder / "audit" / "calibsets").iterdir()}
+
+
+def test_the_set_that_does_harm_is_named(drawn_twice: tuple[Path, Report]) -> None:
+    _, report = drawn_twice
+    (harmed,) = (
+        one
+        for one in report.attribution
+        if (one.slice, one.metric, one.method, one.recipe)
+        == ("loudness = quiet", "top1", "minmax", "loud only")
+    )
+    assert (harmed.finding, harmed.best, harmed.draws) == ("this-set", "quiet only", 2)
+    assert harmed.addition.low is not None
+    assert 0 < harmed.addition.low < (harmed.addition.value or 0) < (harmed.addition.high or 0)
+    assert harmed.luck is not None
+    sentence = attribution_sentence(Index(report), harmed)
+    assert sentence.startswith("This set does it: on loudness = quiet, minmax calibrated on")
+    assert "more of top-1 accuracy than calibrated on “quiet only”." in sentence
+    assert "Whose fault" in render_report(report)
+    assert headline(report)
+    assert all(
+        one.finding is None
+        for one in report.attribution
+        if (one.slice, one.recipe) == ("loudness = quiet", "quiet only")
+    )
+
+
+def test_harm_that_every_set_does_is_no_sets_fault(tmp_path: Path) -> None:
+    report, _ = run_audit(make_world(tmp_path))  # both of its sets hold loud samples
+    found = {one.finding for one in report.attribution if one.slice == "loudness = quiet"}
+    assert found == {"no-set-fixes"}
+
+
+def test_with_one_draw_luck_stays_open_and_is_said_to(tmp_path: Path) -> None:
+    report, _ = run_audit(make_world(tmp_path, audit=AUDIT + QUIET_TOO))
+    found = [one for one in report.attribution if one.finding == "this-set"]
+    assert found
+    assert all(one.luck is None and one.draws == 1 for one in found)
+    assert "luck" in attribution_sentence(Index(report), found[0])
+
+
+def test_every_finding_has_a_sentence(drawn_twice: tuple[Path, Report]) -> None:
+    index = Index(drawn_twice[1])
+    one = drawn_twice[1].attribution[0]
+    starts = {
+        "no-set-fixes": "No calibration set will fix this",
+        "this-set": "This set does it",
+        "redraw": "Redraw and look again",
+    }
+    for finding, start in starts.items():
+        assert attribution_sentence(index, replace(one, finding=finding)).startswith(start)
+    assert attribution_sentence(index, replace(one, finding=None)) == ""
+
+
+def test_the_worst_slice_of_each_engine_is_told_with_its_gap(
+    drawn_twice: tuple[Path, Report],
+) -> None:
+    _, report = drawn_twice
+    gap = next(g for g in report.gaps if (g.cell, g.metric) == ("loud only/minmax", "top1"))
+    assert gap.slice in {"loudness = quiet", "hard"}
+    assert gap.gap.low is not None
+    assert gap.gap.low > 0
+    assert len([g for g in report.gaps if g.metric == "top1"]) == len(report.cells)
+
+
+def test_slices_that_are_clusters_themselves_are_judged_by_their_samples(tmp_path: Path) -> None:
+    report, _ = run_audit(make_world(tmp_path, audit=IN_CLUSTERS))
+    own = [r for r in report.results if r.slice == "loudness = quiet" and r.metric == "top1"]
+    assert all(r.n_clusters is None and r.interval == "tango" for r in own)
+    over_all = [r for r in report.results if r.slice == "all" and r.metric == "top1"]
+    # Two clusters say nothing of a third.
+    assert {(r.n_clusters, r.interval, r.verdict) for r in over_all} == {(2, None, "INCONCLUSIVE")}
+
+
+def test_a_column_that_is_not_there_can_not_be_clustered_by(tmp_path: Path) -> None:
+    audit = make_world(tmp_path, audit=IN_CLUSTERS.replace('"loudness"\n', '"loudnes"\n', 1))
+    with pytest.raises(SliceError, match=r"audit\.cluster") as caught:
+        run_audit(audit)
+    assert "loudness" in str(caught.value)
+
+
+def test_a_gate_may_be_a_share_of_what_fp32_reaches(tmp_path: Path) -> None:
+    text = AUDIT.replace("max_drop = 0.05", "max_relative_drop = 0.05")
+    report, _ = run_audit(make_world(tmp_path, audit=text))
+    gated = [r for r in report.results if r.gate is not None and r.reference]
+    assert gated
+    for one in gated:
+        assert one.gate is not None
+        assert one.gate.max_relative_drop == 0.05
+        assert one.gate.max_drop == pytest.approx(0.05 * (one.reference or 0))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("max_drop = 0.05", "", "neither max_drop nor max_relative_drop"),
+        ("max_drop = 0.05", "max_relative_drop = 0", "max_relative_drop must be a positive"),
+        ("max_drop = 0.05", "max_relative_drop = 1.0", "lose everything"),
+        ("batch_size = 100", "replicates = 0", "replicates must lie between"),
+        ('name = "both"', 'name = "both#2"', "looks like a repeated draw"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    tmp_path: Path, before: str, after: str, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        run_audit(make_world(tmp_path, audit=AUDIT.replace(before, after)))

@@ -12,13 +12,15 @@ import typer
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
-from calaudit.errors import Notice, SliceError, near
+from calaudit.cli.promises import promise_table
+from calaudit.errors import Notice, SettingsError, SliceError, near
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from calaudit.pool import Pool
+    from calaudit.pool import Pool, Rows
     from calaudit.slices import SliceSet, SliceSummary
+    from calaudit.steps.contract import Promise
 
 _MOST_LABEL_COLUMNS = 12
 _WIDEST_LABEL = 8
@@ -50,9 +52,36 @@ def slices_command(
         int | None,
         typer.Option("--min-support", help="Samples a slice needs to be judged (default 30)."),
     ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            "--max-drop",
+            help="A gate: show what each slice can prove of right/wrong scores, and what it needs.",
+        ),
+    ] = None,
+    flip_rate: Annotated[
+        float,
+        typer.Option(
+            "--flip-rate",
+            help="With --max-drop: share of samples that a harmless engine flips.",
+            min=0,
+            max=1,
+        ),
+    ] = 0.05,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="COLUMN",
+            help="With --max-drop: samples of one value count as one.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the size, share, support and label mix of every slice of a pool."""
+    """Print the size, share, support and label mix of every slice of a pool.
+
+    With a gate: the smallest drop that each slice can certify, and the samples it would need.
+    """
     dimensions = read_dimensions(by, where, cross, min_support=min_support)
     from calaudit.formats.pool import open_pool
     from calaudit.slices import evaluate_slices, select_rows
@@ -64,6 +93,9 @@ def slices_command(
             slices = slices.take(rows)
         column = _label_column(opened, label)
         labels = None if column is None else opened.columns([column], rows).to_series()
+        promises = _promises(
+            opened, slices, rows, max_drop=max_drop, flip_rate=flip_rate, cluster=cluster
+        )
     summaries, notices = _describe(slices, labels, asked=label is not None)
     if as_json:
         content = {
@@ -71,14 +103,53 @@ def slices_command(
             "within": within,
             "n_rows": slices.n_rows,
             "label": column,
-            "slices": [asdict(each) for each in summaries],
+            "slices": [asdict(each) for each in summaries]
+            if promises is None
+            else [asdict(each) | asdict(promises[each.name]) for each in summaries],
             "notices": [asdict(notice) for notice in notices],
         }
         print(json.dumps(content, indent=2, ensure_ascii=False))
         return
     for notice in notices:
         print(f"calaudit: note: {notice}", file=sys.stderr)
+    if promises is not None:
+        print(promise_table(summaries, promises, max_drop or 0.0, flip_rate))
+        return
     print(_table(summaries, column))
+
+
+def _promises(
+    pool: "Pool",
+    slices: "SliceSet",
+    rows: "Rows | None",
+    *,
+    max_drop: float | None,
+    flip_rate: float,
+    cluster: str | None,
+) -> "dict[str, Promise] | None":
+    """What every slice can prove; None without a gate."""
+    if max_drop is None:
+        if cluster is not None:
+            raise SettingsError(
+                "--cluster needs a gate", where="--cluster", next_step="Add --max-drop 0.01."
+            )
+        return None
+    if not 0 < max_drop < 1:
+        raise SettingsError(
+            f"--max-drop must lie between 0 and 1 (got {max_drop})",
+            where="--max-drop",
+            next_step="Give the drop that is tolerable: 0.01 is one point.",
+        )
+    import numpy as np
+
+    from calaudit.steps.clusters import cluster_codes
+    from calaudit.steps.contract import promises_of
+
+    codes = None
+    if cluster is not None:
+        chosen = np.arange(len(pool), dtype=np.int64) if rows is None else rows
+        codes = cluster_codes(cluster, pool, chosen, where="--cluster")
+    return promises_of(slices, max_drop, flip_rate=flip_rate, clusters=codes)
 
 
 def _label_column(pool: "Pool", asked: str | None) -> str | None:

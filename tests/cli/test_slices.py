@@ -153,3 +153,40 @@ def test_a_missing_file_is_named(run, tmp_path: Path) -> None:
     status, out, err = run(tmp_path / "nowhere.h5", "--by", "speaker")
     assert (status, out) == (2, "")
     assert "nowhere.h5" in err
+
+
+def test_a_gate_shows_what_each_slice_can_prove(pool: Path, run) -> None:
+    code, out, _ = run(pool, "--by", "speaker", "--max-drop", 0.02, "--flip-rate", 0)
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].split() == ["slice", "n", "can", "certify", "at", "2", "points", "needs"]
+    assert lines[1].split() == ["all", "400", "0.7", "points", "enough", "133"]
+    assert lines[2].split() == ["speaker", "=", "lucas", "200", "1.3", "points", "enough", "133"]
+    code, out, _ = run(pool, "--by", "speaker", "--max-drop", 0.02, "--flip-rate", 0.1, "--json")
+    (everything, *_) = json.loads(out)["slices"]
+    assert everything["n_needed"] > 400
+    assert everything["smallest_provable_drop"] > 0.02
+
+
+def test_in_clusters_less_can_be_proven(pool: Path, run) -> None:
+    alone, together = (
+        json.loads(run(pool, "--max-drop", 0.02, "--flip-rate", 0, "--json", *more)[1])["slices"][0]
+        for more in ((), ("--cluster", "speaker"))
+    )
+    assert (alone["n_independent"], together["n_independent"]) == (400, 2)
+    assert together["smallest_provable_drop"] is None
+    assert "independent" in run(pool, "--max-drop", 0.02, "--cluster", "speaker")[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--cluster", "speaker"), "needs a gate"),
+        (("--max-drop", "0"), "between 0 and 1"),
+        (("--max-drop", "0.02", "--cluster", "speakr"), "speaker"),
+    ],
+)
+def test_a_contract_that_makes_no_sense_is_refused(pool: Path, run, flags, message) -> None:
+    code, _, err = run(pool, *flags)
+    assert code == 2
+    assert message in err

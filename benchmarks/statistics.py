@@ -1,0 +1,217 @@
+"""How long intervals take for a million samples, a thousand overlapping slices, 1,000 replicates.
+
+Ours, a plain numpy loop over resampled rows, and Fairlearn's MetricFrame with its bootstrap (where
+it is installed: pip install fairlearn), each in a process of its own, at growing sizes as long as
+one takes less than the limit:
+
+    python benchmarks/statistics.py [--rows 1000000] [--limit 60]
+"""
+
+import argparse
+import importlib.util
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from calaudit.evaluate import UnitScores, parse_metric
+from calaudit.evaluate.measure import Method, measure
+from calaudit.evaluate.statistics.interval import Levels
+from calaudit.evaluate.tally import describe_units
+from calaudit.slices import CodedDimension, SliceSet
+
+GOAL_SECONDS, GOAL_SECONDS_WITHOUT, GOAL_GIB = 5.0, 1.0, 1.0
+REPLICATES = 1000
+SIZES = (5, 6, 10, 4, 8, 20, 190)
+CROSSES = ((0, 1), (0, 2), (1, 2), (2, 4), (3, 4), (0, 5), (2, 5), (1, 4), (4, 5))
+Task = Callable[[int, int], float]
+"""Rows, replicates → seconds."""
+
+
+def make_slices(generator: np.random.Generator, n_rows: int) -> SliceSet:
+    """1,001 overlapping slices: seven columns, nine crosses of two, and everything."""
+    codes = [generator.integers(0, size, n_rows).astype(np.int32) for size in SIZES]
+    made = [
+        CodedDimension(f"c{i}", tuple(f"c{i} = {j}" for j in range(size)), codes[i])
+        for i, size in enumerate(SIZES)
+    ]
+    for a, b in CROSSES:
+        joint = codes[a] * np.int32(SIZES[b]) + codes[b]
+        labels = tuple(f"c{a}×c{b} = {j}" for j in range(SIZES[a] * SIZES[b]))
+        made.append(CodedDimension(f"c{a}×c{b}", labels, joint))
+    return SliceSet(n_rows, tuple(made))
+
+
+def make_scores(generator: np.random.Generator, n_rows: int) -> tuple[Any, Any]:
+    """nDCG per query under FP32 and INT8, which changes 8 % of them."""
+    fp32 = generator.random(n_rows)
+    changed = generator.random(n_rows) < 0.08
+    int8 = np.clip(fp32 + generator.normal(-0.01, 0.1, n_rows) * changed, 0, 1)
+    return fp32, int8
+
+
+def no_margin(_: str, before: Any) -> Any:
+    return np.zeros_like(before)
+
+
+def ours(n_rows: int, replicates: int, *, clustered: bool = False) -> float:
+    """Bootstrap-t of every slice's mean drop."""
+    generator = np.random.default_rng(0)
+    slices = make_slices(generator, n_rows)
+    metric = parse_metric("ndcg@10")
+    fp32, int8 = (UnitScores(metric, values) for values in make_scores(generator, n_rows))
+    clusters = generator.integers(0, max(1, n_rows // 20), n_rows) if clustered else None
+    method = Method(Levels(), 0, replicates)
+    started = time.perf_counter()
+    units = describe_units(n_rows, clusters)
+    found = list(measure(fp32, [int8], slices, units, margins=no_margin, method=method))
+    seconds = time.perf_counter() - started
+    assert sum(len(part.slices) for part in found) == len(slices.names)
+    return seconds
+
+
+def ours_clustered(n_rows: int, replicates: int) -> float:
+    return ours(n_rows, replicates, clustered=True)
+
+
+def ours_binary(n_rows: int, _: int) -> float:
+    """Tango's interval and McNemar's test of every slice: no replicates."""
+    generator = np.random.default_rng(0)
+    slices = make_slices(generator, n_rows)
+    metric = parse_metric("top1")
+    right = generator.random(n_rows) < 0.9
+    fp32, int8 = (
+        UnitScores(metric, each) for each in (right, right ^ (generator.random(n_rows) < 0.08))
+    )
+    started = time.perf_counter()
+    list(
+        measure(
+            fp32,
+            [int8],
+            slices,
+            describe_units(n_rows),
+            margins=no_margin,
+            method=Method(Levels(), 0),
+        )
+    )
+    return time.perf_counter() - started
+
+
+def plain_numpy(n_rows: int, replicates: int) -> float:
+    """Percentile bootstrap as one would write it: rows drawn again, means by `bincount`."""
+    generator = np.random.default_rng(0)
+    slices = make_slices(generator, n_rows)
+    fp32, int8 = make_scores(generator, n_rows)
+    drop = fp32 - int8
+    started = time.perf_counter()
+    means = np.empty((replicates, len(slices.names)))
+    for row in means:
+        drawn = generator.integers(0, n_rows, n_rows)
+        value = drop[drawn]
+        row[0] = value.mean()
+        place = 1
+        for dimension in slices.dimensions:
+            codes, size = dimension.codes[drawn], len(dimension.labels)
+            count = np.bincount(codes, minlength=size)
+            total = np.bincount(codes, value, minlength=size)
+            row[place : place + size] = total / np.maximum(count, 1)
+            place += size
+    np.quantile(means, (0.025, 0.975), axis=0)
+    return time.perf_counter() - started
+
+
+def fairlearn(n_rows: int, replicates: int) -> float:
+    """MetricFrame per column of slices, with its bootstrap."""
+    import pandas as pd
+    from fairlearn.metrics import MetricFrame
+
+    generator = np.random.default_rng(0)
+    slices = make_slices(generator, n_rows)
+    fp32, int8 = make_scores(generator, n_rows)
+
+    def mean_drop(before: Any, after: Any) -> float:
+        return float(np.mean(before - after))
+
+    started = time.perf_counter()
+    for dimension in slices.dimensions:
+        MetricFrame(
+            metrics=mean_drop,
+            y_true=fp32,
+            y_pred=int8,
+            sensitive_features=pd.Series(dimension.codes, name=dimension.name),
+            n_boot=replicates,
+            ci_quantiles=[0.025, 0.975],
+            random_state=0,
+        )
+    return time.perf_counter() - started
+
+
+def measured(task: Task, n_rows: int, replicates: int) -> tuple[float, float]:
+    """Seconds and peak GiB of a task in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_run, (task, n_rows, replicates))
+
+
+def _run(task: Task, n_rows: int, replicates: int) -> tuple[float, float]:
+    seconds = task(n_rows, replicates)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def show(name: str, n_rows: int, replicates: int, cost: tuple[float, float], note: str) -> None:
+    seconds, gib = cost
+    size = f"{n_rows:>9,}{replicates:>12,}"
+    print(f"{name:34}{size}{seconds:>10.2f} s{gib:>8.2f} GiB  {note}", flush=True)
+
+
+def show_goals(n_rows: int) -> None:
+    """Ours at full size."""
+    for name, task, replicates, goal in (
+        ("ours, means, bootstrap-t", ours, REPLICATES, GOAL_SECONDS),
+        ("ours, means, 50,000 clusters", ours_clustered, REPLICATES, GOAL_SECONDS),
+        ("ours, right/wrong, Tango", ours_binary, 0, GOAL_SECONDS_WITHOUT),
+    ):
+        cost = measured(task, n_rows, replicates)
+        met = cost[0] <= goal and cost[1] <= GOAL_GIB
+        show(name, n_rows, replicates, cost, f"goal {goal:g} s, {'met' if met else 'missed'}")
+
+
+def show_peers(n_rows: int, limit: float) -> None:
+    """Others at the largest size that stays below the limit, and ours at the same size."""
+    peers: list[tuple[str, Task]] = [("plain numpy, rows drawn again", plain_numpy)]
+    if importlib.util.find_spec("fairlearn") is None:
+        print("fairlearn isn't installed: MetricFrame is left out")
+    else:
+        peers.append(("fairlearn MetricFrame", fairlearn))
+    for name, task in peers:
+        # What it takes grows with rows × replicates: small runs tell which sizes are affordable.
+        done: tuple[int, int, tuple[float, float]] | None = None
+        for rows, replicates in ((1_000, 10), (10_000, 10), (10_000, 100), (100_000, 100),
+                                 (100_000, 1_000), (1_000_000, 1_000)):  # fmt: skip
+            if rows > n_rows or (done and done[2][0] * 10 > limit):
+                break
+            done = rows, replicates, measured(task, rows, replicates)
+        assert done is not None
+        rows, replicates, theirs = done
+        own = measured(ours, rows, replicates)
+        show(name, rows, replicates, theirs, "largest size within the limit")
+        show("ours at that size", rows, replicates, own, f"{theirs[0] / own[0]:,.0f} × as fast")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--limit", type=float, default=60.0, help="seconds that one run may take")
+    options = parser.parse_args()
+    print(f"{1 + sum(SIZES) + sum(SIZES[a] * SIZES[b] for a, b in CROSSES):,} overlapping slices")
+    print(f"{'':34}{'rows':>9}{'replicates':>12}{'time':>12}{'peak':>12}")
+    show_goals(options.rows)
+    show_peers(options.rows, options.limit)
+
+
+if __name__ == "__main__":
+    main()

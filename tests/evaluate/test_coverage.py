@@ -1,0 +1,46 @@
+"""The fast version of benchmarks/coverage.py, with tolerances from the binomial."""
+
+import pytest
+from scipy.stats import binom
+
+from benchmarks.coverage import PROMISED, WORLDS, audits, measure_world
+from calaudit.evaluate import Verdict, compare_cells, verdict_chances
+from tests.evaluate.cases import TOP1
+
+UNLIKELY = 1e-4
+"""Chance that a method that keeps its promise exceeds its tolerance."""
+
+
+def tolerated(trials, promise=PROMISED):
+    return binom.isf(UNLIKELY, trials, promise) / trials
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
+def test_bounds_and_verdicts_err_no_more_often_than_promised(world):
+    n = 200 if 200 in world.sizes else world.sizes[0]
+    rates = measure_world(world, n, simulations=300, seed=5)
+    most = tolerated(rates.simulations)
+    assert rates.below <= most
+    assert rates.above <= most
+    assert rates.outside <= most
+    assert rates.false_pass <= most
+    assert rates.false_regressed <= most
+
+
+def test_every_kind_of_interval_is_simulated():
+    used = set()
+    for world in WORLDS:
+        for n in world.sizes:
+            used |= set(measure_world(world, n, simulations=20, seed=6).intervals)
+    assert used >= {"tango", "tango-clustered", "bootstrap-t", "clopper-pearson", "jackknife"}
+
+
+def test_a_drop_in_one_of_40_slices_is_found_with_the_power_that_was_predicted():
+    n, simulations = 1000, 120
+    found = 0
+    for fp32, int8, rows in audits(simulations, 40, n, planted=0.03, flip_rate=0.04):
+        judged = compare_cells(TOP1, fp32, {"engine": int8}, rows, max_drop=0.01)
+        found += next(one for one in judged if one.slice == "0").verdict is Verdict.REGRESSED
+    chance = verdict_chances(n, 0.05, 0.02, max_drop=0.01, tests=40)[Verdict.REGRESSED]
+    assert 0.5 < chance < 0.9
+    assert binom.ppf(1e-4, simulations, chance) <= found <= binom.isf(1e-4, simulations, chance)

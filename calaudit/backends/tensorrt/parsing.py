@@ -47,4 +47,5 @@ def _parsed(parser: Any, model: Model) -> bool:
 def _reason(error: Any) -> str:
     text = " ".join(str(error.desc()).split())
     name = error.node_name() if hasattr(error, "node_name") else ""
-    return f"{text} (node {name})" if name else text
+    op = error.node_operator() if hasattr(error, "node_operator") else ""
+    return f"{text} (node {name}{f', {op}' if op else ''})" if name else text

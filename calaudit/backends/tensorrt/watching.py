@@ -1,11 +1,19 @@
 """Watching a build: progress bars per phase, and Ctrl-C that reaches TensorRT."""
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from calaudit.backends.tensorrt.detect import TensorrtModule
 from calaudit.progress import Counter, counter
+
+ENDINGS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+"""Signals that end a command."""
 
 
 @contextmanager
@@ -28,12 +36,39 @@ def watched(
     monitor = _make_monitor(found, what, bars, pointless)
     config.progress_monitor = monitor
     try:
-        yield
+        with _interrupts_kept(bars):
+            yield
     finally:
         bars.close()
         config.progress_monitor = None
     if bars.interruption is not None:
         raise bars.interruption
+
+
+@contextmanager
+def _interrupts_kept(bars: "_Bars") -> Iterator[None]:
+    """Keep what the process's handlers of Ctrl-C and of requests to end raise.
+
+    Python would raise it in whichever of our methods TensorRT calls next, the logger's most
+    likely, and TensorRT swallows exceptions there.
+    """
+    handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
+
+    def keep(number: int, frame: FrameType | None) -> None:
+        with bars.keeping():
+            handlers[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for each in ENDINGS:
+            handler = signal.getsignal(each)
+            if callable(handler):
+                handlers[each] = handler
+                signal.signal(each, keep)
+    try:
+        yield
+    finally:
+        for number, before in handlers.items():
+            signal.signal(number, before)
 
 
 class _Bars:

@@ -38,6 +38,7 @@ class EngineFacts:
     """Fingerprint of the scale table behind an INT8 engine."""
     precision: str = "fp32"
     max_batch: int = 1
+    tf32: str = "off"
     proof: str | None = None
     """Who said what the layers run in."""
     nodes: tuple[Mapping[str, str | None], ...] = ()
@@ -116,6 +117,6 @@ def _facts(path: Path) -> tuple[EngineFacts, str]:
         return TypeAdapter(EngineFacts).validate_python(content), str(expected)
     except OSError as error:
         reason = f"can't be read: {error.strerror}"
-    except (ValidationError, ValueError, KeyError, AttributeError) as error:
+    except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"isn't the description of an engine: {' '.join(str(error).split())}"
     raise FileFormatError(reason, where=path, next_step=_STEP)

@@ -1,5 +1,6 @@
 """TensorRT and TensorRT-RTX as backends of an audit: strongly typed engines, built and run here."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -69,6 +70,10 @@ class TensorrtBackend:
         compute_capability: str | None = None,
         timing_cache: Path | None = None,
     ) -> None:
+        # RTX compiles its kernels when it runs, and uses TF32 there whatever the builder was told.
+        # Only this variable of NVIDIA's libraries keeps FP32 exact.
+        override = os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+        self._tf32_state = "off" if override == "0" else f"NVIDIA_TF32_OVERRIDE={override}"
         self.name: Library = library
         self.found: TensorrtModule = require_tensorrt(library)
         self._batches = (max_batch, opt_batch)
@@ -87,6 +92,10 @@ class TensorrtBackend:
     def key(self) -> str:
         """What results depend on besides the graph: library, version, GPU."""
         return f"{self.found.title} on {require_cuda().gpu}"
+
+    def require_gpu(self) -> None:
+        """Check that engines can be run here. Raises `BackendError` with what is missing."""
+        require_cuda()
 
     def build(self, model: Model, *, what: str = "build") -> BuiltPlan:
         """Build a plan; no GPU is needed where a compute capability is named.
@@ -164,6 +173,7 @@ class TensorrtBackend:
             scales=scales,
             precision=precision,
             max_batch=self._batches[0],
+            tf32=self._tf32_state,
             proof=None if proof is None else proof.source,
             nodes=() if proof is None else tuple(asdict(node) for node in proof.nodes),
             notices=tuple(asdict(notice) for notice in notices),
@@ -197,7 +207,7 @@ class TensorrtBackend:
             "library": self.found.title,
             "gpu": str(cuda.gpu),
             "kernels": "fused",
-            "tf32": "off",
+            "tf32": self._tf32_state,
         }
         engine = deserialize(self.found, cuda, plan, model.label, facts)
         return TensorrtEngine(self.found, cuda, engine, model, record)

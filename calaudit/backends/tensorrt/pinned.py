@@ -80,6 +80,14 @@ class _Lease:
         self._pool.put_back(self._block)
 
 
+def is_pinned(values: Array) -> bool:
+    """Whether an array is one of a pool's, or a C-ordered part of one."""
+    owner: Any = values
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    return isinstance(owner, _Lease) and bool(values.flags.c_contiguous)
+
+
 def copy_rows(target: Array, source: Array) -> None:
     """``target[:] = source`` by as many threads as the size is worth."""
     n = min(_n_threads(), len(target), target.nbytes // _SHARE)

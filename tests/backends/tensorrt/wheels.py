@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+PATIENCE = 240
+"""Seconds that a download may take."""
 EXPORTS = (
     "getInferLibVersion", "getNvOnnxParserVersion", "createInferBuilder_INTERNAL",
     "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL", "createNvOnnxParser_INTERNAL",
@@ -25,20 +27,26 @@ EXPORTS = (
 def installed_wheel(requirement: str, cache: Path) -> Path:
     """The folder that a wheel was unpacked to, without what it depends on; kept in `cache`."""
     folder = cache / requirement.replace("=", "").replace("*", "x")
-    if not folder.exists():
-        made = Path(tempfile.mkdtemp(dir=cache))
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
-        command += ["--only-binary=:all:", "--disable-pip-version-check"]
-        done = subprocess.run(
-            [*command, "--target", str(made), requirement],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    if folder.exists():
+        return folder
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+    command += ["--only-binary=:all:", "--disable-pip-version-check", "--retries=1"]
+    with tempfile.TemporaryDirectory(dir=cache) as made:
+        site = Path(made, "site")
+        try:
+            done = subprocess.run(
+                [*command, "--target", str(site), requirement],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=PATIENCE,
+            )
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"pip needs more than {PATIENCE} seconds to get {requirement}")
         if done.returncode:
-            shutil.rmtree(made)
             pytest.skip(f"pip doesn't get {requirement}: {done.stderr.strip().splitlines()[-1:]}")
-        made.rename(folder)
+        if not folder.exists():
+            site.rename(folder)
     return folder
 
 

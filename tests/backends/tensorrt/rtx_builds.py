@@ -1,0 +1,147 @@
+"""Run in a process that can import TensorRT-RTX: builds engines on the CPU, prints JSON.
+
+python -m tests.backends.tensorrt.rtx_builds ‹model file›…
+"""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from calaudit.backends.tensorrt.detect import require_tensorrt
+from calaudit.backends.tensorrt.explicit import BuildOptions, BuiltPlan, build_plan
+from calaudit.backends.tensorrt.profiles import plan_profile
+from calaudit.backends.tensorrt.watching import _Bars
+from calaudit.errors import BackendError
+from calaudit.graph import Model, convert_to_fp16, load_model, prepare
+from tests.graph import models
+from tests.graph.running import quantize
+
+SKETCHES = ("residual", "depthwise_se", "attention", "gemms", "conv_1d")
+CAPABILITIES = ("8.9", "12.0")
+
+
+def build(model: Model, capability: str = "8.9") -> BuiltPlan:
+    options = BuildOptions(profile=plan_profile(model, max_batch=32), compute_capability=capability)
+    return build_plan(require_tensorrt("tensorrt_rtx"), model, options)
+
+
+def variants(model: Model) -> dict[str, Model]:
+    prepared = prepare(model)
+    return {
+        "fp32": prepared,
+        "fp16": convert_to_fp16(prepared)[0],
+        "int8": quantize(model, models.feeds(model.proto, n=8))[1],
+    }
+
+
+def quantized(name: str) -> Model:
+    source = Model(models.ALL[name](), name)
+    return quantize(source, models.feeds(source.proto, n=8))[1]
+
+
+def table(paths: list[str]) -> list[dict[str, Any]]:
+    """Every model × precision × GPU: op → (asked, got), and what was warned of."""
+    sources = {name: Model(models.ALL[name](), name) for name in SKETCHES}
+    sources |= {path: load_model(Path(path)) for path in paths}
+    rows = []
+    for name, source in sources.items():
+        for precision, graph in variants(source).items():
+            for capability in CAPABILITIES:
+                built = build(graph, capability)
+                assert built.proof is not None
+                rows.append({
+                    "model": name,
+                    "precision": precision,
+                    "capability": capability,
+                    "bytes": len(built.plan),
+                    "counts": built.proof.counts(precision),
+                    "short": [node.node for node in built.proof.short_of()],
+                    "notices": [notice.code for notice in built.notices],
+                })  # fmt: skip
+    return rows
+
+
+def scales_along_inputs() -> dict[str, Any]:
+    """A Conv whose weight scales run along its input channels: TensorRT builds it in float."""
+    source = Model(models.conv_1d(), "conv")
+    _, quantized = quantize(source, models.feeds(source.proto, n=8))
+    proto = onnx.ModelProto()
+    proto.CopyFrom(quantized.proto)
+    weights = {tensor.name: tensor for tensor in proto.graph.initializer}
+    for node in proto.graph.node:
+        if node.op_type == "DequantizeLinear" and node.attribute:
+            channels = weights[node.input[0]].dims[1]
+            del node.attribute[:]
+            node.attribute.append(helper.make_attribute("axis", 1))
+            for name, values in (
+                (node.input[1], np.full(channels, 0.01, np.float32)),
+                (node.input[2], np.zeros(channels, np.int8)),
+            ):
+                weights[name].CopyFrom(onnx.numpy_helper.from_array(values, name))
+    built = build(Model(proto, "conv"))
+    assert built.proof is not None
+    return {
+        "nodes": [[n.asked, n.got, n.reason] for n in built.proof.nodes],
+        "notices": [str(notice) for notice in built.notices],
+    }
+
+
+def refused() -> dict[str, str]:
+    """Errors in TensorRT's words."""
+    s = models.Sketch()
+    s.op("NoSuchOp", ["x"], "y", domain="elsewhere")
+    unknown = Model(s.model({"x": ["b", 4]}, {"y": ["b", 4]}), "unknown.onnx")
+    found = {}
+    for name, work in (
+        ("op", lambda: build(unknown)),
+        ("capability", lambda: build(Model(models.gemms(), "m"), "8.8")),
+    ):
+        try:
+            work()
+        except BackendError as error:
+            found[name] = str(error)
+    return found
+
+
+def interrupted() -> dict[str, bool]:
+    """Ctrl-C, or a handler that exits, at a build's first step: raised, not lost in TensorRT."""
+    graph = quantized("attention")
+    advance = _Bars.advance
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+    raised = {}
+    for number, ending in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)):
+
+        def interrupt(self: _Bars, phase: str, number: signal.Signals = number) -> None:
+            _Bars.advance = advance
+            signal.raise_signal(number)
+
+        _Bars.advance = interrupt
+        try:
+            build(graph)
+        except ending:
+            raised[number.name] = True
+    return {**raised, "builds_after": len(build(graph).plan) > 0}
+
+
+def twice() -> dict[str, Any]:
+    """The same graph built twice gives the same account."""
+    graph = quantized("gemms")
+    first, second = build(graph), build(graph)
+    return {"same": first.proof == second.proof}
+
+
+if __name__ == "__main__":
+    answers = {
+        "table": table(sys.argv[1:]),
+        "scales_along_inputs": scales_along_inputs(),
+        "refused": refused(),
+        "interrupted": interrupted(),
+        "twice": twice(),
+    }
+    print("\n" + json.dumps(answers))

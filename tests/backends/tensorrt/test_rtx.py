@@ -1,0 +1,114 @@
+"""TensorRT-RTX 1.7.1 itself, building on the CPU: the wheels come from PyPI."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from calaudit.demo import DEMO_MODEL
+from tests.backends.tensorrt.wheels import installed_wheel
+from tests.graph.real_models import REAL
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[3]
+LIBRARIES = ("libtensorrt_rtx.so", "libtensorrt_onnxparser_rtx.so")
+
+
+@pytest.fixture(scope="session")
+def rtx(wheel_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment of a process that can import TensorRT-RTX 1.7.1."""
+    site = installed_wheel("tensorrt-rtx-cu13-bindings==1.7.1.*", wheel_cache)
+    beside = installed_wheel("onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0", wheel_cache)
+    folder = tmp_path_factory.mktemp("rtx")
+    for name in LIBRARIES:
+        (found,) = beside.rglob(f"{name}*")
+        (folder / f"{name}.1").symlink_to(found)
+    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{site}", "LD_LIBRARY_PATH": str(folder)}
+
+
+@pytest.fixture(scope="module")
+def answers(rtx: dict[str, str]) -> dict[str, Any]:
+    """What one process that has TensorRT-RTX found."""
+    real = [str(path) for path in REAL.values() if path.is_file()]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.backends.tensorrt.rtx_builds", str(DEMO_MODEL), *real],
+        env=rtx,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def built(answers: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = answers["table"]
+    return rows
+
+
+def test_every_product_that_the_graph_quantized_runs_in_int8(built: list[dict[str, Any]]) -> None:
+    totals: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for row in built:
+        if row["precision"] != "int8":
+            continue
+        assert row["counts"], row
+        for op, (asked, got) in row["counts"].items():
+            assert asked == got, row
+            name = Path(row["model"]).parent.name if "/" in row["model"] else row["model"]
+            key = (f"{name}, SM{row['capability'].replace('.', '')}", op)
+            totals[key][0] += asked
+            totals[key][1] += got
+    print(f"\n{'model':24} {'op':8} asked  got")
+    for (model, op), (asked, got) in totals.items():
+        print(f"{model:24} {op:8} {asked:5} {got:4}")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_both_gpus_engines_build_in_every_precision_without_a_warning(
+    built: list[dict[str, Any]], precision: str
+) -> None:
+    mine = [row for row in built if row["precision"] == precision]
+    assert {row["capability"] for row in mine} == {"8.9", "12.0"}
+    assert {"residual", "depthwise_se", "attention", "gemms", "conv_1d"} <= {
+        row["model"] for row in mine
+    }
+    assert all(row["bytes"] > 1000 and not row["short"] for row in mine)
+    assert all("precision_short" not in row["notices"] for row in mine)
+
+
+def test_fp16_products_run_in_fp16(built: list[dict[str, Any]]) -> None:
+    counts = [row["counts"] for row in built if row["precision"] == "fp16"]
+    assert counts
+    assert all(asked == got for each in counts for asked, got in each.values())
+
+
+def test_float_emulation_of_a_quantized_conv_is_told(answers: dict[str, Any]) -> None:
+    found = answers["scales_along_inputs"]
+    assert [asked for asked, _, _ in found["nodes"]] == ["int8", "int8"]
+    assert any(got == "fp32" for _, got, _ in found["nodes"])
+    assert any("fp32" in reason for _, got, reason in found["nodes"] if got == "fp32")
+    assert any("asked int8, got fp32" in notice for notice in found["notices"])
+
+
+def test_refusals_come_in_tensorrts_words(answers: dict[str, Any]) -> None:
+    found = answers["refused"]
+    assert "NoSuchOp" in found["op"]
+    assert "unknown.onnx" in found["op"]
+    assert "can't build for compute capability 8.8" in found["capability"]
+    assert "Did you mean" in found["capability"]
+
+
+def test_interrupts_cancel_a_build_and_are_raised(answers: dict[str, Any]) -> None:
+    assert answers["interrupted"] == {"SIGINT": True, "SIGTERM": True, "builds_after": True}
+
+
+def test_building_twice_gives_the_same_account_of_layers(answers: dict[str, Any]) -> None:
+    assert answers["twice"] == {"same": True}

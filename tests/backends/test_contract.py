@@ -5,16 +5,41 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from calaudit.backends.base import Backend
+from calaudit.backends.base import Backend, Engine
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.tensorrt.backend import TensorrtBackend
+from calaudit.backends.tensorrt.cuda import find_cuda
+from calaudit.backends.tensorrt.detect import Library, Missing, find_tensorrt
 from calaudit.errors import BackendError
 from calaudit.graph import Model
 from tests.graph import models
 from tests.graph.running import quantize
 
+
+def tensorrt(library: Library) -> Backend:
+    """A TensorRT that is here with a GPU; skips the test elsewhere."""
+    found, cuda = find_tensorrt(library), find_cuda()
+    for each in (found, cuda):
+        if isinstance(each, Missing):
+            pytest.skip(str(each))
+    return TensorrtBackend(library, max_batch=16)
+
+
+def load(backend: Backend, model: Model) -> Engine:
+    """An engine of `model`; skips where TensorRT's release can't build it."""
+    try:
+        return backend.load(model)
+    except BackendError as error:
+        if backend.name.startswith("tensorrt") and "can't build" in str(error):
+            pytest.skip(str(error))
+        raise
+
+
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "onnxruntime-emulated": lambda: OnnxruntimeBackend(threads=1),
     "onnxruntime-fused": lambda: OnnxruntimeBackend(threads=1, kernels="fused"),
+    "tensorrt": lambda: tensorrt("tensorrt"),
+    "tensorrt_rtx": lambda: tensorrt("tensorrt_rtx"),
 }
 
 
@@ -38,7 +63,7 @@ def test_outputs_come_in_the_models_order_and_are_batched(backend: Backend) -> N
 def test_a_samples_output_doesnt_depend_on_its_batch(backend: Backend, n: int) -> None:
     source = Model(models.depthwise_se(), "sketch")
     _, model = quantize(source, models.feeds(source.proto, n=8))
-    engine = backend.load(model)
+    engine = load(backend, model)
     feeds = models.feeds(model.proto, n=33)
     whole = engine.run(feeds)["y"]
     pieces = [engine.run({"x": feeds["x"][at : at + n]})["y"] for at in range(0, 33, n)]
@@ -113,6 +138,7 @@ def test_a_model_that_cant_be_loaded_is_a_backend_error(backend: Backend) -> Non
 
 def test_the_record_says_what_ran(backend: Backend) -> None:
     record = backend.load(Model(models.gemms(), "sketch")).record
-    assert record["library"].startswith(backend.name)
+    library = record["library"].casefold().replace("-", "_")
+    assert library.startswith(backend.name)
     assert all(isinstance(value, str) for value in record.values())
     assert "fp32" in backend.capabilities.precisions

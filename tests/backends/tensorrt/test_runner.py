@@ -1,0 +1,110 @@
+"""The runner on a GPU, where one is: what the contract of all backends doesn't cover."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.tensorrt.backend import TensorrtBackend, deserialize
+from calaudit.backends.tensorrt.cuda import require_cuda
+from calaudit.errors import BackendError
+from calaudit.formats.engine import facts_path, open_engine_file
+from calaudit.graph import Model
+from tests.backends.test_contract import load, tensorrt
+from tests.graph import models
+from tests.graph.running import quantize
+
+
+@pytest.fixture
+def rtx() -> TensorrtBackend:
+    backend = tensorrt("tensorrt_rtx")
+    assert isinstance(backend, TensorrtBackend)
+    return backend
+
+
+def test_batch_larger_than_the_profiles_is_run_in_pieces(rtx: TensorrtBackend) -> None:
+    model = Model(models.gemms(), "sketch")
+    x = models.feeds(model.proto, n=101)
+    engine = rtx.load(model)
+    wanted = OnnxruntimeBackend().load(model).run(x)["y"]
+    np.testing.assert_allclose(engine.run(x)["y"], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_page_locked_feeds_give_the_same_bits(rtx: TensorrtBackend) -> None:
+    model = Model(models.gemms(), "sketch")
+    x = models.feeds(model.proto, n=50)
+    engine = rtx.load(model)
+    locked = engine.empty_feeds(50)
+    locked["x"][:] = x["x"]
+    np.testing.assert_array_equal(engine.run(locked)["y"], engine.run(x)["y"])
+
+
+def test_output_whose_size_only_the_run_tells_comes_whole(rtx: TensorrtBackend) -> None:
+    s = models.Sketch()
+    s.op("NonZero", ["x"], "where")
+    s.op("Relu", ["x"], "y")
+    model = Model(
+        s.model({"x": ["b", 4]}, {"where": [2, "n"], "y": ["b", 4]},
+                types={"where": TensorProto.INT64}), "sketch",
+    )  # fmt: skip
+    engine = load(rtx, model)
+    for n_zero in (0, 3, 20):
+        x = np.ones((5, 4), np.float32)
+        x.flat[:n_zero] = 0
+        found = engine.run({"x": x})
+        np.testing.assert_array_equal(found["where"], np.array(np.nonzero(x)))
+        np.testing.assert_array_equal(found["y"], x)
+
+
+def test_fp16_inputs_and_outputs_keep_their_type(rtx: TensorrtBackend) -> None:
+    s = models.Sketch()
+    s.op("Relu", ["x"], "y")
+    half = {"x": TensorProto.FLOAT16, "y": TensorProto.FLOAT16}
+    proto = s.model({"x": ["b", 4]}, {"y": ["b", 4]}, types=half)
+    x = np.linspace(-1, 1, 12).astype(np.float16).reshape(3, 4)
+    found = rtx.load(Model(proto, "sketch")).run({"x": x})["y"]
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, np.maximum(x, 0))
+
+
+def test_kept_engine_is_loaded_again_only_if_it_is_whole(
+    rtx: TensorrtBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Model(models.gemms(), "sketch")
+    feeds = models.feeds(source.proto, n=8)
+    _, model = quantize(source, feeds)
+    path = tmp_path / "x.engine"
+
+    def stored(scales: str = "s") -> np.ndarray:
+        engine, facts = rtx.stored(model, path, precision="int8", scales=scales, what="x")
+        assert [node["got"] for node in facts.nodes] == ["int8", "int8"]
+        return engine.run(feeds)["y"]
+
+    first = stored()
+    built = path.stat().st_mtime_ns
+    with monkeypatch.context() as patch:
+        patch.setattr(rtx, "build", None)
+        np.testing.assert_array_equal(stored(), first)
+    assert path.stat().st_mtime_ns == built
+    path.write_bytes(path.read_bytes()[:-9])
+    np.testing.assert_array_equal(stored(), first)
+    stored("other scales")
+    assert '"other scales"' in facts_path(path).read_text()
+
+
+def test_engine_that_cant_be_loaded_is_explained(rtx: TensorrtBackend, tmp_path: Path) -> None:
+    model = Model(models.gemms(), "sketch")
+    path = tmp_path / "x.engine"
+    rtx.stored(model, path, precision="fp32", scales=None, what="x")
+    plan, facts = open_engine_file(path)
+    with pytest.raises(BackendError, match=r"can't load the engine: .*Serialization"):
+        deserialize(rtx.found, require_cuda(), plan[:1000], "x", facts)
+    foreign = facts.__class__(
+        library="tensorrt_rtx", version="1.4", gpu="NVIDIA L4", compute_capability="8.9", model="m"
+    )
+    with pytest.raises(BackendError) as caught:
+        deserialize(rtx.found, require_cuda(), plan[:1000], "x", foreign)
+    assert "tensorrt_rtx 1.4 built it, this is TensorRT-RTX" in str(caught.value)
+    assert "built for NVIDIA L4 of compute capability 8.9, this is" in str(caught.value)

@@ -98,10 +98,12 @@ def make_plan(
         for name, entry in config.calibsets.items()
         for draw in _draws(entry, config.audit.replicates)
     )
-    ranges_key = content_key({**base, "sets": [[s.name, s.key] for s in sets]})
+    sets_key = content_key({**base, "sets": [[s.name, s.key] for s in sets]})
+    # scales come from the sets alone: other slices need other ranges, but no other engines
+    ranges_key = content_key({"sets": sets_key, "slices": list(map(as_values, config.dimensions))})
     run = {**base, "rows": rows, "kernels": config.audit.kernels}
     cells = tuple(
-        _planned_cell(planned, method, folder, {**run, "ranges": ranges_key})
+        _planned_cell(planned, method, folder, {**run, "ranges": sets_key})
         for planned in sets
         for method in config.audit.methods
     )

@@ -62,6 +62,7 @@ def audit_record(audit: Audit) -> AuditRecord:
         pool=_artefact(audit.pool.label, audit.pool.fingerprint()),
         seed=audit.seed,
         environment=describe_environment(),
+        ranges=audit.plan.ranges.name,
     )
 
 

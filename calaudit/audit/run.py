@@ -186,6 +186,11 @@ def _ranges(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observa
         audit.backend,
         audit.plan.ranges,
         batch_size=audit.config.audit.batch_size,
+        slices={
+            name: audit.pool_slices.take(drawn.rows)
+            for name, drawn in sets.items()
+            if drawn.pool_fingerprint == audit.pool.fingerprint()
+        },
     )
     store.keep(audit.plan.ranges)
     return observation

@@ -47,6 +47,8 @@ class AuditRecord:
     seed: int
     environment: Mapping[str, str | None]
     """Versions (``calaudit``, ``python``, ``numpy``, …), ``platform``, ``cpu``, ``gpu``."""
+    ranges: str | None = None
+    """Name of the ranges file, which an audit keeps in the folder ``ranges`` beside its report."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", plain(self.config))
@@ -290,3 +292,9 @@ class Report:
     """The worst slice of each cell against everyone else."""
     screening: tuple[ScreenedRecord, ...] = ()
     """Results without a gate that lose more than chance explains, the surest loss first."""
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: verdict, findings, heat map."""
+        from calaudit.report.html_notebook import notebook_html
+
+        return notebook_html(self)

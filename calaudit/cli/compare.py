@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli.app import app
+from calaudit.cli.report import print_found
 
 if TYPE_CHECKING:
     from calaudit.audit.prepare import Overrides
+    from calaudit.report import Report, View
+    from calaudit.report.html_evidence import Evidence
 
 EPILOG = (
     "Examples:  calaudit compare audits/speech-power.toml  ·  "
@@ -38,23 +41,61 @@ def compare_command(
     slices: Annotated[
         str | None, typer.Option("--slices", help="Show only slices that match this pattern.")
     ] = None,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--formats",
+            help="Written beside report.json: some of html, junit, markdown, prometheus, "
+            "with commas; or all, or none.",
+        ),
+    ] = "all",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report itself instead of tables.")
+    ] = False,
 ) -> None:
-    """Draw sets, build engines, compare them with FP32 slice by slice, write report.json.
+    """Draw sets, build engines, compare them with FP32 slice by slice, write the report.
 
     What an earlier run finished is kept. Exit status: 0 every gate passed, 1 something regressed,
     3 nothing regressed but something is inconclusive, 2 bad input or configuration.
     """
     from calaudit.audit.prepare import Overrides
+    from calaudit.report import View
 
-    show_audit(audit, Overrides(model, pool, out, seed), limit=limit, slices=slices)
+    view = View(slices=slices, limit=limit)
+    show_audit(audit, Overrides(model, pool, out, seed), view, formats=formats, as_json=as_json)
 
 
-def show_audit(audit: Path, overrides: "Overrides", *, limit: int, slices: str | None) -> None:
-    """Run an audit, print its tables, exit with its verdict."""
+def show_audit(
+    audit: Path,
+    overrides: "Overrides",
+    view: "View",
+    *,
+    formats: str = "all",
+    as_json: bool = False,
+) -> None:
+    """Run an audit, print its tables, write its report in all forms, exit with its verdict."""
     from calaudit.audit.run import run_audit
-    from calaudit.report import View, exit_status, print_report
+    from calaudit.report import exit_status
+    from calaudit.report.outputs import parse_formats, write_outputs
 
+    chosen = parse_formats(formats, where="--formats")
     report, path = run_audit(audit, overrides)
-    print_report(report, view=View(slices=slices, limit=limit))
+    print_found(report, view, as_json=as_json)
     print(f"wrote {path}", file=sys.stderr)
+    evidence = _evidence(report, path, audit, overrides) if "html" in chosen else None
+    for written in write_outputs(report, path.parent, chosen, evidence=evidence):
+        print(f"wrote {written}", file=sys.stderr)
     raise typer.Exit(exit_status(report))
+
+
+def _evidence(report: "Report", path: Path, audit: Path, overrides: "Overrides") -> "Evidence":
+    from calaudit.audit.config import read_audit
+    from calaudit.report.html_evidence import gather_evidence, ranges_beside
+
+    config = read_audit(audit)
+    return gather_evidence(
+        report,
+        ranges=ranges_beside(report, path.parent),
+        pool=overrides.pool or config.resolve(config.audit.pool),
+        check_pool=False,
+    )

@@ -25,11 +25,12 @@ def demo_command(
     """
     from calaudit.audit.prepare import Overrides
     from calaudit.demo import write_demo
+    from calaudit.report import View
 
     audit = write_demo(out)
     print(f"calaudit: the demo's files are in {out}", file=sys.stderr)
     try:
-        show_audit(audit, Overrides(), limit=limit, slices=None)
+        show_audit(audit, Overrides(), View(limit=limit))
     except typer.Exit as verdict:
         print(
             f"calaudit: `calaudit compare {audit}` ends with exit status {verdict.exit_code}",

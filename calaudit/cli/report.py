@@ -1,11 +1,19 @@
 """``calaudit report``: show a finished audit again."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from calaudit.cli.app import app
+
+if TYPE_CHECKING:
+    from calaudit.report import Report, View
+
+RENDER_EXAMPLES = (
+    "Examples:  calaudit report render audits/digits/report.json  ·  "
+    "calaudit report render report.json --formats html --pool digits.h5 --out site"
+)
 
 report_app = typer.Typer(help="Show finished audits again.", no_args_is_help=True)
 app.add_typer(report_app, name="report")
@@ -14,6 +22,7 @@ app.add_typer(report_app, name="report")
 @report_app.command("show", epilog="Example:  calaudit report show report.json --limit 30")
 def show(
     report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="What an audit wrote.")],
+    *,
     slices: Annotated[
         str | None,
         typer.Option(help="Only slices whose name matches: 'noise*', or a part of the name."),
@@ -25,6 +34,9 @@ def show(
     svg: Annotated[
         Path | None, typer.Option(metavar="OUT.svg", help="Also write the picture as SVG.")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report itself instead of tables.")
+    ] = False,
 ) -> None:
     """Print a report's tables, worst slices first; exit with the audit's verdict.
 
@@ -32,7 +44,7 @@ def show(
     inconclusive, 2 the file can't be read.
     """
     from calaudit.formats.aside import keep_apart
-    from calaudit.report import View, exit_status, print_report, read_report, write_svg
+    from calaudit.report import View, exit_status, read_report, write_svg
 
     found = read_report(report)
     view = View(slices=slices, limit=None if everything else limit, by_method=everything)
@@ -40,5 +52,53 @@ def show(
         keep_apart(svg, report)
         write_svg(found, svg, view=view)
         typer.echo(f"wrote {svg}", err=True)
-    print_report(found, view=view)
+    print_found(found, view, as_json=as_json)
     raise typer.Exit(exit_status(found))
+
+
+def print_found(found: "Report", view: "View", *, as_json: bool) -> None:
+    """A report on stdout: as JSON, or as tables."""
+    from calaudit.report import print_report, to_document
+    from calaudit.report.files import dump
+
+    if as_json:
+        typer.echo(dump(to_document(found)), nl=False)
+    else:
+        print_report(found, view=view)
+
+
+@report_app.command("render", epilog=RENDER_EXAMPLES)
+def render(
+    report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="What an audit wrote.")],
+    *,
+    formats: Annotated[
+        str,
+        typer.Option(help="Some of html, junit, markdown, prometheus, with commas; or all."),
+    ] = "all",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; default: beside the report.")
+    ] = None,
+    ranges: Annotated[
+        Path | None,
+        typer.Option(help="Ranges file for report.html; default: the one beside the report."),
+    ] = None,
+    pool: Annotated[
+        Path | None, typer.Option(help="The audit's pool, for pictures in report.html.")
+    ] = None,
+) -> None:
+    """Write report.html, junit.xml, summary.md and metrics.prom again from a report.json.
+
+    Exit status: 0 all was written, 2 something can't be read or written. The verdict doesn't count.
+    """
+    from calaudit.report import read_report
+    from calaudit.report.html_evidence import gather_evidence, ranges_beside
+    from calaudit.report.outputs import parse_formats, write_outputs
+
+    chosen = parse_formats(formats, where="--formats")
+    found = read_report(report)
+    evidence = None
+    if "html" in chosen:
+        kept = ranges or ranges_beside(found, report.parent)
+        evidence = gather_evidence(found, ranges=kept, pool=pool)
+    for path in write_outputs(found, out or report.parent, chosen, evidence=evidence):
+        typer.echo(f"wrote {path}", err=True)

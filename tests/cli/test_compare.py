@@ -168,6 +168,34 @@ def test_table_goes_to_stdout_messages_to_stderr_and_status_is_the_verdict(world
     assert len(report["cells"]) == 4
 
 
+def test_the_report_is_written_in_all_forms_unless_told_otherwise(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calaudit.report.html.chart_library", lambda: "")
+    ended = calaudit("compare", world / "audit.toml", "--json")
+    results = world / "audit"
+    assert ended.out == (results / "report.json").read_text(encoding="utf-8")
+    names = ["report.json", "report.html", "junit.xml", "summary.md", "metrics.prom"]
+    assert [line for line in ended.err.splitlines() if line.startswith("wrote ")] == [
+        f"wrote {results / name}" for name in names
+    ]
+    page = (results / "report.html").read_text(encoding="utf-8")
+    assert "amax as a table" in page
+    for name in names[1:]:
+        (results / name).unlink()
+    calaudit("compare", world / "audit.toml", "--formats", "junit")
+    assert sorted(each.name for each in results.iterdir() if each.is_file()) == [
+        "junit.xml", "report.json",
+    ]  # fmt: skip
+
+
+def test_an_unknown_format_is_refused_before_any_work(world: Path) -> None:
+    ended = calaudit("compare", world / "audit.toml", "--formats", "pdf")
+    assert ended.status == 2
+    assert "there is no format 'pdf'" in ended.err
+    assert not (world / "audit").exists()
+
+
 @pytest.mark.parametrize(("max_drop", "status"), [("0.9", 0), ("0.001", 3)])
 def test_status_is_0_when_all_pass_and_3_when_undecided(
     world: Path, max_drop: str, status: int

@@ -14,13 +14,20 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     def command(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["calaudit", "report", "show", *map(str, arguments)])
+        named = arguments if arguments[0] == "render" else ("show", *arguments)
+        monkeypatch.setattr(sys, "argv", ["calaudit", "report", *map(str, named)])
         with pytest.raises(SystemExit) as ended:
             main()
         printed = capsys.readouterr()
         return int(ended.value.code or 0), printed.out, printed.err
 
     return command
+
+
+@pytest.fixture
+def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Putting the chart library together takes seconds."""
+    monkeypatch.setattr("calaudit.report.html.chart_library", lambda: "")
 
 
 @pytest.fixture
@@ -48,6 +55,52 @@ def test_slices_limit_and_all_choose_the_rows(run: Run, path: Path) -> None:
     _, out, _ = run(path, "--all", "--limit", 1)
     assert out.count("noise < 0.4") == 4 + 2
     assert "[4.8–7.4]✗" in out
+
+
+def test_json_is_the_report_to_the_byte(run: Run, path: Path) -> None:
+    code, out, err = run(path, "--json")
+    assert (code, err) == (1, "")
+    assert out == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("no_library")
+def test_all_forms_are_rendered_again_beside_the_report(run: Run, path: Path) -> None:
+    code, out, err = run("render", path)
+    assert (code, out) == (0, "")
+    names = ["report.html", "junit.xml", "summary.md", "metrics.prom"]
+    assert err.splitlines() == [f"wrote {path.parent / name}" for name in names]
+    first = {each.name: each.read_bytes() for each in path.parent.iterdir()}
+    assert sorted(first) == sorted([*names, "report.json"])
+    run("render", path)
+    assert {each.name: each.read_bytes() for each in path.parent.iterdir()} == first
+
+
+def test_chosen_forms_are_rendered_into_a_folder(run: Run, path: Path, tmp_path: Path) -> None:
+    code, _, _ = run("render", path, "--formats", "markdown,junit", "--out", tmp_path / "new" / "x")
+    assert code == 0
+    assert sorted(each.name for each in (tmp_path / "new" / "x").iterdir()) == [
+        "junit.xml", "summary.md",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.json"], "there is no such file"),
+        (["report.json", "--formats", "htlm"], "Did you mean html?"),
+        (["report.json", "--ranges", "report.json"], "report.json"),
+        (["report.json", "--out", "report.json/x"], "can't be written"),
+    ],
+)
+@pytest.mark.usefixtures("no_library")
+def test_what_cannot_be_rendered_ends_with_2_and_writes_nothing(
+    run: Run, path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(path.parent)
+    code, out, err = run("render", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert [each.name for each in path.parent.iterdir()] == ["report.json"]
 
 
 def test_svg_is_written_beside_the_tables(run: Run, path: Path, tmp_path: Path) -> None:

@@ -1,0 +1,269 @@
+"""report.html: one file that loads nothing, readable in light and dark, on screen and on paper."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from calaudit.formats.aside import write_text
+from calaudit.report.document import to_document
+from calaudit.report.files import dump
+from calaudit.report.findings import findings
+from calaudit.report.html_charts import chart_library
+from calaudit.report.html_evidence import Evidence
+from calaudit.report.html_rankings import make_rankings, rankings_document
+from calaudit.report.html_samples import make_samples
+from calaudit.report.html_taps import taps_document
+from calaudit.report.html_view import WORDS, View, make_view, view_document
+from calaudit.report.index import Index
+from calaudit.report.records import ALL, CompositionRow, Report
+from calaudit.report.wording import MISSING, visible
+
+SHOWN_COMPARISONS = 25
+"""Rows of the table of the worst."""
+SCRIPTS = ("page", "heat", "drops", "sets", "taps", "rankings", "main")
+
+
+def write_html(report: Report, path: Path, *, evidence: Evidence | None = None) -> None:
+    """Write :func:`html_page`.
+
+    Raises
+    ------
+    OutputError
+        The file can't be written.
+    """
+    write_text(path, html_page(report, evidence=evidence))
+
+
+def html_page(report: Report, *, evidence: Evidence | None = None) -> str:
+    """The report as one HTML file.
+
+    Every name is escaped by the templates or set as text by the scripts. The page's own policy
+    forbids requests, and any script or style but its own, which it names by their hashes.
+
+    Parameters
+    ----------
+    report : Report
+    evidence : Evidence, optional
+        Ranges and pictures; without them their parts are left out.
+    """
+    evidence = evidence or Evidence()
+    index = Index(report)
+    view = make_view(index)
+    rankings = make_rankings(index)
+    samples = make_samples(index, evidence.pictures)
+    document = view_document(view) | _sets_document(report)
+    if evidence.taps is not None:
+        document["taps"] = taps_document(evidence.taps)
+    if rankings is not None:
+        document["rankings"] = rankings_document(rankings)
+    style, script, library = _text("style.css"), _script(), chart_library()
+    page = environment().get_template("report.html")
+    return page.render(
+        report=report,
+        policy=_policy(style, [script, library]),
+        style=Markup(style),
+        script=Markup(script),
+        library=Markup(library),
+        facts=_facts(index),
+        parts=_parts(rankings is not None, bool(samples)),
+        findings=findings(report),
+        tiles=_tiles(index),
+        view=view,
+        set_names=list(dict.fromkeys(cell.calibset for cell in view.cells)),
+        method_names=list(dict.fromkeys(cell.method for cell in view.cells)),
+        worst=(worst := _worst(index, view))[:SHOWN_COMPARISONS],
+        worst_left=max(0, len(worst) - SHOWN_COMPARISONS),
+        holdings=_holdings(report),
+        taps=evidence.taps,
+        taps_missing="The ranges file wasn't at hand when this page was written.",
+        rankings=rankings,
+        samples=samples,
+        config=dump(report.audit.config),
+        download=f"{_file_name(report.audit.name)}-report.json",
+        document_packed=_packed(dump(to_document(report))),
+        view_packed=_packed(json.dumps(document, separators=(",", ":"), allow_nan=False)),
+    )
+
+
+@cache
+def environment() -> Environment:
+    """The templates, which escape whatever they are given."""
+    made = Environment(
+        loader=PackageLoader("calaudit.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["visible"] = visible
+    made.filters["counts"] = _counts
+    return made
+
+
+def _counts(ops: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {visible(name)}" for name, n in ops.items()) or MISSING
+
+
+def _script() -> str:
+    parts = "\n".join(_text(f"js/{name}.js") for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{parts}}})();'
+
+
+@cache
+def _text(name: str) -> str:
+    return files("calaudit.report").joinpath("templates", *name.split("/")).read_text("utf-8")
+
+
+def _policy(style: str, scripts: Sequence[str]) -> str:
+    def allowed(text: str) -> str:
+        digest = hashlib.sha256(text.encode()).digest()
+        return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+    return (
+        f"default-src 'none'; script-src {' '.join(map(allowed, scripts))}; "
+        f"style-src {allowed(style)}; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _packed(text: str) -> str:
+    """Gzip and base64, the same for the same text."""
+    packed = gzip.compress(text.encode(), compresslevel=9, mtime=0)
+    return base64.b64encode(packed).decode("ascii")
+
+
+class Part(NamedTuple):
+    """A section of the page."""
+
+    id: str
+    title: str
+
+
+def _parts(has_rankings: bool, has_samples: bool) -> list[Part]:
+    parts = {
+        "found": "What was found",
+        "map": "Slices × engines",
+        "drops": "Intervals",
+        "sets": "Calibration sets",
+        "tensors": "Ranges",
+        "rankings": "Rankings" if has_rankings else "",
+        "samples": "Samples" if has_samples else "",
+        "provenance": "Provenance",
+    }
+    return [Part(name, title) for name, title in parts.items() if title]
+
+
+def _facts(index: Index) -> list[str]:
+    report = index.report
+    everything = index.slices.get(ALL)
+    facts = [f"model {visible(report.audit.model.name)}", f"pool {visible(report.audit.pool.name)}"]
+    if everything is not None:
+        facts.append(f"{everything.n:,} samples evaluated")
+    facts.append(f"{_plural(len(report.cells), 'engine')} judged against FP32")
+    facts.append(_plural(len(report.slices), "slice"))
+    facts.append(visible(report.created.replace("T", " ").replace("+00:00", " UTC")))
+    return facts
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+class Tile(NamedTuple):
+    """A number, and what it counts."""
+
+    name: str
+    value: str
+    verdict: str
+
+
+def _tiles(index: Index) -> list[Tile]:
+    verdicts: list[str] = [r.verdict or "INCONCLUSIVE" for r in index.gated]
+    counted = [
+        Tile(word, f"{verdicts.count(verdict):,}", verdict if verdict in verdicts else "")
+        for verdict, word in WORDS.items()
+    ]
+    return [Tile("gated comparisons", f"{len(verdicts):,}", ""), *counted]
+
+
+def _worst(index: Index, view: View) -> list[dict[str, Any]]:
+    headline = index.report.metrics[0].name if index.report.metrics else ""
+    metrics = {each.name: i for i, each in enumerate(view.metrics)}
+    slices = {each: i for i, each in enumerate(view.slice_names)}
+    cells = {cell.id: i for i, cell in enumerate(index.report.cells)}
+    found = index.worst(
+        r for r in index.report.results if r.gate is not None or r.metric == headline
+    )
+    return [
+        {
+            "slice": visible(r.slice),
+            "metric": view.metrics[metrics[r.metric]],
+            "cell": view.cells[cells[r.cell]],
+            "entry": view.entries[metrics[r.metric], slices[r.slice], cells[r.cell]],
+        }
+        for r in found
+    ]
+
+
+def _held(report: Report) -> list[str]:
+    """Slices that any calibration set tells about, in the first one's order."""
+    return list(dict.fromkeys(row.slice for each in report.calibsets for row in each.composition))
+
+
+def _sets_document(report: Report) -> dict[str, Any]:
+    held = _held(report)
+    place = {name: i for i, name in enumerate(held)}
+    return {
+        "held": [visible(name) for name in held],
+        "sets": [
+            {
+                "name": visible(each.name),
+                "rows": [
+                    [place[row.slice], row.n, _short(row.share), _short(row.pool_share)]
+                    for row in each.composition
+                ],
+            }
+            for each in report.calibsets
+        ],
+    }
+
+
+def _short(share: float | None) -> float | None:
+    return None if share is None else float(f"{share:.5g}")
+
+
+def _holdings(report: Report) -> list[dict[str, Any]]:
+    held: list[dict[str, CompositionRow]] = [
+        {row.slice: row for row in each.composition} for each in report.calibsets
+    ]
+    rows = []
+    for name in _held(report):
+        shares = [each[name].pool_share for each in held if name in each]
+        told = [share for share in shares if share is not None]
+        rows.append(
+            {
+                "slice": visible(name),
+                "pool": _percent(told[0]) if told else MISSING,
+                "shares": [
+                    _percent(each[name].share) if name in each else MISSING for each in held
+                ],
+            }
+        )
+    return rows
+
+
+def _percent(share: float | None) -> str:
+    return MISSING if share is None else f"{100 * share:.1f} %"
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.")[:60] or "audit"

@@ -1,0 +1,256 @@
+"""What report.html shows, as values ready for its templates and scripts.
+
+All texts are made here, once, and are visible ones (:func:`calaudit.report.wording.visible`): the
+templates escape them, the scripts set them as text content.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from calaudit.report.index import Index, cell_parts
+from calaudit.report.records import (
+    ALL,
+    CellRecord,
+    MetricRecord,
+    Report,
+    ResultRecord,
+    SliceRecord,
+)
+from calaudit.report.tables import MARK
+from calaudit.report.wording import (
+    MISSING,
+    between,
+    difference,
+    percent,
+    score,
+    unit_name,
+    visible,
+)
+
+LOSS_STEPS = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0)
+"""Drops in gates at which a loss gets the next shade; gains have the first three of them."""
+
+WORDS = {"REGRESSED": "regressed", "INCONCLUSIVE": "inconclusive", "PASS": "passed"}
+
+
+@dataclass(frozen=True, slots=True)
+class CellHead:
+    """One column of the heat map."""
+
+    calibset: str
+    method: str
+    status: str
+    label: str
+    """Both in one text."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceHead:
+    """One row of the heat map."""
+
+    name: str
+    n: int
+    thin: bool
+    """Whether it lacks its minimum support."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricHead:
+    """One metric one can look at."""
+
+    name: str
+    title: str
+    unit: str
+    """Of a drop as it is shown."""
+    scale: float
+    """Shown drop over stored drop: 100 for points."""
+    convention: str
+    gated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One comparison, as text and as what charts need."""
+
+    drop: float | None
+    """As shown: in points for a fraction."""
+    low: float | None
+    high: float | None
+    gate: float | None
+    verdict: str
+    """``"PASS"``, ``"REGRESSED"``, ``"INCONCLUSIVE"``, or empty where nothing is gated."""
+    shade: str
+    """CSS class of the heat map."""
+    text: str
+    interval: str
+    facts: tuple[str, ...]
+    """FP32, engine, n, flips, adjusted p, samples needed; empty where there is none."""
+
+    @property
+    def mark(self) -> str:
+        """The verdict as one character."""
+        return MARK.get(self.verdict, "")
+
+    @property
+    def word(self) -> str:
+        """The verdict in one word."""
+        return WORDS.get(self.verdict, "not gated")
+
+
+FACTS = ("FP32", "engine", "samples", "lost / gained", "adjusted p", "needs")
+"""What :attr:`Entry.facts` are called."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Rows, columns and entries of all comparisons of a report."""
+
+    metrics: tuple[MetricHead, ...]
+    cells: tuple[CellHead, ...]
+    slices: tuple[SliceHead, ...]
+    """`ALL` first, then as the headline metric is worst."""
+    entries: Mapping[tuple[int, int, int], Entry]
+    """(metric, slice, cell) → entry."""
+    slice_names: tuple[str, ...]
+    """Of `slices`, as the report's records name them."""
+    level: str
+    """Level of the intervals, such as ``"95 %"``; empty where they differ."""
+
+    def groups(self) -> list[tuple[str, int]]:
+        """Calibration sets over the columns, and how many columns each spans."""
+        found: list[tuple[str, int]] = []
+        for cell in self.cells:
+            if found and found[-1][0] == cell.calibset:
+                found[-1] = (cell.calibset, found[-1][1] + 1)
+            else:
+                found.append((cell.calibset, 1))
+        return found
+
+    def reference(self, metric: int, row: int) -> str:
+        """FP32's score of a slice."""
+        for column in range(len(self.cells)):
+            entry = self.entries.get((metric, row, column))
+            if entry is not None:
+                return entry.facts[0]
+        return MISSING
+
+
+def make_view(index: Index) -> View:
+    """Everything of a report that the heat map and the chart of drops show."""
+    report = index.report
+    metrics = report.metrics
+    slices = _ordered(index)
+    place = {
+        "metric": {metric.name: i for i, metric in enumerate(metrics)},
+        "slice": {each.name: i for i, each in enumerate(slices)},
+        "cell": {cell.id: i for i, cell in enumerate(report.cells)},
+    }
+    gated = {result.metric for result in index.gated}
+    levels = {r.level for r in report.results if r.level is not None}
+    return View(
+        metrics=tuple(_metric(metric, metric.name in gated) for metric in metrics),
+        cells=tuple(_cell(cell, report) for cell in report.cells),
+        slices=tuple(SliceHead(visible(each.name), each.n, not each.support_ok) for each in slices),
+        entries={
+            (place["metric"][r.metric], place["slice"][r.slice], place["cell"][r.cell]): _entry(
+                index, r
+            )
+            for r in report.results
+        },
+        slice_names=tuple(each.name for each in slices),
+        level=percent(levels.pop()) if len(levels) == 1 else "",
+    )
+
+
+def _ordered(index: Index) -> list[SliceRecord]:
+    slices = index.report.slices
+    first = index.worst_slices(index.report.metrics[0], slices) if index.report.metrics else []
+    shown = {each.name for each in first}
+    rest = [each for each in slices if each.name not in shown]
+    return sorted([*first, *rest], key=lambda each: each.name != ALL)
+
+
+def _metric(metric: MetricRecord, gated: bool) -> MetricHead:
+    return MetricHead(
+        metric.name,
+        visible(metric.title),
+        unit_name(metric),
+        _scale(metric),
+        visible(metric.convention),
+        gated,
+    )
+
+
+def _scale(metric: MetricRecord) -> float:
+    return 100.0 if metric.unit == "fraction" else 1.0
+
+
+def _cell(cell: CellRecord, report: Report) -> CellHead:
+    calibset, method = (visible(part) for part in cell_parts(cell, report))
+    return CellHead(calibset, method, cell.status, f"{calibset}, {method}")
+
+
+def _entry(index: Index, result: ResultRecord) -> Entry:
+    metric = index.metrics[result.metric]
+    scale = _scale(metric)
+
+    def scaled(value: float | None) -> float | None:
+        if value is None or not math.isfinite(scale * value):
+            return None
+        return float(f"{scale * value:.6g}")
+
+    flips, needed = result.flips, result.n_needed
+    return Entry(
+        drop=scaled(result.drop),
+        low=scaled(result.low),
+        high=scaled(result.high),
+        gate=scaled(result.gate.max_drop) if result.gate is not None else None,
+        verdict=(result.verdict or "INCONCLUSIVE") if result.gate is not None else "",
+        shade=_shade(index.per_gate(result, result.drop)),
+        text=difference(metric, result.drop),
+        interval="" if result.low is None else between(metric, result.low, result.high),
+        facts=(
+            score(metric, result.reference),
+            score(metric, result.candidate),
+            f"{result.n:,}",
+            "" if flips is None else f"{flips.lost:,} / {flips.gained:,}",
+            "" if result.p_adjusted is None else f"{result.p_adjusted:.2g}",
+            "" if needed is None else f"{needed:,}",
+        ),
+    )
+
+
+def _shade(in_gates: float) -> str:
+    if in_gates >= 0:
+        step = sum(in_gates >= edge for edge in LOSS_STEPS)
+        return f"loss{step}" if step else ""
+    step = sum(-in_gates >= edge for edge in LOSS_STEPS[:3])
+    return f"gain{step}" if step else ""
+
+
+def view_document(view: View) -> dict[str, Any]:
+    """`view` as JSON values for the scripts: an entry is a list, in the order of its fields."""
+    return {
+        "metrics": [[m.name, m.title, m.unit, int(m.gated)] for m in view.metrics],
+        "cells": [[cell.calibset, cell.method] for cell in view.cells],
+        "slices": [[each.name, each.n, int(each.thin)] for each in view.slices],
+        "level": view.level,
+        "facts": list(FACTS),
+        "entries": [
+            [
+                *key,
+                entry.drop,
+                entry.low,
+                entry.high,
+                entry.gate,
+                entry.verdict,
+                entry.shade,
+                entry.text,
+                entry.interval,
+                list(entry.facts),
+            ]
+            for key, entry in view.entries.items()
+        ],
+    }

@@ -1,0 +1,120 @@
+// Drops with intervals: one row per slice, one mark per calibration set.
+
+const FEW_SLICES = 12;
+
+class Drops {
+  constructor(heat) {
+    this.heat = heat;
+    this.every = false;
+    byId("drops-all").addEventListener("click", () => {
+      this.every = !this.every;
+      this.update();
+    });
+    heat.onChange(() => { if (this.begun) this.update(); });
+    again(() => { if (this.begun) this.update(); });
+    whenSeen("drops-chart", () => {
+      this.begun = true;
+      this.update();
+    });
+  }
+
+  // Each set's engine with the largest drop, where several methods are shown.
+  values(slices) {
+    const sets = new Map();
+    for (const column of this.heat.columns()) {
+      const [set] = this.heat.view.cells[column];
+      if (!sets.has(set)) sets.set(set, []);
+      sets.get(set).push(column);
+    }
+    this.several = [...sets.values()].some((columns) => columns.length > 1);
+    const values = [];
+    for (const slice of slices) {
+      for (const [set, columns] of sets) {
+        const found = columns.map((column) => [column, this.heat.entry(slice, column)])
+          .filter(([, entry]) => entry && entry[DROP] !== null)
+          .sort(([, a], [, b]) => b[DROP] - a[DROP]);
+        if (found.length) values.push(this.value(slice, set, ...found[0]));
+      }
+    }
+    return values;
+  }
+
+  value(slice, set, column, entry) {
+    const { view, metric } = this.heat;
+    const unit = view.metrics[metric][2];
+    return {
+      slice: key(slice), set, drop: entry[DROP], low: entry[LOW] ?? entry[DROP],
+      high: entry[HIGH] ?? entry[DROP], gate: entry[GATE], verdict: wordOf(entry[VERDICT]),
+      tip: {
+        slice: view.slices[slice][0], set, method: view.cells[column][1],
+        drop: `${entry[TEXT]} ${unit}`, interval: entry[INTERVAL], verdict: wordOf(entry[VERDICT]),
+        samples: entry[FACT][2],
+      },
+    };
+  }
+
+  async update() {
+    const shown = new Set(this.heat.shownRows());
+    const measured = this.heat.order.filter((slice) => shown.has(slice) &&
+      this.heat.columns().some((column) => this.heat.entry(slice, column)));
+    const slices = this.every ? measured : measured.slice(0, FEW_SLICES);
+    const more = byId("drops-all");
+    more.hidden = measured.length <= FEW_SLICES;
+    more.textContent = this.every ? `Show the first ${FEW_SLICES} slices` : `Show all ${measured.length} slices`;
+    const values = this.values(slices);
+    const metric = this.heat.view.metrics[this.heat.metric];
+    const level = this.heat.view.level;
+    byId("drops-note").textContent = (values.length ? "" : "Nothing to show. ") +
+      (this.several ? "Of several methods, each set's worst. " : "") +
+      `Dashed: what the gate accepts. ${level ? `Lines: ${level} intervals.` : "Lines: intervals."}`;
+    if (values.length) await draw("drops-chart", this.spec(values, slices, metric));
+    else byId("drops-chart").replaceChildren();
+  }
+
+  spec(values, slices, metric) {
+    const sets = [...new Set(this.heat.view.cells.map((cell) => cell[0]))];
+    const used = sets.filter((set) => values.some((value) => value.set === set));
+    const names = this.heat.view.slices.map((slice) => slice[0]);
+    const gates = [...new Set(values.map((value) => value.gate).filter((gate) => gate !== null))];
+    const y = {
+      field: "slice", type: "nominal", sort: slices.map(key), title: null,
+      axis: { labelExpr: labelsOf(names), domain: false, ticks: false, labelPadding: 8, grid: false },
+      scale: { paddingInner: 0.3, paddingOuter: 0.15 },
+    };
+    const offset = { field: "set", type: "nominal", sort: used, scale: { paddingOuter: 0.1 } };
+    const colour = {
+      field: "set", type: "nominal", title: null, sort: used,
+      scale: { domain: used, range: used.map((set) => COLOURS[sets.indexOf(set) % COLOURS.length]) },
+    };
+    const x = {
+      type: "quantitative", title: `drop of ${metric[1]}${metric[2] ? `, ${metric[2]}` : ""}`,
+      scale: { nice: true, zero: true }, axis: { tickCount: 8 },
+    };
+    const tooltip = { field: "tip" };
+    return {
+      height: { step: used.length > 1 ? 9 : 20, for: "offset" },
+     
+      description: `Drop of ${metric[1]} with its interval, per slice and calibration set`,
+      data: { values },
+      layer: [
+        { data: { values: [{ at: 0 }] }, mark: { type: "rule", color: "var(--muted)", strokeWidth: 1 },
+          encoding: { x: { field: "at", type: "quantitative" } } },
+        ...(gates.length ? [{ data: { values: gates.map((at) => ({ at })) },
+          mark: { type: "rule", color: "var(--bad)", strokeDash: [5, 4], strokeWidth: 1.3 },
+          encoding: { x: { field: "at", type: "quantitative" } } }] : []),
+        { mark: { type: "rule", strokeWidth: 2.2, opacity: 0.75 },
+          encoding: { x: { field: "low", ...x }, x2: { field: "high" }, y, yOffset: offset, color: colour, tooltip } },
+        { mark: { type: "point", filled: true, size: 64, opacity: 1, strokeWidth: 1.5, stroke: "var(--card)" },
+          encoding: {
+            x: { field: "drop", ...x }, y, yOffset: offset, color: colour, tooltip,
+            shape: {
+              field: "verdict", type: "nominal", title: null,
+              scale: { domain: ["regressed", "inconclusive", "passed", "not gated"], range: ["diamond", "triangle-up", "circle", "square"] },
+              legend: { values: [...new Set(values.map((value) => value.verdict))] },
+            },
+            size: { condition: { test: "datum.verdict == 'regressed'", value: 105 }, value: 64 },
+          } },
+      ],
+    };
+  }
+}

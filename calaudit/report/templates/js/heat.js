@@ -1,0 +1,212 @@
+// The heat map: metric, columns and rows chosen, sorted, read with the keyboard.
+
+const DROP = 3, LOW = 4, HIGH = 5, GATE = 6, VERDICT = 7, SHADE = 8, TEXT = 9, INTERVAL = 10,
+  FACT = 11;
+
+class Heat {
+  constructor(view) {
+    this.view = view;
+    this.entries = new Map(view.entries.map((e) => [`${e[0]} ${e[1]} ${e[2]}`, e]));
+    this.table = byId("heat");
+    this.rows = [...this.table.tBodies[0].rows];
+    this.listeners = [];
+    this.sorted = null;
+    this.at = null;
+    this.prepareGrid();
+    this.prepareSorting();
+    for (const id of ["metric", "set", "method", "verdict", "intervals"])
+      byId(id).addEventListener("change", () => this.update());
+    byId("filter").addEventListener("input", () => this.update());
+    byId("tools").addEventListener("submit", (event) => event.preventDefault());
+    byId("tools").addEventListener("reset", () => setTimeout(() => {
+      this.sorted = null;
+      this.update();
+    }));
+    this.update();
+  }
+
+  get metric() { return Number(byId("metric").value); }
+
+  entry(row, column) { return this.entries.get(`${this.metric} ${row} ${column}`); }
+
+  columns() {
+    const set = byId("set").value, method = byId("method").value;
+    return this.view.cells.map((cell, i) => i).filter((i) =>
+      (!set || this.view.cells[i][0] === set) && (!method || this.view.cells[i][1] === method));
+  }
+
+  shownRows() { return this.rows.filter((row) => !row.hidden).map((row) => Number(row.dataset.row)); }
+
+  onChange(listener) { this.listeners.push(listener); }
+
+  update() {
+    const columns = new Set(this.columns());
+    const text = byId("filter").value.trim().toLocaleLowerCase();
+    const verdict = byId("verdict").value;
+    this.table.parentElement.classList.toggle("intervals", byId("intervals").checked);
+    for (const row of this.rows) {
+      const index = Number(row.dataset.row);
+      const found = this.fillRow(row, index, columns);
+      const named = this.view.slices[index][0].toLocaleLowerCase().includes(text);
+      row.hidden = !named || (verdict !== "" && !found.some((e) => e[VERDICT] === verdict));
+    }
+    this.hideColumns(columns);
+    this.sort();
+    this.tell();
+    this.keepFocusable();
+    for (const listener of this.listeners) listener();
+  }
+
+  fillRow(row, index, columns) {
+    const found = [];
+    let reference = "–";
+    for (const cell of row.cells) {
+      if (cell.dataset.column === undefined) continue;
+      const column = Number(cell.dataset.column);
+      const entry = this.entry(index, column);
+      cell.hidden = !columns.has(column);
+      this.fillCell(cell, entry);
+      if (entry) reference = entry[FACT][0];
+      if (entry && columns.has(column)) found.push(entry);
+    }
+    row.cells[2].textContent = reference;
+    return found;
+  }
+
+  fillCell(cell, entry) {
+    cell.className = entry ? entry[SHADE] : "";
+    const verdict = byId("verdict").value;
+    if (verdict && entry && entry[VERDICT] !== verdict) cell.classList.add("aside");
+    if (!entry) return void cell.replaceChildren("–");
+    const mark = element("span", MARKS[entry[VERDICT]] || "", `m ${entry[VERDICT]}`);
+    mark.setAttribute("aria-hidden", "true");
+    const parts = [entry[TEXT], mark, element("span", ` ${wordOf(entry[VERDICT])}`, "unseen")];
+    if (entry[INTERVAL]) parts.push(element("small", entry[INTERVAL], "ci"));
+    cell.replaceChildren(...parts);
+  }
+
+  hideColumns(columns) {
+    const [sets, heads] = this.table.tHead.rows;
+    for (const head of heads.cells)
+      if (head.dataset.column !== undefined) head.hidden = !columns.has(Number(head.dataset.column));
+    let column = 0;
+    for (const set of sets.querySelectorAll("th")) {
+      set.dataset.span ??= set.colSpan;
+      let span = 0;
+      for (let i = 0; i < Number(set.dataset.span); i++) span += columns.has(column++) ? 1 : 0;
+      set.hidden = span === 0;
+      set.colSpan = Math.max(1, span);
+    }
+  }
+
+  prepareSorting() {
+    for (const button of this.table.tHead.querySelectorAll("button")) {
+      button.disabled = false;
+      button.addEventListener("click", () => {
+        const by = button.dataset.sort;
+        const first = by === "name" ? "ascending" : "descending";
+        const other = first === "ascending" ? "descending" : "ascending";
+        const flipped = this.sorted?.by === by && this.sorted.way === first;
+        this.sorted = { by, way: flipped ? other : first };
+        this.sort();
+        this.keepFocusable();
+        for (const listener of this.listeners) listener();
+      });
+    }
+  }
+
+  sortValue(row, by) {
+    const index = Number(row.dataset.row);
+    if (by === "name") return this.view.slices[index][0];
+    if (by === "n") return this.view.slices[index][1];
+    if (by === "reference") {
+      const number = parseFloat(row.cells[2].textContent.replace("−", "-"));
+      return Number.isNaN(number) ? null : number;
+    }
+    return this.entry(index, Number(by))?.[DROP] ?? null;
+  }
+
+  sort() {
+    for (const head of this.table.tHead.rows[1].cells) {
+      const by = head.querySelector("button").dataset.sort;
+      if (this.sorted?.by === by) head.setAttribute("aria-sort", this.sorted.way);
+      else head.removeAttribute("aria-sort");
+    }
+    const order = [...this.rows];
+    if (this.sorted) {
+      const { by, way } = this.sorted, sign = way === "ascending" ? 1 : -1;
+      const values = new Map(order.map((row) => [row, this.sortValue(row, by)]));
+      order.sort((a, b) => {
+        const [x, y] = [values.get(a), values.get(b)];
+        if (x === null || y === null) return (x === null) - (y === null);
+        return sign * (typeof x === "string" ? x.localeCompare(y, undefined, { numeric: true }) : x - y);
+      });
+    }
+    this.table.tBodies[0].append(...order);
+    this.order = order.map((row) => Number(row.dataset.row));
+  }
+
+  tell() {
+    const metric = this.view.metrics[this.metric];
+    const shown = this.rows.filter((row) => !row.hidden).length;
+    byId("heat-caption").textContent = `${metric[1]}, drop${metric[2] ? ` in ${metric[2]}` : ""}`;
+    byId("status").textContent = `${shown} of ${this.rows.length} slices shown; ` +
+      `${metric[1]}${metric[2] ? ` in ${metric[2]}` : ""}.`;
+  }
+
+  // One cell takes part in the tab order; arrow keys move it (the grid pattern of WAI-ARIA).
+  prepareGrid() {
+    const body = this.table.tBodies[0];
+    for (const cell of body.querySelectorAll("td[data-column]")) cell.tabIndex = -1;
+    body.addEventListener("focusin", (event) => this.read(event.target.closest("td[data-column]"), true));
+    body.addEventListener("mouseover", (event) => this.read(event.target.closest("td[data-column]"), false));
+    body.addEventListener("keydown", (event) => this.move(event));
+  }
+
+  keepFocusable() {
+    const usable = this.at && !this.at.hidden && !this.at.parentElement.hidden;
+    if (usable) return;
+    if (this.at) this.at.tabIndex = -1;
+    this.at = [...this.table.tBodies[0].rows].filter((row) => !row.hidden)
+      .flatMap((row) => [...row.cells]).find((c) => c.dataset.column !== undefined && !c.hidden) || null;
+    if (this.at) this.at.tabIndex = 0;
+  }
+
+  move(event) {
+    const cell = event.target.closest("td[data-column]");
+    if (!cell || event.ctrlKey || event.metaKey || event.altKey) return;
+    const rows = [...this.table.tBodies[0].rows].filter((row) => !row.hidden);
+    const across = (row) => [...row.cells].filter((c) => c.dataset.column !== undefined && !c.hidden);
+    const y = rows.indexOf(cell.parentElement), x = across(cell.parentElement).indexOf(cell);
+    const last = across(rows[y]).length - 1;
+    const [toY, toX] = {
+      ArrowUp: [y - 1, x], ArrowDown: [y + 1, x], ArrowLeft: [y, x - 1], ArrowRight: [y, x + 1],
+      Home: [y, 0], End: [y, last], PageUp: [0, x], PageDown: [rows.length - 1, x],
+    }[event.key] || [];
+    if (toY === undefined) return;
+    event.preventDefault();
+    const next = rows[toY] && across(rows[toY])[toX];
+    if (next) next.focus();
+  }
+
+  read(cell, focused) {
+    if (!cell) return;
+    if (focused && cell !== this.at) {
+      if (this.at) this.at.tabIndex = -1;
+      this.at = cell;
+      cell.tabIndex = 0;
+    }
+    const row = Number(cell.parentElement.dataset.row), column = Number(cell.dataset.column);
+    const [calibset, method] = this.view.cells[column];
+    const strip = byId("strip");
+    strip.replaceChildren(element("b", this.view.slices[row][0]), ` under ${calibset}, ${method}: `);
+    const entry = this.entry(row, column);
+    if (!entry) return void strip.append("not measured");
+    const unit = this.view.metrics[this.metric][2];
+    strip.append(element("b", `drop ${entry[TEXT]}${unit ? ` ${unit}` : ""}`));
+    if (entry[INTERVAL]) strip.append(` (${entry[INTERVAL]})`);
+    if (entry[GATE] !== null) strip.append(`, gate ${entry[GATE]}`);
+    strip.append(", ", element("b", wordOf(entry[VERDICT]), entry[VERDICT]));
+    entry[FACT].forEach((fact, i) => { if (fact) strip.append(` · ${this.view.facts[i]} ${fact}`); });
+  }
+}

@@ -1,0 +1,118 @@
+// What all parts share: the packed values, elements, the tooltip, the look of charts.
+
+const byId = (id) => document.getElementById(id);
+
+async function unpack(base64) {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+async function unpackJson(base64) {
+  return JSON.parse(new TextDecoder().decode(await unpack(base64)));
+}
+
+function element(tag, text, className) {
+  const made = document.createElement(tag);
+  if (text !== undefined) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
+
+const MARKS = { PASS: "✓", REGRESSED: "✗", INCONCLUSIVE: "?" };
+const WORDS = { PASS: "passed", REGRESSED: "regressed", INCONCLUSIVE: "inconclusive" };
+const wordOf = (verdict) => WORDS[verdict] || "not gated";
+
+// Vega's tooltips as rows of text. Its own handler sets style attributes, which this page forbids.
+function showTip(_handler, event, _item, value) {
+  const tip = byId("tip");
+  tip.hidden = value === null || value === undefined || value === "";
+  if (tip.hidden) return;
+  const rows = typeof value === "object" ? Object.entries(value) : [["", value]];
+  tip.replaceChildren(...rows.map(([name, text]) => {
+    const row = element("div");
+    row.append(element("span", name), element("span", String(text)));
+    return row;
+  }));
+  const box = tip.getBoundingClientRect();
+  const left = Math.min(event.clientX + 14, innerWidth - box.width - 8);
+  const below = event.clientY + 16 + box.height < innerHeight;
+  tip.style.left = `${Math.max(8, left)}px`;
+  tip.style.top = `${below ? event.clientY + 16 : event.clientY - box.height - 12}px`;
+}
+
+// Colours are CSS variables: charts follow the theme and print without being drawn again.
+const COLOURS = [0, 1, 2, 3, 4, 5, 6, 7].map((i) => `var(--s${i})`);
+const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
+const LOOK = {
+  background: "transparent",
+  font: FONT,
+  view: { stroke: null },
+  axis: {
+    labelColor: "var(--ink)", titleColor: "var(--muted)", gridColor: "var(--grid)",
+    domainColor: "var(--line)", tickColor: "var(--line)", labelFontSize: 12, titleFontSize: 12,
+    titleFontWeight: "normal", labelLimit: 260,
+  },
+  legend: {
+    labelColor: "var(--ink)", titleColor: "var(--muted)", labelFontSize: 12, titleFontSize: 12,
+    titleFontWeight: "normal", orient: "top", labelLimit: 240, symbolStrokeWidth: 2,
+    symbolBaseStrokeColor: "var(--muted)", symbolBaseFillColor: "var(--muted)",
+  },
+  header: { labelColor: "var(--ink)", labelFontSize: 12, labelFontWeight: 600, labelLimit: 260 },
+  axisQuantitative: { grid: true },
+  rule: { color: "var(--muted)" },
+  tick: { color: "var(--ink)" },
+};
+
+// Distinct names for Vega, whose categories are texts: slices may share what is visible of a name.
+const key = (index) => String(index);
+const labelsOf = (names) =>
+  `${JSON.stringify(names.map(String))}[toNumber(datum.label)]`;
+
+const drawn = new Map();
+
+// Charts are as wide as their place, labels included. Vega-Lite's own way to say so warns on every
+// chart with steps, so it is said to Vega.
+const fitted = (compiled) => ({ ...compiled, autosize: { type: "fit-x", contains: "padding" } });
+
+async function draw(id, spec) {
+  const place = byId(id);
+  const whole = !spec.facet;
+  if (whole) spec = { ...spec, width: place.clientWidth };
+  const turn = (drawn.get(id)?.turn || 0) + 1;
+  drawn.get(id)?.view?.finalize();
+  drawn.set(id, { turn });
+  const made = await vegaEmbed(place, spec, {
+    ast: true, renderer: "svg", actions: false, defaultStyle: false, mode: "vega-lite",
+    tooltip: showTip, config: LOOK, ...(whole ? { patch: fitted } : {}),
+  });
+  if (drawn.get(id).turn === turn) drawn.get(id).view = made.view;
+  else made.view.finalize();
+  return made.view;
+}
+
+// Draws a chart when it first comes near the screen, and at once when the page is printed.
+function whenSeen(id, start) {
+  let waiting = true;
+  const begin = () => {
+    if (waiting) start();
+    waiting = false;
+  };
+  const observer = new IntersectionObserver((found) => {
+    if (!found.some((each) => each.isIntersecting)) return;
+    observer.disconnect();
+    begin();
+  }, { rootMargin: "600px" });
+  observer.observe(byId(id));
+  addEventListener("beforeprint", begin);
+}
+
+function again(start) {
+  let width = innerWidth, timer;
+  addEventListener("resize", () => {
+    if (innerWidth === width) return;
+    width = innerWidth;
+    clearTimeout(timer);
+    timer = setTimeout(start, 150);
+  });
+}

@@ -1,0 +1,37 @@
+// Places that changed hands in the top k, from head to tail and back.
+
+const FLOWS = ["head → head", "head → tail", "tail → head", "tail → tail"];
+const FLOW_COLOURS = ["var(--quiet)", "var(--s0)", "var(--s1)", "var(--calm)"];
+
+class Rankings {
+  constructor(rankings) {
+    this.rankings = rankings;
+    for (const id of ["flow-slice", "flow-cut"]) byId(id)?.addEventListener("change", () => this.update());
+    whenSeen("flow-chart", () => this.update());
+    again(() => this.update());
+  }
+
+  async update() {
+    const slice = Number(byId("flow-slice").value), cut = Number(byId("flow-cut")?.value ?? 0);
+    const found = this.rankings.flows.filter((flow) => flow.slice === slice && flow.cut === cut);
+    byId("flow-note").textContent = found.length ? "" : "No long tail is known here, so no flow can be told.";
+    if (!found.length) return void byId("flow-chart").replaceChildren();
+    const engines = found.map((flow) => flow.engine);
+    const values = found.flatMap(({ engine, shares, texts }) => FLOWS.map((flow, i) => ({
+      engine: key(engine), flow, order: i, share: shares[i],
+      tip: { engine: this.rankings.engines[engine], flow, "of all places": texts[i] },
+    })));
+    await draw("flow-chart", {
+      height: { step: 24 },
+      description: "Share of the top k's places whose item changed, by part of the catalogue",
+      data: { values },
+      mark: { type: "bar", height: { band: 0.68 }, stroke: "var(--card)", strokeWidth: 1 },
+      encoding: {
+        y: { field: "engine", type: "nominal", sort: engines.map(key), title: null, axis: { labelExpr: labelsOf(this.rankings.engines), domain: false, ticks: false, labelPadding: 8 } },
+        x: { field: "share", type: "quantitative", title: "share of all places that changed hands", axis: { format: ".1%", tickCount: 6 } },
+        color: { field: "flow", type: "nominal", title: null, scale: { domain: FLOWS, range: FLOW_COLOURS } },
+        order: { field: "order" }, tooltip: { field: "tip" },
+      },
+    });
+  }
+}

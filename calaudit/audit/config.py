@@ -17,6 +17,7 @@ from calaudit.steps.tasks import Task, parse_task
 
 T = TypeVar("T")
 Method = Literal["minmax", "entropy", "percentile", "mse", "entropy-trt"]
+MOST_THREADS = 1024
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
 
@@ -55,12 +56,18 @@ class AuditSettings:
             raise SettingsError("methods names one twice", next_step="Name each method once.")
         if not self.methods:
             raise SettingsError("methods is empty", next_step=f"Name some of {', '.join(METHODS)}.")
-        if self.batch_size < 1 or (self.threads is not None and self.threads < 1):
-            raise SettingsError("batch_size and threads must be at least 1")
+        if self.batch_size < 1:
+            raise SettingsError(f"batch_size must be at least 1 (got {self.batch_size})")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise SettingsError(
+                f"threads must lie between 1 and {MOST_THREADS} (got {self.threads})"
+            )
+        if not 0 <= self.seed < 2**63:
+            raise SettingsError(f"seed must lie between 0 and 2^63 - 1 (got {self.seed})")
         if not 1 <= self.replicates <= 100:
             raise SettingsError(f"replicates must lie between 1 and 100 (got {self.replicates})")
-        if not 0.5 < self.level < 1:
-            raise SettingsError(f"level must lie between 0.5 and 1 (got {self.level})")
+        if not 0.5 < self.level <= 0.9999:
+            raise SettingsError(f"level must lie between 0.5 and 0.9999 (got {self.level})")
 
 
 @setting

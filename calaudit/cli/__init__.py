@@ -10,6 +10,7 @@ import sys
 from calaudit import interrupts
 from calaudit.cli import build, cache, calibrate, compare, demo, pool, report, sample, slices
 from calaudit.cli.app import app
+from calaudit.cli.notes import on_lines
 from calaudit.errors import CalauditError
 
 __all__ = [
@@ -34,7 +35,7 @@ def main() -> None:
     except CalauditError as error:
         _end_if_asked()
         for problem in error.problems:
-            print(f"calaudit: error: {_visible(str(problem))}", file=sys.stderr)
+            print(f"calaudit: error: {on_lines(str(problem))}", file=sys.stderr)
         sys.exit(2)
     except BaseException:
         _end_if_asked()
@@ -49,8 +50,3 @@ def _end_if_asked() -> None:
     if request is signal.SIGINT:
         print("calaudit: interrupted; nothing half-written was left", file=sys.stderr)
     sys.exit(128 + request)
-
-
-def _visible(text: str) -> str:
-    """`text` with control characters spelled out: names come from files that others wrote."""
-    return "".join(c if c in "\n " or c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,7 +1,6 @@
 """``calaudit build``: place Q/DQ in a model, say why, and write the INT8 engine."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ import typer
 
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
+from calaudit.cli.notes import print_notes
 from calaudit.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ def build_command(
     if as_json:
         print(json.dumps(_content(built, model), indent=2, ensure_ascii=False))
         return
-    for notice in built.notices:
-        print(f"calaudit: note: {notice}", file=sys.stderr)
+    print_notes(built.notices)
     if explain:
         print(_explanation(built.decisions))
     if built.path is not None:

@@ -1,7 +1,5 @@
 """``calaudit cache``: show, compare, verify and convert TensorRT calibration caches."""
 
-import sys
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +8,8 @@ import typer
 
 from calaudit.cli import cache_text as text
 from calaudit.cli.app import app
-from calaudit.errors import Notice, SettingsError
+from calaudit.cli.notes import print_notes
+from calaudit.errors import SettingsError
 
 if TYPE_CHECKING:
     from calaudit.formats.trt_header import TrtVersion
@@ -48,8 +47,7 @@ def show_command(cache: CacheFile, *, as_json: JsonFlag = False) -> None:
     if as_json:
         print(text.as_json({"cache": str(cache), **text.cache_content(found)}))
         return
-    for problem in found.problems:
-        print(f"calaudit: note: {problem}", file=sys.stderr)
+    print_notes(found.problems)
     print(f"{cache}: {text.summary(found)}\n\n{text.scale_columns(found)}")
 
 
@@ -82,7 +80,7 @@ def diff_command(
         told = {"notices": [asdict(notice) for notice in notices]}
         print(text.as_json({**files, "group": group, **asdict(found), **told}))
         return
-    _print_notes(notices)
+    print_notes(notices)
     print(f"A: {first}\nB: {second}\n{text.differences(found)}")
     if found.different:
         print(f"\n{text.diff_columns(found.different[:limit], clips=ranges is not None)}")
@@ -126,7 +124,7 @@ def verify_command(
         files = {"cache": str(cache), "model": model and str(model)}
         print(text.as_json({**files, **text.verification_content(found)}))
     else:
-        _print_notes(found.notices)
+        print_notes(found.notices)
         print(text.verdict(cache, model, found))
         for findings in text.by_kind(found.findings, everything=everything):
             print(f"\n{findings}")
@@ -168,11 +166,11 @@ def convert_command(
                 f"a {kind} has no place for it", where=flag, next_step="Leave it out."
             )
     if to_table:
-        _print_notes(cache_to_table(source, out, calibset=calibset))
+        print_notes(cache_to_table(source, out, calibset=calibset))
         print(f"{out}: scale table of {source}")
     else:
         name = _algorithm(algorithm)
-        _print_notes(make_cache(source, out, version=_version(tensorrt), algorithm=name))
+        print_notes(make_cache(source, out, version=_version(tensorrt), algorithm=name))
         print(f"{out}: {text.summary(open_trt_cache(out))}")
 
 
@@ -186,8 +184,3 @@ def _algorithm(flag: str | None) -> str | None:
     from calaudit.formats.trt_header import algorithm_named
 
     return None if flag is None else algorithm_named(flag)
-
-
-def _print_notes(notices: "Iterable[Notice]") -> None:
-    for notice in notices:
-        print(f"calaudit: note: {notice}", file=sys.stderr)

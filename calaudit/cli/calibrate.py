@@ -11,6 +11,7 @@ import typer
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
+from calaudit.cli.notes import print_notes
 from calaudit.errors import Problem, SettingsError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def calibrate_command(
         int, typer.Option("--batch-size", min=1, help="Samples per run at most.")
     ] = 64,
     threads: Annotated[
-        int, typer.Option("--threads", min=0, help="onnxruntime's; 0: all cores.")
+        int, typer.Option("--threads", min=0, max=1024, help="onnxruntime's; 0: all cores.")
     ] = 0,
     group: Annotated[
         list[str] | None,
@@ -137,8 +138,7 @@ def _show(tables: "list[ScaleTable]", scales: Path | None) -> None:
         if scales is not None:
             name = re.sub(r"[^\w.=≤≥<>,∞-]+", "_", table.calibset)
             write_scales(scales / f"{name}-{table.method}.json", table)
-    for notice in dict.fromkeys(notice for table in tables for notice in table.notices):
-        print(f"calaudit: note: {notice}", file=sys.stderr)
+    print_notes(dict.fromkeys(notice for table in tables for notice in table.notices))
     heading = ["tap", *(f"{table.calibset} {table.method}" for table in tables)]
     rows = [[tap, *(f"{table.taps[tap].amax:.4g}" for table in tables)] for tap in tables[0].taps]
     print(text_columns([heading, *rows], left=frozenset({0})))

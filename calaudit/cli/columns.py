@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from unicodedata import east_asian_width
 
+from calaudit.visible import visible
+
 
 def text_columns(rows: Sequence[Sequence[str]], *, left: frozenset[int] = frozenset({0})) -> str:
     """Rows (the first one is the heading) in aligned columns.
@@ -14,6 +16,7 @@ def text_columns(rows: Sequence[Sequence[str]], *, left: frozenset[int] = frozen
     left : frozenset of int
         Columns aligned left; the others, numbers, are aligned right.
     """
+    rows = [[visible(cell) for cell in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

@@ -1,13 +1,16 @@
 """``calaudit compare``: run or resume an audit across slices, and write its report."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from calaudit.cli.app import app
+from calaudit.cli.notes import print_notes
 from calaudit.cli.report import print_found
+from calaudit.errors import SliceError
 
 if TYPE_CHECKING:
     from calaudit.audit.prepare import Overrides
@@ -35,7 +38,8 @@ def compare_command(
         typer.Option("--out", help="Results folder; default: the audit's path without .toml."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Seed in place of the file's.")
+        int | None,
+        typer.Option("--seed", min=0, max=2**63 - 1, help="Seed in place of the file's."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows shown per table.")] = 15,
     slices: Annotated[
@@ -80,7 +84,11 @@ def show_audit(
 
     chosen = parse_formats(formats, where="--formats")
     report, path = run_audit(audit, overrides)
-    print_found(report, view, as_json=as_json)
+    try:
+        print_found(report, view, as_json=as_json)
+    except SliceError as error:  # the audit is done: what is shown of it can't fail it
+        print_notes(error.problems)
+        print_found(report, replace(view, slices=None), as_json=as_json)
     print(f"wrote {path}", file=sys.stderr)
     evidence = _evidence(report, path, audit, overrides) if "html" in chosen else None
     for written in write_outputs(report, path.parent, chosen, evidence=evidence):

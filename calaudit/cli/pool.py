@@ -1,7 +1,6 @@
 """``calaudit pool``: show what a pool holds, make one from other files."""
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 from calaudit.cli import pool_flags as flags
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
+from calaudit.cli.notes import print_notes
 
 if TYPE_CHECKING:
     from calaudit.formats.importers.samples import Imported
@@ -88,8 +88,7 @@ def import_command(
         outside=outside,
     )
     done = _import(source, out, roles, files, compress=compress)
-    for notice in done.notices:
-        print(f"calaudit: note: {notice}", file=sys.stderr)
+    print_notes(done.notices)
     print(f"{out}: {done.n:,} samples")
 
 

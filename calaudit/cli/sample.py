@@ -13,6 +13,7 @@ from calaudit.cli import recipe_flags as flags
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
+from calaudit.cli.notes import print_notes
 from calaudit.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ Out = Annotated[
         "Without it nothing is written, the composition is printed.",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="For recipes without one of their own.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=2**63 - 1, help="For recipes without one of their own.")
+]
 Evaluate = Annotated[
     str | None,
     typer.Option("--evaluate", metavar="SQL", help="Samples to be judged on: never drawn."),
@@ -133,8 +136,7 @@ def _print(drawn: Sequence["DrawnSet"], places: Sequence[Path | None], *, as_jso
         print(json.dumps({"calibsets": content}, indent=2, ensure_ascii=False))
         return
     for number, each in enumerate(drawn):
-        for notice in each.notices:
-            print(f"calaudit: note: {notice}", file=sys.stderr)
+        print_notes(each.notices)
         print(("\n" if number else "") + _as_text(each))
     for place in places:
         done = "nothing was written; --out writes the set" if place is None else f"wrote {place}"

@@ -1,7 +1,6 @@
 """``calaudit slices``: how many samples each slice holds, and of which labels."""
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
+from calaudit.cli.notes import print_notes
 from calaudit.cli.promises import promise_table
 from calaudit.errors import Notice, SettingsError, SliceError, near
 
@@ -50,7 +50,9 @@ def slices_command(
     ] = None,
     min_support: Annotated[
         int | None,
-        typer.Option("--min-support", help="Samples a slice needs to be judged (default 30)."),
+        typer.Option(
+            "--min-support", min=1, help="Samples a slice needs to be judged (default 30)."
+        ),
     ] = None,
     max_drop: Annotated[
         float | None,
@@ -110,8 +112,7 @@ def slices_command(
         }
         print(json.dumps(content, indent=2, ensure_ascii=False))
         return
-    for notice in notices:
-        print(f"calaudit: note: {notice}", file=sys.stderr)
+    print_notes(notices)
     if promises is not None:
         print(promise_table(summaries, promises, max_drop or 0.0, flip_rate))
         return

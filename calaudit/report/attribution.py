@@ -19,8 +19,8 @@ from calaudit.report.wording import (
     percent,
     quoted,
     unit_name,
-    visible,
 )
+from calaudit.visible import visible
 
 FINDINGS = {
     "no-set-fixes": "no calibration set will fix this",

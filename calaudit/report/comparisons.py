@@ -19,15 +19,8 @@ from calaudit.report.tables import (
     support,
     verdict_style,
 )
-from calaudit.report.wording import (
-    MISSING,
-    between,
-    difference,
-    percent,
-    score,
-    unit_name,
-    visible,
-)
+from calaudit.report.wording import MISSING, between, difference, percent, score, unit_name
+from calaudit.visible import visible
 
 FEW_TABLES = 2
 """Tables of all metrics per slice and engine that are shown without being asked for."""

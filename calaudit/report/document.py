@@ -11,7 +11,7 @@ from calaudit.errors import Problem, near
 from calaudit.report.records import Report
 from calaudit.report.references import references
 from calaudit.report.verdicts import overall_verdict
-from calaudit.report.wording import visible
+from calaudit.visible import visible
 
 FORMAT = "report"
 FORMAT_VERSION = 1

@@ -12,15 +12,15 @@ from calaudit.report.wording import (
     difference,
     percent,
     quoted,
-    visible,
 )
+from calaudit.visible import visible
 
 
 def headline(report: Report) -> str:
     """What was found, in one sentence.
 
     A regression is told with its interval, the same engine's drop over everything, and the
-    calibration set that does best on that slice; where nothing regressed, what is undecided and
+    calibration set that does best over all gates; where nothing regressed, what is undecided and
     how many samples would decide it; where all passed, the comparison that came closest.
     """
     index = Index(report)
@@ -49,27 +49,37 @@ def _regressed(index: Index, regressed: list[ResultRecord]) -> str:
 
 
 def _alternative(index: Index, worst: ResultRecord) -> str:
-    """What the best other calibration set with the same method does there, or else any engine."""
+    """What the best other calibration set with the same method does there, or else any engine.
+
+    Best over all gates: the one that happens to lose least on this slice may have been lucky.
+    """
     cell = index.cells[worst.cell]
     rivals = [r for r in _beside(index, worst) if r.cell != worst.cell and r.drop is not None]
     if not rivals:
         return ""
-    same = [r for r in rivals if variant(index.cells[r.cell]) == variant(cell)]
+    keepers = [r for r in rivals if r.verdict != "REGRESSED"]
+    if not keepers:
+        least = min(rivals, key=_drop)
+        name = _engine(index, least)
+        return f"no engine keeps it: the best, {name}, {_does(index, least)}"
+    same = [r for r in keepers if variant(index.cells[r.cell]) == variant(cell)]
+    best = min(same or keepers, key=lambda r: _record(index, r.cell))
     if same:
-        best = min(same, key=_drop)
-        if best.verdict != "REGRESSED":
-            calibset, _ = cell_parts(index.cells[best.cell], index.report)
-            return f"{quoted(calibset)} {_does(index, best)}"
-    best = min(rivals, key=_drop)
-    name = _engine(index, best)
-    if best.verdict == "REGRESSED":
-        return f"no engine keeps it: the best, {name}, {_does(index, best)}"
-    return f"{name} {_does(index, best)}"
+        calibset, _ = cell_parts(index.cells[best.cell], index.report)
+        return f"{quoted(calibset)} {_does(index, best)}"
+    return f"{_engine(index, best)} {_does(index, best)}"
 
 
 def _does(index: Index, result: ResultRecord) -> str:
     doubt = " (inconclusive)" if result.verdict == "INCONCLUSIVE" else ""
     return f"{change(index.metrics[result.metric], result.drop)} there{doubt}"
+
+
+def _record(index: Index, cell: str) -> tuple[int, float]:
+    """How an engine fares over all gates: regressions, then its largest drop over its gate."""
+    gated = [r for r in index.gated if r.cell == cell]
+    regressed = sum(r.verdict == "REGRESSED" for r in gated)
+    return regressed, max((index.per_gate(r, r.drop) for r in gated), default=0.0)
 
 
 def _drop(result: ResultRecord) -> float:

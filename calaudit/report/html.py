@@ -26,7 +26,8 @@ from calaudit.report.html_taps import taps_document
 from calaudit.report.html_view import WORDS, View, make_view, view_document
 from calaudit.report.index import Index
 from calaudit.report.records import ALL, CompositionRow, Report
-from calaudit.report.wording import MISSING, visible
+from calaudit.report.wording import MISSING
+from calaudit.visible import visible
 
 SHOWN_COMPARISONS = 25
 """Rows of the table of the worst."""

@@ -14,7 +14,8 @@ from calaudit.report.rankings import (
     RankingSliceRecord,
 )
 from calaudit.report.records import ALL
-from calaudit.report.wording import MISSING, difference, score, unit_name, visible
+from calaudit.report.wording import MISSING, difference, score, unit_name
+from calaudit.visible import visible
 
 Texts = Mapping[str, str]
 

@@ -13,7 +13,8 @@ from PIL import Image
 from calaudit.pool import Pool, Rows
 from calaudit.report.index import Index
 from calaudit.report.rankings import ExemplarRecord, ExemplarsRecord
-from calaudit.report.wording import difference, in_sentence, score, unit_name, visible
+from calaudit.report.wording import difference, in_sentence, score, unit_name
+from calaudit.visible import visible
 
 SMALLEST_IMAGE, LARGEST_IMAGE = 4, 160
 """Pixels of a side: smaller arrays are no images, larger ones are thinned out."""

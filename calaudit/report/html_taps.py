@@ -11,7 +11,7 @@ from calaudit.ranges import METHODS, Histogram, Observation, ScaleTable, estimat
 from calaudit.ranges.grid import BINS_PER_OCTAVE, first_bin
 from calaudit.report.index import cell_parts
 from calaudit.report.records import ALL, CellRecord, Report
-from calaudit.report.wording import visible
+from calaudit.visible import visible
 
 SHOWN_PER_OCTAVE = 8
 """Bins to a doubling of |x| in a chart."""

@@ -19,15 +19,8 @@ from calaudit.report.records import (
     SliceRecord,
 )
 from calaudit.report.tables import MARK
-from calaudit.report.wording import (
-    MISSING,
-    between,
-    difference,
-    percent,
-    score,
-    unit_name,
-    visible,
-)
+from calaudit.report.wording import MISSING, between, difference, percent, score, unit_name
+from calaudit.visible import visible
 
 LOSS_STEPS = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0)
 """Drops in gates at which a loss gets the next shade; gains have the first three of them."""

@@ -10,7 +10,8 @@ from xml.etree.ElementTree import Element, SubElement
 from calaudit.formats.aside import write_text
 from calaudit.report.index import Index
 from calaudit.report.records import CellRecord, Report, ResultRecord
-from calaudit.report.wording import amount, between, change_of_metric, percent, score, visible
+from calaudit.report.wording import amount, between, change_of_metric, percent, score
+from calaudit.visible import visible
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 can't hold, not even escaped."""

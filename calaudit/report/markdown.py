@@ -11,7 +11,8 @@ from calaudit.report.findings import findings
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.records import Report, ResultRecord
 from calaudit.report.tables import MARK
-from calaudit.report.wording import MISSING, between, difference, score, unit_name, visible
+from calaudit.report.wording import MISSING, between, difference, score, unit_name
+from calaudit.visible import visible
 
 BADGE = {"PASS": "✅ PASS", "REGRESSED": "❌ REGRESSED", "INCONCLUSIVE": "❔ INCONCLUSIVE"}
 LONGEST = 80

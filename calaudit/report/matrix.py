@@ -8,7 +8,8 @@ from rich.text import Text
 from calaudit.report.index import Index, cell_parts, variant
 from calaudit.report.records import ALL, CellRecord, MetricRecord
 from calaudit.report.tables import Column, View, build_tables, marked_drop, more, support
-from calaudit.report.wording import MISSING, score, unit_name, visible
+from calaudit.report.wording import MISSING, score, unit_name
+from calaudit.visible import visible
 
 Row = tuple[str, MetricRecord]
 """A slice's name, and the metric whose drops the row holds."""

@@ -10,7 +10,7 @@ from calaudit.formats.aside import write_text
 from calaudit.report.index import Index
 from calaudit.report.records import ALL, Report, ResultRecord
 from calaudit.report.verdicts import EXIT_STATUS
-from calaudit.report.wording import visible
+from calaudit.visible import visible
 
 VERDICTS = ("PASS", "REGRESSED", "INCONCLUSIVE")
 _COMPARISON = ("audit", "calibset", "method", "precision", "backend", "slice", "metric")

@@ -16,7 +16,8 @@ from calaudit.report.rankings import (
 )
 from calaudit.report.records import ALL
 from calaudit.report.tables import Column, View, build_table
-from calaudit.report.wording import difference, in_sentence, unit_name, visible
+from calaudit.report.wording import difference, in_sentence, unit_name
+from calaudit.visible import visible
 
 FEW = 3
 """Items and samples that are named without being asked for more."""

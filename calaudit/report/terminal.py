@@ -21,7 +21,8 @@ from calaudit.report.matrix import drop_matrices, metric_matrices
 from calaudit.report.ranking_tables import exemplar_lines, ranking_tables
 from calaudit.report.records import ALL, Report
 from calaudit.report.tables import STYLE, View
-from calaudit.report.wording import score, visible
+from calaudit.report.wording import score
+from calaudit.visible import visible
 
 LOG_WIDTH = 120
 """Columns where the output is no terminal and ``COLUMNS`` isn't set."""

@@ -1,8 +1,7 @@
 """Numbers and names as people read them."""
 
-import unicodedata
-
 from calaudit.report.records import MetricRecord
+from calaudit.visible import visible
 
 MISSING = "–"
 MINUS = "−"
@@ -10,20 +9,6 @@ MINUS = "−"
 _UNIT_NAMES = {"fraction": "points", "index": "", "output": "", "cosine": ""}
 _USUAL_SCALES = frozenset({"fraction", "index", "cosine", "nats", "bits"})
 _PROPER_NAMES = ("Gini", "Kendall", "Jaccard")
-
-_UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
-
-
-def visible(name: str) -> str:
-    r"""`name` on one line, with control and direction characters shown as ``\x1b`` or ``\u202e``.
-
-    Names come from data; nothing in them may move the cursor or reorder the line.
-    """
-    return "".join(_escaped(c) if unicodedata.category(c) in _UNSEEN else c for c in name)
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def score(metric: MetricRecord, value: float | None) -> str:

@@ -32,6 +32,18 @@ def test_when_no_set_mends_it_another_method_is_told() -> None:
     )
 
 
+def test_the_rival_is_the_best_over_all_gates_and_not_the_luckiest_here() -> None:
+    results = [
+        result("clean/minmax", "s", 0.06, "REGRESSED"),
+        result("lucky/minmax", "s", -0.01, "PASS"),
+        result("lucky/minmax", "t", 0.05, "REGRESSED"),
+        result("equal/minmax", "s", 0.004, "PASS"),
+        result("equal/minmax", "t", 0.004, "PASS"),
+    ]
+    cells = tuple(cell(name, "minmax") for name in ("clean", "lucky", "equal"))
+    assert "; equal loses 0.4 there" in headline(report(results, cells=cells))
+
+
 def test_when_no_engine_keeps_it_that_is_told() -> None:
     results = [
         result("clean/minmax", "s", 0.06, "REGRESSED"),

@@ -11,8 +11,8 @@ from calaudit.report.wording import (
     difference,
     in_sentence,
     score,
-    visible,
 )
+from calaudit.visible import visible
 from tests.report.factory import NLL, TOP1, replace
 
 

@@ -1,0 +1,17 @@
+"""Notices on stderr: what didn't stop the command, but should be known."""
+
+import sys
+from collections.abc import Iterable
+
+from calaudit.visible import visible
+
+
+def print_notes(notices: Iterable[object]) -> None:
+    """Print each as a note, its control characters spelled out."""
+    for notice in notices:
+        print(f"calaudit: note: {on_lines(str(notice))}", file=sys.stderr)
+
+
+def on_lines(text: str) -> str:
+    """`text` with control characters spelled out, but for its line ends."""
+    return "\n".join(map(visible, text.split("\n")))

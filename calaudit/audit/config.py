@@ -232,6 +232,13 @@ def _each(
 
 
 def _calibset(values: Mapping[str, Any], path: Path, at: str) -> tuple[str, CalibsetEntry]:
+    kinds = [key for key in ("file", "recipe", "kind") if key in values]
+    if len(kinds) > 1:
+        raise SettingsError(
+            f"is described by {' and '.join(kinds)}",
+            where=f"{path}: {at}",
+            next_step="Name a file, or a recipe, or describe a recipe here: one of the three.",
+        )
     if "file" in values:
         entry = parse_settings(values, SetFile, where=path, at=at)
         return entry.name or Path(entry.file).stem, entry

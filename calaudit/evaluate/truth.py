@@ -22,7 +22,8 @@ class Labels:
         if label.ndim != 1 or not np.issubdtype(label.dtype, np.integer):
             raise PoolError(
                 f"labels are {label.dtype} of shape {label.shape}, "
-                "expected one integer class per sample"
+                "expected one integer class per sample",
+                next_step="Store class numbers from 0, or judge by another kind of task.",
             )
         object.__setattr__(self, "label", label.astype(np.int64, copy=False))
 

@@ -191,6 +191,10 @@ class PoolWriter:
 
     def _finish(self) -> None:
         file = self._open_file()
+        if self._n == 0:
+            raise PoolError(
+                "would hold no samples", where=self._where, next_step="Append some to it."
+            )
         for stream in self._arrays.values():
             stream.finish()
         for key, pieces in self._columns.items():

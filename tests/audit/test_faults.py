@@ -154,6 +154,10 @@ def test_a_gate_may_be_a_share_of_what_fp32_reaches(tmp_path: Path) -> None:
         ("max_drop = 0.05", "max_relative_drop = 1.0", "lose everything"),
         ("batch_size = 100", "replicates = 0", "replicates must lie between"),
         ('name = "both"', 'name = "both#2"', "looks like a repeated draw"),
+        ("batch_size = 100", "threads = 999999", "threads must lie between"),
+        ("batch_size = 100", "level = 0.999999999", "level must lie between"),
+        ("batch_size = 100", "seed = 9223372036854775807\nbatch_size = 0", "batch_size must be"),
+        ('name = "both"', 'name = "both"\nfile = "both.h5"', "file and kind"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

@@ -163,6 +163,11 @@ def test_unknown_columns_are_named_with_the_near_ones(folder: Path) -> None:
     assert "Did you mean code?" in message
 
 
+def test_columns_cut_by_semicolons_are_told(folder: Path) -> None:
+    (folder / "list.csv").write_text("path;species\ndata/000.npy;cat\n")
+    assert "separated by semicolons" in refusal(folder / "list.csv", settings(), SettingsError)
+
+
 def test_labels_that_are_missing_or_no_class_are_listed(folder: Path) -> None:
     (folder / "list.csv").write_text(
         "path,label\ndata/000.npy,cat\ndata/001.npy,\ndata/002.npy,dgo\n"

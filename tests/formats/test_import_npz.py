@@ -112,6 +112,7 @@ def test_inputs_with_nan_are_refused_with_their_rows(tmp_path: Path) -> None:
         (None, "'x' has no role"),
         (Roles(inputs={"x": "xx"}), "Did you mean x?"),
         (Roles(targets={"y": "y"}), "no array is an input"),
+        (Roles(inputs={"x": "x", "again": "x"}), "'x' is given several roles"),
     ],
 )
 def test_arrays_without_role_and_roles_without_array_are_named(
@@ -119,6 +120,12 @@ def test_arrays_without_role_and_roles_without_array_are_named(
 ) -> None:
     source = saved(tmp_path, x=X, y=LABEL)
     assert said in refusal(source, tmp_path / "p.h5", roles, SettingsError)
+
+
+def test_arrays_without_samples_are_refused(tmp_path: Path) -> None:
+    source = saved(tmp_path, x=X[:0], y=LABEL[:0])
+    roles = Roles(inputs={"x": "x"}, targets={"y": "y"})
+    assert "hold no samples" in refusal(source, tmp_path / "p.h5", roles, PoolError)
 
 
 def test_a_file_that_is_missing_foreign_or_cut_is_refused(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_names_hdf5_would_change_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_pool_without_samples_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(PoolError, match="no /inputs"), PoolWriter(tmp_path / "p.h5"):
+    with pytest.raises(PoolError, match="no samples"), PoolWriter(tmp_path / "p.h5"):
         pass
     assert left_in(tmp_path) == []
 

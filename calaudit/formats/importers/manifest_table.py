@@ -122,6 +122,12 @@ def read_frame(source: Path, *, texts: list[str]) -> pl.DataFrame:
         ) from None
 
 
+def _known(column: str, frame: pl.DataFrame) -> str:
+    if frame.width == 1 and ";" in frame.columns[0]:
+        return "Its columns are separated by semicolons: save it with commas, or as .tsv."
+    return near(column, frame.columns)
+
+
 def _check_columns(frame: pl.DataFrame, settings: ManifestSettings, source: Path) -> None:
     wanted = {f"inputs.{name}": how.column for name, how in settings.inputs.items()}
     wanted |= {f"targets.{name}": t.column for name, t in (settings.targets or {}).items()}
@@ -129,9 +135,7 @@ def _check_columns(frame: pl.DataFrame, settings: ManifestSettings, source: Path
     if settings.ids is not None:
         wanted["ids"] = settings.ids
     problems = [
-        Problem(
-            f"there is no column {column!r} for {role}", str(source), near(column, frame.columns)
-        )
+        Problem(f"there is no column {column!r} for {role}", str(source), _known(column, frame))
         for role, column in wanted.items()
         if column not in frame.columns
     ]
@@ -202,7 +206,7 @@ def kind_of(source: Path, column: str) -> Literal["image", "audio", "npy"]:
     frame = read_frame(source, texts=[column])
     if column not in frame.columns:
         raise SettingsError(
-            f"there is no column {column!r}", where=source, next_step=near(column, frame.columns)
+            f"there is no column {column!r}", where=source, next_step=_known(column, frame)
         )
     first = next((text for text in frame[column] if text is not None), "")
     suffix = Path(first).suffix.lower()

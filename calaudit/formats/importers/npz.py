@@ -116,6 +116,12 @@ def _check_known(roles: Roles, arrays: Mapping[str, NpzArray], source: Path) -> 
         for array, flag in _named(roles)
         if array not in arrays
     ]
+    named = [array for array, _ in _named(roles)]
+    unknown += [
+        Problem(f"array {array!r} is given several roles", str(source), "Give it one.")
+        for array in dict.fromkeys(named)
+        if named.count(array) > 1
+    ]
     if not roles.inputs:
         unknown.append(
             Problem("no array is an input", str(source), "Name the model's inputs: --input x.")
@@ -142,7 +148,10 @@ def _same_n(roles: Roles, arrays: Mapping[str, NpzArray], source: Path) -> int:
             where=source,
             next_step="Save every array with one row per sample.",
         )
-    return next(iter(sizes.values()))
+    n = next(iter(sizes.values()))
+    if n == 0:
+        raise PoolError("its arrays hold no samples", where=source, next_step="Save some.")
+    return n
 
 
 def _write(

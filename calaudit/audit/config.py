@@ -17,6 +17,7 @@ from calaudit.steps.tasks import Task, parse_task
 
 T = TypeVar("T")
 Method = Literal["minmax", "entropy", "percentile", "mse", "entropy-trt"]
+BackendName = Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]
 MOST_THREADS = 1024
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
@@ -36,6 +37,13 @@ class AuditSettings:
     """SQL predicate: the samples recipes may draw from, when they don't say themselves."""
     seed: int = 0
     methods: tuple[Method, ...] = METHODS
+    backend: BackendName = "onnxruntime"
+    """What runs the FP32 reference and the engines that are judged."""
+    precisions: tuple[Literal["int8", "fp16"], ...] = ("int8",)
+    agree_with: tuple[BackendName, ...] = ()
+    """Backends that run the same engines, FP32 included, to be compared with `backend`."""
+    compute_capability: str | None = None
+    """TensorRT-RTX: the GPU to build for; None: the one in this machine."""
     kernels: Literal["emulated", "fused"] = "emulated"
     """How onnxruntime runs Q/DQ: in float (same on every machine) or in integer kernels."""
     batch_size: int = 64
@@ -64,6 +72,13 @@ class AuditSettings:
             )
         if not 0 <= self.seed < 2**63:
             raise SettingsError(f"seed must lie between 0 and 2^63 - 1 (got {self.seed})")
+        if not self.precisions:
+            raise SettingsError("precisions is empty", next_step="Name int8, fp16 or both.")
+        if self.backend in self.agree_with or len(set(self.agree_with)) < len(self.agree_with):
+            raise SettingsError(
+                f"agree_with names a backend twice: {self.backend}, {', '.join(self.agree_with)}",
+                next_step="Name backends other than the audit's own, once each.",
+            )
         if not 1 <= self.replicates <= 100:
             raise SettingsError(f"replicates must lie between 1 and 100 (got {self.replicates})")
         if not 0.5 < self.level <= 0.9999:

@@ -6,12 +6,13 @@ its key is the same, and resuming an audit is: make what isn't there.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calaudit.audit.config import AuditConfig, CalibsetEntry, SetFile
+from calaudit.audit.config import AuditConfig, AuditSettings, BackendName, CalibsetEntry, SetFile
+from calaudit.backends.base import Precision
 from calaudit.settings import as_values
 from calaudit.version import __version__
 
@@ -33,22 +34,25 @@ class PlannedSet:
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """One INT8 engine to be judged."""
+    """One engine to be judged."""
 
-    calibset: str
-    method: str
-    engine: Path
-    scales: Path
+    id: str
+    """``calibset/method`` or the precision; the backend behind it where it isn't onnxruntime."""
+    backend: BackendName
+    precision: Precision
+    calibset: str | None
+    """None where no ranges are needed."""
+    method: str | None
+    engine: Path | None
+    """INT8: the Q/DQ graph, the same for every backend."""
+    scales: Path | None
+    built: Path
+    """The backend's own engine, where it keeps one."""
     predictions: Path
-    recipe: str
+    recipe: str | None = None
     """What its calibration set was drawn by."""
-    draw: int
+    draw: int = 0
     """As `PlannedSet.draw`."""
-
-    @property
-    def id(self) -> str:
-        """``calibset/method``."""
-        return f"{self.calibset}/{self.method}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,8 @@ class Plan:
 
     calibsets: tuple[PlannedSet, ...]
     ranges: Path
-    reference: Path
-    """FP32 predictions."""
+    reference: PlannedCell
+    """FP32 on the audit's backend; not judged."""
     cells: tuple[PlannedCell, ...]
     report: Path
 
@@ -76,7 +80,14 @@ def file_key(path: Path) -> str:
 
 
 def make_plan(
-    config: AuditConfig, *, model: str, pool: str, rows: str, folder: Path, seed: int
+    config: AuditConfig,
+    *,
+    model: str,
+    pool: str,
+    rows: str,
+    folder: Path,
+    seed: int,
+    backends: Mapping[BackendName, str],
 ) -> Plan:
     """Lay out an audit.
 
@@ -91,6 +102,8 @@ def make_plan(
         Where artefacts go.
     seed : int
         Seed of the draws; every further draw of a recipe has one made from it.
+    backends : mapping
+        Backend → what results depend on besides the graph: kernels, or library, version and GPU.
     """
     base = {"calaudit": __version__, "pool": pool, "model": model}
     sets = tuple(
@@ -101,17 +114,12 @@ def make_plan(
     sets_key = content_key({**base, "sets": [[s.name, s.key] for s in sets]})
     # scales come from the sets alone: other slices need other ranges, but no other engines
     ranges_key = content_key({"sets": sets_key, "slices": list(map(as_values, config.dimensions))})
-    run = {**base, "rows": rows, "kernels": config.audit.kernels}
-    cells = tuple(
-        _planned_cell(planned, method, folder, {**run, "ranges": sets_key})
-        for planned in sets
-        for method in config.audit.methods
-    )
+    layout = _Layout(config.audit, folder, {**base, "rows": rows}, backends, sets_key)
     return Plan(
         calibsets=sets,
         ranges=folder / "ranges" / f"ranges-{ranges_key}.h5",
-        reference=folder / "predictions" / f"fp32-{content_key(run)}.h5",
-        cells=cells,
+        reference=layout.alone(config.audit.backend, "fp32"),
+        cells=tuple(layout.cells(sets)),
         report=folder / "report.json",
     )
 
@@ -153,20 +161,69 @@ def _planned_set(
     )
 
 
-def _planned_cell(
-    planned: PlannedSet, method: str, folder: Path, base: Mapping[str, str]
-) -> PlannedCell:
-    key = content_key({**base, "calibset": planned.name, "method": method})
-    stem = f"{_slug(planned.name)}-{method}-{key}"
-    return PlannedCell(
-        planned.name,
-        method,
-        engine=folder / "engines" / f"{stem}.onnx",
-        scales=folder / "scales" / f"{stem}.json",
-        predictions=folder / "predictions" / f"{stem}.h5",
-        recipe=planned.recipe,
-        draw=planned.draw,
-    )
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Names of the cells' artefacts."""
+
+    settings: AuditSettings
+    folder: Path
+    base: Mapping[str, str]
+    backends: Mapping[BackendName, str]
+    ranges: str
+
+    def cells(self, calibsets: Sequence[PlannedSet]) -> Iterator[PlannedCell]:
+        """The backend's cells, then those it is to agree with."""
+        for backend in (self.settings.backend, *self.settings.agree_with):
+            if backend != self.settings.backend:
+                yield self.alone(backend, "fp32")
+            if "int8" in self.settings.precisions:
+                for calibset in calibsets:
+                    for method in self.settings.methods:
+                        yield self.int8(backend, calibset, method)
+            if "fp16" in self.settings.precisions:
+                yield self.alone(backend, "fp16")
+
+    def int8(self, backend: BackendName, planned: PlannedSet, method: str) -> PlannedCell:
+        """One INT8 cell. The graph and the scales don't depend on the backend."""
+        graph = {**self.base, "ranges": self.ranges, "calibset": planned.name, "method": method}
+        stem = f"{_slug(planned.name)}-{method}"
+        shared, own = f"{stem}-{content_key(graph)}", self._own(stem, backend, graph)
+        return PlannedCell(
+            id=f"{planned.name}/{method}{_behind(backend)}",
+            backend=backend,
+            precision="int8",
+            calibset=planned.name,
+            method=method,
+            engine=self.folder / "engines" / f"{shared}.onnx",
+            scales=self.folder / "scales" / f"{shared}.json",
+            built=self.folder / "engines" / f"{own}.engine",
+            predictions=self.folder / "predictions" / f"{own}.h5",
+            recipe=planned.recipe,
+            draw=planned.draw,
+        )
+
+    def alone(self, backend: BackendName, precision: Precision) -> PlannedCell:
+        """An engine without ranges."""
+        own = self._own(precision, backend, {**self.base, "precision": precision})
+        return PlannedCell(
+            id=f"{precision}{_behind(backend)}",
+            backend=backend,
+            precision=precision,
+            calibset=None,
+            method=None,
+            engine=None,
+            scales=None,
+            built=self.folder / "engines" / f"{own}.engine",
+            predictions=self.folder / "predictions" / f"{own}.h5",
+        )
+
+    def _own(self, stem: str, backend: BackendName, graph: Mapping[str, str]) -> str:
+        key = content_key({**graph, "backend": self.backends[backend]})
+        return f"{stem}-{key}" if backend == "onnxruntime" else f"{stem}-{backend}-{key}"
+
+
+def _behind(backend: BackendName) -> str:
+    return "" if backend == "onnxruntime" else f"/{backend}"
 
 
 def _slug(name: str) -> str:

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from calaudit.audit.config import AuditConfig, read_audit
+from calaudit.audit.backends import AnyBackend, backend_keys, make_backends
+from calaudit.audit.config import AuditConfig, BackendName, read_audit
 from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
 from calaudit.errors import ModelError, PoolError, Problem, SettingsError, SliceError
@@ -43,6 +44,9 @@ class Audit:
     """Constants and BatchNormalization folded: taps and Q/DQ belong to it."""
     qdq: QdqPlan
     backend: OnnxruntimeBackend
+    """Observes ranges and draws sets, whatever is audited."""
+    backends: dict[BackendName, AnyBackend]
+    """The audited backend first, then those it is to agree with."""
     pool_slices: SliceSet
     """Over the whole pool."""
     evaluated: Rows
@@ -93,17 +97,18 @@ def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
             where=f"{path}: audit.cluster",
         )
         prepared = prepare(model)
-        qdq = _placed(prepared, model)
+        qdq = _placed(prepared, model, config)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
+        cpu = OnnxruntimeBackend(threads=config.audit.threads or 0, kernels=config.audit.kernels)
+        backends = make_backends(config, pool, cpu)
         yield Audit(
             config=config,
             pool=pool,
             model=model,
             prepared=prepared,
             qdq=qdq,
-            backend=OnnxruntimeBackend(
-                threads=config.audit.threads or 0, kernels=config.audit.kernels
-            ),
+            backend=cpu,
+            backends=backends,
             pool_slices=pool_slices,
             evaluated=evaluated,
             slices=slices,
@@ -118,15 +123,16 @@ def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
                 rows=content_key(predicted.tolist()),
                 folder=overrides.out or config.folder,
                 seed=seed,
+                backends=backend_keys(backends),
             ),
             seed=seed,
         )
 
 
-def _placed(prepared: Model, model: Model) -> QdqPlan:
+def _placed(prepared: Model, model: Model, config: AuditConfig) -> QdqPlan:
     """Where Q/DQ goes; a model that would stay float as a whole can't be audited for INT8."""
     qdq = plan_qdq(prepared)
-    if not qdq.taps:
+    if not qdq.taps and "int8" in config.audit.precisions:
         raise ModelError(
             "no op of this model would run in INT8, so there is nothing to audit",
             where=model.label,

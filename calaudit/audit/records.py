@@ -1,6 +1,5 @@
 """From an audit's values to the report's records."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
@@ -23,26 +22,26 @@ from calaudit.evaluate.conventions import convention_of
 from calaudit.evaluate.statistics.clusters import effective_blocks
 from calaudit.evaluate.statistics.parts import Part
 from calaudit.formats.calibset import Calibset
-from calaudit.graph import Model, QdqPlan
+from calaudit.formats.predictions import Predictions
 from calaudit.report import (
+    AgreementRecord,
     Artefact,
     AttributionRecord,
     AuditRecord,
     CalibsetRecord,
     CompositionRow,
-    EngineRecord,
     Flips,
     GapRecord,
     Gate,
     MetricRecord,
     PartRecord,
-    ReferenceRecord,
     ResultRecord,
     ScreenedRecord,
     SliceRecord,
 )
 from calaudit.report.records import Interval
 from calaudit.sampling.wording import describe_recipe
+from calaudit.steps.agree import compare_outputs
 
 INTERVALS: Mapping[str, Interval] = {
     "binary": "tango",
@@ -71,22 +70,53 @@ def metric_records(audit: Audit) -> list[MetricRecord]:
     return [_metric(metric) for exam in audit.exams for metric in exam.metrics]
 
 
-def reference_record(audit: Audit) -> ReferenceRecord:
-    """The FP32 engine."""
-    return ReferenceRecord(
-        audit.backend.name, EngineRecord(audit.model.fingerprint, "float", {}, _weighted(audit.qdq))
-    )
-
-
-def engine_record(audit: Audit, engine: Model) -> EngineRecord:
-    """An INT8 engine: what of it runs quantized."""
-    nodes = [d for d in audit.qdq.decisions if d.kind == "node" and d.weighted]
-    return EngineRecord(
-        engine.fingerprint,
-        audit.config.audit.kernels,
-        _counted(d.op_type for d in nodes if d.action == "quantized"),
-        _counted(d.op_type for d in nodes if d.action == "float"),
-    )
+def agreement_records(
+    audit: Audit,
+    reference: Predictions,
+    cells: Mapping[str, Predictions],
+    comparisons: Sequence[Comparison],
+) -> list[AgreementRecord]:
+    """Every cell of a backend that is to agree, beside the same engine on the audit's own."""
+    verdicts = {
+        (one.cell, one.slice, one.metric.name): one.verdict
+        for one in comparisons
+        if one.max_drop is not None
+    }
+    mine = {
+        (cell.precision, cell.calibset, cell.method): cell
+        for cell in audit.plan.cells
+        if cell.backend == audit.config.audit.backend
+    }
+    found: list[AgreementRecord] = []
+    for cell in audit.plan.cells:
+        if cell.backend == audit.config.audit.backend or cell.id not in cells:
+            continue
+        twin = mine.get((cell.precision, cell.calibset, cell.method))
+        if twin is None and cell.precision != "fp32":
+            continue
+        other = reference if twin is None else cells.get(twin.id)
+        if other is None:
+            continue
+        pairs = [] if twin is None else [
+            (verdict, verdicts.get((cell.id, where, metric)))
+            for (name, where, metric), verdict in verdicts.items()
+            if name == twin.id
+        ]  # fmt: skip
+        for exam in audit.exams:
+            one = compare_outputs(exam, cells[cell.id], other)
+            record = AgreementRecord(
+                cell=cell.id,
+                other=None if twin is None else twin.id,
+                output=one.output,
+                n=one.n,
+                max_abs_diff=one.max_abs_diff,
+                k=one.k,
+                same_top=one.same_top,
+                verdicts=len(pairs),
+                verdicts_equal=sum(a == b for a, b in pairs),
+            )
+            found.append(record)
+    return found
 
 
 def calibset_record(audit: Audit, planned: PlannedSet, drawn: Calibset) -> CalibsetRecord:
@@ -254,11 +284,3 @@ def _composition(audit: Audit, drawn: Calibset) -> Iterable[CompositionRow]:
     held = audit.pool_slices.take(drawn.rows).counts()
     for name, count in held.items():
         yield CompositionRow(name, count, count / n, pool[name] / max(1, len(audit.pool)))
-
-
-def _weighted(plan: QdqPlan) -> dict[str, int]:
-    return _counted(d.op_type for d in plan.decisions if d.kind == "node" and d.weighted)
-
-
-def _counted(names: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(names).items()))

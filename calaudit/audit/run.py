@@ -8,6 +8,7 @@ from pathlib import Path
 
 from calaudit.audit import records
 from calaudit.audit.config import SetFile
+from calaudit.audit.engines import judge_engine
 from calaudit.audit.plan import PlannedCell, PlannedSet
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
 from calaudit.audit.store import Store
@@ -23,19 +24,21 @@ from calaudit.evaluate import Origin
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
-from calaudit.formats.scales import write_scales
-from calaudit.graph import load_model
-from calaudit.ranges import ScaleTable, estimate_scales
 from calaudit.ranges.observation import Observation
-from calaudit.report import CellRecord, EngineRecord, Report, assemble, write_report
+from calaudit.report import (
+    CellRecord,
+    EngineRecord,
+    ReferenceRecord,
+    Report,
+    assemble,
+    write_report,
+)
 from calaudit.sampling import Recipe
-from calaudit.steps.build import write_engine
 from calaudit.steps.calibrate import calibrate
 from calaudit.steps.exemplars import list_exemplars
 from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.leak import check_leak, content_digests
 from calaudit.steps.model_outputs import EngineOutputs
-from calaudit.steps.predict import predict
 from calaudit.steps.sample import draw_calibset
 from calaudit.steps.score import rankings_of, score_exams
 
@@ -86,7 +89,9 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
         with journal.stage("ranges"):
             observation = _ranges(audit, sets, journal.store)
         with journal.stage("predictions"):
-            reference = _reference(audit, journal.store)
+            judged = judge_engine(audit, audit.plan.reference, None, journal.store)
+            journal.notices += judged.notices
+            reference = judged.predictions
             cells, predictions = _cells(audit, observation, journal)
         with journal.stage("statistics"):
             scored = score_exams(audit.exams, reference, predictions)
@@ -95,7 +100,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
         report = assemble(
             audit=records.audit_record(audit),
             metrics=records.metric_records(audit),
-            reference=records.reference_record(audit),
+            reference=ReferenceRecord(audit.plan.reference.backend, judged.engine),
             calibsets=[
                 records.calibset_record(audit, planned, sets[planned.name])
                 for planned in audit.plan.calibsets
@@ -108,6 +113,9 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
             screening=records.screening_records(judgement.comparisons),
             ranking_flow=rankings_of(scored),
             exemplars=list_exemplars(scored, judgement.tolerated),
+            agreement=records.agreement_records(
+                audit, reference, predictions, judgement.comparisons
+            ),
             warnings=[
                 *journal.notices,
                 *journal.store.notices,
@@ -125,7 +133,11 @@ def _terms(audit: Audit) -> Terms:
         level=audit.config.audit.level,
         seed=audit.seed,
         clusters=audit.clusters,
-        origins={cell.id: Origin(cell.recipe, cell.method, cell.draw) for cell in audit.plan.cells},
+        origins={
+            cell.id: Origin(cell.recipe, cell.method, cell.draw)
+            for cell in audit.plan.cells
+            if cell.recipe and cell.method and cell.backend == audit.config.audit.backend
+        },
     )
 
 
@@ -196,23 +208,6 @@ def _ranges(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observa
     return observation
 
 
-def _reference(audit: Audit, store: Store) -> Predictions:
-    path = audit.plan.reference
-    if store.holds(path):
-        return Predictions(path)
-    answers = predict(
-        audit.backend.load(audit.model),
-        audit.pool,
-        audit.predicted,
-        path,
-        batch_size=audit.config.audit.batch_size,
-        what="FP32",
-        finite=True,
-    )
-    store.keep(path)
-    return answers
-
-
 def _cells(
     audit: Audit, observation: Observation, journal: _Journal
 ) -> tuple[list[CellRecord], dict[str, Predictions]]:
@@ -220,61 +215,26 @@ def _cells(
     cells, predictions = [], {}
     for planned in audit.plan.cells:
         try:
-            engine, answers = _judged(audit, planned, observation, journal)
+            judged = judge_engine(audit, planned, observation, journal.store)
         except (RangesError, BackendError) as error:
-            cells.append(_cell(audit, planned, None, str(error)))
+            cells.append(_cell(planned, None, str(error)))
             continue
-        cells.append(_cell(audit, planned, engine))
-        predictions[planned.id] = answers
+        journal.notices += judged.notices
+        cells.append(_cell(planned, judged.engine))
+        predictions[planned.id] = judged.predictions
     return cells, predictions
 
 
-def _judged(
-    audit: Audit, planned: PlannedCell, observation: Observation, journal: _Journal
-) -> tuple[EngineRecord, Predictions]:
-    table = _scales(audit, planned, observation)
-    journal.notices += table.notices
-    if not journal.store.holds(planned.engine):
-        write_engine(audit.prepared, audit.qdq, table, planned.engine)
-        journal.store.keep(planned.engine)
-    model = load_model(planned.engine, quantized=True)
-    record = records.engine_record(audit, model)
-    if journal.store.holds(planned.predictions):
-        return record, Predictions(planned.predictions)
-    answers = predict(
-        audit.backend.load(model),
-        audit.pool,
-        audit.predicted,
-        planned.predictions,
-        batch_size=audit.config.audit.batch_size,
-        what=planned.id,
-    )
-    journal.store.keep(planned.predictions)
-    return record, answers
-
-
-def _scales(audit: Audit, planned: PlannedCell, observation: Observation) -> ScaleTable:
-    table = estimate_scales(
-        observation.of(planned.calibset),
-        0,
-        planned.method,
-        calibset=planned.calibset,
-        model_fingerprint=audit.prepared.fingerprint,
-    )
-    write_scales(planned.scales, table)
-    return table
-
-
 def _cell(
-    audit: Audit, planned: PlannedCell, engine: EngineRecord | None, reason: str | None = None
+    planned: PlannedCell, engine: EngineRecord | None, reason: str | None = None
 ) -> CellRecord:
     return CellRecord(
         id=planned.id,
         calibset=planned.calibset,
         method=planned.method,
-        precision="int8",
-        backend=audit.backend.name,
-        ranges_by="calaudit",
+        precision=planned.precision,
+        backend=planned.backend,
+        ranges_by="calaudit" if planned.precision == "int8" else None,
         status="failed" if engine is None else "judged",
         engine=engine,
         reason=reason,

@@ -21,6 +21,7 @@ from calaudit.report.rankings import (
 )
 from calaudit.report.records import (
     ALL,
+    AgreementRecord,
     Artefact,
     AuditRecord,
     CalibsetRecord,
@@ -45,6 +46,7 @@ __all__ = [
     "ALL",
     "EXIT_STATUS",
     "FORMAT_VERSION",
+    "AgreementRecord",
     "Artefact",
     "AttributionRecord",
     "AuditRecord",

@@ -43,6 +43,7 @@ _ORDER = (
     "attribution",
     "gaps",
     "screening",
+    "agreement",
     "warnings",
     "timings",
 )

@@ -55,6 +55,43 @@ class AuditRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A weighted node that an engine runs otherwise than its graph asks."""
+
+    node: str
+    op_type: str
+    asked: str
+    got: str | None
+    """None where no layer of the engine names the node."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementRecord:
+    """One output of an engine on two backends."""
+
+    cell: str
+    other: str | None
+    """The same engine's cell on the other backend; None for the FP32 reference."""
+    output: str
+    n: int
+    """Units (samples, or queries)."""
+    max_abs_diff: float | None
+    """Over all values that are finite on both."""
+    k: int | None
+    """1 for classes, 10 for rankings; None for other outputs."""
+    same_top: float | None
+    """Mean share of a unit's `k` highest that are the same on both."""
+    verdicts: int = 0
+    """Gated results of the two cells."""
+    verdicts_equal: int = 0
+    """Of these: with the same verdict."""
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+@dataclass(frozen=True, slots=True)
 class EngineRecord:
     """A runnable model: what of it runs quantized, and what stayed float."""
 
@@ -69,6 +106,11 @@ class EngineRecord:
     """ONNX op type → number of weighted nodes that stayed float."""
     options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
     """The backend's options, such as ``threads``."""
+    asked_ops: Mapping[str, int] = field(default_factory=dict)
+    """ONNX op type → number of weighted nodes that the graph asks INT8 (or FP16) of."""
+    proof: Literal["builder's layer report", "engine inspector"] | None = None
+    """Who said what the layers run in; None: nobody, `quantized_ops` is what the graph asks."""
+    not_as_asked: tuple[NodeRecord, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", plain(self.options))
@@ -292,6 +334,8 @@ class Report:
     """The worst slice of each cell against everyone else."""
     screening: tuple[ScreenedRecord, ...] = ()
     """Results without a gate that lose more than chance explains, the surest loss first."""
+    agreement: tuple[AgreementRecord, ...] = ()
+    """Of engines run on two backends: how near their outputs are, per output."""
 
     def _repr_html_(self) -> str:
         """What notebooks show: verdict, findings, heat map."""

@@ -27,6 +27,9 @@ def references(report: Report) -> Iterator[Reference]:
     yield from _of_attribution(report)
     yield from _of_rankings(report)
     yield from _of_exemplars(report)
+    for i, agreement in enumerate(report.agreement):
+        for name in filter(None, (agreement.cell, agreement.other)):
+            yield f"agreement[{i}]", "cell", name
 
 
 def _of_attribution(report: Report) -> Iterator[Reference]:

@@ -7,6 +7,7 @@ from calaudit.errors import Notice
 from calaudit.report.faults import AttributionRecord, GapRecord, ScreenedRecord
 from calaudit.report.rankings import ExemplarsRecord, RankingRecord
 from calaudit.report.records import (
+    AgreementRecord,
     AuditRecord,
     CalibsetRecord,
     CellRecord,
@@ -57,6 +58,7 @@ def assemble(
     attribution: Iterable[AttributionRecord] = (),
     gaps: Iterable[GapRecord] = (),
     screening: Iterable[ScreenedRecord] = (),
+    agreement: Iterable[AgreementRecord] = (),
     timings: Mapping[str, float] | None = None,
     created: datetime | None = None,
 ) -> Report:
@@ -73,7 +75,7 @@ def assemble(
         In any order.
     warnings : iterable of Notice
         In any order; repeated ones count once.
-    ranking_flow, exemplars, attribution, gaps, screening
+    ranking_flow, exemplars, attribution, gaps, screening, agreement
         In the order the report keeps.
     timings : mapping of str to float, optional
         Stage → seconds.
@@ -113,6 +115,7 @@ def assemble(
         attribution=tuple(attribution),
         gaps=tuple(gaps),
         screening=tuple(screening),
+        agreement=tuple(agreement),
     )
 
 

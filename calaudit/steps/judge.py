@@ -194,11 +194,12 @@ def _judge(scored: Scored, metric: Metric, terms: Terms, *, headline: bool) -> J
             "level": terms.level,
         }
         own = [one for one in chosen if one.slice in part.slices]
-        if own and terms.origins:
+        drawn = {name: scores for name, scores in cells.items() if name in terms.origins}
+        if own and drawn:
             attributions += attribute(
                 metric,
                 reference,
-                cells,
+                drawn,
                 {name: part.slices[name] for name in dict.fromkeys(one.slice for one in own)},
                 origins=terms.origins,
                 comparisons=own,

@@ -5,10 +5,12 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from calaudit.audit import engines as audit_engines
 from calaudit.audit import run as audit_run
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
-from calaudit.errors import DrawError, LeakError
+from calaudit.backends.tensorrt.detect import Missing, find_tensorrt
+from calaudit.errors import BackendError, DrawError, LeakError
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
@@ -97,8 +99,13 @@ def test_second_run_makes_nothing_again(
     finished: tuple[Path, Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, report = finished
-    for name in ("predict", "calibrate", "draw_calibset", "write_engine"):
-        monkeypatch.setattr(audit_run, name, None)
+    for module, name in (
+        (audit_engines, "predict"),
+        (audit_run, "calibrate"),
+        (audit_run, "draw_calibset"),
+        (audit_engines, "write_engine"),
+    ):
+        monkeypatch.setattr(module, name, None)
     again, _ = run_audit(folder / "audit.toml")
     assert without_times(to_document(again)) == without_times(to_document(report))
 
@@ -196,3 +203,31 @@ def test_recipe_that_asks_for_too_much_is_refused_before_any_engine_is_built(
     with pytest.raises(DrawError, match=r"40,?000"):
         run_audit(audit)
     assert not (tmp_path / "audit" / "engines").exists()
+
+
+def test_fp16_is_judged_beside_int8_and_hardly_differs_from_fp32(tmp_path: Path) -> None:
+    audit = make_world(
+        tmp_path, audit=AUDIT.replace('"mse"]', '"mse"]\nprecisions = ["int8", "fp16"]')
+    )
+    report, _ = run_audit(audit)
+    cell = next(c for c in report.cells if c.precision == "fp16")
+    assert (cell.id, cell.calibset, cell.ranges_by, cell.status) == ("fp16", None, None, "judged")
+    agreement = result(report, "fp16", "all", "top1_agreement")
+    assert agreement.candidate is not None
+    assert agreement.candidate > 0.99
+    assert float(result(report, "fp16", "all", "nll").n_changed or 0) > 0
+
+
+def test_backend_that_isnt_here_stops_the_audit_before_any_work(tmp_path: Path) -> None:
+    lines = '"mse"]\nbackend = "tensorrt_rtx"\nagree_with = ["tensorrt"]'
+    audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', lines))
+    if not all(isinstance(find_tensorrt(name), Missing) for name in ("tensorrt", "tensorrt_rtx")):
+        pytest.skip("a TensorRT is installed here")
+    with pytest.raises(BackendError, match="TensorRT-RTX isn't installed") as caught:
+        run_audit(audit)
+    assert [p.where and p.where.rsplit(" ", 1)[1] for p in caught.value.problems] == [
+        "audit.backend",
+        "audit.agree_with",
+    ]
+    assert all("pip install" in str(p.next_step) for p in caught.value.problems)
+    assert not (tmp_path / "audit").exists()

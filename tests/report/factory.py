@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from calaudit.errors import Notice
 from calaudit.report import (
+    AgreementRecord,
     Artefact,
     AttributionRecord,
     AuditRecord,
@@ -132,6 +133,7 @@ def report(
     warnings: tuple[Notice, ...] = (),
     ranking_flow: tuple[RankingRecord, ...] = (),
     exemplars: tuple[ExemplarsRecord, ...] = (),
+    agreement: tuple[AgreementRecord, ...] = (),
 ) -> Report:
     """A digits audit: two sets, two methods, the slice of everything and two noise levels."""
     if results is None:
@@ -152,9 +154,15 @@ def report(
         warnings=warnings,
         ranking_flow=ranking_flow,
         exemplars=exemplars,
+        agreement=agreement,
         timings={"fp32": 1.5, "total": 12.25},
         created=WHEN,
     )
+
+
+AGREEMENT = AgreementRecord(
+    "clean/minmax", "clean/mse", "logits", 1000, 2.5e-4, 1, 0.999, verdicts=3, verdicts_equal=3
+)
 
 
 RANKING = RankingRecord(

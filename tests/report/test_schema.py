@@ -11,9 +11,11 @@ from jsonschema import Draft202012Validator
 import calaudit.report
 from calaudit.report import Report, report_schema, to_document
 from calaudit.report.schema import SHOWN, schema_problems
-from tests.report.factory import EXEMPLARS, RANKING, report, reports
+from tests.report.factory import AGREEMENT, EXEMPLARS, RANKING, report, reports
 
-DOCUMENT = to_document(report(ranking_flow=(RANKING,), exemplars=(EXEMPLARS,)))
+DOCUMENT = to_document(
+    report(ranking_flow=(RANKING,), exemplars=(EXEMPLARS,), agreement=(AGREEMENT,))
+)
 OPEN = ("config", "environment", "options", "timings")
 
 
@@ -62,6 +64,8 @@ def test_schema_names_the_keys_of_the_records() -> None:
         "moved_item": ranking["lost"][0],
         "exemplars": exemplars,
         "exemplar": exemplars["shown"][0],
+        "agreement": DOCUMENT["agreement"][0],
+        "engine": DOCUMENT["cells"][0]["engine"],
     }
     for name, document in inner.items():
         assert set(schema["$defs"][name]["properties"]) == set(document)

@@ -1,0 +1,175 @@
+"""The engines of an audit: each planned cell built, run, and described."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from calaudit.audit.plan import PlannedCell, content_key
+from calaudit.audit.prepare import Audit
+from calaudit.audit.store import Store
+from calaudit.backends.onnxruntime import OnnxruntimeBackend, OnnxruntimeEngine
+from calaudit.backends.tensorrt.backend import proof_of
+from calaudit.backends.tensorrt.runner import TensorrtEngine
+from calaudit.errors import Notice
+from calaudit.formats.engine import EngineFacts
+from calaudit.formats.predictions import Predictions
+from calaudit.formats.scales import write_scales
+from calaudit.graph import Model, convert_to_fp16, load_model
+from calaudit.graph.products import products
+from calaudit.ranges import ScaleTable, estimate_scales
+from calaudit.ranges.observation import Observation
+from calaudit.report import EngineRecord
+from calaudit.report.records import NodeRecord
+from calaudit.steps.build import write_engine
+from calaudit.steps.predict import predict
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a cell's engine is, what it answered, and what is to be said about it."""
+
+    engine: EngineRecord
+    predictions: Predictions
+    notices: tuple[Notice, ...]
+
+
+def judge_engine(
+    audit: Audit, planned: PlannedCell, observation: Observation | None, store: Store
+) -> Judged:
+    """Build and run one planned engine, or take what an earlier run left.
+
+    Parameters
+    ----------
+    audit : Audit
+    planned : PlannedCell
+    observation : Observation or None
+        Ranges of all calibration sets; only INT8 needs them.
+    store : Store
+        Knows which artefacts are there and whole.
+
+    Raises
+    ------
+    RangesError
+        No scales can be made.
+    BackendError
+        The engine can't be built, or failed.
+    """
+    graph = _graph(audit, planned, observation, store)
+    backend = audit.backends[planned.backend]
+    done = store.holds(planned.predictions)
+    engine: OnnxruntimeEngine | TensorrtEngine | None
+    if isinstance(backend, OnnxruntimeBackend):
+        record, notices = _unproved(audit, planned, graph.model), graph.notices
+        engine = None if done else backend.load(graph.model)
+    else:
+        engine, facts = backend.stored(
+            graph.model,
+            planned.built,
+            precision=planned.precision,
+            scales=graph.scales,
+            what=planned.id,
+        )
+        record = _proved(graph.model, facts)
+        notices = (*graph.notices, *_said(planned, facts))
+    if done or engine is None:
+        return Judged(record, Predictions(planned.predictions), notices)
+    answers = predict(
+        engine,
+        audit.pool,
+        audit.predicted,
+        planned.predictions,
+        batch_size=audit.config.audit.batch_size,
+        what=planned.id,
+        finite=planned == audit.plan.reference,
+    )
+    if isinstance(engine, TensorrtEngine):
+        engine.close()
+    store.keep(planned.predictions)
+    return Judged(record, answers, notices)
+
+
+@dataclass(frozen=True, slots=True)
+class _Graph:
+    model: Model
+    scales: str | None
+    notices: tuple[Notice, ...]
+
+
+def _graph(
+    audit: Audit, planned: PlannedCell, observation: Observation | None, store: Store
+) -> _Graph:
+    """What the backend is given: the model itself, its FP16 copy, or the Q/DQ graph on disk."""
+    if planned.precision == "fp16":
+        model, misfits = convert_to_fp16(audit.prepared)
+        return _Graph(model, None, misfits)
+    if planned.engine is None or planned.scales is None or observation is None:
+        return _Graph(audit.model, None, ())
+    table = _scales(audit, planned, observation)
+    write_scales(planned.scales, table)
+    if not store.holds(planned.engine):
+        write_engine(audit.prepared, audit.qdq, table, planned.engine)
+        store.keep(planned.engine)
+    return _Graph(
+        load_model(planned.engine, quantized=True), content_key(table.scales), table.notices
+    )
+
+
+def _scales(audit: Audit, planned: PlannedCell, observation: Observation) -> ScaleTable:
+    return estimate_scales(
+        observation.of(str(planned.calibset)),
+        0,
+        str(planned.method),
+        calibset=str(planned.calibset),
+        model_fingerprint=audit.prepared.fingerprint,
+    )
+
+
+def _unproved(audit: Audit, planned: PlannedCell, model: Model) -> EngineRecord:
+    """The engine of onnxruntime: it does as the graph says, or computes the same in float."""
+    nodes = [d for d in audit.qdq.decisions if d.kind == "node" and d.weighted]
+    if planned.precision != "int8":
+        floats = _counted(d.op_type for d in nodes)
+        return EngineRecord(model.fingerprint, "float", {}, floats)
+    quantized = _counted(d.op_type for d in nodes if d.action == "quantized")
+    return EngineRecord(
+        model.fingerprint,
+        audit.config.audit.kernels,
+        quantized,
+        _counted(d.op_type for d in nodes if d.action == "float"),
+        asked_ops=quantized,
+    )
+
+
+def _proved(model: Model, facts: EngineFacts) -> EngineRecord:
+    """A TensorRT engine: what its layers really run in."""
+    proof = proof_of(facts)
+    nodes = () if proof is None else proof.nodes
+    asked = [product for product in products(model) if product.asked == facts.precision != "fp32"]
+    return EngineRecord(
+        model.fingerprint,
+        "fused" if facts.precision == "int8" else "float",
+        _counted(node.op_type for node in nodes if node.got == "int8"),
+        _counted(node.op_type for node in nodes if node.got != "int8"),
+        options={
+            "library": f"{facts.library} {facts.version}",
+            "gpu": facts.gpu,
+            "compute_capability": facts.compute_capability,
+            "max_batch": facts.max_batch,
+            "tf32": facts.tf32,
+        },
+        asked_ops=_counted(product.op_type for product in asked),
+        proof=None if proof is None else proof.source,
+        not_as_asked=tuple(
+            NodeRecord(n.node, n.op_type, n.asked, n.got, n.reason)
+            for n in (() if proof is None else proof.short_of())
+        ),
+    )
+
+
+def _said(planned: PlannedCell, facts: EngineFacts) -> Iterator[Notice]:
+    for notice in facts.notices:
+        yield Notice(str(notice["code"]), str(notice["message"]), f"cell {planned.id}")
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))

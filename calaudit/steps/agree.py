@@ -1,0 +1,66 @@
+"""Agree: the same engine on two backends, output by output."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.evaluate import Labels, Relevance
+from calaudit.formats.predictions import Predictions
+from calaudit.steps.truths import Exam
+
+SHOWN: Final = 10
+"""Items of a ranking that are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How near one output is on two backends."""
+
+    output: str
+    n: int
+    """Units: samples, or queries."""
+    max_abs_diff: float | None
+    """Over all values finite on both; None when there is none."""
+    k: int | None
+    """How many of the highest values are compared: 1 for classes, 10 for rankings."""
+    same_top: float | None
+    """Mean share of a unit's `k` highest that are the same on both."""
+
+
+def compare_outputs(exam: Exam, one: Predictions, other: Predictions) -> Agreement:
+    """Compare a task's output as two backends give it for the same rows."""
+    a, b = exam.answer(one), exam.answer(other)
+    difference = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    finite = difference[np.isfinite(difference)]
+    largest = float(finite.max()) if finite.size else None
+    k = _k(exam, a)
+    same = None
+    if k is not None:
+        excluded = exam.truth.exclude if isinstance(exam.truth, Relevance) else None
+        same = top_overlap(_shown(a, excluded), _shown(b, excluded), k)
+    return Agreement(exam.output, len(a), largest, k, same)
+
+
+def top_overlap(one: NDArray[Any], other: NDArray[Any], k: int) -> float:
+    """Mean share of each row's `k` highest columns that two score arrays (n, items) share.
+
+    Of equal scores the lower column comes first.
+    """
+    first, second = (np.argsort(-each, axis=1, kind="stable")[:, :k] for each in (one, other))
+    shared = [len(np.intersect1d(a, b)) for a, b in zip(first, second, strict=True)]
+    return float(np.mean(shared) / first.shape[1])
+
+
+def _k(exam: Exam, scores: NDArray[Any]) -> int | None:
+    if scores.ndim != 2:
+        return None
+    if isinstance(exam.truth, Labels):
+        return 1
+    return SHOWN if isinstance(exam.truth, Relevance) else None
+
+
+def _shown(scores: NDArray[Any], excluded: NDArray[Any] | None) -> NDArray[np.float64]:
+    values = scores.astype(np.float64)
+    return values if excluded is None else np.where(excluded.astype(bool), -np.inf, values)

@@ -1,0 +1,283 @@
+"""What a real TensorRT on a real GPU computes, beside onnxruntime on the CPU, and how fast.
+
+    python benchmarks/tensorrt.py --ranking-model model.onnx --ranking-pool ranking.h5 \
+        --speech-model model.onnx --speech-inputs x.npy --out results
+
+Runs the ranking audit (FP32, FP16, INT8; two calibration sets) with TensorRT-RTX as the audited
+backend and onnxruntime to agree with; a small transformer encoder; the speech model in FP32 and
+FP16; and the runner's throughput against bare enqueues.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from calaudit.audit.prepare import Overrides
+from calaudit.audit.run import run_audit
+from calaudit.backends.base import Engine
+from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.tensorrt.backend import TensorrtBackend, inspect_precision
+from calaudit.backends.tensorrt.cuda import require_cuda
+from calaudit.errors import BackendError
+from calaudit.graph import (
+    Model,
+    apply_qdq,
+    convert_to_fp16,
+    load_model,
+    plan_qdq,
+    prepare,
+    with_taps,
+)
+from calaudit.report import Report
+
+RANKING = """
+[audit]
+name = "ranking on TensorRT-RTX"
+model = "model.onnx"
+pool = "pool.h5"
+evaluate = "split = 'evaluation'"
+calibrate = "split = 'calibration'"
+methods = ["minmax", "mse"]
+backend = "tensorrt_rtx"
+agree_with = ["onnxruntime"]
+precisions = ["int8", "fp16"]
+
+[[slices]]
+by = "activity"
+quantiles = 3
+
+[[calibsets]]
+recipe = "{recipes}/ranking-most-active.toml"
+
+[[calibsets]]
+recipe = "{recipes}/ranking-random.toml"
+
+[[tasks]]
+kind = "ranking"
+tail = {{ head_items = 0.2 }}
+
+[[gates]]
+metric = "ndcg@10"
+max_drop = 0.02
+
+[[gates]]
+metric = "long_tail_share@10"
+max_drop = 0.02
+"""
+
+
+def encoder(width: int = 128, heads: int = 4, tokens: int = 32, layers: int = 2) -> Model:
+    """A transformer encoder with random weights, as exporters write one; (b, tokens, width)."""
+    rng = np.random.default_rng(0)
+    nodes: list[onnx.NodeProto] = []
+    weights: list[onnx.TensorProto] = []
+
+    def array(name: str, values: Any) -> str:
+        weights.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def op(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [output], name=f"node_{output}", **attributes))
+        return output
+
+    def linear(x: str, name: str, n_in: int, n_out: int) -> str:
+        spread = 1 / np.sqrt(n_in)
+        w = array(f"{name}.w", rng.normal(0, spread, (n_in, n_out)).astype(np.float32))
+        b = array(f"{name}.b", rng.normal(0, 0.1, n_out).astype(np.float32))
+        return op("Add", [op("MatMul", [x, w], f"{name}.m"), b], name)
+
+    def norm(x: str, name: str) -> str:
+        one, zero = np.ones(width, np.float32), np.zeros(width, np.float32)
+        ends = [array(f"{name}.g", one), array(f"{name}.b", zero)]
+        return op("LayerNormalization", [x, *ends], name, axis=-1)
+
+    split = array("split", np.array([0, tokens, heads, width // heads], np.int64))
+    merge = array("merge", np.array([0, tokens, width], np.int64))
+    root = array("root", np.float32(np.sqrt(width / heads)))
+    x = "x"
+    for n in range(layers):
+        normed = norm(x, f"l{n}.n1")
+        parts = []
+        for part in "qkv":
+            shaped = op("Reshape", [linear(normed, f"l{n}.{part}", width, width), split],
+                        f"l{n}.{part}s")  # fmt: skip
+            perm = [0, 2, 3, 1] if part == "k" else [0, 2, 1, 3]
+            parts.append(op("Transpose", [shaped], f"l{n}.{part}t", perm=perm))
+        q, k, v = parts
+        scores = op("Div", [op("MatMul", [q, k], f"l{n}.qk"), root], f"l{n}.scaled")
+        context = op("MatMul", [op("Softmax", [scores], f"l{n}.p", axis=-1), v], f"l{n}.pv")
+        back = op("Transpose", [context], f"l{n}.back", perm=[0, 2, 1, 3])
+        o = linear(op("Reshape", [back, merge], f"l{n}.merged"), f"l{n}.o", width, width)
+        x = op("Add", [x, o], f"l{n}.r1")
+        h = linear(norm(x, f"l{n}.n2"), f"l{n}.up", width, 4 * width)
+        x = op("Add", [x, linear(op("Relu", [h], f"l{n}.a"), f"l{n}.down", 4 * width, width)],
+               f"l{n}.r2")  # fmt: skip
+    op("Identity", [x], "y")
+    shape = ["b", tokens, width]
+    graph = helper.make_graph(
+        nodes, "encoder",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)], weights,
+    )  # fmt: skip
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return Model(proto, "encoder")
+
+
+def variants(model: Model, feeds: dict[str, Any]) -> dict[str, Model]:
+    """FP32, FP16 and min-max INT8 of a model."""
+    prepared = prepare(model)
+    plan = plan_qdq(prepared)
+    observed = OnnxruntimeBackend().load(with_taps(prepared, plan.taps)).run(feeds)
+    scales = {tap: float(np.abs(observed[tap]).max() / 127) for tap in plan.taps}
+    return {
+        "fp32": model,
+        "fp16": convert_to_fp16(prepared)[0],
+        "int8": apply_qdq(prepared, plan, scales),
+    }
+
+
+def compare(title: str, model: Model, feeds: dict[str, Any], backend: TensorrtBackend) -> None:
+    """Each precision on both backends."""
+    print(f"\n## {title}")
+    for precision, graph in variants(model, feeds).items():
+        wanted = OnnxruntimeBackend().load(graph).run(feeds)
+        try:
+            engine = backend.load(graph)
+        except BackendError as error:
+            print(f"{precision}: not built: {str(error)[:160]}")
+            continue
+        found = engine.run(feeds)
+        proof = inspect_precision(backend.found, engine, graph)
+        counts = {} if proof is None else proof.counts(precision)
+        for name, values in wanted.items():
+            top = np.mean(values.reshape(len(values), -1).argmax(1)
+                          == found[name].reshape(len(values), -1).argmax(1))  # fmt: skip
+            gap = np.abs(values.astype(np.float64) - found[name]).max()
+            print(f"{precision} {name}: max |x| {np.abs(values).max():.4g}, max abs difference "
+                  f"{gap:.3g}, same top-1 {top:.4f}, asked/got {counts}")  # fmt: skip
+        engine.close()
+
+
+def show(report: Report) -> None:
+    """The audit's cells side by side."""
+    print(f"verdict {report.verdict}; reference {report.reference.backend}")
+    for cell in report.cells:
+        engine = cell.engine
+        print(f"cell {cell.id}: {cell.status} {cell.reason or ''}"
+              f" asked {dict(engine.asked_ops) if engine else {}}"
+              f" int8 {dict(engine.quantized_ops) if engine else {}}"
+              f" proof {engine.proof if engine else None}")  # fmt: skip
+    for row in report.results:
+        if row.metric in {"ndcg@10", "long_tail_share@10", "overlap@10"} and row.slice == "all":
+            print(f"{row.cell:38} {row.metric:20} {row.reference:.4f} → {row.candidate:.4f}  "
+                  f"{row.verdict}")  # fmt: skip
+    for a in report.agreement:
+        print(f"agreement {a.cell} ~ {a.other or 'reference'}: n {a.n}, max abs difference "
+              f"{a.max_abs_diff:.3g}, top-{a.k} overlap {a.same_top:.5f}, verdicts equal "
+              f"{a.verdicts_equal} of {a.verdicts}")  # fmt: skip
+
+
+def seconds(work: Callable[[], object], repeat: int) -> float:
+    """Best of `repeat` runs, in seconds."""
+    best = float("inf")
+    for _ in range(repeat):
+        start = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def throughput(model: Model, row: Any) -> None:
+    """The runner against what the GPU needs for compute and for copies alone."""
+    cuda = require_cuda()
+    driver = cuda.driver
+    for batch in (1, 64, 4096):
+        backend = TensorrtBackend("tensorrt_rtx", max_batch=batch)
+        engine = backend.load(model)
+        n = batch * (64 if batch < 4096 else 40)
+        feeds = {"x": np.repeat(row, n, axis=0)}
+        locked = engine.empty_feeds(n)
+        locked["x"][:] = feeds["x"]
+        engine.run(feeds)
+        plain = seconds(lambda e=engine, f=feeds: e.run(f), 5) / n
+        runner = seconds(lambda e=engine, f=locked: e.run(f), 5) / n
+        compute, copy = bare(engine, driver, cuda, batch, feeds["x"][:batch])
+        bound = max(compute, copy)
+        print(f"batch {batch}: bare enqueue {1 / compute:,.0f}/s, copies {1 / copy:,.0f}/s")
+        for title, spent in (("page-locked", runner), ("pageable", plain)):
+            share = f"{bound / spent:.1%} of the slower of the two"
+            print(f"  runner, {title} arrays in: {1 / spent:,.0f}/s, {share}")
+        engine.close()
+
+
+def bare(engine: Engine, driver: Any, cuda: Any, batch: int, x: Any) -> tuple[float, float]:
+    """Seconds per row of enqueues alone, and of the slower direction of copies alone."""
+    with cuda.current():
+        _, context = engine.handles  # type: ignore[attr-defined]  # a TensorrtEngine
+        y_shape = (batch, *context.get_tensor_shape("y")[1:])
+        hx, hy = cuda.pinned.empty(x.shape, x.dtype), cuda.pinned.empty(y_shape, np.float32)
+        hx[:] = x
+        dx, dy = driver.mem_alloc(hx.nbytes), driver.mem_alloc(hy.nbytes)
+        stream = driver.Stream()
+        context.set_input_shape("x", x.shape)
+        context.set_tensor_address("x", int(dx))
+        context.set_tensor_address("y", int(dy))
+        times = []
+        for work in (
+            lambda: context.execute_async_v3(stream.handle),
+            lambda: driver.memcpy_htod_async(dx, hx, stream),
+            lambda: driver.memcpy_dtoh_async(hy, dy, stream),
+        ):
+            for _ in range(5):
+                work()
+            stream.synchronize()
+            start = time.perf_counter()
+            for _ in range(50):
+                work()
+            stream.synchronize()
+            times.append((time.perf_counter() - start) / 50 / batch)
+    return times[0], max(times[1:])
+
+
+def main() -> None:
+    """Everything, on what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ranking-model", type=Path, required=True)
+    parser.add_argument("--ranking-pool", type=Path, required=True)
+    parser.add_argument("--speech-model", type=Path, required=True)
+    parser.add_argument("--speech-inputs", type=Path, required=True, help="(n, 1, 40, 98), .npy")
+    parser.add_argument("--out", type=Path, default=Path("tensorrt-results"))
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    recipes = (Path(__file__).parents[1] / "calibsets").resolve()
+    audit = given.out / "ranking.toml"
+    audit.write_text(RANKING.format(recipes=recipes), encoding="utf-8")
+    start = time.perf_counter()
+    report, path = run_audit(audit, Overrides(model=given.ranking_model, pool=given.ranking_pool))
+    print(f"## ranking audit, {time.perf_counter() - start:.1f} s, {path}")
+    show(report)
+    again, _ = run_audit(audit, Overrides(model=given.ranking_model, pool=given.ranking_pool))
+    print("second run gives the same results:", again.results == report.results)
+    backend = TensorrtBackend("tensorrt_rtx", max_batch=64)
+    rng = np.random.default_rng(1)
+    tokens = {"x": rng.normal(0, 1, (256, 32, 128)).astype(np.float32)}
+    compare("transformer encoder, 2 layers", encoder(), tokens, backend)
+    sound = {"x": np.load(given.speech_inputs)}
+    compare("speech model", load_model(given.speech_model), sound, backend)
+    print("\n## throughput, ranking model, INT8")
+    model = load_model(given.ranking_model)
+    row = (rng.random((64, 1447)) < 0.05).astype(np.float32)
+    int8 = variants(model, {"x": row})["int8"]
+    throughput(int8, row[:1])
+    print(json.dumps({"gpu": str(require_cuda().gpu), "library": backend.found.title}))
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from calaudit.backends.base import BackendName
 from calaudit.errors import Problem, SettingsError, near
 from calaudit.evaluate import Tolerance
 from calaudit.sampling import Recipe
@@ -17,7 +18,6 @@ from calaudit.steps.tasks import Task, parse_task
 
 T = TypeVar("T")
 Method = Literal["minmax", "entropy", "percentile", "mse", "entropy-trt"]
-BackendName = Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]
 MOST_THREADS = 1024
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
@@ -72,6 +72,13 @@ class AuditSettings:
             )
         if not 0 <= self.seed < 2**63:
             raise SettingsError(f"seed must lie between 0 and 2^63 - 1 (got {self.seed})")
+        if not 1 <= self.replicates <= 100:
+            raise SettingsError(f"replicates must lie between 1 and 100 (got {self.replicates})")
+        if not 0.5 < self.level <= 0.9999:
+            raise SettingsError(f"level must lie between 0.5 and 0.9999 (got {self.level})")
+        self._check_backends()
+
+    def _check_backends(self) -> None:
         if not self.precisions:
             raise SettingsError("precisions is empty", next_step="Name int8, fp16 or both.")
         if self.backend in self.agree_with or len(set(self.agree_with)) < len(self.agree_with):
@@ -79,10 +86,11 @@ class AuditSettings:
                 f"agree_with names a backend twice: {self.backend}, {', '.join(self.agree_with)}",
                 next_step="Name backends other than the audit's own, once each.",
             )
-        if not 1 <= self.replicates <= 100:
-            raise SettingsError(f"replicates must lie between 1 and 100 (got {self.replicates})")
-        if not 0.5 < self.level <= 0.9999:
-            raise SettingsError(f"level must lie between 0.5 and 0.9999 (got {self.level})")
+        if self.compute_capability and "tensorrt_rtx" not in (self.backend, *self.agree_with):
+            raise SettingsError(
+                "compute_capability is for tensorrt_rtx, which this audit doesn't run on",
+                next_step="Leave it out, or name tensorrt_rtx as backend or in agree_with.",
+            )
 
 
 @setting

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calaudit.audit.config import AuditConfig, AuditSettings, BackendName, CalibsetEntry, SetFile
-from calaudit.backends.base import Precision
+from calaudit.audit.config import AuditConfig, AuditSettings, CalibsetEntry, SetFile
+from calaudit.backends.base import BackendName, Precision
 from calaudit.settings import as_values
 from calaudit.version import __version__
 

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from calaudit.graph.model import Model, ModelTensor
 
+BackendName = Literal["onnxruntime", "tensorrt", "tensorrt_rtx"]
+"""The names that audit files and reports use."""
 Precision = Literal["fp32", "fp16", "int8"]
 RangesBy = Literal["calaudit", "tensorrt"]
 """Who estimates the ranges of INT8."""

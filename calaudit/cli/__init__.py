@@ -8,7 +8,18 @@ import signal
 import sys
 
 from calaudit import interrupts
-from calaudit.cli import build, cache, calibrate, compare, demo, pool, report, sample, slices
+from calaudit.cli import (
+    build,
+    cache,
+    calibrate,
+    compare,
+    demo,
+    doctor,
+    pool,
+    report,
+    sample,
+    slices,
+)
 from calaudit.cli.app import app
 from calaudit.cli.notes import on_lines
 from calaudit.errors import CalauditError
@@ -19,6 +30,7 @@ __all__ = [
     "calibrate",
     "compare",
     "demo",
+    "doctor",
     "main",
     "pool",
     "report",

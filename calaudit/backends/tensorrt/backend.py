@@ -28,7 +28,7 @@ from calaudit.backends.tensorrt.precision import (
     prove,
     read_inspector,
 )
-from calaudit.backends.tensorrt.profiles import plan_profile
+from calaudit.backends.tensorrt.profiles import ShapeRange, plan_profile
 from calaudit.backends.tensorrt.runner import TensorrtEngine
 from calaudit.errors import BackendError, FileFormatError
 from calaudit.formats.engine import EngineFacts, facts_path, open_engine_file, write_engine_file
@@ -93,9 +93,9 @@ class TensorrtBackend:
         """What results depend on besides the graph: library, version, GPU."""
         return f"{self.found.title} on {require_cuda().gpu}"
 
-    def require_gpu(self) -> None:
-        """Check that engines can be run here. Raises `BackendError` with what is missing."""
-        require_cuda()
+    def check(self, model: Model) -> None:
+        """Raise `BackendError` where the model leaves open sizes that nobody gave."""
+        self._profile(model)
 
     def build(self, model: Model, *, what: str = "build") -> BuiltPlan:
         """Build a plan; no GPU is needed where a compute capability is named.
@@ -105,15 +105,17 @@ class TensorrtBackend:
         BackendError
             See `calaudit.backends.tensorrt.explicit.build_plan`.
         """
-        max_batch, opt_batch = self._batches
-        profile = plan_profile(model, max_batch=max_batch, opt_batch=opt_batch, sizes=self._sizes)
         options = BuildOptions(
-            profile=profile,
+            profile=self._profile(model),
             compute_capability=self._capability,
             timing_cache=self._timing_cache,
             what=what,
         )
         return build_plan(self.found, model, options)
+
+    def _profile(self, model: Model) -> dict[str, ShapeRange]:
+        max_batch, opt_batch = self._batches
+        return plan_profile(model, max_batch=max_batch, opt_batch=opt_batch, sizes=self._sizes)
 
     def load(self, model: Model) -> TensorrtEngine:
         """Build an engine and make it ready to run on this machine's GPU.

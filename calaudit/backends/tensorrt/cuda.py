@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from calaudit.backends.tensorrt.detect import Missing, find_pycuda
 from calaudit.backends.tensorrt.pinned import PinnedPool
 from calaudit.errors import BackendError
+
+ELSEWHERE: Final = 'Run on a machine with an NVIDIA GPU, or audit with backend = "onnxruntime".'
 
 
 class _Closes(Protocol):
@@ -94,14 +96,13 @@ def require_cuda() -> Cuda:
 
 @cache
 def _first_device(driver: Any) -> Cuda | Missing:
-    step = 'Run on a machine with an NVIDIA GPU, or audit with backend = "onnxruntime".'
     try:
         driver.init()
         if driver.Device.count() == 0:
-            return Missing("a GPU", "isn't there", step)
+            return Missing("a GPU", "isn't there", ELSEWHERE)
         cuda = Cuda(driver)
     except driver.Error as error:
-        return Missing("a GPU", f"isn't usable: {' '.join(str(error).split())}", step)
+        return Missing("a GPU", f"isn't usable: {' '.join(str(error).split())}", ELSEWHERE)
     # After pycuda's own clean-up was registered, so that it runs before it.
     atexit.register(cuda.close)
     return cuda

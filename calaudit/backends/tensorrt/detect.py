@@ -10,6 +10,7 @@ Typed use of what was found, checked against ``tensorrt-stubs``, within a functi
 
 import importlib
 import importlib.util
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -114,10 +115,11 @@ def require_tensorrt(library: Library) -> TensorrtModule:
 
 def find_pycuda() -> ModuleType | Missing:
     """``pycuda.driver``, not initialised yet, if it is here."""
-    found = _loaded("pycuda", "pycuda", INSTALL_PYCUDA)
-    return (
-        found if isinstance(found, Missing) else _loaded("pycuda.driver", "pycuda", INSTALL_PYCUDA)
-    )
+    # PyPI has its source only, which pip compiles.
+    hint = "" if shutil.which("nvcc") else " (with nvcc of NVIDIA's CUDA toolkit on the PATH)"
+    install = INSTALL_PYCUDA + hint
+    found = _loaded("pycuda", "pycuda", install)
+    return found if isinstance(found, Missing) else _loaded("pycuda.driver", "pycuda", install)
 
 
 def _described(library: Library, name: str, module: ModuleType) -> TensorrtModule | Missing:

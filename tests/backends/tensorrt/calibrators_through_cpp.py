@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from calaudit.backends.health import examine
 from calaudit.backends.tensorrt.detect import TensorrtModule, require_tensorrt
 from calaudit.backends.tensorrt.implicit import (
     GivenRanges,
@@ -94,6 +95,13 @@ def test_the_bindings_are_nvidias() -> None:
     assert found.module.__name__ == "tensorrt_bindings"
     assert found.abilities.implicit
     assert (found.module.__file__ or "").endswith("tensorrt_bindings/__init__.py")
+
+
+def test_doctor_knows_these_calibrate_and_says_what_else_is_missing() -> None:
+    found = examine("tensorrt")
+    assert found.library.startswith("TensorRT 10.16.1.")
+    assert found.ranges == ("calaudit", "tensorrt")
+    assert found.missing or found.device
 
 
 def test_calls_come_in_order_and_every_sample_arrives_once(

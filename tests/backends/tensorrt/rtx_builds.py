@@ -6,6 +6,7 @@ python -m tests.backends.tensorrt.rtx_builds ‹model file›…
 import json
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from calaudit.backends.health import examine
 from calaudit.backends.tensorrt.detect import require_tensorrt
 from calaudit.backends.tensorrt.explicit import BuildOptions, BuiltPlan, build_plan
 from calaudit.backends.tensorrt.profiles import plan_profile
@@ -143,5 +145,7 @@ if __name__ == "__main__":
         "refused": refused(),
         "interrupted": interrupted(),
         "twice": twice(),
+        "doctor": asdict(examine("tensorrt_rtx")),
+        "doctor_for_hopper": asdict(examine("tensorrt_rtx", compute_capability="9.0")),
     }
     print("\n" + json.dumps(answers))

@@ -112,3 +112,20 @@ def test_interrupts_cancel_a_build_and_are_raised(answers: dict[str, Any]) -> No
 
 def test_building_twice_gives_the_same_account_of_layers(answers: dict[str, Any]) -> None:
     assert answers["twice"] == {"same": True}
+
+
+def test_doctor_tries_every_product_in_every_precision(answers: dict[str, Any]) -> None:
+    found = answers["doctor"]
+    assert found["library"].startswith("TensorRT-RTX 1.7.1.")
+    if found["device"] is not None:
+        pytest.skip("RTX 1.7.1 doesn't run on every GPU that may be here")
+    assert len(found["trials"]) == 9
+    assert [trial for trial in found["trials"] if trial["failure"]] == []
+    assert {trial["got"] for trial in found["trials"]} == {"fp32", "fp16", "int8"}
+    assert {"8.9", "12.0"} <= set(found["builds_for"])
+    assert found["missing"], "a GPU"
+
+
+def test_doctor_tells_a_gpu_that_cant_be_built_for(answers: dict[str, Any]) -> None:
+    told = answers["doctor_for_hopper"]["missing"][-1]
+    assert "doesn't run anything here: can't build for compute capability 9.0" in told["reason"]

@@ -1,0 +1,109 @@
+"""``calaudit doctor``: which backends are usable here, and what is missing."""
+
+import json
+import platform
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, get_args
+
+import typer
+
+from calaudit.cli.app import app
+from calaudit.cli.columns import text_columns
+from calaudit.errors import SettingsError, near
+from calaudit.version import __version__
+
+if TYPE_CHECKING:
+    from calaudit.backends.base import BackendName, Precision
+    from calaudit.backends.health import Health
+
+_PRECISIONS: "tuple[Precision, ...]" = ("fp32", "fp16", "int8")
+
+
+@app.command("doctor", epilog="Example:  calaudit doctor tensorrt_rtx")
+def doctor_command(
+    backends: Annotated[
+        list[str] | None, typer.Argument(metavar="BACKEND", help="Default: all.")
+    ] = None,
+    *,
+    capability: Annotated[
+        str | None,
+        typer.Option("--for", metavar="8.9", help="TensorRT-RTX: GPU to build for."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Try every backend on this machine: what runs, what is missing, how to install it.
+
+    Exit status 1 when a backend that was named isn't usable.
+    """
+    from calaudit.backends.health import examine
+
+    found = [examine(name, compute_capability=capability) for name in _named(backends or [])]
+    if as_json:
+        print(json.dumps(_document(found), indent=2, ensure_ascii=False))
+    else:
+        print(_shown(found))
+    if backends and not all(each.usable for each in found):
+        raise typer.Exit(1)
+
+
+def _named(given: Sequence[str]) -> "Sequence[BackendName]":
+    from calaudit.backends.base import BackendName
+
+    known: tuple[BackendName, ...] = get_args(BackendName)
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise SettingsError(
+            f"there is no backend {unknown[0]!r}", next_step=near(unknown[0], known)
+        )
+    return [name for name in known if name in given] if given else known
+
+
+def _document(found: "Sequence[Health]") -> dict[str, Any]:
+    return {
+        "calaudit": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "backends": [
+            {
+                "backend": each.backend,
+                "usable": each.usable,
+                "library": each.library,
+                "device": each.device,
+                "ops": {precision: list(each.ops(precision)) for precision in _PRECISIONS},
+                "builds_for": list(each.builds_for),
+                "ranges": list(each.ranges),
+                "missing": [
+                    {"what": m.what, "reason": m.reason, "next_step": m.next_step}
+                    for m in each.missing
+                ],
+            }
+            for each in found
+        ],
+    }
+
+
+def _shown(found: "Sequence[Health]") -> str:
+    rows = [("backend", "usable", "library", "runs on", *_PRECISIONS)]
+    rows += [
+        (
+            each.backend,
+            "yes" if each.usable else "no",
+            each.library,
+            each.device or "–",
+            *(", ".join(each.ops(precision)) or "–" for precision in _PRECISIONS),
+        )
+        for each in found
+    ]
+    lines = [
+        f"calaudit {__version__}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}",
+        "",
+        text_columns(rows, left=frozenset(range(len(rows[0])))),
+    ]
+    for each in found:
+        if each.builds_for and each.device is None:
+            targets = ", ".join(each.builds_for)
+            lines += ["", f"{each.backend} builds here without running, for {targets}"]
+        for missing in each.missing:
+            lines += ["", f"{each.backend}: {missing}", f"  → {missing.next_step}"]
+    return "\n".join(lines)

@@ -1,20 +1,21 @@
-"""The backends an audit names: made and checked before any work."""
+"""The backends an audit names: made, and tried out before any work."""
 
 from collections.abc import Mapping
-from typing import get_args
 
-from calaudit.audit.config import AuditConfig, BackendName
-from calaudit.backends.base import Precision
+from calaudit.audit.config import AuditConfig
+from calaudit.backends.base import BackendName, Precision
+from calaudit.backends.health import Wanted, examine
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.errors import BackendError, Problem
+from calaudit.graph import Model, QdqPlan
 from calaudit.pool import Pool
 
 AnyBackend = OnnxruntimeBackend | TensorrtBackend
 
 
 def make_backends(
-    config: AuditConfig, pool: Pool, cpu: OnnxruntimeBackend
+    config: AuditConfig, pool: Pool, model: Model, qdq: QdqPlan, cpu: OnnxruntimeBackend
 ) -> dict[BackendName, AnyBackend]:
     """The audit's own backend, then those it is to agree with.
 
@@ -23,53 +24,57 @@ def make_backends(
     config : AuditConfig
     pool : Pool
         Its inputs' shapes fill those that the model leaves free.
+    model : Model
+    qdq : QdqPlan
+        Tells which products are to run, and which of them in INT8.
     cpu : OnnxruntimeBackend
         What observes ranges, whichever backend is audited.
 
     Raises
     ------
     BackendError
-        A backend isn't usable here, or can't run a precision that is asked for. All at once.
+        A backend isn't usable here, or can't run what is asked of it: in the words of
+        ``calaudit doctor``, all at once.
     """
     settings = config.audit
     made: dict[BackendName, AnyBackend] = {}
     problems: list[Problem] = []
     for name in (settings.backend, *settings.agree_with):
+        if name == "onnxruntime":
+            made[name] = cpu
+            continue
         where = f"{config.path}: audit.{'backend' if name == settings.backend else 'agree_with'}"
+        capability = settings.compute_capability if name == "tensorrt_rtx" else None
+        health = examine(name, _wanted(config, qdq), compute_capability=capability)
+        if health.missing:
+            problems += [Problem(str(each), where, each.next_step) for each in health.missing]
+            continue
+        backend = TensorrtBackend(
+            name,
+            max_batch=settings.batch_size,
+            sizes={key: spec.shape for key, spec in pool.inputs.items()},
+            compute_capability=capability,
+            timing_cache=config.folder / "engines" / f"{name}.timing",
+        )
         try:
-            made[name] = _made(name, config, pool, cpu)
+            backend.check(model)
         except BackendError as error:
             problems += [Problem(p.message, where, p.next_step) for p in error.problems]
-            continue
-        problems += _lacking(made[name], ("fp32", *settings.precisions), where)
+        made[name] = backend
     if problems:
         raise BackendError.of(problems)
     return made
 
 
-def _made(
-    name: BackendName, config: AuditConfig, pool: Pool, cpu: OnnxruntimeBackend
-) -> AnyBackend:
-    if name == "onnxruntime":
-        return cpu
-    backend = TensorrtBackend(
-        name,
-        max_batch=config.audit.batch_size,
-        sizes={key: spec.shape for key, spec in pool.inputs.items()},
-        compute_capability=config.audit.compute_capability if name == "tensorrt_rtx" else None,
-        timing_cache=config.folder / "engines" / f"{name}.timing",
-    )
-    backend.require_gpu()
-    return backend
-
-
-def _lacking(backend: AnyBackend, wanted: tuple[Precision, ...], where: str) -> list[Problem]:
-    able = backend.capabilities.precisions
-    missing = [precision for precision in wanted if precision not in able]
-    if not missing:
-        return []
-    step = f"Name another backend ({', '.join(get_args(BackendName))}), or other precisions."
-    return [Problem(f"{backend.name} can't run {', '.join(missing)} here", where, step)]
+def _wanted(config: AuditConfig, qdq: QdqPlan) -> Wanted:
+    """Which products the audit's engines need, by precision."""
+    nodes = [each for each in qdq.decisions if each.kind == "node" and each.weighted]
+    every = {each.op_type for each in nodes}
+    int8 = {each.op_type for each in nodes if each.action == "quantized"}
+    # FP32 is the reference, whatever is audited; a model of other ops still has to build.
+    wanted: Wanted = {"fp32": every or {"Gemm"}, "fp16": every, "int8": int8}
+    asked: tuple[Precision, ...] = ("fp32", *config.audit.precisions)
+    return {name: wanted[name] for name in asked}
 
 
 def backend_keys(backends: Mapping[BackendName, AnyBackend]) -> dict[BackendName, str]:

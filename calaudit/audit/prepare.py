@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calaudit.audit.backends import AnyBackend, backend_keys, make_backends
-from calaudit.audit.config import AuditConfig, BackendName, read_audit
+from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.plan import Plan, content_key, make_plan
+from calaudit.backends.base import BackendName
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
 from calaudit.errors import ModelError, PoolError, Problem, SettingsError, SliceError
 from calaudit.evaluate import Labels, Relevance, Tolerance, check_labels
@@ -100,7 +101,7 @@ def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
         qdq = _placed(prepared, model, config)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
         cpu = OnnxruntimeBackend(threads=config.audit.threads or 0, kernels=config.audit.kernels)
-        backends = make_backends(config, pool, cpu)
+        backends = make_backends(config, pool, model, qdq, cpu)
         yield Audit(
             config=config,
             pool=pool,

@@ -1,6 +1,6 @@
 """Whose fault a harmed slice's drop is, in a sentence and in a table."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -57,13 +57,17 @@ def attribution_sentence(index: Index, one: AttributionRecord) -> str:
     return ""
 
 
+def harmed_slices(index: Index, names: Collection[str]) -> list[AttributionRecord]:
+    """Drops of harmed slices among `names`, the largest first."""
+    found = [o for o in index.report.attribution if o.finding is not None and o.slice in names]
+    return sorted(found, key=lambda one: -(one.drop or 0.0))
+
+
 def attribution_table(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     """Harmed slices: drops in three parts, the largest first."""
-    names = {each.name for each in index.matching_slices(view.slices)}
-    harmed = [o for o in index.report.attribution if o.finding is not None and o.slice in names]
+    harmed = harmed_slices(index, {each.name for each in index.matching_slices(view.slices)})
     if not harmed:
         return
-    harmed.sort(key=lambda one: -(one.drop or 0.0))
     shown = harmed[: view.limit]
     yield build_table(f"Whose fault{_note(index, shown)}", _columns(index, shown), width=width)
     yield Text("price: the best set's drop; addition: beyond it; luck: between draws", "dim")
@@ -85,9 +89,9 @@ def _columns(index: Index, rows: Sequence[AttributionRecord]) -> list[Column]:
         Column("method", [Text(visible(one.method)) for one in rows], 16),
         Column("draws", [Text(str(one.draws)) for one in rows], optional=1),
         Column("drop", [Text(difference(m, one.drop)) for m, one in pairs]),
-        Column("price", [Text(_part(m, one.price)) for m, one in pairs]),
-        Column("addition", [Text(_part(m, one.addition)) for m, one in pairs]),
-        Column("luck", [Text(_part(m, one.luck)) for m, one in pairs], optional=2),
+        Column("price", [Text(part_text(m, one.price)) for m, one in pairs]),
+        Column("addition", [Text(part_text(m, one.addition)) for m, one in pairs]),
+        Column("luck", [Text(part_text(m, one.luck)) for m, one in pairs], optional=2),
         Column("finding", [Text(FINDINGS[one.finding or "redraw"]) for one in rows], 32, 16),
     ]
 
@@ -98,7 +102,8 @@ def _note(index: Index, rows: Sequence[AttributionRecord]) -> str:
     return f"{unit}, {percent(rows[0].level)} intervals"
 
 
-def _part(metric: MetricRecord, part: PartRecord | None) -> str:
+def part_text(metric: MetricRecord, part: PartRecord | None) -> str:
+    """A part with its interval in brackets."""
     if part is None:
         return MISSING
     return f"{difference(metric, part.value)} [{between(metric, part.low, part.high)}]"

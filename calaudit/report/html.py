@@ -20,6 +20,7 @@ from calaudit.report.files import dump
 from calaudit.report.findings import findings
 from calaudit.report.html_charts import chart_library
 from calaudit.report.html_evidence import Evidence
+from calaudit.report.html_faults import make_faults
 from calaudit.report.html_rankings import make_rankings, rankings_document
 from calaudit.report.html_samples import make_samples
 from calaudit.report.html_taps import taps_document
@@ -61,6 +62,7 @@ def html_page(report: Report, *, evidence: Evidence | None = None) -> str:
     index = Index(report)
     view = make_view(index)
     rankings = make_rankings(index)
+    faults = make_faults(index)
     samples = make_samples(index, evidence.pictures)
     document = view_document(view) | _sets_document(report)
     if evidence.taps is not None:
@@ -76,7 +78,7 @@ def html_page(report: Report, *, evidence: Evidence | None = None) -> str:
         script=Markup(script),
         library=Markup(library),
         facts=_facts(index),
-        parts=_parts(rankings is not None, bool(samples)),
+        parts=_parts(faults is not None, rankings is not None, bool(samples)),
         findings=findings(report),
         tiles=_tiles(index),
         view=view,
@@ -88,6 +90,7 @@ def html_page(report: Report, *, evidence: Evidence | None = None) -> str:
         taps=evidence.taps,
         taps_missing="The ranges file wasn't at hand when this page was written.",
         rankings=rankings,
+        faults=faults,
         samples=samples,
         config=dump(report.audit.config),
         download=f"{_file_name(report.audit.name)}-report.json",
@@ -149,11 +152,12 @@ class Part(NamedTuple):
     title: str
 
 
-def _parts(has_rankings: bool, has_samples: bool) -> list[Part]:
+def _parts(has_faults: bool, has_rankings: bool, has_samples: bool) -> list[Part]:
     parts = {
         "found": "What was found",
         "map": "Slices × engines",
         "drops": "Intervals",
+        "faults": "Whose fault" if has_faults else "",
         "sets": "Calibration sets",
         "tensors": "Ranges",
         "rankings": "Rankings" if has_rankings else "",

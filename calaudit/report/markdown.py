@@ -7,6 +7,7 @@ from pathlib import Path
 from string import punctuation
 
 from calaudit.formats.aside import write_text
+from calaudit.report.attribution import attribution_sentence, harmed_slices
 from calaudit.report.findings import findings
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.records import Report, ResultRecord
@@ -45,7 +46,8 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
     index = Index(report)
     lines = [f"## {BADGE[report.verdict]}: {_inline(report.audit.name)}", ""]
     lines += [f"- {_inline(sentence)}" for sentence in findings(report)]
-    lines += ["", *_counts(index), *_worst(index, limit), *_matrix(index, limit)]
+    lines += ["", *_counts(index), *_worst(index, limit), *_faults(index, limit)]
+    lines += _matrix(index, limit)
     lines += [*_warnings(report, limit), _footer(report)]
     return "\n".join(lines) + "\n"
 
@@ -85,6 +87,18 @@ def _comparison(index: Index, result: ResultRecord) -> list[str]:
     scores = [score(metric, value) for value in (result.reference, result.candidate)]
     mark = MARK[result.verdict or "INCONCLUSIVE"]
     return [mark, names[0], f"{result.n:,}", *names[1:], *scores, drop]
+
+
+def _faults(index: Index, limit: int) -> Iterator[str]:
+    harmed = harmed_slices(index, set(index.slices))
+    sentences = list(dict.fromkeys(attribution_sentence(index, one) for one in harmed))
+    if not sentences:
+        return
+    yield "### Whose fault"
+    yield ""
+    yield from (f"- {_inline(sentence)}" for sentence in sentences[: min(limit, 5)])
+    yield from _rest(len(sentences) - min(limit, 5), "sentence")
+    yield ""
 
 
 def _matrix(index: Index, limit: int) -> Iterator[str]:

@@ -20,6 +20,7 @@ from calaudit.report.index import Index
 from calaudit.report.matrix import drop_matrices, metric_matrices
 from calaudit.report.ranking_tables import exemplar_lines, ranking_tables
 from calaudit.report.records import ALL, Report
+from calaudit.report.standouts import standout_lines
 from calaudit.report.tables import STYLE, View
 from calaudit.report.wording import score
 from calaudit.visible import visible
@@ -125,6 +126,7 @@ def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     yield from ranking_tables(index, view, width)
     yield from exemplar_lines(index, view)
     yield from attribution_table(index, view, width)
+    yield from standout_lines(index, view)
     yield from _warnings(index.report)
     yield _verdict(index)
     yield Text(headline(index.report))

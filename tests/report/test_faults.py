@@ -1,0 +1,141 @@
+"""Whose fault drops are and which slices stand out, in every form of the report."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from calaudit.report import (
+    AttributionRecord,
+    GapRecord,
+    PartRecord,
+    Report,
+    ScreenedRecord,
+    View,
+    render_report,
+)
+from calaudit.report.html import html_page
+from calaudit.report.html_faults import SHOWN_ROWS, make_faults
+from calaudit.report.index import Index
+from calaudit.report.markdown import markdown_summary
+from calaudit.report.standouts import clear_gaps, gap_sentence, screening_sentence
+from tests.report.factory import report, reports
+
+NOISY = "noise ≥ 0.4"
+
+
+@pytest.fixture(autouse=True)
+def library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calaudit.report.html.chart_library", lambda: "")
+
+
+def fault(finding: str | None = "this-set", **changes: object) -> AttributionRecord:
+    made = AttributionRecord(
+        slice=NOISY,
+        metric="top1",
+        method="minmax",
+        recipe="clean",
+        draws=3,
+        drop=0.061,
+        spread=0.01,
+        best="equal",
+        price=PartRecord(0.004, -0.002, 0.011),
+        addition=PartRecord(0.057, 0.04, 0.07),
+        luck=PartRecord(0.003, 0.0, 0.02),
+        level=0.95,
+        finding=finding,
+    )
+    return replace(made, **changes)
+
+
+def gap(cell: str, value: float, low: float) -> GapRecord:
+    return GapRecord(
+        cell, "top1", NOISY, 2, 0.061, 0.061 - value, PartRecord(value, low, value + 0.01), 0.95
+    )
+
+
+def judged(*faults: AttributionRecord) -> Report:
+    gaps = (gap("clean/mse", 0.02, -0.001), gap("clean/minmax", 0.06, 0.03))
+    return replace(report(), attribution=faults, gaps=gaps)
+
+
+def test_every_form_names_the_set_that_does_it() -> None:
+    made = judged(fault())
+    for text in (render_report(made, width=300), html_page(made), markdown_summary(made)):
+        assert "Whose fault" in text
+        assert "This set does it: on noise ≥ 0.4, minmax calibrated on clean loses 5.7" in text
+
+
+def test_slices_without_harm_are_nobodys_fault() -> None:
+    made = replace(judged(fault(None)), gaps=())
+    for text in (render_report(made), html_page(made), markdown_summary(made)):
+        assert "Whose fault" not in text
+
+
+def test_the_page_shows_price_addition_and_luck_with_intervals() -> None:
+    faults = make_faults(Index(judged(fault())))
+    assert faults is not None
+    (row,) = faults.rows
+    assert (row.price, row.addition) == ("0.4 [−0.2 to 1.1]", "5.7 [4.0–7.0]")
+    assert (row.luck, row.draws, row.drop, row.unit) == ("0.3 [0.0–2.0]", 3, "6.1", "points")
+    assert make_faults(Index(report())) is None
+
+
+def test_what_is_not_shown_is_counted() -> None:
+    many = [fault(drop=0.001 * i) for i in range(SHOWN_ROWS + 7)]
+    faults = make_faults(Index(judged(*many)))
+    assert faults is not None
+    assert (len(faults.rows), faults.left) == (SHOWN_ROWS, 7)
+    assert faults.rows[0].drop == "3.1"
+    assert "… and 7 more in the JSON." in html_page(judged(*many))
+
+
+def test_only_gaps_that_are_no_chance_are_told_the_largest_of_each_metric() -> None:
+    index = Index(judged())
+    (told,) = clear_gaps(index, {NOISY})
+    assert told.cell == "clean/minmax"
+    assert gap_sentence(index, told) == (
+        "Worst of 2 slices: on noise ≥ 0.4, clean with minmax loses 6.1 points of top-1 accuracy, "
+        "outside it loses 0.1; the gap is 6.0 points (95 % CI 3.0–7.0)."
+    )
+    assert clear_gaps(index, {"noise < 0.4"}) == []
+
+
+def test_screening_tells_its_surest_find() -> None:
+    index = Index(report())
+    found = [ScreenedRecord("clean/mse", NOISY, "top1"), ScreenedRecord("clean/mse", "all", "top1")]
+    assert screening_sentence(index, found) == (
+        "2 comparisons without a gate lose more than chance explains; the surest: top-1 accuracy "
+        "on noise ≥ 0.4 under clean with mse."
+    )
+    assert screening_sentence(index, found[:1]).startswith("One comparison without a gate loses")
+    assert screening_sentence(index, []) == ""
+
+
+def test_a_view_of_some_slices_tells_of_those_only() -> None:
+    made = replace(judged(fault()), screening=(ScreenedRecord("clean/mse", NOISY, "top1"),))
+    shown = render_report(made, view=View(slices="noise < 0.4"))
+    assert not [word for word in ("Whose fault", "Worst of", "chance explains") if word in shown]
+    whole = render_report(made)
+    assert [word for word in ("Whose fault", "Worst of", "chance explains") if word in whole] == [
+        "Whose fault", "Worst of", "chance explains",
+    ]  # fmt: skip
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(made=reports())
+def test_any_reports_faults_can_be_told(made: Report) -> None:
+    html_page(made)
+    markdown_summary(made)
+    render_report(made)
+
+
+def test_names_in_faults_are_no_markup() -> None:
+    recipe = "<script>alert(1)</script>"
+    base = report()
+    sets = tuple(replace(each, recipe=recipe) for each in base.calibsets)
+    made = replace(base, calibsets=sets, attribution=(fault(recipe=recipe, best=recipe),))
+    assert recipe not in html_page(made)
+    assert recipe not in markdown_summary(made)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
 from calaudit.report import Report
+from tests.cli.running import calaudit
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("CALAUDIT_DATA", ROOT.parent / "shared" / "data"))
@@ -60,9 +62,15 @@ SNR = {
 
 
 @pytest.fixture(scope="module")
-def speech(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+def speech_pools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("speech")
     build("speech", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def speech(speech_pools: Path) -> dict[str, Report]:
+    folder = speech_pools
     return {
         name: audit(
             f"speech-{name}",
@@ -95,6 +103,20 @@ def test_noisiest_recordings_only_hurt_the_quiet_speaker_of_the_sensitive_model(
         r for r in report.results
         if (r.metric, r.slice, r.cell) == ("top1", "speaker = theo", cell)
     ).verdict == "REGRESSED"  # fmt: skip
+
+
+def test_an_audit_of_the_speech_model_is_proposed_by_speaker_and_noise(
+    speech_pools: Path, tmp_path: Path
+) -> None:
+    model, pool = DATA / "speech" / "log" / "model.onnx", speech_pools / "log" / "pool.h5"
+    out = tmp_path / "speech.toml"
+    assert calaudit("init", model, pool, "--out", out).status == 0
+    written = tomllib.loads(out.read_text(encoding="utf-8"))
+    assert [each["by"] for each in written["slices"]] == ["speaker", "snr_db", "rms", "label"]
+    assert [each["name"] for each in written["calibsets"]] == [
+        "random", "equal", "only speaker = george", "only snr_db = -5",
+    ]  # fmt: skip
+    assert written["gates"] == [{"metric": "top1", "slices": "*", "max_drop": 0.03}]
 
 
 def test_negative_control_loses_little_under_any_set(speech: dict[str, Report]) -> None:

@@ -1,0 +1,183 @@
+"""Who is judged apart: the columns whose groups are large enough to prove something about."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from calaudit.audit.proposal.table import Table
+from calaudit.audit.proposal.tasks import Guess
+from calaudit.errors import SettingsError, SliceError
+from calaudit.pool import Pool, Rows
+from calaudit.settings import parse_settings
+from calaudit.slices import Dimension, SliceSet, evaluate_slices
+
+MOST_GROUPS = 12
+"""More values than this are binned, or grouped into head and tail."""
+MOST_DIMENSIONS = 4
+MOST_BINS = 3
+MOST_CROSSED = 40
+"""Crossed slices that a person still reads."""
+IDENTIFIERS = ("id", "ids", "idx", "index", "row", "number", "sample", "file", "path", "name")
+ENTITIES = ("user", "item", "query", "image", "recording", "session", "document", "video", "frame")
+
+
+@dataclass(frozen=True, slots=True)
+class Sliced:
+    """The dimensions to judge along, crosses last, and the columns that were left out."""
+
+    tables: tuple[Table, ...]
+    n_plain: int
+    """How many of them are not crosses."""
+    least: int
+    """Judged units of the thinnest slice."""
+    slices: SliceSet
+    """Over the whole pool."""
+    left_out: tuple[tuple[str, str], ...]
+    """Column, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Considered:
+    values: Mapping[str, Any]
+    rank: int
+    least: int
+    n_slices: int
+    remark: str
+
+    @property
+    def column(self) -> str:
+        return str(self.values["by"])
+
+
+def choose_slices(
+    pool: Pool, frame: pl.DataFrame, rows: Rows, *, needed: int, guess: Guess
+) -> Sliced:
+    """Dimensions whose every slice holds `needed` judged units, the most telling first.
+
+    Parameters
+    ----------
+    pool : Pool
+    frame : polars.DataFrame
+        Columns that may be sliced by, one row per judged unit.
+    rows : array of int
+        Pool rows of the units.
+    needed : int
+        Units below which a slice proves nothing that matters.
+    guess : Guess
+        What is judged; its column of classes comes last.
+    """
+    good: list[_Considered] = []
+    thin: list[_Considered] = []
+    left_out: list[tuple[str, str]] = []
+    look = _Look(pool, rows, needed, guess)
+    for name in frame.columns:
+        reason = look.unfit(frame[name], frame)
+        found = None if reason else look.consider(frame[name])
+        if found is None:
+            left_out.append((name, reason or "it can't be cut into groups"))
+        elif found.least < needed:
+            thin.append(found)
+            left_out.append(
+                (name, f"its smallest group holds {found.least:,} judged {guess.units}")
+            )
+        else:
+            good.append(found)
+    good.sort(key=lambda each: each.rank)
+    chosen = good[:MOST_DIMENSIONS]
+    left_out += [(each.column, "four are enough to begin with") for each in good[len(chosen) :]]
+    if not chosen and thin:
+        chosen = [max(thin, key=lambda each: each.least)]
+        left_out = [each for each in left_out if each[0] != chosen[0].column]
+    tables = [Table(each.values, each.remark) for each in chosen]
+    tables += look.crossed(chosen)
+    slices = look.slices(*(table.values for table in tables))
+    counts = slices.take(rows).counts().values()
+    return Sliced(tuple(tables), len(chosen), min(counts), slices, tuple(left_out))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What columns are looked at for."""
+
+    pool: Pool
+    rows: Rows
+    needed: int
+    guess: Guess
+
+    def unfit(self, column: pl.Series, frame: pl.DataFrame) -> str:
+        """Why a column can't make slices; empty if it can."""
+        return next(self._against(column, frame), "")
+
+    def _against(self, column: pl.Series, frame: pl.DataFrame) -> Iterator[str]:
+        name, label = column.name, self.guess.label
+        present = column.drop_nulls()
+        distinct = present.n_unique()
+        if distinct < 2:
+            yield "it is the same everywhere"
+        if name == label:
+            return
+        if _identifies(name, distinct):
+            yield "it looks like an identifier"
+        if label is not None and _same(frame, name, label):
+            yield f"it says the same as {label}"
+        if distinct <= MOST_GROUPS:
+            return
+        if column.dtype.is_float() and not present.is_finite().all():
+            yield "some of its values are infinite; give edges to bin it by"
+        if not column.dtype.is_numeric() and distinct > len(present) // 4:
+            yield "nearly every sample has a value of its own"
+
+    def consider(self, column: pl.Series) -> _Considered | None:
+        """A column's slices; None where it can't be sliced that way after all."""
+        name, is_label = column.name, column.name == self.guess.label
+        values: dict[str, Any] = {"by": name}
+        if column.drop_nulls().n_unique() > MOST_GROUPS:
+            if column.dtype.is_numeric() and not is_label:
+                bins = (len(column) - column.null_count()) // max(1, self.needed)
+                values["quantiles"] = max(2, min(MOST_BINS, bins))
+            else:
+                values["tail"] = [0.5, 0.8]
+        try:
+            made = self.slices(values)
+        except (SliceError, SettingsError):
+            return None
+        counts = made.take(self.rows).dimensions[0].counts()
+        if len(counts) < 2:
+            return None
+        rank = 3 if is_label else 2 if "quantiles" in values else int(column.dtype.is_numeric())
+        return _Considered(values, rank, int(counts.min()), len(counts), self._remark(counts))
+
+    def crossed(self, chosen: Sequence[_Considered]) -> Iterator[Table]:
+        """The first two dimensions crossed, where each cross is still large enough."""
+        if len(chosen) < 2 or chosen[0].n_slices * chosen[1].n_slices > MOST_CROSSED:
+            return
+        cross = {"cross": [each.column for each in chosen[:2]]}
+        slices = self.slices(*(each.values for each in chosen[:2]), cross).take(self.rows)
+        counts = slices.dimensions[-1].counts()
+        if len(counts) and counts.min() >= self.needed:
+            yield Table(cross, self._remark(counts))
+
+    def slices(self, *declared: Mapping[str, Any]) -> SliceSet:
+        """Dimensions over the whole pool."""
+        dimensions = [parse_settings(each, Dimension, where="slices", at="") for each in declared]
+        return evaluate_slices(dimensions, self.pool, where="slices")
+
+    def _remark(self, counts: NDArray[np.int64]) -> str:
+        few, many = int(counts.min()), int(counts.max())
+        sizes = f"{few:,}" if few == many else f"{few:,} to {many:,}"
+        return f"{len(counts)} slices of {sizes} judged {self.guess.units}."
+
+
+def _same(frame: pl.DataFrame, one: str, other: str) -> bool:
+    """Whether each value of a column goes with one value of the other, and the other way."""
+    pairs = frame.select(pl.struct(one, other)).n_unique()
+    return pairs == frame[one].n_unique() == frame[other].n_unique()
+
+
+def _identifies(name: str, distinct: int) -> bool:
+    last = name.lower().replace("-", "_").split("_")[-1]
+    return last in IDENTIFIERS or (last in ENTITIES and distinct > MOST_GROUPS)

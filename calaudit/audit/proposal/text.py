@@ -1,0 +1,96 @@
+"""The audit file as text: TOML with comments that say why each part is as it is."""
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from calaudit.audit.proposal.propose import Proposal
+from calaudit.audit.proposal.table import Table
+
+WIDTH = 98
+
+
+def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file: str) -> str:
+    """The audit file.
+
+    Parameters
+    ----------
+    proposal : Proposal
+    name : str
+        What the audit is called.
+    model, pool : str
+        Paths as the file names them: relative to itself.
+    file : str
+        What the file is called, for the comment that says how to run it.
+    """
+    units = proposal.units
+    split = proposal.split
+    remark = f"{split.remark} {proposal.n_judged:,} {units} are judged, {proposal.n_candidates:,} "
+    remark += "samples may be drawn for calibration."
+    head = {
+        "name": name,
+        "model": model,
+        "pool": pool,
+        "evaluate": split.evaluate,
+        "calibrate": split.calibrate,
+        "seed": 0,
+        "methods": ["minmax", "entropy", "percentile", "mse"],
+    }
+    lines = [
+        f"# Which {units} does INT8 hurt, by how much, and which calibration set mends it?",
+        f"#   calaudit compare {_line(file)}",
+        "# Proposed by calaudit init; docs/audit.md has every key.",
+        *_table("[audit]", Table(head, remark)),
+        *_section("Who is judged apart.", "[[slices]]", proposal.slices),
+        *_left_out(proposal),
+        *_section("The calibration sets to compare.", "[[calibsets]]", proposal.calibsets),
+        *_section("What the output is for.", "[[tasks]]", (proposal.task,)),
+        *_section("What may be lost.", "[[gates]]", proposal.gates),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _section(title: str, header: str, tables: tuple[Table, ...]) -> Iterator[str]:
+    for number, table in enumerate(tables):
+        remark = f"{title} {table.remark}".strip() if number == 0 else table.remark
+        yield from _table(header, Table(table.values, remark))
+
+
+def _table(header: str, table: Table) -> Iterator[str]:
+    yield ""
+    if table.remark:
+        yield from _comment(table.remark)
+    yield header
+    for key, value in table.values.items():
+        yield f"{key} = {_value(value)}"
+
+
+def _left_out(proposal: Proposal) -> Iterator[str]:
+    if proposal.left_out:
+        yield ""
+        yield "# Columns that make no slices here:"
+        for column, reason in proposal.left_out:
+            yield f"#   {_line(column)}: {reason}"
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(
+        _line(text), WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+    )
+
+
+def _line(text: str) -> str:
+    """One printable line: comments may hold names that came with the data."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {_value(each)}' for key, each in value.items())} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, str):
+        # JSON's texts are TOML's, but for the one control character that JSON leaves as it is
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value)

@@ -1,0 +1,77 @@
+"""``calaudit init``: write an audit file for a model and a pool."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calaudit.cli.app import app
+from calaudit.errors import OutputError
+
+EPILOG = (
+    "Examples:  calaudit init model.onnx pool.h5  ·  "
+    'calaudit init model.onnx pool.h5 --out audits/model.toml --evaluate "day > 20" '
+    '--calibrate "day <= 20"'
+)
+
+
+@app.command("init", epilog=EPILOG)
+def init_command(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="ONNX model, FP32.")],
+    pool: Annotated[Path, typer.Argument(metavar="POOL", help="Pool file (HDF5).")],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Audit file to write; default: the model's name .toml."),
+    ] = None,
+    evaluate: Annotated[
+        str | None, typer.Option("--evaluate", metavar="SQL", help="Who is judged.")
+    ] = None,
+    calibrate: Annotated[
+        str | None, typer.Option("--calibrate", metavar="SQL", help="Who may be drawn.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Write a commented audit file that runs as it is: slices, calibration sets, task, gates.
+
+    What it holds is guessed from the pool's columns and targets and the model's outputs, and
+    checked as `calaudit compare` would. Nothing is run.
+    """
+    path = out or Path(f"{model.stem}.toml")
+    if path.exists() and not force:
+        raise OutputError(
+            "is there already", where=path, next_step="Name another with --out, or add --force."
+        )
+    from calaudit.audit.prepare import Overrides, prepared_audit
+    from calaudit.audit.proposal import proposal_text, propose_audit
+    from calaudit.formats.aside import keep_apart, written_aside
+    from calaudit.formats.pool import open_pool
+    from calaudit.graph import load_model
+
+    keep_apart(path, model, pool)
+    with open_pool(pool) as opened:
+        proposal = propose_audit(load_model(model), opened, evaluate=evaluate, calibrate=calibrate)
+    text = proposal_text(
+        proposal,
+        name=path.stem,
+        model=_from(path, model),
+        pool=_from(path, pool),
+        file=str(path),
+    )
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+        with prepared_audit(aside, Overrides()) as audit:
+            n_cells = len(audit.plan.cells)
+    print(f"wrote {path}", file=sys.stderr)
+    print(
+        f"{len(proposal.slices)} dimensions of slices, {len(proposal.calibsets)} calibration sets, "
+        f"{n_cells} engines. Next: calaudit compare {path}",
+        file=sys.stderr,
+    )
+
+
+def _from(path: Path, target: Path) -> str:
+    """`target` as a file at `path` names it."""
+    return Path(os.path.relpath(target.resolve(), path.parent.resolve())).as_posix()

@@ -31,6 +31,8 @@ class Overrides:
     out: Path | None = None
     """Folder of artefacts and report; default: the audit file's path without its suffix."""
     seed: int | None = None
+    wait: bool = False
+    """Wait for another run that is at work on the folder, instead of refusing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,11 @@ class Audit:
     """Of the evaluated rows."""
     plan: Plan
     seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Where artefacts and report go."""
+        return self.plan.report.parent
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from pathlib import Path
 from calaudit.audit import records
 from calaudit.audit.config import SetFile
 from calaudit.audit.engines import judge_engine
+from calaudit.audit.inventory import remove_leftovers
+from calaudit.audit.lock import sole_run
 from calaudit.audit.plan import PlannedCell, PlannedSet
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
 from calaudit.audit.store import Store
@@ -83,7 +85,9 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
         Anything that keeps the audit from being run; nothing half-written is left.
     """
     journal = _Journal()
-    with prepared_audit(Path(path), overrides or Overrides()) as audit:
+    given = overrides or Overrides()
+    with prepared_audit(Path(path), given) as audit, sole_run(audit.folder, wait=given.wait):
+        remove_leftovers(audit.folder)
         with journal.stage("calibration sets"):
             sets = _calibration_sets(audit, journal)
         with journal.stage("ranges"):

@@ -5,10 +5,13 @@ one that its seal doesn't fit was damaged or replaced. Both are made again.
 """
 
 from pathlib import Path
+from typing import Literal
 
 from calaudit.audit.plan import file_key
 from calaudit.errors import Notice
 from calaudit.formats.aside import write_text
+
+State = Literal["made", "missing", "damaged"]
 
 
 class Store:
@@ -20,20 +23,29 @@ class Store:
 
     def holds(self, path: Path) -> bool:
         """Whether an artefact is there as it was written; a damaged one is noted."""
-        if not path.exists() or not _seal(path).exists():
-            return False
-        if _seal(path).read_text(encoding="utf-8").strip() == _content(path):
-            return True
+        state = state_of(path)
+        if state != "damaged":
+            return state == "made"
         message = "wasn't as it had been written (damaged or replaced), and was made again"
         self.notices.append(Notice("artefact_remade", message, f"{path.parent.name}/{path.name}"))
         return False
 
     def keep(self, path: Path) -> None:
         """Seal an artefact that was just written. Raises `OutputError` where that can't be."""
-        write_text(_seal(path), f"{_content(path)}\n")
+        write_text(seal_of(path), f"{_content(path)}\n")
 
 
-def _seal(path: Path) -> Path:
+def state_of(path: Path) -> State:
+    """Whether an artefact is there as it was written. Reads all of it."""
+    seal = seal_of(path)
+    if not path.exists() or not seal.exists():
+        return "missing"
+    # compared as bytes: a damaged seal may hold anything
+    return "made" if seal.read_bytes().strip() == _content(path).encode() else "damaged"
+
+
+def seal_of(path: Path) -> Path:
+    """Where an artefact's seal lies."""
     return path.with_name(f"{path.name}.seal")
 
 

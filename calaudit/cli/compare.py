@@ -56,6 +56,9 @@ def compare_command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report itself instead of tables.")
     ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for another run on this audit to end.")
+    ] = False,
 ) -> None:
     """Draw sets, build engines, compare them with FP32 slice by slice, write the report.
 
@@ -66,7 +69,8 @@ def compare_command(
     from calaudit.report import View
 
     view = View(slices=slices, limit=limit)
-    show_audit(audit, Overrides(model, pool, out, seed), view, formats=formats, as_json=as_json)
+    overrides = Overrides(model, pool, out, seed, wait=wait)
+    show_audit(audit, overrides, view, formats=formats, as_json=as_json)
 
 
 def show_audit(
@@ -78,6 +82,7 @@ def show_audit(
     as_json: bool = False,
 ) -> None:
     """Run an audit, print its tables, write its report in all forms, exit with its verdict."""
+    from calaudit.audit.lock import sole_run
     from calaudit.audit.run import run_audit
     from calaudit.report import exit_status
     from calaudit.report.outputs import parse_formats, write_outputs
@@ -91,8 +96,9 @@ def show_audit(
         print_found(report, replace(view, slices=None), as_json=as_json)
     print(f"wrote {path}", file=sys.stderr)
     evidence = _evidence(report, path, audit, overrides) if "html" in chosen else None
-    for written in write_outputs(report, path.parent, chosen, evidence=evidence):
-        print(f"wrote {written}", file=sys.stderr)
+    with sole_run(path.parent, wait=True):
+        for written in write_outputs(report, path.parent, chosen, evidence=evidence):
+            print(f"wrote {written}", file=sys.stderr)
     raise typer.Exit(exit_status(report))
 
 

@@ -1,0 +1,71 @@
+"""One run at a time, and none that outlives its process."""
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from calaudit.audit.lock import is_held, sole_run
+from calaudit.errors import OutputError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from calaudit.audit.lock import sole_run
+with sole_run(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_second_run_is_refused_and_the_next_one_is_not(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "audit"
+    assert not is_held(folder)
+    with sole_run(folder):
+        assert is_held(folder)
+        with pytest.raises(OutputError, match="another run is at work") as caught, sole_run(folder):
+            pass
+        assert "--wait" in str(caught.value)
+    assert not is_held(folder)
+    with sole_run(folder):
+        pass
+
+
+def test_waiting_run_goes_on_when_the_first_ends(tmp_path: Path) -> None:
+    ran = threading.Event()
+
+    def wait() -> None:
+        with sole_run(tmp_path, wait=True):
+            ran.set()
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    with sole_run(tmp_path):
+        waiting.start()
+        assert not ran.wait(0.2)
+    assert ran.wait(60)
+    waiting.join(60)
+
+
+def test_killed_run_leaves_no_lock(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert is_held(tmp_path)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not is_held(tmp_path)
+
+
+def test_lock_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="can't be written"), sole_run(tmp_path / "file" / "x"):
+        pass

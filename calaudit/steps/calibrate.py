@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from calaudit.backends.base import Backend
-from calaudit.errors import Notice, SettingsError, near
+from calaudit.errors import ModelError, Notice, SettingsError, near
 from calaudit.formats.aside import keep_apart
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.pool import open_pool
@@ -162,9 +162,16 @@ def calibrate_sets(
     model = prepare(load_model(model_path))
     for drawn in sets.values():
         check_pool_matches(model.inputs, drawn.inputs, where=str(drawn.path))
+    plan = plan_qdq(model)
+    if not plan.taps:
+        raise ModelError(
+            "no op of this model would run in INT8, so there is nothing to calibrate",
+            where=model.label,
+            next_step="Give the FP32 model; calaudit build --explain says why each op stays float.",
+        )
     observation = calibrate(
         model,
-        plan_qdq(model),
+        plan,
         sets,
         OnnxruntimeBackend(threads=threads),
         out,

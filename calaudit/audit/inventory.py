@@ -13,7 +13,7 @@ Kind = Literal["calibration set", "ranges", "predictions", "engine"]
 FOLDERS = ("calibsets", "ranges", "scales", "engines", "predictions")
 """Where an audit keeps artefacts, within its results folder."""
 REPORTS = ("report.json", "report.html", "junit.xml", "summary.md", "metrics.prom")
-_KEYED = re.compile(r".+-[0-9a-f]{16}\.(h5|json|onnx|engine)(\.weights|\.seal)?")
+_KEYED = re.compile(r".+-[0-9a-f]{16}\.(h5|json|onnx|engine)(\.weights|\.seal|\.json)?")
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.weights)?")
 
 
@@ -43,10 +43,16 @@ def earlier_files(plan: Plan) -> list[Path]:
     """Artefacts that lie in the folder and belong to no part of the plan, seals included."""
     folder = plan.report.parent
     wanted = {path for _, _, path in _planned(plan)}
-    wanted |= {cell.scales for cell in plan.cells}
+    cells = [plan.reference, *plan.cells]
+    wanted |= {cell.built for cell in cells}  # of backends that keep engines of their own
+    wanted |= {cell.scales for cell in cells if cell.scales is not None}
     kept = {path.resolve() for path in wanted}
     kept |= {seal_of(path).resolve() for path in wanted}
-    kept |= {path.with_name(f"{path.name}.weights").resolve() for path in wanted}
+    kept |= {
+        path.with_name(f"{path.name}{beside}").resolve()
+        for path in wanted
+        for beside in (".weights", ".json")
+    }
     return [path for path in keyed_files(folder) if path.resolve() not in kept]
 
 
@@ -80,9 +86,10 @@ def _planned(plan: Plan) -> Iterator[tuple[Kind, str, Path]]:
         if drawn.path.parent == folder:
             yield "calibration set", drawn.name, drawn.path
     yield "ranges", "all sets", plan.ranges
-    yield "predictions", "FP32", plan.reference
+    yield "predictions", "FP32", plan.reference.predictions
     for cell in plan.cells:
-        yield "engine", cell.id, cell.engine
+        if cell.engine is not None:
+            yield "engine", cell.id, cell.engine
         yield "predictions", cell.id, cell.predictions
 
 

@@ -26,6 +26,7 @@ from calaudit.evaluate import Origin
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
+from calaudit.progress import progress
 from calaudit.ranges.observation import Observation
 from calaudit.report import (
     CellRecord,
@@ -217,7 +218,8 @@ def _cells(
 ) -> tuple[list[CellRecord], dict[str, Predictions]]:
     """Build and run every cell; one that can't be built is recorded as failed."""
     cells, predictions = [], {}
-    for planned in audit.plan.cells:
+    planned_cells = audit.plan.cells
+    for planned in progress(planned_cells, total=len(planned_cells), what="engines", unit="engine"):
         try:
             judged = judge_engine(audit, planned, observation, journal.store)
         except (RangesError, BackendError) as error:

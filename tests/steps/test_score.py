@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calaudit.evaluate import Tolerance
 from calaudit.formats.pool import PoolFile, open_pool, write_pool
 from calaudit.formats.predictions import Predictions, write_predictions
 from calaudit.slices import Dimension, evaluate_slices
 from calaudit.steps.exemplars import list_exemplars
-from calaudit.steps.judge import judge_cells
+from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.score import Scored, rankings_of, score_exams
 from calaudit.steps.tasks import parse_task
 from calaudit.steps.truths import set_exam
@@ -59,7 +60,7 @@ def test_rankings_are_followed_slice_by_slice_and_agree_with_the_comparisons(
             metrics=["ndcg@5", "long_tail_share@5", "popularity_lift@5", "mrr@5", "kendall"],
         )  # fmt: skip
         records = rankings_of(found)
-        results = judge_cells(found, gates={}, level=0.95, seed=0)
+        results = judge_cells(found, Terms({})).comparisons
     drops = {(r.cell, r.slice, r.metric.name): r.drop for r in results}
     assert [(one.cell, one.k, one.catalogue, one.tail_items) for one in records] == [
         (cell, 5, ITEMS, 16) for cell in engines
@@ -128,7 +129,8 @@ def test_word_errors_are_judged_as_a_ratio_of_sums(tmp_path: Path) -> None:
             kind="sequence", vocabulary=words,
         )  # fmt: skip
         gates = {("wer", name): 0.05 for name in ("all", "group = a", "group = b")}
-        results = judge_cells(found, gates=gates, level=0.95, seed=0)
+        allowed = {key: Tolerance(drop) for key, drop in gates.items()}
+        results = judge_cells(found, Terms(allowed)).comparisons
         exemplars = list_exemplars(found, gates)
     wer = {(r.cell, r.slice): r for r in results if r.metric.name == "wer"}
     rate = wer["wrong", "group = a"].candidate

@@ -51,8 +51,8 @@ class AuditSettings:
     """onnxruntime's threads; None: all cores."""
     level: float = 0.95
     """Two-sided confidence level of the intervals."""
-    cluster: str | None = None
-    """Column whose equal values mark samples that belong together: a speaker, a user, an image."""
+    cluster: str | tuple[str, ...] = ()
+    """Columns; samples equal in all of them belong together: a speaker's, a user's, an image's."""
     replicates: int = 1
     """Times each recipe is drawn: with 2 or more, the luck of the draw is told from the recipe."""
 
@@ -91,6 +91,11 @@ class AuditSettings:
                 "compute_capability is for tensorrt_rtx, which this audit doesn't run on",
                 next_step="Leave it out, or name tensorrt_rtx as backend or in agree_with.",
             )
+
+    @property
+    def clustered_by(self) -> tuple[str, ...]:
+        """`cluster`, as columns."""
+        return (self.cluster,) if isinstance(self.cluster, str) else self.cluster
 
 
 @setting

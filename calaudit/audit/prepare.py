@@ -97,7 +97,7 @@ def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
         exams = _exams(config, pool, evaluated, slices, model)
         gates = _gates(config, exams, slices)
         clusters = read_clusters(
-            config.audit.cluster,
+            config.audit.clustered_by,
             pool,
             evaluated,
             dimensions=config.dimensions,

@@ -74,8 +74,8 @@ def slices_command(
         str | None,
         typer.Option(
             "--cluster",
-            metavar="COLUMN",
-            help="With --max-drop: samples of one value count as one.",
+            metavar="COLUMN,…",
+            help="With --max-drop: samples equal in these columns count as one.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -149,7 +149,7 @@ def _promises(
     codes = None
     if cluster is not None:
         chosen = np.arange(len(pool), dtype=np.int64) if rows is None else rows
-        codes = cluster_codes(cluster, pool, chosen, where="--cluster")
+        codes = cluster_codes(cluster.split(","), pool, chosen, where="--cluster")
     return promises_of(slices, max_drop, flip_rate=flip_rate, clusters=codes)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import SliceError, near
+from calaudit.errors import Problem, SliceError, near
 from calaudit.pool import Pool, Rows
 from calaudit.slices import Dimension, SliceSet
 from calaudit.slices.categories import code_categories
@@ -17,11 +17,12 @@ from calaudit.steps.exam import Exam
 class Clusters:
     """Samples that belong together: of one speaker, of one user, of one image."""
 
-    column: str
+    columns: tuple[str, ...]
     code: NDArray[np.int64]
     """(n,) cluster of each evaluated sample; missing ones stand alone."""
     alone: frozenset[str]
-    """Slices by the column itself: each is about its one cluster, whose samples are what varies."""
+    """Slices by the columns themselves: each is about its one cluster, whose samples are what
+    varies."""
 
     def of(self, exam: Exam) -> NDArray[np.int64]:
         """Clusters of an exam's units.
@@ -37,14 +38,14 @@ class Clusters:
         own = self.code[first]
         if (own[exam.unit_of_row] != self.code).any():
             raise SliceError(
-                f'clusters by "{self.column}" differ within a query',
+                f'clusters by "{", ".join(self.columns)}" differ within a query',
                 next_step="Name a column that belongs to the query.",
             )
         return own
 
 
 def read_clusters(
-    column: str | None,
+    columns: Sequence[str],
     pool: Pool,
     evaluated: Rows,
     *,
@@ -52,11 +53,12 @@ def read_clusters(
     slices: SliceSet,
     where: str,
 ) -> Clusters | None:
-    """Read the column that says which samples belong together; None without one.
+    """Read the columns that say which samples belong together; None without any.
 
     Parameters
     ----------
-    column : str or None
+    columns : sequence of str
+        Samples that agree in all of them belong together.
     pool : Pool
     evaluated : int64 (n,)
         Rows to judge on.
@@ -72,41 +74,49 @@ def read_clusters(
     SliceError
         The pool has no such column, or it holds no categories.
     """
-    if column is None:
+    if not columns:
         return None
-    code = cluster_codes(column, pool, evaluated, where=where)
-    return Clusters(column, code, frozenset(_alone(column, dimensions, slices)))
+    code = cluster_codes(columns, pool, evaluated, where=where)
+    return Clusters(tuple(columns), code, frozenset(_alone(columns, dimensions, slices)))
 
 
-def cluster_codes(column: str, pool: Pool, rows: Rows, *, where: str) -> NDArray[np.int64]:
-    """Number the clusters of some rows; rows without a value stand alone.
+def cluster_codes(
+    columns: Sequence[str], pool: Pool, rows: Rows, *, where: str
+) -> NDArray[np.int64]:
+    """Number the clusters of some rows; rows that lack a value stand alone.
 
     Raises
     ------
     SliceError
         The pool has no such column, or it holds no categories.
     """
-    if column not in pool.column_names():
-        raise SliceError(
-            f'no column "{column}"', where=where, next_step=near(column, pool.column_names())
+    known = pool.column_names()
+    strangers = [column for column in columns if column not in known]
+    if strangers:
+        raise SliceError.of(
+            Problem(f'no column "{column}"', where, near(column, known)) for column in strangers
         )
-    coded = code_categories(pool.columns([column], rows).to_series(), where=where, at_most=None)
-    code = coded.codes.astype(np.int64)
-    missing = np.flatnonzero(code < 0)
-    code[missing] = len(coded.values) + np.arange(len(missing))
+    code = np.zeros(len(rows), dtype=np.int64)
+    missing = np.zeros(len(rows), dtype=bool)
+    for column in columns:
+        coded = code_categories(pool.columns([column], rows).to_series(), where=where, at_most=None)
+        missing |= coded.codes < 0
+        # numbered anew after each column, so that no product of their sizes can overflow
+        _, code = np.unique(code * (len(coded.values) + 1) + coded.codes, return_inverse=True)
+    code[missing] = len(rows) + np.arange(np.count_nonzero(missing))
     return code
 
 
-def _alone(column: str, dimensions: Sequence[Dimension], slices: SliceSet) -> list[str]:
+def _alone(columns: Sequence[str], dimensions: Sequence[Dimension], slices: SliceSet) -> list[str]:
     """Slices whose samples are all of one cluster, because they are defined by it."""
-    by_column = {
-        each.title
+    by = {
+        each.title: each.by
         for each in dimensions
-        if each.by == column and not (each.edges or each.quantiles or each.tail)
+        if each.by is not None and not (each.edges or each.quantiles or each.tail)
     }
     titles = [
         each.title
         for each in dimensions
-        if each.title in by_column or by_column & set(each.cross or ())
+        if set(columns) <= {by.get(title) for title in each.cross or (each.title,)}
     ]
     return [label for title in titles for label in slices.dimension(title).labels]

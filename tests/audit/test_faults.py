@@ -128,6 +128,13 @@ def test_slices_that_are_clusters_themselves_are_judged_by_their_samples(tmp_pat
     assert {(r.n_clusters, r.interval, r.verdict) for r in over_all} == {(2, None, "INCONCLUSIVE")}
 
 
+def test_slices_by_some_of_the_clusters_columns_hold_several_clusters(tmp_path: Path) -> None:
+    text = IN_CLUSTERS.replace('cluster = "loudness"', 'cluster = ["loudness", "split"]')
+    report, _ = run_audit(make_world(tmp_path, audit=text))
+    found = {r.slice: r.n_clusters for r in report.results if r.metric == "top1"}
+    assert (found["all"], found["loudness = quiet"]) == (2, 1)
+
+
 def test_a_column_that_is_not_there_can_not_be_clustered_by(tmp_path: Path) -> None:
     audit = make_world(tmp_path, audit=IN_CLUSTERS.replace('"loudness"\n', '"loudnes"\n', 1))
     with pytest.raises(SliceError, match=r"audit\.cluster") as caught:

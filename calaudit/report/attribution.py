@@ -1,6 +1,6 @@
 """Whose fault a harmed slice's drop is, in a sentence and in a table."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -63,6 +63,14 @@ def harmed_slices(index: Index, names: Collection[str]) -> list[AttributionRecor
     return sorted(found, key=lambda one: -(one.drop or 0.0))
 
 
+def fault_sentences(index: Index, harmed: Iterable[AttributionRecord]) -> list[str]:
+    """What is to be done, once per slice, metric and recipe: of its methods the first tells it."""
+    told: dict[tuple[str, str, str, str | None], AttributionRecord] = {}
+    for one in harmed:
+        told.setdefault((one.slice, one.metric, one.recipe, one.finding), one)
+    return [attribution_sentence(index, one) for one in told.values()]
+
+
 def attribution_table(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     """Harmed slices: drops in three parts, the largest first."""
     harmed = harmed_slices(index, {each.name for each in index.matching_slices(view.slices)})
@@ -72,8 +80,7 @@ def attribution_table(index: Index, view: View, width: int) -> Iterator[Renderab
     yield build_table(f"Whose fault{_note(index, shown)}", _columns(index, shown), width=width)
     yield Text("price: the best set's drop; addition: beyond it; luck: between draws", "dim")
     yield from more(len(harmed) - len(shown), "harmed slice")
-    for sentence in dict.fromkeys(attribution_sentence(index, one) for one in shown[:3]):
-        yield Text(sentence)
+    yield from map(Text, fault_sentences(index, shown)[:3])
     yield Text()
 
 

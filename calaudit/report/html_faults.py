@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from calaudit.report.attribution import FINDINGS, attribution_sentence, harmed_slices, part_text
+from calaudit.report.attribution import FINDINGS, fault_sentences, harmed_slices, part_text
 from calaudit.report.faults import AttributionRecord
 from calaudit.report.index import Index
 from calaudit.report.standouts import clear_gaps, gap_sentence, screening_sentence
@@ -49,9 +49,8 @@ def make_faults(index: Index) -> Faults | None:
     standouts += filter(None, [screening_sentence(index, list(index.report.screening))])
     if not harmed and not standouts:
         return None
-    sentences = dict.fromkeys(attribution_sentence(index, one) for one in harmed)
     return Faults(
-        list(sentences)[:SHOWN_SENTENCES],
+        fault_sentences(index, harmed)[:SHOWN_SENTENCES],
         [_row(index, one) for one in harmed[:SHOWN_ROWS]],
         max(0, len(harmed) - SHOWN_ROWS),
         percent(harmed[0].level) if harmed else "",

@@ -7,7 +7,7 @@ from pathlib import Path
 from string import punctuation
 
 from calaudit.formats.aside import write_text
-from calaudit.report.attribution import attribution_sentence, harmed_slices
+from calaudit.report.attribution import fault_sentences, harmed_slices
 from calaudit.report.findings import findings
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.records import Report, ResultRecord
@@ -90,8 +90,7 @@ def _comparison(index: Index, result: ResultRecord) -> list[str]:
 
 
 def _faults(index: Index, limit: int) -> Iterator[str]:
-    harmed = harmed_slices(index, set(index.slices))
-    sentences = list(dict.fromkeys(attribution_sentence(index, one) for one in harmed))
+    sentences = fault_sentences(index, harmed_slices(index, set(index.slices)))
     if not sentences:
         return
     yield "### Whose fault"

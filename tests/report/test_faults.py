@@ -90,6 +90,17 @@ def test_what_is_not_shown_is_counted() -> None:
     assert "… and 7 more in the JSON." in html_page(judged(*many))
 
 
+def test_one_sentence_tells_a_slice_and_recipe_whatever_the_methods() -> None:
+    made = judged(fault(drop=0.05, method="mse"), fault(drop=0.06), fault(recipe="equal"))
+    faults = make_faults(Index(made))
+    assert faults is not None
+    assert len(faults.rows) == 3
+    assert [text.split(" loses")[0] for text in faults.sentences] == [
+        "This set does it: on noise ≥ 0.4, minmax calibrated on equal",
+        "This set does it: on noise ≥ 0.4, minmax calibrated on clean",
+    ]
+
+
 def test_only_gaps_that_are_no_chance_are_told_the_largest_of_each_metric() -> None:
     index = Index(judged())
     (told,) = clear_gaps(index, {NOISY})

@@ -72,7 +72,7 @@ def test_luck_is_not_blamed_on_a_recipe_once_it_is_measured():
 
 
 def test_intervals_of_the_parts_cover_what_was_planted():
-    found = repeated(60, price=0.03, added={"r0": 0.05}, luck=0.02, draws=3)
+    found = repeated(40, price=0.03, added={"r0": 0.05}, luck=0.02, draws=3)
     own = [one for one in found if one.recipe == "r0"]
     for part, true in (("price", 0.03), ("addition", 0.05), ("luck", 0.02)):
         missed = sum(not getattr(o, part).low <= true <= getattr(o, part).high for o in own)

@@ -33,7 +33,7 @@ def test_the_worst_slice_is_held_against_everyone_outside_it():
 
 def test_the_interval_accounts_for_having_picked_the_worst():
     # Nobody is hurt: the largest of 20 gaps looks large, but its lower bound isn't above 0.
-    rng, simulations = np.random.default_rng(1), 100
+    rng, simulations = np.random.default_rng(1), 50
     found = [
         worst_gaps(TOP1, fp32, {"c": int8}, equal_slices(20, 100))[0]
         for fp32, int8 in (answers(rng, 20, 100) for _ in range(simulations))
@@ -44,7 +44,7 @@ def test_the_interval_accounts_for_having_picked_the_worst():
 
 
 def test_a_planted_gap_is_covered():
-    rng, simulations = np.random.default_rng(2), 100
+    rng, simulations = np.random.default_rng(2), 50
     found = [
         worst_gaps(TOP1, fp32, {"c": int8}, equal_slices(4, 300))[0]
         for fp32, int8 in (answers(rng, 4, 300, hurt=0.08) for _ in range(simulations))

@@ -93,7 +93,7 @@ def test_where_nothing_can_be_promised_no_drop_is():
 def test_chances_of_verdicts_are_those_of_simulated_audits(n, lost, gained, gate):
     chances = verdict_chances(n, lost, gained, max_drop=gate)
     assert sum(chances.values()) == pytest.approx(1.0)
-    rng, simulations = np.random.default_rng(1), 2000
+    rng, simulations = np.random.default_rng(1), 1000
     fate = rng.choice(3, (simulations, n), p=[lost, gained, 1 - lost - gained])
     fp32, int8 = UnitScores(TOP1, fate.ravel() != 1), UnitScores(TOP1, fate.ravel() != 0)
     slices = {str(i): np.arange(i * n, (i + 1) * n) for i in range(simulations)}

@@ -1,7 +1,6 @@
 """TensorRT-RTX 1.7.1 itself, building on the CPU: the wheels come from PyPI."""
 
 import json
-import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -11,24 +10,10 @@ from typing import Any
 import pytest
 
 from calaudit.demo import DEMO_MODEL
-from tests.backends.tensorrt.wheels import installed_wheel
 from tests.graph.real_models import REAL
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
-LIBRARIES = ("libtensorrt_rtx.so", "libtensorrt_onnxparser_rtx.so")
-
-
-@pytest.fixture(scope="session")
-def rtx(wheel_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment of a process that can import TensorRT-RTX 1.7.1."""
-    site = installed_wheel("tensorrt-rtx-cu13-bindings==1.7.1.*", wheel_cache)
-    beside = installed_wheel("onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0", wheel_cache)
-    folder = tmp_path_factory.mktemp("rtx")
-    for name in LIBRARIES:
-        (found,) = beside.rglob(f"{name}*")
-        (folder / f"{name}.1").symlink_to(found)
-    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{site}", "LD_LIBRARY_PATH": str(folder)}
 
 
 @pytest.fixture(scope="module")

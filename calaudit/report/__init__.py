@@ -5,6 +5,7 @@
 `terminal` what people read. Each further form of the report is one more module beside these.
 """
 
+from calaudit.report.compared import ComparedRangesRecord, ComparedTapRecord
 from calaudit.report.document import FORMAT_VERSION, from_document, to_document, without_times
 from calaudit.report.faults import AttributionRecord, GapRecord, PartRecord, ScreenedRecord
 from calaudit.report.files import read_report, write_report
@@ -52,6 +53,8 @@ __all__ = [
     "AuditRecord",
     "CalibsetRecord",
     "CellRecord",
+    "ComparedRangesRecord",
+    "ComparedTapRecord",
     "CompositionRow",
     "EngineRecord",
     "ExemplarRecord",

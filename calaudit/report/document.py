@@ -44,6 +44,7 @@ _ORDER = (
     "gaps",
     "screening",
     "agreement",
+    "compared_ranges",
     "warnings",
     "timings",
 )

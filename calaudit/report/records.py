@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from calaudit.errors import Notice
+from calaudit.report.compared import ComparedRangesRecord
 from calaudit.report.faults import AttributionRecord, GapRecord, ScreenedRecord
 from calaudit.report.plain import finite, plain, settle
 from calaudit.report.rankings import ExemplarsRecord, RankingRecord
@@ -336,6 +337,8 @@ class Report:
     """Results without a gate that lose more than chance explains, the surest loss first."""
     agreement: tuple[AgreementRecord, ...] = ()
     """Of engines run on two backends: how near their outputs are, per output."""
+    compared_ranges: tuple[ComparedRangesRecord, ...] = ()
+    """Where TensorRT's own ranges differ from calaudit's of the same sets."""
 
     def _repr_html_(self) -> str:
         """What notebooks show: verdict, findings, heat map."""

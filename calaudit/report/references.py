@@ -30,6 +30,9 @@ def references(report: Report) -> Iterator[Reference]:
     for i, agreement in enumerate(report.agreement):
         for name in filter(None, (agreement.cell, agreement.other)):
             yield f"agreement[{i}]", "cell", name
+    for i, compared in enumerate(report.compared_ranges):
+        for name in (compared.cell, compared.other):
+            yield f"compared_ranges[{i}]", "cell", name
 
 
 def _of_attribution(report: Report) -> Iterator[Reference]:

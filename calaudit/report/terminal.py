@@ -15,6 +15,7 @@ from rich.text import Text
 from calaudit.formats.aside import write_text
 from calaudit.report.attribution import attribution_table
 from calaudit.report.comparisons import metric_tables, worst_table
+from calaudit.report.engine_tables import engine_tables
 from calaudit.report.headline import headline
 from calaudit.report.index import Index
 from calaudit.report.matrix import drop_matrices, metric_matrices
@@ -127,6 +128,7 @@ def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     yield from exemplar_lines(index, view)
     yield from attribution_table(index, view, width)
     yield from standout_lines(index, view)
+    yield from engine_tables(index, view, width)
     yield from _warnings(index.report)
     yield _verdict(index)
     yield Text(headline(index.report))

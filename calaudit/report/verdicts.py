@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from calaudit.errors import Notice
+from calaudit.report.compared import ComparedRangesRecord
 from calaudit.report.faults import AttributionRecord, GapRecord, ScreenedRecord
 from calaudit.report.rankings import ExemplarsRecord, RankingRecord
 from calaudit.report.records import (
@@ -59,6 +60,7 @@ def assemble(
     gaps: Iterable[GapRecord] = (),
     screening: Iterable[ScreenedRecord] = (),
     agreement: Iterable[AgreementRecord] = (),
+    compared_ranges: Iterable[ComparedRangesRecord] = (),
     timings: Mapping[str, float] | None = None,
     created: datetime | None = None,
 ) -> Report:
@@ -75,7 +77,7 @@ def assemble(
         In any order.
     warnings : iterable of Notice
         In any order; repeated ones count once.
-    ranking_flow, exemplars, attribution, gaps, screening, agreement
+    ranking_flow, exemplars, attribution, gaps, screening, agreement, compared_ranges
         In the order the report keeps.
     timings : mapping of str to float, optional
         Stage → seconds.
@@ -116,6 +118,7 @@ def assemble(
         gaps=tuple(gaps),
         screening=tuple(screening),
         agreement=tuple(agreement),
+        compared_ranges=tuple(compared_ranges),
     )
 
 

@@ -13,6 +13,8 @@ from calaudit.report import (
     AuditRecord,
     CalibsetRecord,
     CellRecord,
+    ComparedRangesRecord,
+    ComparedTapRecord,
     CompositionRow,
     EngineRecord,
     ExemplarRecord,
@@ -134,6 +136,7 @@ def report(
     ranking_flow: tuple[RankingRecord, ...] = (),
     exemplars: tuple[ExemplarsRecord, ...] = (),
     agreement: tuple[AgreementRecord, ...] = (),
+    compared_ranges: tuple[ComparedRangesRecord, ...] = (),
 ) -> Report:
     """A digits audit: two sets, two methods, the slice of everything and two noise levels."""
     if results is None:
@@ -155,6 +158,7 @@ def report(
         ranking_flow=ranking_flow,
         exemplars=exemplars,
         agreement=agreement,
+        compared_ranges=compared_ranges,
         timings={"fp32": 1.5, "total": 12.25},
         created=WHEN,
     )
@@ -162,6 +166,11 @@ def report(
 
 AGREEMENT = AgreementRecord(
     "clean/minmax", "clean/mse", "logits", 1000, 2.5e-4, 1, 0.999, verdicts=3, verdicts_equal=3
+)
+
+
+RANGES = ComparedRangesRecord(
+    "clean/minmax", "clean/mse", 23, 1, 0, 2, (ComparedTapRecord("image", 1.0, 1.25),)
 )
 
 

@@ -11,10 +11,15 @@ from jsonschema import Draft202012Validator
 import calaudit.report
 from calaudit.report import Report, report_schema, to_document
 from calaudit.report.schema import SHOWN, schema_problems
-from tests.report.factory import AGREEMENT, EXEMPLARS, RANKING, report, reports
+from tests.report.factory import AGREEMENT, EXEMPLARS, RANGES, RANKING, report, reports
 
 DOCUMENT = to_document(
-    report(ranking_flow=(RANKING,), exemplars=(EXEMPLARS,), agreement=(AGREEMENT,))
+    report(
+        ranking_flow=(RANKING,),
+        exemplars=(EXEMPLARS,),
+        agreement=(AGREEMENT,),
+        compared_ranges=(RANGES,),
+    )
 )
 OPEN = ("config", "environment", "options", "timings")
 
@@ -65,6 +70,8 @@ def test_schema_names_the_keys_of_the_records() -> None:
         "exemplars": exemplars,
         "exemplar": exemplars["shown"][0],
         "agreement": DOCUMENT["agreement"][0],
+        "compared_ranges": DOCUMENT["compared_ranges"][0],
+        "compared_tap": DOCUMENT["compared_ranges"][0]["shown"][0],
         "engine": DOCUMENT["cells"][0]["engine"],
     }
     for name, document in inner.items():

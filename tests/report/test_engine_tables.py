@@ -1,0 +1,50 @@
+from dataclasses import replace
+
+from calaudit.report import render_report
+from calaudit.report.records import NodeRecord
+from tests.report.factory import AGREEMENT, RANGES, report
+
+
+def test_engines_on_two_backends_are_shown_side_by_side() -> None:
+    text = render_report(report(agreement=(AGREEMENT, replace(AGREEMENT, other=None, k=None, same_top=None))))
+    rows = [line.split("  ") for line in text.splitlines() if "0.00025" in line]
+    first, second = ([part.strip() for part in row if part.strip()] for row in rows)
+    assert first == [
+        "clean/minmax", "clean/mse", "logits", "0.00025", "0.99900 of 1", "3 of 3"
+    ]  # fmt: skip
+    assert second[1] == "the FP32 reference"
+
+
+def test_ranges_that_differ_are_shown() -> None:
+    text = render_report(report(compared_ranges=(RANGES,)))
+    (row,) = [line for line in text.splitlines() if "image 1 for 1.25" in line]
+    assert row.split()[:4] == ["clean/minmax", "clean/mse", "23", "1"]
+
+
+def test_products_that_dont_run_as_asked_are_counted() -> None:
+    made = report()
+    short = NodeRecord("n", "Conv", "int8", "fp32", "emulated")
+    cells = tuple(
+        cell
+        if cell.engine is None
+        else replace(
+            cell,
+            engine=replace(
+                cell.engine,
+                proof="engine inspector",
+                asked_ops={"Conv": 3},
+                not_as_asked=(short,) if number == 0 else (),
+            ),
+        )
+        for number, cell in enumerate(made.cells)
+    )
+    n = len([cell for cell in cells if cell.engine])
+    text = " ".join(render_report(replace(made, cells=cells)).split())
+    assert f"Of {3 * n} products asked" in text
+    assert f"in {n} engines, {3 * n - 1} do, by the engine inspector." in text
+
+
+def test_audits_on_one_backend_show_none_of_it() -> None:
+    text = render_report(report())
+    assert "two backends" not in text
+    assert "asked to run" not in text

@@ -35,6 +35,7 @@ from calaudit.graph import (
     prepare,
     with_taps,
 )
+from calaudit.graph.products import products
 from calaudit.report import Report
 
 RANKING = """
@@ -154,7 +155,7 @@ def compare(title: str, model: Model, feeds: dict[str, Any], backend: TensorrtBa
             print(f"{precision}: not built: {str(error)[:160]}")
             continue
         found = engine.run(feeds)
-        proof = inspect_precision(backend.found, engine, graph)
+        proof = inspect_precision(backend.found, engine, products(graph))
         counts = {} if proof is None else proof.counts(precision)
         for name, values in wanted.items():
             top = np.mean(values.reshape(len(values), -1).argmax(1)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from calaudit.audit.config import AuditConfig
 from calaudit.backends.base import BackendName, Precision
-from calaudit.backends.health import Wanted, examine
+from calaudit.backends.health import Wanted, examine, no_calibrators
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.errors import BackendError, Problem
@@ -45,9 +45,11 @@ def make_backends(
             continue
         where = f"{config.path}: audit.{'backend' if name == settings.backend else 'agree_with'}"
         capability = settings.compute_capability if name == "tensorrt_rtx" else None
-        health = examine(name, _wanted(config, qdq), compute_capability=capability)
-        if health.missing:
-            problems += [Problem(str(each), where, each.next_step) for each in health.missing]
+        implicit = name == "tensorrt" and settings.int8 == "implicit"
+        health = examine(name, _wanted(config, qdq, implicit), compute_capability=capability)
+        missing = [*health.missing, *(no_calibrators(health) if implicit else ())]
+        if missing:
+            problems += [Problem(str(each), where, each.next_step) for each in missing]
             continue
         backend = TensorrtBackend(
             name,
@@ -66,7 +68,7 @@ def make_backends(
     return made
 
 
-def _wanted(config: AuditConfig, qdq: QdqPlan) -> Wanted:
+def _wanted(config: AuditConfig, qdq: QdqPlan, implicit: bool) -> Wanted:
     """Which products the audit's engines need, by precision."""
     nodes = [each for each in qdq.decisions if each.kind == "node" and each.weighted]
     every = {each.op_type for each in nodes}
@@ -74,7 +76,7 @@ def _wanted(config: AuditConfig, qdq: QdqPlan) -> Wanted:
     # FP32 is the reference, whatever is audited; a model of other ops still has to build.
     wanted: Wanted = {"fp32": every or {"Gemm"}, "fp16": every, "int8": int8}
     asked: tuple[Precision, ...] = ("fp32", *config.audit.precisions)
-    return {name: wanted[name] for name in asked}
+    return {name: wanted[name] for name in asked if not (implicit and name == "int8")}
 
 
 def backend_keys(backends: Mapping[BackendName, AnyBackend]) -> dict[BackendName, str]:

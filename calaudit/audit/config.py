@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from calaudit.backends.base import BackendName
+from calaudit.backends.base import BackendName, RangesBy
 from calaudit.errors import Problem, SettingsError, near
 from calaudit.evaluate import Tolerance
 from calaudit.sampling import Recipe
@@ -19,6 +19,7 @@ from calaudit.steps.tasks import Task, parse_task
 T = TypeVar("T")
 Method = Literal["minmax", "entropy", "percentile", "mse", "entropy-trt"]
 MOST_THREADS = 1024
+_ENTROPIES = ("entropy", "entropy-trt")
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
 
@@ -42,6 +43,10 @@ class AuditSettings:
     precisions: tuple[Literal["int8", "fp16"], ...] = ("int8",)
     agree_with: tuple[BackendName, ...] = ()
     """Backends that run the same engines, FP32 included, to be compared with `backend`."""
+    int8: Literal["explicit", "implicit"] = "explicit"
+    """How TensorRT gets INT8: Q/DQ in the graph, or a calibration (up to TensorRT 10)."""
+    ranges: tuple[RangesBy, ...] = ("calaudit",)
+    """Who estimates the ranges of implicit quantization; both are compared."""
     compute_capability: str | None = None
     """TensorRT-RTX: the GPU to build for; None: the one in this machine."""
     kernels: Literal["emulated", "fused"] = "emulated"
@@ -85,6 +90,23 @@ class AuditSettings:
             raise SettingsError(
                 f"agree_with names a backend twice: {self.backend}, {', '.join(self.agree_with)}",
                 next_step="Name backends other than the audit's own, once each.",
+            )
+        if not self.ranges or len(set(self.ranges)) < len(self.ranges):
+            raise SettingsError("ranges must name calaudit, tensorrt or both, once each")
+        if "tensorrt" in self.ranges and self.int8 == "explicit":
+            raise SettingsError(
+                "TensorRT estimates ranges for implicit quantization only",
+                next_step='Add int8 = "implicit", or leave ranges out.',
+            )
+        if "tensorrt" in self.ranges and not {"minmax", *_ENTROPIES} & set(self.methods):
+            raise SettingsError(
+                f"TensorRT has no method among {', '.join(self.methods)}",
+                next_step="Name minmax, entropy or both in methods.",
+            )
+        if self.int8 == "implicit" and "tensorrt" not in (self.backend, *self.agree_with):
+            raise SettingsError(
+                "int8 is implicit, but this audit doesn't run on tensorrt",
+                next_step="Leave it out, or name tensorrt as backend or in agree_with.",
             )
         if self.compute_capability and "tensorrt_rtx" not in (self.backend, *self.agree_with):
             raise SettingsError(

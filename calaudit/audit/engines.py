@@ -1,14 +1,16 @@
 """The engines of an audit: each planned cell built, run, and described."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from calaudit.audit.implicit import ImplicitCell, given_cell, native_cell, scales_in
 from calaudit.audit.plan import PlannedCell, content_key
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store
 from calaudit.backends.onnxruntime import OnnxruntimeBackend, OnnxruntimeEngine
-from calaudit.backends.tensorrt.backend import proof_of
+from calaudit.backends.tensorrt.backend import TensorrtBackend, proof_of
+from calaudit.backends.tensorrt.implicit import implicit_products
 from calaudit.backends.tensorrt.runner import TensorrtEngine
 from calaudit.errors import Notice
 from calaudit.formats.engine import EngineFacts
@@ -31,6 +33,8 @@ class Judged:
     engine: EngineRecord
     predictions: Predictions
     notices: tuple[Notice, ...]
+    scales: Mapping[str, float]
+    """Of implicit quantization: tap → scale in the engine."""
 
 
 def judge_engine(
@@ -54,8 +58,8 @@ def judge_engine(
     BackendError
         The engine can't be built, or failed.
     """
-    graph = _graph(audit, planned, observation, store)
     backend = audit.backends[planned.backend]
+    graph = _graph(audit, planned, observation, store)
     done = store.holds(planned.predictions)
     engine: OnnxruntimeEngine | TensorrtEngine | None
     if isinstance(backend, OnnxruntimeBackend):
@@ -68,11 +72,13 @@ def judge_engine(
             precision=planned.precision,
             scales=graph.scales,
             what=planned.id,
+            ranges=None if graph.implicit is None else graph.implicit.ranges,
         )
-        record = _proved(graph.model, facts)
+        record = _proved(graph, facts)
         notices = (*graph.notices, *_said(planned, facts))
+    scales = {} if graph.implicit is None else scales_in(graph.implicit)
     if done or engine is None:
-        return Judged(record, Predictions(planned.predictions), notices)
+        return Judged(record, Predictions(planned.predictions), notices, scales)
     answers = predict(
         engine,
         audit.pool,
@@ -85,7 +91,7 @@ def judge_engine(
     if isinstance(engine, TensorrtEngine):
         engine.close()
     store.keep(planned.predictions)
-    return Judged(record, answers, notices)
+    return Judged(record, answers, notices, scales)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +99,27 @@ class _Graph:
     model: Model
     scales: str | None
     notices: tuple[Notice, ...]
+    implicit: ImplicitCell | None = None
 
 
 def _graph(
     audit: Audit, planned: PlannedCell, observation: Observation | None, store: Store
 ) -> _Graph:
-    """What the backend is given: the model itself, its FP16 copy, or the Q/DQ graph on disk."""
+    """What the backend is given: the model, its FP16 copy, the Q/DQ graph, or ranges beside it."""
+    backend = audit.backends[planned.backend]
     if planned.precision == "fp16":
         model, misfits = convert_to_fp16(audit.prepared)
         return _Graph(model, None, misfits)
+    if planned.ranges_by == "tensorrt" and isinstance(backend, TensorrtBackend):
+        native = native_cell(audit, planned, backend)
+        return _Graph(audit.prepared, native.key, (), native)
     if planned.engine is None or planned.scales is None or observation is None:
         return _Graph(audit.model, None, ())
     table = _scales(audit, planned, observation)
     write_scales(planned.scales, table)
+    if planned.implicit:
+        given = given_cell(table)
+        return _Graph(audit.prepared, given.key, (), given)
     if not store.holds(planned.engine):
         write_engine(audit.prepared, audit.qdq, table, planned.engine)
         store.keep(planned.engine)
@@ -140,11 +154,13 @@ def _unproved(audit: Audit, planned: PlannedCell, model: Model) -> EngineRecord:
     )
 
 
-def _proved(model: Model, facts: EngineFacts) -> EngineRecord:
+def _proved(graph: _Graph, facts: EngineFacts) -> EngineRecord:
     """A TensorRT engine: what its layers really run in."""
+    model = graph.model
+    every = products(model) if graph.implicit is None else implicit_products(model)
     proof = proof_of(facts)
     nodes = () if proof is None else proof.nodes
-    asked = [product for product in products(model) if product.asked == facts.precision != "fp32"]
+    asked = [product for product in every if product.asked == facts.precision != "fp32"]
     return EngineRecord(
         model.fingerprint,
         "fused" if facts.precision == "int8" else "float",

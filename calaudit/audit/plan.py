@@ -9,12 +9,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from calaudit.audit.config import AuditConfig, AuditSettings, CalibsetEntry, SetFile
-from calaudit.backends.base import BackendName, Precision
+from calaudit.backends.base import BackendName, Precision, RangesBy
 from calaudit.settings import as_values
 from calaudit.version import __version__
+
+NATIVE: Final[Mapping[str, tuple[str, ...]]] = {
+    "native-entropy": ("entropy-trt", "entropy"),
+    "native-minmax": ("minmax",),
+}
+"""TensorRT's own calibrators → our methods to hold them against, the nearest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class PlannedCell:
     calibset: str | None
     """None where no ranges are needed."""
     method: str | None
+    """``native-entropy`` and ``native-minmax`` are TensorRT's own calibrators."""
     engine: Path | None
     """INT8: the Q/DQ graph, the same for every backend."""
     scales: Path | None
@@ -53,6 +60,15 @@ class PlannedCell:
     """What its calibration set was drawn by."""
     draw: int = 0
     """As `PlannedSet.draw`."""
+    implicit: bool = False
+    """INT8 by a calibration, not by Q/DQ."""
+
+    @property
+    def ranges_by(self) -> RangesBy | None:
+        """Who estimates its ranges."""
+        if self.method is None:
+            return None
+        return "tensorrt" if self.method in NATIVE else "calaudit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +194,7 @@ class _Layout:
                 yield self.alone(backend, "fp32")
             if "int8" in self.settings.precisions:
                 for calibset in calibsets:
-                    for method in self.settings.methods:
+                    for method in self._methods(backend):
                         yield self.int8(backend, calibset, method)
             if "fp16" in self.settings.precisions:
                 yield self.alone(backend, "fp16")
@@ -186,8 +202,11 @@ class _Layout:
     def int8(self, backend: BackendName, planned: PlannedSet, method: str) -> PlannedCell:
         """One INT8 cell. The graph and the scales don't depend on the backend."""
         graph = {**self.base, "ranges": self.ranges, "calibset": planned.name, "method": method}
+        implicit = backend == "tensorrt" and self.settings.int8 == "implicit"
         stem = f"{_slug(planned.name)}-{method}"
-        shared, own = f"{stem}-{content_key(graph)}", self._own(stem, backend, graph)
+        shared = f"{stem}-{content_key(graph)}"
+        how = {"int8": "implicit", "batch": self.settings.batch_size} if implicit else {}
+        own = self._own(stem, backend, {**graph, **how})
         return PlannedCell(
             id=f"{planned.name}/{method}{_behind(backend)}",
             backend=backend,
@@ -200,7 +219,15 @@ class _Layout:
             predictions=self.folder / "predictions" / f"{own}.h5",
             recipe=planned.recipe,
             draw=planned.draw,
+            implicit=implicit,
         )
+
+    def _methods(self, backend: BackendName) -> Iterator[str]:
+        methods, ranges = self.settings.methods, self.settings.ranges
+        if backend != "tensorrt" or "calaudit" in ranges:
+            yield from methods
+        if backend == "tensorrt" and "tensorrt" in ranges:
+            yield from (name for name, ours in NATIVE.items() if set(ours) & set(methods))
 
     def alone(self, backend: BackendName, precision: Precision) -> PlannedCell:
         """An engine without ranges."""
@@ -217,7 +244,7 @@ class _Layout:
             predictions=self.folder / "predictions" / f"{own}.h5",
         )
 
-    def _own(self, stem: str, backend: BackendName, graph: Mapping[str, str]) -> str:
+    def _own(self, stem: str, backend: BackendName, graph: Mapping[str, object]) -> str:
         key = content_key({**graph, "backend": self.backends[backend]})
         return f"{stem}-{key}" if backend == "onnxruntime" else f"{stem}-{backend}-{key}"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from calaudit.audit import records
 from calaudit.audit.config import SetFile
 from calaudit.audit.engines import judge_engine
+from calaudit.audit.implicit import compare_ranges
 from calaudit.audit.inventory import remove_leftovers
 from calaudit.audit.lock import sole_run
 from calaudit.audit.plan import PlannedCell, PlannedSet
@@ -54,6 +55,8 @@ class _Journal:
     """Stage → seconds."""
     notices: list[Notice] = field(default_factory=list)
     store: Store = field(default_factory=Store)
+    scales: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    """Of engines quantized implicitly: cell → tap → scale."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -98,6 +101,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
             journal.notices += judged.notices
             reference = judged.predictions
             cells, predictions = _cells(audit, observation, journal)
+            compared = list(compare_ranges(audit.plan.cells, journal.scales))
         with journal.stage("statistics"):
             scored = score_exams(audit.exams, reference, predictions)
             judgement = judge_cells(scored, _terms(audit))
@@ -121,6 +125,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
             agreement=records.agreement_records(
                 audit, reference, predictions, judgement.comparisons
             ),
+            compared_ranges=compared,
             warnings=[
                 *journal.notices,
                 *journal.store.notices,
@@ -228,6 +233,7 @@ def _cells(
         journal.notices += judged.notices
         cells.append(_cell(planned, judged.engine))
         predictions[planned.id] = judged.predictions
+        journal.scales[planned.id] = judged.scales
     return cells, predictions
 
 
@@ -240,7 +246,7 @@ def _cell(
         method=planned.method,
         precision=planned.precision,
         backend=planned.backend,
-        ranges_by="calaudit" if planned.precision == "int8" else None,
+        ranges_by=planned.ranges_by,
         status="failed" if engine is None else "judged",
         engine=engine,
         reason=reason,

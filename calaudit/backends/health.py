@@ -12,12 +12,19 @@ from calaudit.backends.base import BackendName, Engine, Precision, RangesBy
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend, inspect_precision
 from calaudit.backends.tensorrt.cuda import ELSEWHERE, find_cuda
-from calaudit.backends.tensorrt.detect import TITLES, Missing, TensorrtModule, find_tensorrt
+from calaudit.backends.tensorrt.detect import (
+    INSTALL_IMPLICIT,
+    TITLES,
+    Missing,
+    TensorrtModule,
+    find_tensorrt,
+)
 from calaudit.backends.tensorrt.explicit import compute_capabilities
 from calaudit.backends.tensorrt.precision import PrecisionProof
 from calaudit.errors import BackendError
 from calaudit.graph import Model
 from calaudit.graph.probes import PROBED, probe_model
+from calaudit.graph.products import products
 
 Wanted = Mapping[Precision, Collection[str]]
 """Precision → op types that have to run in it."""
@@ -108,7 +115,7 @@ def _examined(found: TensorrtModule, wanted: Wanted, capability: str | None) -> 
                 return made.build(model).proof
             engine = made.load(model)
             _run(engine)
-            proof = inspect_precision(found, engine, model)
+            proof = inspect_precision(found, engine, products(model))
             engine.close()
             return proof
 
@@ -166,6 +173,15 @@ def _failures(title: str, trials: Collection[Trial]) -> Iterator[Missing]:
     for (failure, step), names in grouped.items():
         what = ", ".join(names) if len(names) < len(trials) else "anything"
         yield Missing(title, f"doesn't run {what} here: {failure}", step)
+
+
+def no_calibrators(health: Health) -> Iterator[Missing]:
+    """What keeps a backend that is here from implicit quantization."""
+    if health.ranges and "tensorrt" not in health.ranges:
+        reason = "has no calibrators: it quantizes by Q/DQ in the graph only"
+        yield Missing(
+            health.library, reason, f'Leave int8 = "implicit" out, or run: {INSTALL_IMPLICIT}'
+        )
 
 
 def _no_driver(cuda: Missing | None = None) -> Iterator[Missing]:

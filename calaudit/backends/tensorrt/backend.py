@@ -20,6 +20,13 @@ from calaudit.backends.tensorrt.explicit import (
     build_plan,
     precision_notices,
 )
+from calaudit.backends.tensorrt.implicit import (
+    GivenRanges,
+    ImplicitPlan,
+    NativeRanges,
+    build_implicit,
+    implicit_products,
+)
 from calaudit.backends.tensorrt.messages import listening
 from calaudit.backends.tensorrt.precision import (
     NodePrecision,
@@ -33,7 +40,7 @@ from calaudit.backends.tensorrt.runner import TensorrtEngine
 from calaudit.errors import BackendError, FileFormatError
 from calaudit.formats.engine import EngineFacts, facts_path, open_engine_file, write_engine_file
 from calaudit.graph import Model
-from calaudit.graph.products import products
+from calaudit.graph.products import Product, products
 
 
 class TensorrtBackend:
@@ -131,7 +138,14 @@ class TensorrtBackend:
         return self._deserialized(built.plan, model, cuda, None)
 
     def stored(
-        self, model: Model, path: Path, *, precision: Precision, scales: str | None, what: str
+        self,
+        model: Model,
+        path: Path,
+        *,
+        precision: Precision,
+        scales: str | None,
+        what: str,
+        ranges: NativeRanges | GivenRanges | None = None,
     ) -> tuple[TensorrtEngine, EngineFacts]:
         """The engine kept at `path`, built and kept there when it isn't, or isn't for this model.
 
@@ -147,6 +161,8 @@ class TensorrtBackend:
             Fingerprint of the scale table behind the graph.
         what : str
             Name of the build on its progress bar.
+        ranges : NativeRanges or GivenRanges, optional
+            Implicit quantization of an FP32 graph; by default the graph says what is quantized.
 
         Raises
         ------
@@ -160,10 +176,15 @@ class TensorrtBackend:
         if kept is not None:
             plan, facts = kept
             return self._deserialized(plan, model, cuda, facts), facts
+        built: BuiltPlan | ImplicitPlan
         with cuda.current():
-            built = self.build(model, what=what)
+            if ranges is None:
+                built = self.build(model, what=what)
+            else:
+                built = build_implicit(self.found, model, ranges, self._profile(model), what=what)
         engine = self._deserialized(built.plan, model, cuda, None)
-        proof = inspect_precision(self.found, engine, model) or built.proof
+        asked = products(model) if ranges is None else implicit_products(model)
+        proof = inspect_precision(self.found, engine, asked) or built.proof
         notices = [n for n in built.notices if not n.code.startswith("precision_")]
         notices += precision_notices(proof, model.label)
         facts = EngineFacts(
@@ -257,7 +278,7 @@ def _mismatch(found: TensorrtModule, cuda: Cuda, facts: EngineFacts | None) -> s
 
 
 def inspect_precision(
-    found: TensorrtModule, engine: TensorrtEngine, model: Model
+    found: TensorrtModule, engine: TensorrtEngine, asked: Sequence[Product]
 ) -> PrecisionProof | None:
     """What a loaded engine's layers run in, by its own inspector; None where it tells nothing."""
     if not found.abilities.inspector:
@@ -271,7 +292,7 @@ def inspect_precision(
     layers = read_inspector(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
     if not layers:
         return None
-    return prove(products(model), layers, "engine inspector")
+    return prove(asked, layers, "engine inspector")
 
 
 def proof_of(facts: EngineFacts) -> PrecisionProof | None:

@@ -27,7 +27,7 @@ from calaudit.formats.calibset import Calibset
 from calaudit.formats.trt_cache import TrtCache, cache_of, parse_trt_cache
 from calaudit.formats.trt_header import ALGORITHMS, MINMAX, AlgorithmFlag
 from calaudit.graph import Model
-from calaudit.graph.products import products
+from calaudit.graph.products import Product, products
 from calaudit.ranges import ScaleTable
 
 _NO_RANGE: Final = "Missing scale and zero-point for tensor "
@@ -173,11 +173,15 @@ def _build_native(
 
 
 def _proof(model: Model, heard: Heard) -> PrecisionProof | None:
-    """Implicit quantization permits INT8 everywhere: every product of the graph is asked for it."""
     if heard.layer_report is None:
         return None
-    asked = [replace(product, asked="int8", reason="") for product in products(model)]
-    return prove(asked, read_layer_report(heard.layer_report), "builder's layer report")
+    layers = read_layer_report(heard.layer_report)
+    return prove(implicit_products(model), layers, "builder's layer report")
+
+
+def implicit_products(model: Model) -> tuple[Product, ...]:
+    """The products of an FP32 graph as implicit quantization asks for them: all in INT8."""
+    return tuple(replace(each, asked="int8", reason="") for each in products(model))
 
 
 def _warnings(heard: Heard, where: str) -> Iterator[Notice]:

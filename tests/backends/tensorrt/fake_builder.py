@@ -36,6 +36,8 @@ class Behaviour:
     takes_caches: bool = True
     calibrates: bool = True
     builds: bool = True
+    clips: float = 1.0
+    """What its ranges are, as a share of the largest magnitude it was served."""
     half_inputs: bool = False
     """The network's float inputs are FP16."""
     work: Callable[[int, dict[str, NDArray[Any]]], None] = lambda number, batch: None
@@ -205,7 +207,7 @@ def _calibrate(
 
 def _scale(behaviour: Behaviour, name: str) -> np.float32:
     amax = max(np.abs(batch[name]).max() for batch in behaviour.batches)
-    return np.float32(amax) / np.float32(127)
+    return np.float32(behaviour.clips * amax) / np.float32(127)
 
 
 def _hex(scale: np.float32) -> str:

@@ -1,6 +1,6 @@
 """Both calibrators through NVIDIA's real bindings of TensorRT 10.16.1, in a process of their own.
 
-What is claimed stands in calibrators_through_cpp.py.
+What is claimed stands in calibrators_through_cpp.py and implicit_audits.py.
 """
 
 import re
@@ -12,8 +12,14 @@ from xml.etree import ElementTree
 import pytest
 
 ROOT = Path(__file__).parents[3]
-CLAIMS = Path(__file__).with_name("calibrators_through_cpp.py")
-NAMES = re.findall(r"^def (test_\w+)", CLAIMS.read_text(encoding="utf-8"), re.MULTILINE)
+CLAIMS = [
+    Path(__file__).with_name(name) for name in ("calibrators_through_cpp.py", "implicit_audits.py")
+]
+NAMES = [
+    name
+    for each in CLAIMS
+    for name in re.findall(r"^def (test_\w+)", each.read_text(encoding="utf-8"), re.MULTILINE)
+]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +30,7 @@ def failures(
     report = tmp_path_factory.mktemp("calibrators") / "report.xml"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=0"]
     done = subprocess.run(
-        [*command, f"--junitxml={report}", str(CLAIMS)],
+        [*command, f"--junitxml={report}", *map(str, CLAIMS)],
         cwd=ROOT,
         env=bindings_10,
         capture_output=True,

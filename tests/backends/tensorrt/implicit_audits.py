@@ -1,0 +1,175 @@
+"""Run by test_calibrators.py where NVIDIA's bindings of TensorRT 10.16.1 can be imported.
+
+Whole audits with implicit quantization. The calibrators are subclasses of NVIDIA's and are called
+through their virtual tables; the builder that calls them, the GPU and what runs the engines are
+fakes: engines answer as onnxruntime does in FP32, or fail.
+"""
+
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from calaudit.audit import backends as audit_backends
+from calaudit.audit.run import run_audit
+from calaudit.backends.health import Health
+from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.tensorrt import backend as trt_backend
+from calaudit.backends.tensorrt import implicit
+from calaudit.backends.tensorrt.backend import TensorrtBackend
+from calaudit.backends.tensorrt.cuda import Gpu
+from calaudit.backends.tensorrt.explicit import BuiltPlan
+from calaudit.errors import BackendError, SettingsError
+from calaudit.formats.trt_cache import open_trt_cache
+from calaudit.report import Report
+from tests.audit.world import AUDIT, make_world
+from tests.backends.tensorrt.fake_builder import Behaviour, fake_tensorrt
+from tests.backends.tensorrt.host_buffers import FakeGpu
+
+KEYS = 'backend = "tensorrt"\nint8 = "implicit"\nranges = ["calaudit", "tensorrt"]\n'
+
+
+class Fakes:
+    """Stand-ins for the builder, the GPU and the runner."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.builds: list[Behaviour] = []
+        self.takes_caches = True
+        self.clips = 1.0
+        gpu = Gpu("a fake GPU", "8.9")
+        cuda = SimpleNamespace(gpu=gpu, current=nullcontext)
+        health = Health("tensorrt", "TensorRT", str(gpu), (), (), ("calaudit", "tensorrt"), ())
+        patch.setattr(audit_backends, "examine", lambda *_, **__: health)
+        patch.setattr(trt_backend, "require_cuda", lambda: cuda)
+        patch.setattr(trt_backend, "build_implicit", self.build)
+        patch.setattr(trt_backend, "inspect_precision", lambda *_: None)
+        patch.setattr(
+            TensorrtBackend, "build", lambda *_, **__: BuiltPlan(b"a plan in FP32", None, ())
+        )
+        patch.setattr(TensorrtBackend, "_deserialized", self.deserialized)
+
+    def build(self, found: Any, model: Any, ranges: Any, profile: Any, *, what: str) -> Any:
+        seen = Behaviour(takes_caches=self.takes_caches, clips=self.clips)
+        self.builds.append(seen)
+        module = fake_tensorrt(seen)
+        return implicit.build_implicit(module, model, ranges, profile, what=what, buffers=FakeGpu())
+
+    @staticmethod
+    def deserialized(backend: Any, plan: bytes, model: Any, *_: Any) -> Any:
+        return OnnxruntimeBackend(threads=1).load(model)
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
+    return Fakes(monkeypatch)
+
+
+def audit(folder: Path, keys: str = KEYS, methods: str = '["minmax", "entropy"]') -> Path:
+    text = AUDIT.replace('methods = ["minmax", "mse"]', f"methods = {methods}\n{keys}")
+    return make_world(folder, audit=text)
+
+
+def by_id(report: Report) -> dict[str, Any]:
+    return {cell.id: cell for cell in report.cells}
+
+
+def test_an_audit_compares_tensorrts_own_ranges_with_ours(tmp_path: Path, fakes: Fakes) -> None:
+    report, _ = run_audit(audit(tmp_path))
+    cells = by_id(report)
+    assert list(cells) == [
+        f"{calibset}/{method}/tensorrt"
+        for calibset in ("loud only", "both")
+        for method in ("minmax", "entropy", "native-entropy", "native-minmax")
+    ]
+    assert {cell.status for cell in cells.values()} == {"judged"}
+    assert cells["both/native-minmax/tensorrt"].ranges_by == "tensorrt"
+    assert cells["both/minmax/tensorrt"].ranges_by == "calaudit"
+    served = [len(each.batches) for each in fakes.builds]
+    assert served == [0, 0, 1, 1] * 2, "a scale table needs no data, a calibrator the whole set"
+    assert [each.algorithm for each in fakes.builds[2:4]] == [
+        "ENTROPY_CALIBRATION_2", "MINMAX_CALIBRATION"
+    ]  # fmt: skip
+    compared = {each.cell: each for each in report.compared_ranges}
+    assert set(compared) == {name for name in cells if "native" in name}
+    minmax = compared["both/native-minmax/tensorrt"]
+    assert (minmax.other, minmax.taps, minmax.differing) == ("both/minmax/tensorrt", 1, 0)
+
+
+def test_taps_whose_ranges_differ_are_reported(tmp_path: Path, fakes: Fakes) -> None:
+    fakes.clips = 0.5
+    report, _ = run_audit(audit(tmp_path))
+    compared = {each.cell: each for each in report.compared_ranges}
+    found = compared["both/native-minmax/tensorrt"]
+    assert (found.other, found.taps, found.differing) == ("both/minmax/tensorrt", 1, 1)
+    x = np.concatenate([batch["x"] for batch in fakes.builds[7].batches])
+    amax = float(np.abs(x).max())
+    (tap,) = found.shown
+    assert (tap.tap, tap.tensorrt, tap.calaudit) == (
+        "x",
+        pytest.approx(amax / 2),
+        pytest.approx(amax),
+    )
+
+
+def test_a_second_run_builds_nothing_and_compares_the_same(tmp_path: Path, fakes: Fakes) -> None:
+    path = audit(tmp_path)
+    first, _ = run_audit(path)
+    n = len(fakes.builds)
+    second, _ = run_audit(path)
+    assert len(fakes.builds) == n
+    assert second.compared_ranges == first.compared_ranges
+    caches = sorted((tmp_path / "audit" / "engines").glob("*.cache"))
+    assert len(caches) == 4
+    assert {str(open_trt_cache(each).header) for each in caches} == {
+        "TRT-101601-EntropyCalibration2", "TRT-101601-MinMaxCalibration"
+    }  # fmt: skip
+
+
+def test_a_cache_that_isnt_taken_fails_the_cell_and_no_other(tmp_path: Path, fakes: Fakes) -> None:
+    fakes.takes_caches = False
+    report, _ = run_audit(audit(tmp_path))
+    status = {name: cell.status for name, cell in by_id(report).items()}
+    assert {name for name, each in status.items() if each == "failed"} == {
+        name for name in status if "native" not in name
+    }
+    reason = by_id(report)["both/minmax/tensorrt"].reason
+    assert reason is not None
+    assert "didn't take the calibration cache" in reason
+    assert report.compared_ranges == ()
+
+
+def test_onnxruntime_runs_the_same_scales_by_qdq(tmp_path: Path, fakes: Fakes) -> None:
+    report, _ = run_audit(audit(tmp_path, KEYS + 'agree_with = ["onnxruntime"]\n'))
+    pairs = {(each.cell, each.other) for each in report.agreement}
+    assert ("both/minmax", "both/minmax/tensorrt") in pairs
+    assert not any("native" in str(name) for pair in pairs for name in pair)
+
+
+def test_a_tensorrt_without_calibrators_stops_the_audit_before_any_work(
+    tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = Health("tensorrt", "TensorRT 11.4.0.106", "a GPU", (), (), ("calaudit",), ())
+    monkeypatch.setattr(audit_backends, "examine", lambda *_, **__: newer)
+    with pytest.raises(BackendError, match=r"TensorRT 11\.4\.0\.106 has no calibrators") as caught:
+        run_audit(audit(tmp_path))
+    assert "python -m pip install 'tensorrt>=8.6,<11'" in str(caught.value)
+    assert not (tmp_path / "audit").exists()
+
+
+@pytest.mark.parametrize(
+    ("keys", "methods", "message"),
+    [
+        ('backend = "tensorrt"\nranges = ["tensorrt"]\n', '["minmax"]', "for implicit"),
+        ('int8 = "implicit"\n', '["minmax"]', "doesn't run on tensorrt"),
+        (KEYS, '["mse", "percentile"]', "no method among mse, percentile"),
+        (KEYS.replace('"calaudit", "tensorrt"', ""), '["minmax"]', "ranges must name"),
+    ],
+)
+def test_keys_that_dont_fit_together_are_refused(
+    tmp_path: Path, keys: str, methods: str, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        run_audit(audit(tmp_path, keys, methods))

@@ -40,7 +40,10 @@ build model.onnx --scales scales/some-minmax.json --out int8.onnx
 cache convert scales/some-minmax.json some.cache --tensorrt 10.3
 cache show some.cache
 cache verify some.cache --model model.onnx
+init model.onnx pool.h5 --out first.toml
 compare audit.toml
+status audit.toml
+clean audit.toml --dry-run
 report show audit/report.json
 demo --out demo
 """

@@ -9,7 +9,7 @@ from calaudit.audit.plan import PlannedCell, content_key
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store
 from calaudit.backends.onnxruntime import OnnxruntimeBackend, OnnxruntimeEngine
-from calaudit.backends.tensorrt.backend import TensorrtBackend, proof_of
+from calaudit.backends.tensorrt.backend import proof_of
 from calaudit.backends.tensorrt.implicit import implicit_products
 from calaudit.backends.tensorrt.runner import TensorrtEngine
 from calaudit.errors import Notice
@@ -106,18 +106,17 @@ def _graph(
     audit: Audit, planned: PlannedCell, observation: Observation | None, store: Store
 ) -> _Graph:
     """What the backend is given: the model, its FP16 copy, the Q/DQ graph, or ranges beside it."""
-    backend = audit.backends[planned.backend]
     if planned.precision == "fp16":
         model, misfits = convert_to_fp16(audit.prepared)
         return _Graph(model, None, misfits)
-    if planned.ranges_by == "tensorrt" and isinstance(backend, TensorrtBackend):
-        native = native_cell(audit, planned, backend)
+    if planned.ranges_by == "tensorrt":
+        native = native_cell(audit, planned)
         return _Graph(audit.prepared, native.key, (), native)
-    if planned.engine is None or planned.scales is None or observation is None:
+    if planned.scales is None or observation is None:
         return _Graph(audit.model, None, ())
     table = _scales(audit, planned, observation)
     write_scales(planned.scales, table)
-    if planned.implicit:
+    if planned.engine is None:
         given = given_cell(table)
         return _Graph(audit.prepared, given.key, (), given)
     if not store.holds(planned.engine):

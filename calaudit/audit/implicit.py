@@ -6,10 +6,8 @@ from typing import Final
 
 from calaudit.audit.plan import NATIVE, PlannedCell, content_key
 from calaudit.audit.prepare import Audit
-from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.backends.tensorrt.implicit import GivenRanges, NativeRanges
 from calaudit.backends.tensorrt.reader import Batching
-from calaudit.backends.tensorrt.stored_cache import cache_file
 from calaudit.errors import FileFormatError
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.trt_cache import open_trt_cache
@@ -32,21 +30,15 @@ class ImplicitCell:
     key: str
 
 
-def native_cell(audit: Audit, planned: PlannedCell, backend: TensorrtBackend) -> ImplicitCell:
+def native_cell(audit: Audit, planned: PlannedCell) -> ImplicitCell:
     """TensorRT's own calibration on the cell's set."""
     path = next(each.path for each in audit.plan.calibsets if each.name == planned.calibset)
     calibset = open_calibset(path)
     algorithm: AlgorithmFlag = "minmax" if planned.method == "native-minmax" else "entropy"
     batching = Batching(min(audit.config.audit.batch_size, len(calibset)))
-    cache = cache_file(
-        planned.built.parent,
-        calibset=calibset,
-        algorithm=algorithm,
-        batching=batching,
-        model=audit.prepared,
-        version=backend.found.version,
+    ranges = NativeRanges(
+        calibset=calibset, algorithm=algorithm, batching=batching, cache=planned.cache
     )
-    ranges = NativeRanges(calibset=calibset, algorithm=algorithm, batching=batching, cache=cache)
     return ImplicitCell(ranges, content_key([calibset.fingerprint, algorithm, str(batching)]))
 
 

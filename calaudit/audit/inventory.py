@@ -13,7 +13,7 @@ Kind = Literal["calibration set", "ranges", "predictions", "engine"]
 FOLDERS = ("calibsets", "ranges", "scales", "engines", "predictions")
 """Where an audit keeps artefacts, within its results folder."""
 REPORTS = ("report.json", "report.html", "junit.xml", "summary.md", "metrics.prom")
-_KEYED = re.compile(r".+-[0-9a-f]{16}\.(h5|json|onnx|engine)(\.weights|\.seal|\.json)?")
+_KEYED = re.compile(r".+-[0-9a-f]{16}\.(h5|json|onnx|engine|cache)(\.weights|\.seal|\.json)?")
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.weights)?")
 
 
@@ -45,6 +45,7 @@ def earlier_files(plan: Plan) -> list[Path]:
     wanted = {path for _, _, path in _planned(plan)}
     cells = [plan.reference, *plan.cells]
     wanted |= {cell.built for cell in cells}  # of backends that keep engines of their own
+    wanted |= {cell.cache for cell in cells}
     wanted |= {cell.scales for cell in cells if cell.scales is not None}
     kept = {path.resolve() for path in wanted}
     kept |= {seal_of(path).resolve() for path in wanted}

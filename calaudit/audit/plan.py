@@ -51,7 +51,7 @@ class PlannedCell:
     method: str | None
     """``native-entropy`` and ``native-minmax`` are TensorRT's own calibrators."""
     engine: Path | None
-    """INT8: the Q/DQ graph, the same for every backend."""
+    """Explicit INT8: the Q/DQ graph, the same for every backend."""
     scales: Path | None
     built: Path
     """The backend's own engine, where it keeps one."""
@@ -62,6 +62,11 @@ class PlannedCell:
     """As `PlannedSet.draw`."""
     implicit: bool = False
     """INT8 by a calibration, not by Q/DQ."""
+
+    @property
+    def cache(self) -> Path:
+        """TensorRT's calibration cache, where it calibrated itself."""
+        return self.built.with_suffix(".cache")
 
     @property
     def ranges_by(self) -> RangesBy | None:
@@ -213,8 +218,8 @@ class _Layout:
             precision="int8",
             calibset=planned.name,
             method=method,
-            engine=self.folder / "engines" / f"{shared}.onnx",
-            scales=self.folder / "scales" / f"{shared}.json",
+            engine=None if implicit else self.folder / "engines" / f"{shared}.onnx",
+            scales=None if method in NATIVE else self.folder / "scales" / f"{shared}.json",
             built=self.folder / "engines" / f"{own}.engine",
             predictions=self.folder / "predictions" / f"{own}.h5",
             recipe=planned.recipe,

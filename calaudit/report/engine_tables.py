@@ -32,7 +32,8 @@ def _agreement(report: Report, view: View, width: int) -> Iterator[RenderableTyp
         Column("max difference", [Text(_number(one.max_abs_diff)) for one in rows]),
         Column(
             "same top",
-            [Text(MISSING if one.same_top is None else f"{one.same_top:.5f} of {one.k}") for one in rows],
+            [Text(f"{one.same_top:.5f} of {one.k}" if one.same_top is not None else MISSING)
+             for one in rows],
         ),
         Column(
             "same verdicts",

@@ -6,7 +6,8 @@ from tests.report.factory import AGREEMENT, RANGES, report
 
 
 def test_engines_on_two_backends_are_shown_side_by_side() -> None:
-    text = render_report(report(agreement=(AGREEMENT, replace(AGREEMENT, other=None, k=None, same_top=None))))
+    reference = replace(AGREEMENT, other=None, k=None, same_top=None)
+    text = render_report(report(agreement=(AGREEMENT, reference)))
     rows = [line.split("  ") for line in text.splitlines() if "0.00025" in line]
     first, second = ([part.strip() for part in row if part.strip()] for row in rows)
     assert first == [

@@ -1,9 +1,9 @@
-"""The fast version of benchmarks/coverage.py, with tolerances from the binomial."""
+"""The fast version of benchmarks/promises.py, with tolerances from the binomial."""
 
 import pytest
 from scipy.stats import binom
 
-from benchmarks.coverage import PROMISED, WORLDS, audits, measure_world
+from benchmarks.promises import PROMISED, WORLDS, audits, measure_world
 from calaudit.evaluate import Verdict, compare_cells, verdict_chances
 from tests.evaluate.cases import TOP1
 

@@ -4,7 +4,7 @@ Ours, a plain numpy loop over resampled rows, and Fairlearn's MetricFrame with i
 it is installed: pip install fairlearn), each in a process of its own, at growing sizes as long as
 one takes less than the limit:
 
-    python benchmarks/statistics.py [--rows 1000000] [--limit 60]
+    python benchmarks/resampling.py [--rows 1000000] [--limit 60]
 """
 
 import argparse

@@ -6,7 +6,7 @@ one that loses nothing is called REGRESSED (5 % each is promised). Then the same
 families of 50 slices, screening, the worst slice's gap, and a planted drop among 40 slices against
 the power that the contract predicts.
 
-    python benchmarks/coverage.py [--simulations 2000] [--only TEXT]
+    python benchmarks/promises.py [--simulations 2000] [--only TEXT]
 """
 
 import argparse

@@ -117,7 +117,7 @@ def _check_kind(file: h5py.File, path: Path, kind: str, version: int, made_by: s
     found_kind = file.attrs.get("calaudit_format")
     if isinstance(found_kind, bytes):
         found_kind = found_kind.decode("utf-8", "replace")
-    if found_kind != kind:
+    if not isinstance(found_kind, str) or found_kind != kind:
         what = "no calaudit_format" if found_kind is None else f"calaudit_format {found_kind!r}"
         raise FileFormatError(
             f"is an HDF5 file, but not a calaudit {kind}: its root has {what}",

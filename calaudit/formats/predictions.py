@@ -8,13 +8,15 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import FileFormatError
+from calaudit.errors import FileFormatError, near
+from calaudit.formats.hdf5 import datasets_in, open_hdf5, reading
 from calaudit.formats.hdf5_writing import written_hdf5
 from calaudit.pool import Rows
 
 FORMAT = "predictions"
 # 1: /rows (n,), /outputs/<name> (n, …)
 FORMAT_VERSION = 1
+_AGAIN = "Delete it and run the audit again."
 
 
 class Predictions:
@@ -22,32 +24,52 @@ class Predictions:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            with h5py.File(path, "r") as file:
-                kind, version = file.attrs.get("calaudit_format"), file.attrs.get("format_version")
-                if kind != FORMAT or version != FORMAT_VERSION:
-                    raise FileFormatError(
-                        f"isn't a predictions file of version {FORMAT_VERSION} "
-                        f"(it says {kind!r}, {version!r})",
-                        where=path,
-                        next_step="Delete it and run the audit again.",
-                    )
-                self.rows: Rows = file["rows"][:].astype(np.int64)
-                self.output_names: tuple[str, ...] = tuple(file["outputs"])
-        except (OSError, KeyError) as error:
+        with self._open() as file:
+            rows, outputs = file.get("rows"), datasets_in(file, "outputs")
+            if not _is_list(rows) or rows.dtype.kind not in "iu":
+                raise FileFormatError("/rows isn't a list of rows", where=path, next_step=_AGAIN)
+            with reading(path, "rows"):
+                self.rows: Rows = rows[:].astype(np.int64)
+            wrong = [name for name, each in outputs.items() if not _fits(each, len(self.rows))]
+        self.output_names: tuple[str, ...] = tuple(outputs)
+        if wrong or not outputs:
             raise FileFormatError(
-                f"can't be read: {error}",
+                f"{', '.join(wrong) or 'no output'} holds numbers for its {len(self.rows)} rows",
                 where=path,
-                next_step="Delete it and run the audit again.",
-            ) from None
+                next_step=_AGAIN,
+            )
 
     def read(self, output: str, rows: Rows | None = None) -> NDArray[Any]:
-        """One output (n, …), for all rows or for those asked for (a subset of `self.rows`)."""
-        with h5py.File(self.path, "r") as file:
+        """One output (n, …), for all rows or for those asked for (a subset of `self.rows`).
+
+        Raises
+        ------
+        FileFormatError
+            There is no such output, or it can't be read.
+        """
+        if output not in self.output_names:
+            raise FileFormatError(
+                f"has no output {output!r}",
+                where=self.path,
+                next_step=near(output, self.output_names),
+            )
+        with self._open() as file, reading(self.path, f"outputs/{output}"):
             values: NDArray[Any] = file["outputs"][output][:]
         if rows is None:
             return values
         return values[np.searchsorted(self.rows, rows)]
+
+    def _open(self) -> h5py.File:
+        return open_hdf5(self.path, kind=FORMAT, version=FORMAT_VERSION, made_by="an audit")
+
+
+def _is_list(node: Any) -> bool:
+    return isinstance(node, h5py.Dataset) and node.shape is not None and len(node.shape) == 1
+
+
+def _fits(dataset: h5py.Dataset, n_rows: int) -> bool:
+    shape = dataset.shape
+    return bool(shape) and shape[0] == n_rows and dataset.dtype.kind in "fiu"
 
 
 def write_predictions(

@@ -1,13 +1,13 @@
 """The store: which artefacts of the plan are there and whole.
 
-Beside each artefact lies its seal, a hash of its bytes. An artefact without a seal isn't finished;
+Beside each artefact lies its seal, a hash of its name and bytes. An artefact without a seal isn't finished;
 one that its seal doesn't fit was damaged or replaced. Both are made again.
 """
 
 from pathlib import Path
 from typing import Literal
 
-from calaudit.audit.plan import file_key
+from calaudit.audit.plan import content_key, file_key
 from calaudit.errors import Notice
 from calaudit.formats.aside import write_text
 
@@ -50,6 +50,7 @@ def seal_of(path: Path) -> Path:
 
 
 def _content(path: Path) -> str:
-    """Hash of the file, and of the weights that a large engine keeps beside it."""
+    """Hash of the file's name, its bytes, and the weights that a large engine keeps beside it."""
     weights = path.with_name(f"{path.name}.weights")
-    return file_key(path) + (file_key(weights) if weights.exists() else "")
+    beside = file_key(weights) if weights.exists() else ""
+    return content_key([path.name, file_key(path), beside])

@@ -1,4 +1,3 @@
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -108,29 +107,6 @@ def test_second_run_makes_nothing_again(
         monkeypatch.setattr(module, name, None)
     again, _ = run_audit(folder / "audit.toml")
     assert without_times(to_document(again)) == without_times(to_document(report))
-
-
-@pytest.mark.parametrize("kind", ["calibsets", "ranges", "engines", "predictions"])
-@pytest.mark.parametrize("damage", ["flip", "cut"])
-def test_damaged_artefact_is_made_again_and_named(
-    finished: tuple[Path, Report], tmp_path: Path, kind: str, damage: str
-) -> None:
-    folder, report = finished
-    out = tmp_path / "out"
-    shutil.copytree(folder / "audit", out)
-    path = next(p for p in sorted((out / kind).iterdir()) if p.suffix in {".h5", ".onnx"})
-    content = bytearray(path.read_bytes())
-    if damage == "flip":
-        for at in range(len(content) // 2, len(content) // 2 + 64):
-            content[at] ^= 0x55
-    else:
-        content = content[: len(content) * 2 // 3]
-    path.write_bytes(content)
-    again, _ = run_audit(folder / "audit.toml", Overrides(out=out))
-    assert again.results == report.results
-    assert [w.where for w in again.warnings if w.code == "artefact_remade"] == [
-        f"{kind}/{path.name}"
-    ]
 
 
 @pytest.mark.parametrize("stop_at", [1, 9, 20])

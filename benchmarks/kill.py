@@ -1,0 +1,86 @@
+"""Kills the demo's audit at random moments, resumes it, and compares the reports.
+
+    python benchmarks/kill.py [--times 50] [--seed 0]
+
+Each time a fresh audit is started in a process group of its own, ended by SIGKILL after a time
+drawn evenly between the start and what a whole run takes, and started again. The second run's
+report must be the whole run's but for its times, and nothing half-written may be left.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from calaudit.demo import write_demo
+
+COMMAND = [sys.executable, "-c", "from calaudit.cli import main; main()", "compare"]
+
+
+def start(audit: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [*COMMAND, str(audit), "--formats", "none"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    """report.json but for when it was made and how long that took."""
+    found = json.loads((folder / "digits" / "report.json").read_text(encoding="utf-8"))
+    return {key: value for key, value in found.items() if key not in {"created", "timings"}}
+
+
+def run(audit: Path) -> float:
+    began = time.perf_counter()
+    if start(audit).wait() not in {0, 1, 3}:
+        sys.exit(f"{audit} doesn't run")
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    flags.add_argument("--times", type=int, default=50)
+    flags.add_argument("--seed", type=int, default=0)
+    asked = flags.parse_args()
+    moments = random.Random(asked.seed)
+    whole, resumed, same, left, early = 0.0, [], 0, 0, 0
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        whole = run(write_demo(root / "whole"))
+        expected = report_of(root / "whole")
+        for number in range(asked.times):
+            folder = root / f"killed-{number}"
+            audit = write_demo(folder)
+            process = start(audit)
+            time.sleep(moments.uniform(0, whole))
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            early += process.returncode != -signal.SIGKILL
+            resumed.append(run(audit))
+            same += report_of(folder) == expected
+            left += len(list(folder.rglob("*.part")))
+            shutil.rmtree(folder)
+    print(f"a whole run           {whole:6.1f} s")
+    print(f"killed and resumed    {asked.times:4}, of which {early} had ended by themselves")
+    print(f"same report           {same:4}")
+    print(f"half-written files    {left:4}")
+    print(
+        f"resumed runs          {statistics.mean(resumed):6.1f} s on average, "
+        f"{min(resumed):.1f} to {max(resumed):.1f} s"
+    )
+    sys.exit(0 if same == asked.times and not left else 1)
+
+
+if __name__ == "__main__":
+    main()

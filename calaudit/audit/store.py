@@ -1,7 +1,7 @@
 """The store: which artefacts of the plan are there and whole.
 
-Beside each artefact lies its seal, a hash of its name and bytes. An artefact without a seal isn't finished;
-one that its seal doesn't fit was damaged or replaced. Both are made again.
+Beside each artefact lies its seal, a hash of its name and bytes. An artefact without a seal isn't
+finished; one that its seal doesn't fit was damaged or replaced. Both are made again.
 """
 
 from pathlib import Path

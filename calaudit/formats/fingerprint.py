@@ -35,13 +35,8 @@ def fingerprint_of(file: h5py.File, path: Path) -> str:
     FileFormatError
         An array is damaged.
     """
-    arrays: dict[str, h5py.Dataset] = {}
-    for role in _ROLES:
-        node = file.get(role)
-        if isinstance(node, h5py.Dataset):
-            arrays[role] = node
-        else:
-            arrays |= {f"{role}/{name}": found for name, found in datasets_in(file, role).items()}
+    with reading(path, ", /".join(_ROLES)):
+        arrays = _arrays(file)
     whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
     total = sum(row_bytes(dataset) * dataset.shape[0] for dataset in arrays.values())
     with counter(total, what="fingerprint", unit="B", scale=True) as done:
@@ -52,6 +47,17 @@ def fingerprint_of(file: h5py.File, path: Path) -> str:
             with reading(path, name):
                 whole.update(_texts(dataset, path, name, done) if text else _numbers(dataset, done))
     return whole.hexdigest()
+
+
+def _arrays(file: h5py.File) -> dict[str, h5py.Dataset]:
+    arrays: dict[str, h5py.Dataset] = {}
+    for role in _ROLES:
+        node = file.get(role)
+        if isinstance(node, h5py.Dataset):
+            arrays[role] = node
+        else:
+            arrays |= {f"{role}/{name}": found for name, found in datasets_in(file, role).items()}
+    return arrays
 
 
 def digest_rows(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.str_]:

@@ -64,10 +64,13 @@ def mark(file: h5py.File, *, kind: str, version: int) -> None:
 
 @contextmanager
 def reading(path: Path, name: str) -> Iterator[None]:
-    """Turn what HDF5 says about damaged data into a `FileFormatError` that names the dataset."""
+    """Turn what HDF5 says about damaged data into a `FileFormatError` that names the dataset.
+
+    Where a file's own structure is damaged h5py says so by `KeyError` and `RuntimeError` as well.
+    """
     try:
         yield
-    except OSError as error:
+    except (OSError, KeyError, RuntimeError) as error:
         foreign = "filter" in str(error) and "not registered" in str(error)
         raise FileFormatError(
             f"/{name} can't be read: {error}",

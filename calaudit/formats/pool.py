@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.errors import PoolError, Problem, near
+from calaudit.errors import CalauditError, PoolError, Problem, near
 from calaudit.formats.fingerprint import fingerprint_of
 from calaudit.formats.finite import not_finite_problem
 from calaudit.formats.hdf5 import open_hdf5, reading
@@ -47,8 +47,9 @@ def open_pool(path: str | Path) -> "PoolFile":
     path = Path(path)
     file = open_hdf5(path, kind=KIND, version=VERSION, made_by="`calaudit pool import`")
     try:
-        layout = read_layout(file, path)
-    except PoolError:
+        with reading(path, "inputs, /targets, /meta or /items"):
+            layout = read_layout(file, path)
+    except CalauditError:
         file.close()
         raise
     return PoolFile(path, file, layout)
@@ -168,8 +169,9 @@ class PoolFile:
                 where=self.label,
                 next_step=near("", [n for n, spec in self.items.items() if spec.shape]),
             )
-        dataset = self._file[f"items/{name}"]
-        vectors = self._numbers(f"items/{name}", np.arange(dataset.shape[0])).astype(np.float64)
+        with reading(self.path, f"items/{name}"):
+            n_items = self._file[f"items/{name}"].shape[0]
+        vectors = self._numbers(f"items/{name}", np.arange(n_items)).astype(np.float64)
         if not np.isfinite(vectors).all():
             item = int(np.argmin(np.isfinite(vectors).all(axis=1)))
             raise PoolError(
@@ -254,8 +256,10 @@ class PoolFile:
             return read_texts(self._file[path], rows, where=f"{self.label}: /{path}")
 
     def _series(self, path: str, rows: Rows | None) -> pl.Series:
-        dataset = self._file[path]
-        if is_text(dataset):
+        with reading(self.path, path):
+            dataset = self._file[path]
+            text = is_text(dataset)
+        if text:
             return self._texts(path, rows).replace("", None)
         values = self._numbers(path, np.arange(dataset.shape[0]) if rows is None else rows)
         if values.dtype == np.float16:

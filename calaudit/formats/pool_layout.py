@@ -57,6 +57,9 @@ def read_layout(file: h5py.File, path: Path) -> Layout:
     """
     check = _Check(path)
     groups = {role: datasets_in(file, role) for role in ("inputs", "targets", "meta", "items")}
+    for role in groups:
+        if role in file and not isinstance(file.get(role), h5py.Group):
+            check.add("is an array, not a group of arrays", f"/{role}", f"Store /{role}/<name>.")
     if not groups["inputs"]:
         check.add(
             "holds no /inputs", None, "Store each model input as /inputs/<name> with shape (N, …)."
@@ -96,7 +99,7 @@ class _Check:
     def spec(self, role: str, name: str, dataset: h5py.Dataset) -> TensorSpec:
         """The spec of one dataset; adds a problem when its type or rank isn't usable."""
         place = f"/{role}/{name}"
-        if dataset.ndim == 0:
+        if not dataset.shape:  # () is one value, None is no value at all
             self.add("is a single value, not an array over samples", place, "Store (N, …).")
             return TensorSpec(name, np.dtype(dataset.dtype), ())
         shape = tuple(int(size) for size in dataset.shape[1:])

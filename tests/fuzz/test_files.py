@@ -98,18 +98,23 @@ def test_files_whose_bytes_were_changed(
     assert reader.answer(kind, path) in {"read", "refused", "ended"}
 
 
+def values_of(file: h5py.File, name: str) -> Any:
+    node = file[name]
+    return node[...] if isinstance(node, h5py.Dataset) and node.shape is not None else np.zeros(3)
+
+
 def delete(file: h5py.File, name: str) -> None:
     del file[name]
 
 
 def shorten(file: h5py.File, name: str) -> None:
-    values = file[name][...] if isinstance(file[name], h5py.Dataset) else np.zeros(3)
+    values = values_of(file, name)
     del file[name]
     file[name] = values[: len(values) // 2] if values.ndim else [1]
 
 
 def lengthen(file: h5py.File, name: str) -> None:
-    values = file[name][...] if isinstance(file[name], h5py.Dataset) else np.zeros(3)
+    values = values_of(file, name)
     del file[name]
     file[name] = np.concatenate([values, values]) if values.ndim else [values, values]
 
@@ -145,7 +150,7 @@ def as_nothing(file: h5py.File, name: str) -> None:
 
 
 def as_nans(file: h5py.File, name: str) -> None:
-    shape = file[name].shape if isinstance(file[name], h5py.Dataset) else (2,)
+    shape = values_of(file, name).shape
     del file[name]
     file[name] = np.full(shape, np.nan)
 

@@ -63,14 +63,21 @@ def main() -> None:
             folder = root / f"killed-{number}"
             audit = write_demo(folder)
             process = start(audit)
-            time.sleep(moments.uniform(0, whole))
+            moment = moments.uniform(0, whole)
+            time.sleep(moment)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             early += process.returncode != -signal.SIGKILL
             resumed.append(run(audit))
-            same += report_of(folder) == expected
+            equal = report_of(folder) == expected
+            same += equal
             left += len(list(folder.rglob("*.part")))
             shutil.rmtree(folder)
+            print(
+                f"{number + 1} of {asked.times}: killed after {moment:.1f} s, resumed in "
+                f"{resumed[-1]:.1f} s, {'the same report' if equal else 'ANOTHER REPORT'}",
+                file=sys.stderr,
+            )
     print(f"a whole run           {whole:6.1f} s")
     print(f"killed and resumed    {asked.times:4}, of which {early} had ended by themselves")
     print(f"same report           {same:4}")

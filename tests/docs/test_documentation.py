@@ -11,12 +11,14 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from calaudit.demo import DEMO_MODEL, build_digits_pool
 from calaudit.evaluate import known_metrics
+from calaudit.steps.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -111,3 +113,11 @@ def test_links_between_pages_lead_somewhere() -> None:
 def test_every_metric_is_documented() -> None:
     page = (ROOT / "docs" / "metrics.md").read_text()
     assert [name for name in known_metrics() if f"`{name}`" not in page] == []
+
+
+def test_every_kind_of_task_and_its_keys_are_documented() -> None:
+    page = (ROOT / "docs" / "audit.md").read_text()
+    for kind, task in TASKS.items():
+        (row,) = re.findall(rf"^\| `{kind}` .*$", page, re.MULTILINE)
+        keys = {each.name for each in fields(task)} - {"kind"}
+        assert {key for key in keys if f"`{key}`" not in row} == set(), kind

@@ -209,24 +209,28 @@ def throughput(model: Model, row: Any) -> None:
         engine.run(feeds)
         plain = seconds(lambda e=engine, f=feeds: e.run(f), 5) / n
         runner = seconds(lambda e=engine, f=locked: e.run(f), 5) / n
-        compute, copy = bare(engine, driver, cuda, batch, feeds["x"][:batch])
+        compute, copy, both = bare(engine, driver, cuda, batch, feeds["x"][:batch])
         bound = max(compute, copy)
-        print(f"batch {batch}: bare enqueue {1 / compute:,.0f}/s, copies {1 / copy:,.0f}/s")
+        print(
+            f"batch {batch}, {n // batch} of them: bare enqueue {1 / compute:,.0f}/s, the slower "
+            f"direction of copies {1 / copy:,.0f}/s, both directions at once {1 / both:,.0f}/s"
+        )
         for title, spent in (("page-locked", runner), ("pageable", plain)):
-            share = f"{bound / spent:.1%} of the slower of the two"
+            share = f"{bound / spent:.1%} of the slower of enqueue and one direction, "
+            share += f"{max(compute, both) / spent:.1%} of that with both directions"
             print(f"  runner, {title} arrays in: {1 / spent:,.0f}/s, {share}")
         engine.close()
 
 
-def bare(engine: Engine, driver: Any, cuda: Any, batch: int, x: Any) -> tuple[float, float]:
-    """Seconds per row of enqueues alone, and of the slower direction of copies alone."""
+def bare(engine: Engine, driver: Any, cuda: Any, batch: int, x: Any) -> tuple[float, ...]:
+    """Seconds per row: enqueues, the slower direction of copies alone, both directions at once."""
     with cuda.current():
         _, context = engine.handles  # type: ignore[attr-defined]  # a TensorrtEngine
         y_shape = (batch, *context.get_tensor_shape("y")[1:])
         hx, hy = cuda.pinned.empty(x.shape, x.dtype), cuda.pinned.empty(y_shape, np.float32)
         hx[:] = x
         dx, dy = driver.mem_alloc(hx.nbytes), driver.mem_alloc(hy.nbytes)
-        stream = driver.Stream()
+        stream, back = driver.Stream(), driver.Stream()
         context.set_input_shape("x", x.shape)
         context.set_tensor_address("x", int(dx))
         context.set_tensor_address("y", int(dy))
@@ -235,16 +239,22 @@ def bare(engine: Engine, driver: Any, cuda: Any, batch: int, x: Any) -> tuple[fl
             lambda: context.execute_async_v3(stream.handle),
             lambda: driver.memcpy_htod_async(dx, hx, stream),
             lambda: driver.memcpy_dtoh_async(hy, dy, stream),
+            lambda: (
+                driver.memcpy_htod_async(dx, hx, stream),
+                driver.memcpy_dtoh_async(hy, dy, back),
+            ),
         ):
             for _ in range(5):
                 work()
             stream.synchronize()
+            back.synchronize()
             start = time.perf_counter()
             for _ in range(50):
                 work()
             stream.synchronize()
+            back.synchronize()
             times.append((time.perf_counter() - start) / 50 / batch)
-    return times[0], max(times[1:])
+    return times[0], max(times[1:3]), times[3]
 
 
 def main() -> None:

@@ -47,9 +47,11 @@ class Slot:
     def enter(self, feeds: Mapping[str, NDArray[Any]], streams: Streams) -> dict[str, int]:
         """Stage the arrays and start copying them; gives their device addresses.
 
-        Page-locked arrays go without a stage. Waits only until the slot's memory is free again.
+        Page-locked arrays go without a stage, and without waiting; for others this waits until the
+        stage is free again.
         """
-        self.entered.synchronize()
+        if not all(is_pinned(values) for values in feeds.values()):
+            self.entered.synchronize()
         streams.enter.wait_for_event(self.computed)
         for name, values in feeds.items():
             if is_pinned(values):

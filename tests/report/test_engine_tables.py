@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 from calaudit.report import render_report
+from calaudit.report.html import html_page
 from calaudit.report.records import NodeRecord
 from tests.report.factory import AGREEMENT, RANGES, report
 
@@ -43,6 +44,14 @@ def test_products_that_dont_run_as_asked_are_counted() -> None:
     text = " ".join(render_report(replace(made, cells=cells)).split())
     assert f"Of {3 * n} products asked" in text
     assert f"in {n} engines, {3 * n - 1} do, by the engine inspector." in text
+
+
+def test_the_page_holds_both_tables() -> None:
+    page = html_page(report(agreement=(AGREEMENT,), compared_ranges=(RANGES,)))
+    assert "The same engines on two backends" in page
+    assert "0.99900 of 1" in page
+    assert "image 1 for 1.25" in page
+    assert "two backends" not in html_page(report())
 
 
 def test_audits_on_one_backend_show_none_of_it() -> None:

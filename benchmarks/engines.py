@@ -1,11 +1,11 @@
 """What a real TensorRT on a real GPU computes, beside onnxruntime on the CPU, and how fast.
 
-    python benchmarks/tensorrt.py --ranking-model model.onnx --ranking-pool ranking.h5 \
-        --speech-model model.onnx --speech-inputs x.npy --out results
+    python benchmarks/engines.py [--only audit,encoder,speech,throughput]
 
 Runs the ranking audit (FP32, FP16, INT8; two calibration sets) with TensorRT-RTX as the audited
 backend and onnxruntime to agree with; a small transformer encoder; the speech model in FP32 and
-FP16; and the runner's throughput against bare enqueues.
+FP16; and the runner's throughput against bare enqueues and copies. Where TensorRT-RTX can't run it
+says why and does nothing.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
 from calaudit.backends.base import Engine
+from calaudit.backends.health import examine
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend, inspect_precision
 from calaudit.backends.tensorrt.cuda import require_cuda
@@ -36,8 +37,10 @@ from calaudit.graph import (
     with_taps,
 )
 from calaudit.graph.products import products
-from calaudit.report import Report
+from calaudit.report import Report, View, print_report
 
+PARTS = ("audit", "encoder", "speech", "throughput")
+DATA = Path(__file__).parents[2] / "shared" / "data"
 RANKING = """
 [audit]
 name = "ranking on TensorRT-RTX"
@@ -257,37 +260,69 @@ def bare(engine: Engine, driver: Any, cuda: Any, batch: int, x: Any) -> tuple[fl
     return times[0], max(times[1:3]), times[3]
 
 
-def main() -> None:
-    """Everything, on what the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ranking-model", type=Path, required=True)
-    parser.add_argument("--ranking-pool", type=Path, required=True)
-    parser.add_argument("--speech-model", type=Path, required=True)
-    parser.add_argument("--speech-inputs", type=Path, required=True, help="(n, 1, 40, 98), .npy")
-    parser.add_argument("--out", type=Path, default=Path("tensorrt-results"))
-    given = parser.parse_args()
+def audit(given: argparse.Namespace) -> None:
+    """The ranking audit on both backends, twice."""
     given.out.mkdir(parents=True, exist_ok=True)
+    path = given.out / "ranking.toml"
     recipes = (Path(__file__).parents[1] / "calibsets").resolve()
-    audit = given.out / "ranking.toml"
-    audit.write_text(RANKING.format(recipes=recipes), encoding="utf-8")
+    path.write_text(RANKING.format(recipes=recipes), encoding="utf-8")
+    overrides = Overrides(model=given.ranking_model, pool=given.ranking_pool)
     start = time.perf_counter()
-    report, path = run_audit(audit, Overrides(model=given.ranking_model, pool=given.ranking_pool))
-    print(f"## ranking audit, {time.perf_counter() - start:.1f} s, {path}")
+    report, written = run_audit(path, overrides)
+    print(f"## ranking audit, {time.perf_counter() - start:.1f} s, {written}")
+    print_report(report, view=View(limit=40))
     show(report)
-    again, _ = run_audit(audit, Overrides(model=given.ranking_model, pool=given.ranking_pool))
+    again, _ = run_audit(path, overrides)
     print("second run gives the same results:", again.results == report.results)
+
+
+def speech_inputs(given: argparse.Namespace, model: Model) -> Any:
+    """Recordings' features where they are given, else noise."""
+    if given.speech_inputs is not None:
+        return np.load(given.speech_inputs)
+    shape = [size or 1 for size in model.inputs[0].shape]
+    return np.random.default_rng(2).normal(0, 1, (512, *shape)).astype(np.float32)
+
+
+def main() -> None:
+    """Each part that is wanted."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, by comma")
+    parser.add_argument("--ranking-model", type=Path, default=DATA / "ranking" / "model.onnx")
+    parser.add_argument("--ranking-pool", type=Path, default=DATA / "ranking" / "ranking.h5")
+    parser.add_argument(
+        "--speech-model", type=Path, default=DATA / "speech" / "power" / "model.onnx"
+    )
+    parser.add_argument("--speech-inputs", type=Path, help="(n, 1, 40, 98), .npy; default: noise")
+    parser.add_argument("--out", type=Path, default=Path("engine-results"))
+    given = parser.parse_args()
+    wanted = given.only.split(",")
+    health = examine("tensorrt_rtx", {"fp32": {"Gemm"}, "int8": {"Gemm"}})
+    if not health.usable:
+        print("\n".join(f"{each}\n  → {each.next_step}" for each in health.missing))
+        return
+    print(json.dumps({"gpu": health.device, "library": health.library}))
     backend = TensorrtBackend("tensorrt_rtx", max_batch=64)
     rng = np.random.default_rng(1)
-    tokens = {"x": rng.normal(0, 1, (256, 32, 128)).astype(np.float32)}
-    compare("transformer encoder, 2 layers", encoder(), tokens, backend)
-    sound = {"x": np.load(given.speech_inputs)}
-    compare("speech model", load_model(given.speech_model), sound, backend)
-    print("\n## throughput, ranking model, INT8")
-    model = load_model(given.ranking_model)
-    row = (rng.random((64, 1447)) < 0.05).astype(np.float32)
-    int8 = variants(model, {"x": row})["int8"]
-    throughput(int8, row[:1])
-    print(json.dumps({"gpu": str(require_cuda().gpu), "library": backend.found.title}))
+    if "audit" in wanted:
+        if given.ranking_pool.exists():
+            audit(given)
+        else:
+            print(f"no ranking audit: {given.ranking_pool} isn't there")
+    if "encoder" in wanted:
+        tokens = {"x": rng.normal(0, 1, (256, 32, 128)).astype(np.float32)}
+        compare("transformer encoder, 2 layers", encoder(), tokens, backend)
+    if "speech" in wanted and given.speech_model.exists():
+        model = load_model(given.speech_model)
+        name = model.inputs[0].name
+        compare("speech model", model, {name: speech_inputs(given, model)}, backend)
+    if "throughput" in wanted and given.ranking_model.exists():
+        print("\n## throughput, ranking model, INT8")
+        row = (rng.random((64, 1447)) < 0.05).astype(np.float32)
+        int8 = variants(load_model(given.ranking_model), {"x": row})["int8"]
+        throughput(int8, row[:1])
 
 
 if __name__ == "__main__":

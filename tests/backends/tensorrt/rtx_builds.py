@@ -6,21 +6,32 @@ python -m tests.backends.tensorrt.rtx_builds ‹model file›…
 import json
 import signal
 import sys
+import tempfile
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import onnx
 from onnx import helper
 
-from calaudit.backends.health import examine
+from calaudit.audit import backends as audit_backends
+from calaudit.audit.run import run_audit
+from calaudit.backends.health import Health, examine
+from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.tensorrt import backend as trt_backend
+from calaudit.backends.tensorrt.cuda import Gpu
 from calaudit.backends.tensorrt.detect import require_tensorrt
 from calaudit.backends.tensorrt.explicit import BuildOptions, BuiltPlan, build_plan
 from calaudit.backends.tensorrt.profiles import plan_profile
 from calaudit.backends.tensorrt.watching import _Bars
 from calaudit.errors import BackendError
 from calaudit.graph import Model, convert_to_fp16, load_model, prepare
+from calaudit.report import to_document, without_times
+from tests.audit.world import AUDIT, make_world
 from tests.graph import models
 from tests.graph.running import quantize
 
@@ -138,6 +149,44 @@ def twice() -> dict[str, Any]:
     return {"same": first.proof == second.proof}
 
 
+def audited() -> dict[str, Any]:
+    """A whole audit whose engines RTX builds. A FAKE runs them: onnxruntime, given the graph."""
+    gpu = Gpu("a fake GPU", "8.9")
+    health = Health("tensorrt_rtx", "RTX", str(gpu), (), (), ("calaudit",), ())
+    keys = """precisions = ["int8", "fp16"]
+backend = "tensorrt_rtx"
+agree_with = ["onnxruntime"]
+compute_capability = "8.9"
+batch_size = 100"""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(audit_backends, "examine", lambda *_, **__: health),
+        patch.object(
+            trt_backend, "require_cuda", lambda: SimpleNamespace(gpu=gpu, current=nullcontext)
+        ),
+        patch.object(trt_backend, "inspect_precision", lambda *_: None),
+        patch.object(
+            trt_backend.TensorrtBackend,
+            "_deserialized",
+            lambda self, plan, model, *_: OnnxruntimeBackend(threads=1).load(model),
+        ),
+    ):
+        path = make_world(Path(folder), audit=AUDIT.replace("batch_size = 100", keys))
+        first, _ = run_audit(path)
+        with patch.object(trt_backend.TensorrtBackend, "build", None):
+            second, _ = run_audit(path)
+        names = sorted(each.name for each in (path.parent / "audit" / "engines").glob("*.engine"))
+    document = to_document(first)
+    return {
+        "engines": len(names),
+        "again": without_times(to_document(second)) == without_times(document),
+        "cells": document["cells"],
+        "reference": document["reference"],
+        "agreement": document["agreement"],
+        "warnings": [each["code"] for each in document["warnings"]],
+    }
+
+
 if __name__ == "__main__":
     answers = {
         "table": table(sys.argv[1:]),
@@ -145,6 +194,7 @@ if __name__ == "__main__":
         "refused": refused(),
         "interrupted": interrupted(),
         "twice": twice(),
+        "audited": audited(),
         "doctor": asdict(examine("tensorrt_rtx")),
         "doctor_for_hopper": asdict(examine("tensorrt_rtx", compute_capability="9.0")),
     }

@@ -114,3 +114,37 @@ def test_doctor_tries_every_product_in_every_precision(answers: dict[str, Any]) 
 def test_doctor_tells_a_gpu_that_cant_be_built_for(answers: dict[str, Any]) -> None:
     told = answers["doctor_for_hopper"]["missing"][-1]
     assert "doesn't run anything here: can't build for compute capability 9.0" in told["reason"]
+
+
+def test_audit_records_what_rtx_says_its_engines_run_in(answers: dict[str, Any]) -> None:
+    found = answers["audited"]
+    cells = {cell["id"]: cell for cell in found["cells"]}
+    mine = {name: cell for name, cell in cells.items() if cell["backend"] == "tensorrt_rtx"}
+    assert set(mine) == {
+        *(f"{s}/{m}/tensorrt_rtx" for s in ("loud only", "both") for m in ("minmax", "mse")),
+        "fp16/tensorrt_rtx",
+    }
+    assert {cell["status"] for cell in cells.values()} == {"judged"}
+    int8 = mine["both/mse/tensorrt_rtx"]["engine"]
+    assert int8["proof"] == "builder's layer report"
+    assert (int8["asked_ops"], int8["quantized_ops"]) == ({"MatMul": 1}, {"MatMul": 1})
+    assert int8["options"]["library"].startswith("tensorrt_rtx 1.7.1.")
+    half = mine["fp16/tensorrt_rtx"]["engine"]
+    assert (half["asked_ops"], half["not_as_asked"]) == ({"MatMul": 1}, [])
+    assert found["reference"]["backend"] == "tensorrt_rtx"
+    assert "precision_short" not in found["warnings"]
+
+
+def test_audit_holds_every_engine_against_the_other_backends(answers: dict[str, Any]) -> None:
+    found = {each["cell"]: each for each in answers["audited"]["agreement"]}
+    others = {cell: each["other"] for cell, each in found.items()}
+    assert others["fp32"] is None
+    assert others["both/mse"] == "both/mse/tensorrt_rtx"
+    assert others["fp16"] == "fp16/tensorrt_rtx"
+    assert {each["max_abs_diff"] for each in found.values()} == {0.0}  # the same stand-in ran both
+    assert all(each["verdicts_equal"] == each["verdicts"] for each in found.values())
+
+
+def test_second_audit_builds_no_engine_again(answers: dict[str, Any]) -> None:
+    assert answers["audited"]["engines"] == 6
+    assert answers["audited"]["again"]

@@ -82,3 +82,12 @@ def _wanted(config: AuditConfig, qdq: QdqPlan, implicit: bool) -> Wanted:
 def backend_keys(backends: Mapping[BackendName, AnyBackend]) -> dict[BackendName, str]:
     """What results depend on besides the graph, per backend."""
     return {name: backend.key for name, backend in backends.items()}
+
+
+def accelerators(backends: Mapping[BackendName, AnyBackend]) -> dict[str, str]:
+    """The GPU and the versions of the libraries that run on it, for the report."""
+    found: dict[str, str] = {}
+    for name, backend in backends.items():
+        if isinstance(backend, TensorrtBackend):
+            found |= {"gpu": backend.gpu, name: backend.found.version}
+    return found

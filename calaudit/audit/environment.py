@@ -1,6 +1,7 @@
 """What an audit ran on: versions and hardware, for the report."""
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from calaudit.version import __version__
 PACKAGES = ("numpy", "scipy", "scikit-learn", "h5py", "onnx", "onnxruntime", "polars")
 
 
-def describe_environment() -> dict[str, str | None]:
-    """Versions of what computes, the operating system, the processor."""
+def describe_environment(accelerated: Mapping[str, str]) -> dict[str, str | None]:
+    """Versions of what computes, operating system, processor; and what `accelerated` tells."""
     found: dict[str, str | None] = {
         "calaudit": __version__,
         "python": platform.python_version(),
@@ -23,7 +24,7 @@ def describe_environment() -> dict[str, str | None]:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = None
-    return found
+    return {**found, **accelerated}
 
 
 def _processor() -> str:

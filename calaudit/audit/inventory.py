@@ -86,7 +86,8 @@ def _planned(plan: Plan) -> Iterator[tuple[Kind, str, Path]]:
         # a set that the audit file gives isn't the audit's to make
         if drawn.path.parent == folder:
             yield "calibration set", drawn.name, drawn.path
-    yield "ranges", "all sets", plan.ranges
+    if any(cell.method is not None for cell in plan.cells):
+        yield "ranges", "all sets", plan.ranges
     yield "predictions", "FP32", plan.reference.predictions
     for cell in plan.cells:
         if cell.engine is not None:

@@ -13,7 +13,15 @@ from calaudit.backends.onnxruntime import OnnxruntimeBackend
 from calaudit.errors import ModelError, PoolError, Problem, SettingsError, SliceError
 from calaudit.evaluate import Labels, Relevance, Tolerance, check_labels
 from calaudit.formats.pool import PoolFile, open_pool
-from calaudit.graph import Model, QdqPlan, check_pool_matches, load_model, plan_qdq, prepare
+from calaudit.graph import (
+    Model,
+    QdqPlan,
+    check_fp16,
+    check_pool_matches,
+    load_model,
+    plan_qdq,
+    prepare,
+)
 from calaudit.pool import Rows
 from calaudit.slices import SliceSet, evaluate_slices, match_slices, select_rows
 from calaudit.steps.clusters import Clusters, read_clusters
@@ -106,6 +114,8 @@ def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
         )
         prepared = prepare(model)
         qdq = _placed(prepared, model, config)
+        if "fp16" in config.audit.precisions:
+            check_fp16(prepared)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
         cpu = OnnxruntimeBackend(threads=config.audit.threads or 0, kernels=config.audit.kernels)
         backends = make_backends(config, pool, model, qdq, cpu)

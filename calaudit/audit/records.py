@@ -5,6 +5,7 @@ from typing import cast
 
 import numpy as np
 
+from calaudit.audit.backends import accelerators
 from calaudit.audit.environment import describe_environment
 from calaudit.audit.plan import PlannedSet, content_key
 from calaudit.audit.prepare import Audit
@@ -60,7 +61,7 @@ def audit_record(audit: Audit) -> AuditRecord:
         model=_artefact(audit.model.label, audit.model.fingerprint),
         pool=_artefact(audit.pool.label, audit.pool.fingerprint()),
         seed=audit.seed,
-        environment=describe_environment(),
+        environment=describe_environment(accelerators(audit.backends)),
         ranges=audit.plan.ranges.name,
     )
 

@@ -18,6 +18,7 @@ from calaudit.audit.store import Store
 from calaudit.errors import (
     BackendError,
     DrawError,
+    ModelError,
     Notice,
     Problem,
     RangesError,
@@ -95,7 +96,8 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
         with journal.stage("calibration sets"):
             sets = _calibration_sets(audit, journal)
         with journal.stage("ranges"):
-            observation = _ranges(audit, sets, journal.store)
+            int8 = "int8" in audit.config.audit.precisions
+            observation = _ranges(audit, sets, journal.store) if int8 else None
         with journal.stage("predictions"):
             judged = judge_engine(audit, audit.plan.reference, None, journal.store)
             journal.notices += judged.notices
@@ -219,7 +221,7 @@ def _ranges(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observa
 
 
 def _cells(
-    audit: Audit, observation: Observation, journal: _Journal
+    audit: Audit, observation: Observation | None, journal: _Journal
 ) -> tuple[list[CellRecord], dict[str, Predictions]]:
     """Build and run every cell; one that can't be built is recorded as failed."""
     cells, predictions = [], {}
@@ -227,7 +229,7 @@ def _cells(
     for planned in progress(planned_cells, total=len(planned_cells), what="engines", unit="engine"):
         try:
             judged = judge_engine(audit, planned, observation, journal.store)
-        except (RangesError, BackendError) as error:
+        except (RangesError, BackendError, ModelError) as error:
             cells.append(_cell(planned, None, str(error)))
             continue
         journal.notices += judged.notices

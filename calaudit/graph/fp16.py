@@ -44,12 +44,7 @@ def convert_to_fp16(model: Model) -> tuple[Model, tuple[Notice, ...]]:
     ModelError
         The model is too large for one protobuf message, or can't be converted.
     """
-    if model.oversized:
-        raise ModelError(
-            "is larger than 2 GiB, more than the FP16 converter takes",
-            where=model.label,
-            next_step="Leave fp16 out of the audit's precisions.",
-        )
+    check_fp16(model)
     float16 = _converter()
     copy = onnx.ModelProto()
     copy.CopyFrom(model.proto)
@@ -65,6 +60,16 @@ def convert_to_fp16(model: Model) -> tuple[Model, tuple[Notice, ...]]:
         ) from None
     made = Model(_sorted(halved), model.label)
     return made, tuple(_misfits(model, made))
+
+
+def check_fp16(model: Model) -> None:
+    """Raise `ModelError` where a model is too large to be converted."""
+    if model.oversized:
+        raise ModelError(
+            "is larger than 2 GiB, more than the FP16 converter takes",
+            where=model.label,
+            next_step="Leave fp16 out of the audit's precisions.",
+        )
 
 
 def _converter() -> ModuleType:

@@ -6,7 +6,8 @@ import pytest
 
 from calaudit.audit import engines as audit_engines
 from calaudit.audit import run as audit_run
-from calaudit.audit.prepare import Overrides
+from calaudit.audit.inventory import take_inventory
+from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.backends.tensorrt.detect import Missing, find_tensorrt
 from calaudit.errors import BackendError, DrawError, LeakError
@@ -192,6 +193,15 @@ def test_fp16_is_judged_beside_int8_and_hardly_differs_from_fp32(tmp_path: Path)
     assert agreement.candidate is not None
     assert agreement.candidate > 0.99
     assert float(result(report, "fp16", "all", "nll").n_changed or 0) > 0
+
+
+def test_fp16_alone_needs_no_ranges(tmp_path: Path) -> None:
+    audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', '"mse"]\nprecisions = ["fp16"]'))
+    report, _ = run_audit(audit)
+    assert [cell.id for cell in report.cells] == ["fp16"]
+    assert not (tmp_path / "audit" / "ranges").exists()
+    with prepared_audit(audit, Overrides()) as again:
+        assert {each.state for each in take_inventory(again.plan)} == {"made"}
 
 
 def test_backend_that_isnt_here_stops_the_audit_before_any_work(tmp_path: Path) -> None:

@@ -96,9 +96,14 @@ class TensorrtBackend:
         return Capabilities(precisions=precisions, ranges=frozenset({"calaudit"}), needs_gpu=True)
 
     @property
+    def gpu(self) -> str:
+        """The GPU here: its name and compute capability."""
+        return str(require_cuda().gpu)
+
+    @property
     def key(self) -> str:
         """What results depend on besides the graph: library, version, GPU."""
-        return f"{self.found.title} on {require_cuda().gpu}"
+        return f"{self.found.title} on {self.gpu}"
 
     def check(self, model: Model) -> None:
         """Raise `BackendError` where the model leaves open sizes that nobody gave."""

@@ -182,6 +182,7 @@ batch_size = 100"""
         "again": without_times(to_document(second)) == without_times(document),
         "cells": document["cells"],
         "reference": document["reference"],
+        "environment": document["audit"]["environment"],
         "agreement": document["agreement"],
         "warnings": [each["code"] for each in document["warnings"]],
     }

@@ -133,6 +133,8 @@ def test_audit_records_what_rtx_says_its_engines_run_in(answers: dict[str, Any])
     assert (half["asked_ops"], half["not_as_asked"]) == ({"MatMul": 1}, [])
     assert found["reference"]["backend"] == "tensorrt_rtx"
     assert "precision_short" not in found["warnings"]
+    assert found["environment"]["gpu"] == "a fake GPU (compute capability 8.9)"
+    assert found["environment"]["tensorrt_rtx"].startswith("1.7.1.")
 
 
 def test_audit_holds_every_engine_against_the_other_backends(answers: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from calaudit.graph import (
     prepare,
 )
 from calaudit.pool import Rows
+from calaudit.ranges.compiled import n_cores
 from calaudit.slices import SliceSet, evaluate_slices, match_slices, select_rows
 from calaudit.steps.clusters import Clusters, read_clusters
 from calaudit.steps.judge import GateRule, resolve_gates
@@ -41,6 +42,8 @@ class Overrides:
     seed: int | None = None
     wait: bool = False
     """Wait for another run that is at work on the folder, instead of refusing."""
+    jobs: int = 1
+    """Engines of onnxruntime that run at a time; its threads are divided among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Audit:
     """Of the evaluated rows."""
     plan: Plan
     seed: int
+    jobs: int = 1
 
     @property
     def folder(self) -> Path:
@@ -118,7 +122,7 @@ def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
             check_fp16(prepared)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
         cpu = OnnxruntimeBackend(threads=config.audit.threads or 0, kernels=config.audit.kernels)
-        backends = make_backends(config, pool, model, qdq, cpu)
+        backends = make_backends(config, pool, model, qdq, _shared(cpu, config, overrides.jobs))
         yield Audit(
             config=config,
             pool=pool,
@@ -144,7 +148,16 @@ def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
                 backends=backend_keys(backends),
             ),
             seed=seed,
+            jobs=overrides.jobs,
         )
+
+
+def _shared(cpu: OnnxruntimeBackend, config: AuditConfig, jobs: int) -> OnnxruntimeBackend:
+    """What each of several engines that run at a time may use."""
+    if jobs == 1:
+        return cpu
+    threads = max(1, (config.audit.threads or n_cores()) // jobs)
+    return OnnxruntimeBackend(threads=threads, kernels=config.audit.kernels)
 
 
 def _placed(prepared: Model, model: Model, config: AuditConfig) -> QdqPlan:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from calaudit.audit import records
 from calaudit.audit.config import SetFile
-from calaudit.audit.engines import judge_engine
+from calaudit.audit.crew import in_order
+from calaudit.audit.engines import Judged, judge_engine
 from calaudit.audit.implicit import compare_ranges
 from calaudit.audit.inventory import remove_leftovers
 from calaudit.audit.lock import sole_run
@@ -28,7 +29,7 @@ from calaudit.evaluate import Origin
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
-from calaudit.progress import progress
+from calaudit.progress import counter
 from calaudit.ranges.observation import Observation
 from calaudit.report import (
     CellRecord,
@@ -226,11 +227,25 @@ def _cells(
     """Build and run every cell; one that can't be built is recorded as failed."""
     cells, predictions = [], {}
     planned_cells = audit.plan.cells
-    for planned in progress(planned_cells, total=len(planned_cells), what="engines", unit="engine"):
-        try:
-            judged = judge_engine(audit, planned, observation, journal.store)
-        except (RangesError, BackendError, ModelError) as error:
-            cells.append(_cell(planned, None, str(error)))
+    with counter(len(planned_cells), what="engines", unit="engine") as done:
+
+        def outcome(planned: PlannedCell) -> Judged | str:
+            try:
+                return judge_engine(audit, planned, observation, journal.store)
+            except (RangesError, BackendError, ModelError) as error:
+                return str(error)
+            finally:
+                done.advance(1)
+
+        # a GPU is one, and its libraries want the main thread
+        mine = [cell for cell in planned_cells if cell.backend == "onnxruntime"]
+        others = [cell for cell in planned_cells if cell.backend != "onnxruntime"]
+        found = [*in_order(outcome, mine, jobs=audit.jobs), *map(outcome, others)]
+    outcomes = dict(zip((cell.id for cell in (*mine, *others)), found, strict=True))
+    for planned in planned_cells:
+        judged = outcomes[planned.id]
+        if isinstance(judged, str):
+            cells.append(_cell(planned, None, judged))
             continue
         journal.notices += judged.notices
         cells.append(_cell(planned, judged.engine))

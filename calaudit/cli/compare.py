@@ -56,6 +56,9 @@ def compare_command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report itself instead of tables.")
     ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Engines that run at a time.")
+    ] = 1,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for another run on this audit to end.")
     ] = False,
@@ -69,7 +72,7 @@ def compare_command(
     from calaudit.report import View
 
     view = View(slices=slices, limit=limit)
-    overrides = Overrides(model, pool, out, seed, wait=wait)
+    overrides = Overrides(model, pool, out, seed, wait=wait, jobs=jobs)
     show_audit(audit, overrides, view, formats=formats, as_json=as_json)
 
 

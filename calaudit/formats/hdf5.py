@@ -53,6 +53,9 @@ def open_hdf5(path: Path, *, kind: str, version: int, made_by: str) -> h5py.File
     except FileFormatError:
         file.close()
         raise
+    except (OSError, KeyError, RuntimeError) as error:
+        file.close()
+        raise _unreadable(path, error, made_by) from None
     return file
 
 
@@ -98,7 +101,7 @@ def datasets_in(file: h5py.File, group: str) -> dict[str, h5py.Dataset]:
     return dict(sorted(found.items()))
 
 
-def _unreadable(path: Path, error: OSError, made_by: str) -> FileFormatError:
+def _unreadable(path: Path, error: Exception, made_by: str) -> FileFormatError:
     if "truncated file" in str(error):
         return FileFormatError(
             "is cut short: the HDF5 file ends before its own end mark",

@@ -24,14 +24,15 @@ class Predictions:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._open() as file:
+        with self._open() as file, reading(path, "rows or /outputs"):
             rows, outputs = file.get("rows"), datasets_in(file, "outputs")
             if not _is_list(rows) or rows.dtype.kind not in "iu":
                 raise FileFormatError("/rows isn't a list of rows", where=path, next_step=_AGAIN)
-            with reading(path, "rows"):
-                self.rows: Rows = rows[:].astype(np.int64)
+            self.rows: Rows = rows[:].astype(np.int64)
             wrong = [name for name, each in outputs.items() if not _fits(each, len(self.rows))]
         self.output_names: tuple[str, ...] = tuple(outputs)
+        if (np.diff(self.rows) <= 0).any():
+            raise FileFormatError("/rows doesn't ascend", where=path, next_step=_AGAIN)
         if wrong or not outputs:
             raise FileFormatError(
                 f"{', '.join(wrong) or 'no output'} holds numbers for its {len(self.rows)} rows",
@@ -57,6 +58,10 @@ class Predictions:
             values: NDArray[Any] = file["outputs"][output][:]
         if rows is None:
             return values
+        if not np.isin(rows, self.rows).all():
+            raise FileFormatError(
+                "lacks rows that are asked for", where=self.path, next_step=_AGAIN
+            )
         return values[np.searchsorted(self.rows, rows)]
 
     def _open(self) -> h5py.File:

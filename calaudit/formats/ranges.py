@@ -57,6 +57,10 @@ def write_ranges(path: Path, observation: Observation) -> None:
         _write_texts(file, "left_out/taps", [each.tap for each in observation.left_out])
 
 
+_DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, IndexError)
+"""What h5py and numpy say of parts that aren't what they should be."""
+
+
 def open_ranges(path: Path) -> Observation:
     """Read a ranges file.
 
@@ -67,45 +71,49 @@ def open_ranges(path: Path) -> Observation:
         its parts contradict one another.
     """
     with open_hdf5(path, kind=FORMAT, version=FORMAT_VERSION, made_by=MADE_BY) as file:
-        grid = (_attribute(file, path, "fraction_bits"), _attribute(file, path, "n_octaves"))
-        if grid != (FRACTION_BITS, N_OCTAVES):
-            raise FileFormatError(
-                f"its histograms have 2^{grid[0]} bins in each of {grid[1]} octaves; this release "
-                f"reads 2^{FRACTION_BITS} in each of {N_OCTAVES}",
-                where=path,
-                next_step=f"Build it again with {MADE_BY}.",
-            )
-        taps = _texts(file, path, "taps")
-        n_zero = _array(file, path, "n_zero", np.int64)
-        amax = _array(file, path, "amax", np.float32)
-        if n_zero.shape != amax.shape or n_zero.ndim != 2 or len(n_zero) != len(taps):
-            raise _damaged(
-                path, f"/n_zero {n_zero.shape}, /amax {amax.shape} don't fit {len(taps)} taps"
-            )
-        counts = _read_counts(file, path, n_zero.shape)
-        _check(counts, n_zero, amax, path)
         try:
-            return Observation(
-                Histograms(taps, counts, n_zero, amax),
-                _texts(file, path, "groups"),
-                _array(file, path, "members", np.float64),
-                _array(file, path, "n_samples", np.int64),
-                str(_attribute(file, path, "model_fingerprint")),
-                str(_attribute(file, path, "pool_fingerprint")),
-                bool(_attribute(file, path, "disjoint")),
-                _read_samples(file, path) if "samples" in file else None,
-                tuple(
-                    map(
-                        LeftOut,
-                        _texts(file, path, "left_out/ids"),
-                        _texts(file, path, "left_out/taps"),
-                    )
-                ),
-            )
+            return _read(file, path)
         except FileFormatError:
             raise
-        except CalauditError as error:
-            raise _damaged(path, str(error)) from None
+        except (CalauditError, *_DAMAGE) as error:
+            raise _damaged(path, f"isn't whole: {error}") from None
+
+
+def _read(file: h5py.File, path: Path) -> Observation:
+    grid = (_attribute(file, path, "fraction_bits"), _attribute(file, path, "n_octaves"))
+    if grid != (FRACTION_BITS, N_OCTAVES):
+        raise FileFormatError(
+            f"its histograms have 2^{grid[0]} bins in each of {grid[1]} octaves; this release "
+            f"reads 2^{FRACTION_BITS} in each of {N_OCTAVES}",
+            where=path,
+            next_step=f"Build it again with {MADE_BY}.",
+        )
+    taps = _texts(file, path, "taps")
+    n_zero = _array(file, path, "n_zero", np.int64)
+    amax = _array(file, path, "amax", np.float32)
+    if n_zero.shape != amax.shape or n_zero.ndim != 2 or len(n_zero) != len(taps):
+        raise _damaged(
+            path, f"/n_zero {n_zero.shape}, /amax {amax.shape} don't fit {len(taps)} taps"
+        )
+    counts = _read_counts(file, path, n_zero.shape)
+    _check(counts, n_zero, amax, path)
+    return Observation(
+        Histograms(taps, counts, n_zero, amax),
+        _texts(file, path, "groups"),
+        _array(file, path, "members", np.float64),
+        _array(file, path, "n_samples", np.int64),
+        str(_attribute(file, path, "model_fingerprint")),
+        str(_attribute(file, path, "pool_fingerprint")),
+        bool(_attribute(file, path, "disjoint")),
+        _read_samples(file, path) if "samples" in file else None,
+        tuple(
+            map(
+                LeftOut,
+                _texts(file, path, "left_out/ids"),
+                _texts(file, path, "left_out/taps"),
+            )
+        ),
+    )
 
 
 def _write_counts(file: h5py.File, counts: NDArray[Any]) -> None:

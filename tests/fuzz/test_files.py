@@ -103,20 +103,28 @@ def values_of(file: h5py.File, name: str) -> Any:
     return node[...] if isinstance(node, h5py.Dataset) and node.shape is not None else np.zeros(3)
 
 
+def put(file: h5py.File, name: str, values: np.ndarray) -> None:
+    del file[name]
+    if values.dtype.kind == "O":
+        texts = [each if isinstance(each, bytes) else str(each) for each in values.ravel()]
+        file.create_dataset(name, data=texts, dtype=h5py.string_dtype())
+    else:
+        file[name] = values
+
+
 def delete(file: h5py.File, name: str) -> None:
     del file[name]
 
 
 def shorten(file: h5py.File, name: str) -> None:
     values = values_of(file, name)
-    del file[name]
-    file[name] = values[: len(values) // 2] if values.ndim else [1]
+    put(file, name, values[: len(values) // 2] if values.ndim else np.array([1]))
 
 
 def lengthen(file: h5py.File, name: str) -> None:
     values = values_of(file, name)
-    del file[name]
-    file[name] = np.concatenate([values, values]) if values.ndim else [values, values]
+    doubled = np.concatenate([values, values]) if values.ndim else np.array([values, values])
+    put(file, name, doubled)
 
 
 def as_text(file: h5py.File, name: str) -> None:

@@ -124,6 +124,13 @@ def observe(values: NDArray[Any]) -> Histogram:
     return collected.histograms.one(0, 0)
 
 
+def warm_up() -> None:
+    """Get the compiled loops ready: the first use of each takes a part of a second."""
+    one = np.zeros(1, np.int64)
+    for length in (1, LONG):
+        Accumulator(["nothing"], 1).add(0, np.ones((1, length), np.float32), one)
+
+
 def bad_samples(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Which samples of one batch of one tap (b, …) hold NaN or infinity (b,)."""
     maxima, _ = _measured(_bits(values))

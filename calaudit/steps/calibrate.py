@@ -20,7 +20,7 @@ from calaudit.ranges import (
 )
 from calaudit.slices import Dimension, SliceSet, evaluate_slices
 from calaudit.steps.calibset_union import CalibsetUnion
-from calaudit.steps.observe import observe
+from calaudit.steps.observe import TappedEngine, load_tapped, observe
 
 
 def calibrate(
@@ -67,11 +67,31 @@ def calibrate(
     ModelError
         A tap has no batch axis.
     """
+    return observe_sets(
+        load_tapped(model, plan.taps, backend),
+        sets,
+        out,
+        batch_size=batch_size,
+        slices=slices,
+        weighted=weighted,
+        skip_bad=skip_bad,
+    )
+
+
+def observe_sets(
+    engine: TappedEngine,
+    sets: Mapping[str, Calibset],
+    out: Path,
+    *,
+    batch_size: int,
+    slices: Mapping[str, SliceSet] | None = None,
+    weighted: bool = False,
+    skip_bad: bool = False,
+) -> Observation:
+    """As `calibrate`, on a model that is loaded already."""
     observation = observe(
-        model,
-        plan.taps,
+        engine,
         CalibsetUnion(sets, weighted=weighted, slices=slices),
-        backend,
         batch_size=batch_size,
         pool_fingerprint=", ".join(sorted({drawn.pool_fingerprint for drawn in sets.values()})),
         skip_bad=skip_bad,
@@ -149,8 +169,6 @@ def calibrate_sets(
     OutputError
         `out` can't be written, or is one of the inputs.
     """
-    from calaudit.backends.onnxruntime import OnnxruntimeBackend
-
     model_path, out = Path(model_path), Path(out)
     files = [Path(path) for path in paths]
     if not files:
@@ -159,21 +177,9 @@ def calibrate_sets(
     chosen = _methods(methods)
     sets = _open_sets(files)
     slices = _slices(sets, dimensions, pool)
-    model = prepare(load_model(model_path))
-    for drawn in sets.values():
-        check_pool_matches(model.inputs, drawn.inputs, where=str(drawn.path))
-    plan = plan_qdq(model)
-    if not plan.taps:
-        raise ModelError(
-            "no op of this model would run in INT8, so there is nothing to calibrate",
-            where=model.label,
-            next_step="Give the FP32 model; calaudit build --explain says why each op stays float.",
-        )
-    observation = calibrate(
-        model,
-        plan,
+    observation = observe_sets(
+        _engine(model_path, sets, threads),
         sets,
-        OnnxruntimeBackend(threads=threads),
         out,
         batch_size=batch_size,
         slices=slices,
@@ -249,6 +255,22 @@ def _tables(
                 )
             )
     return tables
+
+
+def _engine(path: Path, sets: Mapping[str, Calibset], threads: int) -> TappedEngine:
+    from calaudit.backends.onnxruntime import OnnxruntimeBackend
+
+    model = prepare(load_model(path))
+    for drawn in sets.values():
+        check_pool_matches(model.inputs, drawn.inputs, where=str(drawn.path))
+    plan = plan_qdq(model)
+    if not plan.taps:
+        raise ModelError(
+            "no op of this model would run in INT8, so there is nothing to calibrate",
+            where=model.label,
+            next_step="Give the FP32 model; calaudit build --explain says why each op stays float.",
+        )
+    return load_tapped(model, plan.taps, OnnxruntimeBackend(threads=threads))
 
 
 def _methods(methods: Sequence[str] | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -20,19 +21,61 @@ from calaudit.ranges import (
     Parts,
     split_into_parts,
 )
-from calaudit.ranges.accumulate import bad_samples
+from calaudit.ranges.accumulate import bad_samples, warm_up
 from calaudit.ranges.compiled import n_cores
 from calaudit.steps.calibset_union import CalibsetUnion
+from calaudit.steps.memory import give_back
 
 TAP_BYTES: Final = 32 << 20
 """Activations of one run: more samples than give these don't make a pass faster."""
 
 
+@dataclass(frozen=True, slots=True)
+class TappedEngine:
+    """An FP32 model that runs and shows its taps.
+
+    It doesn't hold the graph: let that go, and a pass has the weights in memory once.
+    """
+
+    engine: Engine
+    taps: tuple[str, ...]
+    """The tensors to observe."""
+    label: str
+    """What messages call the model."""
+    model_fingerprint: str
+
+
+def load_tapped(model: Model, taps: tuple[str, ...], backend: Backend) -> TappedEngine:
+    """Load a model for `observe`.
+
+    Parameters
+    ----------
+    model : Model
+        The prepared FP32 model.
+    taps : tuple of str
+        Its tensors to observe.
+    backend : Backend
+        Runs it.
+
+    Raises
+    ------
+    ModelError
+        The model doesn't have one of the taps.
+    BackendError
+        The backend can't load it.
+    """
+    fingerprint = model.fingerprint
+    with ThreadPoolExecutor(1) as beside, tapped(model, taps) as shown:
+        # Loading leaves Python's lock to others; to get the counting ready takes about as long.
+        ready = beside.submit(warm_up)
+        engine = backend.load(shown)
+        ready.result()
+    return TappedEngine(engine, taps, model.label, fingerprint)
+
+
 def observe(
-    model: Model,
-    taps: tuple[str, ...],
+    model: TappedEngine,
     union: CalibsetUnion,
-    backend: Backend,
     *,
     batch_size: int,
     pool_fingerprint: str,
@@ -42,14 +85,10 @@ def observe(
 
     Parameters
     ----------
-    model : Model
-        The prepared FP32 model.
-    taps : tuple of str
-        Its tensors to observe.
+    model : TappedEngine
+        From `load_tapped`.
     union : CalibsetUnion
         Samples and groups.
-    backend : Backend
-        Runs the FP32 model.
     batch_size : int
         Samples per run at most; fewer where their activations take more than 32 MiB, so that
         memory doesn't grow with it. The histograms don't depend on it.
@@ -65,9 +104,8 @@ def observe(
     ModelError
         A tap has no batch axis.
     """
-    with tapped(model, taps) as shown:
-        engine = backend.load(shown)
-    work = _Work(model, taps, union, engine, skip_bad)
+    give_back()
+    work = _Work(model, union, skip_bad)
     with (
         counter(len(union), what="ranges") as done,
         ThreadPoolExecutor(n_cores()) as threads,
@@ -97,19 +135,13 @@ def observe(
 
 
 class _Work:
-    def __init__(
-        self,
-        model: Model,
-        taps: tuple[str, ...],
-        union: CalibsetUnion,
-        engine: Engine,
-        skip_bad: bool,
-    ) -> None:
-        self.model, self.taps, self.union, self.engine = model, taps, union, engine
+    def __init__(self, model: TappedEngine, union: CalibsetUnion, skip_bad: bool) -> None:
+        self.model, self.union = model, union
+        self.taps = model.taps
         self.skip_bad = skip_bad
         self.parts: Parts = split_into_parts(union.weights)
-        self.accumulator = Accumulator(taps, self.parts.weights.shape[1])
-        self.maxima = np.zeros((len(taps), len(union)), np.float32)
+        self.accumulator = Accumulator(self.taps, self.parts.weights.shape[1])
+        self.maxima = np.zeros((len(self.taps), len(union)), np.float32)
         self.left_out: dict[int, str] = {}
 
     def run(
@@ -119,7 +151,7 @@ class _Work:
         threads: ThreadPoolExecutor,
     ) -> int:
         """Run and count one batch; gives the size of its activations in bytes."""
-        outputs = self.engine.run(feeds)
+        outputs = self.model.engine.run(feeds)
         values = [_batched(tap, outputs[tap], len(places)) for tap in self.taps]
         parts = self.parts.of_sample[places].copy()
         if self.skip_bad:
@@ -156,7 +188,7 @@ class _Work:
             self.union.groups,
             self.parts.weights,
             n_samples.astype(np.int64),
-            self.model.fingerprint,
+            self.model.model_fingerprint,
             pool_fingerprint,
             self.parts.disjoint,
             ObservedSamples(

@@ -22,6 +22,9 @@ FORMAT = "ranges"
 #    /samples/{ids (n,), maxima (T, n), membership (G, n)}, /left_out/{ids, taps} (m,)
 FORMAT_VERSION = 1
 MADE_BY = "`calaudit calibrate`"
+_CHUNK = 1 << 16
+_AT_A_TIME = 64
+"""Histograms that are written together."""
 _BUILD_AGAIN = f"The file is damaged or incomplete; build it again with {MADE_BY}."
 
 
@@ -117,25 +120,25 @@ def _read(file: h5py.File, path: Path) -> Observation:
 
 
 def _write_counts(file: h5py.File, counts: NDArray[Any]) -> None:
-    """Filled bins alone: a few thousand of each histogram's 8192."""
-    ends, bins, values = [], [], []
-    end = 0
-    for histogram in counts.reshape(-1, N_BINS):
-        filled = np.flatnonzero(histogram)
-        end += len(filled)
-        ends.append(end)
-        bins.append(filled.astype(np.uint16))
-        values.append(histogram[filled])
-    file["counts/ends"] = np.array(ends, np.int64)
-    every = np.concatenate([np.empty(0, np.int64), *values])
-    small = every.max(initial=0) <= np.iinfo(np.uint32).max
-    stored = {
-        "counts/bins": np.concatenate([np.empty(0, np.uint16), *bins]),
-        "counts/values": every.astype(np.uint32) if small else every,
-    }
-    for name, array in stored.items():
-        # Not compressed: that would take longer than the whole rest. Damage must be seen, though.
-        file.create_dataset(name, data=array, **({"fletcher32": True} if len(array) else {}))
+    """Filled bins alone, a few thousand of each histogram's 8192, some histograms at a time."""
+    rows = counts.reshape(-1, N_BINS)
+    sizes = [np.count_nonzero(row) for row in rows]
+    ends = np.cumsum(sizes, dtype=np.int64)
+    n = sum(sizes)
+    small = counts.max(initial=0) <= np.iinfo(np.uint32).max
+    file["counts/ends"] = ends
+    # Not compressed: that would take longer than the whole rest. Damage must be seen, though.
+    checked = {"fletcher32": True, "chunks": (min(n, _CHUNK),)} if n else {}
+    bins = file.create_dataset("counts/bins", (n,), np.uint16, **checked)
+    values = file.create_dataset("counts/values", (n,), np.uint32 if small else np.int64, **checked)
+    start = 0
+    for first in range(0, len(rows), _AT_A_TIME):
+        piece = rows[first : first + _AT_A_TIME]
+        filled = np.nonzero(piece)
+        end = start + len(filled[0])
+        bins[start:end] = filled[1].astype(np.uint16)
+        values[start:end] = piece[filled].astype(values.dtype)
+        start = end
 
 
 def _read_counts(file: h5py.File, path: Path, shape: tuple[int, ...]) -> NDArray[np.int64]:
@@ -148,8 +151,8 @@ def _read_counts(file: h5py.File, path: Path, shape: tuple[int, ...]) -> NDArray
     if not whole or not n == len(bins) == len(values) or bins.max(initial=0) >= N_BINS:
         raise _damaged(path, f"/counts doesn't hold {shape[0]} taps × {shape[1]} parts")
     counts = np.zeros((*shape, N_BINS), np.int64)
-    rows = np.repeat(np.arange(len(ends)), sizes)
-    counts.reshape(-1)[rows * N_BINS + bins] = values
+    for row, end, size in zip(counts.reshape(-1, N_BINS), ends, sizes, strict=True):
+        row[bins[end - size : end]] = values[end - size : end]
     return counts
 
 

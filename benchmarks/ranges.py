@@ -1,9 +1,14 @@
 """What ranges cost beside the forward pass they need, and beside onnxruntime's own calibration.
 
 Builds a model of ResNet-50's size with seeded weights and a pool of random images in a temporary
-folder, then runs every task in a process of its own. "pass" leaves out loading the model and
-making the session, for calaudit and for the plain forward pass; onnxruntime's quantize_static is
-one call and counts whole. 32 sets are drawn at random, each half of the images.
+folder, then runs every task in a process of its own. Loading the model and making the session isn't
+counted, for calaudit and for the plain forward pass; onnxruntime's quantize_static is one call and
+counts whole. 32 sets are drawn at random, each half of the images.
+
+The plain forward pass runs again before and after every task, and a task is compared with the mean
+of its two neighbours: on a machine that does other work the seconds mean little, their ratio more.
+Where the neighbours differ by more than a quarter, the ratio is marked with ~. CPU seconds depend
+less on what else runs.
 
     python benchmarks/ranges.py [--images 16,32,64] [--no-peers]
     python benchmarks/ranges.py --fill        filling rates and the cost of each method, per tap
@@ -18,12 +23,13 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+T = TypeVar("T")
 N_SETS = 32
 GOALS = {"calaudit, 1 set": 1.5, "calaudit, 32 sets": 2.0}
 MEMORY_GOAL = 2.0
@@ -127,50 +133,66 @@ def images_of(folder: Path, count: int) -> "Iterator[NDArray[np.float32]]":
         yield np.ascontiguousarray(images[number : number + 1])
 
 
-def plain(folder: Path, count: int) -> float:
+class Watch:
+    """Wall-clock and CPU seconds since it was made, without those of what `leave_out` calls."""
+
+    def __init__(self) -> None:
+        self._started = self._now()
+        self._left_out = [0.0, 0.0]
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
+
+    def leave_out(self, work: Callable[[], T]) -> T:
+        before = self._now()
+        done = work()
+        for place, (start, end) in enumerate(zip(before, self._now(), strict=True)):
+            self._left_out[place] += end - start
+        return done
+
+    def read(self) -> "Seconds":
+        ends = zip(self._now(), self._started, self._left_out, strict=True)
+        wall, cpu = (end - start - out for end, start, out in ends)
+        return wall, cpu
+
+
+def plain(folder: Path, count: int) -> "Seconds":
     import onnxruntime as ort
 
     session = ort.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
-    started = time.perf_counter()
+    watch = Watch()
     for image in images_of(folder, count):
         session.run(None, {"image": image})
-    return time.perf_counter() - started
+    return watch.read()
 
 
-def calaudit(folder: Path, count: int, numbers: list[int]) -> float:
+def calaudit(folder: Path, count: int, numbers: list[int]) -> "Seconds":
     """All four methods' tables of every set, from the sets' files to the ranges file."""
-    from calaudit.backends import Engine
     from calaudit.backends.onnxruntime import OnnxruntimeBackend
     from calaudit.formats.calibset import open_calibset
-    from calaudit.graph import Model, load_model, plan_qdq
-    from calaudit.graph import prepare as folded
+    from calaudit.graph import load_model, plan_qdq, prepare
     from calaudit.ranges import DEFAULT_METHODS, estimate_scales
-    from calaudit.steps.calibrate import calibrate
+    from calaudit.steps.calibrate import observe_sets
+    from calaudit.steps.observe import TappedEngine, load_tapped
 
-    loading = 0.0
+    def load() -> TappedEngine:
+        model = prepare(load_model(folder / "model.onnx"))
+        return load_tapped(model, plan_qdq(model).taps, OnnxruntimeBackend())
 
-    class Timed(OnnxruntimeBackend):
-        def load(self, model: Model) -> Engine:
-            nonlocal loading
-            started = time.perf_counter()
-            engine = super().load(model)
-            loading = time.perf_counter() - started
-            return engine
-
-    model = folded(load_model(folder / "model.onnx"))
-    plan = plan_qdq(model)
-    started = time.perf_counter()
+    watch = Watch()
     paths = [set_path(folder, count, number) for number in numbers]
     sets = {drawn.name: drawn for drawn in map(open_calibset, paths)}
-    observation = calibrate(model, plan, sets, Timed(), folder / "ranges.h5", batch_size=64)
+    engine = watch.leave_out(load)
+    observation = observe_sets(engine, sets, folder / "ranges.h5", batch_size=64)
     for name in sets:
         histograms = observation.of(name)
         for method in DEFAULT_METHODS:
             estimate_scales(histograms, 0, method, calibset=name)
-    return time.perf_counter() - started - loading
+    return watch.read()
 
 
-def peer(folder: Path, count: int, method: str) -> float:
+def peer(folder: Path, count: int, method: str) -> "Seconds":
     from onnxruntime import quantization as quant
 
     class Reader(quant.CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
@@ -181,7 +203,7 @@ def peer(folder: Path, count: int, method: str) -> float:
             image = next(self._images, None)
             return None if image is None else {"image": image}
 
-    started = time.perf_counter()
+    watch = Watch()
     quant.quantize_static(
         str(folder / "model.onnx"),
         str(folder / "quantized.onnx"),
@@ -189,11 +211,14 @@ def peer(folder: Path, count: int, method: str) -> float:
         quant_format=quant.QuantFormat.QDQ,
         calibrate_method=quant.CalibrationMethod[method],
     )
-    return time.perf_counter() - started
+    return watch.read()
 
 
-TASKS: dict[str, Callable[[Path, int], float]] = {
-    "plain forward": plain,
+Seconds = tuple[float, float]
+"""By the clock, and of all cores."""
+PLAIN = "plain forward"
+TASKS: dict[str, Callable[[Path, int], Seconds]] = {
+    PLAIN: plain,
     "calaudit, 1 set": lambda folder, count: calaudit(folder, count, [N_SETS]),
     "calaudit, 32 sets": lambda folder, count: calaudit(folder, count, list(range(N_SETS))),
     "onnxruntime MinMax": lambda folder, count: peer(folder, count, "MinMax"),
@@ -202,45 +227,56 @@ TASKS: dict[str, Callable[[Path, int], float]] = {
 }
 
 
-def run_task(folder: Path, task: str, count: int) -> tuple[float, float]:
-    """Seconds and peak MiB of one task in a fresh process."""
+class Ran(NamedTuple):
+    wall: float
+    cpu: float
+    peak: float
+    """MiB."""
+
+
+def run_task(folder: Path, task: str, count: int) -> Ran:
+    """One task in a fresh process."""
     command = [sys.executable, __file__, "--folder", str(folder), "--task", task, "--count"]
     done = subprocess.run([*command, str(count)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
-    seconds, peak = json.loads(done.stdout.splitlines()[-1])
-    return seconds, peak
+    return Ran(*json.loads(done.stdout.splitlines()[-1]))
 
 
 def child(folder: Path, task: str, count: int) -> None:
     import resource
 
-    seconds = TASKS[task](folder, count)
+    wall, cpu = TASKS[task](folder, count)
     # Linux counts in KiB, macOS in bytes.
     unit = 2**20 if sys.platform == "darwin" else 2**10
-    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit]))
+    print(json.dumps([wall, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit]))
 
 
 def print_costs(folder: Path, counts: list[int], *, peers: bool) -> None:
     tasks = [task for task in TASKS if peers or not task.startswith("onnxruntime")]
-    print(f"{'images':>6}  {'task':24}{'pass':>9}{'÷ plain':>9}{'peak':>11}{'÷ plain':>9}  goals")
+    heading = f"{'images':>6}  {'task':24}{'time':>10}{'÷ plain':>10}{'CPU':>11}{'÷ plain':>9}"
+    print(f"{heading}{'peak':>11}{'÷ plain':>9}  goals")
     for count in counts:
         run_task(folder, "calaudit, 1 set", min(counts))  # compile, and warm the disk's cache
-        forward, memory = 1.0, 1.0
-        for task in tasks:
-            seconds, peak = run_task(folder, task, count)
-            if task == "plain forward":
-                # Best of two, before and after: the others are compared with it.
-                again, _ = run_task(folder, task, count)
-                forward, memory = min(seconds, again), peak
-            goal = GOALS.get(task)
-            met = goal and seconds <= goal * forward and peak <= MEMORY_GOAL * memory
-            verdict = f"≤ {goal}×, ≤ {MEMORY_GOAL}×: {'met' if met else 'missed'}" if goal else ""
-            print(
-                f"{count:>6}  {task:24}{seconds:>7.2f} s{seconds / forward:>8.2f}×"
-                f"{peak:>7.0f} MiB{peak / memory:>8.2f}×  {verdict}",
-                flush=True,
-            )
+        before = run_task(folder, PLAIN, count)
+        print(_row(count, PLAIN, before, before, before), flush=True)
+        for task in tasks[1:]:
+            ran = run_task(folder, task, count)
+            after = run_task(folder, PLAIN, count)
+            print(_row(count, task, ran, before, after), flush=True)
+            before = after
+
+
+def _row(count: int, task: str, ran: Ran, before: Ran, after: Ran) -> str:
+    wall, cpu, peak = (
+        own / ((one + other) / 2) for own, one, other in zip(ran, before, after, strict=True)
+    )
+    busy = max(before.wall, after.wall) > 1.25 * min(before.wall, after.wall)
+    goal = GOALS.get(task)
+    met = goal and wall <= goal and peak <= MEMORY_GOAL
+    verdict = f"≤ {goal}×, ≤ {MEMORY_GOAL}×: {'met' if met else 'missed'}" if goal else ""
+    seconds = f"{ran.wall:>8.2f} s{'~' if busy else ' '}{wall:>8.2f}×{ran.cpu:>9.2f} s{cpu:>8.2f}×"
+    return f"{count:>6}  {task:24}{seconds}{ran.peak:>7.0f} MiB{peak:>8.2f}×  {verdict}"
 
 
 def best(work: Callable[[], object], repeats: int = 5) -> float:

@@ -78,7 +78,7 @@ def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object, at
         With one problem per wrong, missing or unknown key.
     """
     try:
-        return TypeAdapter(cls).validate_python(dict(values))
+        made: T = _ADAPTERS[cls].validate_python(dict(values))
     except ValidationError as error:
         problems = [
             problem
@@ -86,6 +86,18 @@ def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object, at
             for problem in _problems(dict(line), cls, where, at)
         ]
         raise SettingsError.of(problems) from None
+    return made
+
+
+class _Adapters(dict[type[Any], TypeAdapter[Any]]):
+    """pydantic's view of each settings class: making one takes milliseconds."""
+
+    def __missing__(self, cls: type[Any]) -> TypeAdapter[Any]:
+        made = self[cls] = TypeAdapter(cls)
+        return made
+
+
+_ADAPTERS = _Adapters()
 
 
 def _problems(line: dict[str, Any], cls: type[Any], where: object, at: str) -> list[Problem]:
@@ -121,7 +133,7 @@ def _dotted(path: tuple[Any, ...]) -> str:
 
 def _keys_at(cls: Any, path: tuple[Any, ...]) -> list[str]:
     """Keys that the schema knows at `path`: walks dataclass fields through lists and unions."""
-    schema = TypeAdapter(cls).json_schema()
+    schema = _ADAPTERS[cls].json_schema()
     found = _walk(schema, schema, tuple(p for p in path if not isinstance(p, int)))
     return sorted(found)
 
@@ -145,5 +157,5 @@ def _walk(node: Mapping[str, Any], root: Mapping[str, Any], path: tuple[Any, ...
 
 def as_values(made: Any) -> dict[str, Any]:
     """A settings value as plain TOML/JSON values, defaults included."""
-    values: dict[str, Any] = TypeAdapter(type(made)).dump_python(made, mode="json")
+    values: dict[str, Any] = _ADAPTERS[type(made)].dump_python(made, mode="json")
     return values

@@ -134,7 +134,7 @@ def write_column(group: h5py.Group, name: str, values: Sequence[Any]) -> None:
 def read_column(dataset: h5py.Dataset) -> list[Any]:
     """Read texts or numbers (n,); empty text and NaN become None."""
     if is_text(dataset):
-        return read_texts(dataset, where=dataset.name).replace("", None).to_list()
+        return [text or None for text in read_texts(dataset, where=dataset.name).to_list()]
     values: list[Any] = dataset[:].tolist()
     return [None if value != value else value for value in values]  # noqa: PLR0124  # NaN
 

@@ -23,7 +23,7 @@ FORMAT = "ranges"
 FORMAT_VERSION = 1
 MADE_BY = "`calaudit calibrate`"
 _CHUNK = 1 << 16
-_AT_A_TIME = 64
+_AT_A_TIME = 16
 """Histograms that are written together."""
 _BUILD_AGAIN = f"The file is damaged or incomplete; build it again with {MADE_BY}."
 

@@ -202,3 +202,16 @@ def test_a_folder_in_the_way_leaves_nothing_behind(
     with pytest.raises(OutputError):
         write_ranges(tmp_path / "taken.h5", observation)
     assert [entry.name for entry in tmp_path.iterdir()] == ["taken.h5"]
+
+
+def test_histograms_that_are_written_in_pieces_come_back_whole(tmp_path: Path) -> None:
+    taps = [f"t{number}" for number in range(11)]
+    collected = Accumulator(taps, 5)
+    random = np.random.default_rng(0)
+    for tap in range(len(taps)):
+        values = random.standard_normal((4, 300)).astype(np.float32) * np.float32(10.0**tap)
+        collected.add(tap, values, np.array([0, 1, 2, 4]))
+    groups = tuple("abcde")
+    written = Observation(collected.histograms, groups, np.eye(5), np.ones(5, int), "m", "p")
+    write_ranges(tmp_path / "r.h5", written)
+    assert open_ranges(tmp_path / "r.h5").histograms == written.histograms

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli.app import app
+from calaudit.cli.folder import show_plan
 from calaudit.cli.notes import print_notes
 from calaudit.cli.report import print_found
 from calaudit.errors import SliceError
@@ -59,6 +60,9 @@ def compare_command(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Engines that run at a time.")
     ] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print the plan: what is made and what is left.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for another run on this audit to end.")
     ] = False,
@@ -73,6 +77,9 @@ def compare_command(
 
     view = View(slices=slices, limit=limit)
     overrides = Overrides(model, pool, out, seed, wait=wait, jobs=jobs)
+    if dry_run:
+        show_plan(audit, overrides, everything=True, as_json=as_json)
+        return
     show_audit(audit, overrides, view, formats=formats, as_json=as_json)
 
 

@@ -14,6 +14,7 @@ from calaudit.cli.columns import text_columns
 
 if TYPE_CHECKING:
     from calaudit.audit.inventory import Artefact
+    from calaudit.audit.prepare import Overrides
 
 Audit = Annotated[Path, typer.Argument(metavar="AUDIT.toml", help="The audit file.")]
 Model = Annotated[Path | None, typer.Option("--model", help="Model in place of the file's.")]
@@ -42,11 +43,18 @@ def status_command(
 
     Nothing is run or changed.
     """
+    from calaudit.audit.prepare import Overrides
+
+    show_plan(audit, Overrides(model, pool, out, seed), everything=everything, as_json=as_json)
+
+
+def show_plan(audit: Path, overrides: "Overrides", *, everything: bool, as_json: bool) -> None:
+    """Print an audit's artefacts and what is left to do."""
     from calaudit.audit.inventory import earlier_files, leftovers, take_inventory
     from calaudit.audit.lock import is_held
-    from calaudit.audit.prepare import Overrides, prepared_audit
+    from calaudit.audit.prepare import prepared_audit
 
-    with prepared_audit(audit, Overrides(model, pool, out, seed)) as opened:
+    with prepared_audit(audit, overrides) as opened:
         found = take_inventory(opened.plan)
         content = {
             "audit": opened.config.audit.name,

@@ -53,6 +53,7 @@ def test_before_a_run_everything_is_left_to_make_and_nothing_is_written(tmp_path
         "Left to make: 2 calibration sets, 1 ranges, 5 predictions, 4 engines: 5 times" in ended.out
     )
     assert not (tmp_path / "audit").exists()
+    assert calaudit("compare", audit, "--dry-run").out == calaudit("status", audit, "--all").out
     assert "nothing to remove" in calaudit("clean", audit).err
     assert not (tmp_path / "audit").exists()
 

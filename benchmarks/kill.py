@@ -1,6 +1,6 @@
 """Kills the demo's audit at random moments, resumes it, and compares the reports.
 
-    python benchmarks/kill.py [--times 50] [--seed 0]
+    python benchmarks/kill.py [--times 50] [--seed 0] [--methods minmax,entropy,percentile,mse]
 
 Each time a fresh audit is started in a process group of its own, ended by SIGKILL after a time
 drawn evenly between the start and what a whole run takes, and started again. The second run's
@@ -24,6 +24,18 @@ from typing import Any
 from calaudit.demo import write_demo
 
 COMMAND = [sys.executable, "-c", "from calaudit.cli import main; main()", "compare"]
+
+
+def demo(folder: Path, methods: list[str]) -> Path:
+    """The demo's audit with some of its methods."""
+    audit = write_demo(folder)
+    text = audit.read_text(encoding="utf-8")
+    lines = [
+        f"methods = {json.dumps(methods)}" if line.startswith("methods = ") else line
+        for line in text.splitlines()
+    ]
+    audit.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return audit
 
 
 def start(audit: Path) -> "subprocess.Popen[bytes]":
@@ -52,16 +64,18 @@ def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     flags.add_argument("--times", type=int, default=50)
     flags.add_argument("--seed", type=int, default=0)
+    flags.add_argument("--methods", default="minmax,entropy,percentile,mse")
     asked = flags.parse_args()
+    methods = asked.methods.split(",")
     moments = random.Random(asked.seed)
     whole, resumed, same, left, early = 0.0, [], 0, 0, 0
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        whole = run(write_demo(root / "whole"))
+        whole = run(demo(root / "whole", methods))
         expected = report_of(root / "whole")
         for number in range(asked.times):
             folder = root / f"killed-{number}"
-            audit = write_demo(folder)
+            audit = demo(folder, methods)
             process = start(audit)
             moment = moments.uniform(0, whole)
             time.sleep(moment)

@@ -65,6 +65,8 @@ class OnnxruntimeBackend:
         options.inter_op_num_threads = 1
         options.use_deterministic_compute = True
         options.log_severity_level = 3
+        # Between runs its threads would go on waiting busily, for what reads the outputs to pay.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if self._kernels == "emulated":
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:

@@ -47,7 +47,7 @@ def make_backends(
         capability = settings.compute_capability if name == "tensorrt_rtx" else None
         implicit = name == "tensorrt" and settings.int8 == "implicit"
         health = examine(name, _wanted(config, qdq, implicit), compute_capability=capability)
-        missing = [*health.missing, *(no_calibrators(health) if implicit else ())]
+        missing = [*health.obstacles, *(no_calibrators(health) if implicit else ())]
         if missing:
             problems += [Problem(str(each), where, each.next_step) for each in missing]
             continue

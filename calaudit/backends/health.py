@@ -60,8 +60,19 @@ class Health:
     """Compute capabilities that engines can be built for without such a GPU."""
     ranges: tuple[RangesBy, ...]
     """Who can estimate the ranges of INT8."""
-    missing: tuple[Missing, ...]
-    """What keeps it from doing more."""
+    absent: tuple[Missing, ...]
+    """Libraries and devices that it needs and that aren't usable."""
+
+    @property
+    def missing(self) -> tuple[Missing, ...]:
+        """What keeps it from doing more."""
+        return (*self.absent, *_failures(self.library, self.trials, len(self.trials)))
+
+    @property
+    def obstacles(self) -> tuple[Missing, ...]:
+        """What keeps engines from being built and run, in whatever precision they then have."""
+        failed = [trial for trial in self.trials if trial.got is None]
+        return (*self.absent, *_failures(self.library, failed, len(self.trials)))
 
     @property
     def usable(self) -> bool:
@@ -105,7 +116,7 @@ def examine(
 def _examined(found: TensorrtModule, wanted: Wanted, capability: str | None) -> Health:
     cuda, targets = find_cuda(), tuple(compute_capabilities(found))
     device = None if isinstance(cuda, Missing) else str(cuda.gpu)
-    missing = [cuda, *_no_driver(cuda)] if isinstance(cuda, Missing) else []
+    absent = [cuda, *_no_driver(cuda)] if isinstance(cuda, Missing) else []
     trials: tuple[Trial, ...] = ()
     if device is not None or targets:
         made = TensorrtBackend(found.library, max_batch=2, compute_capability=capability)
@@ -120,7 +131,6 @@ def _examined(found: TensorrtModule, wanted: Wanted, capability: str | None) -> 
             return proof
 
         trials = _tried(wanted, attempt)
-        missing += _failures(found.title, trials)
     return Health(
         found.library,
         found.title,
@@ -128,7 +138,7 @@ def _examined(found: TensorrtModule, wanted: Wanted, capability: str | None) -> 
         trials,
         targets,
         ("calaudit", "tensorrt") if found.abilities.implicit else ("calaudit",),
-        tuple(missing),
+        tuple(absent),
     )
 
 
@@ -162,8 +172,8 @@ def _run(engine: Engine) -> None:
     engine.run({spec.name: np.ones((2, *shape), spec.dtype)})
 
 
-def _failures(title: str, trials: Collection[Trial]) -> Iterator[Missing]:
-    """What went wrong, once per reason."""
+def _failures(title: str, trials: Collection[Trial], n: int) -> Iterator[Missing]:
+    """What went wrong in some of `n` trials, once per reason."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for trial in trials:
         if trial.failure:
@@ -171,7 +181,7 @@ def _failures(title: str, trials: Collection[Trial]) -> Iterator[Missing]:
             failure = trial.failure.removeprefix(f"{title} ")
             grouped.setdefault((failure, trial.next_step), []).append(name)
     for (failure, step), names in grouped.items():
-        what = ", ".join(names) if len(names) < len(trials) else "anything"
+        what = ", ".join(names) if len(names) < n else "anything"
         yield Missing(title, f"doesn't run {what} here: {failure}", step)
 
 

@@ -12,7 +12,7 @@ from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.products import Asked
 
-_WIDTH: Final = 16
+_WIDTH: Final = 64
 _SHAPES: Final = {"Conv": [_WIDTH, 8, 8], "Gemm": [_WIDTH], "MatMul": [4, _WIDTH]}
 """Per sample, of input and output alike."""
 PROBED: Final = tuple(_SHAPES)

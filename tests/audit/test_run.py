@@ -4,11 +4,13 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from calaudit.audit import backends as audit_backends
 from calaudit.audit import engines as audit_engines
 from calaudit.audit import run as audit_run
 from calaudit.audit.inventory import take_inventory
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
+from calaudit.backends.health import Health, Trial
 from calaudit.backends.tensorrt.detect import Missing, find_tensorrt
 from calaudit.errors import BackendError, DrawError, LeakError
 from calaudit.formats.calibset import open_calibset
@@ -216,4 +218,23 @@ def test_backend_that_isnt_here_stops_the_audit_before_any_work(tmp_path: Path) 
         "audit.backend",
         "audit.agree_with",
     ]
+    assert not (tmp_path / "audit").exists()
+
+
+def test_precision_that_a_release_cant_build_stops_the_audit_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = (
+        Trial("MatMul", "fp32", "fp32"),
+        Trial("MatMul", "int8", None, "RTX 1 can't build an engine: CHECK failed", "See there."),
+    )
+    health = Health("tensorrt_rtx", "RTX 1", "a GPU", trials, (), ("calaudit",), ())
+    wanted = []
+    monkeypatch.setattr(
+        audit_backends, "examine", lambda name, ops, **_: wanted.append(dict(ops)) or health
+    )
+    audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', '"mse"]\nbackend = "tensorrt_rtx"'))
+    with pytest.raises(BackendError, match="RTX 1 doesn't run MatMul in INT8 here: can't build"):
+        run_audit(audit)
+    assert wanted == [{"fp32": {"MatMul"}, "int8": {"MatMul"}}]
     assert not (tmp_path / "audit").exists()

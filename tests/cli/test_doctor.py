@@ -46,7 +46,7 @@ def test_what_a_release_cant_do_is_told_once_per_reason() -> None:
         Trial("Gemm", "int8", "fp32", "becomes fp32: reads fp32", "Other."),
         Trial("MatMul", "int8", "fp32", "becomes fp32: reads fp32", "Other."),
     )
-    assert [str(each) for each in health._failures("X 1", trials)] == [
+    assert [str(each) for each in health._failures("X 1", trials, len(trials))] == [
         "X 1 doesn't run Conv in INT8 here: can't build an engine: CHECK(dtype)",
         "X 1 doesn't run Gemm in INT8, MatMul in INT8 here: becomes fp32: reads fp32",
     ]

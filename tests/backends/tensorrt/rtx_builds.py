@@ -149,6 +149,12 @@ def twice() -> dict[str, Any]:
     return {"same": first.proof == second.proof}
 
 
+def examined(capability: str | None) -> dict[str, Any]:
+    health = examine("tensorrt_rtx", compute_capability=capability)
+    told = {name: list(map(str, getattr(health, name))) for name in ("missing", "obstacles")}
+    return {**asdict(health), **told}
+
+
 def audited() -> dict[str, Any]:
     """A whole audit whose engines RTX builds. A FAKE runs them: onnxruntime, given the graph."""
     gpu = Gpu("a fake GPU", "8.9")
@@ -196,7 +202,8 @@ if __name__ == "__main__":
         "interrupted": interrupted(),
         "twice": twice(),
         "audited": audited(),
-        "doctor": asdict(examine("tensorrt_rtx")),
-        "doctor_for_hopper": asdict(examine("tensorrt_rtx", compute_capability="9.0")),
+        "doctor": examined(None),
+        "doctor_for_hopper": examined("9.0"),
+        "doctor_for_turing": examined("7.5"),
     }
     print("\n" + json.dumps(answers))

@@ -113,7 +113,15 @@ def test_doctor_tries_every_product_in_every_precision(answers: dict[str, Any]) 
 
 def test_doctor_tells_a_gpu_that_cant_be_built_for(answers: dict[str, Any]) -> None:
     told = answers["doctor_for_hopper"]["missing"][-1]
-    assert "doesn't run anything here: can't build for compute capability 9.0" in told["reason"]
+    assert "doesn't run anything here: can't build for compute capability 9.0" in told
+
+
+def test_float_emulation_is_told_and_stops_no_audit(answers: dict[str, Any]) -> None:
+    found = answers["doctor_for_turing"]
+    emulated = [each for each in found["missing"] if "Conv in INT8 here: becomes fp32" in each]
+    assert len(emulated) == 1
+    assert set(found["missing"]) - set(found["obstacles"]) == set(emulated)
+    assert any("Gemm in INT8" in each for each in found["obstacles"])
 
 
 def test_audit_records_what_rtx_says_its_engines_run_in(answers: dict[str, Any]) -> None:

@@ -45,8 +45,14 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SettingsError(
             "there is no such file", where=path, next_step="Check the path."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"can't be read: {error}", where=path) from None
+    except UnicodeDecodeError:
+        raise SettingsError(
+            "isn't text, so it can't be TOML", where=path, next_step="Check the path."
+        ) from None
+    except OSError as error:
+        raise SettingsError(
+            f"can't be read: {error.strerror or error}", where=path, next_step="Check the path."
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(
             f"isn't valid TOML: {error}", where=path, next_step="Mend the line it names."
@@ -112,6 +118,8 @@ def _problems(line: dict[str, Any], cls: type[Any], where: object, at: str) -> l
         return [Problem("unknown key", place, near(str(path[-1]), _keys_at(cls, path[:-1])))]
     if kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return [Problem("this key is missing", place, "Add it.")]
+    if kind in {"dataclass_type", "dict_type", "mapping_type"}:
+        return [Problem(f"should be a table (got {line.get('input')!r})", place, "Write a table.")]
     message = str(line["msg"]).removeprefix("Value error, ")
     value = line.get("input")
     shown = "" if isinstance(value, Mapping) else f" (got {value!r})"

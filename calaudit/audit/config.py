@@ -214,7 +214,11 @@ def read_audit(path: Path) -> AuditConfig:
         if key not in _TABLES
     ]
     problems += [
-        Problem(f"[{key}] is missing", str(path), "Add it; see docs/audit.md.")
+        Problem(
+            f"{'[audit]' if key == 'audit' else f'[[{key}]]'} is missing",
+            str(path),
+            "Add it; see docs/audit.md, or let `calaudit init MODEL POOL` write a first file.",
+        )
         for key in _TABLES[:-1]
         if not raw.get(key)
     ]

@@ -200,14 +200,26 @@ def _exams(
             for name in twice
         )
     widths = {output.name: output.shape for output in model.outputs}
-    for task, exam in zip(config.tasks, exams, strict=True):
+    for number, (task, exam) in enumerate(zip(config.tasks, exams, strict=True)):
         shape = widths[exam.output]
         width = shape[0] if len(shape) == 1 else None
+        if width is not None:
+            _check_cuts(exam, width, f"{config.path}: tasks[{number}].metrics")
         if isinstance(exam.truth, Labels) and width is not None:
             check_labels(exam.truth.label, width, where=pool.label)
         if isinstance(exam.truth, Relevance):
             _check_relevance(exam.truth, width if isinstance(task, Ranking) else None, pool.label)
     return exams
+
+
+def _check_cuts(exam: Exam, width: int, where: str) -> None:
+    wrong = [
+        Problem(f"{m.name} is always right: the model scores {width} classes", where, "Lower k.")
+        for m in exam.metrics
+        if m.family == "top" and m.k is not None and m.k >= width
+    ]
+    if wrong:
+        raise SettingsError.of(wrong)
 
 
 def _check_relevance(truth: Relevance, width: int | None, where: str) -> None:

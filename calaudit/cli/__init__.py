@@ -4,6 +4,8 @@ Messages go to stderr, results to stdout or files. Exit status: 0 every gate pas
 1 something regressed, 3 nothing regressed but something is inconclusive, 2 bad input.
 """
 
+import contextlib
+import os
 import signal
 import sys
 
@@ -46,8 +48,22 @@ __all__ = [
 def main() -> None:
     """Run the command line; every `CalauditError` becomes a message and exit status 2."""
     interrupts.listen()
+    if hasattr(signal, "SIGPIPE"):
+        # A reader that has read enough ends the command, as it ends other tools: not an error.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        _end_if_asked()
+        _close_stdout()
+        what = error.filename or "standard output"
+        print(f"calaudit: error: {on_lines(str(what))}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
     except CalauditError as error:
         _end_if_asked()
         for problem in error.problems:
@@ -56,6 +72,12 @@ def main() -> None:
     except BaseException:
         _end_if_asked()
         raise
+
+
+def _close_stdout() -> None:
+    """Let nothing that is still to be written fail once more while Python ends."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end_if_asked() -> None:

@@ -91,7 +91,7 @@ def show_audit(
     formats: str = "all",
     as_json: bool = False,
 ) -> None:
-    """Run an audit, print its tables, write its report in all forms, exit with its verdict."""
+    """Run an audit, write its report in all forms, print its tables, exit with its verdict."""
     from calaudit.audit.lock import sole_run
     from calaudit.audit.run import run_audit
     from calaudit.report import exit_status
@@ -99,16 +99,16 @@ def show_audit(
 
     chosen = parse_formats(formats, where="--formats")
     report, path = run_audit(audit, overrides)
-    try:
-        print_found(report, view, as_json=as_json)
-    except SliceError as error:  # the audit is done: what is shown of it can't fail it
-        print_notes(error.problems)
-        print_found(report, replace(view, slices=None), as_json=as_json)
     print(f"wrote {path}", file=sys.stderr)
     evidence = _evidence(report, path, audit, overrides) if "html" in chosen else None
     with sole_run(path.parent, wait=True):
         for written in write_outputs(report, path.parent, chosen, evidence=evidence):
             print(f"wrote {written}", file=sys.stderr)
+    try:
+        print_found(report, view, as_json=as_json)
+    except SliceError as error:  # the audit is done: what is shown of it can't fail it
+        print_notes(error.problems)
+        print_found(report, replace(view, slices=None), as_json=as_json)
     raise typer.Exit(exit_status(report))
 
 

@@ -129,8 +129,16 @@ def _read_json(path: Path) -> Mapping[str, Any]:
         raise FileFormatError(
             "there is no such file", where=path, next_step=f"Check the path; {MADE_BY} makes one."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"can't be read: {error}", where=path) from None
+    except UnicodeDecodeError:
+        raise FileFormatError(
+            "isn't text, so it isn't a scale table",
+            where=path,
+            next_step=f"Check the path; {MADE_BY} makes one.",
+        ) from None
+    except OSError as error:
+        raise FileFormatError(
+            f"can't be read: {error.strerror or error}", where=path, next_step="Check the path."
+        ) from None
     except json.JSONDecodeError as error:
         raise FileFormatError(
             f"isn't valid JSON: {error}",

@@ -39,6 +39,8 @@ def load_model(path: Path, *, quantized: bool = False) -> Model:
 
 
 def _read(path: Path) -> onnx.ModelProto:
+    if path.exists() and not path.is_file():
+        raise ModelError("isn't a file", where=path, next_step="Name the model's .onnx file.")
     if not path.is_file():
         raise ModelError("there is no such model file", where=path, next_step="Check the path.")
     foreign = ModelError(

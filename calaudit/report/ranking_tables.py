@@ -158,7 +158,5 @@ def _exemplars(index: Index, found: ExemplarsRecord, view: View) -> Text:
     units = found.unit if found.flipping == 1 else units
     verb = "flips" if found.flipping == 1 else "flip"
     title = in_sentence(index.metrics[found.metric])
-    return Text(
-        f"By {title}, {found.flipping:,} {units} {verb} under most of {found.engines} engines: "
-        f"{names}{more}"
-    )
+    engines = "the engine" if found.engines == 1 else f"most of {found.engines} engines"
+    return Text(f"By {title}, {found.flipping:,} {units} {verb} under {engines}: {names}{more}")

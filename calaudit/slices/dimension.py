@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from calaudit.errors import SettingsError
 from calaudit.settings import setting
+from calaudit.slices.categories import MAX_CATEGORIES
 
 MIN_SUPPORT = 30
 """Samples below which a slice is too thin to be judged, unless a dimension says otherwise."""
@@ -115,8 +116,10 @@ def _check_values(dimension: Dimension) -> None:
         _check_edges(dimension.edges)
     quantiles = dimension.quantiles
     if isinstance(quantiles, int):
-        if isinstance(quantiles, bool) or quantiles < 2:
-            raise SettingsError(f"quantiles must be at least 2 bins, got {quantiles}")
+        if isinstance(quantiles, bool) or not 2 <= quantiles <= MAX_CATEGORIES:
+            raise SettingsError(
+                f"quantiles must be at least 2 bins and at most {MAX_CATEGORIES}, got {quantiles}"
+            )
     elif quantiles is not None:
         _check_shares("quantiles", quantiles)
     if dimension.tail is not None:

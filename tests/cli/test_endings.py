@@ -6,8 +6,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from calaudit.formats.pool import write_pool
 from tests.audit.world import make_world
 from tests.cli.running import calaudit
 
@@ -33,7 +35,7 @@ def test_a_signal_leaves_nothing_half_written_and_the_next_run_goes_on(
     while not list(tmp_path.rglob("*.part")) and time.monotonic() < deadline:
         time.sleep(0.002)
     process.send_signal(how)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 128 + how
     assert "Traceback" not in err
     assert list(tmp_path.rglob("*.part")) == []
@@ -64,3 +66,29 @@ def test_control_characters_in_names_are_spelled_out_in_messages(tmp_path: Path)
     assert ended.status == 2
     assert "\x1b" not in ended.err
     assert "\\x1b[31mred" in ended.err
+
+
+def test_results_that_cannot_be_written_to_stdout_are_bad_output_not_a_regression(
+    tmp_path: Path,
+) -> None:
+    write_pool(tmp_path / "p.h5", inputs={"x": np.zeros((3, 2), np.float32)})
+    command = [sys.executable, "-c", RUN, "pool", "show", str(tmp_path / "p.h5")]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == "calaudit: error: standard output: No space left on device\n"
+
+
+def test_a_reader_that_goes_away_ends_the_command_silently(tmp_path: Path) -> None:
+    write_pool(tmp_path / "p.h5", inputs={"x": np.zeros((3, 2), np.float32)})
+    process = start("pool", "show", tmp_path / "p.h5")
+    process.stdout.close()
+    assert process.wait(timeout=120) == -signal.SIGPIPE
+    assert process.stderr.read() == ""
+
+
+def test_a_command_without_stdout_does_its_work(tmp_path: Path) -> None:
+    write_pool(tmp_path / "p.h5", inputs={"x": np.zeros((3, 2), np.float32)})
+    command = f"exec {sys.executable} -c '{RUN}' pool show {tmp_path / 'p.h5'} >&-"
+    ended = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")

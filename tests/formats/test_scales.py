@@ -90,7 +90,7 @@ def test_all_problems_are_raised_at_once(tmp_path: Path) -> None:
     [
         (b"{", "isn't valid JSON"),
         (b"[]", "holds list, not a JSON object"),
-        (b"\xff\xfe", "can't be read"),
+        (b"\xff\xfe", "isn't text"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:

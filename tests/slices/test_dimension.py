@@ -28,6 +28,7 @@ def read(**values: object) -> Dimension:
         ({"by": "a", "edges": [math.nan]}, "ascend"),
         ({"by": "a", "edges": [-math.inf, 0]}, "open below"),
         ({"by": "a", "quantiles": 1}, "at least 2"),
+        ({"by": "a", "quantiles": 10**9}, "at most 1000"),
         ({"by": "a", "quantiles": [0.5, 1.0]}, "strictly between 0 and 1"),
         ({"by": "a", "tail": [0.8, 0.5]}, "ascend"),
         ({"by": "a", "tail": [0.2, 0.4, 0.6]}, "need names for their 4 groups"),

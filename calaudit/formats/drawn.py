@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.errors import CalauditError, FileFormatError, Notice
+from calaudit.formats.hdf5 import DAMAGE
 from calaudit.formats.texts import is_text, read_texts, write_texts
 from calaudit.pool import Rows
 from calaudit.sampling import Recipe, SliceDraw, StratumDraw, kish_n_eff, recipe_from_json
@@ -117,7 +118,7 @@ def well_formed(path: Path) -> Iterator[None]:
         raise FileFormatError(
             f"a part is missing: {message}", where=path, next_step=AGAIN
         ) from error
-    except (OSError, ValueError, TypeError, AttributeError, CalauditError) as error:
+    except (*DAMAGE, ValueError, TypeError, AttributeError, IndexError, CalauditError) as error:
         raise FileFormatError(f"isn't whole: {error}", where=path, next_step=AGAIN) from error
 
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from calaudit.errors import FileFormatError
 
+DAMAGE = (OSError, KeyError, RuntimeError)
+"""What h5py raises where a file isn't whole."""
 CACHE_BYTES = 32 << 20
 """Chunk cache per dataset: a chunk that is cut by two reads is decompressed once."""
 
@@ -53,7 +55,7 @@ def open_hdf5(path: Path, *, kind: str, version: int, made_by: str) -> h5py.File
     except FileFormatError:
         file.close()
         raise
-    except (OSError, KeyError, RuntimeError) as error:
+    except DAMAGE as error:
         file.close()
         raise _unreadable(path, error, made_by) from None
     return file
@@ -73,7 +75,7 @@ def reading(path: Path, name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, KeyError, RuntimeError) as error:
+    except DAMAGE as error:
         foreign = "filter" in str(error) and "not registered" in str(error)
         raise FileFormatError(
             f"/{name} can't be read: {error}",
@@ -88,16 +90,30 @@ def datasets_in(file: h5py.File, group: str) -> dict[str, h5py.Dataset]:
     """All datasets under a top-level group, by their path below it, in name order.
 
     A tensor name with slashes (``encoder/x``) is stored as nested groups and found as one name.
+
+    Raises
+    ------
+    FileFormatError
+        A name isn't UTF-8.
     """
     node = file.get(group)
     found: dict[str, h5py.Dataset] = {}
+    odd: list[bytes] = []
     if isinstance(node, h5py.Group):
 
-        def visit(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset):
+        def visit(name: str | bytes, item: Any) -> None:
+            if isinstance(name, bytes):
+                odd.append(name)
+            elif isinstance(item, h5py.Dataset):
                 found[name] = item
 
         node.visititems(visit)
+    if odd:
+        raise FileFormatError(
+            f"/{group} holds a name that isn't UTF-8: {odd[0]!r}",
+            where=file.filename,
+            next_step="The file may be damaged; build it again.",
+        )
     return dict(sorted(found.items()))
 
 

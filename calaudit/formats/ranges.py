@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.errors import CalauditError, FileFormatError
-from calaudit.formats.hdf5 import mark, open_hdf5, reading
+from calaudit.formats.hdf5 import DAMAGE, mark, open_hdf5, reading
 from calaudit.formats.hdf5_writing import written_hdf5
 from calaudit.ranges.grid import FRACTION_BITS, N_BINS, N_OCTAVES
 from calaudit.ranges.histogram import Histograms
@@ -60,7 +60,7 @@ def write_ranges(path: Path, observation: Observation) -> None:
         _write_texts(file, "left_out/taps", [each.tap for each in observation.left_out])
 
 
-_DAMAGE = (OSError, KeyError, RuntimeError, ValueError, TypeError, IndexError)
+_DAMAGE = (*DAMAGE, ValueError, TypeError, IndexError)
 """What h5py and numpy say of parts that aren't what they should be."""
 
 

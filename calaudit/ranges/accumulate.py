@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from calaudit.ranges.filling import (
 from calaudit.ranges.grid import as_float32
 from calaudit.ranges.histogram import Histogram, Histograms, no_histograms
 
+LARGEST_NARROW: Final = int(np.iinfo(np.uint32).max)
 _INFINITY = np.float32(np.inf).view(np.uint32)
 
 
@@ -51,15 +52,33 @@ class Accumulator:
         Names of the observed tensors.
     n_parts : int
         Number of parts.
+    narrow : bool
+        Keep counts in 32 bits for as long as they suffice, which halves the memory of many parts.
+        Then every batch must be announced to `reserve`, and name each part of a sample once.
     """
 
-    def __init__(self, taps: Sequence[str], n_parts: int) -> None:
-        self._collected = no_histograms(taps, n_parts)
+    def __init__(self, taps: Sequence[str], n_parts: int, *, narrow: bool = False) -> None:
+        self._collected = no_histograms(taps, n_parts, narrow=narrow)
+        self._most = LARGEST_NARROW if narrow else None
+        self._reserved = 0
+        self._added = np.zeros(len(taps), np.int64)
 
     @property
     def histograms(self) -> Histograms:
         """What was collected so far, as a view: further batches change it."""
         return self._collected
+
+    def reserve(self, n_values: int) -> None:
+        """Announce a batch: no tap will be given more than `n_values` before the next call.
+
+        Counts are widened to 64 bits here, where 32 might overflow. No thread may be adding.
+        """
+        self._reserved += n_values
+        if self._most is not None and self._reserved > self._most:
+            kept = self._collected
+            wide = kept.counts.astype(np.int64)
+            self._collected = Histograms(kept.taps, wide, kept.n_zero, kept.amax)
+            self._most = None
 
     def add(self, tap: int, values: NDArray[Any], parts: NDArray[np.int64]) -> NDArray[np.float32]:
         """Observe one batch of one tap. Different taps may be added by several threads at once.
@@ -82,8 +101,13 @@ class Accumulator:
         ------
         BadActivationsError
             NaN or infinity, with the positions of the samples. Nothing of the batch is kept.
+        ValueError
+            Counts are narrow, and more values come than were announced.
         """
         bits = _bits(values)
+        self._added[tap] += bits.size
+        if self._most is not None and self._added[tap] > self._reserved:
+            raise ValueError(f"{self._added[tap]} values of {self._reserved} that were announced")
         places = np.ascontiguousarray(parts, dtype=np.int64)
         places = places[:, None] if places.ndim == 1 else places
         maxima, zeros = _measured(bits)
@@ -127,8 +151,10 @@ def observe(values: NDArray[Any]) -> Histogram:
 def warm_up() -> None:
     """Get the compiled loops ready: the first use of each takes a part of a second."""
     one = np.zeros(1, np.int64)
+    collected = Accumulator(["nothing"], 1, narrow=True)
     for length in (1, LONG):
-        Accumulator(["nothing"], 1).add(0, np.ones((1, length), np.float32), one)
+        collected.reserve(length)
+        collected.add(0, np.ones((1, length), np.float32), one)
 
 
 def bad_samples(values: NDArray[Any]) -> NDArray[np.bool_]:

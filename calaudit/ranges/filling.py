@@ -34,7 +34,10 @@ def measure_rows(
 
 @compiled
 def raise_amax(
-    counts: NDArray[np.int64], amax: NDArray[np.uint32], part: int, largest: np.uint32
+    counts: NDArray[np.int64] | NDArray[np.uint32],
+    amax: NDArray[np.uint32],
+    part: int,
+    largest: np.uint32,
 ) -> None:
     """Raise the maximum of one part (bits) and move its counts to the octaves that end there."""
     old = max(0, int(amax[part] >> np.uint32(23)) - _TOP_OCTAVE)
@@ -57,7 +60,7 @@ def raise_amax(
 def count_short_rows(
     bits: NDArray[np.uint32],
     parts: NDArray[np.int64],
-    counts: NDArray[np.int64],
+    counts: NDArray[np.int64] | NDArray[np.uint32],
     amax: NDArray[np.uint32],
 ) -> None:
     """Count each row of `bits` (b, m) into its parts, value by value.
@@ -68,7 +71,7 @@ def count_short_rows(
         All finite.
     parts : int64 (b, k)
         Rows of `counts` that each row of `bits` belongs to; negative: none.
-    counts : int64 (P, N_BINS)
+    counts : int64 or uint32 (P, N_BINS)
     amax : uint32 (P,)
         Bits of the parts' maxima, no lower than those of their rows.
     """
@@ -88,7 +91,7 @@ def count_long_rows(
     bits: NDArray[np.uint32],
     maxima: NDArray[np.uint32],
     parts: NDArray[np.int64],
-    counts: NDArray[np.int64],
+    counts: NDArray[np.int64] | NDArray[np.uint32],
     amax: NDArray[np.uint32],
 ) -> None:
     """As `count_short_rows`, but count a row once and then add its filled bins to its parts.

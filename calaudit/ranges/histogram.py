@@ -52,12 +52,12 @@ class Histogram:
         return Histogram(counts, self.n_zero + other.n_zero, amax)
 
 
-def rebase(counts: Counts, first: int, new_first: int) -> Counts:
+def rebase(counts: NDArray[Any], first: int, new_first: int) -> NDArray[Any]:
     """Counts over the bins from number `new_first` on; what lies lower goes to the first.
 
     Parameters
     ----------
-    counts : int64 or float64 (N_BINS,)
+    counts : uint32, int64 or float64 (N_BINS,)
         Counts over the bins from number `first` on.
     first, new_first : int
         Bin numbers; ``new_first >= first``, since a maximum only grows.
@@ -77,8 +77,8 @@ class Histograms:
     """Histograms of T taps over G groups (or atoms) of samples."""
 
     taps: tuple[str, ...]
-    counts: Counts
-    """(T, G, `N_BINS`)."""
+    counts: Counts | NDArray[np.uint32]
+    """(T, G, `N_BINS`). 32 bits only where none can be reached by more values than they hold."""
     n_zero: Counts
     """(T, G)."""
     amax: NDArray[np.float32]
@@ -100,10 +100,11 @@ class Histograms:
         )
 
     def one(self, tap: int, group: int) -> Histogram:
-        """The histogram of one tap over one group, without a copy."""
-        return Histogram(
-            self.counts[tap, group], self.n_zero[tap, group].item(), float(self.amax[tap, group])
-        )
+        """The histogram of one tap over one group; without a copy, unless counts have 32 bits."""
+        counts: Any = self.counts[tap, group]
+        if counts.dtype == np.uint32:
+            counts = counts.astype(np.int64)
+        return Histogram(counts, self.n_zero[tap, group].item(), float(self.amax[tap, group]))
 
     def __add__(self, other: "Histograms") -> "Histograms":
         """Both data sets together, tap by tap and group by group.
@@ -116,7 +117,8 @@ class Histograms:
         if self.taps != other.taps or self.n_groups != other.n_groups:
             raise ValueError("histograms add up only over the same taps and groups")
         amax = np.maximum(self.amax, other.amax)
-        counts = np.empty_like(self.counts)
+        wide = np.result_type(self.counts, other.counts, np.int64)
+        counts = np.empty(self.counts.shape, wide)
         for tap, group in np.ndindex(amax.shape):
             both = self.one(tap, group) + other.one(tap, group)
             counts[tap, group] = both.counts
@@ -139,7 +141,8 @@ class Histograms:
         """
         if members.ndim != 2 or members.shape[1] != self.n_groups:
             raise ValueError(f"members is {members.shape}, expected (n_groups, {self.n_groups})")
-        whole = self.counts.dtype == np.int64 and bool((members == np.rint(members)).all())
+        counted = np.issubdtype(self.counts.dtype, np.integer)
+        whole = counted and bool((members == np.rint(members)).all())
         weights: NDArray[Any] = members.astype(np.int64 if whole else np.float64)
         shape = (len(self.taps), len(weights))
         counts: NDArray[Any] = np.zeros((*shape, N_BINS), dtype=weights.dtype)
@@ -157,12 +160,13 @@ class Histograms:
         return Histograms(self.taps, counts, n_zero, amax)
 
 
-def no_histograms(taps: Sequence[str], n_groups: int) -> Histograms:
-    """Histograms that hold no data yet."""
+def no_histograms(taps: Sequence[str], n_groups: int, *, narrow: bool = False) -> Histograms:
+    """Histograms that hold no data yet; with `narrow` their counts have 32 bits."""
     shape = (len(taps), n_groups)
+    counts: NDArray[Any] = np.zeros((*shape, N_BINS), np.uint32 if narrow else np.int64)
     return Histograms(
         tuple(taps),
-        np.zeros((*shape, N_BINS), dtype=np.int64),
+        counts,
         np.zeros(shape, dtype=np.int64),
         np.zeros(shape, dtype=np.float32),
     )

@@ -140,7 +140,7 @@ class _Work:
         self.taps = model.taps
         self.skip_bad = skip_bad
         self.parts: Parts = split_into_parts(union.weights)
-        self.accumulator = Accumulator(self.taps, self.parts.weights.shape[1])
+        self.accumulator = Accumulator(self.taps, self.parts.weights.shape[1], narrow=True)
         self.maxima = np.zeros((len(self.taps), len(union)), np.float32)
         self.left_out: dict[int, str] = {}
 
@@ -166,6 +166,7 @@ class _Work:
             except BadActivationsError as error:
                 raise self._named(error, self.union.ids[places]) from None
 
+        self.accumulator.reserve(max((each.size for each in values), default=0))
         # Large taps first, so that no core is left with one at the end.
         order = sorted(range(len(values)), key=lambda tap: -values[tap].size)
         list(threads.map(add, order))

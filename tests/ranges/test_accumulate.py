@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from calaudit.errors import RangesError
-from calaudit.ranges import Accumulator, BadActivationsError, observe
+from calaudit.ranges import Accumulator, BadActivationsError, accumulate, observe
 from calaudit.ranges.accumulate import bad_samples
 from calaudit.ranges.filling import LONG
 from tests.ranges.samples import batches_of_rows, drawn
@@ -139,3 +139,45 @@ def test_zero_dimensional_samples_are_one_value_each() -> None:
     collected = Accumulator(["t"], 1)
     collected.add(0, np.arange(5, dtype=np.float32), np.zeros(5, int))
     assert collected.histograms.one(0, 0) == observe(np.arange(5, dtype=np.float32))
+
+
+def test_narrow_counts_are_the_same_and_widen_before_they_overflow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(0)
+    batches = [random.standard_normal((3, 5)).astype(np.float32) for _ in range(6)]
+    batches[3][0, 0] = 1e30
+    parts = np.array([[0, 1], [1, -1], [2, 0]])
+    wide, narrow = Accumulator(["t"], 3), Accumulator(["t"], 3, narrow=True)
+    monkeypatch.setattr(accumulate, "LARGEST_NARROW", 50)
+    widened = Accumulator(["t"], 3, narrow=True)
+    found = []
+    for values in batches:
+        wide.add(0, values, parts)
+        for each in (narrow, widened):
+            each.reserve(values.size)
+            each.add(0, values, parts)
+        found.append((narrow.histograms.counts.dtype, widened.histograms.counts.dtype))
+        assert narrow.histograms == wide.histograms
+        assert widened.histograms == wide.histograms
+    assert {dtype for dtype, _ in found} == {np.dtype(np.uint32)}
+    assert [dtype for _, dtype in found] == [np.dtype(np.uint32)] * 3 + [np.dtype(np.int64)] * 3
+
+
+def test_narrow_histograms_add_up_without_overflow() -> None:
+    collected = Accumulator(["t"], 2, narrow=True)
+    collected.reserve(3)
+    collected.add(0, np.ones((1, 3), np.float32), np.array([[0, 1]]))
+    collected.histograms.counts[0, :, -1] = 2**32 - 1
+    one = collected.histograms.one(0, 0)
+    assert (one + one).counts.max() == 2 * (2**32 - 1)
+    assert (collected.histograms + collected.histograms).counts.max() == 2 * (2**32 - 1)
+    assert collected.histograms.group(np.array([[5.0, 0]])).counts.max() == 5 * (2**32 - 1)
+
+
+def test_values_that_were_not_announced_are_refused_where_counts_are_narrow() -> None:
+    collected = Accumulator(["t"], 1, narrow=True)
+    collected.reserve(4)
+    collected.add(0, np.ones((1, 4), np.float32), np.zeros(1, np.int64))
+    with pytest.raises(ValueError, match="announced"):
+        collected.add(0, np.ones((1, 1), np.float32), np.zeros(1, np.int64))

@@ -10,6 +10,8 @@ from calaudit.errors import OutputError
 
 NAME = ".lock"
 """The lock file. It stays; what counts is whether a living process holds it."""
+GRACE = 0.5
+"""Seconds before a second run is refused: `is_held` takes the lock for an instant."""
 
 
 @contextmanager
@@ -29,7 +31,7 @@ def sole_run(folder: Path, *, wait: bool = False) -> Iterator[None]:
     OutputError
         Another run holds the folder, or it can't be written to or locked.
     """
-    lock = FileLock(folder / NAME, timeout=-1 if wait else 0, thread_local=False)
+    lock = FileLock(folder / NAME, timeout=-1 if wait else GRACE, thread_local=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()

@@ -65,7 +65,7 @@ def halves(n: int = N) -> list[str]:
 
 
 def test_a_classifier_is_audited_with_no_edit(tmp_path: Path) -> None:
-    make_world(tmp_path)
+    make_world(tmp_path, n=800)
     out = tmp_path / "first.toml"
     ended = calaudit("init", tmp_path / "model.onnx", tmp_path / "pool.h5", "--out", out)
     assert ended.status == 0

@@ -17,6 +17,7 @@ from onnxscript.rewriter.rules.common import (
 )
 
 from calaudit.graph.model import Model
+from calaudit.graph.widen import is_half, widen
 
 _FOLD_LIMIT = 2**40
 """Elements: weights that an exporter transposes at run time are folded whatever their size."""
@@ -29,12 +30,13 @@ _BATCH_NORM_RULES = (
 
 
 def prepare(model: Model) -> Model:
-    """Inline functions, fold constants and BatchNormalization.
+    """Widen half-precision floats, inline functions, fold constants and BatchNormalization.
 
     The result computes the same up to rounding (1e-5 relative). Tensors that remain keep their
     names; equal input gives equal output.
     """
-    graph = onnx_ir.serde.deserialize_model(model.proto)
+    proto = widen(model.proto) if is_half(model.proto) else model.proto
+    graph = onnx_ir.serde.deserialize_model(proto)
     passes.InlinePass()(graph)
     optimizer.fold_constants_ir(graph, input_size_limit=_FOLD_LIMIT, output_size_limit=_FOLD_LIMIT)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph)

@@ -3,8 +3,10 @@
     python benchmarks/kill.py [--times 50] [--seed 0] [--methods minmax,entropy,percentile,mse]
 
 Each time a fresh audit is started in a process group of its own, ended by SIGKILL after a time
-drawn evenly between the start and what a whole run takes, and started again. The second run's
-report must be the whole run's but for its times, and nothing half-written may be left.
+drawn evenly between the start and what a whole run takes, and started again. A run that ended
+before it could be killed doesn't count, and a whole run is taken to be that short from then on.
+The second run's report must be the whole run's but for its times, and nothing half-written may
+be left.
 """
 
 import argparse
@@ -47,6 +49,14 @@ def start(audit: Path) -> "subprocess.Popen[bytes]":
     )
 
 
+def kill(audit: Path, moment: float) -> bool:
+    """Start an audit and kill it after a time; whether it was still at work."""
+    process = start(audit)
+    time.sleep(moment)
+    os.killpg(process.pid, signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL
+
+
 def report_of(folder: Path) -> dict[str, Any]:
     """report.json but for when it was made and how long that took."""
     found = json.loads((folder / "digits" / "report.json").read_text(encoding="utf-8"))
@@ -73,27 +83,27 @@ def main() -> None:
         root = Path(name)
         whole = run(demo(root / "whole", methods))
         expected = report_of(root / "whole")
-        for number in range(asked.times):
-            folder = root / f"killed-{number}"
+        span = whole
+        while len(resumed) < asked.times:
+            folder = root / f"killed-{len(resumed)}"
             audit = demo(folder, methods)
-            process = start(audit)
-            moment = moments.uniform(0, whole)
-            time.sleep(moment)
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            early += process.returncode != -signal.SIGKILL
-            resumed.append(run(audit))
-            equal = report_of(folder) == expected
-            same += equal
-            left += len(list(folder.rglob("*.part")))
+            moment = moments.uniform(0, span)
+            if kill(audit, moment):
+                resumed.append(run(audit))
+                equal = report_of(folder) == expected
+                same += equal
+                left += len(list(folder.rglob("*.part")))
+                print(
+                    f"{len(resumed)} of {asked.times}: killed after {moment:.1f} s, resumed in "
+                    f"{resumed[-1]:.1f} s, {'the same report' if equal else 'ANOTHER REPORT'}",
+                    file=sys.stderr,
+                )
+            else:
+                early += 1
+                span = moment
             shutil.rmtree(folder)
-            print(
-                f"{number + 1} of {asked.times}: killed after {moment:.1f} s, resumed in "
-                f"{resumed[-1]:.1f} s, {'the same report' if equal else 'ANOTHER REPORT'}",
-                file=sys.stderr,
-            )
     print(f"a whole run           {whole:6.1f} s")
-    print(f"killed and resumed    {asked.times:4}, of which {early} had ended by themselves")
+    print(f"killed and resumed    {asked.times:4}  ({early} others ended before that)")
     print(f"same report           {same:4}")
     print(f"half-written files    {left:4}")
     print(

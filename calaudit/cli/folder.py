@@ -23,7 +23,9 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", help="Results folder; default: the audit's path without .toml."),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Seed in place of the file's.")]
+Seed = Annotated[
+    int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed in place of the file's.")
+]
 
 
 @app.command("status", epilog="Example:  calaudit status audits/speech-power.toml")

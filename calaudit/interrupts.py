@@ -9,7 +9,8 @@ command line ends with the request's status whatever else was raised meanwhile.
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _requests: list[signal.Signals] = []
 _unbroken: set[CodeType] = set()
+_local = threading.local()
 
 
 def listen() -> None:
@@ -44,9 +46,29 @@ def stop_if_asked() -> None:
         Ctrl-C.
     SystemExit
         Another signal, with status 128 + its number.
+    Dismissed
+        This thread's work isn't wanted any more; see `working_while`.
     """
     if _requests:
         _raise(_requests[-1])
+    wanted: Callable[[], bool] | None = getattr(_local, "wanted", None)
+    if wanted is not None and not wanted():
+        raise Dismissed
+
+
+class Dismissed(KeyboardInterrupt):
+    """A request to end that concerns the work of one thread."""
+
+
+@contextmanager
+def working_while(wanted: Callable[[], bool]) -> Iterator[None]:
+    """Let `stop_if_asked` end this thread's work once `wanted` isn't true any more."""
+    before = getattr(_local, "wanted", None)
+    _local.wanted = wanted
+    try:
+        yield
+    finally:
+        _local.wanted = before
 
 
 def unbroken(function: F) -> F:

@@ -2,6 +2,11 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from calaudit import interrupts
 
 START = """
 import os, signal, sys, weakref
@@ -63,3 +68,20 @@ del thing
 """)
     assert ended.returncode == 0
     assert "ZeroDivisionError" in ended.stderr
+
+
+def test_work_that_isnt_wanted_any_more_ends_in_its_own_thread_only() -> None:
+    wanted = [True]
+
+    def work() -> str:
+        with interrupts.working_while(lambda: wanted[0]):
+            interrupts.stop_if_asked()
+            wanted[0] = False
+            with pytest.raises(interrupts.Dismissed):
+                interrupts.stop_if_asked()
+        interrupts.stop_if_asked()
+        return "ended"
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(work).result() == "ended"
+    interrupts.stop_if_asked()

@@ -1,6 +1,7 @@
 """The backends an audit names: made, and tried out before any work."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from calaudit.audit.config import AuditConfig
 from calaudit.backends.base import BackendName, Precision
@@ -11,11 +12,30 @@ from calaudit.errors import BackendError, Problem
 from calaudit.graph import Model, QdqPlan
 from calaudit.pool import Pool
 
-AnyBackend = OnnxruntimeBackend | TensorrtBackend
+
+@dataclass(frozen=True, slots=True)
+class RemoteBackend:
+    """A backend as a worker of a cluster described it: engines are built and run there only."""
+
+    name: BackendName
+    key: str
+    """What results depend on besides the graph."""
+    gpu: str
+    version: str
+    """Of the library."""
+
+
+AnyBackend = OnnxruntimeBackend | TensorrtBackend | RemoteBackend
 
 
 def make_backends(
-    config: AuditConfig, pool: Pool, model: Model, qdq: QdqPlan, cpu: OnnxruntimeBackend
+    config: AuditConfig,
+    pool: Pool,
+    model: Model,
+    qdq: QdqPlan,
+    cpu: OnnxruntimeBackend,
+    *,
+    remote: Mapping[BackendName, RemoteBackend],
 ) -> dict[BackendName, AnyBackend]:
     """The audit's own backend, then those it is to agree with.
 
@@ -29,6 +49,8 @@ def make_backends(
         Tells which products are to run, and which of them in INT8.
     cpu : OnnxruntimeBackend
         What observes ranges, whichever backend is audited.
+    remote : mapping
+        Backends that workers of a cluster have tried out; they aren't made here.
 
     Raises
     ------
@@ -42,6 +64,9 @@ def make_backends(
     for name in (settings.backend, *settings.agree_with):
         if name == "onnxruntime":
             made[name] = cpu
+            continue
+        if name in remote:
+            made[name] = remote[name]
             continue
         where = f"{config.path}: audit.{'backend' if name == settings.backend else 'agree_with'}"
         capability = settings.compute_capability if name == "tensorrt_rtx" else None
@@ -90,4 +115,15 @@ def accelerators(backends: Mapping[BackendName, AnyBackend]) -> dict[str, str]:
     for name, backend in backends.items():
         if isinstance(backend, TensorrtBackend):
             found |= {"gpu": backend.gpu, name: backend.found.version}
+        elif isinstance(backend, RemoteBackend):
+            found |= {"gpu": backend.gpu, name: backend.version}
     return found
+
+
+def described(backends: Mapping[BackendName, AnyBackend]) -> dict[BackendName, RemoteBackend]:
+    """The backends of a GPU here, for those who have none."""
+    return {
+        name: RemoteBackend(name, backend.key, backend.gpu, backend.found.version)
+        for name, backend in backends.items()
+        if isinstance(backend, TensorrtBackend)
+    }

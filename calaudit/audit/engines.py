@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from calaudit.audit.backends import RemoteBackend
 from calaudit.audit.implicit import ImplicitCell, given_cell, native_cell, scales_in
 from calaudit.audit.plan import PlannedCell, content_key
 from calaudit.audit.prepare import Audit
@@ -12,7 +13,7 @@ from calaudit.backends.onnxruntime import OnnxruntimeBackend, OnnxruntimeEngine
 from calaudit.backends.tensorrt.backend import proof_of
 from calaudit.backends.tensorrt.implicit import implicit_products
 from calaudit.backends.tensorrt.runner import TensorrtEngine
-from calaudit.errors import Notice
+from calaudit.errors import BackendError, Notice
 from calaudit.formats.engine import EngineFacts
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.scales import write_scales
@@ -59,6 +60,12 @@ def judge_engine(
         The engine can't be built, or failed.
     """
     backend = audit.backends[planned.backend]
+    if isinstance(backend, RemoteBackend):
+        raise BackendError(
+            f"no worker of the cluster that has a GPU made {planned.id}, and none is used here",
+            where=backend.name,
+            next_step="Run the audit again: what is made is kept.",
+        )
     graph = _graph(audit, planned, observation, store)
     done = store.holds(planned.predictions)
     engine: OnnxruntimeEngine | TensorrtEngine | None

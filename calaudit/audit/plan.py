@@ -87,6 +87,12 @@ class Plan:
     cells: tuple[PlannedCell, ...]
     report: Path
 
+    @property
+    def key(self) -> str:
+        """Hash of all that the artefacts depend on: two plans of one key make the same ones."""
+        cells = [(cell.id, cell.predictions.name) for cell in (self.reference, *self.cells)]
+        return content_key([[each.key for each in self.calibsets], self.ranges.name, cells])
+
 
 def content_key(value: Any) -> str:
     """Hash of a JSON-like value: 16 hexadecimal digits, independent of key order."""

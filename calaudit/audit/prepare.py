@@ -1,11 +1,11 @@
 """Prepare: open and check everything an audit needs, before any work is done."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from calaudit.audit.backends import AnyBackend, backend_keys, make_backends
+from calaudit.audit.backends import AnyBackend, RemoteBackend, backend_keys, make_backends
 from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.backends.base import BackendName
@@ -44,6 +44,8 @@ class Overrides:
     """Wait for another run that is at work on the folder, instead of refusing."""
     jobs: int = 1
     """Engines of onnxruntime that run at a time; its threads are divided among them."""
+    cluster: str | None = None
+    """Address of a Dask scheduler whose workers make the engines and run them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,20 @@ class Audit:
 
 
 @contextmanager
-def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
+def prepared_audit(
+    path: Path,
+    overrides: Overrides,
+    remote: Mapping[BackendName, RemoteBackend] | None = None,
+) -> Iterator[Audit]:
     """Open an audit; the pool is closed on leaving.
+
+    Parameters
+    ----------
+    path : Path
+        The audit file.
+    overrides : Overrides
+    remote : mapping, optional
+        Backends that aren't used here but on workers of a cluster.
 
     Raises
     ------
@@ -122,7 +136,8 @@ def prepared_audit(path: Path, overrides: Overrides) -> Iterator[Audit]:
             check_fp16(prepared)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
         cpu = OnnxruntimeBackend(threads=config.audit.threads or 0, kernels=config.audit.kernels)
-        backends = make_backends(config, pool, model, qdq, _shared(cpu, config, overrides.jobs))
+        shared = _shared(cpu, config, overrides.jobs)
+        backends = make_backends(config, pool, model, qdq, shared, remote=remote or {})
         yield Audit(
             config=config,
             pool=pool,

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from calaudit.audit import records
+from calaudit.audit.cluster import Elsewhere, judge_elsewhere, remote_backends
 from calaudit.audit.config import SetFile
 from calaudit.audit.crew import in_order
 from calaudit.audit.engines import Judged, judge_engine
@@ -15,9 +16,11 @@ from calaudit.audit.inventory import remove_leftovers
 from calaudit.audit.lock import sole_run
 from calaudit.audit.plan import PlannedCell, PlannedSet
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
+from calaudit.audit.scheduler import reached
 from calaudit.audit.store import Store
 from calaudit.errors import (
     BackendError,
+    CalauditError,
     DrawError,
     ModelError,
     Notice,
@@ -59,6 +62,8 @@ class _Journal:
     store: Store = field(default_factory=Store)
     scales: dict[str, Mapping[str, float]] = field(default_factory=dict)
     """Of engines quantized implicitly: cell → tap → scale."""
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
+    """What workers of a cluster made."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -78,7 +83,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
     path : Path
         The audit file.
     overrides : Overrides, optional
-        Model, pool, folder or seed in place of the file's.
+        Model, pool, folder or seed in place of the file's; where and how the work is done.
 
     Returns
     -------
@@ -91,8 +96,12 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
         Anything that keeps the audit from being run; nothing half-written is left.
     """
     journal = _Journal()
-    given = overrides or Overrides()
-    with prepared_audit(Path(path), given) as audit, sole_run(audit.folder, wait=given.wait):
+    path, given = Path(path), overrides or Overrides()
+    with ExitStack() as opened:
+        cluster = opened.enter_context(reached(given.cluster)) if given.cluster else None
+        remote = {} if cluster is None else remote_backends(cluster, path, given)
+        audit = opened.enter_context(prepared_audit(path, given, remote))
+        opened.enter_context(sole_run(audit.folder, wait=given.wait))
         remove_leftovers(audit.folder)
         with journal.stage("calibration sets"):
             sets = _calibration_sets(audit, journal)
@@ -100,7 +109,9 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
             int8 = "int8" in audit.config.audit.precisions
             observation = _ranges(audit, sets, journal.store) if int8 else None
         with journal.stage("predictions"):
-            judged = judge_engine(audit, audit.plan.reference, None, journal.store)
+            if cluster is not None:
+                journal.elsewhere = judge_elsewhere(cluster, audit, path, given)
+            judged = _judged(audit, audit.plan.reference, None, journal)
             journal.notices += judged.notices
             reference = judged.predictions
             cells, predictions = _cells(audit, observation, journal)
@@ -131,6 +142,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
             compared_ranges=compared,
             warnings=[
                 *journal.notices,
+                *journal.elsewhere.notices,
                 *journal.store.notices,
                 *records.left_out_notices(judgement.comparisons),
             ],
@@ -221,6 +233,16 @@ def _ranges(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observa
     return observation
 
 
+def _judged(
+    audit: Audit, planned: PlannedCell, observation: Observation | None, journal: _Journal
+) -> Judged:
+    """A cell as a worker made it, or else made here."""
+    made = journal.elsewhere.judged.get(planned.id)
+    if isinstance(made, CalauditError):
+        raise made
+    return made or judge_engine(audit, planned, observation, journal.store)
+
+
 def _cells(
     audit: Audit, observation: Observation | None, journal: _Journal
 ) -> tuple[list[CellRecord], dict[str, Predictions]]:
@@ -231,7 +253,7 @@ def _cells(
 
         def outcome(planned: PlannedCell) -> Judged | str:
             try:
-                return judge_engine(audit, planned, observation, journal.store)
+                return _judged(audit, planned, observation, journal)
             except (RangesError, BackendError, ModelError) as error:
                 return str(error)
             finally:

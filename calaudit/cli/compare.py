@@ -60,6 +60,15 @@ def compare_command(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Engines that run at a time.")
     ] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="ADDRESS",
+            help="Run the engines on the workers of a Dask cluster: tcp://host:8786. Model, pool "
+            "and results must lie on storage that all its machines share.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only print the plan: what is made and what is left.")
     ] = False,
@@ -76,7 +85,7 @@ def compare_command(
     from calaudit.report import View
 
     view = View(slices=slices, limit=limit)
-    overrides = Overrides(model, pool, out, seed, wait=wait, jobs=jobs)
+    overrides = Overrides(model, pool, out, seed, wait=wait, jobs=jobs, cluster=cluster)
     if dry_run:
         show_plan(audit, overrides, everything=True, as_json=as_json)
         return

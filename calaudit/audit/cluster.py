@@ -1,0 +1,209 @@
+"""The cells of an audit on the workers of an existing Dask cluster.
+
+The run that was started holds the audit's lock, draws the sets and observes the ranges. Workers get
+the audit file's path and a cell's name, never data; what they make lies in the store, and the run
+goes on as one does that finds its artefacts made.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from calaudit.audit.backends import RemoteBackend
+from calaudit.audit.config import read_audit
+from calaudit.audit.engines import Judged
+from calaudit.audit.environment import describe_environment
+from calaudit.audit.plan import PlannedCell
+from calaudit.audit.prepare import Audit, Overrides
+from calaudit.audit.scheduler import INSTALL, Call, Lost, Scheduler
+from calaudit.audit.store import state_of
+from calaudit.audit.worker import (
+    Introduction,
+    Made,
+    Request,
+    describe_backends,
+    dismiss,
+    introduce,
+    make_cell,
+    unlike,
+)
+from calaudit.backends.base import BackendName
+from calaudit.errors import BackendError, CalauditError, Notice, OutputError, Problem
+from calaudit.formats.predictions import Predictions
+from calaudit.progress import counter
+
+AGAIN: Final = "Run the audit again: what is made is kept."
+
+
+@dataclass(slots=True)
+class Elsewhere:
+    """What workers made of a plan's cells."""
+
+    judged: dict[str, Judged | CalauditError] = field(default_factory=dict)
+    """Cell → what it is, or why it can't be; cells that no worker made aren't in it."""
+    notices: list[Notice] = field(default_factory=list)
+
+
+def remote_backends(
+    scheduler: Scheduler, path: Path, overrides: Overrides
+) -> dict[BackendName, RemoteBackend]:
+    """The audit's backends that need a GPU, tried out by a worker that has one.
+
+    Raises
+    ------
+    BackendError
+        No worker has one, or a backend isn't usable there.
+    CalauditError
+        The audit can't be opened there.
+    """
+    settings = read_audit(path).audit
+    if {settings.backend, *settings.agree_with} == {"onnxruntime"}:
+        return {}
+    if not scheduler.workers(with_gpu=True):
+        raise BackendError(
+            "no worker of the cluster has a GPU, which this audit needs",
+            where=scheduler.address,
+            next_step=f'Start one: dask worker {scheduler.address} --resources "GPU=1"',
+        )
+    call = Call("backends", describe_backends, _absolute(path, overrides), needs_gpu=True)
+    found: dict[BackendName, RemoteBackend] | Lost = dict(scheduler.outcomes([call]))["backends"]
+    if isinstance(found, Lost):
+        raise BackendError(found.reason, where=scheduler.address, next_step=AGAIN)
+    return found
+
+
+def judge_elsewhere(
+    scheduler: Scheduler, audit: Audit, path: Path, overrides: Overrides
+) -> Elsewhere:
+    """Let workers make the reference and all cells.
+
+    Parameters
+    ----------
+    scheduler : Scheduler
+    audit : Audit
+        Its sets and ranges are made; the caller holds its folder.
+    path : Path
+        The audit file.
+    overrides : Overrides
+
+    Raises
+    ------
+    BackendError
+        A worker hasn't the same releases or data, or none is left that has a GPU.
+    OutputError
+        A worker doesn't share the results folder.
+    """
+    cells = [audit.plan.reference, *audit.plan.cells]
+    remote = {
+        name: each for name, each in audit.backends.items() if isinstance(each, RemoteBackend)
+    }
+    with token_in(audit.folder, scheduler) as token:
+        notices = introduced(scheduler, token)
+        where = _absolute(path, overrides)
+        request = Request(*where, remote, audit.plan.key, token, scheduler.slots())
+        calls = [Call(c.id, make_cell, (request, c.id), c.backend in remote) for c in cells]
+        found = {}
+        with counter(len(calls), what="engines on the cluster", unit="engine") as done:
+            for name, outcome in scheduler.outcomes(calls):
+                found[name] = outcome
+                done.advance(1)
+    result = Elsewhere(notices=notices)
+    for cell in cells:
+        _take(result, cell, found[cell.id], needs_gpu=cell.backend in remote)
+    return result
+
+
+def _take(result: Elsewhere, cell: PlannedCell, outcome: Any, *, needs_gpu: bool) -> None:
+    if outcome is None:
+        outcome = Lost("its worker took the run for ended")
+    if isinstance(outcome, Made) and state_of(cell.predictions) != "made":
+        outcome = Lost("a worker made it, but it isn't whole here")
+    if isinstance(outcome, Lost) and needs_gpu:
+        raise BackendError(
+            f"{outcome.reason}, and this machine doesn't stand in for one with a GPU",
+            where=f"cell {cell.id}",
+            next_step=AGAIN,
+        )
+    if isinstance(outcome, Lost):
+        message = f"{outcome.reason}; it was made without the cluster"
+        result.notices.append(Notice("cluster_lost", message, f"cell {cell.id}"))
+    elif isinstance(outcome, Made):
+        predictions = Predictions(cell.predictions)
+        made = Judged(outcome.engine, predictions, outcome.notices, outcome.scales)
+        result.judged[cell.id] = made
+        result.notices += [each for each in outcome.remade if each not in result.notices]
+    else:
+        result.judged[cell.id] = outcome
+
+
+@contextmanager
+def token_in(folder: Path, scheduler: Scheduler) -> Iterator[Path]:
+    """Let workers see that a run is there; on leaving they stop, and are waited for.
+
+    Raises
+    ------
+    OutputError
+        The folder can't be written to.
+    """
+    token = folder.absolute() / f".cluster.{secrets.token_hex(4)}.part"
+    try:
+        token.touch()
+    except OSError as error:
+        raise OutputError(f"can't be written: {error.strerror}", where=token) from error
+    try:
+        yield token
+    finally:
+        token.unlink(missing_ok=True)
+        scheduler.everywhere(dismiss, token)
+
+
+def introduced(scheduler: Scheduler, token: Path) -> list[Notice]:
+    """Refuse workers that would make something else, or elsewhere.
+
+    Raises
+    ------
+    BackendError
+        With every worker that has other releases, or none.
+    OutputError
+        A worker sees another folder than this, or can't write to it.
+    """
+    mine = describe_environment({})
+    problems: list[Problem] = []
+    processors = {mine["cpu"]}
+    for address, answer in scheduler.everywhere(introduce, token).items():
+        where = f"worker {address}"
+        if not isinstance(answer, Introduction):
+            message = f"this release of calaudit isn't usable there: {answer}"
+            problems.append(Problem(message, where, f"Install it there: {INSTALL}"))
+            continue
+        if answer.storage is not None:
+            raise OutputError(
+                f"{answer.storage} ({where})",
+                where=token.parent,
+                next_step="Put the audit, what it reads and its results on storage that all "
+                "machines share under one path; --out names another folder.",
+            )
+        different = unlike(mine, answer.environment)
+        if different:
+            message = f"has {', '.join(different)}"
+            problems.append(Problem(message, where, "Install the same releases on all machines."))
+        processors.add(answer.environment["cpu"])
+    if problems:
+        raise BackendError.of(problems)
+    if len(processors) == 1:
+        return []
+    kinds = ", ".join(sorted(map(str, processors)))
+    message = f"processors of several kinds took part, and their floats may differ: {kinds}"
+    return [Notice("cluster_mixed", message)]
+
+
+def _absolute(path: Path, overrides: Overrides) -> tuple[Path, Overrides]:
+    """Paths as workers can use them: their working directories are others."""
+    model, pool, out = (
+        None if each is None else each.absolute()
+        for each in (overrides.model, overrides.pool, overrides.out)
+    )
+    return path.absolute(), replace(overrides, model=model, pool=pool, out=out, cluster=None)

@@ -1,0 +1,224 @@
+"""What a worker of a cluster does of an audit: it opens the audit anew and makes one cell.
+
+Artefacts go to the audit's own store, on storage that all machines share, sealed as always. A file
+in the results folder, the token, says that the run is still there: once it is gone (the run ended,
+or the next run removed what a killed one had left) workers stop at the next safe point.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from calaudit.audit.backends import RemoteBackend, described
+from calaudit.audit.engines import judge_engine
+from calaudit.audit.environment import PACKAGES, describe_environment
+from calaudit.audit.prepare import Audit, Overrides, prepared_audit
+from calaudit.audit.scheduler import GPU
+from calaudit.audit.store import Store
+from calaudit.backends.base import BackendName
+from calaudit.errors import BackendError, CalauditError, Notice
+from calaudit.formats.ranges import open_ranges
+from calaudit.interrupts import working_while
+from calaudit.ranges.observation import Observation
+from calaudit.report import EngineRecord
+
+LEAVE: Final = 30.0
+"""Seconds that a run which ends gives its workers to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An audit, as a run describes it to workers: the open one can't travel."""
+
+    path: Path
+    """The audit file; absolute, as all paths here."""
+    overrides: Overrides
+    remote: Mapping[BackendName, RemoteBackend]
+    """What workers with a GPU have, for those without."""
+    plan: str
+    """`Plan.key`, which a worker's own must equal."""
+    token: Path
+    slots: Mapping[str, int]
+    """Worker → cells that may run at a time on its host, which share its cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A cell whose artefacts are in the store."""
+
+    engine: EngineRecord
+    notices: tuple[Notice, ...]
+    scales: Mapping[str, float]
+    remade: tuple[Notice, ...]
+    """Artefacts that were there, but not whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """What a worker is, and why it can't take part, if so."""
+
+    environment: Mapping[str, str | None]
+    storage: str | None
+    """What is wrong with the results folder, seen from there."""
+
+
+@dataclass(slots=True)
+class _Desk:
+    """One audit in this process."""
+
+    at_work: int = 0
+    leave: ExitStack = field(default_factory=ExitStack)
+    opened: tuple[Audit, Observation | None] | None = None
+    opening: Lock = field(default_factory=Lock)
+
+
+_desks: dict[Path, _Desk] = {}
+_lock = Lock()
+
+
+def introduce(token: Path) -> Introduction:
+    """Tell what this worker is and whether it sees and may write the results folder."""
+    storage = None
+    try:
+        if not token.exists():
+            storage = "isn't the same folder there"
+        else:
+            trial = token.with_name(f".trial.{secrets.token_hex(4)}.part")
+            trial.touch(exist_ok=False)
+            trial.unlink()
+    except OSError as error:
+        storage = f"can't be written there: {error.strerror or error}"
+    return Introduction(describe_environment({}), storage)
+
+
+def describe_backends(path: Path, overrides: Overrides) -> dict[BackendName, RemoteBackend]:
+    """Try out the audit's backends on the GPU here.
+
+    Raises
+    ------
+    CalauditError
+        The audit can't be opened here, or a backend isn't usable.
+    """
+    with _named(), prepared_audit(path, overrides) as audit:
+        return described(audit.backends)
+
+
+def make_cell(request: Request, cell: str) -> Made | CalauditError | None:
+    """Make one cell's artefacts, or find them made.
+
+    Returns
+    -------
+    Made, CalauditError or None
+        The error is the cell's own; None where the run that asked is gone.
+
+    Raises
+    ------
+    CalauditError
+        The audit can't be opened here, or is another one than the run's.
+    """
+    with at_work(request) as desk:
+        try:
+            with _named():
+                audit, observation = _opened(desk, request)
+            planned = {each.id: each for each in (audit.plan.reference, *audit.plan.cells)}[cell]
+            store = Store()
+            judged = judge_engine(audit, planned, observation, store)
+        except KeyboardInterrupt:
+            return None
+        except CalauditError as error:
+            if desk.opened is None:
+                raise
+            return error
+    return Made(judged.engine, judged.notices, judged.scales, tuple(store.notices))
+
+
+@contextmanager
+def at_work(request: Request) -> Iterator[_Desk]:
+    """Count this thread among those at work for a run, as long as the run is there."""
+    with _lock:
+        desk = _desks.setdefault(request.token, _Desk())
+        desk.at_work += 1
+    try:
+        with working_while(request.token.exists):
+            yield desk
+    finally:
+        with _lock:
+            desk.at_work -= 1
+
+
+async def dismiss(token: Path) -> bool:
+    """Wait until nobody here is at work for a run that ended, and close its audit.
+
+    Returns
+    -------
+    bool
+        Whether all stopped in `LEAVE` seconds.
+    """
+    end = time.monotonic() + LEAVE
+    while (desk := _desks.get(token)) is not None and desk.at_work:
+        if time.monotonic() > end:
+            return False
+        await asyncio.sleep(0.02)
+    with _lock:
+        desk = _desks.pop(token, None)
+    if desk is not None:
+        desk.leave.close()
+    return True
+
+
+def unlike(mine: Mapping[str, str | None], theirs: Mapping[str, str | None]) -> list[str]:
+    """Packages that results depend on and of which two machines have different releases."""
+    return [
+        f"{name} {theirs.get(name)} instead of {mine.get(name)}"
+        for name in ("calaudit", *PACKAGES)
+        if mine.get(name) != theirs.get(name)
+    ]
+
+
+def _opened(desk: _Desk, request: Request) -> tuple[Audit, Observation | None]:
+    with desk.opening:
+        if desk.opened is None:
+            has_gpu, slots = _resources(request)
+            overrides = replace(request.overrides, jobs=slots)
+            remote = {} if has_gpu else request.remote
+            audit = desk.leave.enter_context(prepared_audit(request.path, overrides, remote))
+            if audit.plan.key != request.plan:
+                desk.leave.close()
+                raise BackendError(
+                    "comes to another plan of this audit",
+                    where=request.path,
+                    next_step="Give all workers the same files, release of calaudit, and GPU.",
+                )
+            ranges = audit.plan.ranges
+            desk.opened = audit, open_ranges(ranges) if ranges.exists() else None
+        return desk.opened
+
+
+def _resources(request: Request) -> tuple[bool, int]:
+    """Whether this worker has a GPU, and how many cells run on its host at a time."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    own = worker.state.nthreads
+    return bool(worker.state.total_resources.get(GPU)), request.slots.get(worker.address, own)
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Say in an error which worker met it."""
+    from distributed import get_worker
+
+    try:
+        yield
+    except CalauditError as error:
+        address = get_worker().address
+        raise type(error).of(
+            replace(problem, message=f"worker {address}: {problem.message}")
+            for problem in error.problems
+        ) from None

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import CodeType, FrameType
+from types import CodeType, FrameType, TracebackType
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,6 +26,7 @@ def listen() -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     sys.unraisablehook = _quiet_about_requests
+    sys.excepthook = _quiet_about_printed_requests
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # SIGHUP: not on Windows
         number = getattr(signal, name, None)
         if number is not None:
@@ -90,6 +91,14 @@ def _quiet_about_requests(dropped: "sys.UnraisableHookArgs") -> None:
     # Raised where Python had to drop it, such as in a weak reference's callback: it is kept.
     if not (_requests and isinstance(dropped.exc_value, KeyboardInterrupt | SystemExit)):
         sys.__unraisablehook__(dropped)
+
+
+def _quiet_about_printed_requests(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    # Compiled modules print what they drop by this hook, too.
+    if not (_requests and isinstance(error, KeyboardInterrupt | SystemExit)):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _raise(request: signal.Signals) -> None:

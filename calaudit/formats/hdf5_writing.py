@@ -26,6 +26,13 @@ class _Disk(io.RawIOBase):
         self._place = 0
         self._size = 0
         self.failure: OSError | None = None
+        self.hdf5: h5py.File | None = None
+
+    @unbroken
+    def open(self) -> h5py.File:
+        """Start an HDF5 file on this one."""
+        self.hdf5 = h5py.File(self, "w")
+        return self.hdf5
 
     @unbroken
     def write(self, data: Any) -> int:
@@ -82,7 +89,12 @@ class _Disk(io.RawIOBase):
         if self.failure is not None:
             raise self.failure
 
+    @unbroken
     def close(self) -> None:
+        """Close HDF5's file and then this one: an HDF5 file left open would still write to it."""
+        if self.hdf5 is not None:
+            self.hdf5.close()
+            self.hdf5 = None
         self._file.close()
         super().close()
 
@@ -108,11 +120,10 @@ def written_hdf5(path: Path) -> Iterator[Hdf5Writing]:
     with written_aside(path) as aside:
         disk = _Disk(aside)
         try:
-            with h5py.File(disk, "w") as file:
-                yield Hdf5Writing(file, disk.check)
+            yield Hdf5Writing(disk.open(), disk.check)
         except Exception:
             disk.check()  # a failed write is why whatever followed went wrong
             raise
         finally:
             disk.close()
-        disk.check()
+        disk.check()  # what closing had to write may have failed, too

@@ -15,8 +15,13 @@ DEADLY = "both/mse"
 
 
 @contextmanager
-def local_cluster(resources: Sequence[Mapping[str, int]]) -> Iterator[str]:
-    """Address of the scheduler of as many worker processes as there are `resources`."""
+def local_cluster(
+    resources: Sequence[Mapping[str, int]], *, preload: str | None = None
+) -> Iterator[str]:
+    """Address of the scheduler of as many worker processes as there are `resources`.
+
+    `preload` names a module that those with a resource load first.
+    """
     dask = pytest.importorskip("dask", reason="the cluster extra isn't installed")
     distributed = pytest.importorskip("distributed", reason="the cluster extra isn't installed")
     options = {"host": "127.0.0.1", "port": 0, "dashboard": False}
@@ -29,7 +34,14 @@ def local_cluster(resources: Sequence[Mapping[str, int]]) -> Iterator[str]:
                     "options": {**options, "dashboard_address": "127.0.0.1:0"},
                 },
                 workers={
-                    name: {"cls": distributed.Nanny, "options": {**worker, "resources": has}}
+                    name: {
+                        "cls": distributed.Nanny,
+                        "options": {
+                            **worker,
+                            "resources": has,
+                            "preload": [preload] if has and preload else [],
+                        },
+                    }
                     for name, has in enumerate(resources)
                 },
                 silence_logs=50,

@@ -20,9 +20,11 @@ from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.audit.scheduler import Call, Lost, Scheduler, reached
 from calaudit.audit.worker import Request, make_cell
+from calaudit.backends.tensorrt.detect import Missing, find_tensorrt
 from calaudit.errors import BackendError, OutputError
 from calaudit.report import Report, to_document, without_times
 from tests.audit.clusters import DEADLY, local_cluster, make_or_die, own_address
+from tests.audit.pretended_gpu import pretend
 from tests.audit.world import AUDIT, make_world, weights, write_model
 from tests.cli.running import calaudit
 
@@ -32,8 +34,8 @@ WEIGHTS = weights()
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Two workers, one of which says that it has a GPU."""
-    with local_cluster([{}, {"GPU": 1}]) as found:
+    """Two workers, one of which says that it has a GPU, on which TensorRT-RTX runs."""
+    with local_cluster([{}, {"GPU": 1}], preload="tests.audit.pretended_gpu") as found:
         yield found
 
 
@@ -140,11 +142,25 @@ def test_a_gpus_work_goes_to_workers_that_have_one(scheduler: Scheduler) -> None
 def test_a_backend_that_the_worker_with_a_gpu_lacks_is_named_with_the_worker(
     address: str, tmp_path: Path
 ) -> None:
-    audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', '"mse"]\nbackend = "tensorrt_rtx"'))
-    with pytest.raises(BackendError, match="worker tcp://") as caught:
+    if not isinstance(find_tensorrt("tensorrt"), Missing):
+        pytest.skip("TensorRT is installed here")
+    audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', '"mse"]\nbackend = "tensorrt"'))
+    with pytest.raises(BackendError, match=r"worker tcp://.*: TensorRT isn't installed"):
         run_audit(audit, Overrides(cluster=address))
-    assert "RTX" in str(caught.value)
     assert not (tmp_path / "audit").exists()
+
+
+def test_an_audit_of_a_gpu_runs_from_a_machine_without_one(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = '"mse"]\nbackend = "tensorrt_rtx"\nagree_with = ["onnxruntime"]'
+    audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', lines))
+    report, _ = run_audit(audit, Overrides(out=tmp_path / "there", cluster=address))
+    pretend(monkeypatch)
+    here, _ = run_audit(audit, Overrides(out=tmp_path / "here"))
+    assert document(report) == document(here)
+    assert {cell.status for cell in report.cells} == {"judged"}
+    assert report.audit.environment["gpu"] == "a pretended GPU"
 
 
 def test_without_a_gpu_nothing_is_waited_for(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calaudit.cli.columns import text_columns
+from calaudit.visible import visible
 
 if TYPE_CHECKING:
     from calaudit.formats.trt_cache import TrtCache
@@ -31,13 +32,6 @@ def _finite(content: Any) -> Any:
     if isinstance(content, float) and not math.isfinite(content):
         return None
     return content
-
-
-def _printable(name: str) -> str:
-    """A name without signs that would move a terminal's cursor."""
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name
-    )
 
 
 def cache_content(cache: "TrtCache") -> dict[str, Any]:
@@ -65,7 +59,7 @@ def scale_columns(cache: "TrtCache") -> str:
     """Every scale of a cache, with the amax it stands for."""
     rows = [["tensor", "scale", "amax", "bits"]]
     rows += [
-        [_printable(entry.tensor), f"{entry.scale:.6g}", f"{entry.amax:.6g}", entry.hex]
+        [entry.tensor, f"{entry.scale:.6g}", f"{entry.amax:.6g}", entry.hex]
         for entry in cache.entries
     ]
     return text_columns(rows)
@@ -77,7 +71,7 @@ def summary(cache: "TrtCache") -> str:
     if cache.header is None:
         return f"no header, {n}"
     version = cache.header.version or f"of unknown version {cache.header.number!r}"
-    return f"TensorRT {version}, {_printable(cache.header.algorithm)}, {n}"
+    return f"TensorRT {version}, {visible(cache.header.algorithm)}, {n}"
 
 
 def differences(found: "ScaleDiff") -> str:
@@ -85,7 +79,7 @@ def differences(found: "ScaleDiff") -> str:
     text = f"{len(found.shared):,} taps in both, {len(found.different):,} with different scales"
     for name, taps in (("A", found.only_first), ("B", found.only_second)):
         if taps:
-            shown = ", ".join(map(_printable, taps[:3])) + (", …" if len(taps) > 3 else "")
+            shown = ", ".join(map(visible, taps[:3])) + (", …" if len(taps) > 3 else "")
             text += f"\n{len(taps):,} only in {name}: {shown}"
     return text
 
@@ -100,7 +94,7 @@ def diff_columns(shared: "Sequence[TapDifference]", *, clips: bool) -> str:
     for each in shared:
         ratio = "–" if each.ratio is None else f"{each.ratio:.3g}"
         amaxes = [f"{scale * N_STEPS:.4g}" for scale in (each.first, each.second)]
-        row = [_printable(each.tap), *amaxes, ratio]
+        row = [each.tap, *amaxes, ratio]
         if clips:
             row += [*_clip_cells(each.first_clips), *_clip_cells(each.second_clips)]
         rows.append(row)
@@ -141,11 +135,11 @@ def by_kind(findings: "Sequence[Finding]", *, everything: bool) -> Iterator[str]
         steps = {finding.next_step for finding in alike}
         lines = [f"{kind}: {len(alike):,}"]
         for finding in shown:
-            lines.append(f"  {_printable(str(finding))}")
+            lines.append(f"  {visible(str(finding))}")
             if len(steps) > 1 and finding.next_step:
-                lines.append(f"    → {_printable(finding.next_step)}")
+                lines.append(f"    → {visible(finding.next_step)}")
         if len(shown) < len(alike):
             lines.append(f"  … {len(alike) - len(shown):,} more; --all prints them")
         if len(steps) == 1:
-            lines += [f"  → {_printable(step)}" for step in steps if step]
+            lines += [f"  → {visible(step)}" for step in steps if step]
         yield "\n".join(lines)

@@ -7,6 +7,7 @@ from typing import Any
 
 from calaudit.audit.proposal.propose import Proposal
 from calaudit.audit.proposal.table import Table
+from calaudit.visible import visible
 
 WIDTH = 98
 
@@ -39,7 +40,7 @@ def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file:
     }
     lines = [
         f"# Which {units} does INT8 hurt, by how much, and which calibration set mends it?",
-        f"#   calaudit compare {_line(file)}",
+        f"#   calaudit compare {visible(file)}",
         "# Proposed by calaudit init; docs/audit.md has every key.",
         *_table("[audit]", Table(head, remark)),
         *_section("Who is judged apart.", "[[slices]]", proposal.slices),
@@ -71,18 +72,13 @@ def _left_out(proposal: Proposal) -> Iterator[str]:
         yield ""
         yield "# Columns that make no slices here:"
         for column, reason in proposal.left_out:
-            yield f"#   {_line(column)}: {reason}"
+            yield f"#   {visible(column)}: {reason}"
 
 
 def _comment(text: str) -> list[str]:
     return textwrap.wrap(
-        _line(text), WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+        visible(text), WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
     )
-
-
-def _line(text: str) -> str:
-    """One printable line: comments may hold names that came with the data."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _value(value: Any) -> str:

@@ -121,9 +121,7 @@ def written_hdf5(path: Path) -> Iterator[Hdf5Writing]:
         disk = _Disk(aside)
         try:
             yield Hdf5Writing(disk.open(), disk.check)
-        except Exception:
-            disk.check()  # a failed write is why whatever followed went wrong
-            raise
         finally:
             disk.close()
-        disk.check()  # what closing had to write may have failed, too
+            # A failed write, those of closing included, is why whatever followed went wrong.
+            disk.check()

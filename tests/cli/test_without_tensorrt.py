@@ -73,6 +73,19 @@ ENDED = {"compare": 1, "report": 1}
 """The audit's verdict: something regressed."""
 
 
+def run_without(commands: list[list[str]], folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Run commands, one after another, where neither library can be imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(commands)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 @pytest.mark.slow
 def test_every_command_works_without_tensorrt_and_pycuda(tmp_path: Path) -> None:
     make_world(tmp_path)
@@ -80,14 +93,7 @@ def test_every_command_works_without_tensorrt_and_pycuda(tmp_path: Path) -> None
     (tmp_path / "demo" / "digits.toml").write_text(SHORT_DEMO, encoding="utf-8")
     commands = [line.split() for line in COMMANDS.strip().splitlines()]
     assert {each[0] for each in commands} == set(get_command(app).commands)  # type: ignore[attr-defined]  # a group
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(commands)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_without(commands, tmp_path)
     statuses = json.loads(done.stdout.splitlines()[-1])
     wanted = [ENDED.get(each[0], 0) for each in commands]
     assert statuses == wanted, done.stdout + done.stderr
@@ -98,14 +104,7 @@ def test_a_backend_that_isnt_here_is_told_by_the_audit_in_the_doctors_words(tmp_
     text = audit.read_text().replace("batch_size", 'backend = "tensorrt_rtx"\nbatch_size')
     audit.write_text(text, encoding="utf-8")
     commands = [["doctor", "tensorrt_rtx", "--json"], ["compare", str(audit)]]
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(commands)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_without(commands, tmp_path)
     *shown, statuses = done.stdout.splitlines()
     assert json.loads(statuses) == [1, 2]
     (health,) = json.loads("\n".join(shown[1:-1]))["backends"]

@@ -79,7 +79,9 @@ def print_model(title: str, audit: Path, model_path: Path, pool_path: Path) -> N
         started = time.perf_counter()
         calibrate(model, plan, sets, backend, folder / "ranges.h5", batch_size=64)
         passed = time.perf_counter() - started
-        n = len(open_ranges(folder / "ranges.h5").samples.ids)  # type: ignore[union-attr]
+        observed = open_ranges(folder / "ranges.h5").samples
+        assert observed is not None  # sets were observed just now
+        n = len(observed.ids)
         started = time.perf_counter()
         tables = scales_from_ranges(folder / "ranges.h5", groups=list(sets), methods=list(METHODS))
         estimated = time.perf_counter() - started

@@ -21,11 +21,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
-from calaudit.backends.base import Engine
 from calaudit.backends.health import examine
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend, inspect_precision
 from calaudit.backends.tensorrt.cuda import require_cuda
+from calaudit.backends.tensorrt.runner import TensorrtEngine
 from calaudit.errors import BackendError
 from calaudit.graph import (
     Model,
@@ -225,10 +225,10 @@ def throughput(model: Model, row: Any) -> None:
         engine.close()
 
 
-def bare(engine: Engine, driver: Any, cuda: Any, batch: int, x: Any) -> tuple[float, ...]:
+def bare(engine: TensorrtEngine, driver: Any, cuda: Any, batch: int, x: Any) -> tuple[float, ...]:
     """Seconds per row: enqueues, the slower direction of copies alone, both directions at once."""
     with cuda.current():
-        _, context = engine.handles  # type: ignore[attr-defined]  # a TensorrtEngine
+        _, context = engine.handles
         y_shape = (batch, *context.get_tensor_shape("y")[1:])
         hx, hy = cuda.pinned.empty(x.shape, x.dtype), cuda.pinned.empty(y_shape, np.float32)
         hx[:] = x

@@ -41,7 +41,7 @@ def sole_run(folder: Path, *, wait: bool = False) -> Iterator[None]:
             where=folder,
             next_step="Wait for it to end (--wait does), or name another folder with --out.",
         ) from None
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError) as error:  # the latter: no flock on this file system
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise OutputError(
             f"can't be written or locked: {reason or error}",
@@ -64,4 +64,4 @@ def is_held(folder: Path) -> bool:
     except Timeout:
         return True
     except (OSError, NotImplementedError):
-        return False
+        return False  # where nothing can be locked, no run gets to work

@@ -277,6 +277,26 @@ def test_word_errors_are_judged_by_cluster():
     assert found[True].verdict is Verdict.REGRESSED
 
 
+@pytest.mark.parametrize("clusters", [None, np.arange(400) // 20, np.zeros(400, dtype=int)])
+@pytest.mark.parametrize("n_wrong", [0, 1, 400])
+def test_a_ratio_is_not_defined_where_all_denominators_are_0(n_wrong, clusters):
+    errors = np.r_[np.ones(n_wrong), np.zeros(400 - n_wrong)]
+    none = np.zeros(400)
+    found = one(WER, ratio(none, none), ratio(errors, none), max_drop=0.02, clusters=clusters)
+    assert (found.n, found.reference, found.candidate, found.drop) == (400, None, None, None)
+    assert (found.low, found.high, found.p_value) == (None, None, None)
+    assert found.verdict is Verdict.INCONCLUSIVE
+
+
+def test_errors_of_units_without_a_denominator_count():
+    words = np.r_[np.zeros(50), np.full(350, 4.0)]
+    errors = np.r_[np.ones(50), np.zeros(350)]
+    found = one(WER, ratio(np.zeros(400), words), ratio(errors, words), max_drop=0.02)
+    assert found.drop == pytest.approx(50 / 1400)
+    assert found.low < 50 / 1400 < found.high
+    assert found.verdict is Verdict.REGRESSED
+
+
 def test_flips_that_come_in_clusters_prove_less():
     rng = np.random.default_rng(1)
     cluster = np.repeat(np.arange(400), 5)

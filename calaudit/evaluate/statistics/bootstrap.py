@@ -24,6 +24,7 @@ REPLICATES = 1999
 """Such that (replicates + 1) · 2.5 % is a whole number: ends are order statistics."""
 
 _NOISE = 1e-12
+"""What rounding leaves of a sum of squares that is 0, as a share of its parts."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -109,7 +110,7 @@ def _replicates(residual: Floats, size: Floats, counts: Floats) -> Floats:
     blocks = np.count_nonzero(size, axis=1)
     error = divide(np.sqrt(squares * blocks / np.maximum(blocks - 1, 1)), weight, 0.0)
     # A replicate without variance deviates infinitely, unless it doesn't deviate at all.
-    unbounded = np.where(shift > 0, np.inf, np.where(shift < 0, -np.inf, 0.0))
+    unbounded = np.where(first > 0, np.inf, np.where(first < 0, -np.inf, 0.0))
     return divide(shift, error, unbounded)
 
 

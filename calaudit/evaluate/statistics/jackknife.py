@@ -25,6 +25,7 @@ Ints = NDArray[np.int64]
 FEW_CHANGED = 20
 """With fewer changed units their number says more than their spread."""
 _NOISE = 1e-12
+"""Statistics that differ by a smaller share differ by rounding."""
 
 
 class SetDrops:
@@ -121,7 +122,9 @@ class SetDrops:
 def _difference(reference: SetScores, candidate: SetScores) -> sparse.csr_array:
     """The engine's statistics minus FP32's, (n, m); rows that don't differ are empty."""
     difference = sparse.csr_array(candidate.statistics - reference.statistics)
-    difference.data[np.abs(difference.data) < _NOISE] = 0.0
+    size = abs(reference.statistics).maximum(abs(candidate.statistics))
+    apart = abs(difference) > _NOISE * size
+    difference = sparse.csr_array(difference.multiply(apart))
     difference.eliminate_zeros()
     return difference
 

@@ -25,6 +25,7 @@ _AT_ONCE = 64
 _MANY_CELLS = 8
 """From so many on, leaving empty buckets out saves more than it costs."""
 _NOISE = 1e-9
+"""What rounding leaves of 0, as a share of the largest of the numbers."""
 _NOTHING = np.array([-np.inf, np.inf, -np.inf, np.inf])[:, None]
 
 
@@ -55,14 +56,16 @@ def compare_means(
     found.drop[:] = sums.drop
     found.n_changed[:] = sums.n_changed
     few = _few(sums)
-    for at, blocks, counts in _work(sums, ~few & (sums.n_both > 0), f"{seed}", replicates):
+    # Where sizes add up to 0, as the words of empty texts do, the metric isn't defined.
+    defined = sums.weight > 0
+    for at, blocks, counts in _work(sums, ~few & defined, f"{seed}", replicates):
         ends, p_value = bootstrap_t(blocks, counts, levels, margin[at])
         found.ends[(slice(None), *at)] = ends
         found.p_value[at] = p_value
         found.interval[at] = "bootstrap-t"
     found.ends[:, (sums.n_both == 0) & (sums.n > 0)] = _NOTHING
     found.p_value[(sums.n_both == 0) & (sums.n > 0)] = 1.0
-    for cell, place in np.argwhere(few & (sums.n_both > 0)).tolist():
+    for cell, place in np.argwhere(few & defined).tolist():
         at_one = cell, place
         blocks = _blocks(sums, [at_one])
         found.ends[(slice(None), *at_one)], found.p_value[at_one], n = _count_bounds(
@@ -83,9 +86,14 @@ def _few(sums: Sums) -> NDArray[np.bool_]:
     if sums.clustered:
         changed = np.count_nonzero(sums.total, axis=2)
         units = np.broadcast_to(sums.n_blocks, changed.shape)
-    residual = sums.total - np.nan_to_num(sums.drop)[:, :, None] * sums.size
-    same = np.abs(residual).max(axis=2, initial=0.0) < _NOISE
+    same = _constant(sums.total, np.nan_to_num(sums.drop)[:, :, None] * sums.size)
     return np.asarray(((changed < FEW_CHANGED) & (2 * changed < units)) | same)
+
+
+def _constant(total: Floats, expected: Floats) -> NDArray[np.bool_]:
+    """Whether totals (…, blocks) are what they would be if all units lost the same, (…,)."""
+    apart = np.abs(total - expected).max(axis=-1, initial=0.0)
+    return np.asarray(apart <= _NOISE * np.abs(total).max(axis=-1, initial=0.0))
 
 
 def _work(
@@ -96,7 +104,8 @@ def _work(
     pending: list[tuple[int, int]] = []
     for place in range(n_slices):
         pairs = [(cell, place) for cell in range(n_cells) if wanted[cell, place]]
-        occupied = np.flatnonzero(sums.size[:, place].any(axis=0))
+        held = sums.size[:, place].any(axis=0) | sums.total[:, place].any(axis=0)
+        occupied = np.flatnonzero(held)
         few = len(occupied) < FEW_BLOCKS
         if pairs and (few or (n_cells >= _MANY_CELLS and 2 * len(occupied) < width)):
             whole = _blocks(sums, pairs)
@@ -141,7 +150,7 @@ def _count_bounds(
         weight = size.sum()
         n = float(effective_blocks(size)) if sums.clustered else weight**2 / sums.squared[at[1]]
         above, below = (n * size[side].sum() / weight for side in (total > 0, total < 0))
-    if np.abs(total - drop * size).max() < _NOISE and drop != 0:
+    if drop != 0 and _constant(total, drop * size):
         return (
             few_changed((0.0, 0.0), n, span, levels, common=drop),
             0.5**n if drop > margin else 1.0,

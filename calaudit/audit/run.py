@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from calaudit.audit import records
@@ -255,7 +255,7 @@ def _cells(
             try:
                 return _judged(audit, planned, observation, journal)
             except (RangesError, BackendError, ModelError) as error:
-                return str(error)
+                return _reason(error, {audit.model.label, str(planned.engine)})
             finally:
                 done.advance(1)
 
@@ -274,6 +274,12 @@ def _cells(
         predictions[planned.id] = judged.predictions
         journal.scales[planned.id] = judged.scales
     return cells, predictions
+
+
+def _reason(error: CalauditError, own: set[str]) -> str:
+    """Why a cell failed, on one line; the paths `own` say no more than the cell's name."""
+    problems = (replace(p, where=None if p.where in own else p.where) for p in error.problems)
+    return " ".join(" ".join(map(str, problems)).split())
 
 
 def _cell(

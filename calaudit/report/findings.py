@@ -101,8 +101,10 @@ def _first(pair: tuple[float, CellRecord]) -> float:
 
 def _open(index: Index) -> str:
     undecided = [r for r in index.gated if r.verdict not in ("PASS", "REGRESSED")]
-    failed = [cell for cell in index.report.cells if cell.status == "failed"]
+    failed = index.failed
     broken = f"{len(failed)} {_plural('engine', failed)} couldn't be judged" if failed else ""
+    if index.all_failed:
+        return "Nothing could be decided: every engine failed."
     if not index.gated:
         text = "Nothing is gated, so nothing could pass or regress"
     elif undecided:

@@ -24,6 +24,8 @@ def headline(report: Report) -> str:
     how many samples would decide it; where all passed, the comparison that came closest.
     """
     index = Index(report)
+    if index.all_failed:
+        return _nothing_judged(index)
     if not report.results:
         return "No comparison was made, so nothing is known about this engine."
     if not index.gated:
@@ -34,6 +36,18 @@ def headline(report: Report) -> str:
     if report.verdict == "INCONCLUSIVE":
         return _inconclusive(index)
     return _passed(index)
+
+
+def _nothing_judged(index: Index) -> str:
+    n = len(index.failed)
+    if n == 1:
+        return (
+            "The only engine couldn't be judged, so nothing is known about it; a warning says why."
+        )
+    return (
+        f"None of the {n} engines could be judged, so nothing is known about them; "
+        "the warnings say why."
+    )
 
 
 def _regressed(index: Index, regressed: list[ResultRecord]) -> str:
@@ -96,7 +110,7 @@ def _beside(index: Index, result: ResultRecord) -> Iterable[ResultRecord]:
 
 def _inconclusive(index: Index) -> str:
     open_ones = [r for r in index.gated if r.verdict != "PASS"]
-    failed = [cell for cell in index.report.cells if cell.status == "failed"]
+    failed = index.failed
     if not open_ones:
         what = "engine" if len(failed) == 1 else "engines"
         return f"No gated slice regressed, but {len(failed)} {what} couldn't be judged."

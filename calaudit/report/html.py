@@ -173,7 +173,7 @@ def _facts(index: Index) -> list[str]:
     facts = [f"model {visible(report.audit.model.name)}", f"pool {visible(report.audit.pool.name)}"]
     if everything is not None:
         facts.append(f"{everything.n:,} samples evaluated")
-    facts.append(f"{_plural(len(report.cells), 'engine')} judged against FP32")
+    facts.append(f"{index.judged} judged against FP32")
     facts.append(_plural(len(report.slices), "slice"))
     facts.append(visible(report.created.replace("T", " ").replace("+00:00", " UTC")))
     return facts

@@ -49,6 +49,23 @@ class Index:
         return {(r.cell, r.slice, r.metric): r for r in self.report.results}
 
     @cached_property
+    def failed(self) -> tuple[CellRecord, ...]:
+        """Cells that couldn't be judged."""
+        return tuple(cell for cell in self.report.cells if cell.status == "failed")
+
+    @property
+    def judged(self) -> str:
+        """How many engines were judged: ``"4 engines"``, ``"3 engines of 4"``."""
+        n, planned = sum(c.status == "judged" for c in self.report.cells), len(self.report.cells)
+        engines = "1 engine" if n == 1 else f"{n:,} engines"
+        return engines if n == planned else f"{engines} of {planned:,}"
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether no cell could be judged, of those that were to be."""
+        return bool(self.failed) and not self.report.results
+
+    @cached_property
     def gated(self) -> tuple[ResultRecord, ...]:
         """Results that have a gate."""
         return tuple(r for r in self.report.results if r.gate is not None)

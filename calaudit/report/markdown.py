@@ -110,6 +110,8 @@ def _matrix(index: Index, limit: int) -> Iterator[str]:
         return
     metric = report.metrics[0]
     slices = index.worst_slices(metric, report.slices)
+    if not slices:
+        return
     unit = unit_name(metric)
     what = f"Drop of {visible(metric.title)}{f' in {unit}' if unit else ''}"
     yield f"<details><summary>{escape(what)}, worst method per calibration set</summary>"

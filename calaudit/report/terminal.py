@@ -161,12 +161,8 @@ def _header(index: Index) -> Iterator[Text]:
 
 def _facts(index: Index) -> Iterator[tuple[str, str]]:
     report = index.report
-    judged = sum(cell.status == "judged" for cell in report.cells)
-    cells = f"{judged} engines" if judged != 1 else "1 engine"
-    if judged < len(report.cells):
-        cells += f" of {len(report.cells)}"
     sets = len(report.calibsets)
-    yield (f"   {cells} from {sets} calibration set{'' if sets == 1 else 's'}", "")
+    yield (f"   {index.judged} from {sets} calibration set{'' if sets == 1 else 's'}", "")
     yield (f", {len(report.slices)} slices, seed {report.audit.seed}", "")
 
 
@@ -194,6 +190,7 @@ def _verdict(index: Index) -> Text:
     )
     plural = "" if len(index.gated) == 1 else "s"
     detail = f"{len(index.gated)} gated comparison{plural}: {told}"
-    detail = detail if index.gated else "nothing is gated"
+    if not index.gated:
+        detail = "no engine could be judged" if index.all_failed else "nothing is gated"
     verdict = index.report.verdict
     return Text.assemble("Verdict: ", (verdict, STYLE[verdict]), f"  ({detail})")

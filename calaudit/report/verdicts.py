@@ -66,8 +66,8 @@ def assemble(
 ) -> Report:
     """Put a report together: results in a fixed order, warnings once each, the verdict drawn.
 
-    A report without any gate passes, with the warning ``no_gates``; each failed cell adds the
-    warning ``cell_failed``.
+    Without any gate there is the warning ``no_gates``; each failed cell adds the warning
+    ``cell_failed``.
 
     Parameters
     ----------
@@ -123,7 +123,9 @@ def assemble(
 
 
 def _own_warnings(results: Iterable[ResultRecord], cells: Iterable[CellRecord]) -> Iterable[Notice]:
-    if all(result.gate is None for result in results):
+    results, cells = tuple(results), tuple(cells)
+    any_judged = bool(results) or not cells
+    if any_judged and all(result.gate is None for result in results):
         yield Notice("no_gates", "no result has a gate, so nothing could regress", "audit")
     for cell in cells:
         if cell.status == "failed":

@@ -64,7 +64,7 @@ class SetDrops:
             theirs, theirs_without = _leave_out(candidate, rows, groups)
             drops[cell] = sign * (whole - theirs)
             parts.append(sign * (without - theirs_without))
-        left_out = np.array(parts).reshape(len(drops), -1)
+        left_out = np.array(parts).reshape(len(drops), len(groups.size))
         share = groups.size / len(rows)
         pseudo = drops[:, None] / share - (1.0 / share - 1.0) * left_out
         center = (pseudo * share).sum(axis=1, keepdims=True)

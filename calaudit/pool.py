@@ -62,8 +62,9 @@ class Pool(Protocol):
     def columns(self, names: Sequence[str], rows: Rows | None = None) -> pl.DataFrame:
         """Metadata columns (or 1-D targets) as a frame, all N rows or those asked for.
 
-        Missing values (NaN, empty text) are null; infinities stay. Raises `PoolError` for an
-        unknown name, with the near ones.
+        Missing values (NaN, empty text) are null; infinities stay. Numbers are int64 (uint64
+        where one is beyond) or float64; see `calaudit.columns`. Raises `PoolError` for an unknown
+        name, with the near ones.
         """
         ...
 

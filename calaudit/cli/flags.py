@@ -142,12 +142,18 @@ def _numbers(text: str) -> list[float]:
     return [float(part) for part in text.split(",")]
 
 
+def _edges(text: str) -> list[float]:
+    """Whole numbers stay whole: a float has no room for large ones."""
+    return [int(part) if _WHOLE.fullmatch(part) else float(part) for part in text.split(",")]
+
+
 def _quantiles(text: str) -> int | list[float]:
     return _numbers(text) if "." in text or "," in text else int(text)
 
 
+_WHOLE = re.compile(r"\s*[+-]?\d+\s*")
 _READERS: dict[str, Callable[[str], Any]] = {
-    "edges": _numbers,
+    "edges": _edges,
     "quantiles": _quantiles,
     "tail": _numbers,
     "min_support": int,

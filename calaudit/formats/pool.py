@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from calaudit.columns import read_as_numbers
 from calaudit.errors import CalauditError, PoolError, Problem, near
 from calaudit.formats.fingerprint import fingerprint_of
 from calaudit.formats.finite import not_finite_problem
@@ -119,6 +120,9 @@ class PoolFile:
 
     def columns(self, names: Sequence[str], rows: Rows | None = None) -> pl.DataFrame:
         """Columns as a frame; missing values (NaN, empty text) are null, infinities stay.
+
+        Numbers are int64 (uint64 where one is beyond) or float64, whatever they are stored as; see
+        `calaudit.columns`.
 
         Parameters
         ----------
@@ -262,10 +266,7 @@ class PoolFile:
         if text:
             return self._texts(path, rows).replace("", None)
         values = self._numbers(path, np.arange(dataset.shape[0]) if rows is None else rows)
-        if values.dtype == np.float16:
-            values = values.astype(np.float32)
-        series = pl.Series(values)
-        return series.fill_nan(None) if values.dtype.kind == "f" else series
+        return read_as_numbers(values)
 
     def _check_ids(self) -> None:
         if self._unique:

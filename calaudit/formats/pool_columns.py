@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from calaudit.columns import as_written
 from calaudit.errors import PoolError
 
 Column = NDArray[Any] | pl.Series | Sequence[Any]
@@ -26,7 +27,7 @@ def as_series(name: str, values: Column, *, where: str) -> pl.Series:
         raise _not_a_column(f"has shape {array.shape}", name, where)
     try:
         if array is not None and array.dtype.kind in "biuf":
-            return _plain(pl.Series(name, np.ascontiguousarray(array, _native(array))))
+            return _plain(pl.Series(name, _native(array)))
         if array is not None:
             values = _texts_of(array)
         return _plain(values if isinstance(values, pl.Series) else _listed(values)).alias(name)
@@ -59,10 +60,10 @@ def join(name: str, pieces: Sequence[pl.Series], *, where: str) -> NDArray[Any] 
     return series.to_numpy()
 
 
-def _native(array: NDArray[Any]) -> np.dtype[Any]:
+def _native(array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype == np.float16:
-        return np.dtype(np.float32)
-    return array.dtype.newbyteorder("=")
+        array = as_written(array).astype(np.float32)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
 def _texts_of(array: NDArray[Any]) -> list[Any]:

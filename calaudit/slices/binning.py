@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from calaudit.columns import widened
 from calaudit.errors import Notice, SliceError
 from calaudit.slices.labels import bin_labels, number_text
 
@@ -28,23 +29,15 @@ class Bins:
 def bin_by_edges(column: pl.Series, title: str, edges: Sequence[float], *, where: str) -> Bins:
     """Bins ``[a, b)`` between `edges`, open at both ends.
 
-    An end bin that holds no sample is left out; an inner one is kept, empty. In a float32 column
-    edges are compared as float32, so that a sample stored as 0.7 reaches the edge 0.7.
+    An end bin that holds no sample is left out; an inner one is kept, empty.
 
     Raises
     ------
     SliceError
-        The column isn't numeric, or two edges are one number at the column's precision.
+        The column isn't numeric.
     """
     numbers = _numbers(column, where)
-    cuts = np.asarray(edges, numbers.dtype if numbers.dtype.kind == "f" else np.float64)
-    if (np.diff(cuts) <= 0).any():
-        raise SliceError(
-            f"edges {', '.join(map(number_text, edges))} aren't all different as {cuts.dtype}",
-            where=where,
-            next_step="Leave out the edge that equals its neighbour.",
-        )
-    codes = np.searchsorted(cuts, numbers, side="right").astype(np.int32)
+    codes = _bins_reached(numbers, edges)
     missing = column.is_null().to_numpy()
     codes[missing] = -1
     return _without_empty_ends(Bins(tuple(bin_labels(title, edges)), codes))
@@ -91,16 +84,28 @@ def bin_by_quantiles(
 
 
 def _numbers(column: pl.Series, where: str) -> NDArray[np.generic]:
-    """The column with an arbitrary number where it is missing."""
+    """The column, int64, uint64 or float64, with an arbitrary number where it is missing."""
     if not column.dtype.is_numeric():
         raise SliceError(
             f'column "{column.name}" holds {column.dtype}, which has no numeric bins',
             where=where,
             next_step="Drop edges or quantiles to slice it by category.",
         )
-    if isinstance(column.dtype, pl.Decimal):
-        column = column.cast(pl.Float64)
-    return column.fill_null(0).to_numpy()
+    return widened(column).fill_null(0).to_numpy()
+
+
+def _bins_reached(numbers: NDArray[np.generic], edges: Sequence[float]) -> NDArray[np.int32]:
+    """How many of the ascending `edges` each number reaches, without rounding either."""
+    if numbers.dtype.kind == "f":
+        return np.searchsorted(np.asarray(edges, np.float64), numbers, side="right").astype(
+            np.int32
+        )
+    # A whole number reaches an edge when it reaches the next whole number above it.
+    limits = np.iinfo(np.uint64 if numbers.dtype == np.uint64 else np.int64)
+    whole = [math.ceil(edge) for edge in edges if edge <= limits.max]
+    below = sum(edge < limits.min for edge in whole)
+    cuts = np.array(whole[below:], numbers.dtype)
+    return (np.searchsorted(cuts, numbers, side="right") + below).astype(np.int32)
 
 
 def _without_empty_ends(bins: Bins) -> Bins:
@@ -111,6 +116,17 @@ def _without_empty_ends(bins: Bins) -> Bins:
     if first:
         codes = np.where(codes > 0, codes - np.int32(1), codes).astype(np.int32)
     return Bins(bins.labels[first:last], codes, bins.notices)
+
+
+def _n_below(ordered: NDArray[np.generic], edge: float) -> int:
+    """How many of the sorted values lie below `edge`."""
+    if ordered.dtype.kind == "f":
+        return int(np.searchsorted(ordered, edge, side="left"))
+    limits = np.iinfo(np.uint64 if ordered.dtype == np.uint64 else np.int64)
+    whole = math.ceil(edge)
+    if whole > limits.max:
+        return len(ordered)
+    return int(np.searchsorted(ordered, ordered.dtype.type(max(whole, limits.min)), side="left"))
 
 
 def _round_edge(ordered: NDArray[np.generic], share: float, slack: float) -> float | None:
@@ -127,12 +143,11 @@ def _round_edge(ordered: NDArray[np.generic], share: float, slack: float) -> flo
     if not ranks:
         return None
     best = min(ranks, key=lambda rank: abs(rank - target))
-    exact = float(ordered[best])
+    exact: float = ordered[best].item()
     allowed = abs(best - target) + slack
-    precision = ordered.dtype if ordered.dtype.kind == "f" else np.dtype(np.float64)
     for digits in range(1, 17):
         edge = float(f"{exact:.{digits}g}")
-        rank = int(np.searchsorted(ordered, precision.type(edge), side="left"))
+        rank = _n_below(ordered, edge)
         if 0 < rank < n and abs(rank - target) <= allowed:
             return edge
     return exact

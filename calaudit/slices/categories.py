@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from calaudit.columns import widened
 from calaudit.errors import SliceError
 from calaudit.slices.labels import value_text
 
@@ -30,9 +31,6 @@ class Categories:
 
     def texts(self) -> list[str]:
         """The values as a person reads them."""
-        if self.values.dtype == pl.Float32:
-            # 0.1 as the user wrote it, not the 0.10000000149 that float32 keeps.
-            return [value_text(float(str(value))) for value in self.values.to_numpy()]
         return [value_text(value) for value in self.values]
 
 
@@ -61,6 +59,7 @@ def code_categories(
             where=where,
             next_step="Choose a column of text, integers, booleans or numbers.",
         )
+    column = widened(column)
     # Text stored by code becomes text, so that its order doesn't depend on the storage.
     plain = column.cast(pl.String) if column.dtype in (pl.Categorical, pl.Enum) else column
     values = plain.unique().drop_nulls().sort()

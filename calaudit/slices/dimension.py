@@ -17,6 +17,8 @@ EVERYTHING = "all"
 CROSS = " & "
 """What joins the labels of crossed slices."""
 
+_LARGEST_EXACT = 1 << 53
+"""Whole numbers up to here are exact as float64."""
 _TAIL_LABELS = {1: ("head", "tail"), 2: ("head", "mid", "tail")}
 
 
@@ -32,9 +34,9 @@ class Dimension:
     """What labels call it; default: the column, or the crossed dimensions joined by `` & ``."""
     by: str | None = None
     """Metadata column or one-number target."""
-    edges: tuple[float, ...] | None = None
+    edges: tuple[int | float, ...] | None = None
     """Ascending boundaries of half-open bins ``[a, b)``, open at both ends. A last edge of
-    infinity gives infinity a slice of its own."""
+    infinity gives infinity a slice of its own. Whole numbers are exact at any size."""
     quantiles: int | tuple[float, ...] | None = None
     """Number of bins of equal share, or ascending probabilities in (0, 1)."""
     tail: tuple[float, ...] | None = None
@@ -58,6 +60,8 @@ class Dimension:
             value = getattr(self, field)
             if value is not None:
                 object.__setattr__(self, field, tuple(value))
+        if self.edges is not None:
+            object.__setattr__(self, "edges", tuple(map(_as_float, self.edges)))
         if self.quantiles is not None and not isinstance(self.quantiles, int):
             object.__setattr__(self, "quantiles", tuple(self.quantiles))
         _check_kind(self)
@@ -74,6 +78,11 @@ class Dimension:
     def columns(self) -> tuple[str, ...]:
         """Columns it reads, those of a predicate aside."""
         return tuple(column for column in (self.by, self.count) if column is not None)
+
+
+def _as_float(edge: float) -> float:
+    """The edge as a float where that is the same number, so that 5 and 5.0 are one declaration."""
+    return float(edge) if abs(edge) <= _LARGEST_EXACT else edge
 
 
 def _check_kind(dimension: Dimension) -> None:

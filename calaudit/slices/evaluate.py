@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from calaudit.columns import widened
 from calaudit.errors import Notice, Problem, SliceError, near
 from calaudit.pool import Pool, Rows
 from calaudit.slices.binning import Bins, bin_by_edges, bin_by_quantiles
@@ -110,8 +111,7 @@ class _Columns:
     def _read(self, name: str) -> pl.Series:
         if not isinstance(self._source, pl.DataFrame):
             return self._source.columns([name]).to_series()
-        column = self._source.get_column(name)
-        return column.fill_nan(None) if column.dtype.is_float() else column
+        return widened(self._source.get_column(name))
 
 
 def _check(dimensions: Sequence[Dimension], columns: _Columns, where: str) -> dict[str, Predicate]:

@@ -8,6 +8,8 @@ from typing import Any
 
 def number_text(value: float) -> str:
     """The shortest text that reads back as the same number: ``5``, ``-0.25``, ``1e-07``, ``∞``."""
+    if isinstance(value, int):
+        return str(value)
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     if float(value).is_integer() and abs(value) < 1e15:

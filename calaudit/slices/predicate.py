@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
 from calaudit.errors import Problem, SliceError, near
@@ -32,7 +33,11 @@ class Predicate:
         SliceError
             Types don't fit, a value can't be converted, or the result isn't true or false.
         """
-        plain = frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
+        plain = frame.with_columns(
+            pl.col(pl.Categorical, pl.Enum).cast(pl.String),
+            # 128 bits: sums and products of 64-bit numbers don't wrap.
+            cs.integer().cast(pl.Int128),
+        )
         try:
             result = plain.select(self.expression).to_series()
         except _FAILURES as error:

@@ -29,6 +29,7 @@ class ColumnSummary:
 
     name: str
     dtype: str
+    """NumPy's name of the stored element type; ``"text"`` for text."""
     missing: int
     """Samples whose value is missing: NaN or empty text."""
     infinite: int
@@ -70,8 +71,13 @@ def describe_pool(pool: Pool) -> PoolSummary:
         Ids occur twice, or text isn't UTF-8.
     """
     # One column after the other: memory holds one of them.
-    columns = tuple(_column(pool.columns([name])[name]) for name in pool.column_names())
-    catalogue = [pool.item_column(name) for name, spec in pool.items.items() if not spec.shape]
+    specs = {**pool.targets, **pool.meta}
+    columns = tuple(
+        _column(pool.columns([name])[name], specs[name]) for name in pool.column_names()
+    )
+    catalogue = {
+        name: pool.item_column(name) for name, spec in pool.items.items() if not spec.shape
+    }
     vectors = [spec for spec in pool.items.values() if spec.shape]
     return PoolSummary(
         pool=pool.label,
@@ -81,24 +87,26 @@ def describe_pool(pool: Pool) -> PoolSummary:
         inputs=tuple(map(_array, pool.inputs.values())),
         targets=tuple(map(_array, pool.targets.values())),
         columns=columns,
-        items=tuple(map(_column, catalogue)),
+        items=tuple(_column(each, pool.items[name]) for name, each in catalogue.items()),
         vectors=tuple(map(_array, vectors)),
     )
 
 
-def _n_items(pool: Pool, catalogue: list[pl.Series]) -> int | None:
+def _n_items(pool: Pool, catalogue: Mapping[str, pl.Series]) -> int | None:
     if catalogue:
-        return len(catalogue[0])
+        return len(next(iter(catalogue.values())))
     return len(pool.item_vectors(next(iter(pool.items)))) if pool.items else None
 
 
 def _array(spec: TensorSpec) -> ArraySummary:
-    return ArraySummary(
-        spec.name, "text" if spec.dtype.kind in "UT" else spec.dtype.name, spec.shape
-    )
+    return ArraySummary(spec.name, _stored(spec), spec.shape)
 
 
-def _column(series: pl.Series) -> ColumnSummary:
+def _stored(spec: TensorSpec) -> str:
+    return "text" if spec.dtype.kind in "UT" else spec.dtype.name
+
+
+def _column(series: pl.Series, spec: TensorSpec) -> ColumnSummary:
     present = series.drop_nulls()
     infinite = int(present.is_infinite().sum()) if series.dtype.is_float() else 0
     low = high = None
@@ -110,7 +118,7 @@ def _column(series: pl.Series) -> ColumnSummary:
     counts = _counts(present) if counted else {}
     return ColumnSummary(
         name=series.name,
-        dtype="text" if series.dtype == pl.String else str(series.dtype).lower(),
+        dtype=_stored(spec),
         missing=series.null_count(),
         infinite=infinite,
         low=low,

@@ -129,7 +129,7 @@ def test_labels_without_a_mix_are_skipped_with_a_note_unless_asked_for(run, tmp_
         (["--by", "snr"], ['slices: snr: no column "snr"', "Did you mean snr_db?"]),
         (["--by", "spekaer", "--by", "lable"], ["Did you mean speaker?", "Did you mean label?"]),
         (["--where", "x=snr_db <"], ["'snr_db <' doesn't parse", "→"]),
-        (["--where", "x=snr_db"], ["gives Float32, not true or false"]),
+        (["--where", "x=snr_db"], ["gives Float64, not true or false"]),
         (["--within", "speker = 'theo'"], ["--within", "Did you mean speaker?"]),
         (["--label", "lebel"], ['--label: no column "lebel"', "Did you mean label?"]),
         (["--by", "snr_db:edges=5,0"], ["--by snr_db:edges=5,0", "edges must ascend"]),

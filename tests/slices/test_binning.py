@@ -81,9 +81,31 @@ def test_a_float32_value_reaches_the_edge_that_is_written_alike() -> None:
     ]
 
 
-def test_edges_that_float32_cannot_tell_apart_are_refused() -> None:
-    with pytest.raises(SliceError, match="float32"):
-        bin_by_edges(series([1.0], pl.Float32), "x", [0.1, 0.1000000001], where="")
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=30),
+    st.lists(
+        st.integers(-(2**65), 2**65) | st.floats(-1e20, 1e20), min_size=1, max_size=6, unique=True
+    ).map(sorted),
+)
+def test_whole_numbers_of_any_size_are_binned_without_rounding(
+    numbers: list[int], edges: list[float]
+) -> None:
+    bins = bin_by_edges(series(numbers, pl.Int64), "x", edges, where="")
+    reached = [sum(edge <= number for edge in edges) for number in numbers]
+    assert (bins.codes - bins.codes.min()).tolist() == [one - min(reached) for one in reached]
+
+
+def test_the_largest_uint64_reaches_an_edge_of_its_size() -> None:
+    column = series([2**64 - 1, 2**64 - 2, 2**63, 0], pl.UInt64)
+    bins = bin_by_edges(column, "x", [2**64 - 1], where="")
+    assert bins.codes.tolist() == [1, 0, 0, 0]
+    assert bins.labels == ("x < 18446744073709551615", "x ≥ 18446744073709551615")
+
+
+def test_quantiles_of_ids_beyond_float64_tell_neighbours_apart() -> None:
+    column = series([2**53 + 1] * 5 + [2**53 + 2] * 5, pl.Int64)
+    bins = bin_by_quantiles(column, "x", 2, where="")
+    assert bins.codes.tolist() == [0] * 5 + [1] * 5
 
 
 def test_an_empty_end_bin_is_left_out_and_an_empty_inner_one_kept() -> None:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calaudit.errors import SliceError
@@ -176,3 +176,63 @@ def test_any_text_is_either_evaluated_or_a_slice_error(predicate: str) -> None:
     except SliceError:
         return
     assert set(rows.tolist()) <= set(range(5))
+
+
+@pytest.mark.parametrize(
+    "dtype", [pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64]
+)
+@settings(max_examples=25)
+@given(data=st.data())
+def test_arithmetic_on_integers_of_every_type_is_that_of_whole_numbers(
+    dtype: type[pl.DataType], data: st.DataObject
+) -> None:
+    ends = np.iinfo(pl.Series(dtype=dtype).to_numpy().dtype)
+    low, high = int(ends.min), int(ends.max)
+    numbers = data.draw(st.lists(st.integers(low, high), min_size=1, max_size=20))
+    k = data.draw(st.integers(-(2**62), 2**62))
+    frame = pl.DataFrame({"x": pl.Series(numbers, dtype=dtype)})
+    ways = {
+        f"x - {k} < 0": [x - k < 0 for x in numbers],
+        f"x + {k} > 0": [x + k > 0 for x in numbers],
+        f"x * {k} > 9": [x * k > 9 for x in numbers],
+        "-x < 0": [-x < 0 for x in numbers],
+        f"x = {numbers[0]}": [x == numbers[0] for x in numbers],
+        f"x IN ({numbers[0]}, 1)": [x in (numbers[0], 1) for x in numbers],
+        f"x BETWEEN 0 AND {abs(k)}": [0 <= x <= abs(k) for x in numbers],
+        "abs(x) > 4": [abs(x) > 4 for x in numbers],
+    }
+    for predicate, wanted in ways.items():
+        assert select_rows(predicate, frame).tolist() == np.flatnonzero(wanted).tolist(), predicate
+
+
+@pytest.mark.parametrize("dtype", [pl.Float32, pl.Float64])
+@settings(max_examples=40)
+@given(
+    st.lists(st.integers(-9999, 9999), min_size=2, max_size=20),
+    st.integers(0, 3),
+)
+def test_decimals_meet_the_literals_that_they_were_written_as(
+    dtype: type[pl.DataType], mantissas: list[int], places: int
+) -> None:
+    texts = [f"{m / 10**places:.{places}f}" for m in mantissas]
+    frame = pl.DataFrame({"x": pl.Series([float(text) for text in texts], dtype=dtype)})
+    low, high = sorted(texts[:2], key=float)
+    for predicate, wanted in {
+        f"x BETWEEN {low} AND {high}": [float(low) <= float(t) <= float(high) for t in texts],
+        f"x >= {low} AND x <= {high}": [float(low) <= float(t) <= float(high) for t in texts],
+        f"x IN ({low}, {high})": [float(t) in (float(low), float(high)) for t in texts],
+        f"x = {low}": [float(t) == float(low) for t in texts],
+        f"NOT x < {high}": [float(t) >= float(high) for t in texts],
+        f"CASE WHEN x > {low} THEN x ELSE {low} END = {low}": [
+            float(t) <= float(low) for t in texts
+        ],
+    }.items():
+        assert select_rows(predicate, frame).tolist() == np.flatnonzero(wanted).tolist(), predicate
+
+
+def test_integers_may_be_arguments_of_functions_of_text() -> None:
+    frame = pl.DataFrame({"t": ["abc", "abc"], "n": pl.Series([1, 2], dtype=pl.UInt8)})
+    for predicate in ("left(t, n) = 'ab'", "length(t) - n = 1", "round(1.26, 1) = 1.3 AND n = 2"):
+        assert select_rows(predicate, frame).tolist() == [1]
+    assert select_rows("substr(t, n) = 'bc'", frame).tolist() == [1]
+    assert select_rows("strpos(t, 'b') = n", frame).tolist() == [1]

@@ -23,7 +23,8 @@ from calaudit.formats.drawn import (
 )
 from calaudit.formats.fingerprint import digest_rows
 from calaudit.formats.finite import not_finite_problem
-from calaudit.formats.hdf5 import datasets_in, mark, open_hdf5, reading
+from calaudit.formats.hdf5 import mark, open_hdf5, reading
+from calaudit.formats.hdf5_nodes import datasets_in
 from calaudit.formats.hdf5_writing import Hdf5Writing, written_hdf5
 from calaudit.pool import TensorSpec
 from calaudit.progress import counter

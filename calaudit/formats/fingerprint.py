@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.formats.hdf5 import datasets_in, reading
+from calaudit.formats.hdf5 import reading
+from calaudit.formats.hdf5_nodes import datasets_in, node_at
 from calaudit.formats.rows import blocks, row_bytes
 from calaudit.formats.texts import decode, is_text
 from calaudit.progress import Counter, counter
@@ -52,7 +53,7 @@ def fingerprint_of(file: h5py.File, path: Path) -> str:
 def _arrays(file: h5py.File) -> dict[str, h5py.Dataset]:
     arrays: dict[str, h5py.Dataset] = {}
     for role in _ROLES:
-        node = file.get(role)
+        node = node_at(file, role)
         if isinstance(node, h5py.Dataset):
             arrays[role] = node
         else:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -76,45 +75,17 @@ def reading(path: Path, name: str) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        foreign = "filter" in str(error) and "not registered" in str(error)
+        said = str(error)
+        step = "The file is damaged or was changed while in use; build it again."
+        if "filter" in said and "not registered" in said:
+            step = "Store it without compression or with gzip, which every h5py reads."
+        elif "external raw data file" in said:
+            step = (
+                "Its values lie in another file, which isn't there: bring it, or store them here."
+            )
         raise FileFormatError(
-            f"/{name} can't be read: {error}",
-            where=path,
-            next_step="Store it without compression or with gzip, which every h5py reads."
-            if foreign
-            else "The file is damaged or was changed while in use; build it again.",
+            f"/{name} can't be read: {error}", where=path, next_step=step
         ) from error
-
-
-def datasets_in(file: h5py.File, group: str) -> dict[str, h5py.Dataset]:
-    """All datasets under a top-level group, by their path below it, in name order.
-
-    A tensor name with slashes (``encoder/x``) is stored as nested groups and found as one name.
-
-    Raises
-    ------
-    FileFormatError
-        A name isn't UTF-8.
-    """
-    node = file.get(group)
-    found: dict[str, h5py.Dataset] = {}
-    odd: list[bytes] = []
-    if isinstance(node, h5py.Group):
-
-        def visit(name: str | bytes, item: Any) -> None:
-            if isinstance(name, bytes):
-                odd.append(name)
-            elif isinstance(item, h5py.Dataset):
-                found[name] = item
-
-        node.visititems(visit)
-    if odd:
-        raise FileFormatError(
-            f"/{group} holds a name that isn't UTF-8: {odd[0]!r}",
-            where=file.filename,
-            next_step="The file may be damaged; build it again.",
-        )
-    return dict(sorted(found.items()))
 
 
 def _unreadable(path: Path, error: Exception, made_by: str) -> FileFormatError:

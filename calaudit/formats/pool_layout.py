@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from calaudit.errors import PoolError, Problem
-from calaudit.formats.hdf5 import datasets_in
+from calaudit.formats.hdf5_nodes import datasets_in, node_at
 from calaudit.formats.texts import is_text
 from calaudit.pool import TensorSpec
 
@@ -58,7 +58,7 @@ def read_layout(file: h5py.File, path: Path) -> Layout:
     check = _Check(path)
     groups = {role: datasets_in(file, role) for role in ("inputs", "targets", "meta", "items")}
     for role in groups:
-        if role in file and not isinstance(file.get(role), h5py.Group):
+        if isinstance(node_at(file, role), h5py.Dataset):
             check.add("is an array, not a group of arrays", f"/{role}", f"Store /{role}/<name>.")
     if not groups["inputs"]:
         check.add(
@@ -68,7 +68,7 @@ def read_layout(file: h5py.File, path: Path) -> Layout:
         role: {name: check.spec(role, name, dataset) for name, dataset in members.items()}
         for role, members in groups.items()
     }
-    ids = file.get(IDS)
+    ids = node_at(file, IDS)
     if ids is not None and not (isinstance(ids, h5py.Dataset) and is_text(ids) and ids.ndim == 1):
         check.add("must be text of shape (N,)", "/ids", "Store one UTF-8 id per sample.")
         ids = None

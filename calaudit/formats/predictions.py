@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.errors import FileFormatError, near
-from calaudit.formats.hdf5 import datasets_in, open_hdf5, reading
+from calaudit.formats.hdf5 import open_hdf5, reading
+from calaudit.formats.hdf5_nodes import datasets_in
 from calaudit.formats.hdf5_writing import written_hdf5
 from calaudit.pool import Rows
 

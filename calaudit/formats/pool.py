@@ -16,7 +16,7 @@ from calaudit.formats.fingerprint import fingerprint_of
 from calaudit.formats.finite import not_finite_problem
 from calaudit.formats.hdf5 import open_hdf5, reading
 from calaudit.formats.ids import check_ids
-from calaudit.formats.pool_layout import IDS, KIND, VERSION, Layout, read_layout
+from calaudit.formats.pool_layout import IDS, KIND, MISSING, VERSION, Layout, read_layout
 from calaudit.formats.pool_writer import PoolWriter, write_pool
 from calaudit.formats.rows import check_rows, read_rows
 from calaudit.formats.texts import is_text, read_texts
@@ -230,7 +230,16 @@ class PoolFile:
         return values
 
     def read_target(self, name: str, rows: Rows) -> NDArray[Any]:
-        """One target of `rows` (ascending), (len(rows), …); text as ``np.str_``."""
+        """One target of `rows` (ascending), (len(rows), …); text as ``np.str_``.
+
+        Where integers are missing among `rows` they are float64, with NaN for those.
+
+        Raises
+        ------
+        PoolError
+            There is no such target; or integers are missing among others beyond 2**53, which a
+            float would round.
+        """
         check_rows(rows, len(self))
         if name not in self.targets:
             raise PoolError(
@@ -241,7 +250,20 @@ class PoolFile:
         path = f"targets/{name}"
         if self.targets[name].dtype.kind == "U":
             return np.array(self._texts(path, rows).to_list(), dtype=np.str_)
-        return self._numbers(path, rows)
+        values = self._numbers(path, rows)
+        if path not in self._layout.masked:
+            return values
+        missing = self._numbers(f"{MISSING}/{path}", rows)
+        if not missing.any():
+            return values
+        numbers = np.where(missing, np.nan, values.astype(np.float64))
+        if (numbers[~missing].astype(values.dtype) != values[~missing]).any():
+            raise PoolError(
+                f"{missing.sum():,} of {len(rows):,} values are missing",
+                where=f"{self.label}: /{path}",
+                next_step="Leave these samples out of what is judged, or store the target as text.",
+            )
+        return numbers
 
     def fingerprint(self) -> str:
         """Content hash over all arrays, 32 hexadecimal digits; read once, then remembered."""
@@ -265,8 +287,11 @@ class PoolFile:
             text = is_text(dataset)
         if text:
             return self._texts(path, rows).replace("", None)
-        values = self._numbers(path, np.arange(dataset.shape[0]) if rows is None else rows)
-        return read_as_numbers(values)
+        rows = np.arange(dataset.shape[0]) if rows is None else rows
+        series = read_as_numbers(self._numbers(path, rows))
+        if path in self._layout.masked:
+            series = series.set(pl.Series(self._numbers(f"{MISSING}/{path}", rows)), None)
+        return series
 
     def _check_ids(self) -> None:
         if self._unique:

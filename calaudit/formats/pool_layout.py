@@ -13,10 +13,12 @@ from calaudit.formats.texts import is_text
 from calaudit.pool import TensorSpec
 
 KIND = "pool"
-VERSION = 1
-"""Format history: 1, the first."""
+VERSION = 2
+"""Format history: 1, the first; 2, missing values of integer and boolean columns (/missing)."""
 
 IDS = "ids"
+MISSING = "missing"
+"""Group of masks, which mark the missing values of integer and boolean columns."""
 ITEM_TARGETS = ("relevance", "exclude")
 """Targets whose second axis, when they have one, counts the items."""
 
@@ -32,6 +34,8 @@ class Layout:
     meta: dict[str, TensorSpec]
     items: dict[str, TensorSpec]
     has_ids: bool
+    masked: frozenset[str] = frozenset()
+    """Paths of columns with missing values of which a mask tells: ``"meta/age"``."""
 
     def column_path(self, name: str) -> str | None:
         """Where a slice column is stored: ``"meta/snr_db"``; None when there is no such column."""
@@ -82,9 +86,11 @@ def read_layout(file: h5py.File, path: Path) -> Layout:
     n = check.same_n(per_sample)
     check.items(groups["targets"], groups["items"])
     check.shared_names(specs["meta"], specs["targets"])
+    masks = datasets_in(file, MISSING)
+    check.masks(masks, groups)
     if check.problems:
         raise PoolError.of(check.problems)
-    return Layout(n=n, has_ids=ids is not None, **specs)
+    return Layout(n=n, has_ids=ids is not None, masked=frozenset(masks), **specs)
 
 
 @dataclass(slots=True)
@@ -158,6 +164,27 @@ class _Check:
                 None,
                 "Store one value per item in /items/*, and one column per item in the targets.",
             )
+
+    def masks(
+        self, masks: dict[str, h5py.Dataset], groups: dict[str, dict[str, h5py.Dataset]]
+    ) -> None:
+        """A mask is booleans over a column of integers or booleans."""
+        for path, mask in masks.items():
+            role, _, name = path.partition("/")
+            column = groups.get(role, {}).get(name) if role != "inputs" else None
+            if column is None or column.ndim != 1 or column.dtype.kind not in "biu":
+                self.add(
+                    f"marks missing values of /{path}, which isn't a column of integers or "
+                    "booleans",
+                    f"/{MISSING}/{path}",
+                    "Remove it; NaN and empty text are missing without a mask.",
+                )
+            elif mask.shape != column.shape or mask.dtype.kind != "b":
+                self.add(
+                    f"is {mask.dtype} of shape {mask.shape} for a column of shape {column.shape}",
+                    f"/{MISSING}/{path}",
+                    "Store one boolean per value, True where it is missing.",
+                )
 
     def shared_names(self, meta: dict[str, TensorSpec], targets: dict[str, TensorSpec]) -> None:
         """A slice column must have one meaning."""

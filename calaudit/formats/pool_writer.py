@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import h5py
 import numpy as np
@@ -17,8 +17,8 @@ from calaudit.formats.finite import not_finite_problem
 from calaudit.formats.hdf5 import mark
 from calaudit.formats.hdf5_writing import Hdf5Writing, written_hdf5
 from calaudit.formats.ids import check_ids
-from calaudit.formats.pool_columns import Column, as_series, join
-from calaudit.formats.pool_layout import IDS, KIND, VERSION, read_layout
+from calaudit.formats.pool_columns import Column, Joined, as_series, join, whole
+from calaudit.formats.pool_layout import IDS, KIND, MISSING, VERSION, read_layout
 from calaudit.formats.texts import write_texts
 
 
@@ -97,7 +97,7 @@ class PoolWriter:
             The disk is full.
         """
         file = self._open_file()
-        arrays, columns = _by_kind(inputs, targets or {}, meta or {}, ids)
+        arrays, columns = _by_kind(inputs, targets or {}, meta or {}, ids, where=self._where)
         n = self._checked(arrays, columns)
         series = {key: as_series(key, values, where=self._where) for key, values in columns.items()}
         for key, values in arrays.items():
@@ -200,9 +200,10 @@ class PoolWriter:
         for key, pieces in self._columns.items():
             values = join(key, pieces, where=self._where)
             if key == IDS:
-                check_ids(values, where=f"{self._where}: /{IDS}")
+                check_ids(values.values, where=f"{self._where}: /{IDS}")
             _write_column(file, key, values)
-        mark(file, kind=KIND, version=VERSION)
+        # Without anything missing it is a pool of the first version, which older releases read.
+        mark(file, kind=KIND, version=VERSION if MISSING in file else 1)
         read_layout(file, self.path)
 
 
@@ -228,19 +229,31 @@ def _by_kind(
     targets: Mapping[str, ArrayLike | Column],
     meta: Mapping[str, Column],
     ids: Sequence[str] | None,
+    *,
+    where: str,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Column]]:
     """Arrays that are streamed, and columns that are held, by their path in the file."""
-    arrays = {f"inputs/{name}": np.asarray(values) for name, values in inputs.items()}
+    arrays = {
+        f"inputs/{name}": whole(values, f"inputs/{name}", where=where)
+        for name, values in inputs.items()
+    }
     columns: dict[str, Column] = {f"meta/{name}": values for name, values in meta.items()}
     for name, values in targets.items():
-        if isinstance(values, pl.Series):
-            columns[f"targets/{name}"] = values
-            continue
-        array = np.asarray(values)
-        (columns if array.ndim == 1 else arrays)[f"targets/{name}"] = array
+        key = f"targets/{name}"
+        if _is_column(values):
+            columns[key] = cast(Column, values)
+        else:
+            arrays[key] = whole(values, key, where=where)
     if ids is not None:
         columns[IDS] = ids
     return arrays, columns
+
+
+def _is_column(values: Any) -> bool:
+    """Whether a target holds one value per sample; lists keep what an array would round."""
+    if isinstance(values, list | tuple):
+        return all(np.ndim(value) == 0 for value in values)
+    return np.ndim(values) == 1
 
 
 def _check_name(key: str, where: str) -> None:
@@ -253,8 +266,10 @@ def _check_name(key: str, where: str) -> None:
         )
 
 
-def _write_column(file: h5py.File, key: str, values: NDArray[Any] | pl.Series) -> None:
-    if not isinstance(values, pl.Series):
-        file.create_dataset(key, data=values)
-    else:
-        write_texts(file, key, values)
+def _write_column(file: h5py.File, key: str, column: Joined) -> None:
+    if isinstance(column.values, pl.Series):
+        write_texts(file, key, column.values)
+        return
+    file.create_dataset(key, data=column.values)
+    if column.missing is not None:
+        file.create_dataset(f"{MISSING}/{key}", data=column.missing)

@@ -8,6 +8,7 @@ A `Dimension` declares one way to slice, `evaluate_slices` turns declarations in
 from calaudit.slices.dimension import EVERYTHING, MIN_SUPPORT, Dimension
 from calaudit.slices.evaluate import evaluate_slices, select_rows
 from calaudit.slices.pattern import match_slices
+from calaudit.slices.predicate import column_in_sql
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.slices.summary import SliceSummary, describe_slices
 
@@ -18,6 +19,7 @@ __all__ = [
     "Dimension",
     "SliceSet",
     "SliceSummary",
+    "column_in_sql",
     "describe_slices",
     "evaluate_slices",
     "match_slices",

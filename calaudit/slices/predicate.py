@@ -1,5 +1,6 @@
 """Predicates: SQL expressions that say, of one sample alone, whether it is selected."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -83,7 +84,8 @@ def parse_predicate(text: str, known: Sequence[str], *, where: str) -> Predicate
         raise SliceError(
             f"predicate {text!r} doesn't parse: {_first_line(error)}",
             where=where,
-            next_step="Write a SQL condition such as snr_db < 5 AND speaker = 'theo'.",
+            next_step=_spelled(text, known)
+            or "Write a SQL condition such as snr_db < 5 AND speaker = 'theo'.",
         ) from None
     unknown = [column for column in columns if column not in known]
     if unknown:
@@ -93,9 +95,39 @@ def parse_predicate(text: str, known: Sequence[str], *, where: str) -> Predicate
         )
     if not columns:
         raise SliceError(
-            f"predicate {text!r} looks at no column", where=where, next_step=near("", known)
+            f"predicate {text!r} looks at no column",
+            where=where,
+            next_step=_spelled(text, known) or near("", known),
         )
     return Predicate(text, expression, columns, where)
+
+
+def column_in_sql(name: str) -> str:
+    """A column as a predicate names it, in double quotes where it isn't a plain word of its own.
+
+    Examples
+    --------
+    >>> column_in_sql("snr_db"), column_in_sql("user"), column_in_sql("f1 score")
+    ('snr_db', '"user"', '"f1 score"')
+    """
+    if name.isascii() and name.isidentifier() and not list(find_forbidden(name, "")):
+        try:
+            if all(pl.sql_expr(f"{name}{x}").meta.root_names() == [name] for x in ("", " = 1")):
+                return name
+        except _FAILURES:
+            pass
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _spelled(text: str, known: Sequence[str]) -> str:
+    """Which columns of the text are words of SQL, and how they are written."""
+    bare = re.sub(r"'[^']*'|\"[^\"]*\"", " ", text)
+    words = [name for name in known if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", bare)]
+    found = [name for name in words if column_in_sql(name) != name]
+    if not found:
+        return ""
+    listed = ", ".join(map(column_in_sql, found))
+    return f"Write {listed}, with double quotes: without them it means something else in SQL."
 
 
 def _first_line(error: Exception) -> str:

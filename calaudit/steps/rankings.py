@@ -4,27 +4,30 @@ import re
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.errors import PoolError, SettingsError, SliceError, near
+from calaudit.errors import PoolError, Problem, SettingsError, SliceError, near
 from calaudit.evaluate import Pairs, Relevance, from_pairs, retrieval_scores
 from calaudit.evaluate.metrics.popularity import tail_by_interactions, tail_by_rank
 from calaudit.formats.predictions import Predictions
 from calaudit.pool import Pool, Rows
-from calaudit.slices import SliceSet, select_rows
+from calaudit.slices import SliceSet, column_in_sql, select_rows
 from calaudit.steps.exam import Basis, Exam, Names, ids_of, texts_of
 from calaudit.steps.tasks import Pairwise, Ranking, Retrieval, Tail
+
+_SHOWN = 3
 
 
 def listwise_exam(task: Ranking, basis: Basis) -> Exam:
     """One row per query, the output scores every item; see `calaudit.steps.truths.set_exam`."""
     pool, evaluated = basis.pool, basis.evaluated
-    relevance = pool.read_target(task.relevance, evaluated)
+    relevance = _numbers(pool, task.relevance, evaluated)
     exclude = task.exclude or ("exclude" if "exclude" in pool.targets else None)
-    hidden = None if exclude is None else pool.read_target(exclude, evaluated)
-    history = hidden if task.history is None else pool.read_target(task.history, evaluated)
+    hidden = None if exclude is None else _numbers(pool, exclude, evaluated)
+    history = hidden if task.history is None else _numbers(pool, task.history, evaluated)
     if task.popularity is not None and task.popularity in pool.items:
-        popularity = pool.item_column(task.popularity).to_numpy().astype(np.float64)
+        popularity = _popularity(pool.item_column(task.popularity), f"{pool.label}: /items")
     elif task.popularity in (None, "popularity"):
         popularity = relevance.sum(axis=0, dtype=np.float64)
     else:
@@ -64,11 +67,14 @@ def retrieval_exam(task: Retrieval, basis: Basis) -> Exam:
     pool, evaluated = basis.pool, basis.evaluated
     gallery = gallery_of(task, pool, basis.where)
     labels = pool.read_target(task.target, gallery)
-    relevance = pool.read_target(task.target, evaluated)[:, None] == labels[None, :]
+    # A label that is missing is like no other, not like every other missing one.
+    known = labels != "" if labels.dtype.kind == "U" else np.ones(len(labels), bool)
+    relevance = (pool.read_target(task.target, evaluated)[:, None] == labels[None, :]) & known
     if task.popularity is None:
         popularity = relevance.sum(axis=0, dtype=np.float64)
     else:
-        popularity = pool.columns([task.popularity], gallery).to_series().to_numpy().astype(float)
+        column = pool.columns([task.popularity], gallery).to_series()
+        popularity = _popularity(column, f"{pool.label}: /meta")
     tail: NDArray[np.bool_] | None = None
     if task.tail is not None and task.tail.items:
         tail = np.isin(labels.astype(str), list(task.tail.items))
@@ -88,8 +94,9 @@ def pairwise_exam(task: Pairwise, basis: Basis) -> Exam:
     """One row per (query, item), the output is one score."""
     pool, evaluated = basis.pool, basis.evaluated
     columns = pool.columns([task.query, task.item], evaluated)
+    _check_named(columns, basis)
     query, item = (columns[name].to_numpy() for name in (task.query, task.item))
-    relevance = pool.read_target(task.relevance, evaluated)
+    relevance = _numbers(pool, task.relevance, evaluated)
     pairs = from_pairs(query, item, relevance)
     popularity = pairs.truth.gain.sum(axis=0)
     truth = Relevance(
@@ -104,6 +111,49 @@ def pairwise_exam(task: Pairwise, basis: Basis) -> Exam:
         ids=texts_of(pairs.queries),
         items=texts_of(pairs.items),
     )
+
+
+def _check_named(columns: pl.DataFrame, basis: Basis) -> None:
+    """Every pair belongs to a query and to an item."""
+    problems = []
+    for column in columns:
+        missing = np.flatnonzero(column.is_null().to_numpy())
+        if len(missing):
+            shown = ", ".join(basis.pool.ids(basis.evaluated[missing[:_SHOWN]]))
+            more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+            problems.append(
+                Problem(
+                    f"{len(missing):,} of {len(column):,} judged samples have no {column.name}: "
+                    f"{shown}{more}",
+                    f"{basis.pool.label}: /meta/{column.name}",
+                    f"Fill them in, or leave them out: add AND {column_in_sql(column.name)} IS NOT "
+                    "NULL to the audit's evaluate.",
+                )
+            )
+    if problems:
+        raise PoolError.of(problems)
+
+
+def _numbers(pool: Pool, target: str, rows: Rows) -> NDArray[Any]:
+    values = pool.read_target(target, rows)
+    if values.dtype.kind not in "biuf":
+        raise PoolError(
+            "holds text, expected numbers",
+            where=f"{pool.label}: /targets/{target}",
+            next_step="Store one number per query and item: 0 where the item isn't relevant.",
+        )
+    return values
+
+
+def _popularity(column: pl.Series, group: str) -> NDArray[np.float64]:
+    if not column.dtype.is_numeric() or column.null_count():
+        found = f"{column.null_count():,} missing values" if column.null_count() else column.dtype
+        raise PoolError(
+            f"holds {found}, expected one number of interactions per item",
+            where=f"{group}/{column.name}",
+            next_step="Store 0 where an item had none.",
+        )
+    return column.to_numpy().astype(np.float64)
 
 
 def _tail(tail: Tail, popularity: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -107,3 +107,84 @@ def test_a_reference_is_told_from_a_path() -> None:
     assert is_reference("package.module:samples")
     assert not is_reference("C:/data.csv")
     assert not is_reference("data.npz")
+
+
+KINDS = """
+import numpy as np
+
+def one(**parts):
+    return {"inputs": {"x": np.ones(2, np.float32)}, **parts}
+
+def masked_input():
+    yield {"inputs": {"x": np.ma.masked_array(np.ones(2, np.float32), mask=[0, 1])}}
+
+def masked_meta():
+    yield one(meta={"m": np.ma.masked}, targets={"y": 1})
+    yield one(meta={"m": 2**53 + 1}, targets={"y": np.ma.masked})
+
+def masked_target():
+    yield one(targets={"y": np.ma.masked_array([1.0, 2.0], mask=[1, 0])})
+
+def large():
+    for i in range(130):
+        yield one(meta={"m": 2**63 if i > 100 else i}, targets={"y": 2**64 - 1 if i > 100 else i})
+
+def words():
+    yield one(targets={"y": "a"})
+    yield one(targets={"y": 1})
+
+def decimals():
+    for value in (0.7, 0.1):
+        yield one(meta={"m": np.float32(value)}, targets={"y": np.float32(value)})
+
+def mixed():
+    yield {"inputs": {"x": np.array([2**53 + 1])}}
+    yield {"inputs": {"x": np.array([0.5])}}
+
+def nan_text():
+    yield one(meta={"m": "a"}, targets={"y": "b"})
+    yield one(meta={"m": float("nan")}, targets={"y": None})
+"""
+
+
+@pytest.fixture
+def kinds(module: str, tmp_path: Path) -> str:
+    (tmp_path / f"{module}_kinds.py").write_text(KINDS)
+    return f"{module}_kinds"
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("masked_input", "'x' in sample 0 holds masked elements"),
+        ("masked_target", "'y' in sample 0 holds masked elements"),
+        ("words", "'targets/y' holds mixed or unsupported values"),
+        ("mixed", "'x' is int64 in sample 0 and float64 with others, which would round it"),
+    ],
+)
+def test_values_that_numpy_would_change_without_a_word_are_refused(
+    kinds: str, tmp_path: Path, function: str, said: str
+) -> None:
+    with pytest.raises(PoolError, match=said):
+        import_generator(f"{kinds}:{function}", tmp_path / "p.h5")
+
+
+@pytest.mark.parametrize(
+    ("function", "read"),
+    [
+        ("masked_meta", {"m": [None, 2**53 + 1], "y": [1, None]}),
+        ("decimals", {"m": [0.7, 0.1], "y": [0.7, 0.1]}),
+        ("nan_text", {"m": ["a", None], "y": ["b", None]}),
+        (
+            "large",
+            {"m": [2**63 if i > 100 else i for i in range(130)]}
+            | {"y": [2**64 - 1 if i > 100 else i for i in range(130)]},
+        ),
+    ],
+)
+def test_values_keep_what_they_are_from_batch_to_batch(
+    kinds: str, tmp_path: Path, function: str, read: dict[str, list[object]]
+) -> None:
+    import_generator(f"{kinds}:{function}", tmp_path / "p.h5")
+    with open_pool(tmp_path / "p.h5") as pool:
+        assert pool.columns(["m", "y"]).to_dict(as_series=False) == read

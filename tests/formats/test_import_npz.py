@@ -154,3 +154,34 @@ def test_an_array_shorter_than_its_header_says_is_found(tmp_path: Path) -> None:
         archive.writestr("inputs/x.npy", (tmp_path / "x.npy").read_bytes()[:-8])
     message = refusal(tmp_path / "data.npz", tmp_path / "p.h5", None, FileFormatError)
     assert "240 bytes expected, 232 found" in message
+
+
+def test_ids_may_be_numbers_or_bytes_that_are_utf8(tmp_path: Path) -> None:
+    x = np.zeros((2, 1), np.float32)
+    for number, (ids, read) in enumerate(
+        [
+            (np.array([2**63, 7], np.uint64), [str(2**63), "7"]),
+            (np.array(["zü".encode(), b"a"]), ["zü", "a"]),
+        ]
+    ):
+        np.savez(tmp_path / "p.npz", **{"inputs/x": x, "ids": ids})
+        import_npz(tmp_path / "p.npz", tmp_path / f"{number}.h5")
+        with open_pool(tmp_path / f"{number}.h5") as pool:
+            assert pool.ids(np.arange(2)).tolist() == read
+
+
+def test_times_become_text_and_float32_keeps_its_decimals(tmp_path: Path) -> None:
+    arrays = {
+        "inputs/x": np.zeros((2, 1), np.float32),
+        "meta/day": np.array(["2024-01-02", "NaT"], "M8[D]"),
+        "meta/snr": np.array([0.7, 0.1], np.float32),
+        "meta/half": np.array([0.7, 0.1], np.float16),
+    }
+    np.savez(tmp_path / "p.npz", **arrays)
+    import_npz(tmp_path / "p.npz", tmp_path / "p.h5")
+    with open_pool(tmp_path / "p.h5") as pool:
+        assert pool.columns(["day", "snr", "half"]).to_dict(as_series=False) == {
+            "day": ["2024-01-02", None],
+            "snr": [0.7, 0.1],
+            "half": [0.7, 0.1],
+        }

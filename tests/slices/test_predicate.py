@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calaudit.errors import SliceError
-from calaudit.slices import select_rows
+from calaudit.slices import column_in_sql, select_rows
 from tests.slices.memory_pool import MemoryPool
 
 POOL = MemoryPool(
@@ -236,3 +236,12 @@ def test_integers_may_be_arguments_of_functions_of_text() -> None:
         assert select_rows(predicate, frame).tolist() == [1]
     assert select_rows("substr(t, n) = 'bc'", frame).tolist() == [1]
     assert select_rows("strpos(t, 'b') = n", frame).tolist() == [1]
+
+
+@pytest.mark.parametrize("name", ["user", "order", "group", "current_date", "limit", "null"])
+def test_a_column_that_is_a_word_of_sql_is_named_in_double_quotes(name: str) -> None:
+    frame = pl.DataFrame({name: [1, 2]})
+    with pytest.raises(SliceError) as caught:
+        select_rows(f"{name} = 2", frame)
+    assert f'Write "{name}", with double quotes' in str(caught.value)
+    assert select_rows(f"{column_in_sql(name)} = 2", frame).tolist() == [1]

@@ -208,3 +208,46 @@ def test_a_metric_of_the_users_own_lies_beside_the_audit(tmp_path: Path) -> None
     assert found[name] == found["mae"] == 1.5
     with pytest.raises(SettingsError, match=r"tasks\[0\]\.metrics: .*no function 'of_by'"):
         make_exam(path, kind="regression", metrics=["metrics_beside_audit:of_by"])
+
+
+PAIRS = {"relevance": np.array([1.0, 0, 1, 0])}
+
+
+@pytest.mark.parametrize("column", ["query", "item"])
+@pytest.mark.parametrize("values", [["a", "", "b", "c"], [1, None, 2, 3], [1.0, np.nan, 2, 3]])
+def test_a_pair_without_a_query_or_an_item_is_named(
+    tmp_path: Path, column: str, values: list[object]
+) -> None:
+    meta = {"query": list("aabb"), "item": list("xyxy")} | {column: values}
+    path = pool_of(tmp_path, targets=PAIRS, meta=meta)
+    with pytest.raises(PoolError, match=f"1 of 4 judged samples have no {column}: x") as caught:
+        make_exam(path, kind="pairwise")
+    assert f"AND {column} IS NOT NULL" in str(caught.value.problems[0].next_step)
+
+
+def test_queries_beyond_what_floats_hold_stay_apart(tmp_path: Path) -> None:
+    meta = {"query": [2**53, 2**53, 2**53 + 1, 2**53 + 1], "item": list("xyxy")}
+    path = pool_of(tmp_path, targets=PAIRS, meta=meta)
+    exam = open_pool(path)
+    slices = evaluate_slices([], exam)
+    task = parse_task({"kind": "pairwise"}, where="", at="")
+    truth = set_exam(task, exam, ROWS, slices, ["y"], where="").truth
+    assert len(truth) == 2
+
+
+@pytest.mark.parametrize("kind", ["pairwise", "ranking"])
+def test_relevance_in_words_is_refused(tmp_path: Path, kind: str) -> None:
+    meta = {"query": list("aabb"), "item": list("xyxy")}
+    path = pool_of(tmp_path, targets={"relevance": ["yes", "no", "yes", "no"]}, meta=meta)
+    with pytest.raises(PoolError, match="/targets/relevance: holds text, expected numbers"):
+        make_exam(path, kind=kind)
+
+
+@pytest.mark.parametrize("popularity", [["many", "few", "1", "2", "3"], [1, None, 2, 3, 4]])
+def test_popularity_that_is_not_a_number_of_every_item_is_refused(
+    tmp_path: Path, popularity: list[object]
+) -> None:
+    targets = {"relevance": np.eye(4, 5, dtype=np.uint8)}
+    path = pool_of(tmp_path, targets=targets, items={"popularity": popularity})
+    with pytest.raises(PoolError, match=r"/items/popularity: holds .*, expected one number"):
+        make_exam(path, kind="ranking", popularity="popularity")

@@ -7,6 +7,7 @@ import polars as pl
 
 from calaudit.errors import PoolError
 from calaudit.pool import Pool
+from calaudit.slices import column_in_sql
 
 JUDGED = ("evaluation", "eval", "test", "testing", "validation", "valid", "val", "dev")
 DRAWN = ("calibration", "calib", "cal", "train", "training")
@@ -50,8 +51,8 @@ def find_split(pool: Pool, frame: pl.DataFrame) -> Split:
     if numbers:
         name = max(numbers, key=lambda name: frame[name].n_unique())
         return Split(
-            f"mod({quoted(name)}, 4) <> 0",
-            f"mod({quoted(name)}, 4) = 0",
+            f"mod({column_in_sql(name)}, 4) <> 0",
+            f"mod({column_in_sql(name)}, 4) = 0",
             name,
             f"No column says which samples to judge on. Every fourth {name} may be drawn, the "
             "others are judged; better is a text column split.",
@@ -64,22 +65,9 @@ def find_split(pool: Pool, frame: pl.DataFrame) -> Split:
     )
 
 
-def quoted(name: str) -> str:
-    """A column as a predicate names it."""
-    plain = name.isascii() and name.isidentifier() and name.lower() not in _WORDS
-    return name if plain else '"' + name.replace('"', '""') + '"'
-
-
 def text(value: str) -> str:
     """A text as a predicate compares with it."""
     return "'" + value.replace("'", "''") + "'"
-
-
-_WORD_LIST = """
-    and or not in like ilike between is when then else case from by array any select over exists
-    table values union join with null true false group order limit all as on end set
-"""
-_WORDS = frozenset(_WORD_LIST.split())
 
 
 def _texts(frame: pl.DataFrame) -> Iterator[str]:
@@ -100,13 +88,13 @@ def _by_words(name: str, column: pl.Series) -> Split | None:
     if judged is None:
         return None
     if drawn is not None:
-        calibrate = f"{quoted(name)} = {text(drawn)}"
+        calibrate = f"{column_in_sql(name)} = {text(drawn)}"
     elif len(values) > 1:
-        calibrate = f"{quoted(name)} <> {text(judged)}"
+        calibrate = f"{column_in_sql(name)} <> {text(judged)}"
     else:
         return None
     remark = f"The column {name} says who is judged and who may be drawn; nobody is both."
-    return Split(f"{quoted(name)} = {text(judged)}", calibrate, name, remark)
+    return Split(f"{column_in_sql(name)} = {text(judged)}", calibrate, name, remark)
 
 
 def _first(words: Sequence[str], values: Sequence[str]) -> str | None:

@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.errors import FileFormatError, Notice, PoolError, Problem, SettingsError, near
 from calaudit.formats.aside import keep_apart
 from calaudit.formats.importers.npz_array import NpzArray, arrays_in, open_npz
 from calaudit.formats.importers.samples import Imported
+from calaudit.formats.pool_columns import as_series
+from calaudit.formats.pool_layout import IDS
 from calaudit.formats.pool_writer import PoolWriter
 from calaudit.progress import counter
 
@@ -170,9 +173,14 @@ def _write(
             parts: dict[str, dict[str, NDArray[Any]]] = {"inputs": {}, "targets": {}, "meta": {}}
             for (role, name), array in streams.items():
                 parts[role][name] = array.take(size)
-            taken = None if ids is None else ids.take(size).astype(str).tolist()
+            taken = None if ids is None else _texts(ids.take(size), str(out))
             pool.append(parts["inputs"], parts["targets"], parts["meta"], taken)
             done.advance(size)
         if roles.items:
             pool.write_items({name: arrays[array].whole() for name, array in roles.items.items()})
         return len(pool)
+
+
+def _texts(ids: NDArray[Any], where: str) -> list[str]:
+    """Ids as text, also those that are numbers."""
+    return [text or "" for text in as_series(IDS, ids, where=where).cast(pl.String)]

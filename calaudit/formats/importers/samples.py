@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from calaudit.errors import Notice, PoolError, Problem
+from calaudit.formats.pool_columns import whole
 from calaudit.formats.pool_writer import PoolWriter
 from calaudit.progress import counter
 
 BATCH = 64
 """Samples gathered before they are written."""
+
+_EXACT = 2**53
+"""Beyond it a float doesn't hold every whole number."""
 
 Scalar = bool | int | float | str | None
 
@@ -110,21 +114,33 @@ def _append(pool: PoolWriter, batch: list[Sample], *, where: str) -> None:
     names = [_called(sample, len(pool) + i) for i, sample in enumerate(batch)]
     pool.append(
         {key: _stack(key, [s.inputs[key] for s in batch], names, where) for key in first.inputs},
-        {key: _stack(key, [s.targets[key] for s in batch], names, where) for key in first.targets},
+        {key: _target(key, [s.targets[key] for s in batch], names, where) for key in first.targets},
         {key: [sample.meta[key] for sample in batch] for key in first.meta},
         ids or None,
     )
+
+
+def _target(
+    name: str, values: list[ArrayLike | None], samples: list[str], where: str
+) -> NDArray[Any] | list[Any]:
+    if all(np.ndim(value) == 0 for value in values if value is not None):
+        return list(values)
+    return _stack(name, values, samples, where)
 
 
 def _stack(
     name: str, values: list[ArrayLike | None], samples: list[str], where: str
 ) -> NDArray[Any]:
     try:
-        arrays = [np.asarray(value) for value in values]
+        arrays = [
+            whole(value, f"{name!r} in {sample}", where=where)
+            for sample, value in zip(samples, values, strict=True)
+        ]
     except ValueError as error:
         raise PoolError(
             f"{name!r} isn't a plain array: {error}", where=where, next_step="Give even shapes."
         ) from None
+    common = np.result_type(*arrays)
     for sample, array in zip(samples, arrays, strict=True):
         if array.shape != arrays[0].shape:
             raise PoolError(
@@ -132,11 +148,18 @@ def _stack(
                 where=where,
                 next_step="Bring all samples to one shape: declare a size or length.",
             )
-        if array.dtype.kind not in "biufUS" and array.ndim:
+        if array.dtype.kind not in "biuf":
             raise PoolError(
                 f"{name!r} holds {array.dtype} values in {sample}",
                 where=where,
                 next_step="Give arrays of numbers.",
+            )
+        if array.dtype.kind in "iu" and common.kind == "f" and (np.abs(array) > _EXACT).any():
+            raise PoolError(
+                f"{name!r} is {array.dtype} in {sample} and {common} with others, which would "
+                "round it",
+                where=where,
+                next_step="Give every sample the same element type.",
             )
     return np.stack(arrays)
 

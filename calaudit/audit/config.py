@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from calaudit.backends.base import BackendName, RangesBy
 from calaudit.errors import Problem, SettingsError, near
 from calaudit.evaluate import Tolerance
-from calaudit.sampling import Recipe
+from calaudit.sampling import Recipe, Role
 from calaudit.settings import parse_settings, read_settings, read_toml, setting
 from calaudit.slices import Dimension
 from calaudit.steps.tasks import Task, parse_task
@@ -158,6 +158,7 @@ class SetFile:
 
     file: str
     name: str | None = None
+    role: Role | None = None
 
 
 @setting
@@ -166,6 +167,8 @@ class RecipeFile:
 
     recipe: str
     name: str | None = None
+    role: Role | None = None
+    """None: as the recipe's file says."""
 
 
 CalibsetEntry = Recipe | SetFile
@@ -184,6 +187,10 @@ class AuditConfig:
     gates: tuple[Gate, ...]
     raw: Mapping[str, Any]
     """The file as read, for the report."""
+
+    def role_of(self, calibset: str) -> Role:
+        """What a calibration set of the file is there for: a candidate unless it says otherwise."""
+        return self.calibsets[calibset].role or "candidate"
 
     def resolve(self, path: str) -> Path:
         """`path` as the audit file means it."""
@@ -251,6 +258,15 @@ def read_audit(path: Path) -> AuditConfig:
         for name in names
         if re.fullmatch(r".+#\d+", name)
     ]
+    found += [
+        Problem(
+            f"{name!r} looks like the mark of a control",
+            f"{path}: calibsets",
+            'Rename it: reports add (control) to the sets of role = "control".',
+        )
+        for name in names
+        if name.endswith("(control)")
+    ]
     if found or audit is None:
         raise SettingsError.of(found)
     return AuditConfig(
@@ -299,6 +315,6 @@ def _calibset(values: Mapping[str, Any], path: Path, at: str) -> tuple[str, Cali
     if "recipe" in values:
         pointer = parse_settings(values, RecipeFile, where=path, at=at)
         recipe = read_settings(path.parent / pointer.recipe, Recipe)
-        return pointer.name or recipe.name, recipe
+        return pointer.name or recipe.name, replace(recipe, role=pointer.role or recipe.role)
     recipe = parse_settings(values, Recipe, where=path, at=at)
     return recipe.name, recipe

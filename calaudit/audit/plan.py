@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from calaudit.audit.config import AuditConfig, AuditSettings, CalibsetEntry, SetFile
 from calaudit.backends.base import BackendName, Precision, RangesBy
+from calaudit.sampling import Role
 from calaudit.settings import as_values
 from calaudit.version import __version__
 
@@ -36,6 +37,7 @@ class PlannedSet:
     """Number of the draw, from 1; 0 for a set that is given."""
     seed: int
     """Of this draw."""
+    role: Role = "candidate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class PlannedCell:
     """As `PlannedSet.draw`."""
     implicit: bool = False
     """INT8 by a calibration, not by Q/DQ."""
+    role: Role = "candidate"
+    """Its calibration set's; an engine without one may ship."""
 
     @property
     def cache(self) -> Path:
@@ -171,21 +175,20 @@ def _planned_set(
     if isinstance(entry, SetFile):
         path = config.resolve(entry.file)
         key = file_key(path) if path.exists() else "missing"
-        return PlannedSet(recipe, path, key, recipe, draw, seed)
+        return PlannedSet(recipe, path, key, recipe, draw, seed, config.role_of(recipe))
     own = draw_seed(seed, draw)
     key = content_key(
         {
             **base,
-            "recipe": as_values(entry),
+            "recipe": entry.choice,
             "seed": own,
             "evaluate": config.audit.evaluate,
             "calibrate": config.audit.calibrate,
         }
     )
     name = recipe if draw == 1 else f"{recipe}#{draw}"
-    return PlannedSet(
-        name, folder / "calibsets" / f"{_slug(name)}-{key}.h5", key, recipe, draw, own
-    )
+    path = folder / "calibsets" / f"{_slug(name)}-{key}.h5"
+    return PlannedSet(name, path, key, recipe, draw, own, config.role_of(recipe))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +234,7 @@ class _Layout:
             recipe=planned.recipe,
             draw=planned.draw,
             implicit=implicit,
+            role=planned.role,
         )
 
     def _methods(self, backend: BackendName) -> Iterator[str]:

@@ -133,6 +133,7 @@ def calibset_record(audit: Audit, planned: PlannedSet, drawn: Calibset) -> Calib
         fingerprint=drawn.fingerprint,
         recipe=planned.recipe,
         draw=planned.draw or None,
+        role=planned.role,
     )
 
 

@@ -163,6 +163,7 @@ def _terms(audit: Audit) -> Terms:
             for cell in audit.plan.cells
             if cell.recipe and cell.method and cell.backend == audit.config.audit.backend
         },
+        controls=frozenset(cell.id for cell in audit.plan.cells if cell.role == "control"),
     )
 
 
@@ -295,4 +296,5 @@ def _cell(
         status="failed" if engine is None else "judged",
         engine=engine,
         reason=reason,
+        role=planned.role,
     )

@@ -8,12 +8,12 @@ from rich.text import Text
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.records import MetricRecord, ResultRecord
 from calaudit.report.tables import (
-    LEGEND,
     Column,
     View,
     build_table,
     build_tables,
     candidate_heading,
+    legend,
     marked_drop,
     more,
     support,
@@ -34,7 +34,7 @@ def worst_table(index: Index, view: View, width: int) -> Iterator[RenderableType
     shown = rows[: view.limit]
     title = f"Worst slices first{_note(index, rows)}"
     yield build_table(title, _columns(index, shown), width=width)
-    yield Text(f"{LEGEND}; flips: lost/gained", "dim")
+    yield Text(f"{legend(index)}; flips: lost/gained", "dim")
     yield from more(len(rows) - len(shown), "comparison") if len(rows) > len(shown) else [Text()]
 
 
@@ -64,16 +64,22 @@ def _columns(index: Index, rows: Sequence[ResultRecord]) -> list[Column]:
         Column("method", [Text(visible(method)) for _, method in parts], 16),
         Column("FP32", texts(lambda m, r: score(m, r.reference)), optional=3),
         Column(candidate_heading(index), texts(lambda m, r: score(m, r.candidate)), optional=4),
-        Column("drop", [marked_drop(index.metrics[r.metric], r) for r in rows]),
+        Column("drop", [marked_drop(index, index.metrics[r.metric], r) for r in rows]),
         Column("interval", texts(_interval)),
     ]
     if any(r.flips is not None for r in rows):
         columns.append(Column("flips", texts(_flips), optional=1))
-    verdicts = [Text(r.verdict or "not gated", verdict_style(r) or "dim") for r in rows]
+    verdicts = [Text(_verdict(index, r), verdict_style(index, r) or "dim") for r in rows]
     columns.append(Column("verdict", verdicts, 12, optional=5))
     if any(r.n_needed is not None for r in rows):
         columns.append(Column("needs n", texts(_needed), optional=2))
     return columns
+
+
+def _verdict(index: Index, result: ResultRecord) -> str:
+    if not result.verdict or result.gate is None:
+        return "not gated"
+    return result.verdict if index.decides(result) else f"({result.verdict})"
 
 
 def _interval(metric: MetricRecord, result: ResultRecord) -> str:
@@ -147,4 +153,4 @@ def _value(index: Index, key: tuple[str, str], metric: MetricRecord) -> Text:
     if result is None:
         return Text(MISSING)
     drop = difference(metric, result.drop)
-    return Text(f"{score(metric, result.candidate)} ({drop})", verdict_style(result))
+    return Text(f"{score(metric, result.candidate)} ({drop})", verdict_style(index, result))

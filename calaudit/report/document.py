@@ -14,11 +14,20 @@ from calaudit.report.verdicts import overall_verdict
 from calaudit.visible import visible
 
 FORMAT = "report"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of report.json. Any new key or value raises it, since the schema is strict.
 
-1 (0.1.0): the first.
+1: the first.
+2 (0.1.0): calibration sets and cells have a role; a report without a judged gate doesn't pass.
 """
+READABLE = (1, FORMAT_VERSION)
+"""Versions that :func:`upgraded` knows."""
+
+_NEW_KEYS: Mapping[str, Mapping[str, Any]] = {
+    "calibsets": {"role": "candidate"},
+    "cells": {"role": "candidate"},
+}
+"""Part of a report of version 1 → keys that its entries lack, and what stands for them."""
 
 RUN_FACTS = ("created", "timings")
 """What two runs of one audit may differ in."""
@@ -58,6 +67,30 @@ def to_document(report: Report) -> dict[str, Any]:
         **{f.name: _jsonable(getattr(report, f.name)) for f in dataclasses.fields(report)},
     }
     return {key: values[key] for key in _ORDER}
+
+
+def upgraded(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document of any of the `READABLE` versions, as this version has it.
+
+    What older versions lack is filled in, wherever the document is as they have it; what isn't is
+    left to the schema.
+    """
+    if document.get("format_version") == FORMAT_VERSION:
+        return dict(document)
+    made = {**document, "format_version": FORMAT_VERSION}
+    for part, lacking in _NEW_KEYS.items():
+        entries = made.get(part)
+        if isinstance(entries, list):
+            made[part] = [
+                {**lacking, **each} if isinstance(each, Mapping) else each for each in entries
+            ]
+    results = made.get("results")
+    ungated = isinstance(results, list) and not any(
+        isinstance(one, Mapping) and one.get("gate") for one in results
+    )
+    if ungated and made.get("verdict") == "PASS":
+        made["verdict"] = "INCONCLUSIVE"
+    return made
 
 
 def from_document(document: Mapping[str, Any]) -> Report:

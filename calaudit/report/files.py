@@ -9,10 +9,11 @@ from calaudit.errors import FileFormatError, Problem
 from calaudit.formats.aside import write_text
 from calaudit.report.document import (
     FORMAT,
-    FORMAT_VERSION,
+    READABLE,
     from_document,
     inconsistencies,
     to_document,
+    upgraded,
 )
 from calaudit.report.records import Report
 from calaudit.report.schema import SHOWN, schema_problems
@@ -46,6 +47,7 @@ def read_report(path: Path) -> Report:
     """
     document = _read_json(path)
     _check_head(document, path)
+    document = upgraded(document)
     problems = schema_problems(document, where=path)
     if problems:
         raise FileFormatError.of(problems)
@@ -97,13 +99,14 @@ def _check_head(document: Any, path: Path) -> None:
             next_step="Give the report.json that calaudit compare wrote.",
         )
     version = document.get("format_version")
-    if version != FORMAT_VERSION:
+    known = ", ".join(map(str, READABLE))
+    if version not in READABLE:
         raise FileFormatError.of(
             [
                 Problem(
                     f"format_version {version!r} can't be read by this release",
                     str(path),
-                    f"Known: {FORMAT_VERSION}. Update calaudit, or run the audit again.",
+                    f"Known: {known}. Update calaudit, or run the audit again.",
                 )
             ]
         )

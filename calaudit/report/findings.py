@@ -106,7 +106,7 @@ def _open(index: Index) -> str:
     if index.all_failed:
         return "Nothing could be decided: every engine failed."
     if not index.gated:
-        text = "Nothing is gated, so nothing could pass or regress"
+        text = "No gate judged a candidate, so nothing could pass or regress"
     elif undecided:
         text = _undecided(index, undecided)
     else:

@@ -163,14 +163,20 @@ def _ungated(index: Index) -> str:
     name = index.report.metrics[0].name
     measured = [r for r in index.report.results if r.metric == name and r.drop is not None]
     if not measured:
-        return "No gate was set, and the headline metric couldn't be measured on any slice."
+        return f"{_why(index)}, and the headline metric couldn't be measured on any slice."
     most = max(measured, key=_drop)
     clear = most.low is not None and most.low > 0
     doubt = "" if clear else ", which may be chance"
     return (
-        f"No gate was set; the largest drop of {len(measured)} comparisons: "
+        f"{_why(index)}; the largest drop of {len(measured)} comparisons: "
         f"{_lower_first(_subject(index, most))} {_lost(index, most)} {_place(most)}{doubt}."
     )
+
+
+def _why(index: Index) -> str:
+    """What keeps gates from deciding."""
+    gated = any(result.gate is not None for result in index.report.results)
+    return "No gate is held against a candidate" if gated else "No gate was set"
 
 
 def _place(result: ResultRecord) -> str:

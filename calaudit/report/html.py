@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from calaudit.formats.aside import write_text
+from calaudit.report.controls import control_sentences
 from calaudit.report.document import to_document
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
@@ -25,8 +26,8 @@ from calaudit.report.html_rankings import make_rankings, rankings_document
 from calaudit.report.html_samples import make_samples
 from calaudit.report.html_taps import taps_document
 from calaudit.report.html_view import WORDS, View, make_view, view_document
-from calaudit.report.index import Index
-from calaudit.report.records import ALL, CompositionRow, Report
+from calaudit.report.index import Index, set_label
+from calaudit.report.records import ALL, CalibsetRecord, CompositionRow, Report
 from calaudit.report.wording import MISSING
 from calaudit.visible import visible
 
@@ -80,6 +81,7 @@ def html_page(report: Report, *, evidence: Evidence | None = None) -> str:
         facts=_facts(index),
         parts=_parts(faults is not None, rankings is not None, bool(samples)),
         findings=findings(report),
+        controls=control_sentences(index),
         tiles=_tiles(index),
         view=view,
         set_names=list(dict.fromkeys(cell.calibset for cell in view.cells)),
@@ -111,7 +113,12 @@ def environment() -> Environment:
     )
     made.filters["visible"] = visible
     made.filters["counts"] = _counts
+    made.filters["labelled"] = _labelled
     return made
+
+
+def _labelled(calibset: CalibsetRecord) -> str:
+    return visible(set_label(calibset.name, calibset.role))
 
 
 def _counts(ops: Mapping[str, int]) -> str:
@@ -231,7 +238,7 @@ def _sets_document(report: Report) -> dict[str, Any]:
         "held": [visible(name) for name in held],
         "sets": [
             {
-                "name": visible(each.name),
+                "name": _labelled(each),
                 "rows": [
                     [place[row.slice], row.n, _short(row.share), _short(row.pool_share)]
                     for row in each.composition

@@ -26,6 +26,8 @@ LOSS_STEPS = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0)
 """Drops in gates at which a loss gets the next shade; gains have the first three of them."""
 
 WORDS = {"REGRESSED": "regressed", "INCONCLUSIVE": "inconclusive", "PASS": "passed"}
+OF_CONTROL = " control"
+"""Stands after the verdict of a result that decides nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class Entry:
     high: float | None
     gate: float | None
     verdict: str
-    """``"PASS"``, ``"REGRESSED"``, ``"INCONCLUSIVE"``, or empty where nothing is gated."""
+    """``"PASS"``, ``"REGRESSED"``, ``"INCONCLUSIVE"``, these with `OF_CONTROL`, or empty where
+    nothing is gated."""
     shade: str
     """CSS class of the heat map."""
     text: str
@@ -83,13 +86,15 @@ class Entry:
 
     @property
     def mark(self) -> str:
-        """The verdict as one character."""
-        return MARK.get(self.verdict, "")
+        """The verdict as one character, in brackets for a control."""
+        mark = MARK.get(self.verdict.removesuffix(OF_CONTROL), "")
+        return f"({mark})" if self.verdict.endswith(OF_CONTROL) else mark
 
     @property
     def word(self) -> str:
-        """The verdict in one word."""
-        return WORDS.get(self.verdict, "not gated")
+        """The verdict in one word, or with whose it is."""
+        word = WORDS.get(self.verdict.removesuffix(OF_CONTROL), "not gated")
+        return f"{word} (control)" if self.verdict.endswith(OF_CONTROL) else word
 
 
 FACTS = ("FP32", "engine", "samples", "lost / gained", "adjusted p", "needs")
@@ -200,7 +205,7 @@ def _entry(index: Index, result: ResultRecord) -> Entry:
         low=scaled(result.low),
         high=scaled(result.high),
         gate=scaled(result.gate.max_drop) if result.gate is not None else None,
-        verdict=(result.verdict or "INCONCLUSIVE") if result.gate is not None else "",
+        verdict=_verdict(index, result),
         shade=_shade(index.per_gate(result, result.drop)),
         text=difference(metric, result.drop),
         interval="" if result.low is None else between(metric, result.low, result.high),
@@ -213,6 +218,12 @@ def _entry(index: Index, result: ResultRecord) -> Entry:
             "" if needed is None else f"{needed:,}",
         ),
     )
+
+
+def _verdict(index: Index, result: ResultRecord) -> str:
+    if result.gate is None:
+        return ""
+    return (result.verdict or "INCONCLUSIVE") + ("" if index.decides(result) else OF_CONTROL)
 
 
 def _shade(in_gates: float) -> str:

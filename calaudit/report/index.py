@@ -13,6 +13,7 @@ from calaudit.report.records import (
     MetricRecord,
     Report,
     ResultRecord,
+    Role,
     SliceRecord,
 )
 
@@ -67,8 +68,17 @@ class Index:
 
     @cached_property
     def gated(self) -> tuple[ResultRecord, ...]:
-        """Results that have a gate."""
-        return tuple(r for r in self.report.results if r.gate is not None)
+        """Results whose gate decides: those of candidates."""
+        return tuple(r for r in self.report.results if self.decides(r))
+
+    @cached_property
+    def controls(self) -> frozenset[str]:
+        """Ids of the cells that are measured, but decide nothing."""
+        return frozenset(cell.id for cell in self.report.cells if cell.role == "control")
+
+    def decides(self, result: ResultRecord) -> bool:
+        """Whether `result` counts: it has a gate, and is none of a control."""
+        return result.gate is not None and result.cell not in self.controls
 
     @cached_property
     def _tolerance(self) -> dict[str, float]:
@@ -82,7 +92,7 @@ class Index:
 
     def severity(self, result: ResultRecord) -> tuple[int, float]:
         """Sort key, worst first: regressed, inconclusive, the rest; then by drop over the gate."""
-        rank = _RANK.get(result.verdict or "", 2) if result.gate is not None else 2
+        rank = _RANK.get(result.verdict or "", 2) if self.decides(result) else 2
         return rank, -self.per_gate(result, result.drop)
 
     def per_gate(self, result: ResultRecord, drop: float | None) -> float:
@@ -139,7 +149,8 @@ def variant(cell: CellRecord) -> tuple[str, str, str]:
 def cell_parts(cell: CellRecord, report: Report) -> tuple[str, str]:
     """What people call a cell: its calibration set, and its method.
 
-    Precision and backend are added to the method where the report has several of them.
+    Precision and backend are added to the method where the report has several of them; a control
+    is marked as one.
     """
     several = {
         "precision": len({each.precision for each in report.cells}) > 1,
@@ -147,4 +158,9 @@ def cell_parts(cell: CellRecord, report: Report) -> tuple[str, str]:
     }
     extra = [getattr(cell, name) for name, needed in several.items() if needed]
     method = " ".join([*([cell.method] if cell.method else []), *extra])
-    return cell.calibset or "no set", method or cell.precision
+    return set_label(cell.calibset or "no set", cell.role), method or cell.precision
+
+
+def set_label(name: str, role: Role) -> str:
+    """What people call a calibration set, marked where it is a control."""
+    return f"{name} (control)" if role == "control" else name

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element, SubElement
 from calaudit.formats.aside import write_text
 from calaudit.report.index import Index
 from calaudit.report.records import CellRecord, Report, ResultRecord
+from calaudit.report.verdicts import unjudged
 from calaudit.report.wording import amount, between, change_of_metric, percent, score
 from calaudit.visible import visible
 
@@ -29,10 +30,11 @@ def write_junit(report: Report, path: Path) -> None:
 
 
 def junit_xml(report: Report) -> str:
-    """The gated comparisons as JUnit test cases, one suite per cell.
+    """The gated comparisons of candidates as JUnit test cases, one suite per cell.
 
     REGRESSED is a failure. INCONCLUSIVE is skipped, since it is neither kept nor broken; what
-    would decide it is in the message. A cell that failed is one test case with an error.
+    would decide it is in the message. A cell that failed is one test case with an error. Where no
+    gate judged anything, one skipped test case says why. Controls are no test cases.
     """
     index = Index(report)
     by_cell: dict[str, list[ResultRecord]] = defaultdict(list)
@@ -40,12 +42,31 @@ def junit_xml(report: Report) -> str:
         by_cell[result.cell].append(result)
     root = Element("testsuites", name=f"calaudit {_text(report.audit.name)}")
     for cell in report.cells:
-        if by_cell[cell.id] or cell.status == "failed":
+        if by_cell[cell.id] or (cell.status == "failed" and cell.id not in index.controls):
             root.append(_suite(index, cell, by_cell[cell.id]))
+    reason = unjudged(report.results, report.cells)
+    if reason is not None and not len(root):
+        root.append(_unjudged(report, reason))
     for key in ("tests", "failures", "errors", "skipped"):
         root.set(key, str(sum(int(suite.get(key, "0")) for suite in root)))
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, "unicode")}\n'
+
+
+def _unjudged(report: Report, reason: str) -> Element:
+    suite = Element(
+        "testsuite",
+        name="calaudit",
+        tests="1",
+        failures="0",
+        errors="0",
+        skipped="1",
+        timestamp=_when(report),
+        time="0",
+    )
+    case = SubElement(suite, "testcase", classname="calaudit", name="verdict", time="0")
+    SubElement(case, "skipped", message=_text(f"inconclusive: {reason}"))
+    return suite
 
 
 def _suite(index: Index, cell: CellRecord, results: list[ResultRecord]) -> Element:
@@ -59,7 +80,7 @@ def _suite(index: Index, cell: CellRecord, results: list[ResultRecord]) -> Eleme
         failures=str(verdicts.count("REGRESSED")),
         errors=str(int(failed)),
         skipped=str(len(verdicts) - verdicts.count("REGRESSED") - verdicts.count("PASS")),
-        timestamp=datetime.fromisoformat(report.created).strftime("%Y-%m-%dT%H:%M:%S"),
+        timestamp=_when(report),
         time="0",
     )
     properties = SubElement(suite, "properties")
@@ -71,6 +92,9 @@ def _suite(index: Index, cell: CellRecord, results: list[ResultRecord]) -> Eleme
         "seed": str(report.audit.seed),
         "calaudit": report.calaudit_version,
     }
+    controls = [each.name for each in report.calibsets if each.role == "control"]
+    if controls:
+        facts["controls"] = ", ".join(controls)
     for name, value in facts.items():
         SubElement(properties, "property", name=name, value=_text(value))
     if failed:
@@ -80,6 +104,10 @@ def _suite(index: Index, cell: CellRecord, results: list[ResultRecord]) -> Eleme
     for result in results:
         _add(index, suite, cell, result)
     return suite
+
+
+def _when(report: Report) -> str:
+    return datetime.fromisoformat(report.created).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _case(suite: Element, cell: CellRecord, name: str) -> Element:

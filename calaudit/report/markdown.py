@@ -8,10 +8,12 @@ from string import punctuation
 
 from calaudit.formats.aside import write_text
 from calaudit.report.attribution import fault_sentences, harmed_slices
+from calaudit.report.controls import control_sentences
 from calaudit.report.findings import findings
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.records import Report, ResultRecord
-from calaudit.report.tables import MARK
+from calaudit.report.tables import MARK, legend, verdict_mark
+from calaudit.report.verdicts import unjudged
 from calaudit.report.wording import MISSING, between, difference, score, unit_name
 from calaudit.visible import visible
 
@@ -46,14 +48,18 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
     index = Index(report)
     lines = [f"## {BADGE[report.verdict]}: {_inline(report.audit.name)}", ""]
     lines += [f"- {_inline(sentence)}" for sentence in findings(report)]
+    lines += [f"- {_inline(sentence)}" for sentence in control_sentences(index)]
     lines += ["", *_counts(index), *_worst(index, limit), *_faults(index, limit)]
     lines += _matrix(index, limit)
-    lines += [*_warnings(report, limit), _footer(report)]
+    lines += [*_warnings(report, limit), _footer(index)]
     return "\n".join(lines) + "\n"
 
 
 def _counts(index: Index) -> Iterator[str]:
     if not index.gated:
+        reason = unjudged(index.report.results, index.report.cells)
+        yield f"Nothing was judged: {_inline(reason or '')}."
+        yield ""
         return
     verdicts: list[str] = [r.verdict or "INCONCLUSIVE" for r in index.gated]
     yield "| gated comparisons | regressed | inconclusive | passed |"
@@ -135,7 +141,7 @@ def _drop(index: Index, results: Sequence[ResultRecord]) -> str:
     if not measured:
         return MISSING
     worst = max(measured, key=lambda r: r.drop or 0.0)
-    mark = MARK.get(worst.verdict or "", "") if worst.gate is not None else ""
+    mark = verdict_mark(index, worst)
     return f"{difference(index.metrics[worst.metric], worst.drop)}{mark}"
 
 
@@ -159,13 +165,14 @@ def _rest(rest: int, what: str) -> Iterator[str]:
         yield f"… and {rest:,} more {what}{'' if rest == 1 else 's'} in the report."
 
 
-def _footer(report: Report) -> str:
+def _footer(index: Index) -> str:
+    report = index.report
     audit = report.audit
     return (
         f"<sub>calaudit {_inline(report.calaudit_version)}, model {_inline(audit.model.name)} "
         f"{_code(audit.model.fingerprint[:12])}, pool {_inline(audit.pool.name)} "
-        f"{_code(audit.pool.fingerprint[:12])}, seed {audit.seed}; ✗ regressed, ? inconclusive, "
-        "✓ passed, positive drops are losses</sub>"
+        f"{_code(audit.pool.fingerprint[:12])}, seed {audit.seed}; {legend(index)}; "
+        "positive drops are losses</sub>"
     )
 
 

@@ -101,10 +101,10 @@ def _entry(index: Index, row: Row, cells: Sequence[CellRecord]) -> Text:
     if not found:
         return Text(MISSING)
     if len(cells) == 1:
-        return marked_drop(metric, found[0], interval=True)
+        return marked_drop(index, metric, found[0], interval=True)
     ordered = sorted(found, key=lambda r: float("inf") if r.drop is None else -r.drop)
     ends = ordered if len(ordered) == 1 else [ordered[0], ordered[-1]]
-    return Text(" … ").join(marked_drop(metric, each) for each in ends)
+    return Text(" … ").join(marked_drop(index, metric, each) for each in ends)
 
 
 def _reference(index: Index, row: Row, cells: Sequence[CellRecord]) -> str:

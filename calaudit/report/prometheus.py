@@ -13,7 +13,7 @@ from calaudit.report.verdicts import EXIT_STATUS
 from calaudit.visible import visible
 
 VERDICTS = ("PASS", "REGRESSED", "INCONCLUSIVE")
-_COMPARISON = ("audit", "calibset", "method", "precision", "backend", "slice", "metric")
+_COMPARISON = ("audit", "calibset", "role", "method", "precision", "backend", "slice", "metric")
 
 
 def write_prometheus(report: Report, path: Path) -> None:
@@ -31,15 +31,17 @@ def prometheus_text(report: Report) -> str:
     """The verdicts, and the numbers of all gated comparisons and of the slice of everything.
 
     Numbers are in the metric's own unit: a drop of one point of accuracy is 0.01. What isn't
-    gated is left out below the slice of everything: every series costs the server memory.
+    gated is left out below the slice of everything: every series costs the server memory. A
+    control's numbers have the label ``role="control"``, and no status.
     """
-    registry = CollectorRegistry()
-    _add_whole(registry, report)
-    _add_comparisons(registry, Index(report))
+    registry, index = CollectorRegistry(), Index(report)
+    _add_whole(registry, index)
+    _add_comparisons(registry, index)
     return generate_latest(registry).decode("utf-8")
 
 
-def _add_whole(registry: CollectorRegistry, report: Report) -> None:
+def _add_whole(registry: CollectorRegistry, index: Index) -> None:
+    report = index.report
     audit = visible(report.audit.name)
     verdict = Gauge(
         "calaudit_verdict",
@@ -49,11 +51,11 @@ def _add_whole(registry: CollectorRegistry, report: Report) -> None:
     )
     counts = Gauge(
         "calaudit_comparisons",
-        "Gated comparisons per verdict.",
+        "Gated comparisons of candidates per verdict.",
         ("audit", "verdict"),
         registry=registry,
     )
-    given: list[str] = [r.verdict or "INCONCLUSIVE" for r in report.results if r.gate is not None]
+    given: list[str] = [r.verdict or "INCONCLUSIVE" for r in index.gated]
     for name in VERDICTS:
         verdict.labels(audit, name).set(report.verdict == name)
         counts.labels(audit, name).set(given.count(name))
@@ -93,7 +95,7 @@ def _add_comparisons(registry: CollectorRegistry, index: Index) -> None:
         "drop_high": "Upper end of the drop's interval.",
         "samples": "Samples that the comparison rests on.",
         "max_drop": "Largest drop that the gate accepts.",
-        "comparison_status": "0 passed, 1 regressed, 3 inconclusive: as calaudit exits.",
+        "comparison_status": "Of candidates, as the exit status: 0 passed, 1 regressed, 3 open.",
     }
     gauges = {
         name: Gauge(f"calaudit_{name}", text, _COMPARISON, registry=registry)
@@ -101,7 +103,7 @@ def _add_comparisons(registry: CollectorRegistry, index: Index) -> None:
     }
     for result in _shown(index.report.results):
         labels = _labels(index, result)
-        for name, value in _values(result).items():
+        for name, value in _values(index, result).items():
             if value is not None:
                 gauges[name].labels(*labels).set(value)
 
@@ -112,13 +114,13 @@ def _shown(results: Iterable[ResultRecord]) -> Iterable[ResultRecord]:
 
 def _labels(index: Index, result: ResultRecord) -> list[str]:
     cell = index.cells[result.cell]
-    texts = (cell.calibset or "", cell.method or "", cell.precision, cell.backend)
+    texts = (cell.calibset or "", cell.role, cell.method or "", cell.precision, cell.backend)
     named = (index.report.audit.name, *texts, result.slice, result.metric)
     return [visible(name) for name in named]
 
 
-def _values(result: ResultRecord) -> Mapping[str, float | None]:
-    gated = result.gate is not None
+def _values(index: Index, result: ResultRecord) -> Mapping[str, float | None]:
+    decides = index.decides(result)
     return {
         "reference": result.reference,
         "candidate": result.candidate,
@@ -127,5 +129,5 @@ def _values(result: ResultRecord) -> Mapping[str, float | None]:
         "drop_high": result.high,
         "samples": result.n,
         "max_drop": result.gate.max_drop if result.gate is not None else None,
-        "comparison_status": EXIT_STATUS[result.verdict or "INCONCLUSIVE"] if gated else None,
+        "comparison_status": EXIT_STATUS[result.verdict or "INCONCLUSIVE"] if decides else None,
     }

@@ -18,6 +18,10 @@ from calaudit.report.rankings import ExemplarsRecord, RankingRecord
 Verdict = Literal["PASS", "REGRESSED", "INCONCLUSIVE"]
 """What a comparison, or the whole audit, amounts to."""
 
+Role = Literal["candidate", "control"]
+"""A candidate may ship and is held to the gates; a control shows what would happen, and its
+verdicts decide nothing."""
+
 Interval = Literal["tango", "tango-clustered", "bootstrap-t", "clopper-pearson", "jackknife"]
 """How an interval was computed."""
 
@@ -182,6 +186,7 @@ class CalibsetRecord:
     """What it was drawn by: draws of one recipe share it. Its own name for a set that was given."""
     draw: int | None = None
     """Number of the draw of that recipe, from 1; None for a set that was given."""
+    role: Role = "candidate"
 
     def __post_init__(self) -> None:
         settle(self)
@@ -205,6 +210,8 @@ class CellRecord:
     """None when none could be built."""
     reason: str | None = None
     """Why the cell failed or was skipped."""
+    role: Role = "candidate"
+    """Its calibration set's."""
 
 
 @dataclass(frozen=True, slots=True)

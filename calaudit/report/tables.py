@@ -16,6 +16,7 @@ from calaudit.report.wording import between, difference
 STYLE = {"REGRESSED": "bold red", "INCONCLUSIVE": "yellow", "PASS": "green"}
 MARK = {"REGRESSED": "✗", "INCONCLUSIVE": "?", "PASS": "✓"}
 LEGEND = "✗ regressed, ? inconclusive, ✓ passed, no mark: not gated"
+CONTROLS = "in brackets: of a control, decides nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,18 +126,32 @@ def _width(columns: Sequence[Column]) -> int:
     return 2 + sum(each.needed + 2 for each in columns)
 
 
-def verdict_style(result: ResultRecord) -> str:
-    """Colour of a gated result; none for one that only informs."""
-    return STYLE[result.verdict] if result.verdict and result.gate is not None else ""
+def verdict_style(index: Index, result: ResultRecord) -> str:
+    """Colour of a result that decides; none for one that only informs."""
+    return STYLE[result.verdict] if result.verdict and index.decides(result) else ""
 
 
-def marked_drop(metric: MetricRecord, result: ResultRecord, *, interval: bool = False) -> Text:
+def verdict_mark(index: Index, result: ResultRecord) -> str:
+    """The verdict as one character, in brackets where it decides nothing; empty without a gate."""
+    if not result.verdict or result.gate is None:
+        return ""
+    mark = MARK[result.verdict]
+    return mark if index.decides(result) else f"({mark})"
+
+
+def legend(index: Index) -> str:
+    """What the marks mean."""
+    return f"{LEGEND}; {CONTROLS}" if index.controls else LEGEND
+
+
+def marked_drop(
+    index: Index, metric: MetricRecord, result: ResultRecord, *, interval: bool = False
+) -> Text:
     """A drop, its interval if wanted, and the mark of its verdict."""
     text = difference(metric, result.drop)
     if interval and result.low is not None:
         text += f" [{between(metric, result.low, result.high)}]"
-    mark = MARK[result.verdict] if result.verdict and result.gate is not None else ""
-    return Text(f"{text}{mark}", verdict_style(result))
+    return Text(f"{text}{verdict_mark(index, result)}", verdict_style(index, result))
 
 
 def support(n: int, record: SliceRecord) -> str:

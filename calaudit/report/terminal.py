@@ -15,6 +15,7 @@ from rich.text import Text
 from calaudit.formats.aside import write_text
 from calaudit.report.attribution import attribution_table
 from calaudit.report.comparisons import metric_tables, worst_table
+from calaudit.report.controls import control_sentences
 from calaudit.report.engine_tables import engine_tables
 from calaudit.report.headline import headline
 from calaudit.report.index import Index
@@ -23,6 +24,7 @@ from calaudit.report.ranking_tables import exemplar_lines, ranking_tables
 from calaudit.report.records import ALL, Report
 from calaudit.report.standouts import standout_lines
 from calaudit.report.tables import STYLE, View
+from calaudit.report.verdicts import unjudged
 from calaudit.report.wording import score
 from calaudit.visible import visible
 
@@ -130,6 +132,7 @@ def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     yield from standout_lines(index, view)
     yield from engine_tables(index, view, width)
     yield from _warnings(index.report)
+    yield from map(Text, control_sentences(index))
     yield _verdict(index)
     yield Text(headline(index.report))
 
@@ -162,7 +165,11 @@ def _header(index: Index) -> Iterator[Text]:
 def _facts(index: Index) -> Iterator[tuple[str, str]]:
     report = index.report
     sets = len(report.calibsets)
-    yield (f"   {index.judged} from {sets} calibration set{'' if sets == 1 else 's'}", "")
+    controls = sum(each.role == "control" for each in report.calibsets)
+    aside = (
+        f" ({controls} of them {'a control' if controls == 1 else 'controls'})" if controls else ""
+    )
+    yield (f"   {index.judged} from {sets} calibration set{'' if sets == 1 else 's'}{aside}", "")
     yield (f", {len(report.slices)} slices, seed {report.audit.seed}", "")
 
 
@@ -189,8 +196,8 @@ def _verdict(index: Index) -> Text:
         )
     )
     plural = "" if len(index.gated) == 1 else "s"
-    detail = f"{len(index.gated)} gated comparison{plural}: {told}"
-    if not index.gated:
-        detail = "no engine could be judged" if index.all_failed else "nothing is gated"
+    of = " of candidates" if index.controls else ""
+    detail = f"{len(index.gated)} gated comparison{plural}{of}: {told}"
+    detail = unjudged(index.report.results, index.report.cells) or detail
     verdict = index.report.verdict
     return Text.assemble("Verdict: ", (verdict, STYLE[verdict]), f"  ({detail})")

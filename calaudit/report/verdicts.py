@@ -28,19 +28,47 @@ EXIT_STATUS: Mapping[Verdict, int] = {"PASS": 0, "REGRESSED": 1, "INCONCLUSIVE":
 def overall_verdict(results: Iterable[ResultRecord], cells: Iterable[CellRecord] = ()) -> Verdict:
     """The verdict of the whole audit.
 
-    REGRESSED if any gated result regressed; else INCONCLUSIVE if any gated result is, or has no
-    verdict, or if a cell failed, since what wasn't judged can't pass; else PASS. Results without
-    a gate inform and don't count.
+    It looks at candidates alone. REGRESSED if any gated result regressed; else INCONCLUSIVE if any
+    gated result is, or has no verdict, if a cell failed, or if nothing was judged by a gate at
+    all, since what wasn't judged can't pass; else PASS. Results without a gate, and those of
+    controls, inform and don't count.
     """
-    verdicts = {result.verdict for result in results if result.gate is not None}
+    cells = tuple(cells)
+    verdicts = {result.verdict for result in _deciding(results, cells)}
     if "REGRESSED" in verdicts:
         return "REGRESSED"
-    failed = any(cell.status == "failed" for cell in cells)
-    return "INCONCLUSIVE" if failed or verdicts - {"PASS"} else "PASS"
+    failed = any(cell.status == "failed" for cell in cells if cell.role == "candidate")
+    return "PASS" if verdicts == {"PASS"} and not failed else "INCONCLUSIVE"
+
+
+def _deciding(
+    results: Iterable[ResultRecord], cells: Iterable[CellRecord]
+) -> tuple[ResultRecord, ...]:
+    """Results whose gates decide."""
+    controls = {cell.id for cell in cells if cell.role == "control"}
+    return tuple(r for r in results if r.gate is not None and r.cell not in controls)
+
+
+def unjudged(results: Iterable[ResultRecord], cells: Iterable[CellRecord]) -> str | None:
+    """Why no gate judged anything, and what to do; None where one did."""
+    results, cells = tuple(results), tuple(cells)
+    if _deciding(results, cells):
+        return None
+    candidates = [cell for cell in cells if cell.role == "candidate"]
+    if not cells:
+        return "no engine was made, so nothing could pass or regress"
+    if not candidates:
+        return (
+            "every calibration set is a control, so nothing that may ship was judged: add one "
+            'without role = "control"'
+        )
+    if all(cell.status != "judged" for cell in candidates):
+        return f"no {'engine' if candidates == list(cells) else 'candidate'} could be judged"
+    return "nothing is gated, so nothing could pass or regress: add [[gates]] to the audit file"
 
 
 def exit_status(report: Report) -> int:
-    """0 every gate passed, 1 something regressed, 3 nothing regressed but some is inconclusive."""
+    """0 the candidates keep every gate, 1 one regressed, 3 neither is certain."""
     return EXIT_STATUS[report.verdict]
 
 
@@ -66,8 +94,8 @@ def assemble(
 ) -> Report:
     """Put a report together: results in a fixed order, warnings once each, the verdict drawn.
 
-    Without any gate there is the warning ``no_gates``; each failed cell adds the warning
-    ``cell_failed``.
+    A report in which no gate judged a candidate is inconclusive, with the warning ``no_gates`` or
+    ``nothing_judged``; each failed cell adds the warning ``cell_failed``.
 
     Parameters
     ----------
@@ -124,9 +152,11 @@ def assemble(
 
 def _own_warnings(results: Iterable[ResultRecord], cells: Iterable[CellRecord]) -> Iterable[Notice]:
     results, cells = tuple(results), tuple(cells)
-    any_judged = bool(results) or not cells
-    if any_judged and all(result.gate is None for result in results):
-        yield Notice("no_gates", "no result has a gate, so nothing could regress", "audit")
+    reason = unjudged(results, cells)
+    # where every engine failed, their own warnings say so
+    if reason is not None and (results or not cells):
+        gated = any(result.gate is not None for result in results)
+        yield Notice("nothing_judged" if gated else "no_gates", reason, "audit")
     for cell in cells:
         if cell.status == "failed":
             yield Notice("cell_failed", cell.reason or "it wasn't judged", f"cell {cell.id}")

@@ -18,6 +18,7 @@ from calaudit.sampling.recipe import (
     Embedding,
     Loss,
     Recipe,
+    Role,
     read_recipe,
     recipe_from_json,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Embedding",
     "Loss",
     "Recipe",
+    "Role",
     "SliceDraw",
     "StratumDraw",
     "allocate",

@@ -11,6 +11,8 @@ from calaudit.settings import as_values, parse_settings, read_settings, setting
 from calaudit.slices import Dimension
 
 Kind = Literal["uniform", "stratified", "skewed", "coverage"]
+Role = Literal["candidate", "control"]
+"""What a calibration set is there for: a candidate may ship, a control shows what would happen."""
 FP32_LOSS = "fp32-loss"
 """The deviation that is computed, not read: the loss of the FP32 model on each sample."""
 
@@ -112,6 +114,8 @@ class Recipe:
     """Coverage; default k-center."""
     start: Literal["random", "mean"] | None = None
     """Coverage: the first sample is drawn by the seed (default) or is the one nearest the mean."""
+    role: Role | None = None
+    """In an audit; default candidate. It changes nothing about the draw."""
 
     def __post_init__(self) -> None:
         for key in ("strata", "only", "without"):
@@ -131,9 +135,14 @@ class Recipe:
         tap = self.embedding is not None and self.embedding.tap is not None
         return tap or self.deviation == FP32_LOSS
 
+    @property
+    def choice(self) -> dict[str, Any]:
+        """All that decides which samples are drawn, as JSON values."""
+        return {key: value for key, value in as_values(self).items() if key != "role"}
+
     def to_json(self) -> str:
-        """The recipe as JSON text, without what is left at its default."""
-        return json.dumps(_pruned(as_values(self)), ensure_ascii=False)
+        """What decides the draw as JSON text, without what is left at its default."""
+        return json.dumps(_pruned(self.choice), ensure_ascii=False)
 
 
 def read_recipe(path: Path) -> Recipe:

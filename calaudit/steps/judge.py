@@ -55,6 +55,8 @@ class Terms:
     clusters: Clusters | None = None
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """Cell → where its ranges come from; without, drops aren't attributed."""
+    controls: frozenset[str] = frozenset()
+    """Cells that are measured like the others, but decide nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,11 @@ def report(
         audit=AUDIT,
         metrics=metrics,
         reference=REFERENCE,
-        calibsets=[calibset(name) for name in dict.fromkeys(c.calibset for c in cells) if name],
+        calibsets=[
+            replace(calibset(name), role=role)
+            for name, role in dict.fromkeys((c.calibset, c.role) for c in cells)
+            if name
+        ],
         cells=cells,
         slices=slices,
         results=results,
@@ -220,6 +224,7 @@ _interval = st.sampled_from(
 _share = st.none() | st.floats(0, 1)
 _count = st.integers(0, 10**9)
 _verdict = st.sampled_from(["PASS", "REGRESSED", "INCONCLUSIVE", None])
+_role = st.sampled_from(["candidate", "control"])
 _notices = st.lists(st.builds(Notice, _text, st.text(), st.none() | st.text()), max_size=3)
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -257,6 +262,7 @@ def reports(draw: st.DrawFn) -> Report:
                 st.none() | _text,
                 st.none() | _text,
                 st.none() | st.integers(1, 100),
+                _role,
             ),
             max_size=3,
             unique_by=lambda each: each.name,
@@ -276,6 +282,7 @@ def reports(draw: st.DrawFn) -> Report:
                 st.sampled_from(["judged", "failed", "skipped"]),
                 st.none() | st.just(ENGINE),
                 st.none() | st.text(),
+                _role,
             ),
             max_size=3,
             unique_by=lambda each: each.id,

@@ -1,3 +1,4 @@
+import copy
 import json
 import random
 import subprocess
@@ -128,7 +129,7 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         (b"[]", "isn't a calaudit report: no calaudit_format in it"),
         (b'{"calaudit_format": "pool"}', "calaudit_format is 'pool'"),
         (b'{"calaudit_format": "report"}', "format_version None can't be read"),
-        (b'{"calaudit_format": "report", "format_version": 99}', "Known: 1"),
+        (b'{"calaudit_format": "report", "format_version": 99}', "Known: 1, 2"),
         (b'{"calaudit_format": "report", "format_version": 1}', "the key 'audit' is missing"),
     ],
 )
@@ -138,6 +139,30 @@ def test_foreign_and_broken_files_are_refused(tmp_path: Path, content: bytes, me
     error = refused(path)
     assert message in str(error)
     assert str(path) in str(error)
+
+
+def as_version_1(document: dict[str, Any]) -> dict[str, Any]:
+    old = copy.deepcopy(document) | {"format_version": 1}
+    for part in ("calibsets", "cells"):
+        for each in old[part]:
+            del each["role"]
+    return old
+
+
+def test_reports_of_version_1_are_read_as_all_candidates(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(as_version_1(to_document(report()))), encoding="utf-8")
+    assert read_report(path) == report()
+
+
+def test_a_report_of_version_1_that_passed_without_gates_is_read_as_inconclusive(
+    tmp_path: Path,
+) -> None:
+    ungated = report([replace(each, gate=None) for each in SAMPLE])
+    path = tmp_path / "report.json"
+    old = as_version_1(to_document(ungated)) | {"verdict": "PASS"}
+    path.write_text(json.dumps(old), encoding="utf-8")
+    assert read_report(path) == ungated
 
 
 def contradicted(tmp_path: Path, **changes: Any) -> str:

@@ -54,6 +54,18 @@ def test_what_is_not_gated_appears_over_everything_only() -> None:
     assert ("all", "nll") not in values(found["calaudit_max_drop"], "slice", "metric")
 
 
+def test_controls_keep_their_numbers_and_have_no_status() -> None:
+    roles = {"clean": "control", "equal": "candidate"}
+    cells = tuple(replace(each, role=roles[each.calibset or ""]) for each in report().cells)
+    found = families(report(SAMPLE, cells=cells))
+    drops = values(found["calaudit_drop"], "calibset", "role")
+    assert set(drops) == set(roles.items())
+    assert set(values(found["calaudit_comparison_status"], "calibset")) == {("equal",)}
+    assert values(found["calaudit_comparisons"], "verdict") == {
+        ("PASS",): 6, ("REGRESSED",): 0, ("INCONCLUSIVE",): 0,
+    }  # fmt: skip
+
+
 def test_what_could_not_be_measured_is_absent() -> None:
     found = families(report([replace(SAMPLE[0], drop=None, low=None)]))
     assert found["calaudit_drop"].samples == []
@@ -75,5 +87,6 @@ def test_hostile_names_come_back_as_labels(tmp_path: Path) -> None:
 def test_any_report_is_read_by_the_client(made: Report) -> None:
     found = families(made)
     assert sum(s.value for s in found["calaudit_verdict"].samples) == 1
-    gated = sum(r.gate is not None for r in made.results)
+    controls = {each.id for each in made.cells if each.role == "control"}
+    gated = sum(r.gate is not None and r.cell not in controls for r in made.results)
     assert sum(s.value for s in found["calaudit_comparisons"].samples) == gated

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.report import EXIT_STATUS, exit_status, overall_verdict
+from calaudit.report import EXIT_STATUS, Report, exit_status, overall_verdict, render_report
+from calaudit.report.records import Role
 from tests.report.factory import SAMPLE, cell, report, result
 
 VERDICTS = st.sampled_from(["PASS", "REGRESSED", "INCONCLUSIVE"])
@@ -18,7 +19,8 @@ def test_the_worst_gated_result_decides(cases: list[tuple[str, bool]]) -> None:
         for i, (verdict, gated) in enumerate(cases)
     ]
     counting = {verdict for verdict, gated in cases if gated}
-    worst = next((v for v in ("REGRESSED", "INCONCLUSIVE") if v in counting), "PASS")
+    nothing = "INCONCLUSIVE" if not counting else "PASS"
+    worst = next((v for v in ("REGRESSED", "INCONCLUSIVE") if v in counting), nothing)
     assert overall_verdict(results) == worst
 
 
@@ -32,10 +34,59 @@ def test_exit_status_stands_for_the_verdict(verdict: str, status: int) -> None:
     assert 2 not in EXIT_STATUS.values()
 
 
-def test_without_gates_it_passes_with_a_warning() -> None:
+def test_without_gates_nothing_passes_and_the_reason_is_told() -> None:
     made = report([replace(each, gate=None) for each in SAMPLE])
-    assert made.verdict == "PASS"
+    assert made.verdict == "INCONCLUSIVE"
+    assert exit_status(made) == 3
     assert [warning.code for warning in made.warnings] == ["no_gates"]
+    assert "nothing is gated, so nothing could pass or regress: add [[gates]]" in render_report(
+        made
+    )
+
+
+def controlled(*verdicts: tuple[str, Role]) -> Report:
+    cells = tuple(cell(f"set{i}", role=role) for i, (_, role) in enumerate(verdicts))
+    return report(
+        [
+            result(one.id, "all", 0.0, verdict)
+            for one, (verdict, _) in zip(cells, verdicts, strict=True)
+        ],
+        cells=cells,
+    )
+
+
+@given(st.lists(st.tuples(VERDICTS, st.sampled_from(["candidate", "control"])), max_size=6))
+def test_controls_never_decide(cases: list[tuple[str, Role]]) -> None:
+    candidates = [case for case in cases if case[1] == "candidate"]
+    assert controlled(*cases).verdict == controlled(*candidates).verdict
+
+
+@pytest.mark.parametrize("verdict", ["PASS", "REGRESSED", "INCONCLUSIVE"])
+def test_an_audit_of_controls_alone_judged_nothing(verdict: str) -> None:
+    made = controlled((verdict, "control"))
+    assert exit_status(made) == 3
+    assert [warning.code for warning in made.warnings] == ["nothing_judged"]
+    assert "every calibration set is a control" in render_report(made, width=200)
+
+
+def test_where_every_candidate_failed_a_passing_control_changes_nothing() -> None:
+    cells = (
+        cell("clean", status="failed", engine=None, reason="no disk"),
+        cell("equal", role="control"),
+    )
+    made = report([result("equal/minmax", "all", 0.0, "PASS")], cells=cells)
+    assert exit_status(made) == 3
+    assert "(no candidate could be judged)" in render_report(made, width=200)
+
+
+def test_a_failed_control_is_told_and_decides_nothing() -> None:
+    cells = (
+        cell("clean"),
+        cell("equal", status="failed", engine=None, reason="no disk", role="control"),
+    )
+    made = report([result("clean/minmax", "all", 0.0, "PASS")], cells=cells)
+    assert made.verdict == "PASS"
+    assert "cell equal/minmax: no disk" in map(str, made.warnings)
 
 
 def test_a_failed_engine_never_passes() -> None:

@@ -1,6 +1,8 @@
 // Drops with intervals: one row per slice, one mark per calibration set.
 
 const FEW_SLICES = 12;
+const SHAPES = [["regressed", "diamond"], ["inconclusive", "triangle-up"], ["passed", "circle"],
+  ["not gated", "square"]];
 
 class Drops {
   constructor(heat) {
@@ -109,10 +111,10 @@ class Drops {
             x: { field: "drop", ...x }, y, yOffset: offset, color: colour, tooltip,
             shape: {
               field: "verdict", type: "nominal", title: null,
-              scale: { domain: ["regressed", "inconclusive", "passed", "not gated"], range: ["diamond", "triangle-up", "circle", "square"] },
+              scale: { domain: SHAPES.flatMap(([word]) => [word, `${word} (control)`]), range: SHAPES.flatMap(([, shape]) => [shape, shape]) },
               legend: { values: [...new Set(values.map((value) => value.verdict))] },
             },
-            size: { condition: { test: "datum.verdict == 'regressed'", value: 105 }, value: 64 },
+            size: { condition: { test: "indexof(datum.verdict, 'regressed') == 0", value: 105 }, value: 64 },
           } },
       ],
     };

@@ -78,7 +78,7 @@ class Heat {
     const verdict = byId("verdict").value;
     if (verdict && entry && entry[VERDICT] !== verdict) cell.classList.add("aside");
     if (!entry) return void cell.replaceChildren("–");
-    const mark = element("span", MARKS[entry[VERDICT]] || "", `m ${entry[VERDICT]}`);
+    const mark = element("span", markOf(entry[VERDICT]), `m ${entry[VERDICT]}`);
     mark.setAttribute("aria-hidden", "true");
     const parts = [entry[TEXT], mark, element("span", ` ${wordOf(entry[VERDICT])}`, "unseen")];
     if (entry[INTERVAL]) parts.push(element("small", entry[INTERVAL], "ci"));

@@ -21,7 +21,13 @@ function element(tag, text, className) {
 
 const MARKS = { PASS: "✓", REGRESSED: "✗", INCONCLUSIVE: "?" };
 const WORDS = { PASS: "passed", REGRESSED: "regressed", INCONCLUSIVE: "inconclusive" };
-const wordOf = (verdict) => WORDS[verdict] || "not gated";
+
+// a control's verdict decides nothing: "REGRESSED control"
+const CONTROL = / control$/;
+const ofControl = (verdict) => CONTROL.test(verdict);
+const said = (verdict) => verdict.replace(CONTROL, "");
+const markOf = (verdict) => (ofControl(verdict) ? `(${MARKS[said(verdict)]})` : MARKS[verdict] || "");
+const wordOf = (verdict) => `${WORDS[said(verdict)] || "not gated"}${ofControl(verdict) ? " (control)" : ""}`;
 
 // Vega's tooltips as rows of text. Its own handler sets style attributes, which this page forbids.
 function showTip(_handler, event, _item, value) {

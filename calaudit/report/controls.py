@@ -1,0 +1,42 @@
+"""What controls would have cost: told beside the verdict, which looks at candidates alone."""
+
+from calaudit.report.index import Index, cell_parts
+from calaudit.report.records import ALL, ResultRecord
+from calaudit.report.wording import between, change_of_metric, percent, quoted
+from calaudit.visible import visible
+
+
+def control_sentences(index: Index) -> list[str]:
+    """One sentence per control, in the report's order: how many gates it would have broken."""
+    return [
+        sentence
+        for calibset in index.report.calibsets
+        if calibset.role == "control" and (sentence := _sentence(index, calibset.name)) is not None
+    ]
+
+
+def _sentence(index: Index, calibset: str) -> str | None:
+    cells = {cell.id for cell in index.report.cells if cell.calibset == calibset}
+    gated = [r for r in index.report.results if r.cell in cells and r.gate is not None]
+    if not gated:
+        return None
+    regressed = [r for r in gated if r.verdict == "REGRESSED"]
+    text = f"As a candidate, the control {quoted(calibset)} would have "
+    if not regressed:
+        return f"{text}regressed in none of {len(gated):,} gated comparisons."
+    most = max(regressed, key=lambda r: index.per_gate(r, r.drop if r.low is None else r.low))
+    return (
+        f"{text}regressed in {len(regressed):,} of {len(gated):,} gated comparisons, the surest: "
+        f"{_loss(index, most)}."
+    )
+
+
+def _loss(index: Index, result: ResultRecord) -> str:
+    method = quoted(cell_parts(index.cells[result.cell], index.report)[1])
+    place = "over everything" if result.slice == ALL else f"on {visible(result.slice)}"
+    metric = index.metrics[result.metric]
+    text = f"{method} {change_of_metric(metric, result.drop)} {place}"
+    if result.low is None or result.high is None or result.level is None:
+        return text
+    interval = between(metric, result.low, result.high)
+    return f"{text} ({percent(result.level)} CI {interval}, not corrected for being the surest)"

@@ -27,8 +27,9 @@ lint: $(BIN)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# PYTEST: more options, as .ci/run gives them.
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST)
 
 # Each prints a table of ratios measured in one run; minutes each.
 benchmark: $(BIN)/.dev

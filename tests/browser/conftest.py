@@ -28,29 +28,41 @@ class Heard:
     crashes: list[str] = field(default_factory=list)
 
 
+class BrowserEndedError(Exception):
+    """The browser ended by itself, as on a machine short of memory: no answer, so try again."""
+
+
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+def launch() -> Iterator[Callable[[], Any]]:
+    """The browser, started again where it has ended."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip("no chromium is installed (Debian's package chromium)")
+    started: list[Any] = []
     with playwright.sync_playwright() as running:
+
+        def launched() -> Any:
+            if not started or not started[-1].is_connected():
+                started.append(
+                    running.chromium.launch(executable_path=path, args=ARGUMENTS, timeout=PATIENCE)
+                )
+            return started[-1]
+
         try:
-            browser = running.chromium.launch(
-                executable_path=path, args=ARGUMENTS, timeout=PATIENCE
-            )
+            launched()
         except playwright.Error as error:
             pytest.skip(f"{path} doesn't start: {error.message.splitlines()[0]}")
-        yield browser
-        if browser.is_connected():
-            browser.close()
+        yield launched
+        if started[-1].is_connected():
+            started[-1].close()
 
 
 Open = Callable[..., AbstractContextManager[Any]]
 
 
 @pytest.fixture
-def open_report(browser: Any, tmp_path: Path) -> Open:
+def open_report(launch: Callable[[], Any], tmp_path: Path) -> Open:
     """``with open_report(report, …) as page``; afterwards nothing may have been complained of."""
 
     @contextmanager
@@ -59,8 +71,7 @@ def open_report(browser: Any, tmp_path: Path) -> Open:
     ) -> Iterator[Any]:
         path = tmp_path / "report.html"
         write_html(report, path, evidence=evidence)
-        if not browser.is_connected():
-            pytest.skip("the browser ended by itself")
+        browser = launch()
         options = {"viewport": {"width": 1300, "height": 900}, **options}
         heard = Heard()
         context = browser.new_context(**options)
@@ -79,7 +90,7 @@ def open_report(browser: Any, tmp_path: Path) -> Open:
             context.close()
         finally:
             if heard.crashes or not browser.is_connected():
-                pytest.skip("the browser ended by itself")
+                raise BrowserEndedError
         assert heard.complaints == []
         outside = [url for url in heard.requests if not url.startswith(("data:", "blob:"))]
         assert outside == [path.as_uri()]

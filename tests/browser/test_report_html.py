@@ -20,7 +20,10 @@ from tests.report.hostile import NAMES, hostile_report
 from tests.report.test_html import ranked
 from tests.report.test_html_parts import observed
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.flaky(reruns=2, only_rerun=["BrowserEndedError"]),
+]
 
 CHARTS = ("drops-chart", "sets-chart", "taps-chart", "tap-chart", "flow-chart")
 

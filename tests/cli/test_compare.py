@@ -1,7 +1,6 @@
 """`calaudit compare`: what it prints, how it exits, and how it refuses bad input."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -130,7 +129,7 @@ def test_bad_input_is_named_with_a_next_step_and_status_2(case: str, world: Path
     assert list(world.rglob("*.part")) == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.usefixtures("permissions")
 def test_folder_that_may_not_be_written_is_named(world: Path, tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)

@@ -1,6 +1,5 @@
 """Files that aren't usable pools: every problem at once, located, with a next step."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,7 @@ def test_a_version_this_release_cannot_read_is_refused(
     assert said in refusal(path, FileFormatError)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.usefixtures("permissions")
 def test_a_file_one_may_not_read_is_said_to_be_so(tmp_path: Path) -> None:
     path = write_by_hand(tmp_path / "p.h5", tiny())
     path.chmod(0)

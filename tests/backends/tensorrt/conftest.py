@@ -1,23 +1,16 @@
-"""Where tests find NVIDIA's bindings: downloaded once, kept in pytest's cache."""
+"""Where tests find NVIDIA's bindings: downloaded once, with empty libraries to link to."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from tests.backends.tensorrt.wheels import empty_libraries, installed_wheel
+from tests.backends.tensorrt.empty_libraries import empty_libraries
+from tests.wheels import installed_wheel
 
 LIBRARIES = ("libnvinfer.so", "libnvinfer_plugin.so", "libnvonnxparser.so")
 LIBRARIES_RTX = ("libtensorrt_rtx.so", "libtensorrt_onnxparser_rtx.so")
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="session")
-def wheel_cache(request: pytest.FixtureRequest) -> Path:
-    """Folder for downloads that outlasts the session."""
-    cache = request.config.cache
-    assert cache is not None
-    return cache.mkdir("tensorrt-wheels")
 
 
 @pytest.fixture(scope="session")

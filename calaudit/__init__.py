@@ -24,10 +24,14 @@ verdict
 Names are imported when first used, so that ``import calaudit`` is cheap.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from calaudit.version import __version__
+
+# onnxruntime reads it when it is loaded; else it reports to its makers and keeps files at home.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from calaudit.audit.config import AuditConfig, read_audit

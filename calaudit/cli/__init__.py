@@ -5,6 +5,7 @@ Messages go to stderr, results to stdout or files. Exit status: 0 every gate pas
 """
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -61,8 +62,7 @@ def main() -> None:
     except OSError as error:
         _end_if_asked()
         _close_stdout()
-        what = error.filename or "standard output"
-        print(f"calaudit: error: {on_lines(str(what))}: {error.strerror}", file=sys.stderr)
+        print(f"calaudit: error: {on_lines(_told(error))}", file=sys.stderr)
         sys.exit(2)
     except CalauditError as error:
         _end_if_asked()
@@ -72,6 +72,14 @@ def main() -> None:
     except BaseException:
         _end_if_asked()
         raise
+
+
+def _told(error: OSError) -> str:
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if error.errno in (errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EBADF):
+        return f"standard output: {error.strerror}"
+    return str(error.strerror or error)
 
 
 def _close_stdout() -> None:

@@ -4,7 +4,7 @@ import atexit
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from calaudit.errors import OutputError
@@ -24,14 +24,14 @@ def written_aside(path: Path) -> Iterator[Path]:
     OutputError
         `path` is a folder, its folder can't be made or written to, or the disk is full.
     """
-    if not path.name or path.is_dir():
-        raise OutputError(
-            "is a folder, not a file to write",
-            where=path,
-            next_step="Name the file, such as results/out.h5.",
-        )
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    aside = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
     try:
+        if not path.name or path.is_dir():
+            raise OutputError(
+                "is a folder, not a file to write",
+                where=path,
+                next_step="Name the file, such as results/out.h5.",
+            )
         _create(aside)
         stop_if_asked()
         yield aside
@@ -69,15 +69,17 @@ def write_text(path: Path, text: str) -> None:
 @unbroken
 def _create(aside: Path) -> None:
     aside.parent.mkdir(parents=True, exist_ok=True)
-    _in_flight.add(aside)
     aside.touch(exist_ok=False)
+    _in_flight.add(aside)
 
 
 @unbroken
 def _remove(aside: Path) -> None:
     if aside in _in_flight:
-        aside.unlink(missing_ok=True)
         _in_flight.discard(aside)
+        # Where its folder became read-only, what kept the file from being finished is told already.
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 @atexit.register

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from calaudit.audit.backends import AnyBackend, RemoteBackend, backend_keys, make_backends
@@ -10,7 +10,7 @@ from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.backends.base import BackendName
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
-from calaudit.errors import ModelError, PoolError, Problem, SettingsError, SliceError
+from calaudit.errors import ModelError, Notice, PoolError, Problem, SettingsError, SliceError
 from calaudit.evaluate import Labels, Relevance, Tolerance, check_labels
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph import (
@@ -119,7 +119,7 @@ def prepared_audit(
                 next_step="Mend the predicate; calaudit pool show lists the columns.",
             )
         pool_slices = evaluate_slices(config.dimensions, pool, where=f"{path}: slices")
-        slices = pool_slices.take(evaluated)
+        slices = _noted(pool_slices.take(evaluated), pool_slices, f"{path}: slices")
         exams = _exams(config, pool, evaluated, slices, model)
         gates = _gates(config, exams, slices)
         clusters = read_clusters(
@@ -165,6 +165,22 @@ def prepared_audit(
             seed=seed,
             jobs=overrides.jobs,
         )
+
+
+def _noted(slices: SliceSet, whole: SliceSet, where: str) -> SliceSet:
+    """The evaluated rows' slices, with a note on those that only the rest of the pool is in."""
+    counts, pooled = slices.counts(), whole.counts()
+    notices = [
+        Notice(
+            "slice_not_evaluated",
+            f"{name} holds {pooled[name]:,} samples of the pool and no evaluated one: it isn't "
+            "judged, and patterns of gates leave it out",
+            where,
+        )
+        for name, n in counts.items()
+        if n == 0 and pooled[name]
+    ]
+    return replace(slices, notices=(*slices.notices, *notices))
 
 
 def _shared(cpu: OnnxruntimeBackend, config: AuditConfig, jobs: int) -> OnnxruntimeBackend:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from calaudit.errors import PoolError
 from calaudit.evaluate.division import divide
+from calaudit.evaluate.metrics.case import as_floats
 from calaudit.evaluate.truth import Relevance
 
 
@@ -40,8 +41,8 @@ class Pairs:
                 f"the model gave {given.shape} scores for {len(self.row)} pairs, "
                 "expected one score per pair"
             )
-        dtype = flat.dtype if np.issubdtype(flat.dtype, np.floating) else np.dtype(np.float64)
-        dense = np.full(self.truth.relevance.shape, -np.inf, dtype=dtype)
+        flat = as_floats(flat)
+        dense = np.full(self.truth.relevance.shape, -np.inf, dtype=flat.dtype)
         dense[self.row, self.column] = flat
         return dense
 

@@ -85,7 +85,8 @@ def resolve_gates(
     """Which (metric, slice) is held to which drop.
 
     A gate that names one slice holds there, whatever patterns say; of several gates of one kind
-    the strictest does. Their order doesn't matter.
+    the strictest does. Their order doesn't matter. Patterns mean the slices that hold samples:
+    one that nobody evaluated is in could only ever be inconclusive.
 
     Raises
     ------
@@ -95,6 +96,7 @@ def resolve_gates(
     SliceError
         A gate's slices match nothing.
     """
+    counts = slices.counts()
     known = {metric.name: metric for metric in metrics}
     by_pattern: dict[tuple[str, str], Tolerance] = {}
     by_name: dict[tuple[str, str], Tolerance] = {}
@@ -106,8 +108,9 @@ def resolve_gates(
                 next_step=near(rule.metric, known),
             )
         _check_bounded(rule, known[rule.metric])
+        matched = match_slices(rule.slices, slices.names, where=f"{rule.where}.slices")
         kept = by_pattern if WILDCARDS & set(rule.slices) else by_name
-        for name in match_slices(rule.slices, slices.names, where=f"{rule.where}.slices"):
+        for name in [name for name in matched if counts[name] or kept is by_name]:
             here = rule.metric, name
             kept[here] = rule.tolerance.stricter(kept.get(here, rule.tolerance))
     return by_pattern | by_name

@@ -1,6 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from calaudit.audit.run import run_audit
@@ -172,3 +174,24 @@ def test_settings_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(SettingsError, match=message):
         run_audit(make_world(tmp_path, audit=AUDIT.replace(before, after)))
+
+
+def test_a_category_that_nobody_evaluated_is_in_is_noted_and_not_gated(tmp_path: Path) -> None:
+    audit = make_world(tmp_path)
+    with h5py.File(tmp_path / "pool.h5", "a") as file:
+        loudness, split = file["meta/loudness"], file["meta/split"]
+        values = loudness[:]
+        values[np.flatnonzero(split[:] == b"calibration")[:9]] = b"hall"
+        loudness[:] = values
+    report, _ = run_audit(audit)
+    verdicts = {one.slice: one.verdict for one in report.results if one.metric == "top1"}
+    assert verdicts["loudness = hall"] is None
+    assert verdicts["loudness = quiet"] is not None
+    assert [one.message for one in report.warnings if one.code == "slice_not_evaluated"] == [
+        "loudness = hall holds 9 samples of the pool and no evaluated one: it isn't judged, and "
+        "patterns of gates leave it out"
+    ]
+    named = audit.read_text() + '\n[[gates]]\nmetric = "top1"\nslices = "loudness = hall"\n'
+    audit.write_text(f"{named}max_drop = 0.02\n")
+    with pytest.raises(SliceError, match=r"gated but holds no evaluated sample"):
+        run_audit(audit)

@@ -52,3 +52,12 @@ def test_gates_of_both_kinds_hold_together() -> None:
     assert gates["top1", "all"] == Tolerance(0.02, 0.05)
     both = GateRule("nll", "*", Tolerance(max_relative_drop=1.5), "audit.toml: gates[0]")
     assert resolve_gates([both], METRICS, SLICES)["nll", "all"].max_relative_drop == 1.5
+
+
+def test_a_pattern_leaves_out_slices_without_an_evaluated_sample_and_a_name_does_not() -> None:
+    empty = SLICES.take(np.array([0, 1]))
+    assert set(resolve_gates([rule("*", 0.02)], METRICS, empty)) == {
+        ("top1", "all"),
+        ("top1", "user = ann"),
+    }
+    assert ("top1", "user = bob") in resolve_gates([rule("user = bob", 0.02)], METRICS, empty)

@@ -134,11 +134,30 @@ def flat(values: NDArray[Any]) -> NDArray[Any]:
     return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
+def as_floats(scores: NDArray[Any]) -> NDArray[Any]:
+    """Scores as floats that keep every difference between them: float32 or float64.
+
+    Whole numbers become float64. Where some are beyond 2**53, so that this would make ties, they
+    are given by their rank among all of them: what is left of such scores is their order.
+    """
+    if scores.dtype.kind == "f":
+        narrow = scores.dtype.itemsize < np.dtype(np.float32).itemsize
+        return scores.astype(np.float32) if narrow else scores
+    exact = scores.size == 0 or (scores.max() <= _EXACT and scores.min() >= -_EXACT)
+    if scores.dtype.itemsize < np.dtype(np.int64).itemsize or exact:
+        return scores.astype(np.float64)
+    rank = np.unique(scores, return_inverse=True)[1]
+    return rank.reshape(scores.shape).astype(np.float64)
+
+
+_EXACT = 2**53
+"""Up to here every whole number is exact as float64."""
+
+
 def _two_axes(outputs: NDArray[Any], axis: str) -> NDArray[Any]:
     if outputs.ndim != 2:
         raise SettingsError(
             f"the output has shape {outputs.shape}, expected (n, {axis})",
             next_step="Choose another output of the model for this metric.",
         )
-    wide = outputs.dtype in (np.dtype(np.float32), np.dtype(np.float64))
-    return outputs if wide else outputs.astype(np.float32)
+    return as_floats(outputs)

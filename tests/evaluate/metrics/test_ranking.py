@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from calaudit.evaluate import Relevance, UnitScores, parse_metric, score, tie_bounds
+from calaudit.evaluate import Relevance, UnitScores, from_pairs, parse_metric, score, tie_bounds
 from tests.evaluate.metrics.ranked import orders, tied_case, values
 
 RANKING = ["ndcg@3", "ndcg_exp@3", "recall@3", "long_tail_share@3", "ties_at_cut@3"]
@@ -194,3 +194,24 @@ def test_the_expected_value_lies_between_its_bounds(seed, levels):
         kept = ~np.isnan(expected)
         assert (bounds.worst.values[kept] <= expected[kept] + 1e-12).all()
         assert (expected[kept] <= bounds.best.values[kept] + 1e-12).all()
+
+
+@pytest.mark.parametrize("size", [2**24, 2**40, 2**62, -(2**62)])
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.float64])
+def test_scores_of_any_size_are_ranked_by_their_own_precision(size: int, dtype: type) -> None:
+    if np.dtype(dtype).kind == "u" and size < 0:
+        size = 2**63
+    step = 1 if np.dtype(dtype).kind in "iu" else np.spacing(abs(size))
+    scores = np.array([[size, size + step, size + 2 * step, size - step]], dtype)
+    relevance = np.array([[0, 0, 1, 0]])
+    found = score(parse_metric("ndcg@1"), scores, Relevance(relevance))
+    assert found.value() == 1.0
+    assert score(parse_metric("ties_at_cut@1"), scores, Relevance(relevance)).value() == 0.0
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float64])
+def test_scores_of_pairs_keep_their_precision(dtype: type) -> None:
+    pairs = from_pairs([0, 0, 0], [0, 1, 2], [0, 1, 0])
+    scores = np.array([2**40, 2**40 + 1, 2**40 - 1], dtype)
+    listed = pairs.listwise(scores)
+    assert score(parse_metric("ndcg@1"), listed, pairs.truth).value() == 1.0

@@ -174,11 +174,12 @@ def calaudit(folder: Path, count: int, numbers: list[int]) -> "Seconds":
     from calaudit.graph import load_model, plan_qdq, prepare
     from calaudit.ranges import DEFAULT_METHODS, estimate_scales
     from calaudit.steps.calibrate import observe_sets
-    from calaudit.steps.observe import TappedEngine, load_tapped
+    from calaudit.steps.observe import load_to_observe
+    from calaudit.steps.tapped import TappedEngine
 
     def load() -> TappedEngine:
         model = prepare(load_model(folder / "model.onnx"))
-        return load_tapped(model, plan_qdq(model).taps, OnnxruntimeBackend())
+        return load_to_observe(model, plan_qdq(model).taps, OnnxruntimeBackend())
 
     watch = Watch()
     paths = [set_path(folder, count, number) for number in numbers]

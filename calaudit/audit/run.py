@@ -43,7 +43,7 @@ from calaudit.report import (
     write_report,
 )
 from calaudit.sampling import Recipe
-from calaudit.steps.calibrate import calibrate
+from calaudit.steps.calibrate import calibrate, observation_notices
 from calaudit.steps.exemplars import list_exemplars
 from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.leak import check_leak, content_digests
@@ -108,6 +108,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
         with journal.stage("ranges"):
             int8 = "int8" in audit.config.audit.precisions
             observation = _ranges(audit, sets, journal.store) if int8 else None
+            journal.notices += [] if observation is None else observation_notices(observation)
         with journal.stage("predictions"):
             if cluster is not None:
                 journal.elsewhere = judge_elsewhere(cluster, audit, path, given)

@@ -13,13 +13,14 @@ from calaudit.formats.hdf5 import DAMAGE, mark, open_hdf5, reading
 from calaudit.formats.hdf5_writing import written_hdf5
 from calaudit.ranges.grid import FRACTION_BITS, N_BINS, N_OCTAVES
 from calaudit.ranges.histogram import Histograms
-from calaudit.ranges.observation import LeftOut, Observation, ObservedSamples
+from calaudit.ranges.observation import LeftOut, Observation, ObservedSamples, OneByOne
 
 FORMAT = "ranges"
 # 1: attributes model_fingerprint, pool_fingerprint, fraction_bits, n_octaves, disjoint;
 #    /taps (T,), /groups (G,), /members (G, P), /n_samples (P,), /n_zero (T, P), /amax (T, P),
 #    /counts/{ends (T·P,), bins (k,), values (k,)}: the filled bins of each histogram,
-#    /samples/{ids (n,), maxima (T, n), membership (G, n)}, /left_out/{ids, taps} (m,)
+#    /samples/{ids (n,), maxima (T, n), membership (G, n)}, /left_out/{ids, taps} (m,),
+#    /one_by_one/{taps, reasons, mixed} (k,), which older files of version 1 don't have
 FORMAT_VERSION = 1
 MADE_BY = "`calaudit calibrate`"
 _CHUNK = 1 << 16
@@ -58,6 +59,9 @@ def write_ranges(path: Path, observation: Observation) -> None:
             file["samples/membership"] = observation.samples.membership
         _write_texts(file, "left_out/ids", [each.id for each in observation.left_out])
         _write_texts(file, "left_out/taps", [each.tap for each in observation.left_out])
+        _write_texts(file, "one_by_one/taps", [each.tap for each in observation.one_by_one])
+        _write_texts(file, "one_by_one/reasons", [each.reason for each in observation.one_by_one])
+        file["one_by_one/mixed"] = np.array([e.mixed for e in observation.one_by_one], np.bool_)
 
 
 _DAMAGE = (*DAMAGE, ValueError, TypeError, IndexError)
@@ -116,7 +120,14 @@ def _read(file: h5py.File, path: Path) -> Observation:
                 _texts(file, path, "left_out/taps"),
             )
         ),
+        _read_one_by_one(file, path) if "one_by_one" in file else (),
     )
+
+
+def _read_one_by_one(file: h5py.File, path: Path) -> tuple[OneByOne, ...]:
+    taps, reasons = (_texts(file, path, f"one_by_one/{part}") for part in ("taps", "reasons"))
+    mixed = _array(file, path, "one_by_one/mixed", np.bool_).tolist()
+    return tuple(OneByOne(*each) for each in zip(taps, reasons, mixed, strict=True))
 
 
 def _write_counts(file: h5py.File, counts: NDArray[Any]) -> None:

@@ -9,7 +9,7 @@ from calaudit.graph.placement import plan_qdq
 from calaudit.graph.plan import Decision, QdqPlan, explain
 from calaudit.graph.prepare import prepare
 from calaudit.graph.store import write_model
-from calaudit.graph.taps import tapped, with_taps
+from calaudit.graph.taps import shaped_by_values, tapped, with_taps
 from calaudit.graph.tensors import TensorNames, name_tensors
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "name_tensors",
     "plan_qdq",
     "prepare",
+    "shaped_by_values",
     "tapped",
     "with_taps",
     "write_model",

@@ -132,7 +132,8 @@ def _unsuitable_input(value: onnx.ValueInfoProto) -> list[tuple[str, str]]:
     if batch not in {None, 1}:
         return [(
             f"input {value.name} has a batch fixed to {batch}",
-            "Export it with a dynamic batch axis (dynamic_axes or dynamic_shapes), or batch 1.",
+            "Export it with a dynamic batch axis (dynamic_axes or dynamic_shapes), or batch 1. If "
+            "its batch isn't the first axis, export a wrapper: y = model(x.transpose(0, 1)).",
         )]  # fmt: skip
     return []
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import onnx
 from onnx import TensorProto, helper
 
 from calaudit.errors import ModelError, Problem, near
 from calaudit.graph.model import Model
+
+_SHAPED_BY_VALUES: Final = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress"})
+"""Operators that give as many results as the values they read ask for."""
 
 
 def with_taps(model: Model, names: Sequence[str]) -> Model:
@@ -47,6 +51,18 @@ def tapped(model: Model, names: Sequence[str]) -> Iterator[Model]:
         yield Model(model.proto, model.label)
     finally:
         del model.proto.graph.output[n:]
+
+
+def shaped_by_values(model: Model, names: Sequence[str]) -> frozenset[str]:
+    """Those of the tensors `names` that come after an operator whose results the values count.
+
+    Of such a tensor no shape tells how many of its values belong to which sample of a batch.
+    """
+    after: set[str] = set()
+    for node in model.proto.graph.node:
+        if node.op_type in _SHAPED_BY_VALUES or not after.isdisjoint(node.input):
+            after.update(node.output)
+    return frozenset(after.intersection(names))
 
 
 def _show(proto: onnx.ModelProto, label: str, names: Sequence[str]) -> None:

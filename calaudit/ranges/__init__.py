@@ -4,7 +4,7 @@ from calaudit.ranges.accumulate import Accumulator, BadActivationsError, observe
 from calaudit.ranges.histogram import Histogram, Histograms
 from calaudit.ranges.methods import DEFAULT_METHODS, METHODS, estimate_amax
 from calaudit.ranges.mixing import mix
-from calaudit.ranges.observation import LeftOut, Observation, ObservedSamples
+from calaudit.ranges.observation import LeftOut, Observation, ObservedSamples, OneByOne
 from calaudit.ranges.parts import Atoms, Parts, split_into_atoms, split_into_parts
 from calaudit.ranges.scales import ScaleTable, TapScale, estimate_scales, scale_of
 
@@ -19,6 +19,7 @@ __all__ = [
     "LeftOut",
     "Observation",
     "ObservedSamples",
+    "OneByOne",
     "Parts",
     "ScaleTable",
     "TapScale",

@@ -40,6 +40,17 @@ class LeftOut:
 
 
 @dataclass(frozen=True, slots=True)
+class OneByOne:
+    """A tap because of which samples were run one by one."""
+
+    tap: str
+    reason: str
+    """Why its values can't be told apart by sample in a batch."""
+    mixed: bool
+    """A sample's values depend on the rest of its batch."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """Histograms of T taps over P parts, the groups those parts make up, and where it is all from.
 
@@ -63,6 +74,8 @@ class Observation:
     """Whether every sample lies in one part; else parts belong to one group each."""
     samples: ObservedSamples | None = None
     left_out: tuple[LeftOut, ...] = ()
+    one_by_one: tuple[OneByOne, ...] = ()
+    """Empty where samples ran in batches, or the model takes one at a time."""
 
     def __post_init__(self) -> None:
         n_parts = self.histograms.n_groups

@@ -20,7 +20,8 @@ from calaudit.ranges import (
 )
 from calaudit.slices import Dimension, SliceSet, evaluate_slices
 from calaudit.steps.calibset_union import CalibsetUnion
-from calaudit.steps.observe import TappedEngine, load_tapped, observe
+from calaudit.steps.observe import load_to_observe, observe
+from calaudit.steps.tapped import TappedEngine
 
 
 def calibrate(
@@ -64,11 +65,9 @@ def calibrate(
     ------
     RangesError
         An activation is NaN or infinite: names the tap and the samples.
-    ModelError
-        A tap has no batch axis.
     """
     return observe_sets(
-        load_tapped(model, plan.taps, backend),
+        load_to_observe(model, plan.taps, backend),
         sets,
         out,
         batch_size=batch_size,
@@ -100,21 +99,43 @@ def observe_sets(
     return observation
 
 
-def left_out_notices(observation: Observation) -> list[Notice]:
-    """One notice per tap for the samples that were skipped because of it."""
+def observation_notices(observation: Observation) -> list[Notice]:
+    """What is to be said of a pass: samples that were left out, and taps that slowed it down.
+
+    One notice per tap for the samples that were skipped because of it, one for all taps because of
+    which samples ran one by one, and one for those in which samples influence each other.
+    """
     by_tap: dict[str, list[str]] = {}
     for each in observation.left_out:
         by_tap.setdefault(each.tap, []).append(each.id)
-    return [
+    found = [
         Notice(
             "bad_samples",
-            f"NaN or infinite in {len(ids)} samples, left out of every group: "
-            + ", ".join(ids[:8])
-            + (", …" if len(ids) > 8 else ""),
+            f"NaN or infinite in {len(ids)} samples, left out of every group: {_first(ids)}",
             f"tap {tap!r}",
         )
         for tap, ids in by_tap.items()
     ]
+    mixed = [each.tap for each in observation.one_by_one if each.mixed]
+    if mixed:
+        message = (
+            f"samples that run in one batch influence each other in {len(mixed)} taps "
+            f"({_first(mixed)}): ranges are those of samples that run alone. Check that the "
+            "batch is the first axis of every input, and that the model was exported for inference"
+        )
+        found.append(Notice("mixed_samples", message))
+    unclear = [f"{each.tap}: {each.reason}" for each in observation.one_by_one if not each.mixed]
+    if unclear:
+        message = (
+            "samples ran one by one, which is slower: in a batch they can't be told apart in "
+            f"{len(unclear)} taps ({_first(unclear)})"
+        )
+        found.append(Notice("one_by_one", message))
+    return found
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
 
 
 def calibrate_sets(
@@ -237,7 +258,7 @@ def _tables(
     mixtures: Sequence[str] = (),
     fraction: float | None = None,
 ) -> list[ScaleTable]:
-    notices = tuple(left_out_notices(observation))
+    notices = tuple(observation_notices(observation))
     tables = []
     for number, name in enumerate([*names, *mixtures]):
         histograms = observation.of(name) if number < len(names) else mix(observation, name)
@@ -270,7 +291,7 @@ def _engine(path: Path, sets: Mapping[str, Calibset], threads: int) -> TappedEng
             where=model.label,
             next_step="Give the FP32 model; calaudit build --explain says why each op stays float.",
         )
-    return load_tapped(model, plan.taps, OnnxruntimeBackend(threads=threads))
+    return load_to_observe(model, plan.taps, OnnxruntimeBackend(threads=threads))
 
 
 def _methods(methods: Sequence[str] | None) -> list[str]:

@@ -73,7 +73,7 @@ def read_embedding(
             return principal_components(counted, rows, embedding.pca)
     if embedding.tap is not None:
         run, tap = _needed(run_outputs, recipe), embedding.tap
-        return _all_flat(lambda piece: run(piece, [tap])[tap], rows, tap)
+        return _all_flat(lambda piece: run.by_sample(piece, tap), rows, tap)
     return _stored(pool, embedding, rows)
 
 
@@ -126,13 +126,7 @@ def _all_flat(read: Callable[[Rows], NDArray[Any]], rows: Rows, what: str) -> ND
     pieces = []
     with counter(len(rows), what=what) as done:
         for piece in batches(rows, _BATCH):
-            values = read(piece)
-            if values.ndim == 0 or len(values) != len(piece):
-                raise DrawError(
-                    f"{what} has shape {values.shape} for {len(piece)} samples",
-                    next_step="Choose a tensor whose first axis is the batch.",
-                )
-            pieces.append(_flat(values))
+            pieces.append(_flat(read(piece)))
             done.advance(len(piece))
     return np.concatenate(pieces)
 

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend, Engine
+from calaudit.errors import DrawError
 from calaudit.graph import Model, check_pool_matches, load_model, with_taps
 from calaudit.pool import Pool, Rows
+from calaudit.steps.tapped import SampleRunner, load_tapped
 
 
 class ModelOutputs(Protocol):
@@ -29,6 +32,18 @@ class ModelOutputs(Protocol):
         """
         ...
 
+    def by_sample(self, rows: Rows, tap: str) -> NDArray[Any]:
+        """All values of one tensor for each of `rows` (len(rows), m), wherever its batch axis is.
+
+        Raises
+        ------
+        ModelError
+            The model has no such tensor.
+        DrawError
+            Samples differ in how many values they have.
+        """
+        ...
+
 
 class EngineOutputs:
     """`ModelOutputs` of a model on a backend; one engine per set of names."""
@@ -38,6 +53,7 @@ class EngineOutputs:
         self._pool = pool
         self._backend = backend
         self._engines: dict[tuple[str, ...], Engine] = {}
+        self._runners: dict[str, SampleRunner] = {}
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -51,6 +67,19 @@ class EngineOutputs:
             self._engines[wanted] = self._backend.load(with_taps(self._model, wanted))
         values = self._engines[wanted].run(self._pool.read_inputs(rows))
         return {name: values[name] for name in wanted}
+
+    def by_sample(self, rows: Rows, tap: str) -> NDArray[Any]:
+        """See `ModelOutputs`."""
+        if tap not in self._runners:
+            self._runners[tap] = SampleRunner(load_tapped(self._model, (tap,), self._backend))
+        runs = self._runners[tap].run(self._pool.read_inputs(rows))
+        pieces = [run.rows(0) for run in runs]
+        if len({piece.shape[1] for piece in pieces}) > 1:
+            raise DrawError(
+                f"{tap} has another number of values for other samples",
+                next_step="Choose a tensor of one size.",
+            )
+        return np.concatenate(pieces)
 
 
 def read_model_outputs(path: Path, pool: Pool) -> EngineOutputs:

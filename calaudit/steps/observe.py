@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.backends.base import Backend, Engine
-from calaudit.errors import ModelError, Problem, RangesError
-from calaudit.graph import Model, tapped
+from calaudit.backends.base import Backend
+from calaudit.errors import Problem, RangesError
+from calaudit.graph import Model
 from calaudit.progress import counter
 from calaudit.ranges import (
     Accumulator,
@@ -18,6 +17,7 @@ from calaudit.ranges import (
     LeftOut,
     Observation,
     ObservedSamples,
+    OneByOne,
     Parts,
     split_into_parts,
 )
@@ -25,52 +25,20 @@ from calaudit.ranges.accumulate import bad_samples, warm_up
 from calaudit.ranges.compiled import n_cores
 from calaudit.steps.calibset_union import CalibsetUnion
 from calaudit.steps.memory import give_back
+from calaudit.steps.tapped import Run, SampleRunner, TappedEngine, load_tapped
 
 TAP_BYTES: Final = 32 << 20
 """Activations of one run: more samples than give these don't make a pass faster."""
 
 
-@dataclass(frozen=True, slots=True)
-class TappedEngine:
-    """An FP32 model that runs and shows its taps.
-
-    It doesn't hold the graph: let that go, and a pass has the weights in memory once.
-    """
-
-    engine: Engine
-    taps: tuple[str, ...]
-    """The tensors to observe."""
-    label: str
-    """What messages call the model."""
-    model_fingerprint: str
-
-
-def load_tapped(model: Model, taps: tuple[str, ...], backend: Backend) -> TappedEngine:
-    """Load a model for `observe`.
-
-    Parameters
-    ----------
-    model : Model
-        The prepared FP32 model.
-    taps : tuple of str
-        Its tensors to observe.
-    backend : Backend
-        Runs it.
-
-    Raises
-    ------
-    ModelError
-        The model doesn't have one of the taps.
-    BackendError
-        The backend can't load it.
-    """
-    fingerprint = model.fingerprint
-    with ThreadPoolExecutor(1) as beside, tapped(model, taps) as shown:
-        # Loading leaves Python's lock to others; to get the counting ready takes about as long.
+def load_to_observe(model: Model, taps: tuple[str, ...], backend: Backend) -> TappedEngine:
+    """As `load_tapped`, while the counting gets ready: each takes a part of a second or more."""
+    with ThreadPoolExecutor(1) as beside:
+        # Loading leaves Python's lock to others.
         ready = beside.submit(warm_up)
-        engine = backend.load(shown)
+        engine = load_tapped(model, taps, backend)
         ready.result()
-    return TappedEngine(engine, taps, model.label, fingerprint)
+    return engine
 
 
 def observe(
@@ -86,7 +54,7 @@ def observe(
     Parameters
     ----------
     model : TappedEngine
-        From `load_tapped`.
+        From `load_to_observe`.
     union : CalibsetUnion
         Samples and groups.
     batch_size : int
@@ -101,8 +69,6 @@ def observe(
     ------
     RangesError
         An activation is NaN or infinite: names the tap and the samples. Or all samples are bad.
-    ModelError
-        A tap has no batch axis.
     """
     give_back()
     work = _Work(model, union, skip_bad)
@@ -119,8 +85,8 @@ def observe(
                 feeds = {name: values[piece] for name, values in read.inputs.items()}
                 try:
                     n_bytes = work.run(feeds, places, threads)
-                except (BadActivationsError, ModelError) as error:
-                    raise type(error).of(
+                except BadActivationsError as error:
+                    raise BadActivationsError.of(
                         Problem(
                             p.message,
                             f"{model.label}, calibration set {read.calibset}",
@@ -138,6 +104,7 @@ class _Work:
     def __init__(self, model: TappedEngine, union: CalibsetUnion, skip_bad: bool) -> None:
         self.model, self.union = model, union
         self.taps = model.taps
+        self.runner = SampleRunner(model)
         self.skip_bad = skip_bad
         self.parts: Parts = split_into_parts(union.weights)
         self.accumulator = Accumulator(self.taps, self.parts.weights.shape[1], narrow=True)
@@ -151,26 +118,28 @@ class _Work:
         threads: ThreadPoolExecutor,
     ) -> int:
         """Run and count one batch; gives the size of its activations in bytes."""
-        outputs = self.model.engine.run(feeds)
-        values = [_batched(tap, outputs[tap], len(places)) for tap in self.taps]
+        return sum(self._count(run, places[run.samples], threads) for run in self.runner.run(feeds))
+
+    def _count(self, run: Run, places: NDArray[np.int64], threads: ThreadPoolExecutor) -> int:
         parts = self.parts.of_sample[places].copy()
+        every = range(len(self.taps))
         if self.skip_bad:
-            for tap, bad in zip(self.taps, threads.map(bad_samples, values), strict=True):
+            for tap, bad in enumerate(threads.map(lambda tap: bad_samples(run.rows(tap)), every)):
                 parts[bad] = -1
                 for place in places[bad]:
-                    self.left_out.setdefault(int(place), tap)
+                    self.left_out.setdefault(int(place), self.taps[tap])
 
         def add(tap: int) -> None:
             try:
-                self.maxima[tap, places] = self.accumulator.add(tap, values[tap], parts)
+                self.maxima[tap, places] = self.accumulator.add(tap, run.rows(tap), parts)
             except BadActivationsError as error:
                 raise self._named(error, self.union.ids[places]) from None
 
-        self.accumulator.reserve(max((each.size for each in values), default=0))
+        self.accumulator.reserve(max((each.size for each in run.values), default=0))
         # Large taps first, so that no core is left with one at the end.
-        order = sorted(range(len(values)), key=lambda tap: -values[tap].size)
+        order = sorted(every, key=lambda tap: -run.values[tap].size)
         list(threads.map(add, order))
-        return sum(each.nbytes for each in values)
+        return sum(each.nbytes for each in run.values)
 
     def observation(self, pool_fingerprint: str) -> Observation:
         kept = np.ones(len(self.union), bool)
@@ -199,6 +168,7 @@ class _Work:
                 LeftOut(str(self.union.ids[place]), tap)
                 for place, tap in sorted(self.left_out.items())
             ),
+            tuple(OneByOne(tap, why.reason, why.mixed) for tap, why in self.runner.unclear.items()),
         )
 
     @staticmethod
@@ -212,13 +182,3 @@ class _Work:
             tap=error.tap,
             positions=error.positions,
         )
-
-
-def _batched(tap: str, values: NDArray[Any], n: int) -> NDArray[Any]:
-    if values.ndim == 0 or len(values) != n:
-        raise ModelError(
-            f"tensor {tap} has shape {values.shape} for a batch of {n}: its range can't be told "
-            "apart by sample",
-            next_step="Export the model with the batch as the first axis of every activation.",
-        )
-    return values

@@ -59,7 +59,7 @@ def _check_batched(name: str, values: NDArray[Any], n: int, what: str) -> None:
         raise BackendError(
             f"output {name} has shape {values.shape} for {n} samples",
             where=what,
-            next_step="Audit a model whose outputs have the batch as their first axis.",
+            next_step="Export a wrapper that returns outputs with the batch as their first axis.",
         )
 
 

@@ -90,6 +90,14 @@ def test_an_old_opset_and_a_fixed_batch_are_told_at_once(tmp_path: Path) -> None
     assert "batch fixed to 8" in message
 
 
+def test_an_input_with_the_batch_behind_another_axis_is_told_how_to_export(tmp_path: Path) -> None:
+    s = models.Sketch()
+    s.op("Relu", ["x"], "y")
+    message = refusal(saved(s.model({"x": [16, "b", 3]}, {"y": [16, "b", 3]}), tmp_path))
+    assert "batch fixed to 16" in message
+    assert "y = model(x.transpose(0, 1))" in message
+
+
 def test_an_input_without_batch_axis_is_refused(tmp_path: Path) -> None:
     s = models.Sketch()
     s.op("Relu", ["x"], "y")

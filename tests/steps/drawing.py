@@ -57,6 +57,8 @@ class FakeModel:
         tensors = {
             "logits": logits,
             "inner": self.pool.read_inputs(rows)["x"],
-            "scalar": np.ones(1),
         }
         return {name: tensors[name] for name in names}
+
+    def by_sample(self, rows: Rows, tap: str) -> NDArray[Any]:
+        return self(rows, [tap])[tap].reshape(len(rows), -1)

@@ -1,16 +1,28 @@
+import dataclasses
 import gc
 import weakref
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
+import onnx
 import pytest
+from numpy.typing import NDArray
 
 from calaudit.backends.onnxruntime import OnnxruntimeBackend, OnnxruntimeEngine
 from calaudit.errors import BackendError, ModelError
-from calaudit.graph import Model, load_model, plan_qdq, prepare
+from calaudit.formats.pool import write_pool
+from calaudit.formats.ranges import open_ranges, write_ranges
+from calaudit.graph import Model, load_model, plan_qdq, prepare, with_taps
+from calaudit.ranges import Observation
 from calaudit.ranges import observe as histogram_of
+from calaudit.steps.calibrate import observation_notices
 from calaudit.steps.calibset_union import CalibsetUnion
-from calaudit.steps.observe import TappedEngine, load_tapped, observe
+from calaudit.steps.observe import observe
+from calaudit.steps.tapped import TappedEngine, load_tapped
+from tests.graph.models import Sketch
+from tests.steps import layouts
 from tests.steps.calibrating import draw, images, write_images, write_model
 
 
@@ -77,11 +89,162 @@ def test_batches_are_made_smaller_where_activations_are_large(
 
     counted = TappedEngine(Counting(), tapped.taps, "m", "f")
     observe(counted, union, batch_size=64, pool_fingerprint="p")
-    assert sizes == [1, 11]
+    assert sizes == [1, 2, 11]  # alone, then with another to see where samples lie, then the rest
     sizes.clear()
     one = sum(values[:1].nbytes for values in tapped.engine.run({"x": images(1)}).values())
     monkeypatch.setattr(module, "TAP_BYTES", 4 * one)
     found = observe(counted, union, batch_size=64, pool_fingerprint="p")
     assert max(sizes) in {4, 5}
-    assert np.sum(sizes) == 12
+    assert np.sum(sizes) == 12 + 2
     assert found.size("some") == 12
+
+
+def _observed(
+    proto: onnx.ModelProto, x: NDArray[np.float32], folder: Path, batch_size: int
+) -> tuple[Observation, list[int]]:
+    """Ranges of two overlapping sets over `x`, and the sizes of the batches that were run."""
+    onnx.save(proto, str(folder / "m.onnx"))
+    pool = folder / "pool.h5"
+    write_pool(
+        pool,
+        inputs={"x": x},
+        targets={},
+        meta={"number": np.arange(len(x))},
+        ids=[f"s{number:03d}" for number in range(len(x))],
+    )
+    sets = {
+        "most": draw(pool, folder / "most.h5", "most", len(x) - 3, candidates="number >= 3"),
+        "few": draw(pool, folder / "few.h5", "few", 5, candidates="number < 5"),
+    }
+    model = prepare(load_model(folder / "m.onnx"))
+    loaded = load_tapped(model, plan_qdq(model).taps, OnnxruntimeBackend())
+    sizes: list[int] = []
+
+    class Counting:
+        def run(self, feeds):
+            sizes.append(len(feeds["x"]))
+            return loaded.engine.run(feeds)
+
+    engine = dataclasses.replace(loaded, engine=Counting())
+    union = CalibsetUnion(sets)
+    return observe(engine, union, batch_size=batch_size, pool_fingerprint="p"), sizes
+
+
+def _by_hand(proto: onnx.ModelProto, x: NDArray[np.float32]) -> list[dict[str, NDArray[Any]]]:
+    """Every tap of each sample alone."""
+    model = prepare(Model(proto, "m"))
+    engine = OnnxruntimeBackend().load(with_taps(model, plan_qdq(model).taps))
+    return [engine.run({"x": one[None]}) for one in x]
+
+
+def _check(found: Observation, alone: list[dict[str, NDArray[Any]]]) -> None:
+    assert found.samples is not None
+    for position, tap in enumerate(found.histograms.taps):
+        number = [int(name[1:]) for name in found.samples.ids]
+        wanted = [np.abs(alone[n][tap]).max(initial=0) for n in number]
+        np.testing.assert_allclose(found.samples.maxima[position], wanted, rtol=1e-5, atol=1e-7)
+        for group, rows in (("most", range(3, len(alone))), ("few", range(5))):
+            values = np.concatenate([alone[n][tap].reshape(-1) for n in rows])
+            one, other = found.of(group).one(position, 0), histogram_of(values)
+            assert one.n == other.n
+            moved = np.abs(np.cumsum(one.counts - other.counts)).max()  # by a bin, for rounding
+            assert moved <= max(3, 0.02 * one.n)
+            assert one.amax == pytest.approx(other.amax, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", layouts.BATCHED)
+@pytest.mark.parametrize("batch_size", [2, 6, 64])  # 6 is the length of the time axis too
+def test_samples_are_told_apart_wherever_the_batch_lies(
+    tmp_path: Path, name: str, batch_size: int
+) -> None:
+    proto = layouts.BATCHED[name]()
+    x = layouts.samples(proto, 23)
+    found, sizes = _observed(proto, x, tmp_path, batch_size)
+    _check(found, _by_hand(proto, x))
+    assert max(sizes) == min(batch_size, 19)
+    assert sizes.count(1) < 4
+    assert found.one_by_one == ()
+    assert observation_notices(found) == []
+
+
+@pytest.mark.parametrize("name", layouts.SINGLE)
+def test_samples_that_cannot_be_told_apart_run_one_by_one_and_that_is_said(
+    tmp_path: Path, name: str
+) -> None:
+    proto = layouts.SINGLE[name]()
+    x = layouts.samples(proto, 23)
+    found, sizes = _observed(proto, x, tmp_path, 8)
+    _check(found, _by_hand(proto, x))
+    assert sizes.count(2) == 1
+    assert max(sizes) == 2
+    (notice,) = observation_notices(found)
+    assert notice.code == "one_by_one"
+    assert found.one_by_one[0].tap in notice.message
+
+
+@pytest.mark.parametrize("name", [*layouts.BATCHED, "sums_over_time"])
+def test_a_batch_fixed_to_one_is_calibrated_without_a_word(tmp_path: Path, name: str) -> None:
+    proto = layouts.fixed({**layouts.BATCHED, **layouts.SINGLE}[name]())
+    x = layouts.samples(proto, 9)
+    found, sizes = _observed(proto, x, tmp_path, 8)
+    _check(found, _by_hand(proto, x))
+    assert set(sizes) == {1}
+    assert observation_notices(found) == []
+
+
+def test_samples_that_change_each_other_in_a_batch_are_remarked_on(tmp_path: Path) -> None:
+    """BatchNormalization as it is in training: it takes its statistics from the batch."""
+    s = Sketch()
+    s.op("ReduceMean", [s.conv("x", "c", 3, 4)], "mean", axes=[0, 2, 3])
+    s.conv(s.op("Sub", ["c", "mean"], "centred"), "y", 4, 2)
+    proto = s.model({"x": ["b", 3, 8, 8]}, {"y": ["b", 2, 8, 8]})
+    x = layouts.samples(proto, 12)
+    found, _ = _observed(proto, x, tmp_path, 8)
+    _check(found, _by_hand(proto, x))
+    (notice,) = observation_notices(found)
+    assert notice.code == "mixed_samples"
+    assert "centred" in notice.message
+    assert "inference" in notice.message
+
+
+def test_a_first_sample_of_zeros_doesnt_make_a_pass_slow(tmp_path: Path) -> None:
+    proto = layouts.heads_merged()
+    x = layouts.samples(proto, 23)
+    x[3] = x[0] = 0
+    found, sizes = _observed(proto, x, tmp_path, 4)
+    _check(found, _by_hand(proto, x))
+    assert max(sizes) == 4
+    assert found.one_by_one == ()
+
+
+def test_inputs_of_other_sizes_are_looked_at_anew(tmp_path: Path) -> None:
+    s = Sketch()
+    s.op("Transpose", ["x"], "xt", perm=[1, 0, 2])
+    s.op("MatMul", ["xt", s.weight("w", 4, 3)], "h")
+    s.op("Transpose", ["h"], "y", perm=[1, 0, 2])
+    onnx.save(s.model({"x": ["b", "t", 4]}, {"y": ["b", "t", 3]}), str(tmp_path / "m.onnx"))
+    model = prepare(load_model(tmp_path / "m.onnx"))
+    engine = load_tapped(model, plan_qdq(model).taps, OnnxruntimeBackend())
+    sets = {}
+    longest = {}
+    for length in (3, 7):
+        x = np.random.default_rng(length).standard_normal((6, length, 4)).astype(np.float32)
+        pool = tmp_path / f"{length}.h5"
+        write_pool(pool, inputs={"x": x}, targets={}, meta={"a": np.arange(6)})
+        name = f"t{length}"
+        sets[name] = draw(pool, tmp_path / f"{name}.h5", name, 6)
+        longest[name] = np.abs(x).max()
+    found = observe(engine, CalibsetUnion(sets), batch_size=4, pool_fingerprint="p")
+    assert found.one_by_one == ()
+    for name, amax in longest.items():
+        assert found.of(name).one(0, 0).amax == amax
+
+
+def test_why_samples_ran_one_by_one_is_kept_with_the_ranges(tmp_path: Path) -> None:
+    proto = layouts.sums_over_time()
+    found, _ = _observed(proto, layouts.samples(proto, 9), tmp_path, 4)
+    write_ranges(tmp_path / "ranges.h5", found)
+    assert open_ranges(tmp_path / "ranges.h5").one_by_one == found.one_by_one != ()
+    with h5py.File(tmp_path / "ranges.h5", "a") as file:
+        del file["one_by_one"]  # as releases up to 0.1 wrote it
+    assert open_ranges(tmp_path / "ranges.h5").one_by_one == ()

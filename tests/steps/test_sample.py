@@ -4,8 +4,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import onnx
 import pytest
 
+from calaudit.backends.onnxruntime import OnnxruntimeBackend
 from calaudit.demo import DEMO_MODEL, build_digits_pool
 from calaudit.errors import (
     DrawError,
@@ -16,11 +18,13 @@ from calaudit.errors import (
     SliceError,
 )
 from calaudit.formats.calibset import open_calibset
-from calaudit.formats.pool import PoolFile, open_pool
+from calaudit.formats.pool import PoolFile, open_pool, write_pool
+from calaudit.graph import load_model, with_taps
 from calaudit.sampling import Embedding, Loss, Recipe, herding, k_center, read_recipe
 from calaudit.slices import Dimension, evaluate_slices, select_rows
 from calaudit.steps.model_outputs import read_model_outputs
 from calaudit.steps.sample import draw_calibset, draw_set
+from tests.steps import layouts
 from tests.steps.drawing import CALIBRATE, EVALUATE, FakeModel, write_small_pool
 
 CALIBSETS = Path(__file__).parents[2] / "calibsets"
@@ -269,9 +273,33 @@ def test_several_columns_are_covered_in_units_of_their_deviation(pool) -> None:
     assert labels.n_unique() == 5
 
 
-def test_a_tap_without_a_batch_axis_is_refused(pool) -> None:
-    with pytest.raises(DrawError, match=r"scalar has shape \(1,\) for 256 samples"):
-        draw_set(pool, coverage(tap="scalar"), run_outputs=FakeModel(pool))
+@pytest.mark.parametrize(
+    ("name", "tap"), [("time_first", "h"), ("heads_merged", "scores"), ("sums_over_time", "grams")]
+)
+def test_a_tap_is_covered_wherever_its_batch_axis_is(tmp_path: Path, name: str, tap: str) -> None:
+    made = {**layouts.BATCHED, **layouts.SINGLE}[name]()
+    x = layouts.samples(made, 40)
+    onnx.save(made, str(tmp_path / "m.onnx"))
+    write_pool(tmp_path / "pool.h5", inputs={"x": x}, targets={}, meta={"a": np.arange(40)})
+    with open_pool(tmp_path / "pool.h5") as pool:
+        model = read_model_outputs(tmp_path / "m.onnx", pool)
+        engine = OnnxruntimeBackend().load(with_taps(load_model(tmp_path / "m.onnx"), [tap]))
+        alone = np.stack([engine.run({"x": one[None]})[tap].reshape(-1) for one in x])
+        np.testing.assert_allclose(model.by_sample(np.arange(40), tap), alone, rtol=1e-5, atol=1e-6)
+        drawn = draw_set(pool, replace(coverage(tap=tap), size=10), run_outputs=model)
+        starts = [sorted(k_center(alone, 10, start=start)) for start in range(40)]
+        assert drawn.rows.tolist() in starts
+
+
+def test_a_tap_of_another_size_in_other_samples_is_no_embedding(tmp_path: Path) -> None:
+    made = layouts.frames_kept()
+    onnx.save(made, str(tmp_path / "m.onnx"))
+    x = layouts.samples(made, 12)
+    write_pool(tmp_path / "pool.h5", inputs={"x": x}, targets={}, meta={"a": np.arange(12)})
+    with open_pool(tmp_path / "pool.h5") as pool:
+        model = read_model_outputs(tmp_path / "m.onnx", pool)
+        with pytest.raises(DrawError, match="kept has another number of values"):
+            draw_set(pool, coverage(tap="kept"), run_outputs=model)
 
 
 @pytest.fixture(scope="module")

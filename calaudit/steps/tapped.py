@@ -1,0 +1,185 @@
+"""Tapped: an FP32 model that shows its taps, and the values of each sample in them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.backends.base import Backend, Engine
+from calaudit.graph import Model, shaped_by_values, tapped
+from calaudit.ranges.layout import Alone, Layout, Unclear, find_layout, remember
+
+Arrays = Mapping[str, NDArray[Any]]
+_TRIALS: Final = 3
+"""Pairs of samples that are looked at before a tap is given up."""
+_BY_VALUES: Final = "how many values it has depends on what the samples hold"
+
+
+@dataclass(frozen=True, slots=True)
+class TappedEngine:
+    """An FP32 model that runs and shows its taps.
+
+    It doesn't hold the graph: let that go, and a pass has the weights in memory once.
+    """
+
+    engine: Engine
+    taps: tuple[str, ...]
+    """The tensors to observe."""
+    label: str
+    """What messages call the model."""
+    model_fingerprint: str
+    fixed_batch: bool = False
+    """It takes one sample at a time."""
+    shaped_by_values: frozenset[str] = frozenset()
+    """Taps whose shape depends on more than the inputs' shapes."""
+
+
+def load_tapped(model: Model, taps: tuple[str, ...], backend: Backend) -> TappedEngine:
+    """Load a model to look at its taps.
+
+    Parameters
+    ----------
+    model : Model
+        The prepared FP32 model.
+    taps : tuple of str
+        Its tensors to observe.
+    backend : Backend
+        Runs it.
+
+    Raises
+    ------
+    ModelError
+        The model doesn't have one of the taps.
+    BackendError
+        The backend can't load it.
+    """
+    with tapped(model, taps) as shown:
+        engine = backend.load(shown)
+    return TappedEngine(
+        engine,
+        taps,
+        model.label,
+        model.fingerprint,
+        model.fixed_batch,
+        shaped_by_values(model, taps),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run showed."""
+
+    samples: slice
+    """Which of the samples that were asked for."""
+    values: list[NDArray[Any]]
+    """Of each tap, (samples, …) or in any layout that `layouts` tells."""
+    layouts: list[Layout] | None
+    """Of each tap; None where one sample was run alone, to which all values belong."""
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return int(self.samples.stop - self.samples.start)
+
+    def rows(self, tap: int) -> NDArray[Any]:
+        """The values of each sample (n, m) in the tap at a position."""
+        if self.layouts is None:
+            return self.values[tap].reshape(1, -1)
+        return self.layouts[tap].rows(self.values[tap], self.n)
+
+
+class SampleRunner:
+    """Runs samples, in batches where it is known which values belong to which sample.
+
+    What is known is learnt from the first samples of each shape of inputs: one is run alone, then
+    with another. Where that doesn't tell, samples are run one by one, and `unclear` says so.
+    """
+
+    def __init__(self, model: TappedEngine) -> None:
+        self._model = model
+        self._known: dict[tuple[tuple[int, ...], ...], list[Layout | Unclear]] = {}
+        self._alone: tuple[Arrays, list[Alone]] | None = None
+        self._trials = 0
+        self.unclear: dict[str, Unclear] = {}
+        """Taps because of which samples were run one by one, and why."""
+
+    def run(self, feeds: Arrays) -> Iterator[Run]:
+        """Run samples in as few runs as can be; raises as `Engine.run` does.
+
+        Parameters
+        ----------
+        feeds : mapping
+            Input name → array (batch, …), of any one shape per call.
+        """
+        n = len(next(iter(feeds.values())))
+        layouts = None if n == 1 or self._model.fixed_batch else self._layouts(feeds)
+        if layouts is not None:
+            values = self._values(feeds)
+            misfit = [
+                tap
+                for tap, layout, each in zip(self._model.taps, layouts, values, strict=True)
+                if not layout.fits(each, n)
+            ]
+            if not misfit:
+                yield Run(slice(0, n), values, layouts)
+                return
+            for tap in misfit:
+                self._give_up(feeds, tap, Unclear(_BY_VALUES, for_good=True))
+            del values
+        for place in range(n):
+            one = {name: values[place : place + 1] for name, values in feeds.items()}
+            yield Run(slice(place, place + 1), self._values(one, remembered=n == 1), None)
+
+    def _values(self, feeds: Arrays, *, remembered: bool = False) -> list[NDArray[Any]]:
+        outputs = self._model.engine.run(feeds)
+        values = [outputs[tap] for tap in self._model.taps]
+        if remembered and not self._model.fixed_batch and _shapes(feeds) not in self._known:
+            kept = {name: values.copy() for name, values in feeds.items()}
+            self._alone = kept, [remember(each) for each in values]
+        return values
+
+    def _layouts(self, feeds: Arrays) -> list[Layout] | None:
+        """Of every tap, for samples of these shapes; None where some aren't known."""
+        shapes = _shapes(feeds)
+        found = self._known.get(shapes)
+        if found is None:
+            found = self._tried(feeds)
+            self._trials += 1
+            again = any(isinstance(each, Unclear) and not each.for_good for each in found)
+            if again and self._trials < _TRIALS:
+                return None
+            self._known[shapes], self._trials, self._alone = found, 0, None
+        layouts = [each for each in found if isinstance(each, Layout)]
+        if len(layouts) == len(found):
+            return layouts
+        for tap, each in zip(self._model.taps, found, strict=True):
+            if isinstance(each, Unclear):
+                self.unclear.setdefault(tap, each)
+        return None
+
+    def _tried(self, feeds: Arrays) -> list[Layout | Unclear]:
+        if self._alone is None or _shapes(self._alone[0]) != _shapes(feeds):
+            self._values({name: values[:1] for name, values in feeds.items()}, remembered=True)
+        assert self._alone is not None
+        first, alone = self._alone
+        pair = self._values(
+            {name: np.concatenate([first[name], values[-1:]]) for name, values in feeds.items()}
+        )
+        self._alone = None
+        return [
+            Unclear(_BY_VALUES, for_good=True)
+            if tap in self._model.shaped_by_values
+            else find_layout(one, both)
+            for tap, one, both in zip(self._model.taps, alone, pair, strict=True)
+        ]
+
+    def _give_up(self, feeds: Arrays, tap: str, why: Unclear) -> None:
+        self._known[_shapes(feeds)][self._model.taps.index(tap)] = why
+        self.unclear.setdefault(tap, why)
+
+
+def _shapes(feeds: Arrays) -> tuple[tuple[int, ...], ...]:
+    """Of one sample, input by input."""
+    return tuple(values.shape[1:] for _, values in sorted(feeds.items()))

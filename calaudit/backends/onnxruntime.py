@@ -86,7 +86,11 @@ class OnnxruntimeBackend:
 
 
 class OnnxruntimeEngine:
-    """One session. A model fixed to batch 1 is run sample by sample."""
+    """One session. A model fixed to batch 1 is run sample by sample.
+
+    So is one of which the first run of several samples fails while one alone succeeds: an exporter
+    that traced an example of one sample wrote that size into the graph, whatever its inputs say.
+    """
 
     def __init__(
         self, session: ort.InferenceSession, model: Model, record: Mapping[str, str]
@@ -94,6 +98,7 @@ class OnnxruntimeEngine:
         self._session = session
         self._label = model.label
         self._one_by_one = model.fixed_batch
+        self._ran_batches = False
         self._record = dict(record)
         self._inputs = model.inputs
         self._outputs = tuple(output.name for output in session.get_outputs())
@@ -116,8 +121,6 @@ class OnnxruntimeEngine:
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run a batch; see `calaudit.backends.base.Engine.run`."""
         used = {spec.name: self._feed(spec, feeds) for spec in self._inputs}
-        if not self._one_by_one:
-            return self._run(used)
         n, *others = {len(values) for values in used.values()}
         if others:
             raise BackendError(
@@ -125,10 +128,22 @@ class OnnxruntimeEngine:
                 where=self._label,
                 next_step="Feed the same samples to every input.",
             )
-        pieces = [
-            self._run({name: values[i : i + 1] for name, values in used.items()}) for i in range(n)
-        ]
+        if not self._one_by_one:
+            try:
+                return self._run(used)
+            except BackendError:
+                if n == 1 or self._ran_batches or not self._runs_alone(used):
+                    raise
+                self._one_by_one = True
+        pieces = [self._run(_sample(used, place)) for place in range(n)]
         return {name: _joined([piece[name] for piece in pieces]) for name in self._outputs}
+
+    def _runs_alone(self, feeds: dict[str, NDArray[Any]]) -> bool:
+        try:
+            self._run(_sample(feeds, 0))
+        except BackendError:
+            return False
+        return True
 
     def _feed(self, spec: ModelTensor, feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         if spec.name not in feeds:
@@ -146,8 +161,11 @@ class OnnxruntimeEngine:
             raise BackendError(
                 f"onnxruntime failed: {_one_line(error)}",
                 where=self._label,
-                next_step="Check the inputs' shapes and types, and the memory that is free.",
+                next_step="Check the inputs' shapes and types, and the memory that is free. "
+                "torch.onnx.export with dynamo=False writes the batch size of its example into "
+                "recurrent layers: give it one sample there, or dynamo=True.",
             ) from None
+        self._ran_batches |= len(next(iter(feeds.values()))) > 1
         return dict(zip(self._outputs, values, strict=True))
 
 
@@ -159,6 +177,10 @@ def _session(model: Model, options: ort.SessionOptions) -> ort.InferenceSession:
         path = Path(folder) / "model.onnx"
         write_model(model, path, path.with_name("weights"), location="weights")
         return ort.InferenceSession(str(path), options, providers=providers)
+
+
+def _sample(feeds: dict[str, NDArray[Any]], place: int) -> dict[str, NDArray[Any]]:
+    return {name: values[place : place + 1] for name, values in feeds.items()}
 
 
 def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:

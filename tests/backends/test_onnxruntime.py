@@ -3,6 +3,7 @@ import pytest
 
 from calaudit.backends import onnxruntime
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.errors import BackendError
 from calaudit.graph import Model, convert_to_fp16, prepare
 from calaudit.graph import model as graph_model
 from tests.graph import models
@@ -64,3 +65,29 @@ def test_what_results_depend_on_is_in_the_key() -> None:
     emulated, fused = OnnxruntimeBackend(threads=1), OnnxruntimeBackend(threads=2, kernels="fused")
     assert emulated.key != fused.key
     assert emulated.key == OnnxruntimeBackend(threads=2).key
+
+
+def _recurrent(batch: int) -> Model:
+    """A GRU whose initial state is written for one batch size, though the input's is free."""
+    s = models.Sketch()
+    s.op("Transpose", ["x"], "xt", perm=[1, 0, 2])
+    state = s.array("state", np.zeros((1, batch, 4), np.float32))
+    weights = [s.weight("w", 1, 12, 3), s.weight("r", 1, 12, 4)]
+    s.op("GRU", ["xt", *weights, "", "", state], "h", hidden_size=4)
+    s.op("Transpose", [s.op("Squeeze", ["h", s.array("axis", np.array([1]))], "hs")], "y",
+         perm=[1, 0, 2])  # fmt: skip
+    return Model(s.model({"x": ["b", 5, 3]}, {"y": ["b", 5, 4]}), "sketch")
+
+
+def test_a_batch_of_one_that_is_written_into_the_graph_is_found_out() -> None:
+    x = np.random.default_rng(0).standard_normal((6, 5, 3)).astype(np.float32)
+    engine = OnnxruntimeBackend().load(_recurrent(1))
+    wanted = np.concatenate([engine.run({"x": x[i : i + 1]})["y"] for i in range(6)])
+    np.testing.assert_array_equal(engine.run({"x": x})["y"], wanted)
+    np.testing.assert_array_equal(run(_recurrent(6), {"x": x})["y"], wanted)
+
+
+def test_another_batch_that_is_written_into_the_graph_is_refused_with_a_way_out() -> None:
+    x = np.zeros((2, 5, 3), np.float32)
+    with pytest.raises(BackendError, match=r"(?s)initial_h.*dynamo=True"):
+        run(_recurrent(3), {"x": x})

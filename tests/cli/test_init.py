@@ -74,6 +74,8 @@ def test_a_classifier_is_audited_with_no_edit(tmp_path: Path) -> None:
     assert written["audit"]["model"] == "model.onnx"
     assert [each["by"] for each in written["slices"] if "by" in each][:2] == ["loudness", "margin"]
     assert [each["name"] for each in written["calibsets"]][:2] == ["random", "equal"]
+    roles = {each["name"].split()[0]: each.get("role") for each in written["calibsets"]}
+    assert roles == {"random": None, "equal": None, "only": "control"}
     runs(out)
 
 

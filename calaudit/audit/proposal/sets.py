@@ -1,4 +1,4 @@
-"""Calibration sets to compare: at random, spread evenly, and narrow on purpose."""
+"""Calibration sets to compare: at random, spread evenly, and, as controls, narrow on purpose."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -60,10 +60,11 @@ def _narrow(size: int, values: Mapping[str, Any], counts: dict[str, int]) -> Ite
         yield Table(
             {
                 "name": f"only {name}",
+                "role": "control",
                 "kind": "skewed",
                 "size": min(size, n),
                 "only": [name],
                 "strata": [values],
             },
-            "Narrow on purpose: what if everybody else was forgotten?",
+            "Narrow on purpose: what if everybody else was forgotten? A control: never gated.",
         )

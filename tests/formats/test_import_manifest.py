@@ -50,7 +50,7 @@ def refusal(source: Path, how: ManifestSettings, kind: type[CalauditError]) -> s
 def test_a_manifest_becomes_a_pool_in_its_order(folder: Path) -> None:
     done = import_manifest(folder / "list.csv", folder / "p.h5", settings())
     assert done.n == 200
-    assert done.notices == ()
+    assert [notice.code for notice in done.notices] == ["kept_as_text"]
     with open_pool(folder / "p.h5") as pool:
         rows = np.array([0, 77, 199])
         np.testing.assert_array_equal(pool.read_inputs(rows)["x"][:, 0, 0], rows)
@@ -62,7 +62,7 @@ def test_a_manifest_becomes_a_pool_in_its_order(folder: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".tsv", ".parquet"])
 def test_other_tables_hold_the_same(folder: Path, suffix: str) -> None:
-    table = pl.read_csv(folder / "list.csv")
+    table = pl.read_csv(folder / "list.csv", schema_overrides={"code": pl.String})
     other = folder / f"list{suffix}"
     table.write_csv(other, separator="\t") if suffix == ".tsv" else table.write_parquet(other)
     fingerprints = set()
@@ -163,11 +163,6 @@ def test_unknown_columns_are_named_with_the_near_ones(folder: Path) -> None:
     assert "Did you mean code?" in message
 
 
-def test_columns_cut_by_semicolons_are_told(folder: Path) -> None:
-    (folder / "list.csv").write_text("path;species\ndata/000.npy;cat\n")
-    assert "separated by semicolons" in refusal(folder / "list.csv", settings(), SettingsError)
-
-
 def test_labels_that_are_missing_or_no_class_are_listed(folder: Path) -> None:
     (folder / "list.csv").write_text(
         "path,label\ndata/000.npy,cat\ndata/001.npy,\ndata/002.npy,dgo\n"
@@ -190,9 +185,9 @@ def test_missing_and_repeated_ids_are_refused(folder: Path) -> None:
     [
         ("none.csv", None, FileFormatError, "no such file"),
         ("list.txt", b"path\n", FileFormatError, "has the ending '.txt'"),
-        ("list.csv", b"", FileFormatError, "can't be read as a table"),
+        ("list.csv", b"", FileFormatError, "has no header"),
         ("list.csv", b"path\n", PoolError, "lists no samples"),
-        ("list.csv", b"path,a\nx,\xff\xfe\n", FileFormatError, "can't be read as a table"),
+        ("list.csv", b"path,a\nx,\xff\xfe\n", FileFormatError, "isn't UTF-8 text"),
         ("list.parquet", b"hello", FileFormatError, "can't be read as a table"),
     ],
 )

@@ -6,11 +6,15 @@ from typing import Literal
 
 import polars as pl
 
+from calaudit.columns import widened
 from calaudit.errors import FileFormatError, Notice, PoolError, Problem, SettingsError, near
+from calaudit.formats.importers.csv_table import read_csv
 from calaudit.formats.importers.samples import Scalar
 from calaudit.formats.importers.settings import ManifestSettings, TargetSettings
+from calaudit.formats.importers.typed import find_type
+from calaudit.formats.pool_columns import as_series
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")
 _SHOWN = 10
 
@@ -45,15 +49,19 @@ def read_table(source: Path, settings: ManifestSettings) -> Table:
     path_columns = {name: how.column for name, how in settings.inputs.items()}
     first = next(iter(path_columns.values()))
     ids = settings.ids or first
-    frame = read_frame(source, texts=[*path_columns.values(), ids])
+    targets = settings.targets or {}
+    classes = [target.column for target in targets.values() if target.classes is not None]
+    texts = {*path_columns.values(), ids, *classes}
+    read = _read(source)
+    frame, notices = read.frame, read.notices
     _check_columns(frame, settings, source)
     if frame.is_empty():
         raise PoolError("lists no samples", where=source, next_step="Add one row per sample.")
-    targets = settings.targets or {}
     used = {*path_columns.values(), ids, *(target.column for target in targets.values())}
     meta = settings.meta
     if meta is None:
         meta = {name: name for name in frame.columns if name not in used}
+    frame, decided = _typed(read, {*used, *meta.values()}, texts, source)
     problems: list[Problem] = []
     paths = {
         name: _paths(frame[column], source, settings.outside, problems)
@@ -74,58 +82,73 @@ def read_table(source: Path, settings: ManifestSettings) -> Table:
     if problems:
         raise PoolError.of(problems)
     left = [name for name in frame.columns if name not in {*used, *meta.values()}]
-    notice = Notice("left_out", f"columns left out: {', '.join(left)}", str(source))
+    if left:
+        notice = Notice("left_out", f"columns left out: {', '.join(left)}", str(source))
+        notices = (*notices, notice)
     return Table(
         paths=paths,
         targets=labels,
-        meta={name: frame[column].to_list() for name, column in meta.items()},
+        meta={
+            name: widened(as_series(column, frame[column], where=str(source))).to_list()
+            for name, column in meta.items()
+        },
         ids=frame[ids].to_list(),
-        notices=(notice,) if left else (),
+        notices=(*notices, *decided),
     )
 
 
-def read_frame(source: Path, *, texts: list[str]) -> pl.DataFrame:
-    """Read a CSV, TSV or Parquet file; columns in `texts` stay text (``007`` keeps its zeros).
+@dataclass(frozen=True, slots=True)
+class _Read:
+    frame: pl.DataFrame
+    separator: str | None
+    """Of a CSV file, whose columns are all text."""
+    notices: tuple[Notice, ...] = ()
+
+
+def _read(source: Path) -> _Read:
+    """Read a table; that of a CSV file holds text alone.
 
     Raises
     ------
     FileFormatError
         Missing, unreadable, or of another kind.
     """
-    suffix = source.suffix.lower()
-    if suffix not in SUFFIXES:
+    name = source.name.lower()
+    if not name.endswith(SUFFIXES):
         raise FileFormatError(
-            f"has the ending {suffix!r}, a manifest has {', '.join(SUFFIXES)}",
+            f"has the ending {source.suffix!r}, a manifest has {', '.join(SUFFIXES)}",
             where=source,
             next_step="Save the table in one of these formats.",
         )
     if not source.is_file():
         raise FileFormatError("there is no such file", where=source, next_step="Check the path.")
+    if not name.endswith(".parquet"):
+        table = read_csv(source)
+        return _Read(table.frame, table.separator, table.notices)
     try:
-        if suffix == ".parquet":
-            frame = pl.read_parquet(source, use_statistics=False)
-        else:
-            separator = "\t" if suffix == ".tsv" else ","
-            header = pl.read_csv(source, separator=separator, n_rows=0).columns
-            frame = pl.read_csv(
-                source,
-                separator=separator,
-                infer_schema_length=None,
-                schema_overrides={name: pl.String for name in texts if name in header},
-            )
-        return frame.with_columns(
-            pl.col(name).cast(pl.String) for name in set(texts) if name in frame.columns
-        )
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        return _Read(pl.read_parquet(source, use_statistics=False), None)
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise FileFormatError(
             f"can't be read as a table: {error}", where=source, next_step="Mend the file."
         ) from None
 
 
-def _known(column: str, frame: pl.DataFrame) -> str:
-    if frame.width == 1 and ";" in frame.columns[0]:
-        return "Its columns are separated by semicolons: save it with commas, or as .tsv."
-    return near(column, frame.columns)
+def _typed(
+    read: _Read, used: set[str], texts: set[str], source: Path
+) -> tuple[pl.DataFrame, list[Notice]]:
+    """The used columns in their types; those in `texts` as text (``007`` keeps its zeros)."""
+    found: list[pl.Series] = []
+    notices: list[Notice] = []
+    for column in read.frame:
+        if column.name in texts:
+            found.append(column.cast(pl.String))
+        elif read.separator is not None and column.name in used:
+            typed = find_type(column, decimal_comma=read.separator != ",", where=str(source))
+            found.append(typed.column.alias(column.name))
+            notices.extend(typed.notices)
+        else:
+            found.append(column)
+    return pl.DataFrame(found), notices
 
 
 def _check_columns(frame: pl.DataFrame, settings: ManifestSettings, source: Path) -> None:
@@ -135,7 +158,9 @@ def _check_columns(frame: pl.DataFrame, settings: ManifestSettings, source: Path
     if settings.ids is not None:
         wanted["ids"] = settings.ids
     problems = [
-        Problem(f"there is no column {column!r} for {role}", str(source), _known(column, frame))
+        Problem(
+            f"there is no column {column!r} for {role}", str(source), near(column, frame.columns)
+        )
         for role, column in wanted.items()
         if column not in frame.columns
     ]
@@ -183,7 +208,7 @@ def _labels(
             )
         )
     if target.classes is None:
-        return column.to_list()
+        return widened(as_series(target.column, column, where=str(source))).to_list()
     positions = {name: position for position, name in enumerate(target.classes)}
     texts = column.cast(pl.String).to_list()
     problems.extend(
@@ -203,10 +228,10 @@ def kind_of(source: Path, column: str) -> Literal["image", "audio", "npy"]:
     """
     from PIL import Image
 
-    frame = read_frame(source, texts=[column])
+    frame = _read(source).frame
     if column not in frame.columns:
         raise SettingsError(
-            f"there is no column {column!r}", where=source, next_step=_known(column, frame)
+            f"there is no column {column!r}", where=source, next_step=near(column, frame.columns)
         )
     first = next((text for text in frame[column] if text is not None), None)
     if first is None:

@@ -1,0 +1,211 @@
+"""CSV as people write it: any encoding with a mark, any usual separator, with an index or without.
+
+Every cell is read as text here; `calaudit.formats.importers.typed` finds out what a column holds.
+"""
+
+import codecs
+import csv
+import gzip
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, TextIO, cast
+
+import polars as pl
+
+from calaudit.errors import FileFormatError, Notice
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_MARKS = (  # the longer ones first: UTF-32's begins with UTF-16's
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_GZIP = b"\x1f\x8b"
+_LONGEST_CELL = 1 << 24
+_ROWS = 1 << 15
+"""Rows that are Python objects at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class CsvTable:
+    """A table of text."""
+
+    frame: pl.DataFrame
+    """String columns; null where a cell is empty."""
+    separator: str
+    notices: tuple[Notice, ...]
+    """What was left out, or found otherwise than usual."""
+
+
+def read_csv(source: Path) -> CsvTable:
+    """Read a CSV file, every cell as text; an empty cell is null.
+
+    Columns without a name and rows without a value are left out, and noted.
+
+    Returns
+    -------
+    CsvTable
+
+    Raises
+    ------
+    FileFormatError
+        It isn't text, a row has more or fewer cells than the header, a quote isn't closed, or a
+        column's name is there twice.
+    """
+    try:
+        with _opened(source) as raw, _decoded(raw) as text:
+            return _read(text, source)
+    except UnicodeError as error:
+        raise FileFormatError(
+            f"isn't UTF-8 text: {error}",
+            where=source,
+            next_step="Save it as UTF-8; UTF-16 is read too where it begins with its mark.",
+        ) from None
+    except (OSError, EOFError) as error:
+        raise FileFormatError(
+            f"can't be read: {error}", where=source, next_step="Mend the file."
+        ) from None
+
+
+def _opened(source: Path) -> BinaryIO:
+    raw = source.open("rb")
+    if raw.read(2) == _GZIP:
+        raw.close()
+        return cast(BinaryIO, gzip.open(source, "rb"))
+    raw.seek(0)
+    return raw
+
+
+def _decoded(raw: BinaryIO) -> TextIO:
+    head = raw.read(4)
+    raw.seek(0)
+    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in head:
+        # UTF-16 without its mark is UTF-8 full of NUL characters.
+        encoding = "utf-16-be" if head[:1] == b"\0" else "utf-16-le"
+    return io.TextIOWrapper(raw, encoding=encoding, newline="")
+
+
+def _read(text: TextIO, source: Path) -> CsvTable:
+    first = text.readline()
+    told = first.strip().lower()
+    if told.startswith("sep=") and len(told) == len("sep=") + 1:
+        separator = told[-1]  # as Excel writes it
+        first = text.readline()
+    else:
+        separator = _separator(first, source)
+    csv.field_size_limit(_LONGEST_CELL)
+    rows = csv.reader(_chained(first, text), delimiter=separator, strict=True)
+    try:
+        header = [name.strip() for name in next(rows, [])]
+        names = _names(header, source)
+        frame, n_empty = _gathered(rows, len(header), names, source)
+    except csv.Error as error:
+        raise FileFormatError(
+            f"can't be read as CSV: {error}",
+            where=f"{source}: line {rows.line_num}",
+            next_step="Close the quote that is open there; a quote inside a cell is doubled.",
+        ) from None
+    usual = "\t" if source.name.lower().endswith((".tsv", ".tsv.gz")) else ","
+    notices = []
+    if separator != usual:
+        message = f"its columns are separated by {SEPARATORS.get(separator, repr(separator))}"
+        notices.append(Notice("separator", message, str(source)))
+    unnamed = [place + 1 for place, name in enumerate(header) if _unnamed(name)]
+    held = [place for place in unnamed if frame[_placed(place - 1)].null_count() < len(frame)]
+    if held:
+        message = f"column {', '.join(map(str, held))} has no name and is left out"
+        notices.append(Notice("left_out", message, str(source)))
+    if n_empty:
+        message = f"{n_empty:,} rows without any value are left out"
+        notices.append(Notice("left_out", message, str(source)))
+    kept = frame.select(pl.col(_placed(place)).alias(name) for place, name in names.items())
+    return CsvTable(kept, separator, tuple(notices))
+
+
+def _chained(first: str, text: TextIO) -> Iterator[str]:
+    yield first
+    yield from text
+
+
+def _separator(header: str, source: Path) -> str:
+    """The separator that stands most often in the header, outside of quotes."""
+    plain = "".join(header.split('"')[::2])
+    counts = Counter(sign for sign in plain if sign in SEPARATORS)
+    usual = "\t" if source.name.lower().endswith((".tsv", ".tsv.gz")) else ","
+    return usual if counts[usual] or not counts else counts.most_common(1)[0][0]
+
+
+def _unnamed(name: str) -> bool:
+    """Whether a heading is none: empty, or what pandas calls a column that had none."""
+    return not name or name.startswith("Unnamed: ")
+
+
+def _names(header: Sequence[str], source: Path) -> dict[int, str]:
+    """Place → name of the columns that have one."""
+    names = {place: name for place, name in enumerate(header) if not _unnamed(name)}
+    twice = [name for name, n in Counter(names.values()).items() if n > 1]
+    if twice:
+        raise FileFormatError(
+            f"several columns are called {', '.join(map(repr, twice))}",
+            where=source,
+            next_step="Give each column a name of its own.",
+        )
+    if not names:
+        raise FileFormatError(
+            "has no header", where=source, next_step="Name the columns in its first line."
+        )
+    return names
+
+
+def _gathered(
+    rows: Iterator[list[str]], width: int, names: dict[int, str], source: Path
+) -> tuple[pl.DataFrame, int]:
+    """All rows with a value, and how many have none."""
+    schema = {_placed(place): pl.String for place in range(width)}
+    needed = max(names) + 1  # separators at the end of the header name nothing
+    parts = [pl.DataFrame(schema=schema)]
+    n_empty = 0
+    while block := list(islice(_numbered(rows), _ROWS)):
+        kept = []
+        for line, row in block:
+            if not any(cell.strip() for cell in row):
+                n_empty += bool(row)  # a blank line is no row at all
+                continue
+            fitted = _fitted(row, width, needed)
+            if fitted is None:
+                raise _misfit(row, width, f"{source}: line {line}")
+            kept.append([cell or None for cell in fitted])
+        parts.append(pl.DataFrame(kept, schema=schema, orient="row"))
+    return pl.concat(parts), n_empty
+
+
+def _numbered(rows: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    for row in rows:
+        yield rows.line_num, row  # type: ignore[attr-defined]  # of csv.reader
+
+
+def _fitted(row: list[str], width: int, needed: int) -> list[str] | None:
+    """The cells of a row, disregarding separators at the end of a line; None for a misfit."""
+    if len(row) >= width:
+        return None if any(cell.strip() for cell in row[width:]) else row[:width]
+    return None if len(row) < needed else row + [""] * (width - len(row))
+
+
+def _misfit(row: Sequence[str], width: int, where: str) -> FileFormatError:
+    return FileFormatError(
+        f"has {len(row)} cells, the header has {width}",
+        where=where,
+        next_step="Put a cell that holds the separator in double quotes, or fill in what is "
+        "missing.",
+    )
+
+
+def _placed(place: int) -> str:
+    return str(place)

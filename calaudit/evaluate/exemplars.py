@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from calaudit.evaluate.division import divide
 from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores
-
-_NOISE = 1e-9
-"""Smaller differences are rounding, not change."""
+from calaudit.evaluate.scores import (
+    RatioScores,
+    Scores,
+    SetScores,
+    UnitScores,
+    differs,
+    of_units,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,15 @@ def find_exemplars(
     """
     if isinstance(reference, SetScores) or not candidates:
         return None
-    before = _of_units(reference)
-    after = np.array([_of_units(scores) for scores in candidates])
+    scores = [each for each in candidates if isinstance(each, UnitScores | RatioScores)]
+    before = of_units(reference)
+    after = np.array([of_units(each) for each in scores])
     sign = 1.0 if metric.higher_is_better else -1.0
     drop = sign * (before - after)
     broken = np.isnan(after) & ~np.isnan(before)
-    step = max(least, _NOISE)
-    lost = ((drop > step) | broken).sum(axis=0)
-    gained = (drop < -step).sum(axis=0)
+    changed = np.array([differs(reference, each) for each in scores])
+    lost = ((changed & (drop > least)) | broken).sum(axis=0)
+    gained = (changed & (drop < -least)).sum(axis=0)
     flips = lost + gained
     answered = np.where(np.isnan(drop), 0.0, drop)
     mean = divide(answered.sum(axis=0), (~np.isnan(drop)).sum(axis=0), 0.0)
@@ -98,12 +102,3 @@ def find_exemplars(
             for u in order[:most]
         ),
     )
-
-
-def _of_units(scores: Scores) -> NDArray[np.float64]:
-    """One number per unit, (n,); a ratio's are its numerators."""
-    if isinstance(scores, RatioScores):
-        return scores.numerator
-    if isinstance(scores, UnitScores):
-        return np.asarray(scores.values, dtype=np.float64)
-    raise TypeError("units of a set metric have no score of their own")

@@ -127,6 +127,8 @@ def _sides(
     n: list[int] = []
     total: list[Floats] = []
     size: list[Floats] = []
+    other_total: list[Floats] = []
+    other_size: list[Floats] = []
     for partition in partitions(slices, n_units, prepared.n_buckets):
         sums = prepared.sums(partition)
         enough = (sums.n_both[0] >= least) & (whole.n_both[0, 0] - sums.n_both[0] >= least)
@@ -135,12 +137,14 @@ def _sides(
             n.append(int(sums.n_both[0, place]))
             total.append(sums.total[0, place])
             size.append(sums.size[0, place])
+            other_total.append((whole.exact_total[0, 0] - sums.exact_total[0, place]).value())
+            other_size.append((whole.exact_size[0, 0] - sums.exact_size[0, place]).value())
     if not names:
         return None
-    held, weight = np.array(total), np.array(size)
+    weight = np.array(size)
     how: dict[str, Any] = {"span": metric.span, "alpha": tail, "key": key}
-    inside = drops_of_sums(held, weight, **how)
-    outside = drops_of_sums(whole.total[0] - held, whole.size[0] - weight, **how)
+    inside = drops_of_sums(np.array(total), weight, **how)
+    outside = drops_of_sums(np.array(other_total), np.array(other_size), **how)
     freedom = np.inf
     if prepared.clustered:
         freedom = max(float(effective_blocks(weight).min()) - 1.0, 1.0)

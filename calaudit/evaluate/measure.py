@@ -80,8 +80,7 @@ def sums_by_slice(
     assert not isinstance(reference, SetScores)
     additive = [each for each in candidates if isinstance(each, UnitScores | RatioScores)]
     prepared = batch(reference, additive, units)
-    width = prepared.n_buckets * max(len(candidates), 1)
-    for partition in partitions(slices, len(reference), width):
+    for partition in partitions(slices, len(reference), prepared.width):
         yield prepared.sums(partition)
 
 
@@ -131,24 +130,42 @@ def _measure_sets(
     method: Method,
 ) -> Iterator[Measured]:
     cluster = units.cluster if units.clustered else None
-    drops = SetDrops(reference, candidates, cluster)
+    together = SetDrops(reference, candidates, cluster)
+    alone: dict[int, SetDrops] = {}
+    cells = range(len(candidates))
     shape = (len(candidates), 1)
     for name in names_of(slices):
         rows = rows_of(slices, name)
+        kept = rows[reference.present[rows]]
         estimate = no_estimate(shape)
-        before = np.full(shape, reference.value(rows))
-        if len(rows):
-            margin = margins(name, before[:, 0])
-            key = f"{method.seed}\0{reference.metric.name}\0{name}"
-            found = drops.compare(rows, method.levels, key=key, margin=margin)
+        before, after = np.full(shape, np.nan), np.full(shape, np.nan)
+        n, n_broken = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        key = f"{method.seed}\0{reference.metric.name}\0{name}"
+        sound = [cell for cell in cells if candidates[cell].present[kept].all()]
+        if sound and len(kept):
+            margin = margins(name, np.full(len(cells), reference.value(kept)))
+            found = together.compare(kept, method.levels, key=key, margin=margin)
             fill(estimate, (slice(None), 0), found)
+        for cell, scores in enumerate(candidates):
+            both = kept[scores.present[kept]]
+            n[cell], n_broken[cell] = len(both), len(kept) - len(both)
+            before[cell], after[cell] = reference.value(both), scores.value(both)
+            if cell in sound:
+                continue
+            fill(estimate, ([cell], 0), no_estimate((1,)))
+            if len(both):
+                if cell not in alone:
+                    alone[cell] = SetDrops(reference, [scores], cluster)
+                margin = margins(name, before[cell])
+                own = alone[cell].compare(both, method.levels, key=key, margin=margin)
+                fill(estimate, ([cell], 0), own)
         yield Measured(
             slices=(name,),
-            n=np.full(shape, len(rows)),
-            n_left_out=np.zeros(1, dtype=np.int64),
-            n_broken=np.zeros(shape, dtype=np.int64),
-            n_clusters=None if cluster is None else np.array([len(np.unique(cluster[rows]))]),
+            n=n,
+            n_left_out=np.array([len(rows) - len(kept)]),
+            n_broken=n_broken,
+            n_clusters=None if cluster is None else np.array([len(np.unique(cluster[kept]))]),
             before=before,
-            after=np.array([each.value(rows) for each in candidates]).reshape(shape),
+            after=after,
             estimate=estimate,
         )

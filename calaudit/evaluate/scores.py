@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from calaudit.errors import SettingsError
 from calaudit.evaluate.division import divide
 from calaudit.evaluate.metric import Metric
 
@@ -19,27 +20,53 @@ Influence = Callable[[NDArray[np.float64], int], float]
 """Sums over n units (m,), and n → the most that one changed unit can move the metric."""
 
 
+LARGEST = 2.0**400
+"""Scores beyond it count as not finite: their squares would not be."""
+
+_ROUNDING = 2.0**-36
+"""Scores that differ by a smaller share of themselves differ by rounding."""
+_ROUNDING_IN_SPAN = 2.0**-31
+"""The same, as a share of the largest change that a bounded score can show."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class UnitScores:
     """One number per unit; the metric is their mean."""
 
     metric: Metric
     values: NDArray[Any]
-    """(n,) bool for a binary metric, else float64 with NaN for units that are left out."""
+    """(n,) bool for a binary metric, else float64 with NaN for units that have no score."""
+    missing: NDArray[np.bool_] | None = None
+    """(n,) units of a binary metric that have no score; None: all have one."""
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values)
+        if values.dtype != bool:
+            values = _limited(values)
+            if self.missing is not None:
+                values = np.where(self.missing, np.nan, values)
+            object.__setattr__(self, "missing", None)
+        object.__setattr__(self, "values", values)
 
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(n,) units that have a score."""
+        if self.values.dtype != bool:
+            return np.asarray(~np.isnan(self.values))
+        return np.ones(len(self), dtype=bool) if self.missing is None else ~self.missing
+
     def value(self, rows: NDArray[np.int64] | None = None) -> float:
         """The metric over `rows` (all units by default); NaN if none is left."""
-        chosen = self.values if rows is None else self.values[rows]
-        kept = chosen if chosen.dtype == bool else chosen[~np.isnan(chosen)]
-        return float(np.mean(kept)) if len(kept) else float("nan")
+        kept = self.present if rows is None else rows[self.present[rows]]
+        chosen = self.values[kept]
+        return float(np.mean(chosen)) if len(chosen) else float("nan")
 
     def n_left_out(self, rows: NDArray[np.int64] | None = None) -> int:
         """Units without a score, such as queries without a relevant item."""
-        chosen = self.values if rows is None else self.values[rows]
-        return 0 if chosen.dtype == bool else int(np.count_nonzero(np.isnan(chosen)))
+        return _n_left_out(self.present, rows)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -48,19 +75,38 @@ class RatioScores:
 
     metric: Metric
     numerator: NDArray[np.float64]
-    """(n,); NaN for units that are left out."""
+    """(n,); NaN for units that have no score."""
     denominator: NDArray[np.float64]
     """(n,) at least 0. It belongs to the truth: every engine's must be FP32's."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numerator", _limited(self.numerator))
+        denominator = np.asarray(self.denominator, dtype=np.float64)
+        wrong = np.flatnonzero(~((denominator >= 0) & (denominator <= LARGEST)))
+        if len(wrong):
+            raise SettingsError(
+                f"the denominator of {self.metric} is {denominator[wrong[0]]:g} "
+                f"for unit {wrong[0]}",
+                next_step="Return finite numbers of at least 0.",
+            )
+        object.__setattr__(self, "denominator", denominator)
 
     def __len__(self) -> int:
         return len(self.numerator)
 
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(n,) units that have a score."""
+        return ~np.isnan(self.numerator)
+
     def value(self, rows: NDArray[np.int64] | None = None) -> float:
         """The metric over `rows` (all units by default); NaN where the denominators add to 0."""
-        top = self.numerator if rows is None else self.numerator[rows]
-        bottom = self.denominator if rows is None else self.denominator[rows]
-        kept = ~np.isnan(top)
-        return float(divide(top[kept].sum(), bottom[kept].sum(), np.nan))
+        kept = self.present if rows is None else rows[self.present[rows]]
+        return float(divide(self.numerator[kept].sum(), self.denominator[kept].sum(), np.nan))
+
+    def n_left_out(self, rows: NDArray[np.int64] | None = None) -> int:
+        """Units without a score."""
+        return _n_left_out(self.present, rows)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -69,17 +115,45 @@ class SetScores:
 
     metric: Metric
     statistics: sparse.csr_array
-    """(n, m) float64, what each unit adds."""
+    """(n, m) float64, what each unit adds; nothing where it has no score."""
     functional: Functional
     influence: Influence
+    missing: NDArray[np.bool_] | None = None
+    """(n,) units that have no score; None: those of which a statistic is NaN."""
+
+    def __post_init__(self) -> None:
+        given = sparse.csr_array(self.statistics)
+        row = np.repeat(np.arange(given.shape[0]), np.diff(given.indptr))
+        missing = np.zeros(given.shape[0], dtype=bool)
+        if self.missing is not None:
+            missing |= self.missing
+        missing[row[np.isnan(_limited(given.data))]] = True
+        if missing.any():
+            given = given.copy()
+            given.data[missing[row]] = 0.0
+            given.eliminate_zeros()
+        object.__setattr__(self, "statistics", given)
+        object.__setattr__(self, "missing", missing if missing.any() else None)
 
     def __len__(self) -> int:
         return int(self.statistics.shape[0])
 
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(n,) units that have a score."""
+        return np.ones(len(self), dtype=bool) if self.missing is None else ~self.missing
+
     def value(self, rows: NDArray[np.int64] | None = None) -> float:
         """The metric over `rows` (all units by default); NaN where it isn't defined."""
-        chosen = self.statistics if rows is None else self.statistics[rows]
+        kept = np.flatnonzero(self.present) if rows is None else rows[self.present[rows]]
+        if not len(kept):
+            return float("nan")
+        chosen = self.statistics[kept]
         return float(self.functional(np.asarray(chosen.sum(axis=0), dtype=np.float64)))
+
+    def n_left_out(self, rows: NDArray[np.int64] | None = None) -> int:
+        """Units without a score."""
+        return _n_left_out(self.present, rows)
 
     def totals(
         self, rows: NDArray[np.int64], group: NDArray[np.int64], n_groups: int
@@ -105,12 +179,31 @@ class SetScores:
 Scores = UnitScores | RatioScores | SetScores
 
 
+def of_units(scores: UnitScores | RatioScores) -> NDArray[np.float64]:
+    """One number per unit, (n,); a ratio's are its numerators. NaN: the unit has no score."""
+    if isinstance(scores, RatioScores):
+        return scores.numerator
+    if scores.missing is None:
+        return np.asarray(scores.values, dtype=np.float64)
+    return np.where(scores.missing, np.nan, scores.values)
+
+
+def differs(one: UnitScores | RatioScores, other: UnitScores | RatioScores) -> NDArray[np.bool_]:
+    """Units with both scores that differ by more than rounding, (n,)."""
+    a, b = of_units(one), of_units(other)
+    noise = _ROUNDING * np.maximum(np.abs(a), np.abs(b))
+    if one.metric.span is not None:
+        noise = np.maximum(noise, _ROUNDING_IN_SPAN * one.metric.span)
+    return np.asarray(np.abs(a - b) > noise)  # NaN compares False
+
+
 def concatenate(parts: Sequence[Scores]) -> Scores:
     """Join the scores of successive batches of units, in order; at least one part."""
     first = parts[0]
+    missing = ~np.concatenate([part.present for part in parts])
     if isinstance(first, UnitScores):
         values = [part.values for part in parts if isinstance(part, UnitScores)]
-        return UnitScores(first.metric, np.concatenate(values))
+        return UnitScores(first.metric, np.concatenate(values), missing if missing.any() else None)
     if isinstance(first, RatioScores):
         ratios = [part for part in parts if isinstance(part, RatioScores)]
         return RatioScores(
@@ -120,4 +213,15 @@ def concatenate(parts: Sequence[Scores]) -> Scores:
         )
     stacked = [part.statistics for part in parts if isinstance(part, SetScores)]
     joined = sparse.csr_array(sparse.vstack(stacked, format="csr"))
-    return SetScores(first.metric, joined, first.functional, first.influence)
+    return SetScores(first.metric, joined, first.functional, first.influence, missing)
+
+
+def _limited(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Numbers as float64, with NaN for those beyond `LARGEST`."""
+    numbers = np.asarray(values, dtype=np.float64)
+    beyond = np.abs(numbers) > LARGEST
+    return np.where(beyond, np.nan, numbers) if beyond.any() else numbers
+
+
+def _n_left_out(present: NDArray[np.bool_], rows: NDArray[np.int64] | None) -> int:
+    return int(np.count_nonzero(~(present if rows is None else present[rows])))

@@ -8,17 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.errors import SettingsError
+from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Partition
-from calaudit.evaluate.scores import RatioScores, UnitScores
+from calaudit.evaluate.scores import RatioScores, UnitScores, differs, of_units
 from calaudit.evaluate.statistics.draws import N_BUCKETS, bucket_of
+from calaudit.evaluate.statistics.exact import Digits, Exact, split, stack
 from calaudit.evaluate.statistics.sums import Sums
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 AdditiveScores = UnitScores | RatioScores
 
-_STEP = 2.0**-30
-"""What is summed is rounded to multiples of this: errors of 5e-10, but exact sums."""
+SMALLEST = 2.0**-400
+"""Where no score is larger, squares of drops vanish, and with them what is known of the error."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -63,7 +65,7 @@ def describe_units(
             raise SettingsError(f"{name} have shape {np.shape(column)}, expected ({n},)")
     if weights is not None and not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise SettingsError("weights must be finite numbers, at least 0")
-    weight = None if weights is None else _rounded(np.asarray(weights, dtype=np.float64))
+    weight = None if weights is None else np.asarray(weights, dtype=np.float64)
     if clusters is None:
         return Units(np.arange(n, dtype=np.int64), n, clustered=False, weight=weight)
     if not np.issubdtype(clusters.dtype, np.integer) or (n and clusters.min() < 0):
@@ -82,51 +84,52 @@ class Batch:
     clustered: bool
     present: NDArray[np.bool_]
     """(n,) units that FP32 scored."""
-    before: NDArray[Any]
-    """(n,) FP32's scores: bool, or weighted multiples of 2⁻³⁰."""
-    size: Floats | None
-    """(n,) weight times denominator; None: 1 each."""
-    weight: Floats | None
+    before: Digits
+    """Place → (n,) digits of FP32's weighted scores."""
+    size: Digits
+    """Of weight times denominator."""
+    square: Digits | None
+    """Of the squared weight; None: 1 each."""
     changes: "tuple[_Changes, ...]"
+
+    @property
+    def width(self) -> int:
+        """Numbers that are summed per slice."""
+        digits = max(len(each.drop) for each in self.changes) if self.changes else 0
+        return self.n_buckets * max(len(self.changes), 1) * max(digits, len(self.before), 1)
 
     def sums(self, partition: Partition) -> Sums:
         """Add up the units of each slice."""
         at = _Places(partition.codes, self.bucket, len(partition.names), self.n_buckets)
-        inside = at.inside(None)
+        inside = at.inside(np.arange(len(self.bucket)))
         scored = inside[self.present[inside]]
         changes = [each.within(at) for each in self.changes]
-        size = at.by_bucket(scored, self.size)
-        if self.before.dtype == bool:
-            before = at.by_bucket(scored[self.before[scored]], None)
-        else:
-            before = at.by_bucket(scored, self.before)
-        sizes, befores = size[None], before[None]
+        size, before = at.by_bucket(scored, self.size), at.by_bucket(scored, self.before)
+        none = Exact((1, *size.shape), {})
+        sizes, befores = none + size, none + before
         if any(len(each.broken) for each in changes):
-            sizes = np.stack([size - at.by_bucket(each.broken, self.size) for each in changes])
-            values = self.before.astype(np.float64, copy=False)
-            befores = np.stack([before - at.by_bucket(each.broken, values) for each in changes])
+            broken = [each.broken for each in changes]
+            sizes = sizes - stack([at.by_bucket(rows, self.size) for rows in broken], size.shape)
+            befores -= stack([at.by_bucket(rows, self.before) for rows in broken], size.shape)
         n = at.by_slice(scored)
         return Sums(
             slices=partition.names,
             clustered=self.clustered,
-            weighted=self.weight is not None,
+            weighted=self.square is not None,
             n=n,
             n_left_out=at.by_slice(inside) - n,
             n_broken=_stacked([at.by_slice(each.broken) for each in changes], n.shape),
-            lost=_stacked([at.by_slice(each.rows[each.drop > 0]) for each in changes], n.shape),
-            gained=_stacked([at.by_slice(each.rows[each.drop < 0]) for each in changes], n.shape),
-            squared=self._squared(at, scored, n),
-            size=sizes,
-            before=befores,
-            total=_stacked([at.by_bucket(c.rows, c.drop, own=True) for c in changes], size.shape),
+            lost=_stacked([at.by_slice(each.rows[each.lost]) for each in changes], n.shape),
+            gained=_stacked([at.by_slice(each.rows[~each.lost]) for each in changes], n.shape),
+            exact_squared=Exact(n.shape, {0: n.astype(np.float64)})
+            if self.square is None
+            else at.by_bucket(scored, self.square).sum(axis=1),
+            exact_size=sizes,
+            exact_before=befores,
+            exact_total=stack(
+                [at.by_bucket(c.rows, c.drop, own=True) for c in changes], size.shape
+            ),
         )
-
-    def _squared(self, at: "_Places", scored: Ints, n: Ints) -> Floats:
-        if self.weight is None:
-            return n.astype(np.float64)
-        code = at.codes[scored]
-        square = self.weight[scored] ** 2
-        return np.asarray(np.bincount(code, square, minlength=at.n_slices), dtype=np.float64)
 
 
 def batch(reference: AdditiveScores, candidates: Sequence[AdditiveScores], units: Units) -> Batch:
@@ -138,23 +141,26 @@ def batch(reference: AdditiveScores, candidates: Sequence[AdditiveScores], units
     candidates : sequence
         The engines' scores of the same units.
     units : Units
+
+    Raises
+    ------
+    SettingsError
+        Denominators that differ, or scores so small that their squares vanish.
     """
-    size = units.weight
-    if isinstance(reference, RatioScores):
-        size = _rounded(_times(reference.denominator, units.weight))
-    before = _values(reference)
-    present = np.ones(len(before), bool) if before.dtype == bool else ~np.isnan(before)
-    if before.dtype != bool or units.weight is not None:
-        before = _rounded(_times(np.where(present, before, 0.0), units.weight))
+    n = len(reference)
+    _check_scale(reference.metric, [reference, *candidates])
+    ones = np.ones(n) if units.weight is None else units.weight
+    size = reference.denominator if isinstance(reference, RatioScores) else np.ones(n)
+    before = np.where(reference.present, of_units(reference), 0.0)
     return Batch(
         bucket=bucket_of(units.cluster, units.n_clusters),
         n_buckets=min(max(units.n_clusters, 1), N_BUCKETS),
         clustered=units.clustered,
-        present=present,
-        before=before,
-        size=size,
-        weight=units.weight,
-        changes=tuple(_changes(reference, each, units.weight) for each in candidates),
+        present=reference.present,
+        before=split(before * ones),
+        size=split(size * ones),
+        square=None if units.weight is None else split(ones**2),
+        changes=tuple(_changes(reference, each, ones) for each in candidates),
     )
 
 
@@ -167,24 +173,27 @@ class _Places:
     n_slices: int
     n_buckets: int
 
-    def inside(self, rows: Ints | None) -> Ints:
+    def inside(self, rows: Ints) -> Ints:
         """Those of `rows` that are in a slice."""
-        code = self.codes if rows is None else self.codes[rows]
-        kept = np.flatnonzero((code >= 0) & (code < self.n_slices))
-        return kept if rows is None else rows[kept]
+        code = self.codes[rows]
+        return rows[(code >= 0) & (code < self.n_slices)]
 
     def by_slice(self, rows: Ints) -> Ints:
         """(S,) how many of `rows`, all inside, are in each slice."""
         return np.bincount(self.codes[rows], minlength=self.n_slices).astype(np.int64)
 
-    def by_bucket(self, rows: Ints, values: Floats | None, *, own: bool = False) -> Floats:
-        """(S, B) sums of the units' `values`, or of those `rows` alone if they are their own."""
+    def by_bucket(self, rows: Ints, digits: Digits, *, own: bool = False) -> Exact:
+        """(S, B) sums over units of their digits, or of those of `rows` alone if they are `own`."""
+        shape = self.n_slices, self.n_buckets
         key = self.codes[rows].astype(np.int64)
         key *= self.n_buckets
         key += self.bucket[rows]
-        given = values if own or values is None else values[rows]
-        flat = np.bincount(key, given, minlength=self.n_slices * self.n_buckets)
-        return flat.astype(np.float64, copy=False).reshape(self.n_slices, self.n_buckets)
+        sums = {}
+        for place, digit in digits.items():
+            given = digit if own else digit[rows]
+            flat = np.bincount(key, given, minlength=shape[0] * shape[1])
+            sums[place] = flat.astype(np.float64, copy=False).reshape(shape)
+        return Exact(shape, sums)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -192,8 +201,10 @@ class _Changes:
     """What one engine does to a batch: only the units that it changes."""
 
     rows: Ints
-    drop: Floats
-    """(rows,) weighted, multiples of 2⁻³⁰."""
+    lost: NDArray[np.bool_]
+    """(rows,) whether the unit got worse, not better."""
+    drop: Digits
+    """Place → (rows,) digits of the weighted drops."""
     broken: Ints
     """Rows that FP32 scored and the engine didn't."""
 
@@ -201,26 +212,21 @@ class _Changes:
         """Those in a slice."""
         code = at.codes[self.rows]
         kept = (code >= 0) & (code < at.n_slices)
-        return _Changes(self.rows[kept], self.drop[kept], at.inside(self.broken))
+        drop = {place: digit[kept] for place, digit in self.drop.items()}
+        return _Changes(self.rows[kept], self.lost[kept], drop, at.inside(self.broken))
 
 
-def _changes(reference: AdditiveScores, other: AdditiveScores, weight: Floats | None) -> _Changes:
-    before, after = _values(reference), _values(other)
-    higher = reference.metric.higher_is_better
-    if before.dtype == bool:
-        rows = np.flatnonzero(before != after)
-        drop = np.where(before[rows] == higher, 1.0, -1.0)
-        broken = np.empty(0, dtype=np.int64)
-    else:
-        difference = before - after if higher else after - before
-        # NaN compares False: units that either engine has no score for don't change.
-        rows = np.flatnonzero(np.abs(difference) > _STEP / 2)
-        drop = difference[rows]
-        broken = np.flatnonzero(np.isnan(after) & ~np.isnan(before))
+def _changes(reference: AdditiveScores, other: AdditiveScores, weight: Floats) -> _Changes:
     if isinstance(reference, RatioScores) and isinstance(other, RatioScores):
         _check_denominators(reference, other)
-    counted = _rounded(_times(drop, None if weight is None else weight[rows]))
-    return _Changes(rows, counted, broken)
+    before, after = of_units(reference), of_units(other)
+    rows = np.flatnonzero(differs(reference, other) & (weight > 0))
+    worse = before[rows] > after[rows]
+    lost = worse if reference.metric.higher_is_better else ~worse
+    # The difference of the digits is exact, the difference of the numbers isn't.
+    one, two = (Exact(rows.shape, split(each[rows] * weight[rows])) for each in (before, after))
+    drop = (one - two if reference.metric.higher_is_better else two - one).digits
+    return _Changes(rows, lost, drop, np.flatnonzero(reference.present & ~other.present))
 
 
 def _check_denominators(reference: RatioScores, other: RatioScores) -> None:
@@ -231,16 +237,13 @@ def _check_denominators(reference: RatioScores, other: RatioScores) -> None:
         )
 
 
-def _values(scores: AdditiveScores) -> NDArray[Any]:
-    return scores.numerator if isinstance(scores, RatioScores) else scores.values
-
-
-def _times(values: NDArray[Any], weight: Floats | None) -> Floats:
-    return np.asarray(values if weight is None else values * weight, dtype=np.float64)
-
-
-def _rounded(values: Floats) -> Floats:
-    return np.asarray(np.rint(values / _STEP) * _STEP, dtype=np.float64)
+def _check_scale(metric: Metric, scores: Sequence[AdditiveScores]) -> None:
+    most = max((float(np.abs(of_units(e)[e.present]).max(initial=0.0)) for e in scores), default=0)
+    if 0.0 < most < SMALLEST:
+        raise SettingsError(
+            f"scores of {metric} are at most {most:.2g}, too small to be squared",
+            next_step="Give the target and the output in a unit in which they are larger.",
+        )
 
 
 def _stacked(arrays: Sequence[NDArray[Any]], shape: tuple[int, ...]) -> NDArray[Any]:

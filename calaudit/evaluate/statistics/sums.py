@@ -1,11 +1,12 @@
 """Sums over units by slice and bucket: all that intervals of shares, means and ratios need.
 
-They add up: over batches, over machines, in any order, with the same result to the last bit,
-because what is added is a multiple of 2⁻³⁰, and float64 adds those exactly up to 2²³ per bucket.
-What is computed from them costs the same for a thousand units as for a billion.
+They are exact, and add up: over batches, over machines, in any order, with the same result to the
+last bit, whatever the scores' scale. What is computed from them costs the same for a thousand units
+as for a billion.
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 
 from calaudit.errors import SettingsError
 from calaudit.evaluate.division import divide
+from calaudit.evaluate.statistics.exact import Exact
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Sums:
     """Sums of one metric over the units of several slices, for several cells.
 
@@ -39,18 +41,14 @@ class Sums:
     """(C, S) units that got worse."""
     gained: Ints
     """(C, S) units that got better."""
-    squared: Floats
-    """(S,) Σ w² of the units' weights."""
-    size: Floats
-    """(C′, S, B) Σ w·denominator, of units with both scores."""
-    before: Floats
-    """(C′, S, B) Σ w·score under FP32, of the same units."""
-    total: Floats
-    """(C, S, B) Σ w·drop; positive is quality lost."""
+    exact_squared: Exact
+    exact_size: Exact
+    exact_before: Exact
+    exact_total: Exact
 
     def __add__(self, other: "Sums") -> "Sums":
         """Sums over both: of the same slices, cells and number of clusters."""
-        if self.slices != other.slices or self.total.shape != other.total.shape:
+        if self.slices != other.slices or self.exact_total.shape != other.exact_total.shape:
             raise SettingsError("sums over different slices, cells or clusters don't add up")
         kept = {"slices", "clustered", "weighted"}
         added: dict[str, Any] = {
@@ -60,6 +58,26 @@ class Sums:
             for each in fields(self)
         }
         return Sums(**added)
+
+    @cached_property
+    def squared(self) -> Floats:
+        """(S,) Σ w² of the units' weights."""
+        return self.exact_squared.value()
+
+    @cached_property
+    def size(self) -> Floats:
+        """(C′, S, B) Σ w·denominator, of units with both scores."""
+        return self.exact_size.value()
+
+    @cached_property
+    def before(self) -> Floats:
+        """(C′, S, B) Σ w·score under FP32, of the same units."""
+        return self.exact_before.value()
+
+    @cached_property
+    def total(self) -> Floats:
+        """(C, S, B) Σ w·drop; positive is quality lost."""
+        return self.exact_total.value()
 
     @property
     def n_both(self) -> Ints:
@@ -74,23 +92,23 @@ class Sums:
     @property
     def weight(self) -> Floats:
         """(C, S) what totals are divided by."""
-        return np.broadcast_to(self.size.sum(axis=2), self.lost.shape)
+        return np.broadcast_to(self.exact_size.sum(axis=2).value(), self.lost.shape)
 
     @property
     def drop(self) -> Floats:
         """(C, S) the metric's drop; NaN without units."""
-        return divide(self.total.sum(axis=2), self.weight, np.nan)
+        return divide(self.exact_total.sum(axis=2).value(), self.weight, np.nan)
 
     @property
     def reference(self) -> Floats:
         """(C, S) the metric under FP32, over the units that the engine scored too."""
-        return divide(self.before.sum(axis=2), self.weight, np.nan)
+        return divide(self.exact_before.sum(axis=2).value(), self.weight, np.nan)
 
     def candidate(self, higher_is_better: bool) -> Floats:
         """(C, S) the metric under the engine, over the same units."""
-        lost = self.total.sum(axis=2)
-        after = self.before.sum(axis=2) - (lost if higher_is_better else -lost)
-        return divide(after, self.weight, np.nan)
+        lost, before = self.exact_total.sum(axis=2), self.exact_before.sum(axis=2)
+        after = before - lost if higher_is_better else before + lost
+        return divide(after.value(), self.weight, np.nan)
 
     @property
     def n_blocks(self) -> Ints:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.evaluate.comparison import Comparison, Verdict
-from calaudit.evaluate.measure import sums_by_slice
+from calaudit.evaluate.measure import sets_of, sums_by_slice
 from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Slices, names_of, rows_of
 from calaudit.evaluate.scores import Scores, SetScores
@@ -242,10 +242,12 @@ def _drops(
 ) -> Iterator[tuple[str, Drops, float]]:
     """Slices with units, every cell's drop there, and degrees of freedom."""
     if isinstance(reference, SetScores):
-        sets = [each for each in candidates if isinstance(each, SetScores)]
+        sets = sets_of(reference, candidates)
+        answered = np.logical_and.reduce([each.present for each in (reference, *sets)])
         of_sets = SetDrops(reference, sets, units.cluster if units.clustered else None)
         for name in names_of(slices):
             rows = rows_of(slices, name)
+            rows = rows[answered[rows]]
             groups = of_sets.groups(rows)
             if name in wanted and len(rows) and groups.enough:
                 value, influence = of_sets.influence(rows, groups)

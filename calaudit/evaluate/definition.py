@@ -13,8 +13,8 @@ from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.scores import Functional
 
 PerUnit = NDArray[Any] | sparse.csr_array
-"""By the metric's kind: binary (n,) bool; mean (n,) float64; ratio (n, 2) float64, numerator and
-denominator; set (n, m) additive statistics. NaN: the unit has no score."""
+"""By the metric's kind: binary (n,) bool, or float64 with NaN; mean (n,) float64; ratio (n, 2)
+float64, numerator and denominator; set (n, m) additive statistics. NaN: the unit has no score."""
 
 Bounds = tuple[NDArray[Any], NDArray[Any]]
 

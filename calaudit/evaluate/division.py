@@ -1,4 +1,4 @@
-"""Division that says what 0 in the denominator means."""
+"""Division that says what 0 in the denominator means, and of vectors by their length."""
 
 from typing import Any
 
@@ -16,3 +16,13 @@ def divide(
     result: NDArray[Any] = rest.copy()
     np.divide(top, bottom, out=result, where=bottom != 0)
     return result
+
+
+def unit_rows(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows (n, d) over their length, (n, d) float64; rows of zeros stay so.
+
+    Numbers may be of any size: their squares neither vanish nor overflow.
+    """
+    wide = np.asarray(rows, dtype=np.float64)
+    near_one = divide(wide, np.abs(wide).max(axis=1, initial=0.0, keepdims=True), 0.0)
+    return divide(near_one, np.sqrt(np.einsum("ij,ij->i", near_one, near_one))[:, None], 0.0)

@@ -16,6 +16,7 @@ from calaudit.evaluate.scores import (
     Scores,
     SetScores,
     UnitScores,
+    answered,
     differs,
     of_units,
 )
@@ -79,7 +80,8 @@ def find_exemplars(
     """
     if isinstance(reference, SetScores) or not candidates:
         return None
-    scores = [each for each in candidates if isinstance(each, UnitScores | RatioScores)]
+    held = [answered(reference, each) for each in candidates]
+    scores = [each for each in held if isinstance(each, UnitScores | RatioScores)]
     before = of_units(reference)
     after = np.array([of_units(each) for each in scores])
     sign = 1.0 if metric.higher_is_better else -1.0
@@ -89,8 +91,8 @@ def find_exemplars(
     lost = ((changed & (drop > least)) | broken).sum(axis=0)
     gained = (changed & (drop < -least)).sum(axis=0)
     flips = lost + gained
-    answered = np.where(np.isnan(drop), 0.0, drop)
-    mean = divide(answered.sum(axis=0), (~np.isnan(drop)).sum(axis=0), 0.0)
+    known = np.where(np.isnan(drop), 0.0, drop)
+    mean = divide(known.sum(axis=0), (~np.isnan(drop)).sum(axis=0), 0.0)
     flipping = np.flatnonzero(2 * flips > len(candidates))
     order = flipping[np.lexsort((flipping, -mean[flipping], -flips[flipping]))]
     return Exemplars(

@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from calaudit.errors import PoolError
-from calaudit.evaluate.division import divide
-from calaudit.evaluate.metrics.case import as_floats
+from calaudit.evaluate.division import unit_rows
 from calaudit.evaluate.truth import Relevance
 
 
@@ -33,7 +32,10 @@ class Pairs:
         return np.asarray(np.unique(self.row, return_index=True)[1], dtype=np.int64)
 
     def listwise(self, scores: ArrayLike) -> NDArray[Any]:
-        """Scores of the pairs (pairs,) or (pairs, 1) as (q, items); −inf where there is no pair."""
+        """Scores of the pairs (pairs,) or (pairs, 1) as (q, items), in their own type.
+
+        The lowest number of the type, −inf for floats, where there is no pair.
+        """
         given = np.asarray(scores)
         flat = given.reshape(-1)
         if flat.shape != self.row.shape:
@@ -41,8 +43,10 @@ class Pairs:
                 f"the model gave {given.shape} scores for {len(self.row)} pairs, "
                 "expected one score per pair"
             )
-        flat = as_floats(flat)
-        dense = np.full(self.truth.relevance.shape, -np.inf, dtype=flat.dtype)
+        integer = np.issubdtype(flat.dtype, np.integer)
+        lowest = np.iinfo(flat.dtype).min if integer else -np.inf
+        dtype = flat.dtype if flat.dtype.kind in "iuf" else np.dtype(np.float64)
+        dense = np.full(self.truth.relevance.shape, lowest, dtype=dtype)
         dense[self.row, self.column] = flat
         return dense
 
@@ -105,18 +109,21 @@ def retrieval_scores(
 ) -> NDArray[np.float64]:
     """Cosine of every query with every gallery item, (queries, gallery).
 
-    An embedding of length 0 has cosine 0 with everything. NaN passes through: a broken embedding
-    ranks last.
+    An embedding of length 0 has cosine 0 with everything. One that holds NaN or infinity has cosine
+    NaN with everything: a query leaves all of its own scores unanswered, a gallery item one score
+    of every query.
 
     Parameters
     ----------
     query_embedding : ndarray, shape (queries, d)
     gallery_embedding : ndarray, shape (gallery, d)
     """
-    return _unit_rows(query_embedding) @ _unit_rows(gallery_embedding).T
+    query, gallery = _flat(query_embedding), _flat(gallery_embedding)
+    cosines = unit_rows(np.nan_to_num(query)) @ unit_rows(np.nan_to_num(gallery)).T
+    cosines[~np.isfinite(query).all(axis=1)] = np.nan
+    cosines[:, ~np.isfinite(gallery).all(axis=1)] = np.nan
+    return np.asarray(cosines)
 
 
-def _unit_rows(embedding: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    rows = np.asarray(embedding, dtype=np.float64).reshape(len(embedding), -1)
-    length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-    return divide(rows, length, 0.0)
+def _flat(embedding: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    return np.asarray(embedding, dtype=np.float64).reshape(len(embedding), -1)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Slices, names_of, partitions, rows_of
-from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores
+from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores, answered
 from calaudit.evaluate.statistics.binary import compare_binary, compare_clustered
 from calaudit.evaluate.statistics.bootstrap import REPLICATES
 from calaudit.evaluate.statistics.clusters import design_of
@@ -66,11 +66,17 @@ def measure(
 ) -> Iterator[Measured]:
     """Measure all slices, some at a time, in their order."""
     if isinstance(reference, SetScores):
-        sets = [scores for scores in candidates if isinstance(scores, SetScores)]
+        sets = sets_of(reference, candidates)
         yield from _measure_sets(reference, sets, slices, units, margins=margins, method=method)
         return
     for sums in sums_by_slice(reference, candidates, slices, units):
         yield measure_sums(reference.metric, sums, margins, method)
+
+
+def sets_of(reference: SetScores, candidates: Sequence[Scores]) -> list[SetScores]:
+    """The engines' scores of a set metric, of the units that they answered."""
+    held = [answered(reference, each) for each in candidates]
+    return [each for each in held if isinstance(each, SetScores)]
 
 
 def sums_by_slice(

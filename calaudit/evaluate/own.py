@@ -196,9 +196,10 @@ def _scores(
             f"expected {'two numbers' if kind == 'ratio' else 'one number'} for each of {n} units"
         )
     if kind == "binary":
-        if not np.isin(values, (0, 1)).all():
+        unknown = np.isnan(values)
+        if not np.isin(values[~unknown], (0, 1)).all():
             raise SettingsError(f"{path} is binary, but returned something else than 0 and 1")
-        return values.astype(bool)
+        return np.where(unknown, np.nan, values) if unknown.any() else values.astype(bool)
     scores = values.astype(np.float64)
     scores[~np.isfinite(scores)] = np.nan
     if kind == "ratio":

@@ -1,7 +1,7 @@
 """Scores: what every unit got from one engine, in the form its metric's kind asks for."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class UnitScores:
     """(n,) bool for a binary metric, else float64 with NaN for units that have no score."""
     missing: NDArray[np.bool_] | None = None
     """(n,) units of a binary metric that have no score; None: all have one."""
+    infinite: NDArray[np.uint64] | None = None
+    """(n,) from `calaudit.evaluate.unanswered.infinities`; None: nothing that isn't meant."""
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values)
@@ -45,6 +47,7 @@ class UnitScores:
             values = _limited(values)
             if self.missing is not None:
                 values = np.where(self.missing, np.nan, values)
+        if values.dtype != bool or (self.missing is not None and not self.missing.any()):
             object.__setattr__(self, "missing", None)
         object.__setattr__(self, "values", values)
 
@@ -78,6 +81,8 @@ class RatioScores:
     """(n,); NaN for units that have no score."""
     denominator: NDArray[np.float64]
     """(n,) at least 0. It belongs to the truth: every engine's must be FP32's."""
+    infinite: NDArray[np.uint64] | None = None
+    """As for `UnitScores`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "numerator", _limited(self.numerator))
@@ -120,6 +125,8 @@ class SetScores:
     influence: Influence
     missing: NDArray[np.bool_] | None = None
     """(n,) units that have no score; None: those of which a statistic is NaN."""
+    infinite: NDArray[np.uint64] | None = None
+    """As for `UnitScores`."""
 
     def __post_init__(self) -> None:
         given = sparse.csr_array(self.statistics)
@@ -197,23 +204,42 @@ def differs(one: UnitScores | RatioScores, other: UnitScores | RatioScores) -> N
     return np.asarray(np.abs(a - b) > noise)  # NaN compares False
 
 
+def answered(reference: Scores, other: Scores) -> Scores:
+    """The engine's scores, but for units whose outputs are infinite where FP32's are not."""
+    if other.infinite is None:
+        return other
+    theirs = (
+        np.zeros(len(reference), np.uint64) if reference.infinite is None else reference.infinite
+    )
+    broken = (other.infinite != 0) & (other.infinite != theirs)
+    if isinstance(other, RatioScores):
+        return replace(other, numerator=np.where(broken, np.nan, other.numerator), infinite=None)
+    return replace(other, missing=broken | ~other.present, infinite=None)
+
+
 def concatenate(parts: Sequence[Scores]) -> Scores:
     """Join the scores of successive batches of units, in order; at least one part."""
     first = parts[0]
     missing = ~np.concatenate([part.present for part in parts])
+    infinite: NDArray[np.uint64] | None = None
+    if any(part.infinite is not None for part in parts):
+        infinite = np.concatenate(
+            [np.zeros(len(p), np.uint64) if p.infinite is None else p.infinite for p in parts]
+        )
     if isinstance(first, UnitScores):
         values = [part.values for part in parts if isinstance(part, UnitScores)]
-        return UnitScores(first.metric, np.concatenate(values), missing if missing.any() else None)
+        return UnitScores(first.metric, np.concatenate(values), missing, infinite)
     if isinstance(first, RatioScores):
         ratios = [part for part in parts if isinstance(part, RatioScores)]
         return RatioScores(
             first.metric,
             np.concatenate([part.numerator for part in ratios]),
             np.concatenate([part.denominator for part in ratios]),
+            infinite,
         )
     stacked = [part.statistics for part in parts if isinstance(part, SetScores)]
     joined = sparse.csr_array(sparse.vstack(stacked, format="csr"))
-    return SetScores(first.metric, joined, first.functional, first.influence, missing)
+    return SetScores(first.metric, joined, first.functional, first.influence, missing, infinite)
 
 
 def _limited(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -52,7 +52,9 @@ def score_all(
         Of the same units. Agreement metrics do without labels; those of rankings take the excluded
         items from it.
     reference_outputs : ndarray, optional
-        What FP32 gave, of the outputs' shape; agreement metrics need it.
+        What FP32 gave, of the outputs' shape; agreement metrics need it. It tells which infinities
+        are meant (a masked item or class): those that FP32 gives too. Without it, `compare` takes a
+        unit for broken whose infinities aren't all FP32's.
 
     Returns
     -------
@@ -73,12 +75,22 @@ def score_all(
 def scores_of(metric: Metric, case: Case) -> Scores:
     """Score a case by one metric; see `score_all`."""
     values = definition_of(metric).scores(case, metric.k)
+    missing = case.unanswered
     if isinstance(values, sparse.csr_array):
         functional, influence = definition_of(metric).of_sets()
-        return SetScores(metric, values, functional, partial(influence, metric.k))
+        influence_at = partial(influence, metric.k)
+        return SetScores(metric, values, functional, influence_at, missing, case.infinite)
     if metric.kind == "ratio":
-        return RatioScores(metric, values[:, 0], values[:, 1])
-    return UnitScores(metric, values)
+        top = np.where(missing, np.nan, values[:, 0])
+        return RatioScores(metric, top, values[:, 1], case.infinite)
+    return _per_unit(metric, values, case)
+
+
+def _per_unit(metric: Metric, values: NDArray[Any], case: Case) -> UnitScores:
+    missing = case.unanswered
+    if metric.kind == "binary" and values.dtype != bool:
+        missing, values = missing | np.isnan(values), values == 1.0
+    return UnitScores(metric, values, missing if missing.any() else None, case.infinite)
 
 
 def perfect(metric: Metric, scores: Scores) -> Scores:
@@ -97,7 +109,7 @@ def perfect(metric: Metric, scores: Scores) -> Scores:
         return scores
     best = 1.0 if metric.higher_is_better else 0.0
     if metric.kind == "binary":
-        return UnitScores(metric, np.full(len(scores), bool(best)))
+        return UnitScores(metric, np.full(len(scores), bool(best)), scores.missing)
     return UnitScores(metric, np.where(np.isnan(scores.values), np.nan, best))
 
 
@@ -124,4 +136,4 @@ def bounds_of(metric: Metric, case: Case) -> TieBounds | None:
     if bounds is None:
         return None
     worst, best = bounds(case) if metric.k is None else bounds(case, metric.k)
-    return TieBounds(UnitScores(metric, worst), UnitScores(metric, best))
+    return TieBounds(_per_unit(metric, worst, case), _per_unit(metric, best, case))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from calaudit.errors import SettingsError
 from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Partition
-from calaudit.evaluate.scores import RatioScores, UnitScores, differs, of_units
+from calaudit.evaluate.scores import RatioScores, UnitScores, answered, differs, of_units
 from calaudit.evaluate.statistics.draws import N_BUCKETS, bucket_of
 from calaudit.evaluate.statistics.exact import Digits, Exact, split, stack
 from calaudit.evaluate.statistics.sums import Sums
@@ -148,7 +148,9 @@ def batch(reference: AdditiveScores, candidates: Sequence[AdditiveScores], units
         Denominators that differ, or scores so small that their squares vanish.
     """
     n = len(reference)
-    _check_scale(reference.metric, [reference, *candidates])
+    others = [answered(reference, each) for each in candidates]
+    additive = [each for each in others if isinstance(each, UnitScores | RatioScores)]
+    _check_scale(reference.metric, [reference, *additive])
     ones = np.ones(n) if units.weight is None else units.weight
     size = reference.denominator if isinstance(reference, RatioScores) else np.ones(n)
     before = np.where(reference.present, of_units(reference), 0.0)
@@ -160,7 +162,7 @@ def batch(reference: AdditiveScores, candidates: Sequence[AdditiveScores], units
         before=split(before * ones),
         size=split(size * ones),
         square=None if units.weight is None else split(ones**2),
-        changes=tuple(_changes(reference, each, ones) for each in candidates),
+        changes=tuple(_changes(reference, each, ones) for each in additive),
     )
 
 

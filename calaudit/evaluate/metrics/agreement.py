@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.division import divide
+from calaudit.evaluate.division import divide, unit_rows
 from calaudit.evaluate.metrics.case import Case, flat
 from calaudit.evaluate.metrics.classification import predicted
 from calaudit.evaluate.metrics.shown import Shown
@@ -14,29 +14,27 @@ from calaudit.evaluate.metrics.shown import Shown
 
 def top1_agreement(case: Case) -> NDArray[np.bool_]:
     """Whether the engine and FP32 predict the same class, (n,)."""
-    return np.asarray(predicted(case.logits()) == predicted(case.reference()))
+    return np.asarray(predicted(case.logits()) == predicted(case.reference_logits()))
 
 
 def cosine(case: Case) -> NDArray[np.float64]:
     """Cosine between the engine's output and FP32's, flattened per sample, (n,) in [−1, 1].
 
-    Two outputs of length 0 have cosine 1, one alone 0; NaN where the outputs aren't finite.
+    Over the outputs that FP32 doesn't mask. Two outputs of length 0 have cosine 1, one alone 0.
     """
-    ours, theirs, finite = _finite_pair(case)
-    dot = np.einsum("ij,ij->i", ours, theirs)
-    length = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
+    ours, theirs = (unit_rows(each) for each in _unmasked(case))
     both_zero = ~(ours.any(axis=1) | theirs.any(axis=1))
-    ratio = divide(dot, length, both_zero)
-    return np.where(finite, np.clip(ratio, -1.0, 1.0), np.nan)
+    cosines = np.clip(np.einsum("ij,ij->i", ours, theirs), -1.0, 1.0)
+    return np.where(both_zero, 1.0, cosines)
 
 
 def max_abs_diff(case: Case) -> NDArray[np.float64]:
     """Largest |engine − FP32| over a sample's outputs, (n,), in the output's unit.
 
-    NaN where the outputs aren't finite.
+    Over the outputs that FP32 doesn't mask.
     """
-    ours, theirs, finite = _finite_pair(case)
-    return np.where(finite, np.abs(ours - theirs).max(axis=1, initial=0.0), np.nan)
+    ours, theirs = _unmasked(case)
+    return np.asarray(np.abs(ours - theirs).max(axis=1, initial=0.0))
 
 
 def overlap(case: Case, k: int) -> NDArray[np.float64]:
@@ -147,12 +145,18 @@ class _Draw:
         )
 
 
-def _finite_pair(case: Case) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
-    """The engine's and FP32's outputs, (n, d) float64, zeroed where either isn't finite."""
+def _unmasked(case: Case) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The engine's and FP32's outputs, (n, d) float64; 0 in both for what isn't read.
+
+    That is what FP32 gives as an infinity, and the scores of excluded items.
+    """
     ours, theirs = (
-        flat(outputs).astype(np.float64) for outputs in (case.outputs, case.reference())
+        flat(outputs).astype(np.float64) for outputs in (case.answers, case.reference_answers)
     )
-    finite = np.asarray(np.isfinite(ours).all(axis=1) & np.isfinite(theirs).all(axis=1))
-    ours[~finite] = 0.0
-    theirs[~finite] = 0.0
-    return ours, theirs, finite
+    masked = np.isinf(theirs)
+    exclude = case.exclude()
+    if exclude is not None and exclude.shape == masked.shape:
+        masked |= exclude
+    ours[masked] = 0.0
+    theirs[masked] = 0.0
+    return ours, theirs

@@ -15,16 +15,14 @@ BINS = 15
 def ece(case: Case) -> sparse.csr_array:
     """What each sample adds, (n, 16): confidence − right in its bin's column, 1 in the last one.
 
-    For outputs that are logits. An output that isn't finite counts as wrong with confidence 1.
+    For outputs that are logits. NaN where no confidence can be told: the largest is infinite.
     """
-    log_p, finite = log_softmax(case.logits())
-    return _statistics(case, np.where(finite, np.exp(log_p.max(axis=1)), 1.0), finite)
+    return _statistics(case, np.exp(log_softmax(case.logits()).max(axis=1)))
 
 
 def ece_of_probabilities(case: Case) -> sparse.csr_array:
     """`ece` for outputs that are probabilities."""
-    share, finite = probabilities(case.logits())
-    return _statistics(case, np.where(finite, share.max(axis=1), 1.0), finite)
+    return _statistics(case, probabilities(case.logits()).max(axis=1))
 
 
 def ece_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -43,13 +41,11 @@ def ece_influence(_: int | None, __: NDArray[np.float64], n: int) -> float:
     return min(1.0, 2.0 / max(n, 1))
 
 
-def _statistics(
-    case: Case, confidence: NDArray[np.float64], finite: NDArray[np.bool_]
-) -> sparse.csr_array:
+def _statistics(case: Case, confidence: NDArray[np.float64]) -> sparse.csr_array:
     label, n = case.label(), len(case.outputs)
-    right = (predicted(case.logits()) == label) & finite
+    right = predicted(case.logits()) == label
     # Bins are open below and closed above: 1 is in the last one.
-    bin_of = np.clip(np.ceil(confidence * BINS) - 1, 0, BINS - 1).astype(np.int64)
+    bin_of = np.clip(np.ceil(np.nan_to_num(confidence) * BINS) - 1, 0, BINS - 1).astype(np.int64)
     row = np.concatenate([np.arange(n), np.arange(n)])
     column = np.concatenate([bin_of, np.full(n, BINS)])
     value = np.concatenate([confidence - right, np.ones(n)])

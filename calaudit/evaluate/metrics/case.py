@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from calaudit.errors import PoolError, SettingsError
 from calaudit.evaluate.metrics.shown import Shown, rankable, show
 from calaudit.evaluate.truth import Labels, Relevance, Texts, Truth, Values, check_labels
+from calaudit.evaluate.unanswered import infinities, unanswered
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +34,48 @@ class Case:
                     f"{what} has {len(other)}"
                 )
 
+    @cached_property
+    def unanswered(self) -> NDArray[np.bool_]:
+        """(n,) units whose outputs can't be judged: the engine's, or FP32's."""
+        if self.reference_outputs is None:
+            return unanswered(self.outputs, None, self._ignored)
+        found = unanswered(self.outputs, self.reference(), self._ignored)
+        return found | self._reference_unanswered
+
+    @cached_property
+    def infinite(self) -> NDArray[np.uint64] | None:
+        """(n,) which outputs are infinite, where nobody said what FP32 gave; None: none is."""
+        if self.reference_outputs is not None:
+            return None
+        return infinities(self.outputs, self._ignored)
+
+    @cached_property
+    def _reference_unanswered(self) -> NDArray[np.bool_]:
+        return unanswered(self.reference(), self.reference(), self._ignored)
+
+    @property
+    def _ignored(self) -> NDArray[np.bool_] | None:
+        """Scores of excluded items, which nothing reads."""
+        exclude = self.exclude()
+        return None if exclude is None or exclude.shape != self.outputs.shape else exclude
+
+    @cached_property
+    def answers(self) -> NDArray[Any]:
+        """(n, …) the outputs, 0 for units that are unanswered."""
+        return _zeroed(self.outputs, self.unanswered)
+
+    @cached_property
+    def reference_answers(self) -> NDArray[Any]:
+        """(n, …) FP32's outputs, 0 for units that it leaves unanswered."""
+        return _zeroed(self.reference(), self._reference_unanswered)
+
     def logits(self) -> NDArray[Any]:
-        """(n, classes) outputs as floats of at least 32 bits."""
-        return _two_axes(self.outputs, "classes")
+        """(n, classes) answers, in the precision in which they were given."""
+        return _two_axes(self.answers, "classes")
+
+    def reference_logits(self) -> NDArray[Any]:
+        """(n, classes) FP32's answers."""
+        return _two_axes(self.reference_answers, "classes")
 
     def label(self) -> NDArray[np.int64]:
         """(n,) the true classes, checked against the outputs' width."""
@@ -53,7 +94,7 @@ class Case:
                 "this metric needs relevance",
                 next_step="Use a ranking pool (targets/relevance), or a classification metric.",
             )
-        scores = _two_axes(self.outputs, "items")
+        scores = _two_axes(self.answers, "items")
         if scores.shape[1] != self.truth.n_items:
             raise PoolError(
                 f"the model scores {scores.shape[1]} items, the catalogue has {self.truth.n_items}"
@@ -67,7 +108,7 @@ class Case:
                 "this metric needs values to predict",
                 next_step="Use a regression task, which names the pool's target.",
             )
-        true, given = flat(self.truth.value), flat(self.outputs).astype(np.float64)
+        true, given = flat(self.truth.value), flat(self.answers).astype(np.float64)
         if given.shape != true.shape:
             raise PoolError(
                 f"the model gave outputs of shape {self.outputs.shape}, "
@@ -101,11 +142,11 @@ class Case:
 
     def ranked(self) -> NDArray[Any]:
         """(queries, items) scores to rank by: −inf for the excluded, and only for them."""
-        return rankable(_two_axes(self.outputs, "items"), self.exclude())
+        return rankable(_two_axes(self.answers, "items"), self.exclude())
 
     def reference_ranked(self) -> NDArray[Any]:
         """FP32's scores to rank by, as `ranked`."""
-        return rankable(_two_axes(self.reference(), "items"), self.exclude())
+        return rankable(_two_axes(self.reference_answers, "items"), self.exclude())
 
     def with_outputs(self, outputs: NDArray[Any]) -> "Case":
         """The same case for another engine; what is known of FP32 is shared."""
@@ -118,13 +159,13 @@ class Case:
     def shown(self, k: int) -> Shown:
         """Who is in the top `k` of the outputs."""
         if k not in self._shown:
-            self._shown[k] = show(_two_axes(self.outputs, "items"), self.exclude(), k)
+            self._shown[k] = show(_two_axes(self.answers, "items"), self.exclude(), k)
         return self._shown[k]
 
     def reference_shown(self, k: int) -> Shown:
         """Who is in FP32's top `k`."""
         if k not in self._reference_shown:
-            reference = _two_axes(self.reference(), "items")
+            reference = _two_axes(self.reference_answers, "items")
             self._reference_shown[k] = show(reference, self.exclude(), k)
         return self._reference_shown[k]
 
@@ -134,30 +175,18 @@ def flat(values: NDArray[Any]) -> NDArray[Any]:
     return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
-def as_floats(scores: NDArray[Any]) -> NDArray[Any]:
-    """Scores as floats that keep every difference between them: float32 or float64.
-
-    Whole numbers become float64. Where some are beyond 2**53, so that this would make ties, they
-    are given by their rank among all of them: what is left of such scores is their order.
-    """
-    if scores.dtype.kind == "f":
-        narrow = scores.dtype.itemsize < np.dtype(np.float32).itemsize
-        return scores.astype(np.float32) if narrow else scores
-    exact = scores.size == 0 or (scores.max() <= _EXACT and scores.min() >= -_EXACT)
-    if scores.dtype.itemsize < np.dtype(np.int64).itemsize or exact:
-        return scores.astype(np.float64)
-    rank = np.unique(scores, return_inverse=True)[1]
-    return rank.reshape(scores.shape).astype(np.float64)
-
-
-_EXACT = 2**53
-"""Up to here every whole number is exact as float64."""
-
-
 def _two_axes(outputs: NDArray[Any], axis: str) -> NDArray[Any]:
     if outputs.ndim != 2:
         raise SettingsError(
             f"the output has shape {outputs.shape}, expected (n, {axis})",
             next_step="Choose another output of the model for this metric.",
         )
-    return as_floats(outputs)
+    return outputs
+
+
+def _zeroed(outputs: NDArray[Any], rows: NDArray[np.bool_]) -> NDArray[Any]:
+    if not rows.any() or outputs.dtype.kind == "O":
+        return outputs
+    zeroed = outputs.copy()
+    zeroed[rows] = 0
+    return zeroed

@@ -1,7 +1,8 @@
 """Classification metrics.
 
 Tied logits are resolved as deployed code does (`argmax` and ONNX ArgMax): the lowest class wins.
-`topk_bounds` says what other orders would give. A sample whose true class scores NaN is wrong.
+`topk_bounds` says what other orders would give. Logits are compared in the precision in which they
+were given. They may hold −∞, as masked classes do, but no NaN (`Case.answers`).
 """
 
 from typing import Any
@@ -17,56 +18,57 @@ from calaudit.evaluate.metrics.case import Case
 
 def topk(case: Case, k: int) -> NDArray[np.bool_]:
     """Whether the true class is among the k highest logits, (n,)."""
-    logits, true, usable = _true_logit(case, k)
+    logits, true = _true_logit(case, k)
     above = (logits > true).sum(axis=1)
     earlier = np.arange(logits.shape[1]) < case.label()[:, None]
     level = ((logits == true) & earlier).sum(axis=1)
-    return np.asarray((above + level < k) & usable)
+    return np.asarray(above + level < k)
 
 
 def topk_bounds(case: Case, k: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """`topk` with every tie broken (against, for) the true class."""
-    logits, true, usable = _true_logit(case, k)
+    logits, true = _true_logit(case, k)
     above = (logits > true).sum(axis=1)
     level = (logits == true).sum(axis=1)
-    return (above + level <= k) & usable, (above < k) & usable
+    return above + level <= k, above < k
 
 
 def nll(case: Case) -> NDArray[np.float64]:
-    """−log softmax(logits)[true class] in nats, (n,); NaN where the outputs aren't finite."""
-    log_p, finite = log_softmax(case.logits())
-    return np.where(finite, -log_p[np.arange(len(log_p)), case.label()], np.nan)
+    """−log softmax(logits)[true class] in nats, (n,); NaN where it is infinite."""
+    log_p = log_softmax(case.logits())
+    loss = -log_p[np.arange(len(log_p)), case.label()]
+    return np.where(np.isfinite(loss), loss, np.nan)
 
 
-def log_softmax(logits: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Log-probabilities (n, classes), and which rows are finite (n,); the others are as if 0."""
-    finite = np.asarray(np.isfinite(logits).all(axis=1))
-    shifted = np.where(finite[:, None], logits, 0.0).astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), finite
+def log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Log-probabilities (n, classes); NaN where a row's largest logit is infinite."""
+    wide = logits.astype(np.float64)
+    highest = wide.max(axis=1, keepdims=True)
+    shifted = wide - np.where(np.isfinite(highest), highest, np.nan)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def nll_of_probabilities(case: Case) -> NDArray[np.float64]:
     """−log p[true class] in nats for outputs that are probabilities, (n,).
 
     p is divided by its sum, and kept above the smallest normal float32 (as a loss of infinity
-    would make every mean infinite). NaN where the outputs aren't finite.
+    would make every mean infinite). NaN where an output is infinite.
     """
-    share, finite = probabilities(case.logits())
+    share = probabilities(case.logits())
     true = share[np.arange(len(share)), case.label()]
-    return np.where(finite, -np.log(np.maximum(true, np.finfo(np.float32).tiny)), np.nan)
+    return -np.log(np.maximum(true, np.finfo(np.float32).tiny))
 
 
-def probabilities(outputs: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Outputs over their sum (n, classes), and which rows are finite (n,); the others are 0."""
-    finite = np.asarray(np.isfinite(outputs).all(axis=1))
-    given = np.where(finite[:, None], outputs, 0.0).astype(np.float64)
+def probabilities(outputs: NDArray[Any]) -> NDArray[np.float64]:
+    """Outputs over their sum (n, classes); NaN in rows that hold an infinity."""
+    finite = np.isfinite(outputs).all(axis=1, keepdims=True)
+    given = np.where(finite, outputs, np.nan).astype(np.float64)
     if (given < 0).any():
         raise SettingsError(
             "a metric of probabilities got negative outputs",
             next_step="Use the metric without _of_probabilities, which takes logits.",
         )
-    return divide(given, given.sum(axis=1, keepdims=True), 0.0), finite
+    return divide(given, given.sum(axis=1, keepdims=True), 0.0)
 
 
 def balanced_accuracy(case: Case) -> sparse.csr_array:
@@ -106,9 +108,9 @@ def macro_f1(case: Case) -> sparse.csr_array:
     label, n_classes = case.label(), case.logits().shape[1]
     answer = predicted(case.logits())
     rows = np.arange(len(label))
-    given, right = np.flatnonzero(answer >= 0), np.flatnonzero(answer == label)
-    row = np.concatenate([rows, given, right])
-    column = np.concatenate([label, answer[given] + n_classes, label[right] + 2 * n_classes])
+    right = np.flatnonzero(answer == label)
+    row = np.concatenate([rows, rows, right])
+    column = np.concatenate([label, answer + n_classes, label[right] + 2 * n_classes])
     shape = (len(label), 3 * n_classes)
     return sparse.csr_array((np.ones(len(row)), (row, column)), shape=shape)
 
@@ -141,17 +143,15 @@ def macro_f1_influence(_: int | None, totals: NDArray[np.float64], __: int) -> f
 
 
 def predicted(logits: NDArray[Any]) -> NDArray[np.int64]:
-    """(n,) the class with the highest logit, the lowest of tied ones; −1 where all are NaN."""
-    winner = np.where(np.isnan(logits), -np.inf, logits).argmax(axis=1)
-    return np.where(np.isnan(logits).all(axis=1), -1, winner).astype(np.int64)
+    """(n,) the class with the highest logit, the lowest of tied ones."""
+    return np.asarray(logits.argmax(axis=1), dtype=np.int64)
 
 
-def _true_logit(case: Case, k: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+def _true_logit(case: Case, k: int) -> tuple[NDArray[Any], NDArray[Any]]:
     logits, label = case.logits(), case.label()
     if k >= logits.shape[1]:
         raise SettingsError(
             f"top{k} is always right: the model scores {logits.shape[1]} classes",
             next_step="Choose a smaller k.",
         )
-    true = logits[np.arange(len(label)), label][:, None]
-    return logits, true, ~np.isnan(true[:, 0])
+    return logits, logits[np.arange(len(label)), label][:, None]

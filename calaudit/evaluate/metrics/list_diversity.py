@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy import sparse, special
 
 from calaudit.errors import SettingsError
-from calaudit.evaluate.division import divide
+from calaudit.evaluate.division import divide, unit_rows
 from calaudit.evaluate.metrics.case import Case
 
 Floats = NDArray[np.float64]
@@ -30,8 +30,8 @@ def intra_list_diversity(case: Case, k: int) -> Floats:
             "intra-list diversity needs the items' vectors",
             next_step="Name an item column with vectors or genres in the task.",
         )
-    length = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
-    unit = divide(vectors, length[:, None], 0.0)
+    unit = unit_rows(vectors)
+    directed = np.asarray(unit.any(axis=1), dtype=np.float64)
     shown = case.shown(k)
     sure = shown.probability == 1.0
     certain, open_to = (
@@ -41,7 +41,7 @@ def intra_list_diversity(case: Case, k: int) -> Floats:
         for part in (sure, ~sure)
     )
     sum_sure, sum_open = certain @ unit, open_to @ unit
-    n_sure, n_open = (np.asarray(part @ (length > 0.0)) for part in (certain, open_to))
+    n_sure, n_open = (np.asarray(part @ directed) for part in (certain, open_to))
     contenders = np.asarray(open_to.sum(axis=1)).reshape(-1)
     places = shown.n_shown - np.asarray(certain.sum(axis=1)).reshape(-1)
     one = divide(places, contenders, 0.0)

@@ -27,7 +27,10 @@ def popularity_lift(case: Case, k: int) -> Floats:
     popularity = _popularity(case)
     ours = _mean_of(case.shown(k), popularity)
     theirs = _mean_of(case.reference_shown(k), popularity)
-    return np.stack([ours - theirs, np.nan_to_num(theirs)], axis=1)
+    # The same items added up in another order differ by rounding.
+    added = np.where(np.isclose(ours, theirs, rtol=1e-12, atol=0.0), 0.0, ours - theirs)
+    added[np.isnan(ours) | np.isnan(theirs)] = np.nan
+    return np.stack([added, np.nan_to_num(theirs)], axis=1)
 
 
 def novelty(case: Case, k: int) -> Floats:

@@ -119,7 +119,7 @@ def _correlations(case: Case, correlate: Callable[[Floats, Floats], float]) -> F
             one, other = one[~exclude[query]], other[~exclude[query]]  # noqa: PLW2901
         if len(one) < 2:
             continue
-        flat, flat_too = bool(np.ptp(one) == 0), bool(np.ptp(other) == 0)
+        flat, flat_too = bool((one == one[0]).all()), bool((other == other[0]).all())
         found[query] = float(flat and flat_too) if flat or flat_too else correlate(one, other)
     return found
 

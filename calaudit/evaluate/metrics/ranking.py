@@ -14,12 +14,12 @@ from calaudit.evaluate.metrics.shown import Shown
 
 def ndcg(case: Case, k: int) -> NDArray[np.float64]:
     """nDCG@k with linear gain, (queries,): DCG = Σ r/log₂(place + 1), as trec_eval and sklearn."""
-    return _ndcg(case.shown(k), case.relevance().gain)
+    return _ndcg(case.shown(k), _linear(case.relevance().gain))
 
 
 def ndcg_exp(case: Case, k: int) -> NDArray[np.float64]:
     """nDCG@k with gain 2^r − 1, (queries,) (Burges et al. 2005)."""
-    return _ndcg(case.shown(k), np.exp2(case.relevance().gain) - 1.0)
+    return _ndcg(case.shown(k), _exponential(case.relevance().gain))
 
 
 def recall(case: Case, k: int) -> NDArray[np.float64]:
@@ -39,12 +39,12 @@ def ties_at_cut(case: Case, k: int) -> NDArray[np.bool_]:
 
 def ndcg_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """nDCG@k, linear gain, with every tie broken (against, for) the relevant items."""
-    return _ndcg_bounds(case.shown(k), case.relevance().gain)
+    return _ndcg_bounds(case.shown(k), _linear(case.relevance().gain))
 
 
 def ndcg_exp_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """nDCG@k, gain 2^r − 1, with every tie broken (against, for) the relevant items."""
-    return _ndcg_bounds(case.shown(k), np.exp2(case.relevance().gain) - 1.0)
+    return _ndcg_bounds(case.shown(k), _exponential(case.relevance().gain))
 
 
 def recall_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -81,6 +81,17 @@ def count_bounds(
 def discounts(k: int) -> NDArray[np.float64]:
     """(k,) 1/log₂(place + 1) for the places 1 … k."""
     return np.asarray(1.0 / np.log2(np.arange(2, k + 2)), dtype=np.float64)
+
+
+def _linear(relevance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Relevance over the query's largest: nDCG stays the same, and its sums stay finite."""
+    return divide(relevance, relevance.max(axis=1, initial=0.0, keepdims=True), 0.0)
+
+
+def _exponential(relevance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """2^r − 1 over 2^largest of the query, which nDCG doesn't notice."""
+    most = relevance.max(axis=1, initial=0.0, keepdims=True)
+    return np.asarray(np.exp2(relevance - most) - np.exp2(-most), dtype=np.float64)
 
 
 def _ndcg(shown: Shown, gain: NDArray[np.float64]) -> NDArray[np.float64]:

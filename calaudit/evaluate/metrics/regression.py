@@ -1,7 +1,7 @@
 """Regression: errors between the output and the pool's target, in the target's unit.
 
 A target may hold several values per sample; a sample's error is then their mean. A sample whose
-output isn't finite has no error (NaN).
+error isn't finite has none (NaN).
 """
 
 import numpy as np
@@ -20,7 +20,8 @@ def mae(case: Case) -> NDArray[np.float64]:
 
 def mse(case: Case) -> NDArray[np.float64]:
     """(output − target)², (n,), in the target's unit squared."""
-    return _settled(np.square(_errors(case)).mean(axis=1))
+    with np.errstate(over="ignore"):
+        return _settled(np.square(_errors(case)).mean(axis=1))
 
 
 def rmse(case: Case) -> sparse.csr_array:
@@ -49,7 +50,8 @@ def r2(case: Case) -> sparse.csr_array:
     center = case.truth.center if isinstance(case.truth, Values) else None
     moved = true - (0.0 if center is None else center.reshape(1, -1))
     ones = np.ones((len(true), 1))
-    return sparse.csr_array(np.concatenate([ones, errors**2, moved, moved**2], axis=1))
+    with np.errstate(over="ignore"):
+        return sparse.csr_array(np.concatenate([ones, errors**2, moved, moved**2], axis=1))
 
 
 def r2_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -79,7 +81,8 @@ def unbounded(_: int | None, __: NDArray[np.float64], ___: int) -> float:
 
 def _errors(case: Case) -> NDArray[np.float64]:
     true, given = case.values()
-    return given - true
+    with np.errstate(over="ignore"):
+        return given - true
 
 
 def _settled(error: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -75,7 +75,7 @@ def show(scores: NDArray[Any], exclude: NDArray[np.bool_] | None, k: int) -> Sho
     Parameters
     ----------
     scores : ndarray, shape (queries, items)
-        Floats; higher ranks first. NaN and −inf rank last, tied.
+        Numbers; higher ranks first. −inf ranks last, tied.
     exclude : ndarray of bool, shape (queries, items), optional
         Items that are never shown.
     k : int
@@ -104,9 +104,29 @@ def show(scores: NDArray[Any], exclude: NDArray[np.bool_] | None, k: int) -> Sho
 
 
 def rankable(scores: NDArray[Any], exclude: NDArray[np.bool_] | None) -> NDArray[Any]:
-    """A copy of the scores in which −inf marks the excluded, and only them; NaN is the lowest."""
-    lowest = np.finfo(scores.dtype).min
-    ranked = np.where(scores > lowest, scores, lowest)  # NaN compares false: it ranks last
+    """Floats in the scores' order, in which −inf marks the excluded, and only them."""
+    ordered = as_floats(scores)
+    lowest = np.finfo(ordered.dtype).min
+    ranked = np.where(ordered > lowest, ordered, lowest)  # NaN compares false: it ranks last
     if exclude is not None:
         ranked[exclude] = -np.inf
     return ranked
+
+
+def as_floats(scores: NDArray[Any]) -> NDArray[Any]:
+    """Scores as floats that keep every difference between them: float32 or float64.
+
+    Whole numbers become float64. Where some are beyond 2**53, so that this would make ties, they
+    are given by their rank among all of them: what is left of such scores is their order.
+    """
+    if scores.dtype.kind == "f":
+        narrow = scores.dtype.itemsize < np.dtype(np.float32).itemsize
+        return scores.astype(np.float32) if narrow else scores
+    if scores.size and max(int(scores.max()), -int(scores.min())) > _EXACT:
+        place = np.unique(scores, return_inverse=True)[1]
+        return place.reshape(scores.shape).astype(np.float64)
+    return scores.astype(np.float64)
+
+
+_EXACT = 2**53
+"""Up to here every whole number is exact as float64."""

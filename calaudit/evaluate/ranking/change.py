@@ -27,6 +27,9 @@ from calaudit.evaluate.truth import Relevance
 
 Rows = NDArray[np.int64]
 
+_NOISE = 1e-12
+"""Values that differ by a smaller share of themselves differ by rounding."""
+
 
 @dataclass(frozen=True, slots=True)
 class LossSplit:
@@ -51,6 +54,8 @@ class RankingChange:
     """What one engine made of FP32's top k; one query per unit."""
 
     k: int
+    answered: NDArray[np.bool_]
+    """(queries,) what follows is of those that both answered."""
     tied: Mapping[str, NDArray[np.bool_]]
     """``fp32`` and ``engine`` → (queries,) whether a tie runs across the cut."""
     steps: Mapping[Metric, tuple[Scores, Scores, Scores, Scores]]
@@ -69,10 +74,10 @@ class RankingChange:
         sign = 1.0 if metric.higher_is_better else -1.0
         fp32, members, untied, engine = (scores.value(rows) for scores in self.steps[metric])
         return LossSplit(
-            drop=_settled(sign * (fp32 - engine)),
-            across_cut=_settled(sign * (fp32 - members)),
-            reordering=_settled(sign * (members - untied)),
-            ties=_settled(sign * (untied - engine)),
+            drop=_loss(fp32, engine, sign),
+            across_cut=_loss(fp32, members, sign),
+            reordering=_loss(members, untied, sign),
+            ties=_loss(untied, engine, sign),
         )
 
     def tie_range(self, metric: Metric, rows: Rows) -> tuple[float, float] | None:
@@ -84,15 +89,17 @@ class RankingChange:
 
     def tied_share(self, which: str, rows: Rows) -> float:
         """Share of some queries in which a tie runs across the cut, of ``fp32`` or ``engine``."""
-        return float(self.tied[which][rows].mean()) if len(rows) else float("nan")
+        kept = rows[self.answered[rows]]
+        return float(self.tied[which][kept].mean()) if len(kept) else float("nan")
 
     def flow(self, rows: Rows) -> Flow | None:
         """Places by who held them and who does, over some queries."""
-        return None if self.flows is None else flow_of(self.flows[rows])
+        return None if self.flows is None else flow_of(self.flows[rows[self.answered[rows]]])
 
     def moved(self, rows: Rows, *, most: int = 5) -> tuple[list[MovedItem], ...]:
         """The items that lost, and that gained, the most exposure over some queries."""
-        before, after = (exposure_over(matrix, rows) for matrix in self.exposure)
+        kept = rows[self.answered[rows]]
+        before, after = (exposure_over(matrix, kept) for matrix in self.exposure)
         return moved_items(before, after, most=most)
 
 
@@ -143,6 +150,7 @@ def _change(case: Case, k: int, metrics: list[Metric]) -> RankingChange:
     bounds = {metric: found for metric in metrics if (found := bounds_of(metric, case)) is not None}
     return RankingChange(
         k=k,
+        answered=~case.unanswered,
         tied={
             "fp32": path.fp32.total(1.0 - path.fp32.probability) > 0,
             "engine": path.engine.total(1.0 - path.engine.probability) > 0,
@@ -154,6 +162,7 @@ def _change(case: Case, k: int, metrics: list[Metric]) -> RankingChange:
     )
 
 
-def _settled(difference: float) -> float:
-    """Without what rounding leaves of 0, and without its sign."""
-    return 0.0 if abs(difference) < 1e-12 else difference
+def _loss(before: float, after: float, sign: float) -> float:
+    """What is lost from one list to the next, without what rounding leaves of 0, and its sign."""
+    equal = abs(before - after) <= _NOISE * max(abs(before), abs(after))
+    return 0.0 if equal else sign * (before - after)

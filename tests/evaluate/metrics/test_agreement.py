@@ -43,12 +43,21 @@ def test_vectors_of_length_0_agree_with_one_another_only():
     assert score(parse_metric("cosine"), ours, None, theirs).values == pytest.approx([1, 0])
 
 
-def test_a_broken_output_is_left_out_not_averaged():
-    ours, theirs = np.array([[np.inf, 0.0], [2.0, 0.5]]), np.array([[np.inf, 0.0], [1.0, 0.0]])
-    for name in ("cosine", "max_abs_diff"):
-        found = score(parse_metric(name), ours, None, theirs)
-        assert np.isnan(found.values).tolist() == [True, False]
-    assert found.value() == pytest.approx(1.0)
+def test_a_broken_output_is_left_out_and_one_that_fp32_masks_is_not_looked_at():
+    theirs = np.array([[np.inf, 1.0], [1.0, 0.0], [-np.inf, 1.0], [1.0, 0.0]])
+    ours = np.array([[np.inf, 3.0], [2.0, 0.5], [-9.0, 1.5], [np.inf, 0.0]])
+    cosines, differences = (
+        score(parse_metric(name), ours, None, theirs).values for name in ("cosine", "max_abs_diff")
+    )
+    assert cosines == pytest.approx([1.0, 2 / np.hypot(2, 0.5), 1.0, np.nan], nan_ok=True)
+    assert differences == pytest.approx([2.0, 1.0, 0.5, np.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+def test_cosines_are_those_of_vectors_of_any_length(size):
+    theirs = np.array([[3.0, 4.0]])
+    found = score(parse_metric("cosine"), np.array([[4.0, 3.0]]) * size, None, theirs / size)
+    assert found.values == pytest.approx([24 / 25])
 
 
 def test_overlap_counts_common_items():

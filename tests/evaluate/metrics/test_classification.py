@@ -84,12 +84,12 @@ def test_ece_is_the_gap_between_confidence_and_accuracy_averaged_over_the_bins(c
         assert scores.value(rows) == pytest.approx(plain_ece(softmax(logits[rows]), label[rows]))
 
 
-def test_ece_is_0_for_a_sure_and_right_model_and_1_for_a_sure_and_wrong_or_broken_one():
+def test_ece_is_0_for_a_sure_and_right_model_and_1_for_a_sure_and_wrong_one():
     label = Labels(np.array([0, 1, 1]))
     sure = np.eye(2)[[0, 1, 1]] * 1e3
     assert score(parse_metric("ece"), sure, label).value() == pytest.approx(0.0)
     assert score(parse_metric("ece"), -sure, label).value() == pytest.approx(1.0)
-    assert score(parse_metric("ece"), sure * np.nan, label).value() == pytest.approx(1.0)
+    assert np.isnan(score(parse_metric("ece"), sure * np.nan, label).value())
 
 
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 12))
@@ -136,11 +136,38 @@ def test_top1_is_argmax_also_on_ties(seed):
     assert (right == (logits.argmax(axis=1) == label)).all()
 
 
-def test_a_nan_logit_never_wins():
-    logits = np.array([[np.nan, 1.0, 0.0], [np.nan, 1.0, 0.0], [np.nan] * 3])
-    truth = Labels(np.array([0, 1, 0]))
-    assert score(parse_metric("top1"), logits, truth).values.tolist() == [False, True, False]
-    assert score(parse_metric("nll"), logits, truth).n_left_out() == 3
+@pytest.mark.parametrize(
+    "name", ["top1", "top2", "nll", "ece", "balanced_accuracy", "macro_f1", "top1_agreement"]
+)
+def test_a_sample_with_a_nan_among_its_logits_has_no_score(name):
+    logits = np.array([[np.nan, 1.0, 0.0], [1.0, np.nan, np.nan], [np.nan] * 3, [1.0, 0.0, 0.5]])
+    truth = Labels(np.array([0, 0, 0, 0]))
+    found = score(parse_metric(name), logits, truth, np.abs(np.nan_to_num(logits)))
+    assert found.present.tolist() == [False, False, False, True]
+    alone = score(parse_metric(name), logits[3:], truth.take(np.array([3])), logits[3:])
+    assert found.value() == alone.value()
+    assert found.n_left_out() == 3
+
+
+def test_masked_classes_are_no_classes():
+    logits = np.array([[0.0, -np.inf, np.log(3)], [-np.inf, 1.0, 2.0]])
+    truth = Labels(np.array([0, 1]))
+    found = {
+        name: score(parse_metric(name), logits, truth, logits)
+        for name in ("top1", "nll", "top1_agreement", "cosine")
+    }
+    assert found["top1"].values.tolist() == [False, False]
+    assert found["nll"].values == pytest.approx([np.log(4), np.log1p(np.e)])
+    assert found["top1_agreement"].value() == found["cosine"].value() == 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.int32])
+def test_logits_are_compared_in_the_precision_in_which_they_were_given(dtype):
+    high = 2**62 if dtype != np.int32 else 2**30
+    logits = np.array([[high, high + 1, 0], [high + 1, high, 0]], dtype=dtype)
+    truth = Labels(np.array([1, 1]))
+    assert score(parse_metric("top1"), logits, truth).values.tolist() == [True, False]
+    assert score(parse_metric("top1_agreement"), logits, truth, logits[::-1]).value() == 0.0
 
 
 def test_labels_out_of_range_are_named():

@@ -202,7 +202,7 @@ def test_a_list_without_the_users_genres_has_the_largest_divergence():
     "name",
     ["arp@2", "novelty@2", "intra_list_diversity@2", "genre_calibration@2", "long_tail_share@2"],
 )
-def test_constant_and_nan_scores_show_every_item_alike_and_no_queries_give_no_scores(name):
+def test_constant_and_masked_scores_show_every_item_alike_and_no_queries_give_no_scores(name):
     rng = np.random.default_rng(0)
     truth = Relevance(
         np.zeros((2, 5)),
@@ -212,7 +212,7 @@ def test_constant_and_nan_scores_show_every_item_alike_and_no_queries_give_no_sc
         genres=GENRES,
         history=np.ones((2, 5), dtype=bool),
     )
-    scores = np.stack([np.zeros(5), np.full(5, np.nan)])
+    scores = np.stack([np.zeros(5), np.full(5, -np.inf)])
     found = values(name, scores, truth)
     assert np.isfinite(found).all()
     assert found[0] == pytest.approx(found[1])

@@ -192,7 +192,8 @@ def test_a_reversed_ranking_has_minus_1_and_one_that_ties_everything_0(name):
     assert values(name, -theirs, truth, theirs) == pytest.approx([-1.0])
     assert values(name, np.zeros((1, 20)), truth, theirs) == pytest.approx([0.0])
     assert values(name, theirs, truth, np.zeros((1, 20))) == pytest.approx([0.0])
-    assert values(name, np.full((1, 20), np.nan), truth, theirs) == pytest.approx([0.0])
+    masked = np.full((1, 20), -np.inf)
+    assert values(name, masked, truth, masked) == pytest.approx([1.0])
 
 
 @pytest.mark.parametrize("name", CORRELATIONS)

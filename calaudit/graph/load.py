@@ -1,5 +1,6 @@
 """Reading a model file, and every reason why one can't be audited."""
 
+import re
 from pathlib import Path
 
 import onnx
@@ -8,6 +9,8 @@ from onnx import TensorProto, external_data_helper
 
 from calaudit.errors import ModelError, Problem
 from calaudit.graph.model import Model, default_opset, fixed_size
+from calaudit.graph.names import graphs_within, name_of, tell_nodes_apart
+from calaudit.graph.rules import ONNXRUNTIMES, STANDARD
 
 MIN_OPSET = 13
 """First opset with per-channel QuantizeLinear/DequantizeLinear."""
@@ -26,11 +29,12 @@ def load_model(path: Path, *, quantized: bool = False) -> Model:
     Raises
     ------
     ModelError
-        Missing, not ONNX, invalid, of an older opset, quantized already, with subgraphs, or of
-        another fixed batch. All reasons at once.
+        Missing, not ONNX, invalid, of an older opset, quantized already, or of another fixed
+        batch. All reasons at once.
     """
     proto = _read(path)
     _drop_initializers_from_inputs(proto.graph)
+    tell_nodes_apart(proto.graph)
     found = _unsuitable(proto) + ([] if quantized else _quantized_already(proto))
     problems = [Problem(message, str(path), next_step) for message, next_step in found]
     if problems:
@@ -84,12 +88,6 @@ def _unsuitable(proto: onnx.ModelProto) -> list[tuple[str, str]]:
         ))  # fmt: skip
     if proto.graph.sparse_initializer:
         found.append(("holds sparse weights", "Export it with dense weights."))
-    nested = [n for n in _all_nodes(proto) if any(a.type in _SUBGRAPHS for a in n.attribute)]
-    if nested:
-        found.append((
-            f"has subgraphs ({_named(nested)}), where no activation can be observed",
-            "Export a straight graph: trace the model instead of scripting it.",
-        ))  # fmt: skip
     if not proto.graph.input:
         found.append(("has no inputs", "Export the model with its inputs."))
     for value in proto.graph.input:
@@ -98,22 +96,28 @@ def _unsuitable(proto: onnx.ModelProto) -> list[tuple[str, str]]:
 
 
 def _quantized_already(proto: onnx.ModelProto) -> list[tuple[str, str]]:
-    nodes = [n for n in _all_nodes(proto) if n.op_type in _QUANTIZED]
+    nodes = [n for n in _all_nodes(proto) if _is_quantized(n)]
     if not nodes:
         return []
-    step = "Give the FP32 model; calaudit places the Q/DQ itself."
+    step = "Give the FP32 model that it was made from; calaudit places the Q/DQ itself."
     return [(f"is quantized already ({_named(nodes)})", step)]
 
 
 def _all_nodes(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
-    return [*proto.graph.node, *(n for function in proto.functions for n in function.node)]
+    outer = [*proto.graph.node, *(n for function in proto.functions for n in function.node)]
+    inner = [graph for node in outer for graph in graphs_within(node)]
+    return [*outer, *(node for graph in inner for node in graph.node)]
 
 
-_SUBGRAPHS = {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}
-_QUANTIZED = {
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
-    "ConvInteger", "MatMulInteger",
-}  # fmt: skip
+_QUANTIZED = re.compile(
+    "Q(Linear|Ordered|Attention|Gemm|MoE|Embed).*|.*([Qq]uantize|Integer|NBits|Bnb4|FpQ4|Float8).*"
+)
+"""Names of quantized operators, ONNX's and onnxruntime's own."""
+
+
+def _is_quantized(node: onnx.NodeProto) -> bool:
+    known = node.domain in STANDARD or node.domain.startswith(ONNXRUNTIMES)
+    return known and _QUANTIZED.fullmatch(node.op_type) is not None
 
 
 def _unsuitable_input(value: onnx.ValueInfoProto) -> list[tuple[str, str]]:
@@ -139,5 +143,5 @@ def _unsuitable_input(value: onnx.ValueInfoProto) -> list[tuple[str, str]]:
 
 
 def _named(nodes: list[onnx.NodeProto]) -> str:
-    shown = ", ".join(f"{n.op_type} {n.name or n.output[0]}" for n in nodes[:3])
+    shown = ", ".join(f"{n.op_type} {name_of(n)}" for n in nodes[:3])
     return shown if len(nodes) <= 3 else f"{shown}, … {len(nodes)} in all"

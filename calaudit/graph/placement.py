@@ -4,7 +4,10 @@ Inputs and constant weights of Conv, Gemm and MatMul are quantized, and the skip
 that a convolution fuses with. One activation gets one pair, however many ops read it.
 """
 
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import onnx
@@ -13,14 +16,23 @@ from onnx import TensorProto, numpy_helper
 
 from calaudit.errors import ModelError, Notice, Problem
 from calaudit.graph.model import Model
+from calaudit.graph.names import graphs_within, name_of
 from calaudit.graph.plan import (
     Decision,
     QdqPlan,
     QuantizedActivation,
     QuantizedWeight,
 )
-from calaudit.graph.rules import FLOAT_REASONS, UNKNOWN, WEIGHTED
-from calaudit.graph.survey import Slot, Survey, survey
+from calaudit.graph.rules import (
+    FLOAT_REASONS,
+    MOVES_VALUES,
+    MOVES_WEIGHTS,
+    ONNXRUNTIMES,
+    STANDARD,
+    UNKNOWN,
+    is_weighted,
+)
+from calaudit.graph.survey import Shape, Shapes, Slot, Survey, sized_shapes, survey
 from calaudit.graph.weights import estimate_weight_scales
 
 
@@ -37,10 +49,11 @@ def plan_qdq(model: Model) -> QdqPlan:
     ModelError
         Weights that hold NaN or infinity.
     """
-    placement = _Placement(survey(model), model.label)
+    placement = _Placement(survey(model), model.label, partial(sized_shapes, model))
     for position in range(len(placement.facts.nodes)):
         placement.decide(position)
     placement.quantize_skip_inputs()
+    placement.notice_what_stays_float()
     weights = placement.quantized_weights()
     activations = placement.quantized_activations()
     if not activations:
@@ -59,17 +72,25 @@ def plan_qdq(model: Model) -> QdqPlan:
 class _Placement:
     facts: Survey
     label: str
+    sized_shapes: Callable[[], Shapes]
+    """Shapes where the inputs have no free sizes."""
     verdicts: dict[int, tuple[str | None, str]] = field(default_factory=dict)
     """Node → (why it stays in float or None, what was quantized)."""
     acts: dict[str, list[Slot]] = field(default_factory=dict)
     consts: dict[tuple[str, int | None], list[Slot]] = field(default_factory=dict)
     skips: dict[Slot, str] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
+    _sized: Shapes = field(default_factory=dict)
 
     def decide(self, position: int) -> None:
         """Quantize the inputs of one node, or note why not."""
         node = self.facts.nodes[position]
-        if node.domain not in {"", "ai.onnx"}:
+        inner = [f"{n.op_type} {name_of(n)}" for n in self._weighted_within(node)]
+        if inner:
+            self._leave(position, f"holds {_few(inner)}, where no activation can be observed")
+        elif node.domain.startswith(ONNXRUNTIMES):
+            self._leave(position, f"onnxruntime's own ({node.domain}): TensorRT doesn't know it")
+        elif node.domain not in STANDARD:
             self._leave(position, f"from the domain {node.domain}, which TensorRT doesn't know")
         elif node.op_type == "Conv":
             self._weighted(position, act=0, const=1, axis=0)
@@ -77,8 +98,44 @@ class _Placement:
             self._gemm(position, node)
         elif node.op_type == "MatMul":
             self._matmul(position, node)
+        elif node.op_type in MOVES_VALUES and is_weighted(node, self.facts.constants):
+            self._leave(position, MOVES_WEIGHTS)
         else:
             self._leave(position, FLOAT_REASONS.get(node.op_type, UNKNOWN))
+
+    def _weighted_within(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        """Weighted nodes of the graphs inside a node."""
+        graphs = list(graphs_within(node))
+        constants = dict(self.facts.constants)
+        constants.update((tensor.name, tensor) for each in graphs for tensor in each.initializer)
+        return [inner for each in graphs for inner in each.node if is_weighted(inner, constants)]
+
+    def _is_weighted(self, position: int) -> bool:
+        node = self.facts.nodes[position]
+        return is_weighted(node, self.facts.constants) or bool(self._weighted_within(node))
+
+    def notice_what_stays_float(self) -> None:
+        """Tell of weights that only another export of the model could bring to INT8."""
+        fused: Counter[str] = Counter()
+        foreign: Counter[str] = Counter()
+        nested: Counter[str] = Counter()
+        for position, node in enumerate(self.facts.nodes):
+            if self.verdicts[position][0] is None or not self._is_weighted(position):
+                continue
+            if node.domain.startswith(ONNXRUNTIMES):
+                fused[node.op_type] += 1
+            elif node.domain not in STANDARD:
+                foreign[f"{node.domain}.{node.op_type}"] += 1
+            elif self._weighted_within(node):
+                nested[node.op_type] += 1
+        for code, ops, way_out in (
+            ("onnxruntime_ops", fused, _GIVE_UNFUSED),
+            ("foreign_ops", foreign, _EXPORT_STANDARD),
+            ("weights_in_subgraphs", nested, _EXPORT_STRAIGHT),
+        ):
+            if ops:
+                told = _few([f"{n} {name}" for name, n in sorted(ops.items())])
+                self.notices.append(Notice(code, f"{told} {way_out}", self.label))
 
     def _leave(self, position: int, reason: str) -> None:
         self.verdicts[position] = (reason, "")
@@ -132,9 +189,9 @@ class _Placement:
     def quantize_skip_inputs(self) -> None:
         """On each residual Add, quantize the input that isn't the convolution it fuses with."""
         for position, node in enumerate(self.facts.nodes):
-            if node.op_type != "Add" or node.domain not in {"", "ai.onnx"}:
+            if node.op_type not in {"Add", "Sum"} or node.domain not in STANDARD:
                 continue
-            if any(name in self.facts.constants for name in node.input):
+            if len(node.input) != 2 or any(name in self.facts.constants for name in node.input):
                 continue
             fusing = [name for name in node.input if self._fuses_with_add(name)]
             if not fusing:
@@ -158,16 +215,16 @@ class _Placement:
             and self.verdicts[producer][0] is None
             and len(self.facts.readers[tensor]) == 1
             and tensor not in self.facts.outputs
+            and tensor not in self.facts.captured
         )
 
-    def _same_shape(self, one: str, other: str) -> bool:
-        """Whether two tensors can have one shape, as far as inference knows: no broadcasting."""
-        a, b = self.facts.shapes.get(one), self.facts.shapes.get(other)
-        if a is None or b is None:
-            return True
-        return len(a) == len(b) and all(
-            m == n for m, n in zip(a, b, strict=True) if isinstance(m, int) and isinstance(n, int)
-        )
+    def _same_shape(self, main: str, skip: str) -> bool:
+        """Whether two tensors that are added have one shape, so that neither is broadcast."""
+        shapes = self.facts.shapes
+        if not (_is_fixed(shapes.get(main)) and _is_fixed(shapes.get(skip))):
+            self._sized = self._sized or self.sized_shapes()
+            shapes = self._sized
+        return _may_be_equal(shapes.get(main), shapes.get(skip))
 
     def quantized_activations(self) -> tuple[QuantizedActivation, ...]:
         """One per tensor, inputs first, then in the order they are computed."""
@@ -224,8 +281,8 @@ class _Placement:
             rows.append(Decision("weight", weight.tensor, op_type, "quantized", reason))
         for position, (float_reason, what) in self.verdicts.items():
             node = self.facts.nodes[position]
-            weighted = node.op_type in WEIGHTED
-            name = node.name or node.output[0]
+            weighted = self._is_weighted(position)
+            name = name_of(node)
             if float_reason is None:
                 rows.append(Decision("node", name, node.op_type, "quantized", what, weighted))
             else:
@@ -248,7 +305,46 @@ class _Placement:
 
     def _node_name(self, position: int) -> str:
         node = self.facts.nodes[position]
-        return f"{node.op_type} {node.name or node.output[0]}"
+        return f"{node.op_type} {name_of(node)}"
+
+
+_GIVE_UNFUSED = (
+    "stay float in every engine: onnxruntime's optimiser made them. Give the model as it was "
+    "exported, or as ORT_ENABLE_BASIC leaves it"
+)
+_EXPORT_STANDARD = "stay float in every engine. Export the model with ONNX's own operators"
+_EXPORT_STRAIGHT = (
+    "hold weights inside, which stay float in every engine. Trace the model with fixed sizes "
+    "instead of scripting it, so that its graph is straight"
+)
+
+
+def _is_fixed(shape: Shape | None) -> bool:
+    return shape is not None and all(isinstance(size, int) for size in shape)
+
+
+def _may_be_equal(main: Shape | None, skip: Shape | None) -> bool:
+    """Whether shapes that add up can be equal: an unknown size equals any but 1.
+
+    Unless it is the skip's batch where the convolution's is 1: batches are of one sample then.
+    """
+    if main is None or skip is None:
+        known = main if skip is None else skip
+        return known is None or 1 not in known[1:]
+    if len(main) != len(skip):
+        return False
+    pairs = list(zip(main, skip, strict=True))
+    if pairs and pairs[0][0] == 1 and not isinstance(pairs[0][1], int):
+        del pairs[0]
+    return all(
+        m == n or (1 not in {m, n} and not (isinstance(m, int) and isinstance(n, int)))
+        for m, n in pairs
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown}, … {len(names)} in all"
 
 
 def _dead_channels(

@@ -6,6 +6,8 @@ depthwise too), ConvTranspose and Gemm, and refuse when the unfolded tensor is a
 weight is shared.
 """
 
+from collections.abc import Iterable
+
 import onnx
 import onnx_ir
 from onnx_ir.passes import common as passes
@@ -16,12 +18,15 @@ from onnxscript.rewriter.rules.common import (
     fuse_batchnorm_into_gemm_rule,
 )
 
+from calaudit.graph.branches import fold_branches
 from calaudit.graph.model import Model
+from calaudit.graph.names import NewNames, node_names
 from calaudit.graph.widen import is_half, widen
 
 _FOLD_LIMIT = 2**40
 """Elements: weights that an exporter transposes at run time are folded whatever their size."""
 
+_FOLDED_INTO = frozenset({"Conv", "ConvTranspose", "Gemm"})
 _BATCH_NORM_RULES = (
     fuse_batchnorm_into_conv_rule,
     fuse_batchnorm_into_conv_transpose_rule,
@@ -38,8 +43,13 @@ def prepare(model: Model) -> Model:
     proto = widen(model.proto) if is_half(model.proto) else model.proto
     graph = onnx_ir.serde.deserialize_model(proto)
     passes.InlinePass()(graph)
-    optimizer.fold_constants_ir(graph, input_size_limit=_FOLD_LIMIT, output_size_limit=_FOLD_LIMIT)
+    _own([value for each in graph.graph.subgraphs() for value in each.initializers.values()])
+    _fold(graph)
+    fold_branches(graph, _fold)
+    # Branches of several If may use one name, which folding brings into one graph.
+    passes.NameFixPass()(graph)
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph)
+    _spare_bias_names(graph.graph)
     rewriter.rewrite(graph, _BATCH_NORM_RULES)
     passes.RemoveUnusedNodesPass()(graph)
     proto = onnx_ir.serde.serialize_model(graph)
@@ -50,17 +60,50 @@ def prepare(model: Model) -> Model:
     return Model(proto, model.label)
 
 
+def _fold(model: onnx_ir.Model) -> None:
+    optimizer.fold_constants_ir(model, input_size_limit=_FOLD_LIMIT, output_size_limit=_FOLD_LIMIT)
+
+
+def _own(weights: Iterable[onnx_ir.Value]) -> None:
+    """Copy weights that may be renamed: a name given to one is written into the source model."""
+    for value in weights:
+        held = value.const_value
+        if held is not None:
+            value.const_value = onnx_ir.Tensor(held.numpy(), dtype=held.dtype, name=value.name)
+
+
+def _spare_bias_names(graph: onnx_ir.Graph) -> None:
+    """Rename weights whose product has no bias, where the name of the bias to come is taken.
+
+    The rules call it ``<weight>_bias``, and would put it in place of an initializer of that name.
+    """
+    computed = {value.name for node in graph for value in node.outputs}
+    taken = {*computed, *graph.initializers, *(value.name for value in graph.inputs)}
+    names = NewNames(filter(None, taken))
+    for node in graph:
+        if node.op_type not in _FOLDED_INTO or len(node.inputs) > 2:
+            continue
+        weight = node.inputs[1]
+        if weight is not None and f"{weight.name}_bias" in graph.initializers:
+            _own([weight])
+            weight.name = names.make(f"{weight.name}/folded")
+
+
 def _keep_node_names(before: onnx.GraphProto, after: onnx.GraphProto) -> None:
     """Give every node its name of before, folded ones their Conv's or Gemm's; none stays unnamed.
 
     TensorRT's layer reports name the ONNX nodes, so the names must lead back to the user's file.
     """
-    makers = {node.output[0]: node for node in before.node if node.output}
-    taken: set[str] = set()
+    makers = {_first(node): node for node in before.node}
+    names = NewNames(node_names(after) - {node.name for node in after.node})
     for node in after.node:
-        maker = makers.get(node.output[0])
+        maker = makers.get(_first(node))
         if maker is not None and maker.op_type != node.op_type and maker.input:
             maker = makers.get(maker.input[0], maker)
-        name = node.output[0] if maker is None or not maker.name else maker.name
-        node.name = name if name not in taken else f"{name}/{node.output[0]}"
-        taken.add(node.name)
+        name = _first(node) if maker is None or not maker.name else maker.name
+        node.name = names.make(name, otherwise=f"{name}/{_first(node)}")
+
+
+def _first(node: onnx.NodeProto) -> str:
+    """A node's first output that has a name: the others are optional."""
+    return next(filter(None, node.output), node.op_type)

@@ -7,7 +7,8 @@ import onnx
 from onnx import TensorProto
 
 from calaudit.graph.model import Model
-from calaudit.graph.rules import FLOAT_REASONS
+from calaudit.graph.names import name_of
+from calaudit.graph.rules import FLOAT_REASONS, STANDARD
 from calaudit.graph.survey import Survey, survey
 
 Asked = Literal["int8", "fp16", "fp32"]
@@ -38,12 +39,12 @@ def products(model: Model) -> tuple[Product, ...]:
     return tuple(
         _product(node, facts)
         for node in facts.nodes
-        if node.op_type in PRODUCTS and node.domain in {"", "ai.onnx"}
+        if node.op_type in PRODUCTS and node.domain in STANDARD
     )
 
 
 def _product(node: onnx.NodeProto, facts: Survey) -> Product:
-    name = node.name or node.output[0]
+    name = name_of(node)
     if node.op_type in _TWO_OPERANDS and all(_quantized(x, facts) for x in node.input[:2]):
         return Product(name, node.op_type, "int8", "")
     half = facts.types.get(node.input[0]) == TensorProto.FLOAT16

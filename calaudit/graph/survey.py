@@ -6,9 +6,17 @@ import onnx
 from onnx import TensorProto, helper
 
 from calaudit.graph.model import Model, without_weights
+from calaudit.graph.names import graphs_within
 
 _SMALL = 1024
 """Elements: constants up to this size may decide shapes, so inference sees their values."""
+FREE_SIZE = 448
+"""What free sizes are taken for where shapes must be fixed: no pooling by 2, 14 or 16 leaves 1."""
+
+
+Shape = tuple[int | str | None, ...]
+"""Sizes, names of free sizes, and None where nothing is known."""
+Shapes = dict[str, Shape]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +37,14 @@ class Survey:
     producers: dict[str, int]
     """Tensor → position of the node that computes it; inputs and weights have none."""
     readers: dict[str, list[Slot]]
+    captured: frozenset[str]
+    """Tensors that graphs inside nodes name: what they read from outside is among them."""
     constants: dict[str, TensorProto]
     inputs: tuple[str, ...]
     outputs: frozenset[str]
     types: dict[str, int]
     """Tensor → ONNX element type, where inference found it."""
-    shapes: dict[str, tuple[int | str | None, ...]]
+    shapes: Shapes
     """Tensor → shape with sizes or names of free sizes, where inference found it."""
 
     def is_float(self, tensor: str) -> bool:
@@ -52,11 +62,15 @@ def survey(model: Model) -> Survey:
         for index, name in enumerate(node.input):
             if name:
                 readers.setdefault(name, []).append(Slot(position, index))
+    inner = [each for node in graph.node for each in graphs_within(node)]
+    captured = {name for each in inner for node in each.node for name in node.input}
+    captured.update(value.name for each in inner for value in each.output)
     types, shapes = _infer(model.proto)
     return Survey(
         nodes=tuple(graph.node),
         producers=producers,
         readers=readers,
+        captured=frozenset(captured),
         constants={tensor.name: tensor for tensor in graph.initializer},
         inputs=tuple(value.name for value in graph.input),
         outputs=frozenset(value.name for value in graph.output),
@@ -65,11 +79,16 @@ def survey(model: Model) -> Survey:
     )
 
 
-def _infer(
-    proto: onnx.ModelProto,
-) -> tuple[dict[str, int], dict[str, tuple[int | str | None, ...]]]:
+def sized_shapes(model: Model) -> Shapes:
+    """Shapes of a model whose inputs' free sizes are `FREE_SIZE`, batches of 2 samples."""
+    return _infer(model.proto, sized=True)[1]
+
+
+def _infer(proto: onnx.ModelProto, *, sized: bool = False) -> tuple[dict[str, int], Shapes]:
     """Types and shapes; large weights go in as typed inputs, which keeps the message small."""
     light = without_weights(proto)
+    if sized:
+        _fix_sizes(light.graph)
     for tensor in proto.graph.initializer:
         size = 1
         for dim in tensor.dims:
@@ -82,9 +101,7 @@ def _infer(
             )
     graph = onnx.shape_inference.infer_shapes(light, data_prop=True).graph
     types: dict[str, int] = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
-    shapes: dict[str, tuple[int | str | None, ...]] = {
-        tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer
-    }
+    shapes: Shapes = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         kind = value.type.tensor_type
         if kind.elem_type:
@@ -95,3 +112,15 @@ def _infer(
                 for d in kind.shape.dim
             )
     return types, shapes
+
+
+def _fix_sizes(graph: onnx.GraphProto) -> None:
+    """Give every free size of the inputs a value, and forget the names of other free sizes."""
+    inputs = {value.name for value in graph.input}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if dim.HasField("dim_value") and dim.dim_value >= 0:
+                continue
+            dim.Clear()
+            if value.name in inputs:
+                dim.dim_value = FREE_SIZE if axis else 2

@@ -5,11 +5,13 @@ between its layers isn't rounded, so the result is the model that was trained ra
 copy. Inputs and outputs keep their types: casts stand at the edges.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, helper, numpy_helper
+
+from calaudit.graph.names import NewNames, all_graphs, node_names, tensor_names
 
 _HALF = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 _TYPE_ATTRIBUTES = frozenset({"to", "dtype"})
@@ -21,7 +23,9 @@ def is_half(proto: onnx.ModelProto) -> bool:
     graph = proto.graph
     if any(value.type.tensor_type.elem_type in _HALF for value in (*graph.input, *graph.output)):
         return True
-    return any(tensor.data_type in _HALF for each in _graphs(graph) for tensor in each.initializer)
+    return any(
+        tensor.data_type in _HALF for each in all_graphs(graph) for tensor in each.initializer
+    )
 
 
 def widen(proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -29,7 +33,7 @@ def widen(proto: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     inputs, outputs = _half_edges(copy.graph.input), _half_edges(copy.graph.output)
-    for graph in _graphs(copy.graph):
+    for graph in all_graphs(copy.graph):
         _widen_graph(graph)
     for function in copy.functions:
         _widen_nodes(function.node)
@@ -44,9 +48,9 @@ def _half_edges(values: Iterable[onnx.ValueInfoProto]) -> dict[str, int]:
 
 
 def _cast_edges(graph: onnx.GraphProto, inputs: dict[str, int], outputs: dict[str, int]) -> None:
-    taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    renamed = {name: _free(f"{name}/float", taken) for name in (*inputs, *outputs)}
-    for each in _graphs(graph):
+    tensors, nodes = NewNames(tensor_names(graph)), NewNames(node_names(graph))
+    renamed = {name: tensors.make(f"{name}/float") for name in (*inputs, *outputs)}
+    for each in all_graphs(graph):
         for node in each.node:
             node.input[:] = [renamed.get(name, name) for name in node.input]
             node.output[:] = [renamed.get(name, name) for name in node.output]
@@ -55,16 +59,18 @@ def _cast_edges(graph: onnx.GraphProto, inputs: dict[str, int], outputs: dict[st
         if kind is not None:
             value.type.tensor_type.elem_type = kind
     first = [
-        helper.make_node("Cast", [name], [renamed[name]], renamed[name], to=TensorProto.FLOAT)
+        helper.make_node(
+            "Cast", [name], [renamed[name]], nodes.make(renamed[name]), to=TensorProto.FLOAT
+        )
         for name in inputs
     ]
     last = [
-        helper.make_node("Cast", [renamed[name]], [name], f"{name}/half", to=kind)
+        helper.make_node("Cast", [renamed[name]], [name], nodes.make(f"{name}/half"), to=kind)
         for name, kind in outputs.items()
     ]
-    nodes = [*first, *graph.node, *last]
+    every = [*first, *graph.node, *last]
     del graph.node[:]
-    graph.node.extend(nodes)
+    graph.node.extend(every)
 
 
 def _widen_graph(graph: onnx.GraphProto) -> None:
@@ -89,21 +95,3 @@ def _widen_tensor(tensor: onnx.TensorProto) -> None:
     if tensor.data_type in _HALF:
         values = numpy_helper.to_array(tensor).astype(np.float32)
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph and those inside its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.GRAPH:
-                yield from _graphs(attribute.g)
-            for inner in attribute.graphs:
-                yield from _graphs(inner)
-
-
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name

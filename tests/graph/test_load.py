@@ -122,16 +122,44 @@ def test_a_quantized_model_is_refused_unless_asked_for(tmp_path: Path) -> None:
     assert load_model(path, quantized=True).inputs[0].name == "x"
 
 
-def test_a_model_with_subgraphs_is_refused(tmp_path: Path) -> None:
-    branch = helper.make_graph(
-        [helper.make_node("Identity", ["x"], ["out"])],
-        "branch",
-        [],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
-    )
+@pytest.mark.parametrize(
+    ("op_type", "domain"),
+    [
+        ("QLinearAdd", "com.microsoft"),
+        ("QAttention", "com.microsoft"),
+        ("QGemm", "com.microsoft"),
+        ("MatMulNBits", "com.microsoft"),
+        ("DynamicQuantizeMatMul", "com.microsoft"),
+        ("MatMulIntegerToFloat", "com.microsoft"),
+        ("DequantizeLinear", "com.microsoft"),
+        ("QLinearConv", "com.ms.internal.nhwc"),
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_onnxruntimes_quantized_ops_are_refused_too_wherever_they_are(
+    op_type: str, domain: str, inside: bool, tmp_path: Path
+) -> None:
     s = models.Sketch()
-    s.op("If", [s.array("flag", np.array(True))], "y", then_branch=branch, else_branch=branch)
-    assert "subgraphs (If node_y)" in refusal(saved(s.model({"x": ["b"]}, {"y": ["b"]}), tmp_path))
+    node = helper.make_node(op_type, ["x"], ["out"], name="quantized", domain=domain)
+    if inside:
+        shown = [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)]
+        branch = helper.make_graph([node], "branch", [], shown)
+        s.op("If", [s.array("flag", np.array(True))], "y", then_branch=branch, else_branch=branch)
+    else:
+        s.nodes.append(node)
+        s.op("Identity", ["out"], "y")
+    proto = s.model({"x": ["b"]}, {"y": ["b"]})
+    proto.opset_import.append(helper.make_opsetid(domain, 1))
+    assert f"quantized already ({op_type} quantized" in refusal(saved(proto, tmp_path))
+
+
+@pytest.mark.parametrize("op_type", ["QuickGelu", "FusedConv", "Quatsch"])
+def test_ops_that_only_sound_alike_arent_taken_for_quantized(op_type: str, tmp_path: Path) -> None:
+    s = models.Sketch()
+    s.op(op_type, ["x"], "y", domain="com.microsoft")
+    proto = s.model({"x": ["b"]}, {"y": ["b"]})
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    assert load_model(saved(proto, tmp_path)).outputs[0].name == "y"
 
 
 def test_external_weights_are_read_and_hash_like_inline_ones(tmp_path: Path) -> None:

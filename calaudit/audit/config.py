@@ -130,6 +130,9 @@ class Gate:
     max_relative_drop: float | None = None
     """As a share of what FP32 reaches on the slice: 0.05 is 5 % of it. With both, the stricter
     holds."""
+    min_reference: float | None = None
+    """What FP32 itself must reach on each of the slices for anything to pass there: at least this,
+    or at most, where lower is better."""
     slices: str = "*"
     """A slice's name or a pattern (``"snr_db*"``); one that matches nothing is an error."""
 
@@ -144,6 +147,11 @@ class Gate:
                     f"{name} must be a positive number (got {value})",
                     next_step="Give the largest drop you accept, such as 0.02.",
                 )
+        if self.min_reference is not None and not math.isfinite(self.min_reference):
+            raise SettingsError(
+                f"min_reference must be a number (got {self.min_reference})",
+                next_step="Give what FP32 must reach, such as 0.5.",
+            )
         self.tolerance  # noqa: B018  # refuses neither
 
     @property

@@ -1,6 +1,6 @@
 """Prepare: open and check everything an audit needs, before any work is done."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from calaudit.pool import Rows
 from calaudit.ranges.compiled import n_cores
 from calaudit.slices import SliceSet, evaluate_slices, match_slices, select_rows
 from calaudit.steps.clusters import Clusters, read_clusters
-from calaudit.steps.judge import GateRule, resolve_gates
+from calaudit.steps.gates import GateRule, resolve_floors, resolve_gates
 from calaudit.steps.tasks import Ranking
 from calaudit.steps.truths import Exam, rows_to_predict, set_exam
 
@@ -72,6 +72,8 @@ class Audit:
     """Evaluated rows and galleries."""
     exams: tuple[Exam, ...]
     gates: dict[tuple[str, str], Tolerance]
+    floors: dict[tuple[str, str], float]
+    """(metric, slice) → what FP32 must reach."""
     clusters: Clusters | None
     """Of the evaluated rows."""
     plan: Plan
@@ -121,7 +123,10 @@ def prepared_audit(
         pool_slices = evaluate_slices(config.dimensions, pool, where=f"{path}: slices")
         slices = _noted(pool_slices.take(evaluated), pool_slices, f"{path}: slices")
         exams = _exams(config, pool, evaluated, slices, model)
-        gates = _gates(config, exams, slices)
+        rules = _rules(config, slices)
+        metrics = [metric for exam in exams for metric in exam.metrics]
+        gates = resolve_gates(rules, metrics, slices)
+        floors = resolve_floors(rules, metrics, slices)
         clusters = read_clusters(
             config.audit.clustered_by,
             pool,
@@ -152,6 +157,7 @@ def prepared_audit(
             predicted=predicted,
             exams=exams,
             gates=gates,
+            floors=floors,
             clusters=clusters,
             plan=make_plan(
                 config,
@@ -268,13 +274,16 @@ def _check_relevance(truth: Relevance, width: int | None, where: str) -> None:
         )
 
 
-def _gates(
-    config: AuditConfig, exams: Sequence[Exam], slices: SliceSet
-) -> dict[tuple[str, str], Tolerance]:
-    """Gates by (metric, slice); a slice that the audit names and nobody is in is an error."""
-    metrics = [metric for exam in exams for metric in exam.metrics]
+def _rules(config: AuditConfig, slices: SliceSet) -> list[GateRule]:
+    """The audit file's gates; a slice that it names and nobody is in is an error."""
     rules = [
-        GateRule(gate.metric, gate.slices, gate.tolerance, f"{config.path}: gates[{number}]")
+        GateRule(
+            gate.metric,
+            gate.slices,
+            gate.tolerance,
+            f"{config.path}: gates[{number}]",
+            gate.min_reference,
+        )
         for number, gate in enumerate(config.gates)
     ]
     counts = slices.counts()
@@ -302,4 +311,4 @@ def _gates(
     ]
     if empty:
         raise SliceError.of(empty)
-    return resolve_gates(rules, metrics, slices)
+    return rules

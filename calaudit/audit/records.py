@@ -177,7 +177,9 @@ def result_record(one: Comparison) -> ResultRecord:
         flips=None if one.flips is None else Flips(one.flips.lost, one.flips.gained),
         p_value=one.p_value,
         p_adjusted=one.p_adjusted,
-        gate=None if one.max_drop is None else Gate(one.max_drop, one.max_relative_drop),
+        gate=None
+        if one.max_drop is None
+        else Gate(one.max_drop, one.max_relative_drop, one.min_reference),
         verdict=None if one.verdict is None else one.verdict.value,
         n_needed=one.n_needed,
         one_sided_low=one.one_sided_low,

@@ -45,6 +45,7 @@ from calaudit.report import (
 from calaudit.sampling import Recipe
 from calaudit.steps.calibrate import calibrate, observation_notices
 from calaudit.steps.exemplars import list_exemplars
+from calaudit.steps.floors import floor_notices
 from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.leak import check_leak, content_digests
 from calaudit.steps.model_outputs import EngineOutputs
@@ -146,6 +147,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
                 *journal.elsewhere.notices,
                 *journal.store.notices,
                 *records.left_out_notices(judgement.comparisons),
+                *floor_notices(judgement.comparisons),
             ],
             timings=journal.timings,
         )
@@ -156,6 +158,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
 def _terms(audit: Audit) -> Terms:
     return Terms(
         gates=audit.gates,
+        floors=audit.floors,
         level=audit.config.audit.level,
         seed=audit.seed,
         clusters=audit.clusters,

@@ -156,6 +156,8 @@ class Comparison:
     """The gate, in the metric's unit."""
     max_relative_drop: float | None = None
     """The gate as a share of `reference`, where it was given so."""
+    min_reference: float | None = None
+    """The least `reference` with which the slice may pass; the most, where lower is better."""
     p_adjusted: float | None = None
     """With a gate: Holm's, over the gated slices of this cell and metric. Without: Benjamini and
     Yekutieli's, over all such comparisons of this metric."""

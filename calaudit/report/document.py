@@ -18,7 +18,8 @@ FORMAT_VERSION = 2
 """Version of report.json. Any new key or value raises it, since the schema is strict.
 
 1: the first.
-2 (0.1.0): calibration sets and cells have a role; a report without a judged gate doesn't pass.
+2 (0.1.0): calibration sets and cells have a role, gates min_reference; a report without a judged
+gate doesn't pass.
 """
 READABLE = (1, FORMAT_VERSION)
 """Versions that :func:`upgraded` knows."""
@@ -85,12 +86,19 @@ def upgraded(document: Mapping[str, Any]) -> dict[str, Any]:
                 {**lacking, **each} if isinstance(each, Mapping) else each for each in entries
             ]
     results = made.get("results")
-    ungated = isinstance(results, list) and not any(
-        isinstance(one, Mapping) and one.get("gate") for one in results
-    )
-    if ungated and made.get("verdict") == "PASS":
-        made["verdict"] = "INCONCLUSIVE"
+    if isinstance(results, list):
+        made["results"] = [_with_floor(one) for one in results]
+        gated = any(isinstance(one, Mapping) and one.get("gate") for one in results)
+        if not gated and made.get("verdict") == "PASS":
+            made["verdict"] = "INCONCLUSIVE"
     return made
+
+
+def _with_floor(result: Any) -> Any:
+    gate = result.get("gate") if isinstance(result, Mapping) else None
+    if not isinstance(gate, Mapping):
+        return result
+    return {**result, "gate": {"min_reference": None, **gate}}
 
 
 def from_document(document: Mapping[str, Any]) -> Report:

@@ -10,8 +10,10 @@ from calaudit.report.wording import (
     change,
     change_of_metric,
     difference,
+    in_sentence,
     percent,
     quoted,
+    score,
 )
 from calaudit.visible import visible
 
@@ -20,8 +22,9 @@ def headline(report: Report) -> str:
     """What was found, in one sentence.
 
     A regression is told with its interval, the same engine's drop over everything, and the
-    calibration set that does best over all gates; where nothing regressed, what is undecided and
-    how many samples would decide it; where all passed, the comparison that came closest.
+    calibration set that does best over all gates; where nothing regressed, that FP32 itself is too
+    bad, or else what is undecided and how many samples would decide it; where all passed, the
+    comparison that came closest.
     """
     index = Index(report)
     if index.all_failed:
@@ -109,6 +112,8 @@ def _beside(index: Index, result: ResultRecord) -> Iterable[ResultRecord]:
 
 
 def _inconclusive(index: Index) -> str:
+    if index.below_floor:
+        return _below_floor(index)
     open_ones = [r for r in index.gated if r.verdict != "PASS"]
     failed = index.failed
     if not open_ones:
@@ -126,6 +131,21 @@ def _inconclusive(index: Index) -> str:
     if failed:
         text += f"; {len(failed)} engine{'s' if len(failed) > 1 else ''} couldn't be judged"
     return f"{text}."
+
+
+def _below_floor(index: Index) -> str:
+    """FP32 itself is too bad: told before anything about engines."""
+    first = max(index.below_floor, key=lambda r: (r.slice == ALL, r.n))
+    metric = index.metrics[first.metric]
+    floor = None if first.gate is None else first.gate.min_reference
+    places = len({(r.slice, r.metric) for r in index.below_floor})
+    more = f", and it misses {places - 1} more such floors" if places > 1 else ""
+    least = "at least" if metric.higher_is_better else "at most"
+    return (
+        f"FP32 itself has {in_sentence(metric)} {score(metric, first.reference)} {_place(first)} "
+        f"where min_reference asks for {least} {score(metric, floor)}{more}: no engine passes "
+        "there; look at the inputs and labels first."
+    )
 
 
 def _surest(index: Index, results: Sequence[ResultRecord]) -> ResultRecord:

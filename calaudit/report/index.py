@@ -81,6 +81,19 @@ class Index:
         return result.gate is not None and result.cell not in self.controls
 
     @cached_property
+    def below_floor(self) -> tuple[ResultRecord, ...]:
+        """Deciding results that can't pass, since FP32 itself misses ``min_reference`` there."""
+        return tuple(r for r in self.gated if self.misses_floor(r))
+
+    def misses_floor(self, result: ResultRecord) -> bool:
+        """Whether FP32 misses the gate's ``min_reference``; it does where it wasn't measured."""
+        floor = None if result.gate is None else result.gate.min_reference
+        if floor is None or result.reference is None:
+            return floor is not None
+        higher = self.metrics[result.metric].higher_is_better
+        return result.reference < floor if higher else result.reference > floor
+
+    @cached_property
     def _tolerance(self) -> dict[str, float]:
         """Metric → its strictest gate, or one unit where it has none."""
         gates: dict[str, list[float]] = defaultdict(list)

@@ -127,6 +127,9 @@ def _add(index: Index, suite: Element, cell: CellRecord, result: ResultRecord) -
         found.text = _text(_details(index, result))
     elif result.verdict != "PASS":
         needed = f"; needs {result.n_needed:,} samples" if result.n_needed is not None else ""
+        if index.misses_floor(result) and result.gate is not None:
+            floor = score(metric, result.gate.min_reference)
+            needed = f"; FP32 itself reaches {score(metric, result.reference)}, not {floor}"
         SubElement(case, "skipped", message=_text(f"inconclusive: {told}{needed}"))
     output = SubElement(case, "system-out")
     output.text = _text(_details(index, result))

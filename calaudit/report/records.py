@@ -253,6 +253,8 @@ class Gate:
     """Largest drop that is accepted, in the metric's unit."""
     max_relative_drop: float | None = None
     """The same as a share of `reference`, where the gate was given so."""
+    min_reference: float | None = None
+    """The least `reference` with which it may pass; the most, where lower is better."""
 
     def __post_init__(self) -> None:
         settle(self)

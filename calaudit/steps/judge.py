@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from calaudit.errors import SettingsError, near
 from calaudit.evaluate import (
     Attribution,
     Comparison,
@@ -12,7 +11,6 @@ from calaudit.evaluate import (
     Metric,
     MinSupport,
     Origin,
-    Tolerance,
     attribute,
     compare,
     judge,
@@ -20,26 +18,10 @@ from calaudit.evaluate import (
 )
 from calaudit.evaluate.partition import Rows
 from calaudit.progress import progress
-from calaudit.slices import SliceSet, match_slices
 from calaudit.steps.clusters import Clusters
+from calaudit.steps.floors import hold_to_floors
+from calaudit.steps.gates import Floors, Gates
 from calaudit.steps.score import Scored
-
-
-@dataclass(frozen=True, slots=True)
-class GateRule:
-    """A gate as an audit writes it: `slices` may be a pattern."""
-
-    metric: str
-    slices: str
-    tolerance: Tolerance
-    where: str
-    """Its place in the audit file."""
-
-
-WILDCARDS = set("*?[")
-
-Gates = Mapping[tuple[str, str], Tolerance]
-"""(metric, slice) → largest drop allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +30,8 @@ class Terms:
 
     gates: Gates
     """From :func:`resolve_gates`."""
+    floors: Floors = field(default_factory=dict)
+    """From :func:`resolve_floors`."""
     level: float = 0.95
     """Two-sided level of the intervals."""
     seed: int = 0
@@ -77,59 +61,6 @@ class Judgement:
             for one in self.comparisons
             if one.max_drop is not None
         }
-
-
-def resolve_gates(
-    rules: Sequence[GateRule], metrics: Sequence[Metric], slices: SliceSet
-) -> dict[tuple[str, str], Tolerance]:
-    """Which (metric, slice) is held to which drop.
-
-    A gate that names one slice holds there, whatever patterns say; of several gates of one kind
-    the strictest does. Their order doesn't matter. Patterns mean the slices that hold samples:
-    one that nobody evaluated is in could only ever be inconclusive.
-
-    Raises
-    ------
-    SettingsError
-        A gate names a metric that the audit doesn't compute, or allows a drop that no engine
-        could exceed.
-    SliceError
-        A gate's slices match nothing.
-    """
-    counts = slices.counts()
-    known = {metric.name: metric for metric in metrics}
-    by_pattern: dict[tuple[str, str], Tolerance] = {}
-    by_name: dict[tuple[str, str], Tolerance] = {}
-    for rule in rules:
-        if rule.metric not in known:
-            raise SettingsError(
-                f"no task computes {rule.metric!r}",
-                where=f"{rule.where}.metric",
-                next_step=near(rule.metric, known),
-            )
-        _check_bounded(rule, known[rule.metric])
-        matched = match_slices(rule.slices, slices.names, where=f"{rule.where}.slices")
-        kept = by_pattern if WILDCARDS & set(rule.slices) else by_name
-        for name in [name for name in matched if counts[name] or kept is by_name]:
-            here = rule.metric, name
-            kept[here] = rule.tolerance.stricter(kept.get(here, rule.tolerance))
-    return by_pattern | by_name
-
-
-def _check_bounded(rule: GateRule, metric: Metric) -> None:
-    drop, share = rule.tolerance.max_drop, rule.tolerance.max_relative_drop
-    if drop is not None and drop >= 1 and metric.unit == "fraction":
-        raise SettingsError(
-            f"max_drop = {drop:g} allows {metric} to lose everything",
-            where=f"{rule.where}.max_drop",
-            next_step="Give a fraction: 0.02 is two points.",
-        )
-    if share is not None and share >= 1 and metric.higher_is_better:
-        raise SettingsError(
-            f"max_relative_drop = {share:g} allows {metric} to lose everything",
-            where=f"{rule.where}.max_relative_drop",
-            next_step="Give a fraction: 0.05 is 5 % of what FP32 reaches.",
-        )
 
 
 def judge_cells(scored: Sequence[Scored], terms: Terms) -> Judgement:
@@ -186,7 +117,7 @@ def _judge(scored: Scored, metric: Metric, terms: Terms, *, headline: bool) -> J
             level=terms.level,
         )
     support = {name: MinSupport().at_least(slices.min_support(name)) for name in slices.names}
-    judged = judge(compared, min_support=support)
+    judged = hold_to_floors(judge(compared, min_support=support), terms.floors)
     chosen = [one for one in judged if one.max_drop is not None]
     if headline and not terms.gates:
         chosen = judged

@@ -84,6 +84,18 @@ def test_an_audit_without_gates_is_inconclusive(world: Path) -> None:
     assert calaudit("compare", world / "audit.toml").status == 0
 
 
+def test_where_fp32_misses_its_floor_the_audit_is_inconclusive_and_says_so(world: Path) -> None:
+    other = world / "floor.toml"
+    other.write_text(f"{CONTROLLED}min_reference = 0.97\n", encoding="utf-8")
+    ended = calaudit("compare", other, "--out", world / "audit")
+    assert ended.status == 3
+    assert "FP32 itself misses min_reference in 1" in " ".join(ended.out.split())
+    assert "FP32 itself has top-1 accuracy 0.9" in ended.out
+    junit = (world / "audit" / "junit.xml").read_text(encoding="utf-8")
+    assert "FP32 itself reaches 0.9" in junit
+    assert calaudit("compare", world / "audit.toml").status == 0
+
+
 def roles(folder: Path, *sets: str) -> dict[str, str]:
     text = CONTROLLED[: CONTROLLED.index("[[calibsets]]")]
     tables = "".join(f"[[calibsets]]\n{each}\n" for each in sets)

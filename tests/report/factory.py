@@ -408,7 +408,10 @@ def _result(cell: str, slice_name: str, metric: str) -> st.SearchStrategy[Result
         st.none() | st.builds(Flips, _count, _count),
         _share,
         _share,
-        st.none() | st.builds(Gate, st.floats(0.001, 1), st.none() | st.floats(0.001, 1)),
+        st.none()
+        | st.builds(
+            Gate, st.floats(0.001, 1), st.none() | st.floats(0.001, 1), st.none() | st.floats(0, 1)
+        ),
         _verdict,
         st.none() | _count,
         _number,

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from calaudit.errors import SettingsError
-from calaudit.evaluate import Tolerance, parse_metric
+from calaudit.evaluate import Comparison, Tolerance, Verdict, parse_metric
 from calaudit.slices import CodedDimension, SliceSet
-from calaudit.steps.judge import GateRule, resolve_gates
+from calaudit.steps.floors import floor_notices, hold_to_floors
+from calaudit.steps.gates import GateRule, resolve_floors, resolve_gates
 
 SLICES = SliceSet(
     4, (CodedDimension("user", ("user = ann", "user = bob"), np.array([0, 0, 1, 1])),)
@@ -61,3 +62,73 @@ def test_a_pattern_leaves_out_slices_without_an_evaluated_sample_and_a_name_does
         ("top1", "user = ann"),
     }
     assert ("top1", "user = bob") in resolve_gates([rule("user = bob", 0.02)], METRICS, empty)
+
+
+def floored(slices: str, floor: float | None, metric: str = "top1") -> GateRule:
+    return GateRule(metric, slices, Tolerance(0.02), "audit.toml: gates[0]", floor)
+
+
+def test_the_strictest_floor_holds_and_a_name_goes_before_patterns() -> None:
+    rules = [floored("*", 0.5), floored("*", 0.7), floored("*", None), floored("user = bob", 0.2)]
+    for order in itertools.permutations(rules):
+        assert resolve_floors(order, METRICS, SLICES) == {
+            ("top1", "all"): 0.7,
+            ("top1", "user = ann"): 0.7,
+            ("top1", "user = bob"): 0.2,
+        }
+
+
+def test_of_a_metric_that_is_better_low_the_lowest_floor_is_the_strictest() -> None:
+    rules = [floored("all", 2.0, "nll"), floored("all", 1.5, "nll")]
+    assert resolve_floors(rules, METRICS, SLICES) == {("nll", "all"): 1.5}
+
+
+def test_a_gate_that_names_a_slice_without_a_floor_lifts_it_there() -> None:
+    rules = [floored("*", 0.5), floored("user = ann", None)]
+    assert ("top1", "user = ann") not in resolve_floors(rules, METRICS, SLICES)
+
+
+@pytest.mark.parametrize(
+    ("metric", "floor", "told"),
+    [
+        ("top1", 1.5, "no model reaches"),
+        ("top1", 0.0, "every model reaches"),
+        ("top1", -0.1, "every model reaches"),
+        ("top1_agreement", 0.9, "measures likeness"),
+    ],
+)
+def test_floors_that_mean_nothing_are_refused(metric: str, floor: float, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        resolve_floors([floored("*", floor, metric)], [parse_metric(metric)], SLICES)
+
+
+def judged(reference: float | None, verdict: Verdict, metric: str = "top1") -> Comparison:
+    return Comparison(
+        cell="c", slice="all", metric=parse_metric(metric), n=100, n_left_out=0,
+        reference=reference, candidate=reference, drop=0.0, low=0.0, high=0.0, level=0.95,
+        interval="tango", one_sided_low=0.0, one_sided_high=0.0, alpha=0.05, p_value=None,
+        n_changed=0, max_drop=0.02, verdict=verdict, n_needed=200,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("metric", "reference", "floor", "verdict", "held"),
+    [
+        ("top1", 0.12, 0.5, Verdict.PASS, Verdict.INCONCLUSIVE),
+        ("top1", 0.12, 0.5, Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE),
+        ("top1", 0.12, 0.5, Verdict.REGRESSED, Verdict.REGRESSED),
+        ("top1", None, 0.5, Verdict.PASS, Verdict.INCONCLUSIVE),
+        ("top1", 0.5, 0.5, Verdict.PASS, Verdict.PASS),
+        ("nll", 2.4, 2.0, Verdict.PASS, Verdict.INCONCLUSIVE),
+        ("nll", 1.9, 2.0, Verdict.PASS, Verdict.PASS),
+    ],
+)
+def test_nothing_passes_where_fp32_misses_its_floor(
+    metric: str, reference: float | None, floor: float, verdict: Verdict, held: Verdict
+) -> None:
+    (one,) = hold_to_floors([judged(reference, verdict, metric)], {(metric, "all"): floor})
+    assert (one.verdict, one.min_reference) == (held, floor)
+    missed = reference is None or ((reference < floor) == (metric == "top1") and reference != floor)
+    assert bool(floor_notices([one])) == missed
+    if missed and held is Verdict.INCONCLUSIVE:
+        assert one.n_needed is None

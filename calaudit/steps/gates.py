@@ -1,0 +1,148 @@
+"""Gates: which slice is held to which drop, and what FP32 itself must reach there."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from calaudit.errors import SettingsError, near
+from calaudit.evaluate import Metric, Tolerance
+from calaudit.slices import SliceSet, match_slices
+
+
+@dataclass(frozen=True, slots=True)
+class GateRule:
+    """A gate as an audit writes it: `slices` may be a pattern."""
+
+    metric: str
+    slices: str
+    tolerance: Tolerance
+    where: str
+    """Its place in the audit file."""
+    min_reference: float | None = None
+    """What FP32 must reach there: at least this, or at most, where lower is better."""
+
+
+WILDCARDS = set("*?[")
+
+Gates = Mapping[tuple[str, str], Tolerance]
+"""(metric, slice) → largest drop allowed."""
+
+Floors = Mapping[tuple[str, str], float]
+"""(metric, slice) → the least FP32 must reach; the most, where lower is better."""
+
+
+def resolve_gates(
+    rules: Sequence[GateRule], metrics: Sequence[Metric], slices: SliceSet
+) -> dict[tuple[str, str], Tolerance]:
+    """Which (metric, slice) is held to which drop.
+
+    A gate that names one slice holds there, whatever patterns say; of several gates of one kind
+    the strictest does. Their order doesn't matter. Patterns mean the slices that hold samples:
+    one that nobody evaluated is in could only ever be inconclusive.
+
+    Raises
+    ------
+    SettingsError
+        A gate names a metric that the audit doesn't compute, or allows a drop that no engine
+        could exceed.
+    SliceError
+        A gate's slices match nothing.
+    """
+    known = {metric.name: metric for metric in metrics}
+    by_pattern: dict[tuple[str, str], Tolerance] = {}
+    by_name: dict[tuple[str, str], Tolerance] = {}
+    for rule in rules:
+        if rule.metric not in known:
+            raise SettingsError(
+                f"no task computes {rule.metric!r}",
+                where=f"{rule.where}.metric",
+                next_step=near(rule.metric, known),
+            )
+        _check_bounded(rule, known[rule.metric])
+        named, places = places_of(rule, slices)
+        kept = by_name if named else by_pattern
+        for name in places:
+            here = rule.metric, name
+            kept[here] = rule.tolerance.stricter(kept.get(here, rule.tolerance))
+    return by_pattern | by_name
+
+
+def places_of(rule: GateRule, slices: SliceSet) -> tuple[bool, list[str]]:
+    """Whether a gate names one slice, and the slices it holds on.
+
+    Raises
+    ------
+    SliceError
+        Its slices match nothing.
+    """
+    counts = slices.counts()
+    matched = match_slices(rule.slices, slices.names, where=f"{rule.where}.slices")
+    named = not WILDCARDS & set(rule.slices)
+    return named, [name for name in matched if counts[name] or named]
+
+
+def _check_bounded(rule: GateRule, metric: Metric) -> None:
+    drop, share = rule.tolerance.max_drop, rule.tolerance.max_relative_drop
+    if drop is not None and drop >= 1 and metric.unit == "fraction":
+        raise SettingsError(
+            f"max_drop = {drop:g} allows {metric} to lose everything",
+            where=f"{rule.where}.max_drop",
+            next_step="Give a fraction: 0.02 is two points.",
+        )
+    if share is not None and share >= 1 and metric.higher_is_better:
+        raise SettingsError(
+            f"max_relative_drop = {share:g} allows {metric} to lose everything",
+            where=f"{rule.where}.max_relative_drop",
+            next_step="Give a fraction: 0.05 is 5 % of what FP32 reaches.",
+        )
+
+
+def resolve_floors(
+    rules: Sequence[GateRule], metrics: Sequence[Metric], slices: SliceSet
+) -> dict[tuple[str, str], float]:
+    """Which (metric, slice) has which floor, by the precedence of :func:`resolve_gates`.
+
+    Raises
+    ------
+    SettingsError
+        A floor that no model can miss, or none reach.
+    SliceError
+        A gate's slices match nothing.
+    """
+    known = {metric.name: metric for metric in metrics}
+    by_pattern: dict[tuple[str, str], float | None] = {}
+    by_name: dict[tuple[str, str], float | None] = {}
+    for rule in rules:
+        metric = known[rule.metric]
+        _check_reachable(rule, metric)
+        named, places = places_of(rule, slices)
+        kept = by_name if named else by_pattern
+        for name in places:
+            here = rule.metric, name
+            kept[here] = _stricter(metric, kept.get(here), rule.min_reference)
+    return {here: floor for here, floor in (by_pattern | by_name).items() if floor is not None}
+
+
+def _stricter(metric: Metric, one: float | None, other: float | None) -> float | None:
+    given = [each for each in (one, other) if each is not None]
+    strictest = max if metric.higher_is_better else min
+    return strictest(given, default=None)
+
+
+def _check_reachable(rule: GateRule, metric: Metric) -> None:
+    floor = rule.min_reference
+    if floor is None:
+        return
+    if metric.is_agreement:
+        raise SettingsError(
+            f"min_reference = {floor:g} asks nothing of FP32: {metric} measures likeness to it",
+            where=f"{rule.where}.min_reference",
+            next_step="Give it to a gate on another metric.",
+        )
+    outside = floor <= 0 or (floor > 1 and metric.higher_is_better)
+    if outside and metric.unit == "fraction":
+        raise SettingsError(
+            f"min_reference = {floor:g} asks FP32 for a {metric} that "
+            f"{'no' if floor > 1 or not metric.higher_is_better else 'every'} model reaches",
+            where=f"{rule.where}.min_reference",
+            next_step="Give a fraction between 0 and 1, such as 0.5.",
+        )

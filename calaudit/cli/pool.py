@@ -67,7 +67,9 @@ def import_command(
     channels: flags.ChannelsFlag = None,
     mean: flags.MeanFlag = None,
     std: flags.StdFlag = None,
+    white: flags.WhiteFlag = None,
     layout: flags.LayoutFlag = None,
+    dtype: flags.DtypeFlags = None,
     sample_rate: flags.RateFlag = None,
     length: flags.LengthFlag = None,
     outside: flags.OutsideFlag = False,
@@ -82,7 +84,9 @@ def import_command(
         channels=channels,
         mean=mean,
         std=std,
+        white=white,
         layout=layout,
+        dtype=dtype,
         sample_rate=sample_rate,
         length=length,
         outside=outside,
@@ -101,12 +105,14 @@ def _import(
 
     path = Path(source)
     if path.suffix.lower() == ".npz":
-        flags.refuse(files, source)
-        return import_npz(path, out, flags.npz_roles(roles), compress=compress)
+        flags.refuse(files, source, known=["dtype"])
+        dtypes = flags.asked_dtypes(files)
+        return import_npz(path, out, flags.npz_roles(roles), dtypes=dtypes, compress=compress)
     if is_reference(source) and not path.exists():
         flags.refuse(roles, source)
-        flags.refuse(files, source)
-        return import_generator(source, out, compress=compress)
+        flags.refuse(files, source, known=["dtype"])
+        dtypes = flags.asked_dtypes(files)
+        return import_generator(source, out, dtypes=dtypes, compress=compress)
     settings = flags.manifest_settings(path, roles, files)
     return import_manifest(path, out, settings, compress=compress)
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from calaudit.errors import Problem, SettingsError
+from calaudit.errors import Problem, SettingsError, near
 
 if TYPE_CHECKING:
     from calaudit.formats.importers.npz import Roles
@@ -49,8 +49,24 @@ MeanFlag = Annotated[
 StdFlag = Annotated[
     str | None, typer.Option("--std", metavar="S,...", help="Divided by then, per channel.")
 ]
+WhiteFlag = Annotated[
+    float | None,
+    typer.Option(
+        "--white",
+        metavar="VALUE",
+        help="White in images of more than 8 bits: by default 1 for floats, 65535 for integers.",
+    ),
+]
 LayoutFlag = Annotated[
     str | None, typer.Option("--layout", help="NCHW (default) or NHWC; audio: NCL or NL.")
+]
+DtypeFlags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dtype",
+        metavar="[INPUT=]TYPE",
+        help="Element type of the inputs, or of one, as the model takes: float16.",
+    ),
 ]
 RateFlag = Annotated[
     int | None, typer.Option("--sample-rate", metavar="HZ", help="Audio is resampled to this.")
@@ -88,7 +104,9 @@ class FileFlags:
     channels: str | None
     mean: str | None
     std: str | None
+    white: float | None
     layout: str | None
+    dtype: Sequence[str] | None
     sample_rate: int | None
     length: int | None
     outside: bool
@@ -115,6 +133,33 @@ def refuse(flags: RoleFlags | FileFlags, source: str, *, known: Sequence[str] = 
         raise SettingsError.of(problems)
 
 
+def asked_dtypes(files: FileFlags) -> dict[str, str]:
+    """The element types asked for, by input; ``"*"`` for all that aren't named.
+
+    Raises
+    ------
+    SettingsError
+        A pool stores no such type, or an input is given two.
+    """
+    from calaudit.formats.importers.arrays import EVERY
+    from calaudit.formats.importers.settings import Dtype
+
+    known = get_args(Dtype)
+    found: dict[str, str] = {}
+    for text in files.dtype or ():
+        name, sign, dtype = text.rpartition("=")
+        name = name if sign else EVERY
+        if dtype not in known or name in found or not name:
+            wrong = f"{dtype!r} isn't a type that a pool stores"
+            raise SettingsError(
+                wrong if dtype not in known else f"{text!r} says the type of an input again",
+                where="--dtype",
+                next_step=near(dtype, known) if dtype not in known else "Give each input one.",
+            )
+        found[name] = dtype
+    return found
+
+
 def npz_roles(flags: RoleFlags) -> "Roles":
     """The roles of an .npz file's arrays."""
     from calaudit.formats.importers.npz import Roles
@@ -136,6 +181,7 @@ def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "Mani
     SettingsError
         Flags beside ``--config``, or values that make no sense.
     """
+    from calaudit.formats.importers.arrays import EVERY, check_named
     from calaudit.formats.importers.settings import ManifestSettings
     from calaudit.settings import parse_settings, read_settings
 
@@ -151,9 +197,14 @@ def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "Mani
             where=source,
             next_step="Name the model's input and the column of paths: --input image=path.",
         )
+    dtypes = asked_dtypes(files)
+    check_named(dtypes, inputs, where=source)
     return parse_settings(
         {
-            "inputs": {name: _input(source, column, files) for name, column in inputs.items()},
+            "inputs": {
+                name: _input(source, column, files, dtypes.get(name, dtypes.get(EVERY)))
+                for name, column in inputs.items()
+            },
             "targets": {
                 name: {"column": column}
                 for name, column in _pairs(roles.target, "--target").items()
@@ -167,7 +218,7 @@ def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "Mani
     )
 
 
-def _input(source: Path, column: str, files: FileFlags) -> dict[str, Any]:
+def _input(source: Path, column: str, files: FileFlags, dtype: str | None) -> dict[str, Any]:
     from calaudit.formats.importers.manifest_table import kind_of
 
     kind = files.kind or kind_of(source, column)
@@ -176,10 +227,14 @@ def _input(source: Path, column: str, files: FileFlags) -> dict[str, Any]:
         "channels": files.channels,
         "mean": _numbers("--mean", files.mean),
         "std": _numbers("--std", files.std),
+        "white": files.white,
         "layout": files.layout,
+        "dtype": dtype,
         "sample_rate": files.sample_rate,
         "length": files.length,
     }
+    if kind == "image" and dtype == "uint8":
+        values["divide_by"] = 1.0  # pixels as they are
     if kind == "audio":
         values |= {key: values[key][0] for key in ("mean", "std") if values[key]}
     return {

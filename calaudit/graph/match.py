@@ -1,6 +1,9 @@
 """Does a model fit a pool? All mismatches at once."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
 
 from calaudit.errors import ModelError, Problem, near
 from calaudit.graph.model import ModelTensor
@@ -42,7 +45,7 @@ def check_pool_matches(
                 Problem(
                     f"input {name} is {found.dtype} in the pool and {wanted.dtype} in the model",
                     where,
-                    f"Store it as {wanted.dtype} when the pool is built.",
+                    _stored_as(wanted.dtype),
                 )
             )
         if not _fits(found.shape, wanted.shape):
@@ -56,6 +59,17 @@ def check_pool_matches(
             )
     if problems:
         raise ModelError.of(problems)
+
+
+def _stored_as(dtype: np.dtype[Any]) -> str:
+    if dtype.kind in "biuf":
+        return (
+            f"Import the pool again with --dtype {dtype}, or export the model for the pool's type."
+        )
+    return (
+        f"A pool can't hold {dtype}: export the model with float32 inputs and outputs, and casts "
+        f"to {dtype} inside."
+    )
 
 
 def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:

@@ -259,3 +259,39 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(tmp_path: P
     subprocess.run(command, cwd=tmp_path, check=True)
     with open_pool(tmp_path / "pool.h5") as pool:
         assert len(pool) == 2000
+
+
+def test_the_type_of_inputs_is_said_by_a_flag_for_every_kind_of_source(run: Run) -> None:
+    np.savez("a.npz", **{"inputs/x": np.ones((3, 2)), "inputs/n": np.arange(3)[:, None]})
+    Path("made.py").write_text(
+        "def samples():\n    yield {'inputs': {'x': [1.0, 2.0], 'n': [1]}}\n"
+    )
+    np.save("0.npy", np.ones(2))
+    soundfile.write("0.wav", np.zeros(8, np.float32), 8000)
+    Path("list.csv").write_text("path,n,sound\n0.npy,0.npy,0.wav\n")
+    both = ["--dtype", "x=float16", "--dtype", "n=int32"]
+    for source, flags in {
+        "a.npz": both,
+        "made:samples": both,
+        "list.csv": ["--input", "x=path", "--input", "n=n", *both],
+    }.items():
+        status, _, err = run("import", source, "p.h5", *flags)
+        assert status == 0, err
+        with open_pool(Path("p.h5")) as pool:
+            assert {k: v.dtype.name for k, v in pool.inputs.items()} == {
+                "x": "float16",
+                "n": "int32",
+            }
+    assert run("import", "list.csv", "q.h5", "--input", "x=sound", "--sample-rate", 8000,
+               "--dtype", "float16")[0] == 0  # fmt: skip
+    Image.fromarray(np.full((2, 2, 3), 7, np.uint8)).save("0.png")
+    Path("pictures.csv").write_text("path\n0.png\n")
+    assert run("import", "pictures.csv", "q.h5", "--input", "x", "--dtype", "uint8")[0] == 0
+    with open_pool(Path("q.h5")) as pool:
+        assert (pool.read_inputs(np.arange(1))["x"] == 7).all()
+    assert "isn't a type that a pool stores" in refused(
+        run, "import", "a.npz", "r.h5", "--dtype", "bfloat16"
+    )
+    assert "there is no input 'y'" in refused(
+        run, "import", "a.npz", "r.h5", "--dtype", "y=float16"
+    )

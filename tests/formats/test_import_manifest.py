@@ -232,3 +232,19 @@ def test_settings_that_make_no_sense_are_located(values: dict[str, Any], said: s
     with pytest.raises(SettingsError) as caught:
         settings(**values)
     assert said in str(caught.value)
+
+
+def test_of_images_with_several_frames_the_first_is_taken_and_that_is_told(tmp_path: Path) -> None:
+    first = Image.fromarray(np.zeros((2, 2), np.uint8))
+    for name in ("a.gif", "b.tif"):
+        second = Image.fromarray(np.full((2, 2), 255, np.uint8))
+        first.save(tmp_path / name, save_all=True, append_images=[second])
+    first.save(tmp_path / "c.png")
+    (tmp_path / "list.csv").write_text("path\na.gif\nb.tif\nc.png\n")
+    how = parse_settings({"inputs": {"x": {"image": {}}}}, ManifestSettings, where="test")
+    done = import_manifest(tmp_path / "list.csv", tmp_path / "p.h5", how)
+    assert [notice.message for notice in done.notices] == [
+        "of images with several frames the first is taken: a.gif, b.tif"
+    ]
+    with open_pool(tmp_path / "p.h5") as pool:
+        assert pool.read_inputs(np.arange(3))["x"].max() == 0

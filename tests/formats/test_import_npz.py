@@ -185,3 +185,36 @@ def test_times_become_text_and_float32_keeps_its_decimals(tmp_path: Path) -> Non
             "snr": [0.7, 0.1],
             "half": [0.7, 0.1],
         }
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "said"),
+    [
+        ("uint8", np.array([[0.0], [255.0]]), None),
+        ("uint8", np.array([[0.5], [1.0]]), "0.5 doesn't fit uint8"),
+        ("uint8", np.array([[256], [0]]), "256 doesn't fit uint8"),
+        ("uint8", np.array([[-1], [0]]), "-1 doesn't fit uint8"),
+        ("int64", np.array([[2**63], [0]], np.uint64), "9223372036854775808 doesn't fit int64"),
+        ("uint64", np.array([[-(2**63)], [0]]), "doesn't fit uint64"),
+        ("int32", np.array([[2**31 - 1], [-(2**31)]]), None),
+        ("bool", np.array([[0], [1]]), None),
+        ("bool", np.array([[0], [2]]), "2 doesn't fit bool"),
+        ("float16", np.array([[0.1], [65504.0]], np.float32), None),
+        ("float16", np.array([[0.1], [1e5]], np.float32), "100000.0 doesn't fit float16"),
+        ("float32", np.array([[1e39], [0]]), "1e[+]39 doesn't fit float32"),
+    ],
+)
+def test_inputs_take_the_type_of_the_model_unless_a_value_would_change(
+    tmp_path: Path, dtype: str, values: np.ndarray, said: str | None
+) -> None:
+    np.savez(tmp_path / "p.npz", **{"inputs/x": values, "inputs/y": np.zeros((2, 1), np.int64)})
+    if said is not None:
+        with pytest.raises(PoolError, match=said):
+            import_npz(tmp_path / "p.npz", tmp_path / "p.h5", dtypes={"x": dtype})
+        return
+    import_npz(tmp_path / "p.npz", tmp_path / "p.h5", dtypes={"x": dtype})
+    with open_pool(tmp_path / "p.h5") as pool:
+        read = pool.read_inputs(np.arange(2))
+    assert read["x"].dtype == dtype
+    assert read["y"].dtype == np.int64
+    np.testing.assert_array_equal(read["x"], values.astype(dtype))

@@ -1,3 +1,4 @@
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -31,3 +32,14 @@ def test_all_mismatches_are_told_at_once() -> None:
 def test_another_shape_is_refused() -> None:
     with pytest.raises(ModelError, match="1×9×8 in the pool and 1×8×any in the model"):
         check_pool_matches(WANTED, pool(image=(F32, (1, 9, 8)), item=(I64, ())))
+
+
+def test_another_type_is_told_with_a_way_that_works() -> None:
+    half = [ModelTensor("x", np.dtype(np.float16), (2,))]
+    with pytest.raises(ModelError, match="Import the pool again with --dtype float16"):
+        check_pool_matches(half, pool(x=(F32, (2,))))
+    brain = [ModelTensor("x", np.dtype(ml_dtypes.bfloat16), (2,))]
+    with pytest.raises(
+        ModelError, match="A pool can't hold bfloat16: export the model with float32"
+    ):
+        check_pool_matches(brain, pool(x=(F32, (2,))))

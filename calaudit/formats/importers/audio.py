@@ -2,20 +2,22 @@
 
 from math import gcd
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.errors import PoolError
+from calaudit.formats.importers.arrays import converted
 from calaudit.formats.importers.settings import AudioSettings
 
 
-def read_audio(path: Path, settings: AudioSettings) -> NDArray[np.float32]:
+def read_audio(path: Path, settings: AudioSettings) -> NDArray[Any]:
     """Read and preprocess one recording; channels are averaged.
 
     Returns
     -------
-    (1, length) or (length,) float32 by `settings.layout`.
+    (1, length) or (length,) by `settings.layout`.
 
     Raises
     ------
@@ -34,7 +36,8 @@ def read_audio(path: Path, settings: AudioSettings) -> NDArray[np.float32]:
         raise PoolError("holds no samples", where=path, next_step="Remove it from the manifest.")
     mono = _resampled(wave.mean(axis=1), rate, settings.sample_rate)
     values = (_cut(mono, settings) - np.float32(settings.mean)) / np.float32(settings.std)
-    return values[None] if settings.layout == "NCL" else values
+    values = values[None] if settings.layout == "NCL" else values
+    return converted(values, settings.dtype, where=path)
 
 
 def _resampled(wave: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:

@@ -4,11 +4,14 @@ import importlib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from calaudit.errors import PoolError, Problem, SettingsError, near
+from calaudit.formats.importers.arrays import as_asked, check_named
 from calaudit.formats.importers.samples import Imported, Sample, write_samples
+from calaudit.formats.pool_columns import whole
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _KEYS = ("inputs", "targets", "meta", "id")
@@ -19,7 +22,13 @@ def is_reference(source: str) -> bool:
     return _REFERENCE.fullmatch(source) is not None
 
 
-def import_generator(reference: str, out: Path, *, compress: bool = False) -> Imported:
+def import_generator(
+    reference: str,
+    out: Path,
+    *,
+    dtypes: Mapping[str, str] | None = None,
+    compress: bool = False,
+) -> Imported:
     """Call ``module:function`` and write the samples it yields.
 
     Parameters
@@ -31,6 +40,8 @@ def import_generator(reference: str, out: Path, *, compress: bool = False) -> Im
         ``id`` (text). A length, where the iterable has one, serves the progress bar.
     out : Path
         The pool.
+    dtypes : mapping, optional
+        Element types of inputs, by name or ``"*"``; by default as they are yielded.
     compress : bool
         See `PoolWriter`.
 
@@ -45,7 +56,9 @@ def import_generator(reference: str, out: Path, *, compress: bool = False) -> Im
     """
     produced = _call(reference)
     total = len(produced) if isinstance(produced, Sized) else None
-    n = write_samples(out, _samples(produced, reference), total=total, compress=compress)
+    n = write_samples(
+        out, _samples(produced, reference, dtypes or {}), total=total, compress=compress
+    )
     return Imported(n)
 
 
@@ -80,15 +93,28 @@ def _call(reference: str) -> Iterable[Any]:
     return produced
 
 
-def _samples(produced: Iterable[Any], reference: str) -> Iterator[Sample]:
+def _samples(
+    produced: Iterable[Any], reference: str, dtypes: Mapping[str, str]
+) -> Iterator[Sample]:
     # An OSError that crossed the writer would be taken for a full disk.
     try:
         for number, item in enumerate(produced):
-            yield _sample(item, f"{reference}: sample {number}")
+            where = f"{reference}: sample {number}"
+            sample = _sample(item, where)
+            yield _converted(sample, dtypes, where) if dtypes else sample
     except OSError as error:
         raise PoolError(
             f"failed: {error}", where=reference, next_step="Mend the function."
         ) from error
+
+
+def _converted(sample: Sample, dtypes: Mapping[str, str], where: str) -> Sample:
+    check_named(dtypes, sample.inputs, where=where)
+    inputs = {
+        name: as_asked(name, whole(values, repr(name), where=where), dtypes, where=where)
+        for name, values in sample.inputs.items()
+    }
+    return replace(sample, inputs=inputs)
 
 
 def _sample(item: Any, where: str) -> Sample:

@@ -1,13 +1,13 @@
 """Pools from a manifest: a CSV or Parquet table with a path per sample, and columns beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from calaudit.errors import CalauditError, PoolError, Problem
+from calaudit.errors import CalauditError, Notice, PoolError, Problem
 from calaudit.formats.aside import keep_apart
 from calaudit.formats.importers.arrays import read_npy
 from calaudit.formats.importers.audio import read_audio
@@ -18,6 +18,7 @@ from calaudit.formats.importers.settings import InputSettings, ManifestSettings
 
 _MOST_PROBLEMS = 10
 """Unreadable files after which an import gives up."""
+_SHOWN = 3
 
 
 def import_manifest(
@@ -54,18 +55,32 @@ def import_manifest(
     """
     keep_apart(out, source)
     table = read_table(source, settings)
-    n = write_samples(out, _samples(source, table, settings), total=len(table), compress=compress)
-    return Imported(n, table.notices)
+    several: list[Path] = []
+    samples = _samples(table, settings, several.append)
+    n = write_samples(out, samples, total=len(table), compress=compress)
+    return Imported(n, (*table.notices, *_first_frames(several, source)))
 
 
-def _samples(source: Path, table: Table, settings: ManifestSettings) -> Iterator[Sample]:
+def _first_frames(several: list[Path], source: Path) -> Iterator[Notice]:
+    if several:
+        names = ", ".join(path.name for path in sorted(several)[:_SHOWN])
+        more = f" and {len(several) - _SHOWN:,} more" if len(several) > _SHOWN else ""
+        message = f"of images with several frames the first is taken: {names}{more}"
+        yield Notice("first_frame", message, str(source))
+
+
+def _samples(
+    table: Table, settings: ManifestSettings, several: Callable[[Path], None]
+) -> Iterator[Sample]:
     problems: list[Problem] = []
     with ThreadPoolExecutor() as threads:
         for start in range(0, len(table), BATCH):
             rows = range(start, min(start + BATCH, len(table)))
             # Decoding runs outside Python's lock, so threads share the work; order is kept.
             for row, read in zip(
-                rows, threads.map(lambda row: _read(table, settings, row), rows), strict=True
+                rows,
+                threads.map(lambda row: _read(table, settings, row, several), rows),
+                strict=True,
             ):
                 if isinstance(read, CalauditError):
                     problems.extend(read.problems)
@@ -87,19 +102,20 @@ def _sample(table: Table, row: int, inputs: dict[str, NDArray[Any]]) -> Sample:
 
 
 def _read(
-    table: Table, settings: ManifestSettings, row: int
+    table: Table, settings: ManifestSettings, row: int, several: Callable[[Path], None]
 ) -> dict[str, NDArray[Any]] | PoolError:
     try:
         return {
-            name: _read_file(table.paths[name][row], how) for name, how in settings.inputs.items()
+            name: _read_file(table.paths[name][row], how, several)
+            for name, how in settings.inputs.items()
         }
     except PoolError as error:
         return error
 
 
-def _read_file(path: Path, how: InputSettings) -> NDArray[Any]:
+def _read_file(path: Path, how: InputSettings, several: Callable[[Path], None]) -> NDArray[Any]:
     if how.image is not None:
-        return read_image(path, how.image)
+        return read_image(path, how.image, several=lambda: several(path))
     if how.audio is not None:
         return read_audio(path, how.audio)
     if how.npy is not None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from calaudit.errors import FileFormatError, Notice, PoolError, Problem, SettingsError, near
 from calaudit.formats.aside import keep_apart
+from calaudit.formats.importers.arrays import as_asked, check_named
 from calaudit.formats.importers.npz_array import NpzArray, arrays_in, open_npz
 from calaudit.formats.importers.samples import Imported
 from calaudit.formats.pool_columns import as_series
@@ -39,7 +40,12 @@ class Roles:
 
 
 def import_npz(
-    source: Path, out: Path, roles: Roles | None = None, *, compress: bool = False
+    source: Path,
+    out: Path,
+    roles: Roles | None = None,
+    *,
+    dtypes: Mapping[str, str] | None = None,
+    compress: bool = False,
 ) -> Imported:
     """Write the arrays of an .npz file as a pool.
 
@@ -52,6 +58,8 @@ def import_npz(
     roles : Roles, optional
         What each array becomes. Without it the arrays' names must say so: ``inputs/x``,
         ``targets/label``, ``meta/noise``, ``items/popularity``, ``ids``.
+    dtypes : mapping, optional
+        Element types of inputs, by name or ``"*"``; by default as they are stored.
     compress : bool
         See `PoolWriter`.
 
@@ -75,9 +83,10 @@ def import_npz(
         arrays = arrays_in(archive, source)
         roles = _prefixed(list(arrays), source) if roles is None or roles.empty else roles
         _check_known(roles, arrays, source)
+        check_named(dtypes or {}, roles.inputs, where=source)
         n = _same_n(roles, arrays, source)
         used = {array for array, _ in _named(roles)}
-        written = _write(out, roles, arrays, n, compress=compress)
+        written = _write(out, roles, arrays, n, dtypes=dtypes or {}, compress=compress)
     left = [name for name in arrays if name not in used]
     notice = Notice("left_out", f"arrays left out: {', '.join(left)}", str(source))
     return Imported(written, (notice,) if left else ())
@@ -158,7 +167,13 @@ def _same_n(roles: Roles, arrays: Mapping[str, NpzArray], source: Path) -> int:
 
 
 def _write(
-    out: Path, roles: Roles, arrays: Mapping[str, NpzArray], n: int, *, compress: bool
+    out: Path,
+    roles: Roles,
+    arrays: Mapping[str, NpzArray],
+    n: int,
+    *,
+    dtypes: Mapping[str, str],
+    compress: bool,
 ) -> int:
     streams = {
         (role, name): arrays[array]
@@ -172,7 +187,10 @@ def _write(
             size = min(step, n - start)
             parts: dict[str, dict[str, NDArray[Any]]] = {"inputs": {}, "targets": {}, "meta": {}}
             for (role, name), array in streams.items():
-                parts[role][name] = array.take(size)
+                values = array.take(size)
+                if role == "inputs":
+                    values = as_asked(name, values, dtypes, where=array.where)
+                parts[role][name] = values
             taken = None if ids is None else _texts(ids.take(size), str(out))
             pool.append(parts["inputs"], parts["targets"], parts["meta"], taken)
             done.advance(size)

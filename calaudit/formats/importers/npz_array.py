@@ -48,7 +48,8 @@ class NpzArray:
     def __init__(self, archive: zipfile.ZipFile, member: str, path: Path) -> None:
         self._archive = archive
         self._member = member
-        self._where = f"{path}: {member.removesuffix('.npy')}"
+        self.where = f"{path}: {member.removesuffix('.npy')}"
+        """The file and the array, for messages."""
         with archive.open(member) as stream:
             self.shape, self._fortran, self.dtype = self._header(stream)
         self._stream: IO[bytes] | None = None
@@ -66,7 +67,7 @@ class NpzArray:
             return None
         return Problem(
             "holds pickled Python objects, which may run code when loaded; they are never loaded",
-            self._where,
+            self.where,
             "Save it as numbers or fixed-length text: array.astype(float) or array.astype(str).",
         )
 
@@ -117,5 +118,5 @@ class NpzArray:
 
     def _damaged(self, what: str) -> FileFormatError:
         return FileFormatError(
-            f"is damaged: {what}", where=self._where, next_step="Save or copy the .npz again."
+            f"is damaged: {what}", where=self.where, next_step="Save or copy the .npz again."
         )

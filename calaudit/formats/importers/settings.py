@@ -1,9 +1,16 @@
 """How a manifest's files become model inputs, and its columns targets and metadata."""
 
+import math
 from typing import Literal
 
 from calaudit.errors import SettingsError
 from calaudit.settings import setting
+
+Dtype = Literal[
+    "bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64",
+    "uint8", "uint16", "uint32", "uint64",
+]  # fmt: skip
+"""Element types that a pool stores."""
 
 
 @setting
@@ -19,13 +26,16 @@ class ImageSettings:
     interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
     channels: Literal["rgb", "bgr", "gray"] = "rgb"
     divide_by: float = 255.0
-    """What an 8-bit value is divided by. 16-bit images are brought to 0 … 255 first."""
+    """What an 8-bit value is divided by. Deeper images are brought to 0 … 255 first."""
+    white: float | None = None
+    """The value that is white in images of more than 8 bits: by default 1 in those of floats, 65535
+    in those of whole numbers. 8-bit images have 255."""
     mean: tuple[float, ...] | None = None
     """Per channel, or one for all."""
     std: tuple[float, ...] | None = None
     """Per channel, or one for all."""
     layout: Literal["NCHW", "NHWC"] = "NCHW"
-    dtype: Literal["float32", "uint8"] = "float32"
+    dtype: Literal["float32", "float16", "float64", "uint8"] = "float32"
 
     def __post_init__(self) -> None:
         n = 1 if self.channels == "gray" else 3
@@ -39,23 +49,27 @@ class ImageSettings:
                 )
         if self.std is not None and min(self.std) <= 0:
             raise SettingsError(f"std must be positive, got {list(self.std)}")
-        if self.divide_by <= 0:
-            raise SettingsError(f"divide_by must be positive, got {self.divide_by}")
+        for name, value in (("divide_by", self.divide_by), ("white", self.white)):
+            if value is not None and not 0 < value < math.inf:
+                raise SettingsError(f"{name} must be positive, got {value}")
         if self.shorter_side is not None:
-            if self.fit != "crop" or self.size is None:
-                raise SettingsError(
-                    "shorter_side works with fit = 'crop' and a size only",
-                    next_step="Add both, or remove shorter_side.",
-                )
-            if self.shorter_side < max(self.size):
-                raise SettingsError(
-                    f"shorter_side {self.shorter_side} is less than the size {list(self.size)}",
-                    next_step="Scale to at least the size that is cut out.",
-                )
+            self._check_shorter_side(self.shorter_side)
         if self.dtype == "uint8" and (self.divide_by != 1.0 or self.mean or self.std):
             raise SettingsError(
                 "dtype uint8 keeps the pixel values as they are",
                 next_step="Set divide_by = 1 and remove mean and std, or use float32.",
+            )
+
+    def _check_shorter_side(self, shorter_side: int) -> None:
+        if self.fit != "crop" or self.size is None:
+            raise SettingsError(
+                "shorter_side works with fit = 'crop' and a size only",
+                next_step="Add both, or remove shorter_side.",
+            )
+        if shorter_side < max(self.size):
+            raise SettingsError(
+                f"shorter_side {shorter_side} is less than the size {list(self.size)}",
+                next_step="Scale to at least the size that is cut out.",
             )
 
 
@@ -74,6 +88,7 @@ class AudioSettings:
     """The input is (wave − mean) / std, wave in −1 … 1."""
     layout: Literal["NCL", "NL"] = "NCL"
     """(1, length) or (length,) per sample."""
+    dtype: Literal["float32", "float16", "float64"] = "float32"
 
     def __post_init__(self) -> None:
         for name, value in (("sample_rate", self.sample_rate), ("length", self.length)):
@@ -87,7 +102,7 @@ class AudioSettings:
 class ArraySettings:
     """An .npy file per sample, taken as it is."""
 
-    dtype: Literal["float32", "float64", "int64", "int32", "uint8", "int8"] | None = None
+    dtype: Dtype | None = None
     """Element type to convert to; None keeps the files'."""
 
 

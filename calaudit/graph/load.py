@@ -7,13 +7,17 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, external_data_helper
 
-from calaudit.errors import ModelError, Problem
+from calaudit.errors import ModelError, Notice, Problem
 from calaudit.graph.model import Model, default_opset, fixed_size
 from calaudit.graph.names import graphs_within, name_of, tell_nodes_apart
 from calaudit.graph.rules import ONNXRUNTIMES, STANDARD
-
-MIN_OPSET = 13
-"""First opset with per-channel QuantizeLinear/DequantizeLinear."""
+from calaudit.graph.versions import (
+    MIN_OPSET,
+    check_graph,
+    lacks_shape,
+    raise_ir_version,
+    raise_opset,
+)
 
 
 def load_model(path: Path, *, quantized: bool = False) -> Model:
@@ -22,24 +26,32 @@ def load_model(path: Path, *, quantized: bool = False) -> Model:
     Parameters
     ----------
     path : Path
-        An FP32 ONNX model, opset 13 or newer, batch axis dynamic or fixed to 1.
+        An FP32 ONNX model, batch axis dynamic or fixed to 1. One of an opset before 13 is
+        converted, which a notice says.
     quantized : bool
         Read an engine that was built before: Q/DQ is what it should hold.
 
     Raises
     ------
     ModelError
-        Missing, not ONNX, invalid, of an older opset, quantized already, or of another fixed
-        batch. All reasons at once.
+        Missing, not ONNX, invalid, of an opset that can't be converted, quantized already, or of
+        another fixed batch. All reasons at once.
     """
     proto = _read(path)
     _drop_initializers_from_inputs(proto.graph)
     tell_nodes_apart(proto.graph)
     found = _unsuitable(proto) + ([] if quantized else _quantized_already(proto))
     problems = [Problem(message, str(path), next_step) for message, next_step in found]
+    notices: tuple[Notice, ...] = ()
+    if default_opset(proto) < MIN_OPSET:
+        try:
+            proto, notice = raise_opset(proto, str(path))
+            notices = (notice,)
+        except ModelError as error:
+            problems += error.problems
     if problems:
         raise ModelError.of(problems)
-    return Model(proto, str(path))
+    return Model(proto, str(path), notices)
 
 
 def _read(path: Path) -> onnx.ModelProto:
@@ -57,7 +69,10 @@ def _read(path: Path) -> onnx.ModelProto:
     if not proto.graph.node or not proto.ir_version:
         raise foreign
     try:
-        onnx.checker.check_model(str(path))
+        if raise_ir_version(proto) or any(map(lacks_shape, proto.graph.output)):
+            check_graph(proto)
+        else:
+            onnx.checker.check_model(str(path))
         external_data_helper.load_external_data_for_model(proto, str(path.parent))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
@@ -80,12 +95,6 @@ def _drop_initializers_from_inputs(graph: onnx.GraphProto) -> None:
 
 def _unsuitable(proto: onnx.ModelProto) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
-    opset = default_opset(proto)
-    if opset < MIN_OPSET:
-        found.append((
-            f"uses opset {opset}; per-channel INT8 needs {MIN_OPSET} or newer",
-            f"Export it with opset_version={MIN_OPSET} or newer.",
-        ))  # fmt: skip
     if proto.graph.sparse_initializer:
         found.append(("holds sparse weights", "Export it with dense weights."))
     if not proto.graph.input:

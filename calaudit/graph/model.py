@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from calaudit.errors import ModelError
+from calaudit.errors import ModelError, Notice
 
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes one protobuf message may hold; larger models keep their weights in a file beside."""
@@ -33,6 +33,8 @@ class Model:
     proto: onnx.ModelProto
     label: str
     """What messages call it: its path."""
+    notices: tuple[Notice, ...] = ()
+    """What was done to the file's graph when it was read."""
 
     @cached_property
     def inputs(self) -> tuple[ModelTensor, ...]:

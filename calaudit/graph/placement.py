@@ -64,7 +64,7 @@ def plan_qdq(model: Model) -> QdqPlan:
         activations=activations,
         weights=weights,
         decisions=placement.decisions(activations, weights),
-        notices=tuple(placement.notices),
+        notices=(*model.notices, *placement.notices),
     )
 
 

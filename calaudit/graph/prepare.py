@@ -57,7 +57,7 @@ def prepare(model: Model) -> Model:
         # onnxscript's rules remember the last graph: not its weights, too.
         value.const_value = None
     _keep_node_names(model.proto.graph, proto.graph)
-    return Model(proto, model.label)
+    return Model(proto, model.label, model.notices)
 
 
 def _fold(model: onnx_ir.Model) -> None:

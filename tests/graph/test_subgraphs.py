@@ -225,6 +225,18 @@ def test_a_subgraph_without_weights_is_left_alone(tmp_path: Path) -> None:
     assert 0 < np.abs(exact - rounded).max() < 0.05 * np.abs(exact).max()
 
 
+def test_an_output_whose_rank_an_if_leaves_unknown_is_read(tmp_path: Path) -> None:
+    proto = free_height()
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    path = tmp_path / "model.onnx"
+    onnx.save(proto, str(path))
+    source = load_model(path)
+    feeds = {"x": np.random.default_rng(1).normal(size=(2, 3, 6, 12)).astype(np.float32)}
+    plan, engine = quantize(source, feeds)
+    assert plan.taps == ("x", "steps")
+    np.testing.assert_allclose(run(engine, feeds)["y"], run(source, feeds)["y"], atol=0.1)
+
+
 @pytest.mark.parametrize("op_type", HOLDING)
 def test_weights_in_a_subgraph_stay_float_by_name_and_the_rest_is_quantized(
     op_type: str, tmp_path: Path

@@ -80,8 +80,11 @@ class Pool(Protocol):
         """Stable sample ids (len(rows),): the stored ones, else the row number as text."""
         ...
 
-    def read_inputs(self, rows: Rows) -> dict[str, NDArray[Any]]:
-        """Inputs of `rows` (ascending), each (len(rows), …). NaN or infinity raises `PoolError`."""
+    def read_inputs(self, rows: Rows, *, check: bool = True) -> dict[str, NDArray[Any]]:
+        """Inputs of `rows` (ascending), each (len(rows), …).
+
+        NaN or infinity raises `PoolError`, unless `check` is off.
+        """
         ...
 
     def read_target(self, name: str, rows: Rows) -> NDArray[Any]:

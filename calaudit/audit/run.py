@@ -121,7 +121,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
         with journal.stage("statistics"):
             scored = score_exams(audit.exams, reference, predictions)
             judgement = judge_cells(scored, _terms(audit))
-        journal.notices += [*audit.slices.notices, *audit.qdq.notices]
+        journal.notices += [*audit.pool.notices, *audit.slices.notices, *audit.qdq.notices]
         report = assemble(
             audit=records.audit_record(audit),
             metrics=records.metric_records(audit),

@@ -37,6 +37,7 @@ def show_command(
 
     with open_pool(pool) as opened:
         summary = describe_pool(opened)
+        print_notes(opened.notices)
     if as_json:
         print(json.dumps(asdict(summary), indent=2, ensure_ascii=False))
     else:
@@ -121,7 +122,7 @@ def _shown(summary: "PoolSummary") -> str:
     head = f"{summary.pool}: {summary.n:,} samples"
     if summary.n_items is not None:
         head += f", {summary.n_items:,} items"
-    parts = [f"{head}\nfingerprint {summary.fingerprint}", _arrays(summary)]
+    parts = [f"{head}\nfingerprint {summary.fingerprint}", _arrays(summary), _inputs(summary)]
     if summary.columns:
         parts.append(_columns("column", summary.columns))
     if summary.items:
@@ -139,6 +140,33 @@ def _arrays(summary: "PoolSummary") -> str:
     for role, arrays in parts:
         rows += [[f"{role}/{each.name}", each.dtype, _shape(each)] for each in arrays]
     return text_columns(rows, left=frozenset({0, 1, 2}))
+
+
+def _inputs(summary: "PoolSummary") -> str:
+    rows = [["input", "min", "mean", "max", "SD", "zeros", "not finite"]]
+    for each in summary.input_ranges:
+        for one in each.channels[:_MOST_SHOWN]:
+            name = each.name if one.channel is None else f"{each.name}, channel {one.channel}"
+            numbers = (one.low, one.mean, one.high, one.std)
+            rows.append(
+                [
+                    name,
+                    *("–" if value is None else f"{value:.4g}" for value in numbers),
+                    f"{100 * one.zeros:.3g} %",
+                    f"{one.not_finite:,}",
+                ]
+            )
+    notes = [
+        f"{each.name}: … and {len(each.channels) - _MOST_SHOWN} more channels (--json lists them)"
+        for each in summary.input_ranges
+        if len(each.channels) > _MOST_SHOWN
+    ]
+    notes += [
+        f"{each.name}: of {each.n:,} samples at even distances, since the pool is large"
+        for each in summary.input_ranges
+        if each.n < each.n_samples
+    ]
+    return "\n".join([text_columns(rows, left=frozenset({0})), *notes])
 
 
 def _shape(array: "ArraySummary") -> str:

@@ -11,12 +11,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.columns import read_as_numbers
-from calaudit.errors import CalauditError, PoolError, Problem, near
+from calaudit.errors import CalauditError, Notice, PoolError, Problem, near
 from calaudit.formats.fingerprint import fingerprint_of
 from calaudit.formats.finite import not_finite_problem
 from calaudit.formats.hdf5 import open_hdf5, reading
 from calaudit.formats.ids import check_ids
 from calaudit.formats.pool_layout import IDS, KIND, MISSING, VERSION, Layout, read_layout
+from calaudit.formats.pool_notices import read_notices
 from calaudit.formats.pool_writer import PoolWriter, write_pool
 from calaudit.formats.rows import check_rows, read_rows
 from calaudit.formats.texts import is_text, read_texts
@@ -114,6 +115,11 @@ class PoolFile:
         """Whether ids are stored; otherwise the row number serves."""
         return self._layout.has_ids
 
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What should be known of how it was made."""
+        return read_notices(self._file)
+
     def column_names(self) -> list[str]:
         """Names usable in slices: metadata columns, then one-value-per-sample targets."""
         return self._layout.column_names()
@@ -208,8 +214,10 @@ class PoolFile:
         self._check_ids()
         return np.array(self._texts(IDS, rows).to_list(), dtype=np.str_)
 
-    def read_inputs(self, rows: Rows) -> dict[str, NDArray[Any]]:
+    def read_inputs(self, rows: Rows, *, check: bool = True) -> dict[str, NDArray[Any]]:
         """Inputs of `rows` (ascending), each (len(rows), …) in its stored type.
+
+        Without `check` they may hold NaN or infinity: to look at, not to compute with.
 
         Raises
         ------
@@ -218,6 +226,8 @@ class PoolFile:
         """
         check_rows(rows, len(self))
         values = {name: self._numbers(f"inputs/{name}", rows) for name in self.inputs}
+        if not check:
+            return values
         found = [
             not_finite_problem(
                 array, lambda at: self.ids(rows[at]).tolist(), f"{self.label}: /inputs/{name}"

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from calaudit.errors import PoolError, Problem
+from calaudit.errors import Notice, PoolError, Problem
 from calaudit.formats.array_stream import ArrayStream
 from calaudit.formats.finite import not_finite_problem
 from calaudit.formats.hdf5 import mark
@@ -19,6 +19,7 @@ from calaudit.formats.hdf5_writing import Hdf5Writing, written_hdf5
 from calaudit.formats.ids import check_ids
 from calaudit.formats.pool_columns import Column, Joined, as_series, join, whole
 from calaudit.formats.pool_layout import IDS, KIND, MISSING, VERSION, read_layout
+from calaudit.formats.pool_notices import write_notices
 from calaudit.formats.texts import write_texts
 
 
@@ -31,6 +32,8 @@ class PoolWriter:
         Where the pool goes. Until it is whole it is written beside, and removed on any exception.
     compress : bool
         Store arrays with gzip (level 1): smaller when many values are equal, slower to read.
+    notices : sequence of Notice
+        What whoever uses the pool should know of how it was made: audits repeat it.
 
     Examples
     --------
@@ -39,9 +42,12 @@ class PoolWriter:
     ...     pool.append({"x": np.zeros((2, 4), np.float32)}, {"label": [0, 1]}, {"noise": [0.1, 0]})
     """
 
-    def __init__(self, path: str | Path, *, compress: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, *, compress: bool = False, notices: Sequence[Notice] = ()
+    ) -> None:
         self.path = Path(path)
         self._compress = compress
+        self._notices = notices
         self._stack = ExitStack()
         self._writing: Hdf5Writing | None = None
         self._arrays: dict[str, ArrayStream] = {}
@@ -202,6 +208,7 @@ class PoolWriter:
             if key == IDS:
                 check_ids(values.values, where=f"{self._where}: /{IDS}")
             _write_column(file, key, values)
+        write_notices(file, self._notices)
         # Without anything missing it is a pool of the first version, which older releases read.
         mark(file, kind=KIND, version=VERSION if MISSING in file else 1)
         read_layout(file, self.path)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from calaudit.pool import Pool, TensorSpec
+from calaudit.steps.input_ranges import InputRanges, describe_inputs
 
 MOST_COUNTED = 20
 """Distinct values up to which each is counted."""
@@ -52,6 +53,7 @@ class PoolSummary:
     """Items of the catalogue; None without one."""
     fingerprint: str
     inputs: tuple[ArraySummary, ...]
+    input_ranges: tuple[InputRanges, ...]
     targets: tuple[ArraySummary, ...]
     columns: tuple[ColumnSummary, ...]
     """Metadata columns, then one-value-per-sample targets."""
@@ -85,6 +87,7 @@ def describe_pool(pool: Pool) -> PoolSummary:
         n_items=_n_items(pool, catalogue),
         fingerprint=pool.fingerprint(),
         inputs=tuple(map(_array, pool.inputs.values())),
+        input_ranges=describe_inputs(pool),
         targets=tuple(map(_array, pool.targets.values())),
         columns=columns,
         items=tuple(_column(each, pool.items[name]) for name, each in catalogue.items()),

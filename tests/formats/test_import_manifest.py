@@ -10,7 +10,12 @@ from PIL import Image
 from calaudit.errors import CalauditError, FileFormatError, PoolError, SettingsError
 from calaudit.formats.importers.manifest import import_manifest
 from calaudit.formats.importers.manifest_table import kind_of
-from calaudit.formats.importers.settings import ManifestSettings
+from calaudit.formats.importers.settings import (
+    AudioSettings,
+    ImageSettings,
+    ManifestSettings,
+    unit_notices,
+)
 from calaudit.formats.pool import open_pool
 from calaudit.settings import parse_settings
 
@@ -232,6 +237,48 @@ def test_settings_that_make_no_sense_are_located(values: dict[str, Any], said: s
     with pytest.raises(SettingsError) as caught:
         settings(**values)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("image", "codes"),
+    [
+        ({"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}, ["mean_units", "std_units"]),
+        ({"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}, []),
+        ({"divide_by": 1.0, "mean": [0.485, 0.456, 0.406]}, ["mean_units"]),
+        ({"divide_by": 1.0, "std": [0.229, 0.224, 0.225]}, ["std_units"]),
+        ({"divide_by": 1.0, "mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}, []),
+        ({"divide_by": 1.0, "mean": [104.0, 117.0, 123.0]}, []),
+        ({"divide_by": 127.5, "mean": [1.0]}, []),
+        ({"divide_by": 1.0, "mean": [127.5], "std": [127.5]}, []),
+        ({"mean": [0.5], "std": [0.5]}, []),
+        ({"mean": [0.0], "std": [1.0]}, []),
+        ({"mean": [-0.5]}, ["mean_units"]),
+        ({"std": [255.0]}, ["std_units"]),
+        ({}, []),
+    ],
+)
+def test_means_in_other_units_than_the_pixels_are_noted(
+    image: dict[str, Any], codes: list[str]
+) -> None:
+    assert [one.code for one in unit_notices("input x", ImageSettings(**image))] == codes
+
+
+def test_a_mean_in_units_of_a_16_bit_recording_is_noted() -> None:
+    units = AudioSettings(sample_rate=8000, mean=0.0, std=32768.0)
+    assert [one.code for one in unit_notices("input x", units)] == ["std_units"]
+    assert not list(unit_notices("input x", AudioSettings(sample_rate=8000, mean=0.1, std=0.2)))
+
+
+def test_notes_on_units_stay_with_the_pool(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "list.csv").write_text("path\na.png\n", encoding="utf-8")
+    wrong = {"image": {"column": "path", "image": {"mean": [123.675]}}}
+    done = import_manifest(tmp_path / "list.csv", tmp_path / "p.h5", settings(inputs=wrong))
+    with open_pool(tmp_path / "p.h5") as pool:
+        kept = pool.notices
+    assert [one.code for one in kept] == ["mean_units"]
+    assert set(kept) <= set(done.notices)
+    assert "mean = 123.675 lies outside: write means between 0 and 1" in kept[0].message
 
 
 def test_of_images_with_several_frames_the_first_is_taken_and_that_is_told(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class MemoryPool:
     def ids(self, rows: Rows) -> NDArray[np.str_]:
         raise AssertionError("slices don't read ids")
 
-    def read_inputs(self, rows: Rows) -> dict[str, NDArray[Any]]:
+    def read_inputs(self, rows: Rows, *, check: bool = True) -> dict[str, NDArray[Any]]:
         raise AssertionError("slices don't read inputs")
 
     def read_target(self, name: str, rows: Rows) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from calaudit.formats.importers.audio import read_audio
 from calaudit.formats.importers.images import read_image
 from calaudit.formats.importers.manifest_table import Table, read_table
 from calaudit.formats.importers.samples import BATCH, Imported, Sample, write_samples
-from calaudit.formats.importers.settings import InputSettings, ManifestSettings
+from calaudit.formats.importers.settings import InputSettings, ManifestSettings, unit_notices
 
 _MOST_PROBLEMS = 10
 """Unreadable files after which an import gives up."""
@@ -57,8 +57,16 @@ def import_manifest(
     table = read_table(source, settings)
     several: list[Path] = []
     samples = _samples(table, settings, several.append)
-    n = write_samples(out, samples, total=len(table), compress=compress)
-    return Imported(n, (*table.notices, *_first_frames(several, source)))
+    units = tuple(_units(settings))
+    n = write_samples(out, samples, total=len(table), compress=compress, notices=units)
+    return Imported(n, (*table.notices, *_first_frames(several, source), *units))
+
+
+def _units(settings: ManifestSettings) -> Iterator[Notice]:
+    for name, how in settings.inputs.items():
+        chosen = how.image or how.audio
+        if chosen is not None:
+            yield from unit_notices(f"input {name}", chosen)
 
 
 def _first_frames(several: list[Path], source: Path) -> Iterator[Notice]:

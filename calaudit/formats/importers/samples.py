@@ -1,6 +1,6 @@
 """Samples one by one, gathered into batches and written as a pool."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -47,7 +47,12 @@ class Sample:
 
 
 def write_samples(
-    out: Path, samples: Iterable[Sample], *, total: int | None, compress: bool = False
+    out: Path,
+    samples: Iterable[Sample],
+    *,
+    total: int | None,
+    compress: bool = False,
+    notices: Sequence[Notice] = (),
 ) -> int:
     """Write samples as a pool, whole or not at all, in bounded memory.
 
@@ -59,7 +64,7 @@ def write_samples(
         Consumed once.
     total : int or None
         How many there are, for the progress bar.
-    compress : bool
+    compress, notices
         See `PoolWriter`.
 
     Returns
@@ -74,7 +79,10 @@ def write_samples(
         `out` can't be written.
     """
     stream = iter(samples)
-    with PoolWriter(out, compress=compress) as pool, counter(total, what="import") as done:
+    with (
+        PoolWriter(out, compress=compress, notices=notices) as pool,
+        counter(total, what="import") as done,
+    ):
         while batch := list(islice(stream, BATCH)):
             _append(pool, batch, where=str(out))
             done.advance(len(batch))

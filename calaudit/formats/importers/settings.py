@@ -1,9 +1,10 @@
 """How a manifest's files become model inputs, and its columns targets and metadata."""
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from calaudit.errors import SettingsError
+from calaudit.errors import Notice, SettingsError
 from calaudit.settings import setting
 
 Dtype = Literal[
@@ -71,6 +72,45 @@ class ImageSettings:
                 f"shorter_side {shorter_side} is less than the size {list(self.size)}",
                 next_step="Scale to at least the size that is cut out.",
             )
+
+
+def unit_notices(name: str, settings: "ImageSettings | AudioSettings") -> Iterator[Notice]:
+    """Means and deviations of an input that are in other units than the values they change.
+
+    The commonest reason why a model that works elsewhere knows nothing here: ImageNet's 0.485 for
+    pixels of 0 … 255, or 123.675 for pixels that were divided by 255.
+    """
+    means: Sequence[float]
+    deviations: Sequence[float]
+    if isinstance(settings, AudioSettings):
+        low, high, means, deviations = -1.0, 1.0, [settings.mean], [settings.std]
+        what = "a wave lies in -1 … 1"
+    else:
+        low, high = 0.0, 255.0 / settings.divide_by
+        means, deviations = settings.mean or (), settings.std or ()
+        what = f"pixels lie in 0 … {high:.4g} after division by {settings.divide_by:g}"
+    shown = _numbers_of(means)
+    if any(not low <= each <= high for each in means):
+        advice = f"write means between {low:g} and {high:.4g}, or change the division"
+        yield Notice("mean_units", f"{what}, where mean = {shown} lies outside: {advice}", name)
+    elif high >= _BYTES and 0 < max(means, default=0.0) <= 1:
+        advice = "divide by 255 first, or multiply the means by 255"
+        yield Notice("mean_units", f"{what}, where mean = {shown} does nothing: {advice}", name)
+    shown = _numbers_of(deviations)
+    if any(each > high for each in deviations):
+        advice = f"write deviations below {high:.4g}, or change the division"
+        yield Notice("std_units", f"{what}, which std = {shown} squeezes: {advice}", name)
+    elif high >= _BYTES and max(deviations, default=1.0) < 1:
+        advice = "divide by 255 first, or multiply the deviations by 255"
+        yield Notice("std_units", f"{what}, which std = {shown} blows up: {advice}", name)
+
+
+_BYTES = 8.0
+"""Pixels that reach this far were not scaled to 0 … 1 or −1 … 1."""
+
+
+def _numbers_of(values: Sequence[float]) -> str:
+    return ", ".join(f"{each:g}" for each in values)
 
 
 @setting

@@ -11,12 +11,18 @@ from calaudit.errors import ModelError, Notice, Problem
 from calaudit.graph.model import Model, default_opset, fixed_size
 from calaudit.graph.names import graphs_within, name_of, tell_nodes_apart
 from calaudit.graph.rules import ONNXRUNTIMES, STANDARD
+from calaudit.graph.training import random_ops, training_problems
 from calaudit.graph.versions import (
     MIN_OPSET,
     check_graph,
     lacks_shape,
     raise_ir_version,
     raise_opset,
+)
+
+_RANDOM = (
+    "draws random numbers ({}), so its answers differ from run to run and so do drops; export the "
+    "model without them, or with their draw as an input"
 )
 
 
@@ -34,19 +40,22 @@ def load_model(path: Path, *, quantized: bool = False) -> Model:
     Raises
     ------
     ModelError
-        Missing, not ONNX, invalid, of an opset that can't be converted, quantized already, or of
-        another fixed batch. All reasons at once.
+        Missing, not ONNX, invalid, of an opset that can't be converted, quantized already, in
+        training mode, or of another fixed batch. All reasons at once.
     """
     proto = _read(path)
     _drop_initializers_from_inputs(proto.graph)
     tell_nodes_apart(proto.graph)
     found = _unsuitable(proto) + ([] if quantized else _quantized_already(proto))
     problems = [Problem(message, str(path), next_step) for message, next_step in found]
+    random = random_ops(proto)
     notices: tuple[Notice, ...] = ()
+    if random is not None:
+        notices = (Notice("random_ops", _RANDOM.format(random), str(path)),)
     if default_opset(proto) < MIN_OPSET:
         try:
             proto, notice = raise_opset(proto, str(path))
-            notices = (notice,)
+            notices = (*notices, notice)
         except ModelError as error:
             problems += error.problems
     if problems:
@@ -101,7 +110,7 @@ def _unsuitable(proto: onnx.ModelProto) -> list[tuple[str, str]]:
         found.append(("has no inputs", "Export the model with its inputs."))
     for value in proto.graph.input:
         found.extend(_unsuitable_input(value))
-    return found
+    return found + training_problems(proto)
 
 
 def _quantized_already(proto: onnx.ModelProto) -> list[tuple[str, str]]:

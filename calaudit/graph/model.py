@@ -34,7 +34,7 @@ class Model:
     label: str
     """What messages call it: its path."""
     notices: tuple[Notice, ...] = ()
-    """What was done to the file's graph when it was read."""
+    """What was done to the file's graph when it was read, and what is odd about it."""
 
     @cached_property
     def inputs(self) -> tuple[ModelTensor, ...]:

@@ -39,7 +39,8 @@ def sole_run(folder: Path, *, wait: bool = False) -> Iterator[None]:
         raise OutputError(
             "another run is at work on this audit",
             where=folder,
-            next_step="Wait for it to end (--wait does), or name another folder with --out.",
+            next_step="Wait for it to end (calaudit compare --wait does), or name another folder "
+            "with --out.",
         ) from None
     except (OSError, NotImplementedError) as error:  # the latter: no flock on this file system
         reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -64,7 +64,8 @@ def check_pool_matches(
 def _stored_as(dtype: np.dtype[Any]) -> str:
     if dtype.kind in "biuf":
         return (
-            f"Import the pool again with --dtype {dtype}, or export the model for the pool's type."
+            f"Import the pool again with calaudit pool import --dtype {dtype}, or export the model "
+            "for the pool's type."
         )
     return (
         f"A pool can't hold {dtype}: export the model with float32 inputs and outputs, and casts "

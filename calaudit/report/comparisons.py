@@ -117,7 +117,8 @@ def metric_tables(index: Index, view: View, width: int) -> Iterator[RenderableTy
     shown = keys[: view.limit]
     tables = list(_metric_tables(index, shown, width))
     if view.limit is not None and len(tables) > FEW_TABLES:
-        yield Text(f"All {len(metrics)} metrics per slice and engine: --all shows them", "dim")
+        told = f"All {len(metrics)} metrics per slice and engine: calaudit report show --all"
+        yield Text(told, "dim")
         yield Text()
         return
     yield from tables

@@ -169,5 +169,5 @@ def more(rest: int, what: str) -> Iterator[Text]:
     """A note on rows that aren't shown, and a blank line after it."""
     if rest > 0:
         plural = "" if rest == 1 else "s"
-        yield Text(f"… and {rest:,} more {what}{plural} (--all shows all)", "dim")
+        yield Text(f"… and {rest:,} more {what}{plural} (calaudit report show --all)", "dim")
         yield Text()

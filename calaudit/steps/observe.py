@@ -177,8 +177,8 @@ class _Work:
         shown = ", ".join(bad[:8]) + (", …" if len(bad) > 8 else "")
         return BadActivationsError(
             f"tap {error.tap} is NaN or infinite in {len(bad)} samples: {shown}",
-            next_step="Look at those samples, take them out of the set, or skip such samples "
-            "(--skip-bad-samples).",
+            next_step="Mend those samples, or take them out of the set: by its recipe's "
+            "candidates, or with calaudit calibrate --skip-bad-samples.",
             tap=error.tap,
             positions=error.positions,
         )

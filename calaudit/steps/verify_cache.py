@@ -23,7 +23,7 @@ from calaudit.steps.random_data import match_random_data
 
 _ENTROPY_METHODS: Final = ("entropy", "entropy-trt", "minmax")
 """Methods behind caches with an entropy header; other tools write any scales under it."""
-_SET_HEADER: Final = "Set it with `calaudit cache convert`: --tensorrt, --algorithm."
+_SET_HEADER: Final = "Set it with calaudit cache convert --tensorrt or --algorithm."
 
 
 @dataclass(frozen=True, slots=True)

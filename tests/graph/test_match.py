@@ -36,7 +36,7 @@ def test_another_shape_is_refused() -> None:
 
 def test_another_type_is_told_with_a_way_that_works() -> None:
     half = [ModelTensor("x", np.dtype(np.float16), (2,))]
-    with pytest.raises(ModelError, match="Import the pool again with --dtype float16"):
+    with pytest.raises(ModelError, match="calaudit pool import --dtype float16"):
         check_pool_matches(half, pool(x=(F32, (2,))))
     brain = [ModelTensor("x", np.dtype(ml_dtypes.bfloat16), (2,))]
     with pytest.raises(

@@ -90,8 +90,8 @@ def test_an_ungated_metric_that_is_not_the_headline_is_no_row() -> None:
 def test_limit_cuts_tables_and_says_by_how_much() -> None:
     text = render_report(report(), view=View(limit=2))
     assert len(rows(text, "Worst slices first")) == 2
-    assert "… and 10 more comparisons (--all shows all)" in text
-    assert "… and 1 more slice (--all shows all)" in text
+    assert "… and 10 more comparisons (calaudit report show --all)" in text
+    assert "… and 1 more slice (calaudit report show --all)" in text
     assert "more" not in render_report(report(), view=View(limit=None))
 
 

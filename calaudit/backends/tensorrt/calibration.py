@@ -14,7 +14,7 @@ from calaudit.backends.tensorrt.feed import BatchFeed
 from calaudit.errors import BackendError, Notice
 from calaudit.formats.trt_header import AlgorithmFlag
 
-_AGAIN: Final = "Build again; if it stays so, look at TensorRT's messages with verbose logging."
+_AGAIN: Final = 'Build again; if it stays so, give it calaudit\'s ranges: ranges = ["calaudit"].'
 
 
 @dataclass(frozen=True, slots=True)

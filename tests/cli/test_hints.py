@@ -1,0 +1,211 @@
+"""Whatever a message, a note or a help text advises is there: options, commands, pages, keys."""
+
+import ast
+import dataclasses
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+
+import calaudit
+import calaudit.cli
+from calaudit.cli.app import app
+
+FILLED: Final = "\0"
+"""Stands for what an f-string fills in."""
+PACKAGE = Path(calaudit.__file__).parent
+ROOT = PACKAGE.parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """A piece of text in the package that a person may read."""
+
+    module: str
+    line: int
+    text: str
+    command: str | None
+    """The command whose function it stands in."""
+    function: str
+    """The function it stands in."""
+
+
+def pieces() -> Iterator[Said]:
+    """Every string of the package that isn't a docstring; of an f-string, its fixed parts."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = path.relative_to(PACKAGE).as_posix()
+        yield from _pieces(ast.parse(path.read_text(encoding="utf-8")), (module, None, ""))
+
+
+def _pieces(node: ast.AST, place: tuple[str, str | None, str]) -> Iterator[Said]:
+    module, command, function = place
+    if isinstance(node, ast.FunctionDef):
+        command, function = _command(node) or command, node.name
+    body = getattr(node, "body", None)
+    docstring = body[0] if isinstance(body, list) and body else None
+    for child in ast.iter_child_nodes(node):
+        documents = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
+        if documents and (child is docstring or isinstance(node, ast.ClassDef | ast.Module)):
+            continue
+        if isinstance(child, ast.JoinedStr):
+            parts = [p.value if isinstance(p, ast.Constant) else FILLED for p in child.values]
+            yield Said(module, child.lineno, "".join(map(str, parts)), command, function)
+        elif isinstance(child, ast.Constant) and isinstance(child.value, str):
+            yield Said(module, child.lineno, child.value, command, function)
+        else:
+            yield from _pieces(child, (module, command, function))
+
+
+def _command(function: ast.FunctionDef) -> str | None:
+    """``"cache diff"``, of a function that is registered under that name."""
+    for call in function.decorator_list:
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+            continue
+        if call.func.attr == "command" and isinstance(call.func.value, ast.Name):
+            name = ast.literal_eval(call.args[0])
+            group = call.func.value.id.removesuffix("_app")
+            return str(name) if group == "app" else f"{group} {name}"
+    return None
+
+
+def options_by_command() -> dict[str, frozenset[str]]:
+    """Command → its options."""
+    for module in pkgutil.iter_modules(calaudit.cli.__path__):
+        importlib.import_module(f"calaudit.cli.{module.name}")
+    found: dict[str, frozenset[str]] = {}
+
+    def walk(command: Any, path: tuple[str, ...]) -> None:
+        for name, inner in getattr(command, "commands", {}).items():
+            walk(inner, (*path, name))
+        if not path or not hasattr(command, "commands"):
+            opts = [o for p in command.params for o in (*p.opts, *p.secondary_opts)]
+            found[" ".join(path)] = frozenset(o for o in opts if o.startswith("--")) | {"--help"}
+
+    walk(typer.main.get_command(app), ())
+    return found
+
+
+OPTIONS: Final = options_by_command()
+SAID: Final = tuple(pieces())
+SERVES: Final[Mapping[str, tuple[str, ...]]] = {
+    "audit/lock.py": ("compare", "clean", "demo"),
+    "audit/cluster.py": ("compare",),
+    "audit/scheduler.py": ("compare",),
+    "audit/proposal/": ("init",),
+    "cli/app.py": ("",),
+    "cli/cache_text.py": ("cache verify",),
+    "cli/flags.py": ("slices", "sample", "calibrate"),
+    "cli/pool_flags.py": ("pool import",),
+    "cli/recipe_flags.py": ("sample",),
+    "formats/importers/": ("pool import",),
+    "formats/trt_header.py": ("cache verify", "cache convert"),
+    "report/index.py": ("compare", "report show"),
+    "steps/cache.py diff_files": ("cache diff",),
+    "steps/cache.py": ("cache convert",),
+    "steps/calibrate.py": ("calibrate",),
+    "steps/features.py": ("sample",),
+}
+"""Part of the package → the commands that say what it says: all of them have what it advises."""
+PROSE: Final = frozenset({"draw", "from", "isn", "places", "report", "row"})
+"""What follows the name of the tool in a sentence, and is no command."""
+EXAMPLES: Final = frozenset({"noise", "p"})
+"""What looks like a key of a file, and is a column or a symbol."""
+_COMMAND: Final = re.compile(r"\bcalaudit ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
+_OPTION: Final = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+_OTHERS: Final = re.compile(r"\b(?:dask|pip|python|nvidia-smi)\b")
+_PAGE: Final = re.compile(r"([\w/-]+\.md)(?:#([\w-]+))?")
+_KEY: Final = re.compile(r"\b([a-z][a-z0-9_]*) = (?=[\"\[{…\d]|true|false)")
+
+
+def test_the_package_says_enough_for_this_test_to_mean_something() -> None:
+    assert sum(bool(_OPTION.search(each.text)) for each in SAID) > 100
+    assert sum(bool(_COMMAND.search(each.text)) for each in SAID) > 30
+    assert {"compare", "report show", "pool import"} <= set(OPTIONS)
+
+
+def test_every_command_that_is_advised_exists() -> None:
+    groups = {name.split()[0] for name in OPTIONS if " " in name}
+    missing = []
+    for each in SAID:
+        for first, second in _COMMAND.findall(each.text):
+            known = first in OPTIONS or (first in groups and f"{first} {second}" in OPTIONS)
+            if not known and first not in PROSE:
+                missing.append(f"{each.module}:{each.line}: calaudit {first} {second}")
+    assert missing == []
+
+
+def advisers(each: Said, option: re.Match[str]) -> tuple[str, ...]:
+    """The commands that must all have an option that a text names."""
+    sentence = re.split(r"[.;:] ", each.text[: option.start()])[-1]
+    if _OTHERS.search(sentence):
+        return ()
+    named = [" ".join(filter(None, m.groups())) for m in _COMMAND.finditer(sentence)]
+    named = [name if name in OPTIONS else name.split()[0] for name in named]
+    if named:
+        return (named[-1],)
+    if each.command is not None:
+        return (each.command,)
+    place = f"{each.module} {each.function}"
+    served = [names for part, names in SERVES.items() if place.startswith(part)]
+    return served[0] if served else ("?",)
+
+
+def commands_in(module: str) -> list[str]:
+    """Commands that a module of ``cli/`` defines."""
+    return [said.command for said in SAID if said.module == module and said.command]
+
+
+def test_every_option_that_is_advised_exists_on_the_command_that_says_so() -> None:
+    missing = []
+    for each in SAID:
+        for option in _OPTION.finditer(each.text):
+            commands = advisers(each, option)
+            own = commands_in(each.module) if commands == ("?",) else []
+            there = [option[0] in OPTIONS.get(command, frozenset()) for command in own or commands]
+            if not (any(there) if own else all(there)):
+                missing.append(f"{each.module}:{each.line}: {option[0]} of {commands}")
+    assert missing == []
+
+
+def headings(page: Path) -> set[str]:
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in found}
+
+
+def test_every_page_that_is_named_exists() -> None:
+    missing = []
+    for each in SAID:
+        for name, heading in _PAGE.findall(each.text):
+            page = ROOT / name
+            written = "summary.md"  # by an audit
+            if name != written and not (page.is_file() and heading in {"", *headings(page)}):
+                missing.append(f"{each.module}:{each.line}: {name}#{heading}")
+    assert missing == []
+
+
+def keys() -> frozenset[str]:
+    """Every key of every TOML file: fields of the settings classes, and names of tables."""
+    found = {"slices", "calibsets", "tasks", "gates", "audit"}
+    for module in pkgutil.walk_packages(calaudit.__path__, "calaudit."):
+        if module.name.endswith("__main__"):
+            continue
+        for held in vars(importlib.import_module(module.name)).values():
+            if isinstance(held, type) and "__pydantic_config__" in vars(held):
+                found |= {field.name for field in dataclasses.fields(held)}
+    return frozenset(found)
+
+
+def test_every_key_of_a_file_that_is_advised_exists() -> None:
+    known = keys()
+    assert {"max_drop", "candidates", "methods", "ranges"} <= known
+    missing = [
+        f"{each.module}:{each.line}: {key}"
+        for each in SAID
+        for key in _KEY.findall(each.text)
+        if key not in known | EXAMPLES
+    ]
+    assert missing == []

@@ -91,6 +91,10 @@ class Pool(Protocol):
         """One target of `rows` (ascending), (len(rows), …)."""
         ...
 
+    def class_names(self, target: str) -> tuple[str, ...]:
+        """Names of a target's classes, in the order of the model's outputs; none if not known."""
+        ...
+
     def fingerprint(self) -> str:
         """Content hash over all arrays: equal content, equal fingerprint, wherever it is stored."""
         ...

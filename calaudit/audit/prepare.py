@@ -27,7 +27,8 @@ from calaudit.ranges.compiled import n_cores
 from calaudit.slices import SliceSet, evaluate_slices, match_slices, select_rows
 from calaudit.steps.clusters import Clusters, read_clusters
 from calaudit.steps.gates import GateRule, resolve_floors, resolve_gates
-from calaudit.steps.tasks import Ranking
+from calaudit.steps.labels import check_names
+from calaudit.steps.tasks import Classification, Ranking
 from calaudit.steps.truths import Exam, rows_to_predict, set_exam
 
 
@@ -242,6 +243,8 @@ def _exams(
         width = shape[0] if len(shape) == 1 else None
         if width is not None:
             _check_cuts(exam, width, f"{config.path}: tasks[{number}].metrics")
+        if isinstance(task, Classification) and width is not None:
+            check_names(task, pool, width, where=f"{config.path}: tasks[{number}].classes")
         if isinstance(exam.truth, Labels) and width is not None:
             check_labels(exam.truth.label, width, where=pool.label)
         if isinstance(exam.truth, Relevance):

@@ -12,6 +12,7 @@ from calaudit.cli import pool_flags as flags
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.notes import print_notes
+from calaudit.visible import visible
 
 if TYPE_CHECKING:
     from calaudit.formats.importers.samples import Imported
@@ -59,6 +60,7 @@ def import_command(
     *,
     input_: flags.InputFlags = None,
     target: flags.TargetFlags = None,
+    classes: flags.ClassesFlags = None,
     meta: flags.MetaFlags = None,
     item: flags.ItemFlags = None,
     ids: flags.IdsFlag = None,
@@ -77,7 +79,9 @@ def import_command(
     compress: flags.CompressFlag = False,
 ) -> None:
     """Make a pool from an .npz file, a manifest of files, or a Python function."""
-    roles = flags.RoleFlags(input=input_, target=target, meta=meta, item=item, ids=ids)
+    roles = flags.RoleFlags(
+        input=input_, target=target, classes=classes, meta=meta, item=item, ids=ids
+    )
     files = flags.FileFlags(
         config=config,
         kind=kind,
@@ -108,12 +112,16 @@ def _import(
     if path.suffix.lower() == ".npz":
         flags.refuse(files, source, known=["dtype"])
         dtypes = flags.asked_dtypes(files)
-        return import_npz(path, out, flags.npz_roles(roles), dtypes=dtypes, compress=compress)
+        named = flags.class_names(roles)
+        return import_npz(
+            path, out, flags.npz_roles(roles), dtypes=dtypes, classes=named, compress=compress
+        )
     if is_reference(source) and not path.exists():
-        flags.refuse(roles, source)
+        flags.refuse(roles, source, known=["classes"])
         flags.refuse(files, source, known=["dtype"])
         dtypes = flags.asked_dtypes(files)
-        return import_generator(source, out, dtypes=dtypes, compress=compress)
+        named = flags.class_names(roles)
+        return import_generator(source, out, dtypes=dtypes, classes=named, compress=compress)
     settings = flags.manifest_settings(path, roles, files)
     return import_manifest(path, out, settings, compress=compress)
 
@@ -122,12 +130,21 @@ def _shown(summary: "PoolSummary") -> str:
     head = f"{summary.pool}: {summary.n:,} samples"
     if summary.n_items is not None:
         head += f", {summary.n_items:,} items"
-    parts = [f"{head}\nfingerprint {summary.fingerprint}", _arrays(summary), _inputs(summary)]
+    parts = [f"{head}\nfingerprint {summary.fingerprint}", _arrays(summary)]
+    parts.append(_inputs(summary))
+    parts += [_classes(target, names) for target, names in summary.classes.items()]
     if summary.columns:
         parts.append(_columns("column", summary.columns))
     if summary.items:
         parts.append(_columns("item column", summary.items))
     return "\n\n".join(parts)
+
+
+def _classes(target: str, names: "Sequence[str]") -> str:
+    shown = names if len(names) <= _MOST_SHOWN else names[:_SHOWN_COUNTS]
+    more = "" if len(shown) == len(names) else ", …"
+    listed = ", ".join(map(visible, shown))
+    return f"{len(names)} classes of {target}, in the order of the outputs: {listed}{more}"
 
 
 def _arrays(summary: "PoolSummary") -> str:

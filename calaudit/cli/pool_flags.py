@@ -22,6 +22,15 @@ InputFlags = Annotated[
     list[str] | None, _named("--input", "Model input, from an array or a column of paths.")
 ]
 TargetFlags = Annotated[list[str] | None, _named("--target", "What predictions are judged by.")]
+ClassesFlags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--classes",
+        metavar="[TARGET=]NAMES|FILE",
+        help="Names of a target's classes in the order of the model's outputs: cat,dog or a file "
+        "with one a line.",
+    ),
+]
 MetaFlags = Annotated[list[str] | None, _named("--meta", "Metadata column, for slices.")]
 ItemFlags = Annotated[list[str] | None, _named("--item", "Catalogue column (.npz only).")]
 IdsFlag = Annotated[
@@ -91,6 +100,7 @@ class RoleFlags:
     target: Sequence[str] | None
     meta: Sequence[str] | None
     item: Sequence[str] | None
+    classes: Sequence[str] | None
     ids: str | None
 
 
@@ -160,6 +170,35 @@ def asked_dtypes(files: FileFlags) -> dict[str, str]:
     return found
 
 
+def class_names(roles: RoleFlags) -> dict[str, tuple[str, ...]]:
+    """Class names by target; without one named, of the only target, or of ``label``.
+
+    Raises
+    ------
+    SettingsError
+        A target's classes are named twice.
+    FileFormatError
+        A file of names can't be used.
+    """
+    from calaudit.formats.class_names import read_names
+
+    targets = list(_pairs(roles.target, "--target"))
+    found: dict[str, tuple[str, ...]] = {}
+    for text in roles.classes or ():
+        name, sign, names = text.partition("=")
+        if not sign:
+            name, names = (targets[0] if len(targets) == 1 else "label"), text
+        if name in found or not name:
+            raise SettingsError(
+                f"{text!r} names the classes of {name or 'nothing'}" + (" again" if name else ""),
+                where="--classes",
+                next_step="Write TARGET=cat,dog, each target once.",
+            )
+        listed = "," in names or not (Path(names).is_file() or Path(names).suffix)
+        found[name] = tuple(names.split(",")) if listed else read_names(Path(names))
+    return found
+
+
 def npz_roles(flags: RoleFlags) -> "Roles":
     """The roles of an .npz file's arrays."""
     from calaudit.formats.importers.npz import Roles
@@ -189,7 +228,7 @@ def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "Mani
         refuse(roles, f"{source} with --config")
         refuse(files, f"{source} with --config", known=["config"])
         return read_settings(files.config, ManifestSettings)
-    refuse(roles, str(source), known=["input", "target", "meta", "ids"])
+    refuse(roles, str(source), known=["input", "target", "classes", "meta", "ids"])
     inputs = _pairs(roles.input, "--input", alone="path")
     if not inputs:
         raise SettingsError(
@@ -199,6 +238,14 @@ def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "Mani
         )
     dtypes = asked_dtypes(files)
     check_named(dtypes, inputs, where=source)
+    targets, classes = _pairs(roles.target, "--target"), class_names(roles)
+    strange = [name for name in classes if name not in targets]
+    if strange:
+        raise SettingsError(
+            f"there is no target {strange[0]!r}",
+            where="--classes",
+            next_step=near(strange[0], targets) if targets else "Name it: --target label.",
+        )
     return parse_settings(
         {
             "inputs": {
@@ -206,8 +253,8 @@ def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "Mani
                 for name, column in inputs.items()
             },
             "targets": {
-                name: {"column": column}
-                for name, column in _pairs(roles.target, "--target").items()
+                name: {"column": column, "classes": classes.get(name)}
+                for name, column in targets.items()
             },
             "meta": None if roles.meta is None else dict(_pairs(roles.meta, "--meta")),
             "ids": roles.ids,

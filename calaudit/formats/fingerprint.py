@@ -18,7 +18,7 @@ from calaudit.progress import Counter, counter
 DIGEST_BYTES = 16
 """BLAKE2b-128: 32 hexadecimal digits."""
 
-_ROLES = ("ids", "inputs", "items", "meta", "missing", "targets")
+_ROLES = ("classes", "ids", "inputs", "items", "meta", "missing", "targets")
 
 
 def fingerprint_of(file: h5py.File, path: Path) -> str:

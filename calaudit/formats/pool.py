@@ -16,7 +16,7 @@ from calaudit.formats.fingerprint import fingerprint_of
 from calaudit.formats.finite import not_finite_problem
 from calaudit.formats.hdf5 import open_hdf5, reading
 from calaudit.formats.ids import check_ids
-from calaudit.formats.pool_layout import IDS, KIND, MISSING, VERSION, Layout, read_layout
+from calaudit.formats.pool_layout import CLASSES, IDS, KIND, MISSING, VERSION, Layout, read_layout
 from calaudit.formats.pool_notices import read_notices
 from calaudit.formats.pool_writer import PoolWriter, write_pool
 from calaudit.formats.rows import check_rows, read_rows
@@ -274,6 +274,12 @@ class PoolFile:
                 next_step="Leave these samples out of what is judged, or store the target as text.",
             )
         return numbers
+
+    def class_names(self, target: str) -> tuple[str, ...]:
+        """Names of a target's classes, in the order of the model's outputs; none if not stored."""
+        if target not in self._layout.classes:
+            return ()
+        return tuple(self._texts(f"{CLASSES}/{target}", None))
 
     def fingerprint(self) -> str:
         """Content hash over all arrays, 32 hexadecimal digits; read once, then remembered."""

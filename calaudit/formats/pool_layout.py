@@ -14,11 +14,14 @@ from calaudit.pool import TensorSpec
 
 KIND = "pool"
 VERSION = 2
-"""Format history: 1, the first; 2, missing values of integer and boolean columns (/missing)."""
+"""Format history: 1, the first; 2, missing values of integer and boolean columns (/missing)
+and class names (/classes)."""
 
 IDS = "ids"
 MISSING = "missing"
 """Group of masks, which mark the missing values of integer and boolean columns."""
+CLASSES = "classes"
+"""Group of the names of a target's classes, in the order of the model's outputs."""
 ITEM_TARGETS = ("relevance", "exclude")
 """Targets whose second axis, when they have one, counts the items."""
 
@@ -36,6 +39,8 @@ class Layout:
     has_ids: bool
     masked: frozenset[str] = frozenset()
     """Paths of columns with missing values of which a mask tells: ``"meta/age"``."""
+    classes: frozenset[str] = frozenset()
+    """Targets whose classes have names."""
 
     def column_path(self, name: str) -> str | None:
         """Where a slice column is stored: ``"meta/snr_db"``; None when there is no such column."""
@@ -88,9 +93,17 @@ def read_layout(file: h5py.File, path: Path) -> Layout:
     check.shared_names(specs["meta"], specs["targets"])
     masks = datasets_in(file, MISSING)
     check.masks(masks, groups)
+    classes = datasets_in(file, CLASSES)
+    check.classes(classes, groups["targets"])
     if check.problems:
         raise PoolError.of(check.problems)
-    return Layout(n=n, has_ids=ids is not None, masked=frozenset(masks), **specs)
+    return Layout(
+        n=n,
+        has_ids=ids is not None,
+        masked=frozenset(masks),
+        classes=frozenset(classes),
+        **specs,
+    )
 
 
 @dataclass(slots=True)
@@ -184,6 +197,23 @@ class _Check:
                     f"is {mask.dtype} of shape {mask.shape} for a column of shape {column.shape}",
                     f"/{MISSING}/{path}",
                     "Store one boolean per value, True where it is missing.",
+                )
+
+    def classes(self, classes: dict[str, h5py.Dataset], targets: dict[str, h5py.Dataset]) -> None:
+        """Names of classes belong to a target of text, which holds some of them."""
+        for name, names in classes.items():
+            target = targets.get(name)
+            if target is None or target.ndim != 1 or not is_text(target):
+                self.add(
+                    f"names the classes of /targets/{name}, which isn't text of one per sample",
+                    f"/{CLASSES}/{name}",
+                    "Store the names in /targets as well, or remove this.",
+                )
+            elif not is_text(names) or names.ndim != 1 or not names.shape[0]:
+                self.add(
+                    "must be text of shape (classes,)",
+                    f"/{CLASSES}/{name}",
+                    "Store one name per output of the model.",
                 )
 
     def shared_names(self, meta: dict[str, TensorSpec], targets: dict[str, TensorSpec]) -> None:

@@ -11,14 +11,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from calaudit.errors import Notice, PoolError, Problem
+from calaudit.errors import Notice, PoolError, Problem, near
 from calaudit.formats.array_stream import ArrayStream
+from calaudit.formats.class_names import as_names, check_classes
 from calaudit.formats.finite import not_finite_problem
 from calaudit.formats.hdf5 import mark
 from calaudit.formats.hdf5_writing import Hdf5Writing, written_hdf5
 from calaudit.formats.ids import check_ids
 from calaudit.formats.pool_columns import Column, Joined, as_series, join, whole
-from calaudit.formats.pool_layout import IDS, KIND, MISSING, VERSION, read_layout
+from calaudit.formats.pool_layout import CLASSES, IDS, KIND, MISSING, VERSION, read_layout
 from calaudit.formats.pool_notices import write_notices
 from calaudit.formats.texts import write_texts
 
@@ -30,6 +31,9 @@ class PoolWriter:
     ----------
     path : Path
         Where the pool goes. Until it is whole it is written beside, and removed on any exception.
+    classes : mapping, optional
+        Target name to the names of its classes, in the order of the model's outputs. Its values may
+        be names or numbers; names are stored.
     compress : bool
         Store arrays with gzip (level 1): smaller when many values are equal, slower to read.
     notices : sequence of Notice
@@ -43,9 +47,15 @@ class PoolWriter:
     """
 
     def __init__(
-        self, path: str | Path, *, compress: bool = False, notices: Sequence[Notice] = ()
+        self,
+        path: str | Path,
+        *,
+        classes: Mapping[str, Sequence[str]] | None = None,
+        compress: bool = False,
+        notices: Sequence[Notice] = (),
     ) -> None:
         self.path = Path(path)
+        self._classes = {target: tuple(names) for target, names in (classes or {}).items()}
         self._compress = compress
         self._notices = notices
         self._stack = ExitStack()
@@ -60,6 +70,9 @@ class PoolWriter:
         return self._n
 
     def __enter__(self) -> Self:
+        problems = list(check_classes(self._classes, where=self._where))
+        if problems:
+            raise PoolError.of(problems)
         self._writing = self._stack.enter_context(written_hdf5(self.path))
         return self
 
@@ -105,7 +118,10 @@ class PoolWriter:
         file = self._open_file()
         arrays, columns = _by_kind(inputs, targets or {}, meta or {}, ids, where=self._where)
         n = self._checked(arrays, columns)
-        series = {key: as_series(key, values, where=self._where) for key, values in columns.items()}
+        series = {
+            key: self._named(key, as_series(key, values, where=self._where))
+            for key, values in columns.items()
+        }
         for key, values in arrays.items():
             if key not in self._arrays:
                 self._arrays[key] = ArrayStream(file, key, values, compress=self._compress)
@@ -115,6 +131,14 @@ class PoolWriter:
         for key, piece in series.items():
             self._columns.setdefault(key, []).append(piece)
         self._n += n
+
+    def _named(self, key: str, column: pl.Series) -> pl.Series:
+        """A target's class names in place of its class numbers."""
+        role, _, target = key.partition("/")
+        names = self._classes.get(target) if role == "targets" else None
+        if names is None:
+            return column
+        return as_names(column, names, where=f"{self._where}: /{key}")
 
     def write_items(self, columns: Mapping[str, Column]) -> None:
         """Write the catalogue of listwise ranking: column name to one value per item (items,).
@@ -209,9 +233,22 @@ class PoolWriter:
                 check_ids(values.values, where=f"{self._where}: /{IDS}")
             _write_column(file, key, values)
         write_notices(file, self._notices)
-        # Without anything missing it is a pool of the first version, which older releases read.
-        mark(file, kind=KIND, version=VERSION if MISSING in file else 1)
+        self._write_classes(file)
+        # With nothing that is new in it, it is a pool of the first version.
+        newer = MISSING in file or CLASSES in file
+        mark(file, kind=KIND, version=VERSION if newer else 1)
         read_layout(file, self.path)
+
+    def _write_classes(self, file: h5py.File) -> None:
+        known = [key.removeprefix("targets/") for key in self._columns if key[:8] == "targets/"]
+        for target, names in self._classes.items():
+            if target not in known:
+                raise PoolError(
+                    f"there is no target {target!r} with one value per sample to name classes of",
+                    where=self._where,
+                    next_step=near(target, known) if known else "Give the target as well.",
+                )
+            write_texts(file, f"{CLASSES}/{target}", pl.Series(names, dtype=pl.String))
 
 
 def write_pool(
@@ -222,10 +259,11 @@ def write_pool(
     meta: Mapping[str, Column] | None = None,
     items: Mapping[str, Column] | None = None,
     ids: Sequence[str] | None = None,
+    classes: Mapping[str, Sequence[str]] | None = None,
     compress: bool = False,
 ) -> None:
     """Write a whole pool from arrays in memory; see `PoolWriter` for the parameters."""
-    with PoolWriter(path, compress=compress) as pool:
+    with PoolWriter(path, classes=classes, compress=compress) as pool:
         pool.append(inputs, targets, meta, ids)
         if items:
             pool.write_items(items)

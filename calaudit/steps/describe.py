@@ -1,7 +1,7 @@
 """What a pool holds, in numbers a person can check before drawing from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -60,6 +60,8 @@ class PoolSummary:
     items: tuple[ColumnSummary, ...]
     vectors: tuple[ArraySummary, ...]
     """Item columns that hold a vector per item."""
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Target → names of its classes, in the order of the model's outputs."""
 
 
 def describe_pool(pool: Pool) -> PoolSummary:
@@ -92,6 +94,7 @@ def describe_pool(pool: Pool) -> PoolSummary:
         columns=columns,
         items=tuple(_column(each, pool.items[name]) for name, each in catalogue.items()),
         vectors=tuple(map(_array, vectors)),
+        classes={name: names for name in pool.targets if (names := pool.class_names(name))},
     )
 
 

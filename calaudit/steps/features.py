@@ -140,18 +140,20 @@ def _fp32_loss(
 ) -> NDArray[np.float64]:
     from calaudit.evaluate.metrics.case import Case
     from calaudit.evaluate.metrics.classification import nll
-    from calaudit.evaluate.truth import Labels
+    from calaudit.steps.labels import read_labels
 
     loss = recipe.loss or Loss()
     targets = [
-        name for name, spec in pool.targets.items() if spec.shape == () and spec.dtype.kind in "iu"
+        name
+        for name, spec in pool.targets.items()
+        if spec.shape == () and (spec.dtype.kind in "iu" or pool.class_names(name))
     ]
     output = _choice("output", loss.output, run_outputs.outputs, recipe)
     target = _choice("target", loss.target, targets, recipe)
     losses = []
     with counter(len(rows), what=FP32_LOSS) as done:
         for piece in batches(rows, _BATCH):
-            label = Labels(pool.read_target(target, piece))
+            label = read_labels(pool, target, piece, where=recipe.name)
             losses.append(nll(Case(run_outputs(piece, [output])[output], label, None)))
             done.advance(len(piece))
     return np.concatenate(losses)

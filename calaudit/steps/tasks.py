@@ -36,6 +36,9 @@ class Classification:
     target: str = "label"
     output: str | None = None
     """The model's output; not needed when it has only one."""
+    classes: tuple[str, ...] | None = None
+    """Where the target holds names: the classes in the order of the model's outputs. Not needed
+    where the pool keeps them."""
     metrics: tuple[str, ...] = (
         "top1",
         "balanced_accuracy",
@@ -44,6 +47,10 @@ class Classification:
         "cosine",
         "max_abs_diff",
     )
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and len(set(self.classes)) < len(self.classes):
+            raise SettingsError("classes holds a name twice")
 
 
 @setting

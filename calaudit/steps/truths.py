@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from calaudit.errors import PoolError, Problem, SettingsError, near
 from calaudit.evaluate import (
-    Labels,
     Metric,
     Texts,
     Values,
@@ -23,6 +22,7 @@ from calaudit.pool import Pool, Rows
 from calaudit.slices import SliceSet
 from calaudit.steps import tasks
 from calaudit.steps.exam import Basis, Exam
+from calaudit.steps.labels import read_labels
 from calaudit.steps.rankings import gallery_of, listwise_exam, pairwise_exam, retrieval_exam
 from calaudit.steps.tasks import Classification, Pairwise, Ranking, Regression, Retrieval, Task
 from calaudit.steps.vocabulary import spelling_of
@@ -97,9 +97,13 @@ def set_exam(
 
 
 def _plain(task: Classification | Regression, basis: Basis) -> Exam:
-    target = basis.pool.read_target(task.target, basis.evaluated)
+    if isinstance(task, Classification):
+        labels = read_labels(
+            basis.pool, task.target, basis.evaluated, classes=task.classes, where=basis.where
+        )
+        return basis.exam(labels)
     try:
-        return basis.exam(Labels(target) if isinstance(task, Classification) else Values(target))
+        return basis.exam(Values(basis.pool.read_target(task.target, basis.evaluated)))
     except PoolError as error:
         place = f"{basis.pool.label}: /targets/{task.target}"
         raise PoolError.of(Problem(p.message, place, p.next_step) for p in error.problems) from None

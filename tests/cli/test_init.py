@@ -1,5 +1,6 @@
 """``calaudit init``: a file that runs, guessed from what pools hold."""
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,42 @@ def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
         "init", tmp_path / "m.onnx", tmp_path / "p.h5", "--out", tmp_path / "p.h5", "--force"
     )
     assert "would be overwritten" in ended.err
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_labels_in_words_are_audited_with_no_edit(tmp_path: Path, stored: bool) -> None:
+    linear(tmp_path / "m.onnx", 6, 4)
+    rng = np.random.default_rng(3)
+    label = rng.integers(0, 4, N)
+    names = ["ant", "bee", "cat", "dog"] if not stored else ["dog", "ant", "cat", "bee"]
+    write_pool(
+        tmp_path / "p.h5",
+        inputs={"x": rng.normal(size=(N, 6)).astype(np.float32)},
+        targets={"label": [names[i] for i in label]},
+        meta={"split": halves(), "country": ["no", "se"] * (N // 2)},
+        classes={"label": names} if stored else None,
+    )
+    written = init(tmp_path)
+    assert written["tasks"][0]["kind"] == "classification"
+    assert written["tasks"][0].get("classes") == (None if stored else names)
+    text = (tmp_path / "audit.toml").read_text(encoding="utf-8")
+    assert ("sorted by name" in text) == (not stored)
+    if stored:
+        return
+    runs(tmp_path / "audit.toml")
+    report = json.loads((tmp_path / "audit" / "report.json").read_text(encoding="utf-8"))
+    assert {"label = ant", "label = dog"} <= {each["name"] for each in report["slices"]}
+
+
+def test_names_that_do_not_fit_the_outputs_are_told_the_command(tmp_path: Path) -> None:
+    linear(tmp_path / "m.onnx", 6, 5)
+    pool_of(
+        tmp_path / "p.h5",
+        {"split": halves(), "country": ["no", "se"] * (N // 2)},
+        label=["ant", "bee"] * (N // 2),
+    )
+    ended = calaudit("init", tmp_path / "m.onnx", tmp_path / "p.h5", "--out", tmp_path / "a.toml")
+    assert ended.status == 2
+    assert "label text" in ended.err
+    assert "--classes label=names.txt" in ended.err
+    assert "all 5 names" in ended.err

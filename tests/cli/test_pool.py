@@ -299,3 +299,33 @@ def test_the_type_of_inputs_is_said_by_a_flag_for_every_kind_of_source(run: Run)
     assert "there is no input 'y'" in refused(
         run, "import", "a.npz", "r.h5", "--dtype", "y=float16"
     )
+
+
+def test_classes_are_named_by_a_flag_for_every_kind_of_source(run: Run) -> None:
+    np.savez("a.npz", **{"inputs/x": np.ones((3, 2)), "targets/label": [1, 0, 1]})
+    Path("labelled.py").write_text(
+        "def samples():\n"
+        "    for label in (1, 0, 1):\n"
+        "        yield {'inputs': {'x': [1.0]}, 'targets': {'label': label}}\n"
+    )
+    for i in range(3):
+        np.save(f"{i}.npy", np.ones(2))
+    Path("list.csv").write_text("path,animal\n0.npy,cat\n1.npy,dog\n2.npy,cat\n")
+    Path("names.txt").write_text("dog\ncat\neel\n")
+    fields = ["--input", "x=path", "--target", "label=animal"]
+    for source, flags in {"a.npz": [], "labelled:samples": [], "list.csv": fields}.items():
+        for named in ("dog,cat,eel", "label=dog,cat,eel", "names.txt", "label=names.txt"):
+            status, _, err = run("import", source, "p.h5", *flags, "--classes", named)
+            assert status == 0, err
+            with open_pool(Path("p.h5")) as pool:
+                assert pool.class_names("label") == ("dog", "cat", "eel")
+                assert pool.columns(["label"])["label"].to_list() == ["cat", "dog", "cat"]
+    _, out, _ = run("show", "p.h5")
+    assert "3 classes of label, in the order of the outputs: dog, cat, eel" in out
+    assert "there is no target 'y'" in refused(
+        run, "import", "list.csv", "q.h5", *fields, "--classes", "y=dog,cat"
+    )
+    assert "again" in refused(
+        run, "import", "a.npz", "q.h5", "--classes", "dog,cat", "--classes", "label=dog,cat"
+    )
+    assert "none.txt" in refused(run, "import", "a.npz", "q.h5", "--classes", "none.txt")

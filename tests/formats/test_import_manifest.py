@@ -87,7 +87,8 @@ def test_columns_become_targets_metadata_and_ids(folder: Path) -> None:
     import_manifest(folder / "list.csv", folder / "p.h5", how)
     with open_pool(folder / "p.h5") as pool:
         assert pool.column_names() == ["light", "label"]
-        assert pool.columns(["label"])["label"].to_list() == [1, 0] * 100
+        assert pool.columns(["label"])["label"].to_list() == ["cat", "dog"] * 100
+        assert pool.class_names("label") == ("dog", "cat")
         assert pool.ids(np.array([3])).tolist() == ["00003"]
 
 
@@ -175,7 +176,7 @@ def test_labels_that_are_missing_or_no_class_are_listed(folder: Path) -> None:
     how = settings(targets={"label": {"column": "label", "classes": ["cat", "dog"]}})
     message = refusal(folder / "list.csv", how, PoolError)
     assert "1 of 3 targets are missing" in message
-    assert "'dgo' is not among the classes\n  → Did you mean dog?" in message
+    assert "'dgo' is not among the 2 classes\n  → Did you mean dog?" in message
 
 
 def test_missing_and_repeated_ids_are_refused(folder: Path) -> None:

@@ -47,5 +47,8 @@ class MemoryPool:
     def read_target(self, name: str, rows: Rows) -> NDArray[Any]:
         raise AssertionError("slices don't read whole targets")
 
+    def class_names(self, target: str) -> tuple[str, ...]:
+        raise AssertionError("slices don't read class names")
+
     def fingerprint(self) -> str:
         return "memory"

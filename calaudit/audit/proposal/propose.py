@@ -60,7 +60,8 @@ def propose_audit(
     check_pool_matches(model.inputs, pool.inputs, where=pool.label)
     frame = pool.columns(pool.column_names())
     guess = guess_task(pool, model.outputs)
-    split = _split(pool, frame.drop(guess.used, strict=False), evaluate, calibrate)
+    judged_by = [*guess.used, *([guess.label] if guess.label else [])]
+    split = _split(pool, frame.drop(judged_by, strict=False), evaluate, calibrate)
     judged = select_rows(split.evaluate, pool, where="evaluate")
     candidates = select_rows(split.calibrate, pool, where="calibrate")
     _check_parts(pool, split, judged, candidates)

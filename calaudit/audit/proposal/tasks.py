@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from calaudit.audit.proposal.table import Table
 from calaudit.errors import PoolError
 from calaudit.graph import ModelTensor
-from calaudit.pool import Pool
+from calaudit.pool import Pool, TensorSpec
 
 CUT = 10
 """Places of a ranking that are looked at, where there are more items."""
@@ -46,14 +47,34 @@ def guess_task(pool: Pool, outputs: Sequence[ModelTensor]) -> Guess:
     guess = _ranking(pool, outputs) or _pairwise(pool, outputs) or _classes(pool, outputs)
     if guess is not None:
         return guess
-    targets = ", ".join(f"{each.name} {each.dtype} {each.shape}" for each in pool.targets.values())
+    targets = ", ".join(map(_described, pool.targets.values()))
     found = ", ".join(f"{each.name} {each.shape}" for each in outputs)
     raise PoolError(
         f"what to judge by can't be guessed from the targets ({targets or 'none'}) and the model's "
         f"outputs ({found})",
         where=pool.label,
-        next_step="A target of class indices for an output of logits, or relevance (N, items) for "
+        next_step=_by_names(pool, outputs)
+        or "A target of class indices for an output of logits, or relevance (N, items) for "
         "an output of scores, can be. For other tasks write the file by docs/audit.md.",
+    )
+
+
+def _described(target: TensorSpec) -> str:
+    dtype = "text" if target.dtype.kind in "UT" else target.dtype.name
+    return f"{target.name} {dtype} {target.shape or ''}".strip()
+
+
+def _by_names(pool: Pool, outputs: Sequence[ModelTensor]) -> str:
+    """The way out for a target of class names that are more or fewer than the outputs."""
+    widths = sorted({_width(each) or 0 for each in outputs} - {0})
+    texts = [s.name for s in pool.targets.values() if s.shape == () and s.dtype.kind in "UT"]
+    if not texts or not widths:
+        return ""
+    name = "label" if "label" in texts else texts[0]
+    return (
+        f"If {name} holds class names, import the pool again with --classes {name}=names.txt, a "
+        f"file with all {' or '.join(map(str, widths))} names, one a line, in the order of the "
+        "model's outputs."
     )
 
 
@@ -96,24 +117,62 @@ def _pairwise(pool: Pool, outputs: Sequence[ModelTensor]) -> Guess | None:
 
 
 def _classes(pool: Pool, outputs: Sequence[ModelTensor]) -> Guess | None:
-    names = [s.name for s in pool.targets.values() if s.shape == () and s.dtype.kind in "iu"]
-    for name in sorted(names, key=lambda name: (name != "label", name)):
-        known = pool.read_target(name, np.arange(len(pool), dtype=np.int64))
-        if known.size == 0 or known.min() < 0:
+    targets = [s for s in pool.targets.values() if s.shape == ()]
+    for target in sorted(targets, key=lambda target: (target.name != "label", target.name)):
+        name = target.name
+        if target.dtype.kind in "iu":
+            found = _numbered(pool, name, outputs)
+        elif target.dtype.kind in "UT":
+            found = _in_names(pool, name, outputs)
+        else:
             continue
-        n = int(known.max()) + 1
-        output = _logits(outputs, n)
-        if output is None:
+        if found is None:
             continue
+        output, more, remark = found
         values = {
             "kind": "classification",
             **({} if name == "label" else {"target": name}),
             **_named(output, outputs),
+            **more,
             "metrics": list(CLASSIFIED),
         }
-        remark = f"The output {output.name} holds a logit per class, the target {name} the class."
         return Guess(Table(values, remark), ("top1",), label=name)
     return None
+
+
+def _numbered(
+    pool: Pool, target: str, outputs: Sequence[ModelTensor]
+) -> tuple[ModelTensor, dict[str, Any], str] | None:
+    known = pool.read_target(target, np.arange(len(pool), dtype=np.int64))
+    known = known[~np.isnan(known)]  # missing ones are float
+    if known.size == 0 or known.min() < 0:
+        return None
+    output = _logits(outputs, int(known.max()) + 1)
+    if output is None:
+        return None
+    remark = f"The output {output.name} holds a logit per class, the target {target} the class."
+    return output, {}, remark
+
+
+def _in_names(
+    pool: Pool, target: str, outputs: Sequence[ModelTensor]
+) -> tuple[ModelTensor, dict[str, Any], str] | None:
+    """A target of class names: in the pool's order, else by name where their number fits."""
+    names = pool.class_names(target)
+    given = bool(names)
+    if not given:
+        names = tuple(pool.columns([target])[target].drop_nulls().unique().sort())
+    output = _logits(outputs, len(names))
+    if output is None or _width(output) not in (len(names), None):
+        return None
+    remark = f"The output {output.name} holds a logit per class, the target {target} its name."
+    if given:
+        return output, {}, remark
+    remark += (
+        " The pool doesn't say which name is which output: here they stand sorted by name, as "
+        "torchvision's folders and scikit-learn number them. Check that the model was trained so."
+    )
+    return output, {"classes": list(names)}, remark
 
 
 def _logits(outputs: Sequence[ModelTensor], n_classes: int) -> ModelTensor | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from calaudit.errors import PoolError, Problem, SettingsError, near
 from calaudit.formats.importers.arrays import as_asked, check_named
-from calaudit.formats.importers.samples import Imported, Sample, write_samples
+from calaudit.formats.importers.samples import Classes, Imported, Sample, write_samples
 from calaudit.formats.pool_columns import whole
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -27,6 +27,7 @@ def import_generator(
     out: Path,
     *,
     dtypes: Mapping[str, str] | None = None,
+    classes: Classes | None = None,
     compress: bool = False,
 ) -> Imported:
     """Call ``module:function`` and write the samples it yields.
@@ -42,7 +43,7 @@ def import_generator(
         The pool.
     dtypes : mapping, optional
         Element types of inputs, by name or ``"*"``; by default as they are yielded.
-    compress : bool
+    classes, compress
         See `PoolWriter`.
 
     Raises
@@ -56,9 +57,8 @@ def import_generator(
     """
     produced = _call(reference)
     total = len(produced) if isinstance(produced, Sized) else None
-    n = write_samples(
-        out, _samples(produced, reference, dtypes or {}), total=total, compress=compress
-    )
+    samples = _samples(produced, reference, dtypes or {})
+    n = write_samples(out, samples, total=total, classes=classes, compress=compress)
     return Imported(n)
 
 

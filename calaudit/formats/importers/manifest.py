@@ -57,8 +57,15 @@ def import_manifest(
     table = read_table(source, settings)
     several: list[Path] = []
     samples = _samples(table, settings, several.append)
+    classes = {
+        name: target.classes
+        for name, target in (settings.targets or {}).items()
+        if target.classes is not None
+    }
     units = tuple(_units(settings))
-    n = write_samples(out, samples, total=len(table), compress=compress, notices=units)
+    n = write_samples(
+        out, samples, total=len(table), classes=classes, compress=compress, notices=units
+    )
     return Imported(n, (*table.notices, *_first_frames(several, source), *units))
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from calaudit.columns import widened
 from calaudit.errors import FileFormatError, Notice, PoolError, Problem, SettingsError, near
+from calaudit.formats.class_names import as_names
 from calaudit.formats.importers.csv_table import read_csv
 from calaudit.formats.importers.samples import Scalar
 from calaudit.formats.importers.settings import ManifestSettings, TargetSettings
@@ -50,8 +51,7 @@ def read_table(source: Path, settings: ManifestSettings) -> Table:
     first = next(iter(path_columns.values()))
     ids = settings.ids or first
     targets = settings.targets or {}
-    classes = [target.column for target in targets.values() if target.classes is not None]
-    texts = {*path_columns.values(), ids, *classes}
+    texts = {*path_columns.values(), ids}
     read = _read(source)
     frame, notices = read.frame, read.notices
     _check_columns(frame, settings, source)
@@ -209,13 +209,11 @@ def _labels(
         )
     if target.classes is None:
         return widened(as_series(target.column, column, where=str(source))).to_list()
-    positions = {name: position for position, name in enumerate(target.classes)}
-    texts = column.cast(pl.String).to_list()
-    problems.extend(
-        Problem(f"{name!r} is not among the classes", where, near(name, target.classes))
-        for name in sorted({text for text in texts if text is not None} - set(positions))
-    )
-    return [None if text is None else positions.get(text) for text in texts]
+    try:
+        return as_names(column, target.classes, where=where).to_list()
+    except PoolError as error:
+        problems.extend(error.problems)
+        return column.to_list()
 
 
 def kind_of(source: Path, column: str) -> Literal["image", "audio", "npy"]:

@@ -12,7 +12,7 @@ from calaudit.errors import FileFormatError, Notice, PoolError, Problem, Setting
 from calaudit.formats.aside import keep_apart
 from calaudit.formats.importers.arrays import as_asked, check_named
 from calaudit.formats.importers.npz_array import NpzArray, arrays_in, open_npz
-from calaudit.formats.importers.samples import Imported
+from calaudit.formats.importers.samples import Classes, Imported
 from calaudit.formats.pool_columns import as_series
 from calaudit.formats.pool_layout import IDS
 from calaudit.formats.pool_writer import PoolWriter
@@ -45,6 +45,7 @@ def import_npz(
     roles: Roles | None = None,
     *,
     dtypes: Mapping[str, str] | None = None,
+    classes: Classes | None = None,
     compress: bool = False,
 ) -> Imported:
     """Write the arrays of an .npz file as a pool.
@@ -60,7 +61,7 @@ def import_npz(
         ``targets/label``, ``meta/noise``, ``items/popularity``, ``ids``.
     dtypes : mapping, optional
         Element types of inputs, by name or ``"*"``; by default as they are stored.
-    compress : bool
+    classes, compress
         See `PoolWriter`.
 
     Returns
@@ -86,10 +87,11 @@ def import_npz(
         check_named(dtypes or {}, roles.inputs, where=source)
         n = _same_n(roles, arrays, source)
         used = {array for array, _ in _named(roles)}
-        written = _write(out, roles, arrays, n, dtypes=dtypes or {}, compress=compress)
+        with PoolWriter(out, classes=classes, compress=compress) as pool:
+            _write(pool, roles, arrays, n, dtypes=dtypes or {})
     left = [name for name in arrays if name not in used]
     notice = Notice("left_out", f"arrays left out: {', '.join(left)}", str(source))
-    return Imported(written, (notice,) if left else ())
+    return Imported(n, (notice,) if left else ())
 
 
 def _prefixed(names: list[str], source: Path) -> Roles:
@@ -167,14 +169,13 @@ def _same_n(roles: Roles, arrays: Mapping[str, NpzArray], source: Path) -> int:
 
 
 def _write(
-    out: Path,
+    pool: PoolWriter,
     roles: Roles,
     arrays: Mapping[str, NpzArray],
     n: int,
     *,
     dtypes: Mapping[str, str],
-    compress: bool,
-) -> int:
+) -> None:
     streams = {
         (role, name): arrays[array]
         for role in ("inputs", "targets", "meta")
@@ -182,7 +183,7 @@ def _write(
     }
     ids = None if roles.ids is None else arrays[roles.ids]
     step = max(1, _BLOCK_BYTES // max(array.row_bytes for array in streams.values()))
-    with PoolWriter(out, compress=compress) as pool, counter(n, what="import") as done:
+    with counter(n, what="import") as done:
         for start in range(0, n, step):
             size = min(step, n - start)
             parts: dict[str, dict[str, NDArray[Any]]] = {"inputs": {}, "targets": {}, "meta": {}}
@@ -191,12 +192,11 @@ def _write(
                 if role == "inputs":
                     values = as_asked(name, values, dtypes, where=array.where)
                 parts[role][name] = values
-            taken = None if ids is None else _texts(ids.take(size), str(out))
+            taken = None if ids is None else _texts(ids.take(size), str(pool.path))
             pool.append(parts["inputs"], parts["targets"], parts["meta"], taken)
             done.advance(size)
-        if roles.items:
-            pool.write_items({name: arrays[array].whole() for name, array in roles.items.items()})
-        return len(pool)
+    if roles.items:
+        pool.write_items({name: arrays[array].whole() for name, array in roles.items.items()})
 
 
 def _texts(ids: NDArray[Any], where: str) -> list[str]:

@@ -20,6 +20,9 @@ BATCH = 64
 _EXACT = 2**53
 """Beyond it a float doesn't hold every whole number."""
 
+Classes = Mapping[str, Sequence[str]]
+"""Target name → its class names, in the order of the model's outputs."""
+
 Scalar = bool | int | float | str | None
 
 
@@ -51,6 +54,7 @@ def write_samples(
     samples: Iterable[Sample],
     *,
     total: int | None,
+    classes: Classes | None = None,
     compress: bool = False,
     notices: Sequence[Notice] = (),
 ) -> int:
@@ -64,7 +68,7 @@ def write_samples(
         Consumed once.
     total : int or None
         How many there are, for the progress bar.
-    compress, notices
+    classes, compress, notices
         See `PoolWriter`.
 
     Returns
@@ -80,7 +84,7 @@ def write_samples(
     """
     stream = iter(samples)
     with (
-        PoolWriter(out, compress=compress, notices=notices) as pool,
+        PoolWriter(out, classes=classes, compress=compress, notices=notices) as pool,
         counter(total, what="import") as done,
     ):
         while batch := list(islice(stream, BATCH)):

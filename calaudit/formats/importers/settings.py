@@ -167,11 +167,11 @@ class InputSettings:
 
 @setting
 class TargetSettings:
-    """One target: a column of numbers, or of class names that become their positions."""
+    """One target: a column of numbers, of text, or of classes that have names."""
 
     column: str
     classes: tuple[str, ...] | None = None
-    """Class names in the order of the model's outputs."""
+    """Class names in the order of the model's outputs; the column may hold names or numbers."""
 
     def __post_init__(self) -> None:
         if self.classes is not None and len(set(self.classes)) < len(self.classes):

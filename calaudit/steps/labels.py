@@ -1,0 +1,110 @@
+"""The class of each sample, as a number among the model's outputs, from numbers or names."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.errors import PoolError, Problem, SettingsError, near
+from calaudit.evaluate import Labels
+from calaudit.pool import Pool, Rows
+from calaudit.steps.tasks import Classification
+
+_SHOWN = 5
+
+
+def holds_names(pool: Pool, target: str) -> bool:
+    """Whether a target is text of one per sample."""
+    spec = pool.targets.get(target)
+    return spec is not None and spec.shape == () and spec.dtype.kind in "UT"
+
+
+def read_labels(
+    pool: Pool, target: str, rows: Rows, *, classes: Sequence[str] | None = None, where: str
+) -> Labels:
+    """Class numbers of some rows.
+
+    Parameters
+    ----------
+    pool : Pool
+    target : str
+        Class numbers, or class names.
+    rows : int64 (n,)
+        Ascending.
+    classes : sequence of str, optional
+        Names in the order of the model's outputs; by default those that the pool keeps.
+    where : str
+        Place that may name the classes, for messages.
+
+    Raises
+    ------
+    SettingsError
+        Names are given for a target of numbers.
+    PoolError
+        There is no such target, a label is missing or no class, or nothing says which class a
+        name stands for.
+    """
+    values = pool.read_target(target, rows)
+    place = f"{pool.label}: /targets/{target}"
+    if values.dtype.kind == "f" and values.ndim == 1:
+        _check_complete(np.isnan(values), pool, rows, place)
+    if not holds_names(pool, target):
+        if classes is not None:
+            raise SettingsError(
+                f"the target {target} holds numbers, which are the classes already",
+                where=f"{where}.classes",
+                next_step="Leave classes out.",
+            )
+        return Labels(values)
+    names = list(classes or pool.class_names(target))
+    _check_complete(values == "", pool, rows, place)
+    different, codes = np.unique(values, return_inverse=True)
+    if not names:
+        shown = ", ".join(map(repr, different[:_SHOWN].tolist()))
+        raise PoolError(
+            f"holds {len(different):,} names ({shown}{', …' if len(different) > _SHOWN else ''}), "
+            "and nothing says which of the model's outputs each is",
+            where=place,
+            next_step='Add classes = ["first", "second", …] to the task, in the order of the '
+            "model's outputs, or import the pool again with --classes.",
+        )
+    numbers = {name: number for number, name in enumerate(names)}
+    strange = [name for name in different.tolist() if name not in numbers]
+    if strange:
+        raise PoolError.of(
+            Problem(f"{name!r} is not among the {len(names):,} classes", place, near(name, names))
+            for name in strange[:_SHOWN]
+        )
+    return Labels(np.array([numbers[name] for name in different.tolist()], np.int64)[codes])
+
+
+def check_names(task: Classification, pool: Pool, width: int, *, where: str) -> None:
+    """Refuse names of more or fewer classes than the model scores: their order would be off.
+
+    Raises
+    ------
+    SettingsError
+        There are.
+    """
+    if not holds_names(pool, task.target):
+        return
+    names = task.classes or pool.class_names(task.target)
+    if len(names) != width:
+        raise SettingsError(
+            f"{len(names):,} classes are named, the model scores {width:,}",
+            where=where if task.classes else f"{pool.label}: /classes/{task.target}",
+            next_step="Name all classes of the model, in the order of its outputs, also those "
+            "without a sample.",
+        )
+
+
+def _check_complete(missing: NDArray[np.bool_], pool: Pool, rows: Rows, place: str) -> None:
+    if missing.any():
+        at = np.flatnonzero(missing)
+        shown = ", ".join(pool.ids(rows[at[:_SHOWN]]))
+        more = f" and {len(at) - _SHOWN:,} more" if len(at) > _SHOWN else ""
+        raise PoolError(
+            f"{len(at):,} of {len(rows):,} labels are missing: {shown}{more}",
+            where=place,
+            next_step="Fill them in, or leave these samples out of the audit's evaluate.",
+        )

@@ -93,7 +93,7 @@ def judge_engine(
         planned.predictions,
         batch_size=audit.config.audit.batch_size,
         what=planned.id,
-        finite=planned == audit.plan.reference,
+        reference=planned == audit.plan.reference,
     )
     if isinstance(engine, TensorrtEngine):
         engine.close()

@@ -25,6 +25,7 @@ from calaudit.evaluate.statistics.parts import Part
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.report import (
+    ALL,
     AgreementRecord,
     Artefact,
     AttributionRecord,
@@ -233,19 +234,27 @@ def screening_records(comparisons: Iterable[Comparison]) -> list[ScreenedRecord]
 
 
 def left_out_notices(comparisons: Sequence[Comparison]) -> list[Notice]:
-    """Units without a score, and units that an engine broke: once per metric or cell."""
+    """Units without a score, units that an engine broke, and slices where a metric has no value.
+
+    Once per metric, cell, or metric and slice.
+    """
     found = {}
     for one in comparisons:
-        if one.slice != "all":
-            continue
-        if one.n_left_out:
+        name = one.metric.name
+        if one.slice == ALL and one.n_left_out:
             message = f"{one.n_left_out} units have no score under FP32 and are left out"
-            found["left_out", one.metric.name] = Notice(
-                "units_left_out", message, f"metric {one.metric.name}"
+            found["left_out", name] = Notice("units_left_out", message, f"metric {name}")
+        if one.slice == ALL and one.n_broken:
+            message = (
+                f"{one.n_broken} units that FP32 scores have no score under it by {name}: "
+                "it has regressed"
             )
-        if one.n_broken:
-            message = f"its output isn't finite for {one.n_broken} units"
-            found["broken", one.cell] = Notice("output_not_finite", message, f"cell {one.cell}")
+            found.setdefault(
+                ("broken", one.cell), Notice("units_broken", message, f"cell {one.cell}")
+            )
+        if one.n and one.reference is None:
+            message = f"isn't defined on slice {one.slice}, though {one.n} units have a score"
+            found[name, one.slice] = Notice("metric_not_defined", message, f"metric {name}")
     return list(found.values())
 
 

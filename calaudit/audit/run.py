@@ -50,7 +50,7 @@ from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.leak import check_leak, content_digests
 from calaudit.steps.model_outputs import EngineOutputs
 from calaudit.steps.sample import draw_calibset
-from calaudit.steps.score import rankings_of, score_exams
+from calaudit.steps.score import notices_of, rankings_of, score_exams
 
 
 @dataclass(slots=True)
@@ -146,6 +146,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
                 *journal.notices,
                 *journal.elsewhere.notices,
                 *journal.store.notices,
+                *notices_of(scored),
                 *records.left_out_notices(judgement.comparisons),
                 *floor_notices(judgement.comparisons),
             ],

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.errors import PoolError, SettingsError
+from calaudit.evaluate.unanswered import unanswered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,9 @@ class Spelling:
         return text if self.space is None else text.replace(self.space, " ")
 
 
-def decode(outputs: NDArray[Any], spelling: Spelling) -> NDArray[Any]:
+def decode(
+    outputs: NDArray[Any], spelling: Spelling, reference: NDArray[Any] | None = None
+) -> NDArray[Any]:
     """Texts of a batch.
 
     Parameters
@@ -54,11 +57,13 @@ def decode(outputs: NDArray[Any], spelling: Spelling) -> NDArray[Any]:
         greedily.
     spelling : Spelling
         Its `blank` is needed for logits.
+    reference : ndarray, optional
+        FP32's logits, which tell what infinities are meant. Without it, none is.
 
     Returns
     -------
     ndarray of object, shape (n,)
-        Text, or None where the logits aren't finite.
+        Text, or None where logits are NaN, or infinite where FP32's aren't.
 
     Raises
     ------
@@ -83,8 +88,9 @@ def decode(outputs: NDArray[Any], spelling: Spelling) -> NDArray[Any]:
             f"{len(spelling.vocabulary)}, and the blank is {spelling.blank}",
             next_step="Give the vocabulary that the model was trained with, blank included.",
         )
-    finite = np.isfinite(outputs).all(axis=(1, 2))
-    for row in np.flatnonzero(finite):
+    # Without a reference, held against what is finite everywhere.
+    none = np.zeros((), outputs.dtype) if reference is None else reference
+    for row in np.flatnonzero(~unanswered(outputs, none)):
         texts[row] = spelling.write(ctc_greedy(outputs[row], spelling.blank))
     return texts
 
@@ -95,7 +101,7 @@ def ctc_greedy(logits: NDArray[Any], blank: int) -> list[int]:
     Parameters
     ----------
     logits : ndarray, shape (steps, tokens)
-        Finite. Of equal logits the lowest token wins.
+        Without NaN. Of equal logits the lowest token wins.
     blank : int
     """
     best = logits.argmax(axis=1) if len(logits) else np.zeros(0, dtype=np.int64)

@@ -119,8 +119,7 @@ class Relevance:
         relevance = np.asarray(self.relevance)
         if relevance.ndim != 2:
             raise PoolError(f"relevance has shape {relevance.shape}, expected (queries, items)")
-        if relevance.size and not (np.isfinite(relevance).all() and relevance.min() >= 0):
-            raise PoolError("relevance holds negative numbers, NaN or infinity")
+        _check_at_least_0("relevance", relevance)
         for name in ("exclude", "history"):
             marks = getattr(self, name)
             if marks is not None and np.shape(marks) != relevance.shape:
@@ -138,6 +137,14 @@ class Relevance:
                     f"{name} has shape {np.shape(column)}, "
                     f"expected one {what} for each of the {relevance.shape[1]} items"
                 )
+        if self.popularity is not None:
+            _check_at_least_0("popularity", np.asarray(self.popularity))
+        if self.vectors is not None and not np.isfinite(self.vectors).all():
+            item = int(np.argmin(np.isfinite(self.vectors).all(axis=1)))
+            raise PoolError(
+                f"vectors hold NaN or infinity, first for item {item}",
+                next_step="Mend them, or name another column.",
+            )
         object.__setattr__(self, "relevance", relevance)
 
     def __len__(self) -> int:
@@ -166,6 +173,23 @@ class Relevance:
         exclude = None if self.exclude is None else self.exclude[rows]
         history = None if self.history is None else self.history[rows]
         return replace(self, relevance=self.relevance[rows], exclude=exclude, history=history)
+
+
+def _check_at_least_0(what: str, numbers: NDArray[Any]) -> None:
+    """Raise `PoolError` unless numbers are finite and at least 0."""
+    if numbers.size == 0 or numbers.dtype.kind in "bu":
+        return
+    with np.errstate(invalid="ignore"):
+        fine = (numbers >= 0) & (numbers < np.inf) if numbers.dtype.kind == "f" else numbers >= 0
+    if not fine.all():
+        at = np.unravel_index(int(np.argmin(fine)), fine.shape)
+        place = ", ".join(
+            f"{axis} {i}" for axis, i in zip(("query", "item")[-numbers.ndim :], at, strict=True)
+        )
+        raise PoolError(
+            f"{what} holds negative numbers, NaN or infinity: {numbers[at]} for {place}",
+            next_step="Mend it: 0 means none, larger numbers more.",
+        )
 
 
 Truth = Labels | Values | Texts | Relevance

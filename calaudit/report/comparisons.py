@@ -19,7 +19,15 @@ from calaudit.report.tables import (
     support,
     verdict_style,
 )
-from calaudit.report.wording import MISSING, between, difference, percent, score, unit_name
+from calaudit.report.wording import (
+    MISSING,
+    between,
+    difference,
+    percent,
+    score,
+    unit_name,
+    units,
+)
 from calaudit.visible import visible
 
 FEW_TABLES = 2
@@ -55,7 +63,7 @@ def _columns(index: Index, rows: Sequence[ResultRecord]) -> list[Column]:
     parts = [cell_parts(index.cells[r.cell], index.report) for r in rows]
     columns = [
         Column("slice", [Text(visible(r.slice)) for r in rows], 34, 16),
-        Column("n", [Text(support(r.n, index.slices[r.slice])) for r in rows]),
+        Column("n", [Text(support(units(r), index.slices[r.slice])) for r in rows]),
     ]
     if len({r.metric for r in rows}) > 1:
         columns.append(Column("metric", texts(lambda m, _: visible(m.title)), 20))

@@ -7,6 +7,7 @@ from calaudit.report.records import ALL, Report, ResultRecord
 from calaudit.report.wording import (
     amount,
     between,
+    broken_units,
     change,
     change_of_metric,
     difference,
@@ -58,7 +59,12 @@ def _regressed(index: Index, regressed: list[ResultRecord]) -> str:
     metric = index.metrics[worst.metric]
     average = index.results.get((worst.cell, ALL, worst.metric))
     text = f"{_subject(index, worst)} {_lost(index, worst)} {_place(worst)}"
-    if worst.slice != ALL and average is not None and average.drop is not None:
+    if (
+        worst.slice != ALL
+        and not worst.n_broken
+        and average is not None
+        and average.drop is not None
+    ):
         text += f" while the average {change(metric, average.drop)}"
     rest = _alternative(index, worst)
     share = f"{len(regressed)} of {len(index.gated)} gated comparisons regressed"
@@ -149,11 +155,16 @@ def _below_floor(index: Index) -> str:
 
 
 def _surest(index: Index, results: Sequence[ResultRecord]) -> ResultRecord:
-    """The result with the largest loss that its interval vouches for.
+    """The result with the largest loss that its interval vouches for; broken units come first.
 
     By the drop itself it would often be a thin slice's luck.
     """
-    return max(results, key=lambda r: index.per_gate(r, r.drop if r.low is None else r.low))
+
+    def loss(result: ResultRecord) -> tuple[int, float]:
+        sure = result.drop if result.low is None else result.low
+        return result.n_broken, index.per_gate(result, sure)
+
+    return max(results, key=loss)
 
 
 def _thinness(result: ResultRecord) -> tuple[int, int]:
@@ -180,6 +191,11 @@ def _upper(result: ResultRecord) -> float | None:
 
 
 def _ungated(index: Index) -> str:
+    broken = [r for r in index.report.results if r.n_broken]
+    if broken:
+        worst = max(broken, key=lambda r: (r.slice == ALL, r.n_broken))
+        subject = _lower_first(_subject(index, worst))
+        return f"{_why(index)}; but {subject} {_lost(index, worst)} {_place(worst)}."
     name = index.report.metrics[0].name
     measured = [r for r in index.report.results if r.metric == name and r.drop is not None]
     if not measured:
@@ -222,6 +238,8 @@ def _subject(index: Index, result: ResultRecord) -> str:
 def _lost(index: Index, result: ResultRecord) -> str:
     """``loses 6.1 points of top-1 accuracy (95 % CI 4.8–7.5)``."""
     metric = index.metrics[result.metric]
+    if result.n_broken:
+        return f"gives {broken_units(result)}"
     text = change_of_metric(metric, result.drop)
     if result.low is None or result.high is None or result.level is None:
         return text

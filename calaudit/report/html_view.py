@@ -19,7 +19,15 @@ from calaudit.report.records import (
     SliceRecord,
 )
 from calaudit.report.tables import MARK
-from calaudit.report.wording import MISSING, between, difference, percent, score, unit_name
+from calaudit.report.wording import (
+    MISSING,
+    between,
+    difference,
+    percent,
+    score,
+    unit_name,
+    units,
+)
 from calaudit.visible import visible
 
 LOSS_STEPS = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0)
@@ -212,7 +220,7 @@ def _entry(index: Index, result: ResultRecord) -> Entry:
         facts=(
             score(metric, result.reference),
             score(metric, result.candidate),
-            f"{result.n:,}",
+            units(result),
             "" if flips is None else f"{flips.lost:,} / {flips.gained:,}",
             "" if result.p_adjusted is None else f"{result.p_adjusted:.2g}",
             "" if needed is None else f"{needed:,}",

@@ -103,10 +103,13 @@ class Index:
         one = {m.name: POINT if m.unit == "fraction" else 1.0 for m in self.report.metrics}
         return {name: min(gates.get(name, [one[name]])) for name in one}
 
-    def severity(self, result: ResultRecord) -> tuple[int, float]:
-        """Sort key, worst first: regressed, inconclusive, the rest; then by drop over the gate."""
+    def severity(self, result: ResultRecord) -> tuple[int, bool, float]:
+        """Sort key, worst first: regressed, inconclusive, the rest.
+
+        Then engines that gave no finite output for some unit; then by drop over the gate.
+        """
         rank = _RANK.get(result.verdict or "", 2) if self.decides(result) else 2
-        return rank, -self.per_gate(result, result.drop)
+        return rank, not result.n_broken, -self.per_gate(result, result.drop)
 
     def per_gate(self, result: ResultRecord, drop: float | None) -> float:
         """`drop` over the result's gate: what makes drops of different metrics comparable.

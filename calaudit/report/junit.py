@@ -11,7 +11,15 @@ from calaudit.formats.aside import write_text
 from calaudit.report.index import Index
 from calaudit.report.records import CellRecord, Report, ResultRecord
 from calaudit.report.verdicts import unjudged
-from calaudit.report.wording import amount, between, change_of_metric, percent, score
+from calaudit.report.wording import (
+    amount,
+    between,
+    broken_units,
+    change_of_metric,
+    percent,
+    score,
+    units,
+)
 from calaudit.visible import visible
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -120,6 +128,8 @@ def _add(index: Index, suite: Element, cell: CellRecord, result: ResultRecord) -
     metric = index.metrics[result.metric]
     case = _case(suite, cell, f"{result.metric} on {result.slice}")
     told = change_of_metric(metric, result.drop)
+    if result.n_broken:
+        told = f"{broken_units(result)}; else {told}"
     if result.gate is not None:
         told += f"; {amount(metric, result.gate.max_drop)} allowed"
     if result.verdict == "REGRESSED":
@@ -138,7 +148,7 @@ def _add(index: Index, suite: Element, cell: CellRecord, result: ResultRecord) -
 def _details(index: Index, result: ResultRecord) -> str:
     metric = index.metrics[result.metric]
     facts = [
-        f"n {result.n:,}",
+        f"n {units(result)}",
         f"FP32 {score(metric, result.reference)}",
         f"engine {score(metric, result.candidate)}",
     ]

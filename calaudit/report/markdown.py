@@ -14,7 +14,7 @@ from calaudit.report.index import Index, cell_parts
 from calaudit.report.records import Report, ResultRecord
 from calaudit.report.tables import MARK, legend, verdict_mark
 from calaudit.report.verdicts import unjudged
-from calaudit.report.wording import MISSING, between, difference, score, unit_name
+from calaudit.report.wording import MISSING, between, difference, score, unit_name, units
 from calaudit.visible import visible
 
 BADGE = {"PASS": "✅ PASS", "REGRESSED": "❌ REGRESSED", "INCONCLUSIVE": "❔ INCONCLUSIVE"}
@@ -92,7 +92,7 @@ def _comparison(index: Index, result: ResultRecord) -> list[str]:
     names = [_code(name) for name in (result.slice, result.metric, calibset, method)]
     scores = [score(metric, value) for value in (result.reference, result.candidate)]
     mark = MARK[result.verdict or "INCONCLUSIVE"]
-    return [mark, names[0], f"{result.n:,}", *names[1:], *scores, drop]
+    return [mark, names[0], units(result), *names[1:], *scores, drop]
 
 
 def _faults(index: Index, limit: int) -> Iterator[str]:

@@ -26,7 +26,7 @@ def drop_matrices(index: Index, view: View, width: int) -> Iterator[RenderableTy
     shown = slices[: view.limit]
     fixed = [
         Column("slice", [Text(visible(each.name)) for each in shown], 34, 16),
-        Column("n", [Text(support(each.n, each)) for each in shown]),
+        Column("n", [Text(support(f"{each.n:,}", each)) for each in shown]),
     ]
     rows = [(each.name, metric) for each in shown]
     unit = unit_name(metric)

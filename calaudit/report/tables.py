@@ -154,9 +154,9 @@ def marked_drop(
     return Text(f"{text}{verdict_mark(index, result)}", verdict_style(index, result))
 
 
-def support(n: int, record: SliceRecord) -> str:
+def support(n: str, record: SliceRecord) -> str:
     """A sample count, marked where the slice lacks its minimum support."""
-    return f"{n:,}" if record.support_ok else f"{n:,} thin"
+    return n if record.support_ok else f"{n} thin"
 
 
 def candidate_heading(index: Index) -> str:

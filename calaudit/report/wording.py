@@ -1,6 +1,6 @@
 """Numbers and names as people read them."""
 
-from calaudit.report.records import MetricRecord
+from calaudit.report.records import MetricRecord, ResultRecord
 from calaudit.visible import visible
 
 MISSING = "–"
@@ -75,6 +75,17 @@ def between(metric: MetricRecord, low: float | None, high: float | None) -> str:
     ends = difference(metric, low), difference(metric, high)
     plain = all(end[:1].isdigit() for end in ends)
     return f"{ends[0]}–{ends[1]}" if plain else f"{ends[0]} to {ends[1]}"
+
+
+def units(result: ResultRecord) -> str:
+    """What a comparison rests on: ``"2,000"``, or ``"1,996 + 4 broken"``."""
+    broken = f" + {result.n_broken:,} broken" if result.n_broken else ""
+    return f"{result.n:,}{broken}"
+
+
+def broken_units(result: ResultRecord) -> str:
+    """``"nothing finite for 4 of 2,000 samples"``."""
+    return f"nothing finite for {result.n_broken:,} of {result.n + result.n_broken:,} samples"
 
 
 def quoted(name: str) -> str:

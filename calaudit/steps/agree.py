@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.evaluate import Labels, Relevance
+from calaudit.evaluate.metrics.shown import rankable
 from calaudit.formats.predictions import Predictions
 from calaudit.steps.truths import Exam
 
@@ -24,17 +25,20 @@ class Agreement:
     max_abs_diff: float | None
     """Over all values finite on both; None when there is none."""
     k: int | None
-    """How many of the highest values are compared: 1 for classes, 10 for rankings."""
+    """How many of the highest are compared: 1 for classes and texts, 10 for rankings."""
     same_top: float | None
-    """Mean share of a unit's `k` highest that are the same on both."""
+    """Mean share of a unit's `k` highest, or of texts, that are the same on both."""
 
 
 def compare_outputs(exam: Exam, one: Predictions, other: Predictions) -> Agreement:
     """Compare a task's output as two backends give it for the same rows."""
-    a, b = exam.answer(one), exam.answer(other)
-    difference = np.abs(a.astype(np.float64) - b.astype(np.float64))
-    finite = difference[np.isfinite(difference)]
-    largest = float(finite.max()) if finite.size else None
+    a, b = exam.answer(one, other), exam.answer(other, other)
+    if a.dtype.kind == "O":
+        same_text = float(np.mean(a == b)) if len(a) else None
+        return Agreement(exam.output, len(a), None, 1, same_text)
+    kept = np.isfinite(a) & np.isfinite(b)
+    difference = np.abs(a[kept].astype(np.float64) - b[kept].astype(np.float64))
+    largest = float(difference.max()) if difference.size else None
     k = _k(exam, a)
     same = None
     if k is not None:
@@ -61,6 +65,5 @@ def _k(exam: Exam, scores: NDArray[Any]) -> int | None:
     return SHOWN if isinstance(exam.truth, Relevance) else None
 
 
-def _shown(scores: NDArray[Any], excluded: NDArray[Any] | None) -> NDArray[np.float64]:
-    values = scores.astype(np.float64)
-    return values if excluded is None else np.where(excluded.astype(bool), -np.inf, values)
+def _shown(scores: NDArray[Any], excluded: NDArray[Any] | None) -> NDArray[Any]:
+    return rankable(scores, None if excluded is None else excluded.astype(bool))

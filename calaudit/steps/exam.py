@@ -1,6 +1,7 @@
 """An exam: one task made concrete."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.errors import PoolError, Problem, SettingsError
 from calaudit.evaluate import Metric, Truth
 from calaudit.formats.predictions import Predictions
 from calaudit.pool import Pool, Rows
@@ -15,6 +17,9 @@ from calaudit.slices import SliceSet
 
 Names = Callable[[Rows], list[str]]
 """Positions → what people know them by."""
+
+Answer = Callable[[Predictions, Predictions], NDArray[Any]]
+"""An engine's predictions, and FP32's → (units, …) the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,9 @@ class Basis:
         self,
         truth: Truth,
         *,
+        target: str,
         unit: str = "sample",
-        answer: Callable[[Predictions], NDArray[Any]] | None = None,
+        answer: "Answer | None" = None,
         slices: SliceSet | None = None,
         ids: Names | None = None,
         items: Names | None = None,
@@ -54,8 +60,10 @@ class Basis:
             metrics=self.metrics,
             truth=truth,
             slices=slices or self.slices,
-            answer=answer or self.read,
+            answer=answer or (lambda predictions, _: self.read(predictions)),
             output=self.output,
+            where=self.where,
+            target=f"{self.pool.label}: /targets/{target}",
             unit=unit,
             ids=ids or ids_of(self.pool, self.evaluated),
             items=items,
@@ -74,10 +82,14 @@ class Exam:
     truth: Truth
     slices: SliceSet
     """Over the units."""
-    answer: Callable[[Predictions], NDArray[Any]]
+    answer: Answer
     """An engine's outputs, one row per unit, as `calaudit.evaluate.score_all` takes them."""
     output: str
     """The model output behind it."""
+    where: str
+    """Place of the task in the audit file, for messages."""
+    target: str
+    """Place of the truth in the pool, for messages."""
     unit: str
     """``"sample"`` or ``"query"``."""
     ids: Names
@@ -110,3 +122,19 @@ def ids_of(pool: Pool, rows: Rows) -> Names:
 def texts_of(values: NDArray[Any] | list[Any]) -> Names:
     """Names of units or items that are listed in memory."""
     return lambda positions: [str(values[int(at)]) for at in positions]
+
+
+@contextmanager
+def placed(*, target: str, where: str | None = None) -> Iterator[None]:
+    """Say where the truth is in the pool, or the task, in errors that don't say it themselves."""
+    try:
+        yield
+    except PoolError as error:
+        raise PoolError.of(_at(error.problems, target)) from None
+    except SettingsError as error:
+        raise SettingsError.of(_at(error.problems, where)) from None
+
+
+def _at(problems: Iterable[Problem], place: str | None) -> Iterator[Problem]:
+    for problem in problems:
+        yield Problem(problem.message, problem.where or place, problem.next_step)

@@ -22,36 +22,51 @@ def predict(
     *,
     batch_size: int,
     what: str,
-    finite: bool = False,
+    reference: bool = False,
 ) -> Predictions:
     """Run `engine` over `rows` (ascending) and write its outputs to `out`.
 
-    With `finite`, an output that isn't finite is an error: a reference must be sound. Candidates
-    may fail so; what they broke is judged.
+    Outputs that aren't finite are kept as they are: they are judged. But a `reference` of which
+    every output of every sample overflows says nothing, and is refused.
 
     Raises
     ------
     BackendError
-        An output isn't batched, or isn't finite: the message names the first samples.
+        An output isn't batched, or all outputs of a reference are NaN or infinite.
     PoolError
         An input holds NaN or infinity.
     """
-    return write_predictions(out, rows, _outputs(engine, pool, rows, batch_size, (what, finite)))
+    return write_predictions(out, rows, _outputs(engine, pool, rows, batch_size, (what, reference)))
 
 
 def _outputs(
     engine: Engine, pool: Pool, rows: Rows, batch_size: int, how: tuple[str, bool]
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    what, finite = how
+    what, reference = how
+    sound = False
     with counter(len(rows), what=what) as done:
         for piece in batches(rows, batch_size):
             outputs = engine.run(pool.read_inputs(piece))
             for name, values in outputs.items():
                 _check_batched(name, values, len(piece), what)
-                if finite:
-                    _check_finite(name, values, piece, pool, what)
+                sound = sound or not _overflows(values).all()
             yield outputs
             done.advance(len(piece))
+    if reference and len(rows) and not sound:
+        raise BackendError(
+            f"all outputs are NaN or infinite for all {len(rows):,} samples, such as "
+            f"{', '.join(pool.ids(rows[:3]))}",
+            where=what,
+            next_step="Look at the model and its inputs: it overflows on every sample.",
+        )
+
+
+def _overflows(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Samples with NaN or infinity among their values, (n,); −∞ may be a mask."""
+    if values.dtype.kind != "f":
+        return np.zeros(len(values), dtype=bool)
+    wrong = np.isnan(values) | (values == np.inf)
+    return np.asarray(wrong.reshape(len(values), -1).any(axis=1))
 
 
 def _check_batched(name: str, values: NDArray[Any], n: int, what: str) -> None:
@@ -60,17 +75,4 @@ def _check_batched(name: str, values: NDArray[Any], n: int, what: str) -> None:
             f"output {name} has shape {values.shape} for {n} samples",
             where=what,
             next_step="Export a wrapper that returns outputs with the batch as their first axis.",
-        )
-
-
-def _check_finite(name: str, values: NDArray[Any], rows: Rows, pool: Pool, what: str) -> None:
-    if values.dtype.kind != "f":
-        return
-    bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    if bad.any():
-        ids = ", ".join(pool.ids(rows[bad][:3]))
-        raise BackendError(
-            f"output {name} is NaN or infinite for {int(bad.sum())} samples: {ids}",
-            where=what,
-            next_step="Look at these samples; the model overflows on them.",
         )

@@ -1,6 +1,7 @@
 """Exams of rankings: listwise pools, pairs of query and item, and retrieval from a gallery."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from calaudit.evaluate.metrics.popularity import tail_by_interactions, tail_by_r
 from calaudit.formats.predictions import Predictions
 from calaudit.pool import Pool, Rows
 from calaudit.slices import SliceSet, column_in_sql, select_rows
-from calaudit.steps.exam import Basis, Exam, Names, ids_of, texts_of
+from calaudit.steps.exam import Basis, Exam, Names, ids_of, placed, texts_of
 from calaudit.steps.tasks import Pairwise, Ranking, Retrieval, Tail
 
 _SHOWN = 3
@@ -38,16 +39,17 @@ def listwise_exam(task: Ranking, basis: Basis) -> Exam:
         )
     genres = _genres(task.genres, pool)
     vectors = genres if task.vectors is None else pool.item_vectors(task.vectors)
-    truth = Relevance(
-        relevance,
-        hidden,
-        popularity,
-        _tail(task.tail, popularity),
-        vectors=None if vectors is None else vectors.astype(np.float64),
-        genres=genres,
-        history=history,
-    )
-    return basis.exam(truth, unit="query", items=_item_names(task.names, pool, truth.n_items))
+    with placed(target=f"{pool.label}: /targets/{task.relevance}", where=basis.where):
+        truth = Relevance(relevance, hidden, genres=genres, history=history)
+    with placed(target=f"{pool.label}: /items", where=basis.where):
+        truth = replace(
+            truth,
+            popularity=popularity,
+            tail=_tail(task.tail, popularity),
+            vectors=None if vectors is None else vectors.astype(np.float64),
+        )
+    items = _item_names(task.names, pool, truth.n_items)
+    return basis.exam(truth, target=task.relevance, unit="query", items=items)
 
 
 def gallery_of(task: Retrieval, pool: Pool, where: str) -> Rows:
@@ -82,12 +84,15 @@ def retrieval_exam(task: Retrieval, basis: Basis) -> Exam:
         tail = _tail(task.tail, popularity)
     # A query that is in the gallery itself would find itself first.
     exclude = evaluated[:, None] == gallery[None, :]
-    truth = Relevance(relevance.astype(np.uint8), exclude, popularity, tail)
+    with placed(target=f"{pool.label}: /meta"):
+        truth = Relevance(relevance.astype(np.uint8), exclude, popularity, tail)
 
-    def answer(predictions: Predictions) -> NDArray[Any]:
+    def answer(predictions: Predictions, _: Predictions) -> NDArray[Any]:
         return retrieval_scores(basis.read(predictions), predictions.read(basis.output, gallery))
 
-    return basis.exam(truth, unit="query", answer=answer, items=ids_of(pool, gallery))
+    return basis.exam(
+        truth, target=task.target, unit="query", answer=answer, items=ids_of(pool, gallery)
+    )
 
 
 def pairwise_exam(task: Pairwise, basis: Basis) -> Exam:
@@ -97,15 +102,16 @@ def pairwise_exam(task: Pairwise, basis: Basis) -> Exam:
     _check_named(columns, basis)
     query, item = (columns[name].to_numpy() for name in (task.query, task.item))
     relevance = _numbers(pool, task.relevance, evaluated)
-    pairs = from_pairs(query, item, relevance)
-    popularity = pairs.truth.gain.sum(axis=0)
-    truth = Relevance(
-        pairs.truth.relevance, pairs.truth.exclude, popularity, _tail(task.tail, popularity)
-    )
+    with placed(target=f"{pool.label}: /targets/{task.relevance}", where=basis.where):
+        pairs = from_pairs(query, item, relevance)
+        popularity = pairs.truth.gain.sum(axis=0)
+        tail = _tail(task.tail, popularity)
+        truth = Relevance(pairs.truth.relevance, pairs.truth.exclude, popularity, tail)
     return basis.exam(
         truth,
+        target=task.relevance,
         unit="query",
-        answer=lambda predictions: pairs.listwise(basis.read(predictions)),
+        answer=lambda predictions, _: pairs.listwise(basis.read(predictions)),
         slices=_slices_of_queries(basis.slices, pairs, pool.label),
         unit_of_row=pairs.row,
         ids=texts_of(pairs.queries),

@@ -3,13 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.errors import Notice
 from calaudit.evaluate import Metric, Relevance, Scores, perfect
 from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.scoring import scores_of
 from calaudit.formats.predictions import Predictions
 from calaudit.progress import progress
 from calaudit.report import RankingRecord
-from calaudit.steps.exam import Exam
+from calaudit.steps.exam import Exam, placed
 from calaudit.steps.ranking_flow import describe_ranking
 
 CellScores = Mapping[Metric, Scores]
@@ -26,6 +30,8 @@ class Scored:
     """Cell id → its scores."""
     rankings: tuple[RankingRecord, ...] = ()
     """Of a ranking: what each cell made of FP32's."""
+    notices: tuple[Notice, ...] = ()
+    """Units whose outputs aren't numbers, under FP32 and under the engines."""
 
 
 def score_exams(
@@ -49,18 +55,47 @@ def rankings_of(scored: Sequence[Scored]) -> list[RankingRecord]:
     return [record for one in scored for record in one.rankings]
 
 
+def notices_of(scored: Sequence[Scored]) -> list[Notice]:
+    """What there is to say of outputs that aren't numbers; once, if several exams read them."""
+    return list(dict.fromkeys(notice for one in scored for notice in one.notices))
+
+
 def _scored(exam: Exam, reference: Predictions, cells: Mapping[str, Predictions]) -> Scored:
-    fp32 = exam.answer(reference)
+    fp32 = exam.answer(reference, reference)
     base = Case(fp32, exam.truth, fp32)
     theirs = {}
-    for metric in exam.metrics:
-        scores = scores_of(metric, base)
-        theirs[metric] = perfect(metric, scores) if metric.is_agreement else scores
+    with placed(target=exam.target, where=exam.where):
+        for metric in exam.metrics:
+            scores = scores_of(metric, base)
+            theirs[metric] = perfect(metric, scores) if metric.is_agreement else scores
+    notices: list[Notice] = []
+    if base.unanswered.any():
+        message = f"FP32's output {exam.output} isn't finite for {_named(exam, base.unanswered)}"
+        notices.append(Notice("reference_not_finite", f"{message}; left out"))
     candidates: dict[str, CellScores] = {}
     rankings: list[RankingRecord] = []
     for cell, predictions in progress(cells.items(), total=len(cells), what="scores", unit="cell"):
-        case = base.with_outputs(exam.answer(predictions))
-        candidates[cell] = {metric: scores_of(metric, case) for metric in exam.metrics}
+        case = base.with_outputs(exam.answer(predictions, reference))
+        with placed(target=exam.target, where=exam.where):
+            candidates[cell] = {metric: scores_of(metric, case) for metric in exam.metrics}
+        broken = case.unanswered & ~base.unanswered
+        if broken.any():
+            message = f"its output {exam.output} isn't finite where FP32's is, for"
+            notices.append(
+                Notice("output_not_finite", f"{message} {_named(exam, broken)}", f"cell {cell}")
+            )
         if isinstance(exam.truth, Relevance):
             rankings += describe_ranking(cell, exam, exam.truth, case)
-    return Scored(exam, theirs, candidates, tuple(rankings))
+    return Scored(exam, theirs, candidates, tuple(rankings), tuple(notices))
+
+
+_SHOWN = 3
+
+
+def _named(exam: Exam, units: NDArray[np.bool_]) -> str:
+    """How many units, of how many, and the ids of the first."""
+    rows = np.flatnonzero(units)
+    plural = {"query": "queries"}.get(exam.unit, f"{exam.unit}s")
+    more = ", …" if len(rows) > _SHOWN else ""
+    ids = ", ".join(exam.ids(rows[:_SHOWN]))
+    return f"{len(rows):,} of {len(units):,} {plural}: {ids}{more}"

@@ -21,7 +21,7 @@ from calaudit.formats.predictions import Predictions
 from calaudit.pool import Pool, Rows
 from calaudit.slices import SliceSet
 from calaudit.steps import tasks
-from calaudit.steps.exam import Basis, Exam
+from calaudit.steps.exam import Basis, Exam, placed
 from calaudit.steps.labels import read_labels
 from calaudit.steps.rankings import gallery_of, listwise_exam, pairwise_exam, retrieval_exam
 from calaudit.steps.tasks import Classification, Pairwise, Ranking, Regression, Retrieval, Task
@@ -97,16 +97,15 @@ def set_exam(
 
 
 def _plain(task: Classification | Regression, basis: Basis) -> Exam:
-    if isinstance(task, Classification):
-        labels = read_labels(
-            basis.pool, task.target, basis.evaluated, classes=task.classes, where=basis.where
-        )
-        return basis.exam(labels)
-    try:
-        return basis.exam(Values(basis.pool.read_target(task.target, basis.evaluated)))
-    except PoolError as error:
-        place = f"{basis.pool.label}: /targets/{task.target}"
-        raise PoolError.of(Problem(p.message, place, p.next_step) for p in error.problems) from None
+    truth: Labels | Values
+    with placed(target=f"{basis.pool.label}: /targets/{task.target}"):
+        if isinstance(task, Classification):
+            truth = read_labels(
+                basis.pool, task.target, basis.evaluated, classes=task.classes, where=basis.where
+            )
+        else:
+            truth = Values(basis.pool.read_target(task.target, basis.evaluated))
+    return basis.exam(truth, target=task.target)
 
 
 def _sequence(task: tasks.Sequence, basis: Basis) -> Exam:
@@ -124,13 +123,13 @@ def _sequence(task: tasks.Sequence, basis: Basis) -> Exam:
             text, ignore_case=task.ignore_case, ignore_punctuation=task.ignore_punctuation
         )
 
-    def answer(predictions: Predictions) -> NDArray[Any]:
-        texts = decode(basis.read(predictions), spelling)
+    def answer(predictions: Predictions, reference: Predictions) -> NDArray[Any]:
+        texts = decode(basis.read(predictions), spelling, basis.read(reference))
         texts[:] = [None if text is None else plain(text) for text in texts]
         return texts
 
     truth = Texts(np.array([plain(str(text)) for text in target], dtype=np.str_))
-    return basis.exam(truth, answer=answer)
+    return basis.exam(truth, target=task.target, answer=answer)
 
 
 def _metrics(task: Task, where: str, folder: Path | None) -> tuple[Metric, ...]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -182,6 +183,8 @@ def test_a_reference_that_fails_on_a_worker_ends_the_audit_as_it_does_here(
     audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', '"mse"]\nprecisions = ["fp16"]'))
     monkeypatch.setattr("tests.audit.world.weights", lambda: WEIGHTS * np.float32(1e38))
     write_model(tmp_path / "model.onnx")
+    with h5py.File(tmp_path / "pool.h5", "r+") as pool:
+        pool["inputs/x"][:] *= np.float32(1e3)  # every sample overflows, not only some
     said = []
     for cluster in (None, address):
         with pytest.raises(BackendError, match="NaN or infinite") as caught:

@@ -1,17 +1,26 @@
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from calaudit.audit.run import run_audit
+from calaudit.backends.base import Engine
 from calaudit.errors import SettingsError, SliceError
 from calaudit.formats.calibset import open_calibset
+from calaudit.formats.predictions import Predictions
 from calaudit.report import Report, headline, render_report, to_document
 from calaudit.report.attribution import attribution_sentence
+from calaudit.report.html import html_page
 from calaudit.report.index import Index
+from calaudit.report.junit import junit_xml
+from calaudit.report.markdown import markdown_summary
 from calaudit.report.schema import schema_problems
+from calaudit.steps.predict import predict
 from tests.audit.world import AUDIT, make_world
 
 QUIET_TOO = """
@@ -195,3 +204,42 @@ def test_a_category_that_nobody_evaluated_is_in_is_noted_and_not_gated(tmp_path:
     audit.write_text(f"{named}max_drop = 0.02\n")
     with pytest.raises(SliceError, match=r"gated but holds no evaluated sample"):
         run_audit(audit)
+
+
+class _Overflowing:
+    """An engine that gives NaN for one class of its first four samples."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.left = 4
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        outputs = {name: values.copy() for name, values in self.engine.run(inputs).items()}
+        for values in outputs.values():
+            values[: self.left, 3] = np.nan
+            self.left = max(0, self.left - len(values))
+        return outputs
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_an_engine_that_overflows_where_fp32_does_not_has_regressed_and_everyone_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gated: bool
+) -> None:
+    def overflowing(engine: Engine, *args: Any, reference: bool, **how: Any) -> Predictions:
+        return predict(engine if reference else _Overflowing(engine), *args, **how)
+
+    monkeypatch.setattr("calaudit.audit.engines.predict", overflowing)
+    text = AUDIT.replace('["minmax", "mse"]', '["mse"]')
+    gates = text.index("[[gates]]")
+    report, _ = run_audit(make_world(tmp_path, n=600, audit=text if gated else text[:gates]))
+    assert report.verdict == ("REGRESSED" if gated else "INCONCLUSIVE")
+    assert {r.n_broken for r in report.results if r.slice == "all"} == {4}
+    assert {(r.metric, r.verdict) for r in report.results if r.n_broken and r.gate} == (
+        {("top1", "REGRESSED")} if gated else set()
+    )
+    assert "gives nothing finite for 4 of" in headline(report)
+    codes = [notice.code for notice in report.warnings]
+    assert codes.count("output_not_finite") == codes.count("units_broken") == 2  # one per cell
+    for render in (render_report, markdown_summary, html_page, *([junit_xml] if gated else [])):
+        shown = render(report)
+        assert "4 broken" in shown or "for 4 of" in shown

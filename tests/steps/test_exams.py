@@ -35,7 +35,7 @@ def make_exam(path: Path, output: np.ndarray | None = None, **task: object) -> t
     if output is None:
         return exam, {}
     answers = write_predictions(path.parent / "predictions.h5", ROWS, [{"y": output}])
-    given = exam.answer(answers)
+    given = exam.answer(answers, answers)
     scores = score_all(exam.metrics, given, exam.truth, given)
     return exam, {metric.name: each.value() for metric, each in scores.items()}
 
@@ -251,3 +251,31 @@ def test_popularity_that_is_not_a_number_of_every_item_is_refused(
     path = pool_of(tmp_path, targets=targets, items={"popularity": popularity})
     with pytest.raises(PoolError, match=r"/items/popularity: holds .*, expected one number"):
         make_exam(path, kind="ranking", popularity="popularity")
+
+
+@pytest.mark.parametrize(
+    ("task", "targets", "items", "message"),
+    [
+        ({"kind": "ranking"}, {"relevance": -np.eye(4)}, {}, "/targets/relevance: .*-1.0 for"),
+        (
+            {"kind": "ranking"}, {"relevance": np.full((4, 3), np.inf)}, {},
+            "/targets/relevance: .*inf for query 0, item 0",
+        ),
+        (
+            {"kind": "ranking", "vectors": "v"}, {"relevance": np.eye(4)},
+            {"v": np.array([[1.0], [np.nan], [1.0], [1.0]])}, "/items/v: NaN .*item 1",
+        ),
+        (
+            {"kind": "pairwise", "query": "q", "item": "i"},
+            {"relevance": np.array([0, 1, -2, 1])}, {}, "/targets/relevance: .*-2",
+        ),
+        ({"kind": "regression"}, {"value": np.array([0, 1, np.inf, 1])}, {}, "/targets/value: "),
+    ],
+)  # fmt: skip
+def test_a_truth_that_makes_no_sense_is_refused_with_its_place(
+    tmp_path: Path, task: dict, targets: dict, items: dict, message: str
+) -> None:
+    meta = {"q": [0, 0, 1, 1], "i": [0, 1, 0, 1]}
+    path = pool_of(tmp_path, targets=targets, items=items, meta=meta)
+    with pytest.raises(PoolError, match=rf"pool\.h5: {message}"):
+        make_exam(path, **task)

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calaudit.errors import PoolError, SettingsError
 from calaudit.evaluate import Tolerance
 from calaudit.formats.pool import PoolFile, open_pool, write_pool
 from calaudit.formats.predictions import Predictions, write_predictions
 from calaudit.slices import Dimension, evaluate_slices
 from calaudit.steps.exemplars import list_exemplars
 from calaudit.steps.judge import Terms, judge_cells
-from calaudit.steps.score import Scored, rankings_of, score_exams
+from calaudit.steps.score import Scored, notices_of, rankings_of, score_exams
 from calaudit.steps.tasks import parse_task
 from calaudit.steps.truths import set_exam
 
@@ -141,3 +142,70 @@ def test_word_errors_are_judged_as_a_ratio_of_sums(tmp_path: Path) -> None:
     assert wer["same", "all"].reference == 0
     assert exemplars[0].metric == "wer"
     assert rankings_of(found) == []
+
+
+def test_what_fp32_leaves_unanswered_is_left_out_and_named_and_so_is_what_an_engine_breaks(
+    tmp_path: Path, ranking: tuple[Path, np.ndarray]
+) -> None:
+    path, fp32 = ranking
+    reference, broken = fp32.copy(), fp32.copy()
+    reference[3, 5] = np.nan
+    broken[[7, 8, 9, 10], 0] = np.nan
+    broken[3] = np.nan
+    with open_pool(path) as pool:
+        found = scored(
+            tmp_path, pool, reference, {"same": reference, "broken": broken},
+            kind="ranking", metrics=["ndcg@5", "coverage@5", "kendall"],
+        )  # fmt: skip
+        results = judge_cells(found, Terms({})).comparisons
+    assert {(r.cell, r.n_broken) for r in results if r.slice == "all"} == {
+        ("same", 0), ("broken", 4),
+    }  # fmt: skip
+    assert {r.n + r.n_broken + r.n_left_out for r in results if r.slice == "all"} == {N}
+    assert [str(notice) for notice in notices_of(found)] == [
+        "FP32's output y isn't finite for 1 of 60 queries: user-3; left out",
+        "cell broken: its output y isn't finite where FP32's is, for 4 of 60 queries: "
+        "user-7, user-8, user-9, …",
+    ]
+
+
+def test_logits_that_fp32_masks_are_read_and_those_that_only_the_engine_does_are_not(
+    tmp_path: Path,
+) -> None:
+    write_pool(
+        tmp_path / "pool.h5",
+        inputs={"x": np.zeros((40, 1), np.float32)},
+        targets={"text": ["ab"] * 40},
+        meta={"group": ["a", "b"] * 20},
+    )
+    fp32 = np.tile(np.eye(4, dtype=np.float32)[[1, 0, 2]], (40, 1, 1))
+    fp32[:, :, 3] = -np.inf
+    engine = fp32.copy()
+    engine[4, 0, 0] = -np.inf
+    with open_pool(tmp_path / "pool.h5") as pool:
+        found = scored(
+            tmp_path, pool, fp32, {"int8": engine},
+            kind="sequence", vocabulary=["", "a", "b", "c"], blank=0,
+        )  # fmt: skip
+        results = judge_cells(found, Terms({})).comparisons
+    for one in results:
+        assert one.n_left_out == 0
+        assert one.n_broken == (1 if one.slice in ("all", "group = a") else 0)
+        assert one.drop == 0
+
+
+def test_scoring_says_where_a_truth_is_that_does_not_fit(tmp_path: Path) -> None:
+    write_pool(
+        tmp_path / "pool.h5",
+        inputs={"x": np.zeros((4, 1), np.float32)},
+        targets={"label": np.array([0, 1, -1, 7]), "value": np.zeros((4, 3))},
+        meta={"group": ["a", "b"] * 2},
+    )
+    outputs = np.zeros((4, 2), np.float32)
+    with open_pool(tmp_path / "pool.h5") as pool:
+        with pytest.raises(PoolError, match=r"pool\.h5: /targets/label: 2 of 4 labels.*-1, 7"):
+            scored(tmp_path, pool, outputs, {"c": outputs}, kind="classification")
+        with pytest.raises(PoolError, match=r"pool\.h5: /targets/value: .*\(4, 2\).*\(4, 3\)"):
+            scored(tmp_path, pool, outputs, {"c": outputs}, kind="regression")
+        with pytest.raises(SettingsError, match=r"tasks\[0\]: top2 is always right"):
+            scored(tmp_path, pool, outputs, {"c": outputs}, kind="classification", metrics=["top2"])

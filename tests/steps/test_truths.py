@@ -37,7 +37,9 @@ def predictions(path: Path, rows: np.ndarray, **outputs: np.ndarray) -> Predicti
 
 
 def values(exam, answered: Predictions) -> dict[str, float]:
-    scored = score_all(exam.metrics, exam.answer(answered), exam.truth, exam.answer(answered))
+    scored = score_all(
+        exam.metrics, exam.answer(answered, answered), exam.truth, exam.answer(answered, answered)
+    )
     return {metric.name: scored[metric].value() for metric in exam.metrics}
 
 
@@ -108,7 +110,9 @@ def test_retrieval_ranks_the_gallery_by_cosine_and_never_shows_the_query_itself(
         exam = set_exam(asked, pool, evaluated, evaluate_slices([], pool).take(evaluated), ["e"],
                         where="tasks[0]")  # fmt: skip
         answered = predictions(tmp_path / "p.h5", rows, e=embedding)
-        found = score_all(exam.metrics, exam.answer(answered), exam.truth)[parse_metric("recall@5")]
+        found = score_all(exam.metrics, exam.answer(answered, answered), exam.truth)[
+            parse_metric("recall@5")
+        ]
     unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
     expected = []
     for query in evaluated:

@@ -148,10 +148,10 @@ def predicted(logits: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _true_logit(case: Case, k: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    logits, label = case.logits(), case.label()
+    logits = case.logits()
     if k >= logits.shape[1]:
         raise SettingsError(
             f"top{k} is always right: the model scores {logits.shape[1]} classes",
             next_step="Choose a smaller k.",
         )
-    return logits, logits[np.arange(len(label)), label][:, None]
+    return logits, logits[np.arange(len(logits)), case.label()][:, None]

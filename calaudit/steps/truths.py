@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from calaudit.errors import PoolError, Problem, SettingsError, near
 from calaudit.evaluate import (
+    Labels,
     Metric,
     Texts,
     Values,

@@ -22,6 +22,7 @@ from calaudit.graph import (
     plan_qdq,
     prepare,
 )
+from calaudit.graph.endings import closing_op
 from calaudit.pool import Rows
 from calaudit.ranges.compiled import n_cores
 from calaudit.slices import SliceSet, evaluate_slices, match_slices, select_rows
@@ -214,7 +215,7 @@ def _exams(
     config: AuditConfig, pool: PoolFile, evaluated: Rows, slices: SliceSet, model: Model
 ) -> tuple[Exam, ...]:
     outputs = [output.name for output in model.outputs]
-    exams = tuple(
+    found = [
         set_exam(
             task,
             pool,
@@ -225,7 +226,8 @@ def _exams(
             folder=config.path.parent,
         )
         for number, task in enumerate(config.tasks)
-    )
+    ]
+    exams = tuple(replace(exam, closing=closing_op(model, exam.output)) for exam in found)
     names = [metric.name for exam in exams for metric in exam.metrics]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -44,6 +44,8 @@ from calaudit.report import (
 from calaudit.report.records import Interval
 from calaudit.sampling.wording import describe_recipe
 from calaudit.steps.agree import compare_outputs
+from calaudit.steps.probabilities import as_computed
+from calaudit.steps.score import Scored
 
 INTERVALS: Mapping[str, Interval] = {
     "binary": "tango",
@@ -67,9 +69,13 @@ def audit_record(audit: Audit) -> AuditRecord:
     )
 
 
-def metric_records(audit: Audit) -> list[MetricRecord]:
+def metric_records(scored: Iterable[Scored]) -> list[MetricRecord]:
     """All tasks' metrics; the first task's first is the headline."""
-    return [_metric(metric) for exam in audit.exams for metric in exam.metrics]
+    return [
+        _metric(metric, as_computed(metric, of_probabilities=one.probabilities))
+        for one in scored
+        for metric in one.exam.metrics
+    ]
 
 
 def agreement_records(
@@ -262,15 +268,15 @@ def _artefact(label: str, fingerprint: str) -> Artefact:
     return Artefact(label.replace("\\", "/").rsplit("/", 1)[-1], fingerprint)
 
 
-def _metric(metric: Metric) -> MetricRecord:
+def _metric(metric: Metric, computed: Metric) -> MetricRecord:
     return MetricRecord(
         name=metric.name,
-        title=metric.title,
+        title=computed.title,
         unit=metric.unit,
         kind=metric.kind,
         higher_is_better=metric.higher_is_better,
         interval=INTERVALS[metric.kind],
-        convention=convention_of(metric),
+        convention=convention_of(computed),
     )
 
 

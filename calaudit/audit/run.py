@@ -49,6 +49,7 @@ from calaudit.steps.floors import floor_notices
 from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.leak import check_leak, content_digests
 from calaudit.steps.model_outputs import EngineOutputs
+from calaudit.steps.probabilities import probability_notices
 from calaudit.steps.sample import draw_calibset
 from calaudit.steps.score import notices_of, rankings_of, score_exams
 
@@ -124,7 +125,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
         journal.notices += [*audit.pool.notices, *audit.slices.notices, *audit.qdq.notices]
         report = assemble(
             audit=records.audit_record(audit),
-            metrics=records.metric_records(audit),
+            metrics=records.metric_records(scored),
             reference=ReferenceRecord(audit.plan.reference.backend, judged.engine),
             calibsets=[
                 records.calibset_record(audit, planned, sets[planned.name])
@@ -149,6 +150,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
                 *notices_of(scored),
                 *records.left_out_notices(judgement.comparisons),
                 *floor_notices(judgement.comparisons),
+                *probability_notices(scored),
             ],
             timings=journal.timings,
         )

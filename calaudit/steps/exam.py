@@ -98,6 +98,8 @@ class Exam:
     """Of a ranking: names of catalogue items, by their positions."""
     unit_of_row: NDArray[np.int64] | None = None
     """Unit of each evaluated row, where a unit has several; None: each row is one."""
+    closing: str | None = None
+    """ONNX op type that computes the output's values; None where it isn't known."""
 
     @property
     def first_rows(self) -> NDArray[np.int64] | None:

@@ -139,7 +139,7 @@ def _fp32_loss(
     pool: Pool, recipe: Recipe, rows: Rows, run_outputs: "ModelOutputs"
 ) -> NDArray[np.float64]:
     from calaudit.evaluate.metrics.case import Case
-    from calaudit.evaluate.metrics.classification import nll
+    from calaudit.evaluate.metrics.classification import holds_probabilities, nll
     from calaudit.steps.labels import read_labels
 
     loss = recipe.loss or Loss()
@@ -154,7 +154,9 @@ def _fp32_loss(
     with counter(len(rows), what=FP32_LOSS) as done:
         for piece in batches(rows, _BATCH):
             label = read_labels(pool, target, piece, where=recipe.name)
-            losses.append(nll(Case(run_outputs(piece, [output])[output], label, None)))
+            given = run_outputs(piece, [output])[output]
+            case = Case(given, label, None, probabilities=holds_probabilities(given))
+            losses.append(nll(case))
             done.advance(len(piece))
     return np.concatenate(losses)
 

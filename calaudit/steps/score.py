@@ -14,6 +14,7 @@ from calaudit.formats.predictions import Predictions
 from calaudit.progress import progress
 from calaudit.report import RankingRecord
 from calaudit.steps.exam import Exam, placed
+from calaudit.steps.probabilities import gives_probabilities
 from calaudit.steps.ranking_flow import describe_ranking
 
 CellScores = Mapping[Metric, Scores]
@@ -32,6 +33,8 @@ class Scored:
     """Of a ranking: what each cell made of FP32's."""
     notices: tuple[Notice, ...] = ()
     """Units whose outputs aren't numbers, under FP32 and under the engines."""
+    probabilities: bool = False
+    """Whether a classifier's outputs are probabilities, so that metrics of logits read them so."""
 
 
 def score_exams(
@@ -62,7 +65,8 @@ def notices_of(scored: Sequence[Scored]) -> list[Notice]:
 
 def _scored(exam: Exam, reference: Predictions, cells: Mapping[str, Predictions]) -> Scored:
     fp32 = exam.answer(reference, reference)
-    base = Case(fp32, exam.truth, fp32)
+    probabilities = gives_probabilities(exam, fp32)
+    base = Case(fp32, exam.truth, fp32, probabilities=probabilities)
     theirs = {}
     with placed(target=exam.target, where=exam.where):
         for metric in exam.metrics:
@@ -86,7 +90,7 @@ def _scored(exam: Exam, reference: Predictions, cells: Mapping[str, Predictions]
             )
         if isinstance(exam.truth, Relevance):
             rankings += describe_ranking(cell, exam, exam.truth, case)
-    return Scored(exam, theirs, candidates, tuple(rankings), tuple(notices))
+    return Scored(exam, theirs, candidates, tuple(rankings), tuple(notices), probabilities)
 
 
 _SHOWN = 3

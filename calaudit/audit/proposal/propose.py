@@ -1,7 +1,7 @@
 """Look at a model and a pool, and propose how to audit them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -14,8 +14,10 @@ from calaudit.audit.proposal.tasks import Guess, guess_task
 from calaudit.errors import PoolError, SliceError
 from calaudit.evaluate import MinSupport, parse_metric, smallest_provable_drop
 from calaudit.graph import Model, check_pool_matches
+from calaudit.graph.endings import closing_op
 from calaudit.pool import Pool, Rows
 from calaudit.slices import select_rows
+from calaudit.steps.probabilities import ENDS_IN_PROBABILITIES, OF_LOGITS
 
 SMALLEST_GATE = 0.02
 LARGEST_GATE = 0.05
@@ -59,7 +61,7 @@ def propose_audit(
     """
     check_pool_matches(model.inputs, pool.inputs, where=pool.label)
     frame = pool.columns(pool.column_names())
-    guess = guess_task(pool, model.outputs)
+    guess = _of_probabilities(guess_task(pool, model.outputs), model)
     judged_by = [*guess.used, *([guess.label] if guess.label else [])]
     split = _split(pool, frame.drop(judged_by, strict=False), evaluate, calibrate)
     judged = select_rows(split.evaluate, pool, where="evaluate")
@@ -87,6 +89,20 @@ def propose_audit(
         task=guess.task,
         gates=tuple(_gate(name, sliced, guess.units) for name in guess.gated),
     )
+
+
+def _of_probabilities(guess: Guess, model: Model) -> Guess:
+    """The guess with metrics of probabilities, where the classifier ends in a softmax."""
+    values = guess.task.values
+    closing = closing_op(model, str(values.get("output", model.outputs[0].name)))
+    if values["kind"] != "classification" or closing not in ENDS_IN_PROBABILITIES:
+        return guess
+    metrics = [
+        f"{name}_of_probabilities" if name in OF_LOGITS else name for name in values["metrics"]
+    ]
+    told = f"a probability per class (it ends in {closing})"
+    remark = guess.task.remark.replace("a logit per class", told)
+    return replace(guess, task=Table({**values, "metrics": metrics}, remark))
 
 
 def _split(pool: Pool, frame: pl.DataFrame, evaluate: str | None, calibrate: str | None) -> Split:

@@ -6,7 +6,7 @@ from scipy import sparse
 
 from calaudit.evaluate.division import divide
 from calaudit.evaluate.metrics.case import Case
-from calaudit.evaluate.metrics.classification import log_softmax, predicted, probabilities
+from calaudit.evaluate.metrics.classification import log_softmax, predicted, shares
 
 BINS = 15
 """Bins of equal width of the confidence, as Guo et al. 2017 take."""
@@ -17,12 +17,14 @@ def ece(case: Case) -> sparse.csr_array:
 
     For outputs that are logits. NaN where no confidence can be told: the largest is infinite.
     """
+    if case.probabilities:
+        return ece_of_probabilities(case)
     return _statistics(case, np.exp(log_softmax(case.logits()).max(axis=1)))
 
 
 def ece_of_probabilities(case: Case) -> sparse.csr_array:
     """`ece` for outputs that are probabilities."""
-    return _statistics(case, probabilities(case.logits()).max(axis=1))
+    return _statistics(case, shares(case).max(axis=1))
 
 
 def ece_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -23,6 +23,8 @@ class Case:
     truth: Truth | None
     reference_outputs: NDArray[Any] | None
     """(n, …) what FP32 gave for the same units."""
+    probabilities: bool = False
+    """Whether the outputs are known to be probabilities, where metrics expect logits."""
     _shown: dict[int, Shown] = field(default_factory=dict)
     _reference_shown: dict[int, Shown] = field(default_factory=dict)
 

@@ -35,6 +35,8 @@ def topk_bounds(case: Case, k: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_
 
 def nll(case: Case) -> NDArray[np.float64]:
     """−log softmax(logits)[true class] in nats, (n,); NaN where it is infinite."""
+    if case.probabilities:
+        return nll_of_probabilities(case)
     log_p = log_softmax(case.logits())
     loss = -log_p[np.arange(len(log_p)), case.label()]
     return np.where(np.isfinite(loss), loss, np.nan)
@@ -54,9 +56,33 @@ def nll_of_probabilities(case: Case) -> NDArray[np.float64]:
     p is divided by its sum, and kept above the smallest normal float32 (as a loss of infinity
     would make every mean infinite). NaN where an output is infinite.
     """
-    share = probabilities(case.logits())
+    share = shares(case)
     true = share[np.arange(len(share)), case.label()]
     return -np.log(np.maximum(true, np.finfo(np.float32).tiny))
+
+
+def shares(case: Case) -> NDArray[np.float64]:
+    """`probabilities` of a case; an engine's negative ones count as 0 where FP32 has none."""
+    outputs = case.logits()
+    return probabilities(np.maximum(outputs, 0) if case.probabilities else outputs)
+
+
+def holds_probabilities(outputs: NDArray[Any]) -> bool:
+    """Whether every row of (n, classes) is a distribution: in 0 … 1, with sum 1.
+
+    As far as half-precision floats can tell, which round each probability to 8 bits. Rows that
+    aren't finite are passed over.
+    """
+    if outputs.ndim != 2 or outputs.shape[1] < 2 or outputs.dtype.kind != "f":
+        return False
+    rows = outputs[np.isfinite(outputs).all(axis=1)]
+    if not len(rows) or rows.min() < 0 or rows.max() > 1 + _ROUNDING:
+        return False
+    return bool(np.abs(rows.sum(axis=1, dtype=np.float64) - 1.0).max() <= _ROUNDING)
+
+
+_ROUNDING = 2.0**-8
+"""Of probabilities in bfloat16, the coarsest."""
 
 
 def probabilities(outputs: NDArray[Any]) -> NDArray[np.float64]:

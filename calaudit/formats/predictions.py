@@ -1,8 +1,10 @@
 """Predictions on disk: what one engine answered for a list of pool rows."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import h5py
 import numpy as np
@@ -15,8 +17,11 @@ from calaudit.formats.hdf5_writing import written_hdf5
 from calaudit.pool import Rows
 
 FORMAT = "predictions"
-# 1: /rows (n,), /outputs/<name> (n, …)
+# 1: /rows (n,), /outputs/<name> (n, …); where HDF5 would take the name apart, it is quoted as in an
+#    address, and stands in the dataset's attribute "name"
 FORMAT_VERSION = 1
+_TAKEN_WHOLE = re.compile(r"[^./%\0][^/%\0]*")
+"""Names that HDF5 takes for one part of a path, and that don't look quoted."""
 _AGAIN = "Delete it and run the audit again."
 
 
@@ -31,7 +36,8 @@ class Predictions:
                 raise FileFormatError("/rows isn't a list of rows", where=path, next_step=_AGAIN)
             self.rows: Rows = rows[:].astype(np.int64)
             wrong = [name for name, each in outputs.items() if not _fits(each, len(self.rows))]
-        self.output_names: tuple[str, ...] = tuple(outputs)
+            self._stored_as = {str(each.attrs.get("name", n)): n for n, each in outputs.items()}
+        self.output_names: tuple[str, ...] = tuple(sorted(self._stored_as))
         if (np.diff(self.rows) <= 0).any():
             raise FileFormatError("/rows doesn't ascend", where=path, next_step=_AGAIN)
         if wrong or not outputs:
@@ -56,7 +62,7 @@ class Predictions:
                 next_step=near(output, self.output_names),
             )
         with self._open() as file, reading(self.path, f"outputs/{output}"):
-            values: NDArray[Any] = file["outputs"][output][:]
+            values: NDArray[Any] = file["outputs"][self._stored_as[output]][:]
         if rows is None:
             return values
         if not np.isin(rows, self.rows).all():
@@ -122,7 +128,10 @@ def _append(
         )
     size = sizes.pop()
     for name, values in batch.items():
-        if name not in group:
-            group.create_dataset(name, shape=(total, *values.shape[1:]), dtype=values.dtype)
-        group[name][done : done + size] = values
+        place = name if _TAKEN_WHOLE.fullmatch(name) else quote(name, safe="").replace(".", "%2E")
+        if place not in group:
+            group.create_dataset(place, shape=(total, *values.shape[1:]), dtype=values.dtype)
+            if place != name:
+                group[place].attrs["name"] = name
+        group[place][done : done + size] = values
     return done + size

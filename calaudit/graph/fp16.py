@@ -4,6 +4,7 @@ onnxruntime's own tool converts: it is kept with every release, knows the operat
 in FP32, and needs no library that calaudit doesn't have. It runs no model.
 """
 
+import re
 import sys
 from types import ModuleType
 from typing import Final
@@ -17,11 +18,16 @@ from onnx_ir.passes import common as passes
 
 from calaudit.errors import ModelError, Notice
 from calaudit.graph.model import Model
+from calaudit.graph.names import NewNames, node_names, rename, tell_scopes_apart, tensor_names
 
 LARGEST: Final = float(np.finfo(np.float16).max)
 """65504: larger weights are clipped to it."""
 SMALLEST: Final = 5.96e-8
 """FP16's smallest positive number: weights nearer to zero are raised to it."""
+_CASTS: Final = re.compile(
+    r"graph_(in|out)put_cast_?\d+|.*_cast_to_(fp|bfloat)\d+(_node)?", re.DOTALL
+)
+"""What the converter calls its casts, and what they give."""
 
 
 def convert_to_fp16(model: Model) -> tuple[Model, tuple[Notice, ...]]:
@@ -45,13 +51,8 @@ def convert_to_fp16(model: Model) -> tuple[Model, tuple[Notice, ...]]:
         The model is too large for one protobuf message, or can't be converted.
     """
     check_fp16(model)
-    float16 = _converter()
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model.proto)
     try:
-        halved = float16.convert_float_to_float16(
-            copy, min_positive_val=SMALLEST, max_finite_val=LARGEST, keep_io_types=True
-        )
+        halved = _halved(model.proto)
     except (ValueError, onnx.shape_inference.InferenceError) as error:
         raise ModelError(
             f"can't be converted to FP16: {' '.join(str(error).split())}",
@@ -70,6 +71,32 @@ def check_fp16(model: Model) -> None:
             where=model.label,
             next_step="Leave fp16 out of the audit's precisions.",
         )
+
+
+def _halved(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """What the converter makes, which gives its casts names that the model may have already."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    tell_scopes_apart(copy.graph)  # it takes the weights of all for one graph's
+    hidden = [_put_aside(named(copy.graph)) for named in (tensor_names, node_names)]
+    rename(copy.graph, *hidden)
+    halved: onnx.ModelProto = _converter().convert_float_to_float16(
+        copy, min_positive_val=SMALLEST, max_finite_val=LARGEST, keep_io_types=True
+    )
+    shown = []
+    for ours, named in zip(hidden, (tensor_names, node_names), strict=True):
+        made = named(halved.graph)
+        fresh = NewNames(made | set(ours))
+        clashing = {name: fresh.make(name) for name in ours if name in made}
+        shown.append(clashing | {aside: name for name, aside in ours.items()})
+    rename(halved.graph, *shown)
+    return halved
+
+
+def _put_aside(names: set[str]) -> dict[str, str]:
+    """Other names for those of the model that the converter might give."""
+    fresh = NewNames(names)
+    return {name: fresh.make(f"{name}/own") for name in sorted(names) if _CASTS.fullmatch(name)}
 
 
 def _converter() -> ModuleType:

@@ -1,6 +1,6 @@
 """Names in a graph, those of the graphs inside its nodes included, and new ones that none has."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, count
 
 import onnx
@@ -49,6 +49,33 @@ def tell_nodes_apart(graph: onnx.GraphProto) -> None:
                 node.name = names.make(node.name)
             elif node.name:
                 seen.add(node.name)
+
+
+def rename(graph: onnx.GraphProto, tensors: Mapping[str, str], nodes: Mapping[str, str]) -> None:
+    """Give tensors and nodes other names, all at once, here and in the graphs inside."""
+    for each in all_graphs(graph):
+        for named in (*each.input, *each.output, *each.value_info, *each.initializer):
+            named.name = tensors.get(named.name, named.name)
+        for node in each.node:
+            node.name = nodes.get(node.name, node.name)
+            node.input[:] = [tensors.get(name, name) for name in node.input]
+            node.output[:] = [tensors.get(name, name) for name in node.output]
+
+
+def tell_scopes_apart(graph: onnx.GraphProto) -> None:
+    """Rename what graphs inside define under a name that another graph, seen before, defines."""
+    inner = all_graphs(graph)
+    names = NewNames(tensor_names(graph))
+    seen = _defined(next(inner))
+    for each in inner:
+        clashing = {name: names.make(name) for name in sorted(_defined(each) & seen)}
+        rename(each, clashing, {})
+        seen |= _defined(each)
+
+
+def _defined(graph: onnx.GraphProto) -> set[str]:
+    computed = {name for node in graph.node for name in node.output}
+    return (computed | {named.name for named in (*graph.input, *graph.initializer)}) - {""}
 
 
 def names_read(graph: onnx.GraphProto) -> set[str]:

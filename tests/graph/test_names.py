@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from calaudit.graph import Model, load_model, prepare
+from calaudit.graph import Model, convert_to_fp16, load_model, prepare
 from calaudit.graph.names import node_names, tensor_names
 from tests.graph import models
 from tests.graph.models import Sketch
@@ -82,6 +82,18 @@ def inside(name: str) -> onnx.ModelProto:
     return s.model(inputs, {**outputs, "z": ["b", 4]})
 
 
+def as_input(name: str) -> onnx.ModelProto:
+    """The one that is read; of a Resize, whose scales stay FP32 under a name of the converter's."""
+    s = Sketch()
+    s.op("Relu", [name], "r")
+    s.op("Resize", ["r", "", s.array("k", np.array([1, 1, 2, 2], np.float32))], "y")
+    return s.model({name: ["b", 2, 3, 3]}, {"y": ["b", 2, 6, 6]})
+
+
+CASTS = (
+    "graph_input_cast_0", "graph_output_cast_0", "graph_input_cast0", "graph_output_cast0",
+    "r_cast_to_fp32", "r_cast_to_fp32_node", "y_cast_to_fp16",
+)  # fmt: skip
 PLACES = {
     f.__name__: f
     for f in (
@@ -117,6 +129,24 @@ def test_a_name_that_would_be_generated_may_be_taken_anywhere(
     name: str, place: Callable[[str], onnx.ModelProto]
 ) -> None:
     check_engine(place(name))
+
+
+@pytest.mark.parametrize("name", CASTS)
+@pytest.mark.parametrize("place", [*PLACES.values(), as_input], ids=[*PLACES, "as_input"])
+def test_fp16_keeps_names_that_its_converter_would_give(
+    name: str, place: Callable[[str], onnx.ModelProto]
+) -> None:
+    source = prepare(Model(place(name), "sketch"))
+    halved, _ = convert_to_fp16(source)
+    onnx.checker.check_model(halved.proto)
+    assert tensor_names(source.proto.graph) <= tensor_names(halved.proto.graph)
+    named = [node.name for node in halved.proto.graph.node]
+    assert len(set(named)) == len(named)
+    assert {node.name for node in source.proto.graph.node} <= set(named)
+    feeds = feeds_of(source.proto)
+    exact, rounded = run(source, feeds), run(halved, feeds)
+    for output, values in exact.items():
+        np.testing.assert_allclose(rounded[output], values, rtol=1e-2, atol=1e-2)
 
 
 def test_a_bias_that_folding_makes_doesnt_take_anothers_name() -> None:

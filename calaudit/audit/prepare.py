@@ -32,6 +32,8 @@ from calaudit.steps.labels import check_names
 from calaudit.steps.tasks import Classification, Ranking
 from calaudit.steps.truths import Exam, rows_to_predict, set_exam
 
+_SHOWN = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
@@ -178,17 +180,17 @@ def prepared_audit(
 def _noted(slices: SliceSet, whole: SliceSet, where: str) -> SliceSet:
     """The evaluated rows' slices, with a note on those that only the rest of the pool is in."""
     counts, pooled = slices.counts(), whole.counts()
-    notices = [
-        Notice(
-            "slice_not_evaluated",
-            f"{name} holds {pooled[name]:,} samples of the pool and no evaluated one: it isn't "
-            "judged, and patterns of gates leave it out",
-            where,
-        )
-        for name, n in counts.items()
-        if n == 0 and pooled[name]
-    ]
-    return replace(slices, notices=(*slices.notices, *notices))
+    empty = [f"{name} ({pooled[name]:,})" for name, n in counts.items() if n == 0 and pooled[name]]
+    if not empty:
+        return slices
+    more = f" and {len(empty) - _SHOWN:,} more" if len(empty) > _SHOWN else ""
+    notice = Notice(
+        "slices_not_evaluated",
+        "samples of the pool, but no evaluated ones, are in "
+        f"{', '.join(empty[:_SHOWN])}{more}: patterns of gates leave these slices out",
+        where,
+    )
+    return replace(slices, notices=(*slices.notices, notice))
 
 
 def _shared(cpu: OnnxruntimeBackend, config: AuditConfig, jobs: int) -> OnnxruntimeBackend:

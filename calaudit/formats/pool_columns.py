@@ -90,7 +90,7 @@ def whole(values: Any, key: str, *, where: str) -> NDArray[Any]:
     Raises
     ------
     PoolError
-        Elements are masked.
+        Elements are masked, or it has no shape.
     """
     parts = values if isinstance(values, list | tuple) else (values,)
     if any(np.ma.is_masked(part) for part in parts):
@@ -99,7 +99,14 @@ def whole(values: Any, key: str, *, where: str) -> NDArray[Any]:
             where=where,
             next_step="Fill them (array.filled(0)), or leave these samples out.",
         )
-    return np.asarray(values)
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise PoolError(
+            f"{key} isn't a plain array: {error}",
+            where=where,
+            next_step="Give every sample a value of one shape.",
+        ) from None
 
 
 class _RoundedError(ValueError):
@@ -119,6 +126,8 @@ def _of_array(array: NDArray[Any]) -> pl.Series:
     values = np.asarray(array)
     if values.dtype == np.float16:
         values = as_written(values).astype(np.float32)
+    elif values.dtype.kind == "f" and values.dtype.itemsize > np.dtype(np.float64).itemsize:
+        values = values.astype(np.float64)
     if values.dtype.kind == "M":
         series = pl.Series(values if values.dtype in _TIMES else values.astype(_TIMES[-1]))
     else:
@@ -196,10 +205,21 @@ def _check_exact(integers: Iterable[int]) -> None:
         raise _RoundedError(f"holds the whole number {beyond} beside fractions")
 
 
+_INTEGERS = (
+    pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64
+)  # fmt: skip
+
+
 def _plain(series: pl.Series) -> pl.Series:
     dtype = series.dtype
-    if dtype in (pl.String, pl.Boolean, pl.Null) or dtype.is_integer():
+    if dtype == pl.String:
+        if series.str.contains("\0", literal=True).any():
+            raise ValueError("text with a NUL character, at which HDF5 would end it")
         return series
+    if dtype in (pl.Boolean, pl.Null, *_INTEGERS):
+        return series
+    if dtype.is_integer():
+        return _of_scalars(series.to_list())
     if dtype.is_float():
         return series.fill_nan(None)
     if isinstance(dtype, pl.Decimal):

@@ -1,7 +1,8 @@
 """Writing pools sample by sample: memory holds the columns and one block of each array."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -170,6 +171,7 @@ class PoolWriter:
         if self._names is None:
             for key in names:
                 _check_name(key, self._where)
+            _check_apart(names, self._where)
             self._names = names
         problems = [
             Problem(
@@ -309,6 +311,19 @@ def _check_name(key: str, where: str) -> None:
             where=where,
             next_step="Use names without empty parts between slashes, '.' and '..'.",
         )
+
+
+def _check_apart(names: Iterable[str], where: str) -> None:
+    """A name with slashes lies in groups, which can't be arrays as well."""
+    known = set(names)
+    for name in sorted(known):
+        for above in accumulate(name.split("/")[:-1], "{}/{}".format):
+            if above in known:
+                raise PoolError(
+                    f"{above!r} and {name!r} can't both be names in HDF5",
+                    where=where,
+                    next_step=f"Rename one of them: {name!r} would lie in {above!r}.",
+                )
 
 
 def _write_column(file: h5py.File, key: str, column: Joined) -> None:

@@ -296,3 +296,8 @@ def test_of_images_with_several_frames_the_first_is_taken_and_that_is_told(tmp_p
     ]
     with open_pool(tmp_path / "p.h5") as pool:
         assert pool.read_inputs(np.arange(3))["x"].max() == 0
+
+
+def test_a_path_with_backslashes_is_told_how_to_write_it(folder: Path) -> None:
+    (folder / "list.csv").write_text("path\ndata\\000.npy\n")
+    assert "Write / between folders" in refusal(folder / "list.csv", settings(), PoolError)

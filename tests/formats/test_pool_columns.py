@@ -59,6 +59,8 @@ SAME: list[tuple[Any, list[Any]]] = [
     (np.array(["2024-01-02", "NaT"], "M8[D]"), ["2024-01-02", None]),
     (np.array(["2024-01-02T03:04", "NaT"], "M8[m]"), ["2024-01-02 03:04:00.000000", None]),
     (pd.Series(["a", "b"]).astype("category"), ["a", "b"]),
+    (pl.Series([2**60, None], dtype=pl.Int128), [2**60, None]),
+    (np.array([0.5, np.nan], np.longdouble), [0.5, None]),
 ]
 
 
@@ -100,6 +102,8 @@ REFUSED: list[tuple[list[Any], str]] = [
     ([[True, 2]], "mixed or unsupported"),
     ([[1 + 2j]], "mixed or unsupported"),
     ([[b"\xff"]], "mixed or unsupported"),
+    ([["x\0", "x"]], "text with a NUL character"),
+    ([pl.Series([2**70], dtype=pl.Int128)], "64 bits don't suffice"),
 ]
 
 
@@ -219,3 +223,18 @@ def test_masked_elements_of_an_array_are_refused(tmp_path: Path, role: str) -> N
             write_pool(tmp_path / "p.h5", **parts)
     parts[role] = {"x": np.ma.masked_array(np.ones((2, 3), np.float32))}
     write_pool(tmp_path / "p.h5", **parts)
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a"), ("a/b/c", "a")])
+def test_names_of_which_one_would_lie_in_the_other_are_refused(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    meta = {name: [1, 2] for name in names}
+    with pytest.raises(PoolError, match="can't both be names in HDF5"):
+        write_pool(tmp_path / "p.h5", inputs={"x": np.zeros((2, 1))}, meta=meta)
+    assert not list(tmp_path.iterdir())
+
+
+def test_targets_without_one_shape_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PoolError, match="targets/t isn't a plain array"):
+        write_pool(tmp_path / "p.h5", inputs={"x": np.zeros((2, 1))}, targets={"t": [[1, 2], None]})

@@ -182,7 +182,9 @@ def _paths(column: pl.Series, source: Path, outside: bool, problems: list[Proble
                 "Move the files beside it, or allow it with --outside.",
             )
         elif not path.is_file():
-            problem = Problem(f"there is no file {text!r}", None, "Mend the path, or the row.")
+            posix = "\\" in text and (root / text.replace("\\", "/")).is_file()
+            step = "Write / between folders, not \\." if posix else "Mend the path, or the row."
+            problem = Problem(f"there is no file {text!r}", None, step)
         else:
             found.append(path)
             continue

@@ -143,15 +143,10 @@ def _target(
 def _stack(
     name: str, values: list[ArrayLike | None], samples: list[str], where: str
 ) -> NDArray[Any]:
-    try:
-        arrays = [
-            whole(value, f"{name!r} in {sample}", where=where)
-            for sample, value in zip(samples, values, strict=True)
-        ]
-    except ValueError as error:
-        raise PoolError(
-            f"{name!r} isn't a plain array: {error}", where=where, next_step="Give even shapes."
-        ) from None
+    arrays = [
+        whole(value, f"{name!r} in {sample}", where=where)
+        for sample, value in zip(samples, values, strict=True)
+    ]
     common = np.result_type(*arrays)
     for sample, array in zip(samples, arrays, strict=True):
         if array.shape != arrays[0].shape:

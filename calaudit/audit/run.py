@@ -47,7 +47,7 @@ from calaudit.steps.calibrate import calibrate, observation_notices
 from calaudit.steps.exemplars import list_exemplars
 from calaudit.steps.floors import floor_notices
 from calaudit.steps.judge import Terms, judge_cells
-from calaudit.steps.leak import check_leak, content_digests
+from calaudit.steps.leak import check_leak, content_digests, note_clusters, note_repeats
 from calaudit.steps.model_outputs import EngineOutputs
 from calaudit.steps.probabilities import probability_notices
 from calaudit.steps.sample import draw_calibset
@@ -184,10 +184,15 @@ def _calibration_sets(audit: Audit, journal: _Journal) -> dict[str, Calibset]:
             given.append(sets[planned.name])
         else:
             sets[planned.name] = _drawn(audit, entry, planned, journal.store)
-    if given:
-        digests = content_digests(audit.pool, audit.predicted)
-        for drawn in given:
-            journal.notices += check_leak(drawn, audit.pool, audit.predicted, digests=digests)
+    digests = content_digests(audit.pool, audit.predicted)
+    for each in given:
+        journal.notices += check_leak(each, audit.pool, audit.predicted, digests=digests)
+    own = {name: drawn for name, drawn in sets.items() if drawn not in given}
+    columns = audit.config.audit.clustered_by
+    journal.notices += [
+        *note_repeats(own, digests),
+        *note_clusters(sets, audit.pool, audit.predicted, columns),
+    ]
     for name, drawn in sets.items():
         journal.notices += [
             Notice(notice.code, notice.message, f"calibration set {name}")

@@ -1,6 +1,6 @@
 """Leaks: samples that an engine is calibrated on and judged on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from calaudit.formats.calibset import Calibset
 from calaudit.formats.fingerprint import digest_rows
 from calaudit.pool import Pool, Rows, batches
 from calaudit.progress import counter
+from calaudit.steps.clusters import cluster_codes
 
 SHOWN_IDS = 5
 """Ids that a message lists."""
@@ -77,6 +78,79 @@ def check_leak(
         )
         notices.append(Notice("calibset_repeats", message, drawn.name))
     return tuple(notices)
+
+
+def note_repeats(sets: Mapping[str, Calibset], digests: NDArray[np.str_]) -> tuple[Notice, ...]:
+    """``calibset_repeats``: samples with the inputs of evaluated ones, under other ids.
+
+    Parameters
+    ----------
+    sets : mapping
+        Name → a set that was drawn without the evaluated samples.
+    digests : (n,) text
+        :func:`content_digests` of the evaluated samples.
+    """
+    known = np.unique(digests)
+    found = {name: np.isin(drawn.digests, known) for name, drawn in sets.items()}
+    if not any(each.any() for each in found.values()):
+        return ()
+    message = (
+        "samples with the same inputs as evaluated ones, under other ids: "
+        f"{_counted(sets, found)}; take the copies out of the pool, or out of one split"
+    )
+    return (Notice("calibset_repeats", message, "calibration sets"),)
+
+
+def note_clusters(
+    sets: Mapping[str, Calibset], pool: Pool, evaluated: Rows, columns: Sequence[str]
+) -> tuple[Notice, ...]:
+    """``calibset_clusters``: samples of clusters that are evaluated, too.
+
+    Parameters
+    ----------
+    sets : mapping
+        Name → a calibration set; those of other pools are passed over.
+    pool : Pool
+    evaluated : int64 (n,)
+        Evaluated rows, ascending.
+    columns : sequence of str
+        Samples that agree in all of them belong together; without any there are no clusters.
+    """
+    if not columns:
+        return ()
+    found = {
+        name: _in_evaluated_clusters(drawn.rows, pool, evaluated, columns)
+        for name, drawn in sets.items()
+        if drawn.pool_fingerprint == pool.fingerprint()
+    }
+    if not any(each.any() for each in found.values()):
+        return ()
+    message = (
+        f"samples of clusters ({', '.join(columns)}) that are evaluated, too: "
+        f"{_counted(sets, found)}; let evaluate and calibrate split by cluster"
+    )
+    return (Notice("calibset_clusters", message, "calibration sets"),)
+
+
+def _in_evaluated_clusters(
+    rows: Rows, pool: Pool, evaluated: Rows, columns: Sequence[str]
+) -> NDArray[np.bool_]:
+    """(len(rows),) whether a sample's cluster has an evaluated sample; one without has none."""
+    both = np.union1d(rows, evaluated)
+    code = cluster_codes(columns, pool, both, where="audit.cluster")
+    seen = np.unique(code[np.searchsorted(both, evaluated)])
+    return np.asarray(np.isin(code[np.searchsorted(both, rows)], seen))
+
+
+def _counted(sets: Mapping[str, Calibset], found: Mapping[str, NDArray[np.bool_]]) -> str:
+    """``"clean: 3 of 128 (img-7, img-9, …), equal: 1 of 128 (img-7)"``."""
+    told = []
+    for name, which in found.items():
+        if which.any():
+            ids = sets[name].ids[which]
+            more = ", …" if len(ids) > SHOWN_IDS else ""
+            told.append(f"{name}: {len(ids)} of {len(which)} ({', '.join(ids[:SHOWN_IDS])}{more})")
+    return ", ".join(told)
 
 
 def _are_rows(ids: NDArray[np.str_], rows: Rows) -> bool:

@@ -1,15 +1,18 @@
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from calaudit.errors import LeakError
 from calaudit.formats.pool import PoolFile, open_pool, write_pool
 from calaudit.sampling import Recipe
 from calaudit.slices import select_rows
-from calaudit.steps.leak import check_leak, content_digests
+from calaudit.steps.leak import check_leak, content_digests, note_clusters, note_repeats
 from calaudit.steps.sample import draw_calibset
 from tests.steps.drawing import EVALUATE, write_small_pool
 
@@ -98,3 +101,61 @@ def test_the_same_inputs_under_other_ids_are_noted(tmp_path) -> None:
 
 def test_digests_of_no_rows_are_none(pool) -> None:
     assert len(content_digests(pool, np.empty(0, np.int64))) == 0
+
+
+def copies(path: Path, rows: list[int]) -> Path:
+    """The small pool, in which evaluated sample 200 + i has the inputs of sample rows[i]."""
+    other = write_small_pool(path)
+    with h5py.File(other, "a") as file:
+        for i, row in enumerate(rows):
+            file["inputs/x"][200 + i] = file["inputs/x"][row]
+    return other
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.integers(0, 199), max_size=20))
+def test_the_same_inputs_under_other_ids_are_counted_in_every_set(rows: list[int]) -> None:
+    with TemporaryDirectory() as folder, open_pool(copies(Path(folder) / "pool.h5", rows)) as pool:
+        evaluated = select_rows(EVALUATE, pool)
+        drawn = draw_calibset(pool, RANDOM, Path(folder) / "set.h5", evaluate=EVALUATE)
+        notices = note_repeats({"random": drawn}, content_digests(pool, evaluated))
+        expected = len(set(rows) & set(drawn.rows.tolist()))
+    assert bool(notices) == bool(expected)
+    if expected:
+        assert notices[0].code == "calibset_repeats"
+        assert f"random: {expected} of 150 (sample-" in notices[0].message
+
+
+def test_one_changed_value_makes_another_sample(tmp_path) -> None:
+    other = copies(tmp_path / "other.h5", list(range(100)))
+    with h5py.File(other, "a") as file:
+        x = file["inputs/x"][200:]
+        file["inputs/x"][200:] = np.nextafter(x, np.float32(np.inf))
+    with open_pool(other) as opened:
+        drawn = draw_calibset(opened, RANDOM, tmp_path / "set.h5", evaluate=EVALUATE)
+        digests = content_digests(opened, select_rows(EVALUATE, opened))
+    assert note_repeats({"random": drawn}, digests) == ()
+
+
+def test_clusters_in_both_splits_are_counted(pool, tmp_path) -> None:
+    evaluated = select_rows(EVALUATE, pool)
+    recipe = Recipe(name="all", size=200)
+    drawn = draw_calibset(pool, recipe, tmp_path / "set.h5", evaluate=EVALUATE)
+    (notice,) = note_clusters({"all": drawn}, pool, evaluated, ["speaker"])
+    assert notice.code == "calibset_clusters"
+    assert "samples of clusters (speaker) that are evaluated, too: all: 200 of 200" in (
+        notice.message
+    )
+    # what tells the splits apart makes clusters of its own
+    assert note_clusters({"all": drawn}, pool, evaluated, ["speaker", "split"]) == ()
+    assert note_clusters({"all": drawn}, pool, evaluated, []) == ()
+
+
+def test_samples_without_a_cluster_are_in_none(tmp_path) -> None:
+    speaker = ["theo" if i in (5, 205) else "" for i in range(300)]
+    path = write_small_pool(tmp_path / "pool.h5", speaker=speaker)
+    with open_pool(path) as pool:
+        recipe = Recipe(name="all", size=200)
+        drawn = draw_calibset(pool, recipe, tmp_path / "set.h5", evaluate=EVALUATE)
+        (notice,) = note_clusters({"all": drawn}, pool, select_rows(EVALUATE, pool), ["speaker"])
+    assert "all: 1 of 200 (sample-005)" in notice.message

@@ -81,7 +81,7 @@ def _is_list(node: Any) -> bool:
 
 def _fits(dataset: h5py.Dataset, n_rows: int) -> bool:
     shape = dataset.shape
-    return bool(shape) and shape[0] == n_rows and dataset.dtype.kind in "fiu"
+    return bool(shape) and shape[0] == n_rows and dataset.dtype.kind in "fiub"
 
 
 def write_predictions(

@@ -36,6 +36,7 @@ def test_outputs_are_kept_as_they_are_given(tmp_path: Path) -> None:
         np.array([[np.nan, 1], [2, -np.inf], [np.inf, 1], [1, 1], [0, 3]], np.float32),
         np.array([2**62, 2**62 + 1, -(2**62), 0, 1]),
         np.array([1.5, 2.5, np.nan, 65504, 0], np.float16),
+        np.array([True, False, True, True, False]),
     )
     for written, one in zip(predicted(tmp_path, *given), given, strict=True):
         assert written.dtype == one.dtype

@@ -106,6 +106,8 @@ class _Placement:
     def _weighted_within(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         """Weighted nodes of the graphs inside a node."""
         graphs = list(graphs_within(node))
+        if not graphs:
+            return []
         constants = dict(self.facts.constants)
         constants.update((tensor.name, tensor) for each in graphs for tensor in each.initializer)
         return [inner for each in graphs for inner in each.node if is_weighted(inner, constants)]

@@ -7,6 +7,7 @@ from typing import Final
 import onnx
 
 from calaudit.graph.model import Model
+from calaudit.graph.names import tensor_names
 from calaudit.graph.rules import MOVES_VALUES
 from calaudit.graph.survey import Survey, survey
 
@@ -26,7 +27,7 @@ class TensorNames:
     """The tensors of one model, as its file names them."""
 
     all: frozenset[str]
-    """Inputs, weights, and everything a node computes."""
+    """Inputs, weights, and everything a node computes, graphs inside nodes included."""
     not_float: frozenset[str]
     """Tensors of integers, truth values or text; no scale means anything for them."""
     ends_at_one: frozenset[str]
@@ -52,7 +53,7 @@ def name_tensors(model: Model) -> TensorNames:
     """Names and makers of all tensors of a model, prepared or not."""
     facts = survey(model)
     computed = set(facts.producers)
-    every = computed | set(facts.constants) | set(facts.inputs)
+    every = tensor_names(model.proto.graph)
     constants = set(facts.constants) | {
         name for name in computed if _maker(facts, name).op_type == "Constant"
     }

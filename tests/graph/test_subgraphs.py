@@ -8,7 +8,8 @@ import onnx
 import pytest
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from calaudit.graph import Model, QdqPlan, convert_to_fp16, load_model, prepare
+from calaudit.graph import Model, QdqPlan, convert_to_fp16, load_model, name_tensors, prepare
+from calaudit.graph.names import graphs_within
 from tests.graph.models import Sketch
 from tests.graph.running import quantize, run
 
@@ -100,6 +101,7 @@ def test_an_if_whose_condition_is_constant_is_folded(
     np.testing.assert_allclose(run(prepared, feeds)["y"], wanted, rtol=1e-5, atol=1e-5)
     plan, engine = quantize(source, feeds)
     assert len(plan.weights) == 2
+    assert [tap for tap in plan.taps if not name_tensors(source).has(tap)] == []
     found = run(engine, feeds)["y"]
     assert 0 < np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
     assert source.fingerprint == before
@@ -256,6 +258,9 @@ def test_weights_in_a_subgraph_stay_float_by_name_and_the_rest_is_quantized(
     assert op_type in notice.message
     assert "Trace the model" in notice.message
     onnx.checker.check_model(engine.proto)
+    (node,) = (node for node in source.proto.graph.node if node.op_type == op_type)
+    within = {name for graph in graphs_within(node) for each in graph.node for name in each.output}
+    assert all(map(name_tensors(source).has, within))
     exact, rounded = run(source, feeds)["y"], run(engine, feeds)["y"]
     assert 0 < np.abs(exact - rounded).max() < 0.06 * np.abs(exact).max()
 

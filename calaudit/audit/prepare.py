@@ -16,7 +16,6 @@ from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph import (
     Model,
     QdqPlan,
-    check_fp16,
     check_pool_matches,
     load_model,
     plan_qdq,
@@ -141,8 +140,6 @@ def prepared_audit(
         )
         prepared = prepare(model)
         qdq = _placed(prepared, model, config)
-        if "fp16" in config.audit.precisions:
-            check_fp16(prepared)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
         cpu = OnnxruntimeBackend(threads=config.audit.threads or 0, kernels=config.audit.kernels)
         shared = _shared(cpu, config, overrides.jobs)

@@ -13,12 +13,11 @@ from onnxruntime.capi import onnxruntime_pybind11_state as state
 from calaudit.backends.base import Capabilities
 from calaudit.errors import BackendError, near
 from calaudit.graph.model import Model, ModelTensor
-from calaudit.graph.store import write_model
+from calaudit.graph.store import MESSAGE, refer_from_one_folder, write_model
 
 Kernels = Literal["emulated", "fused"]
 
-_LARGE = 32 << 20
-"""Bytes from which a model goes by way of a file: in memory it would be there three times."""
+_WEIGHTS_IN = "session.model_external_initializers_file_folder_path"
 
 _FAILURES = (
     state.EPFail, state.EngineError, state.Fail, state.InvalidArgument, state.InvalidGraph,
@@ -171,10 +170,15 @@ class OnnxruntimeEngine:
 
 def _session(model: Model, options: ort.SessionOptions) -> ort.InferenceSession:
     providers = ["CPUExecutionProvider"]
-    if not model.oversized and model.proto.ByteSize() < _LARGE:
+    referring = refer_from_one_folder(model)
+    if referring is not None:
+        slim, folder = referring
+        options.add_session_config_entry(_WEIGHTS_IN, str(folder))
+        return ort.InferenceSession(slim.SerializeToString(), options, providers=providers)
+    if model.n_bytes < MESSAGE:
         return ort.InferenceSession(model.serialize(), options, providers=providers)
-    with tempfile.TemporaryDirectory(prefix="calaudit-") as folder:
-        path = Path(folder) / "model.onnx"
+    with tempfile.TemporaryDirectory(prefix="calaudit-") as temporary:
+        path = Path(temporary) / "model.onnx"
         write_model(model, path, path.with_name("weights"), location="weights")
         return ort.InferenceSession(str(path), options, providers=providers)
 

@@ -1,6 +1,6 @@
 """ONNX graph surgery: check, fold, tap, and place Q/DQ. The only folder that imports onnx."""
 
-from calaudit.graph.fp16 import check_fp16, convert_to_fp16
+from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.insertion import apply_qdq
 from calaudit.graph.load import load_model
 from calaudit.graph.match import check_pool_matches
@@ -19,7 +19,6 @@ __all__ = [
     "QdqPlan",
     "TensorNames",
     "apply_qdq",
-    "check_fp16",
     "check_pool_matches",
     "convert_to_fp16",
     "explain",

@@ -6,6 +6,7 @@ in FP32, and needs no library that calaudit doesn't have. It runs no model.
 
 import re
 import sys
+from collections.abc import Collection, Iterator
 from types import ModuleType
 from typing import Final
 
@@ -13,17 +14,20 @@ import numpy as np
 import onnx
 import onnx_ir
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 from onnx_ir.passes import common as passes
 
 from calaudit.errors import ModelError, Notice
-from calaudit.graph.model import Model
+from calaudit.graph.contents import copy_tensor, values_of
+from calaudit.graph.model import Model, light_copy
 from calaudit.graph.names import NewNames, node_names, rename, tell_scopes_apart, tensor_names
+from calaudit.graph.survey import SMALL
 
 LARGEST: Final = float(np.finfo(np.float16).max)
 """65504: larger weights are clipped to it."""
 SMALLEST: Final = 5.96e-8
 """FP16's smallest positive number: weights nearer to zero are raised to it."""
+_AT_A_TIME: Final = 1 << 22
 _CASTS: Final = re.compile(
     r"graph_(in|out)put_cast_?\d+|.*_cast_to_(fp|bfloat)\d+(_node)?", re.DOTALL
 )
@@ -48,40 +52,42 @@ def convert_to_fp16(model: Model) -> tuple[Model, tuple[Notice, ...]]:
     Raises
     ------
     ModelError
-        The model is too large for one protobuf message, or can't be converted.
+        The model can't be converted.
     """
-    check_fp16(model)
+    light, heavy = light_copy(model.proto, largest=SMALL)
     try:
-        halved = _halved(model.proto)
+        halved = _halved(light, heavy)
     except (ValueError, onnx.shape_inference.InferenceError) as error:
         raise ModelError(
             f"can't be converted to FP16: {' '.join(str(error).split())}",
             where=model.label,
             next_step="Leave fp16 out of the audit's precisions.",
         ) from None
-    made = Model(_sorted(halved), model.label)
-    return made, tuple(_misfits(model, made))
+    made = _sorted(halved)
+    del made.graph.value_info[:]  # of weights they tell the placeholders' shapes
+    for tensor in made.graph.initializer:
+        if tensor.name in heavy:
+            _fill(tensor, heavy[tensor.name])
+    return Model(made, model.label), tuple(_misfits(model, made))
 
 
-def check_fp16(model: Model) -> None:
-    """Raise `ModelError` where a model is too large to be converted."""
-    if model.oversized:
-        raise ModelError(
-            "is larger than 2 GiB, more than the FP16 converter takes",
-            where=model.label,
-            next_step="Leave fp16 out of the audit's precisions.",
-        )
+def _halved(light: onnx.ModelProto, heavy: Collection[str]) -> onnx.ModelProto:
+    """What the converter makes, which gives its casts names that the model may have already.
 
-
-def _halved(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """What the converter makes, which gives its casts names that the model may have already."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    tell_scopes_apart(copy.graph)  # it takes the weights of all for one graph's
-    hidden = [_put_aside(named(copy.graph)) for named in (tensor_names, node_names)]
-    rename(copy.graph, *hidden)
+    `light` has inputs in the place of the weights `heavy`. They hold nothing in what is made, and
+    so it is one message however large they are.
+    """
+    tell_scopes_apart(light.graph)  # the converter takes the weights of all for one graph's
+    hidden = [_put_aside(named(light.graph)) for named in (tensor_names, node_names)]
+    rename(light.graph, *hidden)
+    inferred = onnx.shape_inference.infer_shapes(light, data_prop=True)
+    _empty_weights(inferred.graph, {hidden[0].get(name, name) for name in heavy})
     halved: onnx.ModelProto = _converter().convert_float_to_float16(
-        copy, min_positive_val=SMALLEST, max_finite_val=LARGEST, keep_io_types=True
+        inferred,
+        min_positive_val=SMALLEST,
+        max_finite_val=LARGEST,
+        keep_io_types=True,
+        disable_shape_infer=True,
     )
     shown = []
     for ours, named in zip(hidden, (tensor_names, node_names), strict=True):
@@ -91,6 +97,40 @@ def _halved(proto: onnx.ModelProto) -> onnx.ModelProto:
         shown.append(clashing | {aside: name for name, aside in ours.items()})
     rename(halved.graph, *shown)
     return halved
+
+
+def _empty_weights(graph: onnx.GraphProto, heavy: Collection[str]) -> None:
+    """Put weights without values in the place of inputs."""
+    inputs = list(graph.input)
+    del graph.input[:]
+    for value in inputs:
+        if value.name in heavy:
+            kind = value.type.tensor_type.elem_type
+            graph.initializer.add(name=value.name, data_type=kind, dims=[0])
+        else:
+            graph.input.append(value)
+
+
+def _fill(target: TensorProto, weight: TensorProto) -> None:
+    """Put a weight into the place that the converter has given a type."""
+    kind = target.data_type
+    target.Clear()
+    if kind == weight.data_type:
+        copy_tensor(target, weight)
+        return
+    halve = _converter().convert_np_to_float16
+    target.name, target.data_type = weight.name, kind
+    target.dims.extend(weight.dims)
+    target.raw_data = b"".join(
+        halve(piece, SMALLEST, LARGEST).astype("<f2").tobytes() for piece in _pieces(weight)
+    )
+
+
+def _pieces(weight: TensorProto) -> Iterator[NDArray[np.float32]]:
+    """A weight's values, some megabytes at a time: each step of a conversion makes a copy."""
+    values = values_of(weight).reshape(-1)
+    for start in range(0, values.size, _AT_A_TIME):
+        yield np.asarray(values[start : start + _AT_A_TIME])
 
 
 def _put_aside(names: set[str]) -> dict[str, str]:
@@ -117,19 +157,17 @@ def _sorted(proto: onnx.ModelProto) -> onnx.ModelProto:
     return onnx_ir.serde.serialize_model(graph)
 
 
-def _misfits(model: Model, made: Model) -> list[Notice]:
-    halved = {
-        tensor.name
-        for tensor in made.proto.graph.initializer
-        if tensor.data_type == TensorProto.FLOAT16
-    }
+def _misfits(model: Model, made: onnx.ModelProto) -> list[Notice]:
+    halved = {t.name for t in made.graph.initializer if t.data_type == TensorProto.FLOAT16}
     found: list[Notice] = []
     for tensor in model.proto.graph.initializer:
         if tensor.name not in halved or tensor.data_type != TensorProto.FLOAT:
             continue
-        magnitude: NDArray[np.float32] = np.abs(numpy_helper.to_array(tensor))
-        large = int((magnitude > LARGEST).sum())
-        small = int(((magnitude > 0) & (magnitude < SMALLEST)).sum())
+        large = small = 0
+        for piece in _pieces(tensor):
+            magnitude = np.abs(piece)
+            large += int((magnitude > LARGEST).sum())
+            small += int(((magnitude > 0) & (magnitude < SMALLEST)).sum())
         if large or small:
             message = f"{large} values beyond ±65504 are clipped, {small} below 6e-8 raised to it"
             found.append(Notice("fp16_misfit", message, f"{model.label}: {tensor.name}"))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from calaudit.errors import Problem, RangesError, near
+from calaudit.graph.contents import copy_tensor, values_of
 from calaudit.graph.model import Model, without_weights
 from calaudit.graph.names import NewNames, names_read, node_names, tensor_names
 from calaudit.graph.plan import QdqPlan, QuantizedWeight
@@ -90,8 +91,9 @@ class _Insertion:
             for name in node.output:
                 result.graph.node.extend(after[name])
         used = names_read(result.graph)
-        kept = (t for t in self._source.graph.initializer if t.name in used)
-        result.graph.initializer.extend(kept)
+        for tensor in self._source.graph.initializer:
+            if tensor.name in used:
+                copy_tensor(result.graph.initializer.add(), tensor)
         result.graph.initializer.extend(self._made)
         return result
 
@@ -123,7 +125,7 @@ class _Insertion:
         found: defaultdict[int, list[onnx.NodeProto]] = defaultdict(list)
         floats = {tensor.name: tensor for tensor in self._source.graph.initializer}
         for weight in self._plan.weights:
-            values: NDArray[np.float32] = numpy_helper.to_array(floats[weight.tensor])
+            values: NDArray[np.float32] = values_of(floats[weight.tensor])
             base = weight.tensor
             stored = self._constant(
                 f"{base}_int8", quantize_weight(values, weight.scales, weight.axis)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import TensorProto, external_data_helper
+from onnx import TensorProto
 
 from calaudit.errors import ModelError, Notice, Problem
+from calaudit.graph.contents import keep_beside
 from calaudit.graph.model import Model, default_opset, fixed_size
 from calaudit.graph.names import graphs_within, name_of, tell_nodes_apart
 from calaudit.graph.rules import ONNXRUNTIMES, STANDARD
@@ -82,7 +83,7 @@ def _read(path: Path) -> onnx.ModelProto:
             check_graph(proto)
         else:
             onnx.checker.check_model(str(path))
-        external_data_helper.load_external_data_for_model(proto, str(path.parent))
+        keep_beside(proto, path.parent)
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(

@@ -1,16 +1,17 @@
 """The model: an ONNX graph that was checked, with its inputs, outputs and content hash."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from calaudit.errors import ModelError, Notice
+from calaudit.graph.contents import bytes_of, copy_tensor, embed, is_beside, size_of
 
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes one protobuf message may hold; larger models keep their weights in a file beside."""
@@ -31,6 +32,7 @@ class Model:
     """A checked ONNX model. Treat `proto` as read-only: surgery returns new models."""
 
     proto: onnx.ModelProto
+    """Large weights may lie in files beside: read them by `calaudit.graph.contents`."""
     label: str
     """What messages call it: its path."""
     notices: tuple[Notice, ...] = ()
@@ -62,9 +64,15 @@ class Model:
         return _fingerprint(self.proto)
 
     @property
+    def n_bytes(self) -> int:
+        """Size as one protobuf message, whether it may be one or not; a little more at most."""
+        rest = int(without_weights(self.proto).ByteSize())
+        return rest + sum(map(size_of, self.proto.graph.initializer))
+
+    @property
     def oversized(self) -> bool:
         """Whether it is larger than one protobuf message, so that its weights go beside it."""
-        return int(self.proto.ByteSize()) > PROTOBUF_LIMIT
+        return self.n_bytes > PROTOBUF_LIMIT
 
     def serialize(self) -> bytes:
         """The model as one protobuf message.
@@ -76,11 +84,16 @@ class Model:
         """
         if self.oversized:
             raise ModelError(
-                f"holds {self.proto.ByteSize()} bytes, more than one protobuf message may",
+                f"holds {self.n_bytes} bytes, more than one protobuf message may",
                 where=self.label,
                 next_step="Write it with its weights beside it.",
             )
-        message: bytes = self.proto.SerializeToString(deterministic=True)
+        whole = self.proto
+        if any(map(is_beside, whole.graph.initializer)):
+            whole = without_weights(whole)
+            for tensor in self.proto.graph.initializer:
+                embed(whole.graph.initializer.add(), tensor)
+        message: bytes = whole.SerializeToString(deterministic=True)
         return message
 
 
@@ -102,14 +115,40 @@ def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def raw_bytes(tensor: TensorProto) -> bytes:
-    """Content of a tensor, little-endian, however the message stores it."""
-    if tensor.HasField("raw_data"):
-        return bytes(tensor.raw_data)
-    if tensor.data_type == TensorProto.STRING:
-        return b"\0".join(tensor.string_data)
-    values: NDArray[Any] = numpy_helper.to_array(tensor)
-    return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+def copy_of(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a model of any size."""
+    copy = without_weights(proto)
+    for tensor in proto.graph.initializer:
+        copy_tensor(copy.graph.initializer.add(), tensor)
+    return copy
+
+
+def light_copy(
+    proto: onnx.ModelProto, *, largest: int
+) -> tuple[onnx.ModelProto, dict[str, TensorProto]]:
+    """A copy with inputs in the place of weights beside it, or of more than `largest` elements.
+
+    ONNX's own tools take one message, and know of a weight that lies in a file only where it lies.
+
+    Returns
+    -------
+    ModelProto
+        The copy.
+    dict
+        Name → weight that it has an input for.
+    """
+    light = without_weights(proto)
+    fed = {value.name for value in proto.graph.input}
+    heavy: dict[str, TensorProto] = {}
+    for tensor in proto.graph.initializer:
+        if math.prod(tensor.dims) <= largest and not is_beside(tensor):
+            light.graph.initializer.add().CopyFrom(tensor)
+            continue
+        heavy[tensor.name] = tensor
+        if tensor.name not in fed:
+            kind = helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            light.graph.input.append(kind)
+    return light, heavy
 
 
 def _assign(message: Any, field: str, value: Any) -> None:
@@ -151,5 +190,5 @@ def _fingerprint(proto: onnx.ModelProto) -> str:
     for tensor in sorted(proto.graph.initializer, key=lambda tensor: tensor.name):
         head = f"{tensor.name}\0{tensor.data_type}\0{list(tensor.dims)}\0"
         digest.update(head.encode())
-        digest.update(raw_bytes(tensor))
+        digest.update(bytes_of(tensor))
     return digest.hexdigest()

@@ -12,9 +12,10 @@ from functools import partial
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 
 from calaudit.errors import ModelError, Notice, Problem
+from calaudit.graph.contents import values_of
 from calaudit.graph.model import Model
 from calaudit.graph.names import graphs_within, name_of
 from calaudit.graph.plan import (
@@ -243,7 +244,7 @@ class _Placement:
         made: list[QuantizedWeight] = []
         problems: list[Problem] = []
         for (name, axis), slots in self.consts.items():
-            values: NDArray[np.float32] = numpy_helper.to_array(self.facts.constants[name])
+            values: NDArray[np.float32] = values_of(self.facts.constants[name])
             if not np.isfinite(values).all():
                 problems.append(
                     Problem(

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
-from calaudit.graph.model import Model, without_weights
+from calaudit.graph.model import Model, light_copy
 from calaudit.graph.names import graphs_within
 
-_SMALL = 1024
+SMALL = 1024
 """Elements: constants up to this size may decide shapes, so inference sees their values."""
 FREE_SIZE = 448
 """What free sizes are taken for where shapes must be fixed: no pooling by 2, 14 or 16 leaves 1."""
@@ -84,22 +84,20 @@ def sized_shapes(model: Model) -> Shapes:
     return _infer(model.proto, sized=True)[1]
 
 
-def _infer(proto: onnx.ModelProto, *, sized: bool = False) -> tuple[dict[str, int], Shapes]:
-    """Types and shapes; large weights go in as typed inputs, which keeps the message small."""
-    light = without_weights(proto)
+def infer_shapes(proto: onnx.ModelProto, *, sized: bool = False) -> onnx.GraphProto:
+    """The graph with types and shapes of its tensors, but without its large weights.
+
+    They go in as typed inputs, which keeps the message small.
+    """
+    light, _ = light_copy(proto, largest=SMALL)
     if sized:
         _fix_sizes(light.graph)
-    for tensor in proto.graph.initializer:
-        size = 1
-        for dim in tensor.dims:
-            size *= dim
-        if size <= _SMALL:
-            light.graph.initializer.append(tensor)
-        else:
-            light.graph.input.append(
-                helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-            )
-    graph = onnx.shape_inference.infer_shapes(light, data_prop=True).graph
+    return onnx.shape_inference.infer_shapes(light, data_prop=True).graph
+
+
+def _infer(proto: onnx.ModelProto, *, sized: bool = False) -> tuple[dict[str, int], Shapes]:
+    """Types and shapes."""
+    graph = infer_shapes(proto, sized=sized)
     types: dict[str, int] = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
     shapes: Shapes = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):

@@ -8,7 +8,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from calaudit.errors import ModelError, Problem, near
-from calaudit.graph.model import Model
+from calaudit.graph.model import Model, copy_of
 
 _SHAPED_BY_VALUES: Final = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress"})
 """Operators that give as many results as the values they read ask for."""
@@ -30,8 +30,7 @@ def with_taps(model: Model, names: Sequence[str]) -> Model:
     ModelError
         Names the model doesn't have, all at once, with the near ones.
     """
-    proto = onnx.ModelProto()
-    proto.CopyFrom(model.proto)
+    proto = copy_of(model.proto)
     _show(proto, model.label, names)
     return Model(proto, model.label)
 

@@ -4,15 +4,15 @@ ONNX's own converter does it, and it keeps names. Where it is known to change wh
 the change is mended here, or the model refused.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import onnx
-from google.protobuf.message import EncodeError
 from onnx import helper, numpy_helper, version_converter
 
 from calaudit.errors import ModelError, Notice
-from calaudit.graph.model import default_opset
+from calaudit.graph.contents import copy_tensor
+from calaudit.graph.model import default_opset, light_copy
 from calaudit.graph.names import all_graphs, name_of
 from calaudit.graph.rules import STANDARD
 
@@ -22,6 +22,8 @@ OLDEST: Final = 7
 """First opset that onnxruntime runs."""
 _WEIGHTS_NEED_NO_INPUT: Final = 4
 """First IR version whose weights aren't inputs with a default too."""
+_HEAVY: Final = 1 << 18
+"""Elements: larger weights decide nothing, and may be too many for one message."""
 _CHANGED: Final = {"Hardmax": 13, "Scan": 9}
 """Operator → first opset at which it means something else, which the converter lets pass."""
 _SIZES_BY_FLOOR: Final = 11
@@ -50,8 +52,7 @@ def raise_opset(proto: onnx.ModelProto, label: str) -> tuple[onnx.ModelProto, No
     Raises
     ------
     ModelError
-        It is older than `OLDEST`, larger than one protobuf message, or holds what has no
-        counterpart.
+        It is older than `OLDEST`, or holds what has no counterpart.
     """
     opset = default_opset(proto)
     if opset < OLDEST:
@@ -60,17 +61,18 @@ def raise_opset(proto: onnx.ModelProto, label: str) -> tuple[onnx.ModelProto, No
     if changed is not None:
         raise _refusal(label, opset, changed)
     try:
-        made = version_converter.convert_version(proto, MIN_OPSET)
+        light, heavy = light_copy(proto, largest=_HEAVY)
+        made = version_converter.convert_version(light, MIN_OPSET)
         least = helper.find_min_ir_version_for(list(made.opset_import), ignore_unknown=True)
         made.ir_version = max(made.ir_version, least)
         if opset < _SIZES_BY_FLOOR:
             _map_sizes_as_before(proto, made)
         check_graph(made)
+        _put_back(made.graph, heavy)
     except (
         RuntimeError,
         ValueError,
         version_converter.ConvertError,
-        EncodeError,
         onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,
     ) as error:
@@ -92,11 +94,19 @@ def check_graph(proto: onnx.ModelProto) -> None:
     onnx.checker.ValidationError
         It isn't valid.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
+    copy, _ = light_copy(proto, largest=_HEAVY)
     for value in filter(lacks_shape, copy.graph.output):
         value.type.tensor_type.shape.SetInParent()
     onnx.checker.check_model(copy)
+
+
+def _put_back(graph: onnx.GraphProto, heavy: Mapping[str, onnx.TensorProto]) -> None:
+    """Give a converted graph the weights that it has inputs for."""
+    fed = [value for value in graph.input if value.name not in heavy]
+    del graph.input[:]
+    graph.input.extend(fed)
+    for tensor in heavy.values():
+        copy_tensor(graph.initializer.add(), tensor)
 
 
 def _refusal(label: str, opset: int, reason: str) -> ModelError:

@@ -7,10 +7,11 @@ copy. Inputs and outputs keep their types: casts stand at the edges.
 
 from collections.abc import Iterable
 
-import numpy as np
 import onnx
-from onnx import AttributeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, TensorProto, helper
 
+from calaudit.graph.contents import values_of
+from calaudit.graph.model import copy_of
 from calaudit.graph.names import NewNames, all_graphs, node_names, tensor_names
 
 _HALF = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
@@ -30,8 +31,7 @@ def is_half(proto: onnx.ModelProto) -> bool:
 
 def widen(proto: onnx.ModelProto) -> onnx.ModelProto:
     """A copy that computes in FP32, with the same inputs, outputs and names between."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
+    copy = copy_of(proto)
     inputs, outputs = _half_edges(copy.graph.input), _half_edges(copy.graph.output)
     for graph in all_graphs(copy.graph):
         _widen_graph(graph)
@@ -93,5 +93,9 @@ def _widen_nodes(nodes: Iterable[onnx.NodeProto]) -> None:
 
 def _widen_tensor(tensor: onnx.TensorProto) -> None:
     if tensor.data_type in _HALF:
-        values = numpy_helper.to_array(tensor).astype(np.float32)
-        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+        content = values_of(tensor).astype("<f4").tobytes()
+        name, dims = tensor.name, list(tensor.dims)
+        tensor.Clear()
+        tensor.name, tensor.data_type = name, TensorProto.FLOAT
+        tensor.dims.extend(dims)
+        tensor.raw_data = content

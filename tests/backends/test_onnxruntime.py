@@ -5,7 +5,6 @@ from calaudit.backends import onnxruntime
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
 from calaudit.errors import BackendError
 from calaudit.graph import Model, convert_to_fp16, prepare
-from calaudit.graph import model as graph_model
 from tests.graph import models
 from tests.graph.running import quantize, run
 
@@ -34,21 +33,13 @@ def test_the_kernels_are_recorded() -> None:
         assert OnnxruntimeBackend(kernels=kernels).load(model).record["kernels"] == kernels
 
 
-def test_an_oversized_model_is_loaded_from_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Model(models.residual(), "sketch")
-    feeds = models.feeds(model.proto)
-    wanted = run(model, feeds)["y"]
-    monkeypatch.setattr(graph_model, "PROTOBUF_LIMIT", 1000)
-    np.testing.assert_array_equal(run(model, feeds)["y"], wanted)
-
-
 def test_a_large_model_goes_by_way_of_files_and_gives_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = Model(models.residual(), "sketch")
     feeds = models.feeds(model.proto)
     wanted = run(model, feeds)["y"]
-    monkeypatch.setattr(onnxruntime, "_LARGE", 1000)
+    monkeypatch.setattr(onnxruntime, "MESSAGE", 1000)
     monkeypatch.setattr(Model, "serialize", None)
     np.testing.assert_array_equal(run(model, feeds)["y"], wanted)
 

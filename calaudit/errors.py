@@ -110,7 +110,7 @@ class OutputError(CalauditError):
     """A result that couldn't be written."""
 
 
-def near(word: str, known: Iterable[str], *, limit: int = 3) -> str:
+def near(word: str, known: Iterable[str], *, limit: int = 3, cutoff: float = 0.5) -> str:
     """A next step that offers the names closest to `word`, or all that are known when none is.
 
     Examples
@@ -122,7 +122,7 @@ def near(word: str, known: Iterable[str], *, limit: int = 3) -> str:
     if not names:
         return "There is nothing to choose from."
     folded = {name.casefold(): name for name in names}
-    close = difflib.get_close_matches(word.casefold(), list(folded), n=limit, cutoff=0.5)
+    close = difflib.get_close_matches(word.casefold(), list(folded), n=limit, cutoff=cutoff)
     if close:
         return f"Did you mean {' or '.join(folded[name] for name in close)}?"
     shown = ", ".join(names[:12])

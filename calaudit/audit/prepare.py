@@ -11,7 +11,7 @@ from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.backends.base import BackendName
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
 from calaudit.errors import ModelError, Notice, PoolError, Problem, SettingsError, SliceError
-from calaudit.evaluate import Labels, Relevance, Tolerance, check_labels
+from calaudit.evaluate import Labels, Relevance, Tolerance, check_labels, parse_metric
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph import (
     Model,
@@ -278,11 +278,19 @@ def _check_relevance(truth: Relevance, width: int | None, where: str) -> None:
         )
 
 
+def _one_spelling(metric: str) -> str:
+    """``top@1`` as tasks name it; what isn't a metric is told of where it is looked for."""
+    try:
+        return parse_metric(metric).name
+    except SettingsError:
+        return metric
+
+
 def _rules(config: AuditConfig, slices: SliceSet) -> list[GateRule]:
     """The audit file's gates; a slice that it names and nobody is in is an error."""
     rules = [
         GateRule(
-            gate.metric,
+            _one_spelling(gate.metric),
             gate.slices,
             gate.tolerance,
             f"{config.path}: gates[{number}]",

@@ -13,7 +13,7 @@ the other against FP32 on every slice, `judge` draws the verdicts.
 """
 
 from calaudit.evaluate.attribution import Attribution, Finding, Origin, attribute
-from calaudit.evaluate.catalogue import known_metrics, parse_metric
+from calaudit.evaluate.catalogue import known_metrics, parse_metric, suggest_metric
 from calaudit.evaluate.compare import compare, compare_cells, compare_sums
 from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Tolerance, Verdict
 from calaudit.evaluate.conventions import convention_of
@@ -80,6 +80,7 @@ __all__ = [
     "score_all",
     "screen",
     "smallest_provable_drop",
+    "suggest_metric",
     "tie_bounds",
     "units_to_prove",
     "verdict_chances",

@@ -1,12 +1,14 @@
 """The catalogue of metrics: what each name means and which definition computes it."""
 
 import re
+from collections.abc import Sequence
 
 from calaudit.errors import SettingsError, near
 from calaudit.evaluate.definition import Definition
 from calaudit.evaluate.definitions import DEFINITIONS
 from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.own import own_definition, registered
+from calaudit.evaluate.synonyms import meant_metrics
 
 
 def known_metrics() -> list[str]:
@@ -60,9 +62,32 @@ def _registered(name: str) -> Metric:
     packages = registered()
     if name in packages:
         return own_definition(packages[name]).metric(name, packages[name])
-    stem = name.partition("@")[0]
-    known = ["top1", "top5", *(family for family in DEFINITIONS if family != "top"), *packages]
-    raise SettingsError(f"there is no metric {name!r}", next_step=near(stem, known))
+    raise SettingsError(f"there is no metric {name!r}", next_step=suggest_metric(name))
+
+
+def suggest_metric(name: str, among: Sequence[Metric] | None = None) -> str:
+    """A next step for a name that isn't a metric's: the one it means in plain usage, or is like.
+
+    Parameters
+    ----------
+    name : str
+    among : sequence of Metric, optional
+        What there is to choose from; by default every metric.
+    """
+    cut = [family for family, definition in DEFINITIONS.items() if definition.cut]
+    titles = {family: definition.title for family, definition in DEFINITIONS.items()}
+    meant = meant_metrics(name, titles, cut)
+    if among is not None:
+        families = {parse_metric(each).family for each in meant}
+        meant = [metric.name for metric in among if metric.family in families]
+    if meant:
+        return f"Did you mean {' or '.join(meant)}?"
+    if among is not None:
+        return near(name, [metric.name for metric in among])
+    known = ["top1", "top5", *(f for f in DEFINITIONS if f != "top"), *registered()]
+    # Names are short: of those less alike than this, none is meant.
+    told = near(name.partition("@")[0], known, cutoff=0.7)
+    return told if told.startswith("Did") else f"{told} docs/metrics.md also tells of your own."
 
 
 def _metric(family: str, name: str, k: int | str | None) -> Metric:

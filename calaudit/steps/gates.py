@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from calaudit.errors import SettingsError, near
-from calaudit.evaluate import Metric, Tolerance
+from calaudit.errors import SettingsError
+from calaudit.evaluate import Metric, Tolerance, suggest_metric
 from calaudit.slices import SliceSet, match_slices
 
 
@@ -55,7 +55,7 @@ def resolve_gates(
             raise SettingsError(
                 f"no task computes {rule.metric!r}",
                 where=f"{rule.where}.metric",
-                next_step=near(rule.metric, known),
+                next_step=suggest_metric(rule.metric, metrics),
             )
         _check_bounded(rule, known[rule.metric])
         named, places = places_of(rule, slices)

@@ -21,8 +21,6 @@ def test_every_known_metric_parses_to_itself_and_states_its_conventions(name):
     ("name", "near"),
     [
         ("ndgc@10", "ndcg"),
-        ("top-1", "top1"),
-        ("accuracy", "balanced_accuracy"),
         ("", "Known"),
         ("nll_", "nll"),
         ("long_tail@5", "long_tail_share"),
@@ -32,6 +30,53 @@ def test_an_unknown_metric_is_refused_with_the_near_ones(name, near):
     with pytest.raises(SettingsError, match="no metric") as error:
         parse_metric(name)
     assert near in (error.value.problems[0].next_step or "")
+
+
+@pytest.mark.parametrize(
+    ("names", "meant"),
+    [
+        ("accuracy|Accuracy|acc|acc@1|top-1|top 1|Top-1 accuracy|error rate|val_acc", "top1"),
+        ("acc@5|top-5|Top5 Acc.", "top5"),
+        ("f1|F1-score|f_measure", "macro_f1"),
+        ("bal_acc|UAR|macro recall", "balanced_accuracy"),
+        ("loss|CrossEntropyLoss|log_loss|val_loss|NLL", "nll"),
+        ("L1|l1_loss|mean absolute error", "mae"),
+        ("l2|MSELoss|mean_squared_error", "mse"),
+        ("RMS|Root Mean Squared Error", "rmse"),
+        ("r2_score|R²|r-squared", "r2"),
+        ("WER|WER %|word_error_rate|wer (%)", "wer"),
+        ("CER|character error rate", "cer"),
+        ("hit rate@5|HR@5|hits@5|Recall@5", "recall@5"),
+        ("NDCG@20|dcg@20", "ndcg@20"),
+        ("hit rate", "recall@10"),
+        ("mAP|average precision", "map@10"),
+        ("precision@10", "recall@10 or map@10"),
+        ("agreement", "top1_agreement"),
+        ("cosine similarity", "cosine"),
+    ],
+)
+def test_what_people_call_a_metric_is_understood_before_what_it_looks_like(names, meant):
+    for name in names.split("|"):
+        with pytest.raises(SettingsError, match="no metric") as error:
+            parse_metric(name)
+        assert error.value.problems[0].next_step == f"Did you mean {meant}?", name
+
+
+@pytest.mark.parametrize("name", ["brier", "auc", "bleu", "foo"])
+def test_a_metric_that_is_not_there_is_not_mistaken_for_one_that_looks_a_little_like_it(name):
+    with pytest.raises(SettingsError, match="no metric") as error:
+        parse_metric(name)
+    told = error.value.problems[0].next_step
+    assert "Did you mean" not in told
+    assert "docs/metrics.md" in told
+
+
+def test_no_name_stands_for_two_metrics_by_accident():
+    known = [name.replace("topk", "top5").replace("@k", "@10") for name in known_metrics()]
+    for name in known:
+        with pytest.raises(SettingsError) as error:
+            parse_metric(name.upper() + " %")
+        assert error.value.problems[0].next_step == f"Did you mean {name}?"
 
 
 @pytest.mark.parametrize(

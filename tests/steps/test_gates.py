@@ -47,6 +47,17 @@ def test_a_fraction_can_not_be_allowed_to_drop_by_all_of_it_but_nats_can() -> No
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("accuracy", "top1"), ("cross entropy", "nll"), ("nl", "nll")]
+)
+def test_a_gate_on_a_metric_by_another_name_is_told_which_of_the_audits_it_means(
+    name: str, meant: str
+) -> None:
+    with pytest.raises(SettingsError, match="no task computes") as error:
+        resolve_gates([rule("*", 0.02, name)], METRICS, SLICES)
+    assert error.value.problems[0].next_step == f"Did you mean {meant}?"
+
+
 def test_gates_of_both_kinds_hold_together() -> None:
     share = GateRule("top1", "*", Tolerance(max_relative_drop=0.05), "audit.toml: gates[0]")
     gates = resolve_gates([share, rule("*", 0.02)], METRICS, SLICES)

@@ -6,6 +6,7 @@ unknown key, the near ones.
 """
 
 import dataclasses
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 from calaudit.errors import CalauditError, Problem, SettingsError, near
 
 T = TypeVar("T")
+_MOST_BYTES = 16 << 20
+"""Of a TOML file: a device or a data file would fill the memory."""
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -40,7 +43,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         The file is missing, unreadable, or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise SettingsError(
+                f"is larger than {_MOST_BYTES >> 20} MiB, which no settings are",
+                where=path,
+                next_step="Check the path.",
+            )
+        return tomllib.loads(content.decode("utf-8-sig"))
     except FileNotFoundError:
         raise SettingsError(
             "there is no such file", where=path, next_step="Check the path."
@@ -84,7 +95,9 @@ def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object, at
         With one problem per wrong, missing or unknown key.
     """
     try:
-        made: T = _ADAPTERS[cls].validate_python(dict(values))
+        # As JSON, since only there strictness lets a list stand for a tuple, a table for a class.
+        text = json.dumps(dict(values), default=_without_json)
+        made: T = _ADAPTERS[cls].validate_json(text, strict=True)
     except ValidationError as error:
         problems = [
             problem
@@ -93,6 +106,11 @@ def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object, at
         ]
         raise SettingsError.of(problems) from None
     return made
+
+
+def _without_json(value: Any) -> Any:
+    """What stands for a date, which no setting is: a value that none takes."""
+    return {type(value).__name__: str(value)}
 
 
 class _Adapters(dict[type[Any], TypeAdapter[Any]]):
@@ -104,6 +122,18 @@ class _Adapters(dict[type[Any], TypeAdapter[Any]]):
 
 
 _ADAPTERS = _Adapters()
+
+
+_EXPECTED = {
+    "int_type": "should be a whole number",
+    "float_type": "should be a number",
+    "string_type": "should be text",
+    "bool_type": "should be true or false",
+    "tuple_type": "should be a list",
+    "list_type": "should be a list",
+}
+_BRANCHES = ("int", "float", "str", "bool")
+"""What pydantic adds to a place where several types are allowed."""
 
 
 def _problems(line: dict[str, Any], cls: type[Any], where: object, at: str) -> list[Problem]:
@@ -120,13 +150,18 @@ def _problems(line: dict[str, Any], cls: type[Any], where: object, at: str) -> l
         return [Problem("this key is missing", place, "Add it.")]
     if kind in {"dataclass_type", "dict_type", "mapping_type"}:
         return [Problem(f"should be a table (got {line.get('input')!r})", place, "Write a table.")]
-    message = str(line["msg"]).removeprefix("Value error, ")
+    message = _EXPECTED.get(kind, str(line["msg"]).removeprefix("Value error, "))
     value = line.get("input")
-    shown = "" if isinstance(value, Mapping) else f" (got {value!r})"
+    shown = "" if isinstance(value, Mapping) else f" (got {_as_written(value)})"
     next_step = "Change the value."
     if kind == "literal_error":
         next_step = near(str(value), re.findall(r"'([^']*)'", line["ctx"]["expected"]))
     return [Problem(f"{message[:1].lower()}{message[1:]}{shown}", place, next_step)]
+
+
+def _as_written(value: Any) -> str:
+    """A value as TOML has it, as far as JSON does the same: ``true``, not ``True``."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | str) else repr(value)
 
 
 def _dotted(path: tuple[Any, ...]) -> str:
@@ -134,7 +169,7 @@ def _dotted(path: tuple[Any, ...]) -> str:
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif "[" not in str(part):
+        elif "[" not in str(part) and part not in _BRANCHES:
             text += f".{part}" if text else str(part)
     return text
 

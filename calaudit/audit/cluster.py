@@ -34,6 +34,7 @@ from calaudit.backends.base import BackendName
 from calaudit.errors import BackendError, CalauditError, Notice, OutputError, Problem
 from calaudit.formats.predictions import Predictions
 from calaudit.progress import counter
+from calaudit.visible import command_line
 
 AGAIN: Final = "Run the audit again: what is made is kept."
 
@@ -66,7 +67,8 @@ def remote_backends(
         raise BackendError(
             "no worker of the cluster has a GPU, which this audit needs",
             where=scheduler.address,
-            next_step=f'Start one: dask worker {scheduler.address} --resources "GPU=1"',
+            next_step="Start one: "
+            + command_line("dask", "worker", scheduler.address, "--resources", "GPU=1"),
         )
     call = Call("backends", describe_backends, _absolute(path, overrides), needs_gpu=True)
     found: dict[BackendName, RemoteBackend] | Lost = dict(scheduler.outcomes([call]))["backends"]

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from calaudit.errors import BackendError
 from calaudit.interrupts import stop_if_asked
+from calaudit.visible import command_line
 
 INSTALL: Final = "python -m pip install 'calaudit[cluster]'"
 GPU: Final = "GPU"
@@ -199,7 +200,7 @@ def reached(address: str) -> Iterator[Scheduler]:
             raise BackendError(
                 "the cluster has no worker",
                 where=address,
-                next_step=f"Start some: dask worker {address}",
+                next_step=f"Start some: {command_line('dask', 'worker', address)}",
             )
         yield scheduler
     finally:

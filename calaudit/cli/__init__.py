@@ -6,6 +6,7 @@ Messages go to stderr, results to stdout or files. Exit status: 0 every gate pas
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -54,6 +55,9 @@ def main() -> None:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Where the terminal's or file's encoding lacks a character, its number is shown.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             app()

@@ -13,6 +13,7 @@ from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.notes import print_notes
 from calaudit.errors import SettingsError
+from calaudit.visible import visible
 
 if TYPE_CHECKING:
     from calaudit.graph import Decision
@@ -59,7 +60,7 @@ def build_command(
     if explain:
         print(_explanation(built.decisions))
     if built.path is not None:
-        print(f"{built.path}: {_summary(built.decisions)}")
+        print(f"{visible(built.path)}: {_summary(built.decisions)}")
 
 
 def _content(built: "BuiltEngine", model: Path) -> dict[str, object]:

@@ -10,6 +10,7 @@ from calaudit.cli import cache_text as text
 from calaudit.cli.app import app
 from calaudit.cli.notes import print_notes
 from calaudit.errors import SettingsError
+from calaudit.visible import visible
 
 if TYPE_CHECKING:
     from calaudit.formats.trt_header import TrtVersion
@@ -48,7 +49,7 @@ def show_command(cache: CacheFile, *, as_json: JsonFlag = False) -> None:
         print(text.as_json({"cache": str(cache), **text.cache_content(found)}))
         return
     print_notes(found.problems)
-    print(f"{cache}: {text.summary(found)}\n\n{text.scale_columns(found)}")
+    print(f"{visible(cache)}: {text.summary(found)}\n\n{text.scale_columns(found)}")
 
 
 @cache_app.command(
@@ -81,7 +82,7 @@ def diff_command(
         print(text.as_json({**files, "group": group, **asdict(found), **told}))
         return
     print_notes(notices)
-    print(f"A: {first}\nB: {second}\n{text.differences(found)}")
+    print(f"A: {visible(first)}\nB: {visible(second)}\n{text.differences(found)}")
     if found.different:
         print(f"\n{text.diff_columns(found.different[:limit], clips=ranges is not None)}")
 
@@ -167,11 +168,11 @@ def convert_command(
             )
     if to_table:
         print_notes(cache_to_table(source, out, calibset=calibset))
-        print(f"{out}: scale table of {source}")
+        print(f"{visible(out)}: scale table of {visible(source)}")
     else:
         name = _algorithm(algorithm)
         print_notes(make_cache(source, out, version=_version(tensorrt), algorithm=name))
-        print(f"{out}: {text.summary(open_trt_cache(out))}")
+        print(f"{visible(out)}: {text.summary(open_trt_cache(out))}")
 
 
 def _version(text: str | None) -> "TrtVersion | None":

@@ -1,7 +1,6 @@
 """``calaudit calibrate``: observe ranges on calibration sets, make scale tables."""
 
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import typer
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
-from calaudit.cli.notes import print_notes
+from calaudit.cli.notes import print_notes, print_written
 from calaudit.errors import Problem, SettingsError
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def calibrate_command(
         )
     _show(tables, scales)
     if out is not None:
-        print(f"wrote {out}", file=sys.stderr)
+        print_written(out)
 
 
 def _show(tables: "list[ScaleTable]", scales: Path | None) -> None:

@@ -1,6 +1,5 @@
 """``calaudit compare``: run or resume an audit across slices, and write its report."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +8,7 @@ import typer
 
 from calaudit.cli.app import app
 from calaudit.cli.folder import show_plan
-from calaudit.cli.notes import print_notes
+from calaudit.cli.notes import print_notes, print_written
 from calaudit.cli.report import print_found
 from calaudit.errors import SliceError
 
@@ -108,11 +107,11 @@ def show_audit(
 
     chosen = parse_formats(formats, where="--formats")
     report, path = run_audit(audit, overrides)
-    print(f"wrote {path}", file=sys.stderr)
+    print_written(path)
     evidence = _evidence(report, path, audit, overrides) if "html" in chosen else None
     with sole_run(path.parent, wait=True):
         for written in write_outputs(report, path.parent, chosen, evidence=evidence):
-            print(f"wrote {written}", file=sys.stderr)
+            print_written(written)
     try:
         print_found(report, view, as_json=as_json)
     except SliceError as error:  # the audit is done: what is shown of it can't fail it

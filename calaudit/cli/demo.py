@@ -8,6 +8,7 @@ import typer
 
 from calaudit.cli.app import app
 from calaudit.cli.compare import show_audit
+from calaudit.visible import command_line, visible
 
 
 @app.command("demo", epilog="Example:  calaudit demo --out somewhere")
@@ -28,11 +29,12 @@ def demo_command(
     from calaudit.report import View
 
     audit = write_demo(out)
-    print(f"calaudit: the demo's files are in {out}", file=sys.stderr)
+    print(f"calaudit: the demo's files are in {visible(out)}", file=sys.stderr)
     try:
         show_audit(audit, Overrides(), View(limit=limit))
     except typer.Exit as verdict:
         print(
-            f"calaudit: `calaudit compare {audit}` ends with exit status {verdict.exit_code}",
+            f"calaudit: `{command_line('calaudit', 'compare', audit)}` ends with exit status "
+            f"{verdict.exit_code}",
             file=sys.stderr,
         )

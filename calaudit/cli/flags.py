@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from calaudit.errors import Problem, SettingsError, near
+from calaudit.visible import command_line
 
 if TYPE_CHECKING:
     from calaudit.slices import Dimension
@@ -112,7 +113,7 @@ def _read_where(text: str) -> dict[str, Any]:
     if not sign or not _NAME.fullmatch(name) or not name.strip():
         raise SettingsError(
             "a predicate's slice needs a name before the first =",
-            next_step=f"Write --where 'NAME={text}'.",
+            next_step=f"Write {command_line('--where', f'NAME={text}')}.",
         )
     return {"name": name.strip(), "where": predicate.strip()}
 

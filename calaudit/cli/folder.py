@@ -11,6 +11,7 @@ import typer
 
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
+from calaudit.visible import visible
 
 if TYPE_CHECKING:
     from calaudit.audit.inventory import Artefact
@@ -86,8 +87,8 @@ def show_plan(audit: Path, overrides: "Overrides", *, everything: bool, as_json:
 def _told(content: dict[str, Any], found: Sequence["Artefact"], *, everything: bool) -> str:
     made = [each for each in found if each.state == "made"]
     lines = [
-        f"Audit {content['audit']} in {content['folder']}: {len(made):,} of {len(found):,} "
-        f"artefacts are made ({_size(sum(each.size for each in made))})"
+        f"Audit {visible(content['audit'])} in {visible(content['folder'])}: {len(made):,} of "
+        f"{len(found):,} artefacts are made ({_size(sum(each.size for each in made))})"
     ]
     shown = found if everything else [each for each in found if each.state != "made"]
     if shown:
@@ -147,13 +148,13 @@ def clean_command(
 
     folder, files = _removable(audit, model, pool, out, seed, everything=everything)
     if not folder.is_dir():
-        print(f"{folder} isn't there: nothing to remove", file=sys.stderr)
+        print(f"{visible(folder)} isn't there: nothing to remove", file=sys.stderr)
         return
     with sole_run(folder):
         files = sorted({*files, *leftovers(folder)})
         size = sum(path.stat().st_size for path in files if path.exists())
         for path in files:
-            print(path)
+            print(visible(path))
             if not dry_run:
                 path.unlink(missing_ok=True)
     verb = "would be removed" if dry_run else "removed"

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from calaudit.cli.app import app
+from calaudit.cli.notes import print_written
 from calaudit.errors import OutputError
+from calaudit.visible import command_line
 
 EPILOG = (
     "Examples:  calaudit init model.onnx pool.h5  ·  "
@@ -58,16 +60,16 @@ def init_command(
         name=path.stem,
         model=_from(path, model),
         pool=_from(path, pool),
-        file=str(path),
+        file=path,
     )
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
         with prepared_audit(aside, Overrides()) as audit:
             n_cells = len(audit.plan.cells)
-    print(f"wrote {path}", file=sys.stderr)
+    print_written(path)
     print(
         f"{len(proposal.slices)} dimensions of slices, {len(proposal.calibsets)} calibration sets, "
-        f"{n_cells} engines. Next: calaudit compare {path}",
+        f"{n_cells} engines. Next: {command_line('calaudit', 'compare', path)}",
         file=sys.stderr,
     )
 

@@ -1,7 +1,8 @@
-"""Notices on stderr: what didn't stop the command, but should be known."""
+"""What is said on stderr beside results: files written, and notices."""
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from calaudit.visible import visible
 
@@ -10,6 +11,11 @@ def print_notes(notices: Iterable[object]) -> None:
     """Print each as a note, its control characters spelled out."""
     for notice in notices:
         print(f"calaudit: note: {on_lines(str(notice))}", file=sys.stderr)
+
+
+def print_written(path: Path) -> None:
+    """Say that a file was written."""
+    print(f"wrote {visible(path)}", file=sys.stderr)
 
 
 def on_lines(text: str) -> str:

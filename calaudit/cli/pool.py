@@ -98,7 +98,7 @@ def import_command(
     )
     done = _import(source, out, roles, files, compress=compress)
     print_notes(done.notices)
-    print(f"{out}: {done.n:,} samples")
+    print(f"{visible(out)}: {done.n:,} samples")
 
 
 def _import(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli.app import app
+from calaudit.cli.notes import print_written
 
 if TYPE_CHECKING:
     from calaudit.report import Report, View
@@ -51,7 +52,7 @@ def show(
     if svg is not None:
         keep_apart(svg, report)
         write_svg(found, svg, view=view)
-        typer.echo(f"wrote {svg}", err=True)
+        print_written(svg)
     print_found(found, view, as_json=as_json)
     raise typer.Exit(exit_status(found))
 
@@ -101,4 +102,4 @@ def render(
         kept = ranges or ranges_beside(found, report.parent)
         evidence = gather_evidence(found, ranges=kept, pool=pool)
     for path in write_outputs(found, out or report.parent, chosen, evidence=evidence):
-        typer.echo(f"wrote {path}", err=True)
+        print_written(path)

@@ -1,5 +1,6 @@
 """However a command is ended, nothing half-written is left and no traceback shows."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -92,3 +93,19 @@ def test_a_command_without_stdout_does_its_work(tmp_path: Path) -> None:
     command = f"exec {sys.executable} -c '{RUN}' pool show {tmp_path / 'p.h5'} >&-"
     ended = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+)
+def test_what_a_terminals_encoding_lacks_is_spelled_out(
+    tmp_path: Path, locale: dict[str, str]
+) -> None:
+    path = tmp_path / "p.h5"
+    write_pool(path, inputs={"x": np.zeros((3, 2), np.float32)}, meta={"ä": np.arange(3)})
+    command = [sys.executable, "-c", RUN, "pool", "show", str(path)]
+    env = {**os.environ, **locale}
+    ended = subprocess.run(command, env=env, capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert rb"\xe4" in ended.stdout

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from calaudit.formats.pool import write_pool
 from tests.audit.world import make_world
 from tests.cli.running import calaudit
+from tests.test_visible import words_of
 
 N = 1600
 
@@ -254,3 +255,22 @@ def test_names_that_do_not_fit_the_outputs_are_told_the_command(tmp_path: Path) 
     assert "label text" in ended.err
     assert "--classes label=names.txt" in ended.err
     assert "all 5 names" in ended.err
+
+
+@pytest.mark.parametrize("name", ["modèle ü.toml", "it's $HOME.toml", "a\nb.toml", "-rf.toml"])
+def test_the_next_command_can_be_copied_into_a_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    audit = make_world(tmp_path, n=400)
+    monkeypatch.chdir(tmp_path)
+    audit.rename(name)
+    ended = calaudit("init", "model.onnx", "pool.h5", "--out", f"./{name}", "--force")
+    assert ended.status == 0, ended.err
+    (_, line) = ended.err.rstrip("\n").split("Next: ")
+    (commented,) = [
+        each for each in Path(name).read_text().splitlines() if each.startswith("#   calaudit")
+    ]
+    for command in (line, commented.removeprefix("#   ")):
+        program, verb, path = words_of(command)
+        assert (program, verb, Path(path)) == ("calaudit", "compare", Path(name))
+        assert not path.startswith("-")

@@ -3,16 +3,17 @@
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from calaudit.audit.proposal.propose import Proposal
 from calaudit.audit.proposal.table import Table
-from calaudit.visible import visible
+from calaudit.visible import command_line, visible
 
 WIDTH = 98
 
 
-def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file: str) -> str:
+def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file: Path) -> str:
     """The audit file.
 
     Parameters
@@ -40,7 +41,7 @@ def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file:
     }
     lines = [
         f"# Which {units} does INT8 hurt, by how much, and which calibration set mends it?",
-        f"#   calaudit compare {visible(file)}",
+        f"#   {command_line('calaudit', 'compare', file)}",
         "# Proposed by calaudit init; docs/audit.md has every key.",
         *_table("[audit]", Table(head, remark)),
         *_section("Who is judged apart.", "[[slices]]", proposal.slices),

@@ -17,6 +17,7 @@ from calaudit.formats.pool_columns import as_series
 from calaudit.formats.pool_layout import IDS
 from calaudit.formats.pool_writer import PoolWriter
 from calaudit.progress import counter
+from calaudit.visible import command_line
 
 _BLOCK_BYTES = 32 << 20
 _ROLES = ("inputs", "targets", "meta", "items")
@@ -106,7 +107,7 @@ def _prefixed(names: list[str], source: Path) -> Roles:
                 Problem(
                     f"array {name!r} has no role",
                     str(source),
-                    f"Say what each array is, for example --input {name}, "
+                    f"Say what each array is, for example {command_line('--input', name)}, "
                     "or save it under a name such as inputs/x, targets/label, meta/noise.",
                 )
             )

@@ -95,9 +95,7 @@ def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object, at
         With one problem per wrong, missing or unknown key.
     """
     try:
-        # As JSON, since only there strictness lets a list stand for a tuple, a table for a class.
-        text = json.dumps(dict(values), default=_without_json)
-        made: T = _ADAPTERS[cls].validate_json(text, strict=True)
+        made: T = _strictly(_ADAPTERS[cls], values)
     except ValidationError as error:
         problems = [
             problem
@@ -106,6 +104,19 @@ def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object, at
         ]
         raise SettingsError.of(problems) from None
     return made
+
+
+def _strictly(adapter: TypeAdapter[T], values: Mapping[str, Any]) -> T:
+    """Without conversions, such as of true to 1."""
+    # As JSON, since only there strictness lets a list stand for a tuple, a table for a class.
+    text = json.dumps(dict(values), default=_without_json)
+    try:
+        return adapter.validate_json(text, strict=True)
+    except ValidationError as error:
+        if error.errors(include_url=False)[0]["type"] != "json_invalid":
+            raise
+        # Text that isn't Unicode, which files of JSON may hold, and pydantic's JSON may not.
+        return adapter.validate_python(dict(values))
 
 
 def _without_json(value: Any) -> Any:

@@ -85,6 +85,7 @@ def open_report(launch: Callable[[], Any], tmp_path: Path) -> Open:
         try:
             page.goto(path.as_uri())
             if ready:
+                assert heard.complaints == []  # a script that failed would be waited for in vain
                 page.wait_for_selector("html[data-ready]")
             yield page
             context.close()

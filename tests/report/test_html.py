@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,16 @@ def test_unknown_formats_are_refused_with_near_ones(text: str) -> None:
         parse_formats(text, where="--formats")
     assert "--formats: " in str(caught.value)
     assert caught.value.problems[0].next_step
+
+
+def test_the_pages_scripts_which_share_one_scope_declare_every_name_once() -> None:
+    scripts = sorted((resources.files("calaudit.report") / "templates" / "js").iterdir(), key=str)
+    names = [
+        name
+        for script in scripts
+        for name in re.findall(
+            r"^(?:const|let|class|(?:async )?function\*?) (\w+)", script.read_text(), re.MULTILINE
+        )
+    ]
+    assert len(names) > 20
+    assert sorted(names) == sorted(set(names))

@@ -1,7 +1,7 @@
 // Drops with intervals: one row per slice, one mark per calibration set.
 
 const FEW_SLICES = 12;
-const SHAPES = [["regressed", "diamond"], ["inconclusive", "triangle-up"], ["passed", "circle"],
+const VERDICT_SHAPES = [["regressed", "diamond"], ["inconclusive", "triangle-up"], ["passed", "circle"],
   ["not gated", "square"]];
 
 class Drops {
@@ -111,7 +111,7 @@ class Drops {
             x: { field: "drop", ...x }, y, yOffset: offset, color: colour, tooltip,
             shape: {
               field: "verdict", type: "nominal", title: null,
-              scale: { domain: SHAPES.flatMap(([word]) => [word, `${word} (control)`]), range: SHAPES.flatMap(([, shape]) => [shape, shape]) },
+              scale: { domain: VERDICT_SHAPES.flatMap(([word]) => [word, `${word} (control)`]), range: VERDICT_SHAPES.flatMap(([, shape]) => [shape, shape]) },
               legend: { values: [...new Set(values.map((value) => value.verdict))] },
             },
             size: { condition: { test: "indexof(datum.verdict, 'regressed') == 0", value: 105 }, value: 64 },

@@ -1,7 +1,7 @@
 // Ranges: amax of every tensor by set and method, and one tensor's distributions.
 
 const MOST_TAPS = 30;
-const SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"];
+const METHOD_SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"];
 const DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 1], [1, 3]];
 
 class Taps {
@@ -54,7 +54,7 @@ class Taps {
         y: { field: "tap", type: "nominal", sort: shown.map(key), title: null, axis: { labelExpr: labelsOf(this.taps.taps.map((tap) => tap.name)), grid: true, domain: false, ticks: false, labelPadding: 8 } },
         x: { field: "amax", type: "quantitative", title: "amax", scale: { type: "log", nice: false, padding: 12 }, axis: { tickCount: 6, format: "~g" } },
         color: this.colour(null),
-        shape: { field: "method", type: "nominal", title: null, scale: { domain: this.taps.methods, range: SHAPES } },
+        shape: { field: "method", type: "nominal", title: null, scale: { domain: this.taps.methods, range: METHOD_SHAPES } },
         tooltip: { field: "tip" },
       },
     });

@@ -51,6 +51,7 @@ from calaudit.steps.leak import check_leak, content_digests, note_clusters, note
 from calaudit.steps.model_outputs import EngineOutputs
 from calaudit.steps.probabilities import probability_notices
 from calaudit.steps.sample import draw_calibset
+from calaudit.steps.sanity import cell_notices, doubt_notices
 from calaudit.steps.score import notices_of, rankings_of, score_exams
 
 
@@ -151,11 +152,17 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
                 *records.left_out_notices(judgement.comparisons),
                 *floor_notices(judgement.comparisons),
                 *probability_notices(scored),
+                *doubt_notices(judgement.doubts, audit.pool, audit.evaluated),
+                *cell_notices(scored, _quantized(audit)),
             ],
             timings=journal.timings,
         )
         write_report(report, audit.plan.report)
         return report, audit.plan.report
+
+
+def _quantized(audit: Audit) -> frozenset[str]:
+    return frozenset(cell.id for cell in audit.plan.cells if cell.precision == "int8")
 
 
 def _terms(audit: Audit) -> Terms:

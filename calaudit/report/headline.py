@@ -120,6 +120,8 @@ def _beside(index: Index, result: ResultRecord) -> Iterable[ResultRecord]:
 def _inconclusive(index: Index) -> str:
     if index.below_floor:
         return _below_floor(index)
+    if index.hopeless is not None:
+        return f"{visible(index.hopeless)}; the warnings show the inputs' ranges."
     open_ones = [r for r in index.gated if r.verdict != "PASS"]
     failed = index.failed
     if not open_ones:

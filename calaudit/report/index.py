@@ -85,6 +85,13 @@ class Index:
         """Deciding results that can't pass, since FP32 itself misses ``min_reference`` there."""
         return tuple(r for r in self.gated if self.misses_floor(r))
 
+    @cached_property
+    def hopeless(self) -> str | None:
+        """Why nothing passes by some metrics: FP32 knows nothing. None where it does."""
+        codes = {"reference_chance", "reference_constant"}
+        found = [each.message for each in self.report.warnings if each.code in codes]
+        return found[0].split(";")[0] if found else None
+
     def misses_floor(self, result: ResultRecord) -> bool:
         """Whether FP32 misses the gate's ``min_reference``; it does where it wasn't measured."""
         floor = None if result.gate is None else result.gate.min_reference

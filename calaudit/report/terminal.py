@@ -201,6 +201,8 @@ def _verdict(index: Index) -> Text:
     places = len({(r.slice, r.metric) for r in index.below_floor})
     if places:
         detail += f"; FP32 itself misses min_reference in {places}"
+    if index.hopeless is not None:
+        detail += "; FP32 itself knows nothing here"
     detail = unjudged(index.report.results, index.report.cells) or detail
     verdict = index.report.verdict
     return Text.assemble("Verdict: ", (verdict, STYLE[verdict]), f"  ({detail})")

@@ -163,4 +163,18 @@ def _own_warnings(results: Iterable[ResultRecord], cells: Iterable[CellRecord]) 
 
 
 def _settled(warnings: Iterable[Notice]) -> tuple[Notice, ...]:
-    return tuple(sorted(warnings, key=lambda each: (each.code, each.where or "", each.message)))
+    return tuple(
+        sorted(
+            warnings,
+            key=lambda each: (
+                not each.code.startswith(_GRAVE),
+                each.code,
+                each.where or "",
+                each.message,
+            ),
+        )
+    )
+
+
+_GRAVE = ("reference_", "mean_units", "std_units", "probabilities", "random_ops")
+"""Codes of what makes all other numbers doubtful: told first."""

@@ -13,6 +13,7 @@ from calaudit.errors import Notice
 from calaudit.evaluate import Comparison, Verdict
 from calaudit.steps.gates import Floors
 
+_OPEN = frozenset({Verdict.PASS, Verdict.INCONCLUSIVE})
 SHOWN = 3
 """Slices that a notice lists."""
 
@@ -27,15 +28,27 @@ def below_floor(one: Comparison) -> bool:
     return short > 0 if one.metric.higher_is_better else short < 0
 
 
-def hold_to_floors(judged: Iterable[Comparison], floors: Floors) -> list[Comparison]:
+def hold_to_floors(
+    judged: Iterable[Comparison], floors: Floors, hopeless: frozenset[str] = frozenset()
+) -> list[Comparison]:
     """The comparisons with their floors; where FP32 misses one, none passes.
 
     A regression stays one. What is inconclusive for its floor isn't decided by more samples.
+
+    Parameters
+    ----------
+    judged : iterable of Comparison
+    floors : mapping
+        From `resolve_floors`.
+    hopeless : set of str
+        Metrics of which FP32 has no more than who never looks at the input: nothing passes by
+        them, unless a floor says what is enough.
     """
     held = []
     for one in judged:
         floored = replace(one, min_reference=floors.get((one.metric.name, one.slice)))
-        if below_floor(floored) and one.verdict is not Verdict.REGRESSED:
+        nothing = one.metric.name in hopeless and floored.min_reference is None
+        if (nothing or below_floor(floored)) and one.verdict in _OPEN:
             floored = replace(floored, verdict=Verdict.INCONCLUSIVE, n_needed=None)
         held.append(floored)
     return held

@@ -21,6 +21,7 @@ from calaudit.progress import progress
 from calaudit.steps.clusters import Clusters
 from calaudit.steps.floors import hold_to_floors
 from calaudit.steps.gates import Floors, Gates
+from calaudit.steps.sanity import Doubt, doubts_of
 from calaudit.steps.score import Scored
 
 
@@ -52,6 +53,8 @@ class Judgement:
     """Of the gated slices; without any gate, of the headline metric on every slice."""
     gaps: list[Gap]
     """Of the gated metrics and the headline metric."""
+    doubts: list[Doubt] = field(default_factory=list)
+    """Exams at which FP32 isn't shown to be better than who never looks at the input."""
 
     @property
     def tolerated(self) -> dict[tuple[str, str], float]:
@@ -72,14 +75,15 @@ def judge_cells(scored: Sequence[Scored], terms: Terms) -> Judgement:
         Scores of every exam, from :func:`calaudit.steps.score.score_exams`.
     terms : Terms
     """
-    whole = Judgement([], [], [])
+    whole = Judgement([], [], [], doubts_of(scored, terms.clusters))
+    hopeless = frozenset[str]().union(*(d.metrics for d in whole.doubts if d.knows_nothing))
     for number, one in enumerate(scored):
         metrics = one.exam.metrics
         for place, metric in enumerate(
             progress(metrics, total=len(metrics), what="statistics", unit="metric")
         ):
             found = _judge(one, metric, terms, headline=number == place == 0)
-            whole.comparisons.extend(found.comparisons)
+            whole.comparisons.extend(hold_to_floors(found.comparisons, terms.floors, hopeless))
             whole.attributions.extend(found.attributions)
             whole.gaps.extend(found.gaps)
     return whole
@@ -117,7 +121,7 @@ def _judge(scored: Scored, metric: Metric, terms: Terms, *, headline: bool) -> J
             level=terms.level,
         )
     support = {name: MinSupport().at_least(slices.min_support(name)) for name in slices.names}
-    judged = hold_to_floors(judge(compared, min_support=support), terms.floors)
+    judged = judge(compared, min_support=support)
     chosen = [one for one in judged if one.max_drop is not None]
     if headline and not terms.gates:
         chosen = judged

@@ -10,12 +10,14 @@ from calaudit.errors import Notice
 from calaudit.evaluate import Metric, Relevance, Scores, perfect
 from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.scoring import scores_of
+from calaudit.evaluate.standing import Rival, is_constant
 from calaudit.formats.predictions import Predictions
 from calaudit.progress import progress
 from calaudit.report import RankingRecord
 from calaudit.steps.exam import Exam, placed
 from calaudit.steps.probabilities import gives_probabilities
 from calaudit.steps.ranking_flow import describe_ranking
+from calaudit.steps.sanity import is_identical, rivals_in
 
 CellScores = Mapping[Metric, Scores]
 
@@ -35,6 +37,16 @@ class Scored:
     """Units whose outputs aren't numbers, under FP32 and under the engines."""
     probabilities: bool = False
     """Whether a classifier's outputs are probabilities, so that metrics of logits read them so."""
+    rivals: tuple[Rival, ...] = ()
+    """Whom FP32 should be better than."""
+    constant: bool = False
+    """Whether FP32's output doesn't vary with the input."""
+    constant_cells: tuple[str, ...] = ()
+    """Cells of which that is so, though not of FP32."""
+    identical: frozenset[str] = frozenset()
+    """Cells whose outputs are FP32's, to the bit."""
+    floating: bool = False
+    """Whether the output is one of floats, so that equal outputs are no chance."""
 
 
 def score_exams(
@@ -76,12 +88,17 @@ def _scored(exam: Exam, reference: Predictions, cells: Mapping[str, Predictions]
     if base.unanswered.any():
         message = f"FP32's output {exam.output} isn't finite for {_named(exam, base.unanswered)}"
         notices.append(Notice("reference_not_finite", f"{message}; left out"))
+    constant, constant_cells, identical = is_constant(fp32), [], set()
     candidates: dict[str, CellScores] = {}
     rankings: list[RankingRecord] = []
     for cell, predictions in progress(cells.items(), total=len(cells), what="scores", unit="cell"):
         case = base.with_outputs(exam.answer(predictions, reference))
         with placed(target=exam.target, where=exam.where):
             candidates[cell] = {metric: scores_of(metric, case) for metric in exam.metrics}
+        if not constant and is_constant(case.outputs):
+            constant_cells.append(cell)
+        if is_identical(case.outputs, fp32):
+            identical.add(cell)
         broken = case.unanswered & ~base.unanswered
         if broken.any():
             message = f"its output {exam.output} isn't finite where FP32's is, for"
@@ -90,7 +107,19 @@ def _scored(exam: Exam, reference: Predictions, cells: Mapping[str, Predictions]
             )
         if isinstance(exam.truth, Relevance):
             rankings += describe_ranking(cell, exam, exam.truth, case)
-    return Scored(exam, theirs, candidates, tuple(rankings), tuple(notices), probabilities)
+    return Scored(
+        exam,
+        theirs,
+        candidates,
+        tuple(rankings),
+        tuple(notices),
+        probabilities,
+        rivals=rivals_in(exam, base),
+        constant=constant,
+        constant_cells=tuple(constant_cells),
+        identical=frozenset(identical),
+        floating=fp32.dtype.kind == "f",
+    )
 
 
 _SHOWN = 3

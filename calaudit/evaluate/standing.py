@@ -1,0 +1,181 @@
+"""Standing: whether FP32 is better than who never looks at the input.
+
+An engine can't lose what FP32 doesn't have. So before drops are read, FP32 is held against rivals
+that know the targets' distribution and nothing of a sample: one that deals FP32's own answers out
+at random, one that always gives the commonest class, one that gives the mean, one that ranks at
+random.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.metric import Metric
+from calaudit.evaluate.metrics.case import Case, flat
+from calaudit.evaluate.metrics.classification import predicted
+from calaudit.evaluate.scores import RatioScores, UnitScores, of_units
+from calaudit.evaluate.scoring import scores_of
+from calaudit.evaluate.truth import Labels, Relevance, Texts, Values
+
+Floats = NDArray[np.float64]
+LEVEL = 0.95
+"""One-sided level at which FP32 must be better."""
+RANDOM_RANKINGS = 4
+"""Over which a random ranker is averaged."""
+_RANKED = frozenset({"ndcg", "ndcg_exp", "recall", "mrr", "map"})
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rival:
+    """Someone who never looks at the input, and what FP32 has over them."""
+
+    name: str
+    """Completes "FP32 isn't shown to be better than …"."""
+    gains: tuple[Floats, ...]
+    """Each (n,): FP32's score minus the rival's by one measure, NaN for units without. FP32 is
+    better if it is by any of them."""
+    knows_nothing: bool
+    """Whether who isn't better knows nothing of the inputs: then no drop means anything."""
+
+    def beaten(self, clusters: NDArray[np.int64] | None) -> bool:
+        """Whether FP32 is shown to be better.
+
+        Parameters
+        ----------
+        clusters : int64 (n,), optional
+            Units that hang together.
+        """
+        return any(is_positive(gain, clusters) for gain in self.gains)
+
+
+def is_positive(gain: Floats, clusters: NDArray[np.int64] | None) -> bool:
+    """Whether a mean is above 0 at `LEVEL`, by Student's t over clusters or units."""
+    kept = np.flatnonzero(~np.isnan(gain))
+    if not len(kept):
+        return False
+    values = gain[kept]
+    mean = float(values.mean())
+    code = kept if clusters is None else clusters[kept]
+    _, code = np.unique(code, return_inverse=True)
+    sums, sizes = np.bincount(code, values), np.bincount(code)
+    n = len(sums)
+    if n < 2:
+        return False
+    spread = float(((sums - mean * sizes) ** 2).sum()) * n / (n - 1)
+    return bool(mean > float(stats.t.ppf(LEVEL, n - 1)) * np.sqrt(spread) / len(values))
+
+
+def is_quality(metric: Metric) -> bool:
+    """Whether a metric says how good answers are: who knows nothing has nothing to lose by it."""
+    if metric.is_agreement:
+        return False
+    return metric.needs in {"labels", "values", "texts"} or metric.family in _RANKED
+
+
+def rivals_of(case: Case, k: int = 10) -> list[Rival]:
+    """Everyone FP32 should be better than, the one that knows least first.
+
+    Parameters
+    ----------
+    case : Case
+        FP32's answers.
+    k : int
+        Cut of rankings.
+    """
+    match case.truth:
+        case Labels():
+            return _of_classes(case)
+        case Values():
+            return _of_values(case)
+        case Texts():
+            return _of_texts(case)
+        case Relevance():
+            return _of_rankings(case, case.truth, k)
+        case _:
+            return []
+
+
+def _of_classes(case: Case) -> list[Rival]:
+    """The dealt answers are right as often as chance has it: Cohen's kappa is 0 for them."""
+    if case.outputs.ndim != 2 or case.outputs.shape[1] < 2:
+        return []
+    label, answer = case.label(), predicted(case.logits())
+    missing = case.unanswered
+    if missing.all():
+        return []
+    right = np.where(missing, np.nan, answer == label)
+    classes = case.outputs.shape[1]
+    answers = np.bincount(answer[~missing], minlength=classes) / np.count_nonzero(~missing)
+    counts = np.bincount(label[~missing], minlength=classes)
+    commonest = int(counts.argmax())
+    share = counts[commonest] / counts.sum()
+    return [
+        Rival("its own answers dealt out at random", (right - answers[label],), True),
+        Rival(
+            f"always answering the commonest class ({share:.3f} right)",
+            (right - (label == commonest),),
+            False,
+        ),
+    ]
+
+
+def _of_values(case: Case) -> list[Rival]:
+    """The constant: by squares the mean is the best one, by absolute errors the median."""
+    true, given = case.values()
+    squares = ((true - true.mean(axis=0)) ** 2 - (true - given) ** 2).mean(axis=1)
+    absolute = (np.abs(true - np.median(true, axis=0)) - np.abs(true - given)).mean(axis=1)
+    gains = tuple(np.where(case.unanswered, np.nan, each) for each in (squares, absolute))
+    return [Rival("always answering the mean of the targets", gains, True)]
+
+
+def _of_texts(case: Case) -> list[Rival]:
+    """Silence has a word error rate, and a character error rate, of 1."""
+    gains = []
+    for name in ("wer", "cer"):
+        found = scores_of(parse_metric(name), case)
+        if isinstance(found, RatioScores):
+            gains.append(found.denominator - found.numerator)
+    return [Rival("writing nothing at all", tuple(gains), True)]
+
+
+def _of_rankings(case: Case, truth: Relevance, k: int) -> list[Rival]:
+    metric = parse_metric(f"ndcg@{k}")
+    own = _scored(metric, case)
+    rng = np.random.default_rng(0)
+    shape = (len(truth), truth.n_items)
+    chance = [
+        _scored(metric, Case(rng.random(shape, dtype=np.float32), truth, None))
+        for _ in range(RANDOM_RANKINGS)
+    ]
+    rivals = [Rival(f"ranking at random, by nDCG@{k}", (own - np.mean(chance, axis=0),), True)]
+    popularity = truth.popularity
+    # counted from what is judged, it would know the answers
+    if popularity is not None and not np.array_equal(popularity, truth.gain.sum(axis=0)):
+        same: NDArray[Any] = np.broadcast_to(popularity, shape)
+        theirs = _scored(metric, Case(np.ascontiguousarray(same), truth, None))
+        name = f"showing everybody the most popular items, by nDCG@{k}"
+        rivals.append(Rival(name, (own - theirs,), False))
+    return rivals
+
+
+def _scored(metric: Metric, case: Case) -> Floats:
+    found = scores_of(metric, case)
+    return of_units(found) if isinstance(found, UnitScores) else np.full(len(found), np.nan)
+
+
+def is_constant(outputs: NDArray[Any]) -> bool:
+    """Whether an output (n, …) is the same for every unit, up to rounding."""
+    if len(outputs) < 2:
+        return False
+    rows = flat(outputs) if outputs.ndim > 1 else outputs[:, None]
+    if rows.dtype.kind not in "fiub":
+        return bool((rows == rows[0]).all())
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if len(rows) < 2:
+        return False
+    largest = float(np.abs(rows[0]).max(initial=0.0))
+    return bool(np.abs(rows.astype(np.float64) - rows[0]).max(initial=0.0) <= 1e-6 * largest)

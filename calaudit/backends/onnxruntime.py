@@ -24,6 +24,24 @@ _FAILURES = (
     state.InvalidProtobuf, state.NoModel, state.NoSuchFile, state.NotImplemented,
     state.RuntimeException,
 )  # fmt: skip
+_NUMPY_TYPES = frozenset(
+    [
+        "float",
+        "double",
+        "float16",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "bool",
+        "string",
+    ]
+)
+"""Element types that onnxruntime gives as arrays."""
 
 
 class OnnxruntimeBackend:
@@ -76,6 +94,13 @@ class OnnxruntimeBackend:
                 where=model.label,
                 next_step="Check that its operators run on onnxruntime's CPU provider.",
             ) from None
+        strange = [f"{o.name} ({_plain_type(o)})" for o in session.get_outputs() if _unreadable(o)]
+        if strange:
+            raise BackendError(
+                f"NumPy has no type for the output {', '.join(strange)}",
+                where=model.label,
+                next_step="Export the model with float32 outputs: cast them inside.",
+            )
         record = {
             "library": f"onnxruntime {ort.__version__}",
             "provider": "CPUExecutionProvider",
@@ -166,6 +191,15 @@ class OnnxruntimeEngine:
             ) from None
         self._ran_batches |= len(next(iter(feeds.values()))) > 1
         return dict(zip(self._outputs, values, strict=True))
+
+
+def _plain_type(output: ort.NodeArg) -> str:
+    return str(output.type).removeprefix("tensor(").removesuffix(")")
+
+
+def _unreadable(output: ort.NodeArg) -> bool:
+    """Whether an output is of a type that comes back as no array: bfloat16, float8, int4."""
+    return _plain_type(output) not in _NUMPY_TYPES
 
 
 def _session(model: Model, options: ort.SessionOptions) -> ort.InferenceSession:

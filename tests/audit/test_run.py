@@ -1,8 +1,11 @@
 from pathlib import Path
 
+import h5py
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, numpy_helper
 
 from calaudit.audit import backends as audit_backends
 from calaudit.audit import engines as audit_engines
@@ -12,7 +15,7 @@ from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.backends.health import Health, Trial
 from calaudit.backends.tensorrt.detect import Missing, find_tensorrt
-from calaudit.errors import BackendError, DrawError, LeakError
+from calaudit.errors import BackendError, DrawError, LeakError, ModelError
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
@@ -238,3 +241,29 @@ def test_precision_that_a_release_cant_build_stops_the_audit_before_any_work(
         run_audit(audit)
     assert wanted == [{"fp32": {"MatMul"}, "int8": {"MatMul"}}]
     assert not (tmp_path / "audit").exists()
+
+
+@pytest.mark.slow
+def test_an_fp16_model_is_audited_on_a_pool_in_its_type(
+    finished: tuple[Path, Report], tmp_path: Path
+) -> None:
+    audit = make_world(tmp_path)
+    model = onnx.load(str(tmp_path / "model.onnx"))
+    for tensor in model.graph.initializer:
+        half = numpy_helper.to_array(tensor).astype(np.float16)
+        tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    with pytest.raises(ModelError, match="--dtype float16"):
+        run_audit(audit)
+    with h5py.File(tmp_path / "pool.h5", "a") as file:
+        values = file["inputs/x"][:]
+        del file["inputs/x"]
+        file["inputs/x"] = values.astype(np.float16)
+    report, _ = run_audit(audit)
+    expected = {(one.metric, one.slice, one.cell): one.reference for one in finished[1].results}
+    for one in report.results:
+        if one.metric == "top1":
+            same = expected[one.metric, one.slice, one.cell]
+            assert one.reference == pytest.approx(same, abs=0.01)

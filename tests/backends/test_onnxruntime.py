@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from calaudit.backends import onnxruntime
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
@@ -82,3 +83,13 @@ def test_another_batch_that_is_written_into_the_graph_is_refused_with_a_way_out(
     x = np.zeros((2, 5, 3), np.float32)
     with pytest.raises(BackendError, match=r"(?s)initial_h.*dynamo=True"):
         run(_recurrent(3), {"x": x})
+
+
+def test_an_output_that_numpy_has_no_type_for_is_refused_with_the_way_out() -> None:
+    proto = models.gemms()
+    name = proto.graph.output[0].name
+    proto.graph.node.append(helper.make_node("Cast", [name], ["short"], to=TensorProto.BFLOAT16))
+    proto.graph.output.append(helper.make_tensor_value_info("short", TensorProto.BFLOAT16, None))
+    with pytest.raises(BackendError, match=r"no type for the output short \(bfloat16\)") as caught:
+        OnnxruntimeBackend().load(Model(proto, "sketch"))
+    assert "float32 outputs" in str(caught.value.problems[0].next_step)

@@ -147,3 +147,20 @@ def test_task_that_makes_no_sense_is_a_settings_error(
             task(**values), pool, np.arange(4), evaluate_slices([], pool), ["logits", "embedding"],
             where="tasks[0]",
         )  # fmt: skip
+
+
+def test_queries_and_gallery_rows_without_a_label_are_not_alike(tmp_path: Path) -> None:
+    for number, label in enumerate([["a", "", "a", "", "b"], [1, None, 1, None, 2]]):
+        path = tmp_path / f"{number}.h5"
+        write_pool(
+            path,
+            inputs={"x": np.zeros((5, 1), np.float32)},
+            targets={"label": label},
+            meta={"gallery": [0, 0, 1, 1, 1]},
+        )
+        with open_pool(path) as pool:
+            asked = task(kind="retrieval", gallery="gallery = 1", metrics=["recall@1"])
+            evaluated = np.arange(2)
+            slices = evaluate_slices([], pool).take(evaluated)
+            exam = set_exam(asked, pool, evaluated, slices, ["e"], where="tasks[0]")
+        assert exam.truth.relevance.tolist() == [[1, 0, 0], [0, 0, 0]]

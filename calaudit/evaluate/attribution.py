@@ -251,13 +251,15 @@ def _drops(
             groups = of_sets.groups(rows)
             if name in wanted and len(rows) and groups.enough:
                 value, influence = of_sets.influence(rows, groups)
+                if not (np.isfinite(value).all() and np.isfinite(influence).all()):
+                    continue  # the metric isn't defined here, or hangs on one group
                 none = np.zeros_like(value)
                 drops = joint_drops(value, influence, none, key)
                 yield name, drops, len(groups.size) - 1.0
         return
     for sums in sums_by_slice(reference, candidates, slices, units):
         for place, name in enumerate(sums.slices):
-            if name not in wanted or not sums.n_both[:, place].all():
+            if name not in wanted or not (sums.weight[:, place] > 0).all():
                 continue
             total = sums.total[:, place]
             size = np.broadcast_to(sums.size[:, place], total.shape)

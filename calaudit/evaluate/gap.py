@@ -132,6 +132,7 @@ def _sides(
     for partition in partitions(slices, n_units, prepared.n_buckets):
         sums = prepared.sums(partition)
         enough = (sums.n_both[0] >= least) & (whole.n_both[0, 0] - sums.n_both[0] >= least)
+        enough &= (sums.weight[0] > 0) & (sums.weight[0] < whole.weight[0, 0])
         for place in np.flatnonzero(enough).tolist():
             names.append(sums.slices[place])
             n.append(int(sums.n_both[0, place]))

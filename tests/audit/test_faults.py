@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from calaudit.audit.records import left_out_notices
 from calaudit.audit.run import run_audit
 from calaudit.backends.base import Engine
 from calaudit.errors import SettingsError, SliceError
@@ -22,6 +23,7 @@ from calaudit.report.markdown import markdown_summary
 from calaudit.report.schema import schema_problems
 from calaudit.steps.predict import predict
 from tests.audit.world import AUDIT, make_world
+from tests.evaluate.cases import WER, comparison
 
 QUIET_TOO = """
 [[calibsets]]
@@ -244,3 +246,22 @@ def test_an_engine_that_overflows_where_fp32_does_not_has_regressed_and_everyone
     for render in (render_report, markdown_summary, html_page, *([junit_xml] if gated else [])):
         shown = render(report)
         assert "4 broken" in shown or "for 4 of" in shown
+
+
+def test_a_slice_on_which_a_metric_has_no_value_is_noted_once() -> None:
+    undefined = comparison(metric=WER, reference=None, candidate=None, drop=None, n_broken=0)
+    missing = comparison(slice="all", metric=WER, n_left_out=3)
+    broken = comparison(slice="all", n_broken=4)
+    empty = comparison(n=0, reference=None, drop=None)
+    notices = left_out_notices([undefined, undefined, missing, broken, broken, empty])
+    assert [(notice.code, str(notice)) for notice in notices] == [
+        (
+            "metric_not_defined",
+            "metric wer: isn't defined on slice s, though 200 units have a score",
+        ),
+        ("units_left_out", "metric wer: 3 units have no score under FP32 and are left out"),
+        (
+            "units_broken",
+            "cell c: 4 units that FP32 scores have no score under it by top1: it has regressed",
+        ),
+    ]

@@ -9,11 +9,13 @@ import pytest
 
 from calaudit.evaluate import (
     Labels,
+    Origin,
     Relevance,
     Texts,
     Tolerance,
     Values,
     Verdict,
+    attribute,
     compare_cells,
     parse_metric,
     tie_bounds,
@@ -31,12 +33,12 @@ def test_every_family_of_metrics_is_walked():
     assert {parse_metric(name).family for name in NAMES} == set(DEFINITIONS)
 
 
-def check(name, fp32, engine, truth, slices, **units):
-    """Compare with every kind of gate; numbers must be finite or None."""
+def check(name, fp32, engine, truth, slices, *, gates=GATES[1:2], **units):
+    """Compare and look for the worst slice; numbers must be finite or None."""
     metric = parse_metric(name)
     reference, candidate = scored(name, fp32, engine, truth)
     found = []
-    for gate in GATES:
+    for gate in gates:
         for one in compare_cells(
             metric, reference, {"c": candidate}, slices, max_drop=gate, **units
         ):
@@ -86,13 +88,30 @@ def no_truth(truth):
             ]
 
 
+def check_attribution(name, fp32, engine, truth):
+    """Split the drops of two recipes; numbers must be finite."""
+    reference, bad = scored(name, fp32, engine, truth)
+    _, good = scored(name, fp32, fp32, truth)
+    cells = {"bad/m": bad, "bad#2/m": bad, "good/m": good}
+    origins = {"bad/m": Origin("bad", "m"), "bad#2/m": Origin("bad", "m", 2)}
+    origins["good/m"] = Origin("good", "m")
+    slices = {"all": np.arange(N), "one": np.arange(1), "none": np.arange(0)}
+    found = compare_cells(reference.metric, reference, cells, slices, max_drop=0.02)
+    for one in attribute(
+        reference.metric, reference, cells, slices, origins=origins, comparisons=found
+    ):
+        parts = [part for part in (one.price, one.addition, one.luck) if part is not None]
+        assert all(math.isfinite(x) for part in parts for x in (part.value, part.low, part.high))
+        assert math.isfinite(one.drop)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_degenerate_slices_give_numbers_or_none(name):
     fp32, engine, truth = world(name, n=N)
     everyone = {"all": np.arange(N)}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check(name, fp32, engine, truth, slices_of(fp32))
+        check(name, fp32, engine, truth, slices_of(fp32), gates=GATES)
         check(name, fp32, fp32, truth, slices_of(fp32))
         for clusters in (np.zeros(N, dtype=np.int64), np.arange(N) // 12):
             check(name, fp32, engine, truth, everyone, clusters=clusters)
@@ -100,6 +119,11 @@ def test_degenerate_slices_give_numbers_or_none(name):
             check(name, one, other, truth, everyone)
         for empty in no_truth(truth):
             check(name, fp32, engine, empty, {"all": np.arange(N), "one": np.arange(1)})
+            check_attribution(name, fp32, engine, empty)
+        broken = engine.copy()
+        broken[3] = None if broken.dtype == object else np.nan
+        check(name, fp32, broken, truth, everyone)
+        check_attribution(name, fp32, broken, truth)
         if parse_metric(name).kind != "set":
             check(name, fp32, engine, truth, everyone, weights=np.zeros(N))
             check(name, fp32, engine, truth, everyone, weights=np.arange(N) * 1.0)

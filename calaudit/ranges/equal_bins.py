@@ -10,6 +10,7 @@ from calaudit.ranges.divergence import N_LEVELS, SAME_DIVERGENCE, kl_divergences
 from calaudit.ranges.histogram import Histogram
 
 N_EQUAL: Final = 2048
+LARGEST: Final = float(np.finfo(np.float32).max)
 
 
 def entropy_trt(histogram: Histogram) -> float:
@@ -24,14 +25,14 @@ def entropy_trt(histogram: Histogram) -> float:
     Returns
     -------
     float
-        T, up to 2048.5/2048 of the exact maximum.
+        T, up to 2048.5/2048 of the exact maximum, within float32.
     """
     counts = equal_bins(histogram)
     candidates = np.flatnonzero(counts[N_LEVELS - 1 :] > 0) + N_LEVELS
     edges = np.arange(N_EQUAL + 1, dtype=np.float64)
     loss = kl_divergences(edges, counts, candidates, only_best=True)
     best = candidates[np.flatnonzero(loss <= loss.min() + SAME_DIVERGENCE)[-1]]
-    return float((best + 0.5) * (histogram.amax / N_EQUAL))
+    return min(float((best + 0.5) * (histogram.amax / N_EQUAL)), LARGEST)
 
 
 def equal_bins(histogram: Histogram) -> NDArray[np.float64]:

@@ -10,6 +10,8 @@ import numpy as np
 from calaudit.errors import Notice, Problem, RangesError
 from calaudit.ranges.bulk import BULK, bulk_edge
 from calaudit.ranges.compiled import map_on_cores
+from calaudit.ranges.diff import clipping
+from calaudit.ranges.grid import N_OCTAVES, first_bin
 from calaudit.ranges.histogram import Histogram, Histograms
 from calaudit.ranges.methods import N_STEPS, check_method, estimate_amax
 
@@ -17,7 +19,10 @@ DEAD_AMAX: Final = 1.0
 """amax given to a tap that was never seen to be anything but zero."""
 WIDE: Final = 16.0
 """amax beyond so many times the bulk's edge is remarked on: 4 of int8's 7 bits are lost."""
+MUCH: Final = 0.1
+"""Clipping that costs more than this share of the signal power is remarked on: 10 dB are left."""
 SMALLEST_NORMAL: Final = float(np.finfo(np.float32).tiny)
+_SMALLEST_AMAX: Final = N_STEPS * SMALLEST_NORMAL * (1 + 1e-6)
 
 RangesBy = Literal["calaudit", "tensorrt"]
 """Who estimated the ranges."""
@@ -119,15 +124,20 @@ def estimate_scales(
         Unknown method or option.
     """
     check_method(method, options)
-    each = [histograms.one(position, group) for position in range(len(histograms.taps))]
-    found = map_on_cores(lambda histogram: estimate_amax(histogram, method, **options), each)
+
+    def estimate(position: int) -> tuple[float, list[Notice]]:
+        histogram = histograms.one(position, group)
+        amax = DEAD_AMAX
+        if scale_of(histogram.amax) >= SMALLEST_NORMAL:
+            amax = max(estimate_amax(histogram, method, **options), _SMALLEST_AMAX)
+        return amax, _remarks(histograms.taps[position], histogram, amax, calibset)
+
     taps: dict[str, TapScale] = {}
     own: list[Notice] = []
-    for name, histogram, amax in zip(histograms.taps, each, found, strict=True):
-        dead = scale_of(amax) < SMALLEST_NORMAL
-        own += _remarks(name, histogram, amax, calibset, dead=dead)
-        kept = DEAD_AMAX if dead else amax
-        taps[name] = TapScale(kept, scale_of(kept))
+    found = map_on_cores(estimate, range(len(histograms.taps)))
+    for name, (amax, remarks) in zip(histograms.taps, found, strict=True):
+        taps[name] = TapScale(amax, scale_of(amax))
+        own += remarks
     return ScaleTable(
         taps,
         method,
@@ -138,24 +148,38 @@ def estimate_scales(
     )
 
 
-def _remarks(
-    name: str, histogram: Histogram, amax: float, calibset: str, *, dead: bool
-) -> list[Notice]:
+def _remarks(name: str, histogram: Histogram, amax: float, calibset: str) -> list[Notice]:
     """What a user should know of one tap's scale."""
-    where = f"tap {name!r}"
-    if dead:
+    where, within = f"tap {name!r}", f"in calibration set {calibset!r}"
+    if scale_of(histogram.amax) < SMALLEST_NORMAL:
         seen = f"never above {histogram.amax:.3g}" if histogram.n else "never observed"
-        message = f"{seen} in calibration set {calibset!r}: taken as amax = {DEAD_AMAX:g}"
-        return [Notice("dead_tap", message, where)]
+        return [Notice("dead_tap", f"{seen} {within}: taken as amax = {DEAD_AMAX:g}", where)]
     if histogram.n > 1 and np.count_nonzero(histogram.counts) == 1:
-        message = f"always {histogram.amax:.3g} in calibration set {calibset!r}"
-        return [Notice("constant_tap", message, where)]
+        return [Notice("constant_tap", f"always {histogram.amax:.3g} {within}", where)]
+    found: list[Notice] = []
     edge = bulk_edge(histogram)
+    if amax <= histogram.edges[1] and first_bin(histogram.amax) > 0:
+        message = (
+            f"amax {amax:.3g} isn't fitted to the values {within}: all below it lie in one bin, "
+            f"2^-{N_OCTAVES - 1} of the largest ({histogram.amax:.3g}). Leave out the samples that "
+            "hold such large values"
+        )
+        found.append(Notice("unresolved_tap", message, where))
     if amax > WIDE * edge:
         message = (
-            f"outliers in calibration set {calibset!r}: amax {amax:.3g} is {amax / edge:.3g} times "
+            f"outliers {within}: amax {amax:.3g} is {amax / edge:.3g} times "
             f"what {BULK:.2%} of the values stay below, which leaves them "
             f"{math.floor(N_STEPS * edge / amax)} of {N_STEPS} steps"
         )
-        return [Notice("outlier_tap", message, where)]
-    return []
+        found.append(Notice("outlier_tap", message, where))
+    # Of no value more than (1 - amax / largest)² of its square is lost.
+    if (1 - amax / histogram.amax) ** 2 > MUCH:
+        lost = clipping(histogram, scale_of(amax))
+        if lost.energy > MUCH:
+            message = (
+                f"amax {amax:.3g} cuts off {lost.energy:.0%} of the signal power {within}: "
+                f"{lost.values:.2g} of the values saturate, the largest is {histogram.amax:.3g}. "
+                "Where they carry meaning, take minmax"
+            )
+            found.append(Notice("clipped_tap", message, where))
+    return found

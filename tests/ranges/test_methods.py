@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 from fractions import Fraction
@@ -77,7 +78,7 @@ def test_percentile_is_the_edge_above_the_exact_quantile(
     histogram = observe(values)
     assume(histogram.amax > 0)
     clip = estimate_amax(histogram, "percentile", fraction=share / 64)
-    ordered = np.sort(np.abs(values).ravel())
+    ordered = np.sort(np.abs(values[values != 0]))
     quantile = float(ordered[math.ceil(Fraction(share, 64) * len(ordered)) - 1])
     edges = histogram.edges
     above = float(edges[np.searchsorted(edges, quantile, side="right")])
@@ -89,8 +90,45 @@ def test_percentile_is_the_edge_above_the_exact_quantile(
 def test_percentile_is_within_one_bin_of_numpys_quantile(kind: str, fraction: float) -> None:
     values = np.abs(drawn(kind, 50_000, 4))
     clip = estimate_amax(observe(values), "percentile", fraction=fraction)
-    exact = float(np.quantile(values, fraction, method="inverted_cdf"))
+    exact = float(np.quantile(values[values > 0], fraction, method="inverted_cdf"))
     assert exact <= clip <= max(exact * (1 + 1 / 256), values.max() * 2.0**-30)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["one of 20,000", "counts", "a thousandth", "either sign"])
+def test_zeros_never_decide_a_range(method: str, kind: str) -> None:
+    random = np.random.default_rng(0)
+    values = np.zeros((64, 20_000), np.float32)
+    active = random.integers(0, 20_000, (64, 20 if kind == "a thousandth" else 1))
+    largest = 7.0 if kind == "counts" else 1.0
+    values[np.arange(64)[:, None], active] = largest
+    if kind == "either sign":
+        values[::2] *= -1
+    found = estimate_amax(observe(values), method)
+    assert largest <= found <= largest * 2048.5 / 2048
+    alone = estimate_amax(observe(values[values != 0]), method)
+    assert found == alone
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(batches_of_rows(10), st.integers(1, 100_000))
+def test_adding_zeros_changes_no_range(
+    method: str, values: NDArray[np.float32], n_zeros: int
+) -> None:
+    histogram = observe(values)
+    more = dataclasses.replace(
+        histogram,
+        counts=histogram.counts + np.where(np.arange(len(histogram.counts)) == 0, n_zeros, 0),
+        n_zero=histogram.n_zero + n_zeros,
+    )
+    assert estimate_amax(more, method) == estimate_amax(histogram, method)
+
+
+def test_no_range_of_the_largest_float32_leaves_float32() -> None:
+    largest = np.finfo(np.float32).max
+    values = (np.linspace(-1, 1, 5000) * float(largest)).astype(np.float32)
+    for method in METHODS:
+        assert 0.9 * largest < estimate_amax(observe(values), method) <= largest
 
 
 def test_percentile_of_ten_thousand_leaves_one_out() -> None:

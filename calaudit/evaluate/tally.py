@@ -86,8 +86,8 @@ class Batch:
     """(n,) units that FP32 scored."""
     before: Digits
     """Place → (n,) digits of FP32's weighted scores."""
-    size: Digits
-    """Of weight times denominator."""
+    size: Digits | None
+    """Of weight times denominator; None: 1 each."""
     square: Digits | None
     """Of the squared weight; None: 1 each."""
     changes: "tuple[_Changes, ...]"
@@ -152,7 +152,9 @@ def batch(reference: AdditiveScores, candidates: Sequence[AdditiveScores], units
     additive = [each for each in others if isinstance(each, UnitScores | RatioScores)]
     _check_scale(reference.metric, [reference, *additive])
     ones = np.ones(n) if units.weight is None else units.weight
-    size = reference.denominator if isinstance(reference, RatioScores) else np.ones(n)
+    size = units.weight
+    if isinstance(reference, RatioScores):
+        size = reference.denominator * ones
     before = np.where(reference.present, of_units(reference), 0.0)
     return Batch(
         bucket=bucket_of(units.cluster, units.n_clusters),
@@ -160,7 +162,7 @@ def batch(reference: AdditiveScores, candidates: Sequence[AdditiveScores], units
         clustered=units.clustered,
         present=reference.present,
         before=split(before * ones),
-        size=split(size * ones),
+        size=None if size is None else split(size),
         square=None if units.weight is None else split(ones**2),
         changes=tuple(_changes(reference, each, ones) for each in additive),
     )
@@ -184,15 +186,20 @@ class _Places:
         """(S,) how many of `rows`, all inside, are in each slice."""
         return np.bincount(self.codes[rows], minlength=self.n_slices).astype(np.int64)
 
-    def by_bucket(self, rows: Ints, digits: Digits, *, own: bool = False) -> Exact:
-        """(S, B) sums over units of their digits, or of those of `rows` alone if they are `own`."""
+    def by_bucket(self, rows: Ints, digits: Digits | None, *, own: bool = False) -> Exact:
+        """(S, B) sums over `rows`, ascending, of the units' digits; None counts them.
+
+        If they are `own`, there are digits of `rows` alone.
+        """
         shape = self.n_slices, self.n_buckets
         key = self.codes[rows].astype(np.int64)
         key *= self.n_buckets
         key += self.bucket[rows]
         sums = {}
-        for place, digit in digits.items():
-            given = digit if own else digit[rows]
+        for place, digit in ({0: None} if digits is None else digits).items():
+            given = digit
+            if digit is not None and not own and len(rows) < len(digit):
+                given = digit[rows]
             flat = np.bincount(key, given, minlength=shape[0] * shape[1])
             sums[place] = flat.astype(np.float64, copy=False).reshape(shape)
         return Exact(shape, sums)

@@ -1,7 +1,7 @@
 """What lies in a results folder: the plan's artefacts, those of earlier plans, leftovers."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,8 @@ class Artefact:
     """Of the set, the engine's cell, or ``FP32``."""
     path: Path
     state: State
+    expected: int | None = None
+    """Bytes that it will take, about, where that is known."""
 
     @property
     def size(self) -> int:
@@ -34,9 +36,20 @@ class Artefact:
         return sum(each.stat().st_size for each in (self.path, beside) if each.is_file())
 
 
-def take_inventory(plan: Plan) -> list[Artefact]:
-    """Every artefact of a plan, and whether it is there and whole. Reads all of them."""
-    return [Artefact(kind, name, path, state_of(path)) for kind, name, path in _planned(plan)]
+def take_inventory(plan: Plan, sizes: Mapping[Path, int] | None = None) -> list[Artefact]:
+    """Every artefact of a plan, and whether it is there and whole. Reads all of them.
+
+    Parameters
+    ----------
+    plan : Plan
+    sizes : mapping, optional
+        Bytes that artefacts will take (`calaudit.audit.sizes`).
+    """
+    known = sizes or {}
+    return [
+        Artefact(kind, name, path, state_of(path), known.get(path))
+        for kind, name, path in _planned(plan)
+    ]
 
 
 def earlier_files(plan: Plan) -> list[Path]:

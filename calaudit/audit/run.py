@@ -17,6 +17,7 @@ from calaudit.audit.lock import sole_run
 from calaudit.audit.plan import PlannedCell, PlannedSet
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
 from calaudit.audit.scheduler import reached
+from calaudit.audit.sizes import check_room
 from calaudit.audit.store import Store
 from calaudit.errors import (
     BackendError,
@@ -106,6 +107,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
         audit = opened.enter_context(prepared_audit(path, given, remote))
         opened.enter_context(sole_run(audit.folder, wait=given.wait))
         remove_leftovers(audit.folder)
+        check_room(audit)
         with journal.stage("calibration sets"):
             sets = _calibration_sets(audit, journal)
         with journal.stage("ranges"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.filesize import decimal
 
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
@@ -44,7 +45,7 @@ def status_command(
 ) -> None:
     """Print what of an audit is made, what is left to do, and what earlier versions left behind.
 
-    Nothing is run or changed.
+    Nothing is changed.
     """
     from calaudit.audit.prepare import Overrides
 
@@ -56,15 +57,17 @@ def show_plan(audit: Path, overrides: "Overrides", *, everything: bool, as_json:
     from calaudit.audit.inventory import earlier_files, leftovers, take_inventory
     from calaudit.audit.lock import is_held
     from calaudit.audit.prepare import prepared_audit
+    from calaudit.audit.sizes import expected_sizes, free_bytes
 
     with prepared_audit(audit, overrides) as opened:
-        found = take_inventory(opened.plan)
+        found = take_inventory(opened.plan, expected_sizes(opened))
         content = {
             "audit": opened.config.audit.name,
             "folder": str(opened.folder),
             "running": is_held(opened.folder),
             "report": opened.plan.report.exists(),
             "samples": len(opened.predicted),
+            "bytes_free": free_bytes(opened.folder),
             "artefacts": [
                 {
                     "kind": each.kind,
@@ -72,6 +75,7 @@ def show_plan(audit: Path, overrides: "Overrides", *, everything: bool, as_json:
                     "file": each.path.relative_to(opened.folder).as_posix(),
                     "state": each.state,
                     "bytes": each.size,
+                    "bytes_expected": each.expected,
                 }
                 for each in found
             ],
@@ -88,15 +92,12 @@ def _told(content: dict[str, Any], found: Sequence["Artefact"], *, everything: b
     made = [each for each in found if each.state == "made"]
     lines = [
         f"Audit {visible(content['audit'])} in {visible(content['folder'])}: {len(made):,} of "
-        f"{len(found):,} artefacts are made ({_size(sum(each.size for each in made))})"
+        f"{len(found):,} artefacts are made ({decimal(sum(each.size for each in made))})"
     ]
     shown = found if everything else [each for each in found if each.state != "made"]
     if shown:
         rows = [["what", "of", "state", "size"]]
-        rows += [
-            [each.kind, each.name, each.state, _size(each.size) if each.size else "–"]
-            for each in shown
-        ]
+        rows += [[each.kind, visible(each.name), each.state, _room(each)] for each in shown]
         lines += ["", text_columns(rows, left=frozenset({0, 1, 2}))]
     lines += ["", _left(content, found)]
     if content["running"]:
@@ -104,20 +105,28 @@ def _told(content: dict[str, Any], found: Sequence["Artefact"], *, everything: b
     for key, what in (("earlier", "of earlier versions"), ("leftovers", "half-written")):
         files = content[key]
         if files:
-            size = _size(sum(each["bytes"] for each in files))
+            size = decimal(sum(each["bytes"] for each in files))
             lines.append(f"{len(files):,} files {what}, {size}: calaudit clean removes them.")
     return "\n".join(lines)
 
 
-def _left(content: dict[str, Any], found: Iterable["Artefact"]) -> str:
+def _left(content: dict[str, Any], found: Sequence["Artefact"]) -> str:
     left = Counter(each.kind for each in found if each.state != "made")
     if not left:
         report = "" if content["report"] else "; the report isn't written"
         return f"Nothing is left to make{report}."
     passes = left["predictions"]
+    room = sum(each.expected or 0 for each in found if each.state != "made")
     work = ", ".join(f"{n:,} {_plural(kind, n)}" for kind, n in left.items())
     ran = f": {passes:,} times {content['samples']:,} samples to run" if passes else ""
-    return f"Left to make: {work}{ran}."
+    free = decimal(content["bytes_free"])
+    return f"Left to make: {work}{ran}.\nThat takes about {decimal(room)}; {free} are free there."
+
+
+def _room(artefact: "Artefact") -> str:
+    if artefact.state == "made":
+        return decimal(artefact.size)
+    return "–" if artefact.expected is None else f"about {decimal(artefact.expected)}"
 
 
 @app.command(
@@ -158,7 +167,7 @@ def clean_command(
             if not dry_run:
                 path.unlink(missing_ok=True)
     verb = "would be removed" if dry_run else "removed"
-    print(f"calaudit: {len(files):,} files {verb}, {_size(size)}", file=sys.stderr)
+    print(f"calaudit: {len(files):,} files {verb}, {decimal(size)}", file=sys.stderr)
 
 
 def _removable(
@@ -191,13 +200,3 @@ def _listed(files: Iterable[Path], folder: Path) -> list[dict[str, Any]]:
         {"file": path.relative_to(folder).as_posix(), "bytes": path.lstat().st_size}
         for path in files
     ]
-
-
-def _size(n: int) -> str:
-    """Bytes as people read them: SI prefixes."""
-    value, unit = float(n), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"

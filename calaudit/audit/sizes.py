@@ -1,0 +1,89 @@
+"""How much room an audit's artefacts take, told before they are made."""
+
+import math
+import shutil
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from rich.filesize import decimal
+
+from calaudit.audit.config import SetFile
+from calaudit.audit.prepare import Audit
+from calaudit.errors import BackendError, OutputError, PoolError
+
+_FILLED_BINS: Final = 1_000
+"""Of one histogram, as a rule; each takes a place and a count."""
+_SHARE: Final = 1.02
+"""HDF5's own part."""
+
+
+def expected_sizes(audit: Audit) -> dict[Path, int]:
+    """Planned artefact → bytes, about: exact for outputs and drawn inputs, a rule for the others.
+
+    Where the model leaves the size of an output open, it is run on one sample to see it.
+    """
+    rows = len(audit.predicted)
+    outputs = int(rows * (8 + _bytes_per_sample(audit)) * _SHARE)
+    one_input = sum(math.prod(s.shape) * s.dtype.itemsize for s in audit.pool.inputs.values())
+    sizes = {}
+    drawn = 0
+    for planned in audit.plan.calibsets:
+        entry = audit.config.calibsets[planned.recipe]
+        if not isinstance(entry, SetFile):
+            drawn += entry.size
+            sizes[planned.path] = int(entry.size * one_input * _SHARE)
+    n_sets = len(audit.plan.calibsets)
+    atoms = min(2**n_sets - 1, max(drawn, n_sets))
+    element = np.dtype(np.int64).itemsize + np.dtype(np.int32).itemsize
+    sizes[audit.plan.ranges] = len(audit.qdq.taps) * atoms * _FILLED_BINS * element
+    for cell in (audit.plan.reference, *audit.plan.cells):
+        sizes[cell.predictions] = outputs
+        if cell.engine is not None:
+            sizes[cell.engine] = audit.prepared.n_bytes
+    return sizes
+
+
+def check_room(audit: Audit) -> None:
+    """Refuse an audit whose missing artefacts can't fit where they are to lie.
+
+    Raises
+    ------
+    OutputError
+        Outputs and drawn inputs alone need more than is free.
+    """
+    sizes = expected_sizes(audit)
+    kept = [cell.predictions for cell in (audit.plan.reference, *audit.plan.cells)]
+    kept += [planned.path for planned in audit.plan.calibsets]
+    needed = sum(sizes.get(path, 0) for path in kept if not path.exists())
+    free = free_bytes(audit.folder)
+    if needed > free:
+        raise OutputError(
+            f"this audit keeps {decimal(needed)} more (outputs of {len(audit.plan.cells) + 1} "
+            f"engines for {len(audit.predicted):,} samples), and {decimal(free)} are free there",
+            where=audit.folder,
+            next_step="Free space, name another folder with --out, or let evaluate, methods or "
+            "calibsets ask for less.",
+        )
+
+
+def free_bytes(folder: Path) -> int:
+    """What may still be written to a folder, or to the one that it will be made in."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def _bytes_per_sample(audit: Audit) -> int:
+    sizes = [
+        math.prod(size for size in output.shape if size is not None) * output.dtype.itemsize
+        for output in audit.model.outputs
+    ]
+    if not any(None in output.shape for output in audit.model.outputs):
+        return sum(sizes)
+    try:
+        found = audit.backend.load(audit.model).run(audit.pool.read_inputs(audit.predicted[:1]))
+    except (BackendError, PoolError):
+        return 0  # what is wrong is told when the engine is run
+    return sum(values[0].nbytes for values in found.values() if len(values))

@@ -22,7 +22,7 @@ NULL = Path(__file__).parents[1] / "audits" / "speech-log.toml"
 def tell(report: Report) -> tuple[Counter[str], Counter[str]]:
     """Verdicts of the gated comparisons, and findings of the harmed slices."""
     verdicts = Counter(one.verdict for one in report.results if one.verdict is not None)
-    findings = Counter(one.finding for one in report.attribution if one.finding is not None)
+    findings = Counter(each for one in report.attribution for each in one.findings)
     return Counter(verdicts), Counter(findings)
 
 

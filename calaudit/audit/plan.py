@@ -6,8 +6,8 @@ its key is the same, and resuming an audit is: make what isn't there.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +38,8 @@ class PlannedSet:
     seed: int
     """Of this draw."""
     role: Role = "candidate"
+    settled: bool = False
+    """Whether any other draw would be the same set, so that it is drawn once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ def make_plan(
     folder: Path,
     seed: int,
     backends: Mapping[BackendName, str],
+    settled: Collection[str] = (),
 ) -> Plan:
     """Lay out an audit.
 
@@ -135,12 +138,14 @@ def make_plan(
         Seed of the draws; every further draw of a recipe has one made from it.
     backends : mapping
         Backend → what results depend on besides the graph: kernels, or library, version and GPU.
+    settled : collection of str
+        Recipes that leave nothing to chance: one draw of them is all there are.
     """
     base = {"calaudit": __version__, "pool": pool, "model": model}
     sets = tuple(
-        _planned_set(config, name, base, folder, (draw, seed))
+        replace(_planned_set(config, name, base, folder, (draw, seed)), settled=name in settled)
         for name, entry in config.calibsets.items()
-        for draw in _draws(entry, config.audit.replicates)
+        for draw in _draws(entry, 1 if name in settled else config.audit.replicates)
     )
     sets_key = content_key({**base, "sets": [[s.name, s.key] for s in sets]})
     # scales come from the sets alone: other slices need other ranges, but no other engines
@@ -176,7 +181,8 @@ def _planned_set(
         path = config.resolve(entry.file)
         key = file_key(path) if path.exists() else "missing"
         return PlannedSet(recipe, path, key, recipe, draw, seed, config.role_of(recipe))
-    own = draw_seed(seed, draw)
+    # a recipe's own seed is that of its first draw
+    own = seed if draw == 1 else draw_seed(seed if entry.seed is None else entry.seed, draw)
     key = content_key(
         {
             **base,

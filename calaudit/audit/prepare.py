@@ -24,10 +24,12 @@ from calaudit.graph import (
 from calaudit.graph.endings import closing_op
 from calaudit.pool import Rows
 from calaudit.ranges.compiled import n_cores
+from calaudit.sampling import Recipe
 from calaudit.slices import SliceSet, evaluate_slices, match_slices, select_rows
 from calaudit.steps.clusters import Clusters, read_clusters
 from calaudit.steps.gates import GateRule, resolve_floors, resolve_gates
 from calaudit.steps.labels import check_names
+from calaudit.steps.sample import draws_alike
 from calaudit.steps.tasks import Classification, Ranking
 from calaudit.steps.truths import Exam, rows_to_predict, set_exam
 
@@ -168,10 +170,25 @@ def prepared_audit(
                 folder=overrides.out or config.folder,
                 seed=seed,
                 backends=backend_keys(backends),
+                settled=_settled(config, pool, predicted, pool_slices),
             ),
             seed=seed,
             jobs=overrides.jobs,
         )
+
+
+def _settled(
+    config: AuditConfig, pool: PoolFile, predicted: Rows, slices: SliceSet
+) -> frozenset[str]:
+    """Recipes whose every draw is the same set."""
+    return frozenset(
+        name
+        for name, entry in config.calibsets.items()
+        if isinstance(entry, Recipe)
+        and draws_alike(
+            pool, entry, evaluate=predicted, candidates=config.audit.calibrate, slices=slices
+        )
+    )
 
 
 def _noted(slices: SliceSet, whole: SliceSet, where: str) -> SliceSet:

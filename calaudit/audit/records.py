@@ -32,6 +32,7 @@ from calaudit.report import (
     AuditRecord,
     CalibsetRecord,
     CompositionRow,
+    ElsewhereRecord,
     Flips,
     GapRecord,
     Gate,
@@ -198,6 +199,7 @@ def result_record(one: Comparison) -> ResultRecord:
         n_broken=one.n_broken,
         n_clusters=one.n_clusters,
         design_effect=one.design_effect,
+        joint_low=one.joint_low,
     )
 
 
@@ -209,14 +211,22 @@ def attribution_record(one: Attribution) -> AttributionRecord:
         method=one.method,
         recipe=one.recipe,
         draws=one.draws,
+        settled=one.settled,
         drop=one.drop,
         spread=one.spread,
         best=one.best,
         price=_part(one.price),
         addition=_part(one.addition),
         luck=None if one.luck is None else _part(one.luck),
+        elsewhere=None
+        if one.elsewhere is None
+        else ElsewhereRecord(
+            one.elsewhere.method, one.elsewhere.recipe, _part(one.elsewhere.price)
+        ),
         level=one.level,
-        finding=None if one.finding is None else one.finding.value,
+        p_price=one.p_price,
+        p_addition=one.p_addition,
+        findings=tuple(each.value for each in one.findings),
     )
 
 

@@ -124,7 +124,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
             compared = list(compare_ranges(audit.plan.cells, journal.scales))
         with journal.stage("statistics"):
             scored = score_exams(audit.exams, reference, predictions)
-            judgement = judge_cells(scored, _terms(audit))
+            judgement = judge_cells(scored, _terms(audit, sets))
         journal.notices += [*audit.pool.notices, *audit.slices.notices, *audit.qdq.notices]
         report = assemble(
             audit=records.audit_record(audit),
@@ -167,7 +167,9 @@ def _quantized(audit: Audit) -> frozenset[str]:
     return frozenset(cell.id for cell in audit.plan.cells if cell.precision == "int8")
 
 
-def _terms(audit: Audit) -> Terms:
+def _terms(audit: Audit, sets: Mapping[str, Calibset]) -> Terms:
+    settled = {planned.recipe for planned in audit.plan.calibsets if planned.settled}
+    settled |= set(_drawn_alike(audit, sets))
     return Terms(
         gates=audit.gates,
         floors=audit.floors,
@@ -175,12 +177,40 @@ def _terms(audit: Audit) -> Terms:
         seed=audit.seed,
         clusters=audit.clusters,
         origins={
-            cell.id: Origin(cell.recipe, cell.method, cell.draw)
+            cell.id: Origin(cell.recipe, cell.method, cell.draw, cell.recipe in settled)
             for cell in audit.plan.cells
             if cell.recipe and cell.method and cell.backend == audit.config.audit.backend
         },
         controls=frozenset(cell.id for cell in audit.plan.cells if cell.role == "control"),
     )
+
+
+def _drawn_alike(audit: Audit, sets: Mapping[str, Calibset]) -> dict[str, int]:
+    """Recipes that several draws of gave the same set, and how many draws."""
+    rows: dict[str, list[tuple[int, ...]]] = {}
+    for planned in audit.plan.calibsets:
+        if planned.draw > 0:
+            rows.setdefault(planned.recipe, []).append(tuple(sets[planned.name].rows.tolist()))
+    return {
+        recipe: len(drawn)
+        for recipe, drawn in rows.items()
+        if len(drawn) > 1 and len(set(drawn)) == 1
+    }
+
+
+def _luckless(audit: Audit, sets: Mapping[str, Calibset]) -> Iterator[Notice]:
+    """Recipes whose draws can't differ, or happen not to, where draws were asked for."""
+    asked = audit.config.audit.replicates
+    for planned in audit.plan.calibsets:
+        if planned.settled and asked > 1:
+            message = (
+                f"every draw of it would be the same {len(sets[planned.name]):,} samples, so it "
+                f"was drawn once, not {asked} times: it leaves nothing to luck"
+            )
+            yield Notice("drawn_once", message, f"calibration set {planned.recipe}")
+    for recipe, draws in _drawn_alike(audit, sets).items():
+        message = f"its {draws} draws are the same set: it leaves nothing to luck"
+        yield Notice("drawn_alike", message, f"calibration set {recipe}")
 
 
 def _calibration_sets(audit: Audit, journal: _Journal) -> dict[str, Calibset]:
@@ -207,6 +237,7 @@ def _calibration_sets(audit: Audit, journal: _Journal) -> dict[str, Calibset]:
             Notice(notice.code, notice.message, f"calibration set {name}")
             for notice in drawn.notices
         ]
+    journal.notices += _luckless(audit, sets)
     return sets
 
 
@@ -216,7 +247,7 @@ def _drawn(audit: Audit, recipe: Recipe, planned: PlannedSet, store: Store) -> C
     try:
         drawn = draw_calibset(
             audit.pool,
-            recipe,
+            recipe if planned.draw == 1 else replace(recipe, seed=None),
             planned.path,
             seed=planned.seed,
             evaluate=audit.predicted,

@@ -1,11 +1,11 @@
 """Whose fault a drop is: INT8's, this calibration set's, or the luck of its draw.
 
 price
-    What every calibration set costs: the smallest drop that any recipe reaches.
+    What every calibration set that was tried costs: the smallest drop that any recipe reaches.
 addition
     What this recipe loses beyond that, set against set on the same samples.
 luck
-    How far draws of one recipe differ: the standard deviation of the drop between them, without
+    How far draws of this recipe differ: the standard deviation of the drop between them, without
     what the finite number of samples adds to it.
 """
 
@@ -26,19 +26,28 @@ from calaudit.evaluate.statistics.clusters import effective_blocks
 from calaudit.evaluate.statistics.corrections import holm
 from calaudit.evaluate.statistics.jackknife import SetDrops
 from calaudit.evaluate.statistics.joint import Drops, drops_of_sums, joint_drops
-from calaudit.evaluate.statistics.parts import Part, Parts, RecipeParts, split
+from calaudit.evaluate.statistics.parts import (
+    Part,
+    RecipeParts,
+    Recipes,
+    measure_recipes,
+    p_of_price,
+    price_of,
+    split,
+)
 from calaudit.evaluate.tally import Units, describe_units
 
 
 class Finding(StrEnum):
-    """What to do about a slice that is harmed."""
+    """What is certain about a slice that is harmed; several may be."""
 
     NO_SET_FIXES = "no-set-fixes"
-    """Every set loses more than the gate allows: calibrating otherwise won't help."""
+    """Every set that was tried loses more than the gate allows, under this method."""
     THIS_SET = "this-set"
-    """Another recipe loses less: this set does it."""
+    """Another recipe loses less: this set does it, or a part of it."""
     REDRAW = "redraw"
-    """Neither is proven: draws differ by as much, or there are too few samples."""
+    """Neither is proven: draws differ by as much, or one draw can't tell, or there are too few
+    samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,23 @@ class Origin:
     method: str
     draw: int = 1
     """Number of the draw of this recipe, from 1; 0 for a set that was given."""
+    settled: bool = False
+    """Whether every draw of the recipe is the same set, so that there is no luck in it."""
+
+    @property
+    def lucky(self) -> bool:
+        """Whether another draw could be another set."""
+        return self.draw > 0 and not self.settled
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The best that was reached under other methods."""
+
+    method: str
+    recipe: str
+    price: Part
+    """Its drop; the interval accounts for having picked it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,24 +88,34 @@ class Attribution:
     recipe: str
     draws: int
     """Draws of this recipe."""
+    settled: bool
+    """Whether another draw would be the same set: there is no luck in it."""
     drop: float
     """Mean over its draws."""
     spread: float
     """Largest minus smallest drop of its draws; 0 for a single one."""
     best: str
-    """The recipe that loses least here."""
+    """The recipe that loses least here, under this method."""
     price: Part
-    """What every set costs."""
+    """What every set costs under this method."""
     addition: Part
-    """What this recipe loses beyond the best one; at least 0."""
+    """What this recipe loses beyond the best one; at least 0. Where it was drawn once: what this
+    very set does."""
     luck: Part | None
-    """Standard deviation between draws of one recipe, over all recipes that were drawn more than
-    once; None if none was."""
+    """Standard deviation between draws of this recipe; None where it wasn't drawn more than once.
+    """
+    elsewhere: Elsewhere | None
+    """The best under the other methods; None without any."""
     level: float
     max_drop: float | None
     """The slice's gate."""
-    finding: Finding | None
-    """None: the slice isn't harmed."""
+    p_price: float
+    """Of "some set loses at most the gate" (without a gate: nothing), over all that is looked at
+    (Holm)."""
+    p_addition: float
+    """Of "no other recipe loses less", over all that is looked at (Holm)."""
+    findings: tuple[Finding, ...]
+    """Empty: the slice isn't harmed."""
 
 
 def attribute(
@@ -95,7 +131,7 @@ def attribute(
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Attribution]:
-    """Split the drops of every slice into price, addition and luck.
+    """Split the drops of every slice into price, addition and luck, and say what is certain.
 
     Methods are looked at one by one: sets are compared under the same one. A method with a single
     recipe tells nothing about sets and is left out.
@@ -119,102 +155,164 @@ def attribute(
     -----
     Intervals of `price` and `addition` account for the choice of the best set, for the samples,
     which all sets share, and for the luck of the draw where it was measured; otherwise they speak
-    of these very sets. Findings are tests at half of 1 − `level`, with Holm's correction over the
-    slices that are looked at: an interval may lie above 0 where the finding is still ``redraw``.
+    of these very sets. Findings are tests at half of 1 − `level` with Holm's correction over
+    everything that is looked at, so that the chance of any false one is at most that for each kind
+    of finding: an interval may lie above 0 where the finding is still ``redraw``.
     """
+    return find_faults(
+        split_drops(
+            metric,
+            reference,
+            candidates,
+            slices,
+            origins=origins,
+            comparisons=comparisons,
+            clusters=clusters,
+            weights=weights,
+            seed=seed,
+            level=level,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SplitDrop:
+    """One recipe's parts on one slice, before it is said what they amount to."""
+
+    slice: str
+    metric: Metric
+    method: str
+    best: str
+    price: Part
+    p_price: float
+    own: RecipeParts
+    elsewhere: Elsewhere | None
+    draws: list[Comparison]
+    """The comparisons of its draws."""
+    level: float
+
+
+def split_drops(
+    metric: Metric,
+    reference: Scores,
+    candidates: Mapping[str, Scores],
+    slices: Slices,
+    *,
+    origins: Mapping[str, Origin],
+    comparisons: Sequence[Comparison],
+    clusters: NDArray[Any] | None = None,
+    weights: NDArray[Any] | None = None,
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[SplitDrop]:
+    """The parts of every drop; see `attribute`."""
     known = {(one.slice, one.cell): one for one in comparisons}
     wanted = {one.slice for one in comparisons}
     cells = list(candidates)
     tail = (1.0 - level) / 2.0
     units = describe_units(len(reference), clusters, weights)
-    scores = list(candidates.values())
-    found: list[_Split] = []
+    settled = {origin.recipe for origin in origins.values() if not origin.lucky}
+    found: list[SplitDrop] = []
     for name, drops, freedom in _drops(
-        reference, scores, slices, wanted, units=units, tail=tail, key=f"{seed}"
+        reference, list(candidates.values()), slices, wanted, units=units, tail=tail, key=f"{seed}"
     ):
-        for method, members in _by_method(cells, origins).items():
-            recipes = [origins[cells[index]].recipe for index in members]
-            if len(set(recipes)) < 2:
-                continue
-            parts = split(
+        methods = {
+            method: measure_recipes(
                 drops.take(np.array(members)),
-                recipes,
-                key=f"{seed}",
-                tail=tail,
-                freedom=freedom,
-                settled={o.recipe for o in origins.values() if o.draw == 0},
+                [origins[cells[index]].recipe for index in members],
+                key=f"{seed}\0{method}",
+                settled=settled,
             )
-            for each in parts.recipes:
-                own = [
-                    known[name, cells[index]]
-                    for index, recipe in zip(members, recipes, strict=True)
-                    if recipe == each.recipe and (name, cells[index]) in known
+            for method, members in _by_method(cells, origins).items()
+        }
+        how: dict[str, Any] = {"key": f"{seed}", "tail": tail, "freedom": freedom}
+        for method, recipes in methods.items():
+            if len(recipes.names) < 2:
+                continue
+            best, _, price = price_of([recipes], **how)
+            draws = {
+                recipe: [
+                    known[name, cell]
+                    for cell, origin in origins.items()
+                    if (origin.recipe, origin.method) == (recipe, method) and (name, cell) in known
                 ]
-                found.append(_Split(name, method, parts, each, own))
-    adjusted = _adjusted(found)
+                for recipe in recipes.names
+            }
+            gates = [c.max_drop for each in draws.values() for c in each if c.max_drop is not None]
+            p_price = p_of_price(recipes, max(gates, default=0.0), key=f"{seed}", freedom=freedom)
+            elsewhere = _elsewhere(methods, method, how)
+            found += [
+                SplitDrop(
+                    name, metric, method, best, price, p_price, own, elsewhere,
+                    draws[own.recipe], level,
+                )
+                for own in split(recipes, **how)
+            ]  # fmt: skip
+    return found
+
+
+def _elsewhere(
+    methods: Mapping[str, Recipes], method: str, how: Mapping[str, Any]
+) -> Elsewhere | None:
+    others = {name: recipes for name, recipes in methods.items() if name != method}
+    if not others:
+        return None
+    recipe, place, price = price_of(list(others.values()), **how)
+    return Elsewhere(list(others)[place], recipe, price)
+
+
+def find_faults(found: Sequence[SplitDrop]) -> list[Attribution]:
+    """What is certain about harmed slices: give everything that is looked at, of all metrics."""
+    # every recipe of a slice and method has the same price
+    prices = {(one.metric.name, one.method, one.slice): one.p_price for one in found}
+    adjusted = dict(zip(prices, holm(list(prices.values())).tolist(), strict=True))
+    additions = holm([one.own.p_value for one in found]).tolist()
     return [
-        _attribution(one, metric, level, tail, p_values)
-        for one, p_values in zip(found, adjusted, strict=True)
+        _attribution(one, adjusted[one.metric.name, one.method, one.slice], p_addition)
+        for one, p_addition in zip(found, additions, strict=True)
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Split:
-    """One recipe's parts on one slice, before it is said what they amount to."""
-
-    slice: str
-    method: str
-    parts: Parts
-    own: RecipeParts
-    draws: list[Comparison]
-    """The comparisons of its draws."""
-
-
-def _adjusted(found: Sequence[_Split]) -> list[tuple[float, float]]:
-    """P-values of price and addition after Holm over the slices of each method and recipe."""
-    families: dict[tuple[str, str], list[int]] = {}
-    for index, one in enumerate(found):
-        families.setdefault((one.method, one.own.recipe), []).append(index)
-    adjusted = [(1.0, 1.0)] * len(found)
-    for members in families.values():
-        price = holm([found[index].parts.p_value for index in members])
-        addition = holm([found[index].own.p_value for index in members])
-        for index, *both in zip(members, price.tolist(), addition.tolist(), strict=True):
-            adjusted[index] = both[0], both[1]
-    return adjusted
-
-
-def _attribution(
-    one: _Split, metric: Metric, level: float, tail: float, p_values: tuple[float, float]
-) -> Attribution:
+def _attribution(one: SplitDrop, p_price: float, p_addition: float) -> Attribution:
     gates = [each.max_drop for each in one.draws if each.max_drop is not None]
     gate = max(gates) if gates else None
-    price, addition = one.parts.price, one.own.addition
-    finding = None
-    if any(map(_harmed, one.draws)):
-        finding = Finding.REDRAW
-        # The price alone breaks the gate; without one, it outweighs what the set adds.
-        enough = price.value >= (addition.value if gate is None else gate)
-        if p_values[0] < tail and enough:
-            finding = Finding.NO_SET_FIXES
-        elif p_values[1] < tail:
-            finding = Finding.THIS_SET
     return Attribution(
         slice=one.slice,
-        metric=metric,
+        metric=one.metric,
         method=one.method,
         recipe=one.own.recipe,
         draws=one.own.draws,
+        settled=one.own.settled,
         drop=one.own.drop,
         spread=one.own.spread,
-        best=one.parts.best,
-        price=price,
-        addition=addition,
-        luck=one.parts.luck,
-        level=level,
+        best=one.best,
+        price=one.price,
+        addition=one.own.addition,
+        luck=one.own.luck,
+        elsewhere=one.elsewhere,
+        level=one.level,
         max_drop=gate,
-        finding=finding,
+        p_price=p_price,
+        p_addition=p_addition,
+        findings=_findings(one, gate or 0.0, p_price, p_addition),
     )
+
+
+def _findings(
+    one: SplitDrop, gate: float, p_price: float, p_addition: float
+) -> tuple[Finding, ...]:
+    if not any(map(_harmed, one.draws)):
+        return ()
+    tail = (1.0 - one.level) / 2.0
+    fixes = p_price < tail and one.price.low >= gate
+    differs = p_addition < tail
+    told = one.own.settled or one.own.luck is not None
+    found = [Finding.NO_SET_FIXES] if fixes else []
+    if differs and told:
+        found.append(Finding.THIS_SET)
+    elif differs or not found:
+        found.append(Finding.REDRAW)
+    return tuple(found)
 
 
 def _harmed(one: Comparison) -> bool:

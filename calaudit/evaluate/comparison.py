@@ -131,6 +131,10 @@ class Comparison:
     """Lower end of the two-sided interval of the drop at `level`; None where unbounded."""
     high: float | None
     level: float
+    joint_low: float | None = None
+    """Lower end that holds for everything that claims are made about at once: with `high` an
+    interval at `level` of the drop, though it was picked as the largest of many. None where none
+    is known, or no claim is made."""
     interval: str | None
     """``"tango"``, ``"tango-clustered"``, ``"bootstrap-t"``, ``"clopper-pearson"``,
     ``"jackknife"``; None where none."""

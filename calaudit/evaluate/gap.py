@@ -6,13 +6,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri, stdtrit
 
 from calaudit.evaluate.comparison import MinSupport
+from calaudit.evaluate.division import divide
 from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Partition, Slices, partitions
 from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores
 from calaudit.evaluate.statistics.clusters import effective_blocks
-from calaudit.evaluate.statistics.joint import Drops, bounds_of_largest, drops_of_sums
+from calaudit.evaluate.statistics.joint import (
+    Drops,
+    bounds_of_largest,
+    drops_of_sums,
+    reach_of_all,
+)
 from calaudit.evaluate.tally import Batch, batch, describe_units
 
 Floats = NDArray[np.float64]
@@ -35,7 +42,8 @@ class Gap:
     gap: float
     """drop − rest: the largest over all slices, so that it tends to be too large."""
     low: float
-    """Bounds of the largest true gap, whichever slice's it is."""
+    """Bounds of the cell's largest true gap, whichever slice's it is. The lower ones hold for all
+    cells at once, so that one may tell the largest of them."""
     high: float
     level: float
     n_slices: int
@@ -53,6 +61,7 @@ def worst_gaps(
     min_support: int | None = None,
     seed: int = 0,
     level: float = 0.95,
+    metrics: int = 1,
 ) -> list[Gap]:
     """The worst slice's gap of every cell, with an interval that accounts for the choice.
 
@@ -63,6 +72,8 @@ def worst_gaps(
     min_support : int, optional
         Units that a slice, and the rest, must have to be looked at; by default those that a PASS
         needs.
+    metrics : int
+        Metrics that are looked at: lower bounds hold for all of them at once.
 
     Returns
     -------
@@ -76,34 +87,62 @@ def worst_gaps(
     support = MinSupport()
     least = min_support or (support.counted if metric.kind == "binary" else support.resampled)
     tail = (1.0 - level) / 2.0
-    found = []
+    found: list[tuple[str, _Sides, _Ahead]] = []
     for cell, scores in candidates.items():
         assert isinstance(scores, UnitScores | RatioScores)
         prepared = batch(reference, [scores], units)
         sides = _sides(prepared, slices, metric, least=least, tail=tail, key=f"{seed}")
-        if sides is None:
-            continue
-        gaps = sides.inside.minus(sides.outside)
-        worst = int(np.argmax(gaps.value))
-        low, high = bounds_of_largest(
-            gaps.value, gaps.deviations(f"{seed}"), tail, freedom=sides.freedom
-        )
-        found.append(
-            Gap(
-                cell=cell,
-                metric=metric,
-                slice=sides.names[worst],
-                n=sides.n[worst],
-                drop=float(sides.inside.value[worst]),
-                rest=float(sides.outside.value[worst]),
-                gap=float(gaps.value[worst]),
-                low=low,
-                high=high,
-                level=level,
-                n_slices=len(sides.names),
-            )
-        )
-    return found
+        if sides is not None:
+            found.append((cell, sides, _ahead(sides, f"{seed}", tail)))
+    if not found:
+        return []
+    largest = np.max([ahead.largest for _, _, ahead in found], axis=0)
+    n_gaps = sum(len(sides.names) for _, sides, _ in found)
+    reach = reach_of_all(largest, n_gaps, tail / metrics)
+    return [_gap((cell, metric), sides, ahead, reach, level) for cell, sides, ahead in found]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Ahead:
+    """One cell's gaps."""
+
+    value: Floats
+    """(slices,)"""
+    error: Floats
+    """(slices,) standard errors, as wide as few clusters make them."""
+    largest: Floats
+    """(replicates,) the largest of the slices' deviations, in standard errors."""
+    high: float
+    """Upper bound of the largest gap."""
+
+
+def _ahead(sides: "_Sides", key: str, tail: float) -> _Ahead:
+    gaps = sides.inside.minus(sides.outside)
+    deviations = gaps.deviations(key)
+    _, high = bounds_of_largest(gaps.value, deviations, tail, freedom=sides.freedom)
+    error = deviations.std(axis=0)
+    largest = divide(deviations, error, 0.0).max(axis=1)
+    few = np.isfinite(sides.freedom)
+    wider = float(stdtrit(sides.freedom, tail) / ndtri(tail)) if few else 1.0
+    return _Ahead(gaps.value, wider * error, largest, high)
+
+
+def _gap(of: tuple[str, Metric], sides: "_Sides", ahead: _Ahead, reach: float, level: float) -> Gap:
+    cell, metric = of
+    worst = int(np.argmax(ahead.value))
+    return Gap(
+        cell=cell,
+        metric=metric,
+        slice=sides.names[worst],
+        n=sides.n[worst],
+        drop=float(sides.inside.value[worst]),
+        rest=float(sides.outside.value[worst]),
+        gap=float(ahead.value[worst]),
+        low=float((ahead.value - reach * ahead.error).max()),
+        high=ahead.high,
+        level=level,
+        n_slices=len(sides.names),
+    )
 
 
 @dataclass(frozen=True, eq=False, slots=True)

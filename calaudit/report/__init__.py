@@ -7,7 +7,13 @@
 
 from calaudit.report.compared import ComparedRangesRecord, ComparedTapRecord
 from calaudit.report.document import FORMAT_VERSION, from_document, to_document, without_times
-from calaudit.report.faults import AttributionRecord, GapRecord, PartRecord, ScreenedRecord
+from calaudit.report.faults import (
+    AttributionRecord,
+    ElsewhereRecord,
+    GapRecord,
+    PartRecord,
+    ScreenedRecord,
+)
 from calaudit.report.files import read_report, write_report
 from calaudit.report.headline import headline
 from calaudit.report.plain import plain
@@ -56,6 +62,7 @@ __all__ = [
     "ComparedRangesRecord",
     "ComparedTapRecord",
     "CompositionRow",
+    "ElsewhereRecord",
     "EngineRecord",
     "ExemplarRecord",
     "ExemplarsRecord",

@@ -107,7 +107,7 @@ def _note(index: Index, rows: Sequence[ResultRecord]) -> str:
     levels = {r.level for r in rows if r.level is not None}
     units = {unit_name(index.metrics[r.metric]) for r in rows}
     unit = f", drop in {units.pop()}" if len(units) == 1 and all(units) else ""
-    level = f", {percent(levels.pop())} intervals" if len(levels) == 1 else ""
+    level = f", {percent(levels.pop())} intervals of each alone" if len(levels) == 1 else ""
     return f"{unit}{level}"
 
 

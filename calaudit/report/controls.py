@@ -2,7 +2,8 @@
 
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.records import ALL, ResultRecord
-from calaudit.report.wording import between, change_of_metric, percent, quoted
+from calaudit.report.selected import lost, surest
+from calaudit.report.wording import quoted
 from calaudit.visible import visible
 
 
@@ -24,19 +25,13 @@ def _sentence(index: Index, calibset: str) -> str | None:
     text = f"As a candidate, the control {quoted(calibset)} would have "
     if not regressed:
         return f"{text}regressed in none of {len(gated):,} gated comparisons."
-    most = max(regressed, key=lambda r: index.per_gate(r, r.drop if r.low is None else r.low))
     return (
         f"{text}regressed in {len(regressed):,} of {len(gated):,} gated comparisons, the surest: "
-        f"{_loss(index, most)}."
+        f"{_loss(index, surest(index, regressed))}."
     )
 
 
 def _loss(index: Index, result: ResultRecord) -> str:
     method = quoted(cell_parts(index.cells[result.cell], index.report)[1])
     place = "over everything" if result.slice == ALL else f"on {visible(result.slice)}"
-    metric = index.metrics[result.metric]
-    text = f"{method} {change_of_metric(metric, result.drop)} {place}"
-    if result.low is None or result.high is None or result.level is None:
-        return text
-    interval = between(metric, result.low, result.high)
-    return f"{text} ({percent(result.level)} CI {interval}, not corrected for being the surest)"
+    return f"{method} {lost(index, result)} {place}"

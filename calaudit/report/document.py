@@ -19,7 +19,8 @@ FORMAT_VERSION = 2
 
 1: the first.
 2 (0.1.0): calibration sets and cells have a role, gates min_reference; a report without a judged
-gate doesn't pass.
+gate doesn't pass; results have a bound that holds for all at once; attribution has several findings
+and p-values.
 """
 READABLE = (1, FORMAT_VERSION)
 """Versions that :func:`upgraded` knows."""
@@ -27,6 +28,14 @@ READABLE = (1, FORMAT_VERSION)
 _NEW_KEYS: Mapping[str, Mapping[str, Any]] = {
     "calibsets": {"role": "candidate"},
     "cells": {"role": "candidate"},
+    "results": {"joint_low": None},
+    "attribution": {
+        "settled": False,
+        "elsewhere": None,
+        "p_price": None,
+        "p_addition": None,
+        "findings": [],
+    },
 }
 """Part of a report of version 1 → keys that its entries lack, and what stands for them."""
 
@@ -85,6 +94,10 @@ def upgraded(document: Mapping[str, Any]) -> dict[str, Any]:
             made[part] = [
                 {**lacking, **each} if isinstance(each, Mapping) else each for each in entries
             ]
+    for one in made["attribution"] if isinstance(made.get("attribution"), list) else ():
+        if isinstance(one, dict) and "finding" in one:
+            found = one.pop("finding")
+            one["findings"] = [] if found is None else [found]
     results = made.get("results")
     if isinstance(results, list):
         made["results"] = [_with_floor(one) for one in results]

@@ -6,7 +6,8 @@ from typing import Literal
 from calaudit.report.plain import settle
 
 Finding = Literal["no-set-fixes", "this-set", "redraw"]
-"""Every set loses too much; this set loses more than another; neither is certain."""
+"""Every set that was tried loses too much; this set loses more than another; neither is certain, or
+one draw can't tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,16 @@ class PartRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ElsewhereRecord:
+    """The best that was reached under other methods."""
+
+    method: str
+    recipe: str
+    price: PartRecord
+    """Its drop."""
+
+
+@dataclass(frozen=True, slots=True)
 class AttributionRecord:
     """One recipe's drop on one slice, by one metric and method, in its parts."""
 
@@ -31,22 +42,32 @@ class AttributionRecord:
     recipe: str
     draws: int
     """Draws of this recipe that were judged."""
+    settled: bool
+    """Whether another draw would be the same set: it was given, or leaves nothing to chance."""
     drop: float | None
     """Mean over them."""
     spread: float | None
     """Largest minus smallest drop among them."""
     best: str
-    """The recipe that loses least here."""
+    """The recipe that loses least here, under this method."""
     price: PartRecord
-    """What every set costs: the drop of the best recipe."""
+    """What every set costs under this method: the drop of the best recipe."""
     addition: PartRecord
-    """What this recipe loses beyond the best one, on the same samples; at least 0."""
+    """What this recipe loses beyond the best one, on the same samples; at least 0. Of a recipe that
+    was drawn once: what this very set does."""
     luck: PartRecord | None
-    """Standard deviation of the drop between draws of one recipe; None if none was drawn twice."""
+    """Standard deviation of the drop between draws of this recipe; None where it has one."""
+    elsewhere: ElsewhereRecord | None
+    """The best under the other methods; None without any."""
     level: float
     """Of the intervals."""
-    finding: Finding | None
-    """What it is, where the slice is harmed."""
+    p_price: float | None
+    """Of "some set loses at most the gate", or nothing where there is none; by Holm over the whole
+    audit, None in reports of version 1."""
+    p_addition: float | None
+    """Of "no other recipe loses less"; likewise."""
+    findings: tuple[Finding, ...]
+    """What is certain, where the slice is harmed."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -66,7 +87,7 @@ class GapRecord:
     rest: float | None
     """Of all samples outside it."""
     gap: PartRecord
-    """drop − rest; the interval accounts for the choice of the worst."""
+    """drop − rest; the interval accounts for the choice of the worst, of the cell as well."""
     level: float
 
     def __post_init__(self) -> None:

@@ -1,13 +1,16 @@
 """What an audit found, in three sentences: what is lost, where it comes from, what is open."""
 
 from collections.abc import Sequence
+from statistics import median_high
 
 from calaudit.report.headline import headline
 from calaudit.report.index import Index, cell_parts
-from calaudit.report.records import ALL, CellRecord, Report, ResultRecord
+from calaudit.report.records import ALL, Report, ResultRecord
 from calaudit.report.wording import (
+    between,
     difference,
     in_sentence,
+    percent,
     quoted,
     unit_name,
 )
@@ -16,8 +19,8 @@ from calaudit.report.wording import (
 def findings(report: Report) -> tuple[str, str, str]:
     """Three sentences, each on one line, that claim no more than the results do.
 
-    The first is :func:`calaudit.report.headline`; the second says which calibration sets and
-    methods the regressions come from, or how far the sets lie apart; the third what is undecided.
+    The first is :func:`calaudit.report.headline`; the second says under which calibration sets and
+    methods regressions lie, or how far the engines lie apart; the third what is undecided.
     """
     index = Index(report)
     return headline(report), _origin(index), _open(index)
@@ -29,40 +32,47 @@ def _origin(index: Index) -> str:
 
 
 def _regressions(index: Index, regressed: Sequence[ResultRecord]) -> str:
+    """Verdicts per calibration set. Whose fault they are is the attribution's to say."""
     places = {r.slice for r in index.gated}
     hit = {r.slice for r in regressed}
-    per_set = dict.fromkeys((_set(index, r) for r in index.gated), 0)
-    for result in regressed:
-        per_set[_set(index, result)] += 1
     text = f"Regressions lie on {len(hit)} of {len(places)} gated {_plural('slice', places)}"
-    guilty = {name: count for name, count in per_set.items() if count}
-    free = [name for name, count in per_set.items() if not count]
-    if len(per_set) == 1:
+    by_set: dict[str, list[ResultRecord]] = {}
+    for result in index.gated:
+        by_set.setdefault(_set(index, result), []).append(result)
+    if len(by_set) == 1:
         return f"{text}{_only_methods(index, regressed)}."
-    if free:
-        come = "comes" if len(regressed) == 1 else "come"
-        every = "the only one" if len(regressed) == 1 else f"all {len(regressed)}"
-        return (
-            f"{text}, and {every} {come} from {_listed(list(guilty), 'and')}"
-            f"{_only_methods(index, regressed)}; none from {_listed(free, 'or')}."
-        )
-    least, most = (choose(guilty, key=lambda n: guilty[n]) for choose in (min, max))
-    if guilty[least] == guilty[most]:
-        return f"{text}, and every calibration set has {guilty[most]:,} of them."
-    return (
-        f"{text}, and no calibration set is free of them: {quoted(most)} has {guilty[most]:,}, "
-        f"{quoted(least)} {guilty[least]:,}."
-    )
+    counts = {
+        name: sum(r.verdict == "REGRESSED" for r in results) for name, results in by_set.items()
+    }
+    guilty = [f"{n:,} under {quoted(name)}" for name, n in counts.items() if n]
+    text += f": {_joined(guilty)}{_only_methods(index, regressed)}"
+    free = [name for name, count in counts.items() if not count]
+    passed = [name for name in free if all(r.verdict == "PASS" for r in by_set[name])]
+    open_ones = [name for name in free if name not in passed]
+    if passed:
+        text += f"; {_listed(passed, 'and')} passed every gate"
+    if open_ones:
+        some = "some of its comparisons are" if len(open_ones) == 1 else "some comparisons are"
+        text += f"; none under {_listed(open_ones, 'or')}, where {some} inconclusive"
+    return f"{text}."
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _only_methods(index: Index, regressed: Sequence[ResultRecord]) -> str:
-    """``" with minmax only"``, where the other methods of the same sets have none."""
+    """``", with minmax only"``, where all other methods of the same sets passed."""
     sets = {_set(index, r) for r in regressed}
-    tried = dict.fromkeys(_method(index, r) for r in index.gated if _set(index, r) in sets)
-    hit = {_method(index, r) for r in regressed}
-    if hit >= set(tried):
+    tried: dict[str, list[ResultRecord]] = {}
+    for result in index.gated:
+        if _set(index, result) in sets:
+            tried.setdefault(_method(index, result), []).append(result)
+    hit = [name for name in tried if any(r.verdict == "REGRESSED" for r in tried[name])]
+    rest = [r for name in tried if name not in hit for r in tried[name]]
+    if not rest or any(r.verdict != "PASS" for r in rest):
         return ""
-    return f" with {_listed([name for name in tried if name in hit], 'and')} only"
+    return f", with {_listed(hit, 'and')} only"
 
 
 def _spread(index: Index) -> str:
@@ -71,32 +81,27 @@ def _spread(index: Index) -> str:
         return "No metric was asked for."
     metric = index.report.metrics[0]
     found = [
-        (result.drop, cell)
-        for cell in index.report.cells
-        if (result := index.results.get((cell.id, ALL, metric.name))) is not None
-        and result.drop is not None
+        result
+        for result in index.shown
+        if (result.slice, result.metric) == (ALL, metric.name) and result.drop is not None
     ]
     if not found:
         return "How the engines compare over everything wasn't measured."
-    name = in_sentence(metric)
-    (least, best), (most, worst) = min(found, key=_first), max(found, key=_first)
+    name, unit = in_sentence(metric), unit_name(metric)
+    drops = [r.drop for r in found if r.drop is not None]
+    least, most = difference(metric, min(drops)), difference(metric, max(drops))
     if len(found) == 1:
-        return f"Over everything, {name} drops by {difference(metric, least)} {unit_name(metric)}."
-    if difference(metric, least) == difference(metric, most):
-        return (
-            f"Over everything, all {len(found)} engines drop {name} alike, by "
-            f"{difference(metric, least)} {unit_name(metric)}".rstrip()
-            + "."
-        )
-    return (
-        f"Over everything, the engines' drops of {name} run from {difference(metric, least)} "
-        f"({_engine(index, best)}) to {difference(metric, most)} {unit_name(metric)} "
-        f"({_engine(index, worst)})."
-    )
-
-
-def _first(pair: tuple[float, CellRecord]) -> float:
-    return pair[0]
+        text = f"Over everything, {name} drops by {least} {unit}".rstrip()
+        (only,) = found
+        if only.low is None or only.level is None:
+            return f"{text}."
+        interval = between(metric, only.low, only.high)
+        return f"{text} ({percent(only.level)} CI {interval})."
+    if least == most:
+        text = f"Over everything, all {len(found)} engines drop {name} alike, by {least} {unit}"
+        return f"{text.rstrip()}."
+    text = f"Over everything, the {len(found)} engines' drops of {name} measure {least} to {most}"
+    return f"{f'{text} {unit}'.rstrip()}; which of them loses least isn't tested."
 
 
 def _open(index: Index) -> str:
@@ -120,17 +125,13 @@ def _undecided(index: Index, undecided: Sequence[ResultRecord]) -> str:
         f"{len(undecided):,} of {len(index.gated):,} gated comparisons {are} inconclusive, on "
         f"slices of {_range([r.n for r in undecided])} samples"
     )
-    easiest = min(
-        (r for r in undecided if r.n_needed is not None),
-        key=lambda r: (r.n_needed or 0) / max(1, r.n),
-        default=None,
-    )
-    if easiest is None:
+    needed = [r.n_needed for r in undecided if r.n_needed is not None]
+    if not needed:
         return text
-    return (
-        f"{text}; the one nearest to a decision, {quoted(easiest.slice)} under "
-        f"{_engine(index, index.cells[easiest.cell])}, needs {easiest.n_needed:,}"
-    )
+    # Of many, the one that looks nearest to a decision looks nearer than it is.
+    if len(needed) == 1:
+        return f"{text}; {'it' if len(undecided) == 1 else 'one of them'} needs {needed[0]:,}"
+    return f"{text}; the median of what they need is {median_high(needed):,}"
 
 
 def _range(counts: Sequence[int]) -> str:
@@ -144,11 +145,6 @@ def _set(index: Index, result: ResultRecord) -> str:
 
 def _method(index: Index, result: ResultRecord) -> str:
     return cell_parts(index.cells[result.cell], index.report)[1]
-
-
-def _engine(index: Index, cell: CellRecord) -> str:
-    calibset, method = map(quoted, cell_parts(cell, index.report))
-    return method if cell.calibset is None else f"{calibset} with {method}"
 
 
 def _listed(names: Sequence[str], word: str) -> str:

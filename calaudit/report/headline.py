@@ -1,15 +1,11 @@
 """One sentence that says what an audit found, and claims no more than its results do."""
 
-from collections.abc import Iterable, Sequence
-
 from calaudit.report.index import Index, cell_parts, variant
 from calaudit.report.records import ALL, Report, ResultRecord
+from calaudit.report.selected import bounds, lost, proven, surest
 from calaudit.report.wording import (
     amount,
-    between,
-    broken_units,
     change,
-    change_of_metric,
     difference,
     in_sentence,
     percent,
@@ -22,10 +18,11 @@ from calaudit.visible import visible
 def headline(report: Report) -> str:
     """What was found, in one sentence.
 
-    A regression is told with its interval, the same engine's drop over everything, and the
-    calibration set that does best over all gates; where nothing regressed, that FP32 itself is too
-    bad, or else what is undecided and how many samples would decide it; where all passed, the
-    comparison that came closest.
+    A regression is told with an interval that holds though it was picked as the worst, the same
+    engine's drop over everything, and which engines pass all their gates; where nothing regressed,
+    that FP32 itself is too bad, or else what is undecided and how many samples would decide it;
+    where all passed, the comparison that came closest; without gates, whether the screening lists
+    anything.
     """
     index = Index(report)
     if index.all_failed:
@@ -55,66 +52,49 @@ def _nothing_judged(index: Index) -> str:
 
 
 def _regressed(index: Index, regressed: list[ResultRecord]) -> str:
-    worst = _surest(index, regressed)
+    worst = surest(index, regressed)
     metric = index.metrics[worst.metric]
     average = index.results.get((worst.cell, ALL, worst.metric))
-    text = f"{_subject(index, worst)} {_lost(index, worst)} {_place(worst)}"
+    text = f"{_subject(index, worst)} {lost(index, worst)} {_place(worst)}"
     if (
         worst.slice != ALL
         and not worst.n_broken
         and average is not None
         and average.drop is not None
     ):
-        text += f" while the average {change(metric, average.drop)}"
-    rest = _alternative(index, worst)
+        text += f" while the average {change(metric, average.drop)}{bounds(index, average)}"
     share = f"{len(regressed)} of {len(index.gated)} gated comparisons regressed"
+    rest = _others(index, worst)
     return f"{text}{'; ' if rest else ''}{rest} ({share})."
 
 
-def _alternative(index: Index, worst: ResultRecord) -> str:
-    """What the best other calibration set with the same method does there, or else any engine.
+def _others(index: Index, worst: ResultRecord) -> str:
+    """How the other engines fare over all gates.
 
-    Best over all gates: the one that happens to lose least on this slice may have been lucky.
+    What they lose where this one loses most would flatter them: the samples chose the place.
     """
-    cell = index.cells[worst.cell]
-    rivals = [r for r in _beside(index, worst) if r.cell != worst.cell and r.drop is not None]
-    if not rivals:
+    by_cell: dict[str, list[ResultRecord]] = {}
+    for result in index.gated:
+        by_cell.setdefault(result.cell, []).append(result)
+    others = [cell for cell in by_cell if cell != worst.cell]
+    passing = [cell for cell in others if all(r.verdict == "PASS" for r in by_cell[cell])]
+    if not others:
         return ""
-    keepers = [r for r in rivals if r.verdict != "REGRESSED"]
-    if not keepers:
-        least = min(rivals, key=_drop)
-        name = _engine(index, least)
-        return f"no engine keeps it: the best, {name}, {_does(index, least)}"
-    same = [r for r in keepers if variant(index.cells[r.cell]) == variant(cell)]
-    best = min(same or keepers, key=lambda r: _record(index, r.cell))
-    if same:
-        calibset, _ = cell_parts(index.cells[best.cell], index.report)
-        return f"{quoted(calibset)} {_does(index, best)}"
-    return f"{_engine(index, best)} {_does(index, best)}"
-
-
-def _does(index: Index, result: ResultRecord) -> str:
-    doubt = " (inconclusive)" if result.verdict == "INCONCLUSIVE" else ""
-    return f"{change(index.metrics[result.metric], result.drop)} there{doubt}"
-
-
-def _record(index: Index, cell: str) -> tuple[int, float]:
-    """How an engine fares over all gates: regressions, then its largest drop over its gate."""
-    gated = [r for r in index.gated if r.cell == cell]
-    regressed = sum(r.verdict == "REGRESSED" for r in gated)
-    return regressed, max((index.per_gate(r, r.drop) for r in gated), default=0.0)
-
-
-def _drop(result: ResultRecord) -> float:
-    return float("-inf") if result.drop is None else result.drop
-
-
-def _beside(index: Index, result: ResultRecord) -> Iterable[ResultRecord]:
-    """All cells' results on the same slice and metric."""
-    for cell in index.report.cells:
-        found = index.results.get((cell.id, result.slice, result.metric))
-        if found is not None:
-            yield found
+    if not passing:
+        return "no engine passes all its gates"
+    own = variant(index.cells[worst.cell])
+    first = min(
+        passing,
+        key=lambda cell: (
+            variant(index.cells[cell]) != own,
+            max(index.per_gate(r, _upper(r)) for r in by_cell[cell]),
+        ),
+    )
+    name = _engine(index, by_cell[first][0])
+    if len(passing) == 1:
+        gates = len(by_cell[first])
+        return f"{name} passes {'its gate' if gates == 1 else f'all its {gates} gates'}"
+    return f"{len(passing)} of {len(others)} other engines pass all their gates, such as {name}"
 
 
 def _inconclusive(index: Index) -> str:
@@ -127,12 +107,13 @@ def _inconclusive(index: Index) -> str:
     if not open_ones:
         what = "engine" if len(failed) == 1 else "engines"
         return f"No gated slice regressed, but {len(failed)} {what} couldn't be judged."
-    gravest, thinnest = _surest(index, open_ones), min(open_ones, key=_thinness)
+    gravest, thinnest = surest(index, open_ones), min(open_ones, key=_thinness)
+    doubt = "" if proven(gravest) else ", which may be chance"
     text = (
         f"No gated slice regressed beyond doubt; {len(open_ones)} of {len(index.gated)} gated "
         f"comparisons {'is' if len(open_ones) == 1 else 'are'} inconclusive, the gravest: "
-        f"{_lower_first(_subject(index, gravest))} {_lost(index, gravest)} {_place(gravest)}; "
-        f"the thinnest slice, {visible(thinnest.slice)}, has {thinnest.n:,} samples"
+        f"{_lower_first(_subject(index, gravest))} {lost(index, gravest)} {_place(gravest)}"
+        f"{doubt}; the thinnest slice, {visible(thinnest.slice)}, has {thinnest.n:,} samples"
     )
     if thinnest.n_needed is not None:
         text += f" and needs {thinnest.n_needed:,}"
@@ -156,35 +137,26 @@ def _below_floor(index: Index) -> str:
     )
 
 
-def _surest(index: Index, results: Sequence[ResultRecord]) -> ResultRecord:
-    """The result with the largest loss that its interval vouches for; broken units come first.
-
-    By the drop itself it would often be a thin slice's luck.
-    """
-
-    def loss(result: ResultRecord) -> tuple[int, float]:
-        sure = result.drop if result.low is None else result.low
-        return result.n_broken, index.per_gate(result, sure)
-
-    return max(results, key=loss)
-
-
 def _thinness(result: ResultRecord) -> tuple[int, int]:
     return result.n, -(result.n_needed or 0)
 
 
 def _passed(index: Index) -> str:
     closest = max(index.gated, key=lambda r: index.per_gate(r, _upper(r)))
-    metric, gate, upper = index.metrics[closest.metric], closest.gate, _upper(closest)
-    text = (
-        f"All {len(index.gated)} gated comparisons passed; the closest: "
-        f"{_lower_first(_subject(index, closest))} {change_of_metric(metric, closest.drop)} "
-        f"{_place(closest)}"
-    )
+    text = f"All {len(index.gated)} gated comparisons passed"
+    if len(index.gated) == 1:
+        text = "The only gated comparison passed"
+    gate, upper = closest.gate, _upper(closest)
     if gate is None or upper is None:
         return f"{text}."
-    allowed = amount(metric, gate.max_drop)
-    return f"{text} (at most {difference(metric, upper)} of the {allowed} allowed)."
+    metric, name = index.metrics[closest.metric], in_sentence(index.metrics[closest.metric])
+    most, allowed = amount(metric, max(upper, 0.0)), difference(metric, gate.max_drop)
+    what = f"loses at most {most} of {name}"
+    if not metric.higher_is_better:
+        what = f"worsens {name} by at most {most}"
+    sure = "" if closest.alpha is None else f", {percent(1 - closest.alpha)} sure"
+    subject = _lower_first(_subject(index, closest))
+    return f"{text}; the closest: {subject} {what} {_place(closest)} ({allowed} allowed{sure})."
 
 
 def _upper(result: ResultRecord) -> float | None:
@@ -193,22 +165,44 @@ def _upper(result: ResultRecord) -> float | None:
 
 
 def _ungated(index: Index) -> str:
+    """Whether anything is lost is the screening's to say: the largest drop always looks large."""
     broken = [r for r in index.report.results if r.n_broken]
     if broken:
         worst = max(broken, key=lambda r: (r.slice == ALL, r.n_broken))
-        subject = _lower_first(_subject(index, worst))
-        return f"{_why(index)}; but {subject} {_lost(index, worst)} {_place(worst)}."
+        return f"{_why(index)}; but {_told(index, worst)}."
     name = index.report.metrics[0].name
-    measured = [r for r in index.report.results if r.metric == name and r.drop is not None]
+    measured = [r for r in index.shown if r.metric == name and r.drop is not None]
     if not measured:
         return f"{_why(index)}, and the headline metric couldn't be measured on any slice."
-    most = max(measured, key=_drop)
-    clear = most.low is not None and most.low > 0
-    doubt = "" if clear else ", which may be chance"
+    keys = {(r.cell, r.slice): r for r in measured}
+    listed = [
+        keys[one.cell, one.slice]
+        for one in index.report.screening
+        if one.metric == name and (one.cell, one.slice) in keys
+    ]
+    count = len(measured)
+    many = "the only comparison" if count == 1 else f"{count:,} comparisons"
+    if listed:
+        told = _told(index, listed[0])
+        if count == 1:
+            return f"{_why(index)}; more is lost than chance explains: {told}."
+        lose = "loses" if len(listed) == 1 else "lose"
+        return (
+            f"{_why(index)}; {len(listed):,} of {many} {lose} more than chance explains, the "
+            f"surest: {told}."
+        )
+    most = surest(index, measured)
+    if all(r.p_value is None for r in measured):
+        return f"{_why(index)}; the surest drop of {many}: {_told(index, most)}."
+    none = f"none of {many} loses" if count > 1 else f"{many} doesn't lose"
     return (
-        f"{_why(index)}; the largest drop of {len(measured)} comparisons: "
-        f"{_lower_first(_subject(index, most))} {_lost(index, most)} {_place(most)}{doubt}."
+        f"{_why(index)}, and {none} more than chance explains; the largest drop, which may be "
+        f"chance: {_told(index, most)}."
     )
+
+
+def _told(index: Index, result: ResultRecord) -> str:
+    return f"{_lower_first(_subject(index, result))} {lost(index, result)} {_place(result)}"
 
 
 def _why(index: Index) -> str:
@@ -235,14 +229,3 @@ def _subject(index: Index, result: ResultRecord) -> str:
     cell = index.cells[result.cell]
     calibset, method = map(quoted, cell_parts(cell, index.report))
     return method if cell.calibset is None else f"Calibrated on {calibset}, {method}"
-
-
-def _lost(index: Index, result: ResultRecord) -> str:
-    """``loses 6.1 points of top-1 accuracy (95 % CI 4.8–7.5)``."""
-    metric = index.metrics[result.metric]
-    if result.n_broken:
-        return f"gives {broken_units(result)}"
-    text = change_of_metric(metric, result.drop)
-    if result.low is None or result.high is None or result.level is None:
-        return text
-    return f"{text} ({percent(result.level)} CI {between(metric, result.low, result.high)})"

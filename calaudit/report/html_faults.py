@@ -4,7 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from calaudit.report.attribution import FINDINGS, fault_sentences, harmed_slices, part_text
+from calaudit.report.attribution import (
+    LEGEND,
+    fault_sentences,
+    finding_text,
+    harmed_slices,
+    part_text,
+)
 from calaudit.report.faults import AttributionRecord
 from calaudit.report.index import Index
 from calaudit.report.standouts import clear_gaps, gap_sentence, screening_sentence
@@ -39,6 +45,7 @@ class Faults:
     left: int
     """Rows that aren't shown."""
     level: str
+    legend: str
     standouts: Sequence[str]
 
 
@@ -54,6 +61,7 @@ def make_faults(index: Index) -> Faults | None:
         [_row(index, one) for one in harmed[:SHOWN_ROWS]],
         max(0, len(harmed) - SHOWN_ROWS),
         percent(harmed[0].level) if harmed else "",
+        LEGEND,
         standouts,
     )
 
@@ -71,5 +79,5 @@ def _row(index: Index, one: AttributionRecord) -> FaultRow:
         price=part_text(metric, one.price),
         addition=part_text(metric, one.addition),
         luck=part_text(metric, one.luck),
-        finding=FINDINGS[one.finding or "redraw"],
+        finding=finding_text(one),
     )

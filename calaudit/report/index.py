@@ -101,6 +101,12 @@ class Index:
         return result.reference < floor if higher else result.reference > floor
 
     @cached_property
+    def shown(self) -> tuple[ResultRecord, ...]:
+        """Results of candidates; where every engine is a control, of those."""
+        found = tuple(r for r in self.report.results if r.cell not in self.controls)
+        return found or self.report.results
+
+    @cached_property
     def _tolerance(self) -> dict[str, float]:
         """Metric → its strictest gate, or one unit where it has none."""
         gates: dict[str, list[float]] = defaultdict(list)

@@ -67,7 +67,7 @@ def _between_methods(cells: Sequence[CellRecord]) -> str:
     if len(variants) == 1:
         return ""
     only_methods = len({each[1:] for each in variants}) == 1
-    return f": worst … best {'method' if only_methods else 'engine'}"
+    return f": worst … best {'method' if only_methods else 'engine'}, as measured"
 
 
 def _matrix(

@@ -309,6 +309,10 @@ class ResultRecord:
     sample is independent."""
     design_effect: float | None = None
     """Variance of the drop over that of as many independent samples; None where unknown."""
+    joint_low: float | None = None
+    """Lower end that holds for all results at once that claims are made about: those with a gate;
+    without any gate, those of the headline metric. With `high` it makes an interval that holds for
+    a drop that was picked as the largest. None where none is known."""
 
     def __post_init__(self) -> None:
         settle(self)

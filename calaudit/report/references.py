@@ -41,6 +41,8 @@ def _of_attribution(report: Report) -> Iterator[Reference]:
         yield f"attribution[{i}].metric", "metric", one.metric
         yield f"attribution[{i}].recipe", "recipe", one.recipe
         yield f"attribution[{i}].best", "recipe", one.best
+        if one.elsewhere is not None:
+            yield f"attribution[{i}].elsewhere.recipe", "recipe", one.elsewhere.recipe
 
 
 def _of_rankings(report: Report) -> Iterator[Reference]:

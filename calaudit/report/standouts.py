@@ -11,7 +11,6 @@ from calaudit.report.wording import (
     amount,
     between,
     change,
-    change_of_metric,
     in_sentence,
     percent,
     quoted,
@@ -36,10 +35,14 @@ def gap_sentence(index: Index, one: GapRecord) -> str:
     metric = index.metrics[one.metric]
     size = amount(metric, one.gap.value or 0.0)
     interval = f"{percent(one.level)} CI {between(metric, one.gap.low, one.gap.high)}"
+    name = in_sentence(metric)
+    more = f"loses {size} more of {name}"
+    if not metric.higher_is_better:
+        more = f"worsens {name} by {size} more"
     return (
         f"Worst of {one.n_slices:,} slices: on {visible(one.slice)}, {_engine(index, one.cell)} "
-        f"{change_of_metric(metric, one.drop)}, outside it {change(metric, one.rest)}; "
-        f"the gap is {size} ({interval})."
+        f"{more} than outside it ({interval}, corrected for being the worst); as measured, it "
+        f"{change(metric, one.drop)} there and {change(metric, one.rest)} outside."
     )
 
 

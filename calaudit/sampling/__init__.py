@@ -9,7 +9,7 @@ seed give the same rows on every machine.
 from calaudit.sampling.allocation import Allocation, allocate, neyman_weights
 from calaudit.sampling.composition import SliceDraw, compose
 from calaudit.sampling.coverage import herding, k_center
-from calaudit.sampling.design import Candidates, check_finite
+from calaudit.sampling.design import Candidates, check_finite, leaves_no_choice
 from calaudit.sampling.draw import Draw, StratumDraw, check_size, draw, kish_n_eff
 from calaudit.sampling.embedding import principal_components, standardise
 from calaudit.sampling.keys import derive_seed, row_keys
@@ -43,6 +43,7 @@ __all__ = [
     "herding",
     "k_center",
     "kish_n_eff",
+    "leaves_no_choice",
     "neyman_weights",
     "principal_components",
     "read_recipe",

@@ -78,6 +78,28 @@ def make_design(recipe: Recipe, candidates: Candidates) -> Design:
     return Design(strata, allocation, (*strata.notices, *notices))
 
 
+def leaves_no_choice(recipe: Recipe, candidates: Candidates) -> bool:
+    """Whether every seed draws the same samples.
+
+    So it is where they are all that the recipe may draw: every candidate, or whole strata. A set
+    for coverage depends on where it starts.
+
+    Raises
+    ------
+    DrawError, SliceError
+        As :func:`make_design`.
+    """
+    if recipe.size == len(candidates.rows) or recipe.start == "mean":
+        return True
+    if recipe.kind == "coverage":
+        return False
+    if recipe.deviation is not None and candidates.deviation is None:
+        return False
+    design = make_design(recipe, candidates)
+    drawn, counts = design.allocation.drawn, np.asarray(design.strata.counts())
+    return bool(((drawn == 0) | (drawn == counts)).all())
+
+
 def check_finite(values: NDArray[np.floating], what: str) -> None:
     """Refuse values (n, …) of which some are NaN or infinite. Raises `DrawError`."""
     bad = int(np.count_nonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1)))

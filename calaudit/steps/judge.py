@@ -1,7 +1,7 @@
 """Judge: scores of every cell against FP32's, slice by slice, and whose fault a drop is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from calaudit.evaluate import (
@@ -11,12 +11,14 @@ from calaudit.evaluate import (
     Metric,
     MinSupport,
     Origin,
-    attribute,
     compare,
     judge,
     worst_gaps,
 )
+from calaudit.evaluate.attribution import SplitDrop, find_faults, split_drops
 from calaudit.evaluate.partition import Rows
+from calaudit.evaluate.scores import Scores
+from calaudit.evaluate.selected import joint_lows
 from calaudit.progress import progress
 from calaudit.steps.clusters import Clusters
 from calaudit.steps.floors import hold_to_floors
@@ -75,18 +77,26 @@ def judge_cells(scored: Sequence[Scored], terms: Terms) -> Judgement:
         Scores of every exam, from :func:`calaudit.steps.score.score_exams`.
     terms : Terms
     """
-    whole = Judgement([], [], [], doubts_of(scored, terms.clusters))
-    hopeless = frozenset[str]().union(*(d.metrics for d in whole.doubts if d.knows_nothing))
+    doubts = doubts_of(scored, terms.clusters)
+    hopeless = frozenset[str]().union(*(d.metrics for d in doubts if d.knows_nothing))
+    compared: list[_Compared] = []
     for number, one in enumerate(scored):
         metrics = one.exam.metrics
         for place, metric in enumerate(
             progress(metrics, total=len(metrics), what="statistics", unit="metric")
         ):
-            found = _judge(one, metric, terms, headline=number == place == 0)
-            whole.comparisons.extend(hold_to_floors(found.comparisons, terms.floors, hopeless))
-            whole.attributions.extend(found.attributions)
-            whole.gaps.extend(found.gaps)
-    return whole
+            compared.append(_compare(one, metric, terms, headline=number == place == 0))
+    lows = _joint_lows(compared, terms)
+    return Judgement(
+        [
+            replace(found, joint_low=_lower(found, lows))
+            for one in compared
+            for found in hold_to_floors(one.comparisons, terms.floors, hopeless)
+        ],
+        find_faults([split for one in compared for split in _split(one, terms)]),
+        [gap for one in compared for gap in _gaps(one, compared, terms)],
+        doubts,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,22 @@ class _Part:
     """(n,) cluster of each unit; None: they are independent."""
 
 
-def _judge(scored: Scored, metric: Metric, terms: Terms, *, headline: bool) -> Judgement:
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """One metric's comparisons, and what they were made from."""
+
+    metric: Metric
+    reference: Scores
+    cells: Mapping[str, Scores]
+    parts: list[_Part]
+    comparisons: list[Comparison]
+    counted: frozenset[str]
+    """Slices that claims are made about: the gated ones; without any gate, for the headline metric
+    all."""
+    headline: bool
+
+
+def _compare(scored: Scored, metric: Metric, terms: Terms, *, headline: bool) -> _Compared:
     slices = scored.exam.slices
     gates = {
         name: tolerance
@@ -108,9 +133,9 @@ def _judge(scored: Scored, metric: Metric, terms: Terms, *, headline: bool) -> J
     reference = scored.reference[metric]
     cells = {cell: scores[metric] for cell, scores in scored.cells.items()}
     parts = _parts(scored, terms.clusters)
-    compared: list[Comparison] = []
+    found: list[Comparison] = []
     for part in parts:
-        compared += compare(
+        found += compare(
             metric,
             reference,
             cells,
@@ -121,33 +146,82 @@ def _judge(scored: Scored, metric: Metric, terms: Terms, *, headline: bool) -> J
             level=terms.level,
         )
     support = {name: MinSupport().at_least(slices.min_support(name)) for name in slices.names}
-    judged = judge(compared, min_support=support)
-    chosen = [one for one in judged if one.max_drop is not None]
-    if headline and not terms.gates:
-        chosen = judged
-    attributions: list[Attribution] = []
-    gaps: list[Gap] = []
-    for part in parts:
-        how: dict[str, Any] = {
-            "clusters": part.clusters,
-            "seed": terms.seed,
-            "level": terms.level,
-        }
-        own = [one for one in chosen if one.slice in part.slices]
-        drawn = {name: scores for name, scores in cells.items() if name in terms.origins}
+    judged = judge(found, min_support=support)
+    every = slices.names if headline and not terms.gates else gates
+    return _Compared(metric, reference, cells, parts, judged, frozenset(every), headline)
+
+
+def _joint_lows(compared: Sequence[_Compared], terms: Terms) -> dict[tuple[str, str, str], float]:
+    """(Cell, slice, metric) → lower bound; all candidates' hold at once, and all controls' do."""
+    tail = (1.0 - terms.level) / 2.0
+    found: dict[tuple[str, str, str], float] = {}
+    for control in (False, True):
+        members = [
+            {name: s for name, s in one.cells.items() if (name in terms.controls) == control}
+            for one in compared
+        ]
+        sizes = [
+            len(cells) * len(one.counted) for cells, one in zip(members, compared, strict=True)
+        ]
+        for cells, one in zip(members, compared, strict=True):
+            for part in one.parts:
+                slices = {name: rows for name, rows in part.slices.items() if name in one.counted}
+                if not slices or not cells:
+                    continue
+                lows = joint_lows(
+                    one.reference,
+                    cells,
+                    slices,
+                    # the chance to err is shared out by the number of comparisons
+                    tail=tail * len(cells) * len(slices) / sum(sizes),
+                    clusters=part.clusters,
+                    seed=terms.seed,
+                )
+                found |= {(cell, name, one.metric.name): low for (cell, name), low in lows.items()}
+    return found
+
+
+def _lower(one: Comparison, lows: Mapping[tuple[str, str, str], float]) -> float | None:
+    """A bound for all at once is none where even the comparison's own isn't known."""
+    joint = lows.get((one.cell, one.slice, one.metric.name))
+    return None if joint is None or one.low is None else min(joint, one.low)
+
+
+def _split(one: _Compared, terms: Terms) -> list[SplitDrop]:
+    found: list[SplitDrop] = []
+    drawn = {name: scores for name, scores in one.cells.items() if name in terms.origins}
+    for part in one.parts:
+        own = [each for each in one.comparisons if each.slice in part.slices]
+        own = [each for each in own if each.slice in one.counted]
         if own and drawn:
-            attributions += attribute(
-                metric,
-                reference,
+            found += split_drops(
+                one.metric,
+                one.reference,
                 drawn,
-                {name: part.slices[name] for name in dict.fromkeys(one.slice for one in own)},
+                {name: part.slices[name] for name in dict.fromkeys(each.slice for each in own)},
                 origins=terms.origins,
                 comparisons=own,
-                **how,
+                clusters=part.clusters,
+                seed=terms.seed,
+                level=terms.level,
             )
-        if part is parts[0] and (headline or gates):
-            gaps += worst_gaps(metric, reference, cells, part.slices, **how)
-    return Judgement(judged, attributions, gaps)
+    return found
+
+
+def _gaps(one: _Compared, compared: Sequence[_Compared], terms: Terms) -> list[Gap]:
+    if not one.headline and not one.counted:
+        return []
+    part = one.parts[0]
+    return worst_gaps(
+        one.metric,
+        one.reference,
+        one.cells,
+        part.slices,
+        clusters=part.clusters,
+        seed=terms.seed,
+        level=terms.level,
+        metrics=sum(each.headline or bool(each.counted) for each in compared),
+    )
 
 
 def _parts(scored: Scored, clusters: Clusters | None) -> list[_Part]:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.errors import CalauditError
 from calaudit.formats.aside import keep_apart
 from calaudit.formats.calibset import Calibset, DrawnSet, write_calibset
 from calaudit.pool import Pool, Rows, batches
-from calaudit.sampling import Candidates, Draw, Recipe, check_size, compose, draw
+from calaudit.sampling import Candidates, Draw, Recipe, check_size, compose, draw, leaves_no_choice
 from calaudit.slices import SliceSet
 from calaudit.steps.candidates import find_candidates, find_slices
 from calaudit.steps.features import read_deviation, read_embedding
@@ -121,6 +122,31 @@ def draw_set(
     embedding = read_embedding(pool, recipe, rows, run_outputs)
     made = draw(recipe, Candidates(rows, known, deviation, embedding), seed=seed)
     return _with_provenance(pool, recipe, known, made, np.searchsorted(rows, made.rows))
+
+
+def draws_alike(
+    pool: Pool,
+    recipe: Recipe,
+    *,
+    evaluate: str | Rows | None = None,
+    candidates: str | None = None,
+    slices: SliceSet | None = None,
+) -> bool:
+    """Whether every seed would draw the same set, as far as is known without running the model.
+
+    A recipe that can't be carried out isn't said to: :func:`draw_set` tells why it can't.
+
+    Parameters
+    ----------
+    pool, recipe, evaluate, candidates, slices
+        As in :func:`draw_set`.
+    """
+    try:
+        rows = find_candidates(pool, recipe, evaluate=evaluate, candidates=candidates)
+        known = find_slices(pool, recipe, slices).take(rows)
+        return leaves_no_choice(recipe, Candidates(rows, known))
+    except CalauditError:
+        return False
 
 
 def _with_provenance(

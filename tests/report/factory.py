@@ -16,6 +16,7 @@ from calaudit.report import (
     ComparedRangesRecord,
     ComparedTapRecord,
     CompositionRow,
+    ElsewhereRecord,
     EngineRecord,
     ExemplarRecord,
     ExemplarsRecord,
@@ -105,6 +106,7 @@ def result(
     metric: str = "top1",
     n_needed: int | None = None,
 ) -> ResultRecord:
+    """An interval of ±`half`, and one that reaches twice as low for all results at once."""
     return ResultRecord(
         cell,
         slice_name,
@@ -123,6 +125,7 @@ def result(
         None if max_drop is None else Gate(max_drop),
         verdict,
         n_needed,
+        joint_low=drop - 2 * half,
     )
 
 
@@ -421,6 +424,7 @@ def _result(cell: str, slice_name: str, metric: str) -> st.SearchStrategy[Result
         st.none() | _count,
         _count,
         _count,
+        joint_low=_number,
     )
 
 
@@ -429,7 +433,7 @@ def _attributions(
 ) -> st.SearchStrategy[list[AttributionRecord]]:
     recipes = st.sampled_from([each.recipe or each.name for each in sets])
     part = st.builds(PartRecord, _number, _number, _number)
-    finding = st.sampled_from(["no-set-fixes", "this-set", "redraw", None])
+    finding = st.sampled_from(["no-set-fixes", "this-set", "redraw"])
     one = st.builds(
         AttributionRecord,
         slices,
@@ -437,14 +441,18 @@ def _attributions(
         _text,
         recipes,
         st.integers(1, 100),
+        st.booleans(),
         _number,
         _number,
         recipes,
         part,
         part,
         st.none() | part,
+        st.none() | st.builds(ElsewhereRecord, _text, recipes, part),
         st.sampled_from([0.9, 0.95]),
-        finding,
+        _share,
+        _share,
+        st.lists(finding, max_size=2, unique=True).map(tuple),
     )
     return st.lists(one, max_size=2)
 

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 
 from calaudit.report import (
     AttributionRecord,
+    ElsewhereRecord,
     GapRecord,
     PartRecord,
     Report,
@@ -14,6 +15,7 @@ from calaudit.report import (
     View,
     render_report,
 )
+from calaudit.report.attribution import attribution_sentence
 from calaudit.report.html import html_page
 from calaudit.report.html_faults import SHOWN_ROWS, make_faults
 from calaudit.report.index import Index
@@ -29,21 +31,25 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("calaudit.report.html.chart_library", lambda: "")
 
 
-def fault(finding: str | None = "this-set", **changes: object) -> AttributionRecord:
+def fault(*findings: str, **changes: object) -> AttributionRecord:
     made = AttributionRecord(
         slice=NOISY,
         metric="top1",
         method="minmax",
         recipe="clean",
         draws=3,
+        settled=False,
         drop=0.061,
         spread=0.01,
         best="equal",
         price=PartRecord(0.004, -0.002, 0.011),
         addition=PartRecord(0.057, 0.04, 0.07),
         luck=PartRecord(0.003, 0.0, 0.02),
+        elsewhere=None,
         level=0.95,
-        finding=finding,
+        p_price=0.4,
+        p_addition=1e-5,
+        findings=findings or ("this-set",),
     )
     return replace(made, **changes)
 
@@ -66,8 +72,67 @@ def test_every_form_names_the_set_that_does_it() -> None:
         assert "This set does it: on noise ≥ 0.4, minmax calibrated on clean loses 5.7" in text
 
 
+PART = PartRecord(0.038, 0.02, 0.05)
+
+
+@pytest.mark.parametrize(
+    ("one", "sentence"),
+    [
+        (
+            fault("this-set"),
+            "This set does it: on noise ≥ 0.4, minmax calibrated on clean loses 5.7 points (95 % "
+            "CI of this slice 4.0–7.0) more of top-1 accuracy than on the best other set tried.",
+        ),
+        (
+            fault("no-set-fixes", price=PART, elsewhere=ElsewhereRecord("mse", "equal", PART)),
+            "No calibration set tried here fixes it: on noise ≥ 0.4, minmax loses 3.8 points (95 % "
+            "CI of this slice 2.0–5.0) of top-1 accuracy under the best of them, too; with mse the "
+            "best loses 3.8 points (95 % CI of this slice 2.0–5.0) of top-1 accuracy.",
+        ),
+        (
+            fault("redraw", draws=1, luck=None),
+            "Redraw and look again: on noise ≥ 0.4, minmax calibrated on clean loses 5.7 points "
+            "(95 % CI of this slice 4.0–7.0) more of top-1 accuracy than on the best other set "
+            "tried, as drawn; whether the recipe does it or the luck of its draw, one draw can't "
+            "tell.",
+        ),
+        (
+            fault("redraw", draws=1, luck=None, p_addition=0.2),
+            "Redraw and look again: on noise ≥ 0.4, minmax calibrated on clean loses 6.1 points of "
+            "top-1 accuracy as measured, but neither INT8 nor this set is proven to do it; with "
+            "one draw, luck can't be told.",
+        ),
+        (
+            fault("redraw", p_addition=0.2),
+            "Redraw and look again: on noise ≥ 0.4, minmax calibrated on clean loses 6.1 points of "
+            "top-1 accuracy as measured, but neither INT8 nor this set is proven to do it; its "
+            "draws differ by 0.3 points.",
+        ),
+    ],
+)
+def test_a_sentence_says_what_is_certain_and_no_more(one: AttributionRecord, sentence: str) -> None:
+    assert attribution_sentence(Index(report()), one) == sentence
+
+
+def test_both_findings_are_told_of_one_slice() -> None:
+    told = attribution_sentence(Index(report()), fault("no-set-fixes", "this-set"))
+    first, second = told.split(". ", 1)
+    assert first.startswith("This set does a part of it")
+    assert second.startswith("No calibration set tried here fixes it")
+    row = make_faults(Index(judged(fault("no-set-fixes", "this-set"))))
+    assert row is not None
+    assert row.rows[0].finding == "this set does a part; no set tried here fixes the rest"
+
+
+def test_no_form_speaks_of_sets_that_were_not_tried() -> None:
+    made = judged(fault("no-set-fixes"), fault("redraw"), fault("no-set-fixes", "this-set"))
+    for text in (render_report(made, width=400), html_page(made), markdown_summary(made)):
+        assert "no calibration set will" not in text.lower()
+        assert "tried here" in text
+
+
 def test_slices_without_harm_are_nobodys_fault() -> None:
-    made = replace(judged(fault(None)), gaps=())
+    made = replace(judged(fault(findings=())), gaps=())
     for text in (render_report(made), html_page(made), markdown_summary(made)):
         assert "Whose fault" not in text
 
@@ -106,8 +171,9 @@ def test_only_gaps_that_are_no_chance_are_told_the_largest_of_each_metric() -> N
     (told,) = clear_gaps(index, {NOISY})
     assert told.cell == "clean/minmax"
     assert gap_sentence(index, told) == (
-        "Worst of 2 slices: on noise ≥ 0.4, clean with minmax loses 6.1 points of top-1 accuracy, "
-        "outside it loses 0.1; the gap is 6.0 points (95 % CI 3.0–7.0)."
+        "Worst of 2 slices: on noise ≥ 0.4, clean with minmax loses 6.0 points more of top-1 "
+        "accuracy than outside it (95 % CI 3.0–7.0, corrected for being the worst); as measured, "
+        "it loses 6.1 there and loses 0.1 outside."
     )
     assert clear_gaps(index, {"noise < 0.4"}) == []
 

@@ -133,7 +133,7 @@ def test_thin_slices_engines_and_warnings_are_told() -> None:
 
 
 def test_it_ends_with_verdict_and_headline() -> None:
-    lines = render_report(report(), width=200).splitlines()
+    lines = render_report(report(), width=400).splitlines()
     assert lines[-2] == (
         "Verdict: REGRESSED  (12 gated comparisons: 1 regressed, 1 inconclusive, 10 passed)"
     )

@@ -5,6 +5,7 @@ one set of resampled blocks moves all drops together, and statements about sever
 assumption about how they hang together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ Floats = NDArray[np.float64]
 
 REPLICATES = 1999
 FEW_CHANGED = 20
+FEWEST_BEYOND = 10
+"""Replicates beyond a quantile, for it to be one."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -74,6 +77,16 @@ class Drops:
         return np.asarray(self.moves + spare * noise, dtype=np.float64)
 
 
+def joined(parts: Sequence[Drops]) -> Drops:
+    """Several drops, measured on the same units with the same replicates, as one."""
+    return Drops(
+        np.concatenate([each.value for each in parts]),
+        np.concatenate([each.influence for each in parts]),
+        np.concatenate([each.floor for each in parts]),
+        np.concatenate([each.moves for each in parts], axis=1),
+    )
+
+
 def joint_drops(value: Floats, influence: Floats, floor: Floats, key: str) -> Drops:
     """Drops with their replicates; see the fields of `Drops`."""
     counts = resample_counts(key, influence.shape[1], REPLICATES)
@@ -106,7 +119,12 @@ def drops_of_sums(
 
 
 def bounds_of_largest(
-    value: Floats, deviations: Floats, tail: float, freedom: float = np.inf
+    value: Floats,
+    deviations: Floats,
+    tail: float,
+    freedom: float = np.inf,
+    *,
+    error: Floats | None = None,
 ) -> tuple[float, float]:
     """Bounds of the largest of several true values, each missed with a chance of at most `tail`.
 
@@ -123,9 +141,12 @@ def bounds_of_largest(
     tail : float
     freedom : float
         Degrees of freedom of the errors; few of them widen the bounds as Student's t does.
+    error : ndarray, shape (k,), optional
+        What makes deviations comparable; their standard deviation by default, which heavy tails
+        don't have.
     """
     wider = float(stdtrit(freedom, tail) / ndtri(tail)) if np.isfinite(freedom) else 1.0
-    error = deviations.std(axis=0)
+    error = deviations.std(axis=0) if error is None else error
     largest = divide(deviations, error, 0.0).max(axis=1)
     reach = float(np.quantile(largest, 1.0 - tail)) * wider
     low = float((value - max(reach, 0.0) * error).max())
@@ -134,7 +155,12 @@ def bounds_of_largest(
 
 
 def p_of_largest(
-    value: Floats, deviations: Floats, *, freedom: float = np.inf, beyond: float = np.inf
+    value: Floats,
+    deviations: Floats,
+    *,
+    freedom: float = np.inf,
+    beyond: Floats | float = np.inf,
+    error: Floats | None = None,
 ) -> float:
     """One-sided p-value of "none of several true values is above 0".
 
@@ -147,16 +173,35 @@ def p_of_largest(
     deviations : ndarray, shape (replicates, k)
     freedom : float
         Degrees of freedom of the units' errors: few of them make the largest less remarkable.
-    beyond : float
+    beyond : float or ndarray (k,)
         Of the tail that replicates don't reach.
+    error : ndarray, shape (k,), optional
+        As for `bounds_of_largest`.
     """
-    error = deviations.std(axis=0)
-    observed = float(divide(value, error, 0.0).max())
+    error = deviations.std(axis=0) if error is None else error
+    observed = divide(value, error, 0.0)
     if np.isfinite(freedom):
-        observed = -float(ndtri(stdtr(freedom, -observed)))
-    exceeding = int((divide(deviations, error, 0.0).max(axis=1) >= observed).sum())
+        observed = np.asarray(-ndtri(stdtr(freedom, -observed)), dtype=np.float64)
+    most = float(observed.max())
+    exceeding = int((divide(deviations, error, 0.0).max(axis=1) >= most).sum())
     p_value = (1.0 + exceeding) / (len(deviations) + 1.0)
     if exceeding:
         return p_value
-    tail = ndtr(-observed) if np.isinf(beyond) else stdtr(beyond, -observed)
-    return min(p_value, len(value) * float(tail))
+    tails = np.where(np.isinf(beyond), ndtr(-observed), stdtr(np.minimum(beyond, 1e6), -observed))
+    return min(p_value, len(value) * float(tails.min()))
+
+
+def reach_of_all(largest: Floats, n: int, tail: float) -> float:
+    """Standard errors by which any of `n` estimates exceeds its true value with chance `tail`.
+
+    Parameters
+    ----------
+    largest : ndarray, shape (replicates,)
+        Of each replicate the largest of the `n` deviations, in standard errors.
+    n : int
+    tail : float
+        Below what replicates can tell, Bonferroni's normal quantile stands in.
+    """
+    if tail * (len(largest) + 1) < FEWEST_BEYOND:
+        return -float(ndtri(tail / n))
+    return max(float(np.quantile(largest, 1.0 - tail)), -float(ndtri(tail)))

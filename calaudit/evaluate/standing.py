@@ -26,6 +26,8 @@ LEVEL = 0.95
 """One-sided level at which FP32 must be better."""
 RANDOM_RANKINGS = 4
 """Over which a random ranker is averaged."""
+MOST_QUERIES = 4096
+"""Queries, at even distances, that are enough to tell a ranker from chance."""
 _RANKED = frozenset({"ndcg", "ndcg_exp", "recall", "mrr", "map"})
 
 
@@ -144,22 +146,36 @@ def _of_texts(case: Case) -> list[Rival]:
 
 def _of_rankings(case: Case, truth: Relevance, k: int) -> list[Rival]:
     metric = parse_metric(f"ndcg@{k}")
+    count = min(len(truth), MOST_QUERIES)
+    rows = np.linspace(0, len(truth) - 1, count).round().astype(np.int64)
+    part = truth.take(rows)
+    shape = (count, truth.n_items)
     own = _scored(metric, case)
+
+    def over(theirs: Floats) -> Floats:
+        gain = np.full(len(own), np.nan)
+        gain[rows] = own[rows] - theirs
+        return gain
+
     rng = np.random.default_rng(0)
-    shape = (len(truth), truth.n_items)
     chance = [
-        _scored(metric, Case(rng.random(shape, dtype=np.float32), truth, None))
+        _scored(metric, Case(rng.random(shape, dtype=np.float32), part, None))
         for _ in range(RANDOM_RANKINGS)
     ]
-    rivals = [Rival(f"ranking at random, by nDCG@{k}", (own - np.mean(chance, axis=0),), True)]
+    name = f"ranking at random, by nDCG@{k}"
+    rivals = [Rival(name, (over(np.mean(chance, axis=0)),), True)]
     popularity = truth.popularity
-    # counted from what is judged, it would know the answers
-    if popularity is not None and not np.array_equal(popularity, truth.gain.sum(axis=0)):
-        same: NDArray[Any] = np.broadcast_to(popularity, shape)
-        theirs = _scored(metric, Case(np.ascontiguousarray(same), truth, None))
+    if popularity is not None and not _counted_from(popularity, truth):
+        same: NDArray[Any] = np.ascontiguousarray(np.broadcast_to(popularity, shape))
         name = f"showing everybody the most popular items, by nDCG@{k}"
-        rivals.append(Rival(name, (own - theirs,), False))
+        rivals.append(Rival(name, (over(_scored(metric, Case(same, part, None))),), False))
     return rivals
+
+
+def _counted_from(popularity: Floats, truth: Relevance) -> bool:
+    """Whether popularity was counted from what is judged, so that it knows the answers."""
+    counted = (truth.gain.sum(axis=0), truth.relevance.sum(axis=0, dtype=np.float64))
+    return any(np.array_equal(popularity, each) for each in counted)
 
 
 def _scored(metric: Metric, case: Case) -> Floats:
@@ -174,8 +190,20 @@ def is_constant(outputs: NDArray[Any]) -> bool:
     rows = flat(outputs) if outputs.ndim > 1 else outputs[:, None]
     if rows.dtype.kind not in "fiub":
         return bool((rows == rows[0]).all())
-    rows = rows[np.isfinite(rows).all(axis=1)]
-    if len(rows) < 2:
-        return False
-    largest = float(np.abs(rows[0]).max(initial=0.0))
-    return bool(np.abs(rows.astype(np.float64) - rows[0]).max(initial=0.0) <= 1e-6 * largest)
+    first, n = None, 0
+    for start in range(0, len(rows), _PIECE):
+        piece = rows[start : start + _PIECE]
+        piece = piece[np.isfinite(piece).all(axis=1)].astype(np.float64)
+        if len(piece) and first is None:
+            first = piece[0]
+        n += len(piece)
+        if (
+            first is not None
+            and (np.abs(piece - first) > 1e-6 * np.abs(first).max(initial=0)).any()
+        ):
+            return False
+    return n > 1
+
+
+_PIECE = 1024
+"""Units that are looked at together: what varies is seen in the first of them."""

@@ -1,13 +1,14 @@
 """From an audit's values to the report's records."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from calaudit.audit.backends import accelerators
 from calaudit.audit.environment import describe_environment
-from calaudit.audit.plan import PlannedSet, content_key
+from calaudit.audit.plan import PlannedCell, PlannedSet, content_key
 from calaudit.audit.prepare import Audit
 from calaudit.errors import Notice
 from calaudit.evaluate import (
@@ -31,8 +32,10 @@ from calaudit.report import (
     AttributionRecord,
     AuditRecord,
     CalibsetRecord,
+    CellRecord,
     CompositionRow,
     ElsewhereRecord,
+    EngineRecord,
     Flips,
     GapRecord,
     Gate,
@@ -142,6 +145,28 @@ def calibset_record(audit: Audit, planned: PlannedSet, drawn: Calibset) -> Calib
         recipe=planned.recipe,
         draw=planned.draw or None,
         role=planned.role,
+        file=_kept(audit, planned.path) or planned.path.name,
+    )
+
+
+def cell_record(
+    audit: Audit, planned: PlannedCell, engine: EngineRecord | None, reason: str | None = None
+) -> CellRecord:
+    """What a cell is, and where its files lie; without an engine it has failed."""
+    onnxruntime = planned.backend == "onnxruntime"
+    return CellRecord(
+        id=planned.id,
+        calibset=planned.calibset,
+        method=planned.method,
+        precision=planned.precision,
+        backend=planned.backend,
+        ranges_by=planned.ranges_by,
+        status="failed" if engine is None else "judged",
+        engine=engine,
+        reason=reason,
+        role=planned.role,
+        file=_kept(audit, planned.engine if onnxruntime else planned.built),
+        scales=_kept(audit, planned.scales),
     )
 
 
@@ -272,6 +297,13 @@ def left_out_notices(comparisons: Sequence[Comparison]) -> list[Notice]:
             message = f"isn't defined on slice {one.slice}, though {one.n} units have a score"
             found[name, one.slice] = Notice("metric_not_defined", message, f"metric {name}")
     return list(found.values())
+
+
+def _kept(audit: Audit, path: Path | None) -> str | None:
+    """A file's place within the results folder, if it lies there."""
+    if path is None or not path.exists() or not path.is_relative_to(audit.folder):
+        return None
+    return path.relative_to(audit.folder).as_posix()
 
 
 def _artefact(label: str, fingerprint: str) -> Artefact:

@@ -37,7 +37,6 @@ from calaudit.progress import counter
 from calaudit.ranges.observation import Observation
 from calaudit.report import (
     CellRecord,
-    EngineRecord,
     ReferenceRecord,
     Report,
     assemble,
@@ -320,10 +319,10 @@ def _cells(
     for planned in planned_cells:
         judged = outcomes[planned.id]
         if isinstance(judged, str):
-            cells.append(_cell(planned, None, judged))
+            cells.append(records.cell_record(audit, planned, None, judged))
             continue
         journal.notices += judged.notices
-        cells.append(_cell(planned, judged.engine))
+        cells.append(records.cell_record(audit, planned, judged.engine))
         predictions[planned.id] = judged.predictions
         journal.scales[planned.id] = judged.scales
     return cells, predictions
@@ -333,20 +332,3 @@ def _reason(error: CalauditError, own: set[str]) -> str:
     """Why a cell failed, on one line; the paths `own` say no more than the cell's name."""
     problems = (replace(p, where=None if p.where in own else p.where) for p in error.problems)
     return " ".join(" ".join(map(str, problems)).split())
-
-
-def _cell(
-    planned: PlannedCell, engine: EngineRecord | None, reason: str | None = None
-) -> CellRecord:
-    return CellRecord(
-        id=planned.id,
-        calibset=planned.calibset,
-        method=planned.method,
-        precision=planned.precision,
-        backend=planned.backend,
-        ranges_by=planned.ranges_by,
-        status="failed" if engine is None else "judged",
-        engine=engine,
-        reason=reason,
-        role=planned.role,
-    )

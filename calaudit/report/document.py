@@ -18,16 +18,16 @@ FORMAT_VERSION = 2
 """Version of report.json. Any new key or value raises it, since the schema is strict.
 
 1: the first.
-2 (0.1.0): calibration sets and cells have a role, gates min_reference; a report without a judged
-gate doesn't pass; results have a bound that holds for all at once; attribution has several findings
-and p-values.
+2 (0.1.0): calibration sets and cells have a role and name their files, gates min_reference; a
+report without a judged gate doesn't pass; results have a bound that holds for all at once;
+attribution has several findings and p-values.
 """
 READABLE = (1, FORMAT_VERSION)
 """Versions that :func:`upgraded` knows."""
 
 _NEW_KEYS: Mapping[str, Mapping[str, Any]] = {
-    "calibsets": {"role": "candidate"},
-    "cells": {"role": "candidate"},
+    "calibsets": {"role": "candidate", "file": None},
+    "cells": {"role": "candidate", "file": None, "scales": None},
     "results": {"joint_low": None},
     "attribution": {
         "settled": False,

@@ -19,6 +19,7 @@ def engine_tables(index: Index, view: View, width: int) -> Iterator[RenderableTy
     yield from _agreement(index.report, view, width)
     yield from _precision(index.report)
     yield from _ranges(index.report, view, width)
+    yield from _files(index.report, view, width)
 
 
 def _agreement(report: Report, view: View, width: int) -> Iterator[RenderableType]:
@@ -84,6 +85,23 @@ def _ranges(report: Report, view: View, width: int) -> Iterator[RenderableType]:
     ]  # fmt: skip
     yield build_table("TensorRT's ranges and calaudit's, in amax", columns, width=width)
     yield from more(len(report.compared_ranges) - len(rows), "pair")
+    yield Text()
+
+
+def _files(report: Report, view: View, width: int) -> Iterator[RenderableType]:
+    """Which file each engine is: what is handed over."""
+    kept = [cell for cell in report.cells if cell.file]
+    rows = kept[: view.limit]
+    if not rows:
+        return
+    columns = [
+        Column("engine", [Text(visible(cell.id)) for cell in rows], 40),
+        Column("file", [Text(visible(cell.file or "")) for cell in rows], 80),
+        Column("scale table", [Text(visible(cell.scales or MISSING)) for cell in rows], 80,
+               optional=1, squeezes_to=40),
+    ]  # fmt: skip
+    yield build_table("Files, beside report.json", columns, width=width)
+    yield from more(len(kept) - len(rows), "engine")
     yield Text()
 
 

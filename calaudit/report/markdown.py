@@ -50,7 +50,7 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
     lines += [f"- {_inline(sentence)}" for sentence in findings(report)]
     lines += [f"- {_inline(sentence)}" for sentence in control_sentences(index)]
     lines += ["", *_counts(index), *_worst(index, limit), *_faults(index, limit)]
-    lines += _matrix(index, limit)
+    lines += [*_matrix(index, limit), *_files(report, limit)]
     lines += [*_warnings(report, limit), _footer(index)]
     return "\n".join(lines) + "\n"
 
@@ -146,6 +146,22 @@ def _drop(index: Index, results: Sequence[ResultRecord]) -> str:
     return f"{difference(index.metrics[worst.metric], worst.drop)}{mark}"
 
 
+def _files(report: Report, limit: int) -> Iterator[str]:
+    kept = [cell for cell in report.cells if cell.file]
+    if not kept:
+        return
+    yield "<details><summary>Engine files, beside report.json</summary>"
+    yield ""
+    yield _row(["engine", "file"])
+    yield "|---|---|"
+    for cell in kept[:limit]:
+        yield _row([_code(cell.id), _code(cell.file or "", longest=255)])
+    yield from _rest(len(kept) - limit, "engine")
+    yield ""
+    yield "</details>"
+    yield ""
+
+
 def _warnings(report: Report, limit: int) -> Iterator[str]:
     if not report.warnings:
         return
@@ -181,14 +197,14 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _shortened(name: str) -> str:
+def _shortened(name: str, longest: int = LONGEST) -> str:
     shown = visible(name)
-    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 1]}…"
+    return shown if len(shown) <= longest else f"{shown[: longest - 1]}…"
 
 
-def _code(name: str) -> str:
+def _code(name: str, longest: int = LONGEST) -> str:
     """A name as code: nothing in it is read as Markdown, and no cell of a table ends within it."""
-    shown = _shortened(name)
+    shown = _shortened(name, longest)
     if shown.strip() and not _BREAKS_CODE.search(shown):
         return f"`{shown}`"
     return f"<code>{''.join(_entity(c) if c in punctuation else c for c in shown)}</code>"

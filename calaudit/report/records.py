@@ -187,6 +187,8 @@ class CalibsetRecord:
     draw: int | None = None
     """Number of the draw of that recipe, from 1; None for a set that was given."""
     role: Role = "candidate"
+    file: str | None = None
+    """Where it lies, from the report's folder; of a set that was given the file's name."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -212,6 +214,11 @@ class CellRecord:
     """Why the cell failed or was skipped."""
     role: Role = "candidate"
     """Its calibration set's."""
+    file: str | None = None
+    """The engine, from the report's folder: the Q/DQ graph, or TensorRT's own engine. None where
+    it is made as it is needed, as FP16 for onnxruntime, or couldn't be built."""
+    scales: str | None = None
+    """Its scale table, from the report's folder."""
 
 
 @dataclass(frozen=True, slots=True)

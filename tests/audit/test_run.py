@@ -20,7 +20,11 @@ from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
-from calaudit.report import Report, ResultRecord, to_document, without_times
+from calaudit.formats.scales import open_scales
+from calaudit.graph import load_model
+from calaudit.report import Report, ResultRecord, render_report, to_document, without_times
+from calaudit.report.html import html_page
+from calaudit.report.markdown import markdown_summary
 from calaudit.report.schema import schema_problems
 from tests.audit.world import AUDIT, make_world
 
@@ -73,6 +77,21 @@ def test_written_engine_gives_the_judged_predictions(finished: tuple[Path, Repor
     with open_pool(folder / "pool.h5") as pool:
         y = session.run(None, pool.read_inputs(predicted.rows))[0]
     np.testing.assert_allclose(predicted.read("y"), y, rtol=0, atol=1e-5)
+
+
+def test_report_names_the_file_of_every_engine_set_and_scale_table(
+    finished: tuple[Path, Report],
+) -> None:
+    folder, report = finished[0] / "audit", finished[1]
+    for cell in report.cells:
+        assert load_model(folder / cell.file, quantized=True).fingerprint == cell.engine.fingerprint
+        assert open_scales(folder / cell.scales).method == cell.method
+    for each in report.calibsets:
+        assert open_calibset(folder / each.file).fingerprint == each.fingerprint
+    for text in (render_report(report, width=200), markdown_summary(report), html_page(report)):
+        for cell in report.cells:
+            assert cell.file in text
+    assert render_report(report, width=60).count("engines/") == len(report.cells)
 
 
 def test_ranges_are_those_of_each_sets_own_samples(finished: tuple[Path, Report]) -> None:

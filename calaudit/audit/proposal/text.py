@@ -11,6 +11,8 @@ from calaudit.audit.proposal.table import Table
 from calaudit.visible import command_line, visible
 
 WIDTH = 98
+DRAWS = 3
+"""Draws of a recipe from which its luck can be told."""
 
 
 def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file: Path) -> str:
@@ -29,7 +31,10 @@ def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file:
     units = proposal.units
     split = proposal.split
     remark = f"{split.remark} {proposal.n_judged:,} {units} are judged, {proposal.n_candidates:,} "
-    remark += "samples may be drawn for calibration."
+    remark += (
+        f"samples may be drawn for calibration. Each recipe is drawn {DRAWS} times, so that it "
+        "isn't blamed for the luck of its draw; replicates = 1 is faster and blames nobody."
+    )
     head = {
         "name": name,
         "model": model,
@@ -38,6 +43,7 @@ def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file:
         "calibrate": split.calibrate,
         "seed": 0,
         "methods": ["minmax", "entropy", "percentile", "mse"],
+        "replicates": DRAWS,
     }
     lines = [
         f"# Which {units} does INT8 hurt, by how much, and which calibration set mends it?",

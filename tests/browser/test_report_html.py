@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calaudit.report import Report, SliceRecord, to_document
+from calaudit.report import CompositionRow, Report, SliceRecord, to_document
 from calaudit.report.files import dump
 from calaudit.report.html_evidence import Evidence
 from calaudit.report.html_samples import draw_sample
 from calaudit.report.html_taps import make_taps
 from tests.browser.conftest import Open
-from tests.report.factory import NLL, SAMPLE, TOP1, report, result
+from tests.report.factory import NLL, SAMPLE, TOP1, calibset, cell, report, result
 from tests.report.hostile import NAMES, hostile_report
 from tests.report.test_html import ranked
 from tests.report.test_html_parts import observed
@@ -272,3 +272,70 @@ def test_it_fits_a_phone(open_report: Open, evidence: Evidence) -> None:
     with open_report(full(), evidence=evidence, viewport={"width": 390, "height": 800}) as page:
         see(page, *CHARTS)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+WIDE = "a slice with a name that goes on & on, 0.289 ≤ brightness < 0.322 & noise = 0.4 & label = 7"
+CUT = """() => {
+  const found = [];
+  const said = (element) => element.textContent.trim().slice(0, 40);
+  const texts = "th, td, th *, td *, h1, h2, h3, dd, button, .key *";
+  for (const each of document.querySelectorAll(texts)) {
+    if (each.closest(".unseen")) continue;
+    const { overflowX, overflowY } = getComputedStyle(each);
+    const cut = overflowX !== "visible" && each.scrollWidth > each.clientWidth + 1;
+    const clamped = overflowY === "hidden" && each.scrollHeight > each.clientHeight + 2;
+    if (cut || clamped) found.push(said(each));
+  }
+  for (const svg of document.querySelectorAll(".chart svg")) {
+    const frame = svg.getBoundingClientRect();
+    for (const text of svg.querySelectorAll("text")) {
+      const box = text.getBoundingClientRect();
+      const outside = box.left < frame.left - 1 || box.right > frame.right + 1 ||
+        box.top < frame.top - 1 || box.bottom > frame.bottom + 1;
+      if (box.width && (outside || text.textContent.endsWith("…"))) found.push(said(text));
+    }
+  }
+  const inside = [...document.querySelectorAll(".scroll table")].every((table) =>
+    getComputedStyle(table.parentElement).overflowX === "auto" ||
+    table.getBoundingClientRect().right <= innerWidth + 1);
+  return [...found, ...(inside ? [] : ["a table beyond the paper"])];
+}"""
+
+
+def wide() -> Report:
+    """Sixteen engines of sets whose names are long, over slices whose names are long."""
+    sets = ("random", "only 0.289 ≤ brightness < 0.322 & noise = 0", "equal over noise", "clean")
+    methods = ("minmax", "entropy", "percentile", "mse")
+    cells = [cell(name, method) for name in sets for method in methods]
+    names = ("all", WIDE, "noise = 0.4")
+    results = [
+        result(each.id, name, 0.05 * (i % 3), "REGRESSED" if i % 3 else "INCONCLUSIVE")
+        for i, each in enumerate(cells)
+        for name in names
+    ]
+    slices = tuple(SliceRecord(name, 1000, True) for name in names)
+    calibsets = tuple(
+        replace(calibset(name), composition=(CompositionRow(WIDE, 9, 0.1, 0.25),)) for name in sets
+    )
+    made = report(results, cells=tuple(cells), slices=slices)
+    return replace(made, calibsets=calibsets)
+
+
+@pytest.mark.parametrize("width", [320, 420, 1300, 1920])
+def test_no_name_is_cut_at_any_width(open_report: Open, evidence: Evidence, width: int) -> None:
+    with open_report(wide(), evidence=evidence, viewport={"width": width, "height": 900}) as page:
+        see(page, "drops-chart", "sets-chart", "taps-chart", "tap-chart")
+        assert page.evaluate(CUT) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        heads = page.locator("#heat thead button").all_text_contents()
+        assert heads.count("percentile") == 4
+        labels = "".join(page.locator("#drops-chart svg text").all_text_contents())
+        assert WIDE.replace(" ", "") in labels.replace(" ", "")
+
+
+def test_no_name_is_cut_on_paper(open_report: Open) -> None:
+    # A4 landscape less its margins, at 96 pixels an inch.
+    with open_report(wide(), viewport={"width": 1032, "height": 700}) as page:
+        see(page, "drops-chart", "sets-chart")
+        page.emulate_media(media="print")
+        assert page.evaluate(CUT) == []

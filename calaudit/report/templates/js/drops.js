@@ -78,24 +78,26 @@ class Drops {
     const used = sets.filter((set) => values.some((value) => value.set === set));
     const names = this.heat.view.slices.map((slice) => slice[0]);
     const gates = [...new Set(values.map((value) => value.gate).filter((gate) => gate !== null))];
+    const room = roomOf("drops-chart");
+    const lines = linesOf(slices.map((slice) => names[slice]), room);
     const y = {
       field: "slice", type: "nominal", sort: slices.map(key), title: null,
-      axis: { labelExpr: labelsOf(names), domain: false, ticks: false, labelPadding: 8, grid: false },
+      axis: { ...labelsOf(names, room), domain: false, ticks: false, labelPadding: 8, grid: false },
       scale: { paddingInner: 0.3, paddingOuter: 0.15 },
     };
     const offset = { field: "set", type: "nominal", sort: used, scale: { paddingOuter: 0.1 } };
     const colour = {
-      field: "set", type: "nominal", title: null, sort: used,
+      field: "set", type: "nominal", title: null, sort: used, legend: legendOf(used, room),
       scale: { domain: used, range: used.map((set) => COLOURS[sets.indexOf(set) % COLOURS.length]) },
     };
     const x = {
-      type: "quantitative", title: `drop of ${metric[1]}${metric[2] ? `, ${metric[2]}` : ""}`,
-      scale: { nice: true, zero: true }, axis: { tickCount: 8 },
+      type: "quantitative", title: folded(`drop of ${metric[1]}${metric[2] ? `, ${metric[2]}` : ""}`, 0.5 * room),
+      scale: { nice: true, zero: true }, axis: { tickCount: room < 600 ? 4 : 8 },
     };
     const tooltip = { field: "tip" };
+    const verdicts = [...new Set(values.map((value) => value.verdict))];
     return {
-      height: { step: used.length > 1 ? 9 : 20, for: "offset" },
-     
+      height: { step: Math.max(used.length > 1 ? 9 : 20, LINE * lines / used.length), for: "offset" },
       description: `Drop of ${metric[1]} with its interval, per slice and calibration set`,
       data: { values },
       layer: [
@@ -112,7 +114,7 @@ class Drops {
             shape: {
               field: "verdict", type: "nominal", title: null,
               scale: { domain: VERDICT_SHAPES.flatMap(([word]) => [word, `${word} (control)`]), range: VERDICT_SHAPES.flatMap(([, shape]) => [shape, shape]) },
-              legend: { values: [...new Set(values.map((value) => value.verdict))] },
+              legend: { values: verdicts, ...legendOf(verdicts, room) },
             },
             size: { condition: { test: "indexof(datum.verdict, 'regressed') == 0", value: 105 }, value: 64 },
           } },

@@ -57,14 +57,14 @@ const LOOK = {
   axis: {
     labelColor: "var(--ink)", titleColor: "var(--muted)", gridColor: "var(--grid)",
     domainColor: "var(--line)", tickColor: "var(--line)", labelFontSize: 12, titleFontSize: 12,
-    titleFontWeight: "normal", labelLimit: 260,
+    titleFontWeight: "normal", labelLimit: 0,
   },
   legend: {
     labelColor: "var(--ink)", titleColor: "var(--muted)", labelFontSize: 12, titleFontSize: 12,
-    titleFontWeight: "normal", orient: "top", labelLimit: 240, symbolStrokeWidth: 2,
+    titleFontWeight: "normal", orient: "top", labelLimit: 0, layout: { top: { direction: "vertical" } }, symbolStrokeWidth: 2,
     symbolBaseStrokeColor: "var(--muted)", symbolBaseFillColor: "var(--muted)",
   },
-  header: { labelColor: "var(--ink)", labelFontSize: 12, labelFontWeight: 600, labelLimit: 260 },
+  header: { labelColor: "var(--ink)", labelFontSize: 12, labelFontWeight: 600, labelLimit: 0 },
   axisQuantitative: { grid: true },
   rule: { color: "var(--muted)" },
   tick: { color: "var(--ink)" },
@@ -72,8 +72,61 @@ const LOOK = {
 
 // Distinct names for Vega, whose categories are texts: slices may share what is visible of a name.
 const key = (index) => String(index);
-const labelsOf = (names) =>
-  `${JSON.stringify(names.map(String))}[toNumber(datum.label)]`;
+const LINE = 14;
+const pen = document.createElement("canvas").getContext("2d");
+
+function widthOf(text) {
+  pen.font = `600 12px ${FONT}`;
+  return pen.measureText(text).width;
+}
+
+// A name in as many lines as it takes to be shown whole; within words only where one is too long.
+function folded(name, room) {
+  const lines = [];
+  let line = "";
+  for (const word of String(name).split(/(?<= )/u)) {
+    if (line && widthOf((line + word).trimEnd()) > room) {
+      lines.push(line.trimEnd());
+      line = "";
+    }
+    for (const character of word) {
+      if (line && widthOf(line + character.trimEnd()) > room) {
+        lines.push(line);
+        line = "";
+      }
+      line += character;
+    }
+  }
+  return [...lines, line.trimEnd()];
+}
+
+// What an axis needs to show names whole: folded where they take more than their share.
+function labelsOf(names, width) {
+  const lines = names.map((name) => folded(name, Math.min(260, 0.42 * width)));
+  const of = (values) => `${JSON.stringify(values)}[toNumber(datum.label)]`;
+  return {
+    labelExpr: of(lines),
+    labelOffset: { expr: of(lines.map((each) => -LINE * (each.length - 1) / 2)) },
+    labelLineHeight: LINE,
+  };
+}
+
+// Lines that the longest of some names take.
+const linesOf = (names, width) => Math.max(1, ...names.map((name) => folded(name, Math.min(260, 0.42 * width)).length));
+
+// A legend in as many columns as its names leave room for.
+function legendOf(names, width) {
+  const beside = width - Math.min(260, 0.42 * width) - 10;
+  const room = beside - 40;
+  const lines = Object.fromEntries(names.map((name) => [name, folded(name, room)]));
+  const widest = Math.max(1, ...Object.values(lines).flat().map(widthOf)) + 40;
+  return {
+    columns: Math.max(1, Math.min(names.length, Math.floor(beside / widest))),
+    ...(Object.values(lines).some((each) => each.length > 1) ? { labelExpr: `${JSON.stringify(lines)}[datum.label]` } : {}),
+  };
+}
+
+const roomOf = (id) => byId(id).clientWidth;
 
 const drawn = new Map();
 

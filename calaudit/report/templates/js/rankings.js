@@ -21,15 +21,16 @@ class Rankings {
       engine: key(engine), flow, order: i, share: shares[i],
       tip: { engine: this.rankings.engines[engine], flow, "of all places": texts[i] },
     })));
+    const room = roomOf("flow-chart");
     await draw("flow-chart", {
-      height: { step: 24 },
+      height: { step: Math.max(24, LINE * linesOf(this.rankings.engines, room)) },
       description: "Share of the top k's places whose item changed, by part of the catalogue",
       data: { values },
       mark: { type: "bar", height: { band: 0.68 }, stroke: "var(--card)", strokeWidth: 1 },
       encoding: {
-        y: { field: "engine", type: "nominal", sort: engines.map(key), title: null, axis: { labelExpr: labelsOf(this.rankings.engines), domain: false, ticks: false, labelPadding: 8 } },
-        x: { field: "share", type: "quantitative", title: "share of all places that changed hands", axis: { format: ".1%", tickCount: 6 } },
-        color: { field: "flow", type: "nominal", title: null, scale: { domain: FLOWS, range: FLOW_COLOURS } },
+        y: { field: "engine", type: "nominal", sort: engines.map(key), title: null, axis: { ...labelsOf(this.rankings.engines, room), domain: false, ticks: false, labelPadding: 8 } },
+        x: { field: "share", type: "quantitative", title: folded("share of all places that changed hands", 0.5 * room), axis: { format: ".1%", tickCount: room < 600 ? 3 : 6 } },
+        color: { field: "flow", type: "nominal", title: null, legend: legendOf(FLOWS, room), scale: { domain: FLOWS, range: FLOW_COLOURS } },
         order: { field: "order" }, tooltip: { field: "tip" },
       },
     });

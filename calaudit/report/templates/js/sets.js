@@ -28,19 +28,21 @@ const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)
 
 function setsSpec(values, sets, slices, names) {
   const columns = Math.min(sets.length, innerWidth < 760 ? 1 : 4);
-  const room = byId("sets-chart").clientWidth - 235;
+  const width = roomOf("sets-chart");
+  const aside = Math.min(210, 0.42 * width);
+  const room = width - aside - 25;
   const y = {
     field: "slice", type: "nominal", sort: slices.map(key), title: null,
-    axis: { labelExpr: labelsOf(names), domain: false, ticks: false, labelPadding: 8, labelLimit: 210 },
+    axis: { ...labelsOf(names, aside / 0.42), domain: false, ticks: false, labelPadding: 8 },
   };
   const x = { type: "quantitative", title: null, axis: { format: "%", tickCount: 3 }, scale: { domainMin: 0 } };
   return {
     description: "Share of each calibration set that lies in each slice, against the pool's",
     data: { values },
-    facet: { field: "set", type: "nominal", sort: sets.map((_, i) => key(i)), title: null, header: { labelExpr: labelsOf(sets), labelLimit: Math.max(90, room / columns) } },
+    facet: { field: "set", type: "nominal", sort: sets.map((_, i) => key(i)), title: null, header: { labelExpr: labelsOf(sets, Math.max(90, room / columns - 26) / 0.42).labelExpr, labelLineHeight: LINE } },
     columns, spacing: 22,
     spec: {
-      width: Math.max(90, room / columns - 26), height: { step: 19 },
+      width: Math.max(90, room / columns - 26), height: { step: Math.max(19, LINE * linesOf(slices.map((slice) => names[slice]), aside / 0.42)) },
       layer: [
         { mark: { type: "bar", height: { band: 0.6 }, cornerRadiusEnd: 2, opacity: 0.85 },
           encoding: {

@@ -19,10 +19,10 @@ class Taps {
 
   get methods() { return byId("tap-method")?.value ? [byId("tap-method").value] : this.taps.methods; }
 
-  colour(title) {
+  colour(room) {
     const { sets } = this.taps;
     return {
-      field: "set", type: "nominal", title,
+      field: "set", type: "nominal", title: null, legend: legendOf(sets.map((set) => set[0]), room),
       scale: { domain: sets.map((set) => set[0]), range: sets.map((set) => COLOURS[set[1] % COLOURS.length]) },
     };
   }
@@ -45,16 +45,17 @@ class Taps {
     const shown = every.filter((i) => kept.has(i));
     byId("taps-note").textContent = "In the model's order; click one to see its distributions below." +
       (every.length > shown.length ? ` The ${shown.length} tensors whose amax differs most, of ${every.length}.` : "");
+    const room = roomOf("taps-chart"), names = this.taps.taps.map((tap) => tap.name);
     const view = await draw("taps-chart", {
-      height: { step: 17 },
+      height: { step: Math.max(17, LINE * linesOf(shown.map((i) => names[i]), room)) },
       description: "amax of every tensor, per calibration set and method",
       data: { values: shown.flatMap((i) => this.amaxValues(i, columns)) },
       mark: { type: "point", filled: true, size: 46, opacity: 0.8, cursor: "pointer" },
       encoding: {
-        y: { field: "tap", type: "nominal", sort: shown.map(key), title: null, axis: { labelExpr: labelsOf(this.taps.taps.map((tap) => tap.name)), grid: true, domain: false, ticks: false, labelPadding: 8 } },
-        x: { field: "amax", type: "quantitative", title: "amax", scale: { type: "log", nice: false, padding: 12 }, axis: { tickCount: 6, format: "~g" } },
-        color: this.colour(null),
-        shape: { field: "method", type: "nominal", title: null, scale: { domain: this.taps.methods, range: METHOD_SHAPES } },
+        y: { field: "tap", type: "nominal", sort: shown.map(key), title: null, axis: { ...labelsOf(names, room), grid: true, domain: false, ticks: false, labelPadding: 8 } },
+        x: { field: "amax", type: "quantitative", title: "amax", scale: { type: "log", nice: false, padding: 12 }, axis: { tickCount: room < 600 ? 3 : 6, format: "~g" } },
+        color: this.colour(room),
+        shape: { field: "method", type: "nominal", title: null, legend: legendOf(this.taps.methods, room), scale: { domain: this.taps.methods, range: METHOD_SHAPES } },
         tooltip: { field: "tip" },
       },
     });
@@ -82,8 +83,9 @@ class Taps {
     const shadows = slices.flatMap((i) => this.curve(tap.slices[i], tap.first).map((point) => ({ ...point, slice: key(i), tip: { slice: this.taps.slices[i] } })));
     const columns = this.taps.columns.map((_, i) => i).filter((i) => this.methods.includes(this.taps.columns[i][1]));
     const seen = [...values, ...shadows];
+    const room = roomOf("tap-chart");
     const x = {
-      field: "x", type: "quantitative", title: `|x| of ${tap.name}`, scale: { type: "log", nice: false },
+      field: "x", type: "quantitative", title: folded(`|x| of ${tap.name}`, 0.6 * room), scale: { type: "log", nice: false },
       axis: { values: ticks(seen.map((point) => point.x), [1, 2, 5]), format: "~g" },
     };
     const y = {
@@ -96,11 +98,11 @@ class Taps {
       layer: [
         ...(shadows.length ? [{ data: { values: shadows }, mark: { type: "line", color: "var(--muted)", strokeWidth: slices.length > 1 ? 1 : 2.5, opacity: slices.length > 1 ? 0.35 : 0.7 },
           encoding: { x, y, detail: { field: "slice" }, tooltip: { field: "tip" } } }] : []),
-        { data: { values }, mark: { type: "line", strokeWidth: 2 }, encoding: { x, y, color: this.colour(null) } },
+        { data: { values }, mark: { type: "line", strokeWidth: 2 }, encoding: { x, y, color: this.colour(room) } },
         { data: { values: this.amaxValues(index, columns) }, mark: { type: "rule", strokeWidth: 1.8 },
           encoding: {
-            x: { field: "amax", type: "quantitative" }, color: this.colour(null), tooltip: { field: "tip" },
-            strokeDash: { field: "method", type: "nominal", title: null, scale: { domain: this.taps.methods, range: DASHES } },
+            x: { field: "amax", type: "quantitative" }, color: this.colour(room), tooltip: { field: "tip" },
+            strokeDash: { field: "method", type: "nominal", title: null, legend: legendOf(this.taps.methods, room), scale: { domain: this.taps.methods, range: DASHES } },
           } },
       ],
     });

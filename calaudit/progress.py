@@ -1,8 +1,10 @@
 """Progress on long work: a bar with rate and time left on a terminal, silence in a log."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -10,15 +12,56 @@ from tqdm import tqdm
 from calaudit.interrupts import stop_if_asked
 
 T = TypeVar("T")
+_TICK = 0.5
+"""Seconds between two looks at the clock."""
+
+
+@contextmanager
+def stage(what: str) -> Iterator[None]:
+    """Show what is at work and for how long, where steps can't be counted; bars within stay apart.
+
+    Nothing may be printed meanwhile but by bars.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    if os.environ.get("TERM") == "dumb":  # which can't go back to a line
+        print(f"{what} …", file=sys.stderr)
+        yield
+        return
+    ended = Event()
+    with tqdm(desc=what, bar_format="{desc}: {elapsed}", **_shown()) as line:
+
+        def tick() -> None:
+            while not ended.wait(_TICK):
+                line.refresh()
+
+        ticking = Thread(target=tick, name="progress", daemon=True)
+        ticking.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            ticking.join()
+
+
+def _shown() -> dict[str, Any]:
+    """How tqdm shows a bar here, if at all."""
+    if not sys.stderr.isatty():
+        return {"disable": True}
+    try:
+        columns, lines = os.get_terminal_size(sys.stderr.fileno())
+    except (OSError, ValueError):
+        columns = lines = 0
+    # Where nobody said how large a terminal is, as in containers, tqdm would show nothing.
+    return {"leave": False} if columns and lines else {"leave": False, "ncols": 80, "nrows": 24}
 
 
 def progress(
     steps: Iterable[T], *, total: int | None, what: str, unit: str = "batch"
 ) -> Iterator[T]:
     """Go through `steps` with a bar on stderr when stderr is a terminal."""
-    for step in tqdm(
-        steps, total=total, desc=what, unit=unit, leave=False, disable=not sys.stderr.isatty()
-    ):
+    for step in tqdm(steps, total=total, desc=what, unit=unit, **_shown()):
         yield step
         stop_if_asked()
 
@@ -43,12 +86,5 @@ def counter(
 
     `scale` shows large counts as k, M, G, for bytes.
     """
-    with tqdm(
-        total=total,
-        desc=what,
-        unit=unit,
-        unit_scale=scale,
-        leave=False,
-        disable=not sys.stderr.isatty(),
-    ) as bar:
+    with tqdm(total=total, desc=what, unit=unit, unit_scale=scale, **_shown()) as bar:
         yield Counter(bar)

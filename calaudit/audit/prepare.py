@@ -1,7 +1,7 @@
 """Prepare: open and check everything an audit needs, before any work is done."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from calaudit.graph import (
 )
 from calaudit.graph.endings import closing_op
 from calaudit.pool import Rows
+from calaudit.progress import stage
 from calaudit.ranges.compiled import n_cores
 from calaudit.sampling import Recipe
 from calaudit.slices import SliceSet, evaluate_slices, match_slices, select_rows
@@ -112,6 +113,16 @@ def prepared_audit(
     CalauditError
         Whatever is wrong with the audit file, the model, the pool, or how they fit together.
     """
+    with ExitStack() as opened:
+        with stage("opening the audit"):
+            audit = opened.enter_context(_opened(path, overrides, remote or {}))
+        yield audit
+
+
+@contextmanager
+def _opened(
+    path: Path, overrides: Overrides, remote: Mapping[BackendName, RemoteBackend]
+) -> Iterator[Audit]:
     config = read_audit(path)
     seed = config.audit.seed if overrides.seed is None else overrides.seed
     model = load_model(overrides.model or config.resolve(config.audit.model))
@@ -145,7 +156,7 @@ def prepared_audit(
         predicted = rows_to_predict(config.tasks, pool, evaluated)
         cpu = OnnxruntimeBackend(threads=config.audit.threads or 0, kernels=config.audit.kernels)
         shared = _shared(cpu, config, overrides.jobs)
-        backends = make_backends(config, pool, model, qdq, shared, remote=remote or {})
+        backends = make_backends(config, pool, model, qdq, shared, remote=remote)
         yield Audit(
             config=config,
             pool=pool,

@@ -33,7 +33,7 @@ from calaudit.evaluate import Origin
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
-from calaudit.progress import counter
+from calaudit.progress import counter, stage
 from calaudit.ranges.observation import Observation
 from calaudit.report import (
     CellRecord,
@@ -70,9 +70,10 @@ class _Journal:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time one stage."""
+        """Time one stage, and show it while it lasts."""
         start = time.perf_counter()
-        yield
+        with stage(name):
+            yield
         self.timings[name] = round(time.perf_counter() - start, 3)
 
 
@@ -158,7 +159,8 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
             ],
             timings=journal.timings,
         )
-        write_report(report, audit.plan.report)
+        with stage("report"):
+            write_report(report, audit.plan.report)
         return report, audit.plan.report
 
 

@@ -13,6 +13,7 @@ from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.notes import print_notes
 from calaudit.errors import SettingsError
+from calaudit.progress import stage
 from calaudit.visible import visible
 
 if TYPE_CHECKING:
@@ -46,13 +47,15 @@ def build_command(
             where="build",
             next_step="Give --scales and --out to build an engine, --explain to see the placement.",
         )
-    from calaudit.formats.aside import keep_apart
-    from calaudit.formats.scales import open_scales
-    from calaudit.steps.build import build_engine
+    with stage("starting"):
+        from calaudit.formats.aside import keep_apart
+        from calaudit.formats.scales import open_scales
+        from calaudit.steps.build import build_engine
 
     if scales is not None and out is not None:
         keep_apart(out, scales)
-    built = build_engine(model, None if scales is None else open_scales(scales), out)
+    with stage("building" if out else "reading the model"):
+        built = build_engine(model, None if scales is None else open_scales(scales), out)
     if as_json:
         print(json.dumps(_content(built, model), indent=2, ensure_ascii=False))
         return

@@ -12,6 +12,7 @@ from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
 from calaudit.cli.notes import print_notes, print_written
 from calaudit.errors import Problem, SettingsError
+from calaudit.progress import stage
 
 if TYPE_CHECKING:
     from calaudit.ranges import ScaleTable
@@ -90,7 +91,8 @@ def calibrate_command(
 
     From a ranges file: the same for any recorded group or mixture, without the model.
     """
-    from calaudit.steps.calibrate import calibrate_sets, scales_from_ranges
+    with stage("starting"):
+        from calaudit.steps.calibrate import calibrate_sets, scales_from_ranges
 
     given = {
         "SET": calibsets, "--out": out, "--by": by, "--where": where, "--cross": cross,
@@ -99,13 +101,14 @@ def calibrate_command(
     asked = {"--group": group, "--mix": mix, "--fraction": fraction}
     if _is_hdf5(source):
         _refuse(given, f"{source} is a ranges file: its samples are observed already")
-        tables = scales_from_ranges(
-            source,
-            groups=group or (),
-            mixtures=mix or (),
-            methods=method or None,
-            fraction=fraction,
-        )
+        with stage("scales"):
+            tables = scales_from_ranges(
+                source,
+                groups=group or (),
+                mixtures=mix or (),
+                methods=method or None,
+                fraction=fraction,
+            )
     else:
         _refuse(asked, f"{source} is taken as a model; groups are chosen from a ranges file")
         if not calibsets or out is None:
@@ -113,18 +116,20 @@ def calibrate_command(
                 "a model needs calibration sets and a ranges file to write",
                 next_step="Write calaudit calibrate model.onnx set.h5 --out ranges.h5.",
             )
-        tables = calibrate_sets(
-            source,
-            calibsets,
-            out,
-            methods=method or None,
-            batch_size=batch_size,
-            threads=threads,
-            dimensions=read_dimensions(by, where, cross),
-            pool=pool,
-            weighted=weighted,
-            skip_bad=skip_bad_samples,
-        )
+        dimensions = read_dimensions(by, where, cross)
+        with stage("calibrating"):
+            tables = calibrate_sets(
+                source,
+                calibsets,
+                out,
+                methods=method or None,
+                batch_size=batch_size,
+                threads=threads,
+                dimensions=dimensions,
+                pool=pool,
+                weighted=weighted,
+                skip_bad=skip_bad_samples,
+            )
     _show(tables, scales)
     if out is not None:
         print_written(out)

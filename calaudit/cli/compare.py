@@ -11,6 +11,7 @@ from calaudit.cli.folder import show_plan
 from calaudit.cli.notes import print_notes, print_written
 from calaudit.cli.report import print_found
 from calaudit.errors import SliceError
+from calaudit.progress import stage
 
 if TYPE_CHECKING:
     from calaudit.audit.prepare import Overrides
@@ -80,8 +81,9 @@ def compare_command(
     What an earlier run finished is kept. Exit status: 0 every gate passed, 1 something regressed,
     3 nothing regressed but something is inconclusive, 2 bad input or configuration.
     """
-    from calaudit.audit.prepare import Overrides
-    from calaudit.report import View
+    with stage("starting"):
+        from calaudit.audit.prepare import Overrides
+        from calaudit.report import View
 
     view = View(slices=slices, limit=limit)
     overrides = Overrides(model, pool, out, seed, wait=wait, jobs=jobs, cluster=cluster)
@@ -100,18 +102,21 @@ def show_audit(
     as_json: bool = False,
 ) -> None:
     """Run an audit, write its report in all forms, print its tables, exit with its verdict."""
-    from calaudit.audit.lock import sole_run
-    from calaudit.audit.run import run_audit
-    from calaudit.report import exit_status
-    from calaudit.report.outputs import parse_formats, write_outputs
+    with stage("starting"):
+        from calaudit.audit.lock import sole_run
+        from calaudit.audit.run import run_audit
+        from calaudit.report import exit_status
+        from calaudit.report.outputs import parse_formats, write_outputs
 
     chosen = parse_formats(formats, where="--formats")
     report, path = run_audit(audit, overrides)
     print_written(path)
-    evidence = _evidence(report, path, audit, overrides) if "html" in chosen else None
-    with sole_run(path.parent, wait=True):
-        for written in write_outputs(report, path.parent, chosen, evidence=evidence):
-            print_written(written)
+    with stage("other forms of the report"):
+        evidence = _evidence(report, path, audit, overrides) if "html" in chosen else None
+        with sole_run(path.parent, wait=True):
+            others = list(write_outputs(report, path.parent, chosen, evidence=evidence))
+    for written in others:
+        print_written(written)
     try:
         print_found(report, view, as_json=as_json)
     except SliceError as error:  # the audit is done: what is shown of it can't fail it

@@ -8,6 +8,7 @@ import typer
 
 from calaudit.cli.app import app
 from calaudit.cli.compare import show_audit
+from calaudit.progress import stage
 from calaudit.visible import command_line, visible
 
 
@@ -24,11 +25,13 @@ def demo_command(
     Writes digits.onnx, digits.h5 and digits.toml, then runs `calaudit compare digits.toml`. An
     edited digits.toml is kept. Exit status 0 even when slices regressed: that is what it shows.
     """
-    from calaudit.audit.prepare import Overrides
-    from calaudit.demo import write_demo
-    from calaudit.report import View
+    with stage("starting"):
+        from calaudit.audit.prepare import Overrides
+        from calaudit.demo import write_demo
+        from calaudit.report import View
 
-    audit = write_demo(out)
+    with stage("the demo's pool"):
+        audit = write_demo(out)
     print(f"calaudit: the demo's files are in {visible(out)}", file=sys.stderr)
     try:
         show_audit(audit, Overrides(), View(limit=limit))

@@ -10,6 +10,7 @@ import typer
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.errors import SettingsError, near
+from calaudit.progress import stage
 from calaudit.version import __version__
 
 if TYPE_CHECKING:
@@ -35,9 +36,13 @@ def doctor_command(
 
     Exit status 1 when a backend that was named isn't usable.
     """
-    from calaudit.backends.health import examine
+    with stage("starting"):
+        from calaudit.backends.health import examine
 
-    found = [examine(name, compute_capability=capability) for name in _named(backends or [])]
+    found = []
+    for name in _named(backends or []):
+        with stage(f"trying {name}"):
+            found.append(examine(name, compute_capability=capability))
     if as_json:
         print(json.dumps(_document(found), indent=2, ensure_ascii=False))
     else:

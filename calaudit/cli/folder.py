@@ -12,6 +12,7 @@ from rich.filesize import decimal
 
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
+from calaudit.progress import stage
 from calaudit.visible import visible
 
 if TYPE_CHECKING:
@@ -47,20 +48,23 @@ def status_command(
 
     Nothing is changed.
     """
-    from calaudit.audit.prepare import Overrides
+    with stage("starting"):
+        from calaudit.audit.prepare import Overrides
 
     show_plan(audit, Overrides(model, pool, out, seed), everything=everything, as_json=as_json)
 
 
 def show_plan(audit: Path, overrides: "Overrides", *, everything: bool, as_json: bool) -> None:
     """Print an audit's artefacts and what is left to do."""
-    from calaudit.audit.inventory import earlier_files, leftovers, take_inventory
-    from calaudit.audit.lock import is_held
-    from calaudit.audit.prepare import prepared_audit
-    from calaudit.audit.sizes import expected_sizes, free_bytes
+    with stage("starting"):
+        from calaudit.audit.inventory import earlier_files, leftovers, take_inventory
+        from calaudit.audit.lock import is_held
+        from calaudit.audit.prepare import prepared_audit
+        from calaudit.audit.sizes import expected_sizes, free_bytes
 
     with prepared_audit(audit, overrides) as opened:
-        found = take_inventory(opened.plan, expected_sizes(opened))
+        with stage("reading what is made"):
+            found = take_inventory(opened.plan, expected_sizes(opened))
         content = {
             "audit": opened.config.audit.name,
             "folder": str(opened.folder),

@@ -10,6 +10,7 @@ import typer
 from calaudit.cli.app import app
 from calaudit.cli.notes import print_written
 from calaudit.errors import OutputError
+from calaudit.progress import stage
 from calaudit.visible import command_line
 
 EPILOG = (
@@ -46,14 +47,15 @@ def init_command(
         raise OutputError(
             "is there already", where=path, next_step="Name another with --out, or add --force."
         )
-    from calaudit.audit.prepare import Overrides, prepared_audit
-    from calaudit.audit.proposal import proposal_text, propose_audit
-    from calaudit.formats.aside import keep_apart, written_aside
-    from calaudit.formats.pool import open_pool
-    from calaudit.graph import load_model
+    with stage("starting"):
+        from calaudit.audit.prepare import Overrides, prepared_audit
+        from calaudit.audit.proposal import proposal_text, propose_audit
+        from calaudit.formats.aside import keep_apart, written_aside
+        from calaudit.formats.pool import open_pool
+        from calaudit.graph import load_model
 
     keep_apart(path, model, pool)
-    with open_pool(pool) as opened:
+    with stage("looking at model and pool"), open_pool(pool) as opened:
         proposal = propose_audit(load_model(model), opened, evaluate=evaluate, calibrate=calibrate)
     text = proposal_text(
         proposal,

@@ -7,6 +7,7 @@ import typer
 
 from calaudit.cli.app import app
 from calaudit.cli.notes import print_written
+from calaudit.progress import stage
 
 if TYPE_CHECKING:
     from calaudit.report import Report, View
@@ -45,9 +46,12 @@ def show(
     inconclusive, 2 the file can't be read.
     """
     from calaudit.formats.aside import keep_apart
-    from calaudit.report import View, exit_status, read_report, write_svg
 
-    found = read_report(report)
+    with stage("starting"):
+        from calaudit.report import View, exit_status, read_report, write_svg
+
+    with stage("reading the report"):
+        found = read_report(report)
     view = View(slices=slices, limit=None if everything else limit, by_method=everything)
     if svg is not None:
         keep_apart(svg, report)
@@ -91,15 +95,18 @@ def render(
 
     Exit status: 0 all was written, 2 something can't be read or written. The verdict doesn't count.
     """
-    from calaudit.report import read_report
-    from calaudit.report.html_evidence import gather_evidence, ranges_beside
-    from calaudit.report.outputs import parse_formats, write_outputs
+    with stage("starting"):
+        from calaudit.report import read_report
+        from calaudit.report.html_evidence import gather_evidence, ranges_beside
+        from calaudit.report.outputs import parse_formats, write_outputs
 
     chosen = parse_formats(formats, where="--formats")
-    found = read_report(report)
-    evidence = None
-    if "html" in chosen:
-        kept = ranges or ranges_beside(found, report.parent)
-        evidence = gather_evidence(found, ranges=kept, pool=pool)
-    for path in write_outputs(found, out or report.parent, chosen, evidence=evidence):
+    with stage("the report's forms"):
+        found = read_report(report)
+        evidence = None
+        if "html" in chosen:
+            kept = ranges or ranges_beside(found, report.parent)
+            evidence = gather_evidence(found, ranges=kept, pool=pool)
+        made = list(write_outputs(found, out or report.parent, chosen, evidence=evidence))
+    for path in made:
         print_written(path)

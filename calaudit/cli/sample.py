@@ -15,6 +15,7 @@ from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
 from calaudit.cli.notes import print_notes
 from calaudit.errors import SettingsError
+from calaudit.progress import stage
 
 if TYPE_CHECKING:
     from calaudit.formats.calibset import DrawnSet
@@ -87,15 +88,16 @@ def sample_command(
     dimensions = read_dimensions(by, where, cross)
     chosen = flags.read_recipes(recipes or [], given, read_dimensions(stratify), dimensions)
     places = _places([path.stem for path in recipes or []] or [chosen[0].name], out)
-    from calaudit.formats.aside import keep_apart
-    from calaudit.formats.pool import open_pool
-    from calaudit.slices import evaluate_slices
-    from calaudit.steps.sample import draw_set, write_set
+    with stage("starting"):
+        from calaudit.formats.aside import keep_apart
+        from calaudit.formats.pool import open_pool
+        from calaudit.slices import evaluate_slices
+        from calaudit.steps.sample import draw_set, write_set
 
     for place in places:
         if place is not None:
             keep_apart(place, pool, *(recipes or []), *([] if model is None else [model]))
-    with open_pool(pool) as opened:
+    with stage("drawing"), open_pool(pool) as opened:
         slices = evaluate_slices(dimensions, opened)
         run = None if model is None else _read_model(model, opened)
         drawn = [

@@ -170,27 +170,33 @@ def cell_record(
     )
 
 
-def slice_records(audit: Audit) -> list[SliceRecord]:
-    """Every slice; n counts evaluated samples."""
+def slice_records(audit: Audit, comparisons: Sequence[Comparison]) -> list[SliceRecord]:
+    """Every slice; n counts evaluated samples.
+
+    What a slice can prove by a gated metric is what its comparisons say, of the units that they
+    compared; without any, of its samples.
+    """
     counts = audit.slices.counts()
     metrics = [metric for exam in audit.exams for metric in exam.metrics]
-    return [
-        SliceRecord(
-            name,
-            n,
-            n >= audit.slices.min_support(name),
-            {
-                metric.name: smallest_provable_drop(
-                    metric,
-                    _independent(audit, name, n),
-                    min_support=MinSupport().at_least(audit.slices.min_support(name)),
-                )
-                for metric in metrics
-                if (metric.name, name) in audit.gates
-            },
-        )
-        for name, n in counts.items()
-    ]
+    measured: dict[tuple[str, str], float] = {}
+    for one in comparisons:
+        if one.smallest_provable_drop is not None:
+            here = one.metric.name, one.slice
+            measured[here] = max(measured.get(here, 0.0), one.smallest_provable_drop)
+    found = []
+    for name, n in counts.items():
+        support = MinSupport().at_least(audit.slices.min_support(name))
+        provable: dict[str, float | None] = {}
+        for metric in metrics:
+            if (metric.name, name) not in audit.gates:
+                continue
+            least = smallest_provable_drop(
+                metric, _independent(audit, name, n), min_support=support
+            )
+            thin = n < support.counted
+            provable[metric.name] = None if thin else measured.get((metric.name, name), least)
+        found.append(SliceRecord(name, n, n >= audit.slices.min_support(name), provable))
+    return found
 
 
 def result_record(one: Comparison) -> ResultRecord:
@@ -225,6 +231,13 @@ def result_record(one: Comparison) -> ResultRecord:
         n_clusters=one.n_clusters,
         design_effect=one.design_effect,
         joint_low=one.joint_low,
+        reason=None if one.reason is None else one.reason.value,
+        family=one.family,
+        family_size=one.family_size,
+        standard_error=one.standard_error,
+        n_effective=one.n_effective,
+        smallest_provable_drop=one.smallest_provable_drop,
+        n_to_prove=one.n_to_prove,
     )
 
 

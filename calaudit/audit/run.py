@@ -135,7 +135,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
                 for planned in audit.plan.calibsets
             ],
             cells=cells,
-            slices=records.slice_records(audit),
+            slices=records.slice_records(audit, judgement.comparisons),
             results=map(records.result_record, judgement.comparisons),
             attribution=map(records.attribution_record, judgement.attributions),
             gaps=map(records.gap_record, judgement.gaps),

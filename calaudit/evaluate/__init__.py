@@ -15,7 +15,14 @@ the other against FP32 on every slice, `judge` draws the verdicts.
 from calaudit.evaluate.attribution import Attribution, Finding, Origin, attribute
 from calaudit.evaluate.catalogue import known_metrics, parse_metric, suggest_metric
 from calaudit.evaluate.compare import compare, compare_cells, compare_sums
-from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Tolerance, Verdict
+from calaudit.evaluate.comparison import (
+    Comparison,
+    Flips,
+    MinSupport,
+    Reason,
+    Tolerance,
+    Verdict,
+)
 from calaudit.evaluate.conventions import convention_of
 from calaudit.evaluate.gap import Gap, worst_gaps
 from calaudit.evaluate.listwise import Pairs, from_pairs, retrieval_scores
@@ -49,6 +56,7 @@ __all__ = [
     "Origin",
     "Pairs",
     "RatioScores",
+    "Reason",
     "Relevance",
     "Scores",
     "SetScores",

@@ -1,5 +1,6 @@
 """Every engine against FP32 on every slice, by one metric."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,11 +12,14 @@ from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Toleranc
 from calaudit.evaluate.measure import Measured, Method, measure, measure_sums
 from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Slices, names_of
+from calaudit.evaluate.power import ANY_SIZE, smallest_provable_drop, units_to_prove
 from calaudit.evaluate.scores import Scores, SetScores
 from calaudit.evaluate.statistics.interval import Levels
 from calaudit.evaluate.statistics.sums import Sums
 from calaudit.evaluate.tally import describe_units
 from calaudit.evaluate.verdict import judge
+
+_ROUNDING = 1e-6
 
 Gate = float | Tolerance
 Gates = Gate | Mapping[str, Gate] | None
@@ -36,7 +40,7 @@ def compare_cells(
     level: float = 0.95,
     alpha: float = 0.05,
 ) -> list[Comparison]:
-    """Compare and judge: `compare`, then `judge`, whose families are one cell's slices each."""
+    """Compare and judge: `compare`, then `judge`, all gated comparisons being one family."""
     found = compare(
         metric,
         reference,
@@ -211,7 +215,33 @@ def _comparison(
         design_effect=_finite(estimate.design_effect[at]),
         max_drop=max_drop,
         max_relative_drop=None if gate is None else gate.relative_at(measured.before[at]),
+        standard_error=_finite(estimate.error[at]),
+        plain_high=_finite(estimate.plain[at]),
+        **_provable(metric, measured, at, max_drop, levels.alpha),
     )
+
+
+def _provable(
+    metric: Metric, measured: Measured, at: tuple[int, int], max_drop: float | None, alpha: float
+) -> dict[str, Any]:
+    """What as many units could prove, if not one changed."""
+    n, independent = int(measured.n[at]), _finite(measured.estimate.independent[at])
+    if not n or not independent:
+        return {}
+    per_unit, influence = n / independent, measured.influence
+    # A cluster may change as a whole.
+    reach = None if influence is None else lambda m: influence(m * per_unit) * per_unit
+    smallest = smallest_provable_drop(
+        metric, independent, alpha=alpha, min_support=ANY_SIZE, influence=reach
+    )
+    enough = None
+    if max_drop is not None and smallest is not None:
+        enough = units_to_prove(metric, max_drop, alpha=alpha, influence=reach)
+    return {
+        "n_effective": independent,
+        "smallest_provable_drop": smallest,
+        "n_to_prove": None if enough is None else math.ceil(enough * per_unit - _ROUNDING),
+    }
 
 
 def _margins(metric: Metric, gate: Tolerance | None, before: Any) -> NDArray[np.float64]:

@@ -16,6 +16,25 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
+class Reason(StrEnum):
+    """Why a comparison is INCONCLUSIVE."""
+
+    NO_UNITS = "no units"
+    UNBOUNDED = "nothing bounds the drop"
+    TOO_FEW_UNITS = "too few units"
+    """For the gate, or for the slice's minimum support."""
+    TOO_FEW_CLUSTERS = "too few clusters"
+    """There would be enough units, if each were independent of the others."""
+    HEAVY_TAIL = "heavy tail"
+    """The bound is below the gate, but so few units carry the variance that it can't be trusted."""
+    MANY_COMPARISONS = "many comparisons"
+    """A loss by itself, but among so many comparisons one like it is expected by chance."""
+    REFERENCE_LOW = "FP32 itself is too low"
+    """It misses the gate's floor."""
+    WIDE_INTERVAL = "interval too wide"
+    """The drop may be above the gate, and may be none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Flips:
     """Units whose binary score changed."""
@@ -162,10 +181,32 @@ class Comparison:
     """The gate as a share of `reference`, where it was given so."""
     min_reference: float | None = None
     """The least `reference` with which the slice may pass; the most, where lower is better."""
+    standard_error: float | None = None
+    """Of the drop, of one more unit that changes as much as the one that changed most; None where
+    unknown."""
+    n_effective: float | None = None
+    """Independent units of equal size that the units amount to: Kish's (Σm)²/Σm² over clusters, or
+    over weighted units."""
+    smallest_provable_drop: float | None = None
+    """What as many units could certify if not one had changed: no gate below it PASSes. None where
+    nothing bounds what a unit may lose."""
+    n_to_prove: int | None = None
+    """Units like these that would be enough for the gate if none changed; None where no number is,
+    or nothing bounds what a unit may lose."""
+    plain_high: float | None = None
+    """`one_sided_high` before it was stretched for a heavy tail."""
     p_adjusted: float | None = None
-    """With a gate: Holm's, over the gated slices of this cell and metric. Without: Benjamini and
-    Yekutieli's, over all such comparisons of this metric."""
+    """With a gate: Holm's, over its family. Without: Benjamini and Yekutieli's, over all such
+    comparisons of this metric."""
+    family: str | None = None
+    """The comparisons that `p_adjusted` corrects for: ``"candidates"``, or what `judge` was told;
+    without a gate ``"screening of METRIC"``. None without a test."""
+    family_size: int | None = None
+    """Tests in it."""
     verdict: Verdict | None = None
     """None where there is no gate."""
+    reason: Reason | None = None
+    """Why it is INCONCLUSIVE."""
     n_needed: int | None = None
-    """Units at which, at the observed rates, an INCONCLUSIVE verdict would be decided."""
+    """Units at which a comparison as it is now INCONCLUSIVE would be decided, with a chance of
+    80 %."""

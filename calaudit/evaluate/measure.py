@@ -53,6 +53,8 @@ class Measured:
     estimate: Estimate
     flips: tuple[Ints, Ints] | None = None
     """Units lost and gained, of a binary metric."""
+    influence: Callable[[float], float] | None = None
+    """Of a set metric, on the one slice: n → the most that one of n such units can move it."""
 
 
 def measure(
@@ -113,6 +115,7 @@ def measure_sums(metric: Metric, sums: Sums, margins: Margins, method: Method) -
             seed=method.seed,
             replicates=method.replicates,
         )
+    estimate.independent[:] = sums.independent
     return Measured(
         slices=sums.slices,
         n=sums.n_both,
@@ -174,4 +177,5 @@ def _measure_sets(
             before=before,
             after=after,
             estimate=estimate,
+            influence=together.most(kept) if len(kept) else None,
         )

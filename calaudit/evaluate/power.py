@@ -1,6 +1,7 @@
 """The power contract: what a slice of a given size can prove, before anything is measured."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from calaudit.evaluate.statistics.sparse import clopper_pearson_upper
 from calaudit.evaluate.statistics.tango import tango_bound
 
 Floats = NDArray[np.float64]
+
+Influence = Callable[[float], float]
+"""Of a set metric: n → the most that one of n units can move it."""
 
 _MOST_UNITS = 10**9
 _FEW_CHANGED = 20
@@ -38,6 +42,7 @@ class Expectation:
 
 
 HARMLESS = Expectation()
+ANY_SIZE = MinSupport(counted=0, resampled=0, clusters=0)
 
 
 def smallest_provable_drop(
@@ -47,13 +52,15 @@ def smallest_provable_drop(
     expected: Expectation = HARMLESS,
     alpha: float = 0.05,
     min_support: MinSupport | None = None,
+    influence: Influence | None = None,
 ) -> float | None:
     """Smallest gate that a slice of `n` units PASSes with the power that is asked for.
 
     Binary: Tango's bound at the flips that are expected, z·√flips more of them lost than gained;
     without flips z²/(n + z²). Within 5 % of the exact distribution's from two expected flips on.
     Means of bounded scores: (z₁₋α + z_power)·spread·√flip_rate/√n of the bound, or
-    Clopper–Pearson's where fewer than 20 units are expected to change.
+    Clopper–Pearson's where fewer than 20 units are expected to change, and never less than it is
+    without a change. Set metrics: as means, with n times what one unit can move them as the bound.
 
     Parameters
     ----------
@@ -64,46 +71,64 @@ def smallest_provable_drop(
     alpha : float
         One-sided error of a PASS.
     min_support : MinSupport, optional
+    influence : callable, optional
+        Of a set metric: n → the most that one of n units can move it.
 
     Returns
     -------
     float or None
         In the metric's unit. None where the slice is too thin to PASS at all, or where nothing
-        bounds the metric beforehand (unbounded scores, set metrics).
+        bounds the metric beforehand (unbounded scores, a set metric without `influence`).
     """
-    if n < max(1, (min_support or MinSupport()).counted):
+    if n <= 0 or n < (min_support or MinSupport()).counted:
         return None
     changed = n * expected.flip_rate
     excess = float(ndtri(expected.power)) * math.sqrt(changed)
+    if metric.kind == "binary" and not changed:
+        z2 = float(ndtri(alpha)) ** 2
+        return z2 / (n + z2)
     if metric.kind == "binary":
         lost, gained = (changed + excess) / 2, max((changed - excess) / 2, 0.0)
         return float(tango_bound(lost, gained, n, 1.0 - alpha))
-    if metric.kind != "mean" or metric.span is None:
+    span = metric.span if metric.kind != "set" else None
+    if metric.kind == "set" and influence is not None:
+        span = n * influence(n)
+    if span is None or not math.isfinite(span):
         return None
     if changed < _FEW_CHANGED:
-        return clopper_pearson_upper((changed + excess) / 2, n, alpha) * metric.span
+        return clopper_pearson_upper((changed + excess) / 2, n, alpha) * span
     reach = -float(ndtri(alpha)) + float(ndtri(expected.power))
-    return reach * expected.spread * metric.span * math.sqrt(expected.flip_rate / n)
+    drop = reach * expected.spread * span * math.sqrt(expected.flip_rate / n)
+    return max(drop, clopper_pearson_upper(0, n, alpha) * span)
 
 
 def units_to_prove(
-    metric: Metric, max_drop: float, *, expected: Expectation = HARMLESS, alpha: float = 0.05
+    metric: Metric,
+    max_drop: float,
+    *,
+    expected: Expectation = HARMLESS,
+    alpha: float = 0.05,
+    influence: Influence | None = None,
 ) -> int | None:
     """Fewest units with which a gate PASSes with the power that is asked for.
 
     The inverse of `smallest_provable_drop`, without its minimum support: 268 for a binary metric,
     a gate of 0.01 and an engine that changes nothing. None where no number is enough.
     """
-    any_size = MinSupport(counted=1, resampled=1)
 
     def provable(n: int) -> float | None:
         return smallest_provable_drop(
-            metric, n, expected=expected, alpha=alpha, min_support=any_size
+            metric,
+            n,
+            expected=expected,
+            alpha=alpha,
+            min_support=ANY_SIZE,
+            influence=influence,
         )
 
     if max_drop <= 0 or provable(1) is None:
         return None
-    if expected.flip_rate == 0:
+    if expected.flip_rate == 0 and influence is None:
         return _units_without_flips(metric, max_drop, alpha)
     low, high = 0, 1
     while (drop := provable(high)) is not None and drop >= max_drop:

@@ -89,7 +89,7 @@ class Batch:
     size: Digits | None
     """Of weight times denominator; None: 1 each."""
     square: Digits | None
-    """Of the squared weight; None: 1 each."""
+    """Of the square of weight times denominator; None: 1 each."""
     changes: "tuple[_Changes, ...]"
 
     @property
@@ -163,7 +163,7 @@ def batch(reference: AdditiveScores, candidates: Sequence[AdditiveScores], units
         present=reference.present,
         before=split(before * ones),
         size=None if size is None else split(size),
-        square=None if units.weight is None else split(ones**2),
+        square=None if size is None else split(size**2),
         changes=tuple(_changes(reference, each, ones) for each in additive),
     )
 

@@ -3,60 +3,78 @@
 Rules, for a gate `max_drop` and a one-sided error α:
 
 PASS
-    The upper bound of the drop is below the gate, in a slice that isn't thin. Every slice passing
-    is an intersection–union test, so no correction is due.
+    The upper bound of the drop is below the gate, in a slice that isn't thin, and which could prove
+    that gate if not one of its units had changed: seeing changes makes nothing easier. (Tango's
+    bound of independent units holds without that.) Every slice passing is an intersection–union
+    test, so no correction is due.
 REGRESSED
     Not PASS, and the drop is above 0 (for agreement metrics: above the gate) by a one-sided test
-    that survives Holm's correction over the gated slices of this cell and metric, and by its
-    lower bound. A drop that is real but provably below the gate is a PASS.
+    that survives Holm's correction over all gated comparisons, and by its lower bound. A drop that
+    is real but provably below the gate is a PASS.
     Also: the engine's output wasn't finite for a unit that FP32 scored.
 INCONCLUSIVE
-    Neither; `n_needed` says how many units would decide it.
+    Neither; `reason` says why, `n_needed` how many units would decide it.
 
 Comparisons without a gate are screened: see `screen`.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from numpy.typing import ArrayLike
-
-from calaudit.evaluate.comparison import Comparison, MinSupport, Verdict
+from calaudit.evaluate.comparison import Comparison, MinSupport, Reason, Verdict
 from calaudit.evaluate.needed import n_needed
 from calaudit.evaluate.statistics.corrections import benjamini_yekutieli, holm
+
+CANDIDATES = "candidates"
+"""Family of the gated comparisons of all cells that weren't given another one."""
+
+Support = MinSupport | Mapping[str, MinSupport] | None
+"""What a slice needs before it may PASS: every slice, or slice by slice."""
 
 
 def judge(
     comparisons: Sequence[Comparison],
     *,
-    min_support: MinSupport | Mapping[str, MinSupport] | None = None,
+    min_support: Support | Sequence[MinSupport] = None,
+    families: Mapping[str, str] | None = None,
 ) -> list[Comparison]:
     """Adjust p-values, and draw the verdicts.
 
-    Give all slices of a cell and metric at once: those with a gate are one family for Holm's
-    correction, so that slices that are only shown don't cost the gated ones power. Those without,
-    over all cells, are one family of the metric for Benjamini and Yekutieli's.
-    `min_support` is that of every slice, or slice by slice.
+    Give all comparisons at once that are shipped by, of all cells, metrics and slices: those with a
+    gate are one family for Holm's correction, so that a harmless candidate is called REGRESSED
+    anywhere in at most α of audits. Those without are, metric by metric, a family for Benjamini
+    and Yekutieli's: slices that are only shown don't cost the gated ones power.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+    min_support : MinSupport, mapping or sequence, optional
+        Of every slice, slice by slice, or comparison by comparison.
+    families : mapping, optional
+        Cell → its family, for cells that aren't to be shipped: ``{"narrow/minmax": "controls"}``.
+        They cost the candidates no power, and the candidates don't cost them any.
 
     Returns
     -------
     list of Comparison
-        In the order given, with `p_adjusted`, `verdict` and `n_needed` set. Without a gate the
-        verdict stays None.
+        In the order given, with `p_adjusted`, its `family`, `verdict`, `reason` and `n_needed` set.
+        Without a gate the verdict stays None.
     """
-    gated = [i for i, one in enumerate(comparisons) if one.max_drop is not None]
-    shown = [i for i, one in enumerate(comparisons) if one.max_drop is None]
-    named = _adjusted(comparisons, gated, lambda one: (one.cell, one.metric.name), holm)
-    screened = _adjusted(comparisons, shown, lambda one: one.metric.name, benjamini_yekutieli)
-    return [
-        _judged(replace(one, p_adjusted=p), _support(min_support, one), family)
-        for one, (p, family) in zip(
-            comparisons,
-            [(named | screened).get(i, (None, 1)) for i in range(len(comparisons))],
-            strict=True,
-        )
-    ]
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, one in enumerate(comparisons):
+        if one.p_value is not None:
+            members[_family(one, families or {})].append(index)
+    adjusted = list(comparisons)
+    for family, indices in members.items():
+        correct = benjamini_yekutieli if comparisons[indices[0]].max_drop is None else holm
+        values = correct([comparisons[index].p_value or 0.0 for index in indices])
+        for index, value in zip(indices, values.tolist(), strict=True):
+            adjusted[index] = replace(
+                adjusted[index], p_adjusted=value, family=family, family_size=len(indices)
+            )
+    supports = _supports(min_support, comparisons)
+    return [_judged(one, support) for one, support in zip(adjusted, supports, strict=True)]
 
 
 def screen(comparisons: Iterable[Comparison]) -> list[Comparison]:
@@ -87,51 +105,78 @@ def overall_verdict(comparisons: Iterable[Comparison]) -> Verdict:
     return Verdict.PASS
 
 
-def _adjusted(
-    comparisons: Sequence[Comparison],
-    members: Sequence[int],
-    family_of: Callable[[Comparison], Hashable],
-    correct: Callable[[ArrayLike], Iterable[float]],
-) -> dict[int, tuple[float, int]]:
-    """Position → adjusted p-value, and how many tests its family has."""
-    families: dict[Hashable, list[int]] = defaultdict(list)
-    for index in members:
-        if comparisons[index].p_value is not None:
-            families[family_of(comparisons[index])].append(index)
-    found: dict[int, tuple[float, int]] = {}
-    for family in families.values():
-        values = correct([comparisons[index].p_value or 0.0 for index in family])
-        for index, value in zip(family, values, strict=True):
-            found[index] = float(value), len(family)
-    return found
+def _family(one: Comparison, families: Mapping[str, str]) -> str:
+    if one.max_drop is None:
+        return f"screening of {one.metric.name}"
+    return families.get(one.cell, CANDIDATES)
 
 
-def _support(given: MinSupport | Mapping[str, MinSupport] | None, one: Comparison) -> MinSupport:
-    return given[one.slice] if isinstance(given, Mapping) else given or MinSupport()
+def _supports(
+    given: Support | Sequence[MinSupport], comparisons: Sequence[Comparison]
+) -> Sequence[MinSupport]:
+    if isinstance(given, Mapping):
+        return [given[one.slice] for one in comparisons]
+    if isinstance(given, Sequence):
+        return given
+    return [given or MinSupport()] * len(comparisons)
 
 
-def _judged(one: Comparison, support: MinSupport, tests: int) -> Comparison:
+def _judged(one: Comparison, support: MinSupport) -> Comparison:
     if one.max_drop is None:
         return one
     verdict = _verdict(one, support)
-    needed = n_needed(one, support, tests) if verdict is Verdict.INCONCLUSIVE else None
-    return replace(one, verdict=verdict, n_needed=needed)
+    if verdict is not Verdict.INCONCLUSIVE:
+        return replace(one, verdict=verdict)
+    needed = n_needed(one, support, one.family_size or 1)
+    return replace(one, verdict=verdict, reason=_reason(one, support), n_needed=needed)
 
 
 def _verdict(one: Comparison, support: MinSupport) -> Verdict:
-    assert one.max_drop is not None
     if one.n_broken:
         return Verdict.REGRESSED
-    proven = one.one_sided_high is not None and one.one_sided_high < one.max_drop
-    enough = one.n >= support.of(one.interval)
-    if one.n_clusters is not None:
-        enough = enough and one.n_clusters >= support.clusters
-    if proven and enough:
-        return Verdict.PASS
+    if _proven(one):
+        return Verdict.INCONCLUSIVE if _thin(one, support) else Verdict.PASS
     # The test alone would call harm what an honest interval doesn't exclude: where few units
     # changed, its p-value rests on symmetry and the interval doesn't.
     bounded = one.one_sided_low is not None and one.one_sided_low > one.margin
     tested = one.p_adjusted is not None and one.p_adjusted < one.alpha
-    if bounded and tested and not proven:
-        return Verdict.REGRESSED
-    return Verdict.INCONCLUSIVE
+    return Verdict.REGRESSED if bounded and tested else Verdict.INCONCLUSIVE
+
+
+def _proven(one: Comparison) -> bool:
+    assert one.max_drop is not None
+    return one.one_sided_high is not None and one.one_sided_high < one.max_drop
+
+
+def _thin(one: Comparison, support: MinSupport) -> Reason | None:
+    """What keeps a bound below the gate from being a PASS."""
+    assert one.max_drop is not None
+    if one.n < support.of(one.interval):
+        return Reason.TOO_FEW_UNITS
+    if one.n_clusters is not None and one.n_clusters < support.clusters:
+        return Reason.TOO_FEW_CLUSTERS
+    smallest = one.smallest_provable_drop
+    if one.interval == "tango" or smallest is None or smallest < one.max_drop:
+        return None
+    if one.n_clusters is None:
+        return Reason.TOO_FEW_UNITS
+    # Clusters are too few where as many independent units would be enough.
+    alone = (one.n_to_prove or 0) * (one.n_effective or 0.0) / one.n
+    return Reason.TOO_FEW_UNITS if alone > one.n else Reason.TOO_FEW_CLUSTERS
+
+
+def _reason(one: Comparison, support: MinSupport) -> Reason:
+    assert one.max_drop is not None
+    if one.n == 0 or one.drop is None:
+        return Reason.NO_UNITS
+    thin = _thin(one, support)
+    if _proven(one) and thin is not None:
+        return thin
+    bounded = one.one_sided_low is not None and one.one_sided_low > one.margin
+    if bounded and one.p_value is not None and one.p_value < one.alpha:
+        return Reason.MANY_COMPARISONS
+    if one.interval is None or one.one_sided_high is None:
+        return Reason.UNBOUNDED
+    if one.plain_high is not None and one.plain_high < one.max_drop:
+        return Reason.HEAVY_TAIL
+    return thin or Reason.WIDE_INTERVAL

@@ -81,6 +81,8 @@ def _columns(index: Index, rows: Sequence[ResultRecord]) -> list[Column]:
     columns.append(Column("verdict", verdicts, 12, optional=5))
     if any(r.n_needed is not None for r in rows):
         columns.append(Column("needs n", texts(_needed), optional=2))
+    if any(r.reason is not None for r in rows):
+        columns.append(Column("why", texts(lambda _, r: r.reason or ""), 24, optional=1))
     return columns
 
 

@@ -19,8 +19,8 @@ FORMAT_VERSION = 2
 
 1: the first.
 2 (0.1.0): calibration sets and cells have a role and name their files, gates min_reference; a
-report without a judged gate doesn't pass; results have a bound that holds for all at once;
-attribution has several findings and p-values.
+report without a judged gate doesn't pass; results have a bound that holds for all at once, a
+reason, a family and what they could prove; attribution has several findings and p-values.
 """
 READABLE = (1, FORMAT_VERSION)
 """Versions that :func:`upgraded` knows."""
@@ -28,7 +28,18 @@ READABLE = (1, FORMAT_VERSION)
 _NEW_KEYS: Mapping[str, Mapping[str, Any]] = {
     "calibsets": {"role": "candidate", "file": None},
     "cells": {"role": "candidate", "file": None, "scales": None},
-    "results": {"joint_low": None},
+    "results": dict.fromkeys(
+        (
+            "joint_low",
+            "reason",
+            "family",
+            "family_size",
+            "standard_error",
+            "n_effective",
+            "smallest_provable_drop",
+            "n_to_prove",
+        )
+    ),
     "attribution": {
         "settled": False,
         "elsewhere": None,

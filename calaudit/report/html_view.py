@@ -105,7 +105,7 @@ class Entry:
         return f"{word} (control)" if self.verdict.endswith(OF_CONTROL) else word
 
 
-FACTS = ("FP32", "engine", "samples", "lost / gained", "adjusted p", "needs")
+FACTS = ("FP32", "engine", "samples", "lost / gained", "adjusted p", "needs", "why")
 """What :attr:`Entry.facts` are called."""
 
 
@@ -224,6 +224,7 @@ def _entry(index: Index, result: ResultRecord) -> Entry:
             "" if flips is None else f"{flips.lost:,} / {flips.gained:,}",
             "" if result.p_adjusted is None else f"{result.p_adjusted:.2g}",
             "" if needed is None else f"{needed:,}",
+            result.reason or "",
         ),
     )
 

@@ -140,6 +140,8 @@ def _add(index: Index, suite: Element, cell: CellRecord, result: ResultRecord) -
         if index.misses_floor(result) and result.gate is not None:
             floor = score(metric, result.gate.min_reference)
             needed = f"; FP32 itself reaches {score(metric, result.reference)}, not {floor}"
+        elif result.reason is not None:
+            needed = f"; {result.reason}{needed}"
         SubElement(case, "skipped", message=_text(f"inconclusive: {told}{needed}"))
     output = SubElement(case, "system-out")
     output.text = _text(_details(index, result))

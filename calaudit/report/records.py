@@ -291,13 +291,13 @@ class ResultRecord:
     p_value: float | None = None
     """One-sided, of "the drop is at most `margin`"."""
     p_adjusted: float | None = None
-    """With a gate: Holm's correction over the gated slices of this cell and metric. Without:
-    Benjamini and Yekutieli's, over all such results of this metric."""
+    """With a gate: Holm's correction over the gated results of its `family`. Without: Benjamini
+    and Yekutieli's, over all such results of this metric."""
     gate: Gate | None = None
     """None: the result informs and doesn't count."""
     verdict: Verdict | None = None
     n_needed: int | None = None
-    """Samples that would decide an inconclusive result."""
+    """Samples with which an inconclusive result would be decided, with a chance of 80 %."""
     one_sided_low: float | None = None
     """Lower bound of the drop at one-sided level 1 − `alpha`."""
     one_sided_high: float | None = None
@@ -320,6 +320,22 @@ class ResultRecord:
     """Lower end that holds for all results at once that claims are made about: those with a gate;
     without any gate, those of the headline metric. With `high` it makes an interval that holds for
     a drop that was picked as the largest. None where none is known."""
+    reason: str | None = None
+    """Why the verdict is inconclusive, in a few words."""
+    family: str | None = None
+    """What `p_adjusted` corrects for: ``"candidates"``, all gated results that decide the audit;
+    ``"controls"``; or, without a gate, ``"screening of METRIC"``."""
+    family_size: int | None = None
+    """Results in it that have a p-value."""
+    standard_error: float | None = None
+    """Of the drop."""
+    n_effective: float | None = None
+    """Independent samples of equal weight that the samples amount to."""
+    smallest_provable_drop: float | None = None
+    """What as many samples could certify if none had changed; no smaller gate passes, but for
+    independent right/wrong scores. None where nothing bounds what a sample may lose."""
+    n_to_prove: int | None = None
+    """Samples that would be enough for the gate, if none changed."""
 
     def __post_init__(self) -> None:
         settle(self)

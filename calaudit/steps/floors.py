@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from calaudit.errors import Notice
-from calaudit.evaluate import Comparison, Verdict
+from calaudit.evaluate import Comparison, Reason, Verdict
 from calaudit.steps.gates import Floors
 
 _OPEN = frozenset({Verdict.PASS, Verdict.INCONCLUSIVE})
@@ -49,7 +49,12 @@ def hold_to_floors(
         floored = replace(one, min_reference=floors.get((one.metric.name, one.slice)))
         nothing = one.metric.name in hopeless and floored.min_reference is None
         if (nothing or below_floor(floored)) and one.verdict in _OPEN:
-            floored = replace(floored, verdict=Verdict.INCONCLUSIVE, n_needed=None)
+            floored = replace(
+                floored,
+                verdict=Verdict.INCONCLUSIVE,
+                reason=Reason.REFERENCE_LOW,
+                n_needed=None,
+            )
         held.append(floored)
     return held
 

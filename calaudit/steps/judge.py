@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from calaudit.evaluate import (
@@ -25,6 +26,9 @@ from calaudit.steps.floors import hold_to_floors
 from calaudit.steps.gates import Floors, Gates
 from calaudit.steps.sanity import Doubt, doubts_of
 from calaudit.steps.score import Scored
+
+CONTROLS = "controls"
+"""Family of the comparisons of controls, which decide nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ def judge_cells(scored: Sequence[Scored], terms: Terms) -> Judgement:
             progress(metrics, total=len(metrics), what="statistics", unit="metric")
         ):
             compared.append(_compare(one, metric, terms, headline=number == place == 0))
+    compared = _judged(compared, terms)
     lows = _joint_lows(compared, terms)
     return Judgement(
         [
@@ -117,6 +122,8 @@ class _Compared:
     cells: Mapping[str, Scores]
     parts: list[_Part]
     comparisons: list[Comparison]
+    support: Mapping[str, MinSupport]
+    """Of each slice."""
     counted: frozenset[str]
     """Slices that claims are made about: the gated ones; without any gate, for the headline metric
     all."""
@@ -146,9 +153,23 @@ def _compare(scored: Scored, metric: Metric, terms: Terms, *, headline: bool) ->
             level=terms.level,
         )
     support = {name: MinSupport().at_least(slices.min_support(name)) for name in slices.names}
-    judged = judge(found, min_support=support)
     every = slices.names if headline and not terms.gates else gates
-    return _Compared(metric, reference, cells, parts, judged, frozenset(every), headline)
+    return _Compared(metric, reference, cells, parts, found, support, frozenset(every), headline)
+
+
+def _judged(compared: Sequence[_Compared], terms: Terms) -> list[_Compared]:
+    """With verdicts, judged all at once: what decides the exit status is one family."""
+    together = [(one, found) for one in compared for found in one.comparisons]
+    judged = iter(
+        judge(
+            [found for _, found in together],
+            min_support=[one.support[found.slice] for one, found in together],
+            families=dict.fromkeys(terms.controls, CONTROLS),
+        )
+    )
+    return [
+        replace(one, comparisons=list(islice(judged, len(one.comparisons)))) for one in compared
+    ]
 
 
 def _joint_lows(compared: Sequence[_Compared], terms: Terms) -> dict[tuple[str, str, str], float]:

@@ -176,7 +176,8 @@ def test_when_every_unit_flips_the_verdict_follows_the_direction(lost, gained):
 def test_no_flip_among_50_proves_nothing_at_one_point_and_says_what_would():
     found = one(TOP1, *flipped(0, 0, 45, 5), max_drop=0.01)
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert found.n_needed == 268
+    assert found.n_to_prove == 268
+    assert found.n_needed > 268  # as some may change
     assert one(TOP1, *flipped(0, 0, 240, 28), max_drop=0.01).verdict is Verdict.PASS
 
 

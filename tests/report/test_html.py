@@ -155,7 +155,7 @@ def test_scripts_get_the_numbers_of_the_report() -> None:
     assert view["slices"][1][0] == "noise ≥ 0.4"
     entry = next(each for each in view["entries"] if each[:3] == [0, 1, 0])
     assert entry[3:9] == [6.1, 4.8, 7.4, 2.0, "REGRESSED", "loss5"]
-    assert entry[9:] == ["6.1", "4.8–7.4", ["0.950", "0.889", "1,000", "64 / 3", "0.04", ""]]
+    assert entry[9:] == ["6.1", "4.8–7.4", ["0.950", "0.889", "1,000", "64 / 3", "0.04", "", ""]]
 
 
 def test_rankings_and_samples_appear_where_the_report_has_them() -> None:

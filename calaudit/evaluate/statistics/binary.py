@@ -4,9 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtrc, ndtr, ndtri, stdtr, stdtrit
 
+from calaudit.evaluate.statistics.bootstrap import statistic
 from calaudit.evaluate.statistics.clusters import Design
 from calaudit.evaluate.statistics.interval import Estimate, Levels, no_estimate
-from calaudit.evaluate.statistics.signs import signs_of_whole_numbers
+from calaudit.evaluate.statistics.signs import FEW, signs_of_whole_numbers
 from calaudit.evaluate.statistics.tango import tango_bound, tango_z
 
 Floats = NDArray[np.float64]
@@ -39,6 +40,7 @@ def compare_binary(
     found.interval[any_unit] = "tango"
     found.n_changed[any_unit] = b + c
     found.design_effect[any_unit] = 1.0
+    found.error[any_unit] = np.sqrt(np.maximum(b + c - (b - c) ** 2 / size, 0.0)) / size
     return found
 
 
@@ -74,6 +76,8 @@ def compare_clustered(
     found.drop[held] = (b - c) / n[held]
     found.n_changed[held] = b + c
     found.design_effect[held] = effect
+    alone = np.maximum(b + c - (b - c) ** 2 / n[held], 0.0)
+    found.error[held] = np.sqrt(alone * effect) / n[held]
     found.ends[:, held] = np.array([-np.inf, np.inf, -np.inf, np.inf])[:, None]
     found.p_value[held] = 1.0
 
@@ -86,8 +90,13 @@ def compare_clustered(
     found.interval[known] = "tango-clustered"
     z = tango_z(b / effect, c / effect, n[known] / effect, most[known])
     found.p_value[known] = stdtr(freedom, -z)
+    # Where all units flip alike, their spread doesn't say what clustering does to it.
+    alike = known & (np.abs(found.drop) == 1.0)
+    z = statistic(found.drop[alike] - most[alike], np.zeros(alike.sum()), n[alike])
+    found.p_value[alike] = stdtr(design.freedom[alike], -z)
     for place in zip(*np.nonzero(known & (most == 0)), strict=True):
-        beyond = float(found.p_value[place])
+        few = np.count_nonzero(size[place]) < FEW
+        beyond = float(found.p_value[place]) if few else 1.0
         found.p_value[place] = signs_of_whole_numbers(total[place], beyond=beyond)
     return found
 

@@ -74,6 +74,21 @@ _counts = lru_cache(maxsize=1)(_count)
 _few_counts = lru_cache(maxsize=_FEW)(_count)
 
 
+def random_coins(key: str, n: int, replicates: int) -> NDArray[np.float64]:
+    """Signs +1 or −1, (replicates, n), read-only; the last ones are kept."""
+    return (_few_coins if n <= _FEW else _coins)(key, n, replicates)
+
+
+def _coin(key: str, n: int, replicates: int) -> NDArray[np.float64]:
+    signs = 2.0 * random_signs(key, n, replicates).astype(np.float64) - 1.0
+    signs.setflags(write=False)
+    return signs
+
+
+_coins = lru_cache(maxsize=1)(_coin)
+_few_coins = lru_cache(maxsize=_FEW)(_coin)
+
+
 def random_signs(key: str, n: int, replicates: int) -> NDArray[np.bool_]:
     """Fair coins, (replicates, n); the same key gives the same."""
     raw: NDArray[Any] = np.asarray(_bits(key).random_raw((replicates * n + 63) // 64))
@@ -83,9 +98,19 @@ def random_signs(key: str, n: int, replicates: int) -> NDArray[np.bool_]:
 
 def random_normals(key: str, n: int, replicates: int) -> NDArray[np.float64]:
     """Standard normal numbers, (replicates, n); the same key gives the same."""
-    raw: NDArray[Any] = np.asarray(_bits(key).random_raw(replicates * n), dtype=np.uint64)
-    uniform = ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-    return np.asarray(ndtri(uniform), dtype=np.float64).reshape(replicates, n)
+    return np.asarray(ndtri(_open_uniform(key, n, replicates)), dtype=np.float64)
+
+
+def random_exponentials(key: str, n: int, replicates: int) -> NDArray[np.float64]:
+    """Standard exponential numbers, (replicates, n), read-only; the same key gives the same."""
+    return _exponentials(key, n, replicates)
+
+
+@lru_cache(maxsize=4)
+def _exponentials(key: str, n: int, replicates: int) -> NDArray[np.float64]:
+    drawn = -np.log1p(-_open_uniform(key, n, replicates))
+    drawn.setflags(write=False)
+    return drawn
 
 
 def scatter(numbers: NDArray[np.int64], n_groups: int) -> NDArray[np.int64]:
@@ -103,6 +128,13 @@ def scatter(numbers: NDArray[np.int64], n_groups: int) -> NDArray[np.int64]:
 def _bits(key: str) -> np.random.PCG64:
     digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
     return np.random.PCG64(int.from_bytes(digest, "little"))
+
+
+def _open_uniform(key: str, n: int, replicates: int) -> NDArray[np.float64]:
+    """Numbers in (0, 1), (replicates, n)."""
+    raw: NDArray[Any] = np.asarray(_bits(key).random_raw(replicates * n), dtype=np.uint64)
+    uniform = ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return uniform.reshape(replicates, n)
 
 
 def _uniform(bits: np.random.PCG64, size: int, below: int) -> NDArray[np.int64]:

@@ -29,6 +29,8 @@ class Groups:
     """Units, where they are independent."""
     effective: float
     """Kish's effective number of clusters, (Σm)²/Σm²."""
+    freedom: float
+    """Degrees of freedom of the groups' spread: Kish's effective number of groups − 1."""
     enough: bool
     """Whether there are enough groups for their spread to say anything."""
 
@@ -48,10 +50,15 @@ def deal(rows: Ints, cluster: Ints | None = None) -> Groups:
         group = scatter(rows, n_groups)
         size = np.bincount(group, minlength=n_groups).astype(np.int64)
         n = len(rows)
-        return Groups(np.arange(n), group, size, n, float(n), n_groups >= _FEWEST)
+        return Groups(np.arange(n), group, size, n, float(n), _freedom(size), n_groups >= _FEWEST)
     known, place, counts = np.unique(cluster, return_inverse=True, return_counts=True)
     n_groups = max(1, min(GROUPS, len(known)))
     group = scatter(known, n_groups)[place]
     size = np.bincount(group, minlength=n_groups).astype(np.int64)
     effective = float(counts.sum() ** 2 / max((counts**2).sum(), 1))
-    return Groups(place, group, size, len(known), effective, n_groups >= _FEWEST_OF_CLUSTERS)
+    enough = n_groups >= _FEWEST_OF_CLUSTERS
+    return Groups(place, group, size, len(known), effective, _freedom(size), enough)
+
+
+def _freedom(size: Ints) -> float:
+    return float(size.sum() ** 2 / max((size**2).sum(), 1)) - 1.0

@@ -1,6 +1,6 @@
 """What every interval method takes and returns."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,12 @@ class Estimate:
     """Units that score differently under the engine."""
     design_effect: Floats
     """Variance of the drop over that of as many independent units; NaN where unknown."""
+    error: Floats
+    """Standard error of the drop; NaN where unknown."""
+    independent: Floats
+    """Independent units of equal size that the units amount to; NaN where there are none."""
+    plain: Floats
+    """One-sided upper bound before it was stretched for a heavy tail."""
 
 
 def no_estimate(shape: tuple[int, ...]) -> Estimate:
@@ -50,14 +56,15 @@ def no_estimate(shape: tuple[int, ...]) -> Estimate:
         interval=np.full(shape, None, dtype=object),
         n_changed=np.zeros(shape, dtype=np.int64),
         design_effect=np.full(shape, np.nan),
+        error=np.full(shape, np.nan),
+        independent=np.full(shape, np.nan),
+        plain=np.full(shape, np.nan),
     )
 
 
 def fill(whole: Estimate, where: Any, part: Estimate) -> None:
     """Put the estimates `part` at the index `where` of `whole`."""
-    whole.drop[where] = part.drop
-    whole.ends[(slice(None), *np.index_exp[where])] = part.ends
-    whole.p_value[where] = part.p_value
-    whole.interval[where] = part.interval
-    whole.n_changed[where] = part.n_changed
-    whole.design_effect[where] = part.design_effect
+    for each in fields(Estimate):
+        of_all = getattr(whole, each.name)
+        index = np.index_exp[where]
+        of_all[(slice(None), *index) if each.name == "ends" else index] = getattr(part, each.name)

@@ -6,7 +6,7 @@ Meijer & R. van der Leeden (1999), Delete-m jackknife for unequal m, Statistics 
 replacement shows fewer distinct items.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,13 @@ from scipy import sparse
 from scipy.special import stdtr, stdtrit
 
 from calaudit.evaluate.scores import SetScores
+from calaudit.evaluate.statistics.bootstrap import statistic
 from calaudit.evaluate.statistics.groups import Groups, deal
 from calaudit.evaluate.statistics.interval import Estimate, Levels, no_estimate
+from calaudit.evaluate.statistics.signs import FEW
 from calaudit.evaluate.statistics.sparse import few_changed_in_set
 from calaudit.evaluate.statistics.swap import swap_test
+from calaudit.evaluate.statistics.tail import stretch
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -91,32 +94,53 @@ class SetDrops:
         drops, influence = self.influence(rows, groups)
         errors = np.sqrt((influence**2).sum(axis=1))
         totals = _total(self.reference, rows)
-        most = self.reference.influence(totals, len(rows))
+        # A cluster that changes may do so as a whole.
+        reach = self.most(rows)(len(rows)) * len(rows) / groups.effective
         found = no_estimate(drops.shape)
         found.drop[:] = drops
-        for cell, (drop, error) in enumerate(zip(drops.tolist(), errors.tolist(), strict=True)):
+        found.independent[:] = groups.effective
+        found.error[:] = errors if groups.enough else np.nan
+        freedom = max(groups.freedom, 1.0)
+        wider = stretch(influence)
+        for cell, drop in enumerate(drops.tolist()):
             moved = _by_cluster(self.moved[cell][rows], groups.place)
-            known = groups.enough and error > 0
             n_changed = np.count_nonzero(np.diff(self.moved[cell][rows].indptr))
             found.n_changed[cell] = n_changed
+            # Where all groups lose alike, that of one more unit that doesn't.
+            error = max(errors[cell], min(reach, abs(drop) / groups.effective))
+            stretched = error * wider[0][cell], error * wider[1][cell]
+            known = groups.enough and error > 0
             ends = np.array([-np.inf, np.inf, -np.inf, np.inf])
             if moved.shape[0] < FEW_CHANGED and 2 * moved.shape[0] < groups.n_clusters:
-                n = groups.effective
-                # A cluster that changes may do so as a whole.
-                reach = most * len(rows) / n
-                ends = few_changed_in_set(drop, moved.shape[0], n, reach, levels)
+                ends = few_changed_in_set(drop, moved.shape[0], groups.effective, reach, levels)
                 found.interval[cell] = "clopper-pearson"
             elif known:
-                ends = _ends(drop, error, len(groups.size), levels)
+                ends = _ends(drop, stretched, freedom, levels)
                 found.interval[cell] = "jackknife"
+                found.plain[cell] = drop + (ends[3] - drop) / wider[1][cell]
             found.ends[:, cell] = _clipped(ends, self.reference.metric.span)
             above = float(margin[cell])
-            by_t = float(stdtr(len(groups.size) - 1, (above - drop) / error)) if known else 1.0
+            by_t = 1.0
+            if known:
+                gap, far = np.array(drop - above), errors[cell] * wider[0][cell]
+                by_t = float(stdtr(freedom, -statistic(gap, far, float(n_changed))))
             found.p_value[cell] = by_t
             if above == 0:
                 both = totals, _total(self.candidates[cell], rows)
-                found.p_value[cell] = swap_test(self.reference, both, moved, key=key, beyond=by_t)
+                few = groups.n_clusters < FEW and 2 * moved.shape[0] >= groups.n_clusters
+                found.p_value[cell] = swap_test(
+                    self.reference, both, moved, key=key, beyond=by_t, few=few
+                )
         return found
+
+    def most(self, rows: Ints) -> Callable[[float], float]:
+        """N → the most that one of n units like those at `rows` can move the metric."""
+        totals = _total(self.reference, rows)
+
+        def of(n: float) -> float:
+            return self.reference.influence(totals * (n / len(rows)), round(n))
+
+        return of
 
 
 def _difference(reference: SetScores, candidate: SetScores) -> sparse.csr_array:
@@ -149,9 +173,10 @@ def _total(scores: SetScores, rows: Ints) -> Floats:
     return np.asarray(scores.statistics[rows].sum(axis=0), dtype=np.float64)
 
 
-def _ends(drop: float, error: float, n_groups: int, levels: Levels) -> Floats:
-    reach = [-float(stdtrit(n_groups - 1, tail)) * error for tail in levels.tails]
-    return np.array([end for step in reach for end in (drop - step, drop + step)])
+def _ends(drop: float, errors: tuple[float, float], freedom: float, levels: Levels) -> Floats:
+    reach = [-float(stdtrit(freedom, tail)) for tail in levels.tails]
+    below, above = errors
+    return np.array([end for t in reach for end in (drop - t * below, drop + t * above)])
 
 
 def _clipped(ends: Floats, span: float | None) -> Floats:

@@ -1,23 +1,25 @@
 """Means and ratios of sums: bootstrap-t, or bounds from counts where few units change."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtr, stdtrit
 
 from calaudit.evaluate.statistics.bootstrap import REPLICATES, Blocks, bootstrap_t
-from calaudit.evaluate.statistics.clusters import effective_blocks
-from calaudit.evaluate.statistics.draws import resample_counts
+from calaudit.evaluate.statistics.draws import random_coins, resample_counts
 from calaudit.evaluate.statistics.interval import Estimate, Levels, no_estimate
-from calaudit.evaluate.statistics.signs import signs_of_few
+from calaudit.evaluate.statistics.signs import signs_of_few, signs_of_many
 from calaudit.evaluate.statistics.sparse import few_changed
 from calaudit.evaluate.statistics.sums import Sums
+from calaudit.evaluate.statistics.unseen import unseen_bounds
 
 Floats = NDArray[np.float64]
 
 FEW_CHANGED = 20
-"""With fewer changed units, and less than half of them, their number says more than their spread:
-bootstrap-t promises too much, and a replicate may hold none of them."""
+"""With fewer changed units, and less than half of them, their number says more than their spread: a
+replicate may hold none of them."""
 FEW_BLOCKS = 64
 """Fewer blocks are resampled among themselves, so that replicates hold as many."""
 _AT_ONCE = 64
@@ -55,29 +57,50 @@ def compare_means(
     found = no_estimate(sums.lost.shape)
     found.drop[:] = sums.drop
     found.n_changed[:] = sums.n_changed
+    how = _How(span, levels, margin, f"{seed}", replicates)
     few = _few(sums)
     # Where sizes add up to 0, as the words of empty texts do, the metric isn't defined.
     defined = sums.weight > 0
     for at, blocks, counts in _work(sums, ~few & defined, f"{seed}", replicates):
-        ends, p_value = bootstrap_t(blocks, counts, levels, margin[at])
-        found.ends[(slice(None), *at)] = ends
-        found.p_value[at] = p_value
+        n_changed = sums.n_changed[at].astype(np.float64)
+        bounds = bootstrap_t(blocks, counts, levels, margin[at], n_changed)
+        found.ends[(slice(None), *at)] = bounds.ends
+        found.plain[at] = bounds.plain
+        found.p_value[at] = np.maximum(bounds.p_value, _by_signs(blocks, counts, how, margin[at]))
+        found.error[at] = blocks.error
         found.interval[at] = "bootstrap-t"
     found.ends[:, (sums.n_both == 0) & (sums.n > 0)] = _NOTHING
     found.p_value[(sums.n_both == 0) & (sums.n > 0)] = 1.0
     for cell, place in np.argwhere(few & defined).tolist():
-        at_one = cell, place
-        blocks = _blocks(sums, [at_one])
-        found.ends[(slice(None), *at_one)], found.p_value[at_one], n = _count_bounds(
-            sums, at_one, blocks, span=span, levels=levels, margin=float(margin[at_one])
-        )
-        bounded = np.isfinite(found.ends[(slice(None), *at_one)]).any()
-        found.interval[at_one] = "clopper-pearson" if bounded else None
-        found.design_effect[at_one] = sums.n_both[at_one] / n if n else np.nan
+        _fill_few(found, sums, (cell, place), how)
     if span is not None:
+        _use_span(found, sums, span, how)
+        _remember_unseen(found, sums, span, levels)
         ends = np.where(np.isfinite(found.ends), np.clip(found.ends, -span, span), found.ends)
         found.ends[:] = ends
     return found
+
+
+def _by_signs(blocks: Blocks, counts: Floats, how: "_How", margin: Floats) -> Floats:
+    """What flipping the signs of all blocks says of "no drop", where it says something.
+
+    A few large losses among small changes are as likely to be gains: of three, one in eight times
+    all are losses, though no replicate of theirs shows a gain. Of few clusters which all lose no
+    pattern of signs is rare, and of a margin signs say nothing.
+    """
+    total = blocks.total
+    p_value = signs_of_many(total, random_coins(how.key, total.shape[1], len(counts)))
+    few = np.count_nonzero(total, axis=1) < FEW_CHANGED
+    return np.where((few & (total >= 0).all(axis=1)) | (margin != 0), 0.0, p_value)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _How:
+    span: float | None
+    levels: Levels
+    margin: Floats
+    key: str
+    replicates: int
 
 
 def _few(sums: Sums) -> NDArray[np.bool_]:
@@ -132,29 +155,81 @@ def _blocks(sums: Sums, pairs: list[tuple[int, int]]) -> Blocks:
     return Blocks(sums.total[cells, places], sums.size[cells % len(sums.size), places])
 
 
-def _count_bounds(
-    sums: Sums,
-    at: tuple[int, int],
-    blocks: Blocks,
-    *,
-    span: float | None,
-    levels: Levels,
-    margin: float,
-) -> tuple[Floats, float, float]:
-    """Ends, p-value, and the number of independent units they rest on."""
+def _fill_few(found: Estimate, sums: Sums, at: tuple[int, int], how: _How) -> None:
+    """Bounds and p-value of a drop of which few units differ from the others."""
+    blocks = _blocks(sums, [at])
     total, size = blocks.total[0], blocks.size[0]
-    drop = float(blocks.drop[0])
-    n = float(sums.n_both[at])
-    above, below = float(sums.lost[at]), float(sums.gained[at])
-    if sums.clustered or sums.weighted:
-        weight = size.sum()
-        n = float(effective_blocks(size)) if sums.clustered else weight**2 / sums.squared[at[1]]
-        above, below = (n * size[side].sum() / weight for side in (total > 0, total < 0))
+    drop, n = float(blocks.drop[0]), float(sums.independent[at])
+    here = (slice(None), *at)
     if drop != 0 and _constant(total, drop * size):
-        return (
-            few_changed((0.0, 0.0), n, span, levels, common=drop),
-            0.5**n if drop > margin else 1.0,
-            n,
+        found.ends[here] = _ends_alike(drop, n, how)
+        if drop > how.margin[at]:
+            certain = float(stdtr(max(n - 1.0, 1.0), -np.sqrt(sums.n_changed[at])))
+            found.p_value[at] = min(0.5**n, certain)
+        else:
+            found.p_value[at] = 1.0
+    else:
+        above, below = float(sums.lost[at]), float(sums.gained[at])
+        if sums.clustered or n < sums.n_both[at]:
+            above, below = (n * size[side].sum() / size.sum() for side in (total > 0, total < 0))
+        found.ends[here] = few_changed((above, below), n, how.span, how.levels)
+        found.p_value[at] = signs_of_few(total) if how.margin[at] == 0 else 1.0
+    if np.isfinite(found.ends[here]).any():
+        found.interval[at] = "bootstrap-t" if how.span is None else "clopper-pearson"
+    found.plain[at] = found.ends[(3, *at)]
+    found.error[at] = blocks.error[0]
+    found.design_effect[at] = sums.n_both[at] / n if n else np.nan
+
+
+def _ends_alike(drop: float, n: float, how: _How) -> Floats:
+    """Ends where all units lose, or gain, the same.
+
+    Without a span the end towards 0 is that of one more unit that didn't change, and nothing
+    bounds the other one.
+    """
+    if how.span is not None:
+        return few_changed((0.0, 0.0), n, how.span, how.levels, common=drop)
+    ends = np.array([-np.inf, np.inf, -np.inf, np.inf])
+    for index, tail in enumerate(how.levels.tails) if n >= 2 else ():
+        towards = drop + float(stdtrit(max(n - 1.0, 1.0), tail)) * drop / n
+        ends[2 * index + (0 if drop > 0 else 1)] = towards
+    return ends
+
+
+def _use_span(found: Estimate, sums: Sums, span: float, how: _How) -> None:
+    """Replace bounds by those of bounded scores where these are closer, and as well founded.
+
+    Where few units change they count losses by their size; where ends were stretched for a heavy
+    tail, a unit's span says how heavy it can be.
+    """
+    few = found.interval == "clopper-pearson"
+    whole = np.abs(sums.total).max(axis=2, initial=0.0) >= span * (1.0 - _NOISE)
+    stretched = (found.interval == "bootstrap-t") & (found.ends[3] > found.plain)
+    cells, places = np.nonzero((few & ~whole & (sums.n_changed > 0)) | stretched)
+    for start in range(0, len(cells), _AT_ONCE):
+        at = cells[start : start + _AT_ONCE], places[start : start + _AT_ONCE]
+        blocks = Blocks(sums.total[at], sums.size[at[0] % len(sums.size), at[1]])
+        margin = how.margin[at]
+        ends, p_value = unseen_bounds(
+            blocks,
+            sums.independent[at],
+            span,
+            how.levels,
+            key=how.key,
+            replicates=how.replicates,
+            margin=margin,
         )
-    p_value = signs_of_few(total) if margin == 0 else 1.0
-    return few_changed((above, below), n, span, levels), p_value, n
+        for index, closer in enumerate((np.maximum, np.minimum) * 2):
+            found.ends[(index, *at)] = closer(found.ends[(index, *at)], ends[index])
+        untested = few[at] & (margin > 0)
+        found.p_value[at] = np.where(untested, p_value, found.p_value[at])
+
+
+def _remember_unseen(found: Estimate, sums: Sums, span: float, levels: Levels) -> None:
+    """Keep upper ends at least as far from the drop as a unit that isn't there could move it."""
+    n = np.maximum(np.broadcast_to(sums.independent, found.drop.shape), 1.0)
+    for index, tail in zip((1, 3), levels.tails, strict=True):
+        unseen = 1.0 - tail ** (1.0 / n)
+        least = found.drop + unseen * (span - found.drop)
+        for ends in (found.ends[index], found.plain) if index == 3 else (found.ends[index],):
+            np.maximum(ends, least, out=ends, where=np.isfinite(ends))

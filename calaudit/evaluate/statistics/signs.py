@@ -6,9 +6,17 @@ p-value is the share of all swaps that show a total drop as large.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
+from scipy.special import gammaln, ndtr
+
+from calaudit.evaluate.division import divide
 
 Floats = NDArray[np.float64]
+
+FEW = 20
+"""Of fewer clusters no pattern of signs is rare: 2⁻¹⁹ is 2e-6."""
+
+_ROUNDING = 1e-12
+"""Equal sums differ by rounding: a share of the sum of sizes."""
 
 
 def signs_of_whole_numbers(drops: Floats, *, beyond: float = 1.0) -> float:
@@ -51,5 +59,25 @@ def signs_of_few(drops: Floats) -> float:
     sums = np.zeros(1)
     for size in changed:
         sums = np.concatenate([sums - size, sums + size])
-    # Equal sums differ by rounding.
-    return float(np.mean(sums >= float(drops.sum()) - 1e-12 * float(changed.sum())))
+    return float(np.mean(sums >= float(drops.sum()) - _ROUNDING * float(changed.sum())))
+
+
+def signs_of_many(totals: Floats, coins: Floats) -> Floats:
+    """p-values of several total drops, (comparisons,), by random signs.
+
+    Where none of them shows as much, the tail of the normal distribution at Σd/√Σd², which is at
+    most √k for k numbers.
+
+    Parameters
+    ----------
+    totals : ndarray, shape (comparisons, blocks)
+        Drops of each unit, cluster or bucket of them.
+    coins : ndarray, shape (replicates, blocks)
+        +1 or −1.
+    """
+    observed, reach = totals.sum(axis=1), np.abs(totals).sum(axis=1)
+    exceeding = (coins @ totals.T >= observed - _ROUNDING * reach).sum(axis=0)
+    p_value = (1.0 + exceeding) / (len(coins) + 1)
+    far = divide(observed, np.sqrt((totals**2).sum(axis=1)), 0.0)
+    beyond = np.minimum(p_value, ndtr(-far))
+    return np.asarray(np.where(exceeding == 0, beyond, p_value), dtype=np.float64)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from calaudit.errors import SettingsError
 from calaudit.evaluate.division import divide
+from calaudit.evaluate.statistics.draws import N_BUCKETS
 from calaudit.evaluate.statistics.exact import Exact
 
 Floats = NDArray[np.float64]
@@ -31,6 +32,7 @@ class Sums:
     clustered: bool
     """Whether a bucket holds clusters, rather than units that are independent."""
     weighted: bool
+    """Whether units differ in size: by their weight or their denominator."""
     n: Ints
     """(S,) units that FP32 scored."""
     n_left_out: Ints
@@ -61,7 +63,7 @@ class Sums:
 
     @cached_property
     def squared(self) -> Floats:
-        """(S,) Σ w² of the units' weights."""
+        """(S,) Σ (w·denominator)² of the units."""
         return self.exact_squared.value()
 
     @cached_property
@@ -114,3 +116,20 @@ class Sums:
     def n_blocks(self) -> Ints:
         """(S,) buckets that hold units: clusters, as far as they are told apart."""
         return np.asarray(np.count_nonzero(self.size.any(axis=0), axis=1), dtype=np.int64)
+
+    @property
+    def independent(self) -> Floats:
+        """(C, S) units of equal size that say as much: Kish's (Σm)²/Σm² over units, or clusters.
+
+        Clusters that share buckets at random add (Σm)²/buckets to the squares, which is taken off.
+        """
+        kept = self.size.sum(axis=2) ** 2
+        units = divide(kept, self.squared, 0.0)
+        if self.clustered:
+            squares = (self.size**2).sum(axis=2)
+            n_buckets = self.size.shape[2]
+            if n_buckets == N_BUCKETS:
+                apart = (squares - kept / n_buckets) / (1.0 - 1.0 / n_buckets)
+                squares = np.maximum(apart, self.squared)
+            units = divide(kept, squares, 0.0)
+        return np.broadcast_to(units, self.lost.shape)

@@ -31,6 +31,7 @@ def swap_test(
     *,
     key: str,
     beyond: float = 1.0,
+    few: bool = False,
 ) -> float:
     """One-sided p-value of "swapping FP32 and the engine changes nothing".
 
@@ -45,7 +46,10 @@ def swap_test(
     key : str
         Of the tosses.
     beyond : float
-        Taken, if smaller, where no toss shows as much.
+        Taken, if smaller, where no toss shows as much; with `few` also where none does that swaps
+        anything.
+    few : bool
+        Whether there are so few clusters that no pattern of swaps is rare.
     """
     n = moved.shape[0]
     if n == 0:
@@ -62,13 +66,15 @@ def swap_test(
     least = sign * (values[0] - values[1]) - _NOISE * max(map(abs, values))
     coins = random_signs(key, moved.shape[0], MOST_SWAPS)
     tossed = found = 0
+    others = False
     while tossed < MOST_SWAPS and found < _ENOUGH:
         swap = coins[tossed : tossed + _AT_ONCE].astype(np.float64)
         step = np.asarray((moved.T @ swap.T).T)
         drops = sign * (reference.functional(before + step) - reference.functional(after - step))
-        found += int(np.count_nonzero(drops >= least))
+        shown = drops >= least
+        found += int(np.count_nonzero(shown))
+        others |= bool((shown & swap.any(axis=1)).any())
         tossed += len(swap)
-    if found >= _ENOUGH:
-        return found / tossed
-    p_value = (found + 1.0) / (tossed + 1.0)
-    return min(p_value, beyond) if found == 0 else p_value
+    p_value = found / tossed if found >= _ENOUGH else (found + 1.0) / (tossed + 1.0)
+    alone = found == 0 or (few and not others)
+    return min(p_value, beyond) if alone else p_value

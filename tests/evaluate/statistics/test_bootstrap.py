@@ -50,21 +50,57 @@ def test_a_cluster_has_a_bucket_of_its_own_while_there_are_enough():
 
 
 def test_the_interval_equals_the_textbook_loop():
-    values = drops(0, 1, 120)[0]
-    counts = resample_counts("0", 120, REPLICATES)
-    center, error = values.mean(), values.std(ddof=1) / np.sqrt(120)
+    values = drops(0, 1, 300)[0]
+    counts = resample_counts("0", 300, REPLICATES)
+    center, error = values.mean(), values.std(ddof=1) / np.sqrt(300)
+    # One more unit that changes as much as the one that changed most; to the losing side in
+    # replicates too.
+    most = np.abs(values - center).max() / 300
     t = []
     for row in counts:
         drawn = np.repeat(values, row.astype(int))
-        t.append((drawn.mean() - center) / (drawn.std(ddof=1) / np.sqrt(120)))
+        apart, spread = drawn.mean() - center, drawn.std(ddof=1) / np.sqrt(300)
+        t.append(apart / (np.hypot(spread, most) if apart > 0 else spread))
     t.sort()
-    # One more unit that changes as much as the one that changed most.
-    wider = np.hypot(error, np.abs(values - center).max() / 120)
-    found = drops_of(values)
+    wider = np.hypot(error, most)
+    found = drops_of(values, span=None)
     place = [1949, 49, 1899, 99]
     assert found.ends[:, 0, 0] == pytest.approx([center - t[i] * wider for i in place], rel=1e-5)
-    p = (1 + sum(value >= center / wider for value in t)) / 2000
-    assert found.p_value[0, 0] == pytest.approx(p)
+    p = (1 + sum(value >= (center - 0.01) / wider for value in t)) / 2000
+    assert drops_of(values, span=None, margin=0.01).p_value[0, 0] == pytest.approx(p)
+
+
+def test_where_few_units_carry_the_variance_an_end_is_stretched_on_their_side():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 0.01, 400)
+    values[:4] += 1.0
+    found = drops_of(values, span=None)
+    residual = values - values.mean()
+    carry = (residual**2).sum() ** 2 / (residual[residual > 0] ** 4).sum()
+    assert carry == pytest.approx(4, abs=0.3)
+    plain = found.plain[0, 0] - values.mean()
+    assert found.ends[3, 0, 0] - values.mean() == pytest.approx(20 / carry * plain)
+    mirrored = drops_of(-values, span=None)
+    assert mirrored.ends[3, 0, 0] == mirrored.plain[0, 0]
+    assert mirrored.ends[2, 0, 0] < -found.plain[0, 0]
+
+
+@pytest.mark.parametrize("span", [1.0, None])
+def test_losses_that_all_but_three_units_share_are_certain(span):
+    values = np.ones(1000)
+    values[:3] = 0.0
+    found = drops_of(values, span=span)
+    assert found.ends[2, 0, 0] > 0.9
+    assert found.p_value[0, 0] < 1e-100
+
+
+def test_three_losses_among_small_changes_are_as_likely_as_three_gains():
+    small = np.random.default_rng(1).uniform(0, 0.001, 500)
+    values = np.concatenate([small, -small])
+    values[:3] = values[500:503] = 0.0
+    values[:3] += 1.0
+    # All three signs agree in one of eight tosses; the small ones exceed their sum in half of them.
+    assert drops_of(values).p_value[0, 0] == pytest.approx(1 / 16, abs=0.02)
 
 
 def test_a_cell_does_not_depend_on_the_others():
@@ -80,12 +116,11 @@ def test_the_same_seed_repeats_and_another_differs():
     assert (drops_of(values).ends != drops_of(values, seed=1).ends).any()
 
 
-def test_the_interval_scales_and_mirrors_with_the_drops():
+def test_the_interval_scales_with_the_drops():
     values = drops(3, 1, 150)
     found, scaled = drops_of(values, span=None), drops_of(3 * values, span=None)
-    mirrored = drops_of(-values, span=None)
     assert scaled.ends == pytest.approx(3 * found.ends, rel=1e-6)
-    assert mirrored.ends == pytest.approx(-found.ends[[1, 0, 3, 2]], rel=1e-6)
+    assert scaled.p_value == pytest.approx(found.p_value)
 
 
 def test_many_units_are_added_up_in_buckets_with_the_same_answer():
@@ -117,7 +152,7 @@ def test_an_end_that_too_many_replicates_leave_open_is_infinite():
     values = np.zeros((1, 100))
     values[0, :2] = 1.0
     blocks = Blocks(values, np.ones_like(values))
-    ends, _ = bootstrap_t(blocks, resample_counts("k", 100, 999), LEVELS)
+    ends = bootstrap_t(blocks, resample_counts("k", 100, 999), LEVELS).ends
     assert ends[1, 0] == np.inf
     assert np.isfinite(ends[0, 0])
 

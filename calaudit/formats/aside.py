@@ -17,18 +17,21 @@ _in_flight: set[Path] = set()
 def written_aside(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success fsync it and rename it into place.
 
-    On any exception (Ctrl-C included) the temporary file is removed and `path` is untouched.
+    On any exception (Ctrl-C included) the temporary file is removed and `path` is untouched. Where
+    `path` is a link, what it leads to is written.
 
     Raises
     ------
     OutputError
-        `path` is a folder, its folder can't be made or written to, or the disk is full.
+        `path` is a folder or a device, its folder can't be made or written to, or the disk is full.
     """
-    aside = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    aside = place.parent / f".{place.name}.{secrets.token_hex(4)}.part"
     try:
-        if not path.name or path.is_dir():
+        if not path.name or (place.exists() and not place.is_file()):
+            kind = "folder" if path.is_dir() else "device or pipe"
             raise OutputError(
-                "is a folder, not a file to write",
+                f"is a {kind}, not a file to write",
                 where=path,
                 next_step="Name the file, such as results/out.h5.",
             )
@@ -36,7 +39,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         stop_if_asked()
         yield aside
         _sync(aside)
-        os.replace(aside, path)
+        os.replace(aside, place)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:

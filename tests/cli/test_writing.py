@@ -1,4 +1,4 @@
-"""Where nothing may be written, commands say so and end: no traceback, not even as Python ends."""
+"""What commands do where they may not write: a message, no traceback, not even as Python ends."""
 
 import os
 import shutil
@@ -89,3 +89,23 @@ def test_a_folder_that_becomes_read_only_meanwhile_is_told_once(tmp_path: Path) 
     path.parent.chmod(0o700)
     assert caught.value.problems[0].where == str(path)
     assert path.read_text() == "before"
+
+
+def test_a_device_or_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path(os.devnull)):
+        with pytest.raises(OutputError, match="is a device or pipe, not a file"):
+            write_text(path, "text")
+        assert not path.is_file()
+
+
+def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link.txt"
+    link.symlink_to(tmp_path / "real" / "file.txt")
+    for text in ("first", "second"):
+        write_text(link, text)
+        assert (tmp_path / "real" / "file.txt").read_text() == text
+    assert link.is_symlink()
+    assert [each.name for each in (tmp_path / "real").iterdir()] == ["file.txt"]

@@ -9,20 +9,20 @@ from calaudit.visible import visible
 
 def control_sentences(index: Index) -> list[str]:
     """One sentence per control, in the report's order: how many gates it would have broken."""
-    return [
-        sentence
-        for calibset in index.report.calibsets
-        if calibset.role == "control" and (sentence := _sentence(index, calibset.name)) is not None
-    ]
+    recipes = dict.fromkeys(
+        index.recipes[each.name] for each in index.report.calibsets if each.role == "control"
+    )
+    return [told for each in recipes if (told := _sentence(index, each)) is not None]
 
 
-def _sentence(index: Index, calibset: str) -> str | None:
-    cells = {cell.id for cell in index.report.cells if cell.calibset == calibset}
+def _sentence(index: Index, recipe: str) -> str | None:
+    drawn = {name for name, own in index.recipes.items() if own == recipe}
+    cells = {cell.id for cell in index.report.cells if cell.calibset in drawn}
     gated = [r for r in index.report.results if r.cell in cells and r.gate is not None]
     if not gated:
         return None
     regressed = [r for r in gated if r.verdict == "REGRESSED"]
-    text = f"As a candidate, the control {quoted(calibset)} would have "
+    text = f"As a candidate, the control {quoted(recipe)} would have "
     if not regressed:
         return f"{text}regressed in none of {len(gated):,} gated comparisons."
     return (

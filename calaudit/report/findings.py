@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median_high
 
 from calaudit.report.headline import headline
-from calaudit.report.index import Index, cell_parts
+from calaudit.report.index import Index, cell_parts, set_label
 from calaudit.report.records import ALL, Report, ResultRecord
 from calaudit.report.wording import (
     between,
@@ -140,7 +140,11 @@ def _range(counts: Sequence[int]) -> str:
 
 
 def _set(index: Index, result: ResultRecord) -> str:
-    return cell_parts(index.cells[result.cell], index.report)[0]
+    """What the result's calibration set is a draw of."""
+    cell = index.cells[result.cell]
+    if cell.calibset is None:
+        return cell_parts(cell, index.report)[0]
+    return set_label(index.recipes.get(cell.calibset, cell.calibset), cell.role)
 
 
 def _method(index: Index, result: ResultRecord) -> str:

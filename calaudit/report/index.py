@@ -101,6 +101,11 @@ class Index:
         return result.reference < floor if higher else result.reference > floor
 
     @cached_property
+    def recipes(self) -> dict[str, str]:
+        """Calibration set → what it was drawn by: draws of one recipe share it."""
+        return {each.name: each.recipe or each.name for each in self.report.calibsets}
+
+    @cached_property
     def shown(self) -> tuple[ResultRecord, ...]:
         """Results of candidates; where every engine is a control, of those."""
         found = tuple(r for r in self.report.results if r.cell not in self.controls)

@@ -71,7 +71,10 @@ def _flow(shown: tuple[RankingRecord, RankingSliceRecord]) -> FlowRecord:
 
 def _title(record: RankingRecord) -> str:
     tail = "" if record.tail_items is None else f", {record.tail_items:,} in the tail"
-    return f"Places of the top {record.k} that moved, in points; {record.catalogue:,} items{tail}"
+    return (
+        f"Places of the top {record.k} that moved, in points, under each set's worst engine as "
+        f"measured; {record.catalogue:,} items{tail}"
+    )
 
 
 def _columns(

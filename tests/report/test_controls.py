@@ -2,7 +2,9 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 from calaudit.report import Report, render_report
+from calaudit.report.controls import control_sentences
 from calaudit.report.html import html_page
+from calaudit.report.index import Index
 from calaudit.report.junit import junit_xml
 from calaudit.report.markdown import markdown_summary
 from tests.report.factory import SAMPLE, report, result
@@ -43,6 +45,15 @@ def test_terminal_counts_candidates_and_marks_controls() -> None:
 def test_a_control_without_regression_is_told_as_such() -> None:
     text = render_report(judged(controls=("equal",)), width=400)
     assert "As a candidate, the control equal would have regressed in none of 6" in text
+
+
+def test_draws_of_a_control_are_told_together() -> None:
+    made = judged(controls=("clean", "equal"))
+    sets = tuple(replace(each, recipe="narrow") for each in made.calibsets)
+    (told,) = control_sentences(Index(replace(made, calibsets=sets)))
+    assert told.startswith(
+        "As a candidate, the control narrow would have regressed in 1 of 12 gated comparisons"
+    )
 
 
 def test_markdown_counts_candidates_and_tells_what_controls_cost() -> None:

@@ -154,41 +154,28 @@ def bounds_of_largest(
     return low, high
 
 
-def p_of_largest(
-    value: Floats,
-    deviations: Floats,
-    *,
-    freedom: float = np.inf,
-    beyond: Floats | float = np.inf,
-    error: Floats | None = None,
-) -> float:
+def p_of_largest(value: Floats, deviations: Floats, *, freedom: float = np.inf) -> float:
     """One-sided p-value of "none of several true values is above 0".
 
     The share of replicates in which some estimate, in standard errors, exceeds its value by as
-    much as the largest exceeds 0; where none does, the tail of Student's t for each of them.
+    much as the largest exceeds 0; where none does, the normal tail for each of them.
 
     Parameters
     ----------
     value : ndarray, shape (k,)
     deviations : ndarray, shape (replicates, k)
     freedom : float
-        Degrees of freedom of the units' errors: few of them make the largest less remarkable.
-    beyond : float or ndarray (k,)
-        Of the tail that replicates don't reach.
-    error : ndarray, shape (k,), optional
-        As for `bounds_of_largest`.
+        Degrees of freedom of the errors: few of them make the largest less remarkable.
     """
-    error = deviations.std(axis=0) if error is None else error
-    observed = divide(value, error, 0.0)
+    error = deviations.std(axis=0)
+    observed = float(divide(value, error, 0.0).max())
     if np.isfinite(freedom):
-        observed = np.asarray(-ndtri(stdtr(freedom, -observed)), dtype=np.float64)
-    most = float(observed.max())
-    exceeding = int((divide(deviations, error, 0.0).max(axis=1) >= most).sum())
+        observed = -float(ndtri(stdtr(freedom, -observed)))
+    exceeding = int((divide(deviations, error, 0.0).max(axis=1) >= observed).sum())
     p_value = (1.0 + exceeding) / (len(deviations) + 1.0)
     if exceeding:
         return p_value
-    tails = np.where(np.isinf(beyond), ndtr(-observed), stdtr(np.minimum(beyond, 1e6), -observed))
-    return min(p_value, len(value) * float(tails.min()))
+    return min(p_value, len(value) * float(ndtr(-observed)))
 
 
 def reach_of_all(largest: Floats, n: int, tail: float) -> float:

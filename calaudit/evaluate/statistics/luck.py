@@ -12,7 +12,7 @@ from calaudit.evaluate.statistics.joint import REPLICATES, Drops
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-ALIKE = 0.4
+ALIKE = 0.5
 """Lucks are measured together unless a test at this level tells them apart. Taking unlike ones for
 alike blames the recipe with more luck for it: simulated with lucks of 6 and 1 points, three draws
 and 0.25, in 6 % of audits where 5 % may be."""
@@ -43,26 +43,54 @@ class Luck:
         """Recipes whose luck is known, be it none."""
         return np.asarray(self.freedom > 0)
 
-    def freedom_of(self, index: int, others: NDArray[np.int64]) -> Floats:
-        """Degrees of freedom of what luck does to recipe `index` minus each of `others`, (k,).
+    def freedom_of(
+        self, index: int, others: NDArray[np.int64], units: Floats, freedom: float = np.inf
+    ) -> Floats:
+        """Degrees of freedom of the error of recipe `index` minus each of `others`, (k,).
 
-        By F. Satterthwaite (1946), Biometrics Bulletin 2, 110–114; infinite where luck plays no
-        part, or isn't known. That of two draws is taken for the one degree it has: an estimate
-        that happens to be near 0 would make it many.
+        By F. Satterthwaite (1946), Biometrics Bulletin 2, 110–114, less the one by which his
+        estimate is too sure of so few draws. With two draws it is the one degree that the luck has:
+        measured near 0, as two draws may well measure it, it would seem to play no part.
+
+        Parameters
+        ----------
+        index : int
+        others : int64 (k,)
+        units : ndarray, shape (k,)
+            Standard errors of the differences, by the units.
+        freedom : float
+            Degrees of freedom of these.
         """
         mine, theirs = self.variance[index], self.variance[others]
+        of_units = divide(units**4, freedom, 0.0)
+        whole = (units**2 + mine + theirs) ** 2
         told = np.isfinite(self.freedom) & (self.freedom > 0)
         if self.alike:
             # one measurement, of which both have a part
             together = self.freedom[told].max(initial=1.0)
-            return np.where(mine + theirs > 0, together, np.inf)
+            return divide(whole, (mine + theirs) ** 2 / together + of_units, np.inf)
         shares = divide(mine**2, self.freedom[index], 0.0)
         shares = shares + divide(theirs**2, self.freedom[others], 0.0)
-        freedom = divide((mine + theirs) ** 2, shares, np.inf)
         least = np.minimum(
             *(np.where(told[each], self.freedom[each], np.inf) for each in (index, others))
         )
-        return np.where(least < FEWEST_DRAWS - 1, least, freedom)
+        return _careful(divide(whole, shares + of_units, np.inf), least, freedom)
+
+    def own_freedom(self, units: Floats, freedom: float = np.inf) -> Floats:
+        """The same of each recipe's mean drop by itself, (recipes,), as are its `units`."""
+        told = np.isfinite(self.freedom) & (self.freedom > 0)
+        shares = divide(self.variance**2, np.where(told, self.freedom, 0.0), 0.0)
+        shares += divide(units**4, freedom, 0.0)
+        found = divide((units**2 + self.variance) ** 2, shares, np.inf)
+        return (
+            found if self.alike else _careful(found, np.where(told, self.freedom, np.inf), freedom)
+        )
+
+
+def _careful(found: Floats, least: Floats, units: float) -> Floats:
+    """Satterthwaite's degrees, less one, but not below the least of what they are made of."""
+    fewest = np.minimum(least, units)
+    return np.where(least < FEWEST_DRAWS - 1, fewest, np.maximum(found - 1.0, fewest))
 
 
 def measure_luck(drops: Drops, means: Drops, member: Floats, settled: Bools, *, key: str) -> Luck:

@@ -2,11 +2,10 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtri
+from scipy.special import chdtri, stdtr
 
 from calaudit.evaluate.division import divide
 from calaudit.evaluate.statistics.draws import random_normals
@@ -20,6 +19,9 @@ from calaudit.evaluate.statistics.joint import (
 from calaudit.evaluate.statistics.luck import Luck, measure_luck
 
 Floats = NDArray[np.float64]
+
+_NORMAL = 1e6
+"""Degrees of freedom from which Student's t is a normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +137,16 @@ def p_of_price(recipes: Recipes, margin: float, *, key: str, freedom: float = np
 
     That all lose more is proven when it is of each (an intersection–union test).
     """
-    found = []
-    for drops, shaken, error, beyond in (
-        (recipes.draws, 0.0, recipes.draws.error, np.full(len(recipes.recipe), np.inf)),
-        (recipes.means, recipes.shaken, recipes.error, recipes.luck.freedom),
-    ):
-        moved = drops.deviations(key) + shaken
-        found += [
-            p_of_largest(
-                drops.value[[i]] - margin,
-                moved[:, [i]],
-                freedom=freedom,
-                beyond=float(beyond[i]) or np.inf,
-                error=error[[i]],
-            )
-            for i in range(len(error))
-        ]
-    return max(found)
+    drops, means = recipes.draws, recipes.means
+    alone = drops.deviations(key)
+    found = [
+        p_of_largest(drops.value[[i]] - margin, alone[:, [i]], freedom=freedom)
+        for i in range(len(drops.value))
+    ]
+    degrees = recipes.luck.own_freedom(means.error, freedom)
+    beyond = divide(means.value - margin, recipes.error, 0.0)
+    by_luck = stdtr(np.minimum(degrees, _NORMAL), -beyond)
+    return max(*found, float(by_luck.max()))
 
 
 def split(
@@ -181,8 +176,8 @@ def split(
         both = luck.known[index] & luck.known[others]
         counted = np.flatnonzero(both) if both.any() else np.arange(len(others))
         error = np.sqrt(ahead.error**2 + luck.variance[index] + luck.variance[others])
-        how: dict[str, Any] = {"freedom": freedom, "error": error[counted]}
-        how["beyond"] = luck.freedom_of(index, others)[counted]
+        degrees = luck.freedom_of(index, others, ahead.error, freedom)
+        by_luck = stdtr(np.minimum(degrees, _NORMAL), -divide(ahead.value, error, 0.0))
         own = recipes.draws.value[recipes.recipe == index]
         low, high = bounds_of_largest(ahead.value, moved, tail, freedom, error=error)
         found.append(
@@ -194,7 +189,12 @@ def split(
                 luck=_luck_part(luck, index, tail),
                 settled=bool(luck.settled[index]),
                 addition=_addition(float(ahead.value.max()), low, high),
-                p_value=p_of_largest(ahead.value[counted], moved[:, counted], **how),
+                p_value=max(
+                    p_of_largest(
+                        ahead.value[counted], ahead.deviations(key)[:, counted], freedom=freedom
+                    ),
+                    min(1.0, len(counted) * float(by_luck[counted].min())),
+                ),
             )
         )
     return tuple(found)

@@ -216,3 +216,10 @@ def test_seed_and_out_replace_the_files(world: Path, tmp_path: Path) -> None:
     calaudit("compare", world / "audit.toml", "--seed", "7", "--out", tmp_path / "seven")
     assert json.loads((tmp_path / "seven" / "report.json").read_text())["audit"]["seed"] == 7
     assert not (world / "audit").exists()
+
+
+def test_a_metric_may_be_spelled_one_way_in_its_task_and_another_in_its_gate(world: Path) -> None:
+    edit('metrics = ["top1"', 'metrics = ["top@1"')(world)
+    edit('metric = "top1"', 'metric = "top_1"')(world)
+    ended = calaudit("compare", world / "audit.toml", "--dry-run")
+    assert (ended.status, ended.err) == (0, "")

@@ -56,16 +56,15 @@ def _regressed(index: Index, regressed: list[ResultRecord]) -> str:
     metric = index.metrics[worst.metric]
     average = index.results.get((worst.cell, ALL, worst.metric))
     text = f"{_subject(index, worst)} {lost(index, worst)} {_place(worst)}"
-    if (
-        worst.slice != ALL
-        and not worst.n_broken
-        and average is not None
-        and average.drop is not None
-    ):
+    if average is not None and not worst.n_broken and _less(average, worst):
         text += f" while the average {change(metric, average.drop)}{bounds(index, average)}"
     share = f"{len(regressed)} of {len(index.gated)} gated comparisons regressed"
     rest = _others(index, worst)
     return f"{text}{'; ' if rest else ''}{rest} ({share})."
+
+
+def _less(average: ResultRecord, worst: ResultRecord) -> bool:
+    return average.drop is not None and worst.drop is not None and average.drop < worst.drop
 
 
 def _others(index: Index, worst: ResultRecord) -> str:
@@ -181,7 +180,8 @@ def _ungated(index: Index) -> str:
         if one.metric == name and (one.cell, one.slice) in keys
     ]
     count = len(measured)
-    many = "the only comparison" if count == 1 else f"{count:,} comparisons"
+    of = f" of {in_sentence(index.metrics[name])}" if len(index.report.metrics) > 1 else ""
+    many = f"the only comparison{of}" if count == 1 else f"{count:,} comparisons{of}"
     if listed:
         told = _told(index, listed[0])
         if count == 1:
@@ -195,9 +195,11 @@ def _ungated(index: Index) -> str:
     if all(r.p_value is None for r in measured):
         return f"{_why(index)}; the surest drop of {many}: {_told(index, most)}."
     none = f"none of {many} loses" if count > 1 else f"{many} doesn't lose"
+    others = len(index.report.screening)
+    more = f" ({others:,} of other metrics {'does' if others == 1 else 'do'})" if others else ""
     return (
-        f"{_why(index)}, and {none} more than chance explains; the largest drop, which may be "
-        f"chance: {_told(index, most)}."
+        f"{_why(index)}, and {none} more than chance explains{more}; the largest drop, which may "
+        f"be chance: {_told(index, most)}."
     )
 
 

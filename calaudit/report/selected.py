@@ -45,7 +45,15 @@ def lost(index: Index, result: ResultRecord) -> str:
         return f"{text} ({level} CI {between(metric, result.low, result.high)})"
     interval = between(metric, _low(result), result.high)
     held = "corrected" if result.joint_low is not None else "not corrected"
-    return f"{text} ({level} CI {interval}, {held} for being the surest of {among:,})"
+    tested = "" if result.joint_low is None or proven(result) else _tested(result)
+    return f"{text} ({level} CI {interval}, {held} for being the surest of {among:,}{tested})"
+
+
+def _tested(result: ResultRecord) -> str:
+    """What called it a regression, where the interval for all at once is too wide to show it."""
+    if result.verdict != "REGRESSED" or result.p_adjusted is None:
+        return ""
+    return f"; its test, corrected by Holm, has p = {result.p_adjusted:.2g}"
 
 
 def bounds(index: Index, result: ResultRecord) -> str:

@@ -198,9 +198,9 @@ def _verdict(index: Index) -> Text:
     plural = "" if len(index.gated) == 1 else "s"
     of = " of candidates" if index.controls else ""
     detail = f"{len(index.gated)} gated comparison{plural}{of}: {told}"
-    places = len({(r.slice, r.metric) for r in index.below_floor})
+    places = len({r.slice for r in index.below_floor})
     if places:
-        detail += f"; FP32 itself misses min_reference in {places}"
+        detail += f"; FP32 itself misses min_reference on {places} slice{'s' * (places != 1)}"
     if index.hopeless is not None:
         detail += "; FP32 itself knows nothing here"
     detail = unjudged(index.report.results, index.report.cells) or detail

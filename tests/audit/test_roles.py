@@ -89,7 +89,7 @@ def test_where_fp32_misses_its_floor_the_audit_is_inconclusive_and_says_so(world
     other.write_text(f"{CONTROLLED}min_reference = 0.97\n", encoding="utf-8")
     ended = calaudit("compare", other, "--out", world / "audit")
     assert ended.status == 3
-    assert "FP32 itself misses min_reference in 1" in " ".join(ended.out.split())
+    assert "FP32 itself misses min_reference on 1 slice" in " ".join(ended.out.split())
     assert "FP32 itself has top-1 accuracy 0.9" in ended.out
     junit = (world / "audit" / "junit.xml").read_text(encoding="utf-8")
     assert "FP32 itself reaches 0.9" in junit

@@ -147,6 +147,30 @@ def test_without_gates_the_screening_says_what_may_be_chance() -> None:
     )
 
 
+def test_what_the_screening_lists_of_other_metrics_is_told_beside_the_headline_metric() -> None:
+    results = [
+        result("clean/minmax", "s", 0.06, None, max_drop=None),
+        result("clean/mse", "s", 0.03, None, max_drop=None, half=0.01),
+    ]
+    made = replace(report(results), metrics=(TOP1, NLL))
+    listed = replace(made, screening=(ScreenedRecord("clean/mse", "s", "nll"),))
+    told = headline(listed)
+    assert "none of 2 comparisons of top-1 accuracy loses more than chance explains" in told
+    assert "(1 of other metrics does)" in told
+
+
+def test_a_regression_that_its_interval_does_not_show_is_told_with_its_test() -> None:
+    barely = replace(
+        result("clean/minmax", "s", 0.06, "REGRESSED"), joint_low=-0.01, p_adjusted=0.0095
+    )
+    average = result("clean/minmax", "all", 0.08, "PASS")
+    told = headline(report([barely, average]))
+    assert (
+        "corrected for being the surest of 2; its test, corrected by Holm, has p = 0.0095)" in told
+    )
+    assert "while the average" not in told, "the average loses more"
+
+
 def test_a_drop_that_was_not_picked_needs_no_correction() -> None:
     (only,) = [result("clean/minmax", "s", 0.06, None, max_drop=None)]
     assert headline(report([only])) == (

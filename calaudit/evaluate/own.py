@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -29,6 +28,7 @@ from calaudit.evaluate.definition import Definition
 from calaudit.evaluate.metric import Kind
 from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.truth import Labels, Relevance, Texts, Truth, Values
+from calaudit.user_code import blamed, file_of, find_function
 
 GROUP = "calaudit.metrics"
 """Entry point group."""
@@ -129,10 +129,14 @@ def own_definition(path: str) -> Definition:
     Raises
     ------
     SettingsError
-        No such module or function, one that isn't marked as a metric, or one that asks for
-        something that there isn't.
+        No such module or function, a module that can't be imported, a function that isn't marked
+        as a metric, or one that asks for something that there isn't.
     """
-    function = _function(path)
+    function = find_function(
+        path,
+        next_step="Put the file beside the audit file, or install its package.",
+        offered=lambda value: hasattr(value, _MARK),
+    )
     facts: _Facts | None = getattr(function, _MARK, None)
     name = path.rpartition(":")[2]
     if facts is None:
@@ -161,34 +165,16 @@ def own_definition(path: str) -> Definition:
     )
 
 
-def _function(path: str) -> Callable[..., Any]:
-    module_name, _, name = path.partition(":")
-    try:
-        module = import_module(module_name)
-    except (ModuleNotFoundError, ValueError) as error:
-        missing = getattr(error, "name", None)
-        if missing is not None and not f"{module_name}.".startswith(f"{missing}."):
-            raise  # the module is there, but something that it imports isn't
-        raise SettingsError(
-            f"there is no module {module_name!r}",
-            next_step="Put the file beside the audit file, or install its package.",
-        ) from None
-    function = getattr(module, name, None)
-    if not callable(function):
-        known = [each for each, value in vars(module).items() if hasattr(value, _MARK)]
-        raise SettingsError(f"{module_name} has no function {name!r}", next_step=near(name, known))
-    found: Callable[..., Any] = function
-    return found
-
-
 def _scores(
     function: Callable[..., Any], path: str, kind: Kind, asked: tuple[str, ...], case: Case
 ) -> NDArray[Any]:
-    returned = function(**{name: _argument(name, case) for name in asked})
+    given = {name: _argument(name, case) for name in asked}
     n = len(case.outputs)
-    if kind == "ratio" and isinstance(returned, tuple) and len(returned) == 2:
-        returned = np.stack([np.asarray(part, dtype=np.float64) for part in returned], axis=-1)
-    values = np.asarray(returned)
+    with blamed(path, "failed", SettingsError, file=file_of(function)):
+        returned = function(**given)
+        if kind == "ratio" and isinstance(returned, tuple) and len(returned) == 2:
+            returned = np.stack([np.asarray(part, dtype=np.float64) for part in returned], axis=-1)
+        values = np.asarray(returned)
     wanted = (n, 2) if kind == "ratio" else (n,)
     if values.shape != wanted or values.dtype.kind not in "biuf":
         raise SettingsError(

@@ -56,6 +56,10 @@ def not_binary(outputs):
 def greedy(outputs, labels):
     return outputs
 
+@metric("mean")
+def raises(outputs):
+    raise KeyError("brightness")
+
 def plain(outputs, target):
     return outputs[:, 0]
 '''
@@ -152,9 +156,24 @@ def test_what_cannot_serve_as_a_metric_is_refused_with_a_next_step(name, message
     assert next_step in (error.value.problems[0].next_step or "")
 
 
-def test_an_import_that_fails_within_the_users_module_is_shown_as_it_is():
-    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there"):
+def test_an_import_that_fails_within_the_users_module_names_the_line_and_what_is_missing():
+    with pytest.raises(
+        SettingsError,
+        match=r"'broken_metrics' can't be imported \(.*broken_metrics.py, line 1\): "
+        "ModuleNotFoundError: No module named 'a_module_that_is_not_there'",
+    ):
         parse_metric("broken_metrics:anything")
+
+
+def test_what_a_metric_raises_names_the_function_and_its_line(case):
+    outputs, truth = case
+    line = MODULE.splitlines().index('    raise KeyError("brightness")') + 1
+    with pytest.raises(
+        SettingsError,
+        match=rf"users_own_metrics:raises failed \(.*users_own_metrics.py, line {line}\): "
+        "KeyError: 'brightness'",
+    ):
+        score(parse_metric("users_own_metrics:raises"), outputs, truth)
 
 
 def test_scores_of_another_shape_or_kind_are_refused(case):

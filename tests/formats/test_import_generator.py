@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from calaudit.errors import CalauditError, PoolError, SettingsError
 from calaudit.formats.importers.generator import import_generator, is_reference
 from calaudit.formats.pool import open_pool
+from tests.cli.running import calaudit
 
 MODULE = """
 import numpy as np
@@ -101,6 +103,76 @@ def test_a_function_that_yields_something_else_is_refused_and_nothing_is_left(
 def test_a_module_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no module 'no_such_module'"):
         import_generator("no_such_module:samples", tmp_path / "p.h5")
+
+
+RAISES = """import numpy as np
+def falls():
+    for i in range(5):
+        if i == 3:
+            raise ValueError("disk fell over")
+        yield {"inputs": {"x": np.ones(2, np.float32)}}
+
+def at_once():
+    raise RuntimeError
+
+def leaves():
+    yield {"inputs": {"x": [1.0]}}
+    raise SystemExit(1)
+
+def within_numpy():
+    yield {"inputs": {"x": np.ones(2, np.float32)}}
+    np.concatenate([np.ones(2), np.ones((2, 2))])
+
+def stopped():
+    yield {"inputs": {"x": [1.0]}}
+    raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("falls", "failed at sample 3 (raises_now.py, line 5): ValueError: disk fell over"),
+        ("at_once", "failed (raises_now.py, line 9): RuntimeError"),
+        ("leaves", "failed at sample 1 (raises_now.py, line 13): SystemExit: 1"),
+        ("within_numpy", "failed at sample 1 (raises_now.py, line 17): ValueError: all the input"),
+    ],
+)
+def test_what_a_function_raises_ends_the_command_as_bad_input_does_and_names_the_line(
+    tmp_path: Path, function: str, said: str
+) -> None:
+    (tmp_path / "raises_now.py").write_text(RAISES)
+    sys.modules.pop("raises_now", None)
+    ended = calaudit("pool", "import", f"raises_now:{function}", "p.h5")
+    assert ended.status == 2
+    assert f"calaudit: error: raises_now:{function} {said}" in ended.err
+    assert not list(tmp_path.glob("*p.h5*"))
+
+
+def test_a_request_to_end_within_a_function_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "raises_now.py").write_text(RAISES)
+    sys.modules.pop("raises_now", None)
+    with pytest.raises(KeyboardInterrupt):
+        import_generator("raises_now:stopped", tmp_path / "p.h5")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\nimport no_such_thing\n", "line 2): ModuleNotFoundError: No module named"),
+        ("from numpy import no_such_name\n", "line 1): ImportError: cannot import name"),
+        ("x = 1\ndef f(:\n", "line 2): SyntaxError: invalid syntax"),
+        ("1 / 0\n", "line 1): ZeroDivisionError: division by zero"),
+        ("raise SystemExit(1)\n", "line 1): SystemExit: 1"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_named_with_the_line(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "breaks_now.py").write_text(text)
+    ended = calaudit("pool", "import", "breaks_now:f", "p.h5")
+    assert ended.status == 2
+    assert f"module 'breaks_now' can't be imported (breaks_now.py, {said}" in ended.err
 
 
 def test_a_reference_is_told_from_a_path() -> None:

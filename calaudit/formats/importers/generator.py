@@ -1,20 +1,22 @@
 """Pools from a Python function that yields samples: ``module:function``."""
 
-import importlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from calaudit.errors import PoolError, Problem, SettingsError, near
+from calaudit.errors import PoolError, Problem, near
 from calaudit.formats.importers.arrays import as_asked, check_named
 from calaudit.formats.importers.samples import Classes, Imported, Sample, write_samples
 from calaudit.formats.pool_columns import whole
+from calaudit.user_code import blamed, file_of, find_function
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _KEYS = ("inputs", "targets", "meta", "id")
+_END = object()
 
 
 def is_reference(source: str) -> bool:
@@ -49,41 +51,32 @@ def import_generator(
     Raises
     ------
     SettingsError
-        There is no such module or function.
+        There is no such module or function, or the module can't be imported.
     PoolError
-        It yields something else, or reports an `OSError`.
+        It yields something else, or raises.
     OutputError
         `out` can't be written.
     """
-    produced = _call(reference)
+    function = _find(reference)
+    produced = _call(function, reference)
     total = len(produced) if isinstance(produced, Sized) else None
-    samples = _samples(produced, reference, dtypes or {})
+    samples = _samples(produced, reference, dtypes or {}, file_of(function))
     n = write_samples(out, samples, total=total, classes=classes, compress=compress)
     return Imported(n)
 
 
-def _call(reference: str) -> Iterable[Any]:
-    module_name, _, name = reference.partition(":")
+def _find(reference: str) -> Callable[..., Any]:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"there is no module {error.name!r}",
-            where=reference,
-            next_step="Run from the folder that holds it, or install it.",
-        ) from None
-    function = getattr(module, name, None)
-    if not callable(function):
-        known = [key for key, value in vars(module).items() if callable(value)]
-        raise SettingsError(
-            f"module {module_name!r} has no function {name!r}",
-            where=reference,
-            next_step=near(name, known),
-        )
-    produced = function()
+    return find_function(
+        reference, next_step="Run from the folder that holds it, or install its package."
+    )
+
+
+def _call(function: Callable[..., Any], reference: str) -> Iterable[Any]:
+    with blamed(reference, "failed", PoolError, file=file_of(function)):
+        produced = function()
     if not isinstance(produced, Iterable):
         raise PoolError(
             f"returned {type(produced).__name__}, not samples one after another",
@@ -94,18 +87,20 @@ def _call(reference: str) -> Iterable[Any]:
 
 
 def _samples(
-    produced: Iterable[Any], reference: str, dtypes: Mapping[str, str]
+    produced: Iterable[Any], reference: str, dtypes: Mapping[str, str], file: str | None
 ) -> Iterator[Sample]:
-    # An OSError that crossed the writer would be taken for a full disk.
-    try:
-        for number, item in enumerate(produced):
+    stream: Iterator[Any] | None = None
+    for number in count():
+        # An OSError that crossed the writer would be taken for a full disk.
+        with blamed(reference, f"failed at sample {number}", PoolError, file=file):
+            stream = iter(produced) if stream is None else stream
+            item = next(stream, _END)
+            if item is _END:
+                return
             where = f"{reference}: sample {number}"
             sample = _sample(item, where)
-            yield _converted(sample, dtypes, where) if dtypes else sample
-    except OSError as error:
-        raise PoolError(
-            f"failed: {error}", where=reference, next_step="Mend the function."
-        ) from error
+            converted = _converted(sample, dtypes, where) if dtypes else sample
+        yield converted
 
 
 def _converted(sample: Sample, dtypes: Mapping[str, str], where: str) -> Sample:

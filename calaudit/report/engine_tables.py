@@ -19,7 +19,7 @@ def engine_tables(index: Index, view: View, width: int) -> Iterator[RenderableTy
     yield from _agreement(index.report, view, width)
     yield from _precision(index.report)
     yield from _ranges(index.report, view, width)
-    yield from _files(index.report, view, width)
+    yield from _files(index, view, width)
 
 
 def _agreement(report: Report, view: View, width: int) -> Iterator[RenderableType]:
@@ -88,17 +88,18 @@ def _ranges(report: Report, view: View, width: int) -> Iterator[RenderableType]:
     yield Text()
 
 
-def _files(report: Report, view: View, width: int) -> Iterator[RenderableType]:
-    """Which file each engine is: what is handed over."""
-    kept = [cell for cell in report.cells if cell.file]
+def _files(index: Index, view: View, width: int) -> Iterator[RenderableType]:
+    """Which file each candidate is: what is handed over. Controls never are."""
+    cells = index.report.cells
+    kept = [cell for cell in cells if cell.file and cell.id not in index.controls]
     rows = kept[: view.limit]
     if not rows:
         return
     columns = [
         Column("engine", [Text(visible(cell.id)) for cell in rows], 40),
-        Column("file", [Text(visible(cell.file or "")) for cell in rows], 80),
+        Column("file", [Text(visible(cell.file or "")) for cell in rows], 80, squeezes_to=80),
         Column("scale table", [Text(visible(cell.scales or MISSING)) for cell in rows], 80,
-               optional=1, squeezes_to=40),
+               optional=1, squeezes_to=80),
     ]  # fmt: skip
     yield build_table("Files, beside report.json", columns, width=width)
     yield from more(len(kept) - len(rows), "engine")

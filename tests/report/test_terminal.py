@@ -132,6 +132,21 @@ def test_thin_slices_engines_and_warnings_are_told() -> None:
     assert "… and 3 more warnings in the report" in text
 
 
+def test_files_of_candidates_are_told_unbroken_and_those_of_controls_not() -> None:
+    file = "engines/clean_only-minmax-e710307ffb440c12.onnx"
+    scales = "scales/a_set_of_a_long_name-minmax-e710307ffb440c12.json"
+    cells = (
+        cell("equal", file=file, scales=scales),
+        cell("narrow", file="engines/narrow.onnx", role="control"),
+    )
+    results = [result("equal/minmax", "all", 0.0, "PASS")]
+    text = render_report(report(results, cells=cells), width=100)
+    assert file in text
+    assert "scales/" not in text, "no room for it in full"
+    assert scales in render_report(report(results, cells=cells), width=160)
+    assert "narrow.onnx" not in text
+
+
 def test_it_ends_with_verdict_and_headline() -> None:
     lines = render_report(report(), width=400).splitlines()
     assert lines[-2] == (

@@ -31,6 +31,8 @@ class Reason(StrEnum):
     """A loss by itself, but among so many comparisons one like it is expected by chance."""
     REFERENCE_LOW = "FP32 itself is too low"
     """It misses the gate's floor."""
+    NOTHING_TO_LOSE = "FP32 has no more to lose than the gate allows"
+    """No engine could fail the gate, so that passing it says nothing."""
     WIDE_INTERVAL = "interval too wide"
     """The drop may be above the gate, and may be none."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from calaudit.evaluate.metric import Direction, Kind, Metric, Needs
+from calaudit.evaluate.metric import Direction, Kind, Metric, Needs, worst_fraction
 from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.scores import Functional
 
@@ -36,6 +36,8 @@ class Definition:
     direction: Direction = "higher_is_better"
     unit: str = "fraction"
     span: float | None = 1.0
+    worst: float | None = None
+    """The value than which no engine can do worse; known without of fractions."""
     agreement: bool = False
     """Whether it measures likeness to FP32, so that FP32 itself is perfect."""
     shown_only: bool = False
@@ -61,7 +63,13 @@ class Definition:
             needs=self.needs,
             span=self.span,
             is_agreement=self.agreement,
+            worst=self._worst(),
         )
+
+    def _worst(self) -> float | None:
+        if self.worst is not None:
+            return self.worst
+        return worst_fraction(self.direction, self.unit, self.span)
 
     def scores(self, case: Case, k: int | None) -> PerUnit:
         """Per-unit scores of a case."""

@@ -1,5 +1,6 @@
 """What a metric is: a value with a name, a kind, a direction and a unit."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +41,8 @@ class Metric:
     """Largest change that one unit's score can show; None where there is no bound."""
     is_agreement: bool = False
     """Whether it measures likeness to FP32, so that FP32 itself is perfect."""
+    worst: float | None = None
+    """The value than which no engine can do worse; None where there is none, or none is known."""
 
     def __str__(self) -> str:
         return self.name
@@ -48,3 +51,14 @@ class Metric:
     def higher_is_better(self) -> bool:
         """Whether a larger value means more quality."""
         return self.direction == "higher_is_better"
+
+    def to_lose(self, reference: float) -> float:
+        """The most that any engine can lose where FP32 reaches `reference`."""
+        return math.inf if self.worst is None else abs(reference - self.worst)
+
+
+def worst_fraction(direction: Direction, unit: str, span: float | None) -> float | None:
+    """The worst value of a metric whose units score a fraction, from 0 to 1; None for others."""
+    if unit != "fraction" or span != 1.0:
+        return None
+    return 0.0 if direction == "higher_is_better" else 1.0

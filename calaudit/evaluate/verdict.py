@@ -5,8 +5,9 @@ Rules, for a gate `max_drop` and a one-sided error α:
 PASS
     The upper bound of the drop is below the gate, in a slice that isn't thin, and which could prove
     that gate if not one of its units had changed: seeing changes makes nothing easier. (Tango's
-    bound of independent units holds without that.) Every slice passing is an intersection–union
-    test, so no correction is due.
+    bound of independent units holds without that.) And FP32 has more to lose there than the gate
+    allows, so that some engine could fail it. Every slice passing is an intersection–union test, so
+    no correction is due.
 REGRESSED
     Not PASS, and the drop is above 0 (for agreement metrics: above the gate) by a one-sided test
     that survives Holm's correction over all gated comparisons, and by its lower bound. A drop that
@@ -127,6 +128,8 @@ def _judged(one: Comparison, support: MinSupport) -> Comparison:
     verdict = _verdict(one, support)
     if verdict is not Verdict.INCONCLUSIVE:
         return replace(one, verdict=verdict)
+    if _cannot_fail(one):
+        return replace(one, verdict=verdict, reason=Reason.NOTHING_TO_LOSE)
     needed = n_needed(one, support, one.family_size or 1)
     return replace(one, verdict=verdict, reason=_reason(one, support), n_needed=needed)
 
@@ -135,7 +138,8 @@ def _verdict(one: Comparison, support: MinSupport) -> Verdict:
     if one.n_broken:
         return Verdict.REGRESSED
     if _proven(one):
-        return Verdict.INCONCLUSIVE if _thin(one, support) else Verdict.PASS
+        weak = _cannot_fail(one) or _thin(one, support)
+        return Verdict.INCONCLUSIVE if weak else Verdict.PASS
     # The test alone would call harm what an honest interval doesn't exclude: where few units
     # changed, its p-value rests on symmetry and the interval doesn't.
     bounded = one.one_sided_low is not None and one.one_sided_low > one.margin
@@ -146,6 +150,13 @@ def _verdict(one: Comparison, support: MinSupport) -> Verdict:
 def _proven(one: Comparison) -> bool:
     assert one.max_drop is not None
     return one.one_sided_high is not None and one.one_sided_high < one.max_drop
+
+
+def _cannot_fail(one: Comparison) -> bool:
+    """Whether the gate allows all that FP32 has: an engine that knows nothing would pass it."""
+    if one.max_drop is None or one.reference is None or one.metric.is_agreement:
+        return False
+    return one.metric.to_lose(one.reference) <= one.max_drop
 
 
 def _thin(one: Comparison, support: MinSupport) -> Reason | None:

@@ -6,10 +6,12 @@ from calaudit.evaluate import (
     Flips,
     MinSupport,
     Reason,
+    Tolerance,
     Verdict,
     compare,
     judge,
     overall_verdict,
+    parse_metric,
     screen,
 )
 from tests.evaluate.cases import NDCG, NLL, TOP1, comparison, flipped
@@ -95,6 +97,46 @@ def test_what_could_not_be_proven_if_nothing_changed_is_not_proven_by_changes():
     (found,) = judge([short])
     assert (found.verdict, found.reason) == (Verdict.INCONCLUSIVE, Reason.TOO_FEW_UNITS)
     assert verdict(**mean, one_sided_high=0.005, smallest_provable_drop=0.019) is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("name", "reference", "gate", "answer"),
+    [
+        ("top1", 0.0, 0.02, Verdict.INCONCLUSIVE),
+        ("top1", 0.017, 0.02, Verdict.INCONCLUSIVE),
+        ("top1", 0.021, 0.02, Verdict.PASS),
+        ("ndcg@10", 0.01, 0.02, Verdict.INCONCLUSIVE),
+        ("novelty@10", 0.5, 1.0, Verdict.INCONCLUSIVE),
+        ("ties_at_cut@10", 0.99, 0.02, Verdict.INCONCLUSIVE),
+        ("ties_at_cut@10", 0.0, 0.02, Verdict.PASS),
+        ("gini@10", 0.99, 0.02, Verdict.INCONCLUSIVE),
+        ("top1_agreement", 1.0, 0.02, Verdict.PASS),
+        ("r2", 0.01, 0.02, Verdict.PASS),
+        ("wer", 1.0, 0.02, Verdict.PASS),
+    ],
+)
+def test_a_gate_that_no_engine_could_fail_is_not_passed(name, reference, gate, answer):
+    own = {"metric": parse_metric(name), "reference": reference, "max_drop": gate, "n": 900}
+    (found,) = judge([comparison(**own, flips=None, one_sided_high=gate / 2)])
+    assert found.verdict is answer
+    assert (found.reason is Reason.NOTHING_TO_LOSE) == (answer is Verdict.INCONCLUSIVE)
+    assert found.n_needed is None
+
+
+@pytest.mark.parametrize("tolerance", [Tolerance(0.02), Tolerance(max_relative_drop=0.05)])
+def test_fp32_that_is_never_right_passes_nobody(tolerance):
+    (none,) = judge(_compared(*flipped(0, 0, 0, 1000), tolerance))
+    assert (none.verdict, none.reason) == (Verdict.INCONCLUSIVE, Reason.NOTHING_TO_LOSE)
+
+
+def test_all_that_fp32_had_can_be_lost_though_the_gate_allows_it():
+    (lost,) = judge(_compared(*flipped(16, 0, 0, 800), Tolerance(0.02)))
+    assert lost.verdict is Verdict.REGRESSED
+
+
+def _compared(reference, engine, tolerance):
+    rows = {"s": np.arange(len(reference))}
+    return compare(TOP1, reference, {"c": engine}, rows, max_drop={"s": tolerance})
 
 
 def test_few_clusters_are_the_reason_where_there_are_units_enough():

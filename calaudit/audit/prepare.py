@@ -275,7 +275,7 @@ def _exams(
         if isinstance(task, Classification) and width is not None:
             check_names(task, pool, width, where=f"{config.path}: tasks[{number}].classes")
         if isinstance(exam.truth, Labels) and width is not None:
-            check_labels(exam.truth.label, width, where=pool.label)
+            check_labels(exam.truth.label, width, where=exam.target, ids=exam.ids)
         if isinstance(exam.truth, Relevance):
             _check_relevance(exam.truth, width if isinstance(task, Ranking) else None, pool.label)
     return exams

@@ -37,7 +37,15 @@ from calaudit.evaluate.power import (
 from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores, concatenate
 from calaudit.evaluate.scoring import TieBounds, perfect, score, score_all, tie_bounds
 from calaudit.evaluate.spelling import Spelling, decode
-from calaudit.evaluate.truth import Labels, Relevance, Texts, Truth, Values, check_labels
+from calaudit.evaluate.truth import (
+    Labels,
+    Relevance,
+    Texts,
+    Truth,
+    Values,
+    check_at_least_0,
+    check_labels,
+)
 from calaudit.evaluate.verdict import judge, overall_verdict, screen
 
 __all__ = [
@@ -69,6 +77,7 @@ __all__ = [
     "Values",
     "Verdict",
     "attribute",
+    "check_at_least_0",
     "check_labels",
     "compare",
     "compare_cells",

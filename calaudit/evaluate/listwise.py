@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from calaudit.errors import PoolError
 from calaudit.evaluate.division import unit_rows
-from calaudit.evaluate.truth import Relevance
+from calaudit.evaluate.truth import Relevance, check_at_least_0
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def from_pairs(
     Raises
     ------
     PoolError
-        Columns of different lengths, or a pair that appears twice.
+        Columns of different lengths, a pair that appears twice, or a relevance below 0.
     """
     query_ids, item_ids, value = np.asarray(query), np.asarray(item), np.asarray(relevance)
     if not query_ids.shape == item_ids.shape == value.shape:
@@ -95,6 +95,7 @@ def from_pairs(
     exclude = np.ones(dense.shape, dtype=bool)
     dense[row, column] = value
     exclude[row, column] = False
+    check_at_least_0("relevance", dense, query=queries.__getitem__, item=items.__getitem__)
     truth = Relevance(
         dense,
         exclude,

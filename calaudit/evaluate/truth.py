@@ -1,5 +1,6 @@
 """What predictions are judged against: labels, values, texts, or relevance of catalogue items."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -54,7 +55,7 @@ class Values:
         if not np.isfinite(value).all():
             row = int(np.argmin(np.isfinite(value).reshape(len(value), -1).all(axis=1)))
             raise PoolError(
-                f"values hold NaN or infinity, first at evaluation row {row}",
+                f"values hold NaN or infinity, first at position {row}",
                 next_step="Mend them, or leave these samples out of the evaluation.",
             )
         if self.center is None:
@@ -119,7 +120,7 @@ class Relevance:
         relevance = np.asarray(self.relevance)
         if relevance.ndim != 2:
             raise PoolError(f"relevance has shape {relevance.shape}, expected (queries, items)")
-        _check_at_least_0("relevance", relevance)
+        check_at_least_0("relevance", relevance)
         for name in ("exclude", "history"):
             marks = getattr(self, name)
             if marks is not None and np.shape(marks) != relevance.shape:
@@ -138,7 +139,7 @@ class Relevance:
                     f"expected one {what} for each of the {relevance.shape[1]} items"
                 )
         if self.popularity is not None:
-            _check_at_least_0("popularity", np.asarray(self.popularity))
+            check_at_least_0("popularity", np.asarray(self.popularity))
         if self.vectors is not None and not np.isfinite(self.vectors).all():
             item = int(np.argmin(np.isfinite(self.vectors).all(axis=1)))
             raise PoolError(
@@ -175,16 +176,26 @@ class Relevance:
         return replace(self, relevance=self.relevance[rows], exclude=exclude, history=history)
 
 
-def _check_at_least_0(what: str, numbers: NDArray[Any]) -> None:
-    """Raise `PoolError` unless numbers are finite and at least 0."""
+def check_at_least_0(
+    what: str,
+    numbers: NDArray[Any],
+    *,
+    query: Callable[[int], object] = int,
+    item: Callable[[int], object] = int,
+) -> None:
+    """Raise `PoolError` unless numbers (queries, items) or (items,) are finite and at least 0.
+
+    `query` and `item` name them by their positions.
+    """
     if numbers.size == 0 or numbers.dtype.kind in "bu":
         return
     with np.errstate(invalid="ignore"):
         fine = (numbers >= 0) & (numbers < np.inf) if numbers.dtype.kind == "f" else numbers >= 0
     if not fine.all():
         at = np.unravel_index(int(np.argmin(fine)), fine.shape)
+        axes = (("query", query), ("item", item))[-numbers.ndim :]
         place = ", ".join(
-            f"{axis} {i}" for axis, i in zip(("query", "item")[-numbers.ndim :], at, strict=True)
+            f"{axis} {name(int(i))}" for (axis, name), i in zip(axes, at, strict=True)
         )
         raise PoolError(
             f"{what} holds negative numbers, NaN or infinity: {numbers[at]} for {place}",
@@ -195,14 +206,24 @@ def _check_at_least_0(what: str, numbers: NDArray[Any]) -> None:
 Truth = Labels | Values | Texts | Relevance
 
 
-def check_labels(label: NDArray[np.int64], n_classes: int, *, where: object = None) -> None:
-    """Raise `PoolError` if a label isn't one of the model's classes 0 … n_classes − 1."""
+def check_labels(
+    label: NDArray[np.int64],
+    n_classes: int,
+    *,
+    where: object = None,
+    ids: Callable[[NDArray[np.int64]], Sequence[str]] | None = None,
+) -> None:
+    """Raise `PoolError` if a label isn't one of the model's classes 0 … n_classes − 1.
+
+    `ids` names the samples at given positions.
+    """
     wrong = np.flatnonzero((label < 0) | (label >= n_classes))
     if wrong.size:
         shown = ", ".join(str(value) for value in np.unique(label[wrong])[:5])
+        first = f"sample {ids(wrong[:1])[0]}" if ids is not None else f"position {wrong[0]}"
         raise PoolError(
             f"{wrong.size} of {label.size} labels are out of range: {shown} "
-            f"(first at evaluation row {wrong[0]}); the model scores {n_classes} classes, "
+            f"(first at {first}); the model scores {n_classes} classes, "
             f"0 to {n_classes - 1}",
             where=where,
             next_step="Mend the labels, or evaluate the model that was trained on them.",

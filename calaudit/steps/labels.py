@@ -1,6 +1,7 @@
 """The class of each sample, as a number among the model's outputs, from numbers or names."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from calaudit.pool import Pool, Rows
 from calaudit.steps.tasks import Classification
 
 _SHOWN = 5
+_EXACT = 2**53
+"""From here on a float doesn't hold every whole number."""
 
 
 def holds_names(pool: Pool, target: str) -> bool:
@@ -28,7 +31,7 @@ def read_labels(
     ----------
     pool : Pool
     target : str
-        Class numbers, or class names.
+        Class numbers (whole numbers, of any type), or class names.
     rows : int64 (n,)
         Ascending.
     classes : sequence of str, optional
@@ -55,7 +58,7 @@ def read_labels(
                 where=f"{where}.classes",
                 next_step="Leave classes out.",
             )
-        return Labels(values)
+        return Labels(_as_integers(values, pool, rows, place))
     names = list(classes or pool.class_names(target))
     _check_complete(values == "", pool, rows, place)
     different, codes = np.unique(values, return_inverse=True)
@@ -76,6 +79,27 @@ def read_labels(
             for name in strange[:_SHOWN]
         )
     return Labels(np.array([numbers[name] for name in different.tolist()], np.int64)[codes])
+
+
+def _as_integers(values: NDArray[Any], pool: Pool, rows: Rows, place: str) -> NDArray[Any]:
+    """Class numbers that are stored as floats, as integers; a part of a class is refused."""
+    if values.dtype.kind != "f" or values.ndim != 1:
+        return values
+    with np.errstate(invalid="ignore"):
+        whole = (values == np.rint(values)) & (np.abs(values) < _EXACT)
+    if whole.all():
+        return values.astype(np.int64)
+    at = np.flatnonzero(~whole)
+    shown = ", ".join(
+        f"{values[i]:g} for sample {name}"
+        for i, name in zip(at[:_SHOWN], pool.ids(rows[at[:_SHOWN]]), strict=True)
+    )
+    more = f" and {len(at) - _SHOWN:,} more" if len(at) > _SHOWN else ""
+    raise PoolError(
+        f"{len(at):,} of {len(rows):,} labels are no class numbers: {shown}{more}",
+        where=place,
+        next_step="Store class numbers from 0, or judge by another kind of task.",
+    )
 
 
 def check_names(task: Classification, pool: Pool, width: int, *, where: str) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.errors import PoolError, Problem, SettingsError, SliceError, near
-from calaudit.evaluate import Pairs, Relevance, from_pairs, retrieval_scores
+from calaudit.evaluate import Pairs, Relevance, check_at_least_0, from_pairs, retrieval_scores
 from calaudit.evaluate.metrics.popularity import tail_by_interactions, tail_by_rank
 from calaudit.formats.predictions import Predictions
 from calaudit.pool import Pool, Rows
@@ -40,6 +40,8 @@ def listwise_exam(task: Ranking, basis: Basis) -> Exam:
     genres = _genres(task.genres, pool)
     vectors = genres if task.vectors is None else pool.item_vectors(task.vectors)
     with placed(target=f"{pool.label}: /targets/{task.relevance}", where=basis.where):
+        query = ids_of(pool, evaluated)
+        check_at_least_0("relevance", relevance, query=lambda at: query(np.array([at]))[0])
         truth = Relevance(relevance, hidden, genres=genres, history=history)
     with placed(target=f"{pool.label}: /items", where=basis.where):
         truth = replace(

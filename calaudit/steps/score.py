@@ -78,7 +78,7 @@ def notices_of(scored: Sequence[Scored]) -> list[Notice]:
 def _scored(exam: Exam, reference: Predictions, cells: Mapping[str, Predictions]) -> Scored:
     fp32 = exam.answer(reference, reference)
     probabilities = gives_probabilities(exam, fp32)
-    base = Case(fp32, exam.truth, fp32, probabilities=probabilities)
+    base = Case(fp32, exam.truth, fp32, probabilities=probabilities, ids=exam.ids)
     theirs = {}
     with placed(target=exam.target, where=exam.where):
         for metric in exam.metrics:

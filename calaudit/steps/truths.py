@@ -18,11 +18,12 @@ from calaudit.evaluate import (
     parse_metric,
 )
 from calaudit.evaluate.spelling import plain_text
+from calaudit.formats.finite import not_finite_problem
 from calaudit.formats.predictions import Predictions
 from calaudit.pool import Pool, Rows
 from calaudit.slices import SliceSet
 from calaudit.steps import tasks
-from calaudit.steps.exam import Basis, Exam, placed
+from calaudit.steps.exam import Basis, Exam, ids_of, placed
 from calaudit.steps.labels import read_labels
 from calaudit.steps.rankings import gallery_of, listwise_exam, pairwise_exam, retrieval_exam
 from calaudit.steps.tasks import Classification, Pairwise, Ranking, Regression, Retrieval, Task
@@ -105,8 +106,19 @@ def _plain(task: Classification | Regression, basis: Basis) -> Exam:
                 basis.pool, task.target, basis.evaluated, classes=task.classes, where=basis.where
             )
         else:
-            truth = Values(basis.pool.read_target(task.target, basis.evaluated))
+            truth = _values(basis, task.target)
     return basis.exam(truth, target=task.target)
+
+
+def _values(basis: Basis, target: str) -> Values:
+    """What a regression should have given; samples without it are named."""
+    values = basis.pool.read_target(target, basis.evaluated)
+    problem = not_finite_problem(
+        values, ids_of(basis.pool, basis.evaluated), f"{basis.pool.label}: /targets/{target}"
+    )
+    if problem is not None:
+        raise PoolError.of([problem])
+    return Values(values)
 
 
 def _sequence(task: tasks.Sequence, basis: Basis) -> Exam:

@@ -91,7 +91,7 @@ BAD = {
         ),
         ["deafening"],
     ),
-    "labels": (label_out_of_range, ["11", "out of range", "4 classes"]),
+    "labels": (label_out_of_range, ["11", "(first at sample", "4 classes", "/targets/label"]),
     "truncated": (truncated, ["pool.h5", "is cut short"]),
     "foreign": (foreign, ["pool.h5", "not a calaudit pool"]),
     "unknown key": (edit("batch_size = 100", "batchsize = 100"), ["audit.batchsize", "batch_size"]),
@@ -113,6 +113,17 @@ BAD = {
     "leak": (edit("split = 'calibration' and", "split = 'evaluation' and"), ["evaluates on"]),
     "two sets of one name": (edit('name = "both"', 'name = "loud only"'), ["loud only", "Rename"]),
 }
+
+
+def test_the_first_label_out_of_range_is_named_by_the_samples_id(world: Path) -> None:
+    with h5py.File(world / "pool.h5", "r+") as file:
+        judged = np.flatnonzero(file["meta/split"].asstr()[:] == "evaluation")
+        first, position = int(judged[50]), 50
+        file["targets/label"][[first, int(judged[60])]] = -1
+    assert first != position
+    ended = calaudit("compare", world / "audit.toml")
+    assert ended.status == 2
+    assert f"labels are out of range: -1 (first at sample {first});" in ended.err
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -67,6 +67,21 @@ def test_names_with_prefixes_need_no_roles(tmp_path: Path) -> None:
         assert pool.columns(["speaker"])["speaker"].to_list() == ["theo", None] * 10
 
 
+@pytest.mark.parametrize("ids", [None, np.array([f"id{i}" for i in range(20)])])
+def test_targets_that_are_missing_are_told_at_import_with_their_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids: Any
+) -> None:
+    monkeypatch.setattr(npz, "_BLOCK_BYTES", 40)
+    label = LABEL.astype(np.float64)
+    label[[3, 17]] = np.nan
+    arrays = {"inputs/x": X, "targets/label": label, "meta/noise": NOISE}
+    arrays |= {} if ids is None else {"ids": ids}
+    (notice,) = import_npz(saved(tmp_path, **arrays), tmp_path / "p.h5").notices
+    named = "3, 17" if ids is None else "id3, id17"
+    assert "target label is NaN or infinite for 2 of 20 samples" in notice.message
+    assert notice.message.endswith(f": {named}")
+
+
 @pytest.mark.parametrize("block", [1, 40, 1 << 20])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_column_major_and_compressed_arrays_are_read_alike(

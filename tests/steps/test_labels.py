@@ -42,7 +42,9 @@ def test_the_task_may_give_the_order(tmp_path: Path) -> None:
         ([0, None, 1, None], None, PoolError, "2 of 4 labels are missing: x, z"),
         (["b", "a", "d", "a"], ("a", "b"), PoolError, "'d' is not among the 2 classes"),
         ([0, 1, 0, 1], ("a", "b"), SettingsError, "holds numbers"),
-        ([0.5, 1, 0, 1], None, PoolError, "labels are float64"),
+        ([0, 1.5, 0, np.inf], None, PoolError, "2 of 4 .* no class numbers: 1.5 for sample x, inf"),
+        (np.array([0, np.nan, 1, 0]), None, PoolError, "1 of 4 labels are missing: x"),
+        (np.zeros((4, 2)), None, PoolError, r"labels are float64 of shape \(4, 2\)"),
     ],
 )
 def test_labels_that_say_no_class_are_refused(
@@ -50,6 +52,21 @@ def test_labels_that_say_no_class_are_refused(
 ) -> None:
     with pytest.raises(kind, match=said):
         labels(tmp_path / "p.h5", values, classes=classes)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_whole_numbers_stored_as_floats_are_class_numbers(tmp_path: Path, dtype: Any) -> None:
+    assert labels(tmp_path / "p.h5", np.array([3, 0, 1, 0], dtype)) == [3, 0, 1, 0]
+
+
+def test_labels_missing_outside_the_judged_rows_make_no_difference(tmp_path: Path) -> None:
+    values = np.array([np.nan, 2, 1, np.nan])
+    write_pool(
+        tmp_path / "p.h5", inputs={"x": np.zeros((4, 1), np.float32)}, targets={"label": values}
+    )
+    with open_pool(tmp_path / "p.h5") as pool:
+        found = read_labels(pool, "label", np.array([1, 2]), where="audit.toml: tasks[0]")
+    assert found.label.tolist() == [2, 1]
 
 
 def test_names_of_only_some_of_the_models_classes_are_refused(tmp_path: Path) -> None:

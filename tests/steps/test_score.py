@@ -199,11 +199,14 @@ def test_scoring_says_where_a_truth_is_that_does_not_fit(tmp_path: Path) -> None
         tmp_path / "pool.h5",
         inputs={"x": np.zeros((4, 1), np.float32)},
         targets={"label": np.array([0, 1, -1, 7]), "value": np.zeros((4, 3))},
+        ids=list("abcd"),
         meta={"group": ["a", "b"] * 2},
     )
     outputs = np.zeros((4, 2), np.float32)
     with open_pool(tmp_path / "pool.h5") as pool:
-        with pytest.raises(PoolError, match=r"pool\.h5: /targets/label: 2 of 4 labels.*-1, 7"):
+        with pytest.raises(
+            PoolError, match=r"pool\.h5: /targets/label: 2 of 4 labels.*-1, 7 .*at sample c"
+        ):
             scored(tmp_path, pool, outputs, {"c": outputs}, kind="classification")
         with pytest.raises(PoolError, match=r"pool\.h5: /targets/value: .*\(4, 2\).*\(4, 3\)"):
             scored(tmp_path, pool, outputs, {"c": outputs}, kind="regression")

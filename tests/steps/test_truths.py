@@ -1,11 +1,12 @@
 """Tasks made concrete: pairwise equals listwise, retrieval equals its own definition."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from calaudit.errors import SettingsError, SliceError
+from calaudit.errors import PoolError, SettingsError, SliceError
 from calaudit.evaluate import parse_metric, score_all
 from calaudit.formats.pool import open_pool, write_pool
 from calaudit.formats.predictions import Predictions, write_predictions
@@ -75,6 +76,56 @@ def test_pairwise_pool_scores_as_the_same_pool_listwise(
             )
             found.append(values(exam, predictions(tmp_path / f"{kind}.h5", rows, y=answered)))
     assert found[0] == pytest.approx(found[1])
+
+
+ODD = np.arange(1, 20, 2)
+"""Evaluated rows."""
+
+
+@pytest.mark.parametrize(
+    ("settings", "target", "said"),
+    [
+        (
+            {"kind": "regression", "metrics": ("mae",)},
+            np.where(np.arange(20) % 10 == 7, np.nan, 1.0),
+            "NaN or infinity in 2 samples: clip-7, clip-17",
+        ),
+        (
+            {"kind": "ranking", "relevance": "y", "metrics": ("ndcg@2",)},
+            np.where(np.arange(20) == 7, -1, 1)[:, None] * np.ones((20, 3)),
+            "-1.0 for query clip-7, item 0",
+        ),
+    ],
+)
+def test_samples_with_a_target_that_cannot_be_judged_are_named_by_id(
+    tmp_path: Path, settings: dict[str, Any], target: np.ndarray, said: str
+) -> None:
+    write_pool(
+        tmp_path / "p.h5",
+        inputs={"x": np.zeros((20, 1), np.float32)},
+        targets={"y": target},
+        ids=[f"clip-{i}" for i in range(20)],
+    )
+    known = {"target": "y"} if settings["kind"] == "regression" else {}
+    with open_pool(tmp_path / "p.h5") as pool:
+        slices = evaluate_slices([], pool).take(ODD)
+        with pytest.raises(PoolError, match=said) as caught:
+            set_exam(task(**settings, **known), pool, ODD, slices, ["o"], where="tasks[0]")
+    assert "/targets/y" in str(caught.value)
+
+
+def test_a_pair_of_negative_relevance_is_named_by_query_and_item(tmp_path: Path) -> None:
+    write_pool(
+        tmp_path / "p.h5",
+        inputs={"x": np.zeros((4, 1), np.float32)},
+        targets={"relevance": [1, 0, -2, 1]},
+        meta={"query": ["u1", "u1", "u2", "u2"], "item": ["a", "b", "a", "b"]},
+    )
+    rows, pairwise = np.arange(4), task(kind="pairwise", metrics=("ndcg@2",))
+    with open_pool(tmp_path / "p.h5") as pool:
+        slices = evaluate_slices([], pool)
+        with pytest.raises(PoolError, match="-2 for query u2, item a"):
+            set_exam(pairwise, pool, rows, slices, ["o"], where="tasks[0]")
 
 
 def test_dimension_that_differs_within_a_query_is_refused(tmp_path: Path) -> None:

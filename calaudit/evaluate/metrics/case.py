@@ -1,6 +1,7 @@
 """A case: one engine's outputs with what they are judged against."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -25,6 +26,8 @@ class Case:
     """(n, …) what FP32 gave for the same units."""
     probabilities: bool = False
     """Whether the outputs are known to be probabilities, where metrics expect logits."""
+    ids: Callable[[NDArray[np.int64]], Sequence[str]] | None = None
+    """Names of units by their positions, for messages."""
     _shown: dict[int, Shown] = field(default_factory=dict)
     _reference_shown: dict[int, Shown] = field(default_factory=dict)
 
@@ -86,7 +89,7 @@ class Case:
                 "this metric needs labels",
                 next_step="Name the pool's label target, or choose a metric without labels.",
             )
-        check_labels(self.truth.label, self.logits().shape[1])
+        check_labels(self.truth.label, self.logits().shape[1], ids=self.ids)
         return self.truth.label
 
     def relevance(self) -> Relevance:

@@ -1,6 +1,6 @@
 """Pools from .npz files, block by block. Pickled objects are refused, never loaded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from calaudit.errors import FileFormatError, Notice, PoolError, Problem, SettingsError, near
 from calaudit.formats.aside import keep_apart
+from calaudit.formats.finite import rows_not_finite
 from calaudit.formats.importers.arrays import as_asked, check_named
 from calaudit.formats.importers.npz_array import NpzArray, arrays_in, open_npz
 from calaudit.formats.importers.samples import Classes, Imported
@@ -20,6 +21,7 @@ from calaudit.progress import counter
 from calaudit.visible import command_line
 
 _BLOCK_BYTES = 32 << 20
+_SHOWN = 5
 _ROLES = ("inputs", "targets", "meta", "items")
 _FLAGS = {"inputs": "--input", "targets": "--target", "meta": "--meta", "items": "--item"}
 
@@ -67,7 +69,7 @@ def import_npz(
 
     Returns
     -------
-    Number of samples written, and a notice that lists arrays left out.
+    Number of samples written, and notices of arrays left out and of targets that are missing.
 
     Raises
     ------
@@ -89,10 +91,22 @@ def import_npz(
         n = _same_n(roles, arrays, source)
         used = {array for array, _ in _named(roles)}
         with PoolWriter(out, classes=classes, compress=compress) as pool:
-            _write(pool, roles, arrays, n, dtypes=dtypes or {})
+            unknown = _write(pool, roles, arrays, n, dtypes=dtypes or {})
+    notices = [_unknown_notice(name, ids, n, source) for name, ids in unknown.items()]
     left = [name for name in arrays if name not in used]
-    notice = Notice("left_out", f"arrays left out: {', '.join(left)}", str(source))
-    return Imported(n, (notice,) if left else ())
+    if left:
+        notices.append(Notice("left_out", f"arrays left out: {', '.join(left)}", str(source)))
+    return Imported(n, tuple(notices))
+
+
+def _unknown_notice(target: str, ids: Sequence[str], n: int, source: Path) -> Notice:
+    more = f" and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else ""
+    return Notice(
+        "targets_missing",
+        f"target {target} is NaN or infinite for {len(ids):,} of {n:,} samples, which no audit can "
+        f"judge: {', '.join(ids[:_SHOWN])}{more}",
+        str(source),
+    )
 
 
 def _prefixed(names: list[str], source: Path) -> Roles:
@@ -176,7 +190,9 @@ def _write(
     n: int,
     *,
     dtypes: Mapping[str, str],
-) -> None:
+) -> dict[str, list[str]]:
+    """Write all samples. Returns target → ids of the samples for which it isn't finite."""
+    unknown: dict[str, list[str]] = {}
     streams = {
         (role, name): arrays[array]
         for role in ("inputs", "targets", "meta")
@@ -194,10 +210,15 @@ def _write(
                     values = as_asked(name, values, dtypes, where=array.where)
                 parts[role][name] = values
             taken = None if ids is None else _texts(ids.take(size), str(pool.path))
+            for name, values in parts["targets"].items():
+                for at in rows_not_finite(values).tolist():
+                    row_id = str(start + at) if taken is None else taken[at]
+                    unknown.setdefault(name, []).append(row_id)
             pool.append(parts["inputs"], parts["targets"], parts["meta"], taken)
             done.advance(size)
     if roles.items:
         pool.write_items({name: arrays[array].whole() for name, array in roles.items.items()})
+    return unknown
 
 
 def _texts(ids: NDArray[Any], where: str) -> list[str]:

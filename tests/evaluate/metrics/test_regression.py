@@ -76,7 +76,7 @@ def test_no_samples_have_no_error():
 def test_a_target_of_another_shape_or_with_nan_is_refused():
     with pytest.raises(PoolError, match=r"shape \(3, 2\).*target has \(3,\)"):
         score(parse_metric("mae"), np.zeros((3, 2)), Values(np.zeros(3)))
-    with pytest.raises(PoolError, match="first at evaluation row 1"):
+    with pytest.raises(PoolError, match="first at position 1"):
         Values(np.array([0.0, np.nan]))
     with pytest.raises(SettingsError, match="values to predict"):
         score(parse_metric("mae"), np.zeros(3), Labels(np.zeros(3, dtype=int)))

@@ -51,7 +51,7 @@ from calaudit.steps.leak import check_leak, content_digests, note_clusters, note
 from calaudit.steps.model_outputs import EngineOutputs
 from calaudit.steps.probabilities import probability_notices
 from calaudit.steps.sample import draw_calibset
-from calaudit.steps.sanity import cell_notices, doubt_notices
+from calaudit.steps.sanity import cell_notices, doubt_notices, order_notices
 from calaudit.steps.score import notices_of, rankings_of, score_exams
 
 
@@ -155,6 +155,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
                 *floor_notices(judgement.comparisons),
                 *probability_notices(scored),
                 *doubt_notices(judgement.doubts, audit.pool, audit.evaluated),
+                *order_notices(scored, audit.clusters),
                 *cell_notices(scored, _quantized(audit)),
             ],
             timings=journal.timings,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from calaudit.cli.app import app
-from calaudit.cli.notes import print_written
+from calaudit.cli.notes import print_notes, print_written
 from calaudit.errors import OutputError
 from calaudit.progress import stage
 from calaudit.visible import command_line
@@ -69,6 +69,14 @@ def init_command(
         with prepared_audit(aside, Overrides()) as audit:
             n_cells = len(audit.plan.cells)
     print_written(path)
+    if classes := proposal.task.values.get("classes"):
+        print_notes(
+            [
+                "the pool doesn't say which class name is which output: they stand sorted by name "
+                f"({', '.join(classes[:3])}{', …' if len(classes) > 3 else ''}). Check classes in "
+                "the file's task against the order the model was trained with"
+            ]
+        )
     print(
         f"{len(proposal.slices)} dimensions of slices, {len(proposal.calibsets)} calibration sets, "
         f"{n_cells} engines. Next: {command_line('calaudit', 'compare', path)}",

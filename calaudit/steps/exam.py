@@ -54,6 +54,7 @@ class Basis:
         ids: Names | None = None,
         items: Names | None = None,
         unit_of_row: NDArray[np.int64] | None = None,
+        classes: tuple[str, ...] = (),
     ) -> "Exam":
         """An exam whose units are the evaluated rows, where nothing else is said."""
         return Exam(
@@ -68,6 +69,7 @@ class Basis:
             ids=ids or ids_of(self.pool, self.evaluated),
             items=items,
             unit_of_row=unit_of_row,
+            classes=classes,
         )
 
 
@@ -98,6 +100,8 @@ class Exam:
     """Of a ranking: names of catalogue items, by their positions."""
     unit_of_row: NDArray[np.int64] | None = None
     """Unit of each evaluated row, where a unit has several; None: each row is one."""
+    classes: tuple[str, ...] = ()
+    """Of a classification: names of the classes; empty where they are numbers alone."""
     closing: str | None = None
     """ONNX op type that computes the output's values; None where it isn't known."""
 

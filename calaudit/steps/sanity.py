@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.errors import Notice
+from calaudit.evaluate import Labels
+from calaudit.evaluate.class_order import ClassOrder, find_class_order
 from calaudit.evaluate.metrics.case import Case
+from calaudit.evaluate.metrics.classification import predicted
 from calaudit.evaluate.standing import Rival, is_constant, is_quality, rivals_of
 from calaudit.pool import Pool, Rows
 from calaudit.steps.clusters import Clusters
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from calaudit.steps.score import Scored
 
 _PIECE = 1024
+_SHOWN = 5
+"""Classes that a notice lists."""
 _LOOK = 2**26
 """Bytes of inputs that are looked at to tell their ranges."""
 
@@ -91,6 +96,46 @@ def doubt_notices(doubts: Iterable[Doubt], pool: Pool, evaluated: Rows) -> Itera
             if each.exam.unit == "query":
                 hint = "look at what it adds to popularity"
             yield Notice("reference_weak", f"{told}: {hint}", where)
+
+
+def answers_of(case: Case) -> NDArray[np.int64] | None:
+    """(n,) the class that FP32 answers, -1 for none; None where it doesn't choose among classes."""
+    if not isinstance(case.truth, Labels) or case.outputs.ndim != 2 or case.outputs.shape[1] < 2:
+        return None
+    return np.where(case.unanswered, -1, predicted(case.logits()))
+
+
+def order_notices(scored: "Iterable[Scored]", clusters: Clusters | None) -> Iterator[Notice]:
+    """Labels in another order than the model was trained with, as far as FP32's answers show it."""
+    for one in scored:
+        if one.answer is None or not isinstance(one.exam.truth, Labels):
+            continue
+        kept = one.answer >= 0
+        code = None if clusters is None else clusters.of(one.exam)[kept]
+        found = find_class_order(one.exam.truth.label[kept], one.answer[kept], code)
+        if found is not None:
+            yield Notice("class_order", _of_order(found, one.exam), one.exam.target)
+
+
+def _of_order(found: ClassOrder, exam: Exam) -> str:
+    names = exam.classes
+    told = ", ".join(
+        f"output {output} ({names[output]}) for {names[true]}"
+        if names
+        else f"output {output} for class {true}"
+        for output, true in found.meant[:_SHOWN]
+    )
+    more = f" and {len(found.meant) - _SHOWN} more" if len(found.meant) > _SHOWN else ""
+    advice = (
+        "write classes = [...] in the task, with the names in the order the model was trained with"
+        if names
+        else "number the labels in the order the model was trained with"
+    )
+    return (
+        f"the classes seem to be in another order than the model's outputs: of {found.n:,} "
+        f"samples FP32 is right for {found.right:.3f}, and would be for {found.right_so:.3f} if "
+        f"outputs stood for other classes ({told}{more}); {advice}"
+    )
 
 
 def cell_notices(scored: "Iterable[Scored]", quantized: frozenset[str]) -> Iterator[Notice]:

@@ -17,7 +17,7 @@ from calaudit.report import RankingRecord
 from calaudit.steps.exam import Exam, placed
 from calaudit.steps.probabilities import gives_probabilities
 from calaudit.steps.ranking_flow import describe_ranking
-from calaudit.steps.sanity import is_identical, rivals_in
+from calaudit.steps.sanity import answers_of, is_identical, rivals_in
 
 CellScores = Mapping[Metric, Scores]
 
@@ -45,6 +45,8 @@ class Scored:
     """Cells of which that is so, though not of FP32."""
     identical: frozenset[str] = frozenset()
     """Cells whose outputs are FP32's, to the bit."""
+    answer: NDArray[np.int64] | None = None
+    """(n,) the class that FP32 answers, -1 where none; None where it isn't asked for classes."""
     floating: bool = False
     """Whether the output is one of floats, so that equal outputs are no chance."""
 
@@ -118,6 +120,7 @@ def _scored(exam: Exam, reference: Predictions, cells: Mapping[str, Predictions]
         constant=constant,
         constant_cells=tuple(constant_cells),
         identical=frozenset(identical),
+        answer=answers_of(base),
         floating=fp32.dtype.kind == "f",
     )
 

@@ -100,14 +100,16 @@ def set_exam(
 
 def _plain(task: Classification | Regression, basis: Basis) -> Exam:
     truth: Labels | Values
+    names: tuple[str, ...] = ()
     with placed(target=f"{basis.pool.label}: /targets/{task.target}"):
         if isinstance(task, Classification):
             truth = read_labels(
                 basis.pool, task.target, basis.evaluated, classes=task.classes, where=basis.where
             )
+            names = tuple(task.classes or basis.pool.class_names(task.target))
         else:
             truth = _values(basis, task.target)
-    return basis.exam(truth, target=task.target)
+    return basis.exam(truth, target=task.target, classes=names)
 
 
 def _values(basis: Basis, target: str) -> Values:

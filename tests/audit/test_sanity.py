@@ -73,6 +73,17 @@ def test_with_labels_that_mean_nothing_no_engine_passes_and_the_reason_is_everyw
     assert "reference_chance" in html_page(report)
 
 
+def test_labels_numbered_otherwise_than_the_outputs_are_told_with_the_order(
+    tmp_path: Path,
+) -> None:
+    audit = make_world(tmp_path, audit=SOUND)
+    relabel(tmp_path, np.array([0, 2, 3, 1])[labels(tmp_path)])
+    report, _ = run_audit(audit)
+    (told,) = noticed(report, "class_order")
+    assert "output 1 for class 2" in told.message
+    assert "output 0" not in told.message
+
+
 def test_agreement_with_fp32_can_still_pass_where_labels_mean_nothing(tmp_path: Path) -> None:
     agreed = SOUND.replace('metric = "top1"', 'metric = "top1_agreement"')
     audit = make_world(tmp_path, audit=agreed)

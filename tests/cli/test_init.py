@@ -247,6 +247,37 @@ def test_labels_in_words_are_audited_with_no_edit(tmp_path: Path, stored: bool) 
     assert {"label = ant", "label = dog"} <= {each["name"] for each in report["slices"]}
 
 
+def test_names_that_are_sorted_otherwise_than_the_model_are_told_by_init_and_by_the_audit(
+    tmp_path: Path,
+) -> None:
+    linear(tmp_path / "m.onnx", 6, 4)
+    (kept,) = onnx.load(str(tmp_path / "m.onnx")).graph.initializer
+    x = np.random.default_rng(3).normal(size=(N, 6)).astype(np.float32)
+    trained = ["dog", "ant", "cat", "bee"]
+    label = [trained[at] for at in (x @ numpy_helper.to_array(kept)).argmax(axis=1)]
+    meta = {"split": halves(), "country": ["no", "se"] * (N // 2)}
+    write_pool(tmp_path / "p.h5", inputs={"x": x}, targets={"label": label}, meta=meta)
+    out = tmp_path / "audit.toml"
+    ended = calaudit("init", tmp_path / "m.onnx", tmp_path / "p.h5", "--out", out)
+    assert "note: the pool doesn't say" in ended.err
+    assert "sorted by name (ant, bee, cat, …)" in ended.err
+
+    def order_told() -> list[str]:
+        report = json.loads((tmp_path / "audit" / "report.json").read_text(encoding="utf-8"))
+        return [w["message"] for w in report["warnings"] if w["code"] == "class_order"]
+
+    runs(out)
+    (told,) = order_told()
+    assert "would be for 1.000" in told
+    assert "output 0 (ant) for dog" in told
+    text = out.read_text(encoding="utf-8")
+    out.write_text(text.replace('["ant", "bee", "cat", "dog"]', json.dumps(trained)), "utf-8")
+    assert text != out.read_text(encoding="utf-8")
+    ended = calaudit("compare", out, "--formats", "none", "--limit", 1)
+    assert ended.status in {0, 3}, ended.err
+    assert order_told() == []
+
+
 def test_names_that_do_not_fit_the_outputs_are_told_the_command(tmp_path: Path) -> None:
     linear(tmp_path / "m.onnx", 6, 5)
     pool_of(

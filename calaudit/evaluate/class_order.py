@@ -1,0 +1,111 @@
+"""Class order: whether FP32 is right more often where its outputs mean other classes.
+
+Names that are sorted otherwise than the model was trained with leave a model that works and seems
+not to: it is right wherever both orders agree.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import binom
+
+from calaudit.evaluate.standing import is_positive
+
+LEVEL = 1e-6
+"""One-sided level of the sign test on the samples that are right in one order alone."""
+LEAST_GAIN = 0.1
+"""Share of the samples by which another order must be better, beyond what chance gives it."""
+MOST_CLASSES = 2048
+"""Classes among labels and answers up to which orders are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassOrder:
+    """Another order of the classes, in which FP32 is right more often beyond doubt."""
+
+    meant: tuple[tuple[int, int], ...]
+    """(Output, class it stands for), where that isn't its own: the ones seen most often first."""
+    right: float
+    """Share of `n` samples for which FP32 is right as the classes are."""
+    right_so: float
+    """In the other order."""
+    n: int
+    """Samples on which both were counted; the order was chosen on others."""
+
+
+def find_class_order(
+    label: NDArray[np.int64], answer: NDArray[np.int64], clusters: NDArray[np.int64] | None = None
+) -> ClassOrder | None:
+    """Look for an order of the classes that is better than the one the labels are in.
+
+    The order that makes most answers right is chosen on one half of the samples, and tested on the
+    other: the largest of many is flattered where it was chosen. Answers that know nothing may be
+    right more often in another order, by how common classes are: what dealing them out would
+    gain doesn't count.
+
+    Parameters
+    ----------
+    label, answer : int64 (n,)
+        True class and FP32's.
+    clusters : int64 (n,), optional
+        Samples that hang together; they stay in one half.
+
+    Returns
+    -------
+    ClassOrder or None
+        None where no other order is better beyond doubt, or there are too many classes to look.
+    """
+    classes, codes = np.unique(np.concatenate([label, answer]), return_inverse=True)
+    true, given = codes[: len(label)], codes[len(label) :]
+    if not 2 <= len(classes) <= MOST_CLASSES:
+        return None
+    chosen = _half(np.arange(len(label)) if clusters is None else clusters)
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(counts, (given[chosen], true[chosen]), 1)
+    # of orders that are as good, the one that moves least
+    weights = counts * (len(classes) + 1) + np.eye(len(classes), dtype=np.int64)
+    meant = linear_sum_assignment(weights, maximize=True)[1]
+    tested = ~chosen
+    true, given = true[tested], given[tested]
+    own = None if clusters is None else clusters[tested]
+    now, so = given == true, meant[given] == true
+    if not _is_better(now, so, _dealt(true, given), _dealt(true, meant[given]), own):
+        return None
+    seen = counts[np.arange(len(classes)), meant]
+    moved = [at for at in np.argsort(-seen, kind="stable") if meant[at] != at and seen[at]]
+    return ClassOrder(
+        tuple((int(classes[at]), int(classes[meant[at]])) for at in moved),
+        float(now.mean()),
+        float(so.mean()),
+        int(tested.sum()),
+    )
+
+
+def _half(units: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(n,) whether a sample is in the first half; all samples of one unit are in the same."""
+    names, code = np.unique(units, return_inverse=True)
+    first = np.zeros(len(names), np.bool_)
+    first[np.random.default_rng(0).permutation(len(names))[: len(names) // 2]] = True
+    return np.asarray(first[code])
+
+
+def _dealt(true: NDArray[np.intp], given: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(n,) how often a sample's class would be answered if the answers were dealt out."""
+    counts = np.bincount(given, minlength=int(true.max(initial=-1)) + 1)
+    return np.asarray(counts[true] / max(len(given), 1))
+
+
+def _is_better(
+    now: NDArray[np.bool_],
+    so: NDArray[np.bool_],
+    dealt: NDArray[np.float64],
+    dealt_so: NDArray[np.float64],
+    clusters: NDArray[np.int64] | None,
+) -> bool:
+    lost, won = int((now & ~so).sum()), int((so & ~now).sum())
+    if binom.sf(won - 1, won + lost, 0.5) >= LEVEL:
+        return False
+    gain = (so - dealt_so) - (now - dealt)
+    return bool(gain.mean() >= LEAST_GAIN) and is_positive(gain, clusters)

@@ -11,23 +11,20 @@ from calaudit.audit.cluster import Elsewhere, judge_elsewhere, remote_backends
 from calaudit.audit.config import SetFile
 from calaudit.audit.crew import in_order
 from calaudit.audit.engines import Judged, judge_engine
+from calaudit.audit.feasible import check_feasible, placed_in
 from calaudit.audit.implicit import compare_ranges
 from calaudit.audit.inventory import remove_leftovers
 from calaudit.audit.lock import sole_run
 from calaudit.audit.plan import PlannedCell, PlannedSet
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
 from calaudit.audit.scheduler import reached
-from calaudit.audit.sizes import check_room
 from calaudit.audit.store import Store
 from calaudit.errors import (
     BackendError,
     CalauditError,
-    DrawError,
     ModelError,
     Notice,
-    Problem,
     RangesError,
-    SliceError,
 )
 from calaudit.evaluate import Origin
 from calaudit.formats.calibset import Calibset, open_calibset
@@ -105,9 +102,9 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
         cluster = opened.enter_context(reached(given.cluster)) if given.cluster else None
         remote = {} if cluster is None else remote_backends(cluster, path, given)
         audit = opened.enter_context(prepared_audit(path, given, remote))
+        check_feasible(audit)  # before the folder is made: a refusal leaves nothing
         opened.enter_context(sole_run(audit.folder, wait=given.wait))
         remove_leftovers(audit.folder)
-        check_room(audit)
         with journal.stage("calibration sets"):
             sets = _calibration_sets(audit, journal)
         with journal.stage("ranges"):
@@ -246,7 +243,7 @@ def _calibration_sets(audit: Audit, journal: _Journal) -> dict[str, Calibset]:
 def _drawn(audit: Audit, recipe: Recipe, planned: PlannedSet, store: Store) -> Calibset:
     if store.holds(planned.path):
         return open_calibset(planned.path)
-    try:
+    with placed_in(audit, recipe):
         drawn = draw_calibset(
             audit.pool,
             recipe if planned.draw == 1 else replace(recipe, seed=None),
@@ -257,13 +254,6 @@ def _drawn(audit: Audit, recipe: Recipe, planned: PlannedSet, store: Store) -> C
             slices=audit.pool_slices,
             run_outputs=EngineOutputs(audit.model, audit.pool, audit.backend),
         )
-    except (DrawError, SliceError) as error:
-        raise type(error).of(
-            Problem(
-                p.message, f"{audit.config.path}: calibsets: {p.where or recipe.name}", p.next_step
-            )
-            for p in error.problems
-        ) from None
     store.keep(planned.path)
     return drawn
 

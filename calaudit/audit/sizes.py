@@ -9,6 +9,7 @@ import numpy as np
 from rich.filesize import decimal
 
 from calaudit.audit.config import SetFile
+from calaudit.audit.inventory import leftovers
 from calaudit.audit.prepare import Audit
 from calaudit.errors import BackendError, OutputError, PoolError
 
@@ -56,7 +57,8 @@ def check_room(audit: Audit) -> None:
     kept = [cell.predictions for cell in (audit.plan.reference, *audit.plan.cells)]
     kept += [planned.path for planned in audit.plan.calibsets]
     needed = sum(sizes.get(path, 0) for path in kept if not path.exists())
-    free = free_bytes(audit.folder)
+    # what a killed run was writing is removed first
+    free = free_bytes(audit.folder) + sum(p.lstat().st_size for p in leftovers(audit.folder))
     if needed > free:
         raise OutputError(
             f"this audit keeps {decimal(needed)} more (outputs of {len(audit.plan.cells) + 1} "

@@ -88,7 +88,7 @@ def compare_command(
     view = View(slices=slices, limit=limit)
     overrides = Overrides(model, pool, out, seed, wait=wait, jobs=jobs, cluster=cluster)
     if dry_run:
-        show_plan(audit, overrides, everything=True, as_json=as_json)
+        show_plan(audit, overrides, everything=True, as_json=as_json, checked=True)
         return
     show_audit(audit, overrides, view, formats=formats, as_json=as_json)
 

@@ -54,15 +54,25 @@ def status_command(
     show_plan(audit, Overrides(model, pool, out, seed), everything=everything, as_json=as_json)
 
 
-def show_plan(audit: Path, overrides: "Overrides", *, everything: bool, as_json: bool) -> None:
-    """Print an audit's artefacts and what is left to do."""
+def show_plan(
+    audit: Path,
+    overrides: "Overrides",
+    *,
+    everything: bool,
+    as_json: bool,
+    checked: bool = False,
+) -> None:
+    """Print an audit's artefacts and what is left to do; `checked`: unless it can't be run."""
     with stage("starting"):
+        from calaudit.audit.feasible import check_feasible
         from calaudit.audit.inventory import earlier_files, leftovers, take_inventory
         from calaudit.audit.lock import is_held
         from calaudit.audit.prepare import prepared_audit
         from calaudit.audit.sizes import expected_sizes, free_bytes
 
     with prepared_audit(audit, overrides) as opened:
+        if checked:
+            check_feasible(opened)
         with stage("reading what is made"):
             found = take_inventory(opened.plan, expected_sizes(opened))
         content = {

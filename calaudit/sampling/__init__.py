@@ -10,7 +10,7 @@ from calaudit.sampling.allocation import Allocation, allocate, neyman_weights
 from calaudit.sampling.composition import SliceDraw, compose
 from calaudit.sampling.coverage import herding, k_center
 from calaudit.sampling.design import Candidates, check_finite, leaves_no_choice
-from calaudit.sampling.draw import Draw, StratumDraw, check_size, draw, kish_n_eff
+from calaudit.sampling.draw import Draw, StratumDraw, check_draw, check_size, draw, kish_n_eff
 from calaudit.sampling.embedding import principal_components, standardise
 from calaudit.sampling.keys import derive_seed, row_keys
 from calaudit.sampling.recipe import (
@@ -35,6 +35,7 @@ __all__ = [
     "SliceDraw",
     "StratumDraw",
     "allocate",
+    "check_draw",
     "check_finite",
     "check_size",
     "compose",

@@ -85,6 +85,29 @@ def draw(recipe: Recipe, candidates: Candidates, *, seed: int) -> Draw:
         raise DrawError.of(_located(problem, recipe.name) for problem in error.problems) from None
 
 
+def check_draw(recipe: Recipe, candidates: Candidates) -> None:
+    """Refuse what `draw` would, as far as it shows without the values that a model gives.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    candidates : Candidates
+        As for :func:`draw`; deviation and embedding may be left out.
+
+    Raises
+    ------
+    DrawError, SliceError
+        As :func:`draw` raises them.
+    """
+    check_size(recipe, len(candidates.rows))
+    if recipe.kind == "coverage" or (recipe.deviation and candidates.deviation is None):
+        return
+    try:
+        make_design(recipe, candidates)
+    except DrawError as error:
+        raise DrawError.of(_located(problem, recipe.name) for problem in error.problems) from None
+
+
 def check_size(recipe: Recipe, n_candidates: int) -> None:
     """Refuse a recipe that asks for more samples than there are. Raises `DrawError`."""
     if n_candidates < recipe.size:

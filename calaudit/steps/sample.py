@@ -10,7 +10,16 @@ from calaudit.errors import CalauditError
 from calaudit.formats.aside import keep_apart
 from calaudit.formats.calibset import Calibset, DrawnSet, write_calibset
 from calaudit.pool import Pool, Rows, batches
-from calaudit.sampling import Candidates, Draw, Recipe, check_size, compose, draw, leaves_no_choice
+from calaudit.sampling import (
+    Candidates,
+    Draw,
+    Recipe,
+    check_draw,
+    check_size,
+    compose,
+    draw,
+    leaves_no_choice,
+)
 from calaudit.slices import SliceSet
 from calaudit.steps.candidates import find_candidates, find_slices
 from calaudit.steps.features import read_deviation, read_embedding
@@ -122,6 +131,33 @@ def draw_set(
     embedding = read_embedding(pool, recipe, rows, run_outputs)
     made = draw(recipe, Candidates(rows, known, deviation, embedding), seed=seed)
     return _with_provenance(pool, recipe, known, made, np.searchsorted(rows, made.rows))
+
+
+def check_recipe(
+    pool: Pool,
+    recipe: Recipe,
+    *,
+    evaluate: str | Rows | None = None,
+    candidates: str | None = None,
+    slices: SliceSet | None = None,
+) -> None:
+    """Refuse a recipe that :func:`draw_set` would, as far as is known without running the model.
+
+    Parameters
+    ----------
+    pool, recipe, evaluate, candidates, slices
+        As in :func:`draw_set`.
+
+    Raises
+    ------
+    LeakError, DrawError, SliceError
+        As :func:`draw_set` raises them.
+    """
+    rows = find_candidates(pool, recipe, evaluate=evaluate, candidates=candidates)
+    check_size(recipe, len(rows))
+    known = find_slices(pool, recipe, slices).take(rows)
+    deviation = None if recipe.needs_model else read_deviation(pool, recipe, rows, None)
+    check_draw(recipe, Candidates(rows, known, deviation))
 
 
 def draws_alike(

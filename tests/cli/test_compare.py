@@ -229,6 +229,37 @@ def test_seed_and_out_replace_the_files(world: Path, tmp_path: Path) -> None:
     assert not (world / "audit").exists()
 
 
+IMPOSSIBLE = {
+    "too many": (edit("size = 40\n", "size = 100000\n"), "100000 samples are asked for"),
+    "nothing left": (
+        edit("calibrate = \"split = 'calibration'\"", "calibrate = \"split = 'evaluation'\""),
+        "evaluates on",
+    ),
+    "empty stratum": BAD["empty stratum"],
+    "set that is missing": (
+        lambda folder: (folder / "audit.toml").write_text(
+            (folder / "audit.toml").read_text() + '\n[[calibsets]]\nfile = "gone.h5"\n'
+        ),
+        "gone.h5",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_what_cannot_be_run_is_refused_by_a_dry_run_as_well_and_leaves_nothing(
+    case: str, world: Path
+) -> None:
+    spoil, wanted = IMPOSSIBLE[case]
+    spoil(world)
+    before = sorted(world.rglob("*"))
+    dry = calaudit("compare", world / "audit.toml", "--dry-run")
+    ended = calaudit("compare", world / "audit.toml")
+    assert (dry.status, dry.out, dry.err) == (2, "", ended.err)
+    assert ended.status == 2
+    assert (wanted if isinstance(wanted, str) else wanted[0]) in ended.err
+    assert sorted(world.rglob("*")) == before
+
+
 def test_a_metric_may_be_spelled_one_way_in_its_task_and_another_in_its_gate(world: Path) -> None:
     edit('metrics = ["top1"', 'metrics = ["top@1"')(world)
     edit('metric = "top1"', 'metric = "top_1"')(world)

@@ -67,8 +67,7 @@ def remote_backends(
         raise BackendError(
             "no worker of the cluster has a GPU, which this audit needs",
             where=scheduler.address,
-            next_step="Start one: "
-            + command_line("dask", "worker", scheduler.address, "--resources", "GPU=1"),
+            next_step=f"Start one: dask worker {command_line(scheduler.address)} --resources GPU=1",
         )
     call = Call("backends", describe_backends, _absolute(path, overrides), needs_gpu=True)
     found: dict[BackendName, RemoteBackend] | Lost = dict(scheduler.outcomes([call]))["backends"]

@@ -95,6 +95,8 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "audit/lock.py": ("compare", "clean", "demo"),
     "audit/cluster.py": ("compare",),
     "audit/scheduler.py": ("compare",),
+    "audit/sizes.py": ("compare",),
+    "audit/proposal/tasks.py": ("pool import",),
     "audit/proposal/": ("init",),
     "cli/app.py": ("",),
     "cli/cache_text.py": ("cache verify",),
@@ -108,6 +110,7 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "steps/cache.py": ("cache convert",),
     "steps/calibrate.py": ("calibrate",),
     "steps/features.py": ("sample",),
+    "steps/labels.py": ("pool import",),
 }
 """Part of the package → the commands that say what it says: all of them have what it advises."""
 PROSE: Final = frozenset({"draw", "from", "isn", "places", "report", "row"})

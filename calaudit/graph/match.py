@@ -45,7 +45,7 @@ def check_pool_matches(
                 Problem(
                     f"input {name} is {found.dtype} in the pool and {wanted.dtype} in the model",
                     where,
-                    _stored_as(wanted.dtype),
+                    _stored_as(wanted.dtype, found.dtype),
                 )
             )
         if not _fits(found.shape, wanted.shape):
@@ -61,7 +61,15 @@ def check_pool_matches(
         raise ModelError.of(problems)
 
 
-def _stored_as(dtype: np.dtype[Any]) -> str:
+def _stored_as(dtype: np.dtype[Any], found: np.dtype[Any]) -> str:
+    if dtype.kind == "f" and found == np.uint8:
+        # Of the type alone a model trained on 0 … 1 would get 0 … 255.
+        return (
+            f"Scale the values as in training and import the pool again as {dtype}: an array's "
+            f"stay 0 … 255 under calaudit pool import --dtype {dtype}, so divide them before; an "
+            "image's are divided by 255, or divide_by in --config. Or export the model for the "
+            "pool's type."
+        )
     if dtype.kind in "biuf":
         return (
             f"Import the pool again with calaudit pool import --dtype {dtype}, or export the model "

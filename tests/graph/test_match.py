@@ -43,3 +43,14 @@ def test_another_type_is_told_with_a_way_that_works() -> None:
         ModelError, match="A pool can't hold bfloat16: export the model with float32"
     ):
         check_pool_matches(brain, pool(x=(F32, (2,))))
+
+
+def test_pixels_under_a_float_model_are_to_be_scaled_and_not_only_converted() -> None:
+    taken = [ModelTensor("image", np.dtype(np.float32), (3, 8, 8))]
+    pixels = {"image": TensorSpec("image", np.dtype(np.uint8), (3, 8, 8))}
+    with pytest.raises(ModelError, match="Scale the values as in training") as caught:
+        check_pool_matches(taken, pixels)
+    step = caught.value.problems[0].next_step or ""
+    assert "--dtype float32" in step
+    assert "0 … 255" in step
+    assert "divide_by in --config" in step

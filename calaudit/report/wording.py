@@ -6,16 +6,25 @@ from calaudit.visible import visible
 MISSING = "–"
 MINUS = "−"
 
+ROUNDING = 1e-12
+"""What is nearer to 0 than this came of rounding, on the usual scales."""
 _UNIT_NAMES = {"fraction": "points", "index": "", "output": "", "cosine": ""}
 _USUAL_SCALES = frozenset({"fraction", "index", "cosine", "nats", "bits"})
 _PROPER_NAMES = ("Gini", "Kendall", "Jaccard")
 
 
 def score(metric: MetricRecord, value: float | None) -> str:
-    """A metric's value: three decimals on the usual scales, else three significant digits."""
+    """A metric's value: three decimals on the usual scales, else three significant digits.
+
+    So also where three decimals would show nothing of a value that isn't a share of samples.
+    """
     if value is None:
         return MISSING
-    return _minus(f"{value:.3f}" if metric.unit in _USUAL_SCALES else f"{value:.3g}")
+    if metric.unit not in _USUAL_SCALES:
+        return _minus(f"{value:.3g}")
+    text = f"{value:.3f}"
+    tiny = metric.unit != "fraction" and abs(value) > ROUNDING and not text.strip("-0.")
+    return _minus(f"{value:.3g}" if tiny else text)
 
 
 def difference(metric: MetricRecord, value: float | None) -> str:

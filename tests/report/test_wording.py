@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calaudit.report.wording import (
+    amount,
     between,
     change,
     change_of_metric,
@@ -51,6 +52,25 @@ def test_other_units_are_not_turned_into_points() -> None:
     assert difference(NLL, 0.0312) == "0.031"
     assert difference(output, 1234.5) == score(output, 1234.5) == "1.23e+03"
     assert score(output, -2e-7) == "−2e-07"
+
+
+@pytest.mark.parametrize("unit", ["nats", "bits", "index", "cosine", "target"])
+def test_what_three_decimals_would_not_show_has_significant_digits(unit: str) -> None:
+    metric = replace(NLL, unit=unit)
+    assert score(metric, 3.75e-7) == difference(metric, 3.75e-7) == "3.75e-07"
+    assert score(metric, -4e-5) == "−4e-05"
+    assert between(metric, 1e-7, 2.5e-7) == "1e-07–2.5e-07"
+    assert between(metric, -1e-7, 2.5e-7) == "−1e-07 to 2.5e-07"
+    assert change_of_metric(metric, 3.75e-7).endswith(f"by {amount(metric, 3.75e-7)}")
+    assert amount(metric, 3.75e-7).startswith("3.75e-07")
+
+
+def test_what_rounding_leaves_is_nothing_and_fractions_keep_their_decimals() -> None:
+    assert score(replace(NLL, unit="cosine"), 2e-16) == "0.000"
+    assert score(NLL, 0.0) == "0.000"
+    assert score(NLL, -2e-16) == "0.000"
+    assert score(TOP1, 0.0004) == "0.000"
+    assert change(NLL, -4e-5) == "improves by 4e-05"
 
 
 def test_an_interval_with_a_negative_end_has_no_dash() -> None:

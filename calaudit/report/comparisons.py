@@ -42,7 +42,8 @@ def worst_table(index: Index, view: View, width: int) -> Iterator[RenderableType
     shown = rows[: view.limit]
     title = f"Worst slices first{_note(index, rows)}"
     yield build_table(title, _columns(index, shown), width=width)
-    yield Text(f"{legend(index)}; flips: lost/gained", "dim")
+    flips = "; flips: lost/gained" if any(r.flips is not None for r in shown) else ""
+    yield Text(f"{legend(index)}{flips}", "dim")
     yield from more(len(rows) - len(shown), "comparison") if len(rows) > len(shown) else [Text()]
 
 

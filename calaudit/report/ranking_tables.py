@@ -16,7 +16,7 @@ from calaudit.report.rankings import (
 )
 from calaudit.report.records import ALL
 from calaudit.report.tables import Column, View, build_table
-from calaudit.report.wording import difference, in_sentence, unit_name
+from calaudit.report.wording import amount, difference, in_sentence, unit_name
 from calaudit.visible import visible
 
 FEW = 3
@@ -154,12 +154,21 @@ def _items(moved: Sequence[MovedItemRecord]) -> str:
 
 def _exemplars(index: Index, found: ExemplarsRecord, view: View) -> Text:
     shown = found.shown[: FEW if view.limit is not None else None]
-    names = ", ".join(f"{visible(one.id)} ({one.lost} lost, {one.gained} gained)" for one in shown)
     rest = found.flipping - len(shown)
     more = f" and {rest:,} more in the report" if rest > 0 else ""
     units = f"{found.unit}s" if found.unit == "sample" else "queries"
     units = found.unit if found.flipping == 1 else units
-    verb = "flips" if found.flipping == 1 else "flip"
-    title = in_sentence(index.metrics[found.metric])
+    metric = index.metrics[found.metric]
+    verb, worse, better = "change", "worse", "better"
+    if metric.kind == "binary":
+        verb, worse, better = "flip", "lost", "gained"
+    names = ", ".join(
+        f"{visible(one.id)} ({one.lost} {worse}, {one.gained} {better})" for one in shown
+    )
+    verb = f"{verb}s" if found.flipping == 1 else verb
     engines = "the engine" if found.engines == 1 else f"most of {found.engines} engines"
-    return Text(f"By {title}, {found.flipping:,} {units} {verb} under {engines}: {names}{more}")
+    title = in_sentence(metric)
+    least = f" by more than {amount(metric, found.least)}" if found.least else ""
+    return Text(
+        f"By {title}, {found.flipping:,} {units} {verb}{least} under {engines}: {names}{more}"
+    )

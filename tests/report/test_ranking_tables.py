@@ -53,9 +53,29 @@ def test_no_places_and_no_split_leave_gaps_not_errors():
 def test_a_line_per_metric_names_those_that_flip_under_most_engines():
     line = "By top-1 accuracy, 2 samples flip under most of 4 engines: img-7 (3 lost, 0 gained) and"
     assert line in shown(exemplars=(EXEMPLARS,))
-    one = replace(EXEMPLARS, flipping=1, metric="ndcg@10", unit="query")
-    text = shown(exemplars=(one,), metrics=(TOP1, NDCG))
-    assert "By nDCG@10, 1 query flips under most of 4 engines: img-7 (3 lost, 0 gained)\n" in text
+    one = replace(EXEMPLARS, flipping=1)
+    assert "1 sample flips under most of 4 engines" in shown(exemplars=(one,))
     assert "flip" not in shown(exemplars=(replace(EXEMPLARS, flipping=0, shown=()),)).replace(
         "flips: lost/gained", ""
     ).replace("flips", "")
+
+
+def test_scores_that_are_not_right_or_wrong_change_and_do_not_flip():
+    one = replace(EXEMPLARS, flipping=1, metric="ndcg@10", unit="query", least=0.02)
+    text = shown(exemplars=(one,), metrics=(TOP1, NDCG))
+    line = "By nDCG@10, 1 query changes by more than 2.0 points under most of 4 engines:"
+    assert f"{line} img-7 (3 worse, 0 better)" in " ".join(text.split())
+    two = replace(one, flipping=2, metric="mae", unit="sample", least=0.0)
+    mae = MetricRecord("mae", "MAE", "target", "mean", False, "bootstrap-t", "")
+    text = shown(exemplars=(two,), metrics=(TOP1, mae))
+    assert "By MAE, 2 samples change under most of 4 engines:" in " ".join(text.split())
+
+
+def test_the_legend_explains_flips_only_where_a_column_shows_them():
+    with_flips = report()
+    assert any(each.flips is not None for each in with_flips.results)
+    assert "flips: lost/gained" in render_report(with_flips, width=120)
+    bare = replace(
+        with_flips, results=tuple(replace(each, flips=None) for each in with_flips.results)
+    )
+    assert "lost/gained" not in render_report(bare, width=120)

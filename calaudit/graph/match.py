@@ -67,8 +67,8 @@ def _stored_as(dtype: np.dtype[Any], found: np.dtype[Any]) -> str:
         return (
             f"Scale the values as in training and import the pool again as {dtype}: an array's "
             f"stay 0 … 255 under calaudit pool import --dtype {dtype}, so divide them before; an "
-            "image's are divided by 255, or divide_by in --config. Or export the model for the "
-            "pool's type."
+            "image's are divided by 255, or by divide_by in the file of calaudit pool import "
+            "--config. Or export the model for the pool's type."
         )
     if dtype.kind in "biuf":
         return (

@@ -53,4 +53,4 @@ def test_pixels_under_a_float_model_are_to_be_scaled_and_not_only_converted() ->
     step = caught.value.problems[0].next_step or ""
     assert "--dtype float32" in step
     assert "0 … 255" in step
-    assert "divide_by in --config" in step
+    assert "divide_by in the file of calaudit pool import --config" in step

@@ -43,6 +43,7 @@ from calaudit.sampling import Recipe
 from calaudit.steps.calibrate import calibrate, observation_notices
 from calaudit.steps.exemplars import list_exemplars
 from calaudit.steps.floors import floor_notices
+from calaudit.steps.gates import near_zero_notices
 from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.leak import check_leak, content_digests, note_clusters, note_repeats
 from calaudit.steps.model_outputs import EngineOutputs
@@ -150,6 +151,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
                 *notices_of(scored),
                 *records.left_out_notices(judgement.comparisons),
                 *floor_notices(judgement.comparisons),
+                *near_zero_notices(judgement.comparisons, audit.gates),
                 *probability_notices(scored),
                 *doubt_notices(judgement.doubts, audit.pool, audit.evaluated),
                 *order_notices(scored, audit.clusters),

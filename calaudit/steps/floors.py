@@ -11,11 +11,9 @@ from dataclasses import replace
 
 from calaudit.errors import Notice
 from calaudit.evaluate import Comparison, Reason, Verdict
-from calaudit.steps.gates import Floors
+from calaudit.steps.gates import SHOWN, Floors
 
 _OPEN = frozenset({Verdict.PASS, Verdict.INCONCLUSIVE})
-SHOWN = 3
-"""Slices that a notice lists."""
 
 
 def below_floor(one: Comparison) -> bool:

@@ -1,10 +1,11 @@
 """Gates: which slice is held to which drop, and what FP32 itself must reach there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from calaudit.errors import SettingsError
-from calaudit.evaluate import Metric, Tolerance, suggest_metric
+from calaudit.errors import Notice, SettingsError
+from calaudit.evaluate import Comparison, Metric, Tolerance, suggest_metric
+from calaudit.report import ALL
 from calaudit.slices import SliceSet, match_slices
 
 
@@ -20,6 +21,11 @@ class GateRule:
     min_reference: float | None = None
     """What FP32 must reach there: at least this, or at most, where lower is better."""
 
+
+NEAR_ZERO = 0.01
+"""Share of what a gate allows over everything, below which it allows next to nothing."""
+SHOWN = 3
+"""Slices that a notice lists."""
 
 WILDCARDS = set("*?[")
 
@@ -120,6 +126,40 @@ def resolve_floors(
             here = rule.metric, name
             kept[here] = _stricter(metric, kept.get(here), rule.min_reference)
     return {here: floor for here, floor in (by_pattern | by_name).items() if floor is not None}
+
+
+def near_zero_notices(comparisons: Iterable[Comparison], gates: Gates) -> list[Notice]:
+    """Slices on which a relative gate allows next to nothing, since FP32's value is next to 0.
+
+    Any change fails such a gate, however little it means; once per gate.
+    """
+    comparisons = list(comparisons)
+    overall = {one.metric: one.reference for one in comparisons if one.slice == ALL}
+    found: dict[tuple[Metric, Tolerance], dict[str, Comparison]] = {}
+    for one in comparisons:
+        whole = overall.get(one.metric)
+        if one.max_relative_drop is None or one.max_drop is None or whole is None:
+            continue
+        tolerance = gates[one.metric.name, one.slice]
+        if one.max_drop < NEAR_ZERO * tolerance.of(whole):
+            found.setdefault((one.metric, tolerance), {}).setdefault(one.slice, one)
+    return [_near_zero(metric, list(each.values())) for (metric, _), each in found.items()]
+
+
+def _near_zero(metric: Metric, found: Sequence[Comparison]) -> Notice:
+    told = ", ".join(
+        f"{one.slice}: {one.max_drop:.3g} of {one.reference:.3g}" for one in found[:SHOWN]
+    )
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    slices = f"{len(found)} slice{'s' if len(found) > 1 else ''}"
+    return Notice(
+        "gate_near_zero",
+        f"max_relative_drop = {found[0].max_relative_drop:g} allows next to nothing on {slices} "
+        f"where FP32's value is next to 0 ({told}{more}): less than {NEAR_ZERO:.0%} of what it "
+        "allows over everything, so that changes without meaning fail it. A gate that names such a "
+        "slice holds there instead: give it max_drop; or gate other slices",
+        f"metric {metric}",
+    )
 
 
 def _stricter(metric: Metric, one: float | None, other: float | None) -> float | None:

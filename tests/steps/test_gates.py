@@ -1,6 +1,7 @@
 """Which drop a slice is held to where several gates name it."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from calaudit.errors import SettingsError
 from calaudit.evaluate import Comparison, Tolerance, Verdict, parse_metric
 from calaudit.slices import CodedDimension, SliceSet
 from calaudit.steps.floors import floor_notices, hold_to_floors
-from calaudit.steps.gates import GateRule, resolve_floors, resolve_gates
+from calaudit.steps.gates import GateRule, near_zero_notices, resolve_floors, resolve_gates
+from tests.evaluate.cases import comparison
 
 SLICES = SliceSet(
     4, (CodedDimension("user", ("user = ann", "user = bob"), np.array([0, 0, 1, 1])),)
@@ -143,3 +145,40 @@ def test_nothing_passes_where_fp32_misses_its_floor(
     assert bool(floor_notices([one])) == missed
     if missed and held is Verdict.INCONCLUSIVE:
         assert one.n_needed is None
+
+
+def _on(name: str, reference: float, tolerance: Tolerance) -> Comparison:
+    return comparison(
+        slice=name,
+        metric=parse_metric("nll"),
+        reference=reference,
+        max_drop=tolerance.of(reference),
+        max_relative_drop=tolerance.relative_at(reference),
+    )
+
+
+def test_a_share_of_next_to_nothing_is_told_once_per_gate_with_the_slices() -> None:
+    share, both = Tolerance(max_relative_drop=0.2), Tolerance(0.01, 0.2)
+    values = {"all": 0.3, "easy": 1e-8, "clear": 2e-8, "hard": 0.9}
+    for cells in (["c"], ["c", "d"]):
+        found = [
+            replace(_on(name, value, share), cell=cell)
+            for cell in cells
+            for name, value in values.items()
+        ]
+        gates = {("nll", name): share for name in values}
+        (told,) = near_zero_notices(found, gates)
+        assert "easy: 2e-09 of 1e-08, clear: 4e-09 of 2e-08" in told.message
+        assert "hard" not in told.message
+        assert told.code == "gate_near_zero"
+    # held against what the gate allows over everything, be that a share or not
+    for reference, n in ((4e-4, 1), (6e-4, 0)):
+        found = [_on("all", 0.3, both), _on("easy", reference, both)]
+        gates = {("nll", name): both for name in ("all", "easy")}
+        assert len(near_zero_notices(found, gates)) == n
+
+
+def test_an_absolute_gate_and_a_named_one_have_no_share_of_nothing() -> None:
+    named, share = Tolerance(0.01), Tolerance(max_relative_drop=0.2)
+    found = [_on("all", 0.3, share), _on("easy", 1e-8, named)]
+    assert near_zero_notices(found, {("nll", "all"): share, ("nll", "easy"): named}) == []

@@ -124,7 +124,8 @@ def simulated(rng: Generator, world: World) -> tuple[Report, Floats]:
     exam = Exam(
         metrics=(TOP1,), truth=Labels(np.zeros(len(codes), np.int64)), slices=slices,
         answer=lambda predictions: predictions.read("scores", np.empty(0, np.int64)),
-        output="scores", unit="sample", ids=lambda rows: [str(row) for row in rows.tolist()],
+        output="scores", where="simulated", target="label", unit="sample",
+        ids=lambda rows: [str(row) for row in rows.tolist()],
     )  # fmt: skip
     cells = {f"c{i}/m": {TOP1: scores} for i, scores in enumerate(engines)}
     gates = {} if world.gate is None else {

@@ -10,6 +10,7 @@ from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.backends.base import BackendName
 from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.counted import counted
 from calaudit.errors import ModelError, Notice, PoolError, Problem, SettingsError, SliceError
 from calaudit.evaluate import Labels, Relevance, Tolerance, check_labels, parse_metric
 from calaudit.formats.pool import PoolFile, open_pool
@@ -283,7 +284,11 @@ def _exams(
 
 def _check_cuts(exam: Exam, width: int, where: str) -> None:
     wrong = [
-        Problem(f"{m.name} is always right: the model scores {width} classes", where, "Lower k.")
+        Problem(
+            f"{m.name} is always right: the model scores {counted(width, 'class', 'classes')}",
+            where,
+            "Lower k.",
+        )
         for m in exam.metrics
         if m.family == "top" and m.k is not None and m.k >= width
     ]

@@ -10,6 +10,7 @@ from calaudit.audit.backends import accelerators
 from calaudit.audit.environment import describe_environment
 from calaudit.audit.plan import PlannedCell, PlannedSet, content_key
 from calaudit.audit.prepare import Audit
+from calaudit.counted import counted
 from calaudit.errors import Notice
 from calaudit.evaluate import (
     Attribution,
@@ -296,18 +297,24 @@ def left_out_notices(comparisons: Sequence[Comparison]) -> list[Notice]:
     for one in comparisons:
         name = one.metric.name
         if one.slice == ALL and one.n_left_out:
-            message = f"{one.n_left_out} units have no score under FP32 and are left out"
+            units = counted(one.n_left_out, "unit has", "units have")
+            left = "is left out" if one.n_left_out == 1 else "are left out"
+            message = f"{units} no score under FP32 and {left}"
             found["left_out", name] = Notice("units_left_out", message, f"metric {name}")
         if one.slice == ALL and one.n_broken:
             message = (
-                f"{one.n_broken} units that FP32 scores have no score under it by {name}: "
+                f"{counted(one.n_broken, 'unit')} that FP32 scores "
+                f"{'has' if one.n_broken == 1 else 'have'} no score under it by {name}: "
                 "it has regressed"
             )
             found.setdefault(
                 ("broken", one.cell), Notice("units_broken", message, f"cell {one.cell}")
             )
         if one.n and one.reference is None:
-            message = f"isn't defined on slice {one.slice}, though {one.n} units have a score"
+            message = (
+                f"isn't defined on slice {one.slice}, though "
+                f"{counted(one.n, 'unit has', 'units have')} a score"
+            )
             found[name, one.slice] = Notice("metric_not_defined", message, f"metric {name}")
     return list(found.values())
 

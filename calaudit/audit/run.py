@@ -19,6 +19,7 @@ from calaudit.audit.plan import PlannedCell, PlannedSet
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
 from calaudit.audit.scheduler import reached
 from calaudit.audit.store import Store
+from calaudit.counted import counted
 from calaudit.errors import (
     BackendError,
     CalauditError,
@@ -205,7 +206,8 @@ def _luckless(audit: Audit, sets: Mapping[str, Calibset]) -> Iterator[Notice]:
     for planned in audit.plan.calibsets:
         if planned.settled and asked > 1:
             message = (
-                f"every draw of it would be the same {len(sets[planned.name]):,} samples, so it "
+                "every draw of it would be the same "
+                f"{counted(len(sets[planned.name]), 'sample')}, so it "
                 f"was drawn once, not {asked} times: it leaves nothing to luck"
             )
             yield Notice("drawn_once", message, f"calibration set {planned.recipe}")

@@ -11,6 +11,7 @@ from rich.filesize import decimal
 from calaudit.audit.config import SetFile
 from calaudit.audit.inventory import leftovers
 from calaudit.audit.prepare import Audit
+from calaudit.counted import counted
 from calaudit.errors import BackendError, OutputError, PoolError
 
 _FILLED_BINS: Final = 1_000
@@ -62,7 +63,8 @@ def check_room(audit: Audit) -> None:
     if needed > free:
         raise OutputError(
             f"this audit keeps {decimal(needed)} more (outputs of {len(audit.plan.cells) + 1} "
-            f"engines for {len(audit.predicted):,} samples), and {decimal(free)} are free there",
+            f"engines for {counted(len(audit.predicted), 'sample')}), and {decimal(free)} "
+            "are free there",
             where=audit.folder,
             next_step="Free space, name another folder with --out, or let evaluate, methods or "
             "calibsets ask for less.",

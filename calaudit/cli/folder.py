@@ -12,6 +12,7 @@ from rich.filesize import decimal
 
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
+from calaudit.counted import counted
 from calaudit.progress import stage
 from calaudit.visible import visible
 
@@ -120,7 +121,10 @@ def _told(content: dict[str, Any], found: Sequence["Artefact"], *, everything: b
         files = content[key]
         if files:
             size = decimal(sum(each["bytes"] for each in files))
-            lines.append(f"{len(files):,} files {what}, {size}: calaudit clean removes them.")
+            lines.append(
+                f"{counted(len(files), 'file')} {what}, {size}: calaudit clean removes "
+                f"{'it' if len(files) == 1 else 'them'}."
+            )
     return "\n".join(lines)
 
 
@@ -132,7 +136,11 @@ def _left(content: dict[str, Any], found: Sequence["Artefact"]) -> str:
     passes = left["predictions"]
     room = sum(each.expected or 0 for each in found if each.state != "made")
     work = ", ".join(f"{n:,} {_plural(kind, n)}" for kind, n in left.items())
-    ran = f": {passes:,} times {content['samples']:,} samples to run" if passes else ""
+    ran = (
+        f": {counted(passes, 'time')} {counted(content['samples'], 'sample')} to run"
+        if passes
+        else ""
+    )
     free = decimal(content["bytes_free"])
     return f"Left to make: {work}{ran}.\nThat takes about {decimal(room)}; {free} are free there."
 
@@ -181,7 +189,7 @@ def clean_command(
             if not dry_run:
                 path.unlink(missing_ok=True)
     verb = "would be removed" if dry_run else "removed"
-    print(f"calaudit: {len(files):,} files {verb}, {decimal(size)}", file=sys.stderr)
+    print(f"calaudit: {counted(len(files), 'file')} {verb}, {decimal(size)}", file=sys.stderr)
 
 
 def _removable(

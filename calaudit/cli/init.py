@@ -9,6 +9,7 @@ import typer
 
 from calaudit.cli.app import app
 from calaudit.cli.notes import print_notes, print_written
+from calaudit.counted import counted
 from calaudit.errors import OutputError
 from calaudit.progress import stage
 from calaudit.visible import command_line
@@ -78,8 +79,9 @@ def init_command(
             ]
         )
     print(
-        f"{len(proposal.slices)} dimensions of slices, {len(proposal.calibsets)} calibration sets, "
-        f"{n_cells} engines. Next: {command_line('calaudit', 'compare', path)}",
+        f"{counted(len(proposal.slices), 'dimension')} of slices, "
+        f"{counted(len(proposal.calibsets), 'calibration set')}, "
+        f"{counted(n_cells, 'engine')}. Next: {command_line('calaudit', 'compare', path)}",
         file=sys.stderr,
     )
 

@@ -12,6 +12,7 @@ from calaudit.cli import pool_flags as flags
 from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.notes import print_notes
+from calaudit.counted import counted
 from calaudit.visible import visible
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def import_command(
     )
     done = _import(source, out, roles, files, compress=compress)
     print_notes(done.notices)
-    print(f"{visible(out)}: {done.n:,} samples")
+    print(f"{visible(out)}: {counted(done.n, 'sample')}")
 
 
 def _import(
@@ -127,7 +128,7 @@ def _import(
 
 
 def _shown(summary: "PoolSummary") -> str:
-    head = f"{summary.pool}: {summary.n:,} samples"
+    head = f"{summary.pool}: {counted(summary.n, 'sample')}"
     if summary.n_items is not None:
         head += f", {summary.n_items:,} items"
     parts = [f"{head}\nfingerprint {summary.fingerprint}", _arrays(summary)]
@@ -144,7 +145,10 @@ def _classes(target: str, names: "Sequence[str]") -> str:
     shown = names if len(names) <= _MOST_SHOWN else names[:_SHOWN_COUNTS]
     more = "" if len(shown) == len(names) else ", …"
     listed = ", ".join(map(visible, shown))
-    return f"{len(names)} classes of {target}, in the order of the outputs: {listed}{more}"
+    return (
+        f"{counted(len(names), 'class', 'classes')} of {target}, in the order of the "
+        f"outputs: {listed}{more}"
+    )
 
 
 def _arrays(summary: "PoolSummary") -> str:
@@ -179,7 +183,7 @@ def _inputs(summary: "PoolSummary") -> str:
         if len(each.channels) > _MOST_SHOWN
     ]
     notes += [
-        f"{each.name}: of {each.n:,} samples at even distances, since the pool is large"
+        f"{each.name}: of {counted(each.n, 'sample')} at even distances, since the pool is large"
         for each in summary.input_ranges
         if each.n < each.n_samples
     ]

@@ -14,6 +14,7 @@ from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
 from calaudit.cli.notes import print_notes
+from calaudit.counted import counted
 from calaudit.errors import SettingsError
 from calaudit.progress import stage
 
@@ -149,7 +150,8 @@ def _as_text(drawn: "DrawnSet") -> str:
     recipe = drawn.recipe
     everything = drawn.composition[0]
     heading = (
-        f"{drawn.name}: {len(drawn):,} of {everything.candidates:,} candidates, {recipe.kind}, "
+        f"{drawn.name}: {len(drawn):,} of {counted(everything.candidates, 'candidate')}, "
+        f"{recipe.kind}, "
         f"seed {drawn.seed}, Kish n_eff {drawn.kish_n_eff:,.1f}"
     )
     parts = [heading]

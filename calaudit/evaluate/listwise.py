@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import PoolError
 from calaudit.evaluate.division import unit_rows
 from calaudit.evaluate.truth import Relevance, check_at_least_0
@@ -40,7 +41,7 @@ class Pairs:
         flat = given.reshape(-1)
         if flat.shape != self.row.shape:
             raise PoolError(
-                f"the model gave {given.shape} scores for {len(self.row)} pairs, "
+                f"the model gave {given.shape} scores for {counted(len(self.row), 'pair')}, "
                 "expected one score per pair"
             )
         integer = np.issubdtype(flat.dtype, np.integer)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import PoolError
 
 
@@ -223,7 +224,7 @@ def check_labels(
         first = f"sample {ids(wrong[:1])[0]}" if ids is not None else f"position {wrong[0]}"
         raise PoolError(
             f"{wrong.size} of {label.size} labels are out of range: {shown} "
-            f"(first at {first}); the model scores {n_classes} classes, "
+            f"(first at {first}); the model scores {counted(n_classes, 'class', 'classes')}, "
             f"0 to {n_classes - 1}",
             where=where,
             next_step="Mend the labels, or evaluate the model that was trained on them.",

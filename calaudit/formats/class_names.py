@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from calaudit.counted import counted
 from calaudit.errors import FileFormatError, PoolError, Problem, near
 
 _SHOWN = 10
@@ -38,7 +39,7 @@ def as_names(column: pl.Series, names: Sequence[str], *, where: str) -> pl.Serie
         span = f"0 to {len(names) - 1}" if numbered else None
         raise PoolError.of(
             Problem(
-                f"{value!r} is not among the {len(names):,} classes",
+                f"{value!r} is not among the {counted(len(names), 'class', 'classes')}",
                 where,
                 f"Classes are numbered {span}." if span else near(str(value), names),
             )

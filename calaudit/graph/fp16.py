@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from onnx_ir.passes import common as passes
 
+from calaudit.counted import counted
 from calaudit.errors import ModelError, Notice
 from calaudit.graph.contents import copy_tensor, values_of
 from calaudit.graph.model import Model, light_copy
@@ -169,6 +170,8 @@ def _misfits(model: Model, made: onnx.ModelProto) -> list[Notice]:
             large += int((magnitude > LARGEST).sum())
             small += int(((magnitude > 0) & (magnitude < SMALLEST)).sum())
         if large or small:
-            message = f"{large} values beyond ±65504 are clipped, {small} below 6e-8 raised to it"
+            message = (
+                f"{counted(large, 'value')} beyond ±65504 clipped, {small} below 6e-8 raised to it"
+            )
             found.append(Notice("fp16_misfit", message, f"{model.label}: {tensor.name}"))
     return found

@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import RangesError
 from calaudit.ranges.filling import (
     LONG,
@@ -180,7 +181,8 @@ def _measured(bits: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.
 def _bad_activations(tap: str, positions: NDArray[np.int64]) -> BadActivationsError:
     shown = ", ".join(map(str, positions[:8])) + (", …" if len(positions) > 8 else "")
     return BadActivationsError(
-        f"tap {tap!r} is NaN or infinite in {len(positions)} samples, at positions {shown}",
+        f"tap {tap!r} is NaN or infinite in {counted(len(positions), 'sample')}, at "
+        f"positions {shown}",
         next_step="Look at those samples, or take them out of the calibration set.",
         tap=tap,
         positions=tuple(map(int, positions)),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
+from calaudit.counted import counted
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.records import MetricRecord, ResultRecord
 from calaudit.report.tables import (
@@ -128,7 +129,10 @@ def metric_tables(index: Index, view: View, width: int) -> Iterator[RenderableTy
     shown = keys[: view.limit]
     tables = list(_metric_tables(index, shown, width))
     if view.limit is not None and len(tables) > FEW_TABLES:
-        told = f"All {len(metrics)} metrics per slice and engine: calaudit report show --all"
+        told = (
+            f"All {counted(len(metrics), 'metric')} per slice and engine: calaudit "
+            "report show --all"
+        )
         yield Text(told, "dim")
         yield Text()
         return

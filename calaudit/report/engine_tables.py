@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
+from calaudit.counted import counted
 from calaudit.report.index import Index
 from calaudit.report.records import Report
 from calaudit.report.tables import Column, View, build_table, more
@@ -56,7 +57,8 @@ def _precision(report: Report) -> Iterator[RenderableType]:
     short = sum(len(engine.not_as_asked) for engine in proved)
     sources = " and ".join(sorted({str(engine.proof) for engine in proved}))
     yield Text(
-        f"Of {asked:,} products asked to run in INT8 or FP16 in {len(proved)} engines, "
+        f"Of {counted(asked, 'product')} asked to run in INT8 or FP16 in "
+        f"{counted(len(proved), 'engine')}, "
         f"{asked - short:,} do, by the {sources}."
     )
     yield Text()

@@ -1,5 +1,6 @@
 """One sentence that says what an audit found, and claims no more than its results do."""
 
+from calaudit.counted import counted
 from calaudit.report.index import Index, cell_parts, variant
 from calaudit.report.records import ALL, Report, ResultRecord
 from calaudit.report.selected import bounds, lost, proven, surest
@@ -112,7 +113,8 @@ def _inconclusive(index: Index) -> str:
         f"No gated slice regressed beyond doubt; {len(open_ones)} of {len(index.gated)} gated "
         f"comparisons {'is' if len(open_ones) == 1 else 'are'} inconclusive, the gravest: "
         f"{_lower_first(_subject(index, gravest))} {lost(index, gravest)} {_place(gravest)}"
-        f"{doubt}; the thinnest slice, {visible(thinnest.slice)}, has {thinnest.n:,} samples"
+        f"{doubt}; the thinnest slice, {visible(thinnest.slice)}, has "
+        f"{counted(thinnest.n, 'sample')}"
     )
     if thinnest.n_needed is not None:
         text += f" and needs {thinnest.n_needed:,}"

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from calaudit.counted import counted
 from calaudit.formats.aside import write_text
 from calaudit.report.controls import control_sentences
 from calaudit.report.document import to_document
@@ -179,7 +180,7 @@ def _facts(index: Index) -> list[str]:
     everything = index.slices.get(ALL)
     facts = [f"model {visible(report.audit.model.name)}", f"pool {visible(report.audit.pool.name)}"]
     if everything is not None:
-        facts.append(f"{everything.n:,} samples evaluated")
+        facts.append(f"{counted(everything.n, 'sample')} evaluated")
     facts.append(f"{index.judged} judged against FP32")
     facts.append(_plural(len(report.slices), "slice"))
     facts.append(visible(report.created.replace("T", " ").replace("+00:00", " UTC")))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from calaudit.counted import counted
 from calaudit.pool import Pool, Rows
 from calaudit.report.index import Index
 from calaudit.report.rankings import ExemplarRecord, ExemplarsRecord
@@ -107,7 +108,7 @@ def _group(index: Index, found: ExemplarsRecord, pictures: Mapping[str, Picture]
     units = found.unit if found.flipping == 1 else several
     note = (
         f"{found.flipping:,} {visible(units)} change under more than half of "
-        f"{found.engines:,} engines"
+        f"{counted(found.engines, 'engine')}"
     )
     if found.flipping > len(found.shown):
         note += f"; the first {len(found.shown):,} of them"
@@ -130,7 +131,7 @@ def _counts(index: Index, found: ExemplarsRecord, one: ExemplarRecord) -> str:
     metric = index.metrics[found.metric]
     told = {"worse": one.lost, "better": one.gained}
     parts = [f"{word} under {count:,}" for word, count in told.items() if count]
-    text = f"{', '.join(parts)} of {found.engines:,} engines"
+    text = f"{', '.join(parts)} of {counted(found.engines, 'engine')}"
     if metric.kind == "binary":
         return text
     drop = f"{difference(metric, one.mean_drop)} {unit_name(metric)}".rstrip()

@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from calaudit.counted import counted
 from calaudit.formats.aside import write_text
 from calaudit.report.index import Index
 from calaudit.report.records import CellRecord, Report, ResultRecord
@@ -136,7 +137,9 @@ def _add(index: Index, suite: Element, cell: CellRecord, result: ResultRecord) -
         found = SubElement(case, "failure", type="REGRESSED", message=_text(told))
         found.text = _text(_details(index, result))
     elif result.verdict != "PASS":
-        needed = f"; needs {result.n_needed:,} samples" if result.n_needed is not None else ""
+        needed = (
+            (f"; needs {counted(result.n_needed, 'sample')}") if result.n_needed is not None else ""
+        )
         if index.misses_floor(result) and result.gate is not None:
             floor = score(metric, result.gate.min_reference)
             needed = f"; FP32 itself reaches {score(metric, result.reference)}, not {floor}"

@@ -12,6 +12,7 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from calaudit.counted import counted
 from calaudit.formats.aside import write_text
 from calaudit.report.attribution import attribution_table
 from calaudit.report.comparisons import metric_tables, worst_table
@@ -142,7 +143,7 @@ def _header(index: Index) -> Iterator[Text]:
     audit = report.audit
     yield Text.assemble(("Audit ", "dim"), (visible(audit.name), "bold"), *_facts(index))
     everything = index.slices.get(ALL)
-    size = "" if everything is None else f": {everything.n:,} samples evaluated"
+    size = "" if everything is None else f": {counted(everything.n, 'sample')} evaluated"
     yield Text.assemble(
         ("Model ", "dim"),
         visible(audit.model.name),
@@ -170,7 +171,7 @@ def _facts(index: Index) -> Iterator[tuple[str, str]]:
         f" ({controls} of them {'a control' if controls == 1 else 'controls'})" if controls else ""
     )
     yield (f"   {index.judged} from {sets} calibration set{'' if sets == 1 else 's'}{aside}", "")
-    yield (f", {len(report.slices)} slices, seed {report.audit.seed}", "")
+    yield (f", {counted(len(report.slices), 'slice')}, seed {report.audit.seed}", "")
 
 
 def _warnings(report: Report) -> Iterator[Text]:

@@ -13,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import DrawError
 
 
@@ -105,7 +106,8 @@ def _check_feasible(
 ) -> None:
     if sum(counts) < size:
         raise DrawError(
-            f"{size} samples are asked for, but there are only {sum(counts)} to draw from",
+            f"{counted(size, 'sample is', 'samples are')} asked for, but there are only "
+            f"{sum(counts)} to draw from",
             next_step=f"Ask for at most {sum(counts)}, or widen the candidates.",
         )
     if sum(high) < size:

@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import DrawError, Notice, Problem
 from calaudit.pool import Rows
 from calaudit.sampling.allocation import Allocation, allocate, neyman_weights
@@ -179,6 +180,7 @@ def _check_apart(name: str, mask: Mask, codes: NDArray[np.int32], names: list[st
     twice = claimed[claimed >= 0]
     if len(twice):
         raise DrawError(
-            f'{len(twice)} candidates are in both "{names[int(twice[0])]}" and "{name}"',
+            f"{counted(len(twice), 'candidate is', 'candidates are')} in both "
+            f'"{names[int(twice[0])]}" and "{name}"',
             next_step="Give shares of slices that don't overlap.",
         )

@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import DrawError, Notice, Problem
 from calaudit.pool import Rows
 from calaudit.sampling.coverage import herding, k_center, n_distinct, nearest_to_mean
@@ -112,7 +113,8 @@ def check_size(recipe: Recipe, n_candidates: int) -> None:
     """Refuse a recipe that asks for more samples than there are. Raises `DrawError`."""
     if n_candidates < recipe.size:
         raise DrawError(
-            f"{recipe.size} samples are asked for, but there are only {n_candidates} candidates",
+            f"{counted(recipe.size, 'sample is', 'samples are')} asked for, but there "
+            f"{'is' if n_candidates == 1 else 'are'} only {counted(n_candidates, 'candidate')}",
             where=recipe.name,
             next_step=f"Ask for at most {n_candidates}, or widen the candidates."
             if n_candidates
@@ -174,7 +176,8 @@ def _shortages(table: Sequence[StratumDraw], where: str) -> tuple[Notice, ...]:
     return tuple(
         Notice(
             "stratum_short",
-            f'stratum "{each.label}" holds {each.population} candidates of {each.asked} asked for; '
+            f'stratum "{each.label}" holds {counted(each.population, "candidate")} of {each.asked} '
+            "asked for; "
             f"the other {each.asked - each.population} were drawn from other strata",
             where,
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import DrawError
 from calaudit.pool import Rows
 
@@ -44,7 +45,8 @@ def principal_components(read: ReadFlat, rows: Rows, n_components: int) -> NDArr
     possible = min(len(rows), width)
     if n_components > possible:
         raise DrawError(
-            f"{n_components} principal components are asked for, but {len(rows)} candidates of "
+            f"{n_components} principal components are asked for, but "
+            f"{counted(len(rows), 'candidate')} of "
             f"{width} values have at most {possible}",
             next_step=f"Ask for at most {possible}.",
         )

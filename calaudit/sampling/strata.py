@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import DrawError, Notice, Problem
 from calaudit.slices import CodedDimension, Dimension, SliceSet
 from calaudit.slices.dimension import CROSS
@@ -77,7 +78,8 @@ def cross_strata(slices: SliceSet, dimensions: Sequence[Dimension], *, floor: in
         notices.append(Notice("empty_combinations", message))
     n_out = int(np.count_nonzero(codes < 0))
     if n_out:
-        message = f"{n_out} candidates are in no stratum and weren't drawn from"
+        candidates = counted(n_out, "candidate is", "candidates are")
+        message = f"{candidates} in no stratum and {'was' if n_out == 1 else 'were'} not drawn from"
         notices.append(Notice("candidates_dropped", message))
     return Strata(tuple(labels), codes, tuple(margins), tuple(notices))
 

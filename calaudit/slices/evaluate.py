@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.columns import widened
+from calaudit.counted import counted
 from calaudit.errors import Notice, Problem, SliceError, near
 from calaudit.pool import Pool, Rows
 from calaudit.slices.binning import Bins, bin_by_edges, bin_by_quantiles
@@ -183,12 +184,14 @@ def _with_missing(dimension: Dimension, bins: Bins, where: str) -> Bins:
     if n_missing == 0 or dimension.missing == "drop":
         notices = bins.notices
         if n_missing:
-            message = f"{n_missing:,} samples without a value are in no slice"
+            samples = counted(n_missing, "sample without a value is", "samples without a value are")
+            message = f"{samples} in no slice"
             notices = (*notices, Notice("missing_dropped", message, where))
         return Bins(bins.labels, bins.codes, notices)
     if dimension.missing == "error":
         raise SliceError(
-            f'{n_missing:,} samples have no value in column "{dimension.by}"',
+            f"{counted(n_missing, 'sample has', 'samples have')} no value "
+            f'in column "{dimension.by}"',
             where=where,
             next_step='Fill them, or set missing = "slice" or "drop".',
         )

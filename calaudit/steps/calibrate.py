@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from calaudit.backends.base import Backend
+from calaudit.counted import counted
 from calaudit.errors import ModelError, Notice, SettingsError, near
 from calaudit.formats.aside import keep_apart
 from calaudit.formats.calibset import Calibset, open_calibset
@@ -111,7 +112,8 @@ def observation_notices(observation: Observation) -> list[Notice]:
     found = [
         Notice(
             "bad_samples",
-            f"NaN or infinite in {len(ids)} samples, left out of every group: {_first(ids)}",
+            f"NaN or infinite in {counted(len(ids), 'sample')}, left out of every group: "
+            f"{_first(ids)}",
             f"tap {tap!r}",
         )
         for tap, ids in by_tap.items()

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from calaudit.counted import counted
 from calaudit.errors import Problem, SettingsError, SliceError, near
 from calaudit.pool import Pool, Rows
 from calaudit.sampling import Recipe
@@ -63,7 +64,7 @@ def find_candidates(
         raise leak_error(
             len(leaked),
             pool.ids(leaked[:SHOWN_IDS]),
-            f"of {len(rows)} candidates",
+            f"of {counted(len(rows), 'candidate')}",
             where=recipe.name,
             next_step=f"Narrow the candidates ({asked}) so that they leave evaluated samples out.",
         )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.pool import Pool, Rows, TensorSpec, batches
 from calaudit.progress import counter
 
@@ -54,7 +55,7 @@ class InputRanges:
         """In a line: ``x: 0 … 255 (mean 117, SD 61)``."""
         parts = [_channel(each) for each in self.channels[:4]]
         more = f", … {len(self.channels)} channels" if len(self.channels) > 4 else ""
-        part = "" if self.n == self.n_samples else f", of {self.n:,} samples"
+        part = "" if self.n == self.n_samples else f", of {counted(self.n, 'sample')}"
         return f"{self.name}: {'; '.join(parts)}{more}{part}"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import PoolError, Problem, SettingsError, near
 from calaudit.evaluate import Labels
 from calaudit.pool import Pool, Rows
@@ -65,7 +66,8 @@ def read_labels(
     if not names:
         shown = ", ".join(map(repr, different[:_SHOWN].tolist()))
         raise PoolError(
-            f"holds {len(different):,} names ({shown}{', …' if len(different) > _SHOWN else ''}), "
+            f"holds {counted(len(different), 'name')} "
+            f"({shown}{', …' if len(different) > _SHOWN else ''}), "
             "and nothing says which of the model's outputs each is",
             where=place,
             next_step='Add classes = ["first", "second", …] to the task, in the order of the '
@@ -75,7 +77,11 @@ def read_labels(
     strange = [name for name in different.tolist() if name not in numbers]
     if strange:
         raise PoolError.of(
-            Problem(f"{name!r} is not among the {len(names):,} classes", place, near(name, names))
+            Problem(
+                f"{name!r} is not among the {counted(len(names), 'class', 'classes')}",
+                place,
+                near(name, names),
+            )
             for name in strange[:_SHOWN]
         )
     return Labels(np.array([numbers[name] for name in different.tolist()], np.int64)[codes])
@@ -115,7 +121,7 @@ def check_names(task: Classification, pool: Pool, width: int, *, where: str) -> 
     names = task.classes or pool.class_names(task.target)
     if len(names) != width:
         raise SettingsError(
-            f"{len(names):,} classes are named, the model scores {width:,}",
+            f"{counted(len(names), 'class is', 'classes are')} named, the model scores {width:,}",
             where=where if task.classes else f"{pool.label}: /classes/{task.target}",
             next_step="Name all classes of the model, in the order of its outputs, also those "
             "without a sample.",

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import LeakError, Notice
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.fingerprint import digest_rows
@@ -61,7 +62,7 @@ def check_leak(
         raise leak_error(
             len(leaked),
             leaked,
-            f"of the set's {len(drawn)} samples",
+            f"of the set's {counted(len(drawn), 'sample')}",
             where=str(drawn.path),
             next_step="Draw the set again from samples that aren't evaluated.",
         )

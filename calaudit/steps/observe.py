@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend
+from calaudit.counted import counted
 from calaudit.errors import Problem, RangesError
 from calaudit.graph import Model
 from calaudit.progress import counter
@@ -176,7 +177,7 @@ class _Work:
         bad = ids[list(error.positions)]
         shown = ", ".join(bad[:8]) + (", …" if len(bad) > 8 else "")
         return BadActivationsError(
-            f"tap {error.tap} is NaN or infinite in {len(bad)} samples: {shown}",
+            f"tap {error.tap} is NaN or infinite in {counted(len(bad), 'sample')}: {shown}",
             next_step="Mend those samples, or take them out of the set: by its recipe's "
             "candidates, or with calaudit calibrate --skip-bad-samples.",
             tap=error.tap,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.base import Engine
+from calaudit.counted import counted
 from calaudit.errors import BackendError
 from calaudit.formats.predictions import Predictions, write_predictions
 from calaudit.pool import Pool, Rows, batches
@@ -54,7 +55,7 @@ def _outputs(
             done.advance(len(piece))
     if reference and len(rows) and not sound:
         raise BackendError(
-            f"all outputs are NaN or infinite for all {len(rows):,} samples, such as "
+            f"all outputs are NaN or infinite for all {counted(len(rows), 'sample')}, such as "
             f"{', '.join(pool.ids(rows[:3]))}",
             where=what,
             next_step="Look at the model and its inputs: it overflows on every sample.",
@@ -72,7 +73,7 @@ def _overflows(values: NDArray[Any]) -> NDArray[np.bool_]:
 def _check_batched(name: str, values: NDArray[Any], n: int, what: str) -> None:
     if values.ndim == 0 or len(values) != n:
         raise BackendError(
-            f"output {name} has shape {values.shape} for {n} samples",
+            f"output {name} has shape {values.shape} for {counted(n, 'sample')}",
             where=what,
             next_step="Export a wrapper that returns outputs with the batch as their first axis.",
         )

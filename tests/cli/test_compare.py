@@ -82,7 +82,7 @@ BAD = {
     "predicate": (edit('"margin < 0.5"', '"margin <"'), ["margin <", "audit.toml: slices: hard"]),
     "too many asked": (
         edit("size = 40\n", "size = 4000\n"),
-        ["4000", "audit.toml: calibsets: loud only"],
+        ["4,000", "audit.toml: calibsets: loud only"],
     ),
     "empty stratum": (
         edit(
@@ -230,7 +230,7 @@ def test_seed_and_out_replace_the_files(world: Path, tmp_path: Path) -> None:
 
 
 IMPOSSIBLE = {
-    "too many": (edit("size = 40\n", "size = 100000\n"), "100000 samples are asked for"),
+    "too many": (edit("size = 40\n", "size = 100000\n"), "100,000 samples are asked for"),
     "nothing left": (
         edit("calibrate = \"split = 'calibration'\"", "calibrate = \"split = 'evaluation'\""),
         "evaluates on",

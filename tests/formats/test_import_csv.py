@@ -99,7 +99,7 @@ TEXT = "path,snr\n0.npy,1\n1.npy,2\n2.npy,3\n"
     ("text", "noted"),
     [
         (TEXT + "\n", []),
-        (TEXT + "\n\r\n   \n", ["1 rows without any value are left out"]),
+        (TEXT + "\n\r\n   \n", ["1 row without any value is left out"]),
         ("\n".join([*TEXT.splitlines()[:2], "", *TEXT.splitlines()[2:]]), []),
         (TEXT + ",\n,\n", ["2 rows without any value are left out"]),
         (TEXT.replace("\n", ",\n"), []),

@@ -138,7 +138,7 @@ def test_missing_values_are_a_slice_of_their_own_unless_dropped_or_refused() -> 
     dropped = evaluate_slices([Dimension(by="snr_db", edges=[5], missing="drop")], pool)
     assert dropped.names == ["all", "snr_db < 5", "snr_db ≥ 5"]
     assert [notice.code for notice in dropped.notices] == ["missing_dropped"]
-    with pytest.raises(SliceError, match='1 samples have no value in column "snr_db"'):
+    with pytest.raises(SliceError, match='1 sample has no value in column "snr_db"'):
         evaluate_slices([Dimension(by="snr_db", edges=[5], missing="error")], pool)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import BackendError, Notice, Problem, near
 from calaudit.formats.calibset import Calibset
 
@@ -71,7 +72,7 @@ class BatchReader:
         """Positions in the set, each (size,) int64; the order within a batch has no meaning."""
         if not self.batches:
             raise BackendError(
-                f"{len(calibset)} samples don't fill one batch of {batching.size}",
+                f"{counted(len(calibset), 'sample')} can't fill one batch of {batching.size}",
                 where=calibset.path,
                 next_step="Fill the last batch instead of dropping it, or make batches smaller.",
             )
@@ -94,7 +95,10 @@ class BatchReader:
         over = len(self.batches) * size - n
         where = str(self._calibset.path)
         if over > 0:
-            text = f"TensorRT's last batch of {size} is filled with {over} samples once more"
+            text = (
+                f"TensorRT's last batch of {size} is filled with "
+                f"{counted(over, 'sample')} once more"
+            )
             return (Notice("calibration_filled", f"{text}, of {n}", where),)
         if over < 0:
             text = f"{-over} of {n} samples don't fill a batch of {size}: TensorRT doesn't see them"
@@ -131,7 +135,8 @@ class BatchReader:
         if bad.any():
             shown = ", ".join(ids[bad][:3])
             raise BackendError(
-                f"{wanted} can't hold {name} of {int(bad.sum())} samples in a batch: {shown}",
+                f"{wanted} can't hold {name} of {counted(int(bad.sum()), 'sample')} in a "
+                f"batch: {shown}",
                 where=self._calibset.path,
                 next_step=_AGAIN,
             )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import PoolError, SettingsError
 from calaudit.evaluate.metrics.shown import Shown, rankable, show
 from calaudit.evaluate.truth import Labels, Relevance, Texts, Truth, Values, check_labels
@@ -35,7 +36,7 @@ class Case:
         for what, other in (("truth", self.truth), ("FP32", self.reference_outputs)):
             if other is not None and len(other) != len(self.outputs):
                 raise PoolError(
-                    f"the engine gave outputs for {len(self.outputs)} units, "
+                    f"the engine gave outputs for {counted(len(self.outputs), 'unit')}, "
                     f"{what} has {len(other)}"
                 )
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from calaudit.counted import counted
 from calaudit.errors import SettingsError
 from calaudit.evaluate.division import divide
 from calaudit.evaluate.metrics.case import Case
@@ -177,7 +178,8 @@ def _true_logit(case: Case, k: int) -> tuple[NDArray[Any], NDArray[Any]]:
     logits = case.logits()
     if k >= logits.shape[1]:
         raise SettingsError(
-            f"top{k} is always right: the model scores {logits.shape[1]} classes",
+            f"top{k} is always right: the model scores "
+            f"{counted(logits.shape[1], 'class', 'classes')}",
             next_step="Choose a smaller k.",
         )
     return logits, logits[np.arange(len(logits)), case.label()][:, None]

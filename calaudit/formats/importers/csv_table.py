@@ -16,6 +16,7 @@ from typing import BinaryIO, TextIO, cast
 
 import polars as pl
 
+from calaudit.counted import counted
 from calaudit.errors import FileFormatError, Notice
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -123,7 +124,9 @@ def _read(text: TextIO, source: Path) -> CsvTable:
         message = f"column {', '.join(map(str, held))} has no name and is left out"
         notices.append(Notice("left_out", message, str(source)))
     if n_empty:
-        message = f"{n_empty:,} rows without any value are left out"
+        message = (
+            f"{counted(n_empty, 'row without any value is', 'rows without any value are')} left out"
+        )
         notices.append(Notice("left_out", message, str(source)))
     kept = frame.select(pl.col(_placed(place)).alias(name) for place, name in names.items())
     return CsvTable(kept, separator, tuple(notices))

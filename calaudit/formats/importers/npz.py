@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import FileFormatError, Notice, PoolError, Problem, SettingsError, near
 from calaudit.formats.aside import keep_apart
 from calaudit.formats.finite import rows_not_finite
@@ -103,7 +104,8 @@ def _unknown_notice(target: str, ids: Sequence[str], n: int, source: Path) -> No
     more = f" and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else ""
     return Notice(
         "targets_missing",
-        f"target {target} is NaN or infinite for {len(ids):,} of {n:,} samples, which no audit can "
+        f"target {target} is NaN or infinite for {len(ids):,} of {counted(n, 'sample')}, "
+        "which no audit can "
         f"judge: {', '.join(ids[:_SHOWN])}{more}",
         str(source),
     )

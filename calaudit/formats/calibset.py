@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.counted import counted
 from calaudit.errors import FileFormatError, PoolError
 from calaudit.formats.array_stream import ArrayStream
 from calaudit.formats.drawn import (
@@ -107,7 +108,8 @@ class Calibset(DrawnSet):
         changed = ids[digest_rows(values) != self.digests[which]]
         if len(changed):
             raise FileFormatError(
-                f"{len(changed)} samples aren't what was drawn, by their digests: "
+                counted(len(changed), "sample isn't", "samples aren't")
+                + " what was drawn, by their digests: "
                 f"{', '.join(changed[:_SHOWN])}",
                 where=self.path,
                 next_step=AGAIN,

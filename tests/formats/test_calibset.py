@@ -229,7 +229,7 @@ def test_inputs_that_were_changed_are_noticed_when_read(calibset: Calibset) -> N
         file["inputs/image"][5, 0, 0] += 1
     found = open_calibset(calibset.path)
     found.read_inputs(0, 5)
-    with pytest.raises(FileFormatError, match=r"1 samples aren't what was drawn.*aufnahme-5é"):
+    with pytest.raises(FileFormatError, match=r"1 sample isn't what was drawn.*aufnahme-5é"):
         found.read_inputs(0, N)
     with pytest.raises(FileFormatError):
         list(found.batches(4))

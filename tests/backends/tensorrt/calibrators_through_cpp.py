@@ -351,7 +351,7 @@ def test_integers_that_dont_fit_are_named(
         batching=Batching(SIZE),
     )
     model = Model(narrow, "narrow.onnx")
-    with pytest.raises(BackendError, match=r"int32 can't hold item of 1 samples.*sample-13"):
+    with pytest.raises(BackendError, match=r"int32 can't hold item of 1 sample.*sample-13"):
         build_implicit(
             fake_tensorrt(Behaviour()), model, ranges, plan_profile(model, max_batch=8), buffers=gpu
         )

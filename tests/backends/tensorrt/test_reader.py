@@ -28,7 +28,7 @@ def test_every_batch_is_full_and_holds_samples_of_the_set(
     calibset: Calibset, size: int, last: str, order: str
 ) -> None:
     if last == "drop" and size > N:
-        with pytest.raises(BackendError, match=f"{N} samples don't fill"):
+        with pytest.raises(BackendError, match=f"{N} samples can't fill"):
             BatchReader(calibset, DTYPES, Batching(size, last, order))
         return
     reader = BatchReader(calibset, DTYPES, Batching(size, last, order))
@@ -70,9 +70,9 @@ def test_stored_batches_follow_the_file(calibset: Calibset) -> None:
 @pytest.mark.parametrize(
     ("values", "wanted", "message"),
     [
-        (np.array([0, 2**31]), np.int32, "int32 can't hold v of 1 samples in a batch: sample-1"),
+        (np.array([0, 2**31]), np.int32, "int32 can't hold v of 1 sample in a batch: sample-1"),
         (np.array([0.0, 1e300]), np.float32, "float32 can't hold v"),
-        (np.array([0.5, 1.0]), np.int64, "int64 can't hold v of 1 samples in a batch: sample-0"),
+        (np.array([0.5, 1.0]), np.int64, "int64 can't hold v of 1 sample in a batch: sample-0"),
         (np.array([2, 1]), np.bool_, "bool can't hold v"),
     ],
 )

@@ -114,6 +114,7 @@ def measure_sums(metric: Metric, sums: Sums, margins: Margins, method: Method) -
             margin=margin,
             seed=method.seed,
             replicates=method.replicates,
+            gains=not metric.is_agreement,
         )
     estimate.independent[:] = sums.independent
     return Measured(

@@ -39,6 +39,7 @@ def compare_means(
     margin: Floats,
     seed: int = 0,
     replicates: int = REPLICATES,
+    gains: bool = True,
 ) -> Estimate:
     """Drops of means or ratios of sums, (cells, slices).
 
@@ -53,11 +54,13 @@ def compare_means(
     seed : int
         Of the replicates, which all cells and slices share: a result doesn't depend on others.
     replicates : int
+    gains : bool
+        Whether a unit can gain: not in likeness to FP32, which is perfect.
     """
     found = no_estimate(sums.lost.shape)
     found.drop[:] = sums.drop
     found.n_changed[:] = sums.n_changed
-    how = _How(span, levels, margin, f"{seed}", replicates)
+    how = _How(span, span if gains else 0.0, levels, margin, f"{seed}", replicates)
     few = _few(sums)
     # Where sizes add up to 0, as the words of empty texts do, the metric isn't defined.
     defined = sums.weight > 0
@@ -97,6 +100,7 @@ def _by_signs(blocks: Blocks, counts: Floats, how: "_How", margin: Floats) -> Fl
 @dataclass(frozen=True, eq=False, slots=True)
 class _How:
     span: float | None
+    gain: float | None
     levels: Levels
     margin: Floats
     key: str
@@ -172,7 +176,7 @@ def _fill_few(found: Estimate, sums: Sums, at: tuple[int, int], how: _How) -> No
         above, below = float(sums.lost[at]), float(sums.gained[at])
         if sums.clustered or n < sums.n_both[at]:
             above, below = (n * size[side].sum() / size.sum() for side in (total > 0, total < 0))
-        found.ends[here] = few_changed((above, below), n, how.span, how.levels)
+        found.ends[here] = few_changed((above, below), n, how.span, how.levels, gain=how.gain)
         found.p_value[at] = signs_of_few(total) if how.margin[at] == 0 else 1.0
     if np.isfinite(found.ends[here]).any():
         found.interval[at] = "bootstrap-t" if how.span is None else "clopper-pearson"
@@ -188,7 +192,7 @@ def _ends_alike(drop: float, n: float, how: _How) -> Floats:
     bounds the other one.
     """
     if how.span is not None:
-        return few_changed((0.0, 0.0), n, how.span, how.levels, common=drop)
+        return few_changed((0.0, 0.0), n, how.span, how.levels, common=drop, gain=how.gain)
     ends = np.array([-np.inf, np.inf, -np.inf, np.inf])
     for index, tail in enumerate(how.levels.tails) if n >= 2 else ():
         towards = drop + float(stdtrit(max(n - 1.0, 1.0), tail)) * drop / n
@@ -218,11 +222,13 @@ def _use_span(found: Estimate, sums: Sums, span: float, how: _How) -> None:
             key=how.key,
             replicates=how.replicates,
             margin=margin,
+            gain=how.gain,
         )
         for index, closer in enumerate((np.maximum, np.minimum) * 2):
             found.ends[(index, *at)] = closer(found.ends[(index, *at)], ends[index])
         untested = few[at] & (margin > 0)
-        found.p_value[at] = np.where(untested, p_value, found.p_value[at])
+        smaller = np.minimum(p_value, found.p_value[at])
+        found.p_value[at] = np.where(untested, smaller, found.p_value[at])
 
 
 def _remember_unseen(found: Estimate, sums: Sums, span: float, levels: Levels) -> None:

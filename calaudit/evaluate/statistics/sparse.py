@@ -27,7 +27,9 @@ def few_changed(
     n: float,
     span: float | None,
     levels: Levels,
+    *,
     common: float = 0.0,
+    gain: float | None = None,
 ) -> Floats:
     """Ends (low, high, one-sided low, one-sided high) of a mean drop of which few units differ.
 
@@ -43,6 +45,8 @@ def few_changed(
     levels : Levels
     common : float
         What all others lose: 0, or what every unit does.
+    gain : float, optional
+        The most that one unit can gain; by default as much as it can lose.
 
     Notes
     -----
@@ -54,7 +58,7 @@ def few_changed(
         return ends
     above, below = changed
     for index, tail in enumerate(levels.tails):
-        down = clopper_pearson_upper(below, n, tail) * (span + common)
+        down = clopper_pearson_upper(below, n, tail) * ((span if gain is None else gain) + common)
         up = clopper_pearson_upper(above, n, tail) * (span - common)
         ends[2 * index : 2 * index + 2] = common - down, common + up
     return ends

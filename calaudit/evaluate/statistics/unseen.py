@@ -26,6 +26,7 @@ def unseen_bounds(
     key: str,
     replicates: int,
     margin: Floats | float = 0.0,
+    gain: float | None = None,
 ) -> tuple[Floats, Floats]:
     """Bounds and p-values of several means or ratios of sums.
 
@@ -35,13 +36,15 @@ def unseen_bounds(
     n : ndarray, shape (comparisons,)
         Independent units that they amount to: the unseen one is as large as one of these.
     span : float
-        The most that one unit can lose or gain.
+        The most that one unit can lose, and gain, without `gain`.
     levels : Levels
     key : str
         Of the weights.
     replicates : int
     margin : float or ndarray (comparisons,)
         The test is of "the drop is at most this".
+    gain : float, optional
+        The most that one unit can gain.
 
     Returns
     -------
@@ -54,7 +57,7 @@ def unseen_bounds(
     unseen = weights[:, :1] * divide(blocks.size.sum(axis=1), n, 0.0)
     lost = weights[:, 1:] @ blocks.total.T
     weight = weights[:, 1:] @ blocks.size.T + unseen
-    low = np.sort(divide(lost - span * unseen, weight, 0.0), axis=0)
+    low = np.sort(divide(lost - (span if gain is None else gain) * unseen, weight, 0.0), axis=0)
     high = np.sort(divide(lost + span * unseen, weight, 0.0), axis=0)
     ends = []
     for tail in levels.tails:

@@ -259,7 +259,7 @@ def test_popularity_that_is_not_a_number_of_every_item_is_refused(
         ({"kind": "ranking"}, {"relevance": -np.eye(4)}, {}, "/targets/relevance: .*-1.0 for"),
         (
             {"kind": "ranking"}, {"relevance": np.full((4, 3), np.inf)}, {},
-            "/targets/relevance: .*inf for query 0, item 0",
+            "/targets/relevance: .*inf for query w, item 0",
         ),
         (
             {"kind": "ranking", "vectors": "v"}, {"relevance": np.eye(4)},

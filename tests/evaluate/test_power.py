@@ -50,8 +50,8 @@ def test_a_mean_that_changes_everywhere_proves_what_its_spread_allows():
     expected = Expectation(flip_rate=0.2, spread=0.3)
     promised = smallest_provable_drop(NDCG, n, expected=expected)
     drops = rng.normal(0, 0.3, (simulations, n)) * (rng.random((simulations, n)) < 0.2)
-    fp32 = UnitScores(NDCG, np.zeros(n))
-    engines = {str(i): UnitScores(NDCG, -row) for i, row in enumerate(drops)}
+    fp32 = UnitScores(NDCG, np.full(n, 0.5))
+    engines = {str(i): UnitScores(NDCG, 0.5 - row) for i, row in enumerate(drops)}
     found = compare_cells(NDCG, fp32, engines, {"all": np.arange(n)}, max_drop=promised)
     passed = np.mean([one.verdict is Verdict.PASS for one in found])
     assert passed == pytest.approx(0.8, abs=4 * np.sqrt(0.16 / simulations))

@@ -171,7 +171,7 @@ def test_logits_are_compared_in_the_precision_in_which_they_were_given(dtype):
 
 
 def test_labels_out_of_range_are_named():
-    with pytest.raises(PoolError, match=r"1 of 2 labels.*: 7 .*row 1.*3 classes"):
+    with pytest.raises(PoolError, match=r"1 of 2 labels.*: 7 .*position 1.*3 classes"):
         score(parse_metric("top1"), np.zeros((2, 3)), Labels(np.array([0, 7])))
 
 

@@ -42,6 +42,6 @@ def test_weights_that_fp16_cannot_hold_are_told() -> None:
     )
     halved, (notice,) = convert_to_fp16(prepare(Model(proto, "m")))
     assert notice.code == "fp16_misfit"
-    assert "1 values beyond" in notice.message
+    assert "1 value beyond" in notice.message
     kinds = {t.name: t.data_type for t in halved.proto.graph.initializer}
     assert kinds[proto.graph.initializer[0].name] == TensorProto.FLOAT16

@@ -248,8 +248,7 @@ def _members(rng: Generator, slices: int, n: int, count: int, sizes: float) -> N
 
 
 def _scores(metric: Metric, drop: Floats) -> UnitScores:
-    perfect = 1.0 if metric.is_agreement else 0.0
-    return UnitScores(metric, perfect - drop if metric.higher_is_better else perfect + drop)
+    return UnitScores(metric, 1.0 - drop if metric.higher_is_better else drop)
 
 
 HARD = (

@@ -103,8 +103,8 @@ def zero_inflated(changed: float, losing: float, weighted: bool = False) -> Make
         drop = np.where(rng.random(units) < changed, size, 0.0)
         truth = changed * (2 * losing - 1) / 3 if harmed else 0.0
         weights = rng.exponential(size=units) if weighted else None
-        zeros = np.zeros(units)
-        return Sample(UnitScores(NDCG, zeros), UnitScores(NDCG, -drop), truth, None, weights)
+        whole = np.ones(units)
+        return Sample(UnitScores(NDCG, whole), UnitScores(NDCG, whole - drop), truth, None, weights)
 
     return make
 

@@ -37,6 +37,25 @@ def test_rare_losses_heavy_tails_and_few_clusters_break_no_promise(world):
     assert rates.false_regressed <= most
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("tango, 6 % flip", 0.8),
+        ("tango-clustered, 5 per image", 0.65),
+        ("bootstrap-t, 20 % change", 0.68),
+        ("bootstrap-t, 50 % change", 0.95),
+        ("bootstrap-t, WER, 10 per speaker", 1.0),
+        ("nDCG, jitter, 1 % collapse", 0.87),
+        ("NLL, normal", 1.0),
+        ("NLL, Student's t, 3 degrees", 0.94),
+    ],
+)
+def test_an_engine_that_does_no_harm_passes_as_often_as_is_told(name, most):
+    world = next(each for each in (*ORDINARY, *HARD) if each.name == name)
+    rates = measure_world(world, 1000, simulations=150, seed=7)
+    assert rates.harmless_pass >= binom.ppf(UNLIKELY, rates.simulations, most) / rates.simulations
+
+
 def test_every_kind_of_interval_is_simulated():
     used = set()
     for world in ORDINARY:

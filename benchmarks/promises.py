@@ -3,8 +3,9 @@
 For every kind of interval, at n = 50, 200 and 1,000 units and realistic rates of change, how often
 the bounds miss the true drop, how often a slice whose drop sits at its gate PASSes, and how often
 one that loses nothing is called REGRESSED (5 % each is promised). Then the same over whole audits:
-families of 50 slices, screening, the worst slice's gap, and a planted drop among 40 slices against
-the power that the contract predicts.
+families of 50 slices, screening, the worst slice's gap, a planted drop among 40 slices against the
+power that the contract predicts, and how often the units that an open slice is said to need decide
+it.
 
     python benchmarks/promises.py [--simulations 2000] [--only TEXT]
 """
@@ -69,7 +70,7 @@ def measure_world(world: World, n: int, simulations: int, seed: int = 0) -> Rate
     gated = _compared(harmed, slices, gate)
     null = _compared(world.make(rng, slices, n, False), slices, gate)
     kinds = [one.interval or "none" for one in gated]
-    at_gate, harmless = ([judge([one])[0].verdict for one in found] for found in (gated, null))
+    at_gate, harmless = ([one.verdict for one in judge_each(found)] for found in (gated, null))
     return Rates(
         slices,
         {kind: kinds.count(kind) / slices for kind in sorted(set(kinds))},
@@ -195,6 +196,64 @@ def show_audits(simulations: int) -> None:
         print(f"harmless audit of 640 comparisons, {name}: exit 1 in {share:.3f}", flush=True)
 
 
+NEEDING = (
+    "tango, 6 % flip", "tango-clustered, 5 per image", "bootstrap-t, 20 % change",
+    "bootstrap-t, WER, 10 per speaker", "nDCG, jitter, 1 % collapse", "NLL, normal",
+)  # fmt: skip
+"""Worlds of which open slices are drawn anew."""
+
+MOST_NEEDED = 50_000
+"""Units that are drawn anew at most."""
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What became of the open slices of one world."""
+
+    open: int
+    """INCONCLUSIVE slices."""
+    told: int
+    """Of them: told how many units decide, `MOST_NEEDED` at most."""
+    decided: float
+    """Of these: PASS or REGRESSED, drawn anew with as many units."""
+
+
+def measure_needed(world: World, n: int, slices: int, seed: int = 0) -> Needed:
+    """Draw open slices anew with the units they need: harmless, and twice as bad as the gate."""
+    rng = np.random.default_rng(seed)
+    truth = world.make(rng, 1, 1000, True).truth
+    if truth is None:
+        raise ValueError(f"the true drop of {world.name} isn't known")
+    unresolved = told = decided = 0
+    for harmed in (False, True):
+        gate = Tolerance(truth / 2 if harmed else truth)
+        for one in judge_each(_compared(world.make(rng, slices, n, harmed), slices, gate)):
+            if one.verdict is not Verdict.INCONCLUSIVE:
+                continue
+            unresolved += 1
+            if one.n_needed is None or one.n_needed > MOST_NEEDED:
+                continue
+            told += 1
+            again = _compared(world.make(rng, 1, one.n_needed, harmed), 1, gate)
+            decided += judge_each(again)[0].verdict is not Verdict.INCONCLUSIVE
+    return Needed(unresolved, told, decided / max(told, 1))
+
+
+def judge_each(found: list[Comparison]) -> list[Comparison]:
+    """Each comparison as an audit of its own."""
+    return [judge([one])[0] for one in found]
+
+
+def show_needed(slices: int) -> None:
+    """How often `n_needed` units decide."""
+    known = {world.name: world for world in (*ORDINARY, *HARD)}
+    for name in NEEDING:
+        for n in (50, 200):
+            found = measure_needed(known[name], n, slices)
+            print(f"{name}, {n} units: {found.open} of {2 * slices} open, {found.told} told what "
+                  f"they need, which decided {found.decided:.2f}", flush=True)  # fmt: skip
+
+
 def show_power(simulations: int) -> None:
     """A 3-point drop in one of 40 slices, against the power that the contract predicts."""
     for n in (400, 800, 1500):
@@ -222,6 +281,7 @@ def main() -> None:
         show_families(options.simulations // 2)
         show_power(options.simulations)
         show_audits(options.simulations // 10)
+        show_needed(options.simulations // 10)
     print(f"{time.perf_counter() - started:.0f} s")
 
 

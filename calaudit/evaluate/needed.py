@@ -18,11 +18,8 @@ from calaudit.evaluate.statistics.tango import tango_z
 
 Floats = NDArray[np.float64]
 
-POWER = 0.8
-"""Chance to be decided that is promised."""
-
 _AIM = 0.87
-"""Chance that is asked for of the approximation."""
+"""Chance that is asked for of the approximation, so that a new sample's is about 80 %."""
 
 _BEYOND_REACH = 10**9
 """More units than this are no advice."""
@@ -32,7 +29,7 @@ _STEP = 2.0**0.5
 
 
 def n_needed(one: Comparison, support: MinSupport, tests: int) -> int | None:
-    """Units with which a new sample would be decided, PASS or REGRESSED, with a chance of 80 %.
+    """Units that aim at a chance of 80 % for a new sample to be decided, PASS or REGRESSED.
 
     The true rates of change, or the true drop, are as uncertain as they were measured (D.
     Spiegelhalter, L. Freedman & P. Blackburn 1986: predictive power). New samples of them are

@@ -297,7 +297,7 @@ class ResultRecord:
     """None: the result informs and doesn't count."""
     verdict: Verdict | None = None
     n_needed: int | None = None
-    """Samples with which an inconclusive result would be decided, with a chance of 80 %."""
+    """Samples that aim at a chance of 80 % for an inconclusive result to be decided."""
     one_sided_low: float | None = None
     """Lower bound of the drop at one-sided level 1 − `alpha`."""
     one_sided_high: float | None = None

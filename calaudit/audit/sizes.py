@@ -16,6 +16,8 @@ from calaudit.errors import BackendError, OutputError, PoolError
 
 _FILLED_BINS: Final = 1_000
 """Of one histogram, as a rule; each takes a place and a count."""
+_ATOMS_PER_SET: Final = 3
+"""Full ones, as a rule: what several sets share is little, and fills few bins."""
 _SHARE: Final = 1.02
 """HDF5's own part."""
 
@@ -29,14 +31,12 @@ def expected_sizes(audit: Audit) -> dict[Path, int]:
     outputs = int(rows * (8 + _bytes_per_sample(audit)) * _SHARE)
     one_input = sum(math.prod(s.shape) * s.dtype.itemsize for s in audit.pool.inputs.values())
     sizes = {}
-    drawn = 0
     for planned in audit.plan.calibsets:
         entry = audit.config.calibsets[planned.recipe]
         if not isinstance(entry, SetFile):
-            drawn += entry.size
             sizes[planned.path] = int(entry.size * one_input * _SHARE)
     n_sets = len(audit.plan.calibsets)
-    atoms = min(2**n_sets - 1, max(drawn, n_sets))
+    atoms = min(2**n_sets - 1, _ATOMS_PER_SET * n_sets)
     element = np.dtype(np.int64).itemsize + np.dtype(np.int32).itemsize
     sizes[audit.plan.ranges] = len(audit.qdq.taps) * atoms * _FILLED_BINS * element
     for cell in (audit.plan.reference, *audit.plan.cells):

@@ -1,11 +1,12 @@
 """How all tests run: no time limits within, as a loaded machine must not fail a right answer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.packages import EXAMPLE, installed
 from tests.permissions import held_to_permissions
 
 settings.register_profile("calaudit", deadline=None)
@@ -25,3 +26,10 @@ def wheel_cache(request: pytest.FixtureRequest) -> Path:
     cache = request.config.cache
     assert cache is not None
     return cache.mkdir("wheels")
+
+
+@pytest.fixture
+def example_package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """The example package is installed; gives the environment in which a command sees it too."""
+    with installed(EXAMPLE, tmp_path_factory.mktemp("metadata")) as environment:
+        yield environment

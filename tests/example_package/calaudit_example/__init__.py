@@ -1,0 +1,1 @@
+"""What calaudit finds by the entry points of this package's pyproject.toml."""

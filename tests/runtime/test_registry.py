@@ -1,0 +1,108 @@
+"""Registries find members by name, import them when asked, and name the package that is wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from calaudit.errors import SettingsError
+from calaudit.runtime.registry import Registry
+from tests.packages import installed
+
+HALVES = """
+[project]
+name = "{name}"
+version = "2.0"
+[project.entry-points."tests.halves"]
+{entries}
+"""
+
+
+def halves() -> Registry:
+    return Registry("tests.halves", "half", callable, "a function")
+
+
+def package(folder: Path, name: str, entries: str, module: str = "") -> Path:
+    folder.mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(HALVES.format(name=name, entries=entries))
+    (folder / f"{name}_module.py").write_text(module)
+    return folder
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Members of calaudit's own in the group: a second distribution of that name."""
+    module = "def left(): return 'left'\nnumber = 3\n"
+    entries = 'left = "calaudit_module:left"\nnumber = "calaudit_module:number"\n'
+    entries += 'lost = "calaudit_module:gone.away"\nbroken = "calaudit_broken:broken"'
+    made = package(tmp_path / "own", "calaudit", entries, module)
+    (made / "calaudit_broken.py").write_text("\nimport a_library_that_is_not_there\n")
+    with installed(made, tmp_path / "own metadata"):
+        yield
+
+
+def test_members_are_listed_without_an_import_and_loaded_by_name(own):
+    assert halves().names() == ("broken", "left", "lost", "number")
+    assert "calaudit_broken" not in sys.modules
+    assert "left" in halves()
+    assert "right" not in halves()
+    assert halves().load("left")() == "left"
+    assert halves().package("left") == "calaudit"
+
+
+def test_an_unknown_name_gets_the_near_ones_and_its_place(own):
+    with pytest.raises(SettingsError, match=r"audit.toml: there is no half 'lefd'") as error:
+        halves().load("lefd", where="audit.toml")
+    assert error.value.problems[0].next_step == "Did you mean left?"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("number", r"package calaudit is int \(calaudit_module:number\), expected a function"),
+        ("lost", "package calaudit isn't where its entry point says: calaudit_module:gone.away"),
+        (
+            "broken",
+            r"package calaudit can't be imported \(.*calaudit_broken.py, line 2\): "
+            "ModuleNotFoundError: No module named 'a_library_that_is_not_there'",
+        ),
+    ],
+)
+def test_a_member_that_cannot_serve_names_its_package(own, name, message):
+    with pytest.raises(SettingsError, match=message):
+        halves().load(name)
+
+
+def test_a_name_of_two_packages_is_refused(own, tmp_path):
+    other = package(tmp_path / "other", "other", 'left = "other_module:left"')
+    with (
+        installed(other, tmp_path / "other metadata"),
+        pytest.raises(SettingsError, match="both offer 'left' in the entry point group") as error,
+    ):
+        halves().names()
+    assert "other" in str(error.value)
+    assert "calaudit" in str(error.value)
+
+
+def test_an_installation_without_calaudits_own_members_says_to_install_again(tmp_path):
+    other = package(tmp_path / "other", "other", 'right = "other_module:right"')
+    with (
+        installed(other, tmp_path / "metadata"),
+        pytest.raises(SettingsError, match=r"own entry points of the group tests\.halves") as error,
+    ):
+        halves().load("right")
+    assert "pip install" in str(error.value)
+
+
+def test_the_example_package_is_seen_by_a_process_of_its_own(example_package):
+    code = "from importlib.metadata import entry_points as e\n"
+    code += "print(*[x.dist.name for x in e(group='calaudit.metrics', name='brier')])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=dict(example_package),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["calaudit-example"]

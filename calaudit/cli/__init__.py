@@ -1,4 +1,4 @@
-"""The command line: thin callers of the Python API, one module per command.
+"""The command line: thin callers of the Python API, one module per command (see `app`).
 
 Messages go to stderr, results to stdout or files. Exit status: 0 every gate passed,
 1 something regressed, 3 nothing regressed but something is inconclusive, 2 bad input.
@@ -12,39 +12,9 @@ import signal
 import sys
 
 from calaudit import interrupts
-from calaudit.cli import (
-    build,
-    cache,
-    calibrate,
-    compare,
-    demo,
-    doctor,
-    folder,
-    init,
-    pool,
-    report,
-    sample,
-    slices,
-)
 from calaudit.cli.app import app
 from calaudit.cli.notes import on_lines
 from calaudit.errors import CalauditError
-
-__all__ = [
-    "build",
-    "cache",
-    "calibrate",
-    "compare",
-    "demo",
-    "doctor",
-    "folder",
-    "init",
-    "main",
-    "pool",
-    "report",
-    "sample",
-    "slices",
-]
 
 
 def main() -> None:

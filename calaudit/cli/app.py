@@ -1,12 +1,57 @@
-"""The typer application; each command module registers itself here."""
+"""The typer application. A command's module is imported when the command is called.
 
-from typing import Annotated
+So that ``calaudit --help`` and a mistyped command answer at once, what they show of the commands
+stands here; a test compares it with the modules.
+"""
+
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from calaudit.version import __version__
 
+COMMANDS = {
+    "demo": "Audit a digit reader: find the users INT8 hurts, and the calibration set that helps.",
+    "init": "Write a commented audit file that runs as it is: slices, calibration sets, task, "
+    "gates.",
+    "pool": "Show what a pool holds, or make one.",
+    "slices": "Print the size, share, support and label mix of every slice of a pool.",
+    "sample": "Draw calibration sets, by recipe files or by flags, and print what they hold.",
+    "calibrate": "Observe every calibration set in one FP32 pass, and print the amax each method "
+    "chooses.",
+    "cache": "Show, compare, verify and convert TensorRT calibration caches.",
+    "build": "Build an INT8 engine from a scale table, or explain where Q/DQ goes in a model.",
+    "compare": "Draw sets, build engines, compare them with FP32 slice by slice, write the report.",
+    "report": "Show finished audits again.",
+    "status": "Print what of an audit is made, what is left to do, and what earlier versions left "
+    "behind.",
+    "clean": "Remove artefacts that the audit doesn't use any more; reports and other files stay.",
+    "doctor": "Try every backend on this machine: what runs, what is missing, how to install it.",
+}
+"""Command → the first sentence of its help. Its module has its name, and defines its ``app``."""
+
+
+def load_command(name: str) -> Any:
+    """Import one of `COMMANDS`."""
+    return typer.main.get_command(import_module(f"calaudit.cli.{name}").app)
+
+
+class _Commands(TyperGroup):
+    """Lists `COMMANDS`, and loads the one that is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        listed = [TyperCommand(name, help=text) for name, text in COMMANDS.items()]
+        super().__init__(**{**settings, "commands": listed})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, listed if name is None else load_command(name), rest
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="calaudit",
     help="Audit INT8 engines slice by slice, before they ship.",
     no_args_is_help=True,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.notes import print_notes
 from calaudit.errors import SettingsError
@@ -19,6 +18,9 @@ from calaudit.visible import visible
 if TYPE_CHECKING:
     from calaudit.graph import Decision
     from calaudit.steps.build import BuiltEngine
+
+
+app = typer.Typer(add_completion=False)
 
 
 @app.command("build", epilog="Example:  calaudit build model.onnx --explain")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli import cache_text as text
-from calaudit.cli.app import app
 from calaudit.cli.notes import print_notes
 from calaudit.errors import SettingsError
 from calaudit.visible import visible
@@ -15,11 +14,12 @@ from calaudit.visible import visible
 if TYPE_CHECKING:
     from calaudit.formats.trt_header import TrtVersion
 
-cache_app = typer.Typer(
+app = typer.Typer(
+    name="cache",
     help="Show, compare, verify and convert TensorRT calibration caches.",
     no_args_is_help=True,
+    add_completion=False,
 )
-app.add_typer(cache_app, name="cache")
 
 CacheFile = Annotated[Path, typer.Argument(metavar="FILE", help="Calibration cache.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -39,7 +39,7 @@ AlgorithmFlag = Annotated[
 ]
 
 
-@cache_app.command("show", epilog="Example:  calaudit cache show calibration.cache")
+@app.command("show", epilog="Example:  calaudit cache show calibration.cache")
 def show_command(cache: CacheFile, *, as_json: JsonFlag = False) -> None:
     """Print a cache's header, and every scale with the amax it stands for."""
     from calaudit.formats.trt_cache import open_trt_cache
@@ -52,9 +52,7 @@ def show_command(cache: CacheFile, *, as_json: JsonFlag = False) -> None:
     print(f"{visible(cache)}: {text.summary(found)}\n\n{text.scale_columns(found)}")
 
 
-@cache_app.command(
-    "diff", epilog="Example:  calaudit cache diff old.cache new.cache --ranges ranges.h5"
-)
+@app.command("diff", epilog="Example:  calaudit cache diff old.cache new.cache --ranges ranges.h5")
 def diff_command(
     first: Annotated[
         Path, typer.Argument(metavar="A", help="Calibration cache or scale table (JSON).")
@@ -87,7 +85,7 @@ def diff_command(
         print(f"\n{text.diff_columns(found.different[:limit], clips=ranges is not None)}")
 
 
-@cache_app.command(
+@app.command(
     "verify", epilog="Example:  calaudit cache verify calibration.cache --model model.onnx"
 )
 def verify_command(
@@ -132,7 +130,7 @@ def verify_command(
     raise typer.Exit(1 if found.findings else 0)
 
 
-@cache_app.command(
+@app.command(
     "convert",
     epilog="Example:  calaudit cache convert scales.json calibration.cache --tensorrt 8.6.1",
 )

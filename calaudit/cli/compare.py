@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calaudit.cli.app import app
-from calaudit.cli.folder import show_plan
+from calaudit.cli.audit_flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag
 from calaudit.cli.notes import print_notes, print_written
 from calaudit.cli.report import print_found
+from calaudit.cli.status import show_plan
 from calaudit.errors import SliceError
 from calaudit.progress import stage
 
@@ -24,24 +24,17 @@ EPILOG = (
 )
 
 
+app = typer.Typer(add_completion=False)
+
+
 @app.command("compare", epilog=EPILOG)
 def compare_command(
-    audit: Annotated[Path, typer.Argument(metavar="AUDIT.toml", help="The audit file.")],
+    audit: AuditFile,
     *,
-    model: Annotated[
-        Path | None, typer.Option("--model", help="Model in place of the file's.")
-    ] = None,
-    pool: Annotated[
-        Path | None, typer.Option("--pool", help="Pool in place of the file's.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Results folder; default: the audit's path without .toml."),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", min=0, max=2**63 - 1, help="Seed in place of the file's."),
-    ] = None,
+    model: ModelFlag = None,
+    pool: PoolFlag = None,
+    out: OutFlag = None,
+    seed: SeedFlag = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows shown per table.")] = 15,
     slices: Annotated[
         str | None, typer.Option("--slices", help="Show only slices that match this pattern.")

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from calaudit.cli.app import app
 from calaudit.cli.compare import show_audit
 from calaudit.progress import stage
 from calaudit.visible import command_line, visible
+
+app = typer.Typer(add_completion=False)
 
 
 @app.command("demo", epilog="Example:  calaudit demo --out somewhere")

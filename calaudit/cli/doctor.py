@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.errors import SettingsError, near
 from calaudit.progress import stage
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
     from calaudit.backends.health import Health
 
 _PRECISIONS: "tuple[Precision, ...]" = ("fp32", "fp16", "int8")
+
+
+app = typer.Typer(add_completion=False)
 
 
 @app.command("doctor", epilog="Example:  calaudit doctor tensorrt_rtx")

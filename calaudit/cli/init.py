@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from calaudit.cli.app import app
 from calaudit.cli.notes import print_notes, print_written
 from calaudit.counted import counted
 from calaudit.errors import OutputError
@@ -19,6 +18,9 @@ EPILOG = (
     'calaudit init model.onnx pool.h5 --out audits/model.toml --evaluate "day > 20" '
     '--calibrate "day <= 20"'
 )
+
+
+app = typer.Typer(add_completion=False)
 
 
 @app.command("init", epilog=EPILOG)

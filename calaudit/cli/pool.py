@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli import pool_flags as flags
-from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.notes import print_notes
 from calaudit.counted import counted
@@ -19,16 +18,18 @@ if TYPE_CHECKING:
     from calaudit.formats.importers.samples import Imported
     from calaudit.steps.describe import ArraySummary, ColumnSummary, PoolSummary
 
-pool_app = typer.Typer(
-    name="pool", help="Show what a pool holds, or make one.", no_args_is_help=True
+app = typer.Typer(
+    name="pool",
+    help="Show what a pool holds, or make one.",
+    no_args_is_help=True,
+    add_completion=False,
 )
-app.add_typer(pool_app)
 
 _MOST_SHOWN = 10
 _SHOWN_COUNTS = 6
 
 
-@pool_app.command("show", epilog="Example:  calaudit pool show pool.h5")
+@app.command("show", epilog="Example:  calaudit pool show pool.h5")
 def show_command(
     pool: Annotated[Path, typer.Argument(metavar="POOL", help="Pool file (HDF5).")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -46,7 +47,7 @@ def show_command(
         print(_shown(summary))
 
 
-@pool_app.command(
+@app.command(
     "import",
     epilog="Example:  calaudit pool import photos.csv pool.h5 --input image=path --target label",
 )

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calaudit.cli.app import app
 from calaudit.cli.notes import print_written
 from calaudit.progress import stage
 
@@ -17,11 +16,12 @@ RENDER_EXAMPLES = (
     "calaudit report render report.json --formats html --pool digits.h5 --out site"
 )
 
-report_app = typer.Typer(help="Show finished audits again.", no_args_is_help=True)
-app.add_typer(report_app, name="report")
+app = typer.Typer(
+    name="report", help="Show finished audits again.", no_args_is_help=True, add_completion=False
+)
 
 
-@report_app.command("show", epilog="Example:  calaudit report show report.json --limit 30")
+@app.command("show", epilog="Example:  calaudit report show report.json --limit 30")
 def show(
     report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="What an audit wrote.")],
     *,
@@ -72,7 +72,7 @@ def print_found(found: "Report", view: "View", *, as_json: bool) -> None:
         print_report(found, view=view)
 
 
-@report_app.command("render", epilog=RENDER_EXAMPLES)
+@app.command("render", epilog=RENDER_EXAMPLES)
 def render(
     report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="What an audit wrote.")],
     *,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from calaudit.cli import recipe_flags as flags
-from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
 from calaudit.cli.notes import print_notes
@@ -46,6 +45,9 @@ Evaluate = Annotated[
 ModelFile = Annotated[
     Path | None, typer.Option("--model", help="FP32 model (ONNX), for fp32-loss and taps.")
 ]
+
+
+app = typer.Typer(add_completion=False)
 
 
 @app.command(

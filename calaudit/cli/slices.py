@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calaudit.cli.app import app
 from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
 from calaudit.cli.notes import print_notes
@@ -27,6 +26,9 @@ _WIDEST_LABEL = 8
 _SHOWN_LABELS = 3
 _MOST_MARKED = 3
 _DEFAULT_LABEL = "label"
+
+
+app = typer.Typer(add_completion=False)
 
 
 @app.command(

@@ -9,11 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import typer
-
 import calaudit
-import calaudit.cli
-from calaudit.cli.app import app
+from calaudit.cli.app import COMMANDS, load_command
 
 FILLED: Final = "\0"
 """Stands for what an f-string fills in."""
@@ -44,7 +41,7 @@ def pieces() -> Iterator[Said]:
 def _pieces(node: ast.AST, place: tuple[str, str | None, str]) -> Iterator[Said]:
     module, command, function = place
     if isinstance(node, ast.FunctionDef):
-        command, function = _command(node) or command, node.name
+        command, function = _command(node, Path(module).stem) or command, node.name
     body = getattr(node, "body", None)
     docstring = body[0] if isinstance(body, list) and body else None
     for child in ast.iter_child_nodes(node):
@@ -60,32 +57,30 @@ def _pieces(node: ast.AST, place: tuple[str, str | None, str]) -> Iterator[Said]
             yield from _pieces(child, (module, command, function))
 
 
-def _command(function: ast.FunctionDef) -> str | None:
+def _command(function: ast.FunctionDef, module: str) -> str | None:
     """``"cache diff"``, of a function that is registered under that name."""
     for call in function.decorator_list:
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
             continue
         if call.func.attr == "command" and isinstance(call.func.value, ast.Name):
-            name = ast.literal_eval(call.args[0])
-            group = call.func.value.id.removesuffix("_app")
-            return str(name) if group == "app" else f"{group} {name}"
+            name = str(ast.literal_eval(call.args[0]))
+            return name if name == module else f"{module} {name}"
     return None
 
 
 def options_by_command() -> dict[str, frozenset[str]]:
     """Command → its options."""
-    for module in pkgutil.iter_modules(calaudit.cli.__path__):
-        importlib.import_module(f"calaudit.cli.{module.name}")
-    found: dict[str, frozenset[str]] = {}
+    found = {"": frozenset({"--help", "--version"})}
 
     def walk(command: Any, path: tuple[str, ...]) -> None:
         for name, inner in getattr(command, "commands", {}).items():
             walk(inner, (*path, name))
-        if not path or not hasattr(command, "commands"):
+        if not hasattr(command, "commands"):
             opts = [o for p in command.params for o in (*p.opts, *p.secondary_opts)]
             found[" ".join(path)] = frozenset(o for o in opts if o.startswith("--")) | {"--help"}
 
-    walk(typer.main.get_command(app), ())
+    for name in COMMANDS:
+        walk(load_command(name), (name,))
     return found
 
 
@@ -99,6 +94,7 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "audit/proposal/tasks.py": ("pool import",),
     "audit/proposal/": ("init",),
     "cli/app.py": ("",),
+    "cli/audit_flags.py": ("clean", "compare", "status"),
     "cli/cache_text.py": ("cache verify",),
     "cli/flags.py": ("slices", "sample", "calibrate"),
     "cli/pool_flags.py": ("pool import",),

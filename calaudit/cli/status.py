@@ -1,7 +1,6 @@
-"""``calaudit status`` and ``calaudit clean``: what lies in an audit's results folder."""
+"""``calaudit status``: what of an audit is made and what is left to do."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.filesize import decimal
 
-from calaudit.cli.app import app
+from calaudit.cli.audit_flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag
 from calaudit.cli.columns import text_columns
 from calaudit.counted import counted
 from calaudit.progress import stage
@@ -20,26 +19,17 @@ if TYPE_CHECKING:
     from calaudit.audit.inventory import Artefact
     from calaudit.audit.prepare import Overrides
 
-Audit = Annotated[Path, typer.Argument(metavar="AUDIT.toml", help="The audit file.")]
-Model = Annotated[Path | None, typer.Option("--model", help="Model in place of the file's.")]
-Pool = Annotated[Path | None, typer.Option("--pool", help="Pool in place of the file's.")]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", help="Results folder; default: the audit's path without .toml."),
-]
-Seed = Annotated[
-    int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed in place of the file's.")
-]
+app = typer.Typer(add_completion=False)
 
 
 @app.command("status", epilog="Example:  calaudit status audits/speech-power.toml")
 def status_command(
-    audit: Audit,
+    audit: AuditFile,
     *,
-    model: Model = None,
-    pool: Pool = None,
-    out: Out = None,
-    seed: Seed = None,
+    model: ModelFlag = None,
+    pool: PoolFlag = None,
+    out: OutFlag = None,
+    seed: SeedFlag = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Show what is made as well, not only what is left to do.")
     ] = False,
@@ -149,68 +139,6 @@ def _room(artefact: "Artefact") -> str:
     if artefact.state == "made":
         return decimal(artefact.size)
     return "–" if artefact.expected is None else f"about {decimal(artefact.expected)}"
-
-
-@app.command(
-    "clean",
-    epilog="Examples:  calaudit clean audits/speech-power.toml --dry-run  ·  "
-    "calaudit clean audits/speech-power.toml --all",
-)
-def clean_command(
-    audit: Audit,
-    *,
-    model: Model = None,
-    pool: Pool = None,
-    out: Out = None,
-    seed: Seed = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Remove every artefact, also those still valid.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be removed.")
-    ] = False,
-) -> None:
-    """Remove artefacts that the audit doesn't use any more; reports and other files stay.
-
-    Removed are files under the names that audits give, in the folders that audits make.
-    """
-    from calaudit.audit.inventory import leftovers
-    from calaudit.audit.lock import sole_run
-
-    folder, files = _removable(audit, model, pool, out, seed, everything=everything)
-    if not folder.is_dir():
-        print(f"{visible(folder)} isn't there: nothing to remove", file=sys.stderr)
-        return
-    with sole_run(folder):
-        files = sorted({*files, *leftovers(folder)})
-        size = sum(path.stat().st_size for path in files if path.exists())
-        for path in files:
-            print(visible(path))
-            if not dry_run:
-                path.unlink(missing_ok=True)
-    verb = "would be removed" if dry_run else "removed"
-    print(f"calaudit: {counted(len(files), 'file')} {verb}, {decimal(size)}", file=sys.stderr)
-
-
-def _removable(
-    audit: Path,
-    model: Path | None,
-    pool: Path | None,
-    out: Path | None,
-    seed: int | None,
-    *,
-    everything: bool,
-) -> tuple[Path, list[Path]]:
-    """The results folder, and what may go; for everything the model and pool needn't be there."""
-    from calaudit.audit.config import read_audit
-    from calaudit.audit.inventory import earlier_files, keyed_files
-    from calaudit.audit.prepare import Overrides, prepared_audit
-
-    if everything:
-        folder = out or read_audit(audit).folder
-        return folder, keyed_files(folder)
-    with prepared_audit(audit, Overrides(model, pool, out, seed)) as opened:
-        return opened.folder, earlier_files(opened.plan)
 
 
 def _plural(kind: str, n: int) -> str:

@@ -1,0 +1,76 @@
+"""``calaudit clean``: remove what an audit's results folder holds and the audit doesn't use."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.filesize import decimal
+
+from calaudit.cli.audit_flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag
+from calaudit.counted import counted
+from calaudit.visible import visible
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(
+    "clean",
+    epilog="Examples:  calaudit clean audits/speech-power.toml --dry-run  ·  "
+    "calaudit clean audits/speech-power.toml --all",
+)
+def clean_command(
+    audit: AuditFile,
+    *,
+    model: ModelFlag = None,
+    pool: PoolFlag = None,
+    out: OutFlag = None,
+    seed: SeedFlag = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Remove every artefact, also those still valid.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be removed.")
+    ] = False,
+) -> None:
+    """Remove artefacts that the audit doesn't use any more; reports and other files stay.
+
+    Removed are files under the names that audits give, in the folders that audits make.
+    """
+    from calaudit.audit.inventory import leftovers
+    from calaudit.audit.lock import sole_run
+
+    folder, files = _removable(audit, model, pool, out, seed, everything=everything)
+    if not folder.is_dir():
+        print(f"{visible(folder)} isn't there: nothing to remove", file=sys.stderr)
+        return
+    with sole_run(folder):
+        files = sorted({*files, *leftovers(folder)})
+        size = sum(path.stat().st_size for path in files if path.exists())
+        for path in files:
+            print(visible(path))
+            if not dry_run:
+                path.unlink(missing_ok=True)
+    verb = "would be removed" if dry_run else "removed"
+    print(f"calaudit: {counted(len(files), 'file')} {verb}, {decimal(size)}", file=sys.stderr)
+
+
+def _removable(
+    audit: Path,
+    model: Path | None,
+    pool: Path | None,
+    out: Path | None,
+    seed: int | None,
+    *,
+    everything: bool,
+) -> tuple[Path, list[Path]]:
+    """The results folder, and what may go; for everything the model and pool needn't be there."""
+    from calaudit.audit.config import read_audit
+    from calaudit.audit.inventory import earlier_files, keyed_files
+    from calaudit.audit.prepare import Overrides, prepared_audit
+
+    if everything:
+        folder = out or read_audit(audit).folder
+        return folder, keyed_files(folder)
+    with prepared_audit(audit, Overrides(model, pool, out, seed)) as opened:
+        return opened.folder, earlier_files(opened.plan)

@@ -9,7 +9,8 @@ import dataclasses
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
@@ -20,17 +21,30 @@ from calaudit.errors import CalauditError, Problem, SettingsError, near
 T = TypeVar("T")
 _MOST_BYTES = 16 << 20
 """Of a TOML file: a device or a data file would fill the memory."""
+_RENAMED = "x-renamed"
+"""Where a settings class's JSON Schema keeps the former names of its keys."""
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-def setting(cls: type[T]) -> type[T]:
+def setting(
+    cls: type[T] | None = None, *, renamed: Mapping[str, str] | None = None
+) -> Any:  # a class, or what decorates one
     """Declare a settings class: a frozen, slotted, keyword-only dataclass without unknown keys.
 
     Checks that concern several fields belong in ``__post_init__``, raised as `SettingsError`
     or `ValueError`.
+
+    Parameters
+    ----------
+    cls : type
+    renamed : mapping, optional
+        Former key → today's: a file that has the former one is told so.
     """
+    if cls is None:
+        return partial(setting, renamed=renamed)
     made = dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls)
-    type.__setattr__(made, "__pydantic_config__", {"extra": "forbid"})
+    config = {"extra": "forbid", "json_schema_extra": {_RENAMED: dict(renamed or {})}}
+    type.__setattr__(made, "__pydantic_config__", config)
     return made
 
 
@@ -156,7 +170,7 @@ def _problems(line: dict[str, Any], cls: type[Any], where: object, at: str) -> l
         return [Problem(p.message, place, p.next_step) for p in cause.problems]
     kind = line["type"]
     if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
-        return [Problem("unknown key", place, near(str(path[-1]), _keys_at(cls, path[:-1])))]
+        return [_unknown(str(path[-1]), _tables_at(cls, path[:-1]), place)]
     if kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return [Problem("this key is missing", place, "Add it.")]
     if kind in {"dataclass_type", "dict_type", "mapping_type"}:
@@ -185,28 +199,39 @@ def _dotted(path: tuple[Any, ...]) -> str:
     return text
 
 
-def _keys_at(cls: Any, path: tuple[Any, ...]) -> list[str]:
-    """Keys that the schema knows at `path`: walks dataclass fields through lists and unions."""
+def _unknown(key: str, tables: list[Mapping[str, Any]], place: str) -> Problem:
+    """What to say of a key that none of the tables allowed there has."""
+    for table in tables:
+        if key in table.get(_RENAMED, {}):
+            now = table[_RENAMED][key]
+            return Problem(f"this key was renamed to {now}", place, f"Write {now} instead.")
+    known = set[str]().union(*(table.get("properties", {}) for table in tables))
+    return Problem("unknown key", place, near(key, sorted(known)))
+
+
+def _tables_at(cls: Any, path: tuple[Any, ...]) -> list[Mapping[str, Any]]:
+    """Schemas of the tables allowed at `path`: walks fields through lists and unions."""
     schema = _ADAPTERS[cls].json_schema()
-    found = _walk(schema, schema, tuple(p for p in path if not isinstance(p, int)))
-    return sorted(found)
+    return list(_walk(schema, schema, tuple(p for p in path if not isinstance(p, int))))
 
 
-def _walk(node: Mapping[str, Any], root: Mapping[str, Any], path: tuple[Any, ...]) -> set[str]:
-    if "$ref" in node:
-        return _walk(root["$defs"][node["$ref"].rsplit("/", 1)[1]], root, path)
-    if "items" in node and isinstance(node["items"], Mapping):
-        return _walk(node["items"], root, path)
+def _walk(
+    node: Mapping[str, Any], root: Mapping[str, Any], path: tuple[Any, ...]
+) -> Iterator[Mapping[str, Any]]:
     branches = [*node.get("anyOf", []), *node.get("oneOf", [])]
+    if "$ref" in node:
+        branches = [root["$defs"][node["$ref"].rsplit("/", 1)[1]]]
+    elif isinstance(node.get("items"), Mapping):
+        branches = [node["items"]]
     if branches:
-        return set().union(*(_walk(branch, root, path) for branch in branches))
-    properties: Mapping[str, Any] = node.get("properties", {})
-    if not path:
-        return set(properties)
-    if path[0] in properties:
-        return _walk(properties[path[0]], root, path[1:])
-    anything = node.get("additionalProperties")
-    return _walk(anything, root, path[1:]) if isinstance(anything, Mapping) else set()
+        for branch in branches:
+            yield from _walk(branch, root, path)
+    elif not path:
+        yield node
+    elif path[0] in node.get("properties", {}):
+        yield from _walk(node["properties"][path[0]], root, path[1:])
+    elif isinstance(node.get("additionalProperties"), Mapping):
+        yield from _walk(node["additionalProperties"], root, path[1:])
 
 
 def as_values(made: Any) -> dict[str, Any]:

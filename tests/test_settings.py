@@ -8,7 +8,7 @@ import pytest
 from calaudit.audit.config import AuditSettings, Gate
 from calaudit.errors import SettingsError
 from calaudit.sampling import Recipe
-from calaudit.settings import parse_settings, read_toml
+from calaudit.settings import parse_settings, read_toml, setting
 from calaudit.slices import Dimension
 
 AUDIT = {"name": "a", "model": "m.onnx", "pool": "p.h5", "evaluate": "x = 1"}
@@ -36,6 +36,39 @@ def test_values_of_another_type_are_refused_and_not_converted(
     with pytest.raises(SettingsError) as caught:
         parse_settings(values, cls, where="a.toml", at="here")
     assert f"a.toml: here.{said}" in str(caught.value)
+
+
+@setting
+class Outer:
+    inner: tuple[AuditSettings, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "place"),
+    [
+        (AuditSettings, {**AUDIT, "cluster": "speaker"}, "cluster"),
+        (Outer, {"inner": [{**AUDIT, "cluster": ["speaker"]}]}, "inner[0].cluster"),
+    ],
+)
+def test_a_renamed_key_is_refused_with_its_new_name(
+    cls: type, values: dict[str, Any], place: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(values, cls, where="a.toml")
+    (problem,) = caught.value.problems
+    assert problem.where == f"a.toml: {place}"
+    assert problem.message == "this key was renamed to cluster_by"
+    assert problem.next_step == "Write cluster_by instead."
+
+
+def test_a_renamed_key_can_be_written_by_its_new_name() -> None:
+    columns = {**AUDIT, "cluster_by": ["speaker", "take"]}
+    assert parse_settings(columns, AuditSettings, where="f").cluster_columns == ("speaker", "take")
+
+
+def test_an_unknown_key_is_refused_with_near_ones() -> None:
+    with pytest.raises(SettingsError, match=r"a.toml: clustr: unknown key\n.*cluster_by"):
+        parse_settings({**AUDIT, "clustr": "speaker"}, AuditSettings, where="a.toml")
 
 
 def test_whole_numbers_stand_for_numbers_and_infinity_is_one() -> None:

@@ -15,7 +15,7 @@ from calaudit.pool import Pool
 
 @dataclass(frozen=True, slots=True)
 class RemoteBackend:
-    """A backend as a worker of a cluster described it: engines are built and run there only."""
+    """A backend as a Dask worker described it: engines are built and run there only."""
 
     name: BackendName
     key: str
@@ -50,7 +50,7 @@ def make_backends(
     cpu : OnnxruntimeBackend
         What observes ranges, whichever backend is audited.
     remote : mapping
-        Backends that workers of a cluster have tried out; they aren't made here.
+        Backends that Dask workers have tried out; they aren't made here.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The cells of an audit on the workers of an existing Dask cluster.
+"""The cells of an audit on Dask workers that are there already.
 
 The run that was started holds the audit's lock, draws the sets and observes the ranges. Workers get
 the audit file's path and a cell's name, never data; what they make lies in the store, and the run
@@ -65,7 +65,7 @@ def remote_backends(
         return {}
     if not scheduler.workers(with_gpu=True):
         raise BackendError(
-            "no worker of the cluster has a GPU, which this audit needs",
+            "no Dask worker has a GPU, which this audit needs",
             where=scheduler.address,
             next_step=f"Start one: dask worker {command_line(scheduler.address)} --resources GPU=1",
         )
@@ -107,7 +107,7 @@ def judge_elsewhere(
         request = Request(*where, remote, audit.plan.key, token, scheduler.slots())
         calls = [Call(c.id, make_cell, (request, c.id), c.backend in remote) for c in cells]
         found = {}
-        with counter(len(calls), what="engines on the cluster", unit="engine") as done:
+        with counter(len(calls), what="engines on Dask workers", unit="engine") as done:
             for name, outcome in scheduler.outcomes(calls):
                 found[name] = outcome
                 done.advance(1)
@@ -129,8 +129,8 @@ def _take(result: Elsewhere, cell: PlannedCell, outcome: Any, *, needs_gpu: bool
             next_step=AGAIN,
         )
     if isinstance(outcome, Lost):
-        message = f"{outcome.reason}; it was made without the cluster"
-        result.notices.append(Notice("cluster_lost", message, f"cell {cell.id}"))
+        message = f"{outcome.reason}; it was made on this machine instead"
+        result.notices.append(Notice("dask_lost", message, f"cell {cell.id}"))
     elif isinstance(outcome, Made):
         predictions = Predictions(cell.predictions)
         made = Judged(outcome.engine, predictions, outcome.notices, outcome.scales)
@@ -149,7 +149,7 @@ def token_in(folder: Path, scheduler: Scheduler) -> Iterator[Path]:
     OutputError
         The folder can't be written to.
     """
-    token = folder.absolute() / f".cluster.{secrets.token_hex(4)}.part"
+    token = folder.absolute() / f".dask.{secrets.token_hex(4)}.part"
     try:
         token.touch()
     except OSError as error:
@@ -198,7 +198,7 @@ def introduced(scheduler: Scheduler, token: Path) -> list[Notice]:
         return []
     kinds = ", ".join(sorted(map(str, processors)))
     message = f"processors of several kinds took part, and their floats may differ: {kinds}"
-    return [Notice("cluster_mixed", message)]
+    return [Notice("dask_mixed", message)]
 
 
 def _absolute(path: Path, overrides: Overrides) -> tuple[Path, Overrides]:
@@ -207,4 +207,4 @@ def _absolute(path: Path, overrides: Overrides) -> tuple[Path, Overrides]:
         None if each is None else each.absolute()
         for each in (overrides.model, overrides.pool, overrides.out)
     )
-    return path.absolute(), replace(overrides, model=model, pool=pool, out=out, cluster=None)
+    return path.absolute(), replace(overrides, model=model, pool=pool, out=out, dask=None)

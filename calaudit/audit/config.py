@@ -23,7 +23,7 @@ _ENTROPIES = ("entropy", "entropy-trt")
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
 
-@setting
+@setting(renamed={"cluster": "cluster_by"})
 class AuditSettings:
     """The ``[audit]`` table."""
 
@@ -56,7 +56,7 @@ class AuditSettings:
     """onnxruntime's threads; None: all cores."""
     level: float = 0.95
     """Two-sided confidence level of the intervals."""
-    cluster: str | tuple[str, ...] = ()
+    cluster_by: str | tuple[str, ...] = ()
     """Columns; samples equal in all of them belong together: a speaker's, a user's, an image's."""
     replicates: int = 1
     """Times each recipe is drawn: with 2 or more, the luck of the draw is told from the recipe."""
@@ -115,9 +115,9 @@ class AuditSettings:
             )
 
     @property
-    def clustered_by(self) -> tuple[str, ...]:
-        """`cluster`, as columns."""
-        return (self.cluster,) if isinstance(self.cluster, str) else self.cluster
+    def cluster_columns(self) -> tuple[str, ...]:
+        """`cluster_by`, as columns."""
+        return (self.cluster_by,) if isinstance(self.cluster_by, str) else self.cluster_by
 
 
 @setting

@@ -62,7 +62,7 @@ def judge_engine(
     backend = audit.backends[planned.backend]
     if isinstance(backend, RemoteBackend):
         raise BackendError(
-            f"no worker of the cluster that has a GPU made {planned.id}, and none is used here",
+            f"no Dask worker with a GPU made {planned.id}, and none is used here",
             where=backend.name,
             next_step="Run the audit again: what is made is kept.",
         )

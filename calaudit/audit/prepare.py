@@ -51,7 +51,7 @@ class Overrides:
     """Wait for another run that is at work on the folder, instead of refusing."""
     jobs: int = 1
     """Engines of onnxruntime that run at a time; its threads are divided among them."""
-    cluster: str | None = None
+    dask: str | None = None
     """Address of a Dask scheduler whose workers make the engines and run them."""
 
 
@@ -107,7 +107,7 @@ def prepared_audit(
         The audit file.
     overrides : Overrides
     remote : mapping, optional
-        Backends that aren't used here but on workers of a cluster.
+        Backends that aren't used here but on Dask workers.
 
     Raises
     ------
@@ -145,12 +145,12 @@ def _opened(
         gates = resolve_gates(rules, metrics, slices)
         floors = resolve_floors(rules, metrics, slices)
         clusters = read_clusters(
-            config.audit.clustered_by,
+            config.audit.cluster_columns,
             pool,
             evaluated,
             dimensions=config.dimensions,
             slices=slices,
-            where=f"{path}: audit.cluster",
+            where=f"{path}: audit.cluster_by",
         )
         prepared = prepare(model)
         qdq = _placed(prepared, model, config)

@@ -65,7 +65,7 @@ class _Journal:
     scales: dict[str, Mapping[str, float]] = field(default_factory=dict)
     """Of engines quantized implicitly: cell → tap → scale."""
     elsewhere: Elsewhere = field(default_factory=Elsewhere)
-    """What workers of a cluster made."""
+    """What Dask workers made."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -101,8 +101,8 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
     journal = _Journal()
     path, given = Path(path), overrides or Overrides()
     with ExitStack() as opened:
-        cluster = opened.enter_context(reached(given.cluster)) if given.cluster else None
-        remote = {} if cluster is None else remote_backends(cluster, path, given)
+        scheduler = opened.enter_context(reached(given.dask)) if given.dask else None
+        remote = {} if scheduler is None else remote_backends(scheduler, path, given)
         audit = opened.enter_context(prepared_audit(path, given, remote))
         check_feasible(audit)  # before the folder is made: a refusal leaves nothing
         opened.enter_context(sole_run(audit.folder, wait=given.wait))
@@ -114,8 +114,8 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
             observation = _ranges(audit, sets, journal.store) if int8 else None
             journal.notices += [] if observation is None else observation_notices(observation)
         with journal.stage("predictions"):
-            if cluster is not None:
-                journal.elsewhere = judge_elsewhere(cluster, audit, path, given)
+            if scheduler is not None:
+                journal.elsewhere = judge_elsewhere(scheduler, audit, path, given)
             judged = _judged(audit, audit.plan.reference, None, journal)
             journal.notices += judged.notices
             reference = judged.predictions
@@ -230,7 +230,7 @@ def _calibration_sets(audit: Audit, journal: _Journal) -> dict[str, Calibset]:
     for each in given:
         journal.notices += check_leak(each, audit.pool, audit.predicted, digests=digests)
     own = {name: drawn for name, drawn in sets.items() if drawn not in given}
-    columns = audit.config.audit.clustered_by
+    columns = audit.config.audit.cluster_columns
     journal.notices += [
         *note_repeats(own, digests),
         *note_clusters(sets, audit.pool, audit.predicted, columns),

@@ -19,7 +19,7 @@ from calaudit.errors import BackendError
 from calaudit.interrupts import stop_if_asked
 from calaudit.visible import command_line
 
-INSTALL: Final = "python -m pip install 'calaudit[cluster]'"
+INSTALL: Final = "python -m pip install 'calaudit[dask]'"
 GPU: Final = "GPU"
 """The Dask resource of workers that have one."""
 CONNECT: float = 10.0
@@ -156,7 +156,7 @@ class Scheduler:
         except KilledWorker:
             return Lost("the workers that were at it died")
         except (OSError, asyncio.CancelledError, futures.CancelledError):
-            return Lost("the connection to the cluster was lost")
+            return Lost("the connection to the Dask scheduler was lost")
 
 
 @contextmanager
@@ -173,8 +173,8 @@ def reached(address: str) -> Iterator[Scheduler]:
         from distributed.comm import connect
     except ImportError:
         raise BackendError(
-            "the library of Dask clusters isn't installed (distributed)",
-            where="--cluster",
+            "Dask isn't installed (the package distributed)",
+            where="--dask",
             next_step=f"Install it here and on the workers: {INSTALL}",
         ) from None
     # of workers and connections that are lost, which the report tells
@@ -191,14 +191,14 @@ def reached(address: str) -> Iterator[Scheduler]:
     except (OSError, ValueError, TypeError) as error:  # TypeError: tls:// without certificates
         raise BackendError(
             f"no Dask scheduler is reached at {address}: {error}",
-            where="--cluster",
+            where="--dask",
             next_step="Give the address that dask scheduler prints, such as tcp://host:8786.",
         ) from None
     try:
         scheduler = Scheduler(client, address)
         if not scheduler.workers():
             raise BackendError(
-                "the cluster has no worker",
+                "the Dask scheduler has no worker",
                 where=address,
                 next_step=f"Start some: {command_line('dask', 'worker', address)}",
             )

@@ -1,4 +1,4 @@
-"""What a worker of a cluster does of an audit: it opens the audit anew and makes one cell.
+"""What a Dask worker does of an audit: it opens the audit anew and makes one cell.
 
 Artefacts go to the audit's own store, on storage that all machines share, sealed as always. A file
 in the results folder, the token, says that the run is still there: once it is gone (the run ended,

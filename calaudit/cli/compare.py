@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli.audit_flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag
+from calaudit.cli.flags import renamed_flag
 from calaudit.cli.notes import print_notes, print_written
 from calaudit.cli.report import print_found
 from calaudit.cli.status import show_plan
@@ -53,13 +54,13 @@ def compare_command(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, help="Engines that run at a time.")
     ] = 1,
-    cluster: Annotated[
+    dask: Annotated[
         str | None,
         typer.Option(
-            "--cluster",
+            "--dask",
             metavar="ADDRESS",
-            help="Run the engines on the workers of a Dask cluster: tcp://host:8786. Model, pool "
-            "and results must lie on storage that all its machines share.",
+            help="Run the engines on the workers of this Dask scheduler: tcp://host:8786. Model, "
+            "pool and results must lie on storage that all its machines share.",
         ),
     ] = None,
     dry_run: Annotated[
@@ -68,6 +69,7 @@ def compare_command(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for another run on this audit to end.")
     ] = False,
+    cluster: Annotated[str | None, renamed_flag("--cluster", "--dask")] = None,
 ) -> None:
     """Draw sets, build engines, compare them with FP32 slice by slice, write the report.
 
@@ -79,7 +81,7 @@ def compare_command(
         from calaudit.report import View
 
     view = View(slices=slices, limit=limit)
-    overrides = Overrides(model, pool, out, seed, wait=wait, jobs=jobs, cluster=cluster)
+    overrides = Overrides(model, pool, out, seed, wait=wait, jobs=jobs, dask=dask)
     if dry_run:
         show_plan(audit, overrides, everything=True, as_json=as_json, checked=True)
         return

@@ -38,6 +38,19 @@ CrossFlags = Annotated[
     ),
 ]
 
+
+def renamed_flag(flag: str, now: str) -> Any:
+    """A former flag, which `--help` doesn't show: whoever gives it is told today's."""
+
+    def refuse(given: str | None) -> None:
+        if given is not None:
+            raise SettingsError(
+                f"this flag was renamed to {now}", where=flag, next_step=f"Write {now} instead."
+            )
+
+    return typer.Option(flag, hidden=True, callback=refuse)
+
+
 _OPTION = re.compile(r":(?=[\w-]+=)")
 _NAME = re.compile(r"[^=<>!]+")
 

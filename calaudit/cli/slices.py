@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli.columns import text_columns
-from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
+from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions, renamed_flag
 from calaudit.cli.notes import print_notes
 from calaudit.cli.promises import promise_table
 from calaudit.errors import Notice, SettingsError, SliceError, near
@@ -72,15 +72,16 @@ def slices_command(
             max=1,
         ),
     ] = 0.05,
-    cluster: Annotated[
+    cluster_by: Annotated[
         str | None,
         typer.Option(
-            "--cluster",
+            "--cluster-by",
             metavar="COLUMN,…",
             help="With --max-drop: samples equal in these columns count as one.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    cluster: Annotated[str | None, renamed_flag("--cluster", "--cluster-by")] = None,
 ) -> None:
     """Print the size, share, support and label mix of every slice of a pool.
 
@@ -98,7 +99,7 @@ def slices_command(
         column = _label_column(opened, label)
         labels = None if column is None else opened.columns([column], rows).to_series()
         promises = _promises(
-            opened, slices, rows, max_drop=max_drop, flip_rate=flip_rate, cluster=cluster
+            opened, slices, rows, max_drop=max_drop, flip_rate=flip_rate, cluster_by=cluster_by
         )
     summaries, notices = _describe(slices, labels, asked=label is not None)
     if as_json:
@@ -128,13 +129,13 @@ def _promises(
     *,
     max_drop: float | None,
     flip_rate: float,
-    cluster: str | None,
+    cluster_by: str | None,
 ) -> "dict[str, Promise] | None":
     """What every slice can prove; None without a gate."""
     if max_drop is None:
-        if cluster is not None:
+        if cluster_by is not None:
             raise SettingsError(
-                "--cluster needs a gate", where="--cluster", next_step="Add --max-drop 0.01."
+                "--cluster-by needs a gate", where="--cluster-by", next_step="Add --max-drop 0.01."
             )
         return None
     if not 0 < max_drop < 1:
@@ -149,9 +150,9 @@ def _promises(
     from calaudit.steps.contract import promises_of
 
     codes = None
-    if cluster is not None:
+    if cluster_by is not None:
         chosen = np.arange(len(pool), dtype=np.int64) if rows is None else rows
-        codes = cluster_codes(cluster.split(","), pool, chosen, where="--cluster")
+        codes = cluster_codes(cluster_by.split(","), pool, chosen, where="--cluster-by")
     return promises_of(slices, max_drop, flip_rate=flip_rate, clusters=codes)
 
 

@@ -138,7 +138,7 @@ def _in_evaluated_clusters(
 ) -> NDArray[np.bool_]:
     """(len(rows),) whether a sample's cluster has an evaluated sample; one without has none."""
     both = np.union1d(rows, evaluated)
-    code = cluster_codes(columns, pool, both, where="audit.cluster")
+    code = cluster_codes(columns, pool, both, where="audit.cluster_by")
     seen = np.unique(code[np.searchsorted(both, evaluated)])
     return np.asarray(np.isin(code[np.searchsorted(both, rows)], seen))
 

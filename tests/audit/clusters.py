@@ -22,8 +22,8 @@ def local_cluster(
 
     `preload` names a module that those with a resource load first.
     """
-    dask = pytest.importorskip("dask", reason="the cluster extra isn't installed")
-    distributed = pytest.importorskip("distributed", reason="the cluster extra isn't installed")
+    dask = pytest.importorskip("dask", reason="the dask extra isn't installed")
+    distributed = pytest.importorskip("distributed", reason="the dask extra isn't installed")
     options = {"host": "127.0.0.1", "port": 0, "dashboard": False}
     worker = {"nthreads": 1, "silence_logs": 50, **options}
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):

@@ -1,4 +1,4 @@
-"""Workers of a cluster give what a serial run gives; what can't work is refused."""
+"""Dask workers give what a serial run gives; what can't work is refused."""
 
 import signal
 import socket
@@ -66,21 +66,21 @@ def hidden(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def on_cluster(serial: tuple[Path, dict[str, Any]], address: str) -> tuple[Path, dict[str, Any]]:
+def on_dask(serial: tuple[Path, dict[str, Any]], address: str) -> tuple[Path, dict[str, Any]]:
     """The folder and the report of a run in which the coordinating process ran no engine."""
     audit, _ = serial
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audit_run, "judge_engine", not_here)
         patch.chdir(audit.parent)  # workers have another working directory
-        given = Overrides(model=Path("model.onnx"), out=Path("clustered"), cluster=address)
+        given = Overrides(model=Path("model.onnx"), out=Path("by-dask"), dask=address)
         report, _ = run_audit(Path(audit.name), given)
-    return audit.parent / "clustered", document(report)
+    return audit.parent / "by-dask", document(report)
 
 
 def test_workers_make_every_engine_and_the_report_is_that_of_a_serial_run(
-    serial: tuple[Path, dict[str, Any]], on_cluster: tuple[Path, dict[str, Any]]
+    serial: tuple[Path, dict[str, Any]], on_dask: tuple[Path, dict[str, Any]]
 ) -> None:
-    folder, report = on_cluster
+    folder, report = on_dask
     assert report == serial[1]
     assert hidden(folder) == []
     seals = sorted(path.name for path in folder.rglob("*.seal"))
@@ -88,12 +88,12 @@ def test_workers_make_every_engine_and_the_report_is_that_of_a_serial_run(
 
 
 def test_a_damaged_artefact_is_made_again_by_a_worker_and_told_as_in_a_serial_run(
-    serial: tuple[Path, dict[str, Any]], on_cluster: tuple[Path, dict[str, Any]], address: str
+    serial: tuple[Path, dict[str, Any]], on_dask: tuple[Path, dict[str, Any]], address: str
 ) -> None:
-    (audit, expected), (folder, _) = serial, on_cluster
+    (audit, expected), (folder, _) = serial, on_dask
     damaged = next((folder / "predictions").glob("both-mse-*.h5"))
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    again = document(run_audit(audit, Overrides(out=folder, cluster=address))[0])
+    again = document(run_audit(audit, Overrides(out=folder, dask=address))[0])
     assert [each["code"] for each in again["warnings"]] == ["artefact_remade"]
     assert {**again, "warnings": expected["warnings"]} == expected
 
@@ -107,8 +107,8 @@ def test_what_a_dying_worker_left_is_made_here_and_told(
 ) -> None:
     audit, expected = serial
     monkeypatch.setattr(audit_cluster, "make_cell", make_or_die)
-    report = document(run_audit(audit, Overrides(out=tmp_path, cluster=address))[0])
-    assert {each["code"] for each in report["warnings"]} == {"cluster_lost"}
+    report = document(run_audit(audit, Overrides(out=tmp_path, dask=address))[0])
+    assert {each["code"] for each in report["warnings"]} == {"dask_lost"}
     assert f"cell {DEADLY}" in [each["where"] for each in report["warnings"]]
     assert {**report, "warnings": expected["warnings"]} == expected
     assert hidden(tmp_path) == []
@@ -120,7 +120,7 @@ def test_ctrl_c_stops_the_workers_before_the_command_ends(address: str, tmp_path
     audit = make_world(tmp_path)
     command = [sys.executable, "-m", "tests.audit.interrupted", "compare", audit]
     with subprocess.Popen(
-        [*command, "--cluster", address], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [*command, "--dask", address], cwd=ROOT, stderr=subprocess.PIPE, text=True
     ) as run:
         folder = tmp_path / "audit"
         while not list(folder.glob("started *")):
@@ -147,7 +147,7 @@ def test_a_backend_that_the_worker_with_a_gpu_lacks_is_named_with_the_worker(
         pytest.skip("TensorRT is installed here")
     audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', '"mse"]\nbackend = "tensorrt"'))
     with pytest.raises(BackendError, match=r"worker tcp://.*: TensorRT isn't installed"):
-        run_audit(audit, Overrides(cluster=address))
+        run_audit(audit, Overrides(dask=address))
     assert not (tmp_path / "audit").exists()
 
 
@@ -156,7 +156,7 @@ def test_an_audit_of_a_gpu_runs_from_a_machine_without_one(
 ) -> None:
     lines = '"mse"]\nbackend = "tensorrt_rtx"\nagree_with = ["onnxruntime"]'
     audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', lines))
-    report, _ = run_audit(audit, Overrides(out=tmp_path / "there", cluster=address))
+    report, _ = run_audit(audit, Overrides(out=tmp_path / "there", dask=address))
     pretend(monkeypatch)
     here, _ = run_audit(audit, Overrides(out=tmp_path / "here"))
     assert document(report) == document(here)
@@ -170,8 +170,8 @@ def test_without_a_gpu_nothing_is_waited_for(
     audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', '"mse"]\nbackend = "tensorrt"'))
     monkeypatch.setattr(audit_scheduler, "PATIENCE", 0.0)
     with local_cluster([{}]) as address:
-        with pytest.raises(BackendError, match="no worker of the cluster has a GPU"):
-            run_audit(audit, Overrides(cluster=address))
+        with pytest.raises(BackendError, match="no Dask worker has a GPU"):
+            run_audit(audit, Overrides(dask=address))
         with reached(address) as scheduler:
             calls = [Call("its own", own_address, (), needs_gpu=True)]
             assert list(scheduler.outcomes(calls)) == [("its own", Lost("the workers went away"))]
@@ -186,16 +186,16 @@ def test_a_reference_that_fails_on_a_worker_ends_the_audit_as_it_does_here(
     with h5py.File(tmp_path / "pool.h5", "r+") as pool:
         pool["inputs/x"][:] *= np.float32(1e3)  # every sample overflows, not only some
     said = []
-    for cluster in (None, address):
+    for scheduler in (None, address):
         with pytest.raises(BackendError, match="NaN or infinite") as caught:
-            run_audit(audit, Overrides(cluster=cluster))
+            run_audit(audit, Overrides(dask=scheduler))
         said.append(str(caught.value))
     assert said[0] == said[1]
 
 
 def test_a_folder_that_workers_dont_share_is_refused(scheduler: Scheduler, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="isn't the same folder there") as caught:
-        audit_cluster.introduced(scheduler, tmp_path / ".cluster.00000000.part")
+        audit_cluster.introduced(scheduler, tmp_path / ".dask.00000000.part")
     assert "storage that all machines share" in str(caught.value)
 
 
@@ -210,7 +210,7 @@ def test_workers_with_another_release_are_refused_all_at_once(
         audit_cluster, "describe_environment", lambda _: {**mine, "onnxruntime": "0.1"}
     )
     with pytest.raises(BackendError, match=r"onnxruntime .* instead of 0\.1") as caught:
-        run_audit(serial[0], Overrides(out=tmp_path, cluster=address))
+        run_audit(serial[0], Overrides(out=tmp_path, dask=address))
     assert len(caught.value.problems) == 2
     assert hidden(tmp_path) == []
 
@@ -234,14 +234,14 @@ def test_a_worker_that_comes_to_another_plan_is_refused(
 def test_an_address_where_nobody_answers_is_refused(
     serial: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("distributed", reason="the cluster extra isn't installed")
+    pytest.importorskip("distributed", reason="the dask extra isn't installed")
     monkeypatch.setattr(audit_scheduler, "CONNECT", 0.2)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         nobody = f"tcp://127.0.0.1:{closed.getsockname()[1]}"
         for address in (nobody, "nowhere", "carrier-pigeon://here:1", "tls://127.0.0.1:1"):
             out = tmp_path / "out"
-            ended = calaudit("compare", serial[0], "--out", out, "--cluster", address)
+            ended = calaudit("compare", serial[0], "--out", out, "--dask", address)
             assert ended.status == 2
             assert f"no Dask scheduler is reached at {address}" in ended.err
             assert not out.exists()
@@ -251,6 +251,6 @@ def test_the_missing_library_is_named_with_the_line_that_installs_it(
     serial: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    ended = calaudit("compare", serial[0], "--cluster", "tcp://127.0.0.1:1")
+    ended = calaudit("compare", serial[0], "--dask", "tcp://127.0.0.1:1")
     assert ended.status == 2
-    assert "pip install 'calaudit[cluster]'" in ended.err
+    assert "pip install 'calaudit[dask]'" in ended.err

@@ -33,7 +33,7 @@ size = 40
 candidates = "split = 'calibration' and loudness = 'quiet'"
 """
 DRAWN_OFTEN = AUDIT.replace("batch_size = 100", "batch_size = 100\nreplicates = 3") + QUIET_TOO
-IN_CLUSTERS = AUDIT.replace("batch_size = 100", 'batch_size = 100\ncluster = "loudness"')
+IN_CLUSTERS = AUDIT.replace("batch_size = 100", 'batch_size = 100\ncluster_by = "loudness"')
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,7 @@ def test_slices_that_are_clusters_themselves_are_judged_by_their_samples(tmp_pat
 
 
 def test_slices_by_some_of_the_clusters_columns_hold_several_clusters(tmp_path: Path) -> None:
-    text = IN_CLUSTERS.replace('cluster = "loudness"', 'cluster = ["loudness", "split"]')
+    text = IN_CLUSTERS.replace('cluster_by = "loudness"', 'cluster_by = ["loudness", "split"]')
     report, _ = run_audit(make_world(tmp_path, audit=text))
     found = {r.slice: r.n_clusters for r in report.results if r.metric == "top1"}
     assert (found["all"], found["loudness = quiet"]) == (2, 1)
@@ -197,7 +197,7 @@ def test_slices_by_some_of_the_clusters_columns_hold_several_clusters(tmp_path: 
 
 def test_a_column_that_is_not_there_can_not_be_clustered_by(tmp_path: Path) -> None:
     audit = make_world(tmp_path, audit=IN_CLUSTERS.replace('"loudness"\n', '"loudnes"\n', 1))
-    with pytest.raises(SliceError, match=r"audit\.cluster") as caught:
+    with pytest.raises(SliceError, match=r"audit\.cluster_by") as caught:
         run_audit(audit)
     assert "loudness" in str(caught.value)
 

@@ -138,7 +138,7 @@ def test_copies_of_evaluated_samples_under_other_ids_are_found(tmp_path: Path) -
 
 
 def test_clusters_in_both_splits_are_found(tmp_path: Path) -> None:
-    clustered = SOUND.replace("batch_size = 100", 'batch_size = 100\ncluster = "margin"')
+    clustered = SOUND.replace("batch_size = 100", 'batch_size = 100\ncluster_by = "margin"')
     audit = make_world(tmp_path, audit=clustered)
     report, _ = run_audit(audit)
     assert not noticed(report, "calibset_clusters")

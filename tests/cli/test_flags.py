@@ -1,10 +1,12 @@
 import math
+from pathlib import Path
 
 import pytest
 
 from calaudit.cli.flags import read_dimensions
 from calaudit.errors import SettingsError
 from calaudit.slices import Dimension
+from tests.cli.running import calaudit
 
 
 @pytest.mark.parametrize(
@@ -78,3 +80,13 @@ def test_all_flags_that_cannot_be_read_are_told_at_once() -> None:
     ]
     assert all(problem.next_step for problem in problems)
     assert problems[0].next_step == "Did you mean edges?"
+
+
+@pytest.mark.parametrize(("command", "now"), [("compare", "--dask"), ("slices", "--cluster-by")])
+def test_a_renamed_flag_is_refused_with_its_new_name(
+    tmp_path: Path, command: str, now: str
+) -> None:
+    ended = calaudit(command, tmp_path / "a.toml", "--cluster", "x")
+    assert ended.status == 2
+    assert f"--cluster: this flag was renamed to {now}\n  → Write {now} instead." in ended.err
+    assert "--cluster " not in calaudit(command, "--help").out

@@ -32,7 +32,10 @@ class Said:
 
 
 def pieces() -> Iterator[Said]:
-    """Every string of the package that isn't a docstring; of an f-string, its fixed parts."""
+    """Every string of the package that isn't a docstring; of an f-string, its fixed parts.
+
+    A former flag, the first argument of `renamed_flag`, is none that is advised.
+    """
     for path in sorted(PACKAGE.rglob("*.py")):
         module = path.relative_to(PACKAGE).as_posix()
         yield from _pieces(ast.parse(path.read_text(encoding="utf-8")), (module, None, ""))
@@ -42,6 +45,8 @@ def _pieces(node: ast.AST, place: tuple[str, str | None, str]) -> Iterator[Said]
     module, command, function = place
     if isinstance(node, ast.FunctionDef):
         command, function = _command(node, Path(module).stem) or command, node.name
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        node.args[:1] = [] if node.func.id == "renamed_flag" else node.args[:1]
     body = getattr(node, "body", None)
     docstring = body[0] if isinstance(body, list) and body else None
     for child in ast.iter_child_nodes(node):
@@ -76,7 +81,8 @@ def options_by_command() -> dict[str, frozenset[str]]:
         for name, inner in getattr(command, "commands", {}).items():
             walk(inner, (*path, name))
         if not hasattr(command, "commands"):
-            opts = [o for p in command.params for o in (*p.opts, *p.secondary_opts)]
+            shown = [p for p in command.params if not getattr(p, "hidden", False)]
+            opts = [o for p in shown for o in (*p.opts, *p.secondary_opts)]
             found[" ".join(path)] = frozenset(o for o in opts if o.startswith("--")) | {"--help"}
 
     for name in COMMANDS:

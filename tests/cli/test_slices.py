@@ -171,19 +171,19 @@ def test_a_gate_shows_what_each_slice_can_prove(pool: Path, run) -> None:
 def test_in_clusters_less_can_be_proven(pool: Path, run) -> None:
     alone, together = (
         json.loads(run(pool, "--max-drop", 0.02, "--flip-rate", 0, "--json", *more)[1])["slices"][0]
-        for more in ((), ("--cluster", "speaker"))
+        for more in ((), ("--cluster-by", "speaker"))
     )
     assert (alone["n_independent"], together["n_independent"]) == (400, 2)
     assert together["smallest_provable_drop"] is None
-    assert "independent" in run(pool, "--max-drop", 0.02, "--cluster", "speaker")[1]
+    assert "independent" in run(pool, "--max-drop", 0.02, "--cluster-by", "speaker")[1]
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--cluster", "speaker"), "needs a gate"),
+        (("--cluster-by", "speaker"), "needs a gate"),
         (("--max-drop", "0"), "between 0 and 1"),
-        (("--max-drop", "0.02", "--cluster", "speakr"), "speaker"),
+        (("--max-drop", "0.02", "--cluster-by", "speakr"), "speaker"),
     ],
 )
 def test_a_contract_that_makes_no_sense_is_refused(pool: Path, run, flags, message) -> None:

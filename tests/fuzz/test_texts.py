@@ -33,7 +33,7 @@ KEY_LIST = """
     edges quantiles tail count tail_labels where cross min_support missing kind size
     candidates strata allocation deviation loss floor cap only without shares embedding
     algorithm start file recipe output target metrics gallery relevance popularity vectors
-    query item metric max_drop slices cluster draws relative backend precisions agree_with
+    query item metric max_drop slices cluster_by draws relative backend precisions agree_with
     vocabulary blank
 """
 KEYS = KEY_LIST.split()

@@ -124,8 +124,8 @@ class _Look:
         if _identifies(name, distinct) and distinct == len(present):
             yield "it looks like an identifier"
         elif _identifies(name, distinct):
-            cluster = f"cluster = {json.dumps(name)}"
-            yield f"it looks like an identifier; {cluster} in [audit] judges its samples together"
+            key = f"cluster_by = {json.dumps(name)}"
+            yield f"it looks like an identifier; {key} in [audit] judges its samples together"
         if label is not None and _same(frame, name, label):
             yield f"it says the same as {label}"
         if distinct <= MOST_GROUPS:

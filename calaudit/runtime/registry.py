@@ -120,7 +120,7 @@ def _entries(group: str) -> Mapping[str, "EntryPoint"]:
     if not any(package_of(entry) == _OWN for entry in found.values()):
         raise SettingsError(
             f"calaudit's own entry points of the group {group} are missing",
-            next_step="Install calaudit again: pip install --editable . in a checkout.",
+            next_step="Reinstall calaudit: pip install --editable . in a checkout.",
         )
     return dict(sorted(found.items()))
 

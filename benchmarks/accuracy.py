@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.backends import Engine
-from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.demo import write_demo
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.pool import open_pool

@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
 from calaudit.backends.health import examine
-from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend, inspect_precision
 from calaudit.backends.tensorrt.cuda import require_cuda
 from calaudit.backends.tensorrt.runner import TensorrtEngine

@@ -169,7 +169,7 @@ def plain(folder: Path, count: int) -> "Seconds":
 
 def calaudit(folder: Path, count: int, numbers: list[int]) -> "Seconds":
     """All four methods' tables of every set, from the sets' files to the ranges file."""
-    from calaudit.backends.onnxruntime import OnnxruntimeBackend
+    from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
     from calaudit.formats.calibset import open_calibset
     from calaudit.graph import load_model, plan_qdq, prepare
     from calaudit.ranges import DEFAULT_METHODS, estimate_scales

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from calaudit.audit.config import AuditConfig
 from calaudit.backends.base import BackendName, Precision
 from calaudit.backends.health import Wanted, examine, no_calibrators
-from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.errors import BackendError, Problem
 from calaudit.graph import Model, QdqPlan

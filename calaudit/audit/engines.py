@@ -9,7 +9,7 @@ from calaudit.audit.implicit import ImplicitCell, given_cell, native_cell, scale
 from calaudit.audit.plan import PlannedCell, content_key
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store
-from calaudit.backends.onnxruntime import OnnxruntimeBackend, OnnxruntimeEngine
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
 from calaudit.backends.tensorrt.backend import proof_of
 from calaudit.backends.tensorrt.implicit import implicit_products
 from calaudit.backends.tensorrt.runner import TensorrtEngine

@@ -7,7 +7,7 @@ from typing import Final
 from calaudit.audit.plan import NATIVE, PlannedCell, content_key
 from calaudit.audit.prepare import Audit
 from calaudit.backends.tensorrt.implicit import GivenRanges, NativeRanges
-from calaudit.backends.tensorrt.reader import Batching
+from calaudit.backends.tensorrt.source import Batching
 from calaudit.errors import FileFormatError
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.trt_cache import open_trt_cache

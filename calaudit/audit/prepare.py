@@ -9,7 +9,7 @@ from calaudit.audit.backends import AnyBackend, RemoteBackend, backend_keys, mak
 from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.backends.base import BackendName
-from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.counted import counted
 from calaudit.errors import ModelError, Notice, PoolError, Problem, SettingsError, SliceError
 from calaudit.evaluate import Labels, Relevance, Tolerance, check_labels, parse_metric

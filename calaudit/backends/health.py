@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 
 from calaudit.backends.base import BackendName, Engine, Precision, RangesBy
-from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend, inspect_precision
+from calaudit.backends.tensorrt.build import compute_capabilities
 from calaudit.backends.tensorrt.cuda import ELSEWHERE, find_cuda
 from calaudit.backends.tensorrt.detect import (
     INSTALL_IMPLICIT,
@@ -19,10 +20,9 @@ from calaudit.backends.tensorrt.detect import (
     TensorrtModule,
     find_tensorrt,
 )
-from calaudit.backends.tensorrt.explicit import compute_capabilities
 from calaudit.backends.tensorrt.precision import PrecisionProof
 from calaudit.errors import BackendError
-from calaudit.graph import Model
+from calaudit.graph.model import Model
 from calaudit.graph.probes import PROBED, probe_model
 from calaudit.graph.products import products
 

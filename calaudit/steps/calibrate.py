@@ -281,7 +281,7 @@ def _tables(
 
 
 def _engine(path: Path, sets: Mapping[str, Calibset], threads: int) -> TappedEngine:
-    from calaudit.backends.onnxruntime import OnnxruntimeBackend
+    from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 
     model = prepare(load_model(path))
     for drawn in sets.values():

@@ -90,7 +90,7 @@ def read_model_outputs(path: Path, pool: Pool) -> EngineOutputs:
     ModelError
         It can't be read, or doesn't take the pool's inputs.
     """
-    from calaudit.backends.onnxruntime import OnnxruntimeBackend
+    from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 
     model = load_model(path)
     check_pool_matches(model.inputs, pool.inputs, where=pool.label)

@@ -154,7 +154,7 @@ def _algorithm(header: CacheHeader, wanted: str | None) -> Finding | None:
 def _random_data(
     prepared: Model, plan: QdqPlan, scales: Mapping[str, float], cache: TrtCache
 ) -> Finding | Notice | None:
-    from calaudit.backends.onnxruntime import OnnxruntimeBackend
+    from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 
     minmax = cache.header is not None and cache.header.algorithm == MINMAX
     methods = [m for m in (("minmax",) if minmax else _ENTROPY_METHODS) if m in METHODS]

@@ -11,7 +11,7 @@ import pytest
 
 from calaudit.audit import backends
 from calaudit.backends.health import Health
-from calaudit.backends.onnxruntime import OnnxruntimeBackend, OnnxruntimeEngine
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
 from calaudit.formats.engine import EngineFacts
 from calaudit.graph import Model
 

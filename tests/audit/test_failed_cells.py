@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
-from calaudit.backends.onnxruntime import OnnxruntimeBackend, OnnxruntimeEngine
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
 from calaudit.errors import BackendError
 from calaudit.graph import Model
 from calaudit.report import Report, exit_status, read_report, to_document, without_times

@@ -141,7 +141,7 @@ def test_interrupt_leaves_nothing_half_written_and_the_next_run_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     stop_at: int,
 ) -> None:
-    from calaudit.backends.onnxruntime import OnnxruntimeEngine
+    from calaudit.backends.onnxruntime.sessions import OnnxruntimeEngine
 
     folder, report = finished
     runs = 0

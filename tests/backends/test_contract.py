@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from calaudit.backends.base import Backend, Engine
-from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.backends.tensorrt.cuda import find_cuda
 from calaudit.backends.tensorrt.detect import Library, Missing, find_tensorrt
 from calaudit.errors import BackendError
-from calaudit.graph import Model
+from calaudit.graph.model import Model
 from tests.graph import models
 from tests.graph.running import quantize
 

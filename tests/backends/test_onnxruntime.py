@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from calaudit.backends import onnxruntime
-from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.onnxruntime import sessions
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.errors import BackendError
-from calaudit.graph import Model, convert_to_fp16, prepare
+from calaudit.graph.fp16 import convert_to_fp16
+from calaudit.graph.model import Model
+from calaudit.graph.prepare import prepare
 from tests.graph import models
 from tests.graph.running import quantize, run
 
@@ -40,7 +42,7 @@ def test_a_large_model_goes_by_way_of_files_and_gives_the_same(
     model = Model(models.residual(), "sketch")
     feeds = models.feeds(model.proto)
     wanted = run(model, feeds)["y"]
-    monkeypatch.setattr(onnxruntime, "MESSAGE", 1000)
+    monkeypatch.setattr(sessions, "MESSAGE", 1000)
     monkeypatch.setattr(Model, "serialize", None)
     np.testing.assert_array_equal(run(model, feeds)["y"], wanted)
 

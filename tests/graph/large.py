@@ -58,7 +58,7 @@ def _expected(folder: Path, items: np.ndarray, scale: float) -> np.ndarray:
 
 def main(folder: Path) -> None:
     """Export, calibrate, build, run, compare."""
-    from calaudit.backends.onnxruntime import OnnxruntimeBackend
+    from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
     from calaudit.formats.pool import open_pool, write_pool
     from calaudit.graph import load_model
     from calaudit.sampling import Recipe

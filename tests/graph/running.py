@@ -8,7 +8,7 @@ import onnx.version_converter
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from calaudit.backends.onnxruntime import Kernels, OnnxruntimeBackend
+from calaudit.backends.onnxruntime.sessions import Kernels, OnnxruntimeBackend
 from calaudit.graph import Model, QdqPlan, apply_qdq, plan_qdq, prepare, with_taps
 
 Arrays = dict[str, NDArray[Any]]

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.errors import ModelError
 from calaudit.graph import (
     Model,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from calaudit.backends.onnxruntime import OnnxruntimeBackend, OnnxruntimeEngine
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
 from calaudit.errors import ModelError, RangesError, SettingsError
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import write_pool

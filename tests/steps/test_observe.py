@@ -10,7 +10,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from calaudit.backends.onnxruntime import OnnxruntimeBackend, OnnxruntimeEngine
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
 from calaudit.errors import BackendError, ModelError
 from calaudit.formats.pool import write_pool
 from calaudit.formats.ranges import open_ranges, write_ranges

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.demo import DEMO_MODEL, build_digits_pool
 from calaudit.errors import Notice
 from calaudit.formats.pool import open_pool

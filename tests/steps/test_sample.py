@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.demo import DEMO_MODEL, build_digits_pool
 from calaudit.errors import (
     DrawError,

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calaudit.backends.base import Capabilities, Precision
+from calaudit.backends.tensorrt.build import (
+    BuildOptions,
+    BuiltPlan,
+    ShapeRange,
+    build_plan,
+    plan_profile,
+)
 from calaudit.backends.tensorrt.cuda import Cuda, find_cuda, require_cuda
 from calaudit.backends.tensorrt.detect import (
     Library,
     Missing,
     TensorrtModule,
     require_tensorrt,
-)
-from calaudit.backends.tensorrt.explicit import (
-    BuildOptions,
-    BuiltPlan,
-    build_plan,
-    precision_notices,
 )
 from calaudit.backends.tensorrt.implicit import (
     GivenRanges,
@@ -27,19 +28,19 @@ from calaudit.backends.tensorrt.implicit import (
     build_implicit,
     implicit_products,
 )
-from calaudit.backends.tensorrt.messages import listening
 from calaudit.backends.tensorrt.precision import (
     NodePrecision,
     PrecisionProof,
     Source,
+    precision_notices,
     prove,
     read_inspector,
 )
-from calaudit.backends.tensorrt.profiles import ShapeRange, plan_profile
 from calaudit.backends.tensorrt.runner import TensorrtEngine
+from calaudit.backends.tensorrt.watching import listening
 from calaudit.errors import BackendError, FileFormatError
 from calaudit.formats.engine import EngineFacts, facts_path, open_engine_file, write_engine_file
-from calaudit.graph import Model
+from calaudit.graph.model import Model
 from calaudit.graph.products import Product, products
 
 
@@ -115,7 +116,7 @@ class TensorrtBackend:
         Raises
         ------
         BackendError
-            See `calaudit.backends.tensorrt.explicit.build_plan`.
+            See `calaudit.backends.tensorrt.build.build_plan`.
         """
         options = BuildOptions(
             profile=self._profile(model),

@@ -1,18 +1,22 @@
-"""What both calibrators do while TensorRT builds, and whether the engine may be used after.
+"""The calibrators for TensorRT up to 10, and whether an engine built on them may be used.
 
 TensorRT takes an exception in a calibrator as the end of the data, and goes on with what it got so
 far. So nothing is raised from its calls: whatever happens is kept, and `Calibration.settle` raises
-it when the build is over.
+it when the build is over. NVIDIA's two base classes stand over this one implementation.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Final, Literal
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from calaudit.backends.tensorrt.feed import BatchFeed
 from calaudit.errors import BackendError, Notice
 from calaudit.formats.trt_header import AlgorithmFlag
+
+if TYPE_CHECKING:
+    from tensorrt import IInt8Calibrator
+
 
 _AGAIN: Final = 'Build again; if it stays so, give it calaudit\'s ranges: ranges = ["calaudit"].'
 
@@ -161,3 +165,47 @@ class Calibration:
         for other in others:
             first.add_note(f"then, while TensorRT went on: {other!r}")
         raise first
+
+
+def make_calibrator(module: ModuleType, calibration: Calibration) -> "IInt8Calibrator":
+    """The calibrator of a calibration's algorithm, for ``config.int8_calibrator``.
+
+    The base classes exist only once TensorRT is imported, so the pair is made here.
+
+    Parameters
+    ----------
+    module : module
+        A TensorRT whose `Abilities.implicit` is true.
+    calibration : Calibration
+        Answers TensorRT's calls.
+    """
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = module
+
+    class Calls:
+        """All four calls; a base class's own get_batch would end the process."""
+
+        def get_batch_size(self) -> int:
+            return calibration.batch_size
+
+        def get_batch(self, names: list[str]) -> list[int]:
+            return calibration.next_batch(names) or []
+
+        # Any: the stubs leave out None, which says that there is no cache.
+        def read_calibration_cache(self) -> Any:
+            return calibration.read_cache()
+
+        def write_calibration_cache(self, cache: Any) -> None:
+            calibration.write_cache(cache)
+
+    class EntropyCalibrator(Calls, trt.IInt8EntropyCalibrator2):
+        def __init__(self) -> None:
+            trt.IInt8EntropyCalibrator2.__init__(self)
+
+    class MinMaxCalibrator(Calls, trt.IInt8MinMaxCalibrator):
+        def __init__(self) -> None:
+            trt.IInt8MinMaxCalibrator.__init__(self)
+
+    return EntropyCalibrator() if calibration.algorithm == "entropy" else MinMaxCalibrator()

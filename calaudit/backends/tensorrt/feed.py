@@ -1,11 +1,126 @@
-"""Calibration batches served from device memory, one read ahead."""
+"""Calibration batches served from device memory, one read ahead through page-locked memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final, Protocol
 
-from calaudit.backends.tensorrt.buffers import N_SLOTS, DeviceBuffers
-from calaudit.backends.tensorrt.reader import BatchReader
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.backends.tensorrt.cuda import Cuda, require_cuda
+from calaudit.backends.tensorrt.source import BatchReader
 from calaudit.errors import BackendError, Notice, near
+
+N_SLOTS: Final = 2
+"""One batch that TensorRT works on, one that is being read and copied."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+Dtypes = Mapping[str, np.dtype[Any]]
+
+
+class DeviceBuffers(Protocol):
+    """`N_SLOTS` slots, each with room for one batch of every input on the host and the device.
+
+    One thread at a time uses a slot. Only `PycudaBuffers` reaches a GPU; tests put a stand-in in
+    its place where none is.
+    """
+
+    def attached(self) -> AbstractContextManager[None]:
+        """Make the device usable in the calling thread, for as long as the context lasts."""
+        ...
+
+    def host(self, slot: int) -> Mapping[str, NDArray[Any]]:
+        """Host arrays of a slot, by input: to be filled while no copy from them is under way."""
+        ...
+
+    def send(self, slot: int) -> None:
+        """Start copying a slot's host arrays to the device; returns at once."""
+        ...
+
+    def wait(self, slot: int) -> Mapping[str, int]:
+        """Wait until a slot's copies have arrived; gives the device addresses, by input."""
+        ...
+
+
+class MakeBuffers(Protocol):
+    """Makes buffers that last as long as the context."""
+
+    def __call__(self, shapes: Shapes, dtypes: Dtypes, /) -> AbstractContextManager[DeviceBuffers]:
+        """Buffers for batches of these shapes and element types, by input."""
+        ...
+
+
+@contextmanager
+def pycuda_buffers(shapes: Shapes, dtypes: Dtypes) -> Iterator["PycudaBuffers"]:
+    """Buffers on the GPU, with its context current, as TensorRT needs it while it calibrates.
+
+    Raises
+    ------
+    BackendError
+        pycuda or a GPU isn't usable here, or a CUDA call failed.
+    """
+    cuda = require_cuda()
+    with cuda.current():
+        buffers = PycudaBuffers(cuda, shapes, dtypes)
+        try:
+            yield buffers
+        finally:
+            buffers.close()
+
+
+class PycudaBuffers:
+    """Buffers on the GPU, each slot with a stream of its own.
+
+    Parameters
+    ----------
+    cuda : Cuda
+        Its context is current.
+    shapes : mapping
+        Input → shape of one batch.
+    dtypes : mapping
+        Input → element type.
+    """
+
+    def __init__(self, cuda: Cuda, shapes: Shapes, dtypes: Dtypes) -> None:
+        driver = cuda.driver
+        self._cuda = cuda
+        self._hosts: list[dict[str, Any]] = [
+            {name: driver.pagelocked_empty(shapes[name], dtypes[name]) for name in shapes}
+            for _ in range(N_SLOTS)
+        ]
+        self._devices: list[dict[str, Any]] = [
+            {name: driver.mem_alloc(host.nbytes) for name, host in hosts.items()}
+            for hosts in self._hosts
+        ]
+        self._streams = [driver.Stream() for _ in range(N_SLOTS)]
+
+    def attached(self) -> AbstractContextManager[None]:
+        """Make the GPU's context current in the calling thread."""
+        return self._cuda.current()
+
+    def host(self, slot: int) -> Mapping[str, NDArray[Any]]:
+        """Page-locked host arrays of a slot."""
+        return self._hosts[slot]
+
+    def send(self, slot: int) -> None:
+        """Start copying on the slot's own stream."""
+        for name, device in self._devices[slot].items():
+            host = self._hosts[slot][name]
+            self._cuda.driver.memcpy_htod_async(device, host, self._streams[slot])
+
+    def wait(self, slot: int) -> Mapping[str, int]:
+        """Wait for the slot's stream."""
+        self._streams[slot].synchronize()
+        return {name: int(device) for name, device in self._devices[slot].items()}
+
+    def close(self) -> None:
+        """Free host and device memory, once the copies have ended."""
+        for stream in self._streams:
+            stream.synchronize()
+        for device in (each for slot in self._devices for each in slot.values()):
+            device.free()
+        self._devices, self._hosts, self._streams = [], [], []
 
 
 class BatchFeed:

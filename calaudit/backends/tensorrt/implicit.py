@@ -8,27 +8,149 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from calaudit.backends.tensorrt.buffers import MakeBuffers, pycuda_buffers
-from calaudit.backends.tensorrt.calibration import Calibration, Settled
+import numpy as np
+
+from calaudit.backends.tensorrt.build import Shape, ShapeRange, parse_onnx
+from calaudit.backends.tensorrt.calibration import Calibration, Settled, make_calibrator
 from calaudit.backends.tensorrt.detect import INSTALL_IMPLICIT, TensorrtModule
-from calaudit.backends.tensorrt.explicit import precision_notices
-from calaudit.backends.tensorrt.feed import BatchFeed
-from calaudit.backends.tensorrt.implicit_network import ImplicitNetwork
-from calaudit.backends.tensorrt.messages import Heard, listening
-from calaudit.backends.tensorrt.precision import PrecisionProof, prove, read_layer_report
-from calaudit.backends.tensorrt.profiles import ShapeRange
-from calaudit.backends.tensorrt.reader import Batching, BatchReader
-from calaudit.backends.tensorrt.stored_cache import read_stored
+from calaudit.backends.tensorrt.feed import BatchFeed, MakeBuffers, pycuda_buffers
+from calaudit.backends.tensorrt.precision import (
+    PrecisionProof,
+    precision_notices,
+    prove,
+    read_layer_report,
+)
+from calaudit.backends.tensorrt.source import Batching, BatchReader, read_stored
+from calaudit.backends.tensorrt.watching import Heard, listening, watched
 from calaudit.errors import BackendError, Notice
 from calaudit.formats.aside import written_aside
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.trt_cache import TrtCache, cache_of, parse_trt_cache
-from calaudit.formats.trt_header import ALGORITHMS, MINMAX, AlgorithmFlag
-from calaudit.graph import Model
+from calaudit.formats.trt_header import ALGORITHMS, MINMAX, AlgorithmFlag, TrtVersion
+from calaudit.graph.model import Model
 from calaudit.graph.products import Product, products
-from calaudit.ranges import ScaleTable
+from calaudit.ranges.scales import ScaleTable
+
+
+class ImplicitNetwork:
+    """A weakly typed FP32 network that TensorRT may run in INT8.
+
+    Parameters
+    ----------
+    found : TensorrtModule
+        TensorRT 10 or older.
+    model : Model
+        FP32 graph.
+    logger, heard
+        From `messages.listening`; both have to outlast the network.
+
+    Raises
+    ------
+    BackendError
+        TensorRT refuses the graph, or it holds Q/DQ.
+    """
+
+    def __init__(self, found: TensorrtModule, model: Model, logger: Any, heard: Heard) -> None:
+        if TYPE_CHECKING:
+            import tensorrt as trt
+        else:
+            trt = found.module
+        self.found, self.model, self._heard = found, model, heard
+        self._trt = trt
+        self._builder = trt.Builder(logger)
+        # Up to 9 a network has an implicit batch axis unless it is told otherwise; ONNX has none.
+        explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
+        self._network = self._builder.create_network(0 if explicit is None else 1 << int(explicit))
+        parse_onnx(found, self._network, model, logger, heard)
+        self._refuse_qdq()
+        self._config = self._builder.create_builder_config()
+        self._config.set_flag(trt.BuilderFlag.INT8)
+        self._config.clear_flag(trt.BuilderFlag.TF32)
+        self._config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+
+    @property
+    def version(self) -> TrtVersion:
+        """TensorRT's version."""
+        return TrtVersion.parse(self.found.version)
+
+    @property
+    def buffer_dtypes(self) -> dict[str, np.dtype[Any]]:
+        """Element types that TensorRT reads from calibration buffers, by input."""
+        trt = self._trt
+        found: dict[str, np.dtype[Any]] = {}
+        for at in range(self._network.num_inputs):
+            tensor = self._network.get_input(at)
+            floats = tensor.dtype in {trt.DataType.FLOAT, trt.DataType.HALF}
+            found[tensor.name] = np.dtype(np.float32 if floats else trt.nptype(tensor.dtype))
+        return found
+
+    def set_profile(
+        self, ranges: Mapping[str, ShapeRange], calibrated: Mapping[str, Shape]
+    ) -> None:
+        """Say which shapes the engine takes, and which one is calibrated.
+
+        Parameters
+        ----------
+        ranges : mapping
+            Shape ranges of the inputs with free axes.
+        calibrated : mapping
+            Shape of a calibration batch of the same inputs.
+        """
+        if not ranges:
+            return
+        self._config.add_optimization_profile(self._profile(ranges))
+        same = {name: ShapeRange(shape, shape, shape) for name, shape in calibrated.items()}
+        if not self._config.set_calibration_profile(self._profile(same)):
+            raise BackendError(
+                f"{self.found.title} refuses the calibration profile {dict(calibrated)}: "
+                f"{self._heard.explain()}",
+                where=self.model.label,
+                next_step="Calibrate in batches of a size that the model takes.",
+            )
+
+    def build(self, calibration: Calibration, what: str) -> bytes:
+        """Calibrate and build.
+
+        Raises
+        ------
+        BaseException
+            What was raised while TensorRT called the calibrator.
+        BackendError
+            TensorRT can't build.
+        """
+        calibrator = make_calibrator(self.found.module, calibration)
+        self._config.int8_calibrator = calibrator
+        with watched(self.found, self._config, what, pointless=lambda: calibration.failed):
+            serialized = self._builder.build_serialized_network(self._network, self._config)
+        calibration.raise_kept()
+        if serialized is None:
+            raise BackendError(
+                f"{self.found.title} can't build an engine: {self._heard.explain()}",
+                where=self.model.label,
+                next_step="See docs/tensorrt.md for what each release can't build.",
+            )
+        return bytes(memoryview(serialized))
+
+    def _profile(self, shapes: Mapping[str, ShapeRange]) -> Any:
+        profile = self._builder.create_optimization_profile()
+        for name, each in shapes.items():
+            sizes = (each.smallest, each.opt, each.largest)
+            profile.set_shape(name, *(self._trt.Dims(list(size)) for size in sizes))
+        return profile
+
+    def _refuse_qdq(self) -> None:
+        kinds = {self._trt.LayerType.QUANTIZE, self._trt.LayerType.DEQUANTIZE}
+        layers = (self._network.get_layer(at) for at in range(self._network.num_layers))
+        named = [layer.name for layer in layers if layer.type in kinds]
+        if named:
+            raise BackendError(
+                f"holds Q/DQ ({', '.join(named[:3])}): TensorRT would ignore the calibrator",
+                where=self.model.label,
+                next_step="Give the FP32 model, or use the backend tensorrt.",
+            )
+
 
 _NO_RANGE: Final = "Missing scale and zero-point for tensor "
 """How TensorRT's warning begins about a tensor that it has no range for."""
@@ -45,7 +167,7 @@ class NativeRanges:
     batching: Batching
     """Its size becomes smaller for a set with fewer samples, and 1 for a model fixed to one."""
     cache: Path | None = None
-    """TensorRT's calibration cache (`stored_cache.cache_file`): taken in place of data when it is
+    """TensorRT's calibration cache (`source.cache_file`): taken in place of data when it is
     there, else written."""
 
 

@@ -1,20 +1,166 @@
 """One run of an engine: pieces of a batch, with copies and compute overlapped.
 
 While one piece computes, the next is copied in and the one before is copied out, each on a stream
-of its own.
+of its own. Each of two slots holds the buffers of one piece; outputs whose size only the run tells
+lie in device memory that grows when TensorRT asks.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.backends.tensorrt.cuda import Cuda
+from calaudit.backends.tensorrt.cuda import Cuda, copy_rows, is_pinned
 from calaudit.backends.tensorrt.detect import TensorrtModule
-from calaudit.backends.tensorrt.engine_io import EngineTensor
-from calaudit.backends.tensorrt.growing import GrowingOutput, make_allocator
-from calaudit.backends.tensorrt.slots import N_SLOTS, Slot, Streams
+
+N_SLOTS: Final = 2
+_CHUNK: Final = 2**25
+"""Bytes that are staged before their copy to the device starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTensor:
+    """One input or output of an engine."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    """Batch axis included; −1 where the size is free or unknown."""
+    largest: tuple[int, ...]
+    """Inputs: the largest shape the profile allows; outputs: the same as `shape`."""
+
+
+class Streams:
+    """One stream each for copying in, computing and copying out, none of them the default one."""
+
+    def __init__(self, driver: Any) -> None:
+        self.enter = driver.Stream()
+        self.compute = driver.Stream()
+        self.leave = driver.Stream()
+
+    def synchronize(self) -> None:
+        """Wait until all that was started is done."""
+        for stream in (self.enter, self.compute, self.leave):
+            stream.synchronize()
+
+
+class Slot:
+    """Page-locked and device memory of every input, device memory of every output, three events."""
+
+    def __init__(self, cuda: Cuda, inputs: Mapping[str, EngineTensor]) -> None:
+        driver = cuda.driver
+        self._driver = driver
+        self._staging = {
+            name: cuda.pinned.empty(spec.largest, spec.dtype) for name, spec in inputs.items()
+        }
+        self._devices = {
+            name: driver.mem_alloc(max(1, array.nbytes)) for name, array in self._staging.items()
+        }
+        self._outputs: dict[str, tuple[Any, int]] = {}
+        timing = driver.event_flags.DISABLE_TIMING
+        self.entered, self.computed, self.left = (driver.Event(timing) for _ in range(3))
+
+    def enter(self, feeds: Mapping[str, NDArray[Any]], streams: Streams) -> dict[str, int]:
+        """Stage the arrays and start copying them; gives their device addresses.
+
+        Page-locked arrays go without a stage, and without waiting; for others this waits until the
+        stage is free again.
+        """
+        if not all(is_pinned(values) for values in feeds.values()):
+            self.entered.synchronize()
+        streams.enter.wait_for_event(self.computed)
+        for name, values in feeds.items():
+            if is_pinned(values):
+                self._driver.memcpy_htod_async(self._devices[name], values, streams.enter)
+                continue
+            staging = self._staging[name].reshape(-1)[: values.size].reshape(values.shape)
+            row = max(1, values.nbytes // max(1, len(values)))
+            step = max(1, _CHUNK // row)
+            address = int(self._devices[name])
+            for start in range(0, len(values), step):
+                part = staging[start : start + step]
+                copy_rows(part, values[start : start + step])
+                self._driver.memcpy_htod_async(address + start * row, part, streams.enter)
+        self.entered.record(streams.enter)
+        return {name: int(self._devices[name]) for name in feeds}
+
+    def output(self, name: str, n_bytes: int) -> int:
+        """Device address with room for an output of this piece."""
+        memory, size = self._outputs.get(name, (None, 0))
+        if memory is None or size < n_bytes:
+            self.left.synchronize()
+            memory = self._driver.mem_alloc(max(1, n_bytes))
+            self._outputs[name] = (memory, n_bytes)
+        return int(memory)
+
+    def leave(self, targets: Mapping[str, NDArray[Any]], streams: Streams) -> None:
+        """Start copying the outputs into page-locked arrays, once they are computed."""
+        streams.leave.wait_for_event(self.computed)
+        for name, target in targets.items():
+            if target.nbytes:
+                self._driver.memcpy_dtoh_async(target, self._outputs[name][0], streams.leave)
+        self.left.record(streams.leave)
+
+
+class GrowingOutput:
+    """Device memory of one output, and the shape it turned out to have."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self._memory: Any = None
+        self._size = 0
+        self.shape: tuple[int, ...] | None = None
+        self.failure: BaseException | None = None
+
+    @property
+    def address(self) -> int:
+        """Where the output lies; 0 before there is any."""
+        return 0 if self._memory is None else int(self._memory)
+
+    def grow(self, size: int) -> int:
+        """Room for `size` bytes; 0, which TensorRT takes as failure, when there is none."""
+        if size > self._size or self._memory is None:
+            try:
+                made = self._driver.mem_alloc(max(1, size))
+            except self._driver.Error as error:
+                self.failure = error
+                return 0
+            self._memory, self._size = made, size
+        return self.address
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory, self._size = None, 0
+
+
+def make_allocator(found: TensorrtModule, outputs: dict[str, GrowingOutput]) -> Any:
+    """An ``IOutputAllocator`` over `outputs`, by name."""
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = found.module
+
+    class Allocator(trt.IOutputAllocator):
+        def __init__(self) -> None:
+            trt.IOutputAllocator.__init__(self)
+
+        def reallocate_output(
+            self, tensor_name: str, memory: int, size: int, alignment: int
+        ) -> int:
+            return outputs[tensor_name].grow(size)
+
+        def reallocate_output_async(
+            self, tensor_name: str, memory: int, size: int, alignment: int, stream: int
+        ) -> int:
+            return outputs[tensor_name].grow(size)
+
+        def notify_shape(self, tensor_name: str, shape: Any) -> None:
+            outputs[tensor_name].shape = tuple(shape)
+
+    return Allocator()
+
 
 Array = NDArray[Any]
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from calaudit.errors import Notice
 from calaudit.graph.products import Product
 
 Source = Literal["builder's layer report", "engine inspector"]
@@ -74,6 +75,24 @@ class PrecisionProof:
         asked = Counter(n.op_type for n in self.nodes if n.asked == precision)
         got = Counter(n.op_type for n in self.nodes if n.asked == n.got == precision)
         return {op_type: (n, got[op_type]) for op_type, n in sorted(asked.items())}
+
+
+def precision_notices(proof: PrecisionProof | None, where: str) -> list[Notice]:
+    """A warning when an engine runs fewer nodes narrowly than its graph asked for."""
+    if proof is None:
+        return [
+            Notice("precision_unproven", "TensorRT gave no account of the engine's layers", where)
+        ]
+    short = proof.short_of()
+    if not short:
+        return []
+    shown = "; ".join(
+        f"{node.op_type} {node.node} asked {node.asked}, got {node.got or 'nothing known'}"
+        for node in short[:3]
+    )
+    more = f"; {len(short) - 3} more" if len(short) > 3 else ""
+    message = f"{len(short)} of {len(proof.nodes)} products run otherwise than asked: {shown}"
+    return [Notice("precision_short", message + more, where)]
 
 
 def read_layer_report(text: str) -> tuple[BuiltLayer, ...]:

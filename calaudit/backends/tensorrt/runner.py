@@ -1,17 +1,65 @@
 """The runner: a deserialized engine that takes host arrays and gives host arrays."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.tensorrt.cuda import Cuda
 from calaudit.backends.tensorrt.detect import TensorrtModule
-from calaudit.backends.tensorrt.engine_io import EngineTensor, describe_io
-from calaudit.backends.tensorrt.messages import listening
-from calaudit.backends.tensorrt.pipeline import EnqueueError, Pipeline
+from calaudit.backends.tensorrt.pipeline import EngineTensor, EnqueueError, Pipeline
+from calaudit.backends.tensorrt.watching import listening
 from calaudit.errors import BackendError, near
 from calaudit.graph.model import Model, ModelTensor
+
+_DTYPES: Final[Mapping[str, str]] = {
+    "FLOAT": "float32", "HALF": "float16", "INT64": "int64", "INT32": "int32", "INT8": "int8",
+    "UINT8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+"""TensorRT's element types that numpy has."""
+
+
+def describe_io(
+    found: TensorrtModule, engine: Any, label: str
+) -> tuple[dict[str, EngineTensor], dict[str, EngineTensor]]:
+    """Inputs and outputs by name, in the engine's order.
+
+    Raises
+    ------
+    BackendError
+        A tensor has a type that numpy lacks, or an input whose values set shapes.
+    """
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = found.module
+    inputs: dict[str, EngineTensor] = {}
+    outputs: dict[str, EngineTensor] = {}
+    for number in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(number)
+        kind = engine.get_tensor_dtype(name).name
+        if kind not in _DTYPES:
+            raise BackendError(
+                f"{name} is {kind}, a type numpy doesn't have",
+                where=label,
+                next_step="Cast the model's inputs and outputs to float32 or float16.",
+            )
+        if engine.get_tensor_location(name) == trt.TensorLocation.HOST:
+            raise BackendError(
+                f"the values of {name} set shapes, so it stays on the host",
+                where=label,
+                next_step="Export the model without inputs that are shapes.",
+            )
+        shape = tuple(engine.get_tensor_shape(name))
+        entering = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+        largest = shape
+        if entering and -1 in shape:
+            largest = tuple(engine.get_tensor_profile_shape(name, 0)[2])
+        made = EngineTensor(name, np.dtype(_DTYPES[kind]), shape, largest)
+        (inputs if entering else outputs)[name] = made
+    return inputs, outputs
+
 
 Array = NDArray[Any]
 _MEMORY = "Free memory on the GPU, or lower batch_size."

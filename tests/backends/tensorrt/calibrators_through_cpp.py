@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from calaudit.backends.health import examine
+from calaudit.backends.tensorrt.build import plan_profile
 from calaudit.backends.tensorrt.detect import TensorrtModule, require_tensorrt
 from calaudit.backends.tensorrt.implicit import (
     GivenRanges,
@@ -21,14 +22,11 @@ from calaudit.backends.tensorrt.implicit import (
     NativeRanges,
     build_implicit,
 )
-from calaudit.backends.tensorrt.profiles import plan_profile
-from calaudit.backends.tensorrt.reader import Batching
-from calaudit.backends.tensorrt.stored_cache import cache_file
+from calaudit.backends.tensorrt.source import Batching, cache_file
 from calaudit.errors import BackendError, FileFormatError
 from calaudit.formats.calibset import Calibset
-from calaudit.graph import Model
-from calaudit.ranges import ScaleTable
-from calaudit.ranges.scales import TapScale, scale_of
+from calaudit.graph.model import Model
+from calaudit.ranges.scales import ScaleTable, TapScale, scale_of
 from tests.backends.tensorrt.calibsets import damage, make_calibset, two_inputs
 from tests.backends.tensorrt.fake_builder import ENGINE, Behaviour, fake_tensorrt
 from tests.backends.tensorrt.host_buffers import FakeDeviceBuffers, FakeGpu

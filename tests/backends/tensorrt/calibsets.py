@@ -7,9 +7,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.formats.calibset import Calibset, DrawnSet, write_calibset
-from calaudit.sampling import Recipe
-from calaudit.slices import SliceSet
+from calaudit.formats.calibset import Calibset, write_calibset
+from calaudit.formats.drawn import DrawnSet
+from calaudit.sampling.recipe import Recipe
+from calaudit.slices.sliceset import SliceSet
 
 
 def make_calibset(path: Path, inputs: dict[str, NDArray[Any]], name: str = "drawn") -> Calibset:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.backends.tensorrt.buffers import N_SLOTS
+from calaudit.backends.tensorrt.feed import N_SLOTS
 
 
 class FakeDeviceBuffers:

@@ -16,15 +16,15 @@ import pytest
 from calaudit.audit import backends as audit_backends
 from calaudit.audit.run import run_audit
 from calaudit.backends.health import Health
-from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt import backend as trt_backend
 from calaudit.backends.tensorrt import implicit
 from calaudit.backends.tensorrt.backend import TensorrtBackend
+from calaudit.backends.tensorrt.build import BuiltPlan
 from calaudit.backends.tensorrt.cuda import Gpu
-from calaudit.backends.tensorrt.explicit import BuiltPlan
 from calaudit.errors import BackendError, SettingsError
 from calaudit.formats.trt_cache import open_trt_cache
-from calaudit.report import Report
+from calaudit.report.records import Report
 from tests.audit.world import AUDIT, make_world
 from tests.backends.tensorrt.fake_builder import Behaviour, fake_tensorrt
 from tests.backends.tensorrt.host_buffers import FakeGpu

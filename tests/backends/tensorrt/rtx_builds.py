@@ -21,16 +21,18 @@ from onnx import helper
 from calaudit.audit import backends as audit_backends
 from calaudit.audit.run import run_audit
 from calaudit.backends.health import Health, examine
-from calaudit.backends.onnxruntime import OnnxruntimeBackend
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt import backend as trt_backend
+from calaudit.backends.tensorrt.build import BuildOptions, BuiltPlan, build_plan, plan_profile
 from calaudit.backends.tensorrt.cuda import Gpu
 from calaudit.backends.tensorrt.detect import require_tensorrt
-from calaudit.backends.tensorrt.explicit import BuildOptions, BuiltPlan, build_plan
-from calaudit.backends.tensorrt.profiles import plan_profile
 from calaudit.backends.tensorrt.watching import _Bars
 from calaudit.errors import BackendError
-from calaudit.graph import Model, convert_to_fp16, load_model, prepare
-from calaudit.report import to_document, without_times
+from calaudit.graph.fp16 import convert_to_fp16
+from calaudit.graph.load import load_model
+from calaudit.graph.model import Model
+from calaudit.graph.prepare import prepare
+from calaudit.report.document import to_document, without_times
 from tests.audit.world import AUDIT, make_world
 from tests.graph import models
 from tests.graph.running import quantize

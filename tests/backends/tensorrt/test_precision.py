@@ -1,8 +1,12 @@
 import json
 
-from calaudit.backends.tensorrt.explicit import precision_notices
-from calaudit.backends.tensorrt.precision import prove, read_inspector, read_layer_report
-from calaudit.graph import Model
+from calaudit.backends.tensorrt.precision import (
+    precision_notices,
+    prove,
+    read_inspector,
+    read_layer_report,
+)
+from calaudit.graph.model import Model
 from calaudit.graph.products import Product, products
 from tests.graph import models
 from tests.graph.running import quantize

@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 SOURCES = sorted((ROOT / "calaudit" / "backends" / "tensorrt").glob("*.py"))
-IMPLICIT = {"calibrators.py", "implicit.py", "implicit_network.py"}
+IMPLICIT = {"calibration.py", "implicit.py"}
 """Reached only where `Abilities.implicit` was found."""
 GUARDED = {
     "int8_calibrator": "Abilities.implicit",

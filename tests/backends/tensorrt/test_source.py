@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.backends.tensorrt.reader import Batching, BatchReader
+from calaudit.backends.tensorrt.source import Batching, BatchReader
 from calaudit.errors import BackendError, FileFormatError, PoolError
 from calaudit.formats.calibset import Calibset
 from tests.backends.tensorrt.calibsets import damage, make_calibset, two_inputs

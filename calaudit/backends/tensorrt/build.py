@@ -1,32 +1,134 @@
-"""Explicit precision: an engine whose layers run in the types that stand in the ONNX graph.
+"""Build a graph: an engine whose layers run in the types that stand in the ONNX graph.
 
 One path for TensorRT ≥ 10, 11 and RTX. The network is strongly typed, so FP32, FP16 and Q/DQ mean
-what they say, and TF32, which TensorRT permits by default, is switched off.
+what they say, and TF32, which TensorRT permits by default, is switched off. Profiles and parsing
+are shared with implicit quantization.
 """
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calaudit.backends.tensorrt.detect import (
-    INSTALL_EXPLICIT,
-    TensorrtModule,
-)
-from calaudit.backends.tensorrt.messages import Heard, listening
-from calaudit.backends.tensorrt.parsing import parse_onnx
+from calaudit.backends.tensorrt.detect import INSTALL_EXPLICIT, TensorrtModule
 from calaudit.backends.tensorrt.precision import (
     PrecisionProof,
+    precision_notices,
     prove,
     read_layer_report,
 )
-from calaudit.backends.tensorrt.profiles import ShapeRange
-from calaudit.backends.tensorrt.watching import watched
-from calaudit.errors import BackendError, Notice, near
+from calaudit.backends.tensorrt.watching import Heard, listening, watched
+from calaudit.errors import BackendError, Notice, Problem, near
 from calaudit.formats.aside import written_aside
-from calaudit.graph import Model
+from calaudit.graph.model import Model
 from calaudit.graph.products import products
+from calaudit.graph.store import write_model
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeRange:
+    """Shapes one input may have, batch axis included; ``opt`` is what kernels are chosen for."""
+
+    smallest: Shape
+    opt: Shape
+    largest: Shape
+
+
+def plan_profile(
+    model: Model,
+    *,
+    max_batch: int,
+    opt_batch: int | None = None,
+    sizes: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, ShapeRange]:
+    """Shape ranges of the inputs that have a free axis; empty for a model without.
+
+    Parameters
+    ----------
+    model : Model
+        Its first axes are batch axes.
+    max_batch : int
+        Largest batch.
+    opt_batch : int, optional
+        The batch to choose kernels for; default: the largest.
+    sizes : mapping, optional
+        Input → per-sample shape (without the batch axis), needed where the model leaves it free.
+
+    Raises
+    ------
+    BackendError
+        An input has free axes besides the batch and no size is given for them. All at once.
+    """
+    given = sizes or {}
+    opt = min(opt_batch or max_batch, max_batch)
+    ranges: dict[str, ShapeRange] = {}
+    problems: list[Problem] = []
+    for spec, value in zip(model.inputs, model.proto.graph.input, strict=True):
+        sample = tuple(given.get(spec.name, spec.shape))
+        if None in sample or len(sample) != len(spec.shape):
+            shown = "×".join("?" if size is None else str(size) for size in spec.shape)
+            problems.append(
+                Problem(
+                    f"input {spec.name} leaves sizes open ({shown} per sample)",
+                    model.label,
+                    "Name the shape of its samples, as a pool does.",
+                )
+            )
+            continue
+        fixed = value.type.tensor_type.shape.dim[0].dim_value == 1
+        if fixed and None not in spec.shape:
+            continue
+        batches = (1, 1, 1) if fixed else (1, opt, max_batch)
+        made = [(batch, *(size for size in sample if size is not None)) for batch in batches]
+        ranges[spec.name] = ShapeRange(*made)
+    if problems:
+        raise BackendError.of(problems)
+    return ranges
+
+
+def parse_onnx(
+    found: TensorrtModule, network: Any, model: Model, logger: Any, heard: Heard
+) -> None:
+    """Fill `network` (an ``INetworkDefinition``) from `model`.
+
+    Raises
+    ------
+    BackendError
+        TensorRT refuses the graph: says why, and names the nodes.
+    """
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = found.module
+    parser = trt.OnnxParser(network, logger)
+    if _parsed(parser, model):
+        return
+    reasons = dict.fromkeys(_reason(parser.get_error(at)) for at in range(parser.num_errors))
+    raise BackendError(
+        f"{found.title} refuses the graph: {'; '.join(reasons) or heard.explain()}",
+        where=model.label,
+        next_step="Export the model with operators that TensorRT's ONNX parser knows.",
+    )
+
+
+def _parsed(parser: Any, model: Model) -> bool:
+    if not model.oversized:
+        return bool(parser.parse(model.serialize()))
+    with tempfile.TemporaryDirectory(prefix="calaudit-") as folder:
+        path = Path(folder) / "model.onnx"
+        write_model(model, path, path.with_name("weights"), location="weights")
+        return bool(parser.parse_from_file(str(path)))
+
+
+def _reason(error: Any) -> str:
+    text = " ".join(str(error.desc()).split())
+    name = error.node_name() if hasattr(error, "node_name") else ""
+    op = error.node_operator() if hasattr(error, "node_operator") else ""
+    return f"{text} (node {name}{f', {op}' if op else ''})" if name else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,24 +194,6 @@ def build_plan(found: TensorrtModule, model: Model, options: BuildOptions) -> Bu
     ]
     notices += precision_notices(proof, model.label)
     return BuiltPlan(plan, proof, tuple(notices))
-
-
-def precision_notices(proof: PrecisionProof | None, where: str) -> list[Notice]:
-    """A warning when an engine runs fewer nodes narrowly than its graph asked for."""
-    if proof is None:
-        return [
-            Notice("precision_unproven", "TensorRT gave no account of the engine's layers", where)
-        ]
-    short = proof.short_of()
-    if not short:
-        return []
-    shown = "; ".join(
-        f"{node.op_type} {node.node} asked {node.asked}, got {node.got or 'nothing known'}"
-        for node in short[:3]
-    )
-    more = f"; {len(short) - 3} more" if len(short) > 3 else ""
-    message = f"{len(short)} of {len(proof.nodes)} products run otherwise than asked: {shown}"
-    return [Notice("precision_short", message + more, where)]
 
 
 def _build(

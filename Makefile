@@ -11,11 +11,11 @@ $(BIN)/.demo: pyproject.toml
 	touch $@
 
 # The stubs of TensorRT depend on TensorRT itself, which type checking can do without.
-$(BIN)/.dev: pyproject.toml .ci/mend_stubs.py
+$(BIN)/.dev: pyproject.toml .ci/fix_stubs.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'tensorrt-stubs==10.13.*'
-	$(BIN)/python .ci/mend_stubs.py $(VENV)/stubs
+	$(BIN)/python .ci/fix_stubs.py $(VENV)/stubs
 	touch $@ $(BIN)/.demo
 
 demo: $(BIN)/.demo

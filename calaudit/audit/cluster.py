@@ -14,20 +14,20 @@ from typing import Any, Final
 
 from calaudit.audit.backends import RemoteBackend
 from calaudit.audit.config import read_audit
-from calaudit.audit.engines import Judged
+from calaudit.audit.engines import CellRun
 from calaudit.audit.environment import describe_environment
 from calaudit.audit.plan import PlannedCell
 from calaudit.audit.prepare import Audit, Overrides
 from calaudit.audit.scheduler import INSTALL, Call, Lost, Scheduler
 from calaudit.audit.store import state_of
 from calaudit.audit.worker import (
-    Introduction,
     Made,
     Request,
+    WorkerFacts,
     describe_backends,
-    dismiss,
-    introduce,
+    describe_worker,
     make_cell,
+    stop_work,
     unlike,
 )
 from calaudit.backends.base import BackendName
@@ -40,10 +40,10 @@ AGAIN: Final = "Run the audit again: what is made is kept."
 
 
 @dataclass(slots=True)
-class Elsewhere:
+class WorkerResults:
     """What workers made of a plan's cells."""
 
-    judged: dict[str, Judged | CalauditError] = field(default_factory=dict)
+    judged: dict[str, CellRun | CalauditError] = field(default_factory=dict)
     """Cell → what it is, or why it can't be; cells that no worker made aren't in it."""
     notices: list[Notice] = field(default_factory=list)
 
@@ -76,9 +76,9 @@ def remote_backends(
     return found
 
 
-def judge_elsewhere(
+def run_cells_on_workers(
     scheduler: Scheduler, audit: Audit, path: Path, overrides: Overrides
-) -> Elsewhere:
+) -> WorkerResults:
     """Let workers make the reference and all cells.
 
     Parameters
@@ -101,8 +101,8 @@ def judge_elsewhere(
     remote = {
         name: each for name, each in audit.backends.items() if isinstance(each, RemoteBackend)
     }
-    with token_in(audit.folder, scheduler) as token:
-        notices = introduced(scheduler, token)
+    with run_token(audit.folder, scheduler) as token:
+        notices = check_workers(scheduler, token)
         where = _absolute(path, overrides)
         request = Request(*where, remote, audit.plan.key, token, scheduler.slots())
         calls = [Call(c.id, make_cell, (request, c.id), c.backend in remote) for c in cells]
@@ -111,13 +111,13 @@ def judge_elsewhere(
             for name, outcome in scheduler.outcomes(calls):
                 found[name] = outcome
                 done.advance(1)
-    result = Elsewhere(notices=notices)
+    result = WorkerResults(notices=notices)
     for cell in cells:
         _take(result, cell, found[cell.id], needs_gpu=cell.backend in remote)
     return result
 
 
-def _take(result: Elsewhere, cell: PlannedCell, outcome: Any, *, needs_gpu: bool) -> None:
+def _take(result: WorkerResults, cell: PlannedCell, outcome: Any, *, needs_gpu: bool) -> None:
     if outcome is None:
         outcome = Lost("its worker took the run for ended")
     if isinstance(outcome, Made) and state_of(cell.predictions) != "made":
@@ -133,7 +133,7 @@ def _take(result: Elsewhere, cell: PlannedCell, outcome: Any, *, needs_gpu: bool
         result.notices.append(Notice("dask_lost", message, f"cell {cell.id}"))
     elif isinstance(outcome, Made):
         predictions = Predictions(cell.predictions)
-        made = Judged(outcome.engine, predictions, outcome.notices, outcome.scales)
+        made = CellRun(outcome.engine, predictions, outcome.notices, outcome.scales)
         result.judged[cell.id] = made
         result.notices += [each for each in outcome.remade if each not in result.notices]
     else:
@@ -141,7 +141,7 @@ def _take(result: Elsewhere, cell: PlannedCell, outcome: Any, *, needs_gpu: bool
 
 
 @contextmanager
-def token_in(folder: Path, scheduler: Scheduler) -> Iterator[Path]:
+def run_token(folder: Path, scheduler: Scheduler) -> Iterator[Path]:
     """Let workers see that a run is there; on leaving they stop, and are waited for.
 
     Raises
@@ -158,10 +158,10 @@ def token_in(folder: Path, scheduler: Scheduler) -> Iterator[Path]:
         yield token
     finally:
         token.unlink(missing_ok=True)
-        scheduler.everywhere(dismiss, token)
+        scheduler.everywhere(stop_work, token)
 
 
-def introduced(scheduler: Scheduler, token: Path) -> list[Notice]:
+def check_workers(scheduler: Scheduler, token: Path) -> list[Notice]:
     """Refuse workers that would make something else, or elsewhere.
 
     Raises
@@ -174,9 +174,9 @@ def introduced(scheduler: Scheduler, token: Path) -> list[Notice]:
     mine = describe_environment({})
     problems: list[Problem] = []
     processors = {mine["cpu"]}
-    for address, answer in scheduler.everywhere(introduce, token).items():
+    for address, answer in scheduler.everywhere(describe_worker, token).items():
         where = f"worker {address}"
-        if not isinstance(answer, Introduction):
+        if not isinstance(answer, WorkerFacts):
             message = f"this release of calaudit isn't usable there: {answer}"
             problems.append(Problem(message, where, f"Install it there: {INSTALL}"))
             continue

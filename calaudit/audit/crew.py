@@ -10,7 +10,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_order(work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int) -> list[Result]:
+def map_in_threads(
+    work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int
+) -> list[Result]:
     """Results of `work` in the order of `items`, made `jobs` at a time by joblib.
 
     Whatever ends it early (an error of one item, Ctrl-C), no item is at work any more when this
@@ -25,30 +27,30 @@ def in_order(work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int
         return [work(item) for item in items]
     from joblib import Parallel, delayed
 
-    crew = _Crew(work)
+    threads = _Threads(work)
     try:
         found = Parallel(n_jobs=min(jobs, len(items)), backend="threading", pre_dispatch="n_jobs")(
-            delayed(crew.take)(item) for item in items
+            delayed(threads.run)(item) for item in items
         )
     finally:
-        crew.dismiss()
+        threads.stop()
     stop_if_asked()
     return [result for result in found if result is not None]
 
 
-class _Crew(Generic[Item, Result]):
-    """Counts who is at work, so that nobody is left behind."""
+class _Threads(Generic[Item, Result]):
+    """Counts the items at work, so that none is left running."""
 
     def __init__(self, work: Callable[[Item], Result]) -> None:
         self._work = work
         self._at_work = 0
-        self._dismissed = False
+        self._stopped = False
         self._changed = Condition()
 
-    def take(self, item: Item) -> Result | None:
-        """Work on one item; None once all are dismissed, or asked to end."""
+    def run(self, item: Item) -> Result | None:
+        """Work on one item; None once all are to stop, or asked to end."""
         with self._changed:
-            if self._dismissed:
+            if self._stopped:
                 return None
             self._at_work += 1
         try:
@@ -60,9 +62,9 @@ class _Crew(Generic[Item, Result]):
                 self._at_work -= 1
                 self._changed.notify_all()
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """Begin nothing more, and wait for what was begun."""
         with self._changed:
-            self._dismissed = True
+            self._stopped = True
             while self._at_work:
                 self._changed.wait()

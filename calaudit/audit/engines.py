@@ -28,7 +28,7 @@ from calaudit.steps.predict import predict
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class CellRun:
     """What a cell's engine is, what it answered, and what is to be said about it."""
 
     engine: EngineRecord
@@ -38,9 +38,9 @@ class Judged:
     """Of implicit quantization: tap → scale in the engine."""
 
 
-def judge_engine(
+def run_cell(
     audit: Audit, planned: PlannedCell, observation: Observation | None, store: Store
-) -> Judged:
+) -> CellRun:
     """Build and run one planned engine, or take what an earlier run left.
 
     Parameters
@@ -85,7 +85,7 @@ def judge_engine(
         notices = (*graph.notices, *_said(planned, facts))
     scales = {} if graph.implicit is None else scales_in(graph.implicit)
     if done or engine is None:
-        return Judged(record, Predictions(planned.predictions), notices, scales)
+        return CellRun(record, Predictions(planned.predictions), notices, scales)
     answers = predict(
         engine,
         audit.pool,
@@ -98,7 +98,7 @@ def judge_engine(
     if isinstance(engine, TensorrtEngine):
         engine.close()
     store.keep(planned.predictions)
-    return Judged(record, answers, notices, scales)
+    return CellRun(record, answers, notices, scales)
 
 
 @dataclass(frozen=True, slots=True)

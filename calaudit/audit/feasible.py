@@ -13,7 +13,7 @@ from calaudit.steps.leak import check_leak, content_digests
 from calaudit.steps.sample import check_recipe
 
 
-def check_feasible(audit: Audit) -> None:
+def check_before_run(audit: Audit) -> None:
     """Refuse an audit that can't be carried out, as far as that shows without running a model.
 
     Raises

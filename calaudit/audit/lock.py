@@ -11,11 +11,11 @@ from calaudit.errors import OutputError
 NAME = ".lock"
 """The lock file. It stays; what counts is whether a living process holds it."""
 GRACE = 0.5
-"""Seconds before a second run is refused: `is_held` takes the lock for an instant."""
+"""Seconds before a second run is refused: `is_locked` takes the lock for an instant."""
 
 
 @contextmanager
-def sole_run(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def hold_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a results folder, which is made if it isn't there.
 
     The operating system holds the lock (flock), so a run that was killed leaves none behind.
@@ -55,7 +55,7 @@ def sole_run(folder: Path, *, wait: bool = False) -> Iterator[None]:
         lock.release()
 
 
-def is_held(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Whether a run is at work on a results folder. Asks without leaving anything behind."""
     if not (folder / NAME).exists():
         return False

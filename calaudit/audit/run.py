@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from calaudit.audit import records
-from calaudit.audit.cluster import Elsewhere, judge_elsewhere, remote_backends
+from calaudit.audit.cluster import WorkerResults, remote_backends, run_cells_on_workers
 from calaudit.audit.config import SetFile
-from calaudit.audit.crew import in_order
-from calaudit.audit.engines import Judged, judge_engine
-from calaudit.audit.feasible import check_feasible, placed_in
+from calaudit.audit.crew import map_in_threads
+from calaudit.audit.engines import CellRun, run_cell
+from calaudit.audit.feasible import check_before_run, placed_in
 from calaudit.audit.implicit import compare_ranges
 from calaudit.audit.inventory import remove_leftovers
-from calaudit.audit.lock import sole_run
+from calaudit.audit.lock import hold_lock
 from calaudit.audit.plan import PlannedCell, PlannedSet
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
-from calaudit.audit.scheduler import reached
+from calaudit.audit.scheduler import connect_scheduler
 from calaudit.audit.store import Store
 from calaudit.counted import counted
 from calaudit.errors import (
@@ -50,7 +50,7 @@ from calaudit.steps.leak import check_leak, content_digests, note_clusters, note
 from calaudit.steps.model_outputs import EngineOutputs
 from calaudit.steps.probabilities import probability_notices
 from calaudit.steps.sample import draw_calibset
-from calaudit.steps.sanity import cell_notices, doubt_notices, order_notices
+from calaudit.steps.sanity import baseline_notices, cell_notices, order_notices
 from calaudit.steps.score import notices_of, rankings_of, score_exams
 
 
@@ -64,7 +64,7 @@ class _Journal:
     store: Store = field(default_factory=Store)
     scales: dict[str, Mapping[str, float]] = field(default_factory=dict)
     """Of engines quantized implicitly: cell → tap → scale."""
-    elsewhere: Elsewhere = field(default_factory=Elsewhere)
+    from_workers: WorkerResults = field(default_factory=WorkerResults)
     """What Dask workers made."""
 
     @contextmanager
@@ -101,11 +101,11 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
     journal = _Journal()
     path, given = Path(path), overrides or Overrides()
     with ExitStack() as opened:
-        scheduler = opened.enter_context(reached(given.dask)) if given.dask else None
+        scheduler = opened.enter_context(connect_scheduler(given.dask)) if given.dask else None
         remote = {} if scheduler is None else remote_backends(scheduler, path, given)
         audit = opened.enter_context(prepared_audit(path, given, remote))
-        check_feasible(audit)  # before the folder is made: a refusal leaves nothing
-        opened.enter_context(sole_run(audit.folder, wait=given.wait))
+        check_before_run(audit)  # before the folder is made: a refusal leaves nothing
+        opened.enter_context(hold_lock(audit.folder, wait=given.wait))
         remove_leftovers(audit.folder)
         with journal.stage("calibration sets"):
             sets = _calibration_sets(audit, journal)
@@ -115,7 +115,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
             journal.notices += [] if observation is None else observation_notices(observation)
         with journal.stage("predictions"):
             if scheduler is not None:
-                journal.elsewhere = judge_elsewhere(scheduler, audit, path, given)
+                journal.from_workers = run_cells_on_workers(scheduler, audit, path, given)
             judged = _judged(audit, audit.plan.reference, None, journal)
             journal.notices += judged.notices
             reference = judged.predictions
@@ -147,14 +147,14 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
             compared_ranges=compared,
             warnings=[
                 *journal.notices,
-                *journal.elsewhere.notices,
+                *journal.from_workers.notices,
                 *journal.store.notices,
                 *notices_of(scored),
                 *records.left_out_notices(judgement.comparisons),
                 *floor_notices(judgement.comparisons),
                 *near_zero_notices(judgement.comparisons, audit.gates),
                 *probability_notices(scored),
-                *doubt_notices(judgement.doubts, audit.pool, audit.evaluated),
+                *baseline_notices(judgement.not_better, audit.pool, audit.evaluated),
                 *order_notices(scored, audit.clusters),
                 *cell_notices(scored, _quantized(audit)),
             ],
@@ -171,7 +171,7 @@ def _quantized(audit: Audit) -> frozenset[str]:
 
 def _terms(audit: Audit, sets: Mapping[str, Calibset]) -> Terms:
     settled = {planned.recipe for planned in audit.plan.calibsets if planned.settled}
-    settled |= set(_drawn_alike(audit, sets))
+    settled |= set(_recipes_of_equal_draws(audit, sets))
     return Terms(
         gates=audit.gates,
         floors=audit.floors,
@@ -187,7 +187,7 @@ def _terms(audit: Audit, sets: Mapping[str, Calibset]) -> Terms:
     )
 
 
-def _drawn_alike(audit: Audit, sets: Mapping[str, Calibset]) -> dict[str, int]:
+def _recipes_of_equal_draws(audit: Audit, sets: Mapping[str, Calibset]) -> dict[str, int]:
     """Recipes that several draws of gave the same set, and how many draws."""
     rows: dict[str, list[tuple[int, ...]]] = {}
     for planned in audit.plan.calibsets:
@@ -200,7 +200,7 @@ def _drawn_alike(audit: Audit, sets: Mapping[str, Calibset]) -> dict[str, int]:
     }
 
 
-def _luckless(audit: Audit, sets: Mapping[str, Calibset]) -> Iterator[Notice]:
+def _repeated_draw_notices(audit: Audit, sets: Mapping[str, Calibset]) -> Iterator[Notice]:
     """Recipes whose draws can't differ, or happen not to, where draws were asked for."""
     asked = audit.config.audit.replicates
     for planned in audit.plan.calibsets:
@@ -211,7 +211,7 @@ def _luckless(audit: Audit, sets: Mapping[str, Calibset]) -> Iterator[Notice]:
                 f"was drawn once, not {asked} times: it leaves nothing to luck"
             )
             yield Notice("drawn_once", message, f"calibration set {planned.recipe}")
-    for recipe, draws in _drawn_alike(audit, sets).items():
+    for recipe, draws in _recipes_of_equal_draws(audit, sets).items():
         message = f"its {draws} draws are the same set: it leaves nothing to luck"
         yield Notice("drawn_alike", message, f"calibration set {recipe}")
 
@@ -240,7 +240,7 @@ def _calibration_sets(audit: Audit, journal: _Journal) -> dict[str, Calibset]:
             Notice(notice.code, notice.message, f"calibration set {name}")
             for notice in drawn.notices
         ]
-    journal.notices += _luckless(audit, sets)
+    journal.notices += _repeated_draw_notices(audit, sets)
     return sets
 
 
@@ -284,12 +284,12 @@ def _ranges(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observa
 
 def _judged(
     audit: Audit, planned: PlannedCell, observation: Observation | None, journal: _Journal
-) -> Judged:
+) -> CellRun:
     """A cell as a worker made it, or else made here."""
-    made = journal.elsewhere.judged.get(planned.id)
+    made = journal.from_workers.judged.get(planned.id)
     if isinstance(made, CalauditError):
         raise made
-    return made or judge_engine(audit, planned, observation, journal.store)
+    return made or run_cell(audit, planned, observation, journal.store)
 
 
 def _cells(
@@ -300,7 +300,7 @@ def _cells(
     planned_cells = audit.plan.cells
     with counter(len(planned_cells), what="engines", unit="engine") as done:
 
-        def outcome(planned: PlannedCell) -> Judged | str:
+        def outcome(planned: PlannedCell) -> CellRun | str:
             try:
                 return _judged(audit, planned, observation, journal)
             except (RangesError, BackendError, ModelError) as error:
@@ -311,7 +311,7 @@ def _cells(
         # a GPU is one, and its libraries want the main thread
         mine = [cell for cell in planned_cells if cell.backend == "onnxruntime"]
         others = [cell for cell in planned_cells if cell.backend != "onnxruntime"]
-        found = [*in_order(outcome, mine, jobs=audit.jobs), *map(outcome, others)]
+        found = [*map_in_threads(outcome, mine, jobs=audit.jobs), *map(outcome, others)]
     outcomes = dict(zip((cell.id for cell in (*mine, *others)), found, strict=True))
     for planned in planned_cells:
         judged = outcomes[planned.id]

@@ -22,11 +22,11 @@ from calaudit.visible import command_line
 INSTALL: Final = "python -m pip install 'calaudit[dask]'"
 GPU: Final = "GPU"
 """The Dask resource of workers that have one."""
-CONNECT: float = 10.0
+CONNECT_TIMEOUT: float = 10.0
 """Seconds to reach the scheduler."""
-PATIENCE: float = 20.0
+WORKER_TIMEOUT: float = 20.0
 """Seconds without a worker that could do what is asked, before it is given up."""
-_GLANCE: Final = 1.0
+_POLL: Final = 1.0
 """Seconds between two looks at who is there."""
 
 
@@ -128,13 +128,13 @@ class Scheduler:
         seen = time.monotonic()
         while waiting:
             try:
-                future = arrived.get(timeout=_GLANCE)
+                future = arrived.get(timeout=_POLL)
             except queue.Empty:
                 stop_if_asked()
                 stuck = self._stuck(waiting)
                 if not stuck:
                     seen = time.monotonic()
-                elif time.monotonic() - seen > PATIENCE:
+                elif time.monotonic() - seen > WORKER_TIMEOUT:
                     for future in stuck:
                         yield waiting.pop(future), Lost("the workers went away")
                 continue
@@ -152,7 +152,7 @@ class Scheduler:
         from distributed import KilledWorker
 
         try:
-            return future.result(timeout=PATIENCE)
+            return future.result(timeout=WORKER_TIMEOUT)
         except KilledWorker:
             return Lost("the workers that were at it died")
         except (OSError, asyncio.CancelledError, futures.CancelledError):
@@ -160,7 +160,7 @@ class Scheduler:
 
 
 @contextmanager
-def reached(address: str) -> Iterator[Scheduler]:
+def connect_scheduler(address: str) -> Iterator[Scheduler]:
     """A scheduler, as long as it is needed.
 
     Raises
@@ -182,15 +182,15 @@ def reached(address: str) -> Iterator[Scheduler]:
         logging.getLogger(f"distributed.{name}").setLevel(logging.CRITICAL)
 
     async def knock() -> None:
-        comm = await connect(address, timeout=CONNECT)
+        comm = await connect(address, timeout=CONNECT_TIMEOUT)
         await comm.close()
 
     try:
         asyncio.run(knock())  # a client that fails to connect goes on trying in the background
-        client = Client(address, timeout=CONNECT, set_as_default=False, name="calaudit")
+        client = Client(address, timeout=CONNECT_TIMEOUT, set_as_default=False, name="calaudit")
     except (OSError, ValueError, TypeError) as error:  # TypeError: tls:// without certificates
         raise BackendError(
-            f"no Dask scheduler is reached at {address}: {error}",
+            f"can't connect to a Dask scheduler at {address}: {error}",
             where="--dask",
             next_step="Give the address that dask scheduler prints, such as tcp://host:8786.",
         ) from None

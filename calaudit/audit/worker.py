@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Final
 
 from calaudit.audit.backends import RemoteBackend, described
-from calaudit.audit.engines import judge_engine
+from calaudit.audit.engines import run_cell
 from calaudit.audit.environment import PACKAGES, describe_environment
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
 from calaudit.audit.scheduler import GPU
@@ -28,7 +28,7 @@ from calaudit.interrupts import working_while
 from calaudit.ranges.observation import Observation
 from calaudit.report import EngineRecord
 
-LEAVE: Final = 30.0
+STOP_TIMEOUT: Final = 30.0
 """Seconds that a run which ends gives its workers to stop."""
 
 
@@ -60,7 +60,7 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class Introduction:
+class WorkerFacts:
     """What a worker is, and why it can't take part, if so."""
 
     environment: Mapping[str, str | None]
@@ -69,7 +69,7 @@ class Introduction:
 
 
 @dataclass(slots=True)
-class _Desk:
+class _OpenAudit:
     """One audit in this process."""
 
     at_work: int = 0
@@ -78,11 +78,11 @@ class _Desk:
     opening: Lock = field(default_factory=Lock)
 
 
-_desks: dict[Path, _Desk] = {}
+_open_audits: dict[Path, _OpenAudit] = {}
 _lock = Lock()
 
 
-def introduce(token: Path) -> Introduction:
+def describe_worker(token: Path) -> WorkerFacts:
     """Tell what this worker is and whether it sees and may write the results folder."""
     storage = None
     try:
@@ -94,7 +94,7 @@ def introduce(token: Path) -> Introduction:
             trial.unlink()
     except OSError as error:
         storage = f"can't be written there: {error.strerror or error}"
-    return Introduction(describe_environment({}), storage)
+    return WorkerFacts(describe_environment({}), storage)
 
 
 def describe_backends(path: Path, overrides: Overrides) -> dict[BackendName, RemoteBackend]:
@@ -122,53 +122,53 @@ def make_cell(request: Request, cell: str) -> Made | CalauditError | None:
     CalauditError
         The audit can't be opened here, or is another one than the run's.
     """
-    with at_work(request) as desk:
+    with at_work(request) as held:
         try:
             with _named():
-                audit, observation = _opened(desk, request)
+                audit, observation = _opened(held, request)
             planned = {each.id: each for each in (audit.plan.reference, *audit.plan.cells)}[cell]
             store = Store()
-            judged = judge_engine(audit, planned, observation, store)
+            judged = run_cell(audit, planned, observation, store)
         except KeyboardInterrupt:
             return None
         except CalauditError as error:
-            if desk.opened is None:
+            if held.opened is None:
                 raise
             return error
     return Made(judged.engine, judged.notices, judged.scales, tuple(store.notices))
 
 
 @contextmanager
-def at_work(request: Request) -> Iterator[_Desk]:
+def at_work(request: Request) -> Iterator[_OpenAudit]:
     """Count this thread among those at work for a run, as long as the run is there."""
     with _lock:
-        desk = _desks.setdefault(request.token, _Desk())
-        desk.at_work += 1
+        held = _open_audits.setdefault(request.token, _OpenAudit())
+        held.at_work += 1
     try:
         with working_while(request.token.exists):
-            yield desk
+            yield held
     finally:
         with _lock:
-            desk.at_work -= 1
+            held.at_work -= 1
 
 
-async def dismiss(token: Path) -> bool:
+async def stop_work(token: Path) -> bool:
     """Wait until nobody here is at work for a run that ended, and close its audit.
 
     Returns
     -------
     bool
-        Whether all stopped in `LEAVE` seconds.
+        Whether all stopped in `STOP_TIMEOUT` seconds.
     """
-    end = time.monotonic() + LEAVE
-    while (desk := _desks.get(token)) is not None and desk.at_work:
+    end = time.monotonic() + STOP_TIMEOUT
+    while (held := _open_audits.get(token)) is not None and held.at_work:
         if time.monotonic() > end:
             return False
         await asyncio.sleep(0.02)
     with _lock:
-        desk = _desks.pop(token, None)
-    if desk is not None:
-        desk.leave.close()
+        held = _open_audits.pop(token, None)
+    if held is not None:
+        held.leave.close()
     return True
 
 
@@ -181,23 +181,23 @@ def unlike(mine: Mapping[str, str | None], theirs: Mapping[str, str | None]) -> 
     ]
 
 
-def _opened(desk: _Desk, request: Request) -> tuple[Audit, Observation | None]:
-    with desk.opening:
-        if desk.opened is None:
+def _opened(held: _OpenAudit, request: Request) -> tuple[Audit, Observation | None]:
+    with held.opening:
+        if held.opened is None:
             has_gpu, slots = _resources(request)
             overrides = replace(request.overrides, jobs=slots)
             remote = {} if has_gpu else request.remote
-            audit = desk.leave.enter_context(prepared_audit(request.path, overrides, remote))
+            audit = held.leave.enter_context(prepared_audit(request.path, overrides, remote))
             if audit.plan.key != request.plan:
-                desk.leave.close()
+                held.leave.close()
                 raise BackendError(
                     "comes to another plan of this audit",
                     where=request.path,
                     next_step="Give all workers the same files, release of calaudit, and GPU.",
                 )
             ranges = audit.plan.ranges
-            desk.opened = audit, open_ranges(ranges) if ranges.exists() else None
-        return desk.opened
+            held.opened = audit, open_ranges(ranges) if ranges.exists() else None
+        return held.opened
 
 
 def _resources(request: Request) -> tuple[bool, int]:

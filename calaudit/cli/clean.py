@@ -38,13 +38,13 @@ def clean_command(
     Removed are files under the names that audits give, in the folders that audits make.
     """
     from calaudit.audit.inventory import leftovers
-    from calaudit.audit.lock import sole_run
+    from calaudit.audit.lock import hold_lock
 
     folder, files = _removable(audit, model, pool, out, seed, everything=everything)
     if not folder.is_dir():
         print(f"{visible(folder)} isn't there: nothing to remove", file=sys.stderr)
         return
-    with sole_run(folder):
+    with hold_lock(folder):
         files = sorted({*files, *leftovers(folder)})
         size = sum(path.stat().st_size for path in files if path.exists())
         for path in files:

@@ -98,7 +98,7 @@ def show_audit(
 ) -> None:
     """Run an audit, write its report in all forms, print its tables, exit with its verdict."""
     with stage("starting"):
-        from calaudit.audit.lock import sole_run
+        from calaudit.audit.lock import hold_lock
         from calaudit.audit.run import run_audit
         from calaudit.report import exit_status
         from calaudit.report.outputs import parse_formats, write_outputs
@@ -108,7 +108,7 @@ def show_audit(
     print_written(path)
     with stage("other forms of the report"):
         evidence = _evidence(report, path, audit, overrides) if "html" in chosen else None
-        with sole_run(path.parent, wait=True):
+        with hold_lock(path.parent, wait=True):
             others = list(write_outputs(report, path.parent, chosen, evidence=evidence))
     for written in others:
         print_written(written)

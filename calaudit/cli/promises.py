@@ -7,21 +7,21 @@ from calaudit.cli.columns import text_columns
 
 if TYPE_CHECKING:
     from calaudit.slices import SliceSummary
-    from calaudit.steps.contract import Promise
+    from calaudit.steps.contract import SlicePower
 
 
-def promise_table(
+def power_table(
     summaries: Sequence["SliceSummary"],
-    promises: Mapping[str, "Promise"],
+    power: Mapping[str, "SlicePower"],
     max_drop: float,
     flip_rate: float,
 ) -> str:
     """One row per slice: its size, the smallest drop it can certify, the samples it would need."""
-    clustered = any(each.n_independent != each.n for each in promises.values())
+    clustered = any(each.n_independent != each.n for each in power.values())
     counted = ["independent"] if clustered else []
     rows = [["slice", "n", *counted, "can certify", f"at {100 * max_drop:g} points", "needs"]]
     for each in summaries:
-        one = promises[each.name]
+        one = power[each.name]
         least = one.smallest_provable_drop
         proves = "nothing" if least is None else f"{100 * least:.1f} points"
         enough = "enough" if one.enough else "too few"

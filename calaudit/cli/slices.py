@@ -11,7 +11,7 @@ import typer
 from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions, renamed_flag
 from calaudit.cli.notes import print_notes
-from calaudit.cli.promises import promise_table
+from calaudit.cli.promises import power_table
 from calaudit.errors import Notice, SettingsError, SliceError, near
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from calaudit.pool import Pool, Rows
     from calaudit.slices import SliceSet, SliceSummary
-    from calaudit.steps.contract import Promise
+    from calaudit.steps.contract import SlicePower
 
 _MOST_LABEL_COLUMNS = 12
 _WIDEST_LABEL = 8
@@ -98,7 +98,7 @@ def slices_command(
             slices = slices.take(rows)
         column = _label_column(opened, label)
         labels = None if column is None else opened.columns([column], rows).to_series()
-        promises = _promises(
+        power = _power(
             opened, slices, rows, max_drop=max_drop, flip_rate=flip_rate, cluster_by=cluster_by
         )
     summaries, notices = _describe(slices, labels, asked=label is not None)
@@ -109,20 +109,20 @@ def slices_command(
             "n_rows": slices.n_rows,
             "label": column,
             "slices": [asdict(each) for each in summaries]
-            if promises is None
-            else [asdict(each) | asdict(promises[each.name]) for each in summaries],
+            if power is None
+            else [asdict(each) | asdict(power[each.name]) for each in summaries],
             "notices": [asdict(notice) for notice in notices],
         }
         print(json.dumps(content, indent=2, ensure_ascii=False))
         return
     print_notes(notices)
-    if promises is not None:
-        print(promise_table(summaries, promises, max_drop or 0.0, flip_rate))
+    if power is not None:
+        print(power_table(summaries, power, max_drop or 0.0, flip_rate))
         return
     print(_table(summaries, column))
 
 
-def _promises(
+def _power(
     pool: "Pool",
     slices: "SliceSet",
     rows: "Rows | None",
@@ -130,7 +130,7 @@ def _promises(
     max_drop: float | None,
     flip_rate: float,
     cluster_by: str | None,
-) -> "dict[str, Promise] | None":
+) -> "dict[str, SlicePower] | None":
     """What every slice can prove; None without a gate."""
     if max_drop is None:
         if cluster_by is not None:
@@ -147,13 +147,13 @@ def _promises(
     import numpy as np
 
     from calaudit.steps.clusters import cluster_codes
-    from calaudit.steps.contract import promises_of
+    from calaudit.steps.contract import slice_power
 
     codes = None
     if cluster_by is not None:
         chosen = np.arange(len(pool), dtype=np.int64) if rows is None else rows
         codes = cluster_codes(cluster_by.split(","), pool, chosen, where="--cluster-by")
-    return promises_of(slices, max_drop, flip_rate=flip_rate, clusters=codes)
+    return slice_power(slices, max_drop, flip_rate=flip_rate, clusters=codes)
 
 
 def _label_column(pool: "Pool", asked: str | None) -> str | None:

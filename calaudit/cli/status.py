@@ -55,21 +55,21 @@ def show_plan(
 ) -> None:
     """Print an audit's artefacts and what is left to do; `checked`: unless it can't be run."""
     with stage("starting"):
-        from calaudit.audit.feasible import check_feasible
+        from calaudit.audit.feasible import check_before_run
         from calaudit.audit.inventory import earlier_files, leftovers, take_inventory
-        from calaudit.audit.lock import is_held
+        from calaudit.audit.lock import is_locked
         from calaudit.audit.prepare import prepared_audit
         from calaudit.audit.sizes import expected_sizes, free_bytes
 
     with prepared_audit(audit, overrides) as opened:
         if checked:
-            check_feasible(opened)
+            check_before_run(opened)
         with stage("reading what is made"):
             found = take_inventory(opened.plan, expected_sizes(opened))
         content = {
             "audit": opened.config.audit.name,
             "folder": str(opened.folder),
-            "running": is_held(opened.folder),
+            "running": is_locked(opened.folder),
             "report": opened.plan.report.exists(),
             "samples": len(opened.predicted),
             "bytes_free": free_bytes(opened.folder),

@@ -18,7 +18,7 @@ from calaudit.slices import SliceSet
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class SlicePower:
     """What one slice can prove of a right/wrong score."""
 
     n: int
@@ -35,13 +35,13 @@ class Promise:
         return self.n_needed is not None and self.n >= self.n_needed
 
 
-def promises_of(
+def slice_power(
     slices: SliceSet,
     max_drop: float,
     *,
     flip_rate: float,
     clusters: NDArray[np.int64] | None = None,
-) -> dict[str, Promise]:
+) -> dict[str, SlicePower]:
     """What every slice can prove.
 
     Parameters
@@ -66,5 +66,5 @@ def promises_of(
         drop = smallest_provable_drop(metric, independent, expected=expected, min_support=support)
         per_unit = n / independent if independent else 1.0
         needed = None if alone is None else max(math.ceil(alone * per_unit), support.counted)
-        found[name] = Promise(n, independent, drop, needed)
+        found[name] = SlicePower(n, independent, drop, needed)
     return found

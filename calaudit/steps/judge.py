@@ -24,7 +24,7 @@ from calaudit.progress import progress
 from calaudit.steps.clusters import Clusters
 from calaudit.steps.floors import hold_to_floors
 from calaudit.steps.gates import Floors, Gates
-from calaudit.steps.sanity import Doubt, doubts_of
+from calaudit.steps.sanity import BaselineFailure, baseline_failures
 from calaudit.steps.score import Scored
 
 CONTROLS = "controls"
@@ -59,7 +59,7 @@ class Judgement:
     """Of the gated slices; without any gate, of the headline metric on every slice."""
     gaps: list[Gap]
     """Of the gated metrics and the headline metric."""
-    doubts: list[Doubt] = field(default_factory=list)
+    not_better: list[BaselineFailure] = field(default_factory=list)
     """Exams at which FP32 isn't shown to be better than who never looks at the input."""
 
     @property
@@ -81,8 +81,8 @@ def judge_cells(scored: Sequence[Scored], terms: Terms) -> Judgement:
         Scores of every exam, from :func:`calaudit.steps.score.score_exams`.
     terms : Terms
     """
-    doubts = doubts_of(scored, terms.clusters)
-    hopeless = frozenset[str]().union(*(d.metrics for d in doubts if d.knows_nothing))
+    not_better = baseline_failures(scored, terms.clusters)
+    hopeless = frozenset[str]().union(*(d.metrics for d in not_better if d.knows_nothing))
     compared: list[_Compared] = []
     for number, one in enumerate(scored):
         metrics = one.exam.metrics
@@ -100,7 +100,7 @@ def judge_cells(scored: Sequence[Scored], terms: Terms) -> Judgement:
         ],
         find_faults([split for one in compared for split in _split(one, terms)]),
         [gap for one in compared for gap in _gaps(one, compared, terms)],
-        doubts,
+        not_better,
     )
 
 

@@ -4,7 +4,7 @@ import ctypes
 import sys
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Return what the C library keeps of freed memory, where it can be told to (glibc).
 
     After a model was loaded that is the size of its weights and more: it would stand beside all

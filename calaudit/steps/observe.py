@@ -25,7 +25,7 @@ from calaudit.ranges import (
 from calaudit.ranges.accumulate import bad_samples, warm_up
 from calaudit.ranges.compiled import n_cores
 from calaudit.steps.calibset_union import CalibsetUnion
-from calaudit.steps.memory import give_back
+from calaudit.steps.memory import release_memory
 from calaudit.steps.tapped import Run, SampleRunner, TappedEngine, load_tapped
 
 TAP_BYTES: Final = 32 << 20
@@ -71,7 +71,7 @@ def observe(
     RangesError
         An activation is NaN or infinite: names the tap and the samples. Or all samples are bad.
     """
-    give_back()
+    release_memory()
     work = _Work(model, union, skip_bad)
     with (
         counter(len(union), what="ranges") as done,

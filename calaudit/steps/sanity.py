@@ -38,7 +38,7 @@ def rivals_in(exam: Exam, case: Case) -> tuple[Rival, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class BaselineFailure:
     """An exam at which FP32 isn't shown to be better than a rival."""
 
     exam: Exam
@@ -56,27 +56,31 @@ class Doubt:
         return frozenset(metric.name for metric in self.exam.metrics if is_quality(metric))
 
 
-def doubts_of(scored: "Sequence[Scored]", clusters: Clusters | None) -> list[Doubt]:
+def baseline_failures(
+    scored: "Sequence[Scored]", clusters: Clusters | None
+) -> list[BaselineFailure]:
     """The first rival of each exam that FP32 isn't shown to beat."""
     found = []
     for one in scored:
         if one.constant:
-            found.append(Doubt(one.exam, None))
+            found.append(BaselineFailure(one.exam, None))
             continue
         code = None if clusters is None else clusters.of(one.exam)
         beaten = next((each for each in one.rivals if not each.beaten(code)), None)
         if beaten is not None:
-            found.append(Doubt(one.exam, beaten))
+            found.append(BaselineFailure(one.exam, beaten))
     return found
 
 
-def doubt_notices(doubts: Iterable[Doubt], pool: Pool, evaluated: Rows) -> Iterator[Notice]:
+def baseline_notices(
+    not_better: Iterable[BaselineFailure], pool: Pool, evaluated: Rows
+) -> Iterator[Notice]:
     """What is doubtful about FP32, with the ranges of its inputs and what to look at."""
-    doubts = list(doubts)
-    if not doubts:
+    not_better = list(not_better)
+    if not not_better:
         return
     ranges = "; ".join(each.shown() for each in describe_inputs(pool, evaluated, most_bytes=_LOOK))
-    for each in doubts:
+    for each in not_better:
         where = f"output {each.exam.output}"
         advice = (
             f"the inputs range over {ranges}: hold that against what the model was trained on "

@@ -2,7 +2,7 @@
 
 from calaudit.audit import cluster
 from calaudit.cli import main
-from tests.audit.clusters import linger
+from tests.audit.dask_workers import linger
 
 if __name__ == "__main__":
     cluster.make_cell = linger  # type: ignore[assignment]  # it never returns

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.audit.crew import in_order
+from calaudit.audit.crew import map_in_threads
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
 from calaudit.formats.predictions import Predictions
@@ -46,7 +46,7 @@ def test_results_come_in_the_order_of_the_items() -> None:
             second.set()
         return item * item
 
-    assert in_order(work, range(8), jobs=3) == [item * item for item in range(8)]
+    assert map_in_threads(work, range(8), jobs=3) == [item * item for item in range(8)]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -67,8 +67,8 @@ def test_when_one_fails_nobody_is_left_at_work(error: type[BaseException]) -> No
 
     if error is ValueError:
         with pytest.raises(ValueError, match="stop"):
-            in_order(work, range(50), jobs=2)
+            map_in_threads(work, range(50), jobs=2)
     else:
         # a request to end is raised by the main thread, which heard of it; none came here
-        assert in_order(work, range(50), jobs=2) == list(range(1, 50))
+        assert map_in_threads(work, range(50), jobs=2) == list(range(1, 50))
     assert sorted(at_work) == sorted(ended)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from calaudit.audit.lock import is_held, sole_run
+from calaudit.audit.lock import hold_lock, is_locked
 from calaudit.errors import OutputError
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from calaudit.audit.lock import sole_run
-with sole_run(Path(sys.argv[1])):
+from calaudit.audit.lock import hold_lock
+with hold_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -23,14 +23,17 @@ with sole_run(Path(sys.argv[1])):
 
 def test_second_run_is_refused_and_the_next_one_is_not(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "audit"
-    assert not is_held(folder)
-    with sole_run(folder):
-        assert is_held(folder)
-        with pytest.raises(OutputError, match="another run is at work") as caught, sole_run(folder):
+    assert not is_locked(folder)
+    with hold_lock(folder):
+        assert is_locked(folder)
+        with (
+            pytest.raises(OutputError, match="another run is at work") as caught,
+            hold_lock(folder),
+        ):
             pass
         assert "--wait" in str(caught.value)
-    assert not is_held(folder)
-    with sole_run(folder):
+    assert not is_locked(folder)
+    with hold_lock(folder):
         pass
 
 
@@ -38,11 +41,11 @@ def test_waiting_run_goes_on_when_the_first_ends(tmp_path: Path) -> None:
     ran = threading.Event()
 
     def wait() -> None:
-        with sole_run(tmp_path, wait=True):
+        with hold_lock(tmp_path, wait=True):
             ran.set()
 
     waiting = threading.Thread(target=wait, daemon=True)
-    with sole_run(tmp_path):
+    with hold_lock(tmp_path):
         waiting.start()
         assert not ran.wait(0.2)
     assert ran.wait(60)
@@ -59,13 +62,13 @@ def test_killed_run_leaves_no_lock(tmp_path: Path) -> None:
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
-        assert is_held(tmp_path)
+        assert is_locked(tmp_path)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert not is_held(tmp_path)
+    assert not is_locked(tmp_path)
 
 
 def test_lock_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="can't be written"), sole_run(tmp_path / "file" / "x"):
+    with pytest.raises(OutputError, match="can't be written"), hold_lock(tmp_path / "file" / "x"):
         pass

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from calaudit.audit.lock import sole_run
+from calaudit.audit.lock import hold_lock
 from calaudit.audit.run import run_audit
 from tests.audit.world import make_world
 from tests.cli.running import calaudit
@@ -85,7 +85,7 @@ def test_damage_and_gaps_are_told_and_looking_changes_nothing(world: Path) -> No
 
 
 def test_a_run_at_work_is_told_and_a_second_one_refused(world: Path) -> None:
-    with sole_run(world / "audit"):
+    with hold_lock(world / "audit"):
         assert status(world)["running"]
         for command in ("compare", "clean"):
             ended = calaudit(command, world / "audit.toml")

@@ -3,7 +3,7 @@ import pytest
 
 from calaudit.evaluate import Expectation, parse_metric, smallest_provable_drop, units_to_prove
 from calaudit.slices import CodedDimension, SliceSet
-from calaudit.steps.contract import promises_of
+from calaudit.steps.contract import slice_power
 
 TOP1 = parse_metric("top1")
 
@@ -15,7 +15,7 @@ def slices(*sizes: int) -> SliceSet:
 
 
 def test_every_slice_promises_what_the_contract_says() -> None:
-    found = promises_of(slices(20, 300, 5000), 0.01, flip_rate=0.05)
+    found = slice_power(slices(20, 300, 5000), 0.01, flip_rate=0.05)
     usual = Expectation(0.05)
     needed = units_to_prove(TOP1, 0.01, expected=usual)
     assert list(found) == ["all", "s0", "s1", "s2"]
@@ -27,7 +27,7 @@ def test_every_slice_promises_what_the_contract_says() -> None:
 
 def test_in_clusters_a_slice_proves_what_their_number_does() -> None:
     clusters = np.arange(4000) // 8
-    found = promises_of(slices(4000), 0.02, flip_rate=0.0, clusters=clusters)["s0"]
+    found = slice_power(slices(4000), 0.02, flip_rate=0.0, clusters=clusters)["s0"]
     assert found.n_independent == pytest.approx(500)
     assert found.smallest_provable_drop == smallest_provable_drop(TOP1, 500)
     assert found.n_needed == 8 * 133
@@ -35,6 +35,6 @@ def test_in_clusters_a_slice_proves_what_their_number_does() -> None:
 
 
 def test_an_empty_slice_proves_nothing_and_says_what_it_needs() -> None:
-    found = promises_of(slices(0, 100), 0.02, flip_rate=0.0)["s0"]
+    found = slice_power(slices(0, 100), 0.02, flip_rate=0.0)["s0"]
     assert (found.n, found.smallest_provable_drop, found.n_needed) == (0, None, 133)
     assert not found.enough

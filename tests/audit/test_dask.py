@@ -19,12 +19,12 @@ from calaudit.audit import run as audit_run
 from calaudit.audit import scheduler as audit_scheduler
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
-from calaudit.audit.scheduler import Call, Lost, Scheduler, reached
+from calaudit.audit.scheduler import Call, Lost, Scheduler, connect_scheduler
 from calaudit.audit.worker import Request, make_cell
 from calaudit.backends.tensorrt.detect import Missing, find_tensorrt
 from calaudit.errors import BackendError, OutputError
 from calaudit.report import Report, to_document, without_times
-from tests.audit.clusters import DEADLY, local_cluster, make_or_die, own_address
+from tests.audit.dask_workers import DEADLY, local_cluster, make_or_die, own_address
 from tests.audit.pretended_gpu import pretend
 from tests.audit.world import AUDIT, make_world, weights, write_model
 from tests.cli.running import calaudit
@@ -42,7 +42,7 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def scheduler(address: str) -> Iterator[Scheduler]:
-    with reached(address) as found:
+    with connect_scheduler(address) as found:
         yield found
 
 
@@ -70,7 +70,7 @@ def on_dask(serial: tuple[Path, dict[str, Any]], address: str) -> tuple[Path, di
     """The folder and the report of a run in which the coordinating process ran no engine."""
     audit, _ = serial
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit_run, "judge_engine", not_here)
+        patch.setattr(audit_run, "run_cell", not_here)
         patch.chdir(audit.parent)  # workers have another working directory
         given = Overrides(model=Path("model.onnx"), out=Path("by-dask"), dask=address)
         report, _ = run_audit(Path(audit.name), given)
@@ -168,11 +168,11 @@ def test_without_a_gpu_nothing_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', '"mse"]\nbackend = "tensorrt"'))
-    monkeypatch.setattr(audit_scheduler, "PATIENCE", 0.0)
+    monkeypatch.setattr(audit_scheduler, "WORKER_TIMEOUT", 0.0)
     with local_cluster([{}]) as address:
         with pytest.raises(BackendError, match="no Dask worker has a GPU"):
             run_audit(audit, Overrides(dask=address))
-        with reached(address) as scheduler:
+        with connect_scheduler(address) as scheduler:
             calls = [Call("its own", own_address, (), needs_gpu=True)]
             assert list(scheduler.outcomes(calls)) == [("its own", Lost("the workers went away"))]
 
@@ -195,7 +195,7 @@ def test_a_reference_that_fails_on_a_worker_ends_the_audit_as_it_does_here(
 
 def test_a_folder_that_workers_dont_share_is_refused(scheduler: Scheduler, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="isn't the same folder there") as caught:
-        audit_cluster.introduced(scheduler, tmp_path / ".dask.00000000.part")
+        audit_cluster.check_workers(scheduler, tmp_path / ".dask.00000000.part")
     assert "storage that all machines share" in str(caught.value)
 
 
@@ -219,13 +219,13 @@ def test_a_worker_that_comes_to_another_plan_is_refused(
     serial: tuple[Path, dict[str, Any]], scheduler: Scheduler, tmp_path: Path
 ) -> None:
     audit, given = serial[0], Overrides(out=tmp_path)
-    with prepared_audit(audit, given) as opened, audit_cluster.token_in(tmp_path, scheduler) as at:
+    with prepared_audit(audit, given) as opened, audit_cluster.run_token(tmp_path, scheduler) as at:
         request = Request(audit, given, {}, opened.plan.key, at, scheduler.slots())
         other = Request(audit, replace(given, seed=9), {}, opened.plan.key, at, {})
         cell = opened.plan.reference.id
         assert [name for name, _ in scheduler.outcomes([Call("a", make_cell, (request, cell))])]
     with (
-        audit_cluster.token_in(tmp_path, scheduler) as at,
+        audit_cluster.run_token(tmp_path, scheduler) as at,
         pytest.raises(BackendError, match=r"worker tcp://.* comes to another plan"),
     ):
         list(scheduler.outcomes([Call("a", make_cell, (replace(other, token=at), cell))]))
@@ -235,7 +235,7 @@ def test_an_address_where_nobody_answers_is_refused(
     serial: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("distributed", reason="the dask extra isn't installed")
-    monkeypatch.setattr(audit_scheduler, "CONNECT", 0.2)
+    monkeypatch.setattr(audit_scheduler, "CONNECT_TIMEOUT", 0.2)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         nobody = f"tcp://127.0.0.1:{closed.getsockname()[1]}"
@@ -243,7 +243,7 @@ def test_an_address_where_nobody_answers_is_refused(
             out = tmp_path / "out"
             ended = calaudit("compare", serial[0], "--out", out, "--dask", address)
             assert ended.status == 2
-            assert f"no Dask scheduler is reached at {address}" in ended.err
+            assert f"can't connect to a Dask scheduler at {address}" in ended.err
             assert not out.exists()
 
 

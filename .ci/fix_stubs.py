@@ -1,6 +1,6 @@
 """Copies the type stubs of TensorRT to a folder that mypy reads, mended so that it can.
 
-    mend_stubs.py OUT
+    fix_stubs.py OUT
 
 tensorrt-stubs is generated: it has parameters called ``in``, one without a default after others
 with one, and a module variable ``bool`` that hides the type. And it carries no ``py.typed``, so

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from calaudit.audit import records
 from calaudit.evaluate import (
-    Finding,
     Labels,
     Origin,
     Tolerance,
@@ -28,7 +27,10 @@ from calaudit.evaluate import (
     parse_metric,
 )
 from calaudit.evaluate.conventions import convention_of
-from calaudit.report import (
+from calaudit.report.findings import findings
+from calaudit.report.index import Index
+from calaudit.report.standouts import clear_gaps, screening_sentence
+from calaudit.results.audited import (
     Artefact,
     AuditRecord,
     CalibsetRecord,
@@ -36,13 +38,10 @@ from calaudit.report import (
     EngineRecord,
     MetricRecord,
     ReferenceRecord,
-    Report,
     SliceRecord,
-    assemble,
 )
-from calaudit.report.findings import findings
-from calaudit.report.index import Index
-from calaudit.report.standouts import clear_gaps, screening_sentence
+from calaudit.results.drops import Finding
+from calaudit.results.report import Report, assemble
 from calaudit.slices import CodedDimension, SliceSet
 from calaudit.steps.exam import Exam
 from calaudit.steps.judge import Judgement, Terms, judge_cells

@@ -37,7 +37,8 @@ from calaudit.graph import (
     with_taps,
 )
 from calaudit.graph.products import products
-from calaudit.report import Report, View, print_report
+from calaudit.report import View, print_report
+from calaudit.results.report import Report
 
 PARTS = ("audit", "encoder", "speech", "throughput")
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -14,7 +14,7 @@ from pathlib import Path
 from calaudit.audit.config import read_audit
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
-from calaudit.report import Report
+from calaudit.results.report import Report
 
 NULL = Path(__file__).parents[1] / "audits" / "speech-log.toml"
 

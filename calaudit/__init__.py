@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from calaudit.formats.pool import PoolWriter, open_pool, write_pool
     from calaudit.formats.ranges import open_ranges
     from calaudit.formats.scales import open_scales, write_scales
-    from calaudit.report import Report, exit_status, print_report, read_report
+    from calaudit.report import print_report, read_report
+    from calaudit.results.report import Report, exit_status
     from calaudit.sampling import Recipe, read_recipe
     from calaudit.slices import Dimension, describe_slices, evaluate_slices, select_rows
     from calaudit.steps.build import build_engine
@@ -60,14 +61,14 @@ _HOMES = {
     "Overrides": "audit.prepare",
     "PoolWriter": "formats.pool",
     "Recipe": "sampling",
-    "Report": "report",
+    "Report": "results.report",
     "build_engine": "steps.build",
     "calibrate_sets": "steps.calibrate",
     "compare_cells": "evaluate",
     "describe_slices": "slices",
     "draw_calibset": "steps.sample",
     "evaluate_slices": "slices",
-    "exit_status": "report",
+    "exit_status": "results.report",
     "metric": "evaluate.own",
     "open_calibset": "formats.calibset",
     "open_pool": "formats.pool",

@@ -21,8 +21,7 @@ from calaudit.graph import Model, convert_to_fp16, load_model
 from calaudit.graph.products import products
 from calaudit.ranges import ScaleTable, estimate_scales
 from calaudit.ranges.observation import Observation
-from calaudit.report import EngineRecord
-from calaudit.report.records import NodeRecord
+from calaudit.results.audited import EngineRecord, NodeRecord
 from calaudit.steps.build import write_engine
 from calaudit.steps.predict import predict
 

@@ -14,7 +14,7 @@ from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.formats.trt_header import AlgorithmFlag
 from calaudit.ranges import ScaleTable
 from calaudit.ranges.diff import diff_scales
-from calaudit.report import ComparedRangesRecord, ComparedTapRecord
+from calaudit.results.agreement import ComparedRanges, ComparedTap
 
 SHOWN: Final = 10
 """Taps that a comparison lists."""
@@ -59,7 +59,7 @@ def scales_in(cell: ImplicitCell) -> dict[str, float]:
 
 def compare_ranges(
     cells: Iterable[PlannedCell], scales: Mapping[str, Mapping[str, float]]
-) -> Iterator[ComparedRangesRecord]:
+) -> Iterator[ComparedRanges]:
     """TensorRT's own ranges beside those of the nearest of our methods, set by set.
 
     Parameters
@@ -78,12 +78,12 @@ def compare_ranges(
 
 def _compared(
     cell: str, other: str, native: Mapping[str, float], ours: Mapping[str, float]
-) -> ComparedRangesRecord:
+) -> ComparedRanges:
     found = diff_scales(native, ours)
     differing = [
         each for each in found.shared if each.ratio is None or abs(each.ratio - 1) > TOLERATED
     ]
-    return ComparedRangesRecord(
+    return ComparedRanges(
         cell=cell,
         other=other,
         taps=len(found.shared),
@@ -91,7 +91,6 @@ def _compared(
         only_tensorrt=len(found.only_first),
         only_calaudit=len(found.only_second),
         shown=tuple(
-            ComparedTapRecord(each.tap, 127 * each.first, 127 * each.second)
-            for each in differing[:SHOWN]
+            ComparedTap(each.tap, 127 * each.first, 127 * each.second) for each in differing[:SHOWN]
         ),
     )

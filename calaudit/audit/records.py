@@ -1,6 +1,7 @@
 """From an audit's values to the report's records."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -13,9 +14,7 @@ from calaudit.audit.prepare import Audit
 from calaudit.counted import counted
 from calaudit.errors import Notice
 from calaudit.evaluate import (
-    Attribution,
     Comparison,
-    Gap,
     Metric,
     screen,
     smallest_provable_drop,
@@ -23,30 +22,27 @@ from calaudit.evaluate import (
 from calaudit.evaluate.comparison import MinSupport
 from calaudit.evaluate.conventions import convention_of
 from calaudit.evaluate.statistics.clusters import effective_blocks
-from calaudit.evaluate.statistics.parts import Part
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.predictions import Predictions
-from calaudit.report import (
-    ALL,
-    AgreementRecord,
+from calaudit.results.agreement import Agreement
+from calaudit.results.audited import (
     Artefact,
-    AttributionRecord,
     AuditRecord,
     CalibsetRecord,
     CellRecord,
     CompositionRow,
-    ElsewhereRecord,
     EngineRecord,
-    Flips,
-    GapRecord,
-    Gate,
     MetricRecord,
-    PartRecord,
-    ResultRecord,
-    ScreenedRecord,
     SliceRecord,
 )
-from calaudit.report.records import Interval
+from calaudit.results.comparison import (
+    ALL,
+    Flips,
+    Gate,
+    Interval,
+    Result,
+)
+from calaudit.results.drops import Screened
 from calaudit.sampling.wording import describe_recipe
 from calaudit.steps.agree import compare_outputs
 from calaudit.steps.probabilities import as_computed
@@ -88,7 +84,7 @@ def agreement_records(
     reference: Predictions,
     cells: Mapping[str, Predictions],
     comparisons: Sequence[Comparison],
-) -> list[AgreementRecord]:
+) -> list[Agreement]:
     """Every cell of a backend that is to agree, beside the same engine on the audit's own."""
     verdicts = {
         (one.cell, one.slice, one.metric.name): one.verdict
@@ -100,7 +96,7 @@ def agreement_records(
         for cell in audit.plan.cells
         if cell.backend == audit.config.audit.backend
     }
-    found: list[AgreementRecord] = []
+    found: list[Agreement] = []
     for cell in audit.plan.cells:
         if cell.backend == audit.config.audit.backend or cell.id not in cells:
             continue
@@ -115,20 +111,17 @@ def agreement_records(
             for (name, where, metric), verdict in verdicts.items()
             if name == twin.id
         ]  # fmt: skip
-        for exam in audit.exams:
-            one = compare_outputs(exam, cells[cell.id], other)
-            record = AgreementRecord(
-                cell=cell.id,
-                other=None if twin is None else twin.id,
-                output=one.output,
-                n=one.n,
-                max_abs_diff=one.max_abs_diff,
-                k=one.k,
-                same_top=one.same_top,
+        equal = sum(a == b for a, b in pairs)
+        found += [
+            replace(
+                compare_outputs(
+                    exam, cell.id, cells[cell.id], None if twin is None else twin.id, other
+                ),
                 verdicts=len(pairs),
-                verdicts_equal=sum(a == b for a, b in pairs),
+                verdicts_equal=equal,
             )
-            found.append(record)
+            for exam in audit.exams
+        ]
     return found
 
 
@@ -200,9 +193,9 @@ def slice_records(audit: Audit, comparisons: Sequence[Comparison]) -> list[Slice
     return found
 
 
-def result_record(one: Comparison) -> ResultRecord:
+def result_record(one: Comparison) -> Result:
     """One comparison."""
-    return ResultRecord(
+    return Result(
         cell=one.cell,
         slice=one.slice,
         metric=one.metric.name,
@@ -242,50 +235,9 @@ def result_record(one: Comparison) -> ResultRecord:
     )
 
 
-def attribution_record(one: Attribution) -> AttributionRecord:
-    """One recipe's drop in its parts."""
-    return AttributionRecord(
-        slice=one.slice,
-        metric=one.metric.name,
-        method=one.method,
-        recipe=one.recipe,
-        draws=one.draws,
-        settled=one.settled,
-        drop=one.drop,
-        spread=one.spread,
-        best=one.best,
-        price=_part(one.price),
-        addition=_part(one.addition),
-        luck=None if one.luck is None else _part(one.luck),
-        elsewhere=None
-        if one.elsewhere is None
-        else ElsewhereRecord(
-            one.elsewhere.method, one.elsewhere.recipe, _part(one.elsewhere.price)
-        ),
-        level=one.level,
-        p_price=one.p_price,
-        p_addition=one.p_addition,
-        findings=tuple(each.value for each in one.findings),
-    )
-
-
-def gap_record(one: Gap) -> GapRecord:
-    """The worst slice of one cell."""
-    return GapRecord(
-        cell=one.cell,
-        metric=one.metric.name,
-        slice=one.slice,
-        n_slices=one.n_slices,
-        drop=one.drop,
-        rest=one.rest,
-        gap=PartRecord(one.gap, one.low, one.high),
-        level=one.level,
-    )
-
-
-def screening_records(comparisons: Iterable[Comparison]) -> list[ScreenedRecord]:
+def screening_records(comparisons: Iterable[Comparison]) -> list[Screened]:
     """Comparisons without a gate that lose more than chance explains."""
-    return [ScreenedRecord(one.cell, one.slice, one.metric.name) for one in screen(comparisons)]
+    return [Screened(one.cell, one.slice, one.metric.name) for one in screen(comparisons)]
 
 
 def left_out_notices(comparisons: Sequence[Comparison]) -> list[Notice]:
@@ -349,10 +301,6 @@ def _independent(audit: Audit, name: str, n: int) -> float:
         return n
     held = np.bincount(clusters.code[audit.slices.rows(name)]).astype(np.float64)
     return float(effective_blocks(held))
-
-
-def _part(part: Part) -> PartRecord:
-    return PartRecord(part.value, part.low, part.high)
 
 
 def _composition(audit: Audit, drawn: Calibset) -> Iterable[CompositionRow]:

@@ -33,13 +33,9 @@ from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
 from calaudit.progress import counter, stage
 from calaudit.ranges.observation import Observation
-from calaudit.report import (
-    CellRecord,
-    ReferenceRecord,
-    Report,
-    assemble,
-    write_report,
-)
+from calaudit.report import write_report
+from calaudit.results.audited import CellRecord, ReferenceRecord
+from calaudit.results.report import Report, assemble
 from calaudit.sampling import Recipe
 from calaudit.steps.calibrate import calibrate, observation_notices
 from calaudit.steps.exemplars import list_exemplars
@@ -136,8 +132,8 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
             cells=cells,
             slices=records.slice_records(audit, judgement.comparisons),
             results=map(records.result_record, judgement.comparisons),
-            attribution=map(records.attribution_record, judgement.attributions),
-            gaps=map(records.gap_record, judgement.gaps),
+            attribution=judgement.attributions,
+            gaps=judgement.gaps,
             screening=records.screening_records(judgement.comparisons),
             ranking_flow=rankings_of(scored),
             exemplars=list_exemplars(scored, judgement.tolerated),

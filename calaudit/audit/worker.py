@@ -26,7 +26,7 @@ from calaudit.errors import BackendError, CalauditError, Notice
 from calaudit.formats.ranges import open_ranges
 from calaudit.interrupts import working_while
 from calaudit.ranges.observation import Observation
-from calaudit.report import EngineRecord
+from calaudit.results.audited import EngineRecord
 
 STOP_TIMEOUT: Final = 30.0
 """Seconds that a run which ends gives its workers to stop."""

@@ -16,8 +16,9 @@ from calaudit.progress import stage
 
 if TYPE_CHECKING:
     from calaudit.audit.prepare import Overrides
-    from calaudit.report import Report, View
+    from calaudit.report import View
     from calaudit.report.html_evidence import Evidence
+    from calaudit.results.report import Report
 
 EPILOG = (
     "Examples:  calaudit compare audits/speech-power.toml  ·  "
@@ -100,8 +101,8 @@ def show_audit(
     with stage("starting"):
         from calaudit.audit.lock import hold_lock
         from calaudit.audit.run import run_audit
-        from calaudit.report import exit_status
         from calaudit.report.outputs import parse_formats, write_outputs
+        from calaudit.results.report import exit_status
 
     chosen = parse_formats(formats, where="--formats")
     report, path = run_audit(audit, overrides)

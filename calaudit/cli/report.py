@@ -9,7 +9,8 @@ from calaudit.cli.notes import print_written
 from calaudit.progress import stage
 
 if TYPE_CHECKING:
-    from calaudit.report import Report, View
+    from calaudit.report import View
+    from calaudit.results.report import Report
 
 RENDER_EXAMPLES = (
     "Examples:  calaudit report render audits/digits/report.json  ·  "
@@ -48,7 +49,8 @@ def show(
     from calaudit.formats.aside import keep_apart
 
     with stage("starting"):
-        from calaudit.report import View, exit_status, read_report, write_svg
+        from calaudit.report import View, read_report, write_svg
+        from calaudit.results.report import exit_status
 
     with stage("reading the report"):
         found = read_report(report)
@@ -63,8 +65,9 @@ def show(
 
 def print_found(found: "Report", view: "View", *, as_json: bool) -> None:
     """A report on stdout: as JSON, or as tables."""
-    from calaudit.report import print_report, to_document
+    from calaudit.report import print_report
     from calaudit.report.files import dump
+    from calaudit.results.document import to_document
 
     if as_json:
         typer.echo(dump(to_document(found)), nl=False)

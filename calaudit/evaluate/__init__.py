@@ -12,7 +12,7 @@ verdict
 the other against FP32 on every slice, `judge` draws the verdicts.
 """
 
-from calaudit.evaluate.attribution import Attribution, Finding, Origin, attribute
+from calaudit.evaluate.attribution import Origin, attribute
 from calaudit.evaluate.catalogue import known_metrics, parse_metric, suggest_metric
 from calaudit.evaluate.compare import compare, compare_cells, compare_sums
 from calaudit.evaluate.comparison import (
@@ -24,7 +24,7 @@ from calaudit.evaluate.comparison import (
     Verdict,
 )
 from calaudit.evaluate.conventions import convention_of
-from calaudit.evaluate.gap import Gap, worst_gaps
+from calaudit.evaluate.gap import worst_gaps
 from calaudit.evaluate.listwise import Pairs, from_pairs, retrieval_scores
 from calaudit.evaluate.metric import Direction, Kind, Metric, Needs
 from calaudit.evaluate.own import make_importable
@@ -49,13 +49,10 @@ from calaudit.evaluate.truth import (
 from calaudit.evaluate.verdict import judge, overall_verdict, screen
 
 __all__ = [
-    "Attribution",
     "Comparison",
     "Direction",
     "Expectation",
-    "Finding",
     "Flips",
-    "Gap",
     "Kind",
     "Labels",
     "Metric",

@@ -11,7 +11,6 @@ luck
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,6 @@ from calaudit.evaluate.statistics.corrections import holm
 from calaudit.evaluate.statistics.jackknife import SetDrops
 from calaudit.evaluate.statistics.joint import Drops, drops_of_sums, joint_drops
 from calaudit.evaluate.statistics.parts import (
-    Part,
     RecipeParts,
     Recipes,
     measure_recipes,
@@ -36,18 +34,7 @@ from calaudit.evaluate.statistics.parts import (
     split,
 )
 from calaudit.evaluate.tally import Units, describe_units
-
-
-class Finding(StrEnum):
-    """What is certain about a slice that is harmed; several may be."""
-
-    NO_SET_FIXES = "no-set-fixes"
-    """Every set that was tried loses more than the gate allows, under this method."""
-    THIS_SET = "this-set"
-    """Another recipe loses less: this set does it, or a part of it."""
-    REDRAW = "redraw"
-    """Neither is proven: draws differ by as much, or one draw can't tell, or there are too few
-    samples."""
+from calaudit.results.drops import Attribution, BestElsewhere, Finding, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,56 +53,6 @@ class Origin:
     def lucky(self) -> bool:
         """Whether another draw could be another set."""
         return self.draw > 0 and not self.settled
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """The best that was reached under other methods."""
-
-    method: str
-    recipe: str
-    price: Part
-    """Its drop; the interval accounts for having picked it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attribution:
-    """One recipe's drop on one slice, by one metric and method, in its three parts."""
-
-    slice: str
-    metric: Metric
-    method: str
-    recipe: str
-    draws: int
-    """Draws of this recipe."""
-    settled: bool
-    """Whether another draw would be the same set: there is no luck in it."""
-    drop: float
-    """Mean over its draws."""
-    spread: float
-    """Largest minus smallest drop of its draws; 0 for a single one."""
-    best: str
-    """The recipe that loses least here, under this method."""
-    price: Part
-    """What every set costs under this method."""
-    addition: Part
-    """What this recipe loses beyond the best one; at least 0. Where it was drawn once: what this
-    very set does."""
-    luck: Part | None
-    """Standard deviation between draws of this recipe; None where it wasn't drawn more than once.
-    """
-    elsewhere: Elsewhere | None
-    """The best under the other methods; None without any."""
-    level: float
-    max_drop: float | None
-    """The slice's gate."""
-    p_price: float
-    """Of "some set loses at most the gate" (without a gate: nothing), over all that is looked at
-    (Holm)."""
-    p_addition: float
-    """Of "no other recipe loses less", over all that is looked at (Holm)."""
-    findings: tuple[Finding, ...]
-    """Empty: the slice isn't harmed."""
 
 
 def attribute(
@@ -186,7 +123,7 @@ class SplitDrop:
     price: Part
     p_price: float
     own: RecipeParts
-    elsewhere: Elsewhere | None
+    elsewhere: BestElsewhere | None
     draws: list[Comparison]
     """The comparisons of its draws."""
     level: float
@@ -253,12 +190,12 @@ def split_drops(
 
 def _elsewhere(
     methods: Mapping[str, Recipes], method: str, how: Mapping[str, Any]
-) -> Elsewhere | None:
+) -> BestElsewhere | None:
     others = {name: recipes for name, recipes in methods.items() if name != method}
     if not others:
         return None
     recipe, place, price = price_of(list(others.values()), **how)
-    return Elsewhere(list(others)[place], recipe, price)
+    return BestElsewhere(list(others)[place], recipe, price)
 
 
 def find_faults(found: Sequence[SplitDrop]) -> list[Attribution]:
@@ -278,7 +215,7 @@ def _attribution(one: SplitDrop, p_price: float, p_addition: float) -> Attributi
     gate = max(gates) if gates else None
     return Attribution(
         slice=one.slice,
-        metric=one.metric,
+        metric=one.metric.name,
         method=one.method,
         recipe=one.own.recipe,
         draws=one.own.draws,
@@ -291,7 +228,6 @@ def _attribution(one: SplitDrop, p_price: float, p_addition: float) -> Attributi
         luck=one.own.luck,
         elsewhere=one.elsewhere,
         level=one.level,
-        max_drop=gate,
         p_price=p_price,
         p_addition=p_addition,
         findings=_findings(one, gate or 0.0, p_price, p_addition),
@@ -304,7 +240,7 @@ def _findings(
     if not any(map(_harmed, one.draws)):
         return ()
     tail = (1.0 - one.level) / 2.0
-    fixes = p_price < tail and one.price.low >= gate
+    fixes = p_price < tail and one.price.low is not None and one.price.low >= gate
     differs = p_addition < tail
     told = one.own.settled or one.own.luck is not None
     found = [Finding.NO_SET_FIXES] if fixes else []

@@ -4,10 +4,10 @@ Hooker et al. 2019, "What do compressed deep neural networks forget?" call the s
 compressed and original models disagree most compression-identified exemplars.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calaudit.evaluate.division import divide
 from calaudit.evaluate.metric import Metric
@@ -20,34 +20,9 @@ from calaudit.evaluate.scores import (
     differs,
     of_units,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Exemplar:
-    """A unit that most engines treat otherwise than FP32 does."""
-
-    unit: int
-    """Position among the units."""
-    lost: int
-    """Engines under which it is worse than under FP32."""
-    gained: int
-    """Engines under which it is better."""
-    reference: float
-    """Its score under FP32: 0 or 1, a number, or its errors."""
-    mean_drop: float
-    """Mean over the engines of what it lost; positive is worse."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exemplars:
-    """What was found by one metric."""
-
-    metric: Metric
-    n_engines: int
-    n_flipping: int
-    """Units that flip under more than half of the engines."""
-    shown: tuple[Exemplar, ...]
-    """The first of them: most flips first, then the largest loss."""
+from calaudit.results.comparison import ALL
+from calaudit.results.drops import Exemplar, Exemplars
+from calaudit.slices import SliceSet
 
 
 def find_exemplars(
@@ -55,6 +30,9 @@ def find_exemplars(
     reference: Scores,
     candidates: Sequence[Scores],
     *,
+    ids: Callable[[NDArray[np.int64]], Sequence[str]],
+    slices: SliceSet,
+    unit: str = "sample",
     least: float = 0.0,
     most: int = 10,
 ) -> Exemplars | None:
@@ -67,6 +45,12 @@ def find_exemplars(
         FP32's.
     candidates : sequence of Scores
         One engine's each, of the same units.
+    ids : callable
+        Positions of units → what they are called.
+    slices : SliceSet
+        Over the units.
+    unit : str
+        What a unit is: ``"sample"`` or ``"query"``.
     least : float
         A unit's score flips where it changes by more than this; rounding never counts. A binary
         score flips where it changes. An engine without a finite answer loses the unit.
@@ -95,12 +79,28 @@ def find_exemplars(
     mean = divide(known.sum(axis=0), (~np.isnan(drop)).sum(axis=0), 0.0)
     flipping = np.flatnonzero(2 * flips > len(candidates))
     order = flipping[np.lexsort((flipping, -mean[flipping], -flips[flipping]))]
+    shown = order[:most]
     return Exemplars(
-        metric=metric,
-        n_engines=len(candidates),
-        n_flipping=len(flipping),
+        metric=metric.name,
+        unit=unit,
+        engines=len(candidates),
+        least=least,
+        flipping=len(flipping),
         shown=tuple(
-            Exemplar(int(u), int(lost[u]), int(gained[u]), float(before[u]), float(mean[u]))
-            for u in order[:most]
+            Exemplar(
+                id=name,
+                lost=int(lost[at]),
+                gained=int(gained[at]),
+                reference=float(before[at]),
+                mean_drop=float(mean[at]),
+                slices=_around(slices, at),
+            )
+            for at, name in zip(shown.tolist(), ids(shown) if len(shown) else (), strict=True)
         ),
     )
+
+
+def _around(slices: SliceSet, unit: int) -> tuple[str, ...]:
+    """Slices that a unit is in, but for that of everything."""
+    here = slices.take(np.array([unit], dtype=np.int64)).counts()
+    return tuple(name for name, n in here.items() if n and name != ALL)

@@ -21,33 +21,9 @@ from calaudit.evaluate.statistics.joint import (
     reach_of_all,
 )
 from calaudit.evaluate.tally import Batch, batch, describe_units
+from calaudit.results.drops import Gap, Part
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """The worst slice of one cell against everyone else."""
-
-    cell: str
-    metric: Metric
-    slice: str
-    """The slice with the largest gap."""
-    n: int
-    """Its units."""
-    drop: float
-    """Its drop."""
-    rest: float
-    """The drop of all other units: of the whole without the slice, not of the whole."""
-    gap: float
-    """drop − rest: the largest over all slices, so that it tends to be too large."""
-    low: float
-    """Bounds of the cell's largest true gap, whichever slice's it is. The lower ones hold for all
-    cells at once, so that one may tell the largest of them."""
-    high: float
-    level: float
-    n_slices: int
-    """Slices it is the largest of."""
 
 
 def worst_gaps(
@@ -132,16 +108,17 @@ def _gap(of: tuple[str, Metric], sides: "_Sides", ahead: _Ahead, reach: float, l
     worst = int(np.argmax(ahead.value))
     return Gap(
         cell=cell,
-        metric=metric,
+        metric=metric.name,
         slice=sides.names[worst],
-        n=sides.n[worst],
+        n_slices=len(sides.names),
         drop=float(sides.inside.value[worst]),
         rest=float(sides.outside.value[worst]),
-        gap=float(ahead.value[worst]),
-        low=float((ahead.value - reach * ahead.error).max()),
-        high=ahead.high,
+        gap=Part(
+            float(ahead.value[worst]),
+            float((ahead.value - reach * ahead.error).max()),
+            ahead.high,
+        ),
         level=level,
-        n_slices=len(sides.names),
     )
 
 
@@ -150,7 +127,6 @@ class _Sides:
     """One cell's drops in every slice that is large enough, and outside it."""
 
     names: list[str]
-    n: list[int]
     inside: Drops
     outside: Drops
     freedom: float
@@ -163,7 +139,6 @@ def _sides(
     n_units = len(prepared.bucket)
     whole = prepared.sums(Partition(("all",), np.zeros(n_units, dtype=np.int8)))
     names: list[str] = []
-    n: list[int] = []
     total: list[Floats] = []
     size: list[Floats] = []
     other_total: list[Floats] = []
@@ -174,7 +149,6 @@ def _sides(
         enough &= (sums.weight[0] > 0) & (sums.weight[0] < whole.weight[0, 0])
         for place in np.flatnonzero(enough).tolist():
             names.append(sums.slices[place])
-            n.append(int(sums.n_both[0, place]))
             total.append(sums.total[0, place])
             size.append(sums.size[0, place])
             other_total.append((whole.exact_total[0, 0] - sums.exact_total[0, place]).value())
@@ -188,4 +162,4 @@ def _sides(
     freedom = np.inf
     if prepared.clustered:
         freedom = max(float(effective_blocks(weight).min()) - 1.0, 1.0)
-    return _Sides(names, n, inside, outside, freedom)
+    return _Sides(names, inside, outside, freedom)

@@ -5,9 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from calaudit.report.faults import AttributionRecord, PartRecord
 from calaudit.report.index import Index
-from calaudit.report.records import ALL, MetricRecord
 from calaudit.report.tables import Column, View, build_table, more
 from calaudit.report.wording import (
     MISSING,
@@ -20,6 +18,9 @@ from calaudit.report.wording import (
     quoted,
     unit_name,
 )
+from calaudit.results.audited import MetricRecord
+from calaudit.results.comparison import ALL
+from calaudit.results.drops import Attribution, Part
 from calaudit.visible import visible
 
 FINDINGS = {
@@ -38,7 +39,7 @@ LEGEND = (
 )
 
 
-def attribution_sentence(index: Index, one: AttributionRecord) -> str:
+def attribution_sentence(index: Index, one: Attribution) -> str:
     """What is certain about a harmed slice; empty where it isn't harmed."""
     metric = index.metrics[one.metric]
     place = "over everything" if one.slice == ALL else f"on {visible(one.slice)}"
@@ -57,7 +58,7 @@ def attribution_sentence(index: Index, one: AttributionRecord) -> str:
     return " ".join(told)
 
 
-def _no_set_fixes(metric: MetricRecord, one: AttributionRecord, place: str) -> str:
+def _no_set_fixes(metric: MetricRecord, one: Attribution, place: str) -> str:
     text = (
         f"No calibration set tried here fixes it: {place}, {visible(one.method)} "
         f"{_loses(metric, one.price, one.level)} under the best of them, too"
@@ -68,7 +69,7 @@ def _no_set_fixes(metric: MetricRecord, one: AttributionRecord, place: str) -> s
     return f"{text}."
 
 
-def _redraw(metric: MetricRecord, one: AttributionRecord, here: str, more: str) -> str:
+def _redraw(metric: MetricRecord, one: Attribution, here: str, more: str) -> str:
     alone = one.draws == 1 and not one.settled
     if alone and one.p_addition is not None and one.p_addition < (1 - one.level) / 2:
         which = "whether the recipe does it or the luck of its draw, one draw can't tell"
@@ -83,20 +84,20 @@ def _redraw(metric: MetricRecord, one: AttributionRecord, here: str, more: str) 
     return f"{open_one}; its draws differ by {amount(metric, one.luck.value or 0.0)}{few}"
 
 
-def finding_text(one: AttributionRecord) -> str:
+def finding_text(one: Attribution) -> str:
     """The findings in a few words, for a table."""
     return FINDINGS.get(one.findings, ", ".join(one.findings))
 
 
-def harmed_slices(index: Index, names: Collection[str]) -> list[AttributionRecord]:
+def harmed_slices(index: Index, names: Collection[str]) -> list[Attribution]:
     """Drops of harmed slices among `names`, the largest first."""
     found = [o for o in index.report.attribution if o.findings and o.slice in names]
     return sorted(found, key=lambda one: -(one.drop or 0.0))
 
 
-def fault_sentences(index: Index, harmed: Iterable[AttributionRecord]) -> list[str]:
+def fault_sentences(index: Index, harmed: Iterable[Attribution]) -> list[str]:
     """What is to be done, once per slice, metric and recipe: of its methods the first tells it."""
-    told: dict[tuple[object, ...], AttributionRecord] = {}
+    told: dict[tuple[object, ...], Attribution] = {}
     for one in harmed:
         told.setdefault((one.slice, one.metric, one.recipe, one.findings), one)
     return [attribution_sentence(index, one) for one in told.values()]
@@ -115,7 +116,7 @@ def attribution_table(index: Index, view: View, width: int) -> Iterator[Renderab
     yield Text()
 
 
-def _columns(index: Index, rows: Sequence[AttributionRecord]) -> list[Column]:
+def _columns(index: Index, rows: Sequence[Attribution]) -> list[Column]:
     metrics = [index.metrics[one.metric] for one in rows]
     pairs = list(zip(metrics, rows, strict=True))
     columns = [Column("slice", [Text(visible(one.slice)) for one in rows], 34, 16)]
@@ -134,20 +135,20 @@ def _columns(index: Index, rows: Sequence[AttributionRecord]) -> list[Column]:
     ]
 
 
-def _note(index: Index, rows: Sequence[AttributionRecord]) -> str:
+def _note(index: Index, rows: Sequence[Attribution]) -> str:
     units = {unit_name(index.metrics[one.metric]) for one in rows}
     unit = f", in {units.pop()}" if len(units) == 1 and all(units) else ""
     return f"{unit}, {percent(rows[0].level)} intervals"
 
 
-def part_text(metric: MetricRecord, part: PartRecord | None) -> str:
+def part_text(metric: MetricRecord, part: Part | None) -> str:
     """A part with its interval in brackets."""
     if part is None:
         return MISSING
     return f"{difference(metric, part.value)} [{between(metric, part.low, part.high)}]"
 
 
-def _loses(metric: MetricRecord, part: PartRecord, level: float, more: str = "") -> str:
+def _loses(metric: MetricRecord, part: Part, level: float, more: str = "") -> str:
     """``loses 4.2 points (95 % CI of this slice 3.0–5.4) more of top-1 accuracy``."""
     size = amount(metric, part.value or 0.0)
     interval = between(metric, part.low, part.high)

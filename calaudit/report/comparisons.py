@@ -7,7 +7,6 @@ from rich.text import Text
 
 from calaudit.counted import counted
 from calaudit.report.index import Index, cell_parts
-from calaudit.report.records import MetricRecord, ResultRecord
 from calaudit.report.tables import (
     Column,
     View,
@@ -29,6 +28,8 @@ from calaudit.report.wording import (
     unit_name,
     units,
 )
+from calaudit.results.audited import MetricRecord
+from calaudit.results.comparison import Result
 from calaudit.visible import visible
 
 FEW_TABLES = 2
@@ -48,7 +49,7 @@ def worst_table(index: Index, view: View, width: int) -> Iterator[RenderableType
     yield from more(len(rows) - len(shown), "comparison") if len(rows) > len(shown) else [Text()]
 
 
-def _worst(index: Index, view: View) -> list[ResultRecord]:
+def _worst(index: Index, view: View) -> list[Result]:
     names = {each.name for each in index.matching_slices(view.slices)}
     headline = index.report.metrics[0].name if index.report.metrics else None
     return index.worst(
@@ -58,8 +59,8 @@ def _worst(index: Index, view: View) -> list[ResultRecord]:
     )
 
 
-def _columns(index: Index, rows: Sequence[ResultRecord]) -> list[Column]:
-    def texts(write: Callable[[MetricRecord, ResultRecord], str]) -> list[Text]:
+def _columns(index: Index, rows: Sequence[Result]) -> list[Column]:
+    def texts(write: Callable[[MetricRecord, Result], str]) -> list[Text]:
         return [Text(write(index.metrics[r.metric], r)) for r in rows]
 
     parts = [cell_parts(index.cells[r.cell], index.report) for r in rows]
@@ -88,26 +89,26 @@ def _columns(index: Index, rows: Sequence[ResultRecord]) -> list[Column]:
     return columns
 
 
-def _verdict(index: Index, result: ResultRecord) -> str:
+def _verdict(index: Index, result: Result) -> str:
     if not result.verdict or result.gate is None:
         return "not gated"
     return result.verdict if index.decides(result) else f"({result.verdict})"
 
 
-def _interval(metric: MetricRecord, result: ResultRecord) -> str:
+def _interval(metric: MetricRecord, result: Result) -> str:
     return MISSING if result.low is None else between(metric, result.low, result.high)
 
 
-def _flips(_: MetricRecord, result: ResultRecord) -> str:
+def _flips(_: MetricRecord, result: Result) -> str:
     flips = result.flips
     return MISSING if flips is None else f"{flips.lost}/{flips.gained}"
 
 
-def _needed(_: MetricRecord, result: ResultRecord) -> str:
+def _needed(_: MetricRecord, result: Result) -> str:
     return "" if result.n_needed is None else f"{result.n_needed:,}"
 
 
-def _note(index: Index, rows: Sequence[ResultRecord]) -> str:
+def _note(index: Index, rows: Sequence[Result]) -> str:
     levels = {r.level for r in rows if r.level is not None}
     units = {unit_name(index.metrics[r.metric]) for r in rows}
     unit = f", drop in {units.pop()}" if len(units) == 1 and all(units) else ""

@@ -1,9 +1,9 @@
 """What controls would have cost: told beside the verdict, which looks at candidates alone."""
 
 from calaudit.report.index import Index, cell_parts
-from calaudit.report.records import ALL, ResultRecord
 from calaudit.report.selected import lost, surest
 from calaudit.report.wording import quoted
+from calaudit.results.comparison import ALL, Result
 from calaudit.visible import visible
 
 
@@ -31,7 +31,7 @@ def _sentence(index: Index, recipe: str) -> str | None:
     )
 
 
-def _loss(index: Index, result: ResultRecord) -> str:
+def _loss(index: Index, result: Result) -> str:
     method = quoted(cell_parts(index.cells[result.cell], index.report)[1])
     place = "over everything" if result.slice == ALL else f"on {visible(result.slice)}"
     return f"{method} {lost(index, result)} {place}"

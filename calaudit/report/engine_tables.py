@@ -7,9 +7,9 @@ from rich.text import Text
 
 from calaudit.counted import counted
 from calaudit.report.index import Index
-from calaudit.report.records import Report
 from calaudit.report.tables import Column, View, build_table, more
 from calaudit.report.wording import MISSING
+from calaudit.results.report import Report
 from calaudit.visible import visible
 
 _REFERENCE = "the FP32 reference"

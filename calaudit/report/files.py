@@ -7,16 +7,16 @@ from typing import Any, NoReturn
 
 from calaudit.errors import FileFormatError, Problem
 from calaudit.formats.aside import write_text
-from calaudit.report.document import (
+from calaudit.results.consistency import inconsistencies
+from calaudit.results.document import (
     FORMAT,
     READABLE,
     from_document,
-    inconsistencies,
     to_document,
     upgraded,
 )
-from calaudit.report.records import Report
-from calaudit.report.schema import SHOWN, schema_problems
+from calaudit.results.report import Report
+from calaudit.results.schema import SHOWN, schema_problems
 
 
 def write_report(report: Report, path: Path) -> None:

@@ -5,7 +5,6 @@ from statistics import median_high
 
 from calaudit.report.headline import headline
 from calaudit.report.index import Index, cell_parts, set_label
-from calaudit.report.records import ALL, Report, ResultRecord
 from calaudit.report.wording import (
     between,
     difference,
@@ -14,6 +13,8 @@ from calaudit.report.wording import (
     quoted,
     unit_name,
 )
+from calaudit.results.comparison import ALL, Result
+from calaudit.results.report import Report
 
 
 def findings(report: Report) -> tuple[str, str, str]:
@@ -31,12 +32,12 @@ def _origin(index: Index) -> str:
     return _regressions(index, regressed) if regressed else _spread(index)
 
 
-def _regressions(index: Index, regressed: Sequence[ResultRecord]) -> str:
+def _regressions(index: Index, regressed: Sequence[Result]) -> str:
     """Verdicts per calibration set. Whose fault they are is the attribution's to say."""
     places = {r.slice for r in index.gated}
     hit = {r.slice for r in regressed}
     text = f"Regressions lie on {len(hit)} of {len(places)} gated {_plural('slice', places)}"
-    by_set: dict[str, list[ResultRecord]] = {}
+    by_set: dict[str, list[Result]] = {}
     for result in index.gated:
         by_set.setdefault(_set(index, result), []).append(result)
     if len(by_set) == 1:
@@ -61,10 +62,10 @@ def _joined(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def _only_methods(index: Index, regressed: Sequence[ResultRecord]) -> str:
+def _only_methods(index: Index, regressed: Sequence[Result]) -> str:
     """``", with minmax only"``, where all other methods of the same sets passed."""
     sets = {_set(index, r) for r in regressed}
-    tried: dict[str, list[ResultRecord]] = {}
+    tried: dict[str, list[Result]] = {}
     for result in index.gated:
         if _set(index, result) in sets:
             tried.setdefault(_method(index, result), []).append(result)
@@ -119,7 +120,7 @@ def _open(index: Index) -> str:
     return f"{text}{'; ' if broken else ''}{broken}."
 
 
-def _undecided(index: Index, undecided: Sequence[ResultRecord]) -> str:
+def _undecided(index: Index, undecided: Sequence[Result]) -> str:
     are = "is" if len(undecided) == 1 else "are"
     text = (
         f"{len(undecided):,} of {len(index.gated):,} gated comparisons {are} inconclusive, on "
@@ -139,7 +140,7 @@ def _range(counts: Sequence[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _set(index: Index, result: ResultRecord) -> str:
+def _set(index: Index, result: Result) -> str:
     """What the result's calibration set is a draw of."""
     cell = index.cells[result.cell]
     if cell.calibset is None:
@@ -147,7 +148,7 @@ def _set(index: Index, result: ResultRecord) -> str:
     return set_label(index.recipes.get(cell.calibset, cell.calibset), cell.role)
 
 
-def _method(index: Index, result: ResultRecord) -> str:
+def _method(index: Index, result: Result) -> str:
     return cell_parts(index.cells[result.cell], index.report)[1]
 
 

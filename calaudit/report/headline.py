@@ -2,7 +2,6 @@
 
 from calaudit.counted import counted
 from calaudit.report.index import Index, cell_parts, variant
-from calaudit.report.records import ALL, Report, ResultRecord
 from calaudit.report.selected import bounds, lost, proven, surest
 from calaudit.report.wording import (
     amount,
@@ -13,6 +12,8 @@ from calaudit.report.wording import (
     quoted,
     score,
 )
+from calaudit.results.comparison import ALL, Result
+from calaudit.results.report import Report
 from calaudit.visible import visible
 
 
@@ -52,7 +53,7 @@ def _nothing_judged(index: Index) -> str:
     )
 
 
-def _regressed(index: Index, regressed: list[ResultRecord]) -> str:
+def _regressed(index: Index, regressed: list[Result]) -> str:
     worst = surest(index, regressed)
     metric = index.metrics[worst.metric]
     average = index.results.get((worst.cell, ALL, worst.metric))
@@ -64,16 +65,16 @@ def _regressed(index: Index, regressed: list[ResultRecord]) -> str:
     return f"{text}{'; ' if rest else ''}{rest} ({share})."
 
 
-def _less(average: ResultRecord, worst: ResultRecord) -> bool:
+def _less(average: Result, worst: Result) -> bool:
     return average.drop is not None and worst.drop is not None and average.drop < worst.drop
 
 
-def _others(index: Index, worst: ResultRecord) -> str:
+def _others(index: Index, worst: Result) -> str:
     """How the other engines fare over all gates.
 
     What they lose where this one loses most would flatter them: the samples chose the place.
     """
-    by_cell: dict[str, list[ResultRecord]] = {}
+    by_cell: dict[str, list[Result]] = {}
     for result in index.gated:
         by_cell.setdefault(result.cell, []).append(result)
     others = [cell for cell in by_cell if cell != worst.cell]
@@ -138,7 +139,7 @@ def _below_floor(index: Index) -> str:
     )
 
 
-def _thinness(result: ResultRecord) -> tuple[int, int]:
+def _thinness(result: Result) -> tuple[int, int]:
     return result.n, -(result.n_needed or 0)
 
 
@@ -160,7 +161,7 @@ def _passed(index: Index) -> str:
     return f"{text}; the closest: {subject} {what} {_place(closest)} ({allowed} allowed{sure})."
 
 
-def _upper(result: ResultRecord) -> float | None:
+def _upper(result: Result) -> float | None:
     """What the gate was held against."""
     return result.high if result.one_sided_high is None else result.one_sided_high
 
@@ -205,7 +206,7 @@ def _ungated(index: Index) -> str:
     )
 
 
-def _told(index: Index, result: ResultRecord) -> str:
+def _told(index: Index, result: Result) -> str:
     return f"{_lower_first(_subject(index, result))} {lost(index, result)} {_place(result)}"
 
 
@@ -215,11 +216,11 @@ def _why(index: Index) -> str:
     return "No gate is held against a candidate" if gated else "No gate was set"
 
 
-def _place(result: ResultRecord) -> str:
+def _place(result: Result) -> str:
     return "over everything" if result.slice == ALL else f"on {visible(result.slice)}"
 
 
-def _engine(index: Index, result: ResultRecord) -> str:
+def _engine(index: Index, result: Result) -> str:
     cell = index.cells[result.cell]
     calibset, method = map(quoted, cell_parts(cell, index.report))
     return method if cell.calibset is None else f"{calibset} with {method}"
@@ -229,7 +230,7 @@ def _lower_first(text: str) -> str:
     return f"{text[:1].lower()}{text[1:]}" if text.startswith("Calibrated") else text
 
 
-def _subject(index: Index, result: ResultRecord) -> str:
+def _subject(index: Index, result: Result) -> str:
     cell = index.cells[result.cell]
     calibset, method = map(quoted, cell_parts(cell, index.report))
     return method if cell.calibset is None else f"Calibrated on {calibset}, {method}"

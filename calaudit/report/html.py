@@ -17,7 +17,6 @@ from markupsafe import Markup
 from calaudit.counted import counted
 from calaudit.formats.aside import write_text
 from calaudit.report.controls import control_sentences
-from calaudit.report.document import to_document
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
 from calaudit.report.html_charts import chart_library
@@ -28,8 +27,11 @@ from calaudit.report.html_samples import make_samples
 from calaudit.report.html_taps import taps_document
 from calaudit.report.html_view import WORDS, View, make_view, view_document
 from calaudit.report.index import Index, set_label
-from calaudit.report.records import ALL, CalibsetRecord, CompositionRow, Report
 from calaudit.report.wording import MISSING
+from calaudit.results.audited import CalibsetRecord, CompositionRow
+from calaudit.results.comparison import ALL
+from calaudit.results.document import to_document
+from calaudit.results.report import Report
 from calaudit.visible import visible
 
 SHOWN_COMPARISONS = 25

@@ -9,7 +9,7 @@ from calaudit.formats.pool import open_pool
 from calaudit.formats.ranges import open_ranges
 from calaudit.report.html_samples import Picture, draw_samples
 from calaudit.report.html_taps import Taps, make_taps
-from calaudit.report.records import Report
+from calaudit.results.report import Report
 
 
 @dataclass(frozen=True, slots=True)

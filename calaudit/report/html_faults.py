@@ -11,10 +11,10 @@ from calaudit.report.attribution import (
     harmed_slices,
     part_text,
 )
-from calaudit.report.faults import AttributionRecord
 from calaudit.report.index import Index
 from calaudit.report.standouts import clear_gaps, gap_sentence, screening_sentence
 from calaudit.report.wording import difference, percent, unit_name
+from calaudit.results.drops import Attribution
 from calaudit.visible import visible
 
 SHOWN_SENTENCES, SHOWN_ROWS = 5, 25
@@ -66,7 +66,7 @@ def make_faults(index: Index) -> Faults | None:
     )
 
 
-def _row(index: Index, one: AttributionRecord) -> FaultRow:
+def _row(index: Index, one: Attribution) -> FaultRow:
     metric = index.metrics[one.metric]
     return FaultRow(
         slice=visible(one.slice),

@@ -4,7 +4,7 @@ from calaudit.report.findings import findings
 from calaudit.report.html import environment
 from calaudit.report.html_view import make_view
 from calaudit.report.index import Index
-from calaudit.report.records import Report
+from calaudit.results.report import Report
 
 SHOWN_SLICES = 30
 """Rows of the heat map; the rest is counted."""

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from calaudit.report.index import Index, cell_parts
-from calaudit.report.rankings import (
-    FlowRecord,
-    LossRecord,
-    MovedItemRecord,
-    RankingRecord,
-    RankingSliceRecord,
-)
-from calaudit.report.records import ALL
 from calaudit.report.wording import MISSING, difference, score, unit_name
+from calaudit.results.comparison import ALL
+from calaudit.results.rankings import (
+    Flow,
+    MovedItem,
+    RankingFlow,
+    RankingLoss,
+    RankingSlice,
+)
 from calaudit.visible import visible
 
 Texts = Mapping[str, str]
@@ -96,7 +96,7 @@ def _cut(output: str, k: int) -> str:
     return f"{visible(output)}, top {k:,}"
 
 
-def _row(index: Index, ranking: RankingRecord, part: RankingSliceRecord) -> Texts:
+def _row(index: Index, ranking: RankingFlow, part: RankingSlice) -> Texts:
     flow = part.flow
     places = {
         name: MISSING if flow is None else _share(getattr(flow, name), flow.places)
@@ -112,7 +112,7 @@ def _row(index: Index, ranking: RankingRecord, part: RankingSliceRecord) -> Text
     }
 
 
-def _loss(index: Index, ranking: RankingRecord, loss: LossRecord) -> Texts:
+def _loss(index: Index, ranking: RankingFlow, loss: RankingLoss) -> Texts:
     metric = index.metrics[loss.metric]
     unit = unit_name(metric)
     parts = {
@@ -125,7 +125,7 @@ def _loss(index: Index, ranking: RankingRecord, loss: LossRecord) -> Texts:
     return {"engine": _engine(index, ranking.cell), "metric": title, "bounds": bounds, **parts}
 
 
-def _item(item: MovedItemRecord) -> Texts:
+def _item(item: MovedItem) -> Texts:
     return {
         "name": visible(item.item),
         "reference": f"{item.reference:,.4g}",
@@ -135,7 +135,7 @@ def _item(item: MovedItemRecord) -> Texts:
     }
 
 
-def _flow(flow: FlowRecord, **place: int) -> Mapping[str, Any]:
+def _flow(flow: Flow, **place: int) -> Mapping[str, Any]:
     moved = (flow.head_to_head, flow.head_to_tail, flow.tail_to_head, flow.tail_to_tail)
     return {
         **place,

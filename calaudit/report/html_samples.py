@@ -13,8 +13,8 @@ from PIL import Image
 from calaudit.counted import counted
 from calaudit.pool import Pool, Rows
 from calaudit.report.index import Index
-from calaudit.report.rankings import ExemplarRecord, ExemplarsRecord
 from calaudit.report.wording import difference, in_sentence, score, unit_name
+from calaudit.results.drops import Exemplar, Exemplars
 from calaudit.visible import visible
 
 SMALLEST_IMAGE, LARGEST_IMAGE = 4, 160
@@ -102,7 +102,7 @@ def make_samples(index: Index, pictures: Mapping[str, Picture]) -> list[dict[str
     return [_group(index, each, pictures) for each in index.report.exemplars if each.shown]
 
 
-def _group(index: Index, found: ExemplarsRecord, pictures: Mapping[str, Picture]) -> dict[str, Any]:
+def _group(index: Index, found: Exemplars, pictures: Mapping[str, Picture]) -> dict[str, Any]:
     metric = index.metrics[found.metric]
     several = "queries" if found.unit == "query" else "samples"
     units = found.unit if found.flipping == 1 else several
@@ -127,7 +127,7 @@ def _group(index: Index, found: ExemplarsRecord, pictures: Mapping[str, Picture]
     }
 
 
-def _counts(index: Index, found: ExemplarsRecord, one: ExemplarRecord) -> str:
+def _counts(index: Index, found: Exemplars, one: Exemplar) -> str:
     metric = index.metrics[found.metric]
     told = {"worse": one.lost, "better": one.gained}
     parts = [f"{word} under {count:,}" for word, count in told.items() if count]
@@ -138,7 +138,7 @@ def _counts(index: Index, found: ExemplarsRecord, one: ExemplarRecord) -> str:
     return f"{text}; FP32 {score(metric, one.reference)}, mean drop {drop}"
 
 
-def _slices(one: ExemplarRecord) -> str:
+def _slices(one: Exemplar) -> str:
     shown = "; ".join(visible(name) for name in one.slices[:SHOWN_SLICES])
     rest = len(one.slices) - SHOWN_SLICES
     return f"{shown}; and {rest} more slices" if rest > 0 else shown

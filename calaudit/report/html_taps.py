@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from calaudit.ranges import METHODS, Histogram, Observation, ScaleTable, estimate_scales
 from calaudit.ranges.grid import BINS_PER_OCTAVE, first_bin
 from calaudit.report.index import cell_parts
-from calaudit.report.records import ALL, CellRecord, Report
+from calaudit.results.audited import CellRecord
+from calaudit.results.comparison import ALL
+from calaudit.results.report import Report
 from calaudit.visible import visible
 
 SHOWN_PER_OCTAVE = 8

@@ -10,14 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from calaudit.report.index import Index, cell_parts
-from calaudit.report.records import (
-    ALL,
-    CellRecord,
-    MetricRecord,
-    Report,
-    ResultRecord,
-    SliceRecord,
-)
 from calaudit.report.tables import MARK
 from calaudit.report.wording import (
     MISSING,
@@ -28,6 +20,9 @@ from calaudit.report.wording import (
     unit_name,
     units,
 )
+from calaudit.results.audited import CellRecord, MetricRecord, SliceRecord
+from calaudit.results.comparison import ALL, Result
+from calaudit.results.report import Report
 from calaudit.visible import visible
 
 LOSS_STEPS = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0)
@@ -198,7 +193,7 @@ def _cell(cell: CellRecord, report: Report) -> CellHead:
     return CellHead(calibset, method, cell.status, f"{calibset}, {method}")
 
 
-def _entry(index: Index, result: ResultRecord) -> Entry:
+def _entry(index: Index, result: Result) -> Entry:
     metric = index.metrics[result.metric]
     scale = _scale(metric)
 
@@ -229,7 +224,7 @@ def _entry(index: Index, result: ResultRecord) -> Entry:
     )
 
 
-def _verdict(index: Index, result: ResultRecord) -> str:
+def _verdict(index: Index, result: Result) -> str:
     if result.gate is None:
         return ""
     return (result.verdict or "INCONCLUSIVE") + ("" if index.decides(result) else OF_CONTROL)

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from calaudit.errors import SliceError, near
-from calaudit.report.records import (
-    ALL,
+from calaudit.results.audited import (
     CellRecord,
     MetricRecord,
-    Report,
-    ResultRecord,
     Role,
     SliceRecord,
 )
+from calaudit.results.comparison import ALL, Result
+from calaudit.results.report import Report
 
 POINT = 0.01
 """One point, in a metric whose unit is a fraction."""
@@ -45,7 +44,7 @@ class Index:
         return {each.name: each for each in self.report.slices}
 
     @cached_property
-    def results(self) -> dict[tuple[str, str, str], ResultRecord]:
+    def results(self) -> dict[tuple[str, str, str], Result]:
         """(cell, slice, metric) → result."""
         return {(r.cell, r.slice, r.metric): r for r in self.report.results}
 
@@ -67,7 +66,7 @@ class Index:
         return bool(self.failed) and not self.report.results
 
     @cached_property
-    def gated(self) -> tuple[ResultRecord, ...]:
+    def gated(self) -> tuple[Result, ...]:
         """Results whose gate decides: those of candidates."""
         return tuple(r for r in self.report.results if self.decides(r))
 
@@ -76,12 +75,12 @@ class Index:
         """Ids of the cells that are measured, but decide nothing."""
         return frozenset(cell.id for cell in self.report.cells if cell.role == "control")
 
-    def decides(self, result: ResultRecord) -> bool:
+    def decides(self, result: Result) -> bool:
         """Whether `result` counts: it has a gate, and is none of a control."""
         return result.gate is not None and result.cell not in self.controls
 
     @cached_property
-    def below_floor(self) -> tuple[ResultRecord, ...]:
+    def below_floor(self) -> tuple[Result, ...]:
         """Deciding results that can't pass, since FP32 itself misses ``min_reference`` there."""
         return tuple(r for r in self.gated if self.misses_floor(r))
 
@@ -92,7 +91,7 @@ class Index:
         found = [each.message for each in self.report.warnings if each.code in codes]
         return found[0].split(";")[0] if found else None
 
-    def misses_floor(self, result: ResultRecord) -> bool:
+    def misses_floor(self, result: Result) -> bool:
         """Whether FP32 misses the gate's ``min_reference``; it does where it wasn't measured."""
         floor = None if result.gate is None else result.gate.min_reference
         if floor is None or result.reference is None:
@@ -106,7 +105,7 @@ class Index:
         return {each.name: each.recipe or each.name for each in self.report.calibsets}
 
     @cached_property
-    def shown(self) -> tuple[ResultRecord, ...]:
+    def shown(self) -> tuple[Result, ...]:
         """Results of candidates; where every engine is a control, of those."""
         found = tuple(r for r in self.report.results if r.cell not in self.controls)
         return found or self.report.results
@@ -121,7 +120,7 @@ class Index:
         one = {m.name: POINT if m.unit == "fraction" else 1.0 for m in self.report.metrics}
         return {name: min(gates.get(name, [one[name]])) for name in one}
 
-    def severity(self, result: ResultRecord) -> tuple[int, bool, float]:
+    def severity(self, result: Result) -> tuple[int, bool, float]:
         """Sort key, worst first: regressed, inconclusive, the rest.
 
         Then engines that gave no finite output for some unit; then by drop over the gate.
@@ -129,7 +128,7 @@ class Index:
         rank = _RANK.get(result.verdict or "", 2) if self.decides(result) else 2
         return rank, not result.n_broken, -self.per_gate(result, result.drop)
 
-    def per_gate(self, result: ResultRecord, drop: float | None) -> float:
+    def per_gate(self, result: Result, drop: float | None) -> float:
         """`drop` over the result's gate: what makes drops of different metrics comparable.
 
         Results without a gate are held against the metric's strictest one.
@@ -139,7 +138,7 @@ class Index:
         gate = result.gate.max_drop if result.gate is not None else 0.0
         return drop / (gate if gate > 0 else self._tolerance[result.metric])
 
-    def worst(self, results: Iterable[ResultRecord]) -> list[ResultRecord]:
+    def worst(self, results: Iterable[Result]) -> list[Result]:
         """`results`, worst first; equally bad ones in the report's order."""
         return sorted(results, key=self.severity)
 

@@ -10,8 +10,6 @@ from xml.etree.ElementTree import Element, SubElement
 from calaudit.counted import counted
 from calaudit.formats.aside import write_text
 from calaudit.report.index import Index
-from calaudit.report.records import CellRecord, Report, ResultRecord
-from calaudit.report.verdicts import unjudged
 from calaudit.report.wording import (
     amount,
     between,
@@ -21,6 +19,9 @@ from calaudit.report.wording import (
     score,
     units,
 )
+from calaudit.results.audited import CellRecord
+from calaudit.results.comparison import Result
+from calaudit.results.report import Report, unjudged
 from calaudit.visible import visible
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -46,7 +47,7 @@ def junit_xml(report: Report) -> str:
     gate judged anything, one skipped test case says why. Controls are no test cases.
     """
     index = Index(report)
-    by_cell: dict[str, list[ResultRecord]] = defaultdict(list)
+    by_cell: dict[str, list[Result]] = defaultdict(list)
     for result in index.gated:
         by_cell[result.cell].append(result)
     root = Element("testsuites", name=f"calaudit {_text(report.audit.name)}")
@@ -78,7 +79,7 @@ def _unjudged(report: Report, reason: str) -> Element:
     return suite
 
 
-def _suite(index: Index, cell: CellRecord, results: list[ResultRecord]) -> Element:
+def _suite(index: Index, cell: CellRecord, results: list[Result]) -> Element:
     report = index.report
     failed = cell.status == "failed"
     verdicts = [result.verdict for result in results]
@@ -125,7 +126,7 @@ def _case(suite: Element, cell: CellRecord, name: str) -> Element:
     )
 
 
-def _add(index: Index, suite: Element, cell: CellRecord, result: ResultRecord) -> None:
+def _add(index: Index, suite: Element, cell: CellRecord, result: Result) -> None:
     metric = index.metrics[result.metric]
     case = _case(suite, cell, f"{result.metric} on {result.slice}")
     told = change_of_metric(metric, result.drop)
@@ -150,7 +151,7 @@ def _add(index: Index, suite: Element, cell: CellRecord, result: ResultRecord) -
     output.text = _text(_details(index, result))
 
 
-def _details(index: Index, result: ResultRecord) -> str:
+def _details(index: Index, result: Result) -> str:
     metric = index.metrics[result.metric]
     facts = [
         f"n {units(result)}",

@@ -11,10 +11,10 @@ from calaudit.report.attribution import fault_sentences, harmed_slices
 from calaudit.report.controls import control_sentences
 from calaudit.report.findings import findings
 from calaudit.report.index import Index, cell_parts
-from calaudit.report.records import Report, ResultRecord
 from calaudit.report.tables import MARK, legend, verdict_mark
-from calaudit.report.verdicts import unjudged
 from calaudit.report.wording import MISSING, between, difference, score, unit_name, units
+from calaudit.results.comparison import Result
+from calaudit.results.report import Report, unjudged
 from calaudit.visible import visible
 
 BADGE = {"PASS": "✅ PASS", "REGRESSED": "❌ REGRESSED", "INCONCLUSIVE": "❔ INCONCLUSIVE"}
@@ -83,7 +83,7 @@ def _worst(index: Index, limit: int) -> Iterator[str]:
     yield ""
 
 
-def _comparison(index: Index, result: ResultRecord) -> list[str]:
+def _comparison(index: Index, result: Result) -> list[str]:
     metric = index.metrics[result.metric]
     calibset, method = cell_parts(index.cells[result.cell], index.report)
     drop = f"**{difference(metric, result.drop)}** {_inline(unit_name(metric))}".rstrip()
@@ -137,7 +137,7 @@ def _matrix(index: Index, limit: int) -> Iterator[str]:
     yield ""
 
 
-def _drop(index: Index, results: Sequence[ResultRecord]) -> str:
+def _drop(index: Index, results: Sequence[Result]) -> str:
     measured = [r for r in results if r.drop is not None]
     if not measured:
         return MISSING

@@ -6,9 +6,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from calaudit.report.index import Index, cell_parts, variant
-from calaudit.report.records import ALL, CellRecord, MetricRecord
 from calaudit.report.tables import Column, View, build_tables, marked_drop, more, support
 from calaudit.report.wording import MISSING, score, unit_name
+from calaudit.results.audited import CellRecord, MetricRecord
+from calaudit.results.comparison import ALL
 from calaudit.visible import visible
 
 Row = tuple[str, MetricRecord]

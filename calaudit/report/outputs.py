@@ -9,7 +9,7 @@ from calaudit.report.html_evidence import Evidence
 from calaudit.report.junit import write_junit
 from calaudit.report.markdown import write_markdown
 from calaudit.report.prometheus import write_prometheus
-from calaudit.report.records import Report
+from calaudit.results.report import Report
 
 FILE_NAMES: Mapping[str, str] = {
     "html": "report.html",

@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from calaudit.formats.aside import write_text
 from calaudit.report.index import Index
-from calaudit.report.records import ALL, Report, ResultRecord
-from calaudit.report.verdicts import EXIT_STATUS
+from calaudit.results.comparison import ALL, Result
+from calaudit.results.report import EXIT_STATUS, Report
 from calaudit.visible import visible
 
 VERDICTS = ("PASS", "REGRESSED", "INCONCLUSIVE")
@@ -108,18 +108,18 @@ def _add_comparisons(registry: CollectorRegistry, index: Index) -> None:
                 gauges[name].labels(*labels).set(value)
 
 
-def _shown(results: Iterable[ResultRecord]) -> Iterable[ResultRecord]:
+def _shown(results: Iterable[Result]) -> Iterable[Result]:
     return (r for r in results if r.gate is not None or r.slice == ALL)
 
 
-def _labels(index: Index, result: ResultRecord) -> list[str]:
+def _labels(index: Index, result: Result) -> list[str]:
     cell = index.cells[result.cell]
     texts = (cell.calibset or "", cell.role, cell.method or "", cell.precision, cell.backend)
     named = (index.report.audit.name, *texts, result.slice, result.metric)
     return [visible(name) for name in named]
 
 
-def _values(index: Index, result: ResultRecord) -> Mapping[str, float | None]:
+def _values(index: Index, result: Result) -> Mapping[str, float | None]:
     decides = index.decides(result)
     return {
         "reference": result.reference,

@@ -6,17 +6,17 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from calaudit.report.index import Index, cell_parts
-from calaudit.report.rankings import (
-    ExemplarsRecord,
-    FlowRecord,
-    LossRecord,
-    MovedItemRecord,
-    RankingRecord,
-    RankingSliceRecord,
-)
-from calaudit.report.records import ALL
 from calaudit.report.tables import Column, View, build_table
 from calaudit.report.wording import amount, difference, in_sentence, unit_name
+from calaudit.results.comparison import ALL
+from calaudit.results.drops import Exemplars
+from calaudit.results.rankings import (
+    Flow,
+    MovedItem,
+    RankingFlow,
+    RankingLoss,
+    RankingSlice,
+)
 from calaudit.visible import visible
 
 FEW = 3
@@ -47,10 +47,10 @@ def exemplar_lines(index: Index, view: View) -> Iterator[Text]:
 
 
 def _worst(
-    index: Index, records: Sequence[RankingRecord], view: View
-) -> list[tuple[RankingRecord, RankingSliceRecord]]:
+    index: Index, records: Sequence[RankingFlow], view: View
+) -> list[tuple[RankingFlow, RankingSlice]]:
     """One engine of each calibration set, over everything."""
-    found: dict[str, tuple[RankingRecord, RankingSliceRecord]] = {}
+    found: dict[str, tuple[RankingFlow, RankingSlice]] = {}
     for record in records:
         part = next((each for each in record.slices if each.slice == ALL), None)
         if part is None or part.flow is None:
@@ -63,13 +63,13 @@ def _worst(
     return ordered if view.limit is None else ordered[: view.limit]
 
 
-def _flow(shown: tuple[RankingRecord, RankingSliceRecord]) -> FlowRecord:
+def _flow(shown: tuple[RankingFlow, RankingSlice]) -> Flow:
     flow = shown[1].flow
     assert flow is not None  # _worst leaves out those without
     return flow
 
 
-def _title(record: RankingRecord) -> str:
+def _title(record: RankingFlow) -> str:
     tail = "" if record.tail_items is None else f", {record.tail_items:,} in the tail"
     return (
         f"Places of the top {record.k} that moved, in points, under each set's worst engine as "
@@ -77,9 +77,7 @@ def _title(record: RankingRecord) -> str:
     )
 
 
-def _columns(
-    index: Index, shown: Sequence[tuple[RankingRecord, RankingSliceRecord]]
-) -> list[Column]:
+def _columns(index: Index, shown: Sequence[tuple[RankingFlow, RankingSlice]]) -> list[Column]:
     parts = [cell_parts(index.cells[record.cell], index.report) for record, _ in shown]
 
     def places(*names: str) -> list[Text]:
@@ -113,26 +111,24 @@ def _columns(
     return columns
 
 
-def _told(index: Index, part: RankingSliceRecord) -> LossRecord | None:
+def _told(index: Index, part: RankingSlice) -> RankingLoss | None:
     """The first metric that splits: the gated one, if one is."""
     split = [loss for loss in part.losses if loss.across_cut is not None]
     gated = {result.metric for result in index.gated}
     return next((loss for loss in split if loss.metric in gated), split[0] if split else None)
 
 
-def _share(flow: FlowRecord, *names: str) -> str:
+def _share(flow: Flow, *names: str) -> str:
     if not flow.places:
         return "–"
     return f"{100 * sum(getattr(flow, name) for name in names) / flow.places:.1f}"
 
 
-def _ties(part: RankingSliceRecord) -> str:
+def _ties(part: RankingSlice) -> str:
     return "–" if part.candidate_ties is None else f"{100 * part.candidate_ties:.1f}"
 
 
-def _moved(
-    index: Index, shown: Sequence[tuple[RankingRecord, RankingSliceRecord]]
-) -> Iterator[Text]:
+def _moved(index: Index, shown: Sequence[tuple[RankingFlow, RankingSlice]]) -> Iterator[Text]:
     """The items that the first engine shows less and more, in a line."""
     record = shown[0][0]
     calibset, _ = cell_parts(index.cells[record.cell], index.report)
@@ -146,13 +142,13 @@ def _moved(
     yield Text()
 
 
-def _items(moved: Sequence[MovedItemRecord]) -> str:
+def _items(moved: Sequence[MovedItem]) -> str:
     return ", ".join(
         f"{visible(one.item)} {one.reference:,.0f} → {one.candidate:,.0f}" for one in moved[:FEW]
     )
 
 
-def _exemplars(index: Index, found: ExemplarsRecord, view: View) -> Text:
+def _exemplars(index: Index, found: Exemplars, view: View) -> Text:
     shown = found.shown[: FEW if view.limit is not None else None]
     rest = found.flipping - len(shown)
     more = f" and {rest:,} more in the report" if rest > 0 else ""

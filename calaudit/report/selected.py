@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 
 from calaudit.report.index import Index
-from calaudit.report.records import ResultRecord
 from calaudit.report.wording import between, broken_units, change_of_metric, percent
+from calaudit.results.comparison import Result
 
 
-def surest(index: Index, results: Sequence[ResultRecord]) -> ResultRecord:
+def surest(index: Index, results: Sequence[Result]) -> Result:
     """The result with the largest loss that an interval vouches for; broken units come first.
 
     By the drop itself it would often be a thin slice's luck.
     """
 
-    def vouched(result: ResultRecord) -> tuple[int, bool, float]:
+    def vouched(result: Result) -> tuple[int, bool, float]:
         low = _low(result)
         return (
             result.n_broken,
@@ -24,12 +24,12 @@ def surest(index: Index, results: Sequence[ResultRecord]) -> ResultRecord:
     return max(results, key=vouched)
 
 
-def proven(result: ResultRecord) -> bool:
+def proven(result: Result) -> bool:
     """Whether something is lost, though the result was picked as the worst of many."""
     return result.joint_low is not None and result.joint_low > 0
 
 
-def lost(index: Index, result: ResultRecord) -> str:
+def lost(index: Index, result: Result) -> str:
     """``loses 6.1 points of top-1 accuracy (95 % CI 3.9–7.5, corrected for …)``.
 
     The interval is one that holds for whichever result is picked, or is said not to.
@@ -49,25 +49,25 @@ def lost(index: Index, result: ResultRecord) -> str:
     return f"{text} ({level} CI {interval}, {held} for being the surest of {among:,}{tested})"
 
 
-def _tested(result: ResultRecord) -> str:
+def _tested(result: Result) -> str:
     """What called it a regression, where the interval for all at once is too wide to show it."""
     if result.verdict != "REGRESSED" or result.p_adjusted is None:
         return ""
     return f"; its test, corrected by Holm, has p = {result.p_adjusted:.2g}"
 
 
-def bounds(index: Index, result: ResultRecord) -> str:
+def bounds(index: Index, result: Result) -> str:
     """`` (0.4–2.0)``; empty without an interval."""
     if _low(result) is None or result.high is None:
         return ""
     return f" ({between(index.metrics[result.metric], _low(result), result.high)})"
 
 
-def _low(result: ResultRecord) -> float | None:
+def _low(result: Result) -> float | None:
     return result.low if result.joint_low is None else result.joint_low
 
 
-def _picked_from(index: Index, result: ResultRecord) -> int:
+def _picked_from(index: Index, result: Result) -> int:
     """Results that this one may have been picked from: its family's, as `joint_low` holds for."""
     control = result.cell in index.controls
     gated = any(r.gate is not None for r in index.report.results)

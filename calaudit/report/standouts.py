@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator
 
 from rich.text import Text
 
-from calaudit.report.faults import GapRecord, ScreenedRecord
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.tables import View
 from calaudit.report.wording import (
@@ -15,12 +14,13 @@ from calaudit.report.wording import (
     percent,
     quoted,
 )
+from calaudit.results.drops import Gap, Screened
 from calaudit.visible import visible
 
 
-def clear_gaps(index: Index, names: Collection[str]) -> list[GapRecord]:
+def clear_gaps(index: Index, names: Collection[str]) -> list[Gap]:
     """Per metric the largest gap that is no chance, of slices among `names`."""
-    largest: dict[str, GapRecord] = {}
+    largest: dict[str, Gap] = {}
     for one in index.report.gaps:
         if one.slice not in names or one.gap.low is None or one.gap.low <= 0:
             continue
@@ -30,7 +30,7 @@ def clear_gaps(index: Index, names: Collection[str]) -> list[GapRecord]:
     return [largest[name] for name in index.metrics if name in largest]
 
 
-def gap_sentence(index: Index, one: GapRecord) -> str:
+def gap_sentence(index: Index, one: Gap) -> str:
     """How much more the worst slice loses than everyone outside it."""
     metric = index.metrics[one.metric]
     size = amount(metric, one.gap.value or 0.0)
@@ -46,7 +46,7 @@ def gap_sentence(index: Index, one: GapRecord) -> str:
     )
 
 
-def screening_sentence(index: Index, screened: list[ScreenedRecord]) -> str:
+def screening_sentence(index: Index, screened: list[Screened]) -> str:
     """How many results without a gate lose more than chance explains; empty for none."""
     if not screened:
         return ""

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from calaudit.report.index import Index
-from calaudit.report.records import MetricRecord, ResultRecord, SliceRecord
 from calaudit.report.wording import between, difference
+from calaudit.results.audited import MetricRecord, SliceRecord
+from calaudit.results.comparison import Result
 
 STYLE = {"REGRESSED": "bold red", "INCONCLUSIVE": "yellow", "PASS": "green"}
 MARK = {"REGRESSED": "✗", "INCONCLUSIVE": "?", "PASS": "✓"}
@@ -126,12 +127,12 @@ def _width(columns: Sequence[Column]) -> int:
     return 2 + sum(each.needed + 2 for each in columns)
 
 
-def verdict_style(index: Index, result: ResultRecord) -> str:
+def verdict_style(index: Index, result: Result) -> str:
     """Colour of a result that decides; none for one that only informs."""
     return STYLE[result.verdict] if result.verdict and index.decides(result) else ""
 
 
-def verdict_mark(index: Index, result: ResultRecord) -> str:
+def verdict_mark(index: Index, result: Result) -> str:
     """The verdict as one character, in brackets where it decides nothing; empty without a gate."""
     if not result.verdict or result.gate is None:
         return ""
@@ -145,7 +146,7 @@ def legend(index: Index) -> str:
 
 
 def marked_drop(
-    index: Index, metric: MetricRecord, result: ResultRecord, *, interval: bool = False
+    index: Index, metric: MetricRecord, result: Result, *, interval: bool = False
 ) -> Text:
     """A drop, its interval if wanted, and the mark of its verdict."""
     text = difference(metric, result.drop)

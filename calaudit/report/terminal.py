@@ -22,11 +22,11 @@ from calaudit.report.headline import headline
 from calaudit.report.index import Index
 from calaudit.report.matrix import drop_matrices, metric_matrices
 from calaudit.report.ranking_tables import exemplar_lines, ranking_tables
-from calaudit.report.records import ALL, Report
 from calaudit.report.standouts import standout_lines
 from calaudit.report.tables import STYLE, View
-from calaudit.report.verdicts import unjudged
 from calaudit.report.wording import score
+from calaudit.results.comparison import ALL
+from calaudit.results.report import Report, unjudged
 from calaudit.visible import visible
 
 LOG_WIDTH = 120

@@ -1,6 +1,7 @@
 """Numbers and names as people read them."""
 
-from calaudit.report.records import MetricRecord, ResultRecord
+from calaudit.results.audited import MetricRecord
+from calaudit.results.comparison import Result
 from calaudit.visible import visible
 
 MISSING = "–"
@@ -86,13 +87,13 @@ def between(metric: MetricRecord, low: float | None, high: float | None) -> str:
     return f"{ends[0]}–{ends[1]}" if plain else f"{ends[0]} to {ends[1]}"
 
 
-def units(result: ResultRecord) -> str:
+def units(result: Result) -> str:
     """What a comparison rests on: ``"2,000"``, or ``"1,996 + 4 broken"``."""
     broken = f" + {result.n_broken:,} broken" if result.n_broken else ""
     return f"{result.n:,}{broken}"
 
 
-def broken_units(result: ResultRecord) -> str:
+def broken_units(result: Result) -> str:
     """``"nothing finite for 4 of 2,000 samples"``."""
     return f"nothing finite for {result.n_broken:,} of {result.n + result.n_broken:,} samples"
 

@@ -1,6 +1,5 @@
 """Agree: the same engine on two backends, output by output."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -9,33 +8,30 @@ from numpy.typing import NDArray
 from calaudit.evaluate import Labels, Relevance
 from calaudit.evaluate.metrics.shown import rankable
 from calaudit.formats.predictions import Predictions
+from calaudit.results.agreement import Agreement
 from calaudit.steps.truths import Exam
 
 SHOWN: Final = 10
 """Items of a ranking that are compared."""
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How near one output is on two backends."""
+def compare_outputs(
+    exam: Exam, cell: str, one: Predictions, twin: str | None, other: Predictions
+) -> Agreement:
+    """Compare a task's output as two backends give it for the same rows.
 
-    output: str
-    n: int
-    """Units: samples, or queries."""
-    max_abs_diff: float | None
-    """Over all values finite on both; None when there is none."""
-    k: int | None
-    """How many of the highest are compared: 1 for classes and texts, 10 for rankings."""
-    same_top: float | None
-    """Mean share of a unit's `k` highest, or of texts, that are the same on both."""
-
-
-def compare_outputs(exam: Exam, one: Predictions, other: Predictions) -> Agreement:
-    """Compare a task's output as two backends give it for the same rows."""
+    Parameters
+    ----------
+    exam : Exam
+    cell, twin : str
+        The cells; `twin` is None for the FP32 reference.
+    one, other : Predictions
+        Theirs.
+    """
     a, b = exam.answer(one, other), exam.answer(other, other)
     if a.dtype.kind == "O":
         same_text = float(np.mean(a == b)) if len(a) else None
-        return Agreement(exam.output, len(a), None, 1, same_text)
+        return Agreement(cell, twin, exam.output, len(a), None, 1, same_text)
     kept = np.isfinite(a) & np.isfinite(b)
     difference = np.abs(a[kept].astype(np.float64) - b[kept].astype(np.float64))
     largest = float(difference.max()) if difference.size else None
@@ -44,7 +40,7 @@ def compare_outputs(exam: Exam, one: Predictions, other: Predictions) -> Agreeme
     if k is not None:
         excluded = exam.truth.exclude if isinstance(exam.truth, Relevance) else None
         same = top_overlap(_shown(a, excluded), _shown(b, excluded), k)
-    return Agreement(exam.output, len(a), largest, k, same)
+    return Agreement(cell, twin, exam.output, len(a), largest, k, same)
 
 
 def top_overlap(one: NDArray[Any], other: NDArray[Any], k: int) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from calaudit.errors import Notice, SettingsError
 from calaudit.evaluate import Comparison, Metric, Tolerance, suggest_metric
-from calaudit.report import ALL
+from calaudit.results.comparison import ALL
 from calaudit.slices import SliceSet, match_slices
 
 

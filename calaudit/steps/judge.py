@@ -6,9 +6,7 @@ from itertools import islice
 from typing import Any
 
 from calaudit.evaluate import (
-    Attribution,
     Comparison,
-    Gap,
     Metric,
     MinSupport,
     Origin,
@@ -21,6 +19,7 @@ from calaudit.evaluate.partition import Rows
 from calaudit.evaluate.scores import Scores
 from calaudit.evaluate.selected import joint_lows
 from calaudit.progress import progress
+from calaudit.results.drops import Attribution, Gap
 from calaudit.steps.clusters import Clusters
 from calaudit.steps.floors import hold_to_floors
 from calaudit.steps.gates import Floors, Gates

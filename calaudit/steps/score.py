@@ -13,7 +13,7 @@ from calaudit.evaluate.scoring import scores_of
 from calaudit.evaluate.standing import Rival, is_constant
 from calaudit.formats.predictions import Predictions
 from calaudit.progress import progress
-from calaudit.report import RankingRecord
+from calaudit.results.rankings import RankingFlow
 from calaudit.steps.exam import Exam, placed
 from calaudit.steps.probabilities import gives_probabilities
 from calaudit.steps.ranking_flow import describe_ranking
@@ -31,7 +31,7 @@ class Scored:
     """FP32's."""
     cells: Mapping[str, CellScores]
     """Cell id → its scores."""
-    rankings: tuple[RankingRecord, ...] = ()
+    rankings: tuple[RankingFlow, ...] = ()
     """Of a ranking: what each cell made of FP32's."""
     notices: tuple[Notice, ...] = ()
     """Units whose outputs aren't numbers, under FP32 and under the engines."""
@@ -67,7 +67,7 @@ def score_exams(
     return [_scored(exam, reference, cells) for exam in exams]
 
 
-def rankings_of(scored: Sequence[Scored]) -> list[RankingRecord]:
+def rankings_of(scored: Sequence[Scored]) -> list[RankingFlow]:
     """What every cell made of FP32's rankings, in the order of the exams."""
     return [record for one in scored for record in one.rankings]
 
@@ -92,7 +92,7 @@ def _scored(exam: Exam, reference: Predictions, cells: Mapping[str, Predictions]
         notices.append(Notice("reference_not_finite", f"{message}; left out"))
     constant, constant_cells, identical = is_constant(fp32), [], set()
     candidates: dict[str, CellScores] = {}
-    rankings: list[RankingRecord] = []
+    rankings: list[RankingFlow] = []
     for cell, predictions in progress(cells.items(), total=len(cells), what="scores", unit="cell"):
         case = base.with_outputs(exam.answer(predictions, reference))
         with placed(target=exam.target, where=exam.where):

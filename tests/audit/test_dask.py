@@ -23,7 +23,8 @@ from calaudit.audit.scheduler import Call, Lost, Scheduler, connect_scheduler
 from calaudit.audit.worker import Request, make_cell
 from calaudit.backends.tensorrt.detect import Missing, find_tensorrt
 from calaudit.errors import BackendError, OutputError
-from calaudit.report import Report, to_document, without_times
+from calaudit.results.document import to_document, without_times
+from calaudit.results.report import Report
 from tests.audit.dask_workers import DEADLY, local_cluster, make_or_die, own_address
 from tests.audit.pretended_gpu import pretend
 from tests.audit.world import AUDIT, make_world, weights, write_model

@@ -17,9 +17,11 @@ from calaudit.audit.run import run_audit
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
 from calaudit.errors import BackendError
 from calaudit.graph import Model
-from calaudit.report import Report, exit_status, read_report, to_document, without_times
+from calaudit.report import read_report
 from calaudit.report.findings import findings
-from calaudit.report.schema import schema_problems
+from calaudit.results.document import to_document, without_times
+from calaudit.results.report import Report, exit_status
+from calaudit.results.schema import schema_problems
 from tests.audit.world import AUDIT, make_world, weights
 from tests.cli.running import calaudit
 

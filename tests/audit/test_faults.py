@@ -14,13 +14,15 @@ from calaudit.errors import SettingsError, SliceError
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
-from calaudit.report import Report, headline, render_report, to_document
+from calaudit.report import headline, render_report
 from calaudit.report.attribution import attribution_sentence
 from calaudit.report.html import html_page
 from calaudit.report.index import Index
 from calaudit.report.junit import junit_xml
 from calaudit.report.markdown import markdown_summary
-from calaudit.report.schema import schema_problems
+from calaudit.results.document import to_document
+from calaudit.results.report import Report
+from calaudit.results.schema import schema_problems
 from calaudit.slices import select_rows
 from calaudit.steps.predict import predict
 from tests.audit.world import AUDIT, make_world

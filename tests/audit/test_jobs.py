@@ -11,7 +11,7 @@ from calaudit.audit.crew import map_in_threads
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
 from calaudit.formats.predictions import Predictions
-from calaudit.report import to_document, without_times
+from calaudit.results.document import to_document, without_times
 from tests.audit.world import make_world
 from tests.cli.running import calaudit
 

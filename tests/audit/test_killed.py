@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from calaudit.audit.run import run_audit
-from calaudit.report import to_document, without_times
+from calaudit.results.document import to_document, without_times
 from tests.audit.world import make_world
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ from calaudit.audit.run import run_audit
 from calaudit.evaluate.metrics.classification import holds_probabilities
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
-from calaudit.report import Report
+from calaudit.results.report import Report
 from tests.audit.world import AUDIT, N_CLASSES, make_world
 from tests.cli.running import calaudit
 

@@ -10,7 +10,7 @@ import pytest
 
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
-from calaudit.report import Report
+from calaudit.results.report import Report
 from tests.cli.running import calaudit
 
 ROOT = Path(__file__).parents[2]

@@ -22,10 +22,13 @@ from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
 from calaudit.formats.scales import open_scales
 from calaudit.graph import load_model
-from calaudit.report import Report, ResultRecord, render_report, to_document, without_times
+from calaudit.report import render_report
 from calaudit.report.html import html_page
 from calaudit.report.markdown import markdown_summary
-from calaudit.report.schema import schema_problems
+from calaudit.results.comparison import Result
+from calaudit.results.document import to_document, without_times
+from calaudit.results.report import Report
+from calaudit.results.schema import schema_problems
 from tests.audit.world import AUDIT, make_world
 
 
@@ -36,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     return audit.parent, report
 
 
-def result(report: Report, cell: str, where: str, metric: str = "top1") -> ResultRecord:
+def result(report: Report, cell: str, where: str, metric: str = "top1") -> Result:
     return next(r for r in report.results if (r.cell, r.slice, r.metric) == (cell, where, metric))
 
 

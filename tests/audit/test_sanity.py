@@ -10,8 +10,9 @@ from onnx import numpy_helper
 
 from calaudit.audit.run import run_audit
 from calaudit.errors import Notice
-from calaudit.report import Report, exit_status, headline, read_report, render_report
+from calaudit.report import headline, read_report, render_report
 from calaudit.report.html import html_page
+from calaudit.results.report import Report, exit_status
 from tests.audit.world import AUDIT, make_world
 
 SOUND = (

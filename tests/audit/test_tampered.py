@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from calaudit.audit.run import run_audit
-from calaudit.report import to_document, without_times
+from calaudit.results.document import to_document, without_times
 from tests.audit.world import make_world
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from calaudit.report import Report
 from calaudit.report.html import write_html
 from calaudit.report.html_evidence import Evidence
+from calaudit.results.report import Report
 
 PATIENCE = 120_000
 """Milliseconds that a page may take for one thing, however busy the machine is."""

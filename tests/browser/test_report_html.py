@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calaudit.report import CompositionRow, Report, SliceRecord, to_document
 from calaudit.report.files import dump
 from calaudit.report.html_evidence import Evidence
 from calaudit.report.html_samples import draw_sample
 from calaudit.report.html_taps import make_taps
+from calaudit.results.audited import CompositionRow, SliceRecord
+from calaudit.results.document import to_document
+from calaudit.results.report import Report
 from tests.browser.conftest import Open
 from tests.report.factory import NLL, SAMPLE, TOP1, calibset, cell, report, result
 from tests.report.hostile import NAMES, hostile_report

@@ -3,7 +3,6 @@ import pytest
 from scipy.stats import binom
 
 from calaudit.evaluate import (
-    Finding,
     Labels,
     Origin,
     UnitScores,
@@ -12,6 +11,7 @@ from calaudit.evaluate import (
     parse_metric,
     score,
 )
+from calaudit.results.drops import Finding
 from tests.evaluate.cases import TOP1
 
 N = 1000

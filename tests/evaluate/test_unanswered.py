@@ -19,6 +19,7 @@ from calaudit.evaluate import (
 )
 from calaudit.evaluate.exemplars import find_exemplars
 from calaudit.evaluate.unanswered import infinities, unanswered
+from calaudit.slices import SliceSet
 from tests.evaluate.every_metric import NAMES, form_of, judged, scored, world
 
 NUMBERS = [name for name in NAMES if form_of(name) != "texts"]
@@ -206,8 +207,10 @@ def test_gaps_and_exemplars_do_without_the_broken_units_and_count_them_as_lost()
     slices = {"a": np.arange(200), "b": np.arange(200, 400)}
     (gap,) = worst_gaps(metric, before, {"c": after}, slices)
     assert (gap.drop, gap.rest) == (0, 0)
-    found = find_exemplars(metric, before, [after])
-    assert [(one.unit, one.lost) for one in found.shown] == [(0, 1), (1, 1), (2, 1)]
+    found = find_exemplars(
+        metric, before, [after], ids=lambda units: [str(at) for at in units], slices=SliceSet(400)
+    )
+    assert [(one.id, one.lost) for one in found.shown] == [("0", 1), ("1", 1), ("2", 1)]
 
 
 @given(

@@ -17,8 +17,9 @@ from calaudit.cli.flags import read_dimensions
 from calaudit.errors import CalauditError
 from calaudit.formats.scales import open_scales, write_scales
 from calaudit.formats.trt_cache import parse_trt_cache, table_of
-from calaudit.report import read_report, to_document
+from calaudit.report import read_report
 from calaudit.report.files import dump
+from calaudit.results.document import to_document
 from calaudit.sampling.recipe import read_recipe, recipe_from_json
 from calaudit.settings import parse_settings
 from calaudit.slices import Dimension, evaluate_slices, match_slices, select_rows

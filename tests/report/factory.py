@@ -6,37 +6,36 @@ from datetime import UTC, datetime
 from hypothesis import strategies as st
 
 from calaudit.errors import Notice
-from calaudit.report import (
-    AgreementRecord,
+from calaudit.results.agreement import Agreement, ComparedRanges, ComparedTap
+from calaudit.results.audited import (
     Artefact,
-    AttributionRecord,
     AuditRecord,
     CalibsetRecord,
     CellRecord,
-    ComparedRangesRecord,
-    ComparedTapRecord,
     CompositionRow,
-    ElsewhereRecord,
     EngineRecord,
-    ExemplarRecord,
-    ExemplarsRecord,
-    Flips,
-    FlowRecord,
-    GapRecord,
-    Gate,
-    LossRecord,
     MetricRecord,
-    MovedItemRecord,
-    PartRecord,
-    RankingRecord,
-    RankingSliceRecord,
     ReferenceRecord,
-    Report,
-    ResultRecord,
-    ScreenedRecord,
     SliceRecord,
-    assemble,
 )
+from calaudit.results.comparison import Flips, Gate, Result
+from calaudit.results.drops import (
+    Attribution,
+    BestElsewhere,
+    Exemplar,
+    Exemplars,
+    Gap,
+    Part,
+    Screened,
+)
+from calaudit.results.rankings import (
+    Flow,
+    MovedItem,
+    RankingFlow,
+    RankingLoss,
+    RankingSlice,
+)
+from calaudit.results.report import Report, assemble
 
 ENGINE = EngineRecord(
     "e1", "emulated", {"Conv": 2, "MatMul": 1}, {"Softmax": 1}, {"threads": 2, "arena": False}
@@ -105,9 +104,9 @@ def result(
     max_drop: float | None = 0.02,
     metric: str = "top1",
     n_needed: int | None = None,
-) -> ResultRecord:
+) -> Result:
     """An interval of ±`half`, and one that reaches twice as low for all results at once."""
-    return ResultRecord(
+    return Result(
         cell,
         slice_name,
         metric,
@@ -130,16 +129,16 @@ def result(
 
 
 def report(
-    results: list[ResultRecord] | None = None,
+    results: list[Result] | None = None,
     *,
     metrics: tuple[MetricRecord, ...] = (TOP1,),
     cells: tuple[CellRecord, ...] | None = None,
     slices: tuple[SliceRecord, ...] | None = None,
     warnings: tuple[Notice, ...] = (),
-    ranking_flow: tuple[RankingRecord, ...] = (),
-    exemplars: tuple[ExemplarsRecord, ...] = (),
-    agreement: tuple[AgreementRecord, ...] = (),
-    compared_ranges: tuple[ComparedRangesRecord, ...] = (),
+    ranking_flow: tuple[RankingFlow, ...] = (),
+    exemplars: tuple[Exemplars, ...] = (),
+    agreement: tuple[Agreement, ...] = (),
+    compared_ranges: tuple[ComparedRanges, ...] = (),
 ) -> Report:
     """A digits audit: two sets, two methods, the slice of everything and two noise levels."""
     if results is None:
@@ -171,37 +170,37 @@ def report(
     )
 
 
-AGREEMENT = AgreementRecord(
+AGREEMENT = Agreement(
     "clean/minmax", "clean/mse", "logits", 1000, 2.5e-4, 1, 0.999, verdicts=3, verdicts_equal=3
 )
 
 
-RANGES = ComparedRangesRecord(
-    "clean/minmax", "clean/mse", 23, 1, 0, 2, (ComparedTapRecord("image", 1.0, 1.25),)
+RANGES = ComparedRanges(
+    "clean/minmax", "clean/mse", 23, 1, 0, 2, (ComparedTap("image", 1.0, 1.25),)
 )
 
 
-RANKING = RankingRecord(
+RANKING = RankingFlow(
     "clean/minmax",
     "scores",
     10,
     1443,
     1155,
     (
-        RankingSliceRecord(
+        RankingSlice(
             "all",
             704,
             0.0,
             0.31,
-            FlowRecord(7040, 6100, 300, 90, 210, 340),
-            (LossRecord("top1", 0.012, 0.007, 0.001, 0.004, 0.93, 0.95),),
+            Flow(7040, 6100, 300, 90, 210, 340),
+            (RankingLoss("top1", 0.012, 0.007, 0.001, 0.004, 0.93, 0.95),),
         ),
     ),
-    (MovedItemRecord("Solaris (1972)", 41.0, 12.5, 30.0, True),),
-    (MovedItemRecord("Star Wars (1977)", 300.0, 340.0, 583.0, False),),
+    (MovedItem("Solaris (1972)", 41.0, 12.5, 30.0, True),),
+    (MovedItem("Star Wars (1977)", 300.0, 340.0, 583.0, False),),
 )
-EXEMPLARS = ExemplarsRecord(
-    "top1", "sample", 4, 0.0, 2, (ExemplarRecord("img-7", 3, 0, 1.0, 0.75, ("noise ≥ 0.4",)),)
+EXEMPLARS = Exemplars(
+    "top1", "sample", 4, 0.0, 2, (Exemplar("img-7", 3, 0, 1.0, 0.75, ("noise ≥ 0.4",)),)
 )
 
 SAMPLE = [
@@ -316,7 +315,7 @@ def reports(draw: st.DrawFn) -> Report:
         gaps = draw(_gaps(cells, slice_names, metric_names))
         cell_names = st.sampled_from([each.id for each in cells])
         screened = draw(
-            st.lists(st.builds(ScreenedRecord, cell_names, slice_names, metric_names), max_size=1)
+            st.lists(st.builds(Screened, cell_names, slice_names, metric_names), max_size=1)
         )
     keys = [(c.id, s.name, m.name) for c in cells for s in slices for m in metrics]
     chosen = draw(st.permutations(keys)) if keys else []
@@ -342,12 +341,12 @@ def reports(draw: st.DrawFn) -> Report:
 
 def _rankings(
     cells: list[CellRecord], slices: st.SearchStrategy[str], metrics: st.SearchStrategy[str]
-) -> st.SearchStrategy[list[RankingRecord]]:
+) -> st.SearchStrategy[list[RankingFlow]]:
     places = st.floats(0, 1e9)
-    loss = st.builds(LossRecord, metrics, *[_number] * 6)
-    flow = st.none() | st.builds(FlowRecord, *[places] * 6)
+    loss = st.builds(RankingLoss, metrics, *[_number] * 6)
+    flow = st.none() | st.builds(Flow, *[places] * 6)
     part = st.builds(
-        RankingSliceRecord,
+        RankingSlice,
         slices,
         _count,
         _share,
@@ -355,10 +354,10 @@ def _rankings(
         flow,
         st.lists(loss, max_size=1).map(tuple),
     )
-    item = st.builds(MovedItemRecord, st.text(), places, places, _number, st.none() | st.booleans())
+    item = st.builds(MovedItem, st.text(), places, places, _number, st.none() | st.booleans())
     items = st.lists(item, max_size=1).map(tuple)
     ranking = st.builds(
-        RankingRecord,
+        RankingFlow,
         st.sampled_from([each.id for each in cells]),
         _text,
         st.integers(1, 1000),
@@ -373,9 +372,9 @@ def _rankings(
 
 def _exemplars(
     slices: st.SearchStrategy[str], metrics: st.SearchStrategy[str]
-) -> st.SearchStrategy[ExemplarsRecord]:
+) -> st.SearchStrategy[Exemplars]:
     one = st.builds(
-        ExemplarRecord,
+        Exemplar,
         st.text(),
         _count,
         _count,
@@ -384,7 +383,7 @@ def _exemplars(
         st.lists(slices, max_size=1).map(tuple),
     )
     return st.builds(
-        ExemplarsRecord,
+        Exemplars,
         metrics,
         st.sampled_from(["sample", "query"]),
         _count,
@@ -394,9 +393,9 @@ def _exemplars(
     )
 
 
-def _result(cell: str, slice_name: str, metric: str) -> st.SearchStrategy[ResultRecord]:
+def _result(cell: str, slice_name: str, metric: str) -> st.SearchStrategy[Result]:
     return st.builds(
-        ResultRecord,
+        Result,
         st.just(cell),
         st.just(slice_name),
         st.just(metric),
@@ -430,12 +429,12 @@ def _result(cell: str, slice_name: str, metric: str) -> st.SearchStrategy[Result
 
 def _attributions(
     sets: list[CalibsetRecord], slices: st.SearchStrategy[str], metrics: st.SearchStrategy[str]
-) -> st.SearchStrategy[list[AttributionRecord]]:
+) -> st.SearchStrategy[list[Attribution]]:
     recipes = st.sampled_from([each.recipe or each.name for each in sets])
-    part = st.builds(PartRecord, _number, _number, _number)
+    part = st.builds(Part, _number, _number, _number)
     finding = st.sampled_from(["no-set-fixes", "this-set", "redraw"])
     one = st.builds(
-        AttributionRecord,
+        Attribution,
         slices,
         metrics,
         _text,
@@ -448,7 +447,7 @@ def _attributions(
         part,
         part,
         st.none() | part,
-        st.none() | st.builds(ElsewhereRecord, _text, recipes, part),
+        st.none() | st.builds(BestElsewhere, _text, recipes, part),
         st.sampled_from([0.9, 0.95]),
         _share,
         _share,
@@ -459,10 +458,10 @@ def _attributions(
 
 def _gaps(
     cells: list[CellRecord], slices: st.SearchStrategy[str], metrics: st.SearchStrategy[str]
-) -> st.SearchStrategy[list[GapRecord]]:
-    part = st.builds(PartRecord, _number, _number, _number)
+) -> st.SearchStrategy[list[Gap]]:
+    part = st.builds(Part, _number, _number, _number)
     cell = st.sampled_from([each.id for each in cells])
     one = st.builds(
-        GapRecord, cell, metrics, slices, st.integers(1, 99), _number, _number, part, st.just(0.95)
+        Gap, cell, metrics, slices, st.integers(1, 99), _number, _number, part, st.just(0.95)
     )
     return st.lists(one, max_size=1)

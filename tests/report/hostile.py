@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from calaudit.errors import Notice
-from calaudit.report import Report, SliceRecord
+from calaudit.results.audited import SliceRecord
+from calaudit.results.report import Report
 from tests.report.factory import AUDIT, TOP1, cell, report, result
 
 NAMES = (

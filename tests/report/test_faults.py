@@ -5,22 +5,21 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from calaudit.report import (
-    AttributionRecord,
-    ElsewhereRecord,
-    GapRecord,
-    PartRecord,
-    Report,
-    ScreenedRecord,
-    View,
-    render_report,
-)
+from calaudit.report import View, render_report
 from calaudit.report.attribution import attribution_sentence
 from calaudit.report.html import html_page
 from calaudit.report.html_faults import SHOWN_ROWS, make_faults
 from calaudit.report.index import Index
 from calaudit.report.markdown import markdown_summary
 from calaudit.report.standouts import clear_gaps, gap_sentence, screening_sentence
+from calaudit.results.drops import (
+    Attribution,
+    BestElsewhere,
+    Gap,
+    Part,
+    Screened,
+)
+from calaudit.results.report import Report
 from tests.report.factory import report, reports
 
 NOISY = "noise ≥ 0.4"
@@ -31,8 +30,8 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("calaudit.report.html.chart_library", lambda: "")
 
 
-def fault(*findings: str, **changes: object) -> AttributionRecord:
-    made = AttributionRecord(
+def fault(*findings: str, **changes: object) -> Attribution:
+    made = Attribution(
         slice=NOISY,
         metric="top1",
         method="minmax",
@@ -42,9 +41,9 @@ def fault(*findings: str, **changes: object) -> AttributionRecord:
         drop=0.061,
         spread=0.01,
         best="equal",
-        price=PartRecord(0.004, -0.002, 0.011),
-        addition=PartRecord(0.057, 0.04, 0.07),
-        luck=PartRecord(0.003, 0.0, 0.02),
+        price=Part(0.004, -0.002, 0.011),
+        addition=Part(0.057, 0.04, 0.07),
+        luck=Part(0.003, 0.0, 0.02),
         elsewhere=None,
         level=0.95,
         p_price=0.4,
@@ -54,13 +53,11 @@ def fault(*findings: str, **changes: object) -> AttributionRecord:
     return replace(made, **changes)
 
 
-def gap(cell: str, value: float, low: float) -> GapRecord:
-    return GapRecord(
-        cell, "top1", NOISY, 2, 0.061, 0.061 - value, PartRecord(value, low, value + 0.01), 0.95
-    )
+def gap(cell: str, value: float, low: float) -> Gap:
+    return Gap(cell, "top1", NOISY, 2, 0.061, 0.061 - value, Part(value, low, value + 0.01), 0.95)
 
 
-def judged(*faults: AttributionRecord) -> Report:
+def judged(*faults: Attribution) -> Report:
     gaps = (gap("clean/mse", 0.02, -0.001), gap("clean/minmax", 0.06, 0.03))
     return replace(report(), attribution=faults, gaps=gaps)
 
@@ -72,7 +69,7 @@ def test_every_form_names_the_set_that_does_it() -> None:
         assert "This set does it: on noise ≥ 0.4, minmax calibrated on clean loses 5.7" in text
 
 
-PART = PartRecord(0.038, 0.02, 0.05)
+PART = Part(0.038, 0.02, 0.05)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +81,7 @@ PART = PartRecord(0.038, 0.02, 0.05)
             "CI of this slice 4.0–7.0) more of top-1 accuracy than on the best other set tried.",
         ),
         (
-            fault("no-set-fixes", price=PART, elsewhere=ElsewhereRecord("mse", "equal", PART)),
+            fault("no-set-fixes", price=PART, elsewhere=BestElsewhere("mse", "equal", PART)),
             "No calibration set tried here fixes it: on noise ≥ 0.4, minmax loses 3.8 points (95 % "
             "CI of this slice 2.0–5.0) of top-1 accuracy under the best of them, too; with mse the "
             "best loses 3.8 points (95 % CI of this slice 2.0–5.0) of top-1 accuracy.",
@@ -110,7 +107,7 @@ PART = PartRecord(0.038, 0.02, 0.05)
         ),
     ],
 )
-def test_a_sentence_says_what_is_certain_and_no_more(one: AttributionRecord, sentence: str) -> None:
+def test_a_sentence_says_what_is_certain_and_no_more(one: Attribution, sentence: str) -> None:
     assert attribution_sentence(Index(report()), one) == sentence
 
 
@@ -180,7 +177,7 @@ def test_only_gaps_that_are_no_chance_are_told_the_largest_of_each_metric() -> N
 
 def test_screening_tells_its_surest_find() -> None:
     index = Index(report())
-    found = [ScreenedRecord("clean/mse", NOISY, "top1"), ScreenedRecord("clean/mse", "all", "top1")]
+    found = [Screened("clean/mse", NOISY, "top1"), Screened("clean/mse", "all", "top1")]
     assert screening_sentence(index, found) == (
         "2 comparisons without a gate lose more than chance explains; the surest: top-1 accuracy "
         "on noise ≥ 0.4 under clean with mse."
@@ -190,7 +187,7 @@ def test_screening_tells_its_surest_find() -> None:
 
 
 def test_a_view_of_some_slices_tells_of_those_only() -> None:
-    made = replace(judged(fault()), screening=(ScreenedRecord("clean/mse", NOISY, "top1"),))
+    made = replace(judged(fault()), screening=(Screened("clean/mse", NOISY, "top1"),))
     shown = render_report(made, view=View(slices="noise < 0.4"))
     assert not [word for word in ("Whose fault", "Worst of", "chance explains") if word in shown]
     whole = render_report(made)

@@ -12,16 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from calaudit.errors import CalauditError, FileFormatError, Notice, OutputError
-from calaudit.report import (
-    Report,
-    from_document,
-    read_report,
-    to_document,
-    without_times,
-    write_report,
-)
-from calaudit.report.document import inconsistencies
+from calaudit.report import read_report, write_report
 from calaudit.report.files import dump
+from calaudit.results.consistency import inconsistencies
+from calaudit.results.document import from_document, to_document, without_times
+from calaudit.results.report import Report
 from tests.report.factory import AUDIT, SAMPLE, report, reports, result
 
 
@@ -66,7 +61,7 @@ def test_bytes_do_not_depend_on_the_order_results_came_in() -> None:
 
 def test_bytes_do_not_depend_on_hash_seed_or_mapping_order() -> None:
     code = (
-        "from tests.report.factory import *; from calaudit.report import to_document\n"
+        "from tests.report.factory import *; from calaudit.results.document import to_document\n"
         "from calaudit.report.files import dump\n"
         "made = report(); config = {k: {'y', 'x', 'z'} for k in set('abcdef')}\n"
         "print(dump(to_document(replace(made, audit=replace(AUDIT, config=config)))))"

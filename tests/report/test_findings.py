@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 
-from calaudit.report import Report
 from calaudit.report.findings import findings
+from calaudit.results.report import Report
 from tests.report.factory import SAMPLE, cell, report, reports, result
 
 

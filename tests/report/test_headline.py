@@ -3,7 +3,9 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calaudit.report import Report, ScreenedRecord, headline
+from calaudit.report import headline
+from calaudit.results.drops import Screened
+from calaudit.results.report import Report
 from tests.report.factory import NLL, SAMPLE, TOP1, cell, report, reports, result
 
 
@@ -139,7 +141,7 @@ def test_without_gates_the_screening_says_what_may_be_chance() -> None:
         "drop, which may be chance: calibrated on clean, minmax loses 6.0 points of top-1 accuracy "
         "(95 % CI 3.4–7.3, corrected for being the surest of 2) on s."
     )
-    listed = replace(made, screening=(ScreenedRecord("clean/mse", "s", "top1"),))
+    listed = replace(made, screening=(Screened("clean/mse", "s", "top1"),))
     assert headline(listed) == (
         "No gate was set; 1 of 2 comparisons loses more than chance explains, the surest: "
         "calibrated on clean, mse loses 3.0 points of top-1 accuracy (95 % CI 1.0–4.0, corrected "
@@ -153,7 +155,7 @@ def test_what_the_screening_lists_of_other_metrics_is_told_beside_the_headline_m
         result("clean/mse", "s", 0.03, None, max_drop=None, half=0.01),
     ]
     made = replace(report(results), metrics=(TOP1, NLL))
-    listed = replace(made, screening=(ScreenedRecord("clean/mse", "s", "nll"),))
+    listed = replace(made, screening=(Screened("clean/mse", "s", "nll"),))
     told = headline(listed)
     assert "none of 2 comparisons of top-1 accuracy loses more than chance explains" in told
     assert "(1 of other metrics does)" in told

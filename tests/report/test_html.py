@@ -12,23 +12,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from calaudit.errors import OutputError, SettingsError
-from calaudit.report import (
-    ExemplarRecord,
-    ExemplarsRecord,
-    FlowRecord,
-    LossRecord,
-    MovedItemRecord,
-    RankingRecord,
-    RankingSliceRecord,
-    Report,
-    to_document,
-)
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
 from calaudit.report.html import html_page, write_html
 from calaudit.report.html_evidence import Evidence
 from calaudit.report.html_samples import Picture
 from calaudit.report.outputs import FILE_NAMES, parse_formats, write_outputs
+from calaudit.results.document import to_document
+from calaudit.results.drops import Exemplar, Exemplars
+from calaudit.results.rankings import (
+    Flow,
+    MovedItem,
+    RankingFlow,
+    RankingLoss,
+    RankingSlice,
+)
+from calaudit.results.report import Report
 from tests.report.factory import SAMPLE, TOP1, cell, report, reports, result
 from tests.report.hostile import METHOD, NAMES, SET, hostile_report
 
@@ -79,15 +78,15 @@ def unpacked(base64_text: str) -> bytes:
 
 
 def ranked() -> Report:
-    flow = FlowRecord(1000, 900, 40, 35, 5, 20)
-    losses = (LossRecord("top1", 0.031, 0.02, 0.01, 0.001, 0.8, 0.9),)
-    lost = (MovedItemRecord("<i>item</i>", 12.5, 3.0, 40.0, True),)
+    flow = Flow(1000, 900, 40, 35, 5, 20)
+    losses = (RankingLoss("top1", 0.031, 0.02, 0.01, 0.001, 0.8, 0.9),)
+    lost = (MovedItem("<i>item</i>", 12.5, 3.0, 40.0, True),)
     parts = tuple(
-        RankingSliceRecord(name, 100, 0.0, 0.29, flow, losses) for name in ("all", "noise ≥ 0.4")
+        RankingSlice(name, 100, 0.0, 0.29, flow, losses) for name in ("all", "noise ≥ 0.4")
     )
-    ranking = RankingRecord("clean/minmax", "scores", 10, 500, 100, parts, lost, ())
-    shown = (ExemplarRecord("a & b", 3, 0, 1.0, 0.75, ("noise ≥ 0.4",)),)
-    exemplars = ExemplarsRecord("top1", "sample", 4, 0.0, 7, shown)
+    ranking = RankingFlow("clean/minmax", "scores", 10, 500, 100, parts, lost, ())
+    shown = (Exemplar("a & b", 3, 0, 1.0, 0.75, ("noise ≥ 0.4",)),)
+    exemplars = Exemplars("top1", "sample", 4, 0.0, 7, shown)
     return replace(report(), ranking_flow=(ranking,), exemplars=(exemplars,))
 
 

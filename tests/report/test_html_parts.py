@@ -17,11 +17,14 @@ from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.ranges import write_ranges
 from calaudit.ranges import Histograms, Observation, estimate_amax
 from calaudit.ranges.accumulate import Accumulator
-from calaudit.report import CalibsetRecord, ExemplarRecord, ExemplarsRecord, Report, html_charts
+from calaudit.report import html_charts
 from calaudit.report.html_charts import chart_library
 from calaudit.report.html_evidence import gather_evidence, ranges_beside
 from calaudit.report.html_samples import Picture, draw_sample
 from calaudit.report.html_taps import SHOWN_PER_OCTAVE, make_taps, taps_document
+from calaudit.results.audited import CalibsetRecord
+from calaudit.results.drops import Exemplar, Exemplars
+from calaudit.results.report import Report
 from tests.report.factory import AUDIT, report
 
 TAPS = ("first", "<second>")
@@ -112,8 +115,8 @@ def test_ranges_are_found_beside_the_report_and_nowhere_else(
 
 
 def flipping(*ids: str) -> Report:
-    shown = tuple(ExemplarRecord(name, 3, 0, 1.0, 1.0, ()) for name in ids)
-    return replace(report(), exemplars=(ExemplarsRecord("top1", "sample", 4, 0.0, 2, shown),))
+    shown = tuple(Exemplar(name, 3, 0, 1.0, 1.0, ()) for name in ids)
+    return replace(report(), exemplars=(Exemplars("top1", "sample", 4, 0.0, 2, shown),))
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from calaudit.errors import Notice
-from calaudit.report import Report
 from calaudit.report.findings import findings
 from calaudit.report.markdown import _code, _inline, markdown_summary, write_markdown
+from calaudit.results.report import Report
 from tests.report.factory import report, reports, result
 from tests.report.hostile import hostile_report
 

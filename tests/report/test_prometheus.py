@@ -6,8 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from calaudit.report import Report
 from calaudit.report.prometheus import prometheus_text, write_prometheus
+from calaudit.results.report import Report
 from tests.report.factory import NLL, SAMPLE, TOP1, report, reports, result
 from tests.report.hostile import NAMES, hostile_report
 

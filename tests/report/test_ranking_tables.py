@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from calaudit.report import View, render_report
-from calaudit.report.records import MetricRecord
+from calaudit.results.audited import MetricRecord
 from tests.report.factory import EXEMPLARS, RANKING, TOP1, report
 
 NDCG = MetricRecord("ndcg@10", "nDCG@10", "fraction", "mean", True, "bootstrap-t", "linear gain")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.report import SliceRecord, plain
+from calaudit.results.audited import SliceRecord
+from calaudit.results.values import plain
 from tests.report.factory import AUDIT, result
 
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from jsonschema import Draft202012Validator
 
-import calaudit.report
-from calaudit.report import Report, report_schema, to_document
-from calaudit.report.schema import SHOWN, schema_problems
+import calaudit.results
+from calaudit.results.document import to_document
+from calaudit.results.report import Report
+from calaudit.results.schema import SHOWN, report_schema, schema_problems
 from tests.report.factory import AGREEMENT, EXEMPLARS, RANGES, RANKING, report, reports
 
 DOCUMENT = to_document(
@@ -25,7 +26,7 @@ OPEN = ("config", "environment", "options", "timings")
 
 
 def test_published_schema_is_a_valid_2020_12_schema_in_the_package() -> None:
-    file = Path(calaudit.report.__file__).parent / "report.schema.json"
+    file = Path(calaudit.results.__file__).parent / "report.schema.json"
     assert json.loads(file.read_text(encoding="utf-8")) == report_schema()
     assert report_schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     Draft202012Validator.check_schema(report_schema())

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from calaudit.errors import Notice, SliceError
-from calaudit.report import Report, View, headline, print_report, render_report, write_svg
+from calaudit.report import (
+    View,
+    headline,
+    print_report,
+    render_report,
+    write_svg,
+)
+from calaudit.results.report import Report
 from tests.report.factory import NLL, SAMPLE, TOP1, SliceRecord, cell, report, reports, result
 
 HOSTILE = "[red]x[/red] :smile: \x1b[31m\x07\u202e<script>\n\r\t"

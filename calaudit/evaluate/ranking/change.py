@@ -1,6 +1,6 @@
 """One engine's top k beside FP32's: losses by cause, bounds over ties, exposure that moved."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,6 @@ from calaudit.evaluate.catalogue import definition_of
 from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.ranking.flow import (
-    Flow,
-    MovedItem,
     exposure,
     exposure_over,
     flow_of,
@@ -24,6 +22,7 @@ from calaudit.evaluate.ranking.lists import Path
 from calaudit.evaluate.scores import Scores
 from calaudit.evaluate.scoring import TieBounds, bounds_of, scores_of
 from calaudit.evaluate.truth import Relevance
+from calaudit.results.rankings import Flow, MovedItem, RankingLoss
 
 Rows = NDArray[np.int64]
 
@@ -31,29 +30,12 @@ _NOISE = 1e-12
 """Values that differ by a smaller share of themselves differ by rounding."""
 
 
-@dataclass(frozen=True, slots=True)
-class LossSplit:
-    """A drop as the sum of its causes, each signed so that positive is a loss.
-
-    ``drop = across_cut + reordering + ties``.
-    """
-
-    drop: float
-    across_cut: float
-    """What is lost because the engine shows other items: FP32's list against the engine's items in
-    FP32's order."""
-    reordering: float
-    """What is lost because it truly orders them otherwise: these items in FP32's order against the
-    engine's, its ties broken by FP32."""
-    ties: float
-    """What is lost because items tie that FP32 told apart: ties broken by FP32 against chance."""
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class RankingChange:
     """What one engine made of FP32's top k; one query per unit."""
 
     k: int
+    truth: Relevance
     answered: NDArray[np.bool_]
     """(queries,) what follows is of those that both answered."""
     tied: Mapping[str, NDArray[np.bool_]]
@@ -67,25 +49,36 @@ class RankingChange:
     exposure: tuple[sparse.csr_array, sparse.csr_array]
     """(queries, items) under FP32 and under the engine."""
 
-    def split(self, metric: Metric, rows: Rows) -> LossSplit | None:
-        """The drop over some queries by cause; None for a metric that doesn't split."""
-        if metric not in self.steps:
-            return None
-        sign = 1.0 if metric.higher_is_better else -1.0
-        fp32, members, untied, engine = (scores.value(rows) for scores in self.steps[metric])
-        return LossSplit(
-            drop=_loss(fp32, engine, sign),
-            across_cut=_loss(fp32, members, sign),
-            reordering=_loss(members, untied, sign),
-            ties=_loss(untied, engine, sign),
-        )
+    def loss(self, metric: Metric, rows: Rows) -> RankingLoss | None:
+        """A metric's drop over some queries by cause, and its bounds over ties.
 
-    def tie_range(self, metric: Metric, rows: Rows) -> tuple[float, float] | None:
-        """The engine's metric with its ties broken (against, for) quality, over some queries."""
-        if metric not in self.bounds:
+        None for a metric that neither splits nor is bounded.
+        """
+        if metric not in self.steps and metric not in self.bounds:
             return None
-        bounds = self.bounds[metric]
-        return bounds.worst.value(rows), bounds.best.value(rows)
+        worst = best = drop = across_cut = reordering = ties = None
+        if metric in self.bounds:
+            bounds = self.bounds[metric]
+            worst, best = bounds.worst.value(rows), bounds.best.value(rows)
+        if metric in self.steps:
+            sign = 1.0 if metric.higher_is_better else -1.0
+            fp32, members, untied, engine = (each.value(rows) for each in self.steps[metric])
+            drop = _loss(fp32, engine, sign)
+            # other items, in FP32's order
+            across_cut = _loss(fp32, members, sign)
+            # the engine's order of them, its ties broken by FP32
+            reordering = _loss(members, untied, sign)
+            # ties broken by FP32 against chance
+            ties = _loss(untied, engine, sign)
+        return RankingLoss(
+            metric=metric.name,
+            drop=drop,
+            across_cut=across_cut,
+            reordering=reordering,
+            ties=ties,
+            worst=worst,
+            best=best,
+        )
 
     def tied_share(self, which: str, rows: Rows) -> float:
         """Share of some queries in which a tie runs across the cut, of ``fp32`` or ``engine``."""
@@ -96,11 +89,43 @@ class RankingChange:
         """Places by who held them and who does, over some queries."""
         return None if self.flows is None else flow_of(self.flows[rows[self.answered[rows]]])
 
-    def moved(self, rows: Rows, *, most: int = 5) -> tuple[list[MovedItem], ...]:
-        """The items that lost, and that gained, the most exposure over some queries."""
+    def moved(
+        self,
+        rows: Rows,
+        *,
+        most: int = 5,
+        names: Callable[[NDArray[np.int64]], Sequence[str]] | None = None,
+    ) -> tuple[tuple[MovedItem, ...], tuple[MovedItem, ...]]:
+        """The items that lost, and that gained, the most exposure over some queries.
+
+        Parameters
+        ----------
+        rows : ndarray of int64
+            Positions of the queries.
+        most : int
+            Items of each.
+        names : callable, optional
+            Positions of items → what they are called; their positions by default.
+        """
         kept = rows[self.answered[rows]]
         before, after = (exposure_over(matrix, kept) for matrix in self.exposure)
-        return moved_items(before, after, most=most)
+        popularity, tail = self.truth.popularity, self.truth.tail
+
+        def described(items: NDArray[np.int64]) -> tuple[MovedItem, ...]:
+            called = map(str, items) if names is None or not len(items) else names(items)
+            return tuple(
+                MovedItem(
+                    item=name,
+                    reference=float(before[at]),
+                    candidate=float(after[at]),
+                    popularity=None if popularity is None else float(popularity[at]),
+                    tail=None if tail is None else bool(tail[at]),
+                )
+                for at, name in zip(items.tolist(), called, strict=True)
+            )
+
+        lost, gained = moved_items(before, after, most=most)
+        return described(lost), described(gained)
 
 
 def change_of(
@@ -150,6 +175,7 @@ def _change(case: Case, k: int, metrics: list[Metric]) -> RankingChange:
     bounds = {metric: found for metric in metrics if (found := bounds_of(metric, case)) is not None}
     return RankingChange(
         k=k,
+        truth=truth,
         answered=~case.unanswered,
         tied={
             "fp32": path.fp32.total(1.0 - path.fp32.probability) > 0,

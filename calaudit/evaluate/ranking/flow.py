@@ -6,7 +6,6 @@ gaining item has its share of every loss.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,39 +13,9 @@ from scipy import sparse
 
 from calaudit.evaluate.division import divide
 from calaudit.evaluate.metrics.shown import Shown
+from calaudit.results.rankings import Flow
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """Places of some queries' lists, by who held them under FP32 and who does under the engine."""
-
-    places: float
-    """All places of these lists."""
-    kept: float
-    """Places whose item stayed."""
-    head_to_head: float
-    head_to_tail: float
-    tail_to_head: float
-    tail_to_tail: float
-
-    @property
-    def tail_gain(self) -> float:
-        """Places that the tail gained on balance; the loss where negative."""
-        return self.head_to_tail - self.tail_to_head
-
-
-@dataclass(frozen=True, slots=True)
-class MovedItem:
-    """An item that lost or gained exposure."""
-
-    item: int
-    """Column of the catalogue."""
-    before: float
-    """Lists that show it under FP32."""
-    after: float
-    """Lists that show it under the engine."""
 
 
 def flows(fp32: Shown, engine: Shown, tail: NDArray[np.bool_]) -> Floats:
@@ -72,8 +41,8 @@ def flow_of(places: Floats) -> Flow:
     return Flow(*(float(value) for value in places.sum(axis=0)))
 
 
-def moved_items(before: Floats, after: Floats, *, most: int) -> tuple[list[MovedItem], ...]:
-    """The items that lost, and those that gained, the most exposure, most first.
+def moved_items(before: Floats, after: Floats, *, most: int) -> tuple[NDArray[np.int64], ...]:
+    """Positions of the items that lost, and of those that gained, the most exposure, most first.
 
     Parameters
     ----------
@@ -86,8 +55,7 @@ def moved_items(before: Floats, after: Floats, *, most: int) -> tuple[list[Moved
     found = []
     for sign in (-1.0, 1.0):
         order = np.argsort(-sign * change, kind="stable")[:most]
-        moved = [item for item in order if sign * change[item] > 1e-9]
-        found.append([MovedItem(int(i), float(before[i]), float(after[i])) for i in moved])
+        found.append(order[sign * change[order] > 1e-9])
     return tuple(found)
 
 

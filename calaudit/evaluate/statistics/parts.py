@@ -17,20 +17,12 @@ from calaudit.evaluate.statistics.joint import (
     p_of_largest,
 )
 from calaudit.evaluate.statistics.luck import Luck, measure_luck
+from calaudit.results.drops import Part
 
 Floats = NDArray[np.float64]
 
 _NORMAL = 1e6
 """Degrees of freedom from which Student's t is a normal distribution."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a drop with its interval, in the metric's unit."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)

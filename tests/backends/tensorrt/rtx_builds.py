@@ -32,7 +32,7 @@ from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.graph.prepare import prepare
-from calaudit.report.document import to_document, without_times
+from calaudit.results.document import to_document, without_times
 from tests.audit.world import AUDIT, make_world
 from tests.graph import models
 from tests.graph.running import quantize

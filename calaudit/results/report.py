@@ -1,31 +1,77 @@
-"""The verdict of the whole, and the exit status that stands for it."""
+"""All that an audit found, as one frozen value; its verdict, and the exit status for that.
+
+Every value is plain: text, integers, floats, ``None``. A number that isn't finite is ``None``, so
+that JSON never holds NaN; numpy scalars become Python's. Orders are meaningful and kept:
+`Report.metrics` starts with the headline metric, slices with the slice of everything.
+"""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from calaudit.errors import Notice
-from calaudit.report.compared import ComparedRangesRecord
-from calaudit.report.faults import AttributionRecord, GapRecord, ScreenedRecord
-from calaudit.report.rankings import ExemplarsRecord, RankingRecord
-from calaudit.report.records import (
-    AgreementRecord,
+from calaudit.results.agreement import Agreement, ComparedRanges
+from calaudit.results.audited import (
     AuditRecord,
     CalibsetRecord,
     CellRecord,
     MetricRecord,
     ReferenceRecord,
-    Report,
-    ResultRecord,
     SliceRecord,
-    Verdict,
 )
+from calaudit.results.comparison import Result, Verdict
+from calaudit.results.drops import Attribution, Exemplars, Gap, Screened
+from calaudit.results.rankings import RankingFlow
 from calaudit.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that an audit found. Make one with :func:`calaudit.results.report.assemble`."""
+
+    audit: AuditRecord
+    metrics: tuple[MetricRecord, ...]
+    """The first is the headline metric."""
+    reference: ReferenceRecord
+    calibsets: tuple[CalibsetRecord, ...]
+    cells: tuple[CellRecord, ...]
+    slices: tuple[SliceRecord, ...]
+    results: tuple[Result, ...]
+    """In the order of their cell, slice and metric."""
+    verdict: Verdict
+    warnings: tuple[Notice, ...]
+    calaudit_version: str
+    created: str
+    """ISO 8601, UTC."""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Stage → seconds of wall time. With `created`, all that differs between equal runs."""
+    ranking_flow: tuple[RankingFlow, ...] = ()
+    """Of ranking tasks: losses by cause and exposure that moved, per cell and cut."""
+    exemplars: tuple[Exemplars, ...] = ()
+    """Samples that flip under most engines, per metric."""
+    attribution: tuple[Attribution, ...] = ()
+    """Drops in INT8's price, what the set adds, and the luck of the draw."""
+    gaps: tuple[Gap, ...] = ()
+    """The worst slice of each cell against everyone else."""
+    screening: tuple[Screened, ...] = ()
+    """Results without a gate that lose more than chance explains, the surest loss first."""
+    agreement: tuple[Agreement, ...] = ()
+    """Of engines run on two backends: how near their outputs are, per output."""
+    compared_ranges: tuple[ComparedRanges, ...] = ()
+    """Where TensorRT's own ranges differ from calaudit's of the same sets."""
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: verdict, findings, heat map."""
+        from calaudit.report.html_notebook import notebook_html
+
+        return notebook_html(self)
+
 
 EXIT_STATUS: Mapping[Verdict, int] = {"PASS": 0, "REGRESSED": 1, "INCONCLUSIVE": 3}
 """Exit status per verdict; 2 is kept for bad input and configuration."""
 
 
-def overall_verdict(results: Iterable[ResultRecord], cells: Iterable[CellRecord] = ()) -> Verdict:
+def overall_verdict(results: Iterable[Result], cells: Iterable[CellRecord] = ()) -> Verdict:
     """The verdict of the whole audit.
 
     It looks at candidates alone. REGRESSED if any gated result regressed; else INCONCLUSIVE if any
@@ -41,15 +87,13 @@ def overall_verdict(results: Iterable[ResultRecord], cells: Iterable[CellRecord]
     return "PASS" if verdicts == {"PASS"} and not failed else "INCONCLUSIVE"
 
 
-def _deciding(
-    results: Iterable[ResultRecord], cells: Iterable[CellRecord]
-) -> tuple[ResultRecord, ...]:
+def _deciding(results: Iterable[Result], cells: Iterable[CellRecord]) -> tuple[Result, ...]:
     """Results whose gates decide."""
     controls = {cell.id for cell in cells if cell.role == "control"}
     return tuple(r for r in results if r.gate is not None and r.cell not in controls)
 
 
-def unjudged(results: Iterable[ResultRecord], cells: Iterable[CellRecord]) -> str | None:
+def unjudged(results: Iterable[Result], cells: Iterable[CellRecord]) -> str | None:
     """Why no gate judged anything, and what to do; None where one did."""
     results, cells = tuple(results), tuple(cells)
     if _deciding(results, cells):
@@ -80,15 +124,15 @@ def assemble(
     calibsets: Iterable[CalibsetRecord],
     cells: Iterable[CellRecord],
     slices: Iterable[SliceRecord],
-    results: Iterable[ResultRecord],
+    results: Iterable[Result],
     warnings: Iterable[Notice] = (),
-    ranking_flow: Iterable[RankingRecord] = (),
-    exemplars: Iterable[ExemplarsRecord] = (),
-    attribution: Iterable[AttributionRecord] = (),
-    gaps: Iterable[GapRecord] = (),
-    screening: Iterable[ScreenedRecord] = (),
-    agreement: Iterable[AgreementRecord] = (),
-    compared_ranges: Iterable[ComparedRangesRecord] = (),
+    ranking_flow: Iterable[RankingFlow] = (),
+    exemplars: Iterable[Exemplars] = (),
+    attribution: Iterable[Attribution] = (),
+    gaps: Iterable[Gap] = (),
+    screening: Iterable[Screened] = (),
+    agreement: Iterable[Agreement] = (),
+    compared_ranges: Iterable[ComparedRanges] = (),
     timings: Mapping[str, float] | None = None,
     created: datetime | None = None,
 ) -> Report:
@@ -101,7 +145,7 @@ def assemble(
     ----------
     audit, metrics, reference, calibsets, cells, slices
         In the order the report keeps; the first metric is the headline.
-    results : iterable of ResultRecord
+    results : iterable of Result
         In any order.
     warnings : iterable of Notice
         In any order; repeated ones count once.
@@ -119,7 +163,7 @@ def assemble(
         "metric": {metric.name: i for i, metric in enumerate(metrics)},
     }
 
-    def position(result: ResultRecord) -> tuple[int, ...]:
+    def position(result: Result) -> tuple[int, ...]:
         named = (result.cell, result.slice, result.metric)
         return tuple(
             known.get(name, len(known)) for known, name in zip(place.values(), named, strict=True)
@@ -150,7 +194,7 @@ def assemble(
     )
 
 
-def _own_warnings(results: Iterable[ResultRecord], cells: Iterable[CellRecord]) -> Iterable[Notice]:
+def _own_warnings(results: Iterable[Result], cells: Iterable[CellRecord]) -> Iterable[Notice]:
     results, cells = tuple(results), tuple(cells)
     reason = unjudged(results, cells)
     # where every engine failed, their own warnings say so

@@ -16,8 +16,8 @@ SHOWN = 20
 
 @cache
 def report_schema() -> Mapping[str, Any]:
-    """The schema, as published in ``calaudit/report/report.schema.json``."""
-    text = files("calaudit.report").joinpath("report.schema.json").read_text(encoding="utf-8")
+    """The schema, as published in ``calaudit/results/report.schema.json``."""
+    text = files("calaudit.results").joinpath("report.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     Draft202012Validator.check_schema(schema)
     return schema

@@ -1,12 +1,43 @@
-"""Names by which a report's records refer to one another."""
+"""What no schema can check: names that point nowhere, repeated keys, a wrong total verdict."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from calaudit.report.faults import GapRecord, ScreenedRecord
-from calaudit.report.records import Report, ResultRecord
+from calaudit.errors import Problem, near
+from calaudit.results.comparison import Result
+from calaudit.results.drops import Gap, Screened
+from calaudit.results.report import Report, overall_verdict
+from calaudit.visible import visible
 
 Reference = tuple[str, str, str]
 """Place in the document, kind of record, its name."""
+
+
+def inconsistencies(report: Report, *, where: object) -> Iterator[Problem]:
+    """What no schema can check: names that point nowhere, repeated keys, a wrong total verdict."""
+    names = {
+        "cell": [cell.id for cell in report.cells],
+        "slice": [each.name for each in report.slices],
+        "metric": [metric.name for metric in report.metrics],
+        "calibset": [each.name for each in report.calibsets],
+    }
+    for what, known in names.items():
+        for name, count in Counter(known).items():
+            if count > 1:
+                yield Problem(f"{count} records are called {name!r}", f"{where}: {what}s")
+    keys = Counter((r.cell, r.slice, r.metric) for r in report.results)
+    for key, count in keys.items():
+        if count > 1:
+            yield Problem(f"{count} results for {', '.join(map(repr, key))}", f"{where}: results")
+    names["recipe"] = [each.recipe or each.name for each in report.calibsets]
+    known_names = {what: frozenset(known) for what, known in names.items()}
+    for place, what, name in references(report):
+        if name not in known_names[what]:
+            next_step = near(visible(name), map(visible, names[what]))
+            yield Problem(f"no {what} is called {name!r}", f"{where}: {place}", next_step)
+    due = overall_verdict(report.results, report.cells)
+    if report.verdict != due:
+        yield Problem(f"is {report.verdict}, but the results make it {due}", f"{where}: verdict")
 
 
 def references(report: Report) -> Iterator[Reference]:
@@ -14,7 +45,7 @@ def references(report: Report) -> Iterator[Reference]:
     for i, cell in enumerate(report.cells):
         if cell.calibset is not None:
             yield f"cells[{i}].calibset", "calibset", cell.calibset
-    measured: dict[str, Sequence[ResultRecord | GapRecord | ScreenedRecord]] = {
+    measured: dict[str, Sequence[Result | Gap | Screened]] = {
         "results": report.results,
         "gaps": report.gaps,
         "screening": report.screening,

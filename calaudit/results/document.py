@@ -1,17 +1,12 @@
 """A report as the JSON document of docs/formats/report.md, and back."""
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from calaudit.errors import Problem, near
-from calaudit.report.records import Report
-from calaudit.report.references import references
-from calaudit.report.verdicts import overall_verdict
-from calaudit.visible import visible
+from calaudit.results.report import Report
 
 FORMAT = "report"
 FORMAT_VERSION = 2
@@ -134,33 +129,6 @@ def from_document(document: Mapping[str, Any]) -> Report:
 def without_times(document: Mapping[str, Any]) -> dict[str, Any]:
     """`document` without what differs between equal runs: ``created`` and ``timings``."""
     return {key: value for key, value in document.items() if key not in RUN_FACTS}
-
-
-def inconsistencies(report: Report, *, where: object) -> Iterator[Problem]:
-    """What no schema can check: names that point nowhere, repeated keys, a wrong total verdict."""
-    names = {
-        "cell": [cell.id for cell in report.cells],
-        "slice": [each.name for each in report.slices],
-        "metric": [metric.name for metric in report.metrics],
-        "calibset": [each.name for each in report.calibsets],
-    }
-    for what, known in names.items():
-        for name, count in Counter(known).items():
-            if count > 1:
-                yield Problem(f"{count} records are called {name!r}", f"{where}: {what}s")
-    keys = Counter((r.cell, r.slice, r.metric) for r in report.results)
-    for key, count in keys.items():
-        if count > 1:
-            yield Problem(f"{count} results for {', '.join(map(repr, key))}", f"{where}: results")
-    names["recipe"] = [each.recipe or each.name for each in report.calibsets]
-    known_names = {what: frozenset(known) for what, known in names.items()}
-    for place, what, name in references(report):
-        if name not in known_names[what]:
-            next_step = near(visible(name), map(visible, names[what]))
-            yield Problem(f"no {what} is called {name!r}", f"{where}: {place}", next_step)
-    due = overall_verdict(report.results, report.cells)
-    if report.verdict != due:
-        yield Problem(f"is {report.verdict}, but the results make it {due}", f"{where}: verdict")
 
 
 def _jsonable(value: Any) -> Any:

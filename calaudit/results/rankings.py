@@ -1,12 +1,12 @@
-"""What became of rankings, and which samples flip under most engines: records of the report."""
+"""What became of rankings: losses by cause, and exposure that moved."""
 
 from dataclasses import dataclass
 
-from calaudit.report.plain import settle
+from calaudit.results.values import settle
 
 
 @dataclass(frozen=True, slots=True)
-class LossRecord:
+class RankingLoss:
     """One metric's drop by cause, in the metric's unit, each positive when quality is lost.
 
     ``drop = across_cut + reordering + ties``; these are None for a metric that doesn't split.
@@ -30,7 +30,7 @@ class LossRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class FlowRecord:
+class Flow:
     """Places of a slice's lists, by who held them under FP32 and who does under the engine."""
 
     places: float
@@ -45,9 +45,14 @@ class FlowRecord:
     def __post_init__(self) -> None:
         settle(self)
 
+    @property
+    def tail_gain(self) -> float:
+        """Places that the tail gained on balance; the loss where negative."""
+        return self.head_to_tail - self.tail_to_head
+
 
 @dataclass(frozen=True, slots=True)
-class RankingSliceRecord:
+class RankingSlice:
     """Rankings of one slice's queries."""
 
     slice: str
@@ -57,16 +62,16 @@ class RankingSliceRecord:
     """Share of queries in which a tie runs across the cut under FP32."""
     candidate_ties: float | None
     """The same under the engine."""
-    flow: FlowRecord | None
+    flow: Flow | None
     """None where no long tail is known."""
-    losses: tuple[LossRecord, ...]
+    losses: tuple[RankingLoss, ...]
 
     def __post_init__(self) -> None:
         settle(self)
 
 
 @dataclass(frozen=True, slots=True)
-class MovedItemRecord:
+class MovedItem:
     """An item of the catalogue that lost or gained exposure."""
 
     item: str
@@ -83,7 +88,7 @@ class MovedItemRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class RankingRecord:
+class RankingFlow:
     """What one engine made of FP32's top k."""
 
     cell: str
@@ -94,49 +99,10 @@ class RankingRecord:
     """Number of items, shown or not."""
     tail_items: int | None
     """How many of them are the long tail."""
-    slices: tuple[RankingSliceRecord, ...]
-    lost: tuple[MovedItemRecord, ...]
+    slices: tuple[RankingSlice, ...]
+    lost: tuple[MovedItem, ...]
     """The items that lost most exposure over everything, most first."""
-    gained: tuple[MovedItemRecord, ...]
-
-    def __post_init__(self) -> None:
-        settle(self)
-
-
-@dataclass(frozen=True, slots=True)
-class ExemplarRecord:
-    """A sample, or query, that flips under most engines."""
-
-    id: str
-    lost: int
-    """Engines under which it is worse than under FP32."""
-    gained: int
-    """Engines under which it is better."""
-    reference: float | None
-    """Its own score under FP32."""
-    mean_drop: float | None
-    """Mean over the engines of what it lost."""
-    slices: tuple[str, ...]
-    """Slices it is in, but for that of everything."""
-
-    def __post_init__(self) -> None:
-        settle(self)
-
-
-@dataclass(frozen=True, slots=True)
-class ExemplarsRecord:
-    """Units that flip, by one metric, under more than half of the engines."""
-
-    metric: str
-    unit: str
-    """``"sample"`` or ``"query"``."""
-    engines: int
-    least: float
-    """A score flips where it changes by more than this; a binary one where it changes."""
-    flipping: int
-    """How many units flip under more than half of the engines."""
-    shown: tuple[ExemplarRecord, ...]
-    """The first of them, most flips first."""
+    gained: tuple[MovedItem, ...]
 
     def __post_init__(self) -> None:
         settle(self)

@@ -1,0 +1,202 @@
+"""What was asked, and of what: the audit, its metrics, calibration sets, engines and slices.
+
+Names end in ``Record`` where the thing itself is something else: a `CalibsetRecord` tells of
+a file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from calaudit.errors import Notice
+from calaudit.results.comparison import Interval
+from calaudit.results.values import finite, plain, settle
+
+Role = Literal["candidate", "control"]
+"""A candidate may ship and is held to the gates; a control shows what would happen, and its
+verdicts decide nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A file the audit read."""
+
+    name: str
+    """File name, without the folder: a report doesn't depend on where it was made."""
+    fingerprint: str
+    """Hash of the content."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """What was asked, of what, and where it ran."""
+
+    name: str
+    config: Mapping[str, Any]
+    """The audit's settings as JSON values; infinities stand as the texts ``"inf"``, ``"-inf"``."""
+    config_fingerprint: str
+    model: Artefact
+    pool: Artefact
+    seed: int
+    environment: Mapping[str, str | None]
+    """Versions (``calaudit``, ``python``, ``numpy``, …), ``platform``, ``cpu``, ``gpu``."""
+    ranges: str | None = None
+    """Name of the ranges file, which an audit keeps in the folder ``ranges`` beside its report."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "config", plain(self.config))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """A weighted node that an engine runs otherwise than its graph asks."""
+
+    node: str
+    op_type: str
+    asked: str
+    got: str | None
+    """None where no layer of the engine names the node."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRecord:
+    """A runnable model: what of it runs quantized, and what stayed float."""
+
+    fingerprint: str
+    """Hash of the engine's content."""
+    kernels: str
+    """How INT8 is computed: ``"emulated"`` (float arithmetic on quantized values), ``"fused"``
+    (the backend's integer kernels), or ``"float"`` for engines without INT8."""
+    quantized_ops: Mapping[str, int] = field(default_factory=dict)
+    """ONNX op type → number of weighted nodes that run in INT8."""
+    float_ops: Mapping[str, int] = field(default_factory=dict)
+    """ONNX op type → number of weighted nodes that stayed float."""
+    options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    """The backend's options, such as ``threads``."""
+    asked_ops: Mapping[str, int] = field(default_factory=dict)
+    """ONNX op type → number of weighted nodes that the graph asks INT8 (or FP16) of."""
+    proof: Literal["builder's layer report", "engine inspector"] | None = None
+    """Who said what the layers run in; None: nobody, `quantized_ops` is what the graph asks."""
+    not_as_asked: tuple[NodeRecord, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", plain(self.options))
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRecord:
+    """The FP32 engine that every cell is compared with. It isn't a cell: it isn't judged."""
+
+    backend: str
+    engine: EngineRecord
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRecord:
+    """What a metric's numbers mean. Results refer to it by name."""
+
+    name: str
+    """As audits name it: ``"top1"``, ``"ndcg@10"``."""
+    title: str
+    """For people: ``"top-1 accuracy"``."""
+    unit: str
+    """Unit of `reference`, `candidate`, `drop`, `low`, `high`. ``"fraction"`` (0 to 1) is shown
+    in points: 0.01 is one point."""
+    kind: Literal["binary", "mean", "ratio", "set"]
+    """Right or wrong per sample, a number per sample, a ratio of sums, or one number per set."""
+    higher_is_better: bool
+    interval: Interval | None
+    """How its intervals are computed; None for a metric without."""
+    convention: str
+    """The definition's choices in a sentence: ties, gain, what is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompositionRow:
+    """How much of a calibration set lies in one slice; slices may overlap."""
+
+    slice: str
+    n: int
+    """Samples of the set in the slice."""
+    share: float | None
+    """`n` over the set's size."""
+    pool_share: float | None
+    """The slice's share of the samples that could have been drawn."""
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibsetRecord:
+    """One calibration set."""
+
+    name: str
+    kind: Literal["uniform", "stratified", "skewed", "coverage", "given"]
+    """How it was drawn; ``"given"`` for a set that calaudit didn't draw."""
+    method: str
+    """The drawing in words, such as ``"stratified, equal over noise"``."""
+    size: int
+    """Number of samples."""
+    composition: tuple[CompositionRow, ...] = ()
+    kish_n_eff: float | None = None
+    """Kish's effective sample size (Σw)²/Σw², in samples."""
+    shortages: tuple[Notice, ...] = ()
+    """What couldn't be drawn as asked, and what was done instead."""
+    fingerprint: str | None = None
+    recipe: str | None = None
+    """What it was drawn by: draws of one recipe share it. Its own name for a set that was given."""
+    draw: int | None = None
+    """Number of the draw of that recipe, from 1; None for a set that was given."""
+    role: Role = "candidate"
+    file: str | None = None
+    """Where it lies, from the report's folder; of a set that was given the file's name."""
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+@dataclass(frozen=True, slots=True)
+class CellRecord:
+    """One engine that was judged."""
+
+    id: str
+    calibset: str | None
+    """None where no ranges are needed (FP16)."""
+    method: str | None
+    """Distribution → amax: ``"minmax"``, ``"entropy"``, ``"percentile"``, ``"mse"``, …"""
+    precision: Literal["int8", "fp16", "fp32"]
+    backend: str
+    ranges_by: Literal["calaudit", "tensorrt"] | None
+    """Who estimated the ranges."""
+    status: Literal["judged", "failed", "skipped"]
+    engine: EngineRecord | None
+    """None when none could be built."""
+    reason: str | None = None
+    """Why the cell failed or was skipped."""
+    role: Role = "candidate"
+    """Its calibration set's."""
+    file: str | None = None
+    """The engine, from the report's folder: the Q/DQ graph, or TensorRT's own engine. None where
+    it is made as it is needed, as FP16 for onnxruntime, or couldn't be built."""
+    scales: str | None = None
+    """Its scale table, from the report's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRecord:
+    """One slice of the evaluated samples."""
+
+    name: str
+    n: int
+    support_ok: bool
+    """Whether `n` reaches the slice's minimum support; below it nothing passes."""
+    smallest_provable_drop: Mapping[str, float | None] = field(default_factory=dict)
+    """Metric → the smallest ``max_drop`` that a slice of this size could pass, in the metric's
+    unit; None where unknown."""
+
+    def __post_init__(self) -> None:
+        settle(self)
+        drops = {name: finite(drop) for name, drop in self.smallest_provable_drop.items()}
+        object.__setattr__(self, "smallest_provable_drop", drops)

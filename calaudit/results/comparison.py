@@ -1,0 +1,117 @@
+"""One engine against FP32 on one slice by one metric: numbers, gate and verdict."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from calaudit.results.values import settle
+
+ALL = "all"
+"""Name of the slice that holds every evaluated sample."""
+
+Verdict = Literal["PASS", "REGRESSED", "INCONCLUSIVE"]
+"""What a comparison, or the whole audit, amounts to."""
+
+Interval = Literal["tango", "tango-clustered", "bootstrap-t", "clopper-pearson", "jackknife"]
+"""How an interval was computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """Samples whose rightness changed."""
+
+    lost: int
+    """Right under FP32, wrong under the candidate."""
+    gained: int
+    """Wrong under FP32, right under the candidate."""
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a result must keep to."""
+
+    max_drop: float
+    """Largest drop that is accepted, in the metric's unit."""
+    max_relative_drop: float | None = None
+    """The same as a share of `reference`, where the gate was given so."""
+    min_reference: float | None = None
+    """The least `reference` with which it may pass; the most, where lower is better."""
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One metric of one cell on one slice, against FP32 on the same samples."""
+
+    cell: str
+    slice: str
+    metric: str
+    n: int
+    """Samples (queries, for ranking) that the numbers rest on."""
+    reference: float | None
+    candidate: float | None
+    drop: float | None
+    """Positive when quality is lost, whichever way the metric points."""
+    low: float | None
+    high: float | None
+    level: float | None
+    """Confidence level of (`low`, `high`), such as 0.95."""
+    interval: Interval | None
+    """None where none could be computed."""
+    flips: Flips | None = None
+    """Of a binary metric."""
+    p_value: float | None = None
+    """One-sided, of "the drop is at most `margin`"."""
+    p_adjusted: float | None = None
+    """With a gate: Holm's correction over the gated results of its `family`. Without: Benjamini
+    and Yekutieli's, over all such results of this metric."""
+    gate: Gate | None = None
+    """None: the result informs and doesn't count."""
+    verdict: Verdict | None = None
+    n_needed: int | None = None
+    """Samples that aim at a chance of 80 % for an inconclusive result to be decided."""
+    one_sided_low: float | None = None
+    """Lower bound of the drop at one-sided level 1 − `alpha`."""
+    one_sided_high: float | None = None
+    """Upper bound of the drop at one-sided level 1 − `alpha`: what the gate is held against."""
+    alpha: float | None = None
+    margin: float = 0.0
+    """The drop that `p_value` tests against, in the metric's unit."""
+    n_changed: int | None = None
+    """Samples whose score changed at all."""
+    n_left_out: int = 0
+    """Samples of the slice without a score under FP32, such as queries without a relevant item."""
+    n_broken: int = 0
+    """Samples that the cell's engine gave no finite output for."""
+    n_clusters: int | None = None
+    """Clusters that the samples come from, of which at most 2,048 are told apart; None where every
+    sample is independent."""
+    design_effect: float | None = None
+    """Variance of the drop over that of as many independent samples; None where unknown."""
+    joint_low: float | None = None
+    """Lower end that holds for all results at once that claims are made about: those with a gate;
+    without any gate, those of the headline metric. With `high` it makes an interval that holds for
+    a drop that was picked as the largest. None where none is known."""
+    reason: str | None = None
+    """Why the verdict is inconclusive, in a few words."""
+    family: str | None = None
+    """What `p_adjusted` corrects for: ``"candidates"``, all gated results that decide the audit;
+    ``"controls"``; or, without a gate, ``"screening of METRIC"``."""
+    family_size: int | None = None
+    """Results in it that have a p-value."""
+    standard_error: float | None = None
+    """Of the drop."""
+    n_effective: float | None = None
+    """Independent samples of equal weight that the samples amount to."""
+    smallest_provable_drop: float | None = None
+    """What as many samples could certify if none had changed; no smaller gate passes, but for
+    independent right/wrong scores. None where nothing bounds what a sample may lose."""
+    n_to_prove: int | None = None
+    """Samples that would be enough for the gate, if none changed."""
+
+    def __post_init__(self) -> None:
+        settle(self)

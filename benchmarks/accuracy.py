@@ -18,17 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.audit.config import AuditConfig, read_audit
-from calaudit.backends import Engine
+from calaudit.backends.base import Engine
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.demo import write_demo
+from calaudit.calibration.methods import METHODS
+from calaudit.demo.files import write_demo
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.ranges import open_ranges
-from calaudit.graph import apply_qdq, load_model, plan_qdq, prepare
-from calaudit.pool import Pool, batches
-from calaudit.ranges import METHODS
-from calaudit.sampling import Recipe
-from calaudit.slices import SliceSet, evaluate_slices, select_rows
+from calaudit.graph.insertion import apply_qdq
+from calaudit.graph.load import load_model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.prepare import prepare
+from calaudit.runtime.pool import Pool, batches
+from calaudit.sampling.recipe import Recipe
+from calaudit.slices.evaluate import evaluate_slices, select_rows
+from calaudit.slices.sliceset import SliceSet
 from calaudit.steps.calibrate import calibrate, scales_from_ranges
 from calaudit.steps.sample import draw_calibset
 

@@ -17,16 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.audit import records
-from calaudit.evaluate import (
-    Labels,
-    Origin,
-    Tolerance,
-    UnitScores,
-    attribute,
-    compare_cells,
-    parse_metric,
-)
+from calaudit.evaluate.attribution import Origin, attribute
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.compare import compare_cells
+from calaudit.evaluate.comparison import Tolerance
 from calaudit.evaluate.conventions import convention_of
+from calaudit.evaluate.scores import UnitScores
+from calaudit.evaluate.truth import Labels
 from calaudit.report.findings import findings
 from calaudit.report.index import Index
 from calaudit.report.standouts import clear_gaps, screening_sentence
@@ -42,7 +39,7 @@ from calaudit.results.audited import (
 )
 from calaudit.results.drops import Finding
 from calaudit.results.report import Report, assemble
-from calaudit.slices import CodedDimension, SliceSet
+from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.steps.exam import Exam
 from calaudit.steps.judge import Judgement, Terms, judge_cells
 from calaudit.steps.score import Scored

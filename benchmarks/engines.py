@@ -26,19 +26,18 @@ from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend, inspect_precision
 from calaudit.backends.tensorrt.cuda import require_cuda
 from calaudit.backends.tensorrt.runner import TensorrtEngine
-from calaudit.errors import BackendError
-from calaudit.graph import (
-    Model,
-    apply_qdq,
-    convert_to_fp16,
-    load_model,
-    plan_qdq,
-    prepare,
-    with_taps,
-)
+from calaudit.graph.fp16 import convert_to_fp16
+from calaudit.graph.insertion import apply_qdq
+from calaudit.graph.load import load_model
+from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.prepare import prepare
 from calaudit.graph.products import products
-from calaudit.report import View, print_report
+from calaudit.graph.taps import with_taps
+from calaudit.report.tables import View
+from calaudit.report.terminal import print_report
 from calaudit.results.report import Report
+from calaudit.runtime.errors import BackendError
 
 PARTS = ("audit", "encoder", "speech", "throughput")
 DATA = Path(__file__).parents[2] / "shared" / "data"

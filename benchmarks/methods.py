@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnxruntime.quantization.calibrate import HistogramCollector
 
-from calaudit.ranges import estimate_amax, observe
+from calaudit.calibration.accumulate import observe
+from calaudit.calibration.methods import estimate_amax
 
 Floats = NDArray[np.float32]
 N_PEER_BINS = 2048

@@ -20,17 +20,12 @@ import numpy as np
 from worlds.hard import HARD, UNKNOWABLE
 from worlds.ordinary import ORDINARY, TOP1, Sample, World
 
-from calaudit.evaluate import (
-    Comparison,
-    Tolerance,
-    UnitScores,
-    Verdict,
-    compare,
-    judge,
-    screen,
-    verdict_chances,
-    worst_gaps,
-)
+from calaudit.evaluate.compare import compare
+from calaudit.evaluate.comparison import Comparison, Tolerance, Verdict
+from calaudit.evaluate.gap import worst_gaps
+from calaudit.evaluate.power import verdict_chances
+from calaudit.evaluate.scores import UnitScores
+from calaudit.evaluate.verdict import judge, screen
 
 PROMISED = 0.05
 

@@ -95,8 +95,9 @@ def prepare(folder: Path, counts: list[int]) -> None:
     """Model, images as .npy, and for each number of images one set of all and 32 of half."""
     import numpy as np
 
-    from calaudit.formats.pool import open_pool, write_pool
-    from calaudit.sampling import Recipe
+    from calaudit.formats.pool import open_pool
+    from calaudit.formats.pool_writer import write_pool
+    from calaudit.sampling.recipe import Recipe
     from calaudit.steps.sample import draw_calibset
 
     build_model(folder / "model.onnx")
@@ -170,9 +171,12 @@ def plain(folder: Path, count: int) -> "Seconds":
 def calaudit(folder: Path, count: int, numbers: list[int]) -> "Seconds":
     """All four methods' tables of every set, from the sets' files to the ranges file."""
     from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
+    from calaudit.calibration.methods import DEFAULT_METHODS
+    from calaudit.calibration.scales import estimate_scales
     from calaudit.formats.calibset import open_calibset
-    from calaudit.graph import load_model, plan_qdq, prepare
-    from calaudit.ranges import DEFAULT_METHODS, estimate_scales
+    from calaudit.graph.load import load_model
+    from calaudit.graph.placement import plan_qdq
+    from calaudit.graph.prepare import prepare
     from calaudit.steps.calibrate import observe_sets
     from calaudit.steps.observe import load_to_observe
     from calaudit.steps.tapped import TappedEngine
@@ -294,7 +298,8 @@ def print_fill() -> None:
     """Filling rates on one core, and what each method costs per tap."""
     import numpy as np
 
-    from calaudit.ranges import METHODS, Accumulator, estimate_amax, observe
+    from calaudit.calibration.accumulate import Accumulator, observe
+    from calaudit.calibration.methods import METHODS, estimate_amax
 
     n = 16_000_000
     random = np.random.default_rng(0)

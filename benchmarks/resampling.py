@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from calaudit.evaluate import UnitScores, parse_metric
+from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.measure import Method, measure
+from calaudit.evaluate.scores import UnitScores
 from calaudit.evaluate.statistics.interval import Levels
 from calaudit.evaluate.tally import describe_units
-from calaudit.slices import CodedDimension, SliceSet
+from calaudit.slices.sliceset import CodedDimension, SliceSet
 
 GOAL_SECONDS, GOAL_SECONDS_WITHOUT, GOAL_GIB = 5.0, 1.0, 1.0
 REPLICATES = 1000

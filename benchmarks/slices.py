@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from calaudit.formats.pool import PoolWriter
+from calaudit.formats.pool_writer import PoolWriter
 
 GOAL_SECONDS = 10.0
 GOAL_GIB = 2.0

@@ -37,17 +37,23 @@ if TYPE_CHECKING:
     from calaudit.audit.config import AuditConfig, read_audit
     from calaudit.audit.prepare import Overrides
     from calaudit.audit.run import run_audit
-    from calaudit.errors import CalauditError, Notice
-    from calaudit.evaluate import compare_cells, parse_metric, score
+    from calaudit.evaluate.catalogue import parse_metric
+    from calaudit.evaluate.compare import compare_cells
     from calaudit.evaluate.own import metric
+    from calaudit.evaluate.scoring import score
     from calaudit.formats.calibset import Calibset, open_calibset
-    from calaudit.formats.pool import PoolWriter, open_pool, write_pool
+    from calaudit.formats.pool import open_pool
+    from calaudit.formats.pool_writer import PoolWriter, write_pool
     from calaudit.formats.ranges import open_ranges
     from calaudit.formats.scales import open_scales, write_scales
-    from calaudit.report import print_report, read_report
+    from calaudit.report.files import read_report
+    from calaudit.report.terminal import print_report
     from calaudit.results.report import Report, exit_status
-    from calaudit.sampling import Recipe, read_recipe
-    from calaudit.slices import Dimension, describe_slices, evaluate_slices, select_rows
+    from calaudit.runtime.errors import CalauditError, Notice
+    from calaudit.sampling.recipe import Recipe, read_recipe
+    from calaudit.slices.dimension import Dimension
+    from calaudit.slices.evaluate import evaluate_slices, select_rows
+    from calaudit.slices.sliceset import describe_slices
     from calaudit.steps.build import build_engine
     from calaudit.steps.calibrate import calibrate_sets
     from calaudit.steps.sample import draw_calibset

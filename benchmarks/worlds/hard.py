@@ -6,16 +6,11 @@ Large losses are rare, tails heavy, clusters few or unequal, classes rare, weigh
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate import (
-    Labels,
-    RatioScores,
-    Relevance,
-    UnitScores,
-    Values,
-    parse_metric,
-    score,
-)
+from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.metric import Metric
+from calaudit.evaluate.scores import RatioScores, UnitScores
+from calaudit.evaluate.scoring import score
+from calaudit.evaluate.truth import Labels, Relevance, Values
 from worlds.ordinary import (
     BALANCED,
     NDCG,

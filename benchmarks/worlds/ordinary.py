@@ -6,16 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate import (
-    Labels,
-    RatioScores,
-    Relevance,
-    Scores,
-    UnitScores,
-    parse_metric,
-    score,
-)
+from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.metric import Metric
+from calaudit.evaluate.scores import RatioScores, Scores, UnitScores
+from calaudit.evaluate.scoring import score
+from calaudit.evaluate.truth import Labels, Relevance
 
 SIZES = (50, 200, 1000)
 TOP1, NDCG = parse_metric("top1"), parse_metric("ndcg@10")

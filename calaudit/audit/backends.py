@@ -8,9 +8,10 @@ from calaudit.backends.base import BackendName, Precision
 from calaudit.backends.health import Wanted, examine, no_calibrators
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend
-from calaudit.errors import BackendError, Problem
-from calaudit.graph import Model, QdqPlan
-from calaudit.pool import Pool
+from calaudit.graph.model import Model
+from calaudit.graph.plan import QdqPlan
+from calaudit.runtime.errors import BackendError, Problem
+from calaudit.runtime.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)

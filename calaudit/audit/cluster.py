@@ -31,10 +31,10 @@ from calaudit.audit.worker import (
     unlike,
 )
 from calaudit.backends.base import BackendName
-from calaudit.errors import BackendError, CalauditError, Notice, OutputError, Problem
 from calaudit.formats.predictions import Predictions
-from calaudit.progress import counter
-from calaudit.visible import command_line
+from calaudit.runtime.errors import BackendError, CalauditError, Notice, OutputError, Problem
+from calaudit.runtime.progress import counter
+from calaudit.runtime.words import command_line
 
 AGAIN: Final = "Run the audit again: what is made is kept."
 

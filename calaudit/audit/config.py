@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from calaudit.backends.base import BackendName, RangesBy
-from calaudit.errors import Problem, SettingsError, near
-from calaudit.evaluate import Tolerance
-from calaudit.sampling import Recipe, Role
-from calaudit.settings import parse_settings, read_settings, read_toml, setting
-from calaudit.slices import Dimension
+from calaudit.evaluate.comparison import Tolerance
+from calaudit.runtime.errors import Problem, SettingsError, near
+from calaudit.runtime.settings import parse_settings, read_settings, read_toml, setting
+from calaudit.sampling.recipe import Recipe, Role
+from calaudit.slices.dimension import Dimension
 from calaudit.steps.tasks import Task, parse_task
 
 T = TypeVar("T")

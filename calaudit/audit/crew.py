@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from threading import Condition
 from typing import Generic, TypeVar
 
-from calaudit.interrupts import stop_if_asked
+from calaudit.runtime.interrupts import stop_if_asked
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -13,15 +13,17 @@ from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, Onnxrunti
 from calaudit.backends.tensorrt.backend import proof_of
 from calaudit.backends.tensorrt.implicit import implicit_products
 from calaudit.backends.tensorrt.runner import TensorrtEngine
-from calaudit.errors import BackendError, Notice
+from calaudit.calibration.observation import Observation
+from calaudit.calibration.scales import ScaleTable, estimate_scales
 from calaudit.formats.engine import EngineFacts
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.scales import write_scales
-from calaudit.graph import Model, convert_to_fp16, load_model
+from calaudit.graph.fp16 import convert_to_fp16
+from calaudit.graph.load import load_model
+from calaudit.graph.model import Model
 from calaudit.graph.products import products
-from calaudit.ranges import ScaleTable, estimate_scales
-from calaudit.ranges.observation import Observation
 from calaudit.results.audited import EngineRecord, NodeRecord
+from calaudit.runtime.errors import BackendError, Notice
 from calaudit.steps.build import write_engine
 from calaudit.steps.predict import predict
 

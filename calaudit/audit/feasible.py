@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from calaudit.audit.config import SetFile
 from calaudit.audit.prepare import Audit
 from calaudit.audit.sizes import check_room
-from calaudit.errors import CalauditError, DrawError, Problem, SliceError
 from calaudit.formats.calibset import open_calibset
-from calaudit.sampling import Recipe
+from calaudit.runtime.errors import CalauditError, DrawError, Problem, SliceError
+from calaudit.sampling.recipe import Recipe
 from calaudit.steps.leak import check_leak, content_digests
 from calaudit.steps.sample import check_recipe
 

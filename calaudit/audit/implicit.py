@@ -8,13 +8,13 @@ from calaudit.audit.plan import NATIVE, PlannedCell, content_key
 from calaudit.audit.prepare import Audit
 from calaudit.backends.tensorrt.implicit import GivenRanges, NativeRanges
 from calaudit.backends.tensorrt.source import Batching
-from calaudit.errors import FileFormatError
+from calaudit.calibration.diff import diff_scales
+from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.formats.trt_header import AlgorithmFlag
-from calaudit.ranges import ScaleTable
-from calaudit.ranges.diff import diff_scales
 from calaudit.results.agreement import ComparedRanges, ComparedTap
+from calaudit.runtime.errors import FileFormatError
 
 SHOWN: Final = 10
 """Taps that a comparison lists."""

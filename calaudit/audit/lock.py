@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from calaudit.errors import OutputError
+from calaudit.runtime.errors import OutputError
 
 NAME = ".lock"
 """The lock file. It stays; what counts is whether a living process holds it."""

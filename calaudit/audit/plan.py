@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from calaudit.audit.config import AuditConfig, AuditSettings, CalibsetEntry, SetFile
 from calaudit.backends.base import BackendName, Precision, RangesBy
-from calaudit.sampling import Role
-from calaudit.settings import as_values
+from calaudit.runtime.settings import as_values
+from calaudit.sampling.recipe import Role
 from calaudit.version import __version__
 
 NATIVE: Final[Mapping[str, tuple[str, ...]]] = {

@@ -10,30 +10,38 @@ from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.backends.base import BackendName
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.counted import counted
-from calaudit.errors import ModelError, Notice, PoolError, Problem, SettingsError, SliceError
-from calaudit.evaluate import Labels, Relevance, Tolerance, check_labels, parse_metric
+from calaudit.calibration.compiled import n_cores
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.comparison import Tolerance
+from calaudit.evaluate.truth import Labels, Relevance, check_labels
 from calaudit.formats.pool import PoolFile, open_pool
-from calaudit.graph import (
-    Model,
-    QdqPlan,
-    check_pool_matches,
-    load_model,
-    plan_qdq,
-    prepare,
+from calaudit.graph.load import check_pool_matches, load_model
+from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.plan import QdqPlan
+from calaudit.graph.prepare import prepare
+from calaudit.graph.survey import closing_op
+from calaudit.runtime.errors import (
+    ModelError,
+    Notice,
+    PoolError,
+    Problem,
+    SettingsError,
+    SliceError,
 )
-from calaudit.graph.endings import closing_op
-from calaudit.pool import Rows
-from calaudit.progress import stage
-from calaudit.ranges.compiled import n_cores
-from calaudit.sampling import Recipe
-from calaudit.slices import SliceSet, evaluate_slices, match_slices, select_rows
+from calaudit.runtime.pool import Rows
+from calaudit.runtime.progress import stage
+from calaudit.runtime.words import counted
+from calaudit.sampling.recipe import Recipe
+from calaudit.slices.evaluate import evaluate_slices, select_rows
+from calaudit.slices.sliceset import SliceSet, match_slices
 from calaudit.steps.clusters import Clusters, read_clusters
+from calaudit.steps.exam import Exam
 from calaudit.steps.gates import GateRule, resolve_floors, resolve_gates
 from calaudit.steps.labels import check_names
 from calaudit.steps.sample import draws_alike
 from calaudit.steps.tasks import Classification, Ranking
-from calaudit.steps.truths import Exam, rows_to_predict, set_exam
+from calaudit.steps.truths import rows_to_predict, set_exam
 
 _SHOWN = 5
 

@@ -11,17 +11,12 @@ from calaudit.audit.backends import accelerators
 from calaudit.audit.environment import describe_environment
 from calaudit.audit.plan import PlannedCell, PlannedSet, content_key
 from calaudit.audit.prepare import Audit
-from calaudit.counted import counted
-from calaudit.errors import Notice
-from calaudit.evaluate import (
-    Comparison,
-    Metric,
-    screen,
-    smallest_provable_drop,
-)
-from calaudit.evaluate.comparison import MinSupport
+from calaudit.evaluate.comparison import Comparison, MinSupport
 from calaudit.evaluate.conventions import convention_of
+from calaudit.evaluate.metric import Metric
+from calaudit.evaluate.power import smallest_provable_drop
 from calaudit.evaluate.statistics.clusters import effective_blocks
+from calaudit.evaluate.verdict import screen
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.results.agreement import Agreement
@@ -43,6 +38,8 @@ from calaudit.results.comparison import (
     Result,
 )
 from calaudit.results.drops import Screened
+from calaudit.runtime.errors import Notice
+from calaudit.runtime.words import counted
 from calaudit.sampling.wording import describe_recipe
 from calaudit.steps.agree import compare_outputs
 from calaudit.steps.probabilities import as_computed

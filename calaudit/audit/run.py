@@ -19,24 +19,18 @@ from calaudit.audit.plan import PlannedCell, PlannedSet
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
 from calaudit.audit.scheduler import connect_scheduler
 from calaudit.audit.store import Store
-from calaudit.counted import counted
-from calaudit.errors import (
-    BackendError,
-    CalauditError,
-    ModelError,
-    Notice,
-    RangesError,
-)
-from calaudit.evaluate import Origin
+from calaudit.calibration.observation import Observation
+from calaudit.evaluate.attribution import Origin
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
-from calaudit.progress import counter, stage
-from calaudit.ranges.observation import Observation
-from calaudit.report import write_report
+from calaudit.report.files import write_report
 from calaudit.results.audited import CellRecord, ReferenceRecord
 from calaudit.results.report import Report, assemble
-from calaudit.sampling import Recipe
+from calaudit.runtime.errors import BackendError, CalauditError, ModelError, Notice, RangesError
+from calaudit.runtime.progress import counter, stage
+from calaudit.runtime.words import counted
+from calaudit.sampling.recipe import Recipe
 from calaudit.steps.calibrate import calibrate, observation_notices
 from calaudit.steps.exemplars import list_exemplars
 from calaudit.steps.floors import floor_notices

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from calaudit.errors import BackendError
-from calaudit.interrupts import stop_if_asked
-from calaudit.visible import command_line
+from calaudit.runtime.errors import BackendError
+from calaudit.runtime.interrupts import stop_if_asked
+from calaudit.runtime.words import command_line
 
 INSTALL: Final = "python -m pip install 'calaudit[dask]'"
 GPU: Final = "GPU"

@@ -11,8 +11,8 @@ from rich.filesize import decimal
 from calaudit.audit.config import SetFile
 from calaudit.audit.inventory import leftovers
 from calaudit.audit.prepare import Audit
-from calaudit.counted import counted
-from calaudit.errors import BackendError, OutputError, PoolError
+from calaudit.runtime.errors import BackendError, OutputError, PoolError
+from calaudit.runtime.words import counted
 
 _FILLED_BINS: Final = 1_000
 """Of one histogram, as a rule; each takes a place and a count."""

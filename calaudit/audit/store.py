@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from calaudit.audit.plan import content_key, file_key
-from calaudit.errors import Notice
-from calaudit.formats.aside import write_text
+from calaudit.formats.writing import write_text
+from calaudit.runtime.errors import Notice
 
 State = Literal["made", "missing", "damaged"]
 

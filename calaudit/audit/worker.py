@@ -22,11 +22,11 @@ from calaudit.audit.prepare import Audit, Overrides, prepared_audit
 from calaudit.audit.scheduler import GPU
 from calaudit.audit.store import Store
 from calaudit.backends.base import BackendName
-from calaudit.errors import BackendError, CalauditError, Notice
+from calaudit.calibration.observation import Observation
 from calaudit.formats.ranges import open_ranges
-from calaudit.interrupts import working_while
-from calaudit.ranges.observation import Observation
 from calaudit.results.audited import EngineRecord
+from calaudit.runtime.errors import BackendError, CalauditError, Notice
+from calaudit.runtime.interrupts import working_while
 
 STOP_TIMEOUT: Final = 30.0
 """Seconds that a run which ends gives its workers to stop."""

@@ -21,10 +21,9 @@ from calaudit.backends.tensorrt.detect import (
     find_tensorrt,
 )
 from calaudit.backends.tensorrt.precision import PrecisionProof
-from calaudit.errors import BackendError
 from calaudit.graph.model import Model
-from calaudit.graph.probes import PROBED, probe_model
-from calaudit.graph.products import products
+from calaudit.graph.products import PROBED, probe_model, products
+from calaudit.runtime.errors import BackendError
 
 Wanted = Mapping[Precision, Collection[str]]
 """Precision → op types that have to run in it."""

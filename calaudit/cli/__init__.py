@@ -11,10 +11,10 @@ import os
 import signal
 import sys
 
-from calaudit import interrupts
 from calaudit.cli.app import app
 from calaudit.cli.notes import on_lines
-from calaudit.errors import CalauditError
+from calaudit.runtime import interrupts
+from calaudit.runtime.errors import CalauditError
 
 
 def main() -> None:

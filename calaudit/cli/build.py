@@ -11,12 +11,12 @@ import typer
 
 from calaudit.cli.columns import text_columns
 from calaudit.cli.notes import print_notes
-from calaudit.errors import SettingsError
-from calaudit.progress import stage
-from calaudit.visible import visible
+from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.progress import stage
+from calaudit.runtime.words import visible
 
 if TYPE_CHECKING:
-    from calaudit.graph import Decision
+    from calaudit.graph.plan import Decision
     from calaudit.steps.build import BuiltEngine
 
 
@@ -50,8 +50,8 @@ def build_command(
             next_step="Give --scales and --out to build an engine, --explain to see the placement.",
         )
     with stage("starting"):
-        from calaudit.formats.aside import keep_apart
         from calaudit.formats.scales import open_scales
+        from calaudit.formats.writing import keep_apart
         from calaudit.steps.build import build_engine
 
     if scales is not None and out is not None:

@@ -8,8 +8,8 @@ import typer
 
 from calaudit.cli import cache_text as text
 from calaudit.cli.notes import print_notes
-from calaudit.errors import SettingsError
-from calaudit.visible import visible
+from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.words import visible
 
 if TYPE_CHECKING:
     from calaudit.formats.trt_header import TrtVersion

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calaudit.cli.columns import text_columns
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 if TYPE_CHECKING:
+    from calaudit.calibration.diff import Clipping, ScaleDiff, TapDifference
+    from calaudit.calibration.lint import Finding
     from calaudit.formats.trt_cache import TrtCache
-    from calaudit.ranges.diff import Clipping, ScaleDiff, TapDifference
-    from calaudit.ranges.lint import Finding
     from calaudit.steps.verify_cache import Verification
 
 _SHOWN_PER_KIND = 5
@@ -86,7 +86,7 @@ def differences(found: "ScaleDiff") -> str:
 
 def diff_columns(shared: "Sequence[TapDifference]", *, clips: bool) -> str:
     """One row per tap; with what each scale clips where ranges are known."""
-    from calaudit.ranges.methods import N_STEPS
+    from calaudit.calibration.methods import N_STEPS
 
     rows = [["tap", "amax A", "amax B", "B / A"]]
     if clips:

@@ -10,11 +10,11 @@ import typer
 from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
 from calaudit.cli.notes import print_notes, print_written
-from calaudit.errors import Problem, SettingsError
-from calaudit.progress import stage
+from calaudit.runtime.errors import Problem, SettingsError
+from calaudit.runtime.progress import stage
 
 if TYPE_CHECKING:
-    from calaudit.ranges import ScaleTable
+    from calaudit.calibration.scales import ScaleTable
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _SETS, _RANGES = "Observe", "From a ranges file"

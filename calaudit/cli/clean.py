@@ -8,8 +8,7 @@ import typer
 from rich.filesize import decimal
 
 from calaudit.cli.audit_flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag
-from calaudit.counted import counted
-from calaudit.visible import visible
+from calaudit.runtime.words import counted, visible
 
 app = typer.Typer(add_completion=False)
 

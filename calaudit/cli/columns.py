@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from unicodedata import east_asian_width
 
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 
 def text_columns(rows: Sequence[Sequence[str]], *, left: frozenset[int] = frozenset({0})) -> str:

@@ -11,13 +11,13 @@ from calaudit.cli.flags import renamed_flag
 from calaudit.cli.notes import print_notes, print_written
 from calaudit.cli.report import print_found
 from calaudit.cli.status import show_plan
-from calaudit.errors import SliceError
-from calaudit.progress import stage
+from calaudit.runtime.errors import SliceError
+from calaudit.runtime.progress import stage
 
 if TYPE_CHECKING:
     from calaudit.audit.prepare import Overrides
-    from calaudit.report import View
     from calaudit.report.html_evidence import Evidence
+    from calaudit.report.tables import View
     from calaudit.results.report import Report
 
 EPILOG = (
@@ -79,7 +79,7 @@ def compare_command(
     """
     with stage("starting"):
         from calaudit.audit.prepare import Overrides
-        from calaudit.report import View
+        from calaudit.report.tables import View
 
     view = View(slices=slices, limit=limit)
     overrides = Overrides(model, pool, out, seed, wait=wait, jobs=jobs, dask=dask)

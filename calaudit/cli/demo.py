@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from calaudit.cli.compare import show_audit
-from calaudit.progress import stage
-from calaudit.visible import command_line, visible
+from calaudit.runtime.progress import stage
+from calaudit.runtime.words import command_line, visible
 
 app = typer.Typer(add_completion=False)
 
@@ -28,8 +28,8 @@ def demo_command(
     """
     with stage("starting"):
         from calaudit.audit.prepare import Overrides
-        from calaudit.demo import write_demo
-        from calaudit.report import View
+        from calaudit.demo.files import write_demo
+        from calaudit.report.tables import View
 
     with stage("the demo's pool"):
         audit = write_demo(out)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from calaudit.cli.columns import text_columns
-from calaudit.errors import SettingsError, near
-from calaudit.progress import stage
+from calaudit.runtime.errors import SettingsError, near
+from calaudit.runtime.progress import stage
 from calaudit.version import __version__
 
 if TYPE_CHECKING:

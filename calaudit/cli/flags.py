@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from calaudit.errors import Problem, SettingsError, near
-from calaudit.visible import command_line
+from calaudit.runtime.errors import Problem, SettingsError, near
+from calaudit.runtime.words import command_line
 
 if TYPE_CHECKING:
-    from calaudit.slices import Dimension
+    from calaudit.slices.dimension import Dimension
 
 ByFlags = Annotated[
     list[str] | None,
@@ -103,8 +103,8 @@ def read_dimensions(
 
 
 def _dimension(where: str, values: dict[str, Any], min_support: int | None) -> "Dimension":
-    from calaudit.settings import parse_settings
-    from calaudit.slices import Dimension
+    from calaudit.runtime.settings import parse_settings
+    from calaudit.slices.dimension import Dimension
 
     if min_support is not None:
         values.setdefault("min_support", min_support)

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from calaudit.cli.notes import print_notes, print_written
-from calaudit.counted import counted
-from calaudit.errors import OutputError
-from calaudit.progress import stage
-from calaudit.visible import command_line
+from calaudit.runtime.errors import OutputError
+from calaudit.runtime.progress import stage
+from calaudit.runtime.words import command_line, counted
 
 EPILOG = (
     "Examples:  calaudit init model.onnx pool.h5  ·  "
@@ -52,10 +51,11 @@ def init_command(
         )
     with stage("starting"):
         from calaudit.audit.prepare import Overrides, prepared_audit
-        from calaudit.audit.proposal import proposal_text, propose_audit
-        from calaudit.formats.aside import keep_apart, written_aside
+        from calaudit.audit.proposal.propose import propose_audit
+        from calaudit.audit.proposal.text import proposal_text
         from calaudit.formats.pool import open_pool
-        from calaudit.graph import load_model
+        from calaudit.formats.writing import keep_apart, written_aside
+        from calaudit.graph.load import load_model
 
     keep_apart(path, model, pool)
     with stage("looking at model and pool"), open_pool(pool) as opened:

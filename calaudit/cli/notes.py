@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 
 def print_notes(notices: Iterable[object]) -> None:

@@ -11,8 +11,7 @@ import typer
 from calaudit.cli import pool_flags as flags
 from calaudit.cli.columns import text_columns
 from calaudit.cli.notes import print_notes
-from calaudit.counted import counted
-from calaudit.visible import visible
+from calaudit.runtime.words import counted, visible
 
 if TYPE_CHECKING:
     from calaudit.formats.importers.samples import Imported

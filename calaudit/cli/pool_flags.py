@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from calaudit.errors import Problem, SettingsError, near
+from calaudit.runtime.errors import Problem, SettingsError, near
 
 if TYPE_CHECKING:
     from calaudit.formats.importers.npz import Roles
@@ -151,7 +151,7 @@ def asked_dtypes(files: FileFlags) -> dict[str, str]:
     SettingsError
         A pool stores no such type, or an input is given two.
     """
-    from calaudit.formats.importers.arrays import EVERY
+    from calaudit.formats.importers.media import EVERY
     from calaudit.formats.importers.settings import Dtype
 
     known = get_args(Dtype)
@@ -180,7 +180,7 @@ def class_names(roles: RoleFlags) -> dict[str, tuple[str, ...]]:
     FileFormatError
         A file of names can't be used.
     """
-    from calaudit.formats.class_names import read_names
+    from calaudit.formats.pool_layout import read_names
 
     targets = list(_pairs(roles.target, "--target"))
     found: dict[str, tuple[str, ...]] = {}
@@ -220,9 +220,9 @@ def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "Mani
     SettingsError
         Flags beside ``--config``, or values that make no sense.
     """
-    from calaudit.formats.importers.arrays import EVERY, check_named
+    from calaudit.formats.importers.media import EVERY, check_named
     from calaudit.formats.importers.settings import ManifestSettings
-    from calaudit.settings import parse_settings, read_settings
+    from calaudit.runtime.settings import parse_settings, read_settings
 
     if files.config is not None:
         refuse(roles, f"{source} with --config")
@@ -266,7 +266,7 @@ def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "Mani
 
 
 def _input(source: Path, column: str, files: FileFlags, dtype: str | None) -> dict[str, Any]:
-    from calaudit.formats.importers.manifest_table import kind_of
+    from calaudit.formats.importers.manifest import kind_of
 
     kind = files.kind or kind_of(source, column)
     values: dict[str, Any] = {

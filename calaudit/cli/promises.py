@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from calaudit.cli.columns import text_columns
 
 if TYPE_CHECKING:
-    from calaudit.slices import SliceSummary
+    from calaudit.slices.sliceset import SliceSummary
     from calaudit.steps.contract import SlicePower
 
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from calaudit.errors import Problem, SettingsError
+from calaudit.runtime.errors import Problem, SettingsError
 
 if TYPE_CHECKING:
-    from calaudit.sampling import Recipe
-    from calaudit.slices import Dimension
+    from calaudit.sampling.recipe import Recipe
+    from calaudit.slices.dimension import Dimension
 
 
 def _flag(flag: str, text: str, metavar: str | None = None) -> Any:
@@ -100,7 +100,7 @@ def read_recipes(
     """
     import dataclasses
 
-    from calaudit.sampling import read_recipe
+    from calaudit.sampling.recipe import read_recipe
 
     if not files:
         return [_recipe_of_flags(dict(flags), strata, named)]
@@ -124,8 +124,8 @@ def read_recipes(
 def _recipe_of_flags(
     flags: dict[str, Any], strata: Sequence["Dimension"], named: Sequence["Dimension"]
 ) -> "Recipe":
-    from calaudit.sampling import Recipe
-    from calaudit.settings import as_values, parse_settings
+    from calaudit.runtime.settings import as_values, parse_settings
+    from calaudit.sampling.recipe import Recipe
 
     if "size" not in flags:
         raise SettingsError(

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli.notes import print_written
-from calaudit.progress import stage
+from calaudit.runtime.progress import stage
 
 if TYPE_CHECKING:
-    from calaudit.report import View
+    from calaudit.report.tables import View
     from calaudit.results.report import Report
 
 RENDER_EXAMPLES = (
@@ -46,10 +46,12 @@ def show(
     Exit status: 0 every gate passed, 1 something regressed, 3 nothing regressed but something is
     inconclusive, 2 the file can't be read.
     """
-    from calaudit.formats.aside import keep_apart
+    from calaudit.formats.writing import keep_apart
 
     with stage("starting"):
-        from calaudit.report import View, read_report, write_svg
+        from calaudit.report.files import read_report
+        from calaudit.report.tables import View
+        from calaudit.report.terminal import write_svg
         from calaudit.results.report import exit_status
 
     with stage("reading the report"):
@@ -65,8 +67,8 @@ def show(
 
 def print_found(found: "Report", view: "View", *, as_json: bool) -> None:
     """A report on stdout: as JSON, or as tables."""
-    from calaudit.report import print_report
     from calaudit.report.files import dump
+    from calaudit.report.terminal import print_report
     from calaudit.results.document import to_document
 
     if as_json:
@@ -99,7 +101,7 @@ def render(
     Exit status: 0 all was written, 2 something can't be read or written. The verdict doesn't count.
     """
     with stage("starting"):
-        from calaudit.report import read_report
+        from calaudit.report.files import read_report
         from calaudit.report.html_evidence import gather_evidence, ranges_beside
         from calaudit.report.outputs import parse_formats, write_outputs
 

@@ -13,13 +13,13 @@ from calaudit.cli import recipe_flags as flags
 from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
 from calaudit.cli.notes import print_notes
-from calaudit.counted import counted
-from calaudit.errors import SettingsError
-from calaudit.progress import stage
+from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.progress import stage
+from calaudit.runtime.words import counted
 
 if TYPE_CHECKING:
     from calaudit.formats.calibset import DrawnSet
-    from calaudit.pool import Pool
+    from calaudit.runtime.pool import Pool
     from calaudit.steps.model_outputs import ModelOutputs
 
 Recipes = Annotated[
@@ -92,9 +92,9 @@ def sample_command(
     chosen = flags.read_recipes(recipes or [], given, read_dimensions(stratify), dimensions)
     places = _places([path.stem for path in recipes or []] or [chosen[0].name], out)
     with stage("starting"):
-        from calaudit.formats.aside import keep_apart
         from calaudit.formats.pool import open_pool
-        from calaudit.slices import evaluate_slices
+        from calaudit.formats.writing import keep_apart
+        from calaudit.slices.evaluate import evaluate_slices
         from calaudit.steps.sample import draw_set, write_set
 
     for place in places:

@@ -12,13 +12,13 @@ from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions, renamed_flag
 from calaudit.cli.notes import print_notes
 from calaudit.cli.promises import power_table
-from calaudit.errors import Notice, SettingsError, SliceError, near
+from calaudit.runtime.errors import Notice, SettingsError, SliceError, near
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from calaudit.pool import Pool, Rows
-    from calaudit.slices import SliceSet, SliceSummary
+    from calaudit.runtime.pool import Pool, Rows
+    from calaudit.slices.sliceset import SliceSet, SliceSummary
     from calaudit.steps.contract import SlicePower
 
 _MOST_LABEL_COLUMNS = 12
@@ -89,7 +89,7 @@ def slices_command(
     """
     dimensions = read_dimensions(by, where, cross, min_support=min_support)
     from calaudit.formats.pool import open_pool
-    from calaudit.slices import evaluate_slices, select_rows
+    from calaudit.slices.evaluate import evaluate_slices, select_rows
 
     with open_pool(pool) as opened:
         rows = None if within is None else select_rows(within, opened, where="--within")
@@ -167,7 +167,7 @@ def _describe(
     slices: "SliceSet", labels: "pl.Series | None", *, asked: bool
 ) -> tuple[list["SliceSummary"], list[Notice]]:
     """Summaries and notices; labels that weren't asked for are left out when they have no mix."""
-    from calaudit.slices import describe_slices
+    from calaudit.slices.sliceset import describe_slices
 
     try:
         return describe_slices(slices, labels), list(slices.notices)

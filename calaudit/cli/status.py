@@ -11,9 +11,8 @@ from rich.filesize import decimal
 
 from calaudit.cli.audit_flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag
 from calaudit.cli.columns import text_columns
-from calaudit.counted import counted
-from calaudit.progress import stage
-from calaudit.visible import visible
+from calaudit.runtime.progress import stage
+from calaudit.runtime.words import counted, visible
 
 if TYPE_CHECKING:
     from calaudit.audit.inventory import Artefact

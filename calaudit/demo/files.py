@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from calaudit.demo.pool import build_digits_pool
-from calaudit.formats.aside import written_aside
+from calaudit.formats.writing import written_aside
 
 DEMO_MODEL = Path(__file__).with_name("digits.onnx")
 """Image (b, 1, 8, 8) float32 → ``logits`` (b, 10) and ``embedding`` (b, 32) of length 1."""

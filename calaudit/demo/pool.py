@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from calaudit.demo.digits import NOISE_LEVELS, Digits, expose, read_digits
-from calaudit.formats.pool import write_pool
+from calaudit.formats.pool_writer import write_pool
 
 _LEVELS = {"calibration": NOISE_LEVELS, "gallery": (0.0,), "evaluation": NOISE_LEVELS}
 """Noise levels of each split's rows, in the order in which the splits are stored."""

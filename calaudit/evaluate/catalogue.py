@@ -3,12 +3,12 @@
 import re
 from collections.abc import Sequence
 
-from calaudit.errors import SettingsError, near
 from calaudit.evaluate.definition import Definition
 from calaudit.evaluate.definitions import DEFINITIONS
 from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.own import own_definition, registered
 from calaudit.evaluate.synonyms import meant_metrics
+from calaudit.runtime.errors import SettingsError, near
 
 
 def known_metrics() -> list[str]:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import SettingsError, near
 from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Tolerance
 from calaudit.evaluate.measure import Measured, Method, measure, measure_sums
 from calaudit.evaluate.metric import Metric
@@ -18,6 +17,7 @@ from calaudit.evaluate.statistics.interval import Levels
 from calaudit.evaluate.statistics.sums import Sums
 from calaudit.evaluate.tally import describe_units
 from calaudit.evaluate.verdict import judge
+from calaudit.runtime.errors import SettingsError, near
 
 _ROUNDING = 1e-6
 

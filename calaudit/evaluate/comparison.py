@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from calaudit.errors import SettingsError
 from calaudit.evaluate.metric import Metric
+from calaudit.runtime.errors import SettingsError
 
 
 class Verdict(StrEnum):

@@ -22,7 +22,7 @@ from calaudit.evaluate.scores import (
 )
 from calaudit.results.comparison import ALL
 from calaudit.results.drops import Exemplar, Exemplars
-from calaudit.slices import SliceSet
+from calaudit.slices.sliceset import SliceSet
 
 
 def find_exemplars(

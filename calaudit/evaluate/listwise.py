@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from calaudit.counted import counted
-from calaudit.errors import PoolError
 from calaudit.evaluate.division import unit_rows
 from calaudit.evaluate.truth import Relevance, check_at_least_0
+from calaudit.runtime.errors import PoolError
+from calaudit.runtime.words import counted
 
 
 @dataclass(frozen=True, eq=False)

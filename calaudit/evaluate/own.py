@@ -1,7 +1,6 @@
 """A user's own metric: a function that gives each unit its score, and a kind.
 
 ```
-from calaudit import metric
 
 @metric("mean", higher_is_better=False)
 def brier(outputs, target): ...
@@ -23,12 +22,12 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import SettingsError, near
 from calaudit.evaluate.definition import Definition
 from calaudit.evaluate.metric import Kind
 from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.truth import Labels, Relevance, Texts, Truth, Values
-from calaudit.user_code import blamed, file_of, find_function
+from calaudit.runtime.errors import SettingsError, near
+from calaudit.runtime.user_code import blamed, file_of, find_function
 
 GROUP = "calaudit.metrics"
 """Entry point group."""

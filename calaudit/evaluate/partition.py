@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.slices import SliceSet
+from calaudit.slices.sliceset import SliceSet
 
 Rows = NDArray[np.int64]
 Slices = Mapping[str, Rows] | SliceSet

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from calaudit.errors import SettingsError
 from calaudit.evaluate.division import divide
 from calaudit.evaluate.metric import Metric
+from calaudit.runtime.errors import SettingsError
 
 Functional = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """Sums over units (…, m) → metric (…); NaN where the metric isn't defined."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import PoolError, SettingsError
 from calaudit.evaluate.unanswered import unanswered
+from calaudit.runtime.errors import PoolError, SettingsError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

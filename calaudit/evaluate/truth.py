@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.counted import counted
-from calaudit.errors import PoolError
+from calaudit.runtime.errors import PoolError
+from calaudit.runtime.words import counted
 
 
 @dataclass(frozen=True, eq=False)

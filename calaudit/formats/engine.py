@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from calaudit.errors import FileFormatError
-from calaudit.formats.aside import write_text, written_aside
+from calaudit.formats.writing import write_text, written_aside
+from calaudit.runtime.errors import FileFormatError
 
 FORMAT = "engine"
 # 1: hash and the fields of EngineFacts

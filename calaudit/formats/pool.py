@@ -1,6 +1,11 @@
-"""Pools in HDF5, read lazily: opening never reads samples, reading goes in storage order."""
+"""Pools in HDF5, read lazily: opening never reads samples, reading goes in storage order.
 
+Notices that a pool keeps from its import, in a root attribute.
+"""
+
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,20 +15,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.columns import read_as_numbers
-from calaudit.errors import CalauditError, Notice, PoolError, Problem, near
-from calaudit.formats.fingerprint import fingerprint_of
-from calaudit.formats.finite import not_finite_problem
-from calaudit.formats.hdf5 import open_hdf5, reading
-from calaudit.formats.ids import check_ids
+from calaudit.formats.hdf5 import is_text, open_hdf5, read_texts, reading
+from calaudit.formats.identity import check_ids, fingerprint_of
 from calaudit.formats.pool_layout import CLASSES, IDS, KIND, MISSING, VERSION, Layout, read_layout
-from calaudit.formats.pool_notices import read_notices
-from calaudit.formats.pool_writer import PoolWriter, write_pool
-from calaudit.formats.rows import check_rows, read_rows
-from calaudit.formats.texts import is_text, read_texts
-from calaudit.pool import Rows, TensorSpec
-
-__all__ = ["PoolFile", "PoolWriter", "open_pool", "write_pool"]
+from calaudit.formats.rows import check_rows, not_finite_problem, read_rows
+from calaudit.runtime.columns import read_as_numbers
+from calaudit.runtime.errors import CalauditError, Notice, PoolError, Problem, near
+from calaudit.runtime.pool import Rows, TensorSpec
 
 
 def open_pool(path: str | Path) -> "PoolFile":
@@ -58,7 +56,7 @@ def open_pool(path: str | Path) -> "PoolFile":
 
 
 class PoolFile:
-    """A `calaudit.pool.Pool` in an open HDF5 file. Made by :func:`open_pool`."""
+    """A `calaudit.runtime.pool.Pool` in an open HDF5 file. Made by :func:`open_pool`."""
 
     def __init__(self, path: Path, file: h5py.File, layout: Layout) -> None:
         self.path = path
@@ -128,7 +126,7 @@ class PoolFile:
         """Columns as a frame; missing values (NaN, empty text) are null, infinities stay.
 
         Numbers are int64 (uint64 where one is beyond) or float64, whatever they are stored as; see
-        `calaudit.columns`.
+        `calaudit.runtime.columns`.
 
         Parameters
         ----------
@@ -314,3 +312,24 @@ class PoolFile:
             return
         check_ids(self._texts(IDS, None), where=f"{self.label}: /{IDS}")
         self._unique = True
+
+
+_ATTRIBUTE = "notices"
+
+
+def write_notices(file: h5py.File, notices: Sequence[Notice]) -> None:
+    """Write notices, if there are any, as JSON: ``[[code, message, where], …]``."""
+    if notices:
+        file.attrs[_ATTRIBUTE] = json.dumps([astuple(each) for each in notices], ensure_ascii=False)
+
+
+def read_notices(file: h5py.File) -> tuple[Notice, ...]:
+    """Read notices; what isn't as `write_notices` leaves it is none: nothing depends on it."""
+    try:
+        found = json.loads(file.attrs.get(_ATTRIBUTE, "[]"))
+        return tuple(
+            Notice(str(code), str(message), None if where is None else str(where))
+            for code, message, where in found
+        )
+    except (ValueError, TypeError):
+        return ()

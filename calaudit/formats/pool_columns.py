@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.columns import as_written, widened
-from calaudit.errors import PoolError
+from calaudit.runtime.columns import as_written, widened
+from calaudit.runtime.errors import PoolError
 
 Column = NDArray[Any] | pl.Series | Sequence[Any]
 """One value per sample: numbers, booleans, text, times; missing values as None, NaN or ``""``."""

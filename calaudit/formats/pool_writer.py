@@ -12,17 +12,23 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from calaudit.errors import Notice, PoolError, Problem, near
-from calaudit.formats.array_stream import ArrayStream
-from calaudit.formats.class_names import as_names, check_classes
-from calaudit.formats.finite import not_finite_problem
-from calaudit.formats.hdf5 import mark
-from calaudit.formats.hdf5_writing import Hdf5Writing, written_hdf5
-from calaudit.formats.ids import check_ids
+from calaudit.formats.hdf5 import mark, write_texts
+from calaudit.formats.identity import check_ids
+from calaudit.formats.pool import write_notices
 from calaudit.formats.pool_columns import Column, Joined, as_series, join, whole
-from calaudit.formats.pool_layout import CLASSES, IDS, KIND, MISSING, VERSION, read_layout
-from calaudit.formats.pool_notices import write_notices
-from calaudit.formats.texts import write_texts
+from calaudit.formats.pool_layout import (
+    CLASSES,
+    IDS,
+    KIND,
+    MISSING,
+    VERSION,
+    as_names,
+    check_classes,
+    read_layout,
+)
+from calaudit.formats.rows import not_finite_problem
+from calaudit.formats.writing import ArrayStream, Hdf5Writing, written_hdf5
+from calaudit.runtime.errors import Notice, PoolError, Problem, near
 
 
 class PoolWriter:

@@ -10,11 +10,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import FileFormatError, near
-from calaudit.formats.hdf5 import open_hdf5, reading
-from calaudit.formats.hdf5_nodes import datasets_in
-from calaudit.formats.hdf5_writing import written_hdf5
-from calaudit.pool import Rows
+from calaudit.formats.hdf5 import datasets_in, open_hdf5, reading
+from calaudit.formats.writing import written_hdf5
+from calaudit.runtime.errors import FileFormatError, near
+from calaudit.runtime.pool import Rows
 
 FORMAT = "predictions"
 # 1: /rows (n,), /outputs/<name> (n, …); where HDF5 would take the name apart, it is quoted as in an

@@ -8,12 +8,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import CalauditError, FileFormatError
+from calaudit.calibration.histogram import FRACTION_BITS, N_BINS, N_OCTAVES, Histograms
+from calaudit.calibration.observation import LeftOut, Observation, ObservedSamples, OneByOne
 from calaudit.formats.hdf5 import DAMAGE, mark, open_hdf5, reading
-from calaudit.formats.hdf5_writing import written_hdf5
-from calaudit.ranges.grid import FRACTION_BITS, N_BINS, N_OCTAVES
-from calaudit.ranges.histogram import Histograms
-from calaudit.ranges.observation import LeftOut, Observation, ObservedSamples, OneByOne
+from calaudit.formats.writing import written_hdf5
+from calaudit.runtime.errors import CalauditError, FileFormatError
 
 FORMAT = "ranges"
 # 1: attributes model_fingerprint, pool_fingerprint, fraction_bits, n_octaves, disjoint;

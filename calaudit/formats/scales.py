@@ -7,11 +7,11 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Literal
 
-from calaudit.errors import CalauditError, FileFormatError, Notice, Problem, SettingsError
-from calaudit.formats.aside import write_text
-from calaudit.ranges.methods import N_STEPS
-from calaudit.ranges.scales import RangesBy, ScaleTable, TapScale
-from calaudit.settings import parse_settings, setting
+from calaudit.calibration.methods import N_STEPS
+from calaudit.calibration.scales import RangesBy, ScaleTable, TapScale
+from calaudit.formats.writing import write_text
+from calaudit.runtime.errors import CalauditError, FileFormatError, Notice, Problem, SettingsError
+from calaudit.runtime.settings import parse_settings, setting
 
 FORMAT = "scales"
 # 1: method, options, calibset, ranges_by, model_fingerprint, taps {name: {amax, scale}}, notices

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from calaudit.errors import FileFormatError, Notice, OutputError, Problem
-from calaudit.formats.aside import written_aside
-from calaudit.formats.trt_header import CacheHeader, TrtVersion, header_for
-from calaudit.ranges.methods import N_STEPS
-from calaudit.ranges.scales import (
+from calaudit.calibration.methods import N_STEPS
+from calaudit.calibration.scales import (
     DEAD_AMAX,
     SMALLEST_NORMAL,
     RangesBy,
@@ -24,6 +21,9 @@ from calaudit.ranges.scales import (
     TapScale,
     scale_of,
 )
+from calaudit.formats.trt_header import CacheHeader, TrtVersion, header_for
+from calaudit.formats.writing import written_aside
+from calaudit.runtime.errors import FileFormatError, Notice, OutputError, Problem
 
 _BITS = re.compile(r"[0-9a-fA-F]{1,8}")
 _TEXT_STEP: Final = "Check the path; a cache is text that begins with TRT-<version>-<algorithm>."

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from calaudit.errors import SettingsError, near
+from calaudit.runtime.errors import SettingsError, near
 
 ENTROPY_2: Final = "EntropyCalibration2"
 MINMAX: Final = "MinMaxCalibration"

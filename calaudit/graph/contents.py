@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
-from calaudit.errors import ModelError
+from calaudit.runtime.errors import ModelError
 
 LARGE: Final = 1 << 20
 """Bytes from which a tensor stays in the file beside its model."""

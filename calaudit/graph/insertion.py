@@ -1,4 +1,7 @@
-"""Insertion: carry out a plan with the scales of one scale table."""
+"""Weights as int8: symmetric, one scale per output channel, rounded half to even, within ±127.
+
+Insertion: carry out a plan with the scales of one scale table.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -8,13 +11,60 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from calaudit.errors import Problem, RangesError, near
 from calaudit.graph.contents import copy_tensor, values_of
 from calaudit.graph.model import Model, without_weights
 from calaudit.graph.names import NewNames, names_read, node_names, tensor_names
 from calaudit.graph.plan import QdqPlan, QuantizedWeight
 from calaudit.graph.survey import Slot
-from calaudit.graph.weights import quantize_weight
+from calaudit.runtime.errors import Problem, RangesError, near
+
+LIMIT = 127
+"""Weights use -127…127, so that the scale is amax / 127 on both sides."""
+
+_SMALLEST = np.finfo(np.float32).tiny
+"""Scales below the smallest normal float32 are refused or flushed to zero by kernels."""
+
+
+def estimate_weight_scales(
+    values: NDArray[np.float32], axis: int | None
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Scale per output channel, amax / 127.
+
+    Parameters
+    ----------
+    values : float32 array
+        Finite weights.
+    axis : int or None
+        Output-channel axis; None for one scale.
+
+    Returns
+    -------
+    scales : float32 (channels,) or ()
+        Positive. A channel of zeros takes the largest scale among the channels (1 / 127 when all
+        are zero): TensorRT refuses scales of zero, and zeros stay zeros under any scale.
+    dead : int64 (n,)
+        Channels that took the fallback.
+    """
+    others = None if axis is None else tuple(d for d in range(values.ndim) if d != axis)
+    amax = np.max(np.abs(values), axis=others, initial=0)
+    scales = np.asarray(amax / np.float32(LIMIT), dtype=np.float32)
+    dead = scales < _SMALLEST
+    if dead.any():
+        fallback = scales.max() if not dead.all() else np.float32(1 / LIMIT)
+        scales = np.where(dead, fallback, scales).astype(np.float32)
+    return scales, np.flatnonzero(dead)
+
+
+def quantize_weight(
+    values: NDArray[np.float32], scales: NDArray[np.float32], axis: int | None
+) -> NDArray[np.int8]:
+    """``clip(round_half_even(values / scale), ±127)``, shaped like `values`."""
+    if axis is not None:
+        shape = [1] * values.ndim
+        shape[axis] = -1
+        scales = scales.reshape(shape)
+    levels: NDArray[np.float32] = np.clip(np.rint(values / scales), -LIMIT, LIMIT)
+    return levels.astype(np.int8)
 
 
 def apply_qdq(model: Model, plan: QdqPlan, scales: Mapping[str, float]) -> Model:

@@ -1,18 +1,24 @@
-"""Reading a model file, and every reason why one can't be audited."""
+"""Ops that behave as in training: their answers depend on the batch, or on chance.
+
+Reading a model file, and every reason why one can't be audited.
+
+Does a model fit a pool? All mismatches at once.
+"""
 
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
-from calaudit.errors import ModelError, Notice, Problem
 from calaudit.graph.contents import keep_beside
-from calaudit.graph.model import Model, default_opset, fixed_size
-from calaudit.graph.names import graphs_within, name_of, tell_nodes_apart
+from calaudit.graph.model import Model, ModelTensor, default_opset, fixed_size
+from calaudit.graph.names import all_graphs, graphs_within, name_of, tell_nodes_apart
 from calaudit.graph.rules import ONNXRUNTIMES, STANDARD
-from calaudit.graph.training import random_ops, training_problems
 from calaudit.graph.versions import (
     MIN_OPSET,
     check_graph,
@@ -20,6 +26,84 @@ from calaudit.graph.versions import (
     raise_ir_version,
     raise_opset,
 )
+from calaudit.runtime.errors import ModelError, Notice, Problem, near
+from calaudit.runtime.pool import TensorSpec
+
+_RANDOM_OPS = frozenset({
+    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
+    "RandomUniformLike",
+})  # fmt: skip
+_DROPPED = 0.5
+"""Ratio of a Dropout that names none."""
+_SHOWN = 3
+
+
+def training_problems(proto: onnx.ModelProto) -> list[tuple[str, str]]:
+    """What makes the model train instead of infer, and how to export it for inference.
+
+    BatchNormalization in training mode normalises by the batch that happens to be there, Dropout
+    in training mode drops at random: no number of an audit would mean anything.
+    """
+    found = [node for node in _nodes(proto) if _trains(node, _constants(proto))]
+    if not found:
+        return []
+    return [
+        (
+            f"was exported in training mode ({_named(found)}): its answers depend on the batch",
+            "Call model.eval() and export it again, without training= (torch.onnx.export), or with "
+            "training=False (tf2onnx, keras).",
+        )
+    ]
+
+
+def random_ops(proto: onnx.ModelProto) -> str | None:
+    """What draws random numbers at run time, in words; None where nothing does."""
+    found = [node for node in _nodes(proto) if node.op_type in _RANDOM_OPS]
+    return _named(found) if found else None
+
+
+def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    for graph in all_graphs(proto.graph):
+        yield from (node for node in graph.node if node.domain in STANDARD)
+    for function in proto.functions:
+        yield from (node for node in function.node if node.domain in STANDARD)
+
+
+def _trains(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> bool:
+    attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    if node.op_type == "BatchNormalization":
+        # up to opset 13 more than one output means training
+        return bool(attributes.get("training_mode")) or any(node.output[1:])
+    if node.op_type != "Dropout" or len(node.input) < 3:
+        return False
+    mode, ratio = (_value(constants.get(name)) for name in (node.input[2], node.input[1]))
+    return bool(mode) and (_DROPPED if ratio is None and not node.input[1] else ratio) != 0
+
+
+def _constants(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Scalars that are known: initializers, and the outputs of Constant nodes."""
+    found: dict[str, onnx.TensorProto] = {}
+    for graph in all_graphs(proto.graph):
+        found |= {each.name: each for each in graph.initializer if np.prod(each.dims) <= 1}
+    for node in _nodes(proto):
+        if node.op_type == "Constant":
+            for each in node.attribute:
+                if each.name == "value":
+                    found[node.output[0]] = each.t
+    return found
+
+
+def _value(tensor: onnx.TensorProto | None) -> float | None:
+    if tensor is None:
+        return None
+    values = numpy_helper.to_array(tensor)
+    return float(values.reshape(-1)[0]) if values.size == 1 else None
+
+
+def _named(nodes: Sequence[onnx.NodeProto]) -> str:
+    shown = ", ".join(f"{node.op_type} {name_of(node)}" for node in nodes[:_SHOWN])
+    return shown if len(nodes) <= _SHOWN else f"{shown}, … {len(nodes)} in all"
+
 
 _RANDOM = (
     "draws random numbers ({}), so its answers differ from run to run and so do drops; export the "
@@ -119,7 +203,7 @@ def _quantized_already(proto: onnx.ModelProto) -> list[tuple[str, str]]:
     if not nodes:
         return []
     step = "Give the FP32 model that it was made from; calaudit places the Q/DQ itself."
-    return [(f"is quantized already ({_named(nodes)})", step)]
+    return [(f"is quantized already ({_nodes_named(nodes)})", step)]
 
 
 def _all_nodes(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -161,6 +245,87 @@ def _unsuitable_input(value: onnx.ValueInfoProto) -> list[tuple[str, str]]:
     return []
 
 
-def _named(nodes: list[onnx.NodeProto]) -> str:
+def _nodes_named(nodes: list[onnx.NodeProto]) -> str:
     shown = ", ".join(f"{n.op_type} {name_of(n)}" for n in nodes[:3])
     return shown if len(nodes) <= 3 else f"{shown}, … {len(nodes)} in all"
+
+
+def check_pool_matches(
+    model_inputs: Iterable[ModelTensor],
+    pool_inputs: Mapping[str, TensorSpec],
+    *,
+    where: str | None = None,
+) -> None:
+    """Check that a pool holds every input of a model, with its element type and shape.
+
+    Parameters
+    ----------
+    model_inputs : iterable of ModelTensor
+        The model's inputs; free sizes match anything.
+    pool_inputs : mapping
+        The pool's inputs by name; those the model doesn't have are ignored.
+    where : str, optional
+        The pool's path, for the message.
+
+    Raises
+    ------
+    ModelError
+        Missing inputs (with the near names), other element types, other shapes.
+    """
+    problems: list[Problem] = []
+    for wanted in model_inputs:
+        name = wanted.name
+        if name not in pool_inputs:
+            message = f"the pool has no input {name}, which the model takes"
+            problems.append(Problem(message, where, near(name, pool_inputs)))
+            continue
+        found = pool_inputs[name]
+        if found.dtype != wanted.dtype:
+            problems.append(
+                Problem(
+                    f"input {name} is {found.dtype} in the pool and {wanted.dtype} in the model",
+                    where,
+                    _stored_as(wanted.dtype, found.dtype),
+                )
+            )
+        if not _fits(found.shape, wanted.shape):
+            problems.append(
+                Problem(
+                    f"input {name} has samples of shape {_shown(found.shape)} in the pool and "
+                    f"{_shown(wanted.shape)} in the model",
+                    where,
+                    "Preprocess the samples as the model was trained, or export it for this shape.",
+                )
+            )
+    if problems:
+        raise ModelError.of(problems)
+
+
+def _stored_as(dtype: np.dtype[Any], found: np.dtype[Any]) -> str:
+    if dtype.kind == "f" and found == np.uint8:
+        # Of the type alone a model trained on 0 … 1 would get 0 … 255.
+        return (
+            f"Scale the values as in training and import the pool again as {dtype}: an array's "
+            f"stay 0 … 255 under calaudit pool import --dtype {dtype}, so divide them before; an "
+            "image's are divided by 255, or by divide_by in the file of calaudit pool import "
+            "--config. Or export the model for the pool's type."
+        )
+    if dtype.kind in "biuf":
+        return (
+            f"Import the pool again with calaudit pool import --dtype {dtype}, or export the model "
+            "for the pool's type."
+        )
+    return (
+        f"A pool can't hold {dtype}: export the model with float32 inputs and outputs, and casts "
+        f"to {dtype} inside."
+    )
+
+
+def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(found) == len(wanted) and all(
+        size is None or size == given for given, size in zip(found, wanted, strict=True)
+    )
+
+
+def _shown(shape: tuple[int | None, ...]) -> str:
+    return "×".join("any" if size is None else str(size) for size in shape) or "()"

@@ -14,8 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from calaudit.errors import ModelError, Notice, Problem
 from calaudit.graph.contents import values_of
+from calaudit.graph.insertion import estimate_weight_scales
 from calaudit.graph.model import Model
 from calaudit.graph.names import graphs_within, name_of
 from calaudit.graph.plan import (
@@ -34,7 +34,7 @@ from calaudit.graph.rules import (
     is_weighted,
 )
 from calaudit.graph.survey import Shape, Shapes, Slot, Survey, sized_shapes, survey
-from calaudit.graph.weights import estimate_weight_scales
+from calaudit.runtime.errors import ModelError, Notice, Problem
 
 
 def plan_qdq(model: Model) -> QdqPlan:

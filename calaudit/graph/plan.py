@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import Notice
 from calaudit.graph.survey import Slot
+from calaudit.runtime.errors import Notice
 
 Action = Literal["quantized", "float"]
 Kind = Literal["activation", "weight", "node"]

@@ -1,13 +1,20 @@
-"""Products in an engine's graph, and the precision the graph asks for each."""
+"""Products in an engine's graph, and the precision the graph asks for each.
+
+Probes: one-product models that show what a backend can really build and run.
+"""
 
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
+from calaudit.graph.fp16 import convert_to_fp16
+from calaudit.graph.insertion import apply_qdq
 from calaudit.graph.model import Model
 from calaudit.graph.names import name_of
+from calaudit.graph.placement import plan_qdq
 from calaudit.graph.rules import FLOAT_REASONS, STANDARD
 from calaudit.graph.survey import Survey, survey
 
@@ -55,3 +62,48 @@ def _product(node: onnx.NodeProto, facts: Survey) -> Product:
 def _quantized(tensor: str, facts: Survey) -> bool:
     producer = facts.producers.get(tensor)
     return producer is not None and facts.nodes[producer].op_type == "DequantizeLinear"
+
+
+_WIDTH: Final = 64
+_SHAPES: Final = {"Conv": [_WIDTH, 8, 8], "Gemm": [_WIDTH], "MatMul": [4, _WIDTH]}
+"""Per sample, of input and output alike."""
+PROBED: Final = tuple(_SHAPES)
+"""Op types that there is a probe of."""
+
+
+def probe_model(op_type: str, precision: Asked) -> Model:
+    """A model of one product with a weight, asked to run in `precision`.
+
+    Parameters
+    ----------
+    op_type : str
+        One of `PROBED`.
+    precision : "fp32", "fp16" or "int8"
+        What the graph asks for. Input ``x`` and output ``y`` are FP32 (batch, …) in any case.
+    """
+    model = Model(_one_product(op_type), f"a {op_type} in {precision.upper()}")
+    if precision == "fp16":
+        return Model(convert_to_fp16(model)[0].proto, model.label)
+    if precision == "int8":
+        plan = plan_qdq(model)
+        return apply_qdq(model, plan, dict.fromkeys(plan.taps, 1 / 127))
+    return model
+
+
+def _one_product(op_type: str) -> onnx.ModelProto:
+    shape = _SHAPES[op_type]
+    kernel = [3, 3] if op_type == "Conv" else []
+    rng = np.random.default_rng(0)
+    weight = rng.uniform(-1, 1, [_WIDTH, _WIDTH, *kernel]).astype(np.float32)
+    product = helper.make_node(op_type, ["x", "w"], ["y"], name="product")
+    if kernel:
+        product.attribute.append(helper.make_attribute("pads", [1, 1, 1, 1]))
+    values = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", *shape]) for n in "xy")
+    graph = helper.make_graph(
+        [product],
+        "probe",
+        [next(values)],
+        [next(values)],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -7,8 +7,8 @@ from typing import Final
 import onnx
 from onnx import TensorProto, helper
 
-from calaudit.errors import ModelError, Problem, near
 from calaudit.graph.model import Model, copy_of
+from calaudit.runtime.errors import ModelError, Problem, near
 
 _SHAPED_BY_VALUES: Final = frozenset({"NonZero", "NonMaxSuppression", "Unique", "Compress"})
 """Operators that give as many results as the values they read ask for."""

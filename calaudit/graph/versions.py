@@ -10,11 +10,11 @@ from typing import Final
 import onnx
 from onnx import helper, numpy_helper, version_converter
 
-from calaudit.errors import ModelError, Notice
 from calaudit.graph.contents import copy_tensor
 from calaudit.graph.model import default_opset, light_copy
 from calaudit.graph.names import all_graphs, name_of
 from calaudit.graph.rules import STANDARD
+from calaudit.runtime.errors import ModelError, Notice
 
 MIN_OPSET: Final = 13
 """First opset with per-channel QuantizeLinear/DequantizeLinear."""

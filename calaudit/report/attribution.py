@@ -21,7 +21,7 @@ from calaudit.report.wording import (
 from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import ALL
 from calaudit.results.drops import Attribution, Part
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 FINDINGS = {
     ("no-set-fixes",): "no set tried here fixes this",

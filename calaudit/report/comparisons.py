@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from calaudit.counted import counted
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.tables import (
     Column,
@@ -30,7 +29,7 @@ from calaudit.report.wording import (
 )
 from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import Result
-from calaudit.visible import visible
+from calaudit.runtime.words import counted, visible
 
 FEW_TABLES = 2
 """Tables of all metrics per slice and engine that are shown without being asked for."""

@@ -4,7 +4,7 @@ from calaudit.report.index import Index, cell_parts
 from calaudit.report.selected import lost, surest
 from calaudit.report.wording import quoted
 from calaudit.results.comparison import ALL, Result
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 
 def control_sentences(index: Index) -> list[str]:

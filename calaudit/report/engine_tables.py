@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
-from calaudit.counted import counted
 from calaudit.report.index import Index
 from calaudit.report.tables import Column, View, build_table, more
 from calaudit.report.wording import MISSING
 from calaudit.results.report import Report
-from calaudit.visible import visible
+from calaudit.runtime.words import counted, visible
 
 _REFERENCE = "the FP32 reference"
 

@@ -5,8 +5,7 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
-from calaudit.errors import FileFormatError, Problem
-from calaudit.formats.aside import write_text
+from calaudit.formats.writing import write_text
 from calaudit.results.consistency import inconsistencies
 from calaudit.results.document import (
     FORMAT,
@@ -17,6 +16,7 @@ from calaudit.results.document import (
 )
 from calaudit.results.report import Report
 from calaudit.results.schema import SHOWN, schema_problems
+from calaudit.runtime.errors import FileFormatError, Problem
 
 
 def write_report(report: Report, path: Path) -> None:

@@ -1,6 +1,5 @@
 """One sentence that says what an audit found, and claims no more than its results do."""
 
-from calaudit.counted import counted
 from calaudit.report.index import Index, cell_parts, variant
 from calaudit.report.selected import bounds, lost, proven, surest
 from calaudit.report.wording import (
@@ -14,7 +13,7 @@ from calaudit.report.wording import (
 )
 from calaudit.results.comparison import ALL, Result
 from calaudit.results.report import Report
-from calaudit.visible import visible
+from calaudit.runtime.words import counted, visible
 
 
 def headline(report: Report) -> str:

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from calaudit.counted import counted
-from calaudit.formats.aside import write_text
+from calaudit.formats.writing import write_text
 from calaudit.report.controls import control_sentences
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
@@ -32,7 +31,7 @@ from calaudit.results.audited import CalibsetRecord, CompositionRow
 from calaudit.results.comparison import ALL
 from calaudit.results.document import to_document
 from calaudit.results.report import Report
-from calaudit.visible import visible
+from calaudit.runtime.words import counted, visible
 
 SHOWN_COMPARISONS = 25
 """Rows of the table of the worst."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from calaudit.errors import OutputError
-from calaudit.formats.aside import write_text
+from calaudit.formats.writing import write_text
+from calaudit.runtime.errors import OutputError
 
 PACKAGE = "vl-convert-python"
 _DIGEST_LENGTH = 32

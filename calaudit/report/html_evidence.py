@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from calaudit.errors import PoolError
 from calaudit.formats.pool import open_pool
 from calaudit.formats.ranges import open_ranges
 from calaudit.report.html_samples import Picture, draw_samples
 from calaudit.report.html_taps import Taps, make_taps
 from calaudit.results.report import Report
+from calaudit.runtime.errors import PoolError
 
 
 @dataclass(frozen=True, slots=True)

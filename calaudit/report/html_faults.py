@@ -15,7 +15,7 @@ from calaudit.report.index import Index
 from calaudit.report.standouts import clear_gaps, gap_sentence, screening_sentence
 from calaudit.report.wording import difference, percent, unit_name
 from calaudit.results.drops import Attribution
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 SHOWN_SENTENCES, SHOWN_ROWS = 5, 25
 

@@ -15,7 +15,7 @@ from calaudit.results.rankings import (
     RankingLoss,
     RankingSlice,
 )
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 Texts = Mapping[str, str]
 

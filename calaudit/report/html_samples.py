@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from calaudit.counted import counted
-from calaudit.pool import Pool, Rows
 from calaudit.report.index import Index
 from calaudit.report.wording import difference, in_sentence, score, unit_name
 from calaudit.results.drops import Exemplar, Exemplars
-from calaudit.visible import visible
+from calaudit.runtime.pool import Pool, Rows
+from calaudit.runtime.words import counted, visible
 
 SMALLEST_IMAGE, LARGEST_IMAGE = 4, 160
 """Pixels of a side: smaller arrays are no images, larger ones are thinned out."""

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.ranges import METHODS, Histogram, Observation, ScaleTable, estimate_scales
-from calaudit.ranges.grid import BINS_PER_OCTAVE, first_bin
+from calaudit.calibration.histogram import BINS_PER_OCTAVE, Histogram, first_bin
+from calaudit.calibration.methods import METHODS
+from calaudit.calibration.observation import Observation
+from calaudit.calibration.scales import ScaleTable, estimate_scales
 from calaudit.report.index import cell_parts
 from calaudit.results.audited import CellRecord
 from calaudit.results.comparison import ALL
 from calaudit.results.report import Report
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 SHOWN_PER_OCTAVE = 8
 """Bins to a doubling of |x| in a chart."""

@@ -23,7 +23,7 @@ from calaudit.report.wording import (
 from calaudit.results.audited import CellRecord, MetricRecord, SliceRecord
 from calaudit.results.comparison import ALL, Result
 from calaudit.results.report import Report
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 LOSS_STEPS = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0)
 """Drops in gates at which a loss gets the next shade; gains have the first three of them."""

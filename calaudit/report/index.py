@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from calaudit.errors import SliceError, near
 from calaudit.results.audited import (
     CellRecord,
     MetricRecord,
@@ -15,6 +14,7 @@ from calaudit.results.audited import (
 )
 from calaudit.results.comparison import ALL, Result
 from calaudit.results.report import Report
+from calaudit.runtime.errors import SliceError, near
 
 POINT = 0.01
 """One point, in a metric whose unit is a fraction."""

@@ -7,8 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from calaudit.counted import counted
-from calaudit.formats.aside import write_text
+from calaudit.formats.writing import write_text
 from calaudit.report.index import Index
 from calaudit.report.wording import (
     amount,
@@ -22,7 +21,7 @@ from calaudit.report.wording import (
 from calaudit.results.audited import CellRecord
 from calaudit.results.comparison import Result
 from calaudit.results.report import Report, unjudged
-from calaudit.visible import visible
+from calaudit.runtime.words import counted, visible
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 can't hold, not even escaped."""

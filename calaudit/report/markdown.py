@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from string import punctuation
 
-from calaudit.formats.aside import write_text
+from calaudit.formats.writing import write_text
 from calaudit.report.attribution import fault_sentences, harmed_slices
 from calaudit.report.controls import control_sentences
 from calaudit.report.findings import findings
@@ -15,7 +15,7 @@ from calaudit.report.tables import MARK, legend, verdict_mark
 from calaudit.report.wording import MISSING, between, difference, score, unit_name, units
 from calaudit.results.comparison import Result
 from calaudit.results.report import Report, unjudged
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 BADGE = {"PASS": "✅ PASS", "REGRESSED": "❌ REGRESSED", "INCONCLUSIVE": "❔ INCONCLUSIVE"}
 LONGEST = 80

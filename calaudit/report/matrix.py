@@ -10,7 +10,7 @@ from calaudit.report.tables import Column, View, build_tables, marked_drop, more
 from calaudit.report.wording import MISSING, score, unit_name
 from calaudit.results.audited import CellRecord, MetricRecord
 from calaudit.results.comparison import ALL
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 Row = tuple[str, MetricRecord]
 """A slice's name, and the metric whose drops the row holds."""

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from calaudit.errors import SettingsError, near
 from calaudit.report.html import write_html
 from calaudit.report.html_evidence import Evidence
 from calaudit.report.junit import write_junit
 from calaudit.report.markdown import write_markdown
 from calaudit.report.prometheus import write_prometheus
 from calaudit.results.report import Report
+from calaudit.runtime.errors import SettingsError, near
 
 FILE_NAMES: Mapping[str, str] = {
     "html": "report.html",

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from calaudit.formats.aside import write_text
+from calaudit.formats.writing import write_text
 from calaudit.report.index import Index
 from calaudit.results.comparison import ALL, Result
 from calaudit.results.report import EXIT_STATUS, Report
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 VERDICTS = ("PASS", "REGRESSED", "INCONCLUSIVE")
 _COMPARISON = ("audit", "calibset", "role", "method", "precision", "backend", "slice", "metric")

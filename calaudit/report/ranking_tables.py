@@ -17,7 +17,7 @@ from calaudit.results.rankings import (
     RankingLoss,
     RankingSlice,
 )
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 FEW = 3
 """Items and samples that are named without being asked for more."""

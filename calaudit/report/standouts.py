@@ -15,7 +15,7 @@ from calaudit.report.wording import (
     quoted,
 )
 from calaudit.results.drops import Gap, Screened
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 
 def clear_gaps(index: Index, names: Collection[str]) -> list[Gap]:

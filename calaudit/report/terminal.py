@@ -12,8 +12,7 @@ from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from calaudit.counted import counted
-from calaudit.formats.aside import write_text
+from calaudit.formats.writing import write_text
 from calaudit.report.attribution import attribution_table
 from calaudit.report.comparisons import metric_tables, worst_table
 from calaudit.report.controls import control_sentences
@@ -27,7 +26,7 @@ from calaudit.report.tables import STYLE, View
 from calaudit.report.wording import score
 from calaudit.results.comparison import ALL
 from calaudit.results.report import Report, unjudged
-from calaudit.visible import visible
+from calaudit.runtime.words import counted, visible
 
 LOG_WIDTH = 120
 """Columns where the output is no terminal and ``COLUMNS`` isn't set."""

@@ -2,7 +2,7 @@
 
 from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import Result
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 
 MISSING = "–"
 MINUS = "−"

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from calaudit.errors import Notice
 from calaudit.results.comparison import Interval
 from calaudit.results.values import finite, plain, settle
+from calaudit.runtime.errors import Notice
 
 Role = Literal["candidate", "control"]
 """A candidate may ship and is held to the gates; a control shows what would happen, and its

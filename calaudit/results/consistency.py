@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from calaudit.errors import Problem, near
 from calaudit.results.comparison import Result
 from calaudit.results.drops import Gap, Screened
 from calaudit.results.report import Report, overall_verdict
-from calaudit.visible import visible
+from calaudit.runtime.errors import Problem, near
+from calaudit.runtime.words import visible
 
 Reference = tuple[str, str, str]
 """Place in the document, kind of record, its name."""

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from calaudit.errors import Notice
 from calaudit.results.agreement import Agreement, ComparedRanges
 from calaudit.results.audited import (
     AuditRecord,
@@ -22,6 +21,7 @@ from calaudit.results.audited import (
 from calaudit.results.comparison import Result, Verdict
 from calaudit.results.drops import Attribution, Exemplars, Gap, Screened
 from calaudit.results.rankings import RankingFlow
+from calaudit.runtime.errors import Notice
 from calaudit.version import __version__
 
 

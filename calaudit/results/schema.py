@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError
 
-from calaudit.errors import Problem, near
+from calaudit.runtime.errors import Problem, near
 
 SHOWN = 20
 """Problems that are told one by one; the rest is counted."""

@@ -10,8 +10,8 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from calaudit.errors import SettingsError, near
-from calaudit.user_code import blamed
+from calaudit.runtime.errors import SettingsError, near
+from calaudit.runtime.user_code import blamed
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -13,8 +13,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.counted import counted
-from calaudit.errors import DrawError
+from calaudit.runtime.errors import DrawError
+from calaudit.runtime.words import counted
 
 
 @dataclass(frozen=True, slots=True)

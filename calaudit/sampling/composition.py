@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.slices import SliceSet
+from calaudit.slices.sliceset import SliceSet
 
 
 @dataclass(frozen=True, slots=True)

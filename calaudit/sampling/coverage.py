@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import DrawError
+from calaudit.runtime.errors import DrawError
 
 GRID = 2**16 - 1
 """Steps of the grid over the widest dimension."""

@@ -7,13 +7,14 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.counted import counted
-from calaudit.errors import DrawError, Notice, Problem
-from calaudit.pool import Rows
+from calaudit.runtime.errors import DrawError, Notice, Problem
+from calaudit.runtime.pool import Rows
+from calaudit.runtime.words import counted
 from calaudit.sampling.allocation import Allocation, allocate, neyman_weights
 from calaudit.sampling.recipe import Recipe, exact_share
 from calaudit.sampling.strata import Strata, cross_strata, single_stratum
-from calaudit.slices import EVERYTHING, SliceSet, match_slices
+from calaudit.slices.dimension import EVERYTHING
+from calaudit.slices.sliceset import SliceSet, match_slices
 
 REST = "the rest"
 """Label of the candidates that no share names."""

@@ -7,14 +7,14 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.counted import counted
-from calaudit.errors import DrawError, Notice, Problem
-from calaudit.pool import Rows
+from calaudit.runtime.errors import DrawError, Notice, Problem
+from calaudit.runtime.pool import Rows
+from calaudit.runtime.words import counted
 from calaudit.sampling.coverage import herding, k_center, n_distinct, nearest_to_mean
 from calaudit.sampling.design import Candidates, check_finite, make_design
 from calaudit.sampling.keys import Keys, derive_seed, row_keys, smallest, smallest_per_stratum
 from calaudit.sampling.recipe import Recipe
-from calaudit.slices import EVERYTHING
+from calaudit.slices.dimension import EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.counted import counted
-from calaudit.errors import DrawError
-from calaudit.pool import Rows
+from calaudit.runtime.errors import DrawError
+from calaudit.runtime.pool import Rows
+from calaudit.runtime.words import counted
 
 ReadFlat = Callable[[Rows], NDArray[np.floating]]
 """Reads rows (ascending) as flat vectors (len(rows), d)."""

@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.pool import Rows
+from calaudit.runtime.pool import Rows
 
 Keys = NDArray[np.uint64]
 """Random keys, uniform over all 64-bit numbers."""

@@ -6,9 +6,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from calaudit.errors import Problem, SettingsError
-from calaudit.settings import as_values, parse_settings, read_settings, setting
-from calaudit.slices import Dimension
+from calaudit.runtime.errors import Problem, SettingsError
+from calaudit.runtime.settings import as_values, parse_settings, read_settings, setting
+from calaudit.slices.dimension import Dimension
 
 Kind = Literal["uniform", "stratified", "skewed", "coverage"]
 Role = Literal["candidate", "control"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.counted import counted
-from calaudit.errors import DrawError, Notice, Problem
-from calaudit.slices import CodedDimension, Dimension, SliceSet
-from calaudit.slices.dimension import CROSS
+from calaudit.runtime.errors import DrawError, Notice, Problem
+from calaudit.runtime.words import counted
+from calaudit.slices.dimension import CROSS, Dimension
+from calaudit.slices.sliceset import CodedDimension, SliceSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)

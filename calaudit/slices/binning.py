@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.columns import widened
-from calaudit.errors import Notice, SliceError
-from calaudit.slices.labels import bin_labels, number_text
+from calaudit.runtime.columns import widened
+from calaudit.runtime.errors import Notice, SliceError
+from calaudit.slices.categories import bin_labels, number_text
 
 SHARE_TOLERANCE = 1e-3
 """Share of samples by which a quantile may be missed so that its edge is a round number."""

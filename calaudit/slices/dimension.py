@@ -4,8 +4,8 @@ import math
 from itertools import pairwise
 from typing import Any, Literal
 
-from calaudit.errors import SettingsError
-from calaudit.settings import setting
+from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.settings import setting
 from calaudit.slices.categories import MAX_CATEGORIES
 
 MIN_SUPPORT = 30

@@ -1,24 +1,80 @@
-"""Evaluate declared dimensions over a pool or a frame."""
+"""Crosses: the intersections of several dimensions' slices.
+
+Evaluate declared dimensions over a pool or a frame.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import prod
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.columns import widened
-from calaudit.counted import counted
-from calaudit.errors import Notice, Problem, SliceError, near
-from calaudit.pool import Pool, Rows
+from calaudit.runtime.columns import widened
+from calaudit.runtime.errors import Notice, Problem, SliceError, near
+from calaudit.runtime.pool import Pool, Rows
+from calaudit.runtime.words import counted
 from calaudit.slices.binning import Bins, bin_by_edges, bin_by_quantiles
-from calaudit.slices.categories import code_categories
-from calaudit.slices.crossing import cross
-from calaudit.slices.dimension import Dimension, tail_labels
-from calaudit.slices.labels import category_label, missing_label
-from calaudit.slices.longtail import class_counts, group_by_frequency
+from calaudit.slices.categories import (
+    category_label,
+    class_counts,
+    code_categories,
+    group_by_frequency,
+    missing_label,
+)
+from calaudit.slices.dimension import CROSS, Dimension, tail_labels
 from calaudit.slices.predicate import Predicate, parse_predicate
 from calaudit.slices.sliceset import CodedDimension, SliceSet
+
+MAX_CROSSED = 10_000
+"""More non-empty combinations than this make no slices a person could read."""
+_MAX_TABLE = 1 << 24
+
+
+def cross(
+    name: str, parts: Sequence[CodedDimension], *, min_support: int, where: str
+) -> tuple[CodedDimension, tuple[Notice, ...]]:
+    """Intersect dimensions over the same rows.
+
+    Combinations that hold no sample make no slice; their number is noted. A row that is in no
+    slice of one part is in none of the cross.
+
+    Raises
+    ------
+    SliceError
+        More than 10,000 combinations hold samples.
+    """
+    sizes = [len(part.labels) for part in parts]
+    combined = np.zeros(len(parts[0].codes), np.int64)
+    outside = np.zeros(len(combined), bool)
+    for part, size in zip(parts, sizes, strict=True):
+        combined *= size
+        combined += part.codes
+        outside |= part.codes < 0
+    combined[outside] = -1
+    n_possible = prod(sizes)
+    if n_possible <= _MAX_TABLE:
+        present = np.flatnonzero(np.bincount(combined + 1, minlength=n_possible + 1)[1:])
+    else:
+        present = np.unique(combined[combined >= 0])
+    if len(present) > MAX_CROSSED:
+        raise SliceError(
+            f"{len(present):,} combinations hold samples, at most {MAX_CROSSED:,} make slices",
+            where=where,
+            next_step="Cross fewer dimensions, or with fewer slices each.",
+        )
+    codes = np.searchsorted(present, combined).astype(np.int32)
+    codes[outside] = -1
+    labels = tuple(
+        CROSS.join(part.labels[i] for part, i in zip(parts, place, strict=True))
+        for place in zip(*np.unravel_index(present, sizes), strict=True)
+    )
+    notices: tuple[Notice, ...] = ()
+    if len(present) < n_possible:
+        message = f"{n_possible - len(present):,} of {n_possible:,} combinations hold no sample"
+        notices = (Notice("empty_combinations", message, where),)
+    return CodedDimension(name, labels, codes, min_support), notices
 
 
 def evaluate_slices(

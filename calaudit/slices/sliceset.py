@@ -1,15 +1,23 @@
-"""The answer: which slices there are, and which samples are in each."""
+"""The answer: which slices there are, and which samples are in each.
 
-from collections.abc import Iterator
+Find slices by name or pattern, as gates and recipes write them.
+
+What is in each slice: size, share, support, label mix.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.errors import Notice, Problem, SliceError, near
-from calaudit.pool import Rows
-from calaudit.slices.dimension import EVERYTHING, MIN_SUPPORT
-from calaudit.slices.pattern import match_slices
+from calaudit.runtime.errors import Notice, Problem, SliceError, near
+from calaudit.runtime.pool import Rows
+from calaudit.slices.categories import Categories, code_categories
+from calaudit.slices.dimension import CROSS, EVERYTHING, MIN_SUPPORT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,3 +157,103 @@ class SliceSet:
         if name not in self._places:
             raise SliceError(f'no slice is called "{name}"', next_step=near(name, self._places))
         return self._places[name]
+
+
+_TYPED = (("<=", "≤"), (">=", "≥"), ("−", "-"))
+
+
+def match_slices(pattern: str, names: Iterable[str], *, where: object = None) -> list[str]:
+    """Names that a pattern means, in the order of `names`.
+
+    A name written exactly means that slice alone. Else ``*``, ``?`` and ``[...]`` are wildcards
+    that stay within one part of a cross: ``speaker = *`` means every speaker but no cross,
+    ``speaker = * & snr_db = *`` crosses; ``*`` alone means everything. ``<=``, ``>=`` and ``inf``
+    may be typed for ``≤``, ``≥`` and ``∞``, and spaces around signs don't matter.
+
+    Raises
+    ------
+    SliceError
+        It matches nothing; with the near names.
+    """
+    known = list(names)
+    if pattern in known:
+        return [pattern]
+    typed = _canonical(pattern)
+    same = [name for name in known if _canonical(name) == typed]
+    if same:
+        return same
+    found = known if typed == "*" else [name for name in known if _matches(name, typed)]
+    if not found:
+        raise SliceError(
+            f'"{pattern}" matches no slice', where=where, next_step=near(pattern, known)
+        )
+    return found
+
+
+def _matches(name: str, pattern: str) -> bool:
+    parts, wanted = _canonical(name).split(CROSS), pattern.split(CROSS)
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+
+
+def _canonical(name: str) -> str:
+    for typed, sign in _TYPED:
+        name = name.replace(typed, sign)
+    name = re.sub(r"\s*(≤|≥|<|>|=|&)\s*", r" \1 ", name.strip())
+    return re.sub(r"(?<=[≤≥<>=] )(-?)inf\b|^(-?)inf(?= ≤)", r"\1\2∞", name)
+
+
+@dataclass(frozen=True, slots=True)
+class SliceSummary:
+    """One slice in numbers."""
+
+    name: str
+    n: int
+    """Samples."""
+    share: float
+    """Of all rows, in [0, 1]."""
+    min_support: int
+    support_ok: bool
+    """n ≥ min_support."""
+    label_mix: dict[str, float]
+    """Share of each label within the slice; empty without labels or samples."""
+
+
+def describe_slices(slices: SliceSet, labels: pl.Series | None = None) -> list[SliceSummary]:
+    """Summarise every slice, in the order of ``slices.names``.
+
+    Parameters
+    ----------
+    slices : SliceSet
+    labels : polars.Series, optional
+        (n_rows,) label of each row, null for missing.
+
+    Raises
+    ------
+    SliceError
+        More than 1,000 different labels.
+    """
+    coded = None if labels is None else code_categories(labels, where=f"labels: {labels.name}")
+    names = [] if coded is None else [*coded.texts(), "missing"]
+    mixes = _mixes(slices, coded)
+    summaries = []
+    for (name, n), mix in zip(slices.counts().items(), mixes, strict=True):
+        support = slices.min_support(name)
+        share = n / slices.n_rows if slices.n_rows else 0.0
+        shares = {text: int(k) / n for text, k in zip(names, mix, strict=True) if k}
+        summaries.append(SliceSummary(name, n, share, support, n >= support, shares))
+    return summaries
+
+
+def _mixes(slices: SliceSet, labels: Categories | None) -> NDArray[np.int64]:
+    """Label counts (n_slices, n_labels + 1), the last column for missing labels."""
+    width = 0 if labels is None else len(labels.values) + 1
+    if labels is None:
+        return np.zeros((len(slices.names), 0), np.int64)
+    own = np.where(labels.codes < 0, np.int32(width - 1), labels.codes)
+    rows = [np.bincount(own, minlength=width)[None]]
+    for dimension in slices.dimensions:
+        # Codes start at -1, so the first row of the table is "in no slice".
+        joint = (dimension.codes + 1).astype(np.int64) * width + own
+        n = (len(dimension.labels) + 1) * width
+        rows.append(np.bincount(joint, minlength=n).reshape(-1, width)[1:])
+    return np.concatenate(rows)

@@ -5,11 +5,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate import Labels, Relevance
 from calaudit.evaluate.metrics.shown import rankable
+from calaudit.evaluate.truth import Labels, Relevance
 from calaudit.formats.predictions import Predictions
 from calaudit.results.agreement import Agreement
-from calaudit.steps.truths import Exam
+from calaudit.steps.exam import Exam
 
 SHOWN: Final = 10
 """Items of a ranking that are compared."""

@@ -3,19 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from calaudit.errors import ModelError, Notice
-from calaudit.formats.aside import keep_apart, written_aside
-from calaudit.graph import (
-    Decision,
-    Model,
-    QdqPlan,
-    apply_qdq,
-    load_model,
-    plan_qdq,
-    prepare,
-    write_model,
-)
-from calaudit.ranges import ScaleTable
+from calaudit.calibration.scales import ScaleTable
+from calaudit.formats.writing import keep_apart, written_aside
+from calaudit.graph.insertion import apply_qdq
+from calaudit.graph.load import load_model
+from calaudit.graph.model import Model, write_model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.plan import Decision, QdqPlan
+from calaudit.graph.prepare import prepare
+from calaudit.runtime.errors import ModelError, Notice
 
 
 @dataclass(frozen=True, slots=True)

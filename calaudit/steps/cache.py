@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from calaudit.errors import FileFormatError, Notice, SettingsError
+from calaudit.calibration.diff import ScaleDiff, diff_scales
+from calaudit.calibration.histogram import Histogram
 from calaudit.formats.ranges import open_ranges
 from calaudit.formats.scales import open_scales, write_scales
 from calaudit.formats.trt_cache import (
@@ -13,8 +14,7 @@ from calaudit.formats.trt_cache import (
     write_trt_cache,
 )
 from calaudit.formats.trt_header import CacheHeader, TrtVersion, header_for
-from calaudit.ranges import Histogram
-from calaudit.ranges.diff import ScaleDiff, diff_scales
+from calaudit.runtime.errors import FileFormatError, Notice, SettingsError
 
 
 def read_scales(path: Path) -> tuple[dict[str, float], list[Notice]]:

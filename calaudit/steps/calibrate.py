@@ -4,22 +4,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from calaudit.backends.base import Backend
-from calaudit.counted import counted
-from calaudit.errors import ModelError, Notice, SettingsError, near
-from calaudit.formats.aside import keep_apart
+from calaudit.calibration.groups import mix
+from calaudit.calibration.methods import DEFAULT_METHODS, METHODS
+from calaudit.calibration.observation import Observation
+from calaudit.calibration.scales import ScaleTable, estimate_scales
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.ranges import open_ranges, write_ranges
-from calaudit.graph import Model, QdqPlan, check_pool_matches, load_model, plan_qdq, prepare
-from calaudit.ranges import (
-    DEFAULT_METHODS,
-    METHODS,
-    Observation,
-    ScaleTable,
-    estimate_scales,
-    mix,
-)
-from calaudit.slices import Dimension, SliceSet, evaluate_slices
+from calaudit.formats.writing import keep_apart
+from calaudit.graph.load import check_pool_matches, load_model
+from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.plan import QdqPlan
+from calaudit.graph.prepare import prepare
+from calaudit.runtime.errors import ModelError, Notice, SettingsError, near
+from calaudit.runtime.words import counted
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.evaluate import evaluate_slices
+from calaudit.slices.sliceset import SliceSet
 from calaudit.steps.calibset_union import CalibsetUnion
 from calaudit.steps.observe import load_to_observe, observe
 from calaudit.steps.tapped import TappedEngine

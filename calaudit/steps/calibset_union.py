@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.calibset import Calibset
-from calaudit.slices import SliceSet
 from calaudit.slices.dimension import EVERYTHING
+from calaudit.slices.sliceset import SliceSet
 
 SampleKey = tuple[str, int]
 """Content digest, and which of its occurrences within one set."""

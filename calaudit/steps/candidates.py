@@ -2,18 +2,13 @@
 
 import numpy as np
 
-from calaudit.counted import counted
-from calaudit.errors import Problem, SettingsError, SliceError, near
-from calaudit.pool import Pool, Rows
-from calaudit.sampling import Recipe
-from calaudit.slices import (
-    CodedDimension,
-    Dimension,
-    SliceSet,
-    evaluate_slices,
-    match_slices,
-    select_rows,
-)
+from calaudit.runtime.errors import Problem, SettingsError, SliceError, near
+from calaudit.runtime.pool import Pool, Rows
+from calaudit.runtime.words import counted
+from calaudit.sampling.recipe import Recipe
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.evaluate import evaluate_slices, select_rows
+from calaudit.slices.sliceset import CodedDimension, SliceSet, match_slices
 from calaudit.steps.leak import SHOWN_IDS, leak_error
 
 

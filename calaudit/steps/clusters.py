@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import Problem, SliceError, near
-from calaudit.pool import Pool, Rows
-from calaudit.slices import Dimension, SliceSet
+from calaudit.runtime.errors import Problem, SliceError, near
+from calaudit.runtime.pool import Pool, Rows
 from calaudit.slices.categories import code_categories
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.sliceset import SliceSet
 from calaudit.steps.exam import Exam
 
 

@@ -6,15 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate import (
-    Expectation,
-    MinSupport,
-    parse_metric,
-    smallest_provable_drop,
-    units_to_prove,
-)
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.comparison import MinSupport
+from calaudit.evaluate.power import Expectation, smallest_provable_drop, units_to_prove
 from calaudit.evaluate.statistics.clusters import effective_blocks
-from calaudit.slices import SliceSet
+from calaudit.slices.sliceset import SliceSet
 
 
 @dataclass(frozen=True, slots=True)

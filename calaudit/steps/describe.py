@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from calaudit.pool import Pool, TensorSpec
+from calaudit.runtime.pool import Pool, TensorSpec
 from calaudit.steps.input_ranges import InputRanges, describe_inputs
 
 MOST_COUNTED = 20

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import PoolError, Problem, SettingsError
-from calaudit.evaluate import Metric, Truth
+from calaudit.evaluate.metric import Metric
+from calaudit.evaluate.truth import Truth
 from calaudit.formats.predictions import Predictions
-from calaudit.pool import Pool, Rows
-from calaudit.slices import SliceSet
+from calaudit.runtime.errors import PoolError, Problem, SettingsError
+from calaudit.runtime.pool import Pool, Rows
+from calaudit.slices.sliceset import SliceSet
 
 Names = Callable[[Rows], list[str]]
 """Positions → what people know them by."""

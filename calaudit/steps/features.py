@@ -6,18 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import DrawError, PoolError, SettingsError, near
-from calaudit.pool import Pool, Rows, batches
-from calaudit.progress import counter
-from calaudit.sampling import (
-    FP32_LOSS,
-    Embedding,
-    Loss,
-    Recipe,
-    check_finite,
-    principal_components,
-    standardise,
-)
+from calaudit.runtime.errors import DrawError, PoolError, SettingsError, near
+from calaudit.runtime.pool import Pool, Rows, batches
+from calaudit.runtime.progress import counter
+from calaudit.sampling.design import check_finite
+from calaudit.sampling.embedding import principal_components, standardise
+from calaudit.sampling.recipe import FP32_LOSS, Embedding, Loss, Recipe
 
 if TYPE_CHECKING:
     from calaudit.steps.model_outputs import ModelOutputs

@@ -9,8 +9,8 @@ thin slices of a model that works.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from calaudit.errors import Notice
-from calaudit.evaluate import Comparison, Reason, Verdict
+from calaudit.evaluate.comparison import Comparison, Reason, Verdict
+from calaudit.runtime.errors import Notice
 from calaudit.steps.gates import SHOWN, Floors
 
 _OPEN = frozenset({Verdict.PASS, Verdict.INCONCLUSIVE})

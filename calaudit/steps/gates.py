@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from calaudit.errors import Notice, SettingsError
-from calaudit.evaluate import Comparison, Metric, Tolerance, suggest_metric
+from calaudit.evaluate.catalogue import suggest_metric
+from calaudit.evaluate.comparison import Comparison, Tolerance
+from calaudit.evaluate.metric import Metric
 from calaudit.results.comparison import ALL
-from calaudit.slices import SliceSet, match_slices
+from calaudit.runtime.errors import Notice, SettingsError
+from calaudit.slices.sliceset import SliceSet, match_slices
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.counted import counted
-from calaudit.pool import Pool, Rows, TensorSpec, batches
-from calaudit.progress import counter
+from calaudit.runtime.pool import Pool, Rows, TensorSpec, batches
+from calaudit.runtime.progress import counter
+from calaudit.runtime.words import counted
 
 MOST_CHANNELS = 64
 """Axes with more entries are features or time, and are summed up as one."""

@@ -5,21 +5,17 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from calaudit.evaluate import (
-    Comparison,
-    Metric,
-    MinSupport,
-    Origin,
-    compare,
-    judge,
-    worst_gaps,
-)
-from calaudit.evaluate.attribution import SplitDrop, find_faults, split_drops
+from calaudit.evaluate.attribution import Origin, SplitDrop, find_faults, split_drops
+from calaudit.evaluate.compare import compare
+from calaudit.evaluate.comparison import Comparison, MinSupport
+from calaudit.evaluate.gap import worst_gaps
+from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Rows
 from calaudit.evaluate.scores import Scores
 from calaudit.evaluate.selected import joint_lows
-from calaudit.progress import progress
+from calaudit.evaluate.verdict import judge
 from calaudit.results.drops import Attribution, Gap
+from calaudit.runtime.progress import progress
 from calaudit.steps.clusters import Clusters
 from calaudit.steps.floors import hold_to_floors
 from calaudit.steps.gates import Floors, Gates

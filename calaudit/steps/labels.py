@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.counted import counted
-from calaudit.errors import PoolError, Problem, SettingsError, near
-from calaudit.evaluate import Labels
-from calaudit.pool import Pool, Rows
+from calaudit.evaluate.truth import Labels
+from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
+from calaudit.runtime.pool import Pool, Rows
+from calaudit.runtime.words import counted
 from calaudit.steps.tasks import Classification
 
 _SHOWN = 5

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.counted import counted
-from calaudit.errors import LeakError, Notice
 from calaudit.formats.calibset import Calibset
-from calaudit.formats.fingerprint import digest_rows
-from calaudit.pool import Pool, Rows, batches
-from calaudit.progress import counter
+from calaudit.formats.identity import digest_rows
+from calaudit.runtime.errors import LeakError, Notice
+from calaudit.runtime.pool import Pool, Rows, batches
+from calaudit.runtime.progress import counter
+from calaudit.runtime.words import counted
 from calaudit.steps.clusters import cluster_codes
 
 SHOWN_IDS = 5

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend, Engine
-from calaudit.errors import DrawError
-from calaudit.graph import Model, check_pool_matches, load_model, with_taps
-from calaudit.pool import Pool, Rows
+from calaudit.graph.load import check_pool_matches, load_model
+from calaudit.graph.model import Model
+from calaudit.graph.taps import with_taps
+from calaudit.runtime.errors import DrawError
+from calaudit.runtime.pool import Pool, Rows
 from calaudit.steps.tapped import SampleRunner, load_tapped
 
 

@@ -8,22 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend
-from calaudit.counted import counted
-from calaudit.errors import Problem, RangesError
-from calaudit.graph import Model
-from calaudit.progress import counter
-from calaudit.ranges import (
-    Accumulator,
-    BadActivationsError,
-    LeftOut,
-    Observation,
-    ObservedSamples,
-    OneByOne,
-    Parts,
-    split_into_parts,
-)
-from calaudit.ranges.accumulate import bad_samples, warm_up
-from calaudit.ranges.compiled import n_cores
+from calaudit.calibration.accumulate import Accumulator, BadActivationsError, bad_samples, warm_up
+from calaudit.calibration.compiled import n_cores
+from calaudit.calibration.groups import Parts, split_into_parts
+from calaudit.calibration.observation import LeftOut, Observation, ObservedSamples, OneByOne
+from calaudit.graph.model import Model
+from calaudit.runtime.errors import Problem, RangesError
+from calaudit.runtime.progress import counter
+from calaudit.runtime.words import counted
 from calaudit.steps.calibset_union import CalibsetUnion
 from calaudit.steps.memory import release_memory
 from calaudit.steps.tapped import Run, SampleRunner, TappedEngine, load_tapped

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.base import Engine
-from calaudit.counted import counted
-from calaudit.errors import BackendError
 from calaudit.formats.predictions import Predictions, write_predictions
-from calaudit.pool import Pool, Rows, batches
-from calaudit.progress import counter
+from calaudit.runtime.errors import BackendError
+from calaudit.runtime.pool import Pool, Rows, batches
+from calaudit.runtime.progress import counter
+from calaudit.runtime.words import counted
 
 
 def predict(

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
-from calaudit.errors import Notice
-from calaudit.evaluate import Labels, Metric, parse_metric
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.metrics.classification import holds_probabilities
+from calaudit.evaluate.truth import Labels
+from calaudit.runtime.errors import Notice
 from calaudit.steps.exam import Exam
 
 if TYPE_CHECKING:

@@ -13,10 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend, Engine
-from calaudit.errors import Notice, RangesError
-from calaudit.graph import Model, QdqPlan, with_taps
-from calaudit.ranges import Accumulator, Histograms, estimate_scales
-from calaudit.ranges.lint import agreement
+from calaudit.calibration.accumulate import Accumulator
+from calaudit.calibration.histogram import Histograms
+from calaudit.calibration.lint import agreement
+from calaudit.calibration.scales import estimate_scales
+from calaudit.graph.model import Model
+from calaudit.graph.plan import QdqPlan
+from calaudit.graph.taps import with_taps
+from calaudit.runtime.errors import Notice, RangesError
 
 N_SAMPLES: Final = 8
 """Random samples to run. Ranges grow with the number of samples, but slowly."""

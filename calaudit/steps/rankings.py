@@ -8,12 +8,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.errors import PoolError, Problem, SettingsError, SliceError, near
-from calaudit.evaluate import Pairs, Relevance, check_at_least_0, from_pairs, retrieval_scores
+from calaudit.evaluate.listwise import Pairs, from_pairs, retrieval_scores
 from calaudit.evaluate.metrics.popularity import tail_by_interactions, tail_by_rank
+from calaudit.evaluate.truth import Relevance, check_at_least_0
 from calaudit.formats.predictions import Predictions
-from calaudit.pool import Pool, Rows
-from calaudit.slices import SliceSet, column_in_sql, select_rows
+from calaudit.runtime.errors import PoolError, Problem, SettingsError, SliceError, near
+from calaudit.runtime.pool import Pool, Rows
+from calaudit.slices.evaluate import select_rows
+from calaudit.slices.predicate import column_in_sql
+from calaudit.slices.sliceset import SliceSet
 from calaudit.steps.exam import Basis, Exam, Names, ids_of, placed, texts_of
 from calaudit.steps.tasks import Pairwise, Ranking, Retrieval, Tail
 

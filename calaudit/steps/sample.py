@@ -6,21 +6,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import CalauditError
-from calaudit.formats.aside import keep_apart
 from calaudit.formats.calibset import Calibset, DrawnSet, write_calibset
-from calaudit.pool import Pool, Rows, batches
-from calaudit.sampling import (
-    Candidates,
-    Draw,
-    Recipe,
-    check_draw,
-    check_size,
-    compose,
-    draw,
-    leaves_no_choice,
-)
-from calaudit.slices import SliceSet
+from calaudit.formats.writing import keep_apart
+from calaudit.runtime.errors import CalauditError
+from calaudit.runtime.pool import Pool, Rows, batches
+from calaudit.sampling.composition import compose
+from calaudit.sampling.design import Candidates, leaves_no_choice
+from calaudit.sampling.draw import Draw, check_draw, check_size, draw
+from calaudit.sampling.recipe import Recipe
+from calaudit.slices.sliceset import SliceSet
 from calaudit.steps.candidates import find_candidates, find_slices
 from calaudit.steps.features import read_deviation, read_embedding
 

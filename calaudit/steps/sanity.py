@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import Notice
-from calaudit.evaluate import Labels
 from calaudit.evaluate.class_order import ClassOrder, find_class_order
 from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.metrics.classification import predicted
 from calaudit.evaluate.standing import Rival, is_constant, is_quality, rivals_of
-from calaudit.pool import Pool, Rows
+from calaudit.evaluate.truth import Labels
+from calaudit.runtime.errors import Notice
+from calaudit.runtime.pool import Pool, Rows
 from calaudit.steps.clusters import Clusters
 from calaudit.steps.exam import Exam
 from calaudit.steps.input_ranges import describe_inputs

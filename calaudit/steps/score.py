@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import Notice
-from calaudit.evaluate import Metric, Relevance, Scores, perfect
+from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.metrics.case import Case
-from calaudit.evaluate.scoring import scores_of
+from calaudit.evaluate.scores import Scores
+from calaudit.evaluate.scoring import perfect, scores_of
 from calaudit.evaluate.standing import Rival, is_constant
+from calaudit.evaluate.truth import Relevance
 from calaudit.formats.predictions import Predictions
-from calaudit.progress import progress
 from calaudit.results.rankings import RankingFlow
+from calaudit.runtime.errors import Notice
+from calaudit.runtime.progress import progress
 from calaudit.steps.exam import Exam, placed
 from calaudit.steps.probabilities import gives_probabilities
 from calaudit.steps.ranking_flow import describe_ranking

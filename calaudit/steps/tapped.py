@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend, Engine
-from calaudit.graph import Model, shaped_by_values, tapped
-from calaudit.ranges.layout import Alone, Layout, Unclear, find_layout, remember
+from calaudit.calibration.layout import Alone, Layout, Unclear, find_layout, remember
+from calaudit.graph.model import Model
+from calaudit.graph.taps import shaped_by_values, tapped
 
 Arrays = Mapping[str, NDArray[Any]]
 _TRIALS: Final = 3

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from calaudit.errors import SettingsError, near
-from calaudit.settings import parse_settings, setting
+from calaudit.runtime.errors import SettingsError, near
+from calaudit.runtime.settings import parse_settings, setting
 
 
 @setting

@@ -7,21 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import PoolError, Problem, SettingsError, near
-from calaudit.evaluate import (
-    Labels,
-    Metric,
-    Texts,
-    Values,
-    decode,
-    make_importable,
-    parse_metric,
-)
-from calaudit.evaluate.spelling import plain_text
-from calaudit.formats.finite import not_finite_problem
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.metric import Metric
+from calaudit.evaluate.own import make_importable
+from calaudit.evaluate.spelling import decode, plain_text
+from calaudit.evaluate.truth import Labels, Texts, Values
 from calaudit.formats.predictions import Predictions
-from calaudit.pool import Pool, Rows
-from calaudit.slices import SliceSet
+from calaudit.formats.rows import not_finite_problem
+from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
+from calaudit.runtime.pool import Pool, Rows
+from calaudit.slices.sliceset import SliceSet
 from calaudit.steps import tasks
 from calaudit.steps.exam import Basis, Exam, ids_of, placed
 from calaudit.steps.labels import read_labels

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from calaudit.errors import BackendError, Notice, near
+from calaudit.calibration.lint import Finding, lint_names, lint_scales
+from calaudit.calibration.methods import METHODS
+from calaudit.calibration.scales import SMALLEST_NORMAL
 from calaudit.formats.trt_cache import TrtCache, open_trt_cache
 from calaudit.formats.trt_header import (
     FIRST_WITHOUT_CACHES,
@@ -15,10 +17,13 @@ from calaudit.formats.trt_header import (
     CacheHeader,
     TrtVersion,
 )
-from calaudit.graph import Model, QdqPlan, load_model, name_tensors, plan_qdq, prepare
-from calaudit.ranges import METHODS
-from calaudit.ranges.lint import Finding, lint_names, lint_scales
-from calaudit.ranges.scales import SMALLEST_NORMAL
+from calaudit.graph.load import load_model
+from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.plan import QdqPlan
+from calaudit.graph.prepare import prepare
+from calaudit.graph.survey import name_tensors
+from calaudit.runtime.errors import BackendError, Notice, near
 from calaudit.steps.random_data import match_random_data
 
 _ENTROPY_METHODS: Final = ("entropy", "entropy-trt", "minmax")

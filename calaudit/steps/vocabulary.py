@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from calaudit.errors import SettingsError
-from calaudit.evaluate import Spelling
+from calaudit.evaluate.spelling import Spelling
+from calaudit.runtime.errors import SettingsError
 from calaudit.steps.tasks import Sequence
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.formats.pool import write_pool
+from calaudit.formats.pool_writer import write_pool
 
 LIKED = 3.5
 """Ratings from here on count as an interaction."""

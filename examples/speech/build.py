@@ -14,7 +14,7 @@ import numpy as np
 from audio import FEATURES, SNRS_DB, Speech, mix, read_noise, read_speech
 from numpy.typing import NDArray
 
-from calaudit.formats.pool import PoolWriter
+from calaudit.formats.pool_writer import PoolWriter
 
 SPLITS = {"calibration": (range(10, 15), 4), "evaluation": (range(10), 5)}
 """Takes and fold of the noise per split: neither speech nor noise is in two of them."""

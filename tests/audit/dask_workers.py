@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from calaudit.audit.worker import Made, Request, at_work, make_cell
-from calaudit.errors import CalauditError
-from calaudit.interrupts import stop_if_asked
+from calaudit.runtime.errors import CalauditError
+from calaudit.runtime.interrupts import stop_if_asked
 
 DEADLY = "both/mse"
 

@@ -13,7 +13,7 @@ from calaudit.audit import backends
 from calaudit.backends.health import Health
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
 from calaudit.formats.engine import EngineFacts
-from calaudit.graph import Model
+from calaudit.graph.model import Model
 
 
 class PretendedTensorrt:

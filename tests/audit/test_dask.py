@@ -22,9 +22,9 @@ from calaudit.audit.run import run_audit
 from calaudit.audit.scheduler import Call, Lost, Scheduler, connect_scheduler
 from calaudit.audit.worker import Request, make_cell
 from calaudit.backends.tensorrt.detect import Missing, find_tensorrt
-from calaudit.errors import BackendError, OutputError
 from calaudit.results.document import to_document, without_times
 from calaudit.results.report import Report
+from calaudit.runtime.errors import BackendError, OutputError
 from tests.audit.dask_workers import DEADLY, local_cluster, make_or_die, own_address
 from tests.audit.pretended_gpu import pretend
 from tests.audit.world import AUDIT, make_world, weights, write_model

@@ -15,13 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
-from calaudit.errors import BackendError
-from calaudit.graph import Model
-from calaudit.report import read_report
+from calaudit.graph.model import Model
+from calaudit.report.files import read_report
 from calaudit.report.findings import findings
 from calaudit.results.document import to_document, without_times
 from calaudit.results.report import Report, exit_status
 from calaudit.results.schema import schema_problems
+from calaudit.runtime.errors import BackendError
 from tests.audit.world import AUDIT, make_world, weights
 from tests.cli.running import calaudit
 

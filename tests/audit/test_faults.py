@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 from calaudit.audit.records import left_out_notices
 from calaudit.audit.run import run_audit
 from calaudit.backends.base import Engine
-from calaudit.errors import SettingsError, SliceError
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
-from calaudit.report import headline, render_report
 from calaudit.report.attribution import attribution_sentence
+from calaudit.report.headline import headline
 from calaudit.report.html import html_page
 from calaudit.report.index import Index
 from calaudit.report.junit import junit_xml
 from calaudit.report.markdown import markdown_summary
+from calaudit.report.terminal import render_report
 from calaudit.results.document import to_document
 from calaudit.results.report import Report
 from calaudit.results.schema import schema_problems
-from calaudit.slices import select_rows
+from calaudit.runtime.errors import SettingsError, SliceError
+from calaudit.slices.evaluate import select_rows
 from calaudit.steps.predict import predict
 from tests.audit.world import AUDIT, make_world
 from tests.evaluate.cases import WER, comparison

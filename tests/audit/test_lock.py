@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from calaudit.audit.lock import hold_lock, is_locked
-from calaudit.errors import OutputError
+from calaudit.runtime.errors import OutputError
 
 HOLD = """
 import sys, time

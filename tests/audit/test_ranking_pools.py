@@ -8,8 +8,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from calaudit.audit.run import run_audit
-from calaudit.errors import PoolError
-from calaudit.formats.pool import write_pool
+from calaudit.formats.pool_writer import write_pool
+from calaudit.runtime.errors import PoolError
 
 AUDIT = """
 [audit]

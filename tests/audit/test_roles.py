@@ -7,8 +7,8 @@ import pytest
 
 from calaudit.audit.config import read_audit
 from calaudit.audit.prepare import Overrides, prepared_audit
-from calaudit.errors import SettingsError
-from calaudit.report import read_report
+from calaudit.report.files import read_report
+from calaudit.runtime.errors import SettingsError
 from tests.audit.world import AUDIT, make_world
 from tests.cli.running import calaudit
 

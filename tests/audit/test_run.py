@@ -15,20 +15,20 @@ from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.backends.health import Health, Trial
 from calaudit.backends.tensorrt.detect import Missing, find_tensorrt
-from calaudit.errors import BackendError, DrawError, LeakError, ModelError
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
 from calaudit.formats.scales import open_scales
-from calaudit.graph import load_model
-from calaudit.report import render_report
+from calaudit.graph.load import load_model
 from calaudit.report.html import html_page
 from calaudit.report.markdown import markdown_summary
+from calaudit.report.terminal import render_report
 from calaudit.results.comparison import Result
 from calaudit.results.document import to_document, without_times
 from calaudit.results.report import Report
 from calaudit.results.schema import schema_problems
+from calaudit.runtime.errors import BackendError, DrawError, LeakError, ModelError
 from tests.audit.world import AUDIT, make_world
 
 
@@ -174,7 +174,7 @@ def test_report_satisfies_the_published_schema(finished: tuple[Path, Report]) ->
 def test_set_that_holds_evaluated_samples_is_refused(
     finished: tuple[Path, Report], tmp_path: Path
 ) -> None:
-    from calaudit.sampling import Recipe
+    from calaudit.sampling.recipe import Recipe
     from calaudit.steps.sample import draw_calibset
 
     folder, _ = finished

@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from calaudit.audit.run import run_audit
-from calaudit.errors import Notice
-from calaudit.report import headline, read_report, render_report
+from calaudit.report.files import read_report
+from calaudit.report.headline import headline
 from calaudit.report.html import html_page
+from calaudit.report.terminal import render_report
 from calaudit.results.report import Report, exit_status
+from calaudit.runtime.errors import Notice
 from tests.audit.world import AUDIT, make_world
 
 SOUND = (

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from calaudit.formats.pool import write_pool
+from calaudit.formats.pool_writer import write_pool
 
 N_FEATURES, N_CLASSES = 8, 4
 LOUDNESS = 40.0

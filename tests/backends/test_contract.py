@@ -10,8 +10,8 @@ from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.backends.tensorrt.cuda import find_cuda
 from calaudit.backends.tensorrt.detect import Library, Missing, find_tensorrt
-from calaudit.errors import BackendError
 from calaudit.graph.model import Model
+from calaudit.runtime.errors import BackendError
 from tests.graph import models
 from tests.graph.running import quantize
 

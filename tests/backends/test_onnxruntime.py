@@ -4,10 +4,10 @@ from onnx import TensorProto, helper
 
 from calaudit.backends.onnxruntime import sessions
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.errors import BackendError
 from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.model import Model
 from calaudit.graph.prepare import prepare
+from calaudit.runtime.errors import BackendError
 from tests.graph import models
 from tests.graph.running import quantize, run
 

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from typer.testing import CliRunner, Result
 
-from calaudit.cli import app
-from calaudit.errors import CalauditError
+from calaudit.cli.app import app
 from calaudit.formats.scales import write_scales
+from calaudit.runtime.errors import CalauditError
 from tests.graph import models
 from tests.steps.test_build import table_for
 

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from calaudit.calibration.accumulate import Accumulator
+from calaudit.calibration.groups import split_into_atoms
+from calaudit.calibration.observation import Observation
 from calaudit.formats.ranges import write_ranges
 from calaudit.formats.scales import open_scales, write_scales
-from calaudit.ranges import Accumulator, Observation, split_into_atoms
 from tests.cli.running import Ended, calaudit
 from tests.steps.cached import edit, smooth, table_for, write_cache, write_model
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.formats.pool import write_pool
+from calaudit.formats.pool_writer import write_pool
 from tests.audit.world import make_world
 from tests.cli.running import calaudit
 

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from calaudit.cli.flags import read_dimensions
-from calaudit.errors import SettingsError
-from calaudit.slices import Dimension
+from calaudit.runtime.errors import SettingsError
+from calaudit.slices.dimension import Dimension
 from tests.cli.running import calaudit
 
 

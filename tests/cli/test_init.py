@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from calaudit.formats.pool import write_pool
+from calaudit.formats.pool_writer import write_pool
 from tests.audit.world import make_world
 from tests.cli.running import calaudit
-from tests.test_visible import words_of
+from tests.runtime.test_visible import words_of
 
 N = 1600
 

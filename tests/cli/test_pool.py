@@ -14,7 +14,8 @@ import soundfile
 from PIL import Image
 
 from calaudit.cli import main
-from calaudit.formats.pool import open_pool, write_pool
+from calaudit.formats.pool import open_pool
+from calaudit.formats.pool_writer import write_pool
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from calaudit.cli import main
-from calaudit.report import write_report
+from calaudit.report.files import write_report
 from tests.report.factory import report, result
 
 Run = Callable[..., tuple[int, str, str]]

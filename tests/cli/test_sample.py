@@ -9,7 +9,7 @@ import pytest
 from calaudit.cli import main
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
-from calaudit.sampling import read_recipe
+from calaudit.sampling.recipe import read_recipe
 from calaudit.steps.sample import draw_set
 from tests.steps.drawing import CALIBRATE, EVALUATE, write_small_pool
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from calaudit.cli import main
-from calaudit.formats.pool import write_pool
+from calaudit.formats.pool_writer import write_pool
 
 
 @pytest.fixture(scope="module")

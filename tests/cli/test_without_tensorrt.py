@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from calaudit.cli import app
+from calaudit.cli.app import app
 from tests.audit.world import make_world
 
 BLOCKED = ("tensorrt", "tensorrt_bindings", "tensorrt_rtx", "tensorrt_rtx_bindings", "pycuda")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.errors import OutputError
-from calaudit.formats.aside import write_text, written_aside
+from calaudit.formats.writing import write_text, written_aside
+from calaudit.runtime.errors import OutputError
 from tests.audit.world import make_world
 from tests.cli.running import calaudit
 

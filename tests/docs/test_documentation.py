@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from calaudit.demo import DEMO_MODEL, build_digits_pool
-from calaudit.evaluate import known_metrics
+from calaudit.demo.files import DEMO_MODEL
+from calaudit.demo.pool import build_digits_pool
+from calaudit.evaluate.catalogue import known_metrics
 from calaudit.steps.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
@@ -97,7 +98,7 @@ def test_documented_code_runs(page: Path, folder: Path) -> None:
 def test_every_command_has_a_page() -> None:
     from typer.main import get_command
 
-    from calaudit.cli import app
+    from calaudit.cli.app import app
 
     names = set(get_command(app).commands)
     assert names == {page.stem for page in (ROOT / "docs" / "commands").glob("*.md")}

@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from calaudit.evaluate import Comparison, Flips, RatioScores, UnitScores, parse_metric
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.comparison import Comparison, Flips
 from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Partition
+from calaudit.evaluate.scores import RatioScores, UnitScores
 from calaudit.evaluate.statistics.interval import Levels
 from calaudit.evaluate.statistics.mean import compare_means
 from calaudit.evaluate.tally import batch, describe_units

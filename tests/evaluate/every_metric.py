@@ -2,18 +2,11 @@
 
 import numpy as np
 
-from calaudit.evaluate import (
-    Labels,
-    Relevance,
-    Texts,
-    Values,
-    compare_cells,
-    known_metrics,
-    parse_metric,
-    perfect,
-    score,
-)
+from calaudit.evaluate.catalogue import known_metrics, parse_metric
+from calaudit.evaluate.compare import compare_cells
 from calaudit.evaluate.definitions.classification import CLASSIFICATION
+from calaudit.evaluate.scoring import perfect, score
+from calaudit.evaluate.truth import Labels, Relevance, Texts, Values
 
 K = 3
 CLASSES, ITEMS = 5, 8

@@ -2,15 +2,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from calaudit.evaluate import (
-    Labels,
-    Origin,
-    UnitScores,
-    attribute,
-    compare_cells,
-    parse_metric,
-    score,
-)
+from calaudit.evaluate.attribution import Origin, attribute
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.compare import compare_cells
+from calaudit.evaluate.scores import UnitScores
+from calaudit.evaluate.scoring import score
+from calaudit.evaluate.truth import Labels
 from calaudit.results.drops import Finding
 from tests.evaluate.cases import TOP1
 

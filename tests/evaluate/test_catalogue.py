@@ -1,7 +1,8 @@
 import pytest
 
-from calaudit.errors import SettingsError
-from calaudit.evaluate import convention_of, known_metrics, parse_metric
+from calaudit.evaluate.catalogue import known_metrics, parse_metric
+from calaudit.evaluate.conventions import convention_of
+from calaudit.runtime.errors import SettingsError
 
 
 @pytest.mark.parametrize("name", known_metrics())

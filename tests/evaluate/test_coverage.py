@@ -6,7 +6,9 @@ from worlds.hard import HARD
 from worlds.ordinary import ORDINARY
 
 from benchmarks.promises import PROMISED, audits, measure_world
-from calaudit.evaluate import Verdict, compare_cells, verdict_chances
+from calaudit.evaluate.compare import compare_cells
+from calaudit.evaluate.comparison import Verdict
+from calaudit.evaluate.power import verdict_chances
 from tests.evaluate.cases import TOP1
 
 UNLIKELY = 1e-4

@@ -3,15 +3,10 @@
 import numpy as np
 import pytest
 
-from calaudit.evaluate import (
-    Labels,
-    Relevance,
-    Texts,
-    Values,
-    Verdict,
-    compare,
-    judge,
-)
+from calaudit.evaluate.compare import compare
+from calaudit.evaluate.comparison import Verdict
+from calaudit.evaluate.truth import Labels, Relevance, Texts, Values
+from calaudit.evaluate.verdict import judge
 from tests.evaluate.cases import comparison
 from tests.evaluate.every_metric import scored
 

@@ -7,22 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calaudit.evaluate import (
-    Labels,
-    Origin,
-    Relevance,
-    Texts,
-    Tolerance,
-    Values,
-    Verdict,
-    attribute,
-    compare_cells,
-    parse_metric,
-    tie_bounds,
-    worst_gaps,
-)
+from calaudit.evaluate.attribution import Origin, attribute
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.compare import compare_cells
+from calaudit.evaluate.comparison import Tolerance, Verdict
 from calaudit.evaluate.definitions import DEFINITIONS
-from calaudit.evaluate.ranking import change_of
+from calaudit.evaluate.gap import worst_gaps
+from calaudit.evaluate.ranking.change import change_of
+from calaudit.evaluate.scoring import tie_bounds
+from calaudit.evaluate.truth import Labels, Relevance, Texts, Values
 from tests.evaluate.every_metric import ITEMS, NAMES, form_of, scored, world
 
 N = 36

@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from calaudit.evaluate import RatioScores, SetScores, UnitScores, parse_metric
+from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.exemplars import find_exemplars
+from calaudit.evaluate.scores import RatioScores, SetScores, UnitScores
 from calaudit.results.drops import Exemplar
-from calaudit.slices import SliceSet
-from calaudit.slices.sliceset import CodedDimension
+from calaudit.slices.sliceset import CodedDimension, SliceSet
 
 TOP1, NLL, WER = (parse_metric(name) for name in ("top1", "nll", "wer"))
 

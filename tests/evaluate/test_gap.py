@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from calaudit.evaluate import UnitScores, worst_gaps
+from calaudit.evaluate.gap import worst_gaps
+from calaudit.evaluate.scores import UnitScores
 from tests.evaluate.cases import NDCG, TOP1
 
 

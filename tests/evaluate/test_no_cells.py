@@ -1,16 +1,12 @@
 import numpy as np
 import pytest
 
-from calaudit.evaluate import (
-    Labels,
-    RatioScores,
-    Relevance,
-    UnitScores,
-    compare_cells,
-    parse_metric,
-    score,
-    worst_gaps,
-)
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.compare import compare_cells
+from calaudit.evaluate.gap import worst_gaps
+from calaudit.evaluate.scores import RatioScores, UnitScores
+from calaudit.evaluate.scoring import score
+from calaudit.evaluate.truth import Labels, Relevance
 from tests.evaluate.cases import NDCG, TOP1, WER
 
 N = 40

@@ -3,25 +3,20 @@ import sys
 import numpy as np
 import pytest
 
-from calaudit import metric
-from calaudit.errors import SettingsError
-from calaudit.evaluate import (
-    Labels,
-    RatioScores,
-    Relevance,
-    compare_cells,
-    convention_of,
-    make_importable,
-    own,
-    parse_metric,
-    perfect,
-    score,
-)
+from calaudit.evaluate import own
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.compare import compare_cells
+from calaudit.evaluate.conventions import convention_of
+from calaudit.evaluate.own import make_importable, metric
+from calaudit.evaluate.scores import RatioScores
+from calaudit.evaluate.scoring import perfect, score
+from calaudit.evaluate.truth import Labels, Relevance
+from calaudit.runtime.errors import SettingsError
 
 MODULE = '''
 """Metrics of a user's own."""
 import numpy as np
-from calaudit import metric
+from calaudit.evaluate.own import metric
 
 @metric("mean", higher_is_better=False, span=2.0)
 def brier(outputs, target):

@@ -2,19 +2,17 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from calaudit.evaluate import (
+from calaudit.evaluate.compare import compare, compare_cells
+from calaudit.evaluate.comparison import MinSupport, Verdict
+from calaudit.evaluate.power import (
     Expectation,
-    MinSupport,
-    UnitScores,
-    Verdict,
-    compare,
-    compare_cells,
-    judge,
     smallest_provable_drop,
     units_to_prove,
     verdict_chances,
 )
+from calaudit.evaluate.scores import UnitScores
 from calaudit.evaluate.statistics.tango import tango_bound
+from calaudit.evaluate.verdict import judge
 from tests.evaluate.cases import NDCG, NLL, TOP1, WER
 
 

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.errors import PoolError, SettingsError
-from calaudit.evaluate import Spelling, decode
-from calaudit.evaluate.spelling import ctc_greedy, plain_text
+from calaudit.evaluate.spelling import Spelling, ctc_greedy, decode, plain_text
+from calaudit.runtime.errors import PoolError, SettingsError
 
 ABC = ("-", "a", "b", "c")
 

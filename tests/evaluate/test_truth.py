@@ -3,8 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.errors import PoolError
-from calaudit.evaluate import Labels, Relevance, from_pairs, parse_metric, retrieval_scores, score
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.listwise import from_pairs, retrieval_scores
+from calaudit.evaluate.scoring import score
+from calaudit.evaluate.truth import Labels, Relevance
+from calaudit.runtime.errors import PoolError
 
 
 def test_pairs_become_one_row_per_query_with_unpaired_items_excluded():

@@ -5,21 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.evaluate import (
-    Labels,
-    Relevance,
-    UnitScores,
-    Verdict,
-    compare_cells,
-    concatenate,
-    parse_metric,
-    retrieval_scores,
-    score,
-    worst_gaps,
-)
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.compare import compare_cells
+from calaudit.evaluate.comparison import Verdict
 from calaudit.evaluate.exemplars import find_exemplars
+from calaudit.evaluate.gap import worst_gaps
+from calaudit.evaluate.listwise import retrieval_scores
+from calaudit.evaluate.scores import UnitScores, concatenate
+from calaudit.evaluate.scoring import score
+from calaudit.evaluate.truth import Labels, Relevance
 from calaudit.evaluate.unanswered import infinities, unanswered
-from calaudit.slices import SliceSet
+from calaudit.slices.sliceset import SliceSet
 from tests.evaluate.every_metric import NAMES, form_of, judged, scored, world
 
 NUMBERS = [name for name in NAMES if form_of(name) != "texts"]

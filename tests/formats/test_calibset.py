@@ -4,11 +4,14 @@ import h5py
 import numpy as np
 import pytest
 
-from calaudit.errors import FileFormatError, Notice, OutputError, PoolError
 from calaudit.formats.calibset import Calibset, DrawnSet, open_calibset, write_calibset
-from calaudit.formats.fingerprint import digest_rows
-from calaudit.sampling import Recipe, SliceDraw, StratumDraw
-from calaudit.slices import CodedDimension, Dimension, SliceSet
+from calaudit.formats.identity import digest_rows
+from calaudit.runtime.errors import FileFormatError, Notice, OutputError, PoolError
+from calaudit.sampling.composition import SliceDraw
+from calaudit.sampling.draw import StratumDraw
+from calaudit.sampling.recipe import Recipe
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.sliceset import CodedDimension, SliceSet
 
 N = 7
 INPUTS = {

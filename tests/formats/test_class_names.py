@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from calaudit.errors import FileFormatError, PoolError
-from calaudit.formats.class_names import as_names, read_names
-from calaudit.formats.pool import open_pool, write_pool
+from calaudit.formats.pool import open_pool
+from calaudit.formats.pool_layout import as_names, read_names
+from calaudit.formats.pool_writer import write_pool
+from calaudit.runtime.errors import FileFormatError, PoolError
 
 X = {"x": np.zeros((4, 1), np.float32)}
 NAMES = ("dog", "cat", "eel")

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from calaudit.errors import FileFormatError
 from calaudit.formats.engine import EngineFacts, facts_path, open_engine_file, write_engine_file
+from calaudit.runtime.errors import FileFormatError
 
 FACTS = EngineFacts(
     library="tensorrt_rtx",

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from calaudit.formats import rows
-from calaudit.formats.fingerprint import digest_rows
-from calaudit.formats.pool import open_pool, write_pool
+from calaudit.formats.identity import digest_rows
+from calaudit.formats.pool import open_pool
+from calaudit.formats.pool_writer import write_pool
 from tests.formats.pools import tiny, write_by_hand
 
 

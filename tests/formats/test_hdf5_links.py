@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from calaudit.errors import FileFormatError
 from calaudit.formats.pool import open_pool
+from calaudit.runtime.errors import FileFormatError
 from tests.formats.pools import tiny, write_by_hand
 
 NAMES = ("inputs/x", "targets/label", "meta/snr_db", "meta/speaker")

@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.errors import FileFormatError
-from calaudit.formats.importers.csv_table import read_csv
+from calaudit.formats.importers.csv_table import find_type, read_csv
 from calaudit.formats.importers.manifest import import_manifest
 from calaudit.formats.importers.samples import Imported
 from calaudit.formats.importers.settings import ManifestSettings
-from calaudit.formats.importers.typed import find_type
 from calaudit.formats.pool import open_pool
-from calaudit.settings import parse_settings
+from calaudit.runtime.errors import FileFormatError
+from calaudit.runtime.settings import parse_settings
 
 HOW = parse_settings({"inputs": {"x": {"npy": {}}}}, ManifestSettings, where="test")
 MEANT = pd.DataFrame(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from calaudit.errors import PoolError
-from calaudit.formats.importers.images import read_image
+from calaudit.formats.importers.media import read_image
 from calaudit.formats.importers.settings import ImageSettings
+from calaudit.runtime.errors import PoolError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 

@@ -7,9 +7,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from calaudit.errors import CalauditError, FileFormatError, PoolError, SettingsError
-from calaudit.formats.importers.manifest import import_manifest
-from calaudit.formats.importers.manifest_table import kind_of
+from calaudit.formats.importers.manifest import import_manifest, kind_of
 from calaudit.formats.importers.settings import (
     AudioSettings,
     ImageSettings,
@@ -17,7 +15,8 @@ from calaudit.formats.importers.settings import (
     unit_notices,
 )
 from calaudit.formats.pool import open_pool
-from calaudit.settings import parse_settings
+from calaudit.runtime.errors import CalauditError, FileFormatError, PoolError, SettingsError
+from calaudit.runtime.settings import parse_settings
 
 NPY = {"inputs": {"x": {"npy": {}}}}
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calaudit.errors import CalauditError, FileFormatError, PoolError, SettingsError
 from calaudit.formats.importers import npz
 from calaudit.formats.importers.npz import Roles, import_npz
 from calaudit.formats.pool import open_pool
+from calaudit.runtime.errors import CalauditError, FileFormatError, PoolError, SettingsError
 
 X = np.arange(60, dtype=np.float32).reshape(20, 3)
 LABEL = np.arange(20) % 4

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.errors import PoolError
-from calaudit.formats.pool import PoolFile, open_pool, write_pool
+from calaudit.formats.pool import PoolFile, open_pool
+from calaudit.formats.pool_writer import write_pool
+from calaudit.runtime.errors import PoolError
 from tests.formats.pools import tiny, write_by_hand
 
 

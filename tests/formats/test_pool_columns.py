@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.errors import PoolError
-from calaudit.formats.pool import PoolWriter, open_pool, write_pool
+from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_columns import as_series, join
-from calaudit.slices import Dimension, evaluate_slices, select_rows
+from calaudit.formats.pool_writer import PoolWriter, write_pool
+from calaudit.runtime.errors import PoolError
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.evaluate import evaluate_slices, select_rows
 
 
 def pooled(path: Path, *batches: Any) -> list[Any]:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.errors import OutputError, PoolError
-from calaudit.formats import array_stream
-from calaudit.formats.pool import PoolWriter, open_pool, write_pool
+from calaudit.formats import writing
+from calaudit.formats.pool import open_pool
+from calaudit.formats.pool_writer import PoolWriter, write_pool
+from calaudit.runtime.errors import OutputError, PoolError
 
 X = np.arange(40, dtype=np.float32).reshape(20, 2)
 
@@ -42,8 +43,8 @@ def test_a_pool_does_not_depend_on_how_it_was_appended(
     write_pool(folder / "whole.h5", inputs={"x": X}, targets={"y": X[:, 0]}, meta={"text": texts})
     edges = [0, *sorted(cuts), 20]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(array_stream, "CHUNK_BYTES", chunk)
-        patch.setattr(array_stream, "_FLUSH_CHUNKS", 2)
+        patch.setattr(writing, "CHUNK_BYTES", chunk)
+        patch.setattr(writing, "_FLUSH_CHUNKS", 2)
         with PoolWriter(folder / "parts.h5", compress=compress) as pool:
             for start, stop in pairwise(edges):
                 part = slice(start, stop)
@@ -126,8 +127,8 @@ def test_a_folder_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None
 def test_a_full_disk_is_an_output_error_and_nothing_is_left(tmp_path: Path) -> None:
     script = (
         "import resource, sys, numpy as np\n"
-        "from calaudit.errors import OutputError\n"
-        "from calaudit.formats.pool import PoolWriter\n"
+        "from calaudit.runtime.errors import OutputError\n"
+        "from calaudit.formats.pool_writer import PoolWriter\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
         "try:\n"
         "    with PoolWriter(sys.argv[1]) as pool:\n"

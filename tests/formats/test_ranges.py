@@ -6,16 +6,12 @@ import h5py
 import numpy as np
 import pytest
 
-from calaudit.errors import FileFormatError, OutputError
+from calaudit.calibration.accumulate import Accumulator
+from calaudit.calibration.groups import split_into_atoms
+from calaudit.calibration.histogram import Histograms
+from calaudit.calibration.observation import LeftOut, Observation, ObservedSamples
 from calaudit.formats.ranges import open_ranges, write_ranges
-from calaudit.ranges import (
-    Accumulator,
-    Histograms,
-    LeftOut,
-    Observation,
-    ObservedSamples,
-    split_into_atoms,
-)
+from calaudit.runtime.errors import FileFormatError, OutputError
 
 TAPS = ("input", "/conv/Conv_output_0", "block 1 [relu]: Größe")
 

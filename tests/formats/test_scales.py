@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.errors import FileFormatError, Notice
+from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
 from calaudit.formats.scales import open_scales, write_scales
-from calaudit.ranges import ScaleTable, TapScale, scale_of
+from calaudit.runtime.errors import FileFormatError, Notice
 
 
 def table() -> ScaleTable:

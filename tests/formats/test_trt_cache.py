@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.errors import FileFormatError, OutputError, RangesError, SettingsError
+from calaudit.calibration.accumulate import Accumulator
+from calaudit.calibration.scales import ScaleTable, TapScale, estimate_scales, scale_of
 from calaudit.formats.trt_cache import (
     CacheEntry,
     TrtCache,
@@ -18,7 +19,7 @@ from calaudit.formats.trt_cache import (
     write_trt_cache,
 )
 from calaudit.formats.trt_header import CacheHeader, TrtVersion
-from calaudit.ranges import Accumulator, ScaleTable, TapScale, estimate_scales, scale_of
+from calaudit.runtime.errors import FileFormatError, OutputError, RangesError, SettingsError
 
 V8 = TrtVersion(8, 6, 1)
 HEADER = CacheHeader("8601", "EntropyCalibration2")

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.errors import SettingsError
 from calaudit.formats.trt_header import CacheHeader, TrtVersion, algorithm_named, header_for
+from calaudit.runtime.errors import SettingsError
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from calaudit.errors import CalauditError
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
+from calaudit.runtime.errors import CalauditError
 
 
 def read_pool(path: Path) -> None:

@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 from calaudit.audit.config import read_audit
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.cli.flags import read_dimensions
-from calaudit.errors import CalauditError
 from calaudit.formats.scales import open_scales, write_scales
 from calaudit.formats.trt_cache import parse_trt_cache, table_of
-from calaudit.report import read_report
-from calaudit.report.files import dump
+from calaudit.report.files import dump, read_report
 from calaudit.results.document import to_document
+from calaudit.runtime.errors import CalauditError
+from calaudit.runtime.settings import parse_settings
 from calaudit.sampling.recipe import read_recipe, recipe_from_json
-from calaudit.settings import parse_settings
-from calaudit.slices import Dimension, evaluate_slices, match_slices, select_rows
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.evaluate import evaluate_slices, select_rows
+from calaudit.slices.sliceset import match_slices
 from tests.audit.world import AUDIT, make_world
 from tests.fuzz.mutations import EDITS, SCALARS, VALUES, edited, fuzzed, toml
 from tests.report.factory import report

@@ -59,9 +59,10 @@ def _expected(folder: Path, items: np.ndarray, scale: float) -> np.ndarray:
 def main(folder: Path) -> None:
     """Export, calibrate, build, run, compare."""
     from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-    from calaudit.formats.pool import open_pool, write_pool
-    from calaudit.graph import load_model
-    from calaudit.sampling import Recipe
+    from calaudit.formats.pool import open_pool
+    from calaudit.formats.pool_writer import write_pool
+    from calaudit.graph.load import load_model
+    from calaudit.sampling.recipe import Recipe
     from calaudit.steps.build import build_engine
     from calaudit.steps.calibrate import calibrate_sets
     from calaudit.steps.sample import draw_calibset

@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from calaudit.backends.onnxruntime.sessions import Kernels, OnnxruntimeBackend
-from calaudit.graph import Model, QdqPlan, apply_qdq, plan_qdq, prepare, with_taps
+from calaudit.graph.insertion import apply_qdq
+from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.plan import QdqPlan
+from calaudit.graph.prepare import prepare
+from calaudit.graph.taps import with_taps
 
 Arrays = dict[str, NDArray[Any]]
 

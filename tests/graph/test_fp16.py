@@ -5,7 +5,9 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from calaudit.graph import Model, convert_to_fp16, prepare
+from calaudit.graph.fp16 import convert_to_fp16
+from calaudit.graph.model import Model
+from calaudit.graph.prepare import prepare
 from calaudit.graph.products import products
 from tests.graph import models
 from tests.graph.running import run

@@ -16,8 +16,12 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from calaudit.errors import RangesError
-from calaudit.graph import Model, QdqPlan, apply_qdq, plan_qdq, prepare
+from calaudit.graph.insertion import apply_qdq
+from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.plan import QdqPlan
+from calaudit.graph.prepare import prepare
+from calaudit.runtime.errors import RangesError
 from tests.graph import models
 from tests.graph.running import Arrays, minmax_scales, quantize, run, run_by_reference
 

@@ -5,8 +5,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from calaudit.errors import ModelError
-from calaudit.graph import load_model
+from calaudit.graph.load import load_model
+from calaudit.runtime.errors import ModelError
 from tests.graph import models
 
 

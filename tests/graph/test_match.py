@@ -2,9 +2,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from calaudit.errors import ModelError
-from calaudit.graph import ModelTensor, check_pool_matches
-from calaudit.pool import TensorSpec
+from calaudit.graph.load import check_pool_matches
+from calaudit.graph.model import ModelTensor
+from calaudit.runtime.errors import ModelError
+from calaudit.runtime.pool import TensorSpec
 
 F32, I64 = np.dtype(np.float32), np.dtype(np.int64)
 WANTED = (ModelTensor("image", F32, (1, 8, None)), ModelTensor("item", I64, ()))

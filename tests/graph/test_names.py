@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from calaudit.graph import Model, convert_to_fp16, load_model, prepare
+from calaudit.graph.fp16 import convert_to_fp16
+from calaudit.graph.load import load_model
+from calaudit.graph.model import Model
 from calaudit.graph.names import node_names, tensor_names
+from calaudit.graph.prepare import prepare
 from tests.graph import models
 from tests.graph.models import Sketch
 from tests.graph.running import Arrays, quantize, run

@@ -5,8 +5,11 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from calaudit.errors import ModelError
-from calaudit.graph import Decision, Model, QdqPlan, explain, plan_qdq, prepare
+from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.plan import Decision, QdqPlan, explain
+from calaudit.graph.prepare import prepare
+from calaudit.runtime.errors import ModelError
 from tests.graph import models
 from tests.graph.models import Sketch
 

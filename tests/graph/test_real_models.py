@@ -4,7 +4,11 @@ import numpy as np
 import onnx
 import pytest
 
-from calaudit.graph import Model, QdqPlan, explain, load_model, plan_qdq, prepare
+from calaudit.graph.load import load_model
+from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.plan import QdqPlan, explain
+from calaudit.graph.prepare import prepare
 from tests.graph import models
 from tests.graph.real_models import real_model
 from tests.graph.running import quantize, run

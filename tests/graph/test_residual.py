@@ -7,7 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from calaudit.graph import Model, QdqPlan, plan_qdq, prepare
+from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.plan import QdqPlan
+from calaudit.graph.prepare import prepare
 from tests.graph import models
 from tests.graph.models import Sketch
 from tests.graph.running import quantize, run

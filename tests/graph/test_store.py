@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from calaudit.graph import Model, load_model, write_model
+from calaudit.graph.load import load_model
+from calaudit.graph.model import Model, write_model
 from tests.graph import models
 from tests.graph.running import run
 

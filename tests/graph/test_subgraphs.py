@@ -8,8 +8,13 @@ import onnx
 import pytest
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from calaudit.graph import Model, QdqPlan, convert_to_fp16, load_model, name_tensors, prepare
+from calaudit.graph.fp16 import convert_to_fp16
+from calaudit.graph.load import load_model
+from calaudit.graph.model import Model
 from calaudit.graph.names import graphs_within
+from calaudit.graph.plan import QdqPlan
+from calaudit.graph.prepare import prepare
+from calaudit.graph.survey import name_tensors
 from tests.graph.models import Sketch
 from tests.graph.running import quantize, run
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from calaudit.errors import ModelError
-from calaudit.graph import Model, tapped, with_taps
+from calaudit.graph.model import Model
+from calaudit.graph.taps import tapped, with_taps
+from calaudit.runtime.errors import ModelError
 from tests.graph import models
 from tests.graph.running import run
 

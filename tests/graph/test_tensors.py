@@ -5,7 +5,10 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from calaudit.graph import Model, TensorNames, name_tensors, plan_qdq, prepare
+from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.prepare import prepare
+from calaudit.graph.survey import TensorNames, name_tensors
 from tests.graph import models
 
 

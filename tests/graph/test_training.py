@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from calaudit.errors import ModelError
-from calaudit.graph import load_model
-from calaudit.graph.endings import closing_op
+from calaudit.graph.load import load_model
+from calaudit.graph.survey import closing_op
+from calaudit.runtime.errors import ModelError
 
 
 def saved(folder: Path, nodes: list[onnx.NodeProto], *, opset: int = 17, **weights: object) -> Path:

@@ -10,8 +10,10 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
-from calaudit.errors import ModelError
-from calaudit.graph import load_model, plan_qdq, prepare
+from calaudit.graph.load import load_model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.prepare import prepare
+from calaudit.runtime.errors import ModelError
 from tests.graph import models
 from tests.graph.models import Sketch
 from tests.graph.running import Arrays, quantize, run

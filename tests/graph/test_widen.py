@@ -6,8 +6,9 @@ import pytest
 from onnx import TensorProto
 from onnxruntime.transformers import float16
 
-from calaudit.graph import Model, prepare
-from calaudit.graph.widen import is_half, widen
+from calaudit.graph.fp16 import is_half, widen
+from calaudit.graph.model import Model
+from calaudit.graph.prepare import prepare
 from tests.graph import models
 from tests.graph.running import quantize, run
 

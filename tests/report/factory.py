@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
-from calaudit.errors import Notice
 from calaudit.results.agreement import Agreement, ComparedRanges, ComparedTap
 from calaudit.results.audited import (
     Artefact,
@@ -36,6 +35,7 @@ from calaudit.results.rankings import (
     RankingSlice,
 )
 from calaudit.results.report import Report, assemble
+from calaudit.runtime.errors import Notice
 
 ENGINE = EngineRecord(
     "e1", "emulated", {"Conv": 2, "MatMul": 1}, {"Softmax": 1}, {"threads": 2, "arena": False}

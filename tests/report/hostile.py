@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from calaudit.errors import Notice
 from calaudit.results.audited import SliceRecord
 from calaudit.results.report import Report
+from calaudit.runtime.errors import Notice
 from tests.report.factory import AUDIT, TOP1, cell, report, result
 
 NAMES = (

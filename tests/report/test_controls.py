@@ -1,12 +1,12 @@
 from dataclasses import replace
 from xml.etree import ElementTree
 
-from calaudit.report import render_report
 from calaudit.report.controls import control_sentences
 from calaudit.report.html import html_page
 from calaudit.report.index import Index
 from calaudit.report.junit import junit_xml
 from calaudit.report.markdown import markdown_summary
+from calaudit.report.terminal import render_report
 from calaudit.results.report import Report
 from tests.report.factory import SAMPLE, report, result
 

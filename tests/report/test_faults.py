@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from calaudit.report import View, render_report
 from calaudit.report.attribution import attribution_sentence
 from calaudit.report.html import html_page
 from calaudit.report.html_faults import SHOWN_ROWS, make_faults
 from calaudit.report.index import Index
 from calaudit.report.markdown import markdown_summary
 from calaudit.report.standouts import clear_gaps, gap_sentence, screening_sentence
+from calaudit.report.tables import View
+from calaudit.report.terminal import render_report
 from calaudit.results.drops import (
     Attribution,
     BestElsewhere,

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from calaudit.errors import CalauditError, FileFormatError, Notice, OutputError
-from calaudit.report import read_report, write_report
-from calaudit.report.files import dump
+from calaudit.report.files import dump, read_report, write_report
 from calaudit.results.consistency import inconsistencies
 from calaudit.results.document import from_document, to_document, without_times
 from calaudit.results.report import Report
+from calaudit.runtime.errors import CalauditError, FileFormatError, Notice, OutputError
 from tests.report.factory import AUDIT, SAMPLE, report, reports, result
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calaudit.report import headline
+from calaudit.report.headline import headline
 from calaudit.results.drops import Screened
 from calaudit.results.report import Report
 from tests.report.factory import NLL, SAMPLE, TOP1, cell, report, reports, result

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from calaudit.errors import OutputError, SettingsError
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
 from calaudit.report.html import html_page, write_html
@@ -28,6 +27,7 @@ from calaudit.results.rankings import (
     RankingSlice,
 )
 from calaudit.results.report import Report
+from calaudit.runtime.errors import OutputError, SettingsError
 from tests.report.factory import SAMPLE, TOP1, cell, report, reports, result
 from tests.report.hostile import METHOD, NAMES, SET, hostile_report
 

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from calaudit.errors import PoolError
+from calaudit.calibration.accumulate import Accumulator
+from calaudit.calibration.histogram import Histograms
+from calaudit.calibration.methods import estimate_amax
+from calaudit.calibration.observation import Observation
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.ranges import write_ranges
-from calaudit.ranges import Histograms, Observation, estimate_amax
-from calaudit.ranges.accumulate import Accumulator
 from calaudit.report import html_charts
 from calaudit.report.html_charts import chart_library
 from calaudit.report.html_evidence import gather_evidence, ranges_beside
@@ -25,6 +26,7 @@ from calaudit.report.html_taps import SHOWN_PER_OCTAVE, make_taps, taps_document
 from calaudit.results.audited import CalibsetRecord
 from calaudit.results.drops import Exemplar, Exemplars
 from calaudit.results.report import Report
+from calaudit.runtime.errors import PoolError
 from tests.report.factory import AUDIT, report
 
 TAPS = ("first", "<second>")

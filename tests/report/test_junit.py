@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from junitparser import Error, Failure, JUnitXml, Skipped, TestSuite
 
-from calaudit.errors import OutputError
 from calaudit.report.junit import junit_xml, write_junit
 from calaudit.results.report import Report
+from calaudit.runtime.errors import OutputError
 from tests.report.factory import SAMPLE, cell, report, reports, result
 from tests.report.hostile import NAMES, hostile_report
 

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from calaudit.errors import Notice
 from calaudit.report.findings import findings
 from calaudit.report.markdown import _code, _inline, markdown_summary, write_markdown
 from calaudit.results.report import Report
+from calaudit.runtime.errors import Notice
 from tests.report.factory import report, reports, result
 from tests.report.hostile import hostile_report
 

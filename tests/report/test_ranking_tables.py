@@ -1,6 +1,7 @@
 from dataclasses import replace
 
-from calaudit.report import View, render_report
+from calaudit.report.tables import View
+from calaudit.report.terminal import render_report
 from calaudit.results.audited import MetricRecord
 from tests.report.factory import EXEMPLARS, RANKING, TOP1, report
 

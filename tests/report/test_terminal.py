@@ -9,16 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from calaudit.errors import Notice, SliceError
-from calaudit.report import (
-    View,
-    headline,
-    print_report,
-    render_report,
-    write_svg,
-)
+from calaudit.report.headline import headline
+from calaudit.report.tables import View
+from calaudit.report.terminal import print_report, render_report, write_svg
+from calaudit.results.audited import SliceRecord
 from calaudit.results.report import Report
-from tests.report.factory import NLL, SAMPLE, TOP1, SliceRecord, cell, report, reports, result
+from calaudit.runtime.errors import Notice, SliceError
+from tests.report.factory import NLL, SAMPLE, TOP1, cell, report, reports, result
 
 HOSTILE = "[red]x[/red] :smile: \x1b[31m\x07\u202e<script>\n\r\t"
 SHOWN = r"[red]x[/red] :smile: \x1b[31m\x07\u202e<script>\n\r\t"

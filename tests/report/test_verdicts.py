@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.report import render_report
+from calaudit.report.terminal import render_report
 from calaudit.results.audited import Role
 from calaudit.results.report import EXIT_STATUS, Report, exit_status, overall_verdict
 from tests.report.factory import SAMPLE, cell, report, result

@@ -13,7 +13,7 @@ from calaudit.report.wording import (
     in_sentence,
     score,
 )
-from calaudit.visible import visible
+from calaudit.runtime.words import visible
 from tests.report.factory import NLL, TOP1, replace
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from calaudit.errors import SettingsError
+from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.registry import Registry
 from tests.packages import installed
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.errors import DrawError
-from calaudit.sampling import allocate, neyman_weights
+from calaudit.runtime.errors import DrawError
+from calaudit.sampling.allocation import allocate, neyman_weights
 
 counts = st.lists(st.integers(1, 60), min_size=1, max_size=8)
 

@@ -6,9 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import pairwise_distances
 
-from calaudit.errors import DrawError
-from calaudit.sampling import Candidates, Embedding, Recipe, draw, herding, k_center
+from calaudit.runtime.errors import DrawError
 from calaudit.sampling import coverage as module
+from calaudit.sampling.coverage import herding, k_center
+from calaudit.sampling.design import Candidates
+from calaudit.sampling.draw import draw
+from calaudit.sampling.recipe import Embedding, Recipe
 
 points = st.integers(0, 10_000).map(lambda seed: np.random.default_rng(seed).normal(size=(12, 2)))
 

@@ -4,10 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from calaudit.errors import DrawError, SliceError
-from calaudit.sampling import Candidates, Embedding, Recipe, compose, draw, kish_n_eff
-from calaudit.sampling.design import REST
-from calaudit.slices import CodedDimension, Dimension, SliceSet
+from calaudit.runtime.errors import DrawError, SliceError
+from calaudit.sampling.composition import compose
+from calaudit.sampling.design import REST, Candidates
+from calaudit.sampling.draw import draw, kish_n_eff
+from calaudit.sampling.recipe import Embedding, Recipe
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.sliceset import CodedDimension, SliceSet
 
 EDGES = Dimension(by="noise", edges=[0.5])
 LABELS = ("noise < 0.5", "noise ≥ 0.5")

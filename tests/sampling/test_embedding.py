@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from calaudit.errors import DrawError
-from calaudit.sampling import principal_components, standardise
+from calaudit.runtime.errors import DrawError
+from calaudit.sampling.embedding import principal_components, standardise
 
 GENERATOR = np.random.default_rng(0)
 SAMPLES = (

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from calaudit.errors import SettingsError
-from calaudit.sampling import Embedding, Loss, Recipe, read_recipe, recipe_from_json
-from calaudit.slices import Dimension
+from calaudit.runtime.errors import SettingsError
+from calaudit.sampling.recipe import Embedding, Loss, Recipe, read_recipe, recipe_from_json
+from calaudit.slices.dimension import Dimension
 
 CALIBSETS = Path(__file__).parents[2] / "calibsets"
 RECIPES = [

@@ -2,9 +2,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from calaudit.errors import DrawError
+from calaudit.runtime.errors import DrawError
 from calaudit.sampling.strata import cross_strata
-from calaudit.slices import Dimension, evaluate_slices
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.evaluate import evaluate_slices
 
 FRAME = pl.DataFrame(
     {

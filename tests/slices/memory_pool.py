@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.pool import Rows, TensorSpec
+from calaudit.runtime.pool import Rows, TensorSpec
 
 
 class MemoryPool:

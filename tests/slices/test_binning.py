@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.errors import SliceError
+from calaudit.runtime.errors import SliceError
 from calaudit.slices.binning import SHARE_TOLERANCE, bin_by_edges, bin_by_quantiles
 
 finite = st.floats(-1e6, 1e6, allow_subnormal=False)

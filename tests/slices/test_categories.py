@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.errors import SliceError
+from calaudit.runtime.errors import SliceError
 from calaudit.slices.categories import MAX_CATEGORIES, MAX_NUMBERS, code_categories
 
 

@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from calaudit.errors import SettingsError
-from calaudit.settings import parse_settings
-from calaudit.slices import Dimension
+from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.settings import parse_settings
+from calaudit.slices.dimension import Dimension
 
 
 def read(**values: object) -> Dimension:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.errors import SliceError
-from calaudit.slices import CodedDimension, Dimension, SliceSet, evaluate_slices
-from calaudit.slices.crossing import MAX_CROSSED
+from calaudit.runtime.errors import SliceError
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.evaluate import MAX_CROSSED, evaluate_slices
+from calaudit.slices.sliceset import CodedDimension, SliceSet
 from tests.slices.memory_pool import MemoryPool
 
 frames = st.lists(

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.errors import SliceError
-from calaudit.slices import Dimension, evaluate_slices
-from calaudit.slices.longtail import group_by_frequency
+from calaudit.runtime.errors import SliceError
+from calaudit.slices.categories import group_by_frequency
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.evaluate import evaluate_slices
 from tests.slices.memory_pool import MemoryPool
 
 counts = st.lists(st.integers(1, 50), min_size=1, max_size=30).map(np.array)

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from calaudit.errors import SliceError
-from calaudit.slices import Dimension, evaluate_slices, match_slices
+from calaudit.runtime.errors import SliceError
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.evaluate import evaluate_slices
+from calaudit.slices.sliceset import match_slices
 from tests.slices.memory_pool import MemoryPool
 
 NAMES = [

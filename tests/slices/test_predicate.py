@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.errors import SliceError
-from calaudit.slices import column_in_sql, select_rows
+from calaudit.runtime.errors import SliceError
+from calaudit.slices.evaluate import select_rows
+from calaudit.slices.predicate import column_in_sql
 from tests.slices.memory_pool import MemoryPool
 
 POOL = MemoryPool(

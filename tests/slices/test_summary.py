@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.errors import SliceError
-from calaudit.slices import Dimension, describe_slices, evaluate_slices
+from calaudit.runtime.errors import SliceError
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.evaluate import evaluate_slices
+from calaudit.slices.sliceset import describe_slices
 
 rows = st.lists(
     st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.none() | st.sampled_from("xyz")),

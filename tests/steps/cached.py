@@ -6,10 +6,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from calaudit.calibration.scales import ScaleTable, TapScale
 from calaudit.formats.trt_cache import cache_of, write_trt_cache
 from calaudit.formats.trt_header import TrtVersion
-from calaudit.graph import load_model, plan_qdq, prepare
-from calaudit.ranges import ScaleTable, TapScale
+from calaudit.graph.load import load_model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.prepare import prepare
 from tests.graph import models
 from tests.graph.running import minmax_scales
 

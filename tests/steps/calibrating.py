@@ -8,11 +8,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.calibset import Calibset
-from calaudit.formats.pool import open_pool, write_pool
-from calaudit.ranges import ScaleTable
-from calaudit.sampling import Recipe
-from calaudit.slices import Dimension
+from calaudit.formats.pool import open_pool
+from calaudit.formats.pool_writer import write_pool
+from calaudit.sampling.recipe import Recipe
+from calaudit.slices.dimension import Dimension
 from calaudit.steps.sample import draw_calibset
 from tests.graph import models
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.formats.pool import write_pool
-from calaudit.pool import Pool, Rows
+from calaudit.formats.pool_writer import write_pool
+from calaudit.runtime.pool import Pool, Rows
 
 N = 300
 EVALUATE = "split = 'evaluation'"

@@ -4,10 +4,13 @@ import numpy as np
 import onnx
 import pytest
 
-from calaudit.errors import ModelError, Notice, OutputError, RangesError
-from calaudit.graph import Model, load_model, plan_qdq, prepare
+from calaudit.calibration.scales import ScaleTable, TapScale
 from calaudit.graph import model as graph_model
-from calaudit.ranges import ScaleTable, TapScale
+from calaudit.graph.load import load_model
+from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.prepare import prepare
+from calaudit.runtime.errors import ModelError, Notice, OutputError, RangesError
 from calaudit.steps.build import build_engine, write_engine
 from tests.graph import models
 from tests.graph.running import minmax_scales, run

@@ -3,19 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.errors import FileFormatError, RangesError, SettingsError
+from calaudit.calibration.accumulate import Accumulator
+from calaudit.calibration.groups import split_into_atoms
+from calaudit.calibration.observation import Observation
+from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
 from calaudit.formats.ranges import write_ranges
 from calaudit.formats.scales import open_scales, write_scales
 from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.formats.trt_header import TrtVersion
-from calaudit.ranges import (
-    Accumulator,
-    Observation,
-    ScaleTable,
-    TapScale,
-    scale_of,
-    split_into_atoms,
-)
+from calaudit.runtime.errors import FileFormatError, RangesError, SettingsError
 from calaudit.steps.cache import cache_to_table, diff_files, make_cache, read_scales
 from tests.steps.cached import V8, edit, write_cache
 

@@ -13,13 +13,18 @@ import pytest
 from numpy.typing import NDArray
 
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
-from calaudit.errors import ModelError, RangesError, SettingsError
+from calaudit.calibration.groups import mix
 from calaudit.formats.calibset import open_calibset
-from calaudit.formats.pool import write_pool
+from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.ranges import open_ranges
-from calaudit.graph import Model, convert_to_fp16, load_model, plan_qdq, prepare, with_taps
-from calaudit.ranges import mix
-from calaudit.slices import Dimension
+from calaudit.graph.fp16 import convert_to_fp16
+from calaudit.graph.load import load_model
+from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.prepare import prepare
+from calaudit.graph.taps import with_taps
+from calaudit.runtime.errors import ModelError, RangesError, SettingsError
+from calaudit.slices.dimension import Dimension
 from calaudit.steps.calibrate import calibrate, calibrate_sets, scales_from_ranges
 from tests.graph import models
 from tests.graph.running import run

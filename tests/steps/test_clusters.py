@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.errors import SliceError
-from calaudit.formats.pool import open_pool, write_pool
-from calaudit.slices import Dimension, evaluate_slices
+from calaudit.formats.pool import open_pool
+from calaudit.formats.pool_writer import write_pool
+from calaudit.runtime.errors import SliceError
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.evaluate import evaluate_slices
 from calaudit.steps.clusters import cluster_codes, read_clusters
 
 SPEAKER = np.array(["ann", "ann", "bob", "bob", "ann", "bob"])

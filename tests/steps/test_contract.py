@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from calaudit.evaluate import Expectation, parse_metric, smallest_provable_drop, units_to_prove
-from calaudit.slices import CodedDimension, SliceSet
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.power import Expectation, smallest_provable_drop, units_to_prove
+from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.steps.contract import slice_power
 
 TOP1 = parse_metric("top1")

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from calaudit.formats.pool import open_pool, write_pool
+from calaudit.formats.pool import open_pool
+from calaudit.formats.pool_writer import write_pool
 from calaudit.steps.describe import MOST_COUNTED, ColumnSummary, PoolSummary, describe_pool
 
 

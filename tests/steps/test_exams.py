@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.errors import CalauditError, PoolError, SettingsError
-from calaudit.evaluate import Relevance, Texts, Values, score_all
-from calaudit.formats.pool import open_pool, write_pool
+from calaudit.evaluate.scoring import score_all
+from calaudit.evaluate.truth import Relevance, Texts, Values
+from calaudit.formats.pool import open_pool
+from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.predictions import write_predictions
-from calaudit.slices import evaluate_slices
+from calaudit.runtime.errors import CalauditError, PoolError, SettingsError
+from calaudit.slices.evaluate import evaluate_slices
+from calaudit.steps.exam import Exam
 from calaudit.steps.tasks import parse_task
-from calaudit.steps.truths import Exam, set_exam
+from calaudit.steps.truths import set_exam
 
 ROWS = np.arange(4)
 X = {"x": np.zeros((4, 1), np.float32)}
@@ -195,7 +198,7 @@ def test_item_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 def test_a_metric_of_the_users_own_lies_beside_the_audit(tmp_path: Path) -> None:
     (tmp_path / "metrics_beside_audit.py").write_text(
-        "from calaudit import metric\n"
+        "from calaudit.evaluate.own import metric\n"
         '@metric("mean", higher_is_better=False, unit="points")\n'
         "def off_by(outputs, target):\n"
         "    return abs(outputs[:, 0] - target)\n"

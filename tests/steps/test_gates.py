@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calaudit.errors import SettingsError
-from calaudit.evaluate import Comparison, Tolerance, Verdict, parse_metric
-from calaudit.slices import CodedDimension, SliceSet
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.comparison import Comparison, Tolerance, Verdict
+from calaudit.runtime.errors import SettingsError
+from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.steps.floors import floor_notices, hold_to_floors
 from calaudit.steps.gates import GateRule, near_zero_notices, resolve_floors, resolve_gates
 from tests.evaluate.cases import comparison

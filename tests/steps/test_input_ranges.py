@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from calaudit.formats.pool import open_pool, write_pool
-from calaudit.pool import Rows, TensorSpec
+from calaudit.formats.pool import open_pool
+from calaudit.formats.pool_writer import write_pool
+from calaudit.runtime.pool import Rows, TensorSpec
 from calaudit.steps.input_ranges import InputRanges, channel_axis, describe_inputs
 from tests.cli.running import calaudit
 from tests.slices.memory_pool import MemoryPool

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calaudit.errors import CalauditError, PoolError, SettingsError
-from calaudit.formats.pool import open_pool, write_pool
+from calaudit.formats.pool import open_pool
+from calaudit.formats.pool_writer import write_pool
+from calaudit.runtime.errors import CalauditError, PoolError, SettingsError
 from calaudit.steps.labels import check_names, read_labels
 from calaudit.steps.tasks import Classification
 

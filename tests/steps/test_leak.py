@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.errors import LeakError
-from calaudit.formats.pool import PoolFile, open_pool, write_pool
-from calaudit.sampling import Recipe
-from calaudit.slices import select_rows
+from calaudit.formats.pool import PoolFile, open_pool
+from calaudit.formats.pool_writer import write_pool
+from calaudit.runtime.errors import LeakError
+from calaudit.sampling.recipe import Recipe
+from calaudit.slices.evaluate import select_rows
 from calaudit.steps.leak import check_leak, content_digests, note_clusters, note_repeats
 from calaudit.steps.sample import draw_calibset
 from tests.steps.drawing import EVALUATE, write_small_pool

@@ -11,12 +11,16 @@ import pytest
 from numpy.typing import NDArray
 
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
-from calaudit.errors import BackendError, ModelError
-from calaudit.formats.pool import write_pool
+from calaudit.calibration.accumulate import observe as histogram_of
+from calaudit.calibration.observation import Observation
+from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.ranges import open_ranges, write_ranges
-from calaudit.graph import Model, load_model, plan_qdq, prepare, with_taps
-from calaudit.ranges import Observation
-from calaudit.ranges import observe as histogram_of
+from calaudit.graph.load import load_model
+from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.prepare import prepare
+from calaudit.graph.taps import with_taps
+from calaudit.runtime.errors import BackendError, ModelError
 from calaudit.steps.calibrate import observation_notices
 from calaudit.steps.calibset_union import CalibsetUnion
 from calaudit.steps.observe import observe

@@ -3,8 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.errors import BackendError
-from calaudit.formats.pool import open_pool, write_pool
+from calaudit.formats.pool import open_pool
+from calaudit.formats.pool_writer import write_pool
+from calaudit.runtime.errors import BackendError
 from calaudit.steps.predict import predict
 
 

@@ -8,8 +8,14 @@ import onnx
 import pytest
 
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.demo import DEMO_MODEL, build_digits_pool
-from calaudit.errors import (
+from calaudit.demo.files import DEMO_MODEL
+from calaudit.demo.pool import build_digits_pool
+from calaudit.formats.calibset import open_calibset
+from calaudit.formats.pool import PoolFile, open_pool
+from calaudit.formats.pool_writer import write_pool
+from calaudit.graph.load import load_model
+from calaudit.graph.taps import with_taps
+from calaudit.runtime.errors import (
     DrawError,
     LeakError,
     ModelError,
@@ -17,11 +23,10 @@ from calaudit.errors import (
     SettingsError,
     SliceError,
 )
-from calaudit.formats.calibset import open_calibset
-from calaudit.formats.pool import PoolFile, open_pool, write_pool
-from calaudit.graph import load_model, with_taps
-from calaudit.sampling import Embedding, Loss, Recipe, herding, k_center, read_recipe
-from calaudit.slices import Dimension, evaluate_slices, select_rows
+from calaudit.sampling.coverage import herding, k_center
+from calaudit.sampling.recipe import Embedding, Loss, Recipe, read_recipe
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.evaluate import evaluate_slices, select_rows
 from calaudit.steps.model_outputs import read_model_outputs
 from calaudit.steps.sample import draw_calibset, draw_set
 from tests.steps import layouts

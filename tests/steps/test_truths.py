@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calaudit.errors import PoolError, SettingsError, SliceError
-from calaudit.evaluate import parse_metric, score_all
-from calaudit.formats.pool import open_pool, write_pool
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.scoring import score_all
+from calaudit.formats.pool import open_pool
+from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.predictions import Predictions, write_predictions
-from calaudit.slices import Dimension, evaluate_slices
+from calaudit.runtime.errors import PoolError, SettingsError, SliceError
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.evaluate import evaluate_slices
 from calaudit.steps.tasks import parse_task
 from calaudit.steps.truths import rows_to_predict, set_exam
 

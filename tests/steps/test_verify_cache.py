@@ -4,10 +4,12 @@ import numpy as np
 import onnx
 import pytest
 
-from calaudit.errors import FileFormatError, ModelError
+from calaudit.calibration.scales import TapScale
 from calaudit.formats.trt_header import TrtVersion
-from calaudit.graph import load_model, plan_qdq, prepare
-from calaudit.ranges import TapScale
+from calaudit.graph.load import load_model
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.prepare import prepare
+from calaudit.runtime.errors import FileFormatError, ModelError
 from calaudit.steps.verify_cache import Verification, verify_cache
 from tests.graph import models
 from tests.steps.cached import edit, table_for, write_cache, write_model

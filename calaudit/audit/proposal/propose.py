@@ -11,12 +11,15 @@ from calaudit.audit.proposal.slices import Sliced, choose_slices
 from calaudit.audit.proposal.split import Split, find_split
 from calaudit.audit.proposal.table import Table
 from calaudit.audit.proposal.tasks import Guess, guess_task
-from calaudit.errors import PoolError, SliceError
-from calaudit.evaluate import MinSupport, parse_metric, smallest_provable_drop
-from calaudit.graph import Model, check_pool_matches
-from calaudit.graph.endings import closing_op
-from calaudit.pool import Pool, Rows
-from calaudit.slices import select_rows
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.comparison import MinSupport
+from calaudit.evaluate.power import smallest_provable_drop
+from calaudit.graph.load import check_pool_matches
+from calaudit.graph.model import Model
+from calaudit.graph.survey import closing_op
+from calaudit.runtime.errors import PoolError, SliceError
+from calaudit.runtime.pool import Pool, Rows
+from calaudit.slices.evaluate import select_rows
 from calaudit.steps.probabilities import ENDS_IN_PROBABILITIES, OF_LOGITS
 
 SMALLEST_GATE = 0.02

@@ -5,8 +5,8 @@ from typing import Any
 
 from calaudit.audit.proposal.slices import Sliced
 from calaudit.audit.proposal.table import Table
-from calaudit.pool import Rows
-from calaudit.slices import CodedDimension
+from calaudit.runtime.pool import Rows
+from calaudit.slices.sliceset import CodedDimension
 
 SIZE = 128
 """Samples of a calibration set, where there are twice as many to draw from."""

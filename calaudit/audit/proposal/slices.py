@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from calaudit.audit.proposal.table import Table
 from calaudit.audit.proposal.tasks import Guess
-from calaudit.errors import SettingsError, SliceError
-from calaudit.pool import Pool, Rows
-from calaudit.settings import parse_settings
-from calaudit.slices import Dimension, SliceSet, evaluate_slices
+from calaudit.runtime.errors import SettingsError, SliceError
+from calaudit.runtime.pool import Pool, Rows
+from calaudit.runtime.settings import parse_settings
+from calaudit.slices.dimension import Dimension
+from calaudit.slices.evaluate import evaluate_slices
+from calaudit.slices.sliceset import SliceSet
 
 MOST_GROUPS = 12
 """More values than this are binned, or grouped into head and tail."""

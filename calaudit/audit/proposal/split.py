@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from calaudit.errors import PoolError
-from calaudit.pool import Pool
-from calaudit.slices import column_in_sql
+from calaudit.runtime.errors import PoolError
+from calaudit.runtime.pool import Pool
+from calaudit.slices.predicate import column_in_sql
 
 JUDGED = ("evaluation", "eval", "test", "testing", "validation", "valid", "val", "dev")
 DRAWN = ("calibration", "calib", "cal", "train", "training")

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from calaudit.audit.proposal.table import Table
-from calaudit.errors import PoolError
-from calaudit.graph import ModelTensor
-from calaudit.pool import Pool, TensorSpec
+from calaudit.graph.model import ModelTensor
+from calaudit.runtime.errors import PoolError
+from calaudit.runtime.pool import Pool, TensorSpec
 
 CUT = 10
 """Places of a ranking that are looked at, where there are more items."""

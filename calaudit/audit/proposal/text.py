@@ -8,7 +8,7 @@ from typing import Any
 
 from calaudit.audit.proposal.propose import Proposal
 from calaudit.audit.proposal.table import Table
-from calaudit.visible import command_line, visible
+from calaudit.runtime.words import command_line, visible
 
 WIDTH = 98
 DRAWS = 3

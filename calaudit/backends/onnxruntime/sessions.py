@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from calaudit.backends.base import Capabilities
-from calaudit.errors import BackendError, near
-from calaudit.graph.model import Model, ModelTensor
-from calaudit.graph.store import MESSAGE, refer_from_one_folder, write_model
+from calaudit.graph.model import MESSAGE, Model, ModelTensor, refer_from_one_folder, write_model
+from calaudit.runtime.errors import BackendError, near
 
 Kernels = Literal["emulated", "fused"]
 

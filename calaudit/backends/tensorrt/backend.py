@@ -38,10 +38,10 @@ from calaudit.backends.tensorrt.precision import (
 )
 from calaudit.backends.tensorrt.runner import TensorrtEngine
 from calaudit.backends.tensorrt.watching import listening
-from calaudit.errors import BackendError, FileFormatError
 from calaudit.formats.engine import EngineFacts, facts_path, open_engine_file, write_engine_file
 from calaudit.graph.model import Model
 from calaudit.graph.products import Product, products
+from calaudit.runtime.errors import BackendError, FileFormatError
 
 
 class TensorrtBackend:

@@ -20,11 +20,10 @@ from calaudit.backends.tensorrt.precision import (
     read_layer_report,
 )
 from calaudit.backends.tensorrt.watching import Heard, listening, watched
-from calaudit.errors import BackendError, Notice, Problem, near
-from calaudit.formats.aside import written_aside
-from calaudit.graph.model import Model
+from calaudit.formats.writing import written_aside
+from calaudit.graph.model import Model, write_model
 from calaudit.graph.products import products
-from calaudit.graph.store import write_model
+from calaudit.runtime.errors import BackendError, Notice, Problem, near
 
 Shape = tuple[int, ...]
 

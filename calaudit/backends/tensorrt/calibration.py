@@ -11,8 +11,8 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from calaudit.backends.tensorrt.feed import BatchFeed
-from calaudit.errors import BackendError, Notice
 from calaudit.formats.trt_header import AlgorithmFlag
+from calaudit.runtime.errors import BackendError, Notice
 
 if TYPE_CHECKING:
     from tensorrt import IInt8Calibrator

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from calaudit.backends.tensorrt.detect import Missing, find_pycuda
-from calaudit.errors import BackendError
+from calaudit.runtime.errors import BackendError
 
 ELSEWHERE: Final = 'Run on a machine with an NVIDIA GPU, or audit with backend = "onnxruntime".'
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final, Literal
 
-from calaudit.errors import BackendError
+from calaudit.runtime.errors import BackendError
 
 Library = Literal["tensorrt", "tensorrt_rtx"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calaudit.backends.tensorrt.cuda import Cuda, require_cuda
 from calaudit.backends.tensorrt.source import BatchReader
-from calaudit.errors import BackendError, Notice, near
+from calaudit.runtime.errors import BackendError, Notice, near
 
 N_SLOTS: Final = 2
 """One batch that TensorRT works on, one that is being read and copied."""

@@ -24,14 +24,14 @@ from calaudit.backends.tensorrt.precision import (
 )
 from calaudit.backends.tensorrt.source import Batching, BatchReader, read_stored
 from calaudit.backends.tensorrt.watching import Heard, listening, watched
-from calaudit.errors import BackendError, Notice
-from calaudit.formats.aside import written_aside
+from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.trt_cache import TrtCache, cache_of, parse_trt_cache
 from calaudit.formats.trt_header import ALGORITHMS, MINMAX, AlgorithmFlag, TrtVersion
+from calaudit.formats.writing import written_aside
 from calaudit.graph.model import Model
 from calaudit.graph.products import Product, products
-from calaudit.ranges.scales import ScaleTable
+from calaudit.runtime.errors import BackendError, Notice
 
 
 class ImplicitNetwork:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from calaudit.errors import Notice
 from calaudit.graph.products import Product
+from calaudit.runtime.errors import Notice
 
 Source = Literal["builder's layer report", "engine inspector"]
 

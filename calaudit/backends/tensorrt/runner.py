@@ -10,8 +10,8 @@ from calaudit.backends.tensorrt.cuda import Cuda
 from calaudit.backends.tensorrt.detect import TensorrtModule
 from calaudit.backends.tensorrt.pipeline import EngineTensor, EnqueueError, Pipeline
 from calaudit.backends.tensorrt.watching import listening
-from calaudit.errors import BackendError, near
 from calaudit.graph.model import Model, ModelTensor
+from calaudit.runtime.errors import BackendError, near
 
 _DTYPES: Final[Mapping[str, str]] = {
     "FLOAT": "float32", "HALF": "float16", "INT64": "int64", "INT32": "int32", "INT8": "int8",

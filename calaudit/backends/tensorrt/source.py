@@ -13,12 +13,12 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.counted import counted
-from calaudit.errors import BackendError, FileFormatError, Notice, Problem, near
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.formats.trt_header import CacheHeader, TrtVersion, header_for
 from calaudit.graph.model import Model
+from calaudit.runtime.errors import BackendError, FileFormatError, Notice, Problem, near
+from calaudit.runtime.words import counted
 
 LastBatch = Literal["fill", "drop"]
 Order = Literal["mixed", "stored"]

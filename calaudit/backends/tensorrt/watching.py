@@ -9,7 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from calaudit.backends.tensorrt.detect import Library, TensorrtModule
-from calaudit.progress import Counter, counter
+from calaudit.runtime.progress import Counter, counter
 
 LAYER_REPORT: Final = "Layers:"
 """How the verbose message begins that lists an engine's layers."""

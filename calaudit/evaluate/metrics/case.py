@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.counted import counted
-from calaudit.errors import PoolError, SettingsError
 from calaudit.evaluate.metrics.shown import Shown, rankable, show
 from calaudit.evaluate.truth import Labels, Relevance, Texts, Truth, Values, check_labels
 from calaudit.evaluate.unanswered import infinities, unanswered
+from calaudit.runtime.errors import PoolError, SettingsError
+from calaudit.runtime.words import counted
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from calaudit.counted import counted
-from calaudit.errors import SettingsError
 from calaudit.evaluate.division import divide
 from calaudit.evaluate.metrics.case import Case
+from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.words import counted
 
 
 def topk(case: Case, k: int) -> NDArray[np.bool_]:

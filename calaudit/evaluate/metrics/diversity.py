@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, special
 
-from calaudit.errors import SettingsError
 from calaudit.evaluate.division import divide
 from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.metrics.ranking import count_bounds
+from calaudit.runtime.errors import SettingsError
 
 
 def coverage(case: Case, k: int) -> sparse.csr_array:

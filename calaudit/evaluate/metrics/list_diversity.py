@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, special
 
-from calaudit.errors import SettingsError
 from calaudit.evaluate.division import divide, unit_rows
 from calaudit.evaluate.metrics.case import Case
+from calaudit.runtime.errors import SettingsError
 
 Floats = NDArray[np.float64]
 

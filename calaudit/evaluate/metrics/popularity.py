@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from calaudit.errors import PoolError, SettingsError
+from calaudit.runtime.errors import PoolError, SettingsError
 
 
 def tail_by_interactions(popularity: ArrayLike, head_share: float = 0.8) -> NDArray[np.bool_]:

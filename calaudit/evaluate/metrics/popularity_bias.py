@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import SettingsError
 from calaudit.evaluate.division import divide
 from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.metrics.shown import Shown
+from calaudit.runtime.errors import SettingsError
 
 Floats = NDArray[np.float64]
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.errors import SettingsError
 from calaudit.evaluate.division import divide
 from calaudit.evaluate.statistics.draws import N_BUCKETS
 from calaudit.evaluate.statistics.exact import Exact
+from calaudit.runtime.errors import SettingsError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

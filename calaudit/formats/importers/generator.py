@@ -8,11 +8,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from calaudit.errors import PoolError, Problem, near
-from calaudit.formats.importers.arrays import as_asked, check_named
+from calaudit.formats.importers.media import as_asked, check_named
 from calaudit.formats.importers.samples import Classes, Imported, Sample, write_samples
 from calaudit.formats.pool_columns import whole
-from calaudit.user_code import blamed, file_of, find_function
+from calaudit.runtime.errors import PoolError, Problem, near
+from calaudit.runtime.user_code import blamed, file_of, find_function
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _KEYS = ("inputs", "targets", "meta", "id")

@@ -1,20 +1,276 @@
-"""Pools from a manifest: a CSV or Parquet table with a path per sample, and columns beside it."""
+"""The table of a manifest: its columns checked and sorted into paths, targets, metadata, ids.
+
+Pools from a manifest: a CSV or Parquet table with a path per sample, and columns beside it.
+"""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.errors import CalauditError, Notice, PoolError, Problem
-from calaudit.formats.aside import keep_apart
-from calaudit.formats.importers.arrays import read_npy
-from calaudit.formats.importers.audio import read_audio
-from calaudit.formats.importers.images import read_image
-from calaudit.formats.importers.manifest_table import Table, read_table
-from calaudit.formats.importers.samples import BATCH, Imported, Sample, write_samples
-from calaudit.formats.importers.settings import InputSettings, ManifestSettings, unit_notices
+from calaudit.formats.importers.csv_table import find_type, read_csv
+from calaudit.formats.importers.media import read_audio, read_image, read_npy
+from calaudit.formats.importers.samples import BATCH, Imported, Sample, Scalar, write_samples
+from calaudit.formats.importers.settings import (
+    InputSettings,
+    ManifestSettings,
+    TargetSettings,
+    unit_notices,
+)
+from calaudit.formats.pool_columns import as_series
+from calaudit.formats.pool_layout import as_names
+from calaudit.formats.writing import keep_apart
+from calaudit.runtime.columns import widened
+from calaudit.runtime.errors import (
+    CalauditError,
+    FileFormatError,
+    Notice,
+    PoolError,
+    Problem,
+    SettingsError,
+    near,
+)
+
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")
+_ROWS_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A checked manifest; every list has one entry per sample."""
+
+    paths: dict[str, list[Path]]
+    """Input name → files, absolute."""
+    targets: dict[str, list[Scalar]]
+    meta: dict[str, list[Scalar]]
+    ids: list[str]
+    notices: tuple[Notice, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_table(source: Path, settings: ManifestSettings) -> Table:
+    """Read a manifest and check everything that can be checked before a file is decoded.
+
+    Raises
+    ------
+    FileFormatError
+        Missing, unreadable, or of an unknown kind.
+    SettingsError
+        Columns that aren't there.
+    PoolError
+        No rows; paths that are missing or leave the folder; labels missing or unknown.
+    """
+    path_columns = {name: how.column for name, how in settings.inputs.items()}
+    first = next(iter(path_columns.values()))
+    ids = settings.ids or first
+    targets = settings.targets or {}
+    texts = {*path_columns.values(), ids}
+    read = _read_source(source)
+    frame, notices = read.frame, read.notices
+    _check_columns(frame, settings, source)
+    if frame.is_empty():
+        raise PoolError("lists no samples", where=source, next_step="Add one row per sample.")
+    used = {*path_columns.values(), ids, *(target.column for target in targets.values())}
+    meta = settings.meta
+    if meta is None:
+        meta = {name: name for name in frame.columns if name not in used}
+    frame, decided = _typed(read, {*used, *meta.values()}, texts, source)
+    problems: list[Problem] = []
+    paths = {
+        name: _paths(frame[column], source, settings.outside, problems)
+        for name, column in path_columns.items()
+    }
+    labels = {
+        name: _labels(frame[target.column], target, source, problems)
+        for name, target in targets.items()
+    }
+    if frame[ids].null_count():
+        problems.append(
+            Problem(
+                f"{frame[ids].null_count()} ids are missing",
+                f"{source}: {ids}",
+                "Give every row an id.",
+            )
+        )
+    if problems:
+        raise PoolError.of(problems)
+    left = [name for name in frame.columns if name not in {*used, *meta.values()}]
+    if left:
+        notice = Notice("left_out", f"columns left out: {', '.join(left)}", str(source))
+        notices = (*notices, notice)
+    return Table(
+        paths=paths,
+        targets=labels,
+        meta={
+            name: widened(as_series(column, frame[column], where=str(source))).to_list()
+            for name, column in meta.items()
+        },
+        ids=frame[ids].to_list(),
+        notices=(*notices, *decided),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    frame: pl.DataFrame
+    separator: str | None
+    """Of a CSV file, whose columns are all text."""
+    notices: tuple[Notice, ...] = ()
+
+
+def _read_source(source: Path) -> _Read:
+    """Read a table; that of a CSV file holds text alone.
+
+    Raises
+    ------
+    FileFormatError
+        Missing, unreadable, or of another kind.
+    """
+    name = source.name.lower()
+    if not name.endswith(SUFFIXES):
+        raise FileFormatError(
+            f"has the ending {source.suffix!r}, a manifest has {', '.join(SUFFIXES)}",
+            where=source,
+            next_step="Save the table in one of these formats.",
+        )
+    if not source.is_file():
+        raise FileFormatError("there is no such file", where=source, next_step="Check the path.")
+    if not name.endswith(".parquet"):
+        table = read_csv(source)
+        return _Read(table.frame, table.separator, table.notices)
+    try:
+        return _Read(pl.read_parquet(source, use_statistics=False), None)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise FileFormatError(
+            f"can't be read as a table: {error}", where=source, next_step="Mend the file."
+        ) from None
+
+
+def _typed(
+    read: _Read, used: set[str], texts: set[str], source: Path
+) -> tuple[pl.DataFrame, list[Notice]]:
+    """The used columns in their types; those in `texts` as text (``007`` keeps its zeros)."""
+    found: list[pl.Series] = []
+    notices: list[Notice] = []
+    for column in read.frame:
+        if column.name in texts:
+            found.append(column.cast(pl.String))
+        elif read.separator is not None and column.name in used:
+            typed = find_type(column, decimal_comma=read.separator != ",", where=str(source))
+            found.append(typed.column.alias(column.name))
+            notices.extend(typed.notices)
+        else:
+            found.append(column)
+    return pl.DataFrame(found), notices
+
+
+def _check_columns(frame: pl.DataFrame, settings: ManifestSettings, source: Path) -> None:
+    wanted = {f"inputs.{name}": how.column for name, how in settings.inputs.items()}
+    wanted |= {f"targets.{name}": t.column for name, t in (settings.targets or {}).items()}
+    wanted |= {f"meta.{name}": column for name, column in (settings.meta or {}).items()}
+    if settings.ids is not None:
+        wanted["ids"] = settings.ids
+    problems = [
+        Problem(
+            f"there is no column {column!r} for {role}", str(source), near(column, frame.columns)
+        )
+        for role, column in wanted.items()
+        if column not in frame.columns
+    ]
+    if problems:
+        raise SettingsError.of(problems)
+
+
+def _paths(column: pl.Series, source: Path, outside: bool, problems: list[Problem]) -> list[Path]:
+    root = source.parent.resolve()
+    found, bad = [], 0
+    for row, text in enumerate(column):
+        path = None if text is None else (root / text).resolve()
+        if path is None:
+            problem = Problem("the path is missing", None, "Fill it in, or remove the row.")
+        elif not outside and not path.is_relative_to(root):
+            problem = Problem(
+                f"{text!r} leaves the manifest's folder",
+                None,
+                "Move the files beside it, or allow it with --outside.",
+            )
+        elif not path.is_file():
+            posix = "\\" in text and (root / text.replace("\\", "/")).is_file()
+            step = "Write / between folders, not \\." if posix else "Mend the path, or the row."
+            problem = Problem(f"there is no file {text!r}", None, step)
+        else:
+            found.append(path)
+            continue
+        bad += 1
+        if bad <= _ROWS_SHOWN:
+            where = f"{source}: row {row + 1}, column {column.name}"
+            problems.append(Problem(problem.message, where, problem.next_step))
+    if bad > _ROWS_SHOWN:
+        problems.append(Problem(f"and {bad - _ROWS_SHOWN} more rows like these", str(source)))
+    return found
+
+
+def _labels(
+    column: pl.Series, target: TargetSettings, source: Path, problems: list[Problem]
+) -> list[Scalar]:
+    where = f"{source}: {target.column}"
+    if column.null_count():
+        problems.append(
+            Problem(
+                f"{column.null_count()} of {len(column)} targets are missing",
+                where,
+                "Fill them in, or remove the rows.",
+            )
+        )
+    if target.classes is None:
+        return widened(as_series(target.column, column, where=str(source))).to_list()
+    try:
+        return as_names(column, target.classes, where=where).to_list()
+    except PoolError as error:
+        problems.extend(error.problems)
+        return column.to_list()
+
+
+def kind_of(source: Path, column: str) -> Literal["image", "audio", "npy"]:
+    """What kind of files a manifest's column points at, by the ending of its first path.
+
+    Raises
+    ------
+    SettingsError
+        There is no such column, or the ending says nothing.
+    """
+    from PIL import Image
+
+    frame = _read_source(source).frame
+    if column not in frame.columns:
+        raise SettingsError(
+            f"there is no column {column!r}", where=source, next_step=near(column, frame.columns)
+        )
+    first = next((text for text in frame[column] if text is not None), None)
+    if first is None:
+        raise SettingsError(
+            "names no file", where=f"{source}: {column}", next_step="Add a row per sample."
+        )
+    suffix = Path(first).suffix.lower()
+    if suffix == ".npy":
+        return "npy"
+    if suffix in AUDIO_SUFFIXES:
+        return "audio"
+    if suffix in Image.registered_extensions():
+        return "image"
+    raise SettingsError(
+        f"can't tell from {first!r} what kind of file it is",
+        where=f"{source}: {column}",
+        next_step="Say it with --kind image, audio or npy.",
+    )
+
 
 _MOST_PROBLEMS = 10
 """Unreadable files after which an import gives up."""

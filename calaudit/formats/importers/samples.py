@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from calaudit.errors import Notice, PoolError, Problem
 from calaudit.formats.pool_columns import whole
 from calaudit.formats.pool_writer import PoolWriter
-from calaudit.progress import counter
+from calaudit.runtime.errors import Notice, PoolError, Problem
+from calaudit.runtime.progress import counter
 
 BATCH = 64
 """Samples gathered before they are written."""

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from calaudit.errors import Notice, SettingsError
-from calaudit.settings import setting
+from calaudit.runtime.errors import Notice, SettingsError
+from calaudit.runtime.settings import setting
 
 Dtype = Literal[
     "bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64",

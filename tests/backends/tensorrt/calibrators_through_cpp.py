@@ -23,10 +23,10 @@ from calaudit.backends.tensorrt.implicit import (
     build_implicit,
 )
 from calaudit.backends.tensorrt.source import Batching, cache_file
-from calaudit.errors import BackendError, FileFormatError
+from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
 from calaudit.formats.calibset import Calibset
 from calaudit.graph.model import Model
-from calaudit.ranges.scales import ScaleTable, TapScale, scale_of
+from calaudit.runtime.errors import BackendError, FileFormatError
 from tests.backends.tensorrt.calibsets import damage, make_calibset, two_inputs
 from tests.backends.tensorrt.fake_builder import ENGINE, Behaviour, fake_tensorrt
 from tests.backends.tensorrt.host_buffers import FakeDeviceBuffers, FakeGpu

@@ -7,8 +7,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.formats.calibset import Calibset, write_calibset
-from calaudit.formats.drawn import DrawnSet
+from calaudit.formats.calibset import Calibset, DrawnSet, write_calibset
 from calaudit.sampling.recipe import Recipe
 from calaudit.slices.sliceset import SliceSet
 

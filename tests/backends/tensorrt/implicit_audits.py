@@ -22,9 +22,9 @@ from calaudit.backends.tensorrt import implicit
 from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.backends.tensorrt.build import BuiltPlan
 from calaudit.backends.tensorrt.cuda import Gpu
-from calaudit.errors import BackendError, SettingsError
 from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.results.report import Report
+from calaudit.runtime.errors import BackendError, SettingsError
 from tests.audit.world import AUDIT, make_world
 from tests.backends.tensorrt.fake_builder import Behaviour, fake_tensorrt
 from tests.backends.tensorrt.host_buffers import FakeGpu

@@ -27,12 +27,12 @@ from calaudit.backends.tensorrt.build import BuildOptions, BuiltPlan, build_plan
 from calaudit.backends.tensorrt.cuda import Gpu
 from calaudit.backends.tensorrt.detect import require_tensorrt
 from calaudit.backends.tensorrt.watching import _Bars
-from calaudit.errors import BackendError
 from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.graph.prepare import prepare
 from calaudit.results.document import to_document, without_times
+from calaudit.runtime.errors import BackendError
 from tests.audit.world import AUDIT, make_world
 from tests.graph import models
 from tests.graph.running import quantize

@@ -1,8 +1,8 @@
 import pytest
 
 from calaudit.backends.tensorrt.build import ShapeRange, plan_profile
-from calaudit.errors import BackendError
 from calaudit.graph.model import Model
+from calaudit.runtime.errors import BackendError
 from tests.graph import models
 
 

@@ -9,9 +9,9 @@ from onnx import TensorProto
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend, deserialize
 from calaudit.backends.tensorrt.cuda import require_cuda
-from calaudit.errors import BackendError
 from calaudit.formats.engine import facts_path, open_engine_file
 from calaudit.graph.model import Model
+from calaudit.runtime.errors import BackendError
 from tests.backends.test_contract import load, tensorrt
 from tests.graph import models
 from tests.graph.running import quantize

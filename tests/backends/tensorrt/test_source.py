@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calaudit.backends.tensorrt.source import Batching, BatchReader
-from calaudit.errors import BackendError, FileFormatError, PoolError
 from calaudit.formats.calibset import Calibset
+from calaudit.runtime.errors import BackendError, FileFormatError, PoolError
 from tests.backends.tensorrt.calibsets import damage, make_calibset, two_inputs
 
 N = 23

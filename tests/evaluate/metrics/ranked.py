@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate import Relevance, parse_metric, score
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.scoring import score
+from calaudit.evaluate.truth import Relevance
 
 
 def tied_case(

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
-from calaudit.errors import PoolError, SettingsError
-from calaudit.evaluate import Relevance, UnitScores, parse_metric, perfect, score
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.scores import UnitScores
+from calaudit.evaluate.scoring import perfect, score
+from calaudit.evaluate.truth import Relevance
+from calaudit.runtime.errors import PoolError, SettingsError
 
 AGREEMENT = ["top1_agreement", "cosine", "max_abs_diff", "overlap@3"]
 

@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, top_k_accuracy_score
 
-from calaudit.errors import PoolError, SettingsError
-from calaudit.evaluate import Labels, concatenate, parse_metric, score, tie_bounds
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.scores import concatenate
+from calaudit.evaluate.scoring import score, tie_bounds
+from calaudit.evaluate.truth import Labels
+from calaudit.runtime.errors import PoolError, SettingsError
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from calaudit.errors import PoolError, SettingsError
-from calaudit.evaluate import Relevance, concatenate, parse_metric, score
+from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.metrics.diversity import entropy_of, gini_of
 from calaudit.evaluate.metrics.popularity import tail_by_interactions, tail_by_rank
+from calaudit.evaluate.scores import concatenate
+from calaudit.evaluate.scoring import score
+from calaudit.evaluate.truth import Relevance
+from calaudit.runtime.errors import PoolError, SettingsError
 from tests.evaluate.metrics.ranked import orders, tied_case, values
 
 

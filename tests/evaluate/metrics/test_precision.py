@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.evaluate import Relevance, parse_metric, tie_bounds
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.scoring import tie_bounds
+from calaudit.evaluate.truth import Relevance
 from tests.evaluate.metrics.ranked import orders, tied_case, values
 
 

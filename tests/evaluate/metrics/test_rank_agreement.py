@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from calaudit.evaluate import Relevance, parse_metric, perfect, score, tie_bounds
+from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.metrics.inversions import count_greater_before
+from calaudit.evaluate.scoring import perfect, score, tie_bounds
+from calaudit.evaluate.truth import Relevance
 from tests.evaluate.metrics.ranked import orders, tied_case, values
 from tests.wheels import installed_wheel
 

@@ -7,7 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from calaudit.evaluate import Relevance, UnitScores, from_pairs, parse_metric, score, tie_bounds
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.listwise import from_pairs
+from calaudit.evaluate.scores import UnitScores
+from calaudit.evaluate.scoring import score, tie_bounds
+from calaudit.evaluate.truth import Relevance
 from tests.evaluate.metrics.ranked import orders, tied_case, values
 
 RANKING = ["ndcg@3", "ndcg_exp@3", "recall@3", "long_tail_share@3", "ties_at_cut@3"]

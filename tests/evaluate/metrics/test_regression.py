@@ -4,8 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from calaudit.errors import PoolError, SettingsError
-from calaudit.evaluate import Labels, Values, concatenate, parse_metric, score
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.scores import concatenate
+from calaudit.evaluate.scoring import score
+from calaudit.evaluate.truth import Labels, Values
+from calaudit.runtime.errors import PoolError, SettingsError
 
 ORACLES = {
     "mae": metrics.mean_absolute_error,

@@ -4,8 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.errors import PoolError, SettingsError
-from calaudit.evaluate import Labels, Texts, concatenate, parse_metric, score
+from calaudit.evaluate.catalogue import parse_metric
+from calaudit.evaluate.scores import concatenate
+from calaudit.evaluate.scoring import score
+from calaudit.evaluate.truth import Labels, Texts
+from calaudit.runtime.errors import PoolError, SettingsError
 
 words = st.lists(st.sampled_from(["a", "bc", "d", "ef", "é"]), max_size=6).map(" ".join)
 

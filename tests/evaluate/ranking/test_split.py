@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.evaluate import Relevance, parse_metric, score
+from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.metrics.case import Case
-from calaudit.evaluate.ranking import Path, change_of
+from calaudit.evaluate.ranking.change import change_of
+from calaudit.evaluate.ranking.lists import Path
+from calaudit.evaluate.scoring import score
+from calaudit.evaluate.truth import Relevance
 from tests.evaluate.metrics.ranked import orders, tied_case
 
 NAMES = ["ndcg@3", "ndcg_exp@3", "recall@3", "long_tail_share@3", "arp@3", "novelty@3"]

@@ -1,0 +1,1 @@
+"""Ranges: the distribution of every tap, and the scales made from it. Arrays only."""

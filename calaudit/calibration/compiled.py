@@ -1,0 +1,60 @@
+"""Loops that numpy can't run at memory speed, compiled to machine code when first called.
+
+Measured on the histograms of `calaudit.calibration.accumulate`, nanoseconds per float32 on one core: numpy
+(shift, widen, bincount) 1.9 to 2.6, boost-histogram on bin numbers made by numpy 2.3, numba 0.4,
+reading the values alone 0.1 to 0.2. A ResNet-50 computes one tap value in about 4 ns on two cores,
+so numpy alone adds more than half of a forward pass to it, and numba a tenth.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Generic, ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+class Compiled(Generic[P, T]):
+    """A function over arrays and numbers that runs as machine code, without Python's lock.
+
+    numba is imported by the first call, so that importing calaudit stays cheap. The machine code
+    is kept on disk where there is a place for it.
+    """
+
+    def __init__(self, python: Callable[P, T]) -> None:
+        self.python = python
+        self.__doc__ = python.__doc__
+
+    @cached_property
+    def _native(self) -> Callable[P, T]:
+        from numba import njit
+
+        try:
+            return cast(Callable[P, T], njit(self.python, nogil=True, cache=True))
+        except RuntimeError:  # neither the package's folder nor the user's cache can be written
+            return cast(Callable[P, T], njit(self.python, nogil=True))
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run it."""
+        return self._native(*args, **kwargs)
+
+
+def compiled(python: Callable[P, T]) -> Compiled[P, T]:
+    """Decorate a function that loops over arrays; it may call numpy, not other such functions."""
+    return Compiled(python)
+
+
+def map_on_cores(work: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
+    """Results of `work` in the order of `items`, as many at a time as there are cores."""
+    with ThreadPoolExecutor(n_cores()) as threads:
+        return list(threads.map(work, items))
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

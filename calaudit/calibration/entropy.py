@@ -1,0 +1,185 @@
+"""Divergence: what a clip to 128 levels loses of a histogram, by the scheme of Migacz (GTC 2017).
+
+P is the histogram up to the clip, what lies above folded into its last bin. Q is the histogram up
+to the clip, without the tail, levelled within 128 equal levels: bins that hold something share
+their level's mass in proportion to their widths, empty bins get none. The loss is KL(P‖Q).
+
+TensorRT-like entropy: 2048 equal bins over [0, amax], as the published scheme lays them.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.calibration.compiled import compiled
+from calaudit.calibration.histogram import Histogram
+
+N_LEVELS: Final = 128
+"""Levels of int8 magnitudes in the published scheme."""
+SAME_DIVERGENCE: Final = 1e-10
+"""Nats within which two clips lose the same; above what the order of summing can change."""
+_STRIDE: Final = 16
+"""Every 16th candidate is looked at first, to know early what can't be best."""
+
+
+def kl_divergences(
+    edges: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    candidates: NDArray[np.int64],
+    *,
+    only_best: bool = False,
+) -> NDArray[np.float64]:
+    """KL(P‖Q) in nats of clipping at ``edges[candidates]`` (n,).
+
+    With c counts and w widths of bins, C and W their sums over the filled bins of a level, t the
+    tail and N all values::
+
+        N·KL = Σ_levels [ Σ_bins c·log(c/w) − C·log(C/W) ]     what levelling loses, each ≥ 0
+               + (c+t)·log((c+t)/w) − c·log(c/w) − t·log(C/W)   in the last bin and level
+               + N·log((N−t)/N)
+
+    Sums over bins are differences of prefix sums: O(128) per candidate.
+
+    Parameters
+    ----------
+    edges : float64 (k + 1,)
+    counts : float64 (k,)
+    candidates : int64 (n,)
+        Ascending positions of edges above filled bins.
+    only_best : bool
+        Give up on a candidate when its loss is above the best by more than `SAME_DIVERGENCE`: its
+        entry is infinite. The others are the same either way.
+    """
+    widths = np.diff(edges)
+    logs = np.zeros_like(counts)
+    np.log(counts / widths, out=logs, where=counts > 0)
+    prefixes = np.zeros((3, len(counts) + 1))
+    np.cumsum(counts, out=prefixes[0, 1:])
+    np.cumsum(np.where(counts > 0, widths, 0.0), out=prefixes[1, 1:])
+    np.cumsum(counts * logs, out=prefixes[2, 1:])
+    found = np.full(len(candidates), np.inf)
+    strides = np.array([_STRIDE, 1] if only_best else [1])
+    slack = SAME_DIVERGENCE if only_best else np.inf
+    _divergences(edges, counts, prefixes, candidates, strides, slack, found)
+    return found
+
+
+@compiled
+def _divergences(  # noqa: PLR0917  # numba has no keyword-only arguments
+    edges: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    prefixes: NDArray[np.float64],
+    candidates: NDArray[np.int64],
+    strides: NDArray[np.int64],
+    slack: float,
+    found: NDArray[np.float64],
+) -> None:
+    mass, width, terms = prefixes
+    total = mass[-1]
+    best = np.inf
+    for stride in strides:
+        # Bounds of levels only move up from one candidate to the next.
+        bounds = np.zeros(N_LEVELS + 1, np.int64)
+        for place in range(0, len(candidates), stride):
+            end = candidates[place]
+            clip, inside = edges[end], mass[end]
+            double = 2 * clip / N_LEVELS
+            bounds[N_LEVELS] = end
+            level, start = N_LEVELS, end
+            while start >= end:  # the level that holds the last bin; wide bins may span several
+                level -= 1
+                start = bounds[level]
+                while start < end and edges[start] + edges[start + 1] < double * level:
+                    start += 1
+                bounds[level] = start
+            tail, last, bin_width = total - inside, counts[end - 1], edges[end] - edges[end - 1]
+            loss = (last + tail) * np.log((last + tail) / bin_width)
+            loss -= last * np.log(last / bin_width)
+            loss -= tail * np.log((inside - mass[start]) / (width[end] - width[start]))
+            loss += total * np.log(inside / total)
+            limit = (best + slack) * total
+            start = 0
+            for level in range(1, N_LEVELS + 1):
+                stop = bounds[level]
+                if level < N_LEVELS:
+                    while (
+                        stop < end and edges[stop] + edges[stop + 1] < 2 * clip * level / N_LEVELS
+                    ):
+                        stop += 1
+                    bounds[level] = stop
+                filled = mass[stop] - mass[start]
+                if filled > 0:
+                    spread = filled * np.log(filled / (width[stop] - width[start]))
+                    loss += terms[stop] - terms[start] - spread
+                if loss > limit:
+                    break
+                start = stop
+            else:
+                found[place] = loss / total
+                best = min(best, found[place])
+
+
+N_EQUAL: Final = 2048
+LARGEST: Final = float(np.finfo(np.float32).max)
+
+
+def entropy_trt(histogram: Histogram) -> float:
+    """The clip that TensorRT's entropy calibration would choose, as far as it is known.
+
+    Its code is closed. The published scheme (Migacz, GTC 2017): 2048 bins over [0, amax],
+    candidates of 128, 129, … bins, KL(P‖Q) as in `calaudit.calibration.entropy`; T = (m + 0.5) bin
+    widths for the best m. That fits caches TensorRT wrote, whose unclipped tensors have
+    T = 2048.5/2048 · amax, so m = 2048 is a candidate. Zeros are left out, and of equal candidates
+    the widest wins.
+
+    Returns
+    -------
+    float
+        T, up to 2048.5/2048 of the exact maximum, within float32.
+    """
+    counts = equal_bins(histogram)
+    candidates = np.flatnonzero(counts[N_LEVELS - 1 :] > 0) + N_LEVELS
+    edges = np.arange(N_EQUAL + 1, dtype=np.float64)
+    loss = kl_divergences(edges, counts, candidates, only_best=True)
+    best = candidates[np.flatnonzero(loss <= loss.min() + SAME_DIVERGENCE)[-1]]
+    return min(float((best + 0.5) * (histogram.amax / N_EQUAL)), LARGEST)
+
+
+def equal_bins(histogram: Histogram) -> NDArray[np.float64]:
+    """Counts (2048,) of the non-zero values in equal bins over [0, amax].
+
+    A bin of the stored grid that reaches over several equal ones is spread evenly over them: those
+    in the upper half of the range over 4 to 8, the quarter below over 2 to 4, the eighth below
+    that over 1 to 2. Further down the stored grid is the finer one, and counts are exact but for
+    the bins that an edge cuts.
+    """
+    counts = histogram.counts.astype(np.float64)
+    counts[0] -= histogram.n_zero
+    spread = np.zeros(N_EQUAL)
+    filled = np.flatnonzero(counts)
+    # What is known of the maximum: it lies in the last bin, and so does a constant tap.
+    alone = len(filled) == 1
+    spread[-1] = counts[filled[-1]] if alone else min(1.0, counts[filled[-1]])
+    counts[filled[-1]] -= spread[-1]
+    spread_evenly(histogram.edges / (histogram.amax / N_EQUAL), counts, spread)
+    return spread
+
+
+@compiled
+def spread_evenly(
+    edges: NDArray[np.float64], counts: NDArray[np.float64], spread: NDArray[np.float64]
+) -> None:
+    """Spread counts over bins of width 1 that end at ``len(spread)``."""
+    end = len(spread)
+    for place in range(len(counts)):
+        if counts[place] == 0:
+            continue
+        low, high = edges[place], min(edges[place + 1], end)
+        first, last = int(low), int(np.ceil(high)) - 1
+        if first >= last:
+            spread[min(first, end - 1)] += counts[place]
+            continue
+        per_width = counts[place] / (high - low)
+        for number in range(first, last + 1):
+            spread[number] += per_width * (min(high, number + 1) - max(low, number))

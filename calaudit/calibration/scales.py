@@ -1,0 +1,190 @@
+"""The scale table: tensor → int8 scale, for one calibration set and method."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+
+from calaudit.calibration.compiled import map_on_cores
+from calaudit.calibration.diff import clipping
+from calaudit.calibration.histogram import (
+    BULK,
+    N_OCTAVES,
+    Histogram,
+    Histograms,
+    bulk_edge,
+    first_bin,
+)
+from calaudit.calibration.methods import N_STEPS, check_method, estimate_amax
+from calaudit.runtime.errors import Notice, Problem, RangesError
+
+DEAD_AMAX: Final = 1.0
+"""amax given to a tap that was never seen to be anything but zero."""
+WIDE: Final = 16.0
+"""amax beyond so many times the bulk's edge is remarked on: 4 of int8's 7 bits are lost."""
+MUCH: Final = 0.1
+"""Clipping that costs more than this share of the signal power is remarked on: 10 dB are left."""
+SMALLEST_NORMAL: Final = float(np.finfo(np.float32).tiny)
+_SMALLEST_AMAX: Final = N_STEPS * SMALLEST_NORMAL * (1 + 1e-6)
+
+RangesBy = Literal["calaudit", "tensorrt"]
+"""Who estimated the ranges."""
+
+
+@dataclass(frozen=True, slots=True)
+class TapScale:
+    """What one tensor is quantized with."""
+
+    amax: float
+    """Largest magnitude that isn't clipped."""
+    scale: float
+    """Width of one int8 step, a float32: amax / 127."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleTable:
+    """Scales of all taps, and where they come from. Every scale is finite, positive and normal.
+
+    Raises
+    ------
+    RangesError
+        With one problem per scale that isn't: engines accept infinite and denormal scales
+        silently.
+    """
+
+    taps: Mapping[str, TapScale]
+    method: str
+    """minmax, entropy, percentile, mse, or the name another tool gives its own."""
+    calibset: str
+    """Name of the calibration set (or other group of samples) behind the ranges."""
+    options: Mapping[str, float] = field(default_factory=dict)
+    """Options of the method."""
+    ranges_by: RangesBy = "calaudit"
+    model_fingerprint: str | None = None
+    notices: tuple[Notice, ...] = ()
+    """Taps that got a fallback."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            Problem(
+                f"the scale is {tap.scale!r}",
+                f"tap {name!r}",
+                "Give a finite scale of at least 1.2e-38.",
+            )
+            for name, tap in self.taps.items()
+            if not (math.isfinite(tap.scale) and tap.scale >= SMALLEST_NORMAL)
+        ]
+        if problems:
+            raise RangesError.of(problems)
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """Scale of each tap."""
+        return {name: tap.scale for name, tap in self.taps.items()}
+
+
+def scale_of(amax: float) -> float:
+    """float32 scale of symmetric int8: amax / 127."""
+    return float(np.float32(amax) / np.float32(N_STEPS))
+
+
+def estimate_scales(
+    histograms: Histograms,
+    group: int,
+    method: str,
+    *,
+    calibset: str,
+    model_fingerprint: str | None = None,
+    notices: Sequence[Notice] = (),
+    **options: float,
+) -> ScaleTable:
+    """The scale table of one group by one method; taps are estimated on all cores.
+
+    A tap that is dead in this group (all zero, or no larger than float32 can scale) gets
+    amax 1 and a notice: any positive scale keeps its zeros exact, and at 1 it doesn't saturate at
+    once if it comes alive.
+
+    Parameters
+    ----------
+    histograms : Histograms
+        Of all taps.
+    group : int
+        Which group.
+    method : str
+        As in `estimate_amax`.
+    calibset : str
+        What the table and its notices call the group.
+    model_fingerprint : str, optional
+        Of the model that was observed.
+    notices : sequence of Notice
+        What is known of the observation already; the table's own follow.
+    **options
+        Options of the method.
+
+    Raises
+    ------
+    SettingsError
+        Unknown method or option.
+    """
+    check_method(method, options)
+
+    def estimate(position: int) -> tuple[float, list[Notice]]:
+        histogram = histograms.one(position, group)
+        amax = DEAD_AMAX
+        if scale_of(histogram.amax) >= SMALLEST_NORMAL:
+            amax = max(estimate_amax(histogram, method, **options), _SMALLEST_AMAX)
+        return amax, _remarks(histograms.taps[position], histogram, amax, calibset)
+
+    taps: dict[str, TapScale] = {}
+    own: list[Notice] = []
+    found = map_on_cores(estimate, range(len(histograms.taps)))
+    for name, (amax, remarks) in zip(histograms.taps, found, strict=True):
+        taps[name] = TapScale(amax, scale_of(amax))
+        own += remarks
+    return ScaleTable(
+        taps,
+        method,
+        calibset,
+        options=dict(options),
+        model_fingerprint=model_fingerprint,
+        notices=(*notices, *own),
+    )
+
+
+def _remarks(name: str, histogram: Histogram, amax: float, calibset: str) -> list[Notice]:
+    """What a user should know of one tap's scale."""
+    where, within = f"tap {name!r}", f"in calibration set {calibset!r}"
+    if scale_of(histogram.amax) < SMALLEST_NORMAL:
+        seen = f"never above {histogram.amax:.3g}" if histogram.n else "never observed"
+        return [Notice("dead_tap", f"{seen} {within}: taken as amax = {DEAD_AMAX:g}", where)]
+    if histogram.n > 1 and np.count_nonzero(histogram.counts) == 1:
+        return [Notice("constant_tap", f"always {histogram.amax:.3g} {within}", where)]
+    found: list[Notice] = []
+    edge = bulk_edge(histogram)
+    if amax <= histogram.edges[1] and first_bin(histogram.amax) > 0:
+        message = (
+            f"amax {amax:.3g} isn't fitted to the values {within}: all below it lie in one bin, "
+            f"2^-{N_OCTAVES - 1} of the largest ({histogram.amax:.3g}). Leave out the samples that "
+            "hold such large values"
+        )
+        found.append(Notice("unresolved_tap", message, where))
+    if amax > WIDE * edge:
+        message = (
+            f"outliers {within}: amax {amax:.3g} is {amax / edge:.3g} times "
+            f"what {BULK:.2%} of the values stay below, which leaves them "
+            f"{math.floor(N_STEPS * edge / amax)} of {N_STEPS} steps"
+        )
+        found.append(Notice("outlier_tap", message, where))
+    # Of no value more than (1 - amax / largest)² of its square is lost.
+    if (1 - amax / histogram.amax) ** 2 > MUCH:
+        lost = clipping(histogram, scale_of(amax))
+        if lost.energy > MUCH:
+            message = (
+                f"amax {amax:.3g} cuts off {lost.energy:.0%} of the signal power {within}: "
+                f"{lost.values:.2g} of the values saturate, the largest is {histogram.amax:.3g}. "
+                "Where they carry meaning, take minmax"
+            )
+            found.append(Notice("clipped_tap", message, where))
+    return found

@@ -1,0 +1,327 @@
+"""Files written aside and renamed into place: a reader never sees half of one.
+
+HDF5 files written whole or not at all, on disks that may fill up.
+
+HDF5 can't close a file whose last write failed: it tries again, fails again and takes the whole
+process down. So HDF5 writes through a file object that answers "done" from the first failure on
+and keeps it; `Hdf5Writing.check` and the end of the block raise it.
+
+One array of a file, written batch by batch in blocks of whole chunks.
+"""
+
+import atexit
+import io
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.runtime.errors import OutputError, PoolError
+from calaudit.runtime.interrupts import stop_if_asked, unbroken
+
+_in_flight: set[Path] = set()
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success fsync it and rename it into place.
+
+    On any exception (Ctrl-C included) the temporary file is removed and `path` is untouched. Where
+    `path` is a link, what it leads to is written.
+
+    Raises
+    ------
+    OutputError
+        `path` is a folder or a device, its folder can't be made or written to, or the disk is full.
+    """
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    aside = place.parent / f".{place.name}.{secrets.token_hex(4)}.part"
+    try:
+        if not path.name or (place.exists() and not place.is_file()):
+            kind = "folder" if path.is_dir() else "device or pipe"
+            raise OutputError(
+                f"is a {kind}, not a file to write",
+                where=path,
+                next_step="Name the file, such as results/out.h5.",
+            )
+        _create(aside)
+        stop_if_asked()
+        yield aside
+        _sync(aside)
+        os.replace(aside, place)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        _remove(aside)
+
+
+def keep_apart(out: Path, *sources: Path) -> None:
+    """Refuse to write a result over one of the files it is made from.
+
+    Raises
+    ------
+    OutputError
+        `out` is the same file as one of `sources`, whatever the two are called.
+    """
+    for source in sources:
+        if out.exists() and source.exists() and out.samefile(source):
+            raise OutputError(
+                f"is an input of this command ({source}) and would be overwritten",
+                where=out,
+                next_step="Write to another file.",
+            )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, whole or not at all."""
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+@unbroken
+def _create(aside: Path) -> None:
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    aside.touch(exist_ok=False)
+    _in_flight.add(aside)
+
+
+@unbroken
+def _remove(aside: Path) -> None:
+    if aside in _in_flight:
+        _in_flight.discard(aside)
+        # Where its folder became read-only, what kept the file from being finished is told already.
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+@atexit.register
+def _remove_all() -> None:
+    # A request to end can arrive where Python leaves a `with` block without running its end.
+    for aside in tuple(_in_flight):
+        _remove(aside)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"can't be written: {error.strerror or error}",
+        where=path,
+        next_step="Choose another output folder, or free space and permissions there.",
+    )
+
+
+class _Disk(io.RawIOBase):
+    """A file that HDF5 reads and writes; keeps the first failure instead of raising it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b", buffering=0)
+        self._place = 0
+        self._size = 0
+        self.failure: OSError | None = None
+        self.hdf5: h5py.File | None = None
+
+    @unbroken
+    def open(self) -> h5py.File:
+        """Start an HDF5 file on this one."""
+        self.hdf5 = h5py.File(self, "w")
+        return self.hdf5
+
+    @unbroken
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            self._file.seek(self._place)
+            while left and self.failure is None:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self.failure = self.failure or error
+        self._place += size
+        self._size = max(self._size, self._place)
+        return size
+
+    @unbroken
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        view[:] = bytes(len(view))  # what a failed write left out reads as zeros
+        try:
+            self._file.seek(self._place)
+            self._file.readinto(view)
+        except OSError as error:
+            self.failure = self.failure or error
+        n = max(0, min(len(view), self._size - self._place))
+        self._place += n
+        return n
+
+    @unbroken
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        self._place = start + offset
+        return self._place
+
+    @unbroken
+    def tell(self) -> int:
+        return self._place
+
+    @unbroken
+    def truncate(self, size: int | None = None) -> int:
+        self._size = self._place if size is None else size
+        try:
+            self._file.truncate(self._size)
+        except OSError as error:
+            self.failure = self.failure or error
+        return self._size
+
+    @unbroken
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def check(self) -> None:
+        stop_if_asked()
+        if self.failure is not None:
+            raise self.failure
+
+    @unbroken
+    def close(self) -> None:
+        """Close HDF5's file and then this one: an HDF5 file left open would still write to it."""
+        if self.hdf5 is not None:
+            self.hdf5.close()
+            self.hdf5 = None
+        self._file.close()
+        super().close()
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5Writing:
+    """An HDF5 file that is being written."""
+
+    file: h5py.File
+    check: Callable[[], None]
+    """Call between batches: raises when the disk is full or the user asked to end."""
+
+
+@contextmanager
+def written_hdf5(path: Path) -> Iterator[Hdf5Writing]:
+    """Yield a new HDF5 file that appears at `path` when the block ends without error.
+
+    Raises
+    ------
+    OutputError
+        `path` can't be written, or its disk is full.
+    """
+    with written_aside(path) as aside:
+        disk = _Disk(aside)
+        try:
+            yield Hdf5Writing(disk.open(), disk.check)
+        finally:
+            disk.close()
+            # A failed write, those of closing included, is why whatever followed went wrong.
+            disk.check()
+
+
+CHUNK_BYTES = 256 << 10
+"""Aim for one chunk: small enough for reading scattered samples, large enough to be quick."""
+CHUNK_ROWS = 1 << 16
+"""Most rows in a chunk."""
+_FLUSH_CHUNKS = 16
+
+
+class ArrayStream:
+    """Collects batches of (n, …) and writes them when whole chunks are full.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open for writing.
+    key : str
+        Path of the dataset, such as ``"inputs/x"``.
+    first : (n, …) array
+        Sets element type and shape of a sample.
+    compress : bool
+        Store with gzip (level 1) and byte shuffling.
+    """
+
+    def __init__(self, file: h5py.File, key: str, first: NDArray[Any], *, compress: bool) -> None:
+        self._file = file
+        self._key = key
+        self._dtype = first.dtype.newbyteorder("=")
+        self._shape = first.shape[1:]
+        size = max(1, self._dtype.itemsize * int(np.prod(self._shape, dtype=np.int64)))
+        self._chunk = min(max(1, CHUNK_BYTES // size), CHUNK_ROWS)
+        self._filters: dict[str, Any] = (
+            {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compress else {}
+        )
+        self._pending: list[NDArray[Any]] = []
+        self._n_pending = 0
+        self._dataset: h5py.Dataset | None = None
+
+    def check(self, values: NDArray[Any], *, where: str) -> None:
+        """Refuse a batch that doesn't continue the first one.
+
+        Raises
+        ------
+        PoolError
+            Another shape, or an element type that would lose digits.
+        """
+        step = "Give every sample the same element type and shape."
+        if values.shape[1:] != self._shape:
+            raise PoolError(
+                f"{self._key} changes its shape per sample from {self._shape} "
+                f"to {values.shape[1:]}",
+                where=where,
+                next_step=step,
+            )
+        if not np.can_cast(values.dtype, self._dtype, "safe"):
+            raise PoolError(
+                f"{self._key} changes its type from {self._dtype} to {values.dtype}",
+                where=where,
+                next_step=step,
+            )
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Append a checked batch (n, …)."""
+        self._pending.append(np.array(values, self._dtype))
+        self._n_pending += len(values)
+        if self._n_pending >= _FLUSH_CHUNKS * self._chunk:
+            self._flush(self._n_pending - self._n_pending % self._chunk)
+
+    def finish(self) -> None:
+        """Write what is left; an array that never filled its buffer is stored in one piece."""
+        if self._dataset is None:
+            values = self._joined()
+            chunks = (min(self._chunk, len(values)), *self._shape) if self._filters else None
+            self._file.create_dataset(self._key, data=values, chunks=chunks, **self._filters)
+        elif self._n_pending:
+            self._flush(self._n_pending)
+        self._pending = []
+
+    def _joined(self) -> NDArray[Any]:
+        return self._pending[0] if len(self._pending) == 1 else np.concatenate(self._pending)
+
+    def _flush(self, n: int) -> None:
+        values = self._joined()
+        if self._dataset is None:
+            self._dataset = self._file.create_dataset(
+                self._key,
+                shape=(0, *self._shape),
+                maxshape=(None, *self._shape),
+                chunks=(self._chunk, *self._shape),
+                dtype=self._dtype,
+                **self._filters,
+            )
+        start = len(self._dataset)
+        self._dataset.resize(start + n, axis=0)
+        self._dataset[start:] = values[:n]
+        self._pending = [values[n:].copy()] if n < len(values) else []
+        self._n_pending -= n

@@ -1,0 +1,240 @@
+"""Settings: strict, typed values read from TOML, with every problem located.
+
+A settings class is a frozen dataclass declared with :func:`setting`. Reading validates types and
+refuses unknown keys; all problems are raised at once, each with its place in the file and, for an
+unknown key, the near ones.
+"""
+
+import dataclasses
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform
+
+from pydantic import TypeAdapter, ValidationError
+
+from calaudit.runtime.errors import CalauditError, Problem, SettingsError, near
+
+T = TypeVar("T")
+_MOST_BYTES = 16 << 20
+"""Of a TOML file: a device or a data file would fill the memory."""
+_RENAMED = "x-renamed"
+"""Where a settings class's JSON Schema keeps the former names of its keys."""
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def setting(
+    cls: type[T] | None = None, *, renamed: Mapping[str, str] | None = None
+) -> Any:  # a class, or what decorates one
+    """Declare a settings class: a frozen, slotted, keyword-only dataclass without unknown keys.
+
+    Checks that concern several fields belong in ``__post_init__``, raised as `SettingsError`
+    or `ValueError`.
+
+    Parameters
+    ----------
+    cls : type
+    renamed : mapping, optional
+        Former key → today's: a file that has the former one is told so.
+    """
+    if cls is None:
+        return partial(setting, renamed=renamed)
+    made = dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls)
+    config = {"extra": "forbid", "json_schema_extra": {_RENAMED: dict(renamed or {})}}
+    type.__setattr__(made, "__pydantic_config__", config)
+    return made
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises
+    ------
+    SettingsError
+        The file is missing, unreadable, or not TOML.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise SettingsError(
+                f"is larger than {_MOST_BYTES >> 20} MiB, which no settings are",
+                where=path,
+                next_step="Check the path.",
+            )
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise SettingsError(
+            "there is no such file", where=path, next_step="Check the path."
+        ) from None
+    except UnicodeDecodeError:
+        raise SettingsError(
+            "isn't text, so it can't be TOML", where=path, next_step="Check the path."
+        ) from None
+    except OSError as error:
+        raise SettingsError(
+            f"can't be read: {error.strerror or error}", where=path, next_step="Check the path."
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            f"isn't valid TOML: {error}", where=path, next_step="Mend the line it names."
+        ) from None
+
+
+def read_settings(path: Path, cls: type[T]) -> T:
+    """Read a TOML file into a settings class. Raises `SettingsError` with every problem."""
+    return parse_settings(read_toml(path), cls, where=path)
+
+
+def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object, at: str = "") -> T:
+    """Validate a mapping into a settings class.
+
+    Parameters
+    ----------
+    values : mapping
+        As TOML gives it.
+    cls : type
+        A class made by :func:`setting`.
+    where : object
+        File or flag the values came from, for messages.
+    at : str
+        Place of the values in the file, such as ``"slices[2]"``.
+
+    Raises
+    ------
+    SettingsError
+        With one problem per wrong, missing or unknown key.
+    """
+    try:
+        made: T = _strictly(_ADAPTERS[cls], values)
+    except ValidationError as error:
+        problems = [
+            problem
+            for line in error.errors(include_url=False)
+            for problem in _problems(dict(line), cls, where, at)
+        ]
+        raise SettingsError.of(problems) from None
+    return made
+
+
+def _strictly(adapter: TypeAdapter[T], values: Mapping[str, Any]) -> T:
+    """Without conversions, such as of true to 1."""
+    # As JSON, since only there strictness lets a list stand for a tuple, a table for a class.
+    text = json.dumps(dict(values), default=_without_json)
+    try:
+        return adapter.validate_json(text, strict=True)
+    except ValidationError as error:
+        if error.errors(include_url=False)[0]["type"] != "json_invalid":
+            raise
+        # Text that isn't Unicode, which files of JSON may hold, and pydantic's JSON may not.
+        return adapter.validate_python(dict(values))
+
+
+def _without_json(value: Any) -> Any:
+    """What stands for a date, which no setting is: a value that none takes."""
+    return {type(value).__name__: str(value)}
+
+
+class _Adapters(dict[type[Any], TypeAdapter[Any]]):
+    """pydantic's view of each settings class: making one takes milliseconds."""
+
+    def __missing__(self, cls: type[Any]) -> TypeAdapter[Any]:
+        made = self[cls] = TypeAdapter(cls)
+        return made
+
+
+_ADAPTERS = _Adapters()
+
+
+_EXPECTED = {
+    "int_type": "should be a whole number",
+    "float_type": "should be a number",
+    "string_type": "should be text",
+    "bool_type": "should be true or false",
+    "tuple_type": "should be a list",
+    "list_type": "should be a list",
+}
+_BRANCHES = ("int", "float", "str", "bool")
+"""What pydantic adds to a place where several types are allowed."""
+
+
+def _problems(line: dict[str, Any], cls: type[Any], where: object, at: str) -> list[Problem]:
+    path = tuple(line["loc"])
+    inside = ".".join(part for part in (at, _dotted(path)) if part)
+    place = f"{where}: {inside}" if inside else str(where)
+    cause = line.get("ctx", {}).get("error")
+    if isinstance(cause, CalauditError):
+        return [Problem(p.message, place, p.next_step) for p in cause.problems]
+    kind = line["type"]
+    if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
+        return [_unknown(str(path[-1]), _tables_at(cls, path[:-1]), place)]
+    if kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
+        return [Problem("this key is missing", place, "Add it.")]
+    if kind in {"dataclass_type", "dict_type", "mapping_type"}:
+        return [Problem(f"should be a table (got {line.get('input')!r})", place, "Write a table.")]
+    message = _EXPECTED.get(kind, str(line["msg"]).removeprefix("Value error, "))
+    value = line.get("input")
+    shown = "" if isinstance(value, Mapping) else f" (got {_as_written(value)})"
+    next_step = "Change the value."
+    if kind == "literal_error":
+        next_step = near(str(value), re.findall(r"'([^']*)'", line["ctx"]["expected"]))
+    return [Problem(f"{message[:1].lower()}{message[1:]}{shown}", place, next_step)]
+
+
+def _as_written(value: Any) -> str:
+    """A value as TOML has it, as far as JSON does the same: ``true``, not ``True``."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | str) else repr(value)
+
+
+def _dotted(path: tuple[Any, ...]) -> str:
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif "[" not in str(part) and part not in _BRANCHES:
+            text += f".{part}" if text else str(part)
+    return text
+
+
+def _unknown(key: str, tables: list[Mapping[str, Any]], place: str) -> Problem:
+    """What to say of a key that none of the tables allowed there has."""
+    for table in tables:
+        if key in table.get(_RENAMED, {}):
+            now = table[_RENAMED][key]
+            return Problem(f"this key was renamed to {now}", place, f"Write {now} instead.")
+    known = set[str]().union(*(table.get("properties", {}) for table in tables))
+    return Problem("unknown key", place, near(key, sorted(known)))
+
+
+def _tables_at(cls: Any, path: tuple[Any, ...]) -> list[Mapping[str, Any]]:
+    """Schemas of the tables allowed at `path`: walks fields through lists and unions."""
+    schema = _ADAPTERS[cls].json_schema()
+    return list(_walk(schema, schema, tuple(p for p in path if not isinstance(p, int))))
+
+
+def _walk(
+    node: Mapping[str, Any], root: Mapping[str, Any], path: tuple[Any, ...]
+) -> Iterator[Mapping[str, Any]]:
+    branches = [*node.get("anyOf", []), *node.get("oneOf", [])]
+    if "$ref" in node:
+        branches = [root["$defs"][node["$ref"].rsplit("/", 1)[1]]]
+    elif isinstance(node.get("items"), Mapping):
+        branches = [node["items"]]
+    if branches:
+        for branch in branches:
+            yield from _walk(branch, root, path)
+    elif not path:
+        yield node
+    elif path[0] in node.get("properties", {}):
+        yield from _walk(node["properties"][path[0]], root, path[1:])
+    elif isinstance(node.get("additionalProperties"), Mapping):
+        yield from _walk(node["additionalProperties"], root, path[1:])
+
+
+def as_values(made: Any) -> dict[str, Any]:
+    """A settings value as plain TOML/JSON values, defaults included."""
+    values: dict[str, Any] = _ADAPTERS[type(made)].dump_python(made, mode="json")
+    return values

@@ -1,0 +1,74 @@
+"""Names from data, made safe to show on one line, and commands, safe to copy into a shell.
+
+Numbers of things in words: one sample, two samples.
+"""
+
+import shlex
+import unicodedata
+from pathlib import PurePath
+
+_UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
+
+
+def visible(name: str | PurePath) -> str:
+    r"""`name` on one line, with control and direction characters shown as ``\x1b`` or ``\u202e``.
+
+    Names come from data; nothing in them may move the cursor or reorder the line.
+    """
+    return "".join(_escaped(c) if unicodedata.category(c) in _UNSEEN else c for c in str(name))
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def command_line(*words: str | PurePath) -> str:
+    r"""A command that a shell reads as these words: ``calaudit compare 'my audit.toml'``.
+
+    A path that begins with a dash gets ``./`` before it, so that it isn't taken for an option.
+    Words that hold control or direction characters stand in ``$'…'``, which bash, zsh and ksh
+    read, with those spelled out.
+
+    Examples
+    --------
+    >>> print(command_line("calaudit", "compare", PurePath("modèle ü.toml")))
+    calaudit compare 'modèle ü.toml'
+    """
+    return " ".join(map(_word, words))
+
+
+def _word(word: str | PurePath) -> str:
+    text = str(word)
+    if isinstance(word, PurePath) and text.startswith("-"):
+        text = f"./{text}"
+    if not any(unicodedata.category(c) in _UNSEEN for c in text):
+        return shlex.quote(text)
+    return f"$'{''.join(map(_in_dollar_quotes, text))}'"
+
+
+def _in_dollar_quotes(character: str) -> str:
+    if character in "\\'":
+        return f"\\{character}"
+    if unicodedata.category(character) not in _UNSEEN:
+        return character
+    # As bytes, in octal: three digits end by themselves. Names that aren't UTF-8 keep theirs.
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def counted(n: int, thing: str, things: str | None = None) -> str:
+    """A number with what it counts.
+
+    Parameters
+    ----------
+    n : int
+    thing : str
+        For 1.
+    things : str, optional
+        For any other number; by default `thing` with an s.
+
+    Examples
+    --------
+    >>> counted(1, "sample"), counted(1200, "sample"), counted(0, "query", "queries")
+    ('1 sample', '1,200 samples', '0 queries')
+    """
+    return f"{n:,} {thing if n == 1 else things or f'{thing}s'}"

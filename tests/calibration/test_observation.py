@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from calaudit.calibration.accumulate import Accumulator, observe
+from calaudit.calibration.groups import split_into_atoms
+from calaudit.calibration.observation import Observation
+from calaudit.runtime.errors import RangesError
+
+membership_of_samples = st.tuples(st.integers(1, 10), st.integers(1, 20)).flatmap(
+    lambda shape: hnp.arrays(np.bool_, shape)
+)
+
+
+@given(membership_of_samples)
+def test_atoms_give_back_the_groups_they_were_split_from(membership: NDArray[np.bool_]) -> None:
+    atoms = split_into_atoms(membership)
+    np.testing.assert_array_equal(atoms.members[:, atoms.of_sample], membership)
+    columns = {column.tobytes() for column in atoms.members.T}
+    assert len(columns) == atoms.members.shape[1]
+
+
+@given(membership_of_samples)
+def test_one_pass_over_atoms_serves_every_overlapping_group(
+    membership: NDArray[np.bool_],
+) -> None:
+    rows = np.random.default_rng(1).standard_normal((membership.shape[1], 4)).astype(np.float32)
+    found = observation(membership, rows)
+    for name, held in zip(found.groups, membership, strict=True):
+        assert found.of(name).one(0, 0) == observe(rows[held])
+        assert found.size(name) == held.sum()
+
+
+def observation(membership: NDArray[np.bool_], rows: NDArray[np.float32]) -> Observation:
+    atoms = split_into_atoms(membership)
+    collected = Accumulator(["t"], atoms.members.shape[1])
+    collected.add(0, rows, atoms.of_sample)
+    names = tuple(f"set {number}" for number in range(len(membership)))
+    sizes = np.bincount(atoms.of_sample, minlength=atoms.members.shape[1])
+    return Observation(collected.histograms, names, atoms.members, sizes, "model", "pool")
+
+
+def test_an_unknown_group_names_the_near_ones() -> None:
+    found = observation(np.ones((2, 3), bool), np.ones((3, 1), np.float32))
+    with pytest.raises(RangesError, match="Did you mean set"):
+        found.of("sett 1")
+
+
+def test_parts_that_contradict_one_another_are_refused() -> None:
+    histograms = Accumulator(["t"], 2).histograms
+    sizes = np.array([1, 1])
+    with pytest.raises(RangesError, match="members has shape"):
+        Observation(histograms, ("a",), np.ones((1, 3), bool), sizes, "m", "p")
+    with pytest.raises(RangesError, match="n_samples has shape"):
+        Observation(histograms, ("a",), np.ones((1, 2), bool), sizes[:1], "m", "p")
+    with pytest.raises(RangesError, match="one name"):
+        Observation(histograms, ("a", "a"), np.ones((2, 2), bool), sizes, "m", "p")

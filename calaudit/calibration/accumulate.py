@@ -1,7 +1,4 @@
-"""Filling: bits of float32 values in, counts out, one pass to measure and one to count.
-
-Observation: activations in, batch by batch, histograms out.
-"""
+"""Observation: activations in, batch by batch, histograms out: one pass measures, one counts."""
 
 import math
 from collections.abc import Sequence

@@ -1,10 +1,9 @@
-"""Divergence: what a clip to 128 levels loses of a histogram, by the scheme of Migacz (GTC 2017).
+"""Entropy: what a clip to 128 levels loses of a histogram, by the scheme of Migacz (GTC 2017).
 
 P is the histogram up to the clip, what lies above folded into its last bin. Q is the histogram up
 to the clip, without the tail, levelled within 128 equal levels: bins that hold something share
 their level's mass in proportion to their widths, empty bins get none. The loss is KL(P‖Q).
-
-TensorRT-like entropy: 2048 equal bins over [0, amax], as the published scheme lays them.
+``entropy-trt`` takes it on 2048 equal bins over [0, amax], as the published scheme lays them.
 """
 
 from typing import Final

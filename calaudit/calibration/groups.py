@@ -1,6 +1,6 @@
-"""Parts: how samples are divided so that few histograms serve many overlapping groups.
+"""Groups of samples: divided so that few histograms serve many overlapping ones; mixtures.
 
-Mixtures as they are written: ``noise<5=0.6,rest=0.4``, or ``noise<5,noise = 20`` for a union.
+A mixture is written ``noise<5=0.6,rest=0.4``, a union ``noise<5,noise = 20``.
 """
 
 from collections.abc import Mapping

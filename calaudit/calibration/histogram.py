@@ -1,4 +1,4 @@
-"""The grid that every histogram lies on: 256 equal bins to each power of two.
+"""Histograms of |x| that add up exactly, on a grid of 256 equal bins to each power of two.
 
 A float32 is truncated to its exponent and the first 8 bits of its fraction; those bits, read as
 an integer, *are* the number of its bin. Bin widths are powers of two: 2^(k - 8) in the octave
@@ -20,9 +20,7 @@ A histogram stores the `N_OCTAVES` octaves up to its own maximum. Smaller values
 stored bin; which values those are depends only on the maximum, so this too is independent of
 order. At 32 octaves they are values below 2^-31 of the maximum.
 
-Histograms of |x| that add up exactly, for one tensor or for many taps × groups.
-
-The bulk: a histogram's non-zero values on bins as fine as int8 needs, outliers told apart.
+The *bulk* is a histogram's non-zero values on bins as fine as int8 needs, outliers told apart.
 """
 
 from collections.abc import Sequence
@@ -113,8 +111,8 @@ class Histogram:
     """Distribution of |x| of one tensor over one group of samples."""
 
     counts: Counts
-    """Values per bin (`N_BINS`,), zeros included; see `calaudit.calibration.histogram`. Fractions where
-    samples are weighted."""
+    """Values per bin (`N_BINS`,), zeros included. Fractions where samples are
+    weighted."""
     n_zero: float
     """How many values are exactly zero; they lie in the first bin too."""
     amax: float

@@ -1,6 +1,4 @@
-"""Squared error of quantizing a histogram to 127 steps, exact for values spread over their bins.
-
-Methods: from the distribution of |x| to the amax that int8's 127 steps will cover.
+"""Methods: from the distribution of |x| to the amax that int8's 127 steps will cover.
 
 All take a histogram and return ``0 < amax <= histogram.amax`` (0 for data that is all zero); only
 ``entropy-trt`` may go half a bin above. They are exact functions of the histogram, and scaling

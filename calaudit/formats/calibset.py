@@ -1,7 +1,4 @@
-"""The provenance of a calibration set, in HDF5: one row per sample, slice, stratum and notice.
-
-Calibration sets on disk: the drawn inputs, and how they were drawn.
-"""
+"""Calibration sets in HDF5: the drawn inputs, and how each sample of them was drawn."""
 
 import hashlib
 import json

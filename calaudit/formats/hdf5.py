@@ -1,13 +1,9 @@
-"""HDF5 files that say what they are: opened with a clear word on what is wrong with them.
+"""HDF5: files opened with a clear word on what is wrong with them, what they hold, their texts.
 
-What an HDF5 file holds, found through links as well: hard, soft and external ones.
-
-`h5py.Group.visititems` follows no soft and no external link, and sees a dataset under one name
-only; what is linked would be missing without a word.
-
-Text columns in HDF5: UTF-8, of fixed length where that is compact, of any length otherwise.
-
-Fixed length reads an order of magnitude faster, since no text becomes a Python object.
+Links are followed, hard, soft and external ones: `h5py.Group.visititems` follows no soft and no
+external link, and sees a dataset under one name only; what is linked would be missing without a
+word. Text columns are UTF-8, of fixed length where that is compact (an order of magnitude faster to
+read, since no text becomes a Python object), of any length otherwise.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,4 @@
-"""Sample ids: text, one per sample, each once.
-
-Content hashes: of a whole pool, streamed, and of single samples.
-"""
+"""What identifies samples: their ids, each once, and hashes of their content and of whole pools."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,7 +1,4 @@
-"""Pools in HDF5, read lazily: opening never reads samples, reading goes in storage order.
-
-Notices that a pool keeps from its import, in a root attribute.
-"""
+"""Pools in HDF5, read lazily: opening never reads samples, reading goes in storage order."""
 
 import json
 from collections.abc import Mapping, Sequence

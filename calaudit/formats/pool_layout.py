@@ -1,7 +1,4 @@
-"""Class names of a target: which name stands for which of the model's outputs.
-
-What a pool file holds and whether it hangs together: names, types, shapes, one N.
-"""
+"""What a pool file holds and whether it hangs together: names, types, shapes, one N, classes."""
 
 import json
 from collections import Counter

@@ -1,7 +1,4 @@
-"""Reading scattered rows of a dataset in storage order, with bounded memory.
-
-NaN and infinity in inputs: found in one pass, named by sample.
-"""
+"""Rows of a dataset: scattered ones read in storage order, with bounded memory; NaN found."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any

@@ -1,12 +1,8 @@
-"""Files written aside and renamed into place: a reader never sees half of one.
-
-HDF5 files written whole or not at all, on disks that may fill up.
+"""Files written whole or not at all: aside and renamed into place, on disks that may fill up.
 
 HDF5 can't close a file whose last write failed: it tries again, fails again and takes the whole
 process down. So HDF5 writes through a file object that answers "done" from the first failure on
 and keeps it; `Hdf5Writing.check` and the end of the block raise it.
-
-One array of a file, written batch by batch in blocks of whole chunks.
 """
 
 import atexit

@@ -1,13 +1,12 @@
-"""Widen: a model of half-precision floats computes in FP32 before ranges are taken.
+"""Half precision: an FP16 model widened to FP32 for ranges, an FP32 model converted to FP16.
 
-Q/DQ placement knows FP32 operands only. Weights keep their values; what an FP16 model would round
-between its layers isn't rounded, so the result is the model that was trained rather than its FP16
-copy. Inputs and outputs keep their types: casts stand at the edges.
+Widening: Q/DQ placement knows FP32 operands only. Weights keep their values; what an FP16 model
+would round between its layers isn't rounded, so the result is the model that was trained rather
+than its FP16 copy. Inputs and outputs keep their types: casts stand at the edges.
 
-FP16: the graph with its types changed, as strongly typed TensorRT networks need it.
-
-onnxruntime's own tool converts: it is kept with every release, knows the operators that must stay
-in FP32, and needs no library that calaudit doesn't have. It runs no model.
+Converting: strongly typed TensorRT networks need the types in the graph. onnxruntime's own tool
+does it: it is kept with every release, knows the operators that must stay in FP32, and needs no
+library that calaudit doesn't have. It runs no model.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""Weights as int8: symmetric, one scale per output channel, rounded half to even, within ±127.
+"""Insertion: carry out a Q/DQ plan with the scales of one scale table.
 
-Insertion: carry out a plan with the scales of one scale table.
+Weights become int8: symmetric, one scale per output channel, rounded half to even, within ±127.
 """
 
 from collections import defaultdict

@@ -1,9 +1,4 @@
-"""Ops that behave as in training: their answers depend on the batch, or on chance.
-
-Reading a model file, and every reason why one can't be audited.
-
-Does a model fit a pool? All mismatches at once.
-"""
+"""Reading a model file, and every reason why one can't be audited or doesn't fit its pool."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -203,7 +198,7 @@ def _quantized_already(proto: onnx.ModelProto) -> list[tuple[str, str]]:
     if not nodes:
         return []
     step = "Give the FP32 model that it was made from; calaudit places the Q/DQ itself."
-    return [(f"is quantized already ({_nodes_named(nodes)})", step)]
+    return [(f"is quantized already ({_named(nodes)})", step)]
 
 
 def _all_nodes(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -243,11 +238,6 @@ def _unsuitable_input(value: onnx.ValueInfoProto) -> list[tuple[str, str]]:
             "its batch isn't the first axis, export a wrapper: y = model(x.transpose(0, 1)).",
         )]  # fmt: skip
     return []
-
-
-def _nodes_named(nodes: list[onnx.NodeProto]) -> str:
-    shown = ", ".join(f"{n.op_type} {name_of(n)}" for n in nodes[:3])
-    return shown if len(nodes) <= 3 else f"{shown}, … {len(nodes)} in all"
 
 
 def check_pool_matches(

@@ -1,6 +1,6 @@
-"""The model: an ONNX graph that was checked, with its inputs, outputs and content hash.
+"""The model: an ONNX graph that was checked, with its inputs, outputs and content hash; written.
 
-Writing a model whose weights don't fit into one protobuf message.
+Written with its weights in a file beside it where they don't fit into one protobuf message.
 """
 
 import hashlib

@@ -1,14 +1,12 @@
-"""Branches that are always taken: If nodes whose condition the shapes decide.
-
-An exporter that doesn't know a tensor's shape writes ``squeeze`` as an If on one of its sizes.
-Where inference knows that size, it becomes a constant, and onnxscript's folder takes the branch.
-
-Prepare: fold constants and BatchNormalization, so that placement sees plain weighted ops.
+"""Prepare: fold constants and BatchNormalization, so that placement sees plain weighted ops.
 
 onnxscript does the folding: its constant folder and its three BatchNormalization rules can be run
 alone, which leaves every other node and tensor name as it was. They fold into Conv (grouped and
 depthwise too), ConvTranspose and Gemm, and refuse when the unfolded tensor is a model output or the
 weight is shared.
+
+An exporter that doesn't know a tensor's shape writes ``squeeze`` as an If on one of its sizes.
+Where inference knows that size, it becomes a constant, and onnxscript's folder takes the branch.
 """
 
 from collections.abc import Callable, Iterable

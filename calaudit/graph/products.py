@@ -1,6 +1,6 @@
-"""Products in an engine's graph, and the precision the graph asks for each.
+"""Products (convolutions, matrix products) of a graph with the precision asked for each; probes.
 
-Probes: one-product models that show what a backend can really build and run.
+Probes are models of one product that show what a backend can really build and run.
 """
 
 from dataclasses import dataclass

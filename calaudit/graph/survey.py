@@ -1,9 +1,4 @@
-"""What a graph says about its tensors: who makes them, who reads them, their types and shapes.
-
-What a model ends in: whether an output holds logits or probabilities.
-
-What a model's tensors are called, and what their names and makers tell about their ranges.
-"""
+"""What a graph says about its tensors: who makes them, who reads them, their types and shapes."""
 
 import re
 from dataclasses import dataclass

@@ -63,8 +63,8 @@ class Pool(Protocol):
         """Metadata columns (or 1-D targets) as a frame, all N rows or those asked for.
 
         Missing values (NaN, empty text) are null; infinities stay. Numbers are int64 (uint64
-        where one is beyond) or float64; see `calaudit.runtime.columns`. Raises `PoolError` for an unknown
-        name, with the near ones.
+        where one is beyond) or float64; see `calaudit.runtime.columns`. Raises `PoolError` for an
+        unknown name, with the near ones.
         """
         ...
 

@@ -1,7 +1,4 @@
-"""Names from data, made safe to show on one line, and commands, safe to copy into a shell.
-
-Numbers of things in words: one sample, two samples.
-"""
+"""Words in messages: names from data made safe to show, counts of things, commands to copy."""
 
 import shlex
 import unicodedata

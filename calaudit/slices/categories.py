@@ -1,8 +1,6 @@
-"""Labels that a person can read: numbers, bins and categories, each on one line.
+"""Columns as integer codes: into their distinct values, or grouped by how common they are.
 
-Columns as integer codes into their sorted distinct values.
-
-Head, middle and tail: the classes of a column grouped by how common they are.
+Labels stand on one line each, and a person can read them: numbers, bins and categories.
 """
 
 import math

@@ -1,7 +1,4 @@
-"""Crosses: the intersections of several dimensions' slices.
-
-Evaluate declared dimensions over a pool or a frame.
-"""
+"""Evaluate declared dimensions, and crosses of them, over a pool or a frame."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -1,8 +1,7 @@
-"""The part of SQL that predicates may use: what looks at one row at a time, and reads no file.
+"""Predicates: SQL expressions that say, of one sample alone, whether it is selected.
 
-Checked on the text, before a parser sees it: parsing a subquery may already open files.
-
-Predicates: SQL expressions that say, of one sample alone, whether it is selected.
+What they may use looks at one row at a time and reads no file. That is checked on the text, before
+a parser sees it: parsing a subquery may already open files.
 """
 
 import re

@@ -1,9 +1,4 @@
-"""The answer: which slices there are, and which samples are in each.
-
-Find slices by name or pattern, as gates and recipes write them.
-
-What is in each slice: size, share, support, label mix.
-"""
+"""The answer: which slices there are, which samples are in each, found by name or pattern."""
 
 import re
 from collections.abc import Iterable, Iterator

@@ -83,7 +83,8 @@ def test_weights_that_nothing_reads_are_dropped() -> None:
 @pytest.mark.slow
 def test_preparing_and_planning_are_the_same_in_every_process() -> None:
     script = (
-        "from calaudit.graph.model import Model; from calaudit.graph.placement import plan_qdq; from calaudit.graph.prepare import prepare; from tests.graph import models;"
+        "from calaudit.graph.model import Model; from calaudit.graph.placement import plan_qdq;"
+        "from calaudit.graph.prepare import prepare; from tests.graph import models;"
         "plan = plan_qdq(prepare(Model(models.residual(), 's')));"
         "print(plan.fingerprint, plan.taps)"
     )

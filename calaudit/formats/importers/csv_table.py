@@ -1,8 +1,7 @@
-"""What columns of text hold: numbers, true or false, or text; what stayed text, and why.
+"""CSV as people write it: any encoding with a mark, any usual separator, with an index or without.
 
-CSV as people write it: any encoding with a mark, any usual separator, with an index or without.
-
-Every cell is read as text here; `calaudit.formats.importers.csv_table` finds out what a column holds.
+Every cell is read as text; then each column's type is inferred: numbers, true or false, or text,
+with what stayed text and why.
 """
 
 import codecs

@@ -1,6 +1,7 @@
-"""The table of a manifest: its columns checked and sorted into paths, targets, metadata, ids.
+"""Pools from a manifest: a CSV or Parquet table with a path per sample, and columns beside it.
 
-Pools from a manifest: a CSV or Parquet table with a path per sample, and columns beside it.
+The table's columns are checked and sorted into paths, targets, metadata and ids before any file is
+read.
 """
 
 from collections.abc import Callable, Iterator

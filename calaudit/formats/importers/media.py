@@ -1,10 +1,6 @@
-"""Arrays as model inputs, in the element type that the model takes; single .npy files.
+"""One sample's file as a model input: arrays (.npy), images with Pillow, audio with soundfile.
 
 Pickled objects are refused, never loaded.
-
-Images as model inputs, with Pillow.
-
-Recordings as model inputs, with soundfile.
 """
 
 from collections.abc import Callable, Iterable, Mapping

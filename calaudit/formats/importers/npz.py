@@ -1,7 +1,4 @@
-"""Arrays inside an .npz file, read piece by piece without ever unpickling.
-
-Pools from .npz files, block by block. Pickled objects are refused, never loaded.
-"""
+"""Pools from .npz files, block by block. Pickled objects are refused, never loaded."""
 
 import zipfile
 import zlib

@@ -97,7 +97,7 @@ def prepare(folder: Path, counts: list[int]) -> None:
 
     from calaudit.formats.pool import open_pool
     from calaudit.formats.pool_writer import write_pool
-    from calaudit.sampling.recipe import Recipe
+    from calaudit.sampling.kinds import make_recipe
     from calaudit.steps.sample import draw_calibset
 
     build_model(folder / "model.onnx")
@@ -113,7 +113,7 @@ def prepare(folder: Path, counts: list[int]) -> None:
     with open_pool(folder / "pool.h5") as pool:
         for count in counts:
             for number in range(N_SETS + 1):
-                recipe = Recipe(
+                recipe = make_recipe(
                     name="all" if number == N_SETS else f"set {number}",
                     kind="uniform",
                     size=count if number == N_SETS else count // 2,

@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     from calaudit.report.terminal import print_report
     from calaudit.results.report import Report, exit_status
     from calaudit.runtime.errors import CalauditError, Notice
-    from calaudit.sampling.recipe import Recipe, read_recipe
+    from calaudit.sampling.kinds import make_recipe, read_recipe
+    from calaudit.sampling.recipe import Recipe
     from calaudit.slices.dimension import Dimension
     from calaudit.slices.evaluate import evaluate_slices, select_rows
     from calaudit.slices.sliceset import describe_slices
@@ -66,7 +67,7 @@ _HOMES = {
     "Notice": "runtime.errors",
     "Overrides": "audit.prepare",
     "PoolWriter": "formats.pool_writer",
-    "Recipe": "sampling",
+    "Recipe": "sampling.recipe",
     "Report": "results.report",
     "build_engine": "steps.build",
     "calibrate_sets": "steps.calibrate",
@@ -75,6 +76,7 @@ _HOMES = {
     "draw_calibset": "steps.sample",
     "evaluate_slices": "slices.evaluate",
     "exit_status": "results.report",
+    "make_recipe": "sampling.kinds",
     "metric": "evaluate.own",
     "open_calibset": "formats.calibset",
     "open_pool": "formats.pool",
@@ -83,7 +85,7 @@ _HOMES = {
     "parse_metric": "evaluate",
     "print_report": "report",
     "read_audit": "audit.config",
-    "read_recipe": "sampling",
+    "read_recipe": "sampling.kinds",
     "read_report": "report",
     "run_audit": "audit.run",
     "score": "evaluate",
@@ -110,6 +112,7 @@ __all__ = [
     "draw_calibset",
     "evaluate_slices",
     "exit_status",
+    "make_recipe",
     "metric",
     "open_calibset",
     "open_pool",

@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar
 from calaudit.backends.base import BackendName, RangesBy
 from calaudit.evaluate.comparison import Tolerance
 from calaudit.runtime.errors import Problem, SettingsError, near
-from calaudit.runtime.settings import parse_settings, read_settings, read_toml, setting
+from calaudit.runtime.settings import parse_settings, read_toml, setting
+from calaudit.sampling.kinds import parse_recipe, read_recipe
 from calaudit.sampling.recipe import Recipe, Role
 from calaudit.slices.dimension import Dimension
 from calaudit.steps.tasks import Task, parse_task
@@ -322,7 +323,7 @@ def _calibset(values: Mapping[str, Any], path: Path, at: str) -> tuple[str, Cali
         return entry.name or Path(entry.file).stem, entry
     if "recipe" in values:
         pointer = parse_settings(values, RecipeFile, where=path, at=at)
-        recipe = read_settings(path.parent / pointer.recipe, Recipe)
+        recipe = read_recipe(path.parent / pointer.recipe)
         return pointer.name or recipe.name, replace(recipe, role=pointer.role or recipe.role)
-    recipe = parse_settings(values, Recipe, where=path, at=at)
+    recipe = parse_recipe(values, where=path, at=at, folder=path.parent)
     return recipe.name, recipe

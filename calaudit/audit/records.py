@@ -40,7 +40,6 @@ from calaudit.results.comparison import (
 from calaudit.results.drops import Screened
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.words import counted
-from calaudit.sampling.wording import describe_recipe
 from calaudit.steps.agree import compare_outputs
 from calaudit.steps.probabilities import as_computed
 from calaudit.steps.score import Scored
@@ -127,7 +126,7 @@ def calibset_record(audit: Audit, planned: PlannedSet, drawn: Calibset) -> Calib
     return CalibsetRecord(
         name=planned.name,
         kind="given" if planned.draw == 0 else drawn.recipe.kind,
-        method=describe_recipe(drawn.recipe),
+        method=drawn.recipe.describe(),
         size=len(drawn),
         composition=tuple(_composition(audit, drawn)),
         kish_n_eff=drawn.kish_n_eff,

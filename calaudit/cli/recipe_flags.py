@@ -21,7 +21,11 @@ Size = Annotated[int | None, _flag("--size", "Samples to draw.")]
 Name = Annotated[str | None, _flag("--name", "Name; default: the kind. It enters the seed.")]
 Kind = Annotated[
     str | None,
-    _flag("--kind", "uniform, stratified, skewed or coverage; default: what the flags imply."),
+    _flag(
+        "--kind",
+        "uniform, stratified, skewed, coverage, ids, or one that another package adds; default: "
+        "what the flags imply.",
+    ),
 ]
 CandidatesFlag = Annotated[
     str | None,
@@ -60,13 +64,17 @@ Column = Annotated[
 Pca = Annotated[int | None, _flag("--pca", "Coverage of this many principal components.", "N")]
 Tap = Annotated[str | None, _flag("--tap", "Coverage of a tensor inside the model.", "TENSOR")]
 Algorithm = Annotated[str | None, _flag("--algorithm", "Coverage: k-center (default) or herding.")]
+Option = Annotated[
+    list[str] | None,
+    _flag("--option", "Any other key of the kind, as a recipe file has it.", "KEY=VALUE"),
+]
 Start = Annotated[
     str | None, _flag("--start", "Coverage: the first sample is random (default) or the mean.")
 ]
 
 RECIPE_FLAGS = (
     "size", "name", "kind", "candidates", "stratify", "allocation", "deviation", "loss", "floor",
-    "cap", "only", "without", "share", "column", "pca", "tap", "algorithm", "start",
+    "cap", "only", "without", "share", "column", "pca", "tap", "algorithm", "start", "option",
 )  # fmt: skip
 """Parameters of the command that describe a recipe."""
 
@@ -100,7 +108,7 @@ def read_recipes(
     """
     import dataclasses
 
-    from calaudit.sampling.recipe import read_recipe
+    from calaudit.sampling.kinds import read_recipe
 
     if not files:
         return [_recipe_of_flags(dict(flags), strata, named)]
@@ -124,10 +132,11 @@ def read_recipes(
 def _recipe_of_flags(
     flags: dict[str, Any], strata: Sequence["Dimension"], named: Sequence["Dimension"]
 ) -> "Recipe":
-    from calaudit.runtime.settings import as_values, parse_settings
-    from calaudit.sampling.recipe import Recipe
+    from calaudit.runtime.settings import as_values
+    from calaudit.sampling.kinds import parse_recipe
 
-    if "size" not in flags:
+    options = _options(flags.pop("option", ()))
+    if "size" not in flags and not options:
         raise SettingsError(
             "neither a recipe nor --size is given",
             next_step="Name a recipe file, or say how many samples: --size 128.",
@@ -147,12 +156,34 @@ def _recipe_of_flags(
     kind = flags.setdefault("kind", implied)
     flags.setdefault("name", kind)
     chosen = strata or (named if kind == "skewed" else ())
-    values = {**flags, "strata": [as_values(each) for each in chosen]}
+    values = {**flags, **options}
+    if chosen:
+        values["strata"] = [as_values(each) for each in chosen]
     if shares:
         values["shares"] = shares
     if embedding:
         values["embedding"] = embedding
-    return parse_settings(values, Recipe, where="recipe")
+    return parse_recipe(values, where="recipe")
+
+
+def _options(texts: Sequence[str]) -> dict[str, Any]:
+    """Keys and their values: numbers, lists, tables and true or false as in TOML, else text."""
+    import tomllib
+
+    options: dict[str, Any] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key.strip():
+            raise SettingsError(
+                f"{text!r} isn't a key with its value",
+                where="--option",
+                next_step="Write --option KEY=VALUE, such as --option ids=list.txt.",
+            )
+        try:
+            options[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[key.strip()] = value
+    return options
 
 
 def _shares(texts: Sequence[str]) -> dict[str, float]:

@@ -83,6 +83,7 @@ def sample_command(
     tap: flags.Tap = None,
     algorithm: flags.Algorithm = None,
     start: flags.Start = None,
+    option: flags.Option = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Draw calibration sets, by recipe files or by flags, and print what they hold."""

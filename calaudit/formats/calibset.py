@@ -30,9 +30,9 @@ from calaudit.runtime.errors import CalauditError, FileFormatError, Notice, Pool
 from calaudit.runtime.pool import Rows, TensorSpec
 from calaudit.runtime.progress import counter
 from calaudit.runtime.words import counted
-from calaudit.sampling.composition import SliceDraw
-from calaudit.sampling.draw import StratumDraw, kish_n_eff
-from calaudit.sampling.recipe import Recipe, recipe_from_json
+from calaudit.sampling.draw import SliceDraw, kish_n_eff
+from calaudit.sampling.kinds import recipe_from_json
+from calaudit.sampling.recipe import Recipe, StratumDraw
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 
 AGAIN = "The file is damaged or was made by something else; draw it again with `calaudit sample`."

@@ -133,7 +133,7 @@ class CalibsetRecord:
     """One calibration set."""
 
     name: str
-    kind: Literal["uniform", "stratified", "skewed", "coverage", "given"]
+    kind: str
     """How it was drawn; ``"given"`` for a set that calaudit didn't draw."""
     method: str
     """The drawing in words, such as ``"stratified, equal over noise"``."""

@@ -1,22 +1,88 @@
 """Coverage of an embedding: k-center greedy (spread) and herding (mean matching).
 
-Both work on whole numbers. The embedding is put on a 16-bit grid first, so that every distance is
-an exact integer in float64: neither BLAS nor the order of a sum can decide which of two samples is
-farther, and the same samples are chosen on every machine. Memory is O(n·d), time O(n·k·d).
+Both algorithms work on whole numbers. The embedding is put on a 16-bit grid first, so that every
+distance is an exact integer in float64: neither BLAS nor the order of a sum can decide which of two
+samples is farther, and the same samples are chosen on every machine. Memory is O(n·d), time
+O(n·k·d).
 """
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.runtime.errors import DrawError
+from calaudit.runtime.errors import DrawError, Notice, Problem
+from calaudit.runtime.settings import setting
+from calaudit.sampling.keys import Keys, smallest
+from calaudit.sampling.recipe import (
+    Candidates,
+    Choice,
+    Embedding,
+    Needs,
+    Recipe,
+    StratumDraw,
+    check_finite,
+)
+from calaudit.slices.dimension import EVERYTHING
 
 GRID = 2**16 - 1
 """Steps of the grid over the widest dimension."""
 MAX_DIMENSIONS = 2**17
 """Beyond this many dimensions a squared distance may leave the 53 bits of float64."""
 _CHUNK_VALUES = 2**22
+
+
+@setting
+class Coverage(Recipe):
+    """Spread over an embedding. It has no inclusion probabilities: weights are 1."""
+
+    kind = "coverage"
+
+    embedding: Embedding | None = None
+    """Where."""
+    algorithm: Literal["k-center", "herding"] | None = None
+    """Default k-center."""
+    start: Literal["random", "mean"] | None = None
+    """The first sample is drawn by the seed (default) or is the one nearest the mean."""
+
+    def problems(self) -> Iterator[Problem]:
+        """No embedding."""
+        if self.embedding is None:
+            yield Problem(
+                "coverage needs an embedding", None, "Add embedding = {pca = 16}, for example."
+            )
+
+    @property
+    def needs(self) -> Needs:
+        """The embedding."""
+        return Needs(embedding=self.embedding)
+
+    def choose(self, candidates: Candidates, keys: Keys) -> Choice:
+        """From the first sample on, what the algorithm takes."""
+        embedding = candidates.embedding
+        if embedding is None:
+            raise ValueError("a coverage draw needs the candidates' embedding")
+        check_finite(embedding, "the embedding")
+        start = nearest_to_mean(embedding) if self.start == "mean" else int(smallest(keys, 1)[0])
+        algorithm = herding if self.algorithm == "herding" else k_center
+        chosen = algorithm(embedding, self.size, start=start)
+        distinct = n_distinct(embedding, chosen)
+        notices: tuple[Notice, ...] = ()
+        if distinct < self.size:
+            message = f"only {distinct} of the {self.size} samples differ in the embedding"
+            notices = (Notice("coverage_repeats", message, self.name),)
+        table = StratumDraw(EVERYTHING, len(candidates.rows), self.size, self.size)
+        return Choice(chosen, np.ones(self.size), (table,), notices)
+
+    def settled(self, candidates: Candidates) -> bool:
+        """Whether the first sample doesn't depend on the seed."""
+        return self.start == "mean"
+
+    def details(self) -> str:
+        """``"k-center over 16 principal components"``."""
+        space = "" if self.embedding is None else self.embedding.title
+        return f"{self.algorithm or 'k-center'} over {space}"
 
 
 def k_center(embedding: NDArray[np.floating], k: int, *, start: int) -> NDArray[np.int64]:

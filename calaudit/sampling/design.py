@@ -1,5 +1,7 @@
-"""The design of a draw: which strata a recipe makes of the candidates, and what each gives."""
+"""The design of a draw: the strata that a recipe makes of the candidates, and what each gives."""
 
+import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,33 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.runtime.errors import DrawError, Notice, Problem
-from calaudit.runtime.pool import Rows
+from calaudit.runtime.settings import setting
 from calaudit.runtime.words import counted
-from calaudit.sampling.allocation import Allocation, allocate, neyman_weights
-from calaudit.sampling.recipe import Recipe, exact_share
-from calaudit.sampling.strata import Strata, cross_strata, single_stratum
-from calaudit.slices.dimension import EVERYTHING
-from calaudit.slices.sliceset import SliceSet, match_slices
-
-REST = "the rest"
-"""Label of the candidates that no share names."""
-
-Mask = NDArray[np.bool_]
-Weights = Sequence[Fraction | int]
+from calaudit.sampling.allocation import Allocation
+from calaudit.sampling.keys import Keys, smallest_per_stratum
+from calaudit.sampling.recipe import Candidates, Choice, Recipe, StratumDraw
+from calaudit.slices.dimension import CROSS, Dimension
+from calaudit.slices.sliceset import CodedDimension, SliceSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
-    """Samples that may be drawn, and what the recipe needs to know about them."""
+class Strata:
+    """Disjoint sets of the candidates."""
 
-    rows: Rows
-    """(n,) pool rows, ascending."""
-    strata: SliceSet | None = None
-    """Slices over these n rows: the recipe's dimensions, and every slice it names."""
-    deviation: NDArray[np.float64] | None = None
-    """(n,) values whose standard deviation Neyman's allocation uses."""
-    embedding: NDArray[np.floating] | None = None
-    """(n, d) for coverage."""
+    labels: tuple[str, ...]
+    codes: NDArray[np.int32]
+    """(n,) stratum of each candidate; -1 for a candidate that isn't drawn from."""
+    margins: tuple[NDArray[np.int64], ...] = ()
+    """For strata that are crosses: each stratum's slice (H,) in every dimension."""
+    notices: tuple[Notice, ...] = ()
+
+    def counts(self) -> list[int]:
+        """Samples N_h per stratum (H,)."""
+        found = np.bincount(self.codes + 1, minlength=len(self.labels) + 1)[1:]
+        return [int(n) for n in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,142 +45,175 @@ class Design:
     notices: tuple[Notice, ...] = ()
 
 
-def make_design(recipe: Recipe, candidates: Candidates) -> Design:
-    """The design of a uniform, stratified or skewed recipe.
+@setting
+class DesignedRecipe(Recipe):
+    """A recipe that draws at random within strata: of each those with the smallest keys.
+
+    Weights are N_h/n_h, scaled to mean 1.
+    """
+
+    @abstractmethod
+    def design(self, candidates: Candidates) -> Design:
+        """Strata, and how many samples each gives.
+
+        Raises
+        ------
+        DrawError
+            Too few candidates, empty strata or named slices, contradicting bounds.
+        SliceError
+            A slice is named that the candidates' strata don't have.
+        """
+
+    def choose(self, candidates: Candidates, keys: Keys) -> Choice:
+        """The samples with the smallest keys of each stratum."""
+        design = self.design(candidates)
+        strata, allocation = design.strata, design.allocation
+        positions = smallest_per_stratum(keys, strata.codes, allocation.drawn)
+        table = tuple(
+            StratumDraw(label, n, int(asked), int(drawn))
+            for label, n, asked, drawn in zip(
+                strata.labels, strata.counts(), allocation.asked, allocation.drawn, strict=True
+            )
+        )
+        return Choice(
+            positions=positions,
+            weights=_weights(table)[strata.codes[positions]],
+            strata=table,
+            notices=(*design.notices, *_shortages(table, self.name)),
+        )
+
+    def check(self, candidates: Candidates) -> None:
+        """Make the design."""
+        self.design(candidates)
+
+    def settled(self, candidates: Candidates) -> bool:
+        """Whether strata are drawn whole or not at all."""
+        design = self.design(candidates)
+        drawn, counts = design.allocation.drawn, np.asarray(design.strata.counts())
+        return bool(((drawn == 0) | (drawn == counts)).all())
+
+
+def _weights(table: Sequence[StratumDraw]) -> NDArray[np.float64]:
+    """N_h/n_h per stratum (H,), scaled so that the mean over the drawn samples is 1."""
+    size = sum(each.drawn for each in table)
+    reached = sum(each.population for each in table if each.drawn)
+    return np.array(
+        [float(Fraction(each.population * size, max(each.drawn, 1) * reached)) for each in table]
+    )
+
+
+def _shortages(table: Sequence[StratumDraw], where: str) -> tuple[Notice, ...]:
+    return tuple(
+        Notice(
+            "stratum_short",
+            f'stratum "{each.label}" holds {counted(each.population, "candidate")} of {each.asked} '
+            "asked for; "
+            f"the other {each.asked - each.population} were drawn from other strata",
+            where,
+        )
+        for each in table
+        if each.population < each.asked
+    )
+
+
+def single_stratum(n: int, label: str, inside: NDArray[np.bool_] | None = None) -> Strata:
+    """One stratum of all `n` candidates, or of those `inside`."""
+    codes = np.zeros(n, np.int32)
+    if inside is not None:
+        codes[~inside] = -1
+    return Strata((label,), codes)
+
+
+def cross_strata(slices: SliceSet, dimensions: Sequence[Dimension], *, floor: int = 1) -> Strata:
+    """The strata that `dimensions` make together.
+
+    Parameters
+    ----------
+    slices : SliceSet
+        `dimensions` evaluated over the n candidates.
+    dimensions : sequence of Dimension
+        Crosses among them add nothing, as all of them are crossed anyway. A predicate makes two
+        strata, itself and ``not`` itself. Candidates without a value are a stratum of their own,
+        or left out with a notice where the dimension says ``missing = "drop"``.
+    floor : int
+        Samples that every stratum must give. With 0 a slice that holds no candidate is noted;
+        else it is an error.
+
+    Returns
+    -------
+    Strata
+        Labels joined by `` & ``. Combinations of slices that no candidate has make no stratum.
 
     Raises
     ------
     DrawError
-        Too few candidates, empty strata or named slices, contradicting bounds, or a deviation
-        that holds NaN or infinity.
-    SliceError
-        A slice is named that the candidates' strata don't have.
+        A slice holds no candidate, and the floor asks for some.
     """
-    n = len(candidates.rows)
-    if recipe.kind == "uniform":
-        everything = single_stratum(n, EVERYTHING)
-        return Design(everything, allocate(recipe.size, everything.counts(), [1]))
-    if candidates.strata is None:
-        raise ValueError(f"a {recipe.kind} draw needs the candidates' strata")
-    if recipe.kind == "skewed":
-        strata, shares = _skewed(recipe, candidates.strata)
-        return Design(strata, allocate(recipe.size, strata.counts(), shares))
-    floor = 1 if recipe.floor is None else recipe.floor
-    strata = cross_strata(candidates.strata, recipe.strata, floor=floor)
-    weights, notices = _weights(recipe, strata, candidates.deviation)
-    allocation = allocate(
-        recipe.size,
-        strata.counts(),
-        weights,
-        floor=floor,
-        cap=recipe.cap,
-        margins=strata.margins,
-    )
-    return Design(strata, allocation, (*strata.notices, *notices))
+    plain = [_completed(slices, each) for each in dimensions if each.cross is None]
+    notices = _empty(plain, floor)
+    present, codes = _present(plain[0].codes, len(plain[0].labels))
+    labels, margins = [plain[0].labels[i] for i in present], [present]
+    for each in plain[1:]:
+        width = len(each.labels)
+        present, codes = _crossed(codes, each, len(labels))
+        labels = [f"{labels[i // width]}{CROSS}{each.labels[i % width]}" for i in present]
+        margins = [*(margin[present // width] for margin in margins), present % width]
+    n_possible = math.prod(np.count_nonzero(each.counts()) for each in plain)
+    if len(labels) < n_possible:
+        message = f"{n_possible - len(labels)} of {n_possible} combinations hold no candidate"
+        notices.append(Notice("empty_combinations", message))
+    n_out = int(np.count_nonzero(codes < 0))
+    if n_out:
+        candidates = counted(n_out, "candidate is", "candidates are")
+        message = f"{candidates} in no stratum and {'was' if n_out == 1 else 'were'} not drawn from"
+        notices.append(Notice("candidates_dropped", message))
+    return Strata(tuple(labels), codes, tuple(margins), tuple(notices))
 
 
-def leaves_no_choice(recipe: Recipe, candidates: Candidates) -> bool:
-    """Whether every seed draws the same samples.
-
-    So it is where they are all that the recipe may draw: every candidate, or whole strata. A set
-    for coverage depends on where it starts.
-
-    Raises
-    ------
-    DrawError, SliceError
-        As :func:`make_design`.
-    """
-    if recipe.size == len(candidates.rows) or recipe.start == "mean":
-        return True
-    if recipe.kind == "coverage":
-        return False
-    if recipe.deviation is not None and candidates.deviation is None:
-        return False
-    design = make_design(recipe, candidates)
-    drawn, counts = design.allocation.drawn, np.asarray(design.strata.counts())
-    return bool(((drawn == 0) | (drawn == counts)).all())
+def _completed(slices: SliceSet, dimension: Dimension) -> CodedDimension:
+    """A dimension that leaves out only what it says it drops."""
+    coded = slices.dimension(dimension.title)
+    if dimension.where is None:
+        return coded
+    rest = f"not {coded.labels[0]}"
+    codes = np.where(coded.codes < 0, np.int32(1), coded.codes)
+    return CodedDimension(coded.name, (coded.labels[0], rest), codes, coded.min_support)
 
 
-def check_finite(values: NDArray[np.floating], what: str) -> None:
-    """Refuse values (n, …) of which some are NaN or infinite. Raises `DrawError`."""
-    bad = int(np.count_nonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1)))
-    if bad:
-        raise DrawError(
-            f"{what} is missing or infinite for {bad} of {len(values)} candidates",
-            next_step="Choose another column, or leave these samples out of the candidates.",
-        )
-
-
-def _weights(
-    recipe: Recipe, strata: Strata, deviation: NDArray[np.float64] | None
-) -> tuple[Weights, tuple[Notice, ...]]:
-    counts = strata.counts()
-    if recipe.allocation == "equal":
-        return [1] * len(counts), ()
-    if recipe.allocation != "neyman":
-        return counts, ()
-    if deviation is None:
-        raise ValueError("Neyman's allocation needs the candidates' deviation")
-    check_finite(deviation, f"the deviation {recipe.deviation}")
-    weights = neyman_weights(deviation, strata.codes, len(counts))
-    if sum(weights) > 0:
-        return weights, ()
-    message = f"{recipe.deviation} doesn't vary within any stratum; allocated proportionally"
-    return counts, (Notice("neyman_flat", message, recipe.name),)
-
-
-def _skewed(recipe: Recipe, slices: SliceSet) -> tuple[Strata, Weights]:
-    """Candidates after `only` and `without`, split by `shares`; the weights are the shares."""
-    masks = {name: _mask(slices, name) for name in recipe.named_slices}
-    _check_named(masks)
-    inside = np.ones(slices.n_rows, bool)
-    if recipe.only:
-        inside = np.logical_or.reduce([masks[name] for name in recipe.only])
-    for name in recipe.without:
-        inside &= ~masks[name]
-    if not recipe.shares:
-        return single_stratum(slices.n_rows, EVERYTHING, inside), [1]
-    names = list(recipe.shares)
-    codes = np.full(slices.n_rows, -1, np.int32)
-    for code, name in enumerate(names):
-        mask = masks[name] & inside
-        _check_apart(name, mask, codes, names)
-        codes[mask] = code
-    shares = [exact_share(share) for share in recipe.shares.values()]
-    left = 1 - sum(shares)
-    if left == 0:
-        return Strata(tuple(names), codes), shares
-    codes[inside & (codes < 0)] = len(names)
-    return Strata((*names, REST), codes), [*shares, left]
-
-
-def _mask(slices: SliceSet, pattern: str) -> Mask:
-    mask = np.zeros(slices.n_rows, bool)
-    for name in match_slices(pattern, slices.names):
-        mask |= slices.mask(name)
-    return mask
-
-
-def _check_named(masks: dict[str, Mask]) -> None:
-    empty = [name for name, mask in masks.items() if not mask.any()]
-    if empty:
-        step = "Name a slice that has samples, or widen the candidates."
+def _empty(dimensions: Sequence[CodedDimension], floor: int) -> list[Notice]:
+    empty = [
+        (each.name, label)
+        for each in dimensions
+        for label, n in zip(each.labels, each.counts(), strict=True)
+        if n == 0
+    ]
+    if empty and floor > 0:
+        step = "Change the strata, widen the candidates, or allow empty strata (floor = 0)."
         raise DrawError.of(
-            Problem(f'slice "{name}" holds no candidate', None, step) for name in empty
+            Problem(f'stratum "{label}" has no samples among the candidates', None, step)
+            for _, label in empty
         )
+    return [
+        Notice("stratum_empty", f'stratum "{label}" has no samples among the candidates', name)
+        for name, label in empty
+    ]
 
 
-def _check_apart(name: str, mask: Mask, codes: NDArray[np.int32], names: list[str]) -> None:
-    if not mask.any():
-        raise DrawError(
-            f'slice "{name}" holds no candidate after only and without',
-            next_step="Drop its share, or widen the candidates.",
-        )
-    claimed = codes[mask]
-    twice = claimed[claimed >= 0]
-    if len(twice):
-        raise DrawError(
-            f"{counted(len(twice), 'candidate is', 'candidates are')} in both "
-            f'"{names[int(twice[0])]}" and "{name}"',
-            next_step="Give shares of slices that don't overlap.",
-        )
+def _present(
+    cells: NDArray[np.integer], n_cells: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The cells that some candidate is in, and each candidate's position among them."""
+    present = np.flatnonzero(np.bincount(cells + 1, minlength=n_cells + 1)[1:])
+    position = np.full(n_cells + 1, -1, np.int32)
+    position[present] = np.arange(len(present), dtype=np.int32)
+    # The appended -1 is what a candidate in no cell, -1, picks.
+    return present, position[cells]
+
+
+def _crossed(
+    codes: NDArray[np.int32], other: CodedDimension, n_strata: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    width = len(other.labels)
+    cells = codes.astype(np.int64) * width + other.codes
+    cells[(codes < 0) | (other.codes < 0)] = -1
+    return _present(cells, n_strata * width)

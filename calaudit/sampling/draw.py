@@ -1,8 +1,8 @@
-"""A draw: which rows a recipe chooses among the candidates, and with which weights."""
+"""A draw: which rows a recipe chooses among the candidates, and what it holds of each slice."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,24 +10,9 @@ from numpy.typing import NDArray
 from calaudit.runtime.errors import DrawError, Notice, Problem
 from calaudit.runtime.pool import Rows
 from calaudit.runtime.words import counted
-from calaudit.sampling.coverage import herding, k_center, n_distinct, nearest_to_mean
-from calaudit.sampling.design import Candidates, check_finite, make_design
-from calaudit.sampling.keys import Keys, derive_seed, row_keys, smallest, smallest_per_stratum
-from calaudit.sampling.recipe import Recipe
-from calaudit.slices.dimension import EVERYTHING
-
-
-@dataclass(frozen=True, slots=True)
-class StratumDraw:
-    """What one stratum was asked for, and gave."""
-
-    label: str
-    population: int
-    """Candidates N_h in it."""
-    asked: int
-    """What the recipe asks for, as if the stratum couldn't run out."""
-    drawn: int
-    """n_h ≤ N_h."""
+from calaudit.sampling.keys import derive_seed, row_keys
+from calaudit.sampling.recipe import Candidates, Recipe, StratumDraw
+from calaudit.slices.sliceset import SliceSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +23,7 @@ class Draw:
     """(size,) pool rows, ascending."""
     weights: NDArray[np.float64]
     """(size,) N_h/n_h, scaled to mean 1: how many candidates a sample stands for, relative to the
-    others. Coverage has no inclusion probabilities: all 1."""
+    others. Kinds without inclusion probabilities: all 1."""
     strata: tuple[StratumDraw, ...]
     notices: tuple[Notice, ...]
     seed: int
@@ -62,7 +47,7 @@ def draw(recipe: Recipe, candidates: Candidates, *, seed: int) -> Draw:
     ----------
     recipe : Recipe
     candidates : Candidates
-        With strata for stratified and skewed, deviation for Neyman, embedding for coverage.
+        With what the recipe needs to know of them.
     seed : int
         Used unless the recipe has its own. The same recipe, candidates and seed give the same rows
         on every machine.
@@ -78,12 +63,16 @@ def draw(recipe: Recipe, candidates: Candidates, *, seed: int) -> Draw:
     check_size(recipe, len(candidates.rows))
     used = seed if recipe.seed is None else recipe.seed
     keys = row_keys(derive_seed(used, recipe.name), candidates.rows)
-    try:
-        if recipe.kind == "coverage":
-            return _draw_coverage(recipe, candidates, keys, used)
-        return _draw_design(recipe, candidates, keys, used)
-    except DrawError as error:
-        raise DrawError.of(_located(problem, recipe.name) for problem in error.problems) from None
+    with _located(recipe):
+        chosen = recipe.choose(candidates, keys)
+    order = np.argsort(chosen.positions)
+    return Draw(
+        rows=candidates.rows[chosen.positions[order]],
+        weights=chosen.weights[order],
+        strata=chosen.strata,
+        notices=chosen.notices,
+        seed=used,
+    )
 
 
 def check_draw(recipe: Recipe, candidates: Candidates) -> None:
@@ -101,12 +90,22 @@ def check_draw(recipe: Recipe, candidates: Candidates) -> None:
         As :func:`draw` raises them.
     """
     check_size(recipe, len(candidates.rows))
-    if recipe.kind == "coverage" or (recipe.deviation and candidates.deviation is None):
-        return
-    try:
-        make_design(recipe, candidates)
-    except DrawError as error:
-        raise DrawError.of(_located(problem, recipe.name) for problem in error.problems) from None
+    with _located(recipe):
+        recipe.check(candidates)
+
+
+def leaves_no_choice(recipe: Recipe, candidates: Candidates) -> bool:
+    """Whether every seed draws the same samples.
+
+    So it is where they are all that the recipe may draw: every candidate, or whole strata. A set
+    for coverage depends on where it starts.
+
+    Raises
+    ------
+    DrawError, SliceError
+        As :func:`draw`.
+    """
+    return recipe.size == len(candidates.rows) or recipe.settled(candidates)
 
 
 def check_size(recipe: Recipe, n_candidates: int) -> None:
@@ -122,70 +121,57 @@ def check_size(recipe: Recipe, n_candidates: int) -> None:
         )
 
 
-def _draw_design(recipe: Recipe, candidates: Candidates, keys: Keys, seed: int) -> Draw:
-    design = make_design(recipe, candidates)
-    strata, allocation = design.strata, design.allocation
-    positions = smallest_per_stratum(keys, strata.codes, allocation.drawn)
-    table = tuple(
-        StratumDraw(label, n, int(asked), int(drawn))
-        for label, n, asked, drawn in zip(
-            strata.labels, strata.counts(), allocation.asked, allocation.drawn, strict=True
-        )
-    )
-    return Draw(
-        rows=candidates.rows[positions],
-        weights=_weights(table)[strata.codes[positions]],
-        strata=table,
-        notices=(*design.notices, *_shortages(table, recipe.name)),
-        seed=seed,
-    )
+@contextmanager
+def _located(recipe: Recipe) -> Iterator[None]:
+    try:
+        yield
+    except DrawError as error:
+        raise DrawError.of(
+            Problem(
+                problem.message,
+                recipe.name if problem.where is None else f"{recipe.name}: {problem.where}",
+                problem.next_step,
+            )
+            for problem in error.problems
+        ) from None
 
 
-def _draw_coverage(recipe: Recipe, candidates: Candidates, keys: Keys, seed: int) -> Draw:
-    embedding = candidates.embedding
-    if embedding is None:
-        raise ValueError("a coverage draw needs the candidates' embedding")
-    check_finite(embedding, "the embedding")
-    start = nearest_to_mean(embedding) if recipe.start == "mean" else int(smallest(keys, 1)[0])
-    choose = herding if recipe.algorithm == "herding" else k_center
-    chosen = choose(embedding, recipe.size, start=start)
-    distinct = n_distinct(embedding, chosen)
-    notices: tuple[Notice, ...] = ()
-    if distinct < recipe.size:
-        message = f"only {distinct} of the {recipe.size} samples differ in the embedding"
-        notices = (Notice("coverage_repeats", message, recipe.name),)
-    return Draw(
-        rows=np.sort(candidates.rows[chosen]),
-        weights=np.ones(recipe.size),
-        strata=(StratumDraw(EVERYTHING, len(candidates.rows), recipe.size, recipe.size),),
-        notices=notices,
-        seed=seed,
-    )
+@dataclass(frozen=True, slots=True)
+class SliceDraw:
+    """One slice of the candidates and of the draw."""
+
+    name: str
+    candidates: int
+    """Samples that the recipe could have drawn."""
+    drawn: int
+    share: float
+    """Of the calibration set, in [0, 1]."""
+    mean_weight: float | None
+    """Mean weight of its drawn samples; None when there are none."""
 
 
-def _weights(table: Sequence[StratumDraw]) -> NDArray[np.float64]:
-    """N_h/n_h per stratum (H,), scaled so that the mean over the drawn samples is 1."""
-    size = sum(each.drawn for each in table)
-    reached = sum(each.population for each in table if each.drawn)
-    return np.array(
-        [float(Fraction(each.population * size, max(each.drawn, 1) * reached)) for each in table]
-    )
+def compose(
+    slices: SliceSet, positions: NDArray[np.int64], weights: NDArray[np.float64]
+) -> tuple[SliceDraw, ...]:
+    """Count every slice, in the order of ``slices.names``.
 
-
-def _shortages(table: Sequence[StratumDraw], where: str) -> tuple[Notice, ...]:
+    Parameters
+    ----------
+    slices : SliceSet
+        Over the n candidates.
+    positions : int64 (size,)
+        Which of them were drawn.
+    weights : float64 (size,)
+        Their weights.
+    """
+    populations = slices.counts()
     return tuple(
-        Notice(
-            "stratum_short",
-            f'stratum "{each.label}" holds {counted(each.population, "candidate")} of {each.asked} '
-            "asked for; "
-            f"the other {each.asked - each.population} were drawn from other strata",
-            where,
+        SliceDraw(
+            name,
+            populations[name],
+            drawn := int(np.count_nonzero(mask)),
+            drawn / len(positions),
+            float(weights[mask].mean()) if drawn else None,
         )
-        for each in table
-        if each.population < each.asked
+        for name, mask in slices.take(positions).masks()
     )
-
-
-def _located(problem: Problem, name: str) -> Problem:
-    where = name if problem.where is None else f"{name}: {problem.where}"
-    return Problem(problem.message, where, problem.next_step)

@@ -1,35 +1,31 @@
-"""What a user declares: how to choose a calibration set."""
+"""What a user declares: how to choose a calibration set.
+
+Every kind of recipe is a subclass of :class:`Recipe` in a file of its own: its settings, what it
+has to know of the candidates, how it draws, and how it is told in words. Entry points of the group
+``calaudit.recipes`` name them (:mod:`calaudit.sampling.kinds`), so another package can add one.
+"""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from calaudit.runtime.errors import Problem, SettingsError
-from calaudit.runtime.settings import as_values, parse_settings, read_settings, setting
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.runtime.errors import DrawError, Notice, Problem, SettingsError
+from calaudit.runtime.pool import Rows
+from calaudit.runtime.settings import as_values, setting
+from calaudit.sampling.keys import Keys
 from calaudit.slices.dimension import Dimension
+from calaudit.slices.sliceset import SliceSet
 
-Kind = Literal["uniform", "stratified", "skewed", "coverage"]
 Role = Literal["candidate", "control"]
 """What a calibration set is there for: a candidate may ship, a control shows what would happen."""
 FP32_LOSS = "fp32-loss"
 """The deviation that is computed, not read: the loss of the FP32 model on each sample."""
-
-_OWN_KEYS: Mapping[str, tuple[Kind, ...]] = {
-    "strata": ("stratified", "skewed"),
-    "allocation": ("stratified",),
-    "deviation": ("stratified",),
-    "loss": ("stratified",),
-    "floor": ("stratified",),
-    "cap": ("stratified",),
-    "only": ("skewed",),
-    "without": ("skewed",),
-    "shares": ("skewed",),
-    "embedding": ("coverage",),
-    "algorithm": ("coverage",),
-    "start": ("coverage",),
-}
 
 
 @setting
@@ -71,99 +67,197 @@ class Embedding:
             return ()
         return (self.column,) if isinstance(self.column, str) else tuple(self.column)
 
+    @property
+    def title(self) -> str:
+        """What it is, for a sentence."""
+        return self.tap or ", ".join(self.columns) or f"{self.pca} principal components"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a recipe has to know of the candidates, beside their rows."""
+
+    dimensions: tuple[Dimension, ...] = ()
+    """Dimensions whose slices they are in."""
+    slices: tuple[str, ...] = ()
+    """Names of slices, or SQL predicates, each once."""
+    deviation: str | None = None
+    """A numeric column, or :data:`FP32_LOSS`."""
+    loss: Loss | None = None
+    """With :data:`FP32_LOSS`: which output and target."""
+    embedding: Embedding | None = None
+    ids: bool = False
+
+    @property
+    def model(self) -> bool:
+        """Whether the FP32 model's outputs are needed."""
+        tap = self.embedding is not None and self.embedding.tap is not None
+        return tap or self.deviation == FP32_LOSS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """Samples that may be drawn, and what the recipe needs to know about them."""
+
+    rows: Rows
+    """(n,) pool rows, ascending."""
+    strata: SliceSet | None = None
+    """Slices over these n rows: the recipe's dimensions, and every slice it names."""
+    deviation: NDArray[np.float64] | None = None
+    """(n,) the variable that :attr:`Needs.deviation` names."""
+    embedding: NDArray[np.floating] | None = None
+    """(n, d) what :attr:`Needs.embedding` describes."""
+    ids: NDArray[np.str_] | None = None
+    """(n,) sample ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class StratumDraw:
+    """What one stratum was asked for, and gave."""
+
+    label: str
+    population: int
+    """Candidates N_h in it."""
+    asked: int
+    """What the recipe asks for, as if the stratum couldn't run out."""
+    drawn: int
+    """n_h ≤ N_h."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """Which of the candidates a recipe takes."""
+
+    positions: NDArray[np.int64]
+    """(size,) places among the candidates, each once, in any order."""
+    weights: NDArray[np.float64]
+    """(size,) how many candidates each stands for, relative to the others: mean 1."""
+    strata: tuple[StratumDraw, ...]
+    notices: tuple[Notice, ...] = ()
+
 
 @setting
-class Recipe:
-    """How to choose `size` samples, without replacement.
+class Recipe(ABC):
+    """How to choose `size` samples, without replacement: what all kinds share.
 
-    ``uniform``: all candidates alike. ``stratified``: so many from each stratum. ``skewed``: the
-    deliberate bias. ``coverage``: spread over an embedding.
+    A kind adds its own settings as fields; their names are keys of a recipe file.
     """
+
+    kind: ClassVar[str]
+    """What recipe files call the kind: the name of its entry point."""
 
     name: str
     """What reports call the set. It also enters the seed: two recipes never share a stream."""
-    kind: Kind = "uniform"
     size: int
     seed: int | None = None
     """Default: the command's or the audit's seed."""
     candidates: str | None = None
     """SQL predicate over columns; default: every sample that isn't evaluated."""
-    strata: tuple[Dimension, ...] = ()
-    """Stratified: the strata are the crosses of these dimensions. Skewed: the dimensions whose
-    slices are named below."""
-    allocation: Literal["proportional", "equal", "neyman"] | None = None
-    """Stratified; default proportional."""
-    deviation: str | None = None
-    """Neyman: the column whose standard deviation counts, or ``"fp32-loss"``."""
-    loss: Loss | None = None
-    """With ``deviation = "fp32-loss"``: which output and target."""
-    floor: int | None = None
-    """Stratified: at least this many from every stratum; default 1."""
-    cap: int | None = None
-    """Stratified: at most this many from any stratum."""
-    only: tuple[str, ...] = ()
-    """Skewed: draw from these slices (or SQL predicates) alone."""
-    without: tuple[str, ...] = ()
-    """Skewed: draw from none of these slices (or SQL predicates)."""
-    shares: dict[str, float] | None = None
-    """Skewed: share of the set that comes from each slice (or SQL predicate); what they leave of 1
-    comes from the other candidates."""
-    embedding: Embedding | None = None
-    """Coverage: where."""
-    algorithm: Literal["k-center", "herding"] | None = None
-    """Coverage; default k-center."""
-    start: Literal["random", "mean"] | None = None
-    """Coverage: the first sample is drawn by the seed (default) or is the one nearest the mean."""
     role: Role | None = None
     """In an audit; default candidate. It changes nothing about the draw."""
 
     def __post_init__(self) -> None:
-        for key in ("strata", "only", "without"):
-            object.__setattr__(self, key, tuple(getattr(self, key)))
-        problems = list(_problems(self))
+        for field in fields(self):
+            if isinstance(value := getattr(self, field.name), list):
+                object.__setattr__(self, field.name, tuple(value))
+        problems = [*_problems(self), *self.problems()]
         if problems:
             raise SettingsError.of(problems)
 
-    @property
-    def named_slices(self) -> tuple[str, ...]:
-        """Slices that `only`, `without` and `shares` name, each once."""
-        return tuple(dict.fromkeys((*self.only, *self.without, *(self.shares or ()))))
+    @abstractmethod
+    def choose(self, candidates: Candidates, keys: Keys) -> Choice:
+        """Choose `size` of the candidates.
+
+        Parameters
+        ----------
+        candidates : Candidates
+            At least `size` of them, with what :attr:`needs` asks for.
+        keys : uint64 (n,)
+            One permanent random number per candidate, from the seed and its row alone; the only
+            chance that a draw may rest on.
+
+        Raises
+        ------
+        DrawError
+            It can't be done with these candidates.
+        SliceError
+            A slice is named that the candidates' strata don't have.
+        """
+
+    def problems(self) -> Iterator[Problem]:
+        """What makes no sense about the kind's own settings."""
+        return iter(())
 
     @property
-    def needs_model(self) -> bool:
-        """Whether the draw needs the FP32 model's outputs."""
-        tap = self.embedding is not None and self.embedding.tap is not None
-        return tap or self.deviation == FP32_LOSS
+    def needs(self) -> Needs:
+        """What :meth:`choose` has to know of the candidates."""
+        return Needs()
+
+    def check(self, candidates: Candidates) -> None:  # noqa: B027  # most have nothing to refuse
+        """Refuse what :meth:`choose` would, as far as the candidates tell.
+
+        Deviation and embedding are missing where they would have to be computed.
+
+        Raises
+        ------
+        DrawError, SliceError
+            As :meth:`choose`.
+        """
+
+    def settled(self, candidates: Candidates) -> bool:
+        """Whether every seed chooses the same samples, as far as the candidates tell.
+
+        Deviation, embedding and ids may be missing.
+        """
+        return False
+
+    def details(self) -> str:
+        """The kind's own settings in words, such as ``"equal over noise × label"``."""
+        return ""
+
+    @classmethod
+    def completed(cls, values: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+        """The keys of a recipe with what other files hold of it; most kinds need none.
+
+        Parameters
+        ----------
+        values : mapping
+            As the recipe file has them, `kind` left out.
+        folder : Path
+            What paths are relative to.
+
+        Raises
+        ------
+        SettingsError
+            A file can't be read.
+        """
+        return values
 
     @property
     def choice(self) -> dict[str, Any]:
         """All that decides which samples are drawn, as JSON values."""
-        return {key: value for key, value in as_values(self).items() if key != "role"}
+        values = as_values(self)
+        values.pop("role")
+        return {"name": values.pop("name"), "kind": self.kind, **values}
 
     def to_json(self) -> str:
         """What decides the draw as JSON text, without what is left at its default."""
         return json.dumps(_pruned(self.choice), ensure_ascii=False)
 
-
-def read_recipe(path: Path) -> Recipe:
-    """Read a recipe file (TOML). Raises `SettingsError` with every problem."""
-    return read_settings(path, Recipe)
-
-
-def recipe_from_json(text: str, *, where: object) -> Recipe:
-    """A recipe from :meth:`Recipe.to_json`. Raises `SettingsError`, also where it isn't JSON."""
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SettingsError(f"the recipe isn't JSON: {error}", where=where) from None
-    if not isinstance(values, Mapping):
-        raise SettingsError("the recipe isn't a JSON object", where=where)
-    return parse_settings(values, Recipe, where=where)
+    def describe(self) -> str:
+        """How the set is drawn, such as ``"stratified, equal over noise × label"``."""
+        text = ", ".join(filter(None, (self.kind, self.details())))
+        return f"{text}; from {self.candidates}" if self.candidates else text
 
 
-def exact_share(share: float) -> Fraction:
-    """A share as the decimal fraction the user wrote: 0.1 + 0.2 + 0.7 is exactly 1."""
-    return Fraction(str(share))
+def check_finite(values: NDArray[np.floating], what: str) -> None:
+    """Refuse values (n, …) of which some are NaN or infinite. Raises `DrawError`."""
+    bad = int(np.count_nonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1)))
+    if bad:
+        raise DrawError(
+            f"{what} is missing or infinite for {bad} of {len(values)} candidates",
+            next_step="Choose another column, or leave these samples out of the candidates.",
+        )
 
 
 def _pruned(value: Any) -> Any:
@@ -180,54 +274,3 @@ def _problems(recipe: Recipe) -> Iterator[Problem]:
         yield Problem(f"size must be at least 1, got {recipe.size}", None, "Ask for some samples.")
     if recipe.seed is not None and not 0 <= recipe.seed < 2**63:
         yield Problem(f"seed must lie between 0 and 2^63 - 1, got {recipe.seed}")
-    for key, kinds in _OWN_KEYS.items():
-        if getattr(recipe, key) not in (None, ()) and recipe.kind not in kinds:
-            yield Problem(
-                f'{key} doesn\'t go with kind = "{recipe.kind}"',
-                None,
-                f'Drop it, or write kind = "{kinds[0]}".',
-            )
-    if recipe.kind == "stratified":
-        yield from _stratified_problems(recipe)
-    if recipe.kind == "skewed":
-        yield from _skewed_problems(recipe)
-    if recipe.kind == "coverage" and recipe.embedding is None:
-        yield Problem(
-            "coverage needs an embedding", None, "Add embedding = {pca = 16}, for example."
-        )
-
-
-def _stratified_problems(recipe: Recipe) -> Iterator[Problem]:
-    if not recipe.strata:
-        yield Problem(
-            "a stratified draw needs strata", None, 'Add [[strata]] with by = "a column".'
-        )
-    if (recipe.allocation == "neyman") != (recipe.deviation is not None):
-        yield Problem(
-            'allocation = "neyman" and deviation go together',
-            None,
-            f'Add both, with deviation = "a column" or "{FP32_LOSS}".',
-        )
-    if recipe.loss is not None and recipe.deviation != FP32_LOSS:
-        yield Problem(f'loss goes with deviation = "{FP32_LOSS}"', None, "Drop it.")
-    floor, cap = recipe.floor, recipe.cap
-    if floor is not None and floor < 0:
-        yield Problem(f"floor must not be negative, got {floor}")
-    if cap is not None and cap < max(1, floor or 0):
-        yield Problem(f"cap must be at least 1 and at least the floor, got {cap}")
-
-
-def _skewed_problems(recipe: Recipe) -> Iterator[Problem]:
-    if not recipe.named_slices:
-        yield Problem(
-            "a skewed draw needs only, without or shares",
-            None,
-            'Name slices, for example only = ["noise = 0"].',
-        )
-    shares = recipe.shares or {}
-    wrong = {name: share for name, share in shares.items() if not 0 < share <= 1}
-    for name, share in wrong.items():
-        yield Problem(f'the share of "{name}" must lie in (0, 1], got {share}')
-    total = sum(map(exact_share, shares.values())) if not wrong else Fraction(0)
-    if total > 1:
-        yield Problem(f"shares add up to {float(total):g}, more than 1", None, "Lower some.")

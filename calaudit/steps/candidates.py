@@ -69,7 +69,7 @@ def find_candidates(
 def find_slices(pool: Pool, recipe: Recipe, given: SliceSet | None) -> SliceSet:
     """The slices a draw knows, over all N rows: the recipe's own, named predicates, then others.
 
-    A name in `only`, `without` or `shares` is a slice of the recipe's dimensions, else one of
+    A name that the recipe needs is a slice of the recipe's dimensions, else one of
     `given`, else a SQL predicate, which becomes a slice of that name.
 
     Parameters
@@ -84,10 +84,10 @@ def find_slices(pool: Pool, recipe: Recipe, given: SliceSet | None) -> SliceSet:
     SliceError
         A dimension that doesn't fit the pool, or a name that is neither slice nor predicate.
     """
-    own = evaluate_slices(recipe.strata, pool, where=recipe.name)
+    own = evaluate_slices(recipe.needs.dimensions, pool, where=recipe.name)
     others = given or SliceSet(len(pool))
     known = [*own.names, *others.names]
-    predicates = [name for name in recipe.named_slices if not _is_slice(name, known)]
+    predicates = [name for name in recipe.needs.slices if not _is_slice(name, known)]
     named = _evaluate_predicates(predicates, pool, recipe, known)
     own = SliceSet(len(pool), (*own.dimensions, *named), own.notices)
     return _joined(own, others)

@@ -1,5 +1,6 @@
 """Sample: recipe and pool → calibration set."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,20 +9,20 @@ from numpy.typing import NDArray
 
 from calaudit.formats.calibset import Calibset, DrawnSet, write_calibset
 from calaudit.formats.writing import keep_apart
-from calaudit.runtime.errors import CalauditError
+from calaudit.runtime.errors import CalauditError, DrawError, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows, batches
-from calaudit.sampling.composition import compose
-from calaudit.sampling.design import Candidates, leaves_no_choice
-from calaudit.sampling.draw import Draw, check_draw, check_size, draw
-from calaudit.sampling.recipe import Recipe
+from calaudit.runtime.progress import counter
+from calaudit.sampling.draw import Draw, check_draw, check_size, compose, draw, leaves_no_choice
+from calaudit.sampling.features import read_embedding, read_numbers
+from calaudit.sampling.recipe import FP32_LOSS, Candidates, Loss, Recipe
 from calaudit.slices.sliceset import SliceSet
 from calaudit.steps.candidates import find_candidates, find_slices
-from calaudit.steps.features import read_deviation, read_embedding
 
 if TYPE_CHECKING:
     from calaudit.steps.model_outputs import ModelOutputs
 
 _READ = 1024
+_BATCH = 256
 
 
 def draw_calibset(
@@ -107,7 +108,7 @@ def draw_set(
     slices : SliceSet, optional
         Slices over all N rows: the recipe may name them, and the composition lists them.
     run_outputs : ModelOutputs, optional
-        The FP32 model, for a recipe that needs it (``recipe.needs_model``).
+        The FP32 model, for a recipe that needs it (``recipe.needs.model``).
 
     Raises
     ------
@@ -121,9 +122,14 @@ def draw_set(
     rows = find_candidates(pool, recipe, evaluate=evaluate, candidates=candidates)
     check_size(recipe, len(rows))
     known = find_slices(pool, recipe, slices).take(rows)
-    deviation = read_deviation(pool, recipe, rows, run_outputs)
-    embedding = read_embedding(pool, recipe, rows, run_outputs)
-    made = draw(recipe, Candidates(rows, known, deviation, embedding), seed=seed)
+    asked = Candidates(
+        rows,
+        known,
+        _deviation(pool, recipe, rows, run_outputs),
+        _embedding(pool, recipe, rows, run_outputs),
+        pool.ids(rows) if recipe.needs.ids else None,
+    )
+    made = draw(recipe, asked, seed=seed)
     return _with_provenance(pool, recipe, known, made, np.searchsorted(rows, made.rows))
 
 
@@ -150,8 +156,10 @@ def check_recipe(
     rows = find_candidates(pool, recipe, evaluate=evaluate, candidates=candidates)
     check_size(recipe, len(rows))
     known = find_slices(pool, recipe, slices).take(rows)
-    deviation = None if recipe.needs_model else read_deviation(pool, recipe, rows, None)
-    check_draw(recipe, Candidates(rows, known, deviation))
+    needs = recipe.needs
+    deviation = None if needs.model else _deviation(pool, recipe, rows, None)
+    ids = pool.ids(rows) if needs.ids else None
+    check_draw(recipe, Candidates(rows, known, deviation, ids=ids))
 
 
 def draws_alike(
@@ -196,3 +204,87 @@ def _with_provenance(
         strata=made.strata,
         notices=(*known.notices, *made.notices),
     )
+
+
+def _deviation(
+    pool: Pool, recipe: Recipe, rows: Rows, run_outputs: "ModelOutputs | None"
+) -> NDArray[np.float64] | None:
+    """The variable whose spread the recipe asks for (n,), or None where it asks for none."""
+    name = recipe.needs.deviation
+    if name is None:
+        return None
+    if name != FP32_LOSS:
+        return read_numbers(pool, [name], rows)[:, 0]
+    return _fp32_loss(pool, recipe, rows, _needed(run_outputs, recipe))
+
+
+def _embedding(
+    pool: Pool, recipe: Recipe, rows: Rows, run_outputs: "ModelOutputs | None"
+) -> NDArray[np.floating] | None:
+    """Where the recipe measures coverage, (n, d), or None where it doesn't."""
+    embedding = recipe.needs.embedding
+    if embedding is None:
+        return None
+    if embedding.tap is not None:
+        _needed(run_outputs, recipe)
+    return read_embedding(
+        pool,
+        embedding,
+        rows,
+        lambda piece, tap: _needed(run_outputs, recipe).by_sample(piece, tap),
+    )
+
+
+def _fp32_loss(
+    pool: Pool, recipe: Recipe, rows: Rows, run_outputs: "ModelOutputs"
+) -> NDArray[np.float64]:
+    from calaudit.evaluate.metrics.case import Case
+    from calaudit.evaluate.metrics.classification import holds_probabilities, nll
+    from calaudit.steps.labels import read_labels
+
+    loss = recipe.needs.loss or Loss()
+    targets = [
+        name
+        for name, spec in pool.targets.items()
+        if spec.shape == () and (spec.dtype.kind in "iu" or pool.class_names(name))
+    ]
+    output = _choice("output", loss.output, run_outputs.outputs, recipe)
+    target = _choice("target", loss.target, targets, recipe)
+    losses = []
+    with counter(len(rows), what=FP32_LOSS) as done:
+        for piece in batches(rows, _BATCH):
+            label = read_labels(pool, target, piece, where=recipe.name)
+            given = run_outputs(piece, [output])[output]
+            case = Case(given, label, None, probabilities=holds_probabilities(given))
+            losses.append(nll(case))
+            done.advance(len(piece))
+    return np.concatenate(losses)
+
+
+def _choice(key: str, asked: str | None, known: Sequence[str], recipe: Recipe) -> str:
+    if asked in known:
+        return str(asked)
+    if asked is None and len(known) == 1:
+        return known[0]
+    listed = ", ".join(known) or "none"
+    message = (
+        f"the FP32 loss needs one {key}, and there are {len(known)} ({listed})"
+        if asked is None
+        else f"there is no {key} {asked!r} for the FP32 loss"
+    )
+    step = (
+        f'Write loss = {{{key} = "…"}}, or --loss on the command line.'
+        if asked is None
+        else near(asked, known)
+    )
+    raise SettingsError(message, where=f"{recipe.name}: loss.{key}", next_step=step)
+
+
+def _needed(run_outputs: "ModelOutputs | None", recipe: Recipe) -> "ModelOutputs":
+    if run_outputs is None:
+        raise DrawError(
+            "this recipe needs the FP32 model",
+            where=recipe.name,
+            next_step="Give the model (on the command line: --model model.onnx).",
+        )
+    return run_outputs

@@ -174,12 +174,12 @@ def test_report_satisfies_the_published_schema(finished: tuple[Path, Report]) ->
 def test_set_that_holds_evaluated_samples_is_refused(
     finished: tuple[Path, Report], tmp_path: Path
 ) -> None:
-    from calaudit.sampling.recipe import Recipe
+    from calaudit.sampling.kinds import make_recipe
     from calaudit.steps.sample import draw_calibset
 
     folder, _ = finished
     with open_pool(folder / "pool.h5") as pool:
-        draw_calibset(pool, Recipe(name="leaky", size=50), tmp_path / "leaky.h5")
+        draw_calibset(pool, make_recipe(name="leaky", size=50), tmp_path / "leaky.h5")
     audit = folder / "leaky.toml"
     audit.write_text(AUDIT + f'\n[[calibsets]]\nfile = "{tmp_path / "leaky.h5"}"\n')
     with pytest.raises(LeakError, match="evaluates on"):

@@ -9,7 +9,7 @@ import pytest
 from calaudit.cli import main
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
-from calaudit.sampling.recipe import read_recipe
+from calaudit.sampling.kinds import read_recipe
 from calaudit.steps.sample import draw_set
 from tests.steps.drawing import CALIBRATE, EVALUATE, write_small_pool
 
@@ -195,7 +195,9 @@ def test_size_may_be_changed_beside_a_recipe_file(run) -> None:
             "widen the candidates",
         ),
         (["pool.h5", "--size", 2, "--stratify", "noise"], "a floor of 1 in 3 strata", "floor = 0"),
-        (["pool.h5", "--size", 3, "--kind", "mixed"], "recipe: kind: input should be", ""),
+        (["pool.h5", "--size", 3, "--kind", "mixed"], "there is no kind of recipe 'mixed'", ""),
+        (["pool.h5", "--size", 3, "--option", "cap"], "isn't a key with its value", "KEY=VALUE"),
+        (["pool.h5", "--kind", "ids", "--option", "ids=no.txt"], "list of ids can't be read", "id"),
         (["pool.h5", "--size", 3, "--tap", "inner"], "needs the FP32 model", "--model"),
         (["pool.h5", "--size", 3, "--tap", "t", "--model", "no.onnx"], "no.onnx", ""),
         (

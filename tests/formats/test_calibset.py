@@ -7,9 +7,9 @@ import pytest
 from calaudit.formats.calibset import Calibset, DrawnSet, open_calibset, write_calibset
 from calaudit.formats.identity import digest_rows
 from calaudit.runtime.errors import FileFormatError, Notice, OutputError, PoolError
-from calaudit.sampling.composition import SliceDraw
-from calaudit.sampling.draw import StratumDraw
-from calaudit.sampling.recipe import Recipe
+from calaudit.sampling.draw import SliceDraw
+from calaudit.sampling.kinds import make_recipe
+from calaudit.sampling.recipe import StratumDraw
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 
@@ -22,7 +22,7 @@ INPUTS = {
 
 def drawn_set(**changes) -> DrawnSet:
     values = {
-        "recipe": Recipe(
+        "recipe": make_recipe(
             name="equal", kind="stratified", size=N, strata=[Dimension(by="snr_db", edges=[0])]
         ),
         "seed": 3,
@@ -92,7 +92,7 @@ def test_inputs_come_back_whole_or_in_batches(calibset: Calibset) -> None:
 
 def test_slices_notices_and_strata_may_be_empty(tmp_path: Path) -> None:
     drawn = drawn_set(
-        recipe=Recipe(name="random", size=N), slices=SliceSet(N), strata=(), notices=()
+        recipe=make_recipe(name="random", size=N), slices=SliceSet(N), strata=(), notices=()
     )
     found = write_calibset(tmp_path / "set.h5", drawn, batches())
     assert found.slices.names == ["all"]

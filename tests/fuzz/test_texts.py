@@ -20,7 +20,7 @@ from calaudit.report.files import dump, read_report
 from calaudit.results.document import to_document
 from calaudit.runtime.errors import CalauditError
 from calaudit.runtime.settings import parse_settings
-from calaudit.sampling.recipe import read_recipe, recipe_from_json
+from calaudit.sampling.kinds import read_recipe, recipe_from_json
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices, select_rows
 from calaudit.slices.sliceset import match_slices

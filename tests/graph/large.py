@@ -62,7 +62,7 @@ def main(folder: Path) -> None:
     from calaudit.formats.pool import open_pool
     from calaudit.formats.pool_writer import write_pool
     from calaudit.graph.load import load_model
-    from calaudit.sampling.recipe import Recipe
+    from calaudit.sampling.kinds import make_recipe
     from calaudit.steps.build import build_engine
     from calaudit.steps.calibrate import calibrate_sets
     from calaudit.steps.sample import draw_calibset
@@ -73,7 +73,7 @@ def main(folder: Path) -> None:
         folder / "pool.h5", inputs={"item": items}, targets={}, meta={"n": np.arange(len(items))}
     )
     with open_pool(folder / "pool.h5") as pool:
-        draw_calibset(pool, Recipe(name="all", size=len(items)), folder / "all.h5")
+        draw_calibset(pool, make_recipe(name="all", size=len(items)), folder / "all.h5")
     model, engine = folder / "model.onnx", folder / "engine.onnx"
     (table,) = calibrate_sets(model, [folder / "all.h5"], folder / "r.h5", methods=["minmax"])
     build_engine(model, table, engine)

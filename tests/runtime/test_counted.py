@@ -9,7 +9,7 @@ from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
 from calaudit.runtime.errors import DrawError
 from calaudit.runtime.words import counted
-from calaudit.sampling.recipe import Recipe
+from calaudit.sampling.kinds import make_recipe
 from calaudit.steps.sample import check_recipe
 from tests.cli.running import calaudit
 
@@ -38,4 +38,4 @@ def test_a_draw_from_one_candidate_counts_it_in_words(tmp_path: Path) -> None:
         open_pool(tmp_path / "p.h5") as pool,
         pytest.raises(DrawError, match=r"2 samples are asked for, but there is only 1 candidate\n"),
     ):
-        check_recipe(pool, Recipe(name="r", kind="uniform", size=2))
+        check_recipe(pool, make_recipe(name="r", kind="uniform", size=2))

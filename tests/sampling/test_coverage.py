@@ -9,9 +9,9 @@ from sklearn.metrics import pairwise_distances
 from calaudit.runtime.errors import DrawError
 from calaudit.sampling import coverage as module
 from calaudit.sampling.coverage import herding, k_center
-from calaudit.sampling.design import Candidates
 from calaudit.sampling.draw import draw
-from calaudit.sampling.recipe import Embedding, Recipe
+from calaudit.sampling.kinds import make_recipe
+from calaudit.sampling.recipe import Candidates, Embedding
 
 points = st.integers(0, 10_000).map(lambda seed: np.random.default_rng(seed).normal(size=(12, 2)))
 
@@ -103,7 +103,7 @@ def test_the_start_is_random_by_seed_or_the_mean(algorithm) -> None:
     where = Embedding(column="x")
 
     def rows(seed, start):
-        recipe = Recipe(
+        recipe = make_recipe(
             name="c", kind="coverage", size=5, embedding=where, algorithm=algorithm, start=start
         )
         return tuple(draw(recipe, pool, seed=seed).rows)
@@ -115,7 +115,7 @@ def test_the_start_is_random_by_seed_or_the_mean(algorithm) -> None:
 
 
 def test_an_embedding_with_gaps_or_too_wide_is_refused() -> None:
-    recipe = Recipe(name="c", kind="coverage", size=2, embedding=Embedding(column="x"))
+    recipe = make_recipe(name="c", kind="coverage", size=2, embedding=Embedding(column="x"))
     gap = np.array([[0.0], [np.nan], [1.0]])
     with pytest.raises(DrawError, match="embedding is missing or infinite for 1 of 3"):
         draw(recipe, Candidates(np.arange(3), embedding=gap), seed=0)

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from calaudit.runtime.errors import DrawError, SliceError
-from calaudit.sampling.composition import compose
-from calaudit.sampling.design import REST, Candidates
-from calaudit.sampling.draw import draw, kish_n_eff
-from calaudit.sampling.recipe import Embedding, Recipe
+from calaudit.sampling.draw import compose, draw, kish_n_eff
+from calaudit.sampling.kinds import make_recipe
+from calaudit.sampling.recipe import Candidates, Embedding, Recipe
+from calaudit.sampling.skewed import REST
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 
@@ -23,18 +23,18 @@ def candidates(codes, *, rows=None, **known) -> Candidates:
 
 
 def stratified(size=10, **options) -> Recipe:
-    return Recipe(name="s", kind="stratified", size=size, strata=[EDGES], **options)
+    return make_recipe(name="s", kind="stratified", size=size, strata=[EDGES], **options)
 
 
 def skewed(size=10, **options) -> Recipe:
-    return Recipe(name="s", kind="skewed", size=size, strata=[EDGES], **options)
+    return make_recipe(name="s", kind="skewed", size=size, strata=[EDGES], **options)
 
 
 HALF = [0] * 80 + [1] * 20
 
 
 def test_the_rows_of_a_seed_are_the_same_on_every_machine() -> None:
-    made = draw(Recipe(name="random", size=8), Candidates(np.arange(1000)), seed=0)
+    made = draw(make_recipe(name="random", size=8), Candidates(np.arange(1000)), seed=0)
     assert made.rows.tolist() == [191, 274, 316, 567, 707, 792, 849, 943]
     made = draw(stratified(6, allocation="equal"), candidates(HALF), seed=3)
     assert made.rows.tolist() == [50, 59, 67, 81, 86, 89]
@@ -43,7 +43,7 @@ def test_the_rows_of_a_seed_are_the_same_on_every_machine() -> None:
 def test_another_seed_or_name_gives_another_draw() -> None:
     pool = Candidates(np.arange(1000))
     drawn = {
-        tuple(draw(Recipe(name=name, size=20), pool, seed=seed).rows)
+        tuple(draw(make_recipe(name=name, size=20), pool, seed=seed).rows)
         for name in ("a", "b")
         for seed in range(10)
     }
@@ -52,22 +52,22 @@ def test_another_seed_or_name_gives_another_draw() -> None:
 
 def test_the_recipes_own_seed_stands_before_the_commands() -> None:
     pool = Candidates(np.arange(1000))
-    own = Recipe(name="a", size=20, seed=5)
+    own = make_recipe(name="a", size=20, seed=5)
     assert draw(own, pool, seed=1).rows.tolist() == draw(own, pool, seed=2).rows.tolist()
     assert draw(own, pool, seed=1).seed == 5
 
 
 def test_a_larger_draw_contains_the_smaller_one() -> None:
     pool = Candidates(np.arange(500))
-    small, large = (draw(Recipe(name="a", size=n), pool, seed=0).rows for n in (30, 60))
+    small, large = (draw(make_recipe(name="a", size=n), pool, seed=0).rows for n in (30, 60))
     assert set(small) < set(large)
 
 
 def test_a_candidate_that_leaves_changes_only_its_own_place() -> None:
     everyone = np.arange(300)
-    before = draw(Recipe(name="a", size=40), Candidates(everyone), seed=0).rows
+    before = draw(make_recipe(name="a", size=40), Candidates(everyone), seed=0).rows
     without = everyone[everyone != before[7]]
-    after = draw(Recipe(name="a", size=40), Candidates(without), seed=0).rows
+    after = draw(make_recipe(name="a", size=40), Candidates(without), seed=0).rows
     assert len(set(before) - set(after)) == 1
 
 
@@ -77,7 +77,7 @@ def test_every_candidate_is_as_likely_as_any_other() -> None:
     times = np.zeros(n)
     pairs = 0
     for seed in range(n_draws):
-        rows = draw(Recipe(name="a", size=size), pool, seed=seed).rows
+        rows = draw(make_recipe(name="a", size=size), pool, seed=seed).rows
         times[rows] += 1
         pairs += bool(np.isin([3, 4], rows).all())
     # The counts of one draw sum to its size: n - 1 degrees of freedom, variance π(1 - π) each.
@@ -219,12 +219,12 @@ def test_an_unknown_slice_is_refused_with_the_near_ones() -> None:
 @pytest.mark.parametrize(("n", "step"), [(9, "at most 9"), (0, "Change the predicate")])
 def test_more_samples_than_candidates_are_refused(n, step) -> None:
     with pytest.raises(DrawError, match=f"a: 10 samples .* only {n} candidates\n.*{step}"):
-        draw(Recipe(name="a", size=10), Candidates(np.arange(n)), seed=0)
+        draw(make_recipe(name="a", size=10), Candidates(np.arange(n)), seed=0)
 
 
 def test_coverage_repeats_are_noted() -> None:
     points = np.repeat(np.arange(4.0), 5)[:, None]
-    recipe = Recipe(name="c", kind="coverage", size=6, embedding=Embedding(column="x"))
+    recipe = make_recipe(name="c", kind="coverage", size=6, embedding=Embedding(column="x"))
     made = draw(recipe, Candidates(np.arange(20), embedding=points), seed=0)
     assert len(set(made.rows)) == 6
     assert [notice.code for notice in made.notices] == ["coverage_repeats"]

@@ -3,7 +3,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from calaudit.runtime.errors import DrawError
-from calaudit.sampling.embedding import principal_components, standardise
+from calaudit.sampling.features import principal_components, standardise
 
 GENERATOR = np.random.default_rng(0)
 SAMPLES = (

@@ -3,13 +3,14 @@ from pathlib import Path
 import pytest
 
 from calaudit.runtime.errors import SettingsError
-from calaudit.sampling.recipe import Embedding, Loss, Recipe, read_recipe, recipe_from_json
+from calaudit.sampling.kinds import make_recipe, read_recipe, recipe_from_json
+from calaudit.sampling.recipe import Embedding, Loss, Recipe
 from calaudit.slices.dimension import Dimension
 
 CALIBSETS = Path(__file__).parents[2] / "calibsets"
 RECIPES = [
-    Recipe(name="random", size=64),
-    Recipe(
+    make_recipe(name="random", size=64),
+    make_recipe(
         name="neyman",
         kind="stratified",
         size=9,
@@ -21,8 +22,10 @@ RECIPES = [
         floor=0,
         cap=4,
     ),
-    Recipe(name="biased", kind="skewed", size=5, only=["a"], without=["b"], shares={"c": 0.25}),
-    Recipe(
+    make_recipe(
+        name="biased", kind="skewed", size=5, only=["a"], without=["b"], shares={"c": 0.25}
+    ),
+    make_recipe(
         name="spread",
         kind="coverage",
         size=5,
@@ -75,7 +78,13 @@ BASE = 'name = "x"\nsize = 8\n'
         (BASE + 'kind = "coverage"', "coverage needs an embedding"),
         (BASE + "cap = 3", 'cap doesn\'t go with kind = "uniform"'),
         (BASE + 'only = ["a"]', 'Drop it, or write kind = "skewed".'),
-        (BASE + 'kind = "mixed"', "FILE: kind: input should be 'uniform', 'stratified'"),
+        (BASE + "strata = []", 'Drop it, or write kind = "skewed" or kind = "stratified".'),
+        (BASE + "kind = 3", "FILE: kind: should be text (got 3)"),
+        (BASE + 'kind = "ids"', "a draw by ids needs ids"),
+        (BASE + 'kind = "ids"\nids = ["a", "b"]', "size is 8, but 2 ids are listed"),
+        (BASE + 'kind = "ids"\nids = ["a", "a"]', "ids occur more than once: 'a'"),
+        (BASE + 'kind = "ids"\nids = "nowhere.txt"', "the list of ids can't be read"),
+        (BASE + 'kind = "mixed"', "FILE: kind: there is no kind of recipe 'mixed'"),
         (BASE + 'kind = "skewed"\nshares = {a = 0.7, b = 0.4}', "shares add up to 1.1"),
         (BASE + 'kind = "skewed"\nshares = {a = 1.5}', 'share of "a" must lie in (0, 1], got 1.5'),
         (
@@ -109,7 +118,7 @@ def test_all_problems_of_a_recipe_are_said_at_once(tmp_path: Path) -> None:
 
 def test_shares_are_added_as_the_decimals_they_are_written_as() -> None:
     shares = {"a": 0.1, "b": 0.2, "c": 0.7}
-    assert Recipe(name="x", kind="skewed", size=10, shares=shares).shares == shares
+    assert make_recipe(name="x", kind="skewed", size=10, shares=shares).shares == shares
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"name": "x"}'])

@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 from calaudit.runtime.errors import DrawError
-from calaudit.sampling.strata import cross_strata
+from calaudit.sampling.design import cross_strata
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
 

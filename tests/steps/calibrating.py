@@ -12,7 +12,7 @@ from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
-from calaudit.sampling.recipe import Recipe
+from calaudit.sampling.kinds import make_recipe
 from calaudit.slices.dimension import Dimension
 from calaudit.steps.sample import draw_calibset
 from tests.graph import models
@@ -53,7 +53,7 @@ def write_images(
 def draw(pool: Path, out: Path, name: str, size: int, **recipe: Any) -> Calibset:
     """Draw a set called `name` and write it."""
     with open_pool(pool) as opened:
-        return draw_calibset(opened, Recipe(name=name, size=size, **recipe), out)
+        return draw_calibset(opened, make_recipe(name=name, size=size, **recipe), out)
 
 
 def chosen(tables: Sequence[ScaleTable]) -> dict[tuple[str, str], dict[str, float]]:

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.formats.pool_writer import write_pool
 from calaudit.runtime.errors import LeakError
-from calaudit.sampling.recipe import Recipe
+from calaudit.sampling.kinds import make_recipe
 from calaudit.slices.evaluate import select_rows
 from calaudit.steps.leak import check_leak, content_digests, note_clusters, note_repeats
 from calaudit.steps.sample import draw_calibset
 from tests.steps.drawing import EVALUATE, write_small_pool
 
-RANDOM = Recipe(name="random", size=150)
+RANDOM = make_recipe(name="random", size=150)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_set_drawn_from_the_other_samples_is_clean(pool, tmp_path) -> None:
 
 
 def test_evaluated_ids_in_a_set_are_a_leak(pool, tmp_path) -> None:
-    drawn = draw_calibset(pool, Recipe(name="all", size=300), tmp_path / "set.h5")
+    drawn = draw_calibset(pool, make_recipe(name="all", size=300), tmp_path / "set.h5")
     with pytest.raises(LeakError) as caught:
         check_leak(drawn, pool, select_rows(EVALUATE, pool))
     message = str(caught.value)
@@ -47,7 +47,7 @@ def test_a_set_from_another_version_of_the_pool_is_noted_and_still_checked(pool,
     other = write_small_pool(tmp_path / "other.h5", extra=[1.0] * 300)
     with open_pool(other) as opened:
         clean = draw_calibset(opened, RANDOM, tmp_path / "clean.h5", evaluate=EVALUATE)
-        leaky = draw_calibset(opened, Recipe(name="all", size=300), tmp_path / "leaky.h5")
+        leaky = draw_calibset(opened, make_recipe(name="all", size=300), tmp_path / "leaky.h5")
     evaluated = select_rows(EVALUATE, pool)
     notices = check_leak(clean, pool, evaluated)
     assert [notice.code for notice in notices] == ["calibset_foreign"]
@@ -61,13 +61,13 @@ def test_a_sample_keeps_its_stored_id_when_its_content_is_prepared_anew(pool, tm
     with h5py.File(other, "a") as file:
         file["inputs/x"][:] += 1
     with open_pool(other) as opened:
-        drawn = draw_calibset(opened, Recipe(name="all", size=300), tmp_path / "set.h5")
+        drawn = draw_calibset(opened, make_recipe(name="all", size=300), tmp_path / "set.h5")
     with pytest.raises(LeakError, match="100 of the set's 300"):
         check_leak(drawn, pool, select_rows(EVALUATE, pool))
 
 
 def test_equal_row_numbers_in_two_pools_are_no_leak_unless_the_content_agrees(tmp_path) -> None:
-    everyone = Recipe(name="all", size=20)
+    everyone = make_recipe(name="all", size=20)
     values = np.arange(20, dtype=np.float32).reshape(20, 1)
     split = ["calibration"] * 10 + ["evaluation"] * 10
     for name, inputs in (("one", values), ("two", values + 50), ("three", values % 11)):
@@ -90,7 +90,7 @@ def test_the_same_inputs_under_other_ids_are_noted(tmp_path) -> None:
     split = ["calibration"] * 10 + ["evaluation"] * 10
     write_pool(path, inputs={"x": inputs}, meta={"split": split})
     with open_pool(path) as pool:
-        recipe = Recipe(name="all", size=10)
+        recipe = make_recipe(name="all", size=10)
         drawn = draw_calibset(pool, recipe, tmp_path / "set.h5", evaluate=EVALUATE)
         evaluated = select_rows(EVALUATE, pool)
         digests = content_digests(pool, evaluated)
@@ -140,7 +140,7 @@ def test_one_changed_value_makes_another_sample(tmp_path) -> None:
 
 def test_clusters_in_both_splits_are_counted(pool, tmp_path) -> None:
     evaluated = select_rows(EVALUATE, pool)
-    recipe = Recipe(name="all", size=200)
+    recipe = make_recipe(name="all", size=200)
     drawn = draw_calibset(pool, recipe, tmp_path / "set.h5", evaluate=EVALUATE)
     (notice,) = note_clusters({"all": drawn}, pool, evaluated, ["speaker"])
     assert notice.code == "calibset_clusters"
@@ -156,7 +156,7 @@ def test_samples_without_a_cluster_are_in_none(tmp_path) -> None:
     speaker = ["theo" if i in (5, 205) else "" for i in range(300)]
     path = write_small_pool(tmp_path / "pool.h5", speaker=speaker)
     with open_pool(path) as pool:
-        recipe = Recipe(name="all", size=200)
+        recipe = make_recipe(name="all", size=200)
         drawn = draw_calibset(pool, recipe, tmp_path / "set.h5", evaluate=EVALUATE)
         (notice,) = note_clusters({"all": drawn}, pool, select_rows(EVALUATE, pool), ["speaker"])
     assert "all: 1 of 200 (sample-005)" in notice.message

@@ -24,7 +24,8 @@ from calaudit.runtime.errors import (
     SliceError,
 )
 from calaudit.sampling.coverage import herding, k_center
-from calaudit.sampling.recipe import Embedding, Loss, Recipe, read_recipe
+from calaudit.sampling.kinds import make_recipe, read_recipe
+from calaudit.sampling.recipe import Embedding, Loss, Recipe
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices, select_rows
 from calaudit.steps.model_outputs import read_model_outputs
@@ -50,19 +51,19 @@ def pool(path: Path) -> Iterator[PoolFile]:
 
 
 def uniform(size=20, **options) -> Recipe:
-    return Recipe(name="random", size=size, **options)
+    return make_recipe(name="random", size=size, **options)
 
 
 def skewed(**options) -> Recipe:
-    return Recipe(name="biased", kind="skewed", size=10, **options)
+    return make_recipe(name="biased", kind="skewed", size=10, **options)
 
 
 def coverage(**where) -> Recipe:
-    return Recipe(name="spread", kind="coverage", size=10, embedding=Embedding(**where))
+    return make_recipe(name="spread", kind="coverage", size=10, embedding=Embedding(**where))
 
 
 def neyman(**options) -> Recipe:
-    return Recipe(
+    return make_recipe(
         name="neyman", kind="stratified", size=30, strata=[NOISE], allocation="neyman", **options
     )
 
@@ -73,7 +74,9 @@ def noise_of(drawn, pool) -> list[float]:
 
 def test_the_file_holds_the_drawn_inputs_and_their_provenance(pool, tmp_path) -> None:
     out = tmp_path / "deep" / "set.h5"
-    recipe = Recipe(name="equal", kind="stratified", size=30, strata=[NOISE], allocation="equal")
+    recipe = make_recipe(
+        name="equal", kind="stratified", size=30, strata=[NOISE], allocation="equal"
+    )
     made = draw_calibset(pool, recipe, out, seed=4, evaluate=EVALUATE)
     found = open_calibset(out)
     assert found.recipe == recipe
@@ -95,7 +98,7 @@ def test_the_same_seed_gives_the_same_file_and_another_seed_another_draw(pool, t
 
 def test_an_evaluate_predicate_that_selects_nothing_is_refused(pool) -> None:
     with pytest.raises(SliceError, match="selects nothing"):
-        draw_set(pool, Recipe(name="r", size=3), evaluate="split = 'evaluatoin'")
+        draw_set(pool, make_recipe(name="r", size=3), evaluate="split = 'evaluatoin'")
 
 
 def test_evaluated_samples_are_never_candidates(pool) -> None:
@@ -168,12 +171,12 @@ def test_a_name_that_is_no_slice_and_no_predicate_says_both(pool) -> None:
         (uniform(candidates="noise > 9"), DrawError, "there are only 0 candidates"),
         (skewed(only=["noise > 9"]), DrawError, 'slice "noise > 9" holds no candidate'),
         (
-            Recipe(name="s", kind="stratified", size=9, strata=[Dimension(by="nois")]),
+            make_recipe(name="s", kind="stratified", size=9, strata=[Dimension(by="nois")]),
             SliceError,
             'no column "nois"',
         ),
         (
-            Recipe(
+            make_recipe(
                 name="s",
                 kind="stratified",
                 size=9,
@@ -183,7 +186,9 @@ def test_a_name_that_is_no_slice_and_no_predicate_says_both(pool) -> None:
             'stratum "1.2 ≤ noise < 1.5" has no samples',
         ),
         (
-            Recipe(name="s", kind="stratified", size=9, strata=[NOISE], candidates="noise < 2"),
+            make_recipe(
+                name="s", kind="stratified", size=9, strata=[NOISE], candidates="noise < 2"
+            ),
             DrawError,
             'stratum "noise = 2" has no samples among the candidates',
         ),
@@ -211,7 +216,7 @@ def test_a_recipe_that_the_pool_cannot_serve_is_refused(pool, tmp_path, recipe, 
 
 
 def test_a_recipe_that_allows_empty_strata_notes_them(pool) -> None:
-    recipe = Recipe(
+    recipe = make_recipe(
         name="s", kind="stratified", size=9, strata=[NOISE], candidates="noise < 2", floor=0
     )
     assert [notice.code for notice in draw_set(pool, recipe).notices] == ["stratum_empty"]

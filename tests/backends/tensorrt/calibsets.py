@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.calibset import Calibset, DrawnSet, write_calibset
-from calaudit.sampling.recipe import Recipe
+from calaudit.sampling.kinds import make_recipe
 from calaudit.slices.sliceset import SliceSet
 
 
 def make_calibset(path: Path, inputs: dict[str, NDArray[Any]], name: str = "drawn") -> Calibset:
     n = len(next(iter(inputs.values())))
     drawn = DrawnSet(
-        recipe=Recipe(name=name, size=n),
+        recipe=make_recipe(name=name, size=n),
         seed=0,
         pool_label="pool.h5",
         pool_fingerprint="0f" * 16,

@@ -1,0 +1,141 @@
+"""Kinds of recipe, by name, and recipes of any kind from files, flags and Python."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final
+
+from calaudit.runtime.errors import Problem, SettingsError, near
+from calaudit.runtime.registry import Registry
+from calaudit.runtime.settings import parse_settings, read_toml
+from calaudit.sampling.recipe import Recipe
+
+KINDS: Final[Registry[type[Recipe]]] = Registry(
+    "calaudit.recipes",
+    "kind of recipe",
+    lambda found: isinstance(found, type) and issubclass(found, Recipe),
+    "a subclass of calaudit.sampling.recipe.Recipe",
+)
+DEFAULT_KIND = "uniform"
+
+
+def find_kind(name: object, *, where: object) -> type[Recipe]:
+    """The class of a kind of recipe.
+
+    Raises
+    ------
+    SettingsError
+        There is no such kind, or the package that offers it is broken.
+    """
+    if not isinstance(name, str):
+        raise SettingsError(
+            f"should be text (got {name!r})", where=where, next_step="Name a kind of recipe."
+        )
+    found = KINDS.load(name, where=where)
+    if getattr(found, "kind", None) != name:
+        raise SettingsError(
+            f"the kind of recipe {name!r} calls itself {getattr(found, 'kind', None)!r}",
+            where=where,
+            next_step=f"Mend {KINDS.package(name)}: both have to be the same name.",
+        )
+    return found
+
+
+def parse_recipe(
+    values: Mapping[str, Any], *, where: object, at: str = "", folder: Path | None = None
+) -> Recipe:
+    """A recipe of any kind from a mapping.
+
+    Parameters
+    ----------
+    values : mapping
+        As TOML gives it.
+    where : object
+        File or flag the values came from, for messages.
+    at : str
+        Place of the values in the file, such as ``"calibsets[2]"``.
+    folder : Path, optional
+        What paths in the recipe are relative to; default: the working directory.
+
+    Raises
+    ------
+    SettingsError
+        With one problem per wrong, missing or unknown key.
+    """
+    place = ".".join(filter(None, (at, "kind")))
+    kind = find_kind(values.get("kind", DEFAULT_KIND), where=f"{where}: {place}")
+    given = {key: value for key, value in values.items() if key != "kind"}
+    foreign = list(_foreign(given, kind, f"{where}: {at}" if at else str(where)))
+    own = {key: value for key, value in given.items() if key not in {each for each, _ in foreign}}
+    problems = [problem for _, problem in foreign]
+    try:
+        completed = kind.completed(own, folder or Path())
+        recipe = parse_settings(completed, kind, where=where, at=at)
+    except SettingsError as error:
+        raise SettingsError.of([*problems, *error.problems]) from None
+    if problems:
+        raise SettingsError.of(problems)
+    return recipe
+
+
+def make_recipe(*, kind: str = DEFAULT_KIND, **settings: Any) -> Recipe:
+    """A recipe from Python: the keys of a recipe file, as keyword arguments.
+
+    Raises
+    ------
+    SettingsError
+        There is no such kind, or keys that it doesn't have or that make no sense.
+
+    Examples
+    --------
+    >>> make_recipe(name="random", size=64).kind
+    'uniform'
+    """
+    found = find_kind(kind, where="recipe")
+    problems = [problem for _, problem in _foreign(settings, found, "recipe")]
+    if not problems:
+        problems = [
+            Problem("unknown key", f"recipe: {key}", near(key, _keys(found)))
+            for key in settings
+            if key not in _keys(found)
+        ]
+    if problems:
+        raise SettingsError.of(problems)
+    return found(**found.completed(settings, Path()))
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe file (TOML). Raises `SettingsError` with every problem."""
+    return parse_recipe(read_toml(path), where=path, folder=path.parent)
+
+
+def recipe_from_json(text: str, *, where: object) -> Recipe:
+    """A recipe from :meth:`Recipe.to_json`. Raises `SettingsError`, also where it isn't JSON."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"the recipe isn't JSON: {error}", where=where) from None
+    if not isinstance(values, Mapping):
+        raise SettingsError("the recipe isn't a JSON object", where=where)
+    return parse_recipe(values, where=where)
+
+
+def _foreign(
+    values: Mapping[str, Any], kind: type[Recipe], where: str
+) -> Iterator[tuple[str, Problem]]:
+    """Keys that belong to other kinds."""
+    unknown = set(values) - _keys(kind)
+    if not unknown:
+        return
+    kinds = {name: _keys(KINDS.load(name)) for name in KINDS.names() if name != kind.kind}
+    for key in sorted(unknown, key=list(values).index):
+        owners = [name for name, keys in kinds.items() if key in keys]
+        if owners:
+            other = " or ".join(f'kind = "{name}"' for name in owners)
+            message = f'{key} doesn\'t go with kind = "{kind.kind}"'
+            yield key, Problem(message, where, f"Drop it, or write {other}.")
+
+
+def _keys(kind: type[Recipe]) -> set[str]:
+    return {field.name for field in fields(kind)}

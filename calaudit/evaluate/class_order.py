@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from calaudit.evaluate.standing import is_positive
 
@@ -57,6 +56,8 @@ def find_class_order(
     ClassOrder or None
         None where no other order is better beyond doubt, or there are too many classes to look.
     """
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
     classes, codes = np.unique(np.concatenate([label, answer]), return_inverse=True)
     true, given = codes[: len(label)], codes[len(label) :]
     if not 2 <= len(classes) <= MOST_CLASSES:
@@ -105,7 +106,7 @@ def _is_better(
     clusters: NDArray[np.int64] | None,
 ) -> bool:
     lost, won = int((now & ~so).sum()), int((so & ~now).sum())
-    if binom.sf(won - 1, won + lost, 0.5) >= LEVEL:
+    if bdtrc(won - 1, won + lost, 0.5) >= LEVEL:
         return False
     gain = (so - dealt_so) - (now - dealt)
     return bool(gain.mean() >= LEAST_GAIN) and is_positive(gain, clusters)

@@ -7,7 +7,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, gammaincinv, ndtr, ndtri, stdtrit
-from scipy.stats import qmc
 
 from calaudit.evaluate.comparison import Comparison, MinSupport
 from calaudit.evaluate.division import divide
@@ -102,6 +101,8 @@ def _fewest(one: Comparison, support: MinSupport) -> float:
 @lru_cache(maxsize=1)
 def _points() -> Floats:
     """Standard normal numbers that fill their space evenly, (4, draws)."""
+    from scipy.stats import qmc  # slow to import
+
     cube = qmc.Sobol(4, scramble=True, seed=0).random(_DRAWS)
     return np.asarray(ndtri(np.clip(cube, 1e-12, 1 - 1e-12)).T, dtype=np.float64)
 

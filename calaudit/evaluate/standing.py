@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.metric import Metric
@@ -68,7 +68,7 @@ def is_positive(gain: Floats, clusters: NDArray[np.int64] | None) -> bool:
     if n < 2:
         return False
     spread = float(((sums - mean * sizes) ** 2).sum()) * n / (n - 1)
-    return bool(mean > float(stats.t.ppf(LEVEL, n - 1)) * np.sqrt(spread) / len(values))
+    return bool(mean > float(stdtrit(n - 1, LEVEL)) * np.sqrt(spread) / len(values))
 
 
 def is_quality(metric: Metric) -> bool:

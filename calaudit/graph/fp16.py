@@ -17,10 +17,8 @@ from typing import Final
 
 import numpy as np
 import onnx
-import onnx_ir
 from numpy.typing import NDArray
 from onnx import AttributeProto, TensorProto, helper
-from onnx_ir.passes import common as passes
 
 from calaudit.graph.contents import copy_tensor, values_of
 from calaudit.graph.model import Model, copy_of, light_copy
@@ -154,6 +152,8 @@ def convert_to_fp16(model: Model) -> tuple[Model, tuple[Notice, ...]]:
     ModelError
         The model can't be converted.
     """
+    from calaudit.graph.folding import sort_nodes  # slow to import
+
     light, heavy = light_copy(model.proto, largest=SMALL)
     try:
         halved = _halved(light, heavy)
@@ -163,7 +163,8 @@ def convert_to_fp16(model: Model) -> tuple[Model, tuple[Notice, ...]]:
             where=model.label,
             next_step="Leave fp16 out of the audit's precisions.",
         ) from None
-    made = _sorted(halved)
+    # The converter puts its casts last; ONNX wants every node behind those it reads.
+    made = sort_nodes(halved)
     del made.graph.value_info[:]  # of weights they tell the placeholders' shapes
     for tensor in made.graph.initializer:
         if tensor.name in heavy:
@@ -248,13 +249,6 @@ def _converter() -> ModuleType:
     sys.path[:] = before
     module: ModuleType = float16
     return module
-
-
-def _sorted(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The converter puts its casts last; ONNX wants every node behind those it reads."""
-    graph = onnx_ir.serde.deserialize_model(proto)
-    passes.TopologicalSortPass()(graph)
-    return onnx_ir.serde.serialize_model(graph)
 
 
 def _misfits(model: Model, made: onnx.ModelProto) -> list[Notice]:

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -61,14 +62,12 @@ def test_when_one_fails_nobody_is_left_at_work(error: type[BaseException]) -> No
             assert started.wait(60)
             if item == 0:
                 raise error("stop")
+            time.sleep(0.01)  # so that the failure is seen before all are begun
             return item
         finally:
             ended.append(item)
 
-    if error is ValueError:
-        with pytest.raises(ValueError, match="stop"):
-            map_in_threads(work, range(50), jobs=2)
-    else:
-        # a request to end is raised by the main thread, which heard of it; none came here
-        assert map_in_threads(work, range(50), jobs=2) == list(range(1, 50))
+    with pytest.raises(error, match="stop"):
+        map_in_threads(work, range(50), jobs=2)
+    assert len(at_work) < 50, "nothing is begun after a failure"
     assert sorted(at_work) == sorted(ended)

@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 
 from calaudit.audit import records
 from calaudit.evaluate.attribution import Origin, attribute
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.compare import compare_cells
 from calaudit.evaluate.comparison import Tolerance
-from calaudit.evaluate.conventions import convention_of
-from calaudit.evaluate.scores import UnitScores
-from calaudit.evaluate.truth import Labels
+from calaudit.metrics.catalogue import convention_of, parse_metric
+from calaudit.metrics.scores import UnitScores
+from calaudit.metrics.truth import Labels
 from calaudit.report.findings import findings
 from calaudit.report.index import Index
 from calaudit.report.standouts import clear_gaps, screening_sentence

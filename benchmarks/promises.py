@@ -24,8 +24,8 @@ from calaudit.evaluate.compare import compare
 from calaudit.evaluate.comparison import Comparison, Tolerance, Verdict
 from calaudit.evaluate.gap import worst_gaps
 from calaudit.evaluate.power import verdict_chances
-from calaudit.evaluate.scores import UnitScores
 from calaudit.evaluate.verdict import judge, screen
+from calaudit.metrics.scores import UnitScores
 
 PROMISED = 0.05
 

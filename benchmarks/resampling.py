@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.measure import Method, measure
-from calaudit.evaluate.scores import UnitScores
 from calaudit.evaluate.statistics.interval import Levels
 from calaudit.evaluate.tally import describe_units
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scores import UnitScores
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 
 GOAL_SECONDS, GOAL_SECONDS_WITHOUT, GOAL_GIB = 5.0, 1.0, 1.0

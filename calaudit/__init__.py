@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     from calaudit.audit.config import AuditConfig, read_audit
     from calaudit.audit.prepare import Overrides
     from calaudit.audit.run import run_audit
-    from calaudit.evaluate.catalogue import parse_metric
     from calaudit.evaluate.compare import compare_cells
-    from calaudit.evaluate.own import metric
-    from calaudit.evaluate.scoring import score
     from calaudit.formats.calibset import Calibset, open_calibset
     from calaudit.formats.pool import open_pool
     from calaudit.formats.pool_writer import PoolWriter, write_pool
     from calaudit.formats.ranges import open_ranges
     from calaudit.formats.scales import open_scales, write_scales
+    from calaudit.metrics.catalogue import parse_metric
+    from calaudit.metrics.own import metric
+    from calaudit.metrics.scoring import score
     from calaudit.report.files import read_report
     from calaudit.report.terminal import print_report
     from calaudit.results.report import Report, exit_status
@@ -71,24 +71,24 @@ _HOMES = {
     "Report": "results.report",
     "build_engine": "steps.build",
     "calibrate_sets": "steps.calibrate",
-    "compare_cells": "evaluate",
+    "compare_cells": "evaluate.compare",
     "describe_slices": "slices.sliceset",
     "draw_calibset": "steps.sample",
     "evaluate_slices": "slices.evaluate",
     "exit_status": "results.report",
     "make_recipe": "sampling.kinds",
-    "metric": "evaluate.own",
+    "metric": "metrics.own",
     "open_calibset": "formats.calibset",
     "open_pool": "formats.pool",
     "open_ranges": "formats.ranges",
     "open_scales": "formats.scales",
-    "parse_metric": "evaluate",
+    "parse_metric": "metrics.catalogue",
     "print_report": "report",
     "read_audit": "audit.config",
     "read_recipe": "sampling.kinds",
     "read_report": "report",
     "run_audit": "audit.run",
-    "score": "evaluate",
+    "score": "metrics.scoring",
     "select_rows": "slices.evaluate",
     "write_pool": "formats.pool_writer",
     "write_scales": "formats.scales",

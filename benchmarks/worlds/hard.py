@@ -6,11 +6,11 @@ Large losses are rare, tails heavy, clusters few or unequal, classes rare, weigh
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.catalogue import parse_metric
-from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.scores import RatioScores, UnitScores
-from calaudit.evaluate.scoring import score
-from calaudit.evaluate.truth import Labels, Relevance, Values
+from calaudit.metrics.base import Metric
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scores import RatioScores, UnitScores
+from calaudit.metrics.scoring import score
+from calaudit.metrics.truth import Labels, Relevance, Values
 from worlds.ordinary import (
     BALANCED,
     NDCG,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.catalogue import parse_metric
-from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.scores import RatioScores, Scores, UnitScores
-from calaudit.evaluate.scoring import score
-from calaudit.evaluate.truth import Labels, Relevance
+from calaudit.metrics.base import Metric
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scores import RatioScores, Scores, UnitScores
+from calaudit.metrics.scoring import score
+from calaudit.metrics.truth import Labels, Relevance
 
 SIZES = (50, 200, 1000)
 TOP1, NDCG = parse_metric("top1"), parse_metric("ndcg@10")

@@ -11,9 +11,7 @@ from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.backends.base import BackendName
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.calibration.compiled import n_cores
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.comparison import Tolerance
-from calaudit.evaluate.truth import Labels, Relevance, check_labels
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph.load import check_pool_matches, load_model
 from calaudit.graph.model import Model
@@ -21,6 +19,8 @@ from calaudit.graph.placement import plan_qdq
 from calaudit.graph.plan import QdqPlan
 from calaudit.graph.prepare import prepare
 from calaudit.graph.survey import closing_op
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.truth import Labels, Relevance, check_labels
 from calaudit.runtime.errors import (
     ModelError,
     Notice,

@@ -12,13 +12,13 @@ from calaudit.audit.environment import describe_environment
 from calaudit.audit.plan import PlannedCell, PlannedSet, content_key
 from calaudit.audit.prepare import Audit
 from calaudit.evaluate.comparison import Comparison, MinSupport
-from calaudit.evaluate.conventions import convention_of
-from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.power import smallest_provable_drop
 from calaudit.evaluate.statistics.clusters import effective_blocks
 from calaudit.evaluate.verdict import screen
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.predictions import Predictions
+from calaudit.metrics.base import Metric
+from calaudit.metrics.catalogue import convention_of
 from calaudit.results.agreement import Agreement
 from calaudit.results.audited import (
     Artefact,

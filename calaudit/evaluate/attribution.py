@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 
 from calaudit.evaluate.comparison import Comparison, Verdict
 from calaudit.evaluate.measure import sets_of, sums_by_slice
-from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Slices, names_of, rows_of
-from calaudit.evaluate.scores import Scores, SetScores
 from calaudit.evaluate.statistics.clusters import effective_blocks
 from calaudit.evaluate.statistics.corrections import holm
 from calaudit.evaluate.statistics.jackknife import SetDrops
@@ -34,6 +32,8 @@ from calaudit.evaluate.statistics.parts import (
     split,
 )
 from calaudit.evaluate.tally import Units, describe_units
+from calaudit.metrics.base import Metric
+from calaudit.metrics.scores import Scores, SetScores
 from calaudit.results.drops import Attribution, BestElsewhere, Finding, Part
 
 

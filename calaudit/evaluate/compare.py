@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Tolerance
 from calaudit.evaluate.measure import Measured, Method, measure, measure_sums
-from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Slices, names_of
 from calaudit.evaluate.power import ANY_SIZE, smallest_provable_drop, units_to_prove
-from calaudit.evaluate.scores import Scores, SetScores
 from calaudit.evaluate.statistics.interval import Levels
 from calaudit.evaluate.statistics.sums import Sums
 from calaudit.evaluate.tally import describe_units
 from calaudit.evaluate.verdict import judge
+from calaudit.metrics.base import Metric
+from calaudit.metrics.scores import Scores, SetScores
 from calaudit.runtime.errors import SettingsError, near
 
 _ROUNDING = 1e-6

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from calaudit.evaluate.metric import Metric
+from calaudit.metrics.base import Metric
 from calaudit.runtime.errors import SettingsError
 
 

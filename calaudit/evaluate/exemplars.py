@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.division import divide
-from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.scores import (
+from calaudit.metrics.base import Metric
+from calaudit.metrics.division import divide
+from calaudit.metrics.scores import (
     RatioScores,
     Scores,
     SetScores,

@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 from calaudit.evaluate.comparison import MinSupport
-from calaudit.evaluate.division import divide
-from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Partition, Slices, partitions
-from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores
 from calaudit.evaluate.statistics.clusters import effective_blocks
 from calaudit.evaluate.statistics.joint import (
     Drops,
@@ -21,6 +18,9 @@ from calaudit.evaluate.statistics.joint import (
     reach_of_all,
 )
 from calaudit.evaluate.tally import Batch, batch, describe_units
+from calaudit.metrics.base import Metric
+from calaudit.metrics.division import divide
+from calaudit.metrics.scores import RatioScores, Scores, SetScores, UnitScores
 from calaudit.results.drops import Gap, Part
 
 Floats = NDArray[np.float64]

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from calaudit.evaluate.division import unit_rows
-from calaudit.evaluate.truth import Relevance, check_at_least_0
+from calaudit.metrics.division import unit_rows
+from calaudit.metrics.truth import Relevance, check_at_least_0
 from calaudit.runtime.errors import PoolError
 from calaudit.runtime.words import counted
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Slices, names_of, partitions, rows_of
-from calaudit.evaluate.scores import RatioScores, Scores, SetScores, UnitScores, answered
 from calaudit.evaluate.statistics.binary import compare_binary, compare_clustered
 from calaudit.evaluate.statistics.bootstrap import REPLICATES
 from calaudit.evaluate.statistics.clusters import design_of
@@ -17,6 +15,8 @@ from calaudit.evaluate.statistics.jackknife import SetDrops
 from calaudit.evaluate.statistics.mean import compare_means
 from calaudit.evaluate.statistics.sums import Sums
 from calaudit.evaluate.tally import Units, batch
+from calaudit.metrics.base import Metric
+from calaudit.metrics.scores import RatioScores, Scores, SetScores, UnitScores, answered
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv, gammaincinv, ndtr, ndtri, stdtrit
 
 from calaudit.evaluate.comparison import Comparison, MinSupport
-from calaudit.evaluate.division import divide
 from calaudit.evaluate.power import units_to_prove
 from calaudit.evaluate.statistics.binary import mcnemar
 from calaudit.evaluate.statistics.mean import FEW_CHANGED
 from calaudit.evaluate.statistics.tango import tango_z
+from calaudit.metrics.division import divide
 
 Floats = NDArray[np.float64]
 

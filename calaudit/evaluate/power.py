@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.special import bdtrc, ndtri
 
 from calaudit.evaluate.comparison import MinSupport, Verdict
-from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.statistics.binary import mcnemar
 from calaudit.evaluate.statistics.sparse import clopper_pearson_upper
 from calaudit.evaluate.statistics.tango import tango_bound
+from calaudit.metrics.base import Metric
 
 Floats = NDArray[np.float64]
 

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
-from calaudit.evaluate.division import divide
 from calaudit.evaluate.measure import sums_by_slice
 from calaudit.evaluate.partition import Slices, names_of, rows_of
-from calaudit.evaluate.scores import Scores, SetScores
 from calaudit.evaluate.statistics.clusters import effective_blocks
 from calaudit.evaluate.statistics.jackknife import SetDrops
 from calaudit.evaluate.statistics.joint import REPLICATES, Drops, drops_of_sums, reach_of_all
 from calaudit.evaluate.statistics.sums import Sums
 from calaudit.evaluate.tally import Units, describe_units
+from calaudit.metrics.division import divide
+from calaudit.metrics.scores import Scores, SetScores
 
 Floats = NDArray[np.float64]
 Found = tuple[str, str, float, float, float]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.unanswered import unanswered
+from calaudit.metrics.case import unanswered
 from calaudit.runtime.errors import PoolError, SettingsError
 
 

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from calaudit.evaluate.catalogue import parse_metric
-from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.metrics.case import Case, flat
-from calaudit.evaluate.metrics.classification import predicted
-from calaudit.evaluate.scores import RatioScores, UnitScores, of_units
-from calaudit.evaluate.scoring import scores_of
-from calaudit.evaluate.truth import Labels, Relevance, Texts, Values
+from calaudit.metrics.base import Metric
+from calaudit.metrics.case import Case, flat
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.classification import predicted
+from calaudit.metrics.scores import RatioScores, UnitScores, of_units
+from calaudit.metrics.scoring import scores_of
+from calaudit.metrics.truth import Labels, Relevance, Texts, Values
 
 Floats = NDArray[np.float64]
 LEVEL = 0.999

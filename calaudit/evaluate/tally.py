@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Partition
-from calaudit.evaluate.scores import RatioScores, UnitScores, answered, differs, of_units
 from calaudit.evaluate.statistics.draws import N_BUCKETS, bucket_of
 from calaudit.evaluate.statistics.exact import Digits, Exact, split, stack
 from calaudit.evaluate.statistics.sums import Sums
+from calaudit.metrics.base import Metric
+from calaudit.metrics.scores import RatioScores, UnitScores, answered, differs, of_units
 from calaudit.runtime.errors import SettingsError
 
 Floats = NDArray[np.float64]

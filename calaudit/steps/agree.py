@@ -5,9 +5,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.metrics.shown import rankable
-from calaudit.evaluate.truth import Labels, Relevance
 from calaudit.formats.predictions import Predictions
+from calaudit.metrics.shown import rankable
+from calaudit.metrics.truth import Labels, Relevance
 from calaudit.results.agreement import Agreement
 from calaudit.steps.exam import Exam
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.comparison import MinSupport
 from calaudit.evaluate.power import Expectation, smallest_provable_drop, units_to_prove
 from calaudit.evaluate.statistics.clusters import effective_blocks
+from calaudit.metrics.catalogue import parse_metric
 from calaudit.slices.sliceset import SliceSet
 
 

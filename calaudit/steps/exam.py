@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.truth import Truth
 from calaudit.formats.predictions import Predictions
+from calaudit.metrics.base import Metric
+from calaudit.metrics.truth import Truth
 from calaudit.runtime.errors import PoolError, Problem, SettingsError
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.slices.sliceset import SliceSet

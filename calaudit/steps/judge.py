@@ -9,11 +9,11 @@ from calaudit.evaluate.attribution import Origin, SplitDrop, find_faults, split_
 from calaudit.evaluate.compare import compare
 from calaudit.evaluate.comparison import Comparison, MinSupport
 from calaudit.evaluate.gap import worst_gaps
-from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Rows
-from calaudit.evaluate.scores import Scores
 from calaudit.evaluate.selected import joint_lows
 from calaudit.evaluate.verdict import judge
+from calaudit.metrics.base import Metric
+from calaudit.metrics.scores import Scores
 from calaudit.results.drops import Attribution, Gap
 from calaudit.runtime.progress import progress
 from calaudit.steps.clusters import Clusters

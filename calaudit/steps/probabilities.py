@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
-from calaudit.evaluate.catalogue import parse_metric
-from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.metrics.classification import holds_probabilities
-from calaudit.evaluate.truth import Labels
+from calaudit.metrics.base import Metric
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.classification import holds_probabilities
+from calaudit.metrics.truth import Labels
 from calaudit.runtime.errors import Notice
 from calaudit.steps.exam import Exam
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.ranking.change import RankingChange, changes_in
-from calaudit.evaluate.truth import Relevance
+from calaudit.metrics.case import Case
+from calaudit.metrics.truth import Relevance
 from calaudit.results.rankings import RankingFlow, RankingSlice
 from calaudit.steps.exam import Exam
 

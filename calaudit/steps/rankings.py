@@ -9,9 +9,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.evaluate.listwise import Pairs, from_pairs, retrieval_scores
-from calaudit.evaluate.metrics.popularity import tail_by_interactions, tail_by_rank
-from calaudit.evaluate.truth import Relevance, check_at_least_0
 from calaudit.formats.predictions import Predictions
+from calaudit.metrics.popularity import tail_by_interactions, tail_by_rank
+from calaudit.metrics.truth import Relevance, check_at_least_0
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, SliceError, near
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.slices.evaluate import select_rows

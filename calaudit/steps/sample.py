@@ -238,8 +238,8 @@ def _embedding(
 def _fp32_loss(
     pool: Pool, recipe: Recipe, rows: Rows, run_outputs: "ModelOutputs"
 ) -> NDArray[np.float64]:
-    from calaudit.evaluate.metrics.case import Case
-    from calaudit.evaluate.metrics.classification import holds_probabilities, nll
+    from calaudit.metrics.case import Case
+    from calaudit.metrics.classification import holds_probabilities, nll
     from calaudit.steps.labels import read_labels
 
     loss = recipe.needs.loss or Loss()

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.evaluate.class_order import ClassOrder, find_class_order
-from calaudit.evaluate.metrics.case import Case
-from calaudit.evaluate.metrics.classification import predicted
 from calaudit.evaluate.standing import Rival, is_constant, is_quality, rivals_of
-from calaudit.evaluate.truth import Labels
+from calaudit.metrics.case import Case
+from calaudit.metrics.classification import predicted
+from calaudit.metrics.truth import Labels
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.steps.clusters import Clusters

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.metrics.case import Case
-from calaudit.evaluate.scores import Scores
-from calaudit.evaluate.scoring import perfect, scores_of
 from calaudit.evaluate.standing import Rival, is_constant
-from calaudit.evaluate.truth import Relevance
 from calaudit.formats.predictions import Predictions
+from calaudit.metrics.base import Metric
+from calaudit.metrics.case import Case
+from calaudit.metrics.scores import Scores
+from calaudit.metrics.scoring import perfect, scores_of
+from calaudit.metrics.truth import Relevance
 from calaudit.results.rankings import RankingFlow
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.progress import progress

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.catalogue import parse_metric
-from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.own import make_importable
 from calaudit.evaluate.spelling import decode, plain_text
-from calaudit.evaluate.truth import Labels, Texts, Values
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.rows import not_finite_problem
+from calaudit.metrics.base import Metric
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.own import make_importable
+from calaudit.metrics.truth import Labels, Texts, Values
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.slices.sliceset import SliceSet

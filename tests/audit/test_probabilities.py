@@ -12,9 +12,9 @@ from onnx import helper
 from sklearn.metrics import log_loss
 
 from calaudit.audit.run import run_audit
-from calaudit.evaluate.metrics.classification import holds_probabilities
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
+from calaudit.metrics.classification import holds_probabilities
 from calaudit.results.report import Report
 from tests.audit.world import AUDIT, N_CLASSES, make_world
 from tests.cli.running import calaudit

@@ -18,7 +18,7 @@ import pytest
 
 from calaudit.demo.files import DEMO_MODEL
 from calaudit.demo.pool import build_digits_pool
-from calaudit.evaluate.catalogue import known_metrics
+from calaudit.metrics.catalogue import known_metrics
 from calaudit.steps.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]

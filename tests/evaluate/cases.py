@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.comparison import Comparison, Flips
-from calaudit.evaluate.metric import Metric
 from calaudit.evaluate.partition import Partition
-from calaudit.evaluate.scores import RatioScores, UnitScores
 from calaudit.evaluate.statistics.interval import Levels
 from calaudit.evaluate.statistics.mean import compare_means
 from calaudit.evaluate.tally import batch, describe_units
+from calaudit.metrics.base import Metric
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scores import RatioScores, UnitScores
 
 TOP1 = parse_metric("top1")
 NLL = parse_metric("nll")

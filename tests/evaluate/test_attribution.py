@@ -3,11 +3,11 @@ import pytest
 from scipy.stats import binom
 
 from calaudit.evaluate.attribution import Origin, attribute
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.compare import compare_cells
-from calaudit.evaluate.scores import UnitScores
-from calaudit.evaluate.scoring import score
-from calaudit.evaluate.truth import Labels
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scores import UnitScores
+from calaudit.metrics.scoring import score
+from calaudit.metrics.truth import Labels
 from calaudit.results.drops import Finding
 from tests.evaluate.cases import TOP1
 

@@ -4,12 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.compare import compare, compare_cells
 from calaudit.evaluate.comparison import Flips, Tolerance, Verdict
-from calaudit.evaluate.scores import RatioScores, UnitScores
-from calaudit.evaluate.scoring import perfect, score
-from calaudit.evaluate.truth import Labels, Relevance
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scores import RatioScores, UnitScores
+from calaudit.metrics.scoring import perfect, score
+from calaudit.metrics.truth import Labels, Relevance
 from calaudit.runtime.errors import SettingsError
 from tests.evaluate.cases import NDCG, NLL, TOP1, WER, flipped
 

@@ -5,10 +5,10 @@ import pytest
 
 from calaudit.evaluate.compare import compare
 from calaudit.evaluate.comparison import Verdict
-from calaudit.evaluate.truth import Labels, Relevance, Texts, Values
 from calaudit.evaluate.verdict import judge
+from calaudit.metrics.truth import Labels, Relevance, Texts, Values
 from tests.evaluate.cases import comparison
-from tests.evaluate.every_metric import scored
+from tests.metrics.every_metric import scored
 
 N = 400
 FAMILY = 640

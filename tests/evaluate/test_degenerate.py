@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 
 from calaudit.evaluate.attribution import Origin, attribute
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.compare import compare_cells
 from calaudit.evaluate.comparison import Tolerance, Verdict
-from calaudit.evaluate.definitions import DEFINITIONS
 from calaudit.evaluate.gap import worst_gaps
 from calaudit.evaluate.ranking.change import change_of
-from calaudit.evaluate.scoring import tie_bounds
-from calaudit.evaluate.truth import Labels, Relevance, Texts, Values
-from tests.evaluate.every_metric import ITEMS, NAMES, form_of, scored, world
+from calaudit.metrics.catalogue import DEFINITIONS, parse_metric
+from calaudit.metrics.scoring import tie_bounds
+from calaudit.metrics.truth import Labels, Relevance, Texts, Values
+from tests.metrics.every_metric import ITEMS, NAMES, form_of, scored, world
 
 N = 36
 GATES = (0.02, Tolerance(max_relative_drop=0.1), None)

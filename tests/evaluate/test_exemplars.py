@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.exemplars import find_exemplars
-from calaudit.evaluate.scores import RatioScores, SetScores, UnitScores
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scores import RatioScores, SetScores, UnitScores
 from calaudit.results.drops import Exemplar
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 

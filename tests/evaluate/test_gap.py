@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binom
 
 from calaudit.evaluate.gap import worst_gaps
-from calaudit.evaluate.scores import UnitScores
+from calaudit.metrics.scores import UnitScores
 from tests.evaluate.cases import NDCG, TOP1
 
 

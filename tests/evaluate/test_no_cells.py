@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.compare import compare_cells
 from calaudit.evaluate.gap import worst_gaps
-from calaudit.evaluate.scores import RatioScores, UnitScores
-from calaudit.evaluate.scoring import score
-from calaudit.evaluate.truth import Labels, Relevance
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scores import RatioScores, UnitScores
+from calaudit.metrics.scoring import score
+from calaudit.metrics.truth import Labels, Relevance
 from tests.evaluate.cases import NDCG, TOP1, WER
 
 N = 40

@@ -10,9 +10,9 @@ from calaudit.evaluate.power import (
     units_to_prove,
     verdict_chances,
 )
-from calaudit.evaluate.scores import UnitScores
 from calaudit.evaluate.statistics.tango import tango_bound
 from calaudit.evaluate.verdict import judge
+from calaudit.metrics.scores import UnitScores
 from tests.evaluate.cases import NDCG, NLL, TOP1, WER
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.compare import compare, compare_cells
 from calaudit.evaluate.comparison import Verdict
-from calaudit.evaluate.scores import UnitScores
-from calaudit.evaluate.scoring import score
-from calaudit.evaluate.truth import Labels
 from calaudit.evaluate.verdict import judge
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scores import UnitScores
+from calaudit.metrics.scoring import score
+from calaudit.metrics.truth import Labels
 from tests.evaluate.cases import NDCG, TOP1, drops_of
 
 UNLIKELY = 1e-4

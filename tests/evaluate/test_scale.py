@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.compare import compare_cells
 from calaudit.evaluate.comparison import Tolerance, Verdict
 from calaudit.evaluate.gap import worst_gaps
-from calaudit.evaluate.scores import RatioScores, UnitScores
-from calaudit.evaluate.scoring import score
 from calaudit.evaluate.statistics.exact import Exact, split, stack
-from calaudit.evaluate.truth import Values
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scores import RatioScores, UnitScores
+from calaudit.metrics.scoring import score
+from calaudit.metrics.truth import Values
 from calaudit.runtime.errors import SettingsError
 from tests.evaluate.cases import NLL, WER
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.compare import compare
-from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.scores import RatioScores, UnitScores
-from calaudit.evaluate.scoring import score
 from calaudit.evaluate.selected import joint_lows
-from calaudit.evaluate.truth import Labels
+from calaudit.metrics.base import Metric
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scores import RatioScores, UnitScores
+from calaudit.metrics.scoring import score
+from calaudit.metrics.truth import Labels
 from tests.evaluate.cases import NDCG, TOP1
 
 TAIL = 0.025

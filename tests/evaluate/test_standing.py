@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.standing import LEVEL, is_constant, is_positive, rivals_of
-from calaudit.evaluate.truth import Labels, Relevance, Texts, Truth, Values
+from calaudit.metrics.case import Case
+from calaudit.metrics.truth import Labels, Relevance, Texts, Truth, Values
 
 
 def beaten(outputs: NDArray, truth: Truth, clusters: NDArray | None = None) -> list[bool]:

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.compare import compare
 from calaudit.evaluate.comparison import Flips, MinSupport, Reason, Tolerance, Verdict
 from calaudit.evaluate.verdict import judge, overall_verdict, screen
+from calaudit.metrics.catalogue import parse_metric
 from tests.evaluate.cases import NDCG, NLL, TOP1, comparison, flipped
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.power import Expectation, smallest_provable_drop, units_to_prove
+from calaudit.metrics.catalogue import parse_metric
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.steps.contract import slice_power
 

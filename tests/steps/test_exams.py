@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.evaluate.scoring import score_all
-from calaudit.evaluate.truth import Relevance, Texts, Values
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.predictions import write_predictions
+from calaudit.metrics.scoring import score_all
+from calaudit.metrics.truth import Relevance, Texts, Values
 from calaudit.runtime.errors import CalauditError, PoolError, SettingsError
 from calaudit.slices.evaluate import evaluate_slices
 from calaudit.steps.exam import Exam
@@ -198,7 +198,7 @@ def test_item_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 def test_a_metric_of_the_users_own_lies_beside_the_audit(tmp_path: Path) -> None:
     (tmp_path / "metrics_beside_audit.py").write_text(
-        "from calaudit.evaluate.own import metric\n"
+        "from calaudit.metrics.own import metric\n"
         '@metric("mean", higher_is_better=False, unit="points")\n'
         "def off_by(outputs, target):\n"
         "    return abs(outputs[:, 0] - target)\n"

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.comparison import Comparison, Tolerance, Verdict
+from calaudit.metrics.catalogue import parse_metric
 from calaudit.runtime.errors import SettingsError
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.steps.floors import floor_notices, hold_to_floors

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calaudit.evaluate.catalogue import parse_metric
-from calaudit.evaluate.scoring import score_all
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.predictions import Predictions, write_predictions
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scoring import score_all
 from calaudit.runtime.errors import PoolError, SettingsError, SliceError
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices

@@ -8,9 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from calaudit.evaluate.catalogue import definition_of
-from calaudit.evaluate.metric import Metric
-from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.ranking.flow import (
     exposure,
     exposure_over,
@@ -19,9 +16,12 @@ from calaudit.evaluate.ranking.flow import (
     moved_items,
 )
 from calaudit.evaluate.ranking.lists import Path
-from calaudit.evaluate.scores import Scores
-from calaudit.evaluate.scoring import TieBounds, bounds_of, scores_of
-from calaudit.evaluate.truth import Relevance
+from calaudit.metrics.base import Metric
+from calaudit.metrics.case import Case
+from calaudit.metrics.catalogue import definition_of
+from calaudit.metrics.scores import Scores
+from calaudit.metrics.scoring import TieBounds, bounds_of, scores_of
+from calaudit.metrics.truth import Relevance
 from calaudit.results.rankings import Flow, MovedItem, RankingLoss
 
 Rows = NDArray[np.int64]

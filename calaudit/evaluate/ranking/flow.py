@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from calaudit.evaluate.division import divide
-from calaudit.evaluate.metrics.shown import Shown
+from calaudit.metrics.division import divide
+from calaudit.metrics.shown import Shown
 from calaudit.results.rankings import Flow
 
 Floats = NDArray[np.float64]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.metrics.case import Case
-from calaudit.evaluate.metrics.shown import Shown
+from calaudit.metrics.case import Case
+from calaudit.metrics.shown import Shown
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from calaudit.evaluate.division import divide
 from calaudit.evaluate.statistics.clusters import effective_blocks, jackknife_error
 from calaudit.evaluate.statistics.interval import Levels
 from calaudit.evaluate.statistics.tail import stretch
+from calaudit.metrics.division import divide
 
 Floats = NDArray[np.float64]
 

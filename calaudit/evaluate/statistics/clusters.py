@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.division import divide
+from calaudit.metrics.division import divide
 
 Floats = NDArray[np.float64]
 

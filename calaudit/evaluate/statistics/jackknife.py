@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import stdtr, stdtrit
 
-from calaudit.evaluate.scores import SetScores
 from calaudit.evaluate.statistics.bootstrap import statistic
 from calaudit.evaluate.statistics.groups import Groups, deal
 from calaudit.evaluate.statistics.interval import Estimate, Levels, no_estimate
@@ -21,6 +20,7 @@ from calaudit.evaluate.statistics.signs import FEW
 from calaudit.evaluate.statistics.sparse import few_changed_in_set
 from calaudit.evaluate.statistics.swap import swap_test
 from calaudit.evaluate.statistics.tail import stretch
+from calaudit.metrics.scores import SetScores
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

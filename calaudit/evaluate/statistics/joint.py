@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from calaudit.evaluate.division import divide
 from calaudit.evaluate.statistics.clusters import effective_blocks
 from calaudit.evaluate.statistics.draws import random_normals, resample_counts
+from calaudit.metrics.division import divide
 
 Floats = NDArray[np.float64]
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.division import divide
 from calaudit.evaluate.statistics.draws import random_normals
 from calaudit.evaluate.statistics.joint import REPLICATES, Drops
+from calaudit.metrics.division import divide
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, stdtr
 
-from calaudit.evaluate.division import divide
 from calaudit.evaluate.statistics.draws import random_normals
 from calaudit.evaluate.statistics.joint import (
     REPLICATES,
@@ -17,6 +16,7 @@ from calaudit.evaluate.statistics.joint import (
     p_of_largest,
 )
 from calaudit.evaluate.statistics.luck import Luck, measure_luck
+from calaudit.metrics.division import divide
 from calaudit.results.drops import Part
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, ndtr
 
-from calaudit.evaluate.division import divide
+from calaudit.metrics.division import divide
 
 Floats = NDArray[np.float64]
 

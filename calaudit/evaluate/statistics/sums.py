@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.division import divide
 from calaudit.evaluate.statistics.draws import N_BUCKETS
 from calaudit.evaluate.statistics.exact import Exact
+from calaudit.metrics.division import divide
 from calaudit.runtime.errors import SettingsError
 
 Floats = NDArray[np.float64]

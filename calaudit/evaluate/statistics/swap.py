@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from calaudit.evaluate.scores import SetScores
 from calaudit.evaluate.statistics.draws import random_signs
+from calaudit.metrics.scores import SetScores
 
 Floats = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ of which 200 carry it, are bounded as before.
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.division import divide
+from calaudit.metrics.division import divide
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from calaudit.evaluate.division import divide
+from calaudit.metrics.division import divide
 
 Floats = NDArray[np.float64]
 

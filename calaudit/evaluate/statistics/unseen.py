@@ -9,10 +9,10 @@ Clopper–Pearson's bound; losses that are smaller count by their size.
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.division import divide
 from calaudit.evaluate.statistics.bootstrap import Blocks
 from calaudit.evaluate.statistics.draws import random_exponentials
 from calaudit.evaluate.statistics.interval import Levels
+from calaudit.metrics.division import divide
 
 Floats = NDArray[np.float64]
 

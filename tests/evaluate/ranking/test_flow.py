@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.evaluate.catalogue import parse_metric
 from calaudit.evaluate.ranking.change import change_of
 from calaudit.evaluate.ranking.flow import moved_items
-from calaudit.evaluate.scoring import score
-from calaudit.evaluate.truth import Relevance
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scoring import score
+from calaudit.metrics.truth import Relevance
 from calaudit.results.rankings import Flow, MovedItem
-from tests.evaluate.metrics.ranked import tied_case
+from tests.metrics.ranked import tied_case
 
 SHARE = parse_metric("long_tail_share@3")
 

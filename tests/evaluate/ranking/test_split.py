@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.evaluate.catalogue import parse_metric
-from calaudit.evaluate.metrics.case import Case
 from calaudit.evaluate.ranking.change import change_of
 from calaudit.evaluate.ranking.lists import Path
-from calaudit.evaluate.scoring import score
-from calaudit.evaluate.truth import Relevance
-from tests.evaluate.metrics.ranked import orders, tied_case
+from calaudit.metrics.case import Case
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scoring import score
+from calaudit.metrics.truth import Relevance
+from tests.metrics.ranked import orders, tied_case
 
 NAMES = ["ndcg@3", "ndcg_exp@3", "recall@3", "long_tail_share@3", "arp@3", "novelty@3"]
 NAMES += ["coverage@3", "gini@3", "exposure_entropy@3", "popularity_lift@3"]

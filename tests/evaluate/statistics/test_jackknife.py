@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from calaudit.evaluate.catalogue import parse_metric
-from calaudit.evaluate.scores import SetScores
-from calaudit.evaluate.scoring import score
 from calaudit.evaluate.statistics.groups import GROUPS, deal
 from calaudit.evaluate.statistics.interval import Levels
 from calaudit.evaluate.statistics.jackknife import SetDrops
 from calaudit.evaluate.statistics.swap import swap_test
-from calaudit.evaluate.truth import Labels, Relevance
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scores import SetScores
+from calaudit.metrics.scoring import score
+from calaudit.metrics.truth import Labels, Relevance
 
 LEVELS = Levels()
 GINI = parse_metric("gini@5")

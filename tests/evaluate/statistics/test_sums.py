@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from calaudit.evaluate.compare import compare, compare_sums
 from calaudit.evaluate.partition import Partition, partitions
-from calaudit.evaluate.scores import RatioScores, UnitScores
 from calaudit.evaluate.statistics.exact import Exact
 from calaudit.evaluate.tally import batch, describe_units
+from calaudit.metrics.scores import RatioScores, UnitScores
 from calaudit.runtime.errors import SettingsError
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 from tests.evaluate.cases import NDCG, TOP1, WER, sums_of

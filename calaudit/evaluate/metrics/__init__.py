@@ -1,1 +1,0 @@
-"""The metrics: one function per family, from a `Case` to per-unit scores."""

@@ -1,0 +1,1 @@
+"""Metrics: what engines' answers are worth, unit by unit. Arrays in, arrays out."""

@@ -1,0 +1,258 @@
+"""Units that can't be judged, since an output isn't a number where it should be one.
+
+The one rule, of every metric: a unit counts only if each of its outputs that the metric reads is
+finite, or is the same infinity under FP32 too, which masks items and classes so. Units that FP32
+leaves unanswered are left out; those that it answers and the engine doesn't, the engine has broken.
+
+A case: one engine's outputs with what they are judged against.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.metrics.shown import Shown, rankable, show
+from calaudit.metrics.truth import Labels, Relevance, Texts, Truth, Values, check_labels
+from calaudit.runtime.errors import PoolError, SettingsError
+from calaudit.runtime.words import counted
+
+
+def unanswered(
+    outputs: NDArray[Any],
+    reference: NDArray[Any] | None = None,
+    ignored: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
+    """Units whose outputs hold NaN, or an infinity that FP32's don't, (n,).
+
+    Parameters
+    ----------
+    outputs : ndarray, shape (n, …)
+        Numbers; or texts, None where there is none.
+    reference : ndarray, optional
+        What FP32 gave, of the same shape; FP32's own outputs are held against themselves. Without,
+        infinities are left to `infinities`.
+    ignored : ndarray of bool, optional
+        Outputs that aren't read, of the same shape.
+    """
+    if outputs.dtype.kind == "O":
+        return np.array([each is None for each in outputs], dtype=bool)
+    if _all_finite(outputs):
+        return np.zeros(len(outputs), dtype=bool)
+    wrong = np.isnan(outputs)
+    if reference is not None:
+        wrong |= np.isinf(outputs) & (outputs != reference)
+    if ignored is not None:
+        wrong &= ~ignored
+    return np.asarray(wrong.reshape(len(outputs), -1).any(axis=1))
+
+
+def infinities(
+    outputs: NDArray[Any], ignored: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint64] | None:
+    """A number for each unit that tells which of its outputs are infinite, and how, (n,).
+
+    0: none is. Units whose numbers differ don't have the same infinities. None: no unit has any.
+    """
+    if outputs.dtype.kind == "O" or _all_finite(outputs):
+        return None
+    signs = np.where(np.isinf(outputs), np.sign(np.nan_to_num(outputs)), 0.0)
+    if ignored is not None:
+        signs[ignored] = 0.0
+    flat = signs.reshape(len(outputs), -1).astype(np.int64).astype(np.uint64)
+    # Odd multiples of the golden ratio of 2⁶⁴, added up modulo 2⁶⁴ (D. Knuth, TAOCP 3, §6.4).
+    places = np.arange(flat.shape[1], dtype=np.uint64)
+    factor = (places * np.uint64(2) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    factor = (factor ^ (factor >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    found = (flat * factor).sum(axis=1, dtype=np.uint64)
+    return np.asarray(found) if found.any() else None
+
+
+def _all_finite(outputs: NDArray[Any]) -> bool:
+    return outputs.dtype.kind not in "fc" or bool(np.isfinite(outputs).all())
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Outputs of one engine; what is costly and shared between metrics is kept."""
+
+    outputs: NDArray[Any]
+    """(n, …) what the engine gave for each unit."""
+    truth: Truth | None
+    reference_outputs: NDArray[Any] | None
+    """(n, …) what FP32 gave for the same units."""
+    probabilities: bool = False
+    """Whether the outputs are known to be probabilities, where metrics expect logits."""
+    ids: Callable[[NDArray[np.int64]], Sequence[str]] | None = None
+    """Names of units by their positions, for messages."""
+    _shown: dict[int, Shown] = field(default_factory=dict)
+    _reference_shown: dict[int, Shown] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what, other in (("truth", self.truth), ("FP32", self.reference_outputs)):
+            if other is not None and len(other) != len(self.outputs):
+                raise PoolError(
+                    f"the engine gave outputs for {counted(len(self.outputs), 'unit')}, "
+                    f"{what} has {len(other)}"
+                )
+
+    @cached_property
+    def unanswered(self) -> NDArray[np.bool_]:
+        """(n,) units whose outputs can't be judged: the engine's, or FP32's."""
+        if self.reference_outputs is None:
+            return unanswered(self.outputs, None, self._ignored)
+        found = unanswered(self.outputs, self.reference(), self._ignored)
+        return found | self._reference_unanswered
+
+    @cached_property
+    def infinite(self) -> NDArray[np.uint64] | None:
+        """(n,) which outputs are infinite, where nobody said what FP32 gave; None: none is."""
+        if self.reference_outputs is not None:
+            return None
+        return infinities(self.outputs, self._ignored)
+
+    @cached_property
+    def _reference_unanswered(self) -> NDArray[np.bool_]:
+        return unanswered(self.reference(), self.reference(), self._ignored)
+
+    @property
+    def _ignored(self) -> NDArray[np.bool_] | None:
+        """Scores of excluded items, which nothing reads."""
+        exclude = self.exclude()
+        return None if exclude is None or exclude.shape != self.outputs.shape else exclude
+
+    @cached_property
+    def answers(self) -> NDArray[Any]:
+        """(n, …) the outputs, 0 for units that are unanswered."""
+        return _zeroed(self.outputs, self.unanswered)
+
+    @cached_property
+    def reference_answers(self) -> NDArray[Any]:
+        """(n, …) FP32's outputs, 0 for units that it leaves unanswered."""
+        return _zeroed(self.reference(), self._reference_unanswered)
+
+    def logits(self) -> NDArray[Any]:
+        """(n, classes) answers, in the precision in which they were given."""
+        return _two_axes(self.answers, "classes")
+
+    def reference_logits(self) -> NDArray[Any]:
+        """(n, classes) FP32's answers."""
+        return _two_axes(self.reference_answers, "classes")
+
+    def label(self) -> NDArray[np.int64]:
+        """(n,) the true classes, checked against the outputs' width."""
+        if not isinstance(self.truth, Labels):
+            raise SettingsError(
+                "this metric needs labels",
+                next_step="Name the pool's label target, or choose a metric without labels.",
+            )
+        check_labels(self.truth.label, self.logits().shape[1], ids=self.ids)
+        return self.truth.label
+
+    def relevance(self) -> Relevance:
+        """The relevance, checked against the outputs' width."""
+        if not isinstance(self.truth, Relevance):
+            raise SettingsError(
+                "this metric needs relevance",
+                next_step="Use a ranking pool (targets/relevance), or a classification metric.",
+            )
+        scores = _two_axes(self.answers, "items")
+        if scores.shape[1] != self.truth.n_items:
+            raise PoolError(
+                f"the model scores {scores.shape[1]} items, the catalogue has {self.truth.n_items}"
+            )
+        return self.truth
+
+    def values(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(n, d) the true values and the outputs, of one shape."""
+        if not isinstance(self.truth, Values):
+            raise SettingsError(
+                "this metric needs values to predict",
+                next_step="Use a regression task, which names the pool's target.",
+            )
+        true, given = flat(self.truth.value), flat(self.answers).astype(np.float64)
+        if given.shape != true.shape:
+            raise PoolError(
+                f"the model gave outputs of shape {self.outputs.shape}, "
+                f"the target has {self.truth.value.shape}"
+            )
+        return true, given
+
+    def texts(self) -> tuple[NDArray[np.str_], NDArray[Any]]:
+        """(n,) the true texts, and the engine's: text, or None where it gave none."""
+        if not isinstance(self.truth, Texts):
+            raise SettingsError(
+                "this metric needs texts",
+                next_step="Use a sequence task, which names the pool's text target.",
+            )
+        return self.truth.text, self.outputs
+
+    def reference(self) -> NDArray[Any]:
+        """What FP32 gave, of the outputs' shape."""
+        if self.reference_outputs is None:
+            raise SettingsError("this metric needs what FP32 gave for the same samples")
+        if self.reference_outputs.shape != self.outputs.shape:
+            raise PoolError(
+                f"the engine's outputs have shape {self.outputs.shape}, "
+                f"FP32's {self.reference_outputs.shape}"
+            )
+        return self.reference_outputs
+
+    def exclude(self) -> NDArray[np.bool_] | None:
+        """(queries, items) what is never shown."""
+        return self.truth.exclude if isinstance(self.truth, Relevance) else None
+
+    def ranked(self) -> NDArray[Any]:
+        """(queries, items) scores to rank by: −inf for the excluded, and only for them."""
+        return rankable(_two_axes(self.answers, "items"), self.exclude())
+
+    def reference_ranked(self) -> NDArray[Any]:
+        """FP32's scores to rank by, as `ranked`."""
+        return rankable(_two_axes(self.reference_answers, "items"), self.exclude())
+
+    def with_outputs(self, outputs: NDArray[Any]) -> "Case":
+        """The same case for another engine; what is known of FP32 is shared."""
+        return replace(self, outputs=outputs, _shown={})
+
+    def with_shown(self, k: int, shown: Shown) -> "Case":
+        """The same case, but for who is in the top `k`."""
+        return replace(self, _shown={k: shown})
+
+    def shown(self, k: int) -> Shown:
+        """Who is in the top `k` of the outputs."""
+        if k not in self._shown:
+            self._shown[k] = show(_two_axes(self.answers, "items"), self.exclude(), k)
+        return self._shown[k]
+
+    def reference_shown(self, k: int) -> Shown:
+        """Who is in FP32's top `k`."""
+        if k not in self._reference_shown:
+            reference = _two_axes(self.reference_answers, "items")
+            self._reference_shown[k] = show(reference, self.exclude(), k)
+        return self._reference_shown[k]
+
+
+def flat(values: NDArray[Any]) -> NDArray[Any]:
+    """(n, d) all that belongs to each of n units; n may be 0."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
+
+
+def _two_axes(outputs: NDArray[Any], axis: str) -> NDArray[Any]:
+    if outputs.ndim != 2:
+        raise SettingsError(
+            f"the output has shape {outputs.shape}, expected (n, {axis})",
+            next_step="Choose another output of the model for this metric.",
+        )
+    return outputs
+
+
+def _zeroed(outputs: NDArray[Any], rows: NDArray[np.bool_]) -> NDArray[Any]:
+    if not rows.any() or outputs.dtype.kind == "O":
+        return outputs
+    zeroed = outputs.copy()
+    zeroed[rows] = 0
+    return zeroed

@@ -1,0 +1,115 @@
+"""Which items are the long tail.
+
+How popular the shown items are: ARP, its lift over FP32, and novelty.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from calaudit.metrics.case import Case
+from calaudit.metrics.division import divide
+from calaudit.metrics.shown import Shown
+from calaudit.runtime.errors import PoolError, SettingsError
+
+
+def tail_by_interactions(popularity: ArrayLike, head_share: float = 0.8) -> NDArray[np.bool_]:
+    """Items outside the head: the fewest, most popular items that hold `head_share` of all.
+
+    Parameters
+    ----------
+    popularity : array_like, shape (items,)
+        Interactions of each item, ≥ 0. Of equally popular items the earlier joins the head first.
+    head_share : float
+        Share of interactions that the head holds, in (0, 1).
+
+    Returns
+    -------
+    ndarray of bool, shape (items,)
+
+    Raises
+    ------
+    PoolError
+        A popularity that is negative, NaN or infinite.
+    SettingsError
+        A share outside (0, 1).
+    """
+    count = _counts(popularity, head_share)
+    order = np.argsort(-count, kind="stable")
+    before = np.cumsum(count[order]) - count[order]
+    tail = np.empty(len(count), dtype=bool)
+    # An item is in the head as long as those before it don't yet hold the share; without the
+    # tolerance, rounding in share × total would admit one item more.
+    tail[order] = before >= head_share * count.sum() * (1 - 1e-12)
+    return tail
+
+
+def tail_by_rank(popularity: ArrayLike, head_share: float = 0.2) -> NDArray[np.bool_]:
+    """Items outside the `head_share` most popular ones (rounded down to whole items).
+
+    Parameters, ties, return value and errors as for `tail_by_interactions`, but `head_share` is a
+    share of the items.
+    """
+    count = _counts(popularity, head_share)
+    order = np.argsort(-count, kind="stable")
+    tail = np.ones(len(count), dtype=bool)
+    tail[order[: int(head_share * len(count) + 1e-9)]] = False
+    return tail
+
+
+def _counts(popularity: ArrayLike, head_share: float) -> NDArray[np.float64]:
+    if not 0 < head_share < 1:
+        raise SettingsError(f"the head's share is {head_share}, expected between 0 and 1")
+    count = np.asarray(popularity, dtype=np.float64)
+    if count.size and not (np.isfinite(count).all() and count.min() >= 0):
+        raise PoolError("popularity holds negative numbers, NaN or infinity")
+    return count
+
+
+Floats = NDArray[np.float64]
+
+
+def arp(case: Case, k: int) -> Floats:
+    """Mean popularity of the items in the top k, (queries,); their mean is the ARP.
+
+    (Yin et al. 2012, "Challenging the long tail recommendation".) NaN with nothing to show.
+    """
+    return _mean_of(case.shown(k), _popularity(case))
+
+
+def popularity_lift(case: Case, k: int) -> Floats:
+    """What the engine's popularity adds to FP32's, and FP32's, (queries, 2).
+
+    The ratio of their sums is ARP by the engine / ARP by FP32 − 1.
+    """
+    popularity = _popularity(case)
+    ours = _mean_of(case.shown(k), popularity)
+    theirs = _mean_of(case.reference_shown(k), popularity)
+    # The same items added up in another order differ by rounding.
+    added = np.where(np.isclose(ours, theirs, rtol=1e-12, atol=0.0), 0.0, ours - theirs)
+    added[np.isnan(ours) | np.isnan(theirs)] = np.nan
+    return np.stack([added, np.nan_to_num(theirs)], axis=1)
+
+
+def novelty(case: Case, k: int) -> Floats:
+    """Mean −log₂(interactions of the item / all interactions) over the top k, in bits, (queries,).
+
+    (Vargas & Castells 2011.) An item without interactions counts as one with a single one. NaN with
+    nothing to show, or without any interaction at all.
+    """
+    popularity = _popularity(case)
+    share = divide(np.maximum(popularity, 1.0), popularity.sum(), np.nan)
+    return _mean_of(case.shown(k), -np.log2(share))
+
+
+def _mean_of(shown: Shown, value: Floats) -> Floats:
+    return divide(shown.total(shown.probability * value[shown.item]), shown.n_shown, np.nan)
+
+
+def _popularity(case: Case) -> Floats:
+    popularity = case.relevance().popularity
+    if popularity is None:
+        raise SettingsError(
+            "this metric needs the items' popularity",
+            next_step="Give the pool an items/popularity column, or name another in the task.",
+        )
+    return np.asarray(popularity, dtype=np.float64)

@@ -1,0 +1,249 @@
+"""Scores: what every unit got from one engine, in the form its metric's kind asks for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from calaudit.metrics.base import Functional, Metric
+from calaudit.metrics.division import divide
+from calaudit.runtime.errors import SettingsError
+
+Influence = Callable[[NDArray[np.float64], int], float]
+"""Sums over n units (m,), and n → the most that one changed unit can move the metric."""
+
+
+LARGEST = 2.0**400
+"""Scores beyond it count as not finite: their squares would not be."""
+
+_ROUNDING = 2.0**-36
+"""Scores that differ by a smaller share of themselves differ by rounding."""
+_ROUNDING_IN_SPAN = 2.0**-31
+"""The same, as a share of the largest change that a bounded score can show."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class UnitScores:
+    """One number per unit; the metric is their mean."""
+
+    metric: Metric
+    values: NDArray[Any]
+    """(n,) bool for a binary metric, else float64 with NaN for units that have no score."""
+    missing: NDArray[np.bool_] | None = None
+    """(n,) units of a binary metric that have no score; None: all have one."""
+    infinite: NDArray[np.uint64] | None = None
+    """(n,) from `calaudit.metrics.case.infinities`; None: nothing that isn't meant."""
+
+    def __post_init__(self) -> None:
+        values = np.asarray(self.values)
+        if values.dtype != bool:
+            values = _limited(values)
+            if self.missing is not None:
+                values = np.where(self.missing, np.nan, values)
+        if values.dtype != bool or (self.missing is not None and not self.missing.any()):
+            object.__setattr__(self, "missing", None)
+        object.__setattr__(self, "values", values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(n,) units that have a score."""
+        if self.values.dtype != bool:
+            return np.asarray(~np.isnan(self.values))
+        return np.ones(len(self), dtype=bool) if self.missing is None else ~self.missing
+
+    def value(self, rows: NDArray[np.int64] | None = None) -> float:
+        """The metric over `rows` (all units by default); NaN if none is left."""
+        kept = self.present if rows is None else rows[self.present[rows]]
+        chosen = self.values[kept]
+        return float(np.mean(chosen)) if len(chosen) else float("nan")
+
+    def n_left_out(self, rows: NDArray[np.int64] | None = None) -> int:
+        """Units without a score, such as queries without a relevant item."""
+        return _n_left_out(self.present, rows)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RatioScores:
+    """Two numbers per unit; the metric is the ratio of their sums (word errors over words)."""
+
+    metric: Metric
+    numerator: NDArray[np.float64]
+    """(n,); NaN for units that have no score."""
+    denominator: NDArray[np.float64]
+    """(n,) at least 0. It belongs to the truth: every engine's must be FP32's."""
+    infinite: NDArray[np.uint64] | None = None
+    """As for `UnitScores`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numerator", _limited(self.numerator))
+        denominator = np.asarray(self.denominator, dtype=np.float64)
+        wrong = np.flatnonzero(~((denominator >= 0) & (denominator <= LARGEST)))
+        if len(wrong):
+            raise SettingsError(
+                f"the denominator of {self.metric} is {denominator[wrong[0]]:g} "
+                f"for unit {wrong[0]}",
+                next_step="Return finite numbers of at least 0.",
+            )
+        object.__setattr__(self, "denominator", denominator)
+
+    def __len__(self) -> int:
+        return len(self.numerator)
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(n,) units that have a score."""
+        return ~np.isnan(self.numerator)
+
+    def value(self, rows: NDArray[np.int64] | None = None) -> float:
+        """The metric over `rows` (all units by default); NaN where the denominators add to 0."""
+        kept = self.present if rows is None else rows[self.present[rows]]
+        return float(divide(self.numerator[kept].sum(), self.denominator[kept].sum(), np.nan))
+
+    def n_left_out(self, rows: NDArray[np.int64] | None = None) -> int:
+        """Units without a score."""
+        return _n_left_out(self.present, rows)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SetScores:
+    """Statistics that add up over units; the metric is a function of their sums."""
+
+    metric: Metric
+    statistics: sparse.csr_array
+    """(n, m) float64, what each unit adds; nothing where it has no score."""
+    functional: Functional
+    influence: Influence
+    missing: NDArray[np.bool_] | None = None
+    """(n,) units that have no score; None: those of which a statistic is NaN."""
+    infinite: NDArray[np.uint64] | None = None
+    """As for `UnitScores`."""
+
+    def __post_init__(self) -> None:
+        given = sparse.csr_array(self.statistics)
+        row = np.repeat(np.arange(given.shape[0]), np.diff(given.indptr))
+        missing = np.zeros(given.shape[0], dtype=bool)
+        if self.missing is not None:
+            missing |= self.missing
+        missing[row[np.isnan(_limited(given.data))]] = True
+        if missing.any():
+            given = given.copy()
+            given.data[missing[row]] = 0.0
+            given.eliminate_zeros()
+        object.__setattr__(self, "statistics", given)
+        object.__setattr__(self, "missing", missing if missing.any() else None)
+
+    def __len__(self) -> int:
+        return int(self.statistics.shape[0])
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """(n,) units that have a score."""
+        return np.ones(len(self), dtype=bool) if self.missing is None else ~self.missing
+
+    def value(self, rows: NDArray[np.int64] | None = None) -> float:
+        """The metric over `rows` (all units by default); NaN where it isn't defined."""
+        kept = np.flatnonzero(self.present) if rows is None else rows[self.present[rows]]
+        if not len(kept):
+            return float("nan")
+        chosen = self.statistics[kept]
+        return float(self.functional(np.asarray(chosen.sum(axis=0), dtype=np.float64)))
+
+    def n_left_out(self, rows: NDArray[np.int64] | None = None) -> int:
+        """Units without a score."""
+        return _n_left_out(self.present, rows)
+
+    def totals(
+        self, rows: NDArray[np.int64], group: NDArray[np.int64], n_groups: int
+    ) -> NDArray[np.float64]:
+        """Sums of the statistics by group.
+
+        Parameters
+        ----------
+        rows : ndarray, shape (r,)
+            The units to add up.
+        group : ndarray, shape (r,)
+            Group of each, in [0, n_groups).
+
+        Returns
+        -------
+        ndarray, shape (n_groups, m)
+        """
+        shape = (n_groups, len(self))
+        member = sparse.csr_array((np.ones(len(rows)), (group, rows)), shape=shape)
+        return np.asarray((member @ self.statistics).toarray(), dtype=np.float64)
+
+
+Scores = UnitScores | RatioScores | SetScores
+
+
+def of_units(scores: UnitScores | RatioScores) -> NDArray[np.float64]:
+    """One number per unit, (n,); a ratio's are its numerators. NaN: the unit has no score."""
+    if isinstance(scores, RatioScores):
+        return scores.numerator
+    if scores.missing is None:
+        return np.asarray(scores.values, dtype=np.float64)
+    return np.where(scores.missing, np.nan, scores.values)
+
+
+def differs(one: UnitScores | RatioScores, other: UnitScores | RatioScores) -> NDArray[np.bool_]:
+    """Units with both scores that differ by more than rounding, (n,)."""
+    a, b = of_units(one), of_units(other)
+    noise = _ROUNDING * np.maximum(np.abs(a), np.abs(b))
+    if one.metric.span is not None:
+        noise = np.maximum(noise, _ROUNDING_IN_SPAN * one.metric.span)
+    return np.asarray(np.abs(a - b) > noise)  # NaN compares False
+
+
+def answered(reference: Scores, other: Scores) -> Scores:
+    """The engine's scores, but for units whose outputs are infinite where FP32's are not."""
+    if other.infinite is None:
+        return other
+    theirs = (
+        np.zeros(len(reference), np.uint64) if reference.infinite is None else reference.infinite
+    )
+    broken = (other.infinite != 0) & (other.infinite != theirs)
+    if isinstance(other, RatioScores):
+        return replace(other, numerator=np.where(broken, np.nan, other.numerator), infinite=None)
+    return replace(other, missing=broken | ~other.present, infinite=None)
+
+
+def concatenate(parts: Sequence[Scores]) -> Scores:
+    """Join the scores of successive batches of units, in order; at least one part."""
+    first = parts[0]
+    missing = ~np.concatenate([part.present for part in parts])
+    infinite: NDArray[np.uint64] | None = None
+    if any(part.infinite is not None for part in parts):
+        infinite = np.concatenate(
+            [np.zeros(len(p), np.uint64) if p.infinite is None else p.infinite for p in parts]
+        )
+    if isinstance(first, UnitScores):
+        values = [part.values for part in parts if isinstance(part, UnitScores)]
+        return UnitScores(first.metric, np.concatenate(values), missing, infinite)
+    if isinstance(first, RatioScores):
+        ratios = [part for part in parts if isinstance(part, RatioScores)]
+        return RatioScores(
+            first.metric,
+            np.concatenate([part.numerator for part in ratios]),
+            np.concatenate([part.denominator for part in ratios]),
+            infinite,
+        )
+    stacked = [part.statistics for part in parts if isinstance(part, SetScores)]
+    joined = sparse.csr_array(sparse.vstack(stacked, format="csr"))
+    return SetScores(first.metric, joined, first.functional, first.influence, missing, infinite)
+
+
+def _limited(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Numbers as float64, with NaN for those beyond `LARGEST`."""
+    numbers = np.asarray(values, dtype=np.float64)
+    beyond = np.abs(numbers) > LARGEST
+    return np.where(beyond, np.nan, numbers) if beyond.any() else numbers
+
+
+def _n_left_out(present: NDArray[np.bool_], rows: NDArray[np.int64] | None) -> int:
+    return int(np.count_nonzero(~(present if rows is None else present[rows])))

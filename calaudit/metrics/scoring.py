@@ -1,0 +1,139 @@
+"""From an engine's outputs to per-unit scores."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from calaudit.metrics.base import Metric
+from calaudit.metrics.case import Case
+from calaudit.metrics.catalogue import definition_of
+from calaudit.metrics.scores import RatioScores, Scores, SetScores, UnitScores
+from calaudit.metrics.truth import Truth
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TieBounds:
+    """Scores with every tie broken against, and for, quality."""
+
+    worst: UnitScores
+    best: UnitScores
+
+
+def score(
+    metric: Metric,
+    outputs: NDArray[Any],
+    truth: Truth | None,
+    reference_outputs: NDArray[Any] | None = None,
+) -> Scores:
+    """Score one engine's outputs by one metric; see `score_all`."""
+    return score_all([metric], outputs, truth, reference_outputs)[metric]
+
+
+def score_all(
+    metrics: Iterable[Metric],
+    outputs: NDArray[Any],
+    truth: Truth | None,
+    reference_outputs: NDArray[Any] | None = None,
+) -> dict[Metric, Scores]:
+    """Score one engine's outputs by several metrics that look at the same output.
+
+    Parameters
+    ----------
+    metrics : iterable of Metric
+    outputs : ndarray, shape (n, classes), (queries, items) or, for agreement, (n, …)
+        Logits (or probabilities, for ``nll_of_probabilities``), values, texts (see
+        `calaudit.evaluate.spelling`), or ranking scores, higher first.
+    truth : Labels, Values, Texts or Relevance, optional
+        Of the same units. Agreement metrics do without labels; those of rankings take the excluded
+        items from it.
+    reference_outputs : ndarray, optional
+        What FP32 gave, of the outputs' shape; agreement metrics need it. It tells which infinities
+        are meant (a masked item or class): those that FP32 gives too. Without it, `compare` takes a
+        unit for broken whose infinities aren't all FP32's.
+
+    Returns
+    -------
+    dict
+        Batches of units may be scored one by one and joined by `concatenate`.
+
+    Raises
+    ------
+    PoolError
+        Labels out of range, or numbers of units or items that differ.
+    SettingsError
+        A metric that doesn't fit this truth or this output.
+    """
+    case = Case(outputs, truth, reference_outputs)
+    return {metric: scores_of(metric, case) for metric in metrics}
+
+
+def scores_of(metric: Metric, case: Case) -> Scores:
+    """Score a case by one metric; see `score_all`."""
+    values = definition_of(metric).scores(case, metric.k)
+    missing = case.unanswered
+    if isinstance(values, sparse.csr_array):
+        functional, influence = definition_of(metric).of_sets()
+        influence_at = partial(influence, metric.k)
+        return SetScores(metric, values, functional, influence_at, missing, case.infinite)
+    if metric.kind == "ratio":
+        top = np.where(missing, np.nan, values[:, 0])
+        return RatioScores(metric, top, values[:, 1], case.infinite)
+    return _per_unit(metric, values, case)
+
+
+def _per_unit(metric: Metric, values: NDArray[Any], case: Case) -> UnitScores:
+    missing = case.unanswered
+    if metric.kind == "binary" and values.dtype != bool:
+        missing, values = missing | np.isnan(values), values == 1.0
+    return UnitScores(metric, values, missing if missing.any() else None, case.infinite)
+
+
+def perfect(metric: Metric, scores: Scores) -> Scores:
+    """The scores that FP32 has in an agreement metric: those of a candidate that equals it.
+
+    Parameters
+    ----------
+    metric : Metric
+        An agreement metric.
+    scores : UnitScores
+        Those of FP32's outputs held against themselves: what has no score there, such as a query
+        with nothing to show, stays left out; the others lose what rounding did to them. A metric of
+        the user's own is left as it is.
+    """
+    if metric.needs == "own" or not isinstance(scores, UnitScores):
+        return scores
+    best = 1.0 if metric.higher_is_better else 0.0
+    if metric.kind == "binary":
+        return UnitScores(metric, np.full(len(scores), bool(best)), scores.missing)
+    return UnitScores(metric, np.where(np.isnan(scores.values), np.nan, best))
+
+
+def tie_bounds(
+    metric: Metric,
+    outputs: NDArray[Any],
+    truth: Truth | None,
+    reference_outputs: NDArray[Any] | None = None,
+) -> TieBounds | None:
+    """How far the order within ties can move each unit's score, as in `score`.
+
+    Returns
+    -------
+    TieBounds or None
+        None for metrics that ties don't move (nll, cosine …) and for those of whole sets, whose
+        extremes would need a search over all queries at once (coverage, Gini).
+    """
+    return bounds_of(metric, Case(outputs, truth, reference_outputs))
+
+
+def bounds_of(metric: Metric, case: Case) -> TieBounds | None:
+    """Bound a case's scores by one metric; see `tie_bounds`."""
+    bounds = definition_of(metric).bounds
+    if bounds is None:
+        return None
+    worst, best = bounds(case) if metric.k is None else bounds(case, metric.k)
+    return TieBounds(_per_unit(metric, worst, case), _per_unit(metric, best, case))

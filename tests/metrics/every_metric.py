@@ -1,0 +1,87 @@
+"""A small world for every metric of the catalogue: FP32's outputs, an engine's, and the truth."""
+
+import numpy as np
+
+from calaudit.evaluate.compare import compare_cells
+from calaudit.metrics.catalogue import known_metrics, parse_metric
+from calaudit.metrics.classification import CLASSIFICATION
+from calaudit.metrics.scoring import perfect, score
+from calaudit.metrics.truth import Labels, Relevance, Texts, Values
+
+K = 3
+CLASSES, ITEMS = 5, 8
+NAMES = ["top2" if name == "topk" else name.replace("@k", f"@{K}") for name in known_metrics()] + [
+    "top1"
+]
+
+WORDS = np.array(["one two", "two", "three one", "four", ""], dtype=object)
+
+
+def form_of(name):
+    """What the metric's outputs are: ``logits``, ``probabilities``, ``scores``, ``values``, …"""
+    metric = parse_metric(name)
+    if name.endswith("of_probabilities"):
+        return "probabilities"
+    if metric.needs in ("texts", "values"):
+        return metric.needs
+    if metric.family in CLASSIFICATION or metric.family == "top1_agreement":
+        return "logits"
+    return "scores"
+
+
+def world(name, n=60, seed=0, engine_noise=0.3):
+    """FP32's outputs, an engine's that differ, and the truth of n units."""
+    rng = np.random.default_rng(seed)
+    form = form_of(name)
+    if form == "texts":
+        fp32, truth = rng.choice(WORDS, n), rng.choice(WORDS[:4], n)
+        return (
+            fp32,
+            np.where(rng.random(n) < engine_noise, rng.choice(WORDS, n), fp32),
+            Texts(truth),
+        )
+    if form == "values":
+        true = rng.normal(size=(n, 2))
+        fp32 = true + rng.normal(0, 0.1, true.shape)
+        return fp32, fp32 + rng.normal(0, engine_noise, true.shape), Values(true)
+    width = ITEMS if form == "scores" else CLASSES
+    fp32 = rng.normal(size=(n, width)).astype(np.float32)
+    engine = fp32 + rng.normal(0, engine_noise, fp32.shape).astype(np.float32)
+    if form == "probabilities":
+        fp32, engine = np.exp(fp32), np.exp(engine)
+    if form != "scores":
+        return fp32, engine, Labels(rng.integers(0, CLASSES, n))
+    return fp32, engine, relevance(n, rng)
+
+
+def relevance(n, rng):
+    """Relevance with all that a ranking metric may ask for."""
+    return Relevance(
+        (rng.random((n, ITEMS)) < 0.4).astype(np.uint8),
+        exclude=rng.random((n, ITEMS)) < 0.15,
+        popularity=rng.integers(1, 50, ITEMS).astype(np.float64),
+        tail=np.arange(ITEMS) > 4,
+        vectors=rng.normal(size=(ITEMS, 3)),
+        genres=rng.random((ITEMS, 4)) < 0.5,
+        history=rng.random((n, ITEMS)) < 0.3,
+    )
+
+
+def scored(name, fp32, engine, truth):
+    """FP32's scores, as an audit takes them, and the engine's."""
+    metric = parse_metric(name)
+    reference = score(metric, fp32, truth, fp32)
+    if metric.is_agreement:
+        reference = perfect(metric, reference)
+    return reference, score(metric, engine, truth, fp32)
+
+
+def judged(name, fp32, engine, truth, *, rows=None, **options):
+    """The comparison over `rows`, by default of all units."""
+    reference, candidate = scored(name, fp32, engine, truth)
+    rows = np.arange(len(fp32)) if rows is None else rows
+    options = {"max_drop": 0.02, **options}
+    (found,) = compare_cells(
+        reference.metric, reference, {"int8": candidate}, {"s": rows}, **options
+    )
+    return found

@@ -23,9 +23,8 @@ from calaudit.evaluate.comparison import Tolerance
 from calaudit.metrics.catalogue import convention_of, parse_metric
 from calaudit.metrics.scores import UnitScores
 from calaudit.metrics.truth import Labels
-from calaudit.report.findings import findings
+from calaudit.report.findings import clear_gaps, findings, screening_sentence
 from calaudit.report.index import Index
-from calaudit.report.standouts import clear_gaps, screening_sentence
 from calaudit.results.audited import (
     Artefact,
     AuditRecord,

@@ -16,7 +16,7 @@ from calaudit.runtime.progress import stage
 
 if TYPE_CHECKING:
     from calaudit.audit.prepare import Overrides
-    from calaudit.report.html_evidence import Evidence
+    from calaudit.report.html.evidence import Evidence
     from calaudit.report.tables import View
     from calaudit.results.report import Report
 
@@ -123,7 +123,7 @@ def show_audit(
 
 def _evidence(report: "Report", path: Path, audit: Path, overrides: "Overrides") -> "Evidence":
     from calaudit.audit.config import read_audit
-    from calaudit.report.html_evidence import gather_evidence, ranges_beside
+    from calaudit.report.html.evidence import gather_evidence, ranges_beside
 
     config = read_audit(audit)
     return gather_evidence(

@@ -102,7 +102,7 @@ def render(
     """
     with stage("starting"):
         from calaudit.report.files import read_report
-        from calaudit.report.html_evidence import gather_evidence, ranges_beside
+        from calaudit.report.html.evidence import gather_evidence, ranges_beside
         from calaudit.report.outputs import parse_formats, write_outputs
 
     chosen = parse_formats(formats, where="--formats")

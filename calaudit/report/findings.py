@@ -1,20 +1,31 @@
-"""What an audit found, in three sentences: what is lost, where it comes from, what is open."""
+"""What an audit found, in sentences.
 
-from collections.abc import Sequence
+Three for the whole (what is lost, where it comes from, what is open), one per harmed slice about
+whose fault its drop is, one per slice that stands out.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 from statistics import median_high
 
 from calaudit.report.headline import headline
 from calaudit.report.index import Index, cell_parts, set_label
 from calaudit.report.wording import (
+    MISSING,
+    amount,
     between,
+    change,
+    change_of_metric,
     difference,
     in_sentence,
     percent,
     quoted,
     unit_name,
 )
+from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import ALL, Result
+from calaudit.results.drops import Attribution, Gap, Part, Screened
 from calaudit.results.report import Report
+from calaudit.runtime.words import visible
 
 
 def findings(report: Report) -> tuple[str, str, str]:
@@ -159,3 +170,148 @@ def _listed(names: Sequence[str], word: str) -> str:
 
 def _plural(noun: str, things: Sequence[object] | set[str]) -> str:
     return noun if len(things) == 1 else f"{noun}s"
+
+
+FINDINGS = {
+    ("no-set-fixes",): "no set tried here fixes this",
+    ("this-set",): "this set does it",
+    ("no-set-fixes", "this-set"): "this set does a part; no set tried here fixes the rest",
+    ("redraw",): "redraw and look again",
+    ("no-set-fixes", "redraw"): "no set tried here fixes this; redraw to tell this one's part",
+}
+"""Findings of a harmed slice → in a few words."""
+
+
+ATTRIBUTION_LEGEND = (
+    "price: the best set's drop; addition: beyond it; luck: between its draws; intervals account "
+    "for the choice of the best set, not for that of the slice, findings for both"
+)
+
+
+def attribution_sentence(index: Index, one: Attribution) -> str:
+    """What is certain about a harmed slice; empty where it isn't harmed."""
+    metric = index.metrics[one.metric]
+    place = "over everything" if one.slice == ALL else f"on {visible(one.slice)}"
+    here = f"{place}, {visible(one.method)} calibrated on {quoted(one.recipe)}"
+    more = f"{_loses(metric, one.addition, one.level, ' more')} than on the best other set tried"
+    told: list[str] = []
+    if "this-set" in one.findings:
+        what = (
+            "This set does a part of it" if "no-set-fixes" in one.findings else "This set does it"
+        )
+        told.append(f"{what}: {here} {more}.")
+    if "no-set-fixes" in one.findings:
+        told.append(_no_set_fixes(metric, one, place))
+    if "redraw" in one.findings:
+        told.append(f"Redraw and look again: {_redraw(metric, one, here, more)}.")
+    return " ".join(told)
+
+
+def _no_set_fixes(metric: MetricRecord, one: Attribution, place: str) -> str:
+    text = (
+        f"No calibration set tried here fixes it: {place}, {visible(one.method)} "
+        f"{_loses(metric, one.price, one.level)} under the best of them, too"
+    )
+    if one.elsewhere is not None:
+        method, price = visible(one.elsewhere.method), one.elsewhere.price
+        text += f"; with {method} the best {_loses(metric, price, one.level)}"
+    return f"{text}."
+
+
+def _redraw(metric: MetricRecord, one: Attribution, here: str, more: str) -> str:
+    alone = one.draws == 1 and not one.settled
+    if alone and one.p_addition is not None and one.p_addition < (1 - one.level) / 2:
+        which = "whether the recipe does it or the luck of its draw, one draw can't tell"
+        return f"{here} {more}, as drawn; {which}"
+    open_one = (
+        f"{here} {change_of_metric(metric, one.drop)} as measured, but neither INT8 nor this set "
+        "is proven to do it"
+    )
+    if one.luck is None:
+        return open_one if one.settled else f"{open_one}; with one draw, luck can't be told"
+    few = "; two draws hardly tell luck, three do better" if one.draws == 2 else ""
+    return f"{open_one}; its draws differ by {amount(metric, one.luck.value or 0.0)}{few}"
+
+
+def finding_text(one: Attribution) -> str:
+    """The findings in a few words, for a table."""
+    return FINDINGS.get(one.findings, ", ".join(one.findings))
+
+
+def harmed_slices(index: Index, names: Collection[str]) -> list[Attribution]:
+    """Drops of harmed slices among `names`, the largest first."""
+    found = [o for o in index.report.attribution if o.findings and o.slice in names]
+    return sorted(found, key=lambda one: -(one.drop or 0.0))
+
+
+def fault_sentences(index: Index, harmed: Iterable[Attribution]) -> list[str]:
+    """What is to be done, once per slice, metric and recipe: of its methods the first tells it."""
+    told: dict[tuple[object, ...], Attribution] = {}
+    for one in harmed:
+        told.setdefault((one.slice, one.metric, one.recipe, one.findings), one)
+    return [attribution_sentence(index, one) for one in told.values()]
+
+
+def part_text(metric: MetricRecord, part: Part | None) -> str:
+    """A part with its interval in brackets."""
+    if part is None:
+        return MISSING
+    return f"{difference(metric, part.value)} [{between(metric, part.low, part.high)}]"
+
+
+def _loses(metric: MetricRecord, part: Part, level: float, more: str = "") -> str:
+    """``loses 4.2 points (95 % CI of this slice 3.0–5.4) more of top-1 accuracy``."""
+    size = amount(metric, part.value or 0.0)
+    interval = between(metric, part.low, part.high)
+    told = f"{size} ({percent(level)} CI of this slice {interval}){more}"
+    name = in_sentence(metric)
+    return f"loses {told} of {name}" if metric.higher_is_better else f"worsens {name} by {told}"
+
+
+def clear_gaps(index: Index, names: Collection[str]) -> list[Gap]:
+    """Per metric the largest gap that is no chance, of slices among `names`."""
+    largest: dict[str, Gap] = {}
+    for one in index.report.gaps:
+        if one.slice not in names or one.gap.low is None or one.gap.low <= 0:
+            continue
+        known = largest.get(one.metric)
+        if known is None or (one.gap.value or 0.0) > (known.gap.value or 0.0):
+            largest[one.metric] = one
+    return [largest[name] for name in index.metrics if name in largest]
+
+
+def gap_sentence(index: Index, one: Gap) -> str:
+    """How much more the worst slice loses than everyone outside it."""
+    metric = index.metrics[one.metric]
+    size = amount(metric, one.gap.value or 0.0)
+    interval = f"{percent(one.level)} CI {between(metric, one.gap.low, one.gap.high)}"
+    name = in_sentence(metric)
+    more = f"loses {size} more of {name}"
+    if not metric.higher_is_better:
+        more = f"worsens {name} by {size} more"
+    return (
+        f"Worst of {one.n_slices:,} slices: on {visible(one.slice)}, {_engine(index, one.cell)} "
+        f"{more} than outside it ({interval}, corrected for being the worst); as measured, it "
+        f"{change(metric, one.drop)} there and {change(metric, one.rest)} outside."
+    )
+
+
+def screening_sentence(index: Index, screened: list[Screened]) -> str:
+    """How many results without a gate lose more than chance explains; empty for none."""
+    if not screened:
+        return ""
+    first = screened[0]
+    some = "One comparison" if len(screened) == 1 else f"{len(screened):,} comparisons"
+    loses = "loses" if len(screened) == 1 else "lose"
+    surest = "it" if len(screened) == 1 else "the surest"
+    return (
+        f"{some} without a gate {loses} more than chance explains; {surest}: "
+        f"{in_sentence(index.metrics[first.metric])} on {visible(first.slice)} under "
+        f"{_engine(index, first.cell)}."
+    )
+
+
+def _engine(index: Index, cell: str) -> str:
+    record = index.cells[cell]
+    calibset, method = map(quoted, cell_parts(record, index.report))
+    return method if record.calibset is None else f"{calibset} with {method}"

@@ -7,9 +7,8 @@ from pathlib import Path
 from string import punctuation
 
 from calaudit.formats.writing import write_text
-from calaudit.report.attribution import fault_sentences, harmed_slices
-from calaudit.report.controls import control_sentences
-from calaudit.report.findings import findings
+from calaudit.report.findings import fault_sentences, findings, harmed_slices
+from calaudit.report.headline import control_sentences
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.tables import MARK, legend, verdict_mark
 from calaudit.report.wording import MISSING, between, difference, score, unit_name, units

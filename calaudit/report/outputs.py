@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from calaudit.report.html import write_html
-from calaudit.report.html_evidence import Evidence
+from calaudit.report.html.evidence import Evidence
+from calaudit.report.html.page import write_html
 from calaudit.report.junit import write_junit
 from calaudit.report.markdown import write_markdown
 from calaudit.report.prometheus import write_prometheus

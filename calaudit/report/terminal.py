@@ -13,15 +13,21 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from calaudit.formats.writing import write_text
-from calaudit.report.attribution import attribution_table
-from calaudit.report.comparisons import metric_tables, worst_table
-from calaudit.report.controls import control_sentences
-from calaudit.report.engine_tables import engine_tables
-from calaudit.report.headline import headline
+from calaudit.report.comparison_tables import (
+    drop_matrices,
+    metric_matrices,
+    metric_tables,
+    worst_table,
+)
+from calaudit.report.detail_tables import (
+    attribution_table,
+    engine_tables,
+    exemplar_lines,
+    ranking_tables,
+    standout_lines,
+)
+from calaudit.report.headline import control_sentences, headline
 from calaudit.report.index import Index
-from calaudit.report.matrix import drop_matrices, metric_matrices
-from calaudit.report.ranking_tables import exemplar_lines, ranking_tables
-from calaudit.report.standouts import standout_lines
 from calaudit.report.tables import STYLE, View
 from calaudit.report.wording import score
 from calaudit.results.comparison import ALL

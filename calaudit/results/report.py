@@ -62,7 +62,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         """What notebooks show: verdict, findings, heat map."""
-        from calaudit.report.html_notebook import notebook_html
+        from calaudit.report.html.page import notebook_html
 
         return notebook_html(self)
 

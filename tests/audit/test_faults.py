@@ -13,9 +13,9 @@ from calaudit.backends.base import Engine
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
-from calaudit.report.attribution import attribution_sentence
+from calaudit.report.findings import attribution_sentence
 from calaudit.report.headline import headline
-from calaudit.report.html import html_page
+from calaudit.report.html.page import html_page
 from calaudit.report.index import Index
 from calaudit.report.junit import junit_xml
 from calaudit.report.markdown import markdown_summary

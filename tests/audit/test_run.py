@@ -21,7 +21,7 @@ from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
 from calaudit.formats.scales import open_scales
 from calaudit.graph.load import load_model
-from calaudit.report.html import html_page
+from calaudit.report.html.page import html_page
 from calaudit.report.markdown import markdown_summary
 from calaudit.report.terminal import render_report
 from calaudit.results.comparison import Result

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from calaudit.audit.run import run_audit
 from calaudit.report.files import read_report
 from calaudit.report.headline import headline
-from calaudit.report.html import html_page
+from calaudit.report.html.page import html_page
 from calaudit.report.terminal import render_report
 from calaudit.results.report import Report, exit_status
 from calaudit.runtime.errors import Notice

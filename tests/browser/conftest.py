@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from calaudit.report.html import write_html
-from calaudit.report.html_evidence import Evidence
+from calaudit.report.html.evidence import Evidence
+from calaudit.report.html.page import write_html
 from calaudit.results.report import Report
 
 PATIENCE = 120_000

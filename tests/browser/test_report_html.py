@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from calaudit.report.files import dump
-from calaudit.report.html_evidence import Evidence
-from calaudit.report.html_samples import draw_sample
-from calaudit.report.html_taps import make_taps
+from calaudit.report.html.evidence import Evidence
+from calaudit.report.html.samples import draw_sample
+from calaudit.report.html.taps import make_taps
 from calaudit.results.audited import CompositionRow, SliceRecord
 from calaudit.results.document import to_document
 from calaudit.results.report import Report

@@ -181,7 +181,7 @@ def test_table_goes_to_stdout_messages_to_stderr_and_status_is_the_verdict(world
 def test_the_report_is_written_in_all_forms_unless_told_otherwise(
     world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("calaudit.report.html.chart_library", lambda: "")
+    monkeypatch.setattr("calaudit.report.html.page.chart_library", lambda: "")
     ended = calaudit("compare", world / "audit.toml", "--json")
     results = world / "audit"
     assert ended.out == (results / "report.json").read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def no_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Putting the chart library together takes seconds."""
-    monkeypatch.setattr("calaudit.report.html.chart_library", lambda: "")
+    monkeypatch.setattr("calaudit.report.html.page.chart_library", lambda: "")
 
 
 @pytest.fixture

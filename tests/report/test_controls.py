@@ -1,8 +1,8 @@
 from dataclasses import replace
 from xml.etree import ElementTree
 
-from calaudit.report.controls import control_sentences
-from calaudit.report.html import html_page
+from calaudit.report.headline import control_sentences
+from calaudit.report.html.page import html_page
 from calaudit.report.index import Index
 from calaudit.report.junit import junit_xml
 from calaudit.report.markdown import markdown_summary

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from calaudit.report.html import html_page
+from calaudit.report.html.page import html_page
 from calaudit.report.terminal import render_report
 from calaudit.results.audited import NodeRecord
 from tests.report.factory import AGREEMENT, RANGES, report

@@ -5,12 +5,16 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from calaudit.report.attribution import attribution_sentence
-from calaudit.report.html import html_page
-from calaudit.report.html_faults import SHOWN_ROWS, make_faults
+from calaudit.report.findings import (
+    attribution_sentence,
+    clear_gaps,
+    gap_sentence,
+    screening_sentence,
+)
+from calaudit.report.html.page import html_page
+from calaudit.report.html.parts import SHOWN_ROWS, make_faults
 from calaudit.report.index import Index
 from calaudit.report.markdown import markdown_summary
-from calaudit.report.standouts import clear_gaps, gap_sentence, screening_sentence
 from calaudit.report.tables import View
 from calaudit.report.terminal import render_report
 from calaudit.results.drops import (
@@ -28,7 +32,7 @@ NOISY = "noise ≥ 0.4"
 
 @pytest.fixture(autouse=True)
 def library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("calaudit.report.html.chart_library", lambda: "")
+    monkeypatch.setattr("calaudit.report.html.page.chart_library", lambda: "")
 
 
 def fault(*findings: str, **changes: object) -> Attribution:

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
-from calaudit.report.html import html_page, write_html
-from calaudit.report.html_evidence import Evidence
-from calaudit.report.html_samples import Picture
+from calaudit.report.html.evidence import Evidence
+from calaudit.report.html.page import html_page, write_html
+from calaudit.report.html.samples import Picture
 from calaudit.report.outputs import FILE_NAMES, parse_formats, write_outputs
 from calaudit.results.document import to_document
 from calaudit.results.drops import Exemplar, Exemplars
@@ -38,7 +38,7 @@ VOID = {"meta", "br", "img", "input", "path"}
 @pytest.fixture(autouse=True)
 def library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Putting the chart library together takes seconds and is tested elsewhere."""
-    monkeypatch.setattr("calaudit.report.html.chart_library", lambda: LIBRARY)
+    monkeypatch.setattr("calaudit.report.html.page.chart_library", lambda: LIBRARY)
 
 
 class Page(HTMLParser):
@@ -232,7 +232,9 @@ def test_unknown_formats_are_refused_with_near_ones(text: str) -> None:
 
 
 def test_the_pages_scripts_which_share_one_scope_declare_every_name_once() -> None:
-    scripts = sorted((resources.files("calaudit.report") / "templates" / "js").iterdir(), key=str)
+    scripts = sorted(
+        (resources.files("calaudit.report.html") / "templates" / "js").iterdir(), key=str
+    )
     names = [
         name
         for script in scripts

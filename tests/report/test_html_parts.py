@@ -18,11 +18,11 @@ from calaudit.calibration.observation import Observation
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.ranges import write_ranges
-from calaudit.report import html_charts
-from calaudit.report.html_charts import chart_library
-from calaudit.report.html_evidence import gather_evidence, ranges_beside
-from calaudit.report.html_samples import Picture, draw_sample
-from calaudit.report.html_taps import SHOWN_PER_OCTAVE, make_taps, taps_document
+from calaudit.report.html import page
+from calaudit.report.html.evidence import gather_evidence, ranges_beside
+from calaudit.report.html.page import chart_library
+from calaudit.report.html.samples import Picture, draw_sample
+from calaudit.report.html.taps import SHOWN_PER_OCTAVE, make_taps, taps_document
 from calaudit.results.audited import CalibsetRecord
 from calaudit.results.drops import Exemplar, Exemplars
 from calaudit.results.report import Report
@@ -206,8 +206,8 @@ def bundles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         made.append("x")
         return "library"
 
-    monkeypatch.setattr(html_charts, "_bundle", bundle)
-    monkeypatch.setattr(html_charts, "user_cache_path", lambda *_, **__: tmp_path / "cache")
+    monkeypatch.setattr(page, "_bundle", bundle)
+    monkeypatch.setattr(page, "user_cache_path", lambda *_, **__: tmp_path / "cache")
     return made
 
 

@@ -11,15 +11,7 @@ from typing import Any
 
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.tables import MARK
-from calaudit.report.wording import (
-    MISSING,
-    between,
-    difference,
-    percent,
-    score,
-    unit_name,
-    units,
-)
+from calaudit.report.wording import MISSING, between, difference, percent, score, unit_name, units
 from calaudit.results.audited import CellRecord, MetricRecord, SliceRecord
 from calaudit.results.comparison import ALL, Result
 from calaudit.results.report import Report

@@ -6,8 +6,8 @@ from pathlib import Path, PurePath
 
 from calaudit.formats.pool import open_pool
 from calaudit.formats.ranges import open_ranges
-from calaudit.report.html_samples import Picture, draw_samples
-from calaudit.report.html_taps import Taps, make_taps
+from calaudit.report.html.samples import Picture, draw_samples
+from calaudit.report.html.taps import Taps, make_taps
 from calaudit.results.report import Report
 from calaudit.runtime.errors import PoolError
 

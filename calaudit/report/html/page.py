@@ -1,4 +1,7 @@
-"""report.html: one file that loads nothing, readable in light and dark, on screen and on paper."""
+"""report.html: one file that loads nothing, readable in light and dark, on screen and on paper.
+
+It carries its chart library, Vega and Vega-Lite from vl-convert. A notebook shows a piece of it.
+"""
 
 import base64
 import gzip
@@ -7,30 +10,37 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from platformdirs import user_cache_path
 
 from calaudit.formats.writing import write_text
-from calaudit.report.controls import control_sentences
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
-from calaudit.report.html_charts import chart_library
-from calaudit.report.html_evidence import Evidence
-from calaudit.report.html_faults import make_faults
-from calaudit.report.html_rankings import make_rankings, rankings_document
-from calaudit.report.html_samples import make_samples
-from calaudit.report.html_taps import taps_document
-from calaudit.report.html_view import WORDS, View, make_view, view_document
+from calaudit.report.headline import control_sentences
+from calaudit.report.html.evidence import Evidence
+from calaudit.report.html.parts import (
+    make_faults,
+    make_holdings,
+    make_rankings,
+    rankings_document,
+    sets_document,
+)
+from calaudit.report.html.samples import make_samples
+from calaudit.report.html.taps import taps_document
+from calaudit.report.html.view import WORDS, View, make_view, view_document
 from calaudit.report.index import Index, set_label
 from calaudit.report.wording import MISSING
-from calaudit.results.audited import CalibsetRecord, CompositionRow
+from calaudit.results.audited import CalibsetRecord
 from calaudit.results.comparison import ALL
 from calaudit.results.document import to_document
 from calaudit.results.report import Report
+from calaudit.runtime.errors import OutputError
 from calaudit.runtime.words import counted, visible
 
 SHOWN_COMPARISONS = 25
@@ -67,7 +77,7 @@ def html_page(report: Report, *, evidence: Evidence | None = None) -> str:
     rankings = make_rankings(index)
     faults = make_faults(index)
     samples = make_samples(index, evidence.pictures)
-    document = view_document(view) | _sets_document(report)
+    document = view_document(view) | sets_document(report)
     if evidence.taps is not None:
         document["taps"] = taps_document(evidence.taps)
     if rankings is not None:
@@ -90,7 +100,7 @@ def html_page(report: Report, *, evidence: Evidence | None = None) -> str:
         method_names=list(dict.fromkeys(cell.method for cell in view.cells)),
         worst=(worst := _worst(index, view))[:SHOWN_COMPARISONS],
         worst_left=max(0, len(worst) - SHOWN_COMPARISONS),
-        holdings=_holdings(report),
+        holdings=make_holdings(report),
         taps=evidence.taps,
         taps_missing="The ranges file wasn't at hand when this page was written.",
         rankings=rankings,
@@ -107,7 +117,7 @@ def html_page(report: Report, *, evidence: Evidence | None = None) -> str:
 def environment() -> Environment:
     """The templates, which escape whatever they are given."""
     made = Environment(
-        loader=PackageLoader("calaudit.report", "templates"),
+        loader=PackageLoader("calaudit.report.html", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -134,7 +144,7 @@ def _script() -> str:
 
 @cache
 def _text(name: str) -> str:
-    return files("calaudit.report").joinpath("templates", *name.split("/")).read_text("utf-8")
+    return files("calaudit.report.html").joinpath("templates", *name.split("/")).read_text("utf-8")
 
 
 def _policy(style: str, scripts: Sequence[str]) -> str:
@@ -228,56 +238,71 @@ def _worst(index: Index, view: View) -> list[dict[str, Any]]:
     ]
 
 
-def _held(report: Report) -> list[str]:
-    """Slices that any calibration set tells about, in the first one's order."""
-    return list(dict.fromkeys(row.slice for each in report.calibsets for row in each.composition))
-
-
-def _sets_document(report: Report) -> dict[str, Any]:
-    held = _held(report)
-    place = {name: i for i, name in enumerate(held)}
-    return {
-        "held": [visible(name) for name in held],
-        "sets": [
-            {
-                "name": _labelled(each),
-                "rows": [
-                    [place[row.slice], row.n, _short(row.share), _short(row.pool_share)]
-                    for row in each.composition
-                ],
-            }
-            for each in report.calibsets
-        ],
-    }
-
-
-def _short(share: float | None) -> float | None:
-    return None if share is None else float(f"{share:.5g}")
-
-
-def _holdings(report: Report) -> list[dict[str, Any]]:
-    held: list[dict[str, CompositionRow]] = [
-        {row.slice: row for row in each.composition} for each in report.calibsets
-    ]
-    rows = []
-    for name in _held(report):
-        shares = [each[name].pool_share for each in held if name in each]
-        told = [share for share in shares if share is not None]
-        rows.append(
-            {
-                "slice": visible(name),
-                "pool": _percent(told[0]) if told else MISSING,
-                "shares": [
-                    _percent(each[name].share) if name in each else MISSING for each in held
-                ],
-            }
-        )
-    return rows
-
-
-def _percent(share: float | None) -> str:
-    return MISSING if share is None else f"{100 * share:.1f} %"
-
-
 def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.")[:60] or "audit"
+
+
+PACKAGE = "vl-convert-python"
+_DIGEST_LENGTH = 32
+_EXPORTS = "window.vegaEmbed = vegaEmbed;"
+
+
+def chart_library() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that loads nothing and fits into an element.
+
+    Putting it together takes vl-convert seconds, so it is kept in the user's cache folder under
+    its release and its own hash; a file that doesn't match its hash is made anew.
+    """
+    folder = user_cache_path("calaudit", appauthor=False)
+    release = version(PACKAGE)
+    for path in sorted(folder.glob(f"charts-{release}-*.js")):
+        script = _read(path)
+        if script is not None and path.name == _name(release, script):
+            return script
+    script = _bundle()
+    try:
+        write_text(folder / _name(release, script), script)
+    except OutputError:
+        # a cache that can't be kept costs time and nothing else
+        return script
+    return script
+
+
+def _bundle() -> str:
+    import vl_convert
+
+    script: str = vl_convert.javascript_bundle(_EXPORTS)
+    # neither may occur within a script element; in JavaScript both are parts of texts
+    return re.sub(r"<(/script|!--)", r"\\x3c\1", script, flags=re.IGNORECASE)
+
+
+def _name(release: str, script: str) -> str:
+    digest = hashlib.blake2b(script.encode(), digest_size=_DIGEST_LENGTH // 2).hexdigest()
+    return f"charts-{release}-{digest}.js"
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+SHOWN_SLICES = 30
+"""Rows of the heat map; the rest is counted."""
+
+
+def notebook_html(report: Report) -> str:
+    """A piece of HTML without scripts, in the notebook's own colours."""
+    view = make_view(Index(report))
+    return (
+        environment()
+        .get_template("notebook.html")
+        .render(
+            report=report,
+            findings=findings(report),
+            view=view,
+            shown=view.slices[:SHOWN_SLICES],
+            left=max(0, len(view.slices) - SHOWN_SLICES),
+        )
+    )

@@ -1,21 +1,94 @@
-"""What became of rankings, as values for report.html."""
+"""Parts of the page that are tables: whose fault drops are, rankings, calibration sets."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from calaudit.report.index import Index, cell_parts
-from calaudit.report.wording import MISSING, difference, score, unit_name
-from calaudit.results.comparison import ALL
-from calaudit.results.rankings import (
-    Flow,
-    MovedItem,
-    RankingFlow,
-    RankingLoss,
-    RankingSlice,
+from calaudit.report.findings import (
+    ATTRIBUTION_LEGEND,
+    clear_gaps,
+    fault_sentences,
+    finding_text,
+    gap_sentence,
+    harmed_slices,
+    part_text,
+    screening_sentence,
 )
+from calaudit.report.index import Index, cell_parts, set_label
+from calaudit.report.wording import MISSING, difference, percent, score, unit_name
+from calaudit.results.audited import CompositionRow
+from calaudit.results.comparison import ALL
+from calaudit.results.drops import Attribution
+from calaudit.results.rankings import Flow, MovedItem, RankingFlow, RankingLoss, RankingSlice
+from calaudit.results.report import Report
 from calaudit.runtime.words import visible
+
+SHOWN_SENTENCES, SHOWN_ROWS = 5, 25
+
+
+class FaultRow(NamedTuple):
+    """One harmed slice under one recipe and method."""
+
+    slice: str
+    metric: str
+    recipe: str
+    method: str
+    draws: int
+    drop: str
+    unit: str
+    price: str
+    addition: str
+    luck: str
+    finding: str
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What the part shows."""
+
+    sentences: Sequence[str]
+    rows: Sequence[FaultRow]
+    left: int
+    """Rows that aren't shown."""
+    level: str
+    legend: str
+    standouts: Sequence[str]
+
+
+def make_faults(index: Index) -> Faults | None:
+    """The part's content; None where no slice is harmed and none stands out."""
+    harmed = harmed_slices(index, set(index.slices))
+    standouts = [gap_sentence(index, one) for one in clear_gaps(index, set(index.slices))]
+    standouts += filter(None, [screening_sentence(index, list(index.report.screening))])
+    if not harmed and not standouts:
+        return None
+    return Faults(
+        fault_sentences(index, harmed)[:SHOWN_SENTENCES],
+        [_fault_row(index, one) for one in harmed[:SHOWN_ROWS]],
+        max(0, len(harmed) - SHOWN_ROWS),
+        percent(harmed[0].level) if harmed else "",
+        ATTRIBUTION_LEGEND,
+        standouts,
+    )
+
+
+def _fault_row(index: Index, one: Attribution) -> FaultRow:
+    metric = index.metrics[one.metric]
+    return FaultRow(
+        slice=visible(one.slice),
+        metric=visible(metric.title),
+        recipe=visible(one.recipe),
+        method=visible(one.method),
+        draws=one.draws,
+        drop=difference(metric, one.drop),
+        unit=unit_name(metric),
+        price=part_text(metric, one.price),
+        addition=part_text(metric, one.addition),
+        luck=part_text(metric, one.luck),
+        finding=finding_text(one),
+    )
+
 
 Texts = Mapping[str, str]
 
@@ -50,7 +123,7 @@ def make_rankings(index: Index) -> Rankings | None:
         engines=tuple(_engine(index, cell) for cell in cells),
         cuts=tuple(_cut(*cut) for cut in cuts),
         slices=tuple(map(visible, names)),
-        rows=tuple(_row(index, each, part) for each, part in whole),
+        rows=tuple(_ranking_row(index, each, part) for each, part in whole),
         losses=tuple(
             _loss(index, each, loss)
             for each, part in whole
@@ -96,7 +169,7 @@ def _cut(output: str, k: int) -> str:
     return f"{visible(output)}, top {k:,}"
 
 
-def _row(index: Index, ranking: RankingFlow, part: RankingSlice) -> Texts:
+def _ranking_row(index: Index, ranking: RankingFlow, part: RankingSlice) -> Texts:
     flow = part.flow
     places = {
         name: MISSING if flow is None else _share(getattr(flow, name), flow.places)
@@ -153,3 +226,56 @@ def _share(value: float | None, whole: float) -> str:
     if value is None or not whole:
         return MISSING
     return f"{100 * value / whole:.1f} %"
+
+
+def _held(report: Report) -> list[str]:
+    """Slices that any calibration set tells about, in the first one's order."""
+    return list(dict.fromkeys(row.slice for each in report.calibsets for row in each.composition))
+
+
+def sets_document(report: Report) -> dict[str, Any]:
+    """What each calibration set holds of each slice, as JSON values for the scripts."""
+    held = _held(report)
+    place = {name: i for i, name in enumerate(held)}
+    return {
+        "held": [visible(name) for name in held],
+        "sets": [
+            {
+                "name": visible(set_label(each.name, each.role)),
+                "rows": [
+                    [place[row.slice], row.n, _short(row.share), _short(row.pool_share)]
+                    for row in each.composition
+                ],
+            }
+            for each in report.calibsets
+        ],
+    }
+
+
+def _short(share: float | None) -> float | None:
+    return None if share is None else float(f"{share:.5g}")
+
+
+def make_holdings(report: Report) -> list[dict[str, Any]]:
+    """The same as texts: one row per slice, the pool's share and each set's."""
+    held: list[dict[str, CompositionRow]] = [
+        {row.slice: row for row in each.composition} for each in report.calibsets
+    ]
+    rows = []
+    for name in _held(report):
+        shares = [each[name].pool_share for each in held if name in each]
+        told = [share for share in shares if share is not None]
+        rows.append(
+            {
+                "slice": visible(name),
+                "pool": _percent(told[0]) if told else MISSING,
+                "shares": [
+                    _percent(each[name].share) if name in each else MISSING for each in held
+                ],
+            }
+        )
+    return rows
+
+
+def _percent(share: float | None) -> str:
+    return MISSING if share is None else f"{100 * share:.1f} %"

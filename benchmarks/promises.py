@@ -21,11 +21,12 @@ from worlds.hard import HARD, UNKNOWABLE
 from worlds.ordinary import ORDINARY, TOP1, Sample, World
 
 from calaudit.evaluate.compare import compare
-from calaudit.evaluate.comparison import Comparison, Tolerance, Verdict
+from calaudit.evaluate.comparison import Comparison, Tolerance
 from calaudit.evaluate.gap import worst_gaps
 from calaudit.evaluate.power import verdict_chances
 from calaudit.evaluate.verdict import judge, screen
 from calaudit.metrics.scores import UnitScores
+from calaudit.results.comparison import Verdict
 
 PROMISED = 0.05
 
@@ -174,8 +175,7 @@ def accused_audits(world: World, n: int, audits: int, seed: int = 0) -> float:
     for _ in range(audits):
         found = _compared(world.make(rng, 640, n, False), 640, Tolerance(0.02))
         family = [
-            replace(one, cell=str(i // 80), metric=replace(one.metric, name=f"{i // 40 % 2}"))
-            for i, one in enumerate(found)
+            replace(one, cell=str(i // 80), metric=f"{i // 40 % 2}") for i, one in enumerate(found)
         ]
         # Only those are judged that could be accused: how many units they need takes long.
         certain = sorted(one.p_value or 0.0 for one in family)[0] < PROMISED

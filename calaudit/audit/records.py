@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -30,14 +29,9 @@ from calaudit.results.audited import (
     MetricRecord,
     SliceRecord,
 )
-from calaudit.results.comparison import (
-    ALL,
-    Flips,
-    Gate,
-    Interval,
-    Result,
-)
+from calaudit.results.comparison import ALL, Interval
 from calaudit.results.drops import Screened
+from calaudit.results.values import filled
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.words import counted
 from calaudit.steps.agree import compare_outputs
@@ -83,7 +77,7 @@ def agreement_records(
 ) -> list[Agreement]:
     """Every cell of a backend that is to agree, beside the same engine on the audit's own."""
     verdicts = {
-        (one.cell, one.slice, one.metric.name): one.verdict
+        (one.cell, one.slice, one.metric): one.verdict
         for one in comparisons
         if one.max_drop is not None
     }
@@ -123,8 +117,9 @@ def agreement_records(
 
 def calibset_record(audit: Audit, planned: PlannedSet, drawn: Calibset) -> CalibsetRecord:
     """How a set was drawn and what it holds, by the audit's slices where it is of this pool."""
-    return CalibsetRecord(
-        name=planned.name,
+    return filled(
+        CalibsetRecord,
+        planned,
         kind="given" if planned.draw == 0 else drawn.recipe.kind,
         method=drawn.recipe.describe(),
         size=len(drawn),
@@ -132,9 +127,7 @@ def calibset_record(audit: Audit, planned: PlannedSet, drawn: Calibset) -> Calib
         kish_n_eff=drawn.kish_n_eff,
         shortages=drawn.notices,
         fingerprint=drawn.fingerprint,
-        recipe=planned.recipe,
         draw=planned.draw or None,
-        role=planned.role,
         file=_kept(audit, planned.path) or planned.path.name,
     )
 
@@ -144,17 +137,12 @@ def cell_record(
 ) -> CellRecord:
     """What a cell is, and where its files lie; without an engine it has failed."""
     onnxruntime = planned.backend == "onnxruntime"
-    return CellRecord(
-        id=planned.id,
-        calibset=planned.calibset,
-        method=planned.method,
-        precision=planned.precision,
-        backend=planned.backend,
-        ranges_by=planned.ranges_by,
+    return filled(
+        CellRecord,
+        planned,
         status="failed" if engine is None else "judged",
         engine=engine,
         reason=reason,
-        role=planned.role,
         file=_kept(audit, planned.engine if onnxruntime else planned.built),
         scales=_kept(audit, planned.scales),
     )
@@ -171,7 +159,7 @@ def slice_records(audit: Audit, comparisons: Sequence[Comparison]) -> list[Slice
     measured: dict[tuple[str, str], float] = {}
     for one in comparisons:
         if one.smallest_provable_drop is not None:
-            here = one.metric.name, one.slice
+            here = one.metric, one.slice
             measured[here] = max(measured.get(here, 0.0), one.smallest_provable_drop)
     found = []
     for name, n in counts.items():
@@ -189,51 +177,9 @@ def slice_records(audit: Audit, comparisons: Sequence[Comparison]) -> list[Slice
     return found
 
 
-def result_record(one: Comparison) -> Result:
-    """One comparison."""
-    return Result(
-        cell=one.cell,
-        slice=one.slice,
-        metric=one.metric.name,
-        n=one.n,
-        reference=one.reference,
-        candidate=one.candidate,
-        drop=one.drop,
-        low=one.low,
-        high=one.high,
-        level=one.level,
-        interval=cast(Interval | None, one.interval),
-        flips=None if one.flips is None else Flips(one.flips.lost, one.flips.gained),
-        p_value=one.p_value,
-        p_adjusted=one.p_adjusted,
-        gate=None
-        if one.max_drop is None
-        else Gate(one.max_drop, one.max_relative_drop, one.min_reference),
-        verdict=None if one.verdict is None else one.verdict.value,
-        n_needed=one.n_needed,
-        one_sided_low=one.one_sided_low,
-        one_sided_high=one.one_sided_high,
-        alpha=one.alpha,
-        margin=one.margin,
-        n_changed=one.n_changed,
-        n_left_out=one.n_left_out,
-        n_broken=one.n_broken,
-        n_clusters=one.n_clusters,
-        design_effect=one.design_effect,
-        joint_low=one.joint_low,
-        reason=None if one.reason is None else one.reason.value,
-        family=one.family,
-        family_size=one.family_size,
-        standard_error=one.standard_error,
-        n_effective=one.n_effective,
-        smallest_provable_drop=one.smallest_provable_drop,
-        n_to_prove=one.n_to_prove,
-    )
-
-
 def screening_records(comparisons: Iterable[Comparison]) -> list[Screened]:
     """Comparisons without a gate that lose more than chance explains."""
-    return [Screened(one.cell, one.slice, one.metric.name) for one in screen(comparisons)]
+    return [filled(Screened, one) for one in screen(comparisons)]
 
 
 def left_out_notices(comparisons: Sequence[Comparison]) -> list[Notice]:
@@ -243,7 +189,7 @@ def left_out_notices(comparisons: Sequence[Comparison]) -> list[Notice]:
     """
     found = {}
     for one in comparisons:
-        name = one.metric.name
+        name = one.metric
         if one.slice == ALL and one.n_left_out:
             units = counted(one.n_left_out, "unit has", "units have")
             left = "is left out" if one.n_left_out == 1 else "are left out"
@@ -279,12 +225,10 @@ def _artefact(label: str, fingerprint: str) -> Artefact:
 
 
 def _metric(metric: Metric, computed: Metric) -> MetricRecord:
-    return MetricRecord(
-        name=metric.name,
+    return filled(
+        MetricRecord,
+        metric,
         title=computed.title,
-        unit=metric.unit,
-        kind=metric.kind,
-        higher_is_better=metric.higher_is_better,
         interval=INTERVALS[metric.kind],
         convention=convention_of(computed),
     )

@@ -26,7 +26,9 @@ from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
 from calaudit.report.files import write_report
 from calaudit.results.audited import CellRecord, ReferenceRecord
+from calaudit.results.comparison import Result
 from calaudit.results.report import Report, assemble
+from calaudit.results.values import filled
 from calaudit.runtime.errors import BackendError, CalauditError, ModelError, Notice, RangesError
 from calaudit.runtime.progress import counter, stage
 from calaudit.runtime.words import counted
@@ -125,7 +127,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
             ],
             cells=cells,
             slices=records.slice_records(audit, judgement.comparisons),
-            results=map(records.result_record, judgement.comparisons),
+            results=[filled(Result, one) for one in judgement.comparisons],
             attribution=judgement.attributions,
             gaps=judgement.gaps,
             screening=records.screening_records(judgement.comparisons),

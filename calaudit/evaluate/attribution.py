@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.comparison import Comparison, Verdict
+from calaudit.evaluate.comparison import Comparison
 from calaudit.evaluate.measure import sets_of, sums_by_slice
 from calaudit.evaluate.partition import Slices, names_of, rows_of
 from calaudit.evaluate.statistics.clusters import effective_blocks
@@ -34,6 +34,7 @@ from calaudit.evaluate.statistics.parts import (
 from calaudit.evaluate.tally import Units, describe_units
 from calaudit.metrics.base import Metric
 from calaudit.metrics.scores import Scores, SetScores
+from calaudit.results.comparison import Verdict
 from calaudit.results.drops import Attribution, BestElsewhere, Finding, Part
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.comparison import Comparison, Flips, MinSupport, Tolerance
+from calaudit.evaluate.comparison import Comparison, MinSupport, Tolerance
 from calaudit.evaluate.measure import Measured, Method, measure, measure_sums
 from calaudit.evaluate.partition import Slices, names_of
 from calaudit.evaluate.power import ANY_SIZE, smallest_provable_drop, units_to_prove
@@ -17,12 +17,12 @@ from calaudit.evaluate.tally import describe_units
 from calaudit.evaluate.verdict import judge
 from calaudit.metrics.base import Metric
 from calaudit.metrics.scores import Scores, SetScores
+from calaudit.results.comparison import Flips, Gate
 from calaudit.runtime.errors import SettingsError, near
 
 _ROUNDING = 1e-6
 
-Gate = float | Tolerance
-Gates = Gate | Mapping[str, Gate] | None
+Gates = float | Tolerance | Mapping[str, float | Tolerance] | None
 """Largest drop allowed: on every slice, by slice, or none. A number is absolute."""
 
 
@@ -187,13 +187,13 @@ def _comparison(
     estimate, flips = measured.estimate, measured.flips
     low, high, one_sided_low, one_sided_high = map(_finite, estimate.ends[(slice(None), *at)])
     reference = _finite(measured.before[at])
-    max_drop = None if gate is None else gate.of(measured.before[at])
     untested = metric.is_agreement and gate is None
     clusters = measured.n_clusters
     return Comparison(
         cell=cell,
         slice=measured.slices[at[1]],
-        metric=metric,
+        metric=metric.name,
+        by=metric,
         n=int(measured.n[at]),
         n_left_out=int(measured.n_left_out[at[1]]),
         n_broken=int(measured.n_broken[at]),
@@ -213,16 +213,19 @@ def _comparison(
         n_changed=int(estimate.n_changed[at]),
         n_clusters=None if clusters is None else int(clusters[at[1]]),
         design_effect=_finite(estimate.design_effect[at]),
-        max_drop=max_drop,
-        max_relative_drop=None if gate is None else gate.relative_at(measured.before[at]),
+        gate=None if gate is None else _gate(gate, measured.before[at]),
         standard_error=_finite(estimate.error[at]),
         plain_high=_finite(estimate.plain[at]),
-        **_provable(metric, measured, at, max_drop, levels.alpha),
+        **_provable(metric, measured, at, gate, levels.alpha),
     )
 
 
 def _provable(
-    metric: Metric, measured: Measured, at: tuple[int, int], max_drop: float | None, alpha: float
+    metric: Metric,
+    measured: Measured,
+    at: tuple[int, int],
+    gate: Tolerance | None,
+    alpha: float,
 ) -> dict[str, Any]:
     """What as many units could prove, if not one changed."""
     n, independent = int(measured.n[at]), _finite(measured.estimate.independent[at])
@@ -235,13 +238,18 @@ def _provable(
         metric, independent, alpha=alpha, min_support=ANY_SIZE, influence=reach
     )
     enough = None
-    if max_drop is not None and smallest is not None:
-        enough = units_to_prove(metric, max_drop, alpha=alpha, influence=reach)
+    if gate is not None and smallest is not None:
+        allowed = gate.of(measured.before[at])
+        enough = units_to_prove(metric, allowed, alpha=alpha, influence=reach)
     return {
         "n_effective": independent,
         "smallest_provable_drop": smallest,
         "n_to_prove": None if enough is None else math.ceil(enough * per_unit - _ROUNDING),
     }
+
+
+def _gate(gate: Tolerance, reference: float) -> Gate:
+    return Gate(gate.of(reference), gate.relative_at(reference))
 
 
 def _margins(metric: Metric, gate: Tolerance | None, before: Any) -> NDArray[np.float64]:
@@ -268,5 +276,5 @@ def _gates(max_drop: Gates, names: Sequence[str]) -> dict[str, Tolerance | None]
     return {name: _tolerance(max_drop.get(name)) for name in names}
 
 
-def _tolerance(gate: Gate | None) -> Tolerance | None:
+def _tolerance(gate: float | Tolerance | None) -> Tolerance | None:
     return Tolerance(gate) if isinstance(gate, int | float) else gate

@@ -54,7 +54,7 @@ def n_needed(one: Comparison, support: MinSupport, tests: int) -> int | None:
     """
     assert one.max_drop is not None
     if one.n == 0 or one.drop is None:
-        alone = units_to_prove(one.metric, one.max_drop, alpha=one.alpha)
+        alone = units_to_prove(one.by, one.max_drop, alpha=one.alpha)
         return None if alone is None else max(alone, support.counted)
     chance = _chances(one, support, tests)
     if chance is None or one.max_drop <= 0:
@@ -177,7 +177,7 @@ def _of_means(one: Comparison, n: int, tests: int, *, may_pass: bool) -> float:
         unseen = _unseen(one, independent) - (1.0 - one.alpha ** (1.0 / independent)) * seen
         if one.n_changed * scale < FEW_CHANGED:
             high = high + unseen
-        elif one.metric.kind != "set":
+        elif one.by.kind != "set":
             high = np.maximum(high, seen + unseen)
     fails = (seen - one.margin > first * error) & (seen - below * error > one.margin)
     return float(np.mean((may_pass & (high < one.max_drop)) | fails))

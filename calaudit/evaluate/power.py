@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtrc, ndtri
 
-from calaudit.evaluate.comparison import MinSupport, Verdict
+from calaudit.evaluate.comparison import MinSupport
 from calaudit.evaluate.statistics.binary import mcnemar
 from calaudit.evaluate.statistics.sparse import clopper_pearson_upper
 from calaudit.evaluate.statistics.tango import tango_bound
 from calaudit.metrics.base import Metric
+from calaudit.results.comparison import Verdict
 
 Floats = NDArray[np.float64]
 

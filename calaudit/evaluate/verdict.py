@@ -23,9 +23,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from calaudit.evaluate.comparison import Comparison, MinSupport, Reason, Verdict
+from calaudit.evaluate.comparison import Comparison, MinSupport
 from calaudit.evaluate.needed import n_needed
 from calaudit.evaluate.statistics.corrections import benjamini_yekutieli, holm
+from calaudit.results.comparison import Reason, Verdict
 
 CANDIDATES = "candidates"
 """Family of the gated comparisons of all cells that weren't given another one."""
@@ -97,18 +98,9 @@ def screen(comparisons: Iterable[Comparison]) -> list[Comparison]:
     return sorted(found, key=lambda one: -(one.low if one.low is not None else one.drop or 0.0))
 
 
-def overall_verdict(comparisons: Iterable[Comparison]) -> Verdict:
-    """REGRESSED if any is, else INCONCLUSIVE if any is, else PASS (also when nothing is gated)."""
-    verdicts = {one.verdict for one in comparisons}
-    for verdict in (Verdict.REGRESSED, Verdict.INCONCLUSIVE):
-        if verdict in verdicts:
-            return verdict
-    return Verdict.PASS
-
-
 def _family(one: Comparison, families: Mapping[str, str]) -> str:
     if one.max_drop is None:
-        return f"screening of {one.metric.name}"
+        return f"screening of {one.metric}"
     return families.get(one.cell, CANDIDATES)
 
 
@@ -154,9 +146,9 @@ def _proven(one: Comparison) -> bool:
 
 def _cannot_fail(one: Comparison) -> bool:
     """Whether the gate allows all that FP32 has: an engine that knows nothing would pass it."""
-    if one.max_drop is None or one.reference is None or one.metric.is_agreement:
+    if one.max_drop is None or one.reference is None or one.by.is_agreement:
         return False
-    return one.metric.to_lose(one.reference) <= one.max_drop
+    return one.by.to_lose(one.reference) <= one.max_drop
 
 
 def _thin(one: Comparison, support: MinSupport) -> Reason | None:

@@ -1,4 +1,7 @@
-"""The terminal's comparisons: worst first, all metrics side by side, and matrices of drops."""
+"""Tables with one row per (slice, engine): worst slices first, and every metric side by side.
+
+Matrices of drops: slices × calibration sets, and metrics × calibration sets.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 

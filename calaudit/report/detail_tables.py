@@ -1,6 +1,6 @@
-"""The terminal's tables beside the comparisons.
+"""Engines side by side: the same ones on two backends, and TensorRT's own ranges beside ours.
 
-Whose fault drops are, slices that stand out, rankings and samples, engines side by side.
+What became of rankings, and the samples that flip under most engines: tables of the terminal.
 """
 
 from collections.abc import Iterator, Sequence

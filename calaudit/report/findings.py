@@ -1,7 +1,8 @@
-"""What an audit found, in sentences.
+"""What an audit found, in three sentences: what is lost, where it comes from, what is open.
 
-Three for the whole (what is lost, where it comes from, what is open), one per harmed slice about
-whose fault its drop is, one per slice that stands out.
+Whose fault a harmed slice's drop is, in a sentence and in a table.
+
+Slices that stand out: the worst one of each metric, and what screening lists.
 """
 
 from collections.abc import Collection, Iterable, Sequence

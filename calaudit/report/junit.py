@@ -19,7 +19,7 @@ from calaudit.report.wording import (
     units,
 )
 from calaudit.results.audited import CellRecord
-from calaudit.results.comparison import Result
+from calaudit.results.comparison import Result, Verdict
 from calaudit.results.report import Report, unjudged
 from calaudit.runtime.words import counted, visible
 
@@ -86,9 +86,11 @@ def _suite(index: Index, cell: CellRecord, results: list[Result]) -> Element:
         "testsuite",
         name=_text(cell.id),
         tests=str(len(results) + failed),
-        failures=str(verdicts.count("REGRESSED")),
+        failures=str(verdicts.count(Verdict.REGRESSED)),
         errors=str(int(failed)),
-        skipped=str(len(verdicts) - verdicts.count("REGRESSED") - verdicts.count("PASS")),
+        skipped=str(
+            len(verdicts) - verdicts.count(Verdict.REGRESSED) - verdicts.count(Verdict.PASS)
+        ),
         timestamp=_when(report),
         time="0",
     )

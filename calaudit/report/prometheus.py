@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from calaudit.formats.writing import write_text
 from calaudit.report.index import Index
-from calaudit.results.comparison import ALL, Result
+from calaudit.results.comparison import ALL, Result, Verdict
 from calaudit.results.report import EXIT_STATUS, Report
 from calaudit.runtime.words import visible
 
@@ -129,5 +129,7 @@ def _values(index: Index, result: Result) -> Mapping[str, float | None]:
         "drop_high": result.high,
         "samples": result.n,
         "max_drop": result.gate.max_drop if result.gate is not None else None,
-        "comparison_status": EXIT_STATUS[result.verdict or "INCONCLUSIVE"] if decides else None,
+        "comparison_status": EXIT_STATUS[result.verdict or Verdict.INCONCLUSIVE]
+        if decides
+        else None,
     }

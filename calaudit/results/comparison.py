@@ -1,6 +1,7 @@
 """One engine against FP32 on one slice by one metric: numbers, gate and verdict."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 from calaudit.results.values import settle
@@ -8,11 +9,37 @@ from calaudit.results.values import settle
 ALL = "all"
 """Name of the slice that holds every evaluated sample."""
 
-Verdict = Literal["PASS", "REGRESSED", "INCONCLUSIVE"]
-"""What a comparison, or the whole audit, amounts to."""
-
 Interval = Literal["tango", "tango-clustered", "bootstrap-t", "clopper-pearson", "jackknife"]
 """How an interval was computed."""
+
+
+class Verdict(StrEnum):
+    """What a comparison, or the whole audit, amounts to."""
+
+    PASS = "PASS"
+    REGRESSED = "REGRESSED"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+class Reason(StrEnum):
+    """Why a comparison is INCONCLUSIVE."""
+
+    NO_UNITS = "no units"
+    UNBOUNDED = "nothing bounds the drop"
+    TOO_FEW_UNITS = "too few units"
+    """For the gate, or for the slice's minimum support."""
+    TOO_FEW_CLUSTERS = "too few clusters"
+    """There would be enough units, if each were independent of the others."""
+    HEAVY_TAIL = "heavy tail"
+    """The bound is below the gate, but so few units carry the variance that it can't be trusted."""
+    MANY_COMPARISONS = "many comparisons"
+    """A loss by itself, but among so many comparisons one like it is expected by chance."""
+    REFERENCE_LOW = "FP32 itself is too low"
+    """It misses the gate's floor."""
+    NOTHING_TO_LOSE = "FP32 has no more to lose than the gate allows"
+    """No engine could fail the gate, so that passing it says nothing."""
+    WIDE_INTERVAL = "interval too wide"
+    """The drop may be above the gate, and may be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +142,8 @@ class Result:
 
     def __post_init__(self) -> None:
         settle(self)
+
+    @property
+    def max_drop(self) -> float | None:
+        """The gate's, in the metric's unit; None without a gate."""
+        return None if self.gate is None else self.gate.max_drop

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -137,6 +138,8 @@ def _jsonable(value: Any) -> Any:
         return {key: _jsonable(value[key]) for key in sorted(value)}
     if isinstance(value, tuple | list):
         return [_jsonable(item) for item in value]
+    if isinstance(value, StrEnum):
+        return value.value
     if dataclasses.is_dataclass(value):
         fields = dataclasses.fields(value)
         return {each.name: _jsonable(getattr(value, each.name)) for each in fields}

@@ -67,7 +67,11 @@ class Report:
         return notebook_html(self)
 
 
-EXIT_STATUS: Mapping[Verdict, int] = {"PASS": 0, "REGRESSED": 1, "INCONCLUSIVE": 3}
+EXIT_STATUS: Mapping[Verdict, int] = {
+    Verdict.PASS: 0,
+    Verdict.REGRESSED: 1,
+    Verdict.INCONCLUSIVE: 3,
+}
 """Exit status per verdict; 2 is kept for bad input and configuration."""
 
 
@@ -81,10 +85,10 @@ def overall_verdict(results: Iterable[Result], cells: Iterable[CellRecord] = ())
     """
     cells = tuple(cells)
     verdicts = {result.verdict for result in _deciding(results, cells)}
-    if "REGRESSED" in verdicts:
-        return "REGRESSED"
+    if Verdict.REGRESSED in verdicts:
+        return Verdict.REGRESSED
     failed = any(cell.status == "failed" for cell in cells if cell.role == "candidate")
-    return "PASS" if verdicts == {"PASS"} and not failed else "INCONCLUSIVE"
+    return Verdict.PASS if verdicts == {Verdict.PASS} and not failed else Verdict.INCONCLUSIVE
 
 
 def _deciding(results: Iterable[Result], cells: Iterable[CellRecord]) -> tuple[Result, ...]:

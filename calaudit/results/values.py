@@ -6,7 +6,13 @@ import numbers
 from collections.abc import Mapping
 from datetime import date, time
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+Record = TypeVar("Record", bound="DataclassInstance")
 
 
 def plain(value: Any) -> Any:
@@ -51,6 +57,31 @@ def finite(number: Any) -> Any:
     if isinstance(number, numbers.Integral):
         return int(number)
     return float(number) if math.isfinite(number) else None
+
+
+def filled(kind: type[Record], source: object, /, **given: Any) -> Record:
+    """A record whose fields are those `given`, and for the rest the source's of the same names.
+
+    The one way from a value to a record that tells of it: no field is copied by hand.
+
+    Parameters
+    ----------
+    kind : type
+        A dataclass.
+    source : object
+        With an attribute for each field that isn't given and has no default.
+    **given
+        Fields by name.
+
+    Raises
+    ------
+    TypeError
+        A field that must be set is neither given nor the source's, or one is given that isn't
+        the record's.
+    """
+    named = {each.name for each in dataclasses.fields(kind)} - set(given)
+    taken = {name: getattr(source, name) for name in named if hasattr(source, name)}
+    return kind(**taken, **given)
 
 
 def settle(record: Any) -> None:

@@ -9,7 +9,8 @@ thin slices of a model that works.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from calaudit.evaluate.comparison import Comparison, Reason, Verdict
+from calaudit.evaluate.comparison import Comparison
+from calaudit.results.comparison import Reason, Verdict
 from calaudit.runtime.errors import Notice
 from calaudit.steps.gates import SHOWN, Floors
 
@@ -18,12 +19,13 @@ _OPEN = frozenset({Verdict.PASS, Verdict.INCONCLUSIVE})
 
 def below_floor(one: Comparison) -> bool:
     """Whether FP32 misses its floor; it does where its value isn't defined."""
-    if one.min_reference is None:
+    floor = None if one.gate is None else one.gate.min_reference
+    if floor is None:
         return False
     if one.reference is None:
         return True
-    short = one.min_reference - one.reference
-    return short > 0 if one.metric.higher_is_better else short < 0
+    short = floor - one.reference
+    return short > 0 if one.by.higher_is_better else short < 0
 
 
 def hold_to_floors(
@@ -44,8 +46,10 @@ def hold_to_floors(
     """
     held = []
     for one in judged:
-        floored = replace(one, min_reference=floors.get((one.metric.name, one.slice)))
-        nothing = one.metric.name in hopeless and floored.min_reference is None
+        floor = floors.get((one.metric, one.slice))
+        gate = None if one.gate is None else replace(one.gate, min_reference=floor)
+        floored = replace(one, gate=gate)
+        nothing = one.metric in hopeless and floor is None
         if (nothing or below_floor(floored)) and one.verdict in _OPEN:
             floored = replace(
                 floored,
@@ -62,14 +66,14 @@ def floor_notices(comparisons: Iterable[Comparison]) -> list[Notice]:
     missed: dict[str, dict[str, Comparison]] = {}
     for one in comparisons:
         if below_floor(one):
-            missed.setdefault(one.metric.name, {}).setdefault(one.slice, one)
+            missed.setdefault(one.metric, {}).setdefault(one.slice, one)
     return [_notice(name, list(found.values())) for name, found in missed.items()]
 
 
 def _notice(metric: str, found: list[Comparison]) -> Notice:
     told = ", ".join(
         f"{each.slice}: {'undefined' if each.reference is None else f'{each.reference:.4g}'} for "
-        f"{each.min_reference:g}"
+        f"{each.gate.min_reference if each.gate else 0:g}"
         for each in found[:SHOWN]
     )
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""

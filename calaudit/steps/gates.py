@@ -137,26 +137,27 @@ def near_zero_notices(comparisons: Iterable[Comparison], gates: Gates) -> list[N
     """
     comparisons = list(comparisons)
     overall = {one.metric: one.reference for one in comparisons if one.slice == ALL}
-    found: dict[tuple[Metric, Tolerance], dict[str, Comparison]] = {}
+    found: dict[tuple[str, Tolerance], dict[str, Comparison]] = {}
     for one in comparisons:
         whole = overall.get(one.metric)
-        if one.max_relative_drop is None or one.max_drop is None or whole is None:
+        if one.gate is None or one.gate.max_relative_drop is None or whole is None:
             continue
-        tolerance = gates[one.metric.name, one.slice]
-        if one.max_drop < NEAR_ZERO * tolerance.of(whole):
+        tolerance = gates[one.metric, one.slice]
+        if one.gate.max_drop < NEAR_ZERO * tolerance.of(whole):
             found.setdefault((one.metric, tolerance), {}).setdefault(one.slice, one)
     return [_near_zero(metric, list(each.values())) for (metric, _), each in found.items()]
 
 
-def _near_zero(metric: Metric, found: Sequence[Comparison]) -> Notice:
+def _near_zero(metric: str, found: Sequence[Comparison]) -> Notice:
     told = ", ".join(
         f"{one.slice}: {one.max_drop:.3g} of {one.reference:.3g}" for one in found[:SHOWN]
     )
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     slices = f"{len(found)} slice{'s' if len(found) > 1 else ''}"
+    share = (found[0].gate.max_relative_drop if found[0].gate else None) or 0.0
     return Notice(
         "gate_near_zero",
-        f"max_relative_drop = {found[0].max_relative_drop:g} allows next to nothing on {slices} "
+        f"max_relative_drop = {share:g} allows next to nothing on {slices} "
         f"where FP32's value is next to 0 ({told}{more}): less than {NEAR_ZERO:.0%} of what it "
         "allows over everything, so that changes without meaning fail it. A gate that names such a "
         "slice holds there instead: give it max_drop; or gate other slices",

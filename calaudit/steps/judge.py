@@ -61,7 +61,7 @@ class Judgement:
     def tolerated(self) -> dict[tuple[str, str], float]:
         """(metric, slice) → largest drop allowed, in the metric's unit."""
         return {
-            (one.metric.name, one.slice): one.max_drop
+            (one.metric, one.slice): one.max_drop
             for one in self.comparisons
             if one.max_drop is not None
         }
@@ -199,7 +199,7 @@ def _joint_lows(compared: Sequence[_Compared], terms: Terms) -> dict[tuple[str, 
 
 def _lower(one: Comparison, lows: Mapping[tuple[str, str, str], float]) -> float | None:
     """A bound for all at once is none where even the comparison's own isn't known."""
-    joint = lows.get((one.cell, one.slice, one.metric.name))
+    joint = lows.get((one.cell, one.slice, one.metric))
     return None if joint is None or one.low is None else min(joint, one.low)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from calaudit.evaluate.comparison import Comparison, Flips
+from calaudit.evaluate.comparison import Comparison
 from calaudit.evaluate.partition import Partition
 from calaudit.evaluate.statistics.interval import Levels
 from calaudit.evaluate.statistics.mean import compare_means
@@ -10,6 +10,7 @@ from calaudit.evaluate.tally import batch, describe_units
 from calaudit.metrics.base import Metric
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.scores import RatioScores, UnitScores
+from calaudit.results.comparison import Flips, Gate
 
 TOP1 = parse_metric("top1")
 NLL = parse_metric("nll")
@@ -86,4 +87,7 @@ def comparison(**changes):
         "n_changed": 8,
         "max_drop": 0.02,
     }
-    return Comparison(**(plain | changes))
+    made = plain | changes
+    metric, max_drop = made.pop("metric"), made.pop("max_drop")
+    made.setdefault("gate", None if max_drop is None else Gate(max_drop))
+    return Comparison(metric=metric.name, by=metric, **made)

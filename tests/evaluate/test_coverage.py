@@ -7,8 +7,8 @@ from worlds.ordinary import ORDINARY
 
 from benchmarks.promises import PROMISED, audits, measure_world
 from calaudit.evaluate.compare import compare_cells
-from calaudit.evaluate.comparison import Verdict
 from calaudit.evaluate.power import verdict_chances
+from calaudit.results.comparison import Verdict
 from tests.evaluate.cases import TOP1
 
 UNLIKELY = 1e-4

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from calaudit.evaluate.compare import compare
-from calaudit.evaluate.comparison import Verdict
 from calaudit.evaluate.verdict import judge
 from calaudit.metrics.truth import Labels, Relevance, Texts, Values
+from calaudit.results.comparison import Verdict
 from tests.evaluate.cases import comparison
 from tests.metrics.every_metric import scored
 

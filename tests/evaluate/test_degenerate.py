@@ -9,12 +9,13 @@ import pytest
 
 from calaudit.evaluate.attribution import Origin, attribute
 from calaudit.evaluate.compare import compare_cells
-from calaudit.evaluate.comparison import Tolerance, Verdict
+from calaudit.evaluate.comparison import Tolerance
 from calaudit.evaluate.gap import worst_gaps
 from calaudit.evaluate.ranking.change import change_of
 from calaudit.metrics.catalogue import DEFINITIONS, parse_metric
 from calaudit.metrics.scoring import tie_bounds
 from calaudit.metrics.truth import Labels, Relevance, Texts, Values
+from calaudit.results.comparison import Verdict
 from tests.metrics.every_metric import ITEMS, NAMES, form_of, scored, world
 
 N = 36

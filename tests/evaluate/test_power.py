@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binom
 
 from calaudit.evaluate.compare import compare, compare_cells
-from calaudit.evaluate.comparison import MinSupport, Verdict
+from calaudit.evaluate.comparison import MinSupport
 from calaudit.evaluate.power import (
     Expectation,
     smallest_provable_drop,
@@ -13,6 +13,7 @@ from calaudit.evaluate.power import (
 from calaudit.evaluate.statistics.tango import tango_bound
 from calaudit.evaluate.verdict import judge
 from calaudit.metrics.scores import UnitScores
+from calaudit.results.comparison import Verdict
 from tests.evaluate.cases import NDCG, NLL, TOP1, WER
 
 

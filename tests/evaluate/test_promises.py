@@ -5,12 +5,12 @@ import pytest
 from scipy.stats import binom
 
 from calaudit.evaluate.compare import compare, compare_cells
-from calaudit.evaluate.comparison import Verdict
 from calaudit.evaluate.verdict import judge
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.scores import UnitScores
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Labels
+from calaudit.results.comparison import Verdict
 from tests.evaluate.cases import NDCG, TOP1, drops_of
 
 UNLIKELY = 1e-4

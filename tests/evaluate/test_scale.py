@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calaudit.evaluate.compare import compare_cells
-from calaudit.evaluate.comparison import Tolerance, Verdict
+from calaudit.evaluate.comparison import Tolerance
 from calaudit.evaluate.gap import worst_gaps
 from calaudit.evaluate.statistics.exact import Exact, split, stack
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.scores import RatioScores, UnitScores
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Values
+from calaudit.results.comparison import Verdict
 from calaudit.runtime.errors import SettingsError
 from tests.evaluate.cases import NLL, WER
 

@@ -3,9 +3,10 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from calaudit.evaluate.compare import compare
-from calaudit.evaluate.comparison import Flips, MinSupport, Reason, Tolerance, Verdict
-from calaudit.evaluate.verdict import judge, overall_verdict, screen
+from calaudit.evaluate.comparison import MinSupport, Tolerance
+from calaudit.evaluate.verdict import judge, screen
 from calaudit.metrics.catalogue import parse_metric
+from calaudit.results.comparison import Flips, Reason, Verdict
 from tests.evaluate.cases import NDCG, NLL, TOP1, comparison, flipped
 
 
@@ -180,16 +181,6 @@ def test_what_has_no_gate_is_screened_over_all_cells_of_its_metric():
 def test_a_row_without_a_test_is_no_member_of_the_family():
     found = judge([comparison(p_value=0.04), comparison(slice="empty", p_value=None)])
     assert [f.p_adjusted for f in found] == [0.04, None]
-
-
-def test_the_worst_verdict_is_the_audits():
-    rows = [comparison(slice=str(i), one_sided_high=0.01) for i in range(3)]
-    passed = judge(rows)
-    assert overall_verdict(passed) is Verdict.PASS
-    assert overall_verdict([]) is Verdict.PASS
-    unsure = judge([*rows, comparison()])
-    assert overall_verdict(unsure) is Verdict.INCONCLUSIVE
-    assert overall_verdict([*unsure, *judge([comparison(p_value=0.0)])]) is Verdict.REGRESSED
 
 
 def test_units_that_are_needed_decide_a_new_sample_with_the_promised_chance():

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calaudit.evaluate.compare import compare_cells
-from calaudit.evaluate.comparison import Verdict
 from calaudit.evaluate.exemplars import find_exemplars
 from calaudit.evaluate.gap import worst_gaps
 from calaudit.evaluate.listwise import retrieval_scores
@@ -15,6 +14,7 @@ from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.scores import UnitScores, concatenate
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Labels, Relevance
+from calaudit.results.comparison import Verdict
 from calaudit.slices.sliceset import SliceSet
 from tests.metrics.every_metric import NAMES, form_of, judged, scored, world
 

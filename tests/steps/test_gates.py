@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calaudit.evaluate.comparison import Comparison, Tolerance, Verdict
+from calaudit.evaluate.comparison import Comparison, Tolerance
 from calaudit.metrics.catalogue import parse_metric
+from calaudit.results.comparison import Gate, Verdict
 from calaudit.runtime.errors import SettingsError
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.steps.floors import floor_notices, hold_to_floors
@@ -118,10 +119,10 @@ def test_floors_that_mean_nothing_are_refused(metric: str, floor: float, told: s
 
 def judged(reference: float | None, verdict: Verdict, metric: str = "top1") -> Comparison:
     return Comparison(
-        cell="c", slice="all", metric=parse_metric(metric), n=100, n_left_out=0,
+        cell="c", slice="all", metric=metric, by=parse_metric(metric), n=100, n_left_out=0,
         reference=reference, candidate=reference, drop=0.0, low=0.0, high=0.0, level=0.95,
         interval="tango", one_sided_low=0.0, one_sided_high=0.0, alpha=0.05, p_value=None,
-        n_changed=0, max_drop=0.02, verdict=verdict, n_needed=200,
+        n_changed=0, gate=Gate(0.02), verdict=verdict, n_needed=200,
     )  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def test_nothing_passes_where_fp32_misses_its_floor(
     metric: str, reference: float | None, floor: float, verdict: Verdict, held: Verdict
 ) -> None:
     (one,) = hold_to_floors([judged(reference, verdict, metric)], {(metric, "all"): floor})
-    assert (one.verdict, one.min_reference) == (held, floor)
+    assert (one.verdict, one.gate) == (held, Gate(0.02, None, floor))
     missed = reference is None or ((reference < floor) == (metric == "top1") and reference != floor)
     assert bool(floor_notices([one])) == missed
     if missed and held is Verdict.INCONCLUSIVE:
@@ -153,8 +154,7 @@ def _on(name: str, reference: float, tolerance: Tolerance) -> Comparison:
         slice=name,
         metric=parse_metric("nll"),
         reference=reference,
-        max_drop=tolerance.of(reference),
-        max_relative_drop=tolerance.relative_at(reference),
+        gate=Gate(tolerance.of(reference), tolerance.relative_at(reference)),
     )
 
 

@@ -64,7 +64,7 @@ def test_rankings_are_followed_slice_by_slice_and_agree_with_the_comparisons(
         )  # fmt: skip
         records = rankings_of(found)
         results = judge_cells(found, Terms({})).comparisons
-    drops = {(r.cell, r.slice, r.metric.name): r.drop for r in results}
+    drops = {(r.cell, r.slice, r.metric): r.drop for r in results}
     assert [(one.cell, one.k, one.catalogue, one.tail_items) for one in records] == [
         (cell, 5, ITEMS, 16) for cell in engines
     ]
@@ -135,7 +135,7 @@ def test_word_errors_are_judged_as_a_ratio_of_sums(tmp_path: Path) -> None:
         allowed = {key: Tolerance(drop) for key, drop in gates.items()}
         results = judge_cells(found, Terms(allowed)).comparisons
         exemplars = list_exemplars(found, gates)
-    wer = {(r.cell, r.slice): r for r in results if r.metric.name == "wer"}
+    wer = {(r.cell, r.slice): r for r in results if r.metric == "wer"}
     rate = wer["wrong", "group = a"].candidate
     assert rate is not None
     assert 0.2 < rate <= hit[::2].mean() + 1e-12  # an alignment may spare errors

@@ -1,1 +1,0 @@
-"""report.html: `page` puts it together from `view`, `taps`, `samples` and `parts`."""

@@ -1,7 +1,4 @@
-"""Tables with one row per (slice, engine): worst slices first, and every metric side by side.
-
-Matrices of drops: slices × calibration sets, and metrics × calibration sets.
-"""
+"""The terminal's comparisons: worst first, all metrics side by side, and matrices of drops."""
 
 from collections.abc import Callable, Iterator, Sequence
 

@@ -1,6 +1,6 @@
-"""Engines side by side: the same ones on two backends, and TensorRT's own ranges beside ours.
+"""The terminal's tables beside the comparisons.
 
-What became of rankings, and the samples that flip under most engines: tables of the terminal.
+Whose fault drops are, slices that stand out, rankings and samples, engines side by side.
 """
 
 from collections.abc import Iterator, Sequence

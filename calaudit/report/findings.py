@@ -1,8 +1,7 @@
-"""What an audit found, in three sentences: what is lost, where it comes from, what is open.
+"""What an audit found, in sentences.
 
-Whose fault a harmed slice's drop is, in a sentence and in a table.
-
-Slices that stand out: the worst one of each metric, and what screening lists.
+Three for the whole (what is lost, where it comes from, what is open), one per harmed slice about
+whose fault its drop is, one per slice that stands out.
 """
 
 from collections.abc import Collection, Iterable, Sequence

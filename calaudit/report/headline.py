@@ -1,6 +1,6 @@
-"""One sentence that says what an audit found, and claims no more than its results do.
+"""One sentence that says what an audit found, and what controls would have cost.
 
-What controls would have cost: told beside the verdict, which looks at candidates alone.
+Neither claims more than its results do.
 """
 
 from calaudit.report.index import Index, cell_parts, variant

@@ -1,6 +1,6 @@
 """Numbers and names as people read them.
 
-Numbers that are told because they are the largest: with intervals that hold for that.
+A number that is told because it is the largest of many gets an interval that holds for that.
 """
 
 from collections.abc import Sequence

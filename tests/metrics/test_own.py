@@ -15,7 +15,7 @@ from calaudit.runtime.errors import SettingsError
 MODULE = '''
 """Metrics of a user's own."""
 import numpy as np
-from calaudit.metrics.own import metric
+from calaudit import metric
 
 @metric("mean", higher_is_better=False, span=2.0)
 def brier(outputs, target):

@@ -232,7 +232,9 @@ def test_unknown_formats_are_refused_with_near_ones(text: str) -> None:
 
 
 def test_the_pages_scripts_which_share_one_scope_declare_every_name_once() -> None:
-    scripts = sorted((resources.files("calaudit.report") / "templates" / "js").iterdir(), key=str)
+    scripts = sorted(
+        (resources.files("calaudit.report.html") / "templates" / "js").iterdir(), key=str
+    )
     names = [
         name
         for script in scripts

@@ -1,8 +1,6 @@
 """report.html: one file that loads nothing, readable in light and dark, on screen and on paper.
 
-The chart library that report.html carries: Vega and Vega-Lite, from vl-convert.
-
-The report as a notebook shows it: verdict, three sentences, the heat map.
+It carries its chart library, Vega and Vega-Lite from vl-convert. A notebook shows a piece of it.
 """
 
 import base64
@@ -119,7 +117,7 @@ def html_page(report: Report, *, evidence: Evidence | None = None) -> str:
 def environment() -> Environment:
     """The templates, which escape whatever they are given."""
     made = Environment(
-        loader=PackageLoader("calaudit.report", "templates"),
+        loader=PackageLoader("calaudit.report.html", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -146,7 +144,7 @@ def _script() -> str:
 
 @cache
 def _text(name: str) -> str:
-    return files("calaudit.report").joinpath("templates", *name.split("/")).read_text("utf-8")
+    return files("calaudit.report.html").joinpath("templates", *name.split("/")).read_text("utf-8")
 
 
 def _policy(style: str, scripts: Sequence[str]) -> str:

@@ -1,7 +1,4 @@
-"""Whose fault drops are, and which slices stand out, as the page tells it.
-
-What became of rankings, as values for report.html.
-"""
+"""Parts of the page that are tables: whose fault drops are, rankings, calibration sets."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +15,7 @@ from calaudit.report.findings import (
     part_text,
     screening_sentence,
 )
-from calaudit.report.html.page import _labelled
-from calaudit.report.index import Index, cell_parts
+from calaudit.report.index import Index, cell_parts, set_label
 from calaudit.report.wording import MISSING, difference, percent, score, unit_name
 from calaudit.results.audited import CompositionRow
 from calaudit.results.comparison import ALL
@@ -238,13 +234,14 @@ def _held(report: Report) -> list[str]:
 
 
 def sets_document(report: Report) -> dict[str, Any]:
+    """What each calibration set holds of each slice, as JSON values for the scripts."""
     held = _held(report)
     place = {name: i for i, name in enumerate(held)}
     return {
         "held": [visible(name) for name in held],
         "sets": [
             {
-                "name": _labelled(each),
+                "name": visible(set_label(each.name, each.role)),
                 "rows": [
                     [place[row.slice], row.n, _short(row.share), _short(row.pool_share)]
                     for row in each.composition
@@ -260,6 +257,7 @@ def _short(share: float | None) -> float | None:
 
 
 def make_holdings(report: Report) -> list[dict[str, Any]]:
+    """The same as texts: one row per slice, the pool's share and each set's."""
     held: list[dict[str, CompositionRow]] = [
         {row.slice: row for row in each.composition} for each in report.calibsets
     ]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from calaudit.metrics.own import metric
+from calaudit import metric
 
 
 @metric("mean", higher_is_better=False, span=2.0)

@@ -1,0 +1,1 @@
+"""report.html: `page` puts it together from `view`, `taps`, `samples` and `parts`."""

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from calaudit.audit.config import AuditConfig
-from calaudit.backends.base import BackendName, Precision
-from calaudit.backends.health import Wanted, examine, no_calibrators
-from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.backends.tensorrt.backend import TensorrtBackend
+from calaudit.backends.base import DEFAULT, Backend, Precision, Site
+from calaudit.backends.health import Wanted
+from calaudit.backends.registry import BACKENDS
 from calaudit.graph.model import Model
 from calaudit.graph.plan import QdqPlan
 from calaudit.runtime.errors import BackendError, Problem
@@ -18,15 +17,14 @@ from calaudit.runtime.pool import Pool
 class RemoteBackend:
     """A backend as a Dask worker described it: engines are built and run there only."""
 
-    name: BackendName
+    name: str
     key: str
     """What results depend on besides the graph."""
-    gpu: str
-    version: str
-    """Of the library."""
+    environment: Mapping[str, str]
+    """What reports say of the worker's GPU and libraries."""
 
 
-AnyBackend = OnnxruntimeBackend | TensorrtBackend | RemoteBackend
+AnyBackend = Backend | RemoteBackend
 
 
 def make_backends(
@@ -34,10 +32,10 @@ def make_backends(
     pool: Pool,
     model: Model,
     qdq: QdqPlan,
-    cpu: OnnxruntimeBackend,
     *,
-    remote: Mapping[BackendName, RemoteBackend],
-) -> dict[BackendName, AnyBackend]:
+    jobs: int,
+    remote: Mapping[str, RemoteBackend],
+) -> dict[str, AnyBackend]:
     """The audit's own backend, then those it is to agree with.
 
     Parameters
@@ -48,8 +46,8 @@ def make_backends(
     model : Model
     qdq : QdqPlan
         Tells which products are to run, and which of them in INT8.
-    cpu : OnnxruntimeBackend
-        What observes ranges, whichever backend is audited.
+    jobs : int
+        Engines that run at a time.
     remote : mapping
         Backends that Dask workers have tried out; they aren't made here.
 
@@ -60,30 +58,19 @@ def make_backends(
         ``calaudit doctor``, all at once.
     """
     settings = config.audit
-    made: dict[BackendName, AnyBackend] = {}
+    made: dict[str, AnyBackend] = {}
     problems: list[Problem] = []
     for name in (settings.backend, *settings.agree_with):
-        if name == "onnxruntime":
-            made[name] = cpu
-            continue
         if name in remote:
             made[name] = remote[name]
             continue
         where = f"{config.path}: audit.{'backend' if name == settings.backend else 'agree_with'}"
-        capability = settings.compute_capability if name == "tensorrt_rtx" else None
-        implicit = name == "tensorrt" and settings.int8 == "implicit"
-        health = examine(name, _wanted(config, qdq, implicit), compute_capability=capability)
-        missing = [*health.obstacles, *(no_calibrators(health) if implicit else ())]
+        kind, own = BACKENDS.load(name, where=where), config.backends[name]
+        missing = [*kind.obstacles(own, _wanted(config, qdq))]
         if missing:
             problems += [Problem(str(each), where, each.next_step) for each in missing]
             continue
-        backend = TensorrtBackend(
-            name,
-            max_batch=settings.batch_size,
-            sizes={key: spec.shape for key, spec in pool.inputs.items()},
-            compute_capability=capability,
-            timing_cache=config.folder / "engines" / f"{name}.timing",
-        )
+        backend = kind.make(own, _site(config, pool, jobs))
         try:
             backend.check(model)
         except BackendError as error:
@@ -94,7 +81,21 @@ def make_backends(
     return made
 
 
-def _wanted(config: AuditConfig, qdq: QdqPlan, implicit: bool) -> Wanted:
+def make_observer(config: AuditConfig, pool: Pool) -> Backend:
+    """What observes ranges and draws sets, whichever backend is audited."""
+    return BACKENDS.load(DEFAULT).make(config.backends[DEFAULT], _site(config, pool, 1))
+
+
+def _site(config: AuditConfig, pool: Pool, jobs: int) -> Site:
+    return Site(
+        folder=config.folder / "engines",
+        batch_size=config.audit.batch_size,
+        shapes={key: spec.shape for key, spec in pool.inputs.items()},
+        jobs=jobs,
+    )
+
+
+def _wanted(config: AuditConfig, qdq: QdqPlan) -> Wanted:
     """Which products the audit's engines need, by precision."""
     nodes = [each for each in qdq.decisions if each.kind == "node" and each.weighted]
     every = {each.op_type for each in nodes}
@@ -102,29 +103,26 @@ def _wanted(config: AuditConfig, qdq: QdqPlan, implicit: bool) -> Wanted:
     # FP32 is the reference, whatever is audited; a model of other ops still has to build.
     wanted: Wanted = {"fp32": every or {"Gemm"}, "fp16": every, "int8": int8}
     asked: tuple[Precision, ...] = ("fp32", *config.audit.precisions)
-    return {name: wanted[name] for name in asked if not (implicit and name == "int8")}
+    return {name: wanted[name] for name in asked}
 
 
-def backend_keys(backends: Mapping[BackendName, AnyBackend]) -> dict[BackendName, str]:
+def backend_keys(backends: Mapping[str, AnyBackend]) -> dict[str, str]:
     """What results depend on besides the graph, per backend."""
     return {name: backend.key for name, backend in backends.items()}
 
 
-def accelerators(backends: Mapping[BackendName, AnyBackend]) -> dict[str, str]:
+def accelerators(backends: Mapping[str, AnyBackend]) -> dict[str, str]:
     """The GPU and the versions of the libraries that run on it, for the report."""
     found: dict[str, str] = {}
-    for name, backend in backends.items():
-        if isinstance(backend, TensorrtBackend):
-            found |= {"gpu": backend.gpu, name: backend.found.version}
-        elif isinstance(backend, RemoteBackend):
-            found |= {"gpu": backend.gpu, name: backend.version}
+    for backend in backends.values():
+        found |= backend.environment
     return found
 
 
-def described(backends: Mapping[BackendName, AnyBackend]) -> dict[BackendName, RemoteBackend]:
+def described(backends: Mapping[str, AnyBackend]) -> dict[str, RemoteBackend]:
     """The backends of a GPU here, for those who have none."""
     return {
-        name: RemoteBackend(name, backend.key, backend.gpu, backend.found.version)
+        name: RemoteBackend(name, backend.key, dict(backend.environment))
         for name, backend in backends.items()
-        if isinstance(backend, TensorrtBackend)
+        if not isinstance(backend, RemoteBackend) and backend.capabilities.needs_gpu
     }

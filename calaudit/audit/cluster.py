@@ -30,7 +30,7 @@ from calaudit.audit.worker import (
     stop_work,
     unlike,
 )
-from calaudit.backends.base import BackendName
+from calaudit.backends.registry import BACKENDS
 from calaudit.formats.predictions import Predictions
 from calaudit.runtime.errors import BackendError, CalauditError, Notice, OutputError, Problem
 from calaudit.runtime.progress import counter
@@ -50,7 +50,7 @@ class WorkerResults:
 
 def remote_backends(
     scheduler: Scheduler, path: Path, overrides: Overrides
-) -> dict[BackendName, RemoteBackend]:
+) -> dict[str, RemoteBackend]:
     """The audit's backends that need a GPU, tried out by a worker that has one.
 
     Raises
@@ -61,7 +61,8 @@ def remote_backends(
         The audit can't be opened there.
     """
     settings = read_audit(path).audit
-    if {settings.backend, *settings.agree_with} == {"onnxruntime"}:
+    names = (settings.backend, *settings.agree_with)
+    if not any(BACKENDS.load(name).needs_gpu for name in names):
         return {}
     if not scheduler.workers(with_gpu=True):
         raise BackendError(
@@ -70,7 +71,7 @@ def remote_backends(
             next_step=f"Start one: dask worker {command_line(scheduler.address)} --resources GPU=1",
         )
     call = Call("backends", describe_backends, _absolute(path, overrides), needs_gpu=True)
-    found: dict[BackendName, RemoteBackend] | Lost = dict(scheduler.outcomes([call]))["backends"]
+    found: dict[str, RemoteBackend] | Lost = dict(scheduler.outcomes([call]))["backends"]
     if isinstance(found, Lost):
         raise BackendError(found.reason, where=scheduler.address, next_step=AGAIN)
     return found

@@ -2,16 +2,18 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from calaudit.backends.base import BackendName, RangesBy
+from calaudit.backends.base import DEFAULT, Int8
+from calaudit.backends.keys import parse_backends
+from calaudit.backends.registry import BACKENDS
 from calaudit.evaluate.comparison import Tolerance
 from calaudit.runtime.errors import Problem, SettingsError, near
-from calaudit.runtime.settings import parse_settings, read_toml, setting
+from calaudit.runtime.settings import keys_of, parse_settings, read_toml, setting
 from calaudit.sampling.kinds import parse_recipe, read_recipe
 from calaudit.sampling.recipe import Recipe, Role
 from calaudit.slices.dimension import Dimension
@@ -19,14 +21,12 @@ from calaudit.steps.tasks import Task, parse_task
 
 T = TypeVar("T")
 Method = Literal["minmax", "entropy", "percentile", "mse", "entropy-trt"]
-MOST_THREADS = 1024
-_ENTROPIES = ("entropy", "entropy-trt")
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
 
 @setting(renamed={"cluster": "cluster_by"})
 class AuditSettings:
-    """The ``[audit]`` table."""
+    """The ``[audit]`` table, without the keys of backends."""
 
     name: str
     model: str
@@ -39,22 +39,12 @@ class AuditSettings:
     """SQL predicate: the samples recipes may draw from, when they don't say themselves."""
     seed: int = 0
     methods: tuple[Method, ...] = METHODS
-    backend: BackendName = "onnxruntime"
+    backend: str = DEFAULT
     """What runs the FP32 reference and the engines that are judged."""
     precisions: tuple[Literal["int8", "fp16"], ...] = ("int8",)
-    agree_with: tuple[BackendName, ...] = ()
+    agree_with: tuple[str, ...] = ()
     """Backends that run the same engines, FP32 included, to be compared with `backend`."""
-    int8: Literal["explicit", "implicit"] = "explicit"
-    """How TensorRT gets INT8: Q/DQ in the graph, or a calibration (up to TensorRT 10)."""
-    ranges: tuple[RangesBy, ...] = ("calaudit",)
-    """Who estimates the ranges of implicit quantization; both are compared."""
-    compute_capability: str | None = None
-    """TensorRT-RTX: the GPU to build for; None: the one in this machine."""
-    kernels: Literal["emulated", "fused"] = "emulated"
-    """How onnxruntime runs Q/DQ: in float (same on every machine) or in integer kernels."""
     batch_size: int = 64
-    threads: int | None = None
-    """onnxruntime's threads; None: all cores."""
     level: float = 0.95
     """Two-sided confidence level of the intervals."""
     cluster_by: str | tuple[str, ...] = ()
@@ -72,10 +62,6 @@ class AuditSettings:
             raise SettingsError("methods is empty", next_step=f"Name some of {', '.join(METHODS)}.")
         if self.batch_size < 1:
             raise SettingsError(f"batch_size must be at least 1 (got {self.batch_size})")
-        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
-            raise SettingsError(
-                f"threads must lie between 1 and {MOST_THREADS} (got {self.threads})"
-            )
         if not 0 <= self.seed < 2**63:
             raise SettingsError(f"seed must lie between 0 and 2^63 - 1 (got {self.seed})")
         if not 1 <= self.replicates <= 100:
@@ -91,28 +77,6 @@ class AuditSettings:
             raise SettingsError(
                 f"agree_with names a backend twice: {self.backend}, {', '.join(self.agree_with)}",
                 next_step="Name backends other than the audit's own, once each.",
-            )
-        if not self.ranges or len(set(self.ranges)) < len(self.ranges):
-            raise SettingsError("ranges must name calaudit, tensorrt or both, once each")
-        if "tensorrt" in self.ranges and self.int8 == "explicit":
-            raise SettingsError(
-                "TensorRT estimates ranges for implicit quantization only",
-                next_step='Add int8 = "implicit", or leave ranges out.',
-            )
-        if "tensorrt" in self.ranges and not {"minmax", *_ENTROPIES} & set(self.methods):
-            raise SettingsError(
-                f"TensorRT has no method among {', '.join(self.methods)}",
-                next_step="Name minmax, entropy or both in methods.",
-            )
-        if self.int8 == "implicit" and "tensorrt" not in (self.backend, *self.agree_with):
-            raise SettingsError(
-                "int8 is implicit, but this audit doesn't run on tensorrt",
-                next_step="Leave it out, or name tensorrt as backend or in agree_with.",
-            )
-        if self.compute_capability and "tensorrt_rtx" not in (self.backend, *self.agree_with):
-            raise SettingsError(
-                "compute_capability is for tensorrt_rtx, which this audit doesn't run on",
-                next_step="Leave it out, or name tensorrt_rtx as backend or in agree_with.",
             )
 
     @property
@@ -196,6 +160,8 @@ class AuditConfig:
     gates: tuple[Gate, ...]
     raw: Mapping[str, Any]
     """The file as read, for the report."""
+    backends: Mapping[str, Any]
+    """Settings of the backends that it runs on, the default one always among them."""
 
     def role_of(self, calibset: str) -> Role:
         """What a calibration set of the file is there for: a candidate unless it says otherwise."""
@@ -242,9 +208,7 @@ def read_audit(path: Path) -> AuditConfig:
         raise SettingsError.of(problems)
 
     found: list[Problem] = []
-    audit = _collect(
-        found, lambda: parse_settings(raw["audit"], AuditSettings, where=path, at="audit")
-    )
+    audit, backends = _audit_table(found, raw["audit"], path)
     dimensions = _each(
         found, raw, "slices", path, lambda v, at: parse_settings(v, Dimension, where=path, at=at)
     )
@@ -279,8 +243,47 @@ def read_audit(path: Path) -> AuditConfig:
     if found or audit is None:
         raise SettingsError.of(found)
     return AuditConfig(
-        path, audit, tuple(dimensions), dict(entries), tuple(tasks), tuple(gates), raw
+        path, audit, tuple(dimensions), dict(entries), tuple(tasks), tuple(gates), raw, backends
     )
+
+
+def _audit_table(
+    found: list[Problem], values: Any, path: Path
+) -> tuple[AuditSettings | None, dict[str, Any]]:
+    """The ``[audit]`` table: the audit's own keys, and those of the backends it runs on."""
+    read = partial(parse_settings, cls=AuditSettings, where=path, at="audit")
+    if not isinstance(values, Mapping):
+        return _collect(found, lambda: read(values)), {}
+    own = keys_of(AuditSettings)
+    audit = _collect(found, lambda: read({k: v for k, v in values.items() if k in own}))
+    if audit is None:
+        return None, {}
+    used = {"backend": (audit.backend,), "agree_with": audit.agree_with}
+    unknown = [
+        Problem(
+            f"there is no backend {name!r}", f"{path}: audit.{key}", near(name, BACKENDS.names())
+        )
+        for key, names in used.items()
+        for name in names
+        if name not in BACKENDS
+    ]
+    if unknown:
+        found += unknown
+        return audit, {}
+    names = dict.fromkeys((DEFAULT, audit.backend, *audit.agree_with))
+    made = _collect(found, lambda: parse_backends(names, values, own, where=path)) or {}
+    for name, settings in made.items():
+        ways = BACKENDS.load(name).int8(settings, audit.methods, audit.batch_size)
+        _collect(found, partial(_located, ways, path))
+    return audit, made
+
+
+def _located(ways: Iterable[Int8], path: Path) -> None:
+    """Raise what keeps a backend from these ways to INT8, with its place."""
+    try:
+        list(ways)
+    except SettingsError as error:
+        raise SettingsError.of(replace(p, where=f"{path}: audit") for p in error.problems) from None
 
 
 def _collect(found: list[Problem], read: Callable[[], T]) -> T | None:

@@ -1,27 +1,23 @@
 """The engines of an audit: each planned cell built, run, and described."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 from calaudit.audit.backends import RemoteBackend
-from calaudit.audit.implicit import ImplicitCell, given_cell, native_cell, scales_in
 from calaudit.audit.plan import PlannedCell, content_key
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store
-from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
-from calaudit.backends.tensorrt.backend import proof_of
-from calaudit.backends.tensorrt.implicit import implicit_products
-from calaudit.backends.tensorrt.runner import TensorrtEngine
+from calaudit.backends.base import BuiltEngine, Engine, Order
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import ScaleTable, estimate_scales
-from calaudit.formats.engine import EngineFacts
+from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.scales import write_scales
 from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
-from calaudit.graph.products import products
 from calaudit.results.audited import EngineRecord, NodeRecord
 from calaudit.runtime.errors import BackendError, Notice
 from calaudit.steps.build import write_engine
@@ -69,24 +65,33 @@ def run_cell(
         )
     graph = _graph(audit, planned, observation, store)
     done = store.holds(planned.predictions)
-    engine: OnnxruntimeEngine | TensorrtEngine | None
-    if isinstance(backend, OnnxruntimeBackend):
-        record, notices = _unproved(audit, planned, graph.model), graph.notices
-        engine = None if done else backend.load(graph.model)
-    else:
-        engine, facts = backend.stored(
-            graph.model,
-            planned.built,
+    built = backend.make(
+        Order(
+            model=graph.model,
             precision=planned.precision,
-            scales=graph.scales,
             what=planned.id,
-            ranges=None if graph.implicit is None else graph.implicit.ranges,
+            path=planned.built,
+            scales=graph.scales,
+            ranges=graph.ranges,
+            method=planned.method,
+            batch_size=audit.config.audit.batch_size,
+            to_run=not done,
         )
-        record = _proved(graph, facts)
-        notices = (*graph.notices, *_said(planned, facts))
-    scales = {} if graph.implicit is None else scales_in(graph.implicit)
+    )
+    with ExitStack() as stack:
+        if built.engine is not None:
+            stack.callback(built.engine.close)
+        answers = _answers(audit, planned, built.engine, store, done=done)
+    said = (replace(each, where=f"cell {planned.id}") for each in built.notices)
+    record = _record(audit, planned, graph.model, built)
+    return CellRun(record, answers, (*graph.notices, *said), built.scales)
+
+
+def _answers(
+    audit: Audit, planned: PlannedCell, engine: Engine | None, store: Store, *, done: bool
+) -> Predictions:
     if done or engine is None:
-        return CellRun(record, Predictions(planned.predictions), notices, scales)
+        return Predictions(planned.predictions)
     answers = predict(
         engine,
         audit.pool,
@@ -96,18 +101,16 @@ def run_cell(
         what=planned.id,
         reference=planned == audit.plan.reference,
     )
-    if isinstance(engine, TensorrtEngine):
-        engine.close()
     store.keep(planned.predictions)
-    return CellRun(record, answers, notices, scales)
+    return answers
 
 
 @dataclass(frozen=True, slots=True)
 class _Graph:
     model: Model
-    scales: str | None
-    notices: tuple[Notice, ...]
-    implicit: ImplicitCell | None = None
+    scales: str | None = None
+    notices: tuple[Notice, ...] = ()
+    ranges: ScaleTable | Calibset | None = None
 
 
 def _graph(
@@ -116,23 +119,21 @@ def _graph(
     """What the backend is given: the model, its FP16 copy, the Q/DQ graph, or ranges beside it."""
     if planned.precision == "fp16":
         model, misfits = convert_to_fp16(audit.prepared)
-        return _Graph(model, None, misfits)
-    if planned.ranges_by == "tensorrt":
-        native = native_cell(audit, planned)
-        return _Graph(audit.prepared, native.key, (), native)
+        return _Graph(model, notices=misfits)
+    if planned.given == "calibset":
+        path = next(each.path for each in audit.plan.calibsets if each.name == planned.calibset)
+        return _Graph(audit.prepared, ranges=open_calibset(path))
     if planned.scales is None or observation is None:
-        return _Graph(audit.model, None, ())
+        return _Graph(audit.model)
     table = _scales(audit, planned, observation)
     write_scales(planned.scales, table)
+    scales = content_key(table.scales)
     if planned.engine is None:
-        given = given_cell(table)
-        return _Graph(audit.prepared, given.key, (), given)
+        return _Graph(audit.prepared, scales, ranges=table)
     if not store.holds(planned.engine):
         write_engine(audit.prepared, audit.qdq, table, planned.engine)
         store.keep(planned.engine)
-    return _Graph(
-        load_model(planned.engine, quantized=True), content_key(table.scales), table.notices
-    )
+    return _Graph(load_model(planned.engine, quantized=True), scales, table.notices)
 
 
 def _scales(audit: Audit, planned: PlannedCell, observation: Observation) -> ScaleTable:
@@ -145,53 +146,34 @@ def _scales(audit: Audit, planned: PlannedCell, observation: Observation) -> Sca
     )
 
 
-def _unproved(audit: Audit, planned: PlannedCell, model: Model) -> EngineRecord:
-    """The engine of onnxruntime: it does as the graph says, or computes the same in float."""
-    nodes = [d for d in audit.qdq.decisions if d.kind == "node" and d.weighted]
-    if planned.precision != "int8":
-        floats = _counted(d.op_type for d in nodes)
-        return EngineRecord(model.fingerprint, "float", {}, floats)
-    quantized = _counted(d.op_type for d in nodes if d.action == "quantized")
+def _record(audit: Audit, planned: PlannedCell, model: Model, built: BuiltEngine) -> EngineRecord:
+    """What an engine is: by its library's account, or else by the graph, which it follows."""
+    fingerprint, account = model.fingerprint, built.account
+    if account is None:
+        nodes = [d for d in audit.qdq.decisions if d.kind == "node" and d.weighted]
+        int8 = planned.precision == "int8"
+        quantized = _counted(d.op_type for d in nodes if int8 and d.action == "quantized")
+        floats = _counted(d.op_type for d in nodes if not int8 or d.action == "float")
+        return EngineRecord(
+            fingerprint,
+            built.kernels,
+            quantized,
+            floats,
+            options=built.options,
+            asked_ops=quantized,
+        )
+    nodes_run = () if account.proof is None else account.proof.nodes
+    short = () if account.proof is None else account.proof.short_of()
     return EngineRecord(
-        model.fingerprint,
-        audit.config.audit.kernels,
-        quantized,
-        _counted(d.op_type for d in nodes if d.action == "float"),
-        asked_ops=quantized,
+        fingerprint,
+        built.kernels,
+        _counted(node.op_type for node in nodes_run if node.got == "int8"),
+        _counted(node.op_type for node in nodes_run if node.got != "int8"),
+        options=built.options,
+        asked_ops=account.asked,
+        proof=None if account.proof is None else account.proof.source,
+        not_as_asked=tuple(NodeRecord(n.node, n.op_type, n.asked, n.got, n.reason) for n in short),
     )
-
-
-def _proved(graph: _Graph, facts: EngineFacts) -> EngineRecord:
-    """A TensorRT engine: what its layers really run in."""
-    model = graph.model
-    every = products(model) if graph.implicit is None else implicit_products(model)
-    proof = proof_of(facts)
-    nodes = () if proof is None else proof.nodes
-    asked = [product for product in every if product.asked == facts.precision != "fp32"]
-    return EngineRecord(
-        model.fingerprint,
-        "fused" if facts.precision == "int8" else "float",
-        _counted(node.op_type for node in nodes if node.got == "int8"),
-        _counted(node.op_type for node in nodes if node.got != "int8"),
-        options={
-            "library": f"{facts.library} {facts.version}",
-            "gpu": facts.gpu,
-            "compute_capability": facts.compute_capability,
-            "max_batch": facts.max_batch,
-            "tf32": facts.tf32,
-        },
-        asked_ops=_counted(product.op_type for product in asked),
-        proof=None if proof is None else proof.source,
-        not_as_asked=tuple(
-            NodeRecord(n.node, n.op_type, n.asked, n.got, n.reason)
-            for n in (() if proof is None else proof.short_of())
-        ),
-    )
-
-
-def _said(planned: PlannedCell, facts: EngineFacts) -> Iterator[Notice]:
-    for notice in facts.notices:
-        yield Notice(str(notice["code"]), str(notice["message"]), f"cell {planned.id}")
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:

@@ -57,8 +57,8 @@ def earlier_files(plan: Plan) -> list[Path]:
     folder = plan.report.parent
     wanted = {path for _, _, path in _planned(plan)}
     cells = [plan.reference, *plan.cells]
-    wanted |= {cell.built for cell in cells}  # of backends that keep engines of their own
-    wanted |= {cell.cache for cell in cells}
+    for cell in cells:  # of backends that keep engines of their own
+        wanted |= {cell.built, cell.built.with_suffix(".cache"), cell.built.with_suffix(".json")}
     wanted |= {cell.scales for cell in cells if cell.scales is not None}
     kept = {path.resolve() for path in wanted}
     kept |= {seal_of(path).resolve() for path in wanted}

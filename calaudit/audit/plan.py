@@ -9,19 +9,14 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Literal
 
-from calaudit.audit.config import AuditConfig, AuditSettings, CalibsetEntry, SetFile
-from calaudit.backends.base import BackendName, Precision, RangesBy
+from calaudit.audit.config import AuditConfig, CalibsetEntry, SetFile
+from calaudit.backends.base import DEFAULT, Int8, Precision
+from calaudit.backends.registry import BACKENDS
 from calaudit.runtime.settings import as_values
 from calaudit.sampling.recipe import Role
 from calaudit.version import __version__
-
-NATIVE: Final[Mapping[str, tuple[str, ...]]] = {
-    "native-entropy": ("entropy-trt", "entropy"),
-    "native-minmax": ("minmax",),
-}
-"""TensorRT's own calibrators → our methods to hold them against, the nearest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +42,15 @@ class PlannedCell:
     """One engine to be judged."""
 
     id: str
-    """``calibset/method`` or the precision; the backend behind it where it isn't onnxruntime."""
-    backend: BackendName
+    """``calibset/method`` or the precision; the backend behind it where it isn't the default."""
+    backend: str
     precision: Precision
     calibset: str | None
     """None where no ranges are needed."""
     method: str | None
-    """``native-entropy`` and ``native-minmax`` are TensorRT's own calibrators."""
+    """One of the audit's, or the name of a calibration of the backend's own."""
     engine: Path | None
-    """Explicit INT8: the Q/DQ graph, the same for every backend."""
+    """INT8 by Q/DQ: the graph, the same for every backend that takes one."""
     scales: Path | None
     built: Path
     """The backend's own engine, where it keeps one."""
@@ -64,22 +59,19 @@ class PlannedCell:
     """What its calibration set was drawn by."""
     draw: int = 0
     """As `PlannedSet.draw`."""
-    implicit: bool = False
-    """INT8 by a calibration, not by Q/DQ."""
+    given: Literal["qdq", "scales", "calibset"] | None = None
+    """INT8: what the backend gets, as `calaudit.backends.base.Int8` has it."""
+    nearest: tuple[str, ...] = ()
+    """As `calaudit.backends.base.Int8` has it."""
     role: Role = "candidate"
     """Its calibration set's; an engine without one may ship."""
 
     @property
-    def cache(self) -> Path:
-        """TensorRT's calibration cache, where it calibrated itself."""
-        return self.built.with_suffix(".cache")
-
-    @property
-    def ranges_by(self) -> RangesBy | None:
-        """Who estimates its ranges."""
-        if self.method is None:
+    def ranges_by(self) -> str | None:
+        """Who estimates its ranges: ``calaudit``, or the backend."""
+        if self.given is None:
             return None
-        return "tensorrt" if self.method in NATIVE else "calaudit"
+        return self.backend if self.given == "calibset" else "calaudit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +112,7 @@ def make_plan(
     rows: str,
     folder: Path,
     seed: int,
-    backends: Mapping[BackendName, str],
+    backends: Mapping[str, str],
     settled: Collection[str] = (),
 ) -> Plan:
     """Lay out an audit.
@@ -150,7 +142,7 @@ def make_plan(
     sets_key = content_key({**base, "sets": [[s.name, s.key] for s in sets]})
     # scales come from the sets alone: other slices need other ranges, but no other engines
     ranges_key = content_key({"sets": sets_key, "slices": list(map(as_values, config.dimensions))})
-    layout = _Layout(config.audit, folder, {**base, "rows": rows}, backends, sets_key)
+    layout = _Layout(config, folder, {**base, "rows": rows}, backends, sets_key)
     return Plan(
         calibsets=sets,
         ranges=folder / "ranges" / f"ranges-{ranges_key}.h5",
@@ -201,56 +193,54 @@ def _planned_set(
 class _Layout:
     """Names of the cells' artefacts."""
 
-    settings: AuditSettings
+    config: AuditConfig
     folder: Path
     base: Mapping[str, str]
-    backends: Mapping[BackendName, str]
+    backends: Mapping[str, str]
     ranges: str
 
     def cells(self, calibsets: Sequence[PlannedSet]) -> Iterator[PlannedCell]:
         """The backend's cells, then those it is to agree with."""
-        for backend in (self.settings.backend, *self.settings.agree_with):
-            if backend != self.settings.backend:
+        settings = self.config.audit
+        for backend in (settings.backend, *settings.agree_with):
+            if backend != settings.backend:
                 yield self.alone(backend, "fp32")
-            if "int8" in self.settings.precisions:
+            if "int8" in settings.precisions:
+                own = self.config.backends[backend]
+                kind = BACKENDS.load(backend)
+                ways = list(kind.int8(own, settings.methods, settings.batch_size))
                 for calibset in calibsets:
-                    for method in self._methods(backend):
-                        yield self.int8(backend, calibset, method)
-            if "fp16" in self.settings.precisions:
+                    for way in ways:
+                        yield self.int8(backend, calibset, way)
+            if "fp16" in settings.precisions:
                 yield self.alone(backend, "fp16")
 
-    def int8(self, backend: BackendName, planned: PlannedSet, method: str) -> PlannedCell:
+    def int8(self, backend: str, planned: PlannedSet, way: Int8) -> PlannedCell:
         """One INT8 cell. The graph and the scales don't depend on the backend."""
+        method = way.method
         graph = {**self.base, "ranges": self.ranges, "calibset": planned.name, "method": method}
-        implicit = backend == "tensorrt" and self.settings.int8 == "implicit"
         stem = f"{_slug(planned.name)}-{method}"
         shared = f"{stem}-{content_key(graph)}"
-        how = {"int8": "implicit", "batch": self.settings.batch_size} if implicit else {}
-        own = self._own(stem, backend, {**graph, **how})
+        own = self._own(stem, backend, {**graph, **way.depends_on})
+        scales = None if way.given == "calibset" else self.folder / "scales" / f"{shared}.json"
         return PlannedCell(
             id=f"{planned.name}/{method}{_behind(backend)}",
             backend=backend,
             precision="int8",
             calibset=planned.name,
             method=method,
-            engine=None if implicit else self.folder / "engines" / f"{shared}.onnx",
-            scales=None if method in NATIVE else self.folder / "scales" / f"{shared}.json",
+            engine=self.folder / "engines" / f"{shared}.onnx" if way.given == "qdq" else None,
+            scales=scales,
             built=self.folder / "engines" / f"{own}.engine",
             predictions=self.folder / "predictions" / f"{own}.h5",
             recipe=planned.recipe,
             draw=planned.draw,
-            implicit=implicit,
+            given=way.given,
+            nearest=way.nearest,
             role=planned.role,
         )
 
-    def _methods(self, backend: BackendName) -> Iterator[str]:
-        methods, ranges = self.settings.methods, self.settings.ranges
-        if backend != "tensorrt" or "calaudit" in ranges:
-            yield from methods
-        if backend == "tensorrt" and "tensorrt" in ranges:
-            yield from (name for name, ours in NATIVE.items() if set(ours) & set(methods))
-
-    def alone(self, backend: BackendName, precision: Precision) -> PlannedCell:
+    def alone(self, backend: str, precision: Precision) -> PlannedCell:
         """An engine without ranges."""
         own = self._own(precision, backend, {**self.base, "precision": precision})
         return PlannedCell(
@@ -265,13 +255,13 @@ class _Layout:
             predictions=self.folder / "predictions" / f"{own}.h5",
         )
 
-    def _own(self, stem: str, backend: BackendName, graph: Mapping[str, object]) -> str:
+    def _own(self, stem: str, backend: str, graph: Mapping[str, object]) -> str:
         key = content_key({**graph, "backend": self.backends[backend]})
-        return f"{stem}-{key}" if backend == "onnxruntime" else f"{stem}-{backend}-{key}"
+        return f"{stem}-{key}" if backend == DEFAULT else f"{stem}-{backend}-{key}"
 
 
-def _behind(backend: BackendName) -> str:
-    return "" if backend == "onnxruntime" else f"/{backend}"
+def _behind(backend: str) -> str:
+    return "" if backend == DEFAULT else f"/{backend}"
 
 
 def _slug(name: str) -> str:

@@ -5,12 +5,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from calaudit.audit.backends import AnyBackend, RemoteBackend, backend_keys, make_backends
+from calaudit.audit.backends import (
+    AnyBackend,
+    RemoteBackend,
+    backend_keys,
+    make_backends,
+    make_observer,
+)
 from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.plan import Plan, content_key, make_plan
-from calaudit.backends.base import BackendName
-from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.calibration.compiled import n_cores
+from calaudit.backends.base import Backend
 from calaudit.evaluate.comparison import Tolerance
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph.load import check_pool_matches, load_model
@@ -74,9 +78,9 @@ class Audit:
     prepared: Model
     """Constants and BatchNormalization folded: taps and Q/DQ belong to it."""
     qdq: QdqPlan
-    backend: OnnxruntimeBackend
+    backend: Backend
     """Observes ranges and draws sets, whatever is audited."""
-    backends: dict[BackendName, AnyBackend]
+    backends: dict[str, AnyBackend]
     """The audited backend first, then those it is to agree with."""
     pool_slices: SliceSet
     """Over the whole pool."""
@@ -105,7 +109,7 @@ class Audit:
 def prepared_audit(
     path: Path,
     overrides: Overrides,
-    remote: Mapping[BackendName, RemoteBackend] | None = None,
+    remote: Mapping[str, RemoteBackend] | None = None,
 ) -> Iterator[Audit]:
     """Open an audit; the pool is closed on leaving.
 
@@ -130,7 +134,7 @@ def prepared_audit(
 
 @contextmanager
 def _opened(
-    path: Path, overrides: Overrides, remote: Mapping[BackendName, RemoteBackend]
+    path: Path, overrides: Overrides, remote: Mapping[str, RemoteBackend]
 ) -> Iterator[Audit]:
     config = read_audit(path)
     seed = config.audit.seed if overrides.seed is None else overrides.seed
@@ -163,16 +167,14 @@ def _opened(
         prepared = prepare(model)
         qdq = _placed(prepared, model, config)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
-        cpu = OnnxruntimeBackend(threads=config.audit.threads or 0, kernels=config.audit.kernels)
-        shared = _shared(cpu, config, overrides.jobs)
-        backends = make_backends(config, pool, model, qdq, shared, remote=remote)
+        backends = make_backends(config, pool, model, qdq, jobs=overrides.jobs, remote=remote)
         yield Audit(
             config=config,
             pool=pool,
             model=model,
             prepared=prepared,
             qdq=qdq,
-            backend=cpu,
+            backend=make_observer(config, pool),
             backends=backends,
             pool_slices=pool_slices,
             evaluated=evaluated,
@@ -225,14 +227,6 @@ def _noted(slices: SliceSet, whole: SliceSet, where: str) -> SliceSet:
         where,
     )
     return replace(slices, notices=(*slices.notices, notice))
-
-
-def _shared(cpu: OnnxruntimeBackend, config: AuditConfig, jobs: int) -> OnnxruntimeBackend:
-    """What each of several engines that run at a time may use."""
-    if jobs == 1:
-        return cpu
-    threads = max(1, (config.audit.threads or n_cores()) // jobs)
-    return OnnxruntimeBackend(threads=threads, kernels=config.audit.kernels)
 
 
 def _placed(prepared: Model, model: Model, config: AuditConfig) -> QdqPlan:

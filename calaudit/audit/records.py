@@ -10,6 +10,7 @@ from calaudit.audit.backends import accelerators
 from calaudit.audit.environment import describe_environment
 from calaudit.audit.plan import PlannedCell, PlannedSet, content_key
 from calaudit.audit.prepare import Audit
+from calaudit.backends.registry import BACKENDS
 from calaudit.evaluate.comparison import Comparison, MinSupport
 from calaudit.evaluate.power import smallest_provable_drop
 from calaudit.evaluate.statistics.clusters import effective_blocks
@@ -136,14 +137,14 @@ def cell_record(
     audit: Audit, planned: PlannedCell, engine: EngineRecord | None, reason: str | None = None
 ) -> CellRecord:
     """What a cell is, and where its files lie; without an engine it has failed."""
-    onnxruntime = planned.backend == "onnxruntime"
+    own = BACKENDS.load(planned.backend).keeps_engines
     return filled(
         CellRecord,
         planned,
         status="failed" if engine is None else "judged",
         engine=engine,
         reason=reason,
-        file=_kept(audit, planned.engine if onnxruntime else planned.built),
+        file=_kept(audit, planned.built if own else planned.engine),
         scales=_kept(audit, planned.scales),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from calaudit.audit import records
+from calaudit.audit.backends import RemoteBackend
 from calaudit.audit.cluster import WorkerResults, remote_backends, run_cells_on_workers
 from calaudit.audit.config import SetFile
 from calaudit.audit.crew import map_in_threads
@@ -301,8 +302,8 @@ def _cells(
                 done.advance(1)
 
         # a GPU is one, and its libraries want the main thread
-        mine = [cell for cell in planned_cells if cell.backend == "onnxruntime"]
-        others = [cell for cell in planned_cells if cell.backend != "onnxruntime"]
+        mine = [cell for cell in planned_cells if _in_threads(audit, cell)]
+        others = [cell for cell in planned_cells if cell not in mine]
         found = [*map_in_threads(outcome, mine, jobs=audit.jobs), *map(outcome, others)]
     outcomes = dict(zip((cell.id for cell in (*mine, *others)), found, strict=True))
     for planned in planned_cells:
@@ -315,6 +316,11 @@ def _cells(
         predictions[planned.id] = judged.predictions
         journal.scales[planned.id] = judged.scales
     return cells, predictions
+
+
+def _in_threads(audit: Audit, cell: PlannedCell) -> bool:
+    backend = audit.backends[cell.backend]
+    return not isinstance(backend, RemoteBackend) and backend.capabilities.concurrent
 
 
 def _reason(error: CalauditError, own: set[str]) -> str:

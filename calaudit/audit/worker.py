@@ -21,7 +21,6 @@ from calaudit.audit.environment import PACKAGES, describe_environment
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
 from calaudit.audit.scheduler import GPU
 from calaudit.audit.store import Store
-from calaudit.backends.base import BackendName
 from calaudit.calibration.observation import Observation
 from calaudit.formats.ranges import open_ranges
 from calaudit.results.audited import EngineRecord
@@ -39,7 +38,7 @@ class Request:
     path: Path
     """The audit file; absolute, as all paths here."""
     overrides: Overrides
-    remote: Mapping[BackendName, RemoteBackend]
+    remote: Mapping[str, RemoteBackend]
     """What workers with a GPU have, for those without."""
     plan: str
     """`Plan.key`, which a worker's own must equal."""
@@ -97,7 +96,7 @@ def describe_worker(token: Path) -> WorkerFacts:
     return WorkerFacts(describe_environment({}), storage)
 
 
-def describe_backends(path: Path, overrides: Overrides) -> dict[BackendName, RemoteBackend]:
+def describe_backends(path: Path, overrides: Overrides) -> dict[str, RemoteBackend]:
     """Try out the audit's backends on the GPU here.
 
     Raises

@@ -1,34 +1,21 @@
-"""Health: what each backend can do on this machine, tried out and not concluded from versions."""
+"""Health: what a backend can do on this machine, tried out and not concluded from versions."""
 
-import ctypes
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from calaudit.backends.base import BackendName, Engine, Precision, RangesBy
-from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.backends.tensorrt.backend import TensorrtBackend, inspect_precision
-from calaudit.backends.tensorrt.build import compute_capabilities
-from calaudit.backends.tensorrt.cuda import ELSEWHERE, find_cuda
-from calaudit.backends.tensorrt.detect import (
-    INSTALL_IMPLICIT,
-    TITLES,
-    Missing,
-    TensorrtModule,
-    find_tensorrt,
-)
-from calaudit.backends.tensorrt.precision import PrecisionProof
+from calaudit.backends.base import Engine, Missing, Precision, PrecisionProof
+from calaudit.backends.registry import BACKENDS
 from calaudit.graph.model import Model
-from calaudit.graph.products import PROBED, probe_model, products
+from calaudit.graph.products import PROBED, probe_model
 from calaudit.runtime.errors import BackendError
+from calaudit.runtime.settings import keys_of
 
 Wanted = Mapping[Precision, Collection[str]]
-"""Precision → op types that have to run in it."""
+"""Precision → op types that have to run in it; those without a probe aren't tried."""
 EVERYTHING: Final[Wanted] = {"fp32": PROBED, "fp16": PROBED, "int8": PROBED}
-_DRIVER: Final = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
 _OTHERWISE: Final = "Audit such models in other precisions, or on another backend or release."
 
 
@@ -49,17 +36,17 @@ class Trial:
 class Health:
     """What one backend can do here."""
 
-    backend: BackendName
+    backend: str
     library: str
     """``TensorRT-RTX 1.7.1.116``; without a version where it can't be loaded."""
     device: str | None
     """What engines run on; None where they can't run."""
     trials: tuple[Trial, ...]
-    builds_for: tuple[str, ...]
+    builds_for: tuple[str, ...] = ()
     """Compute capabilities that engines can be built for without such a GPU."""
-    ranges: tuple[RangesBy, ...]
-    """Who can estimate the ranges of INT8."""
-    absent: tuple[Missing, ...]
+    ranges: tuple[str, ...] = ("calaudit",)
+    """Who can estimate the ranges of INT8: ``calaudit``, and the backend's own calibration."""
+    absent: tuple[Missing, ...] = ()
     """Libraries and devices that it needs and that aren't usable."""
 
     @property
@@ -83,71 +70,52 @@ class Health:
         return tuple(t.op_type for t in self.trials if t.precision == precision and not t.failure)
 
 
-def examine(
-    backend: BackendName, wanted: Wanted = EVERYTHING, *, compute_capability: str | None = None
-) -> Health:
+def examine(name: str, wanted: Wanted = EVERYTHING, **keys: object) -> Health:
     """Find a backend's libraries and device, and try what is wanted of it.
 
     Parameters
     ----------
-    backend : str
+    name : str
         Which one.
     wanted : mapping
-        Precision → op types; those without a probe aren't tried.
-    compute_capability : str, optional
-        RTX: the GPU to build for; default: the one in this machine, or any.
+        Precision → op types.
+    **keys
+        Its own keys, as audit files have them; those that it hasn't are left out.
+
+    Raises
+    ------
+    SettingsError
+        There is no such backend, or it can't be imported.
     """
-    if backend == "onnxruntime":
-        cpu = OnnxruntimeBackend()
-
-        def compute(model: Model) -> None:
-            _run(cpu.load(model))
-
-        title = cpu.load(probe_model("Gemm", "fp32")).record["library"]
-        trials = _tried(wanted, compute)
-        return Health(backend, title, "CPU", trials, (), ("calaudit",), ())
-    found = find_tensorrt(backend)
-    if isinstance(found, Missing):
-        return Health(backend, TITLES[backend], None, (), (), (), (found, *_no_driver()))
-    return _examined(found, wanted, compute_capability)
+    kind = BACKENDS.load(name)
+    mine = {key: value for key, value in keys.items() if key in keys_of(kind.settings)}
+    return kind.examine(kind.settings(**mine), wanted)
 
 
-def _examined(found: TensorrtModule, wanted: Wanted, capability: str | None) -> Health:
-    cuda, targets = find_cuda(), tuple(compute_capabilities(found))
-    device = None if isinstance(cuda, Missing) else str(cuda.gpu)
-    absent = [cuda, *_no_driver(cuda)] if isinstance(cuda, Missing) else []
-    trials: tuple[Trial, ...] = ()
-    if device is not None or targets:
-        made = TensorrtBackend(found.library, max_batch=2, compute_capability=capability)
+def tried(wanted: Wanted, attempt: Callable[[Model], PrecisionProof | None]) -> tuple[Trial, ...]:
+    """Try the products that are wanted, each alone in a model of its own.
 
-        def attempt(model: Model) -> PrecisionProof | None:
-            if device is None:
-                return made.build(model).proof
-            engine = made.load(model)
-            _run(engine)
-            proof = inspect_precision(found, engine, products(model))
-            engine.close()
-            return proof
-
-        trials = _tried(wanted, attempt)
-    return Health(
-        found.library,
-        found.title,
-        device,
-        trials,
-        targets,
-        ("calaudit", "tensorrt") if found.abilities.implicit else ("calaudit",),
-        tuple(absent),
-    )
-
-
-def _tried(wanted: Wanted, attempt: Callable[[Model], PrecisionProof | None]) -> tuple[Trial, ...]:
+    Parameters
+    ----------
+    wanted : mapping
+        Precision → op types.
+    attempt : callable
+        Builds a model, and runs it (`run_probe`) where there is a device; gives what the library
+        says of its precision, if it says anything. Its `BackendError` is a failed trial.
+    """
     return tuple(
         _trial(op_type, precision, attempt)
         for precision, op_types in wanted.items()
         for op_type in PROBED
         if op_type in op_types
     )
+
+
+def run_probe(engine: Engine) -> None:
+    """Run a probe's engine on two samples of ones."""
+    (spec,) = engine.inputs
+    shape = [size or 1 for size in spec.shape]
+    engine.run({spec.name: np.ones((2, *shape), spec.dtype)})
 
 
 def _trial(
@@ -165,12 +133,6 @@ def _trial(
     return Trial(op_type, precision, got, reason, _OTHERWISE)
 
 
-def _run(engine: Engine) -> None:
-    (spec,) = engine.inputs
-    shape = [size or 1 for size in spec.shape]
-    engine.run({spec.name: np.ones((2, *shape), spec.dtype)})
-
-
 def _failures(title: str, trials: Collection[Trial], n: int) -> Iterator[Missing]:
     """What went wrong in some of `n` trials, once per reason."""
     grouped: dict[tuple[str, str], list[str]] = {}
@@ -182,22 +144,3 @@ def _failures(title: str, trials: Collection[Trial], n: int) -> Iterator[Missing
     for (failure, step), names in grouped.items():
         what = ", ".join(names) if len(names) < n else "anything"
         yield Missing(title, f"doesn't run {what} here: {failure}", step)
-
-
-def no_calibrators(health: Health) -> Iterator[Missing]:
-    """What keeps a backend that is here from implicit quantization."""
-    if health.ranges and "tensorrt" not in health.ranges:
-        reason = "has no calibrators: it quantizes by Q/DQ in the graph only"
-        yield Missing(
-            health.library, reason, f'Leave int8 = "implicit" out, or run: {INSTALL_IMPLICIT}'
-        )
-
-
-def _no_driver(cuda: Missing | None = None) -> Iterator[Missing]:
-    """The GPU's driver, unless it is here or `cuda` says already that there is no GPU."""
-    if cuda is not None and cuda.what == "a GPU":
-        return
-    try:
-        ctypes.CDLL(_DRIVER)
-    except OSError:
-        yield Missing("NVIDIA's GPU driver", f"isn't here: {_DRIVER} can't be loaded", ELSEWHERE)

@@ -3,17 +3,16 @@
 import json
 import platform
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from calaudit.cli.columns import text_columns
-from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.progress import stage
 from calaudit.version import __version__
 
 if TYPE_CHECKING:
-    from calaudit.backends.base import BackendName, Precision
+    from calaudit.backends.base import Precision
     from calaudit.backends.health import Health
 
 _PRECISIONS: "tuple[Precision, ...]" = ("fp32", "fp16", "int8")
@@ -53,16 +52,12 @@ def doctor_command(
         raise typer.Exit(1)
 
 
-def _named(given: Sequence[str]) -> "Sequence[BackendName]":
-    from calaudit.backends.base import BackendName
+def _named(given: Sequence[str]) -> Sequence[str]:
+    from calaudit.backends.registry import BACKENDS, backend_names
 
-    known: tuple[BackendName, ...] = get_args(BackendName)
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise SettingsError(
-            f"there is no backend {unknown[0]!r}", next_step=near(unknown[0], known)
-        )
-    return [name for name in known if name in given] if given else known
+    for name in given:
+        BACKENDS.load(name)  # refuses unknown ones with the near names
+    return [name for name in backend_names() if name in given or not given]
 
 
 def _document(found: "Sequence[Health]") -> dict[str, Any]:

@@ -76,7 +76,7 @@ class EngineRecord:
     """The backend's options, such as ``threads``."""
     asked_ops: Mapping[str, int] = field(default_factory=dict)
     """ONNX op type → number of weighted nodes that the graph asks INT8 (or FP16) of."""
-    proof: Literal["builder's layer report", "engine inspector"] | None = None
+    proof: str | None = None
     """Who said what the layers run in; None: nobody, `quantized_ops` is what the graph asks."""
     not_as_asked: tuple[NodeRecord, ...] = ()
 
@@ -168,8 +168,9 @@ class CellRecord:
     """Distribution → amax: ``"minmax"``, ``"entropy"``, ``"percentile"``, ``"mse"``, …"""
     precision: Literal["int8", "fp16", "fp32"]
     backend: str
-    ranges_by: Literal["calaudit", "tensorrt"] | None
-    """Who estimated the ranges."""
+    ranges_by: str | None
+    """Who estimated the ranges: ``"calaudit"``, or the backend's name; None where none are
+    needed."""
     status: Literal["judged", "failed", "skipped"]
     engine: EngineRecord | None
     """None when none could be built."""

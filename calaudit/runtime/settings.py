@@ -48,6 +48,13 @@ def setting(
     return made
 
 
+def keys_of(cls: type[Any]) -> frozenset[str]:
+    """The keys of a settings class, former ones included: what reading it has to be given."""
+    config: Mapping[str, Any] = vars(cls)["__pydantic_config__"]
+    renamed: Mapping[str, str] = config["json_schema_extra"][_RENAMED]
+    return frozenset([*(each.name for each in dataclasses.fields(cls)), *renamed])
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file.
 

@@ -3,65 +3,49 @@
 Workers load it as a Dask preload, which calls `dask_setup`.
 """
 
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from calaudit.audit import backends
-from calaudit.backends.health import Health
+from calaudit.backends.base import Account, BuiltEngine, Capabilities, Order
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
-from calaudit.formats.engine import EngineFacts
+from calaudit.backends.tensorrt.kind import RtxKind
 from calaudit.graph.model import Model
+from calaudit.runtime.errors import Notice
 
 
 class PretendedTensorrt:
-    """What an audit uses of `calaudit.backends.tensorrt.backend.TensorrtBackend`."""
+    """A backend of a GPU."""
 
+    name = "tensorrt_rtx"
+    capabilities = Capabilities(
+        precisions=frozenset({"fp32", "fp16", "int8"}), needs_gpu=True, concurrent=False
+    )
     key = "TensorRT-RTX 1.0 on a pretended GPU"
-    gpu = "a pretended GPU"
-    found = SimpleNamespace(version="1.0")
-
-    def __init__(self, library: str, **_: object) -> None:
-        self.name = library
+    environment: ClassVar[dict[str, str]] = {"gpu": "a pretended GPU", "tensorrt_rtx": "1.0"}
 
     def check(self, model: Model) -> None:
         """Whatever the model: it fits."""
 
-    def stored(
-        self, model: Model, path: Path, *, precision: Any, scales: str | None, **_: object
-    ) -> tuple[OnnxruntimeEngine, EngineFacts]:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        facts = EngineFacts(
-            library="tensorrt_rtx",
-            version="1.0",
-            gpu=self.gpu,
-            compute_capability="9.9",
-            model=model.fingerprint,
-            scales=scales,
-            precision=precision,
-            max_batch=100,
-            tf32="off",
-            proof=None,
-            nodes=(),
-            notices=({"code": "pretended", "message": "no GPU was used"},),
+    def load(self, model: Model) -> OnnxruntimeEngine:
+        return OnnxruntimeBackend(threads=1).load(model)
+
+    def make(self, order: Order) -> BuiltEngine:
+        order.path.parent.mkdir(parents=True, exist_ok=True)
+        order.path.touch()
+        return BuiltEngine(
+            engine=self.load(order.model),
+            kernels="fused" if order.precision == "int8" else "float",
+            account=Account({}, None),
+            notices=(Notice("pretended", "no GPU was used"),),
         )
-        return OnnxruntimeBackend(threads=1).load(model), facts
 
 
 def pretend(patch: pytest.MonkeyPatch) -> None:
     """Let audits in this process find a GPU."""
-    health = Health("tensorrt_rtx", "TensorRT-RTX 1.0", "a pretended GPU", (), (), (), ())
-    really = backends.examine
-
-    def examine(library: Any, *arguments: Any, **options: Any) -> Health:
-        return health if library == "tensorrt_rtx" else really(library, *arguments, **options)
-
-    patch.setattr(backends, "TensorrtBackend", PretendedTensorrt)
-    patch.setattr(backends, "examine", examine)
+    patch.setattr(RtxKind, "obstacles", lambda *_: ())
+    patch.setattr(RtxKind, "make", lambda *_: PretendedTensorrt())
 
 
-def dask_setup(_: object) -> None:
+def dask_setup(_: Any) -> None:
     pretend(pytest.MonkeyPatch())

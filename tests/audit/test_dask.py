@@ -21,7 +21,8 @@ from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.audit.scheduler import Call, Lost, Scheduler, connect_scheduler
 from calaudit.audit.worker import Request, make_cell
-from calaudit.backends.tensorrt.detect import Missing, find_tensorrt
+from calaudit.backends.base import Missing
+from calaudit.backends.tensorrt.detect import find_tensorrt
 from calaudit.results.document import to_document, without_times
 from calaudit.results.report import Report
 from calaudit.runtime.errors import BackendError, OutputError

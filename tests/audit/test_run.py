@@ -7,14 +7,15 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from calaudit.audit import backends as audit_backends
 from calaudit.audit import engines as audit_engines
 from calaudit.audit import run as audit_run
 from calaudit.audit.inventory import take_inventory
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
+from calaudit.backends.base import Missing
 from calaudit.backends.health import Health, Trial
-from calaudit.backends.tensorrt.detect import Missing, find_tensorrt
+from calaudit.backends.tensorrt.detect import find_tensorrt
+from calaudit.backends.tensorrt.kind import RtxKind
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
@@ -256,7 +257,7 @@ def test_precision_that_a_release_cant_build_stops_the_audit_before_any_work(
     health = Health("tensorrt_rtx", "RTX 1", "a GPU", trials, (), ("calaudit",), ())
     wanted = []
     monkeypatch.setattr(
-        audit_backends, "examine", lambda name, ops, **_: wanted.append(dict(ops)) or health
+        RtxKind, "examine", lambda kind, settings, ops: wanted.append(dict(ops)) or health
     )
     audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', '"mse"]\nbackend = "tensorrt_rtx"'))
     with pytest.raises(BackendError, match="RTX 1 doesn't run MatMul in INT8 here: can't build"):

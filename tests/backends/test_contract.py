@@ -1,52 +1,201 @@
-"""What every backend must do: one body of tests, one fixture per backend."""
+"""What every backend must do: one body of tests over all that are registered."""
 
-from collections.abc import Callable
+import gc
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from calaudit.backends.base import Backend, Engine
+from calaudit.audit.config import AuditSettings
+from calaudit.backends.base import Backend, Engine, Order
+from calaudit.backends.health import examine
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.backends.tensorrt.backend import TensorrtBackend
-from calaudit.backends.tensorrt.cuda import find_cuda
-from calaudit.backends.tensorrt.detect import Library, Missing, find_tensorrt
+from calaudit.backends.registry import BACKENDS, backend_names
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError
+from calaudit.runtime.settings import keys_of
+from tests.backends.available import load, make_backend
 from tests.graph import models
 from tests.graph.running import quantize
 
-
-def tensorrt(library: Library) -> Backend:
-    """A TensorRT that is here with a GPU; skips the test elsewhere."""
-    found, cuda = find_tensorrt(library), find_cuda()
-    for each in (found, cuda):
-        if isinstance(each, Missing):
-            pytest.skip(str(each))
-    return TensorrtBackend(library, max_batch=16)
+STATUS = Path("/proc/self/statm")
 
 
-def load(backend: Backend, model: Model) -> Engine:
-    """An engine of `model`; skips where TensorRT's release can't build it."""
-    try:
-        return backend.load(model)
-    except BackendError as error:
-        if backend.name.startswith("tensorrt") and "can't build" in str(error):
-            pytest.skip(str(error))
-        raise
+def resident() -> int:
+    """Bytes of memory that this process has in use."""
+    return int(STATUS.read_text().split()[1]) * 4096
 
 
-BACKENDS: dict[str, Callable[[], Backend]] = {
-    "onnxruntime-emulated": lambda: OnnxruntimeBackend(threads=1),
-    "onnxruntime-fused": lambda: OnnxruntimeBackend(threads=1, kernels="fused"),
-    "tensorrt": lambda: tensorrt("tensorrt"),
-    "tensorrt_rtx": lambda: tensorrt("tensorrt_rtx"),
+CASES: dict[str, tuple[str, dict[str, object]]] = {
+    "onnxruntime": ("onnxruntime", {"threads": 1}),
+    "onnxruntime-fused": ("onnxruntime", {"threads": 1, "kernels": "fused"}),
+    "tensorrt": ("tensorrt", {}),
+    "tensorrt_rtx": ("tensorrt_rtx", {}),
+    "onnx_reference": ("onnx_reference", {}),
+}
+"""Case → backend, its keys. The last one is the example package's."""
+TESTED = {
+    "conv_bn_relu": models.conv_bn_relu,
+    "residual": models.residual,
+    "attention": models.attention,
+    "embedding": models.embedding,
 }
 
 
-@pytest.fixture(params=BACKENDS.values(), ids=BACKENDS)
-def backend(request: pytest.FixtureRequest) -> Backend:
-    made: Backend = request.param()
-    return made
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest, example_package: object) -> tuple[str, dict[str, object]]:
+    return CASES[request.param]
+
+
+@pytest.fixture
+def backend(case: tuple[str, dict[str, object]], tmp_path: Path) -> Backend:
+    name, keys = case
+    return make_backend(name, tmp_path, keys)
+
+
+def reference(model: Model, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What onnxruntime answers, with Q/DQ in float."""
+    return OnnxruntimeBackend(threads=1).load(model).run(feeds)
+
+
+def run_on(engine: Engine, feeds: dict[str, np.ndarray]) -> None:
+    while True:
+        engine.run(feeds)
+
+
+def test_every_backend_is_held_to_the_contract(example_package: object) -> None:
+    assert set(backend_names()) == {name for name, _ in CASES.values()}
+    assert len(backend_names()) >= 4
+
+
+@pytest.mark.parametrize("name", TESTED)
+def test_fp32_is_onnxruntimes_up_to_rounding(backend: Backend, name: str) -> None:
+    model = Model(TESTED[name](), "sketch")
+    feeds = models.feeds(model.proto, n=20)
+    wanted = reference(model, feeds)
+    found = load(backend, model).run(feeds)
+    for output, values in wanted.items():
+        assert (found[output].dtype, found[output].shape) == (values.dtype, values.shape)
+        largest = np.abs(values).max()
+        np.testing.assert_allclose(found[output], values, rtol=1e-4, atol=1e-4 * largest)
+
+
+@pytest.mark.parametrize("name", TESTED)
+def test_int8_by_the_same_qdq_graph_is_onnxruntimes_up_to_steps(
+    backend: Backend, name: str
+) -> None:
+    source = Model(TESTED[name](), "sketch")
+    feeds = models.feeds(source.proto, n=64)
+    _, model = quantize(source, feeds)
+    wanted, float_ = reference(model, feeds)["y"], reference(source, feeds)["y"]
+    found = load(backend, model).run(feeds)["y"]
+    spread = np.abs(found - wanted) / np.abs(wanted).max()
+    # A value on the border of two steps may fall to either side, and few do.
+    assert spread.max() < 0.1
+    assert np.quantile(spread, 0.9) < 0.02
+    # That the engine is quantized at all: it errs as the graph does, not as FP32 would.
+    assert np.abs(found - wanted).mean() < 0.5 * np.abs(float_ - wanted).mean()
+
+
+def test_what_is_ordered_is_what_is_loaded(backend: Backend, tmp_path: Path) -> None:
+    source = Model(models.gemms(), "sketch")
+    feeds = models.feeds(source.proto, n=20)
+    _, quantized = quantize(source, feeds)
+    for precision, model in (("fp32", source), ("int8", quantized)):
+        path = tmp_path / f"{precision}.engine"
+        order = Order(model=model, precision=precision, what=precision, path=path, scales="s")
+        built = backend.make(order)
+        assert built.engine is not None
+        assert (built.kernels == "float") == (precision == "fp32")
+        np.testing.assert_array_equal(
+            built.engine.run(feeds)["y"], load(backend, model).run(feeds)["y"]
+        )
+        built.engine.close()
+        again = backend.make(replace(order, to_run=False))
+        assert (again.kernels, again.options) == (built.kernels, built.options)
+        if again.account is not None:
+            assert again.account == built.account
+
+
+def test_an_engine_is_closed_once_and_for_all(backend: Backend) -> None:
+    model = Model(models.gemms(), "sketch")
+    feeds = models.feeds(model.proto)
+    engine, other = backend.load(model), backend.load(model)
+    kept = engine.run(feeds)["y"]
+    copied = kept.copy()
+    engine.close()
+    engine.close()
+    with pytest.raises(BackendError, match="closed"):
+        engine.run(feeds)
+    np.testing.assert_array_equal(kept, copied)
+    np.testing.assert_array_equal(other.run(feeds)["y"], copied)
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="reads Linux's account of the memory in use")
+def test_closing_frees_the_weights(backend: Backend) -> None:
+    s = models.Sketch()
+    s.op("MatMul", ["x", s.weight("w", 2048, 2048)], "y")
+    model = Model(s.model({"x": ["b", 2048]}, {"y": ["b", 2048]}), "sketch")
+    feeds = models.feeds(model.proto, n=2)
+
+    def run_and_close() -> None:
+        engine = backend.load(model)
+        engine.run(feeds)
+        engine.close()
+
+    run_and_close()
+    gc.collect()
+    before = resident()
+    for _ in range(12):
+        run_and_close()
+    gc.collect()
+    assert resident() - before < 100e6, "twelve times 17 MB of weights"
+
+
+def test_ctrl_c_ends_a_run_and_leaves_an_engine_that_runs(backend: Backend) -> None:
+    model = Model(models.conv_bn_relu(), "sketch")
+    feeds = models.feeds(model.proto, n=50)
+    engine = backend.load(model)
+    wanted = engine.run(feeds)["y"].copy()
+    main = threading.main_thread().ident
+    assert main is not None
+    timer = threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_on(engine, feeds)
+    timer.join()
+    np.testing.assert_array_equal(engine.run(feeds)["y"], wanted)
+
+
+def test_a_kind_says_what_its_backend_says(
+    case: tuple[str, dict[str, object]], backend: Backend
+) -> None:
+    kind = BACKENDS.load(case[0])
+    assert kind.name == backend.name == case[0]
+    assert kind.needs_gpu == backend.capabilities.needs_gpu
+    assert backend.key
+    assert all(isinstance(each, str) for each in backend.environment.values())
+    ways = list(kind.int8(kind.settings(), ("minmax", "mse"), 8))
+    assert [(way.method, way.given) for way in ways] == [("minmax", "qdq"), ("mse", "qdq")]
+
+
+def test_health_is_what_runs_here(case: tuple[str, dict[str, object]], backend: Backend) -> None:
+    health = examine(case[0], {"fp32": {"Gemm"}, "int8": {"MatMul"}}, **case[1])
+    assert health.backend == case[0]
+    assert health.usable
+    assert [(t.op_type, t.precision) for t in health.trials] == [
+        ("Gemm", "fp32"), ("MatMul", "int8")
+    ]  # fmt: skip
+    assert health.ranges[0] == "calaudit"
+
+
+def test_keys_are_no_keys_of_the_audit(case: tuple[str, dict[str, object]]) -> None:
+    kind = BACKENDS.load(case[0])
+    assert not keys_of(kind.settings) & keys_of(AuditSettings)
+    assert kind.settings() == kind.settings(), "every key has a default"
 
 
 def test_outputs_come_in_the_models_order_and_are_batched(backend: Backend) -> None:

@@ -3,8 +3,9 @@ import json
 import pytest
 
 from calaudit.backends import health
+from calaudit.backends.base import Missing
 from calaudit.backends.health import Trial, examine
-from calaudit.backends.tensorrt.detect import Missing
+from calaudit.backends.tensorrt import detect
 from tests.cli.running import calaudit
 
 
@@ -20,7 +21,7 @@ def test_a_named_backend_that_isnt_usable_ends_with_status_1(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gone = Missing("TensorRT", "isn't installed", "Run: python -m pip install 'calaudit[tensorrt]'")
-    monkeypatch.setattr(health, "find_tensorrt", lambda library: gone)
+    monkeypatch.setattr(detect, "find_tensorrt", lambda library: gone)
     named = calaudit("doctor", "tensorrt")
     assert named.status == 1
     assert "tensorrt: TensorRT isn't installed\n  → Run: python -m pip install" in named.out

@@ -8,7 +8,8 @@ import onnx.version_converter
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from calaudit.backends.onnxruntime.sessions import Kernels, OnnxruntimeBackend
+from calaudit.backends.onnxruntime.kind import Kernels
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.graph.insertion import apply_qdq
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq

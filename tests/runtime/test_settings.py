@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from calaudit.audit.config import AuditSettings, Gate
+from calaudit.backends.onnxruntime.kind import OnnxruntimeSettings
 from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.settings import parse_settings, read_toml, setting
 from calaudit.sampling.recipe import Recipe
@@ -15,7 +16,7 @@ AUDIT = {"name": "a", "model": "m.onnx", "pool": "p.h5", "evaluate": "x = 1"}
 WRONG: list[tuple[type, dict[str, Any], str]] = [
     (AuditSettings, {**AUDIT, "seed": True}, "seed: should be a whole number (got true)"),
     (AuditSettings, {**AUDIT, "replicates": True}, "replicates: should be a whole number"),
-    (AuditSettings, {**AUDIT, "threads": False}, "threads: should be a whole number (got false)"),
+    (OnnxruntimeSettings, {"threads": False}, "threads: should be a whole number (got false)"),
     (AuditSettings, {**AUDIT, "batch_size": "64"}, 'batch_size: should be a whole number (got "64'),
     (AuditSettings, {**AUDIT, "batch_size": 64.0}, "batch_size: should be a whole number"),
     (AuditSettings, {**AUDIT, "level": "0.95"}, 'level: should be a number (got "0.95")'),

@@ -3,18 +3,17 @@
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from calaudit.backends.base import Capabilities
+from calaudit.backends.base import BuiltEngine, Capabilities, Order
+from calaudit.backends.onnxruntime.kind import Kernels
 from calaudit.graph.model import MESSAGE, Model, ModelTensor, refer_from_one_folder, write_model
 from calaudit.runtime.errors import BackendError, near
-
-Kernels = Literal["emulated", "fused"]
 
 _WEIGHTS_IN = "session.model_external_initializers_file_folder_path"
 
@@ -60,9 +59,7 @@ class OnnxruntimeBackend:
 
     name = "onnxruntime"
     capabilities = Capabilities(
-        precisions=frozenset({"fp32", "fp16", "int8"}),
-        ranges=frozenset({"calaudit"}),
-        needs_gpu=False,
+        precisions=frozenset({"fp32", "fp16", "int8"}), needs_gpu=False, concurrent=True
     )
 
     def __init__(self, *, threads: int = 0, kernels: Kernels = "emulated") -> None:
@@ -73,6 +70,22 @@ class OnnxruntimeBackend:
     def key(self) -> str:
         """What results depend on besides the graph: how Q/DQ is computed."""
         return self._kernels
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Nothing: its version is among those of calaudit's own requirements."""
+        return {}
+
+    def check(self, model: Model) -> None:
+        """Nothing: what it can't load, it says when it loads it."""
+
+    def make(self, order: Order) -> BuiltEngine:
+        """An engine of the order's graph; nothing is kept."""
+        int8 = order.precision == "int8"
+        return BuiltEngine(
+            engine=self.load(order.model) if order.to_run else None,
+            kernels=self._kernels if int8 else "float",
+        )
 
     def load(self, model: Model) -> "OnnxruntimeEngine":
         """Make an engine. Raises `BackendError` when onnxruntime refuses the model."""
@@ -101,7 +114,7 @@ class OnnxruntimeBackend:
                 next_step="Export the model with float32 outputs: cast them inside.",
             )
         record = {
-            "library": f"onnxruntime {ort.__version__}",
+            "library": library_title(),
             "provider": "CPUExecutionProvider",
             "kernels": self._kernels,
         }
@@ -118,7 +131,7 @@ class OnnxruntimeEngine:
     def __init__(
         self, session: ort.InferenceSession, model: Model, record: Mapping[str, str]
     ) -> None:
-        self._session = session
+        self._session: ort.InferenceSession | None = session
         self._label = model.label
         self._one_by_one = model.fixed_batch
         self._ran_batches = False
@@ -161,6 +174,10 @@ class OnnxruntimeEngine:
         pieces = [self._run(_sample(used, place)) for place in range(n)]
         return {name: _joined([piece[name] for piece in pieces]) for name in self._outputs}
 
+    def close(self) -> None:
+        """Let the session go, with its weights and memory."""
+        self._session = None
+
     def _runs_alone(self, feeds: dict[str, NDArray[Any]]) -> bool:
         try:
             self._run(_sample(feeds, 0))
@@ -178,6 +195,8 @@ class OnnxruntimeEngine:
         return np.ascontiguousarray(feeds[spec.name])
 
     def _run(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        if self._session is None:
+            raise BackendError("the engine was closed", where=self._label)
         try:
             values = self._session.run(list(self._outputs), feeds)
         except _FAILURES as error:
@@ -190,6 +209,11 @@ class OnnxruntimeEngine:
             ) from None
         self._ran_batches |= len(next(iter(feeds.values()))) > 1
         return dict(zip(self._outputs, values, strict=True))
+
+
+def library_title() -> str:
+    """``onnxruntime 1.20.1``."""
+    return f"onnxruntime {ort.__version__}"
 
 
 def _plain_type(output: ort.NodeArg) -> str:

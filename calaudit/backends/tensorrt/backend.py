@@ -1,12 +1,22 @@
 """TensorRT and TensorRT-RTX as backends of an audit: strongly typed engines, built and run here."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from calaudit.backends.base import Capabilities, Precision
+from calaudit.backends.base import (
+    Account,
+    BuiltEngine,
+    Capabilities,
+    Missing,
+    NodePrecision,
+    Order,
+    Precision,
+    PrecisionProof,
+)
 from calaudit.backends.tensorrt.build import (
     BuildOptions,
     BuiltPlan,
@@ -14,13 +24,8 @@ from calaudit.backends.tensorrt.build import (
     build_plan,
     plan_profile,
 )
-from calaudit.backends.tensorrt.cuda import Cuda, find_cuda, require_cuda
-from calaudit.backends.tensorrt.detect import (
-    Library,
-    Missing,
-    TensorrtModule,
-    require_tensorrt,
-)
+from calaudit.backends.tensorrt.cuda import Cuda, Gpu, find_cuda, require_cuda
+from calaudit.backends.tensorrt.detect import Library, TensorrtModule, require_tensorrt
 from calaudit.backends.tensorrt.implicit import (
     GivenRanges,
     ImplicitPlan,
@@ -28,20 +33,16 @@ from calaudit.backends.tensorrt.implicit import (
     build_implicit,
     implicit_products,
 )
-from calaudit.backends.tensorrt.precision import (
-    NodePrecision,
-    PrecisionProof,
-    Source,
-    precision_notices,
-    prove,
-    read_inspector,
-)
-from calaudit.backends.tensorrt.runner import TensorrtEngine
-from calaudit.backends.tensorrt.watching import listening
+from calaudit.backends.tensorrt.kind import CALIBRATORS
+from calaudit.backends.tensorrt.precision import precision_notices, prove, read_inspector
+from calaudit.backends.tensorrt.runner import TensorrtEngine, deserialize
+from calaudit.backends.tensorrt.source import Batching
+from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.engine import EngineFacts, facts_path, open_engine_file, write_engine_file
+from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.graph.model import Model
 from calaudit.graph.products import Product, products
-from calaudit.runtime.errors import BackendError, FileFormatError
+from calaudit.runtime.errors import FileFormatError, Notice
 
 
 class TensorrtBackend:
@@ -94,7 +95,7 @@ class TensorrtBackend:
         """FP32, FP16 and INT8 where the library has strongly typed networks and a GPU is here."""
         usable = self.found.abilities.strongly_typed and not isinstance(find_cuda(), Missing)
         precisions: frozenset[Precision] = frozenset({"fp32", "fp16", "int8"} if usable else ())
-        return Capabilities(precisions=precisions, ranges=frozenset({"calaudit"}), needs_gpu=True)
+        return Capabilities(precisions=precisions, needs_gpu=True, concurrent=False)
 
     @property
     def gpu(self) -> str:
@@ -105,6 +106,11 @@ class TensorrtBackend:
     def key(self) -> str:
         """What results depend on besides the graph: library, version, GPU."""
         return f"{self.found.title} on {self.gpu}"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The GPU, and the library's version."""
+        return {"gpu": self.gpu, self.name: self.found.version}
 
     def check(self, model: Model) -> None:
         """Raise `BackendError` where the model leaves open sizes that nobody gave."""
@@ -143,32 +149,8 @@ class TensorrtBackend:
             built = self.build(model, what=f"build {Path(model.label).name}")
         return self._deserialized(built.plan, model, cuda, None)
 
-    def stored(
-        self,
-        model: Model,
-        path: Path,
-        *,
-        precision: Precision,
-        scales: str | None,
-        what: str,
-        ranges: NativeRanges | GivenRanges | None = None,
-    ) -> tuple[TensorrtEngine, EngineFacts]:
-        """The engine kept at `path`, built and kept there when it isn't, or isn't for this model.
-
-        Parameters
-        ----------
-        model : Model
-            FP32, FP16 or with Q/DQ.
-        path : Path
-            The plan; its facts lie beside it.
-        precision : "fp32", "fp16" or "int8"
-            What the graph asks for.
-        scales : str or None
-            Fingerprint of the scale table behind the graph.
-        what : str
-            Name of the build on its progress bar.
-        ranges : NativeRanges or GivenRanges, optional
-            Implicit quantization of an FP32 graph; by default the graph says what is quantized.
+    def make(self, order: Order) -> BuiltEngine:
+        """The engine kept at the order's path, built and kept there when it isn't, or isn't for it.
 
         Raises
         ------
@@ -178,37 +160,73 @@ class TensorrtBackend:
             The engine can't be written.
         """
         cuda = require_cuda()
-        kept = self._kept(path, model, scales, cuda)
-        if kept is not None:
+        ranges = _ranges(order)
+        scales = _ranges_key(order.scales, ranges)
+        asked = products(order.model) if ranges is None else implicit_products(order.model)
+        kept = self._kept(order.path, order.model, scales, cuda)
+        engine: TensorrtEngine | None = None
+        if kept is None:
+            built = self._build(order, ranges, cuda)
+            engine = self._deserialized(built.plan, order.model, cuda, None)
+            proof = inspect_precision(self.found, engine, asked) or built.proof
+            notices = [n for n in built.notices if not n.code.startswith("precision_")]
+            notices += precision_notices(proof, order.model.label)
+            facts = self._facts(order, scales, cuda.gpu, proof, notices)
+            write_engine_file(order.path, built.plan, facts)
+        else:
             plan, facts = kept
-            return self._deserialized(plan, model, cuda, facts), facts
-        built: BuiltPlan | ImplicitPlan
+            if order.to_run:
+                engine = self._deserialized(plan, order.model, cuda, facts)
+        narrow = (each.op_type for each in asked if each.asked == order.precision != "fp32")
+        return BuiltEngine(
+            engine=engine,
+            kernels="fused" if facts.precision == "int8" else "float",
+            options={
+                "library": f"{facts.library} {facts.version}",
+                "gpu": facts.gpu,
+                "compute_capability": facts.compute_capability,
+                "max_batch": facts.max_batch,
+                "tf32": facts.tf32,
+            },
+            account=Account(dict(sorted(Counter(narrow).items())), proof_of(facts)),
+            notices=tuple(
+                Notice(str(each["code"]), str(each["message"]), each["where"])
+                for each in facts.notices
+            ),
+            scales=_scales_in(ranges),
+        )
+
+    def _build(
+        self, order: Order, ranges: NativeRanges | GivenRanges | None, cuda: Cuda
+    ) -> BuiltPlan | ImplicitPlan:
         with cuda.current():
             if ranges is None:
-                built = self.build(model, what=what)
-            else:
-                built = build_implicit(self.found, model, ranges, self._profile(model), what=what)
-        engine = self._deserialized(built.plan, model, cuda, None)
-        asked = products(model) if ranges is None else implicit_products(model)
-        proof = inspect_precision(self.found, engine, asked) or built.proof
-        notices = [n for n in built.notices if not n.code.startswith("precision_")]
-        notices += precision_notices(proof, model.label)
-        facts = EngineFacts(
+                return self.build(order.model, what=order.what)
+            profile = self._profile(order.model)
+            return build_implicit(self.found, order.model, ranges, profile, what=order.what)
+
+    def _facts(
+        self,
+        order: Order,
+        scales: str | None,
+        gpu: Gpu,
+        proof: PrecisionProof | None,
+        notices: Sequence[Notice],
+    ) -> EngineFacts:
+        return EngineFacts(
             library=self.name,
             version=self.found.version,
-            gpu=cuda.gpu.name,
-            compute_capability=cuda.gpu.compute_capability,
-            model=model.fingerprint,
+            gpu=gpu.name,
+            compute_capability=gpu.compute_capability,
+            model=order.model.fingerprint,
             scales=scales,
-            precision=precision,
+            precision=order.precision,
             max_batch=self._batches[0],
             tf32=self._tf32_state,
             proof=None if proof is None else proof.source,
             nodes=() if proof is None else tuple(asdict(node) for node in proof.nodes),
             notices=tuple(asdict(notice) for notice in notices),
         )
-        write_engine_file(path, built.plan, facts)
-        return engine, facts
 
     def _kept(
         self, path: Path, model: Model, scales: str | None, cuda: Cuda
@@ -242,47 +260,6 @@ class TensorrtBackend:
         return TensorrtEngine(self.found, cuda, engine, model, record)
 
 
-def deserialize(
-    found: TensorrtModule, cuda: Cuda, plan: bytes, label: str, facts: EngineFacts | None
-) -> Any:
-    """The ``ICudaEngine`` of a plan.
-
-    Raises
-    ------
-    BackendError
-        TensorRT gave none. It never says why by itself: the message compares what the engine is
-        bound to with what is here, and quotes TensorRT's log.
-    """
-    if TYPE_CHECKING:
-        import tensorrt as trt
-    else:
-        trt = found.module
-    with listening(found) as (logger, heard), cuda.current():
-        engine = trt.Runtime(logger).deserialize_cuda_engine(plan)
-    if engine is not None:
-        return engine
-    raise BackendError(
-        f"{found.title} can't load the engine: {_mismatch(found, cuda, facts)}{heard.explain()}",
-        where=label,
-        next_step="Build it on this machine, with this TensorRT; delete a file that was cut off.",
-    )
-
-
-def _mismatch(found: TensorrtModule, cuda: Cuda, facts: EngineFacts | None) -> str:
-    if facts is None:
-        return ""
-    bound = []
-    if (facts.library, facts.version) != (found.library, found.version):
-        bound.append(f"{facts.library} {facts.version} built it, this is {found.title}")
-    if facts.compute_capability not in {None, cuda.gpu.compute_capability}:
-        gpu = facts.gpu or "a GPU"
-        bound.append(
-            f"it was built for {gpu} of compute capability {facts.compute_capability}, this is "
-            f"{cuda.gpu}"
-        )
-    return "".join(f"{reason}; " for reason in bound)
-
-
 def inspect_precision(
     found: TensorrtModule, engine: TensorrtEngine, asked: Sequence[Product]
 ) -> PrecisionProof | None:
@@ -305,9 +282,6 @@ def proof_of(facts: EngineFacts) -> PrecisionProof | None:
     """The proof that an engine's facts hold."""
     if facts.proof is None:
         return None
-    source: Source = (
-        "engine inspector" if facts.proof == "engine inspector" else "builder's layer report"
-    )
     nodes = tuple(
         NodePrecision(
             str(node["node"]), str(node["op_type"]), str(node["asked"]), node["got"],
@@ -315,4 +289,40 @@ def proof_of(facts: EngineFacts) -> PrecisionProof | None:
         )
         for node in facts.nodes
     )  # fmt: skip
-    return PrecisionProof(source, nodes)
+    return PrecisionProof(facts.proof, nodes)
+
+
+def _ranges(order: Order) -> NativeRanges | GivenRanges | None:
+    """What implicit quantization starts from; None where the graph says what is quantized."""
+    if order.ranges is None:
+        return None
+    if isinstance(order.ranges, ScaleTable):
+        return GivenRanges(order.ranges)
+    algorithm, _ = CALIBRATORS[str(order.method)]
+    return NativeRanges(
+        calibset=order.ranges,
+        algorithm=algorithm,
+        batching=Batching(min(order.batch_size, len(order.ranges))),
+        cache=order.path.with_suffix(".cache"),
+    )
+
+
+def _ranges_key(scales: str | None, ranges: NativeRanges | GivenRanges | None) -> str | None:
+    """What an engine's ranges depend on."""
+    if ranges is None:
+        return scales
+    if isinstance(ranges, GivenRanges):
+        return f"implicit, {scales}"
+    return f"{ranges.algorithm} of {ranges.calibset.fingerprint} in {ranges.batching}"
+
+
+def _scales_in(ranges: NativeRanges | GivenRanges | None) -> dict[str, float]:
+    """Tap → scale in an engine by implicit quantization; empty where its cache is gone."""
+    if ranges is None:
+        return {}
+    if isinstance(ranges, GivenRanges):
+        return ranges.table.scales
+    try:
+        return {} if ranges.cache is None else open_trt_cache(ranges.cache).scales
+    except FileFormatError:
+        return {}

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from calaudit.backends.base import PrecisionProof
 from calaudit.backends.tensorrt.detect import INSTALL_EXPLICIT, TensorrtModule
 from calaudit.backends.tensorrt.precision import (
-    PrecisionProof,
     precision_notices,
     prove,
     read_layer_report,

@@ -15,7 +15,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from calaudit.backends.tensorrt.detect import Missing, find_pycuda
+from calaudit.backends.base import Missing
+from calaudit.backends.tensorrt.detect import find_pycuda
 from calaudit.runtime.errors import BackendError
 
 ELSEWHERE: Final = 'Run on a machine with an NVIDIA GPU, or audit with backend = "onnxruntime".'

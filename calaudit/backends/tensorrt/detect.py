@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final, Literal
 
+from calaudit.backends.base import Missing
 from calaudit.runtime.errors import BackendError
 
 Library = Literal["tensorrt", "tensorrt_rtx"]
@@ -72,19 +73,6 @@ class TensorrtModule:
     def title(self) -> str:
         """``TensorRT 10.16.1.11``."""
         return f"{TITLES[self.library]} {self.version}"
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Something that a backend needs and that isn't usable here."""
-
-    what: str
-    reason: str
-    """``isn't installed``, or what went wrong when it was loaded."""
-    next_step: str
-
-    def __str__(self) -> str:
-        return f"{self.what} {self.reason}"
 
 
 def find_tensorrt(library: Library) -> TensorrtModule | Missing:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from calaudit.backends.base import PrecisionProof
 from calaudit.backends.tensorrt.build import Shape, ShapeRange, parse_onnx
 from calaudit.backends.tensorrt.calibration import Calibration, Settled, make_calibrator
 from calaudit.backends.tensorrt.detect import INSTALL_IMPLICIT, TensorrtModule
 from calaudit.backends.tensorrt.feed import BatchFeed, MakeBuffers, pycuda_buffers
 from calaudit.backends.tensorrt.precision import (
-    PrecisionProof,
     precision_notices,
     prove,
     read_layer_report,

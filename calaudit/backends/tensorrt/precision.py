@@ -8,11 +8,11 @@ engine inspector's JSON.
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from calaudit.backends.base import NodePrecision, PrecisionProof
 from calaudit.graph.products import Product
 from calaudit.runtime.errors import Notice
 
@@ -44,37 +44,6 @@ class BuiltLayer:
     """Precision of what a product multiplies: its first input, then its weight or second input."""
     nodes: tuple[str, ...]
     """Names of the ONNX nodes it carries out, wholly or in part."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodePrecision:
-    """One product of the graph, as the engine runs it."""
-
-    node: str
-    op_type: str
-    asked: str
-    got: str | None
-    """``int8``, ``fp16``, ``fp32``, …; None where no layer names the node."""
-    reason: str
-    """Why it doesn't run in INT8; empty where it does."""
-
-
-@dataclass(frozen=True, slots=True)
-class PrecisionProof:
-    """All products of one engine."""
-
-    source: Source
-    nodes: tuple[NodePrecision, ...]
-
-    def short_of(self) -> tuple[NodePrecision, ...]:
-        """Nodes that run wider than the graph asked, or that no layer names."""
-        return tuple(n for n in self.nodes if n.asked not in {"fp32", n.got})
-
-    def counts(self, precision: str) -> dict[str, tuple[int, int]]:
-        """Op type → (nodes asked to run in `precision`, of these: nodes that do)."""
-        asked = Counter(n.op_type for n in self.nodes if n.asked == precision)
-        got = Counter(n.op_type for n in self.nodes if n.asked == n.got == precision)
-        return {op_type: (n, got[op_type]) for op_type, n in sorted(asked.items())}
 
 
 def precision_notices(proof: PrecisionProof | None, where: str) -> list[Notice]:

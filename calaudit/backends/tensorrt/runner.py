@@ -10,6 +10,7 @@ from calaudit.backends.tensorrt.cuda import Cuda
 from calaudit.backends.tensorrt.detect import TensorrtModule
 from calaudit.backends.tensorrt.pipeline import EngineTensor, EnqueueError, Pipeline
 from calaudit.backends.tensorrt.watching import listening
+from calaudit.formats.engine import EngineFacts
 from calaudit.graph.model import Model, ModelTensor
 from calaudit.runtime.errors import BackendError, near
 
@@ -140,6 +141,8 @@ class TensorrtEngine:
 
         What is returned lies in page-locked memory, which is used again once nobody holds it.
         """
+        if self._engine is None:
+            raise self._failed("the engine was closed", "Load it again.")
         used = {spec.name: self._feed(spec, feeds) for spec in self._specs.values()}
         n, *others = {len(values) for values in used.values()}
         if others:
@@ -207,3 +210,44 @@ def _make_context(found: TensorrtModule, engine: Any, label: str) -> Any:
             next_step=_MEMORY,
         )
     return context
+
+
+def deserialize(
+    found: TensorrtModule, cuda: Cuda, plan: bytes, label: str, facts: EngineFacts | None
+) -> Any:
+    """The ``ICudaEngine`` of a plan.
+
+    Raises
+    ------
+    BackendError
+        TensorRT gave none. It never says why by itself: the message compares what the engine is
+        bound to with what is here, and quotes TensorRT's log.
+    """
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = found.module
+    with listening(found) as (logger, heard), cuda.current():
+        engine = trt.Runtime(logger).deserialize_cuda_engine(plan)
+    if engine is not None:
+        return engine
+    raise BackendError(
+        f"{found.title} can't load the engine: {_mismatch(found, cuda, facts)}{heard.explain()}",
+        where=label,
+        next_step="Build it on this machine, with this TensorRT; delete a file that was cut off.",
+    )
+
+
+def _mismatch(found: TensorrtModule, cuda: Cuda, facts: EngineFacts | None) -> str:
+    if facts is None:
+        return ""
+    bound = []
+    if (facts.library, facts.version) != (found.library, found.version):
+        bound.append(f"{facts.library} {facts.version} built it, this is {found.title}")
+    if facts.compute_capability not in {None, cuda.gpu.compute_capability}:
+        gpu = facts.gpu or "a GPU"
+        bound.append(
+            f"it was built for {gpu} of compute capability {facts.compute_capability}, this is "
+            f"{cuda.gpu}"
+        )
+    return "".join(f"{reason}; " for reason in bound)

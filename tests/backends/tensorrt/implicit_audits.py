@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calaudit.audit import backends as audit_backends
 from calaudit.audit.run import run_audit
 from calaudit.backends.health import Health
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
@@ -22,6 +21,7 @@ from calaudit.backends.tensorrt import implicit
 from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.backends.tensorrt.build import BuiltPlan
 from calaudit.backends.tensorrt.cuda import Gpu
+from calaudit.backends.tensorrt.kind import TensorrtKind
 from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.results.report import Report
 from calaudit.runtime.errors import BackendError, SettingsError
@@ -42,7 +42,7 @@ class Fakes:
         gpu = Gpu("a fake GPU", "8.9")
         cuda = SimpleNamespace(gpu=gpu, current=nullcontext)
         health = Health("tensorrt", "TensorRT", str(gpu), (), (), ("calaudit", "tensorrt"), ())
-        patch.setattr(audit_backends, "examine", lambda *_, **__: health)
+        patch.setattr(TensorrtKind, "examine", lambda *_: health)
         patch.setattr(trt_backend, "require_cuda", lambda: cuda)
         patch.setattr(trt_backend, "build_implicit", self.build)
         patch.setattr(trt_backend, "inspect_precision", lambda *_: None)
@@ -152,7 +152,7 @@ def test_a_tensorrt_without_calibrators_stops_the_audit_before_any_work(
     tmp_path: Path, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newer = Health("tensorrt", "TensorRT 11.4.0.106", "a GPU", (), (), ("calaudit",), ())
-    monkeypatch.setattr(audit_backends, "examine", lambda *_, **__: newer)
+    monkeypatch.setattr(TensorrtKind, "examine", lambda *_: newer)
     with pytest.raises(BackendError, match=r"TensorRT 11\.4\.0\.106 has no calibrators") as caught:
         run_audit(audit(tmp_path))
     assert "python -m pip install 'tensorrt>=8.6,<11'" in str(caught.value)
@@ -163,7 +163,11 @@ def test_a_tensorrt_without_calibrators_stops_the_audit_before_any_work(
     ("keys", "methods", "message"),
     [
         ('backend = "tensorrt"\nranges = ["tensorrt"]\n', '["minmax"]', "for implicit"),
-        ('int8 = "implicit"\n', '["minmax"]', "doesn't run on tensorrt"),
+        (
+            'int8 = "implicit"\n',
+            '["minmax"]',
+            "int8 is for tensorrt, which this audit doesn't run on",
+        ),
         (KEYS, '["mse", "percentile"]', "no method among mse, percentile"),
         (KEYS.replace('"calaudit", "tensorrt"', ""), '["minmax"]', "ranges must name"),
     ],

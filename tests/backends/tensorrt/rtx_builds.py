@@ -18,7 +18,6 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from calaudit.audit import backends as audit_backends
 from calaudit.audit.run import run_audit
 from calaudit.backends.health import Health, examine
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
@@ -26,6 +25,7 @@ from calaudit.backends.tensorrt import backend as trt_backend
 from calaudit.backends.tensorrt.build import BuildOptions, BuiltPlan, build_plan, plan_profile
 from calaudit.backends.tensorrt.cuda import Gpu
 from calaudit.backends.tensorrt.detect import require_tensorrt
+from calaudit.backends.tensorrt.kind import RtxKind
 from calaudit.backends.tensorrt.watching import _Bars
 from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.load import load_model
@@ -168,7 +168,7 @@ compute_capability = "8.9"
 batch_size = 100"""
     with (
         tempfile.TemporaryDirectory() as folder,
-        patch.object(audit_backends, "examine", lambda *_, **__: health),
+        patch.object(RtxKind, "examine", lambda *_: health),
         patch.object(
             trt_backend, "require_cuda", lambda: SimpleNamespace(gpu=gpu, current=nullcontext)
         ),

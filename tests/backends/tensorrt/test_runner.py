@@ -6,20 +6,22 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from calaudit.backends.base import Order
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.backends.tensorrt.backend import TensorrtBackend, deserialize
+from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.backends.tensorrt.cuda import require_cuda
+from calaudit.backends.tensorrt.runner import deserialize
 from calaudit.formats.engine import facts_path, open_engine_file
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError
-from tests.backends.test_contract import load, tensorrt
+from tests.backends.available import load, make_backend
 from tests.graph import models
 from tests.graph.running import quantize
 
 
 @pytest.fixture
-def rtx() -> TensorrtBackend:
-    backend = tensorrt("tensorrt_rtx")
+def rtx(tmp_path: Path) -> TensorrtBackend:
+    backend = make_backend("tensorrt_rtx", tmp_path)
     assert isinstance(backend, TensorrtBackend)
     return backend
 
@@ -78,9 +80,13 @@ def test_kept_engine_is_loaded_again_only_if_it_is_whole(
     path = tmp_path / "x.engine"
 
     def stored(scales: str = "s") -> np.ndarray:
-        engine, facts = rtx.stored(model, path, precision="int8", scales=scales, what="x")
-        assert [node["got"] for node in facts.nodes] == ["int8", "int8"]
-        return engine.run(feeds)["y"]
+        order = Order(model=model, precision="int8", what="x", path=path, scales=scales)
+        built = rtx.make(order)
+        assert built.account is not None
+        assert built.account.proof is not None
+        assert [node.got for node in built.account.proof.nodes] == ["int8", "int8"]
+        assert built.engine is not None
+        return built.engine.run(feeds)["y"]
 
     first = stored()
     built = path.stat().st_mtime_ns
@@ -97,7 +103,7 @@ def test_kept_engine_is_loaded_again_only_if_it_is_whole(
 def test_engine_that_cant_be_loaded_is_explained(rtx: TensorrtBackend, tmp_path: Path) -> None:
     model = Model(models.gemms(), "sketch")
     path = tmp_path / "x.engine"
-    rtx.stored(model, path, precision="fp32", scales=None, what="x")
+    rtx.make(Order(model=model, precision="fp32", what="x", path=path))
     plan, facts = open_engine_file(path)
     with pytest.raises(BackendError, match=r"can't load the engine: .*Serialization"):
         deserialize(rtx.found, require_cuda(), plan[:1000], "x", facts)

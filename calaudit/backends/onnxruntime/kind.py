@@ -1,0 +1,71 @@
+"""onnxruntime as audits name it: its keys in the audit file, and how it is made."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, Literal
+
+from calaudit.backends.base import BackendKind, Missing, Site
+from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.settings import setting
+
+if TYPE_CHECKING:
+    from calaudit.backends.health import Health, Wanted
+    from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
+    from calaudit.graph.model import Model
+
+MOST_THREADS: Final = 1024
+Kernels = Literal["emulated", "fused"]
+
+
+@setting
+class OnnxruntimeSettings:
+    """Keys of ``[audit]`` that are onnxruntime's."""
+
+    kernels: Kernels = "emulated"
+    """How it runs Q/DQ: in float (same on every machine) or in integer kernels."""
+    threads: int | None = None
+    """None: all cores."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers of threads that no machine has."""
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise SettingsError(
+                f"threads must lie between 1 and {MOST_THREADS} (got {self.threads})"
+            )
+
+
+class OnnxruntimeKind(BackendKind):
+    """Engines on the CPU."""
+
+    name = "onnxruntime"
+    settings = OnnxruntimeSettings
+
+    def make(self, settings: OnnxruntimeSettings, site: Site) -> "OnnxruntimeBackend":
+        """The backend; its threads are divided among the site's jobs."""
+        from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
+        from calaudit.calibration.compiled import n_cores
+
+        threads = settings.threads or 0
+        if site.jobs > 1:
+            threads = max(1, (threads or n_cores()) // site.jobs)
+        return OnnxruntimeBackend(threads=threads, kernels=settings.kernels)
+
+    def examine(self, settings: OnnxruntimeSettings, wanted: "Wanted") -> "Health":
+        """Run what is wanted."""
+        from calaudit.backends.health import Health, run_probe, tried
+        from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, library_title
+
+        backend = OnnxruntimeBackend(kernels=settings.kernels)
+
+        def attempt(model: "Model") -> None:
+            engine = backend.load(model)
+            run_probe(engine)
+            engine.close()
+
+        return Health(self.name, library_title(), "CPU", tried(wanted, attempt))
+
+    def obstacles(self, settings: OnnxruntimeSettings, wanted: "Wanted") -> Iterable[Missing]:
+        """None: calaudit isn't installed without it, and it says itself what it can't load."""
+        return ()
+
+
+ONNXRUNTIME: Final = OnnxruntimeKind()

@@ -1,0 +1,19 @@
+"""The backends there are: calaudit's own and those of other packages, as entry points."""
+
+from typing import Final
+
+from calaudit.backends.base import DEFAULT, BackendKind
+from calaudit.runtime.registry import Registry
+
+BACKENDS: Final[Registry[BackendKind]] = Registry(
+    "calaudit.backends",
+    "backend",
+    lambda found: isinstance(found, BackendKind),
+    "an instance of calaudit.backends.base.BackendKind",
+)
+
+
+def backend_names() -> tuple[str, ...]:
+    """Names of all backends, the default one first; nothing is imported."""
+    others = (name for name in BACKENDS.names() if name != DEFAULT)
+    return (DEFAULT, *others)

@@ -1,0 +1,116 @@
+"""A backend of another package: what touches it is its own folder and its entry point."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from calaudit.audit.config import read_audit
+from calaudit.audit.run import run_audit
+from calaudit.runtime.errors import SettingsError
+from tests.audit.world import AUDIT, make_world
+
+COMMAND = (sys.executable, "-c", "from calaudit.cli import main; main()")
+PRECISIONS = ("fp32", "fp16", "int8")
+KEYS = 'backend = "onnx_reference"\nverify = true\nagree_with = ["onnxruntime"]\n'
+
+
+def audit(folder: Path, keys: str) -> Path:
+    return make_world(folder, n=600, audit=AUDIT.replace("batch_size", f"{keys}batch_size"))
+
+
+def test_an_audit_runs_on_it_and_agrees_with_onnxruntime(
+    tmp_path: Path, example_package: object
+) -> None:
+    report, _ = run_audit(audit(tmp_path, KEYS + 'precisions = ["int8", "fp16"]\n'))
+    cells = {cell.id: cell for cell in report.cells}
+    mine = {name for name, cell in cells.items() if cell.backend == "onnx_reference"}
+    assert mine == {
+        *(f"{s}/{m}/onnx_reference" for s in ("loud only", "both") for m in ("minmax", "mse")),
+        "fp16/onnx_reference",
+    }
+    assert {cell.status for cell in cells.values()} == {"judged"}
+    assert report.reference.backend == "onnx_reference"
+    engine = cells["both/mse/onnx_reference"].engine
+    assert engine is not None
+    assert (engine.kernels, engine.options) == ("emulated", {"verify": True})
+    assert engine.quantized_ops == engine.asked_ops == {"MatMul": 1}
+    assert len(report.agreement) == 6
+    assert all(each.same_top == pytest.approx(1, abs=0.01) for each in report.agreement)
+    assert {each.verdicts_equal == each.verdicts for each in report.agreement} == {True}
+
+
+def test_its_engines_may_run_several_at_a_time_and_nothing_is_made_twice(
+    tmp_path: Path, example_package: Mapping[str, str]
+) -> None:
+    path = audit(tmp_path, KEYS)
+    for _ in range(2):
+        done = subprocess.run(
+            [*COMMAND, "compare", str(path), "--jobs", "2"],
+            env=dict(example_package),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in {1, 3}, done.stderr
+    made = {each.name for each in (tmp_path / "audit" / "predictions").glob("*.h5")}
+    assert sum("onnx_reference" in name for name in made) == 5
+    assert len(made) == 10
+
+
+def test_doctor_tries_it(example_package: Mapping[str, str]) -> None:
+    done = subprocess.run(
+        [*COMMAND, "doctor", "onnx_reference", "--json"],
+        env=dict(example_package),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (found,) = json.loads(done.stdout)["backends"]
+    assert found["usable"]
+    assert found["device"] == "numpy on the CPU"
+    assert found["ops"] == {each: ["Conv", "Gemm", "MatMul"] for each in PRECISIONS}
+    assert found["missing"] == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ("verify = true\n", ("verify", "is for onnx_reference, which this audit doesn't run on",
+                              "name onnx_reference as backend")),
+        ('backend = "onnx_reference"\nverify = 3\n',
+         ("verify", "should be true or false (got 3)", "Change the value.")),
+        ('backend = "onnx_reference"\nverifi = true\n', ("verifi", "unknown key", "verify")),
+        ('backend = "onnx_referense"\n',
+         ("backend", "there is no backend 'onnx_referense'", "Did you mean onnx_reference or")),
+        ('agree_with = ["tensort"]\n',
+         ("agree_with", "there is no backend 'tensort'", "Did you mean tensorrt")),
+        ('compute_capability = "8.9"\n',
+         ("compute_capability", "is for tensorrt_rtx, which", "name tensorrt_rtx")),
+    ],
+)  # fmt: skip
+def test_keys_are_read_with_its_own_settings(
+    tmp_path: Path, example_package: object, keys: str, told: tuple[str, str, str]
+) -> None:
+    place, message, step = told
+    with pytest.raises(SettingsError) as caught:
+        read_audit(audit(tmp_path, keys))
+    (problem,) = caught.value.problems
+    assert str(problem.where).endswith(f"audit.toml: audit.{place}")
+    assert message in problem.message
+    assert step in str(problem.next_step)
+
+
+def test_defaults_of_a_backend_that_isnt_used_may_stand(
+    tmp_path: Path, example_package: object
+) -> None:
+    keys = 'int8 = "explicit"\nranges = ["calaudit"]\nverify = false\n'
+    assert set(read_audit(audit(tmp_path, keys)).backends) == {"onnxruntime"}
+
+
+def test_without_the_package_its_audit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="there is no backend 'onnx_reference'"):
+        read_audit(audit(tmp_path, KEYS))

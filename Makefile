@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test lint generate benchmark clean
 
 $(BIN)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ lint: $(BIN)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What is made from the dataclasses of a report: its JSON Schema, its tables in docs/.
+generate: $(BIN)/.dev
+	$(BIN)/python docs/generate.py
 
 # PYTEST: more options, as .ci/run gives them.
 test: lint

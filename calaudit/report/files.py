@@ -7,16 +7,10 @@ from typing import Any, NoReturn
 
 from calaudit.formats.writing import write_text
 from calaudit.results.consistency import inconsistencies
-from calaudit.results.document import (
-    FORMAT,
-    READABLE,
-    from_document,
-    to_document,
-    upgraded,
-)
+from calaudit.results.document import read_document, to_document
 from calaudit.results.report import Report
 from calaudit.results.schema import SHOWN, schema_problems
-from calaudit.runtime.errors import FileFormatError, Problem
+from calaudit.runtime.errors import FileFormatError
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -45,17 +39,7 @@ def read_report(path: Path) -> Report:
         Missing, not JSON, not a report, of another version, or broken: every problem with its
         place in the file.
     """
-    document = _read_json(path)
-    _check_head(document, path)
-    document = upgraded(document)
-    problems = schema_problems(document, where=path)
-    if problems:
-        raise FileFormatError.of(problems)
-    report = from_document(document)
-    problems = list(inconsistencies(report, where=path))
-    if problems:
-        raise FileFormatError.of(problems[:SHOWN])
-    return report
+    return read_document(_read_json(path), where=path)
 
 
 def dump(document: Any) -> str:
@@ -87,26 +71,3 @@ def _read_json(path: Path) -> Any:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} isn't a JSON number")
-
-
-def _check_head(document: Any, path: Path) -> None:
-    found = document.get("calaudit_format") if isinstance(document, dict) else None
-    if found != FORMAT:
-        what = "no calaudit_format in it" if found is None else f"calaudit_format is {found!r}"
-        raise FileFormatError(
-            f"isn't a calaudit report: {what}",
-            where=path,
-            next_step="Give the report.json that calaudit compare wrote.",
-        )
-    version = document.get("format_version")
-    known = ", ".join(map(str, READABLE))
-    if version not in READABLE:
-        raise FileFormatError.of(
-            [
-                Problem(
-                    f"format_version {version!r} can't be read by this release",
-                    str(path),
-                    f"Known: {known}. Update calaudit, or run the audit again.",
-                )
-            ]
-        )

@@ -1,8 +1,11 @@
 """The same thing by two hands: one engine on two backends, one set's ranges by two estimators."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from calaudit.results.values import settle
+from annotated_types import MaxLen
+
+from calaudit.results.values import Count, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,10 +13,12 @@ class Agreement:
     """One output of an engine on two backends."""
 
     cell: str
+    """The id of a cell on a backend that is to agree."""
     other: str | None
     """The same engine's cell on the other backend; None for the FP32 reference."""
     output: str
-    n: int
+    """A model output's name."""
+    n: Count
     """Units (samples, or queries)."""
     max_abs_diff: float | None
     """Over all values that are finite on both."""
@@ -21,9 +26,9 @@ class Agreement:
     """1 for classes, 10 for rankings; None for other outputs."""
     same_top: float | None
     """Mean share of a unit's `k` highest that are the same on both."""
-    verdicts: int = 0
+    verdicts: Count = 0
     """Gated results of the two cells."""
-    verdicts_equal: int = 0
+    verdicts_equal: Count = 0
     """Of these: with the same verdict."""
 
     def __post_init__(self) -> None:
@@ -35,9 +40,10 @@ class ComparedTap:
     """One tap whose ranges differ."""
 
     tap: str
-    tensorrt: float
+    """The tensor's name."""
+    tensorrt: float | None
     """amax, in the tap's unit."""
-    calaudit: float
+    calaudit: float | None
     """amax, in the tap's unit."""
 
     def __post_init__(self) -> None:
@@ -52,12 +58,13 @@ class ComparedRanges:
     """With TensorRT's ranges."""
     other: str
     """With calaudit's."""
-    taps: int
+    taps: Count
     """That both have a range of."""
-    differing: int
+    differing: Count
     """Of these: whose amax differs by more than 1 %."""
-    only_tensorrt: int
+    only_tensorrt: Count
     """Taps that only TensorRT has a range of."""
-    only_calaudit: int
-    shown: tuple[ComparedTap, ...]
+    only_calaudit: Count
+    """Taps that only calaudit has a range of."""
+    shown: Annotated[tuple[ComparedTap, ...], MaxLen(10)]
     """Those that differ most, ten at most, the most different first."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from calaudit.results.comparison import Interval
-from calaudit.results.values import finite, plain, settle
+from calaudit.results.values import Count, Name, Ordinal, Share, Size, finite, plain, settle
 from calaudit.runtime.errors import Notice
 
 Role = Literal["candidate", "control"]
@@ -21,9 +21,9 @@ verdicts decide nothing."""
 class Artefact:
     """A file the audit read."""
 
-    name: str
+    name: Name
     """File name, without the folder: a report doesn't depend on where it was made."""
-    fingerprint: str
+    fingerprint: Name
     """Hash of the content."""
 
 
@@ -31,13 +31,18 @@ class Artefact:
 class AuditRecord:
     """What was asked, of what, and where it ran."""
 
-    name: str
+    name: Name
+    """As the audit file names it."""
     config: Mapping[str, Any]
     """The audit's settings as JSON values; infinities stand as the texts ``"inf"``, ``"-inf"``."""
-    config_fingerprint: str
+    config_fingerprint: Name
+    """Hash of `config`."""
     model: Artefact
+    """The FP32 model."""
     pool: Artefact
-    seed: int
+    """The samples."""
+    seed: Count
+    """Of every draw and resampling."""
     environment: Mapping[str, str | None]
     """Versions (``calaudit``, ``python``, ``numpy``, …), ``platform``, ``cpu``, ``gpu``."""
     ranges: str | None = None
@@ -52,33 +57,38 @@ class NodeRecord:
     """A weighted node that an engine runs otherwise than its graph asks."""
 
     node: str
+    """Its name, or that of its first output."""
     op_type: str
+    """ONNX's operator."""
     asked: str
+    """The precision that the graph asks for."""
     got: str | None
     """None where no layer of the engine names the node."""
     reason: str
+    """Why, as far as TensorRT says."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineRecord:
     """A runnable model: what of it runs quantized, and what stayed float."""
 
-    fingerprint: str
+    fingerprint: Name
     """Hash of the engine's content."""
-    kernels: str
+    kernels: Name
     """How INT8 is computed: ``"emulated"`` (float arithmetic on quantized values), ``"fused"``
     (the backend's integer kernels), or ``"float"`` for engines without INT8."""
-    quantized_ops: Mapping[str, int] = field(default_factory=dict)
+    quantized_ops: Mapping[str, Count] = field(default_factory=dict)
     """ONNX op type → number of weighted nodes that run in INT8."""
-    float_ops: Mapping[str, int] = field(default_factory=dict)
+    float_ops: Mapping[str, Count] = field(default_factory=dict)
     """ONNX op type → number of weighted nodes that stayed float."""
     options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
     """The backend's options, such as ``threads``."""
-    asked_ops: Mapping[str, int] = field(default_factory=dict)
+    asked_ops: Mapping[str, Count] = field(default_factory=dict)
     """ONNX op type → number of weighted nodes that the graph asks INT8 (or FP16) of."""
     proof: str | None = None
     """Who said what the layers run in; None: nobody, `quantized_ops` is what the graph asks."""
     not_as_asked: tuple[NodeRecord, ...] = ()
+    """Nodes that run otherwise than asked."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", plain(self.options))
@@ -88,24 +98,27 @@ class EngineRecord:
 class ReferenceRecord:
     """The FP32 engine that every cell is compared with. It isn't a cell: it isn't judged."""
 
-    backend: str
+    backend: Name
+    """What ran it: ``"onnxruntime"``."""
     engine: EngineRecord
+    """FP32."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricRecord:
     """What a metric's numbers mean. Results refer to it by name."""
 
-    name: str
+    name: Name
     """As audits name it: ``"top1"``, ``"ndcg@10"``."""
-    title: str
+    title: Name
     """For people: ``"top-1 accuracy"``."""
-    unit: str
+    unit: Name
     """Unit of `reference`, `candidate`, `drop`, `low`, `high`. ``"fraction"`` (0 to 1) is shown
     in points: 0.01 is one point."""
     kind: Literal["binary", "mean", "ratio", "set"]
     """Right or wrong per sample, a number per sample, a ratio of sums, or one number per set."""
     higher_is_better: bool
+    """Whether a larger value means more quality."""
     interval: Interval | None
     """How its intervals are computed; None for a metric without."""
     convention: str
@@ -116,12 +129,13 @@ class MetricRecord:
 class CompositionRow:
     """How much of a calibration set lies in one slice; slices may overlap."""
 
-    slice: str
-    n: int
+    slice: Name
+    """Its name."""
+    n: Count
     """Samples of the set in the slice."""
-    share: float | None
+    share: Share | None
     """`n` over the set's size."""
-    pool_share: float | None
+    pool_share: Share | None
     """The slice's share of the samples that could have been drawn."""
 
     def __post_init__(self) -> None:
@@ -132,25 +146,29 @@ class CompositionRow:
 class CalibsetRecord:
     """One calibration set."""
 
-    name: str
+    name: Name
+    """As cells refer to it."""
     kind: str
     """How it was drawn; ``"given"`` for a set that calaudit didn't draw."""
     method: str
     """The drawing in words, such as ``"stratified, equal over noise"``."""
-    size: int
+    size: Count
     """Number of samples."""
     composition: tuple[CompositionRow, ...] = ()
-    kish_n_eff: float | None = None
+    """The slices it holds."""
+    kish_n_eff: Size | None = None
     """Kish's effective sample size (Σw)²/Σw², in samples."""
     shortages: tuple[Notice, ...] = ()
     """What couldn't be drawn as asked, and what was done instead."""
-    fingerprint: str | None = None
-    recipe: str | None = None
+    fingerprint: Name | None = None
+    """Hash of the ids, data and weights in it; None where unknown."""
+    recipe: Name | None = None
     """What it was drawn by: draws of one recipe share it. Its own name for a set that was given."""
-    draw: int | None = None
+    draw: Ordinal | None = None
     """Number of the draw of that recipe, from 1; None for a set that was given."""
     role: Role = "candidate"
-    file: str | None = None
+    """Whether it may ship, or is there to show what would happen."""
+    file: Name | None = None
     """Where it lies, from the report's folder; of a set that was given the file's name."""
 
     def __post_init__(self) -> None:
@@ -161,27 +179,31 @@ class CalibsetRecord:
 class CellRecord:
     """One engine that was judged."""
 
-    id: str
-    calibset: str | None
+    id: Name
+    """As results refer to it."""
+    calibset: Name | None
     """None where no ranges are needed (FP16)."""
-    method: str | None
+    method: Name | None
     """Distribution → amax: ``"minmax"``, ``"entropy"``, ``"percentile"``, ``"mse"``, …"""
     precision: Literal["int8", "fp16", "fp32"]
-    backend: str
+    """What it computes in."""
+    backend: Name
+    """What built and ran it."""
     ranges_by: str | None
     """Who estimated the ranges: ``"calaudit"``, or the backend's name; None where none are
     needed."""
     status: Literal["judged", "failed", "skipped"]
+    """Whether it was judged; if not, `reason` says why."""
     engine: EngineRecord | None
     """None when none could be built."""
     reason: str | None = None
     """Why the cell failed or was skipped."""
     role: Role = "candidate"
     """Its calibration set's."""
-    file: str | None = None
+    file: Name | None = None
     """The engine, from the report's folder: the Q/DQ graph, or TensorRT's own engine. None where
     it is made as it is needed, as FP16 for onnxruntime, or couldn't be built."""
-    scales: str | None = None
+    scales: Name | None = None
     """Its scale table, from the report's folder."""
 
 
@@ -189,8 +211,10 @@ class CellRecord:
 class SliceRecord:
     """One slice of the evaluated samples."""
 
-    name: str
-    n: int
+    name: Name
+    """As results refer to it; ``"all"`` holds every sample and comes first."""
+    n: Count
+    """Evaluated samples in it."""
     support_ok: bool
     """Whether `n` reaches the slice's minimum support; below it nothing passes."""
     smallest_provable_drop: Mapping[str, float | None] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from calaudit.results.values import settle
+from calaudit.results.values import Count, Level, Name, Ordinal, Share, Size, settle
 
 ALL = "all"
 """Name of the slice that holds every evaluated sample."""
@@ -46,9 +46,9 @@ class Reason(StrEnum):
 class Flips:
     """Samples whose rightness changed."""
 
-    lost: int
+    lost: Count
     """Right under FP32, wrong under the candidate."""
-    gained: int
+    gained: Count
     """Wrong under FP32, right under the candidate."""
 
     def __post_init__(self) -> None:
@@ -74,47 +74,57 @@ class Gate:
 class Result:
     """One metric of one cell on one slice, against FP32 on the same samples."""
 
-    cell: str
-    slice: str
-    metric: str
-    n: int
+    cell: Name
+    """The id of a cell."""
+    slice: Name
+    """The name of a slice."""
+    metric: Name
+    """The name of a metric."""
+    n: Count
     """Samples (queries, for ranking) that the numbers rest on."""
     reference: float | None
+    """The metric under FP32; None where it isn't defined, as for `n` = 0."""
     candidate: float | None
+    """The metric under the cell's engine."""
     drop: float | None
     """Positive when quality is lost, whichever way the metric points."""
     low: float | None
+    """Lower end of the two-sided interval of the drop; None where unbounded."""
     high: float | None
-    level: float | None
+    """Upper end of it."""
+    level: Level | None
     """Confidence level of (`low`, `high`), such as 0.95."""
     interval: Interval | None
-    """None where none could be computed."""
+    """How it was computed: ``"tango"`` is the score interval of a paired difference,
+    ``"jackknife"`` deletes groups. None where none could be."""
     flips: Flips | None = None
     """Of a binary metric."""
-    p_value: float | None = None
+    p_value: Share | None = None
     """One-sided, of "the drop is at most `margin`"."""
-    p_adjusted: float | None = None
+    p_adjusted: Share | None = None
     """With a gate: Holm's correction over the gated results of its `family`. Without: Benjamini
     and Yekutieli's, over all such results of this metric."""
     gate: Gate | None = None
     """None: the result informs and doesn't count."""
     verdict: Verdict | None = None
-    n_needed: int | None = None
+    """None without a gate."""
+    n_needed: Count | None = None
     """Samples that aim at a chance of 80 % for an inconclusive result to be decided."""
     one_sided_low: float | None = None
     """Lower bound of the drop at one-sided level 1 − `alpha`."""
     one_sided_high: float | None = None
     """Upper bound of the drop at one-sided level 1 − `alpha`: what the gate is held against."""
-    alpha: float | None = None
+    alpha: Level | None = None
+    """One-sided error of the two bounds above."""
     margin: float = 0.0
     """The drop that `p_value` tests against, in the metric's unit."""
-    n_changed: int | None = None
+    n_changed: Count | None = None
     """Samples whose score changed at all."""
-    n_left_out: int = 0
+    n_left_out: Count = 0
     """Samples of the slice without a score under FP32, such as queries without a relevant item."""
-    n_broken: int = 0
+    n_broken: Count = 0
     """Samples that the cell's engine gave no finite output for."""
-    n_clusters: int | None = None
+    n_clusters: Count | None = None
     """Clusters that the samples come from, of which at most 2,048 are told apart; None where every
     sample is independent."""
     design_effect: float | None = None
@@ -124,20 +134,20 @@ class Result:
     without any gate, those of the headline metric. With `high` it makes an interval that holds for
     a drop that was picked as the largest. None where none is known."""
     reason: str | None = None
-    """Why the verdict is inconclusive, in a few words."""
+    """Why the verdict is inconclusive: a `Reason`."""
     family: str | None = None
     """What `p_adjusted` corrects for: ``"candidates"``, all gated results that decide the audit;
     ``"controls"``; or, without a gate, ``"screening of METRIC"``."""
-    family_size: int | None = None
+    family_size: Ordinal | None = None
     """Results in it that have a p-value."""
-    standard_error: float | None = None
+    standard_error: Size | None = None
     """Of the drop."""
-    n_effective: float | None = None
+    n_effective: Size | None = None
     """Independent samples of equal weight that the samples amount to."""
     smallest_provable_drop: float | None = None
     """What as many samples could certify if none had changed; no smaller gate passes, but for
     independent right/wrong scores. None where nothing bounds what a sample may lose."""
-    n_to_prove: int | None = None
+    n_to_prove: Count | None = None
     """Samples that would be enough for the gate, if none changed."""
 
     def __post_init__(self) -> None:

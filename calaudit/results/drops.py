@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from calaudit.results.values import settle
+from calaudit.results.values import Count, Level, Name, Ordinal, Share, Size, settle
 
 
 class Finding(StrEnum):
@@ -23,8 +23,11 @@ class Part:
     """A number in the metric's unit, with its interval."""
 
     value: float | None
+    """What was measured."""
     low: float | None
+    """Lower end of its interval."""
     high: float | None
+    """Upper end of it."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -34,8 +37,10 @@ class Part:
 class BestElsewhere:
     """The best that was reached under other methods."""
 
-    method: str
-    recipe: str
+    method: Name
+    """The method it was reached under."""
+    recipe: Name
+    """The recipe that reached it."""
     price: Part
     """Its drop."""
 
@@ -44,11 +49,15 @@ class BestElsewhere:
 class Attribution:
     """One recipe's drop on one slice, by one metric and method, in its parts."""
 
-    slice: str
-    metric: str
-    method: str
-    recipe: str
-    draws: int
+    slice: Name
+    """The name of a slice."""
+    metric: Name
+    """The name of a metric."""
+    method: Name
+    """Method that made the ranges; sets are compared under the same one."""
+    recipe: Name
+    """What the sets were drawn by."""
+    draws: Ordinal
     """Draws of this recipe that were judged."""
     settled: bool
     """Whether another draw would be the same set: it was given, or leaves nothing to chance."""
@@ -56,7 +65,7 @@ class Attribution:
     """Mean over them."""
     spread: float | None
     """Largest minus smallest drop among them."""
-    best: str
+    best: Name
     """The recipe that loses least here, under this method."""
     price: Part
     """What every set costs under this method: the drop of the best recipe."""
@@ -67,12 +76,12 @@ class Attribution:
     """Standard deviation of the drop between draws of this recipe; None where it has one."""
     elsewhere: BestElsewhere | None
     """The best under the other methods; None without any."""
-    level: float
+    level: Level
     """Of the intervals."""
-    p_price: float | None
+    p_price: Share | None
     """Of "some set loses at most the gate", or nothing where there is none; by Holm over the whole
     audit, None in reports of version 1."""
-    p_addition: float | None
+    p_addition: Share | None
     """Of "no other recipe loses less"; likewise."""
     findings: tuple[Finding, ...]
     """What is certain, where the slice is harmed."""
@@ -85,10 +94,13 @@ class Attribution:
 class Gap:
     """The slice of one cell that loses most more than all samples outside it."""
 
-    cell: str
-    metric: str
-    slice: str
-    n_slices: int
+    cell: Name
+    """The id of a cell."""
+    metric: Name
+    """The name of a metric."""
+    slice: Name
+    """The slice with the largest gap."""
+    n_slices: Ordinal
     """Slices it is the worst of."""
     drop: float | None
     """Of the slice."""
@@ -96,7 +108,8 @@ class Gap:
     """Of all samples outside it."""
     gap: Part
     """drop − rest; the interval accounts for the choice of the worst, of the cell as well."""
-    level: float
+    level: Level
+    """Of the interval."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -106,9 +119,12 @@ class Gap:
 class Screened:
     """A result without a gate that loses more than chance explains."""
 
-    cell: str
-    slice: str
-    metric: str
+    cell: Name
+    """The id of a cell."""
+    slice: Name
+    """The name of a slice."""
+    metric: Name
+    """The name of a metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +132,16 @@ class Exemplar:
     """A sample, or query, that flips under most engines."""
 
     id: str
-    lost: int
+    """Its id in the pool."""
+    lost: Count
     """Engines under which it is worse than under FP32."""
-    gained: int
+    gained: Count
     """Engines under which it is better."""
     reference: float | None
     """Its own score under FP32."""
     mean_drop: float | None
     """Mean over the engines of what it lost."""
-    slices: tuple[str, ...]
+    slices: tuple[Name, ...]
     """Slices it is in, but for that of everything."""
 
     def __post_init__(self) -> None:
@@ -135,13 +152,15 @@ class Exemplar:
 class Exemplars:
     """Units that flip, by one metric, under more than half of the engines."""
 
-    metric: str
-    unit: str
+    metric: Name
+    """The name of a metric."""
+    unit: Name
     """``"sample"`` or ``"query"``."""
-    engines: int
-    least: float
+    engines: Count
+    """Engines that were compared."""
+    least: Size
     """A score flips where it changes by more than this; a binary one where it changes."""
-    flipping: int
+    flipping: Count
     """How many units flip under more than half of the engines."""
     shown: tuple[Exemplar, ...]
     """The first of them, most flips first."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from calaudit.results.values import settle
+from calaudit.results.values import Count, Name, Ordinal, Share, Size, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +12,10 @@ class RankingLoss:
     ``drop = across_cut + reordering + ties``; these are None for a metric that doesn't split.
     """
 
-    metric: str
+    metric: Name
+    """The name of a metric."""
     drop: float | None
+    """The whole drop."""
     across_cut: float | None
     """Lost because the engine shows other items than FP32."""
     reordering: float | None
@@ -33,14 +35,18 @@ class RankingLoss:
 class Flow:
     """Places of a slice's lists, by who held them under FP32 and who does under the engine."""
 
-    places: float
-    kept: float
+    places: Size
+    """All places of these queries' lists."""
+    kept: Size
     """Places whose item stayed."""
-    head_to_head: float
-    head_to_tail: float
+    head_to_head: Size
+    """Places that items of the head lost to others of the head."""
+    head_to_tail: Size
     """Places that items of the head lost to items of the tail."""
-    tail_to_head: float
-    tail_to_tail: float
+    tail_to_head: Size
+    """Places that items of the tail lost to items of the head."""
+    tail_to_tail: Size
+    """Places that items of the tail lost to others of the tail."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -55,16 +61,18 @@ class Flow:
 class RankingSlice:
     """Rankings of one slice's queries."""
 
-    slice: str
-    n: int
+    slice: Name
+    """The name of a slice."""
+    n: Count
     """Queries."""
-    reference_ties: float | None
+    reference_ties: Share | None
     """Share of queries in which a tie runs across the cut under FP32."""
-    candidate_ties: float | None
+    candidate_ties: Share | None
     """The same under the engine."""
     flow: Flow | None
     """None where no long tail is known."""
     losses: tuple[RankingLoss, ...]
+    """The metrics' drops by cause."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -75,11 +83,13 @@ class MovedItem:
     """An item of the catalogue that lost or gained exposure."""
 
     item: str
-    reference: float
+    """Its name in the catalogue, or its column."""
+    reference: Size
     """Lists that show it under FP32; a tie across the cut shows it in part."""
-    candidate: float
+    candidate: Size
     """Lists that show it under the engine."""
     popularity: float | None
+    """Interactions, or what the pool says it is; None where unknown."""
     tail: bool | None
     """Whether it belongs to the long tail; None where that isn't known."""
 
@@ -91,18 +101,22 @@ class MovedItem:
 class RankingFlow:
     """What one engine made of FP32's top k."""
 
-    cell: str
-    output: str
+    cell: Name
+    """The id of a cell."""
+    output: Name
     """The model output that ranks."""
-    k: int
-    catalogue: int
+    k: Ordinal
+    """Places of each list."""
+    catalogue: Count
     """Number of items, shown or not."""
-    tail_items: int | None
+    tail_items: Count | None
     """How many of them are the long tail."""
     slices: tuple[RankingSlice, ...]
+    """One for each slice."""
     lost: tuple[MovedItem, ...]
     """The items that lost most exposure over everything, most first."""
     gained: tuple[MovedItem, ...]
+    """The items that gained most exposure, most first."""
 
     def __post_init__(self) -> None:
         settle(self)

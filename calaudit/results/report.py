@@ -21,6 +21,7 @@ from calaudit.results.audited import (
 from calaudit.results.comparison import Result, Verdict
 from calaudit.results.drops import Attribution, Exemplars, Gap, Screened
 from calaudit.results.rankings import RankingFlow
+from calaudit.results.values import Name, Size
 from calaudit.runtime.errors import Notice
 from calaudit.version import __version__
 
@@ -29,22 +30,26 @@ from calaudit.version import __version__
 class Report:
     """All that an audit found. Make one with :func:`calaudit.results.report.assemble`."""
 
+    calaudit_version: Name
+    """The release that wrote it."""
+    created: str
+    """ISO 8601, UTC."""
+    verdict: Verdict
+    """Of the whole audit: candidates decide."""
     audit: AuditRecord
+    """What was asked, of what, where."""
     metrics: tuple[MetricRecord, ...]
     """The first is the headline metric."""
     reference: ReferenceRecord
+    """The FP32 engine."""
     calibsets: tuple[CalibsetRecord, ...]
+    """One for each calibration set."""
     cells: tuple[CellRecord, ...]
+    """One for each engine."""
     slices: tuple[SliceRecord, ...]
+    """The slice of everything comes first."""
     results: tuple[Result, ...]
     """In the order of their cell, slice and metric."""
-    verdict: Verdict
-    warnings: tuple[Notice, ...]
-    calaudit_version: str
-    created: str
-    """ISO 8601, UTC."""
-    timings: Mapping[str, float] = field(default_factory=dict)
-    """Stage → seconds of wall time. With `created`, all that differs between equal runs."""
     ranking_flow: tuple[RankingFlow, ...] = ()
     """Of ranking tasks: losses by cause and exposure that moved, per cell and cut."""
     exemplars: tuple[Exemplars, ...] = ()
@@ -59,6 +64,10 @@ class Report:
     """Of engines run on two backends: how near their outputs are, per output."""
     compared_ranges: tuple[ComparedRanges, ...] = ()
     """Where TensorRT's own ranges differ from calaudit's of the same sets."""
+    warnings: tuple[Notice, ...] = ()
+    """What didn't stop the audit but belongs to it; what makes all numbers doubtful comes first."""
+    timings: Mapping[str, Size] = field(default_factory=dict)
+    """Stage → seconds of wall time. With `created`, all that differs between equal runs."""
 
     def _repr_html_(self) -> str:
         """What notebooks show: verdict, findings, heat map."""

@@ -6,11 +6,33 @@ import numbers
 from collections.abc import Mapping
 from datetime import date, time
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from annotated_types import Ge, Gt, Le, Lt
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+
+class _NotEmpty:
+    """Said in the schema alone: pydantic's own check refuses file names that aren't UTF-8."""
+
+    def __get_pydantic_json_schema__(self, made: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(made), "minLength": 1}
+
+
+Name = Annotated[str, _NotEmpty()]
+"""A text that isn't empty."""
+Count = Annotated[int, Ge(0)]
+"""A number of things."""
+Ordinal = Annotated[int, Ge(1)]
+"""A number of things, at least one; or a place, counted from 1."""
+Size = Annotated[float, Ge(0)]
+"""A number that can't be negative."""
+Share = Annotated[float, Ge(0), Le(1)]
+"""A part of a whole, or a probability."""
+Level = Annotated[float, Gt(0), Lt(1)]
+"""A confidence level or an error, neither 0 nor 1."""
 
 Record = TypeVar("Record", bound="DataclassInstance")
 

@@ -32,7 +32,9 @@ class Notice:
     code: str
     """Machine-readable kind, such as ``"stratum_short"``."""
     message: str
+    """What happened, for people."""
     where: str | None = None
+    """What it is about."""
 
     def __str__(self) -> str:
         return self.message if self.where is None else f"{self.where}: {self.message}"

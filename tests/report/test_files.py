@@ -13,17 +13,26 @@ from hypothesis import HealthCheck, given, settings
 
 from calaudit.report.files import dump, read_report, write_report
 from calaudit.results.consistency import inconsistencies
-from calaudit.results.document import from_document, to_document, without_times
+from calaudit.results.document import read_document, to_document, without_times
 from calaudit.results.report import Report
 from calaudit.runtime.errors import CalauditError, FileFormatError, Notice, OutputError
-from tests.report.factory import AUDIT, SAMPLE, report, reports, result
+from tests.report.factory import (
+    AGREEMENT,
+    AUDIT,
+    EXEMPLARS,
+    RANKING,
+    SAMPLE,
+    report,
+    reports,
+    result,
+)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(reports())
 def test_what_is_written_is_read_back_equal(made: Report) -> None:
     text = dump(to_document(made))
-    assert from_document(json.loads(text, parse_constant=pytest.fail)) == made
+    assert read_document(json.loads(text, parse_constant=pytest.fail), where="r") == made
     assert list(inconsistencies(made, where="r")) == []
 
 
@@ -162,6 +171,32 @@ def test_a_report_of_version_1_that_passed_without_gates_is_read_as_inconclusive
     old = as_version_1(to_document(ungated)) | {"verdict": "PASS"}
     path.write_text(json.dumps(old), encoding="utf-8")
     assert read_report(path) == ungated
+
+
+def with_strangers(value: Any) -> Any:
+    """The same document with a key in every object that no release has had."""
+    if isinstance(value, dict):
+        return {key: with_strangers(each) for key, each in value.items()} | {"stranger": [1]}
+    return [with_strangers(each) for each in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_keys_that_no_release_knows_are_ignored(tmp_path: Path, version: int) -> None:
+    """A later release, or whoever adds to a report, mustn't make it unreadable."""
+    made = report(ranking_flow=(RANKING,), exemplars=(EXEMPLARS,), agreement=(AGREEMENT,))
+    document = to_document(made)
+    document = as_version_1(document) if version == 1 else document
+    strange = {
+        part: each if part in {"audit", "reference", "timings", "slices", "cells"} else
+        with_strangers(each)
+        for part, each in document.items()
+    } | {"a new part": {"x": 1}}  # fmt: skip
+    strange["audit"] = document["audit"] | {"stranger": None}
+    strange["reference"] = document["reference"] | {"stranger": 1.5}
+    strange["slices"] = [each | {"stranger": "x"} for each in document["slices"]]
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(strange), encoding="utf-8")
+    assert read_report(path) == made
 
 
 def contradicted(tmp_path: Path, **changes: Any) -> str:

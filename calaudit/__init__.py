@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from calaudit.formats.pool_writer import PoolWriter, write_pool
     from calaudit.formats.ranges import open_ranges
     from calaudit.formats.scales import open_scales, write_scales
+    from calaudit.metrics.base import metric
     from calaudit.metrics.catalogue import parse_metric
-    from calaudit.metrics.own import metric
     from calaudit.metrics.scoring import score
     from calaudit.report.files import read_report
     from calaudit.report.terminal import print_report
@@ -77,16 +77,16 @@ _HOMES = {
     "evaluate_slices": "slices.evaluate",
     "exit_status": "results.report",
     "make_recipe": "sampling.kinds",
-    "metric": "metrics.own",
+    "metric": "metrics.base",
     "open_calibset": "formats.calibset",
     "open_pool": "formats.pool",
     "open_ranges": "formats.ranges",
     "open_scales": "formats.scales",
     "parse_metric": "metrics.catalogue",
-    "print_report": "report",
+    "print_report": "report.terminal",
     "read_audit": "audit.config",
     "read_recipe": "sampling.kinds",
-    "read_report": "report",
+    "read_report": "report.files",
     "run_audit": "audit.run",
     "score": "metrics.scoring",
     "select_rows": "slices.evaluate",

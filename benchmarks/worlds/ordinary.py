@@ -17,7 +17,7 @@ TOP1, NDCG = parse_metric("top1"), parse_metric("ndcg@10")
 BALANCED, GINI = parse_metric("balanced_accuracy"), parse_metric("gini@5")
 WER = Metric(
     name="wer", family="wer", k=None, title="Word error rate", kind="ratio",
-    direction="lower_is_better", unit="fraction", needs="labels", span=None,
+    direction="lower_is_better", unit="fraction", span=None,
 )  # fmt: skip
 Generator = np.random.Generator
 Floats = NDArray[np.float64]

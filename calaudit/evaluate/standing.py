@@ -28,7 +28,6 @@ RANDOM_RANKINGS = 4
 """Over which a random ranker is averaged."""
 MOST_QUERIES = 4096
 """Queries, at even distances, that are enough to tell a ranker from chance."""
-_RANKED = frozenset({"ndcg", "ndcg_exp", "recall", "mrr", "map"})
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -73,9 +72,7 @@ def is_positive(gain: Floats, clusters: NDArray[np.int64] | None) -> bool:
 
 def is_quality(metric: Metric) -> bool:
     """Whether a metric says how good answers are: who knows nothing has nothing to lose by it."""
-    if metric.is_agreement:
-        return False
-    return metric.needs in {"labels", "values", "texts"} or metric.family in _RANKED
+    return metric.quality and not metric.is_agreement
 
 
 def rivals_of(case: Case, k: int = 10) -> list[Rival]:

@@ -3,27 +3,41 @@
 Metrics of likeness to FP32 on the same sample: FP32 itself is perfect.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.metrics import rank_agreement
-from calaudit.metrics.base import Definition
+from calaudit.metrics.base import metric
 from calaudit.metrics.case import Case, flat
 from calaudit.metrics.classification import predicted
 from calaudit.metrics.division import divide, unit_rows
-from calaudit.metrics.ranking import TIES
-from calaudit.metrics.shown import Shown
+from calaudit.metrics.shown import TIES, Shown
+from calaudit.metrics.truth import Relevance
 
 
+@metric(
+    "binary",
+    title="Top-1 agreement with FP32",
+    perfect=1.0,
+    convention="share of samples on which the highest score is the same class as FP32's",
+    synonyms="agreement, fidelity, consistency, match rate",
+)
 def top1_agreement(case: Case) -> NDArray[np.bool_]:
     """Whether the engine and FP32 predict the same class, (n,)."""
     return np.asarray(predicted(case.logits()) == predicted(case.reference_logits()))
 
 
+@metric(
+    "mean",
+    title="Cosine with FP32",
+    unit="cosine",
+    span=2.0,
+    perfect=1.0,
+    convention="mean cosine between the output vector and FP32's",
+    synonyms="cosine similarity, cos sim, cosine distance",
+)
 def cosine(case: Case) -> NDArray[np.float64]:
     """Cosine between the engine's output and FP32's, flattened per sample, (n,) in [−1, 1].
 
@@ -35,6 +49,15 @@ def cosine(case: Case) -> NDArray[np.float64]:
     return np.where(both_zero, 1.0, cosines)
 
 
+@metric(
+    "mean",
+    title="Largest difference from FP32",
+    higher_is_better=False,
+    unit="output",
+    perfect=0.0,
+    convention="mean of the largest absolute difference from FP32's output",
+    synonyms="max diff, max abs error, max error, linf",
+)
 def max_abs_diff(case: Case) -> NDArray[np.float64]:
     """Largest |engine − FP32| over a sample's outputs, (n,), in the output's unit.
 
@@ -44,6 +67,39 @@ def max_abs_diff(case: Case) -> NDArray[np.float64]:
     return np.asarray(np.abs(ours - theirs).max(axis=1, initial=0.0))
 
 
+def overlap_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Overlap with the ties at the cut, the engine's and FP32's, broken (apart, alike)."""
+    case.relevance()
+    ours, theirs = (
+        _Draw.of(case.shown(k), case.reference_shown(k)),
+        _Draw.of(case.reference_shown(k), case.shown(k)),
+    )
+    # Alike: each list first takes what the other shows for sure, then both take the same.
+    mine, yours = (np.minimum(one.places, one.sure_there) for one in (ours, theirs))
+    same = np.minimum(np.minimum(ours.places - mine, theirs.places - yours), ours.open_there)
+    most = ours.common + mine + yours + same
+    # Apart: what the other can't show first, what it shows for sure last.
+    least = ours.common.copy()
+    either = -ours.open_there
+    for one in (ours, theirs):
+        left = np.maximum(one.places - one.not_there, 0.0)
+        shared = np.minimum(left, one.open_there)
+        least += left - shared
+        either += shared
+    least += np.maximum(either, 0.0)
+    places = case.reference_shown(k).n_shown
+    return divide(least, places, np.nan), divide(most, places, np.nan)
+
+
+@metric(
+    "mean",
+    title="Overlap@{k} with FP32",
+    needs=Relevance,
+    span=1.0,
+    perfect=1.0,
+    bounds=overlap_bounds,
+    convention=f"mean share of FP32's top k that is kept; {TIES}",
+)
 def overlap(case: Case, k: int) -> NDArray[np.float64]:
     """Share of FP32's top k that the engine shows too, (queries,).
 
@@ -57,6 +113,21 @@ def overlap(case: Case, k: int) -> NDArray[np.float64]:
     return divide(both, theirs.n_shown, np.nan)
 
 
+def jaccard_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Jaccard with the ties at the cut broken (apart, alike)."""
+    least, most = overlap_bounds(case, k)
+    return least / (2.0 - least), most / (2.0 - most)
+
+
+@metric(
+    "mean",
+    title="Jaccard@{k} with FP32",
+    needs=Relevance,
+    span=1.0,
+    perfect=1.0,
+    bounds=jaccard_bounds,
+    convention=f"items in both top k over items in either; {TIES}",
+)
 def jaccard(case: Case, k: int) -> NDArray[np.float64]:
     """Common items of the two top k over the items in either, (queries,).
 
@@ -90,36 +161,6 @@ def _expected_jaccard(tied: Shown, other: Shown, queries: NDArray[np.int64]) -> 
         chance = hypergeom.pmf(drawn, contenders, wanted, open_places)
         mean += chance * (certain + drawn) / np.maximum(2.0 * places - certain - drawn, 1.0)
     return mean
-
-
-def jaccard_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Jaccard with the ties at the cut broken (apart, alike)."""
-    least, most = overlap_bounds(case, k)
-    return least / (2.0 - least), most / (2.0 - most)
-
-
-def overlap_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Overlap with the ties at the cut, the engine's and FP32's, broken (apart, alike)."""
-    case.relevance()
-    ours, theirs = (
-        _Draw.of(case.shown(k), case.reference_shown(k)),
-        _Draw.of(case.reference_shown(k), case.shown(k)),
-    )
-    # Alike: each list first takes what the other shows for sure, then both take the same.
-    mine, yours = (np.minimum(one.places, one.sure_there) for one in (ours, theirs))
-    same = np.minimum(np.minimum(ours.places - mine, theirs.places - yours), ours.open_there)
-    most = ours.common + mine + yours + same
-    # Apart: what the other can't show first, what it shows for sure last.
-    least = ours.common.copy()
-    either = -ours.open_there
-    for one in (ours, theirs):
-        left = np.maximum(one.places - one.not_there, 0.0)
-        shared = np.minimum(left, one.open_there)
-        least += left - shared
-        either += shared
-    least += np.maximum(either, 0.0)
-    places = case.reference_shown(k).n_shown
-    return divide(least, places, np.nan), divide(most, places, np.nan)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -167,99 +208,3 @@ def _unmasked(case: Case) -> tuple[NDArray[Any], NDArray[Any]]:
     ours[masked] = 0.0
     theirs[masked] = 0.0
     return ours, theirs
-
-
-_ALL_ITEMS = "over all items that may be shown; 0 if only one of the two ties them all"
-
-AGREEMENT: Mapping[str, Definition] = {
-    "top1_agreement": Definition(
-        title="Top-1 agreement with FP32",
-        kind="binary",
-        needs="reference",
-        agreement=True,
-        compute=top1_agreement,
-        convention="share of samples on which the highest score is the same class as FP32's",
-    ),
-    "cosine": Definition(
-        title="Cosine with FP32",
-        kind="mean",
-        needs="reference",
-        agreement=True,
-        unit="cosine",
-        span=2.0,
-        compute=cosine,
-        convention="mean cosine between the output vector and FP32's",
-    ),
-    "max_abs_diff": Definition(
-        title="Largest difference from FP32",
-        kind="mean",
-        needs="reference",
-        agreement=True,
-        direction="lower_is_better",
-        unit="output",
-        span=None,
-        compute=max_abs_diff,
-        convention="mean of the largest absolute difference from FP32's output",
-    ),
-    "overlap": Definition(
-        title="Overlap@{k} with FP32",
-        kind="mean",
-        needs="reference",
-        agreement=True,
-        cut=True,
-        compute=overlap,
-        bounds=overlap_bounds,
-        convention=f"mean share of FP32's top k that is kept; {TIES}",
-    ),
-    "jaccard": Definition(
-        title="Jaccard@{k} with FP32",
-        kind="mean",
-        needs="reference",
-        agreement=True,
-        cut=True,
-        compute=jaccard,
-        bounds=jaccard_bounds,
-        convention=f"items in both top k over items in either; {TIES}",
-    ),
-    "rbo": Definition(
-        title="RBO@{k} with FP32",
-        kind="mean",
-        needs="reference",
-        agreement=True,
-        cut=True,
-        unit="index",
-        compute=rank_agreement.rbo,
-        bounds=rank_agreement.rbo_bounds,
-        convention=f"rank-biased overlap, p = 0.9, extrapolated from rank k; {TIES}",
-    ),
-    "kendall": Definition(
-        title="Kendall τ-b with FP32",
-        kind="mean",
-        needs="reference",
-        agreement=True,
-        unit="index",
-        span=2.0,
-        compute=rank_agreement.kendall,
-        convention=f"mean of τ-b {_ALL_ITEMS}",
-    ),
-    "weighted_tau": Definition(
-        title="Weighted τ with FP32",
-        kind="mean",
-        needs="reference",
-        agreement=True,
-        unit="index",
-        span=2.0,
-        compute=rank_agreement.weighted_tau,
-        convention=f"mean of Vigna's τ with hyperbolic weights {_ALL_ITEMS}",
-    ),
-    "tau_ap": Definition(
-        title="τ_AP with FP32",
-        kind="mean",
-        needs="reference",
-        agreement=True,
-        unit="index",
-        span=2.0,
-        compute=rank_agreement.tau_ap,
-        convention=f"mean of τ_AP with FP32's order as the truth {_ALL_ITEMS}; {TIES}",
-    ),
-}

@@ -1,18 +1,32 @@
-"""What a metric is: a value with a name, a kind, a direction and a unit.
+"""What a metric is, and how a function becomes one.
 
-What a family of metrics is made of: its facts, and the functions that compute it.
+```
+from calaudit import metric
+
+@metric("mean", higher_is_better=False, span=2.0)
+def brier(outputs, target): ...
+```
+
+A metric's function and its facts stand together, under `metric`. It gives each unit (a sample, or a
+query) its score by one engine; parameters are given what their names say. An audit names it
+``"module:function"``, or by the name under which a package declares it in the entry point group
+``calaudit.metrics``: the function itself, or a module that holds several.
 """
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from calaudit.metrics.case import Case
+from calaudit.metrics.truth import Truth
+from calaudit.runtime.errors import SettingsError, near
+from calaudit.runtime.user_code import blamed, file_of
 
 Kind = Literal["binary", "mean", "ratio", "set"]
 """How per-unit scores become the metric, hence which interval fits.
@@ -24,14 +38,55 @@ Kind = Literal["binary", "mean", "ratio", "set"]
 
 Direction = Literal["higher_is_better", "lower_is_better"]
 
-Needs = Literal["labels", "values", "texts", "relevance", "reference", "own"]
-"""What a metric compares the outputs with; ``reference`` is what FP32 gave, ``own`` what a user's
-own metric asks for by its parameters."""
+PARAMETERS: Final = (
+    "outputs",
+    "target",
+    "reference",
+    "exclude",
+    "popularity",
+    "tail",
+    "k",
+    "case",
+)
+"""What a function may ask for by naming its parameters so.
+
+outputs
+    What the engine gave, (n, …); of a sequence task, the texts.
+target
+    What it should have given: labels (n,), values (n, …), texts (n,), relevance (n, items).
+reference
+    What FP32 gave, of the outputs' shape.
+exclude, popularity, tail
+    Of a ranking: (n, items) what is never shown, (items,) interactions, (items,) long tail; None
+    where the pool doesn't say.
+k
+    The rank at which lists are cut. Audits then name the metric with it: ``"name@10"``.
+case
+    All of it, with what metrics share: `calaudit.metrics.case.Case`.
+"""
+
+PerUnit = NDArray[Any] | sparse.csr_array
+"""By the metric's kind: binary (n,) bool, or float64 with NaN; mean (n,) float64; ratio (n, 2)
+float64, numerator and denominator; set (n, m) additive statistics. NaN: the unit has no score."""
+
+Bounds = Callable[..., tuple[NDArray[Any], NDArray[Any]]]
+"""case (and k) → per-unit scores with every tie broken (against, for) quality."""
+
+Functional = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Sums over units (…, m) → metric (…); NaN where the metric isn't defined."""
+
+SetInfluence = Callable[[int | None, NDArray[np.float64], int], float]
+"""k, summed statistics, n → the most that one of n units can move a set metric."""
+
+_MARK = "calaudit_metric"
+_OURS = __name__.rpartition(".")[0]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric, made by `calaudit.evaluate.parse_metric`; two with one name are equal."""
+    """A metric, made by `calaudit.metrics.catalogue.parse_metric`; two with one name are equal."""
 
     name: str
     """As written in an audit: ``"ndcg@10"``."""
@@ -46,13 +101,16 @@ class Metric:
     unit: str
     """``"fraction"``, ``"nats"``, ``"bits"``, ``"interactions"``, ``"output"`` or ``"target"`` (the
     model output's and the target's own unit), or ``"index"``."""
-    needs: Needs
     span: float | None
     """Largest change that one unit's score can show; None where there is no bound."""
     is_agreement: bool = False
-    """Whether it measures likeness to FP32, so that FP32 itself is perfect."""
+    """Whether it measures likeness to FP32."""
     worst: float | None = None
     """The value than which no engine can do worse; None where there is none, or none is known."""
+    perfect: float | None = None
+    """What an engine that equals FP32 has in a metric of likeness; None: what it scores."""
+    quality: bool = False
+    """Whether it says how good answers are, so that who knows nothing has nothing to lose by it."""
 
     def __str__(self) -> str:
         return self.name
@@ -67,53 +125,40 @@ class Metric:
         return math.inf if self.worst is None else abs(reference - self.worst)
 
 
-def worst_fraction(direction: Direction, unit: str, span: float | None) -> float | None:
-    """The worst value of a metric whose units score a fraction, from 0 to 1; None for others."""
-    if unit != "fraction" or span != 1.0:
-        return None
-    return 0.0 if direction == "higher_is_better" else 1.0
-
-
-PerUnit = NDArray[Any] | sparse.csr_array
-"""By the metric's kind: binary (n,) bool, or float64 with NaN; mean (n,) float64; ratio (n, 2)
-float64, numerator and denominator; set (n, m) additive statistics. NaN: the unit has no score."""
-
-Bounds = tuple[NDArray[Any], NDArray[Any]]
-
-Functional = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""Sums over units (…, m) → metric (…); NaN where the metric isn't defined."""
-
-SetInfluence = Callable[[int | None, NDArray[np.float64], int], float]
-"""k, summed statistics, n → the most that one of n units can move a set metric."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """A family of metrics. Functions of a family with a cut take k as well."""
+    """A family of metrics: a function and its facts; see `metric`."""
 
-    title: str
+    function: Callable[..., Any]
+    name: str
     kind: Kind
-    needs: Needs
-    compute: Callable[..., PerUnit]
+    title: str
+    direction: Direction
+    unit: str
+    span: float | None
+    worst: float | None
+    agreement: bool
+    perfect: float | None
+    quality: bool
+    needs: type[Truth] | None
+    shown_only: bool
+    functional: Functional | None
+    influence: SetInfluence
+    bounds: Bounds | None
     convention: str
-    """The definition's choices: what is averaged, ties, what is left out."""
-    cut: bool = False
-    direction: Direction = "higher_is_better"
-    unit: str = "fraction"
-    span: float | None = 1.0
-    worst: float | None = None
-    """The value than which no engine can do worse; known without of fractions."""
-    agreement: bool = False
-    """Whether it measures likeness to FP32, so that FP32 itself is perfect."""
-    shown_only: bool = False
-    """Whether it adds up, over the items shown, a value of the item times a weight of its place
-    (or is a function of such sums over queries): what the ranking analysis can split."""
-    functional: Functional | None = None
-    """Of a set metric: from summed statistics to the metric."""
-    influence: SetInfluence | None = None
-    """Of a set metric."""
-    bounds: Callable[..., Bounds] | None = None
-    """Per-unit scores with ties broken (against, for) quality."""
+    synonyms: tuple[str, ...]
+    asked: tuple[str, ...]
+    """The function's parameters."""
+
+    @property
+    def path(self) -> str:
+        """``module:function``."""
+        return f"{self.function.__module__}:{self.function.__qualname__}"
+
+    @property
+    def cut(self) -> bool:
+        """Whether lists are cut at a rank k."""
+        return "k" in self.asked
 
     def metric(self, name: str, family: str, k: int | None = None) -> Metric:
         """The metric of that name, cut at k."""
@@ -121,27 +166,220 @@ class Definition:
             name=name,
             family=family,
             k=k,
-            title=self.title.format(k=k),
+            title=self.title.replace("{k}", str(k)),
             kind=self.kind,
             direction=self.direction,
             unit=self.unit,
-            needs=self.needs,
             span=self.span,
             is_agreement=self.agreement,
-            worst=self._worst(),
+            worst=self.worst,
+            perfect=self.perfect,
+            quality=self.quality,
         )
 
-    def _worst(self) -> float | None:
-        if self.worst is not None:
-            return self.worst
-        return worst_fraction(self.direction, self.unit, self.span)
-
     def scores(self, case: Case, k: int | None) -> PerUnit:
-        """Per-unit scores of a case."""
-        return self.compute(case) if k is None else self.compute(case, k)
+        """Per-unit scores of a case.
 
-    def of_sets(self) -> tuple[Functional, SetInfluence]:
-        """What a set metric needs beside its statistics."""
-        if self.functional is None or self.influence is None:
-            raise TypeError(f"{self.title} is a set metric without a functional or an influence")
-        return self.functional, self.influence
+        Raises
+        ------
+        SettingsError
+            A function of another package failed, or returned something that is no score.
+        """
+        given = {name: _argument(name, case, k) for name in self.asked}
+        if self.function.__module__.startswith(f"{_OURS}."):
+            ours: PerUnit = self.function(**given)
+            return ours
+        with blamed(self.path, "failed", SettingsError, file=file_of(self.function)):
+            returned = self.function(**given)
+            if sparse.issparse(returned):
+                return _statistics(returned, self, len(case.outputs))
+            if self.kind == "ratio" and isinstance(returned, tuple) and len(returned) == 2:
+                returned = np.stack([np.asarray(part, np.float64) for part in returned], axis=-1)
+            values = np.asarray(returned)
+        return _checked(values, self, len(case.outputs))
+
+    def check(self) -> None:
+        """Refuse parameters that no metric is given. Raises `SettingsError`."""
+        strange = [parameter for parameter in self.asked if parameter not in PARAMETERS]
+        if strange:
+            raise SettingsError(
+                f"{self.path} asks for {strange[0]!r}, which a metric isn't given",
+                next_step=near(strange[0], PARAMETERS),
+            )
+
+
+def unbounded(_: int | None, __: NDArray[np.float64], ___: int) -> float:
+    """Infinity: nothing bounds how far one unit moves the metric."""
+    return math.inf
+
+
+def metric(
+    kind: Kind,
+    *,
+    higher_is_better: bool = True,
+    title: str | None = None,
+    unit: str = "fraction",
+    span: float | None = None,
+    worst: float | None = None,
+    agreement: bool | None = None,
+    perfect: float | None = None,
+    quality: bool = False,
+    needs: type[Truth] | None = None,
+    shown_only: bool = False,
+    functional: Functional | None = None,
+    influence: SetInfluence = unbounded,
+    bounds: Bounds | None = None,
+    convention: str | None = None,
+    synonyms: str = "",
+    name: str | None = None,
+) -> Callable[[F], F]:
+    """Make a metric of a function that scores every unit.
+
+    Parameters
+    ----------
+    kind : str
+        ``"binary"``: the function returns (n,) booleans; ``"mean"``: (n,) numbers, NaN for a unit
+        that is left out; ``"ratio"``: two (n,) arrays, numerators and denominators of a ratio of
+        sums; ``"set"``: an (n, m) array, dense or sparse, of statistics that add up over units.
+    higher_is_better : bool
+    title : str, optional
+        For people, ``{k}`` standing for the cut; by default the function's name.
+    unit : str
+        Of the metric. ``"fraction"`` runs from 0 to 1 and is shown in points.
+    span : float, optional
+        The most that one unit's score can change, where there is a bound: with it a slice in which
+        hardly a unit changes can pass too.
+    worst : float, optional
+        The value than which no engine can do worse; known without of fractions of span 1.
+    agreement : bool, optional
+        Whether it measures likeness to FP32. By default, whether `perfect` is given or the function
+        asks for `reference`.
+    perfect : float, optional
+        Of a metric of likeness: what FP32 itself has. By default, what it scores.
+    quality : bool
+        Whether it says how good answers are: where FP32 is no better than chance, nothing passes by
+        it.
+    needs : type, optional
+        The class of the truth it reads, from `calaudit.metrics.truth` or a package's own.
+    shown_only : bool
+        Whether it adds up, over the items shown, a value of the item times a weight of its place
+        (or is a function of such sums over queries): what the analysis of rankings can split.
+    functional : callable, optional
+        Of a set metric: sums of the statistics (…, m) → the metric (…), NaN where it isn't defined.
+    influence : callable
+        Of a set metric: k (None without), sums (m,), n → the most that one of n units can move it.
+    bounds : callable, optional
+        case (and k) → scores with every tie broken (against, for) quality.
+    convention : str, optional
+        The definition in a sentence: what is averaged, ties, what is left out. By default the first
+        line of the docstring.
+    synonyms : str
+        What it is called elsewhere, separated by commas, for those who look for it.
+    name : str, optional
+        What audits call it, where that isn't the function's name. An entry point for the function
+        itself decides for itself.
+
+    Raises
+    ------
+    SettingsError
+        There is no such kind, or a set metric without a functional.
+    """
+    if kind not in get_args(Kind):
+        raise SettingsError(
+            f"a metric can't be of kind {kind!r}", next_step=near(kind, get_args(Kind))
+        )
+    if (kind == "set") != (functional is not None):
+        raise SettingsError(
+            f"a metric of kind {kind!r} takes {'a' if kind == 'set' else 'no'} functional",
+            next_step="Give functional=…, from sums of the statistics to the metric."
+            if kind == "set"
+            else "Leave it out, or make the metric one of kind 'set'.",
+        )
+
+    def mark(function: F) -> F:
+        asked = tuple(inspect.signature(function).parameters)
+        own = function.__name__
+        bound = 1.0 if kind == "binary" else span
+        direction: Direction = "higher_is_better" if higher_is_better else "lower_is_better"
+        told = (inspect.getdoc(function) or f"the user's own {own}").splitlines()[0]
+        likeness = perfect is not None or "reference" in asked if agreement is None else agreement
+        least = 0.0 if higher_is_better else 1.0
+        definition = Definition(
+            function=function,
+            name=name or own,
+            kind=kind,
+            title=title or own.replace("_", " ").capitalize(),
+            direction=direction,
+            unit=unit,
+            span=bound,
+            worst=least if worst is None and unit == "fraction" and bound == 1.0 else worst,
+            agreement=likeness,
+            perfect=perfect,
+            quality=quality,
+            needs=needs,
+            shown_only=shown_only,
+            functional=functional,
+            influence=influence,
+            bounds=bounds,
+            convention=convention or told,
+            synonyms=tuple(filter(None, (each.strip() for each in synonyms.split(",")))),
+            asked=asked,
+        )
+        setattr(function, _MARK, definition)
+        return function
+
+    return mark
+
+
+def definition_in(value: object) -> Definition | None:
+    """The definition that a function under `metric` carries; None of anything else."""
+    found = getattr(value, _MARK, None)
+    return found if isinstance(found, Definition) else None
+
+
+def _argument(name: str, case: Case, k: int | None) -> Any:
+    match name:
+        case "outputs":
+            return case.outputs
+        case "reference":
+            return case.reference()
+        case "case":
+            return case
+        case "k":
+            return k
+        case _:
+            return getattr(case.truth, name, None)
+
+
+def _checked(values: NDArray[Any], definition: Definition, n: int) -> PerUnit:
+    """What a function of another package returned, as scores."""
+    path, kind = definition.path, definition.kind
+    if kind == "set":
+        return _statistics(values, definition, n)
+    wanted = (n, 2) if kind == "ratio" else (n,)
+    if values.shape != wanted or values.dtype.kind not in "biuf":
+        raise SettingsError(
+            f"{path} returned {values.dtype} of shape {values.shape}, "
+            f"expected {'two numbers' if kind == 'ratio' else 'one number'} for each of {n} units"
+        )
+    if kind == "binary":
+        unknown = np.isnan(values)
+        if not np.isin(values[~unknown], (0, 1)).all():
+            raise SettingsError(f"{path} is binary, but returned something else than 0 and 1")
+        return np.where(unknown, np.nan, values) if unknown.any() else values.astype(bool)
+    scores = values.astype(np.float64)
+    scores[~np.isfinite(scores)] = np.nan
+    if kind == "ratio":
+        scores[:, 1] = np.nan_to_num(scores[:, 1])
+        if (scores[:, 1] < 0).any():
+            raise SettingsError(f"{path} returned a denominator below 0")
+    return scores
+
+
+def _statistics(values: Any, definition: Definition, n: int) -> sparse.csr_array:
+    if values.ndim != 2 or values.shape[0] != n or values.dtype.kind not in "biuf":
+        raise SettingsError(
+            f"{definition.path} returned {values.dtype} of shape {values.shape}, "
+            f"expected a row of statistics for each of {n} units"
+        )
+    return sparse.csr_array(values.astype(np.float64))

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,9 @@ def infinities(
 
 def _all_finite(outputs: NDArray[Any]) -> bool:
     return outputs.dtype.kind not in "fc" or bool(np.isfinite(outputs).all())
+
+
+T = TypeVar("T", bound=Truth)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,53 +146,43 @@ class Case:
         """(n, classes) FP32's answers."""
         return _two_axes(self.reference_answers, "classes")
 
+    def truth_of(self, kind: type[T]) -> T:
+        """The truth, which must be of that class. Raises `SettingsError`."""
+        if not isinstance(self.truth, kind):
+            raise SettingsError(f"this metric needs {kind.what}", next_step=kind.where_from)
+        return self.truth
+
     def label(self) -> NDArray[np.int64]:
         """(n,) the true classes, checked against the outputs' width."""
-        if not isinstance(self.truth, Labels):
-            raise SettingsError(
-                "this metric needs labels",
-                next_step="Name the pool's label target, or choose a metric without labels.",
-            )
-        check_labels(self.truth.label, self.logits().shape[1], ids=self.ids)
-        return self.truth.label
+        truth = self.truth_of(Labels)
+        check_labels(truth.label, self.logits().shape[1], ids=self.ids)
+        return truth.label
 
     def relevance(self) -> Relevance:
         """The relevance, checked against the outputs' width."""
-        if not isinstance(self.truth, Relevance):
-            raise SettingsError(
-                "this metric needs relevance",
-                next_step="Use a ranking pool (targets/relevance), or a classification metric.",
-            )
+        truth = self.truth_of(Relevance)
         scores = _two_axes(self.answers, "items")
-        if scores.shape[1] != self.truth.n_items:
+        if scores.shape[1] != truth.n_items:
             raise PoolError(
-                f"the model scores {scores.shape[1]} items, the catalogue has {self.truth.n_items}"
+                f"the model scores {scores.shape[1]} items, the catalogue has {truth.n_items}"
             )
-        return self.truth
+        return truth
 
     def values(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(n, d) the true values and the outputs, of one shape."""
-        if not isinstance(self.truth, Values):
-            raise SettingsError(
-                "this metric needs values to predict",
-                next_step="Use a regression task, which names the pool's target.",
-            )
-        true, given = flat(self.truth.value), flat(self.answers).astype(np.float64)
+        truth = self.truth_of(Values)
+        true, given = flat(truth.value), flat(self.answers).astype(np.float64)
         if given.shape != true.shape:
             raise PoolError(
                 f"the model gave outputs of shape {self.outputs.shape}, "
-                f"the target has {self.truth.value.shape}"
+                f"the target has {truth.value.shape}"
             )
         return true, given
 
     def texts(self) -> tuple[NDArray[np.str_], NDArray[Any]]:
         """(n,) the true texts, and the engine's: text, or None where it gave none."""
-        if not isinstance(self.truth, Texts):
-            raise SettingsError(
-                "this metric needs texts",
-                next_step="Use a sequence task, which names the pool's text target.",
-            )
-        return self.truth.text, self.outputs
+        truth = self.truth_of(Texts)
+        return truth.text, self.outputs
 
     def reference(self) -> NDArray[Any]:
         """What FP32 gave, of the outputs' shape."""

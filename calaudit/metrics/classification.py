@@ -9,27 +9,25 @@ Expected calibration error: how far confidence is from the share of right answer
 Metrics of one class per sample.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from calaudit.metrics.base import Definition
+from calaudit.metrics.base import metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.division import divide
+from calaudit.metrics.truth import Labels
 from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.words import counted
 
-
-def topk(case: Case, k: int) -> NDArray[np.bool_]:
-    """Whether the true class is among the k highest logits, (n,)."""
-    logits, true = _true_logit(case, k)
-    above = (logits > true).sum(axis=1)
-    earlier = np.arange(logits.shape[1]) < case.label()[:, None]
-    level = ((logits == true) & earlier).sum(axis=1)
-    return np.asarray(above + level < k)
+BINS = 15
+"""Bins of equal width of the confidence, as Guo et al. 2017 take."""
+_ECE = (
+    f"Σ |confidence − accuracy| over {BINS} bins of equal width of the highest "
+    "probability, each weighed by its samples"
+)
 
 
 def topk_bounds(case: Case, k: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -40,6 +38,38 @@ def topk_bounds(case: Case, k: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_
     return above + level <= k, above < k
 
 
+@metric(
+    "binary",
+    name="top",
+    title="Top-{k} accuracy",
+    needs=Labels,
+    quality=True,
+    bounds=topk_bounds,
+    convention="share of samples whose label is among the k highest scores; of ties the lowest "
+    "class",
+    synonyms="top, top acc, top error, accuracy, acc, score, correct, error, err, error rate, zero "
+    "one loss, misclassification rate, micro f1, f1 micro, categorical accuracy, sparse "
+    "categorical accuracy",
+)
+def topk(case: Case, k: int) -> NDArray[np.bool_]:
+    """Whether the true class is among the k highest logits, (n,)."""
+    logits, true = _true_logit(case, k)
+    above = (logits > true).sum(axis=1)
+    earlier = np.arange(logits.shape[1]) < case.label()[:, None]
+    level = ((logits == true) & earlier).sum(axis=1)
+    return np.asarray(above + level < k)
+
+
+@metric(
+    "mean",
+    title="Negative log-likelihood",
+    needs=Labels,
+    higher_is_better=False,
+    unit="nats",
+    quality=True,
+    convention="mean of −log softmax of the label's logit",
+    synonyms="loss, log loss, cross entropy, ce, xent, perplexity, ppl",
+)
 def nll(case: Case) -> NDArray[np.float64]:
     """−log softmax(logits)[true class] in nats, (n,); NaN where it is infinite."""
     if case.probabilities:
@@ -57,6 +87,15 @@ def log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
+@metric(
+    "mean",
+    title="Negative log-likelihood (of probabilities)",
+    needs=Labels,
+    higher_is_better=False,
+    unit="nats",
+    quality=True,
+    convention="mean of −log of the label's probability",
+)
 def nll_of_probabilities(case: Case) -> NDArray[np.float64]:
     """−log p[true class] in nats for outputs that are probabilities, (n,).
 
@@ -104,16 +143,6 @@ def probabilities(outputs: NDArray[Any]) -> NDArray[np.float64]:
     return divide(given, given.sum(axis=1, keepdims=True), 0.0)
 
 
-def balanced_accuracy(case: Case) -> sparse.csr_array:
-    """What each sample adds, (n, 2·classes): 1 for its class, then 1 if it is right."""
-    label, n_classes = case.label(), case.logits().shape[1]
-    right = np.flatnonzero(topk(case, 1)) if n_classes > 1 else np.arange(len(label))
-    row = np.concatenate([np.arange(len(label)), right])
-    column = np.concatenate([label, label[right] + n_classes])
-    shape = (len(label), 2 * n_classes)
-    return sparse.csr_array((np.ones(len(row)), (row, column)), shape=shape)
-
-
 def balanced_accuracy_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean recall over the classes that occur; NaN if none does.
 
@@ -136,15 +165,25 @@ def balanced_accuracy_influence(_: int | None, totals: NDArray[np.float64], __: 
     return float(1.0 / (occurs.sum() * support[occurs].min())) if occurs.any() else 1.0
 
 
-def macro_f1(case: Case) -> sparse.csr_array:
-    """What each sample adds, (n, 3·classes): 1 for its class, its prediction, and if right."""
+@metric(
+    "set",
+    title="Balanced accuracy",
+    needs=Labels,
+    span=1.0,
+    quality=True,
+    functional=balanced_accuracy_of,
+    influence=balanced_accuracy_influence,
+    convention="mean over the slice's classes of each class's recall",
+    synonyms="bacc, bal acc, balanced acc, uar, macro recall, recall macro, mean recall, mean "
+    "class accuracy, mean per class accuracy, sensitivity",
+)
+def balanced_accuracy(case: Case) -> sparse.csr_array:
+    """What each sample adds, (n, 2·classes): 1 for its class, then 1 if it is right."""
     label, n_classes = case.label(), case.logits().shape[1]
-    answer = predicted(case.logits())
-    rows = np.arange(len(label))
-    right = np.flatnonzero(answer == label)
-    row = np.concatenate([rows, rows, right])
-    column = np.concatenate([label, answer + n_classes, label[right] + 2 * n_classes])
-    shape = (len(label), 3 * n_classes)
+    right = np.flatnonzero(topk(case, 1)) if n_classes > 1 else np.arange(len(label))
+    row = np.concatenate([np.arange(len(label)), right])
+    column = np.concatenate([label, label[right] + n_classes])
+    shape = (len(label), 2 * n_classes)
     return sparse.csr_array((np.ones(len(row)), (row, column)), shape=shape)
 
 
@@ -175,6 +214,29 @@ def macro_f1_influence(_: int | None, totals: NDArray[np.float64], __: int) -> f
     return float(min(1.0, 2.0 / occurs.sum() * min(1.0, 2.0 / support[occurs].min())))
 
 
+@metric(
+    "set",
+    title="Macro F1",
+    needs=Labels,
+    span=1.0,
+    quality=True,
+    functional=macro_f1_of,
+    influence=macro_f1_influence,
+    convention="mean over the slice's classes of each class's F1",
+    synonyms="f1, f1 score, f score, f measure, weighted f1, precision, macro precision",
+)
+def macro_f1(case: Case) -> sparse.csr_array:
+    """What each sample adds, (n, 3·classes): 1 for its class, its prediction, and if right."""
+    label, n_classes = case.label(), case.logits().shape[1]
+    answer = predicted(case.logits())
+    rows = np.arange(len(label))
+    right = np.flatnonzero(answer == label)
+    row = np.concatenate([rows, rows, right])
+    column = np.concatenate([label, answer + n_classes, label[right] + 2 * n_classes])
+    shape = (len(label), 3 * n_classes)
+    return sparse.csr_array((np.ones(len(row)), (row, column)), shape=shape)
+
+
 def predicted(logits: NDArray[Any]) -> NDArray[np.int64]:
     """(n,) the class with the highest logit, the lowest of tied ones."""
     return np.asarray(logits.argmax(axis=1), dtype=np.int64)
@@ -189,25 +251,6 @@ def _true_logit(case: Case, k: int) -> tuple[NDArray[Any], NDArray[Any]]:
             next_step="Choose a smaller k.",
         )
     return logits, logits[np.arange(len(logits)), case.label()][:, None]
-
-
-BINS = 15
-"""Bins of equal width of the confidence, as Guo et al. 2017 take."""
-
-
-def ece(case: Case) -> sparse.csr_array:
-    """What each sample adds, (n, 16): confidence − right in its bin's column, 1 in the last one.
-
-    For outputs that are logits. NaN where no confidence can be told: the largest is infinite.
-    """
-    if case.probabilities:
-        return ece_of_probabilities(case)
-    return _statistics(case, np.exp(log_softmax(case.logits()).max(axis=1)))
-
-
-def ece_of_probabilities(case: Case) -> sparse.csr_array:
-    """`ece` for outputs that are probabilities."""
-    return _statistics(case, shares(case).max(axis=1))
 
 
 def ece_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -226,6 +269,44 @@ def ece_influence(_: int | None, __: NDArray[np.float64], n: int) -> float:
     return min(1.0, 2.0 / max(n, 1))
 
 
+@metric(
+    "set",
+    title="Expected calibration error",
+    needs=Labels,
+    higher_is_better=False,
+    span=1.0,
+    quality=True,
+    functional=ece_of,
+    influence=ece_influence,
+    convention=f"{_ECE}; of logits",
+    synonyms="calibration, calibration error",
+)
+def ece(case: Case) -> sparse.csr_array:
+    """What each sample adds, (n, 16): confidence − right in its bin's column, 1 in the last one.
+
+    For outputs that are logits. NaN where no confidence can be told: the largest is infinite.
+    """
+    if case.probabilities:
+        return ece_of_probabilities(case)
+    return _statistics(case, np.exp(log_softmax(case.logits()).max(axis=1)))
+
+
+@metric(
+    "set",
+    title="Expected calibration error (of probabilities)",
+    needs=Labels,
+    higher_is_better=False,
+    span=1.0,
+    quality=True,
+    functional=ece_of,
+    influence=ece_influence,
+    convention=_ECE,
+)
+def ece_of_probabilities(case: Case) -> sparse.csr_array:
+    """`ece` for outputs that are probabilities."""
+    return _statistics(case, shares(case).max(axis=1))
+
+
 def _statistics(case: Case, confidence: NDArray[np.float64]) -> sparse.csr_array:
     label, n = case.label(), len(case.outputs)
     right = predicted(case.logits()) == label
@@ -235,80 +316,3 @@ def _statistics(case: Case, confidence: NDArray[np.float64]) -> sparse.csr_array
     column = np.concatenate([bin_of, np.full(n, BINS)])
     value = np.concatenate([confidence - right, np.ones(n)])
     return sparse.csr_array((value, (row, column)), shape=(n, BINS + 1))
-
-
-_ECE = (
-    f"Σ |confidence − accuracy| over {BINS} bins of equal width of the highest "
-    "probability, each weighed by its samples"
-)
-
-CLASSIFICATION: Mapping[str, Definition] = {
-    "top": Definition(
-        title="Top-{k} accuracy",
-        kind="binary",
-        needs="labels",
-        cut=True,
-        compute=topk,
-        bounds=topk_bounds,
-        convention="share of samples whose label is among the k highest scores; of ties the lowest "
-        "class",
-    ),
-    "balanced_accuracy": Definition(
-        title="Balanced accuracy",
-        kind="set",
-        needs="labels",
-        compute=balanced_accuracy,
-        functional=balanced_accuracy_of,
-        influence=balanced_accuracy_influence,
-        convention="mean over the slice's classes of each class's recall",
-    ),
-    "macro_f1": Definition(
-        title="Macro F1",
-        kind="set",
-        needs="labels",
-        compute=macro_f1,
-        functional=macro_f1_of,
-        influence=macro_f1_influence,
-        convention="mean over the slice's classes of each class's F1",
-    ),
-    "nll": Definition(
-        title="Negative log-likelihood",
-        kind="mean",
-        needs="labels",
-        direction="lower_is_better",
-        unit="nats",
-        span=None,
-        compute=nll,
-        convention="mean of −log softmax of the label's logit",
-    ),
-    "nll_of_probabilities": Definition(
-        title="Negative log-likelihood (of probabilities)",
-        kind="mean",
-        needs="labels",
-        direction="lower_is_better",
-        unit="nats",
-        span=None,
-        compute=nll_of_probabilities,
-        convention="mean of −log of the label's probability",
-    ),
-    "ece": Definition(
-        title="Expected calibration error",
-        kind="set",
-        needs="labels",
-        direction="lower_is_better",
-        compute=ece,
-        functional=ece_of,
-        influence=ece_influence,
-        convention=f"{_ECE}; of logits",
-    ),
-    "ece_of_probabilities": Definition(
-        title="Expected calibration error (of probabilities)",
-        kind="set",
-        needs="labels",
-        direction="lower_is_better",
-        compute=ece_of_probabilities,
-        functional=ece_of,
-        influence=ece_influence,
-        convention=_ECE,
-    ),
-}

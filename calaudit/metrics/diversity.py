@@ -7,34 +7,22 @@ Diversity within one list: how unlike its items are, and whether it mirrors the 
 Metrics of whom the top k shows: how many items, how popular, how unlike one another.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, special
 
-from calaudit.metrics import popularity
-from calaudit.metrics.base import Definition
+from calaudit.metrics.base import metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.division import divide, unit_rows
-from calaudit.metrics.ranking import TIES, count_bounds
+from calaudit.metrics.shown import TIES
+from calaudit.metrics.truth import Relevance
 from calaudit.runtime.errors import SettingsError
 
-
-def coverage(case: Case, k: int) -> sparse.csr_array:
-    """What each query adds to coverage@k, (queries, 2·items).
-
-    First half: 1 where the item is surely shown. Second half: log(1 − p) where a tie gives it the
-    chance p < 1.
-    """
-    case.relevance()
-    shown = case.shown(k)
-    n_queries, n_items = shown.shape
-    certain = shown.probability == 1.0
-    column = np.where(certain, shown.item, shown.item + n_items)
-    value = np.ones(len(column))
-    value[~certain] = np.log1p(-shown.probability[~certain])
-    return sparse.csr_array((value, (shown.query, column)), shape=(n_queries, 2 * n_items))
+Floats = NDArray[np.float64]
+SMOOTHING = 0.01
+"""Steck's α: the share of the user's own genres that the list's are mixed with."""
+MOST_KL = float(-np.log(SMOOTHING))
+"""The largest divergence: a list without any of the user's genres."""
 
 
 def coverage_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -51,6 +39,33 @@ def coverage_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
 def coverage_influence(k: int | None, totals: NDArray[np.float64], _: int) -> float:
     """K / items: at worst all that a query shows, no other query does."""
     return min(1.0, (k or 0) / max(len(totals) // 2, 1))
+
+
+@metric(
+    "set",
+    title="Coverage@{k}",
+    needs=Relevance,
+    span=1.0,
+    shown_only=True,
+    functional=coverage_of,
+    influence=coverage_influence,
+    convention=f"distinct items in any top k over the whole catalogue; {TIES}",
+    synonyms="catalog coverage, catalogue coverage, item coverage",
+)
+def coverage(case: Case, k: int) -> sparse.csr_array:
+    """What each query adds to coverage@k, (queries, 2·items).
+
+    First half: 1 where the item is surely shown. Second half: log(1 − p) where a tie gives it the
+    chance p < 1.
+    """
+    case.relevance()
+    shown = case.shown(k)
+    n_queries, n_items = shown.shape
+    certain = shown.probability == 1.0
+    column = np.where(certain, shown.item, shown.item + n_items)
+    value = np.ones(len(column))
+    value[~certain] = np.log1p(-shown.probability[~certain])
+    return sparse.csr_array((value, (shown.query, column)), shape=(n_queries, 2 * n_items))
 
 
 def exposure(case: Case, k: int) -> sparse.csr_array:
@@ -86,6 +101,25 @@ def gini_influence(k: int | None, totals: NDArray[np.float64], _: int) -> float:
     return min(1.0, 2.0 * (k or 0) / whole) if whole > 0 else 1.0
 
 
+@metric(
+    "set",
+    title="Gini of exposure@{k}",
+    needs=Relevance,
+    higher_is_better=False,
+    unit="index",
+    span=1.0,
+    worst=1.0,
+    shown_only=True,
+    functional=gini_of,
+    influence=gini_influence,
+    convention="Gini index of exposure in the top k; unseen items count as 0; higher is less equal",
+    synonyms="gini index, gini coefficient",
+)
+def gini(case: Case, k: int) -> sparse.csr_array:
+    """`exposure`, of which the metric is the Gini index."""
+    return exposure(case, k)
+
+
 def entropy_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """Shannon entropy of the items' shares of the exposure, in bits; NaN without exposure.
 
@@ -117,41 +151,33 @@ def entropy_influence(k: int | None, totals: NDArray[np.float64], _: int) -> flo
     return min(most, moved * float(np.log2(n_items - 1)) + spread)
 
 
-def long_tail_share(case: Case, k: int) -> NDArray[np.float64]:
-    """Share of long-tail items among those shown in the top k, (queries,); their mean is APLT.
-
-    (Abdollahpouri et al. 2019.) NaN for a query with nothing to show.
-    """
-    tail, shown = _tail(case), case.shown(k)
-    return divide(shown.total(shown.probability * tail[shown.item]), shown.n_shown, np.nan)
-
-
-def long_tail_share_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Long-tail share with the tie at the cut broken (against, for) the tail."""
-    tail, shown = _tail(case), case.shown(k)
-    least, most = count_bounds(shown, tail[shown.item])
-    return divide(least, shown.n_shown, np.nan), divide(most, shown.n_shown, np.nan)
-
-
-def _tail(case: Case) -> NDArray[np.bool_]:
-    tail = case.relevance().tail
-    if tail is None:
-        raise SettingsError(
-            "the long-tail share needs to know which items are the long tail",
-            next_step="Give the pool an items/popularity column.",
-        )
-    return np.asarray(tail, dtype=bool)
+@metric(
+    "set",
+    title="Entropy of exposure@{k}",
+    needs=Relevance,
+    unit="bits",
+    worst=0.0,
+    shown_only=True,
+    functional=entropy_of,
+    influence=entropy_influence,
+    convention=f"entropy of the items' shares of the exposure in the top k; {TIES}",
+    synonyms="entropy, shannon entropy",
+)
+def exposure_entropy(case: Case, k: int) -> sparse.csr_array:
+    """`exposure`, of which the metric is the entropy."""
+    return exposure(case, k)
 
 
-Floats = NDArray[np.float64]
-
-SMOOTHING = 0.01
-"""Steck's α: the share of the user's own genres that the list's are mixed with."""
-
-MOST_KL = float(-np.log(SMOOTHING))
-"""The largest divergence: a list without any of the user's genres."""
-
-
+@metric(
+    "mean",
+    title="Intra-list diversity@{k}",
+    needs=Relevance,
+    unit="index",
+    span=2.0,
+    worst=0.0,
+    convention=f"1 − mean cosine between the pairs of items in the top k; {TIES}",
+    synonyms="ild, diversity",
+)
 def intra_list_diversity(case: Case, k: int) -> Floats:
     """1 − mean cosine between the pairs of items in the top k, (queries,) in [0, 2].
 
@@ -191,6 +217,17 @@ def intra_list_diversity(case: Case, k: int) -> Floats:
     return 1.0 - divide(cosines, pairs, np.nan)
 
 
+@metric(
+    "mean",
+    title="Genre calibration (KL)@{k}",
+    needs=Relevance,
+    higher_is_better=False,
+    unit="nats",
+    span=MOST_KL,
+    worst=MOST_KL,
+    convention="divergence of the genres of the top k from those of the user's history, "
+    "Steck's α = 0.01; of the expected genres over the order of ties",
+)
 def genre_calibration(case: Case, k: int) -> Floats:
     """KL(p‖(1 − α)q + αp) in nats, α = 0.01, (queries,); 0 for a list that mirrors the history.
 
@@ -217,117 +254,3 @@ def genre_calibration(case: Case, k: int) -> Floats:
 
 def _shares(totals: Floats) -> Floats:
     return divide(totals, totals.sum(axis=1, keepdims=True), 0.0)
-
-
-DIVERSITY: Mapping[str, Definition] = {
-    "coverage": Definition(
-        title="Coverage@{k}",
-        kind="set",
-        needs="relevance",
-        cut=True,
-        shown_only=True,
-        compute=coverage,
-        functional=coverage_of,
-        influence=coverage_influence,
-        convention=f"distinct items in any top k over the whole catalogue; {TIES}",
-    ),
-    "gini": Definition(
-        title="Gini of exposure@{k}",
-        kind="set",
-        needs="relevance",
-        cut=True,
-        shown_only=True,
-        direction="lower_is_better",
-        unit="index",
-        worst=1.0,
-        compute=exposure,
-        functional=gini_of,
-        influence=gini_influence,
-        convention="Gini index of exposure in the top k; unseen items count as 0; higher is less "
-        "equal",
-    ),
-    "exposure_entropy": Definition(
-        title="Entropy of exposure@{k}",
-        kind="set",
-        needs="relevance",
-        cut=True,
-        shown_only=True,
-        unit="bits",
-        span=None,
-        worst=0.0,
-        compute=exposure,
-        functional=entropy_of,
-        influence=entropy_influence,
-        convention=f"entropy of the items' shares of the exposure in the top k; {TIES}",
-    ),
-    "long_tail_share": Definition(
-        title="Long-tail share@{k}",
-        kind="mean",
-        needs="relevance",
-        cut=True,
-        shown_only=True,
-        compute=long_tail_share,
-        bounds=long_tail_share_bounds,
-        convention=f"mean share of tail items in the top k; {TIES}",
-    ),
-    "arp": Definition(
-        title="Average popularity@{k}",
-        kind="mean",
-        needs="relevance",
-        cut=True,
-        shown_only=True,
-        direction="lower_is_better",
-        unit="interactions",
-        span=None,
-        compute=popularity.arp,
-        convention=f"mean popularity of the items in the top k (ARP); {TIES}",
-    ),
-    "popularity_lift": Definition(
-        title="Popularity lift@{k}",
-        kind="ratio",
-        needs="reference",
-        cut=True,
-        shown_only=True,
-        direction="lower_is_better",
-        span=None,
-        compute=popularity.popularity_lift,
-        convention=f"average popularity of the top k over FP32's, minus 1; {TIES}",
-    ),
-    "novelty": Definition(
-        title="Novelty@{k}",
-        kind="mean",
-        needs="relevance",
-        cut=True,
-        shown_only=True,
-        unit="bits",
-        span=None,
-        worst=0.0,
-        compute=popularity.novelty,
-        convention="mean of −log2 of the item's share of all interactions over the top k, an item "
-        f"without any counting as having one; {TIES}",
-    ),
-    "intra_list_diversity": Definition(
-        title="Intra-list diversity@{k}",
-        kind="mean",
-        needs="relevance",
-        cut=True,
-        unit="index",
-        span=2.0,
-        worst=0.0,
-        compute=intra_list_diversity,
-        convention=f"1 − mean cosine between the pairs of items in the top k; {TIES}",
-    ),
-    "genre_calibration": Definition(
-        title="Genre calibration (KL)@{k}",
-        kind="mean",
-        needs="relevance",
-        cut=True,
-        direction="lower_is_better",
-        unit="nats",
-        span=MOST_KL,
-        worst=MOST_KL,
-        compute=genre_calibration,
-        convention="divergence of the genres of the top k from those of the user's history, "
-        "Steck's α = 0.01; of the expected genres over the order of ties",
-    ),
-}

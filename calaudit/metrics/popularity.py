@@ -6,10 +6,14 @@ How popular the shown items are: ARP, its lift over FP32, and novelty.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from calaudit.metrics.base import metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.division import divide
-from calaudit.metrics.shown import Shown
+from calaudit.metrics.shown import TIES, Shown, count_bounds
+from calaudit.metrics.truth import Relevance
 from calaudit.runtime.errors import PoolError, SettingsError
+
+Floats = NDArray[np.float64]
 
 
 def tail_by_interactions(popularity: ArrayLike, head_share: float = 0.8) -> NDArray[np.bool_]:
@@ -65,9 +69,16 @@ def _counts(popularity: ArrayLike, head_share: float) -> NDArray[np.float64]:
     return count
 
 
-Floats = NDArray[np.float64]
-
-
+@metric(
+    "mean",
+    title="Average popularity@{k}",
+    needs=Relevance,
+    higher_is_better=False,
+    unit="interactions",
+    shown_only=True,
+    convention=f"mean popularity of the items in the top k (ARP); {TIES}",
+    synonyms="popularity, popularity bias, average recommendation popularity",
+)
 def arp(case: Case, k: int) -> Floats:
     """Mean popularity of the items in the top k, (queries,); their mean is the ARP.
 
@@ -76,6 +87,14 @@ def arp(case: Case, k: int) -> Floats:
     return _mean_of(case.shown(k), _popularity(case))
 
 
+@metric(
+    "ratio",
+    title="Popularity lift@{k}",
+    needs=Relevance,
+    higher_is_better=False,
+    shown_only=True,
+    convention=f"average popularity of the top k over FP32's, minus 1; {TIES}",
+)
 def popularity_lift(case: Case, k: int) -> Floats:
     """What the engine's popularity adds to FP32's, and FP32's, (queries, 2).
 
@@ -90,6 +109,16 @@ def popularity_lift(case: Case, k: int) -> Floats:
     return np.stack([added, np.nan_to_num(theirs)], axis=1)
 
 
+@metric(
+    "mean",
+    title="Novelty@{k}",
+    needs=Relevance,
+    unit="bits",
+    worst=0.0,
+    shown_only=True,
+    convention="mean of −log2 of the item's share of all interactions over the top k, an item "
+    f"without any counting as having one; {TIES}",
+)
 def novelty(case: Case, k: int) -> Floats:
     """Mean −log₂(interactions of the item / all interactions) over the top k, in bits, (queries,).
 
@@ -113,3 +142,39 @@ def _popularity(case: Case) -> Floats:
             next_step="Give the pool an items/popularity column, or name another in the task.",
         )
     return np.asarray(popularity, dtype=np.float64)
+
+
+def long_tail_share_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Long-tail share with the tie at the cut broken (against, for) the tail."""
+    tail, shown = _tail(case), case.shown(k)
+    least, most = count_bounds(shown, tail[shown.item])
+    return divide(least, shown.n_shown, np.nan), divide(most, shown.n_shown, np.nan)
+
+
+@metric(
+    "mean",
+    title="Long-tail share@{k}",
+    needs=Relevance,
+    span=1.0,
+    shown_only=True,
+    bounds=long_tail_share_bounds,
+    convention=f"mean share of tail items in the top k; {TIES}",
+    synonyms="long tail, tail share, aplt",
+)
+def long_tail_share(case: Case, k: int) -> NDArray[np.float64]:
+    """Share of long-tail items among those shown in the top k, (queries,); their mean is APLT.
+
+    (Abdollahpouri et al. 2019.) NaN for a query with nothing to show.
+    """
+    tail, shown = _tail(case), case.shown(k)
+    return divide(shown.total(shown.probability * tail[shown.item]), shown.n_shown, np.nan)
+
+
+def _tail(case: Case) -> NDArray[np.bool_]:
+    tail = case.relevance().tail
+    if tail is None:
+        raise SettingsError(
+            "the long-tail share needs to know which items are the long tail",
+            next_step="Give the pool an items/popularity column.",
+        )
+    return np.asarray(tail, dtype=bool)

@@ -11,9 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.metrics.base import metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.division import divide
-from calaudit.metrics.shown import Shown
+from calaudit.metrics.shown import TIES, Shown
+from calaudit.metrics.truth import Relevance
+
+Floats = NDArray[np.float64]
+
+_ALL_ITEMS = "over all items that may be shown; 0 if only one of the two ties them all"
+PERSISTENCE = 0.9
+"""RBO's p: the first 10 places carry 86 % of the weight (Webber et al. 2010)."""
 
 
 def count_greater_before(values: NDArray[Any]) -> NDArray[np.int64]:
@@ -45,24 +53,6 @@ def count_greater_before(values: NDArray[Any]) -> NDArray[np.int64]:
     return counts
 
 
-Floats = NDArray[np.float64]
-
-PERSISTENCE = 0.9
-"""RBO's p: the first 10 places carry 86 % of the weight (Webber et al. 2010)."""
-
-
-def rbo(case: Case, k: int) -> Floats:
-    """Rank-biased overlap, extrapolated from depth k, p = 0.9, (queries,) in [0, 1].
-
-    A_k·p^k + (1 − p)/p · Σ_{d ≤ k} A_d·p^d, with A_d the overlap of the two top d (Webber, Moffat
-    & Zobel 2010, eq. 23; with fewer than k eligible items, k is their number). Over ties A_d is
-    what `overlap@d` is: the expected overlap where one of the two lists has no tie at d, and 1 for
-    two lists that tie alike.
-    """
-    case.relevance()
-    return _rbo(case.shown(k), case.reference_shown(k))
-
-
 def rbo_bounds(case: Case, k: int) -> tuple[Floats, Floats]:
     """RBO with the ties, the engine's and FP32's, broken (apart, alike).
 
@@ -78,6 +68,38 @@ def rbo_bounds(case: Case, k: int) -> tuple[Floats, Floats]:
     return bounds[0], bounds[1]
 
 
+@metric(
+    "mean",
+    title="RBO@{k} with FP32",
+    needs=Relevance,
+    unit="index",
+    span=1.0,
+    perfect=1.0,
+    bounds=rbo_bounds,
+    convention=f"rank-biased overlap, p = 0.9, extrapolated from rank k; {TIES}",
+)
+def rbo(case: Case, k: int) -> Floats:
+    """Rank-biased overlap, extrapolated from depth k, p = 0.9, (queries,) in [0, 1].
+
+    A_k·p^k + (1 − p)/p · Σ_{d ≤ k} A_d·p^d, with A_d the overlap of the two top d (Webber, Moffat
+    & Zobel 2010, eq. 23; with fewer than k eligible items, k is their number). Over ties A_d is
+    what `overlap@d` is: the expected overlap where one of the two lists has no tie at d, and 1 for
+    two lists that tie alike.
+    """
+    case.relevance()
+    return _rbo(case.shown(k), case.reference_shown(k))
+
+
+@metric(
+    "mean",
+    title="Kendall τ-b with FP32",
+    needs=Relevance,
+    unit="index",
+    span=2.0,
+    perfect=1.0,
+    convention=f"mean of τ-b {_ALL_ITEMS}",
+    synonyms="tau, kendall tau, kendalls tau, spearman, spearmanr, rank correlation",
+)
 def kendall(case: Case) -> Floats:
     """Kendall's τ-b between the engine's scores and FP32's over the eligible items, (queries,).
 
@@ -89,6 +111,15 @@ def kendall(case: Case) -> Floats:
     return _correlations(case, lambda ours, theirs: float(kendalltau(ours, theirs)[0]))
 
 
+@metric(
+    "mean",
+    title="Weighted τ with FP32",
+    needs=Relevance,
+    unit="index",
+    span=2.0,
+    perfect=1.0,
+    convention=f"mean of Vigna's τ with hyperbolic weights {_ALL_ITEMS}",
+)
 def weighted_tau(case: Case) -> Floats:
     """Weighted τ with additive hyperbolic weights (Vigna 2015), (queries,); else as `kendall`.
 
@@ -100,6 +131,15 @@ def weighted_tau(case: Case) -> Floats:
     return _correlations(case, lambda ours, theirs: float(weightedtau(ours, theirs)[0]))
 
 
+@metric(
+    "mean",
+    title="τ_AP with FP32",
+    needs=Relevance,
+    unit="index",
+    span=2.0,
+    perfect=1.0,
+    convention=f"mean of τ_AP with FP32's order as the truth {_ALL_ITEMS}; {TIES}",
+)
 def tau_ap(case: Case) -> Floats:
     """τ_AP with FP32's ranking as the truth, (queries,) in [−1, 1].
 

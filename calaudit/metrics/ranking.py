@@ -12,41 +12,19 @@ only how many items, and how many relevant ones, each tie holds.
 Metrics of where the relevant items are: whether in the top k, and how high up.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.metrics.base import Definition
+from calaudit.metrics.base import metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.division import divide
-from calaudit.metrics.shown import Shown
+from calaudit.metrics.shown import TIES, Shown, count_bounds
+from calaudit.metrics.truth import Relevance
 
-
-def ndcg(case: Case, k: int) -> NDArray[np.float64]:
-    """nDCG@k with linear gain, (queries,): DCG = Σ r/log₂(place + 1), as trec_eval and sklearn."""
-    return _ndcg(case.shown(k), _linear(case.relevance().gain))
-
-
-def ndcg_exp(case: Case, k: int) -> NDArray[np.float64]:
-    """nDCG@k with gain 2^r − 1, (queries,) (Burges et al. 2005)."""
-    return _ndcg(case.shown(k), _exponential(case.relevance().gain))
-
-
-def recall(case: Case, k: int) -> NDArray[np.float64]:
-    """Relevant items in the top k / all relevant items R, (queries,)."""
-    truth, shown = case.relevance(), case.shown(k)
-    found = shown.total(shown.probability * (truth.gain[shown.query, shown.item] > 0))
-    return divide(found, truth.n_relevant, np.nan)
-
-
-def ties_at_cut(case: Case, k: int) -> NDArray[np.bool_]:
-    """Whether a tie runs across rank k, so that who is shown is left to chance, (queries,)."""
-    case.relevance()
-    shown = case.shown(k)
-    across = shown.total((shown.probability < 1.0).astype(np.float64))
-    return np.asarray(across > 0)
+Floats = NDArray[np.float64]
+_LEFT_OUT = "queries without a relevant item are left out"
 
 
 def ndcg_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -54,9 +32,40 @@ def ndcg_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.flo
     return _ndcg_bounds(case.shown(k), _linear(case.relevance().gain))
 
 
+@metric(
+    "mean",
+    title="nDCG@{k}",
+    needs=Relevance,
+    span=1.0,
+    quality=True,
+    shown_only=True,
+    bounds=ndcg_bounds,
+    convention=f"linear gain, log2 discount; {_LEFT_OUT}; {TIES}",
+    synonyms="dcg, normalized discounted cumulative gain",
+)
+def ndcg(case: Case, k: int) -> NDArray[np.float64]:
+    """nDCG@k with linear gain, (queries,): DCG = Σ r/log₂(place + 1), as trec_eval and sklearn."""
+    return _ndcg(case.shown(k), _linear(case.relevance().gain))
+
+
 def ndcg_exp_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """nDCG@k, gain 2^r − 1, with every tie broken (against, for) the relevant items."""
     return _ndcg_bounds(case.shown(k), _exponential(case.relevance().gain))
+
+
+@metric(
+    "mean",
+    title="nDCG@{k} (gain 2^r − 1)",
+    needs=Relevance,
+    span=1.0,
+    quality=True,
+    shown_only=True,
+    bounds=ndcg_exp_bounds,
+    convention=f"gain 2^r − 1, log2 discount; {_LEFT_OUT}; {TIES}",
+)
+def ndcg_exp(case: Case, k: int) -> NDArray[np.float64]:
+    """nDCG@k with gain 2^r − 1, (queries,) (Burges et al. 2005)."""
+    return _ndcg(case.shown(k), _exponential(case.relevance().gain))
 
 
 def recall_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -66,28 +75,37 @@ def recall_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.f
     return divide(least, truth.n_relevant, np.nan), divide(most, truth.n_relevant, np.nan)
 
 
-def count_bounds(
-    shown: Shown, chosen: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Fewest and most `chosen` entries that the order within ties can bring into the top k.
+@metric(
+    "mean",
+    title="Recall@{k}",
+    needs=Relevance,
+    span=1.0,
+    quality=True,
+    shown_only=True,
+    bounds=recall_bounds,
+    convention=f"relevant items in the top k over all relevant; {_LEFT_OUT}; {TIES}",
+    synonyms="hit, hits, hit rate, hit ratio, hr, precision",
+)
+def recall(case: Case, k: int) -> NDArray[np.float64]:
+    """Relevant items in the top k / all relevant items R, (queries,)."""
+    truth, shown = case.relevance(), case.shown(k)
+    found = shown.total(shown.probability * (truth.gain[shown.query, shown.item] > 0))
+    return divide(found, truth.n_relevant, np.nan)
 
-    Parameters
-    ----------
-    shown : Shown
-    chosen : ndarray of bool, shape (entries,)
 
-    Returns
-    -------
-    tuple of ndarray, each of shape (queries,)
-    """
-    certain = shown.probability == 1.0
-    surely = shown.total((certain & chosen).astype(np.float64))
-    open_places = shown.n_shown - shown.total(certain.astype(np.float64))
-    contenders = shown.total((~certain & chosen).astype(np.float64))
-    others = shown.total((~certain & ~chosen).astype(np.float64))
-    return surely + np.maximum(open_places - others, 0), surely + np.minimum(
-        open_places, contenders
-    )
+@metric(
+    "binary",
+    title="Ties at rank {k}",
+    needs=Relevance,
+    higher_is_better=False,
+    convention="share of queries with a tie across rank k",
+)
+def ties_at_cut(case: Case, k: int) -> NDArray[np.bool_]:
+    """Whether a tie runs across rank k, so that who is shown is left to chance, (queries,)."""
+    case.relevance()
+    shown = case.shown(k)
+    across = shown.total((shown.probability < 1.0).astype(np.float64))
+    return np.asarray(across > 0)
 
 
 def discounts(k: int) -> NDArray[np.float64]:
@@ -139,9 +157,29 @@ def _weights(query: NDArray[np.int64], n_queries: int, k: int) -> NDArray[np.flo
     return np.concatenate([discounts(k), [0.0]])[np.minimum(place, k)]
 
 
-Floats = NDArray[np.float64]
+def mrr_bounds(case: Case, k: int) -> tuple[Floats, Floats]:
+    """MRR with every tie broken (against, for) the relevant items."""
+    ties = _ties(case, k)
+    hit = _first_hits(ties)
+    bounds = []
+    for place in (ties.first[hit] + ties.size[hit] - ties.relevant[hit], ties.first[hit]):
+        total = np.zeros(ties.n_queries)
+        total[ties.query[hit]] = np.where(place < k, 1.0 / (place + 1), 0.0)
+        bounds.append(np.where(case.relevance().n_relevant > 0, total, np.nan))
+    return bounds[0], bounds[1]
 
 
+@metric(
+    "mean",
+    title="MRR@{k}",
+    needs=Relevance,
+    span=1.0,
+    quality=True,
+    bounds=mrr_bounds,
+    convention="1/place of the first relevant item, 0 if it isn't in the top k; "
+    f"{_LEFT_OUT}; {TIES}",
+    synonyms="rr, reciprocal rank",
+)
 def mrr(case: Case, k: int) -> Floats:
     """Reciprocal place of the first relevant item, 0 if it isn't in the top k, (queries,)."""
     ties = _ties(case, k)
@@ -158,18 +196,33 @@ def mrr(case: Case, k: int) -> Floats:
     return np.where(case.relevance().n_relevant > 0, total, np.nan)
 
 
-def mrr_bounds(case: Case, k: int) -> tuple[Floats, Floats]:
-    """MRR with every tie broken (against, for) the relevant items."""
+def average_precision_bounds(case: Case, k: int) -> tuple[Floats, Floats]:
+    """AP@k with every tie broken (against, for) the relevant items."""
     ties = _ties(case, k)
-    hit = _first_hits(ties)
     bounds = []
-    for place in (ties.first[hit] + ties.size[hit] - ties.relevant[hit], ties.first[hit]):
+    for first in (ties.first + ties.size - ties.relevant, ties.first):
         total = np.zeros(ties.n_queries)
-        total[ties.query[hit]] = np.where(place < k, 1.0 / (place + 1), 0.0)
-        bounds.append(np.where(case.relevance().n_relevant > 0, total, np.nan))
+        for number in range(k):
+            place = first + number
+            inside = (number < ties.relevant) & (place < k)
+            gain = np.where(inside, (ties.relevant_before + number + 1) / (place + 1), 0.0)
+            total += np.bincount(ties.query, weights=gain, minlength=ties.n_queries)
+        bounds.append(_over_most(case, total, k))
     return bounds[0], bounds[1]
 
 
+@metric(
+    "mean",
+    name="map",
+    title="MAP@{k}",
+    needs=Relevance,
+    span=1.0,
+    quality=True,
+    bounds=average_precision_bounds,
+    convention="precision at each relevant item of the top k, added up, over the smaller of k "
+    f"and the relevant items; {_LEFT_OUT}; {TIES}",
+    synonyms="ap, average precision, precision, p",
+)
 def average_precision(case: Case, k: int) -> Floats:
     """AP@k: precision at each relevant item of the top k, added up, over min(R, k), (queries,)."""
     ties = _ties(case, k)
@@ -184,21 +237,6 @@ def average_precision(case: Case, k: int) -> Floats:
         gain = ties.relevant / ties.size * found / (place + 1)
         total += np.bincount(ties.query, weights=gain * inside, minlength=ties.n_queries)
     return _over_most(case, total, k)
-
-
-def average_precision_bounds(case: Case, k: int) -> tuple[Floats, Floats]:
-    """AP@k with every tie broken (against, for) the relevant items."""
-    ties = _ties(case, k)
-    bounds = []
-    for first in (ties.first + ties.size - ties.relevant, ties.first):
-        total = np.zeros(ties.n_queries)
-        for number in range(k):
-            place = first + number
-            inside = (number < ties.relevant) & (place < k)
-            gain = np.where(inside, (ties.relevant_before + number + 1) / (place + 1), 0.0)
-            total += np.bincount(ties.query, weights=gain, minlength=ties.n_queries)
-        bounds.append(_over_most(case, total, k))
-    return bounds[0], bounds[1]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -242,69 +280,3 @@ def _first_hits(ties: _Ties) -> NDArray[np.int64]:
 
 def _over_most(case: Case, total: Floats, k: int) -> Floats:
     return divide(total, np.minimum(case.relevance().n_relevant, k), np.nan)
-
-
-TIES = "expected value over the order of ties"
-_LEFT_OUT = "queries without a relevant item are left out"
-
-RANKING: Mapping[str, Definition] = {
-    "ndcg": Definition(
-        title="nDCG@{k}",
-        kind="mean",
-        needs="relevance",
-        cut=True,
-        shown_only=True,
-        compute=ndcg,
-        bounds=ndcg_bounds,
-        convention=f"linear gain, log2 discount; {_LEFT_OUT}; {TIES}",
-    ),
-    "ndcg_exp": Definition(
-        title="nDCG@{k} (gain 2^r − 1)",
-        kind="mean",
-        needs="relevance",
-        cut=True,
-        shown_only=True,
-        compute=ndcg_exp,
-        bounds=ndcg_exp_bounds,
-        convention=f"gain 2^r − 1, log2 discount; {_LEFT_OUT}; {TIES}",
-    ),
-    "recall": Definition(
-        title="Recall@{k}",
-        kind="mean",
-        needs="relevance",
-        cut=True,
-        shown_only=True,
-        compute=recall,
-        bounds=recall_bounds,
-        convention=f"relevant items in the top k over all relevant; {_LEFT_OUT}; {TIES}",
-    ),
-    "mrr": Definition(
-        title="MRR@{k}",
-        kind="mean",
-        needs="relevance",
-        cut=True,
-        compute=mrr,
-        bounds=mrr_bounds,
-        convention="1/place of the first relevant item, 0 if it isn't in the top k; "
-        f"{_LEFT_OUT}; {TIES}",
-    ),
-    "map": Definition(
-        title="MAP@{k}",
-        kind="mean",
-        needs="relevance",
-        cut=True,
-        compute=average_precision,
-        bounds=average_precision_bounds,
-        convention="precision at each relevant item of the top k, added up, over the smaller of k "
-        f"and the relevant items; {_LEFT_OUT}; {TIES}",
-    ),
-    "ties_at_cut": Definition(
-        title="Ties at rank {k}",
-        kind="binary",
-        needs="relevance",
-        cut=True,
-        direction="lower_is_better",
-        compute=ties_at_cut,
-        convention="share of queries with a tie across rank k",
-    ),
-}

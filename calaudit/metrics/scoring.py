@@ -74,12 +74,14 @@ def score_all(
 
 def scores_of(metric: Metric, case: Case) -> Scores:
     """Score a case by one metric; see `score_all`."""
-    values = definition_of(metric).scores(case, metric.k)
+    definition = definition_of(metric)
+    values = definition.scores(case, metric.k)
     missing = case.unanswered
     if isinstance(values, sparse.csr_array):
-        functional, influence = definition_of(metric).of_sets()
-        influence_at = partial(influence, metric.k)
-        return SetScores(metric, values, functional, influence_at, missing, case.infinite)
+        functional = definition.functional
+        assert functional is not None
+        influence = partial(definition.influence, metric.k)
+        return SetScores(metric, values, functional, influence, missing, case.infinite)
     if metric.kind == "ratio":
         top = np.where(missing, np.nan, values[:, 0])
         return RatioScores(metric, top, values[:, 1], case.infinite)
@@ -102,12 +104,12 @@ def perfect(metric: Metric, scores: Scores) -> Scores:
         An agreement metric.
     scores : UnitScores
         Those of FP32's outputs held against themselves: what has no score there, such as a query
-        with nothing to show, stays left out; the others lose what rounding did to them. A metric of
-        the user's own is left as it is.
+        with nothing to show, stays left out; the others lose what rounding did to them. A metric
+        that doesn't say what FP32 has is left as it is.
     """
-    if metric.needs == "own" or not isinstance(scores, UnitScores):
+    best = metric.perfect
+    if best is None or not isinstance(scores, UnitScores):
         return scores
-    best = 1.0 if metric.higher_is_better else 0.0
     if metric.kind == "binary":
         return UnitScores(metric, np.full(len(scores), bool(best)), scores.missing)
     return UnitScores(metric, np.where(np.isnan(scores.values), np.nan, best))

@@ -6,16 +6,26 @@ rate: errors of all samples over the words of all true texts, so that long texts
 Metrics of one text per sample.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.metrics.base import Definition
+from calaudit.metrics.base import metric
 from calaudit.metrics.case import Case
+from calaudit.metrics.truth import Texts
 
 
+@metric(
+    "ratio",
+    title="Word error rate",
+    needs=Texts,
+    higher_is_better=False,
+    quality=True,
+    convention="substituted, deleted and inserted words over the words of the true texts",
+    synonyms="word error, word accuracy",
+)
 def wer(case: Case) -> NDArray[np.float64]:
     """Word errors, and words of the true text, (n, 2). Words are what white space separates."""
     import jiwer
@@ -23,6 +33,16 @@ def wer(case: Case) -> NDArray[np.float64]:
     return _errors(case, jiwer.process_words)
 
 
+@metric(
+    "ratio",
+    title="Character error rate",
+    needs=Texts,
+    higher_is_better=False,
+    quality=True,
+    convention="substituted, deleted and inserted characters over those of the true texts, "
+    "single spaces included",
+    synonyms="character error, char error rate",
+)
 def cer(case: Case) -> NDArray[np.float64]:
     """Character errors, and characters of the true text, spaces included, (n, 2).
 
@@ -33,6 +53,14 @@ def cer(case: Case) -> NDArray[np.float64]:
     return _errors(case, jiwer.process_characters)
 
 
+@metric(
+    "binary",
+    title="Exact match",
+    needs=Texts,
+    quality=True,
+    convention="share of samples whose text is the true one, but for white space",
+    synonyms="em, exact, string match, sentence accuracy, ser, sentence error rate",
+)
 def exact_match(case: Case) -> NDArray[np.bool_]:
     """Whether the text is the true one, but for white space, (n,)."""
     true, given = case.texts()
@@ -58,33 +86,3 @@ def _errors(case: Case, align: Callable[[str, str], Any]) -> NDArray[np.float64]
 def _tidy(text: object) -> str:
     """White space as single spaces between words."""
     return " ".join(str(text).split())
-
-
-SEQUENCE: Mapping[str, Definition] = {
-    "wer": Definition(
-        title="Word error rate",
-        kind="ratio",
-        needs="texts",
-        direction="lower_is_better",
-        span=None,
-        compute=wer,
-        convention="substituted, deleted and inserted words over the words of the true texts",
-    ),
-    "cer": Definition(
-        title="Character error rate",
-        kind="ratio",
-        needs="texts",
-        direction="lower_is_better",
-        span=None,
-        compute=cer,
-        convention="substituted, deleted and inserted characters over those of the true texts, "
-        "single spaces included",
-    ),
-    "exact_match": Definition(
-        title="Exact match",
-        kind="binary",
-        needs="texts",
-        compute=exact_match,
-        convention="share of samples whose text is the true one, but for white space",
-    ),
-}

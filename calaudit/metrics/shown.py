@@ -130,3 +130,30 @@ def as_floats(scores: NDArray[Any]) -> NDArray[Any]:
 
 _EXACT = 2**53
 """Up to here every whole number is exact as float64."""
+
+
+def count_bounds(
+    shown: Shown, chosen: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fewest and most `chosen` entries that the order within ties can bring into the top k.
+
+    Parameters
+    ----------
+    shown : Shown
+    chosen : ndarray of bool, shape (entries,)
+
+    Returns
+    -------
+    tuple of ndarray, each of shape (queries,)
+    """
+    certain = shown.probability == 1.0
+    surely = shown.total((certain & chosen).astype(np.float64))
+    open_places = shown.n_shown - shown.total(certain.astype(np.float64))
+    contenders = shown.total((~certain & chosen).astype(np.float64))
+    others = shown.total((~certain & ~chosen).astype(np.float64))
+    return surely + np.maximum(open_places - others, 0), surely + np.minimum(
+        open_places, contenders
+    )
+
+
+TIES = "expected value over the order of ties"

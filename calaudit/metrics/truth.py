@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,32 @@ from calaudit.runtime.errors import PoolError
 from calaudit.runtime.words import counted
 
 
+class Truth(Protocol):
+    """What answers are judged against: one row per unit. A kind of task may bring its own class."""
+
+    what: ClassVar[str]
+    """In the plural, for messages: ``"labels"``."""
+    where_from: ClassVar[str]
+    """What to do where a metric needs it, and there is none."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def target(self) -> NDArray[Any]:
+        """(n, …) as functions are given it that ask for `target`."""
+        ...
+
+    def take(self, rows: NDArray[np.int64]) -> "Truth":
+        """The units at `rows`, in their order."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Labels:
     """Class of each sample."""
+
+    what: ClassVar[str] = "labels"
+    where_from: ClassVar[str] = "Name the pool's label target, or choose a metric without labels."
 
     label: NDArray[np.int64]
     """(n,), class numbers from 0."""
@@ -29,6 +52,11 @@ class Labels:
             )
         object.__setattr__(self, "label", label.astype(np.int64, copy=False))
 
+    @property
+    def target(self) -> NDArray[np.int64]:
+        """`label`."""
+        return self.label
+
     def __len__(self) -> int:
         return len(self.label)
 
@@ -40,6 +68,9 @@ class Labels:
 @dataclass(frozen=True, eq=False)
 class Values:
     """What a regression should have given for each sample."""
+
+    what: ClassVar[str] = "values to predict"
+    where_from: ClassVar[str] = "Use a regression task, which names the pool's target."
 
     value: NDArray[np.float64]
     """(n, …), finite."""
@@ -64,6 +95,11 @@ class Values:
             object.__setattr__(self, "center", np.asarray(center))
         object.__setattr__(self, "value", value)
 
+    @property
+    def target(self) -> NDArray[np.float64]:
+        """`value`."""
+        return self.value
+
     def __len__(self) -> int:
         return len(self.value)
 
@@ -76,6 +112,9 @@ class Values:
 class Texts:
     """What a sequence model should have written for each sample."""
 
+    what: ClassVar[str] = "texts"
+    where_from: ClassVar[str] = "Use a sequence task, which names the pool's text target."
+
     text: NDArray[np.str_]
     """(n,)"""
 
@@ -86,6 +125,11 @@ class Texts:
                 f"texts are {text.dtype} of shape {text.shape}, expected one text per sample"
             )
         object.__setattr__(self, "text", text.astype(np.str_))
+
+    @property
+    def target(self) -> NDArray[np.str_]:
+        """`text`."""
+        return self.text
 
     def __len__(self) -> int:
         return len(self.text)
@@ -102,6 +146,10 @@ class Relevance:
     Items excluded for a query are never shown to it, and their relevance is disregarded there.
     """
 
+    what: ClassVar[str] = "relevance"
+    where_from: ClassVar[str] = (
+        "Use a ranking pool (targets/relevance), or a classification metric."
+    )
     relevance: NDArray[Any]
     """(queries, items), numbers ≥ 0; 0 is irrelevant."""
     exclude: NDArray[np.bool_] | None = None
@@ -148,6 +196,11 @@ class Relevance:
                 next_step="Mend them, or name another column.",
             )
         object.__setattr__(self, "relevance", relevance)
+
+    @property
+    def target(self) -> NDArray[Any]:
+        """`relevance`."""
+        return self.relevance
 
     def __len__(self) -> int:
         return len(self.relevance)
@@ -202,9 +255,6 @@ def check_at_least_0(
             f"{what} holds negative numbers, NaN or infinity: {numbers[at]} for {place}",
             next_step="Mend it: 0 means none, larger numbers more.",
         )
-
-
-Truth = Labels | Values | Texts | Relevance
 
 
 def check_labels(

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_OWN: Final = "calaudit"
+BUILT_IN: Final = "calaudit"
 """The distribution whose members are built in."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Registry(Generic[T]):
     """The members of one entry point group, by name.
 
@@ -97,6 +97,16 @@ def package_of(entry: "EntryPoint") -> str:
     return "unknown" if entry.dist is None else entry.dist.name
 
 
+def remembered(function: Callable[[], T]) -> Callable[[], T]:
+    """Keep what a function without parameters makes of entry points, until `forget`."""
+    kept = cache(function)
+    _remembered.append(kept.cache_clear)
+    return kept
+
+
+_remembered: Final[list[Callable[[], None]]] = []
+
+
 @cache
 def _entries(group: str) -> Mapping[str, "EntryPoint"]:
     """Entry points of a group by name, sorted.
@@ -117,7 +127,7 @@ def _entries(group: str) -> Mapping[str, "EntryPoint"]:
                 f"entry point group {group}",
                 next_step="Uninstall one of the two packages.",
             )
-    if not any(package_of(entry) == _OWN for entry in found.values()):
+    if not any(package_of(entry) == BUILT_IN for entry in found.values()):
         raise SettingsError(
             f"calaudit's own entry points of the group {group} are missing",
             next_step="Reinstall calaudit: pip install --editable . in a checkout.",
@@ -128,3 +138,5 @@ def _entries(group: str) -> Mapping[str, "EntryPoint"]:
 def forget() -> None:
     """Look for entry points anew; for packages that are installed while Python runs."""
     _entries.cache_clear()
+    for clear in _remembered:
+        clear()

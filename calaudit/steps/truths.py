@@ -11,8 +11,7 @@ from calaudit.evaluate.spelling import decode, plain_text
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.rows import not_finite_problem
 from calaudit.metrics.base import Metric
-from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.own import make_importable
+from calaudit.metrics.catalogue import make_importable, parse_metric
 from calaudit.metrics.truth import Labels, Texts, Values
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows

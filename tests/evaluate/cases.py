@@ -23,7 +23,6 @@ WER = Metric(
     kind="ratio",
     direction="lower_is_better",
     unit="fraction",
-    needs="labels",
     span=None,
 )
 

@@ -146,7 +146,7 @@ def _any_scores(metric):
         return UnitScores(metric, np.ones(10, dtype=bool))
     if metric.kind == "mean":
         return UnitScores(metric, np.linspace(0, 1, 10))
-    if metric.needs == "relevance":
+    if metric.k is not None:
         return score(
             metric, np.random.default_rng(0).normal(size=(10, 6)), Relevance(np.ones((10, 6)))
         )

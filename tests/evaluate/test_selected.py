@@ -17,7 +17,7 @@ TAIL = 0.025
 BALANCED = parse_metric("balanced_accuracy")
 WER = Metric(
     name="wer", family="wer", k=None, title="Word error rate", kind="ratio",
-    direction="lower_is_better", unit="fraction", needs="labels", span=None,
+    direction="lower_is_better", unit="fraction", span=None,
 )  # fmt: skip
 
 

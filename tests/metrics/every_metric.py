@@ -3,8 +3,7 @@
 import numpy as np
 
 from calaudit.evaluate.compare import compare_cells
-from calaudit.metrics.catalogue import known_metrics, parse_metric
-from calaudit.metrics.classification import CLASSIFICATION
+from calaudit.metrics.catalogue import definition_of, known_metrics, parse_metric
 from calaudit.metrics.scoring import perfect, score
 from calaudit.metrics.truth import Labels, Relevance, Texts, Values
 
@@ -19,14 +18,10 @@ WORDS = np.array(["one two", "two", "three one", "four", ""], dtype=object)
 
 def form_of(name):
     """What the metric's outputs are: ``logits``, ``probabilities``, ``scores``, ``values``, …"""
-    metric = parse_metric(name)
     if name.endswith("of_probabilities"):
         return "probabilities"
-    if metric.needs in ("texts", "values"):
-        return metric.needs
-    if metric.family in CLASSIFICATION or metric.family == "top1_agreement":
-        return "logits"
-    return "scores"
+    needs = definition_of(parse_metric(name)).needs
+    return {Texts: "texts", Values: "values", Relevance: "scores"}.get(needs, "logits")
 
 
 def world(name, n=60, seed=0, engine_noise=0.3):

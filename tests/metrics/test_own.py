@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from calaudit.evaluate.compare import compare_cells
-from calaudit.metrics import own
-from calaudit.metrics.catalogue import convention_of, parse_metric
-from calaudit.metrics.own import make_importable, metric
+from calaudit.metrics.base import metric
+from calaudit.metrics.catalogue import convention_of, make_importable, parse_metric
 from calaudit.metrics.scores import RatioScores
 from calaudit.metrics.scoring import perfect, score
 from calaudit.metrics.truth import Labels, Relevance
@@ -176,26 +175,9 @@ def test_scores_of_another_shape_or_kind_are_refused(case):
         score(parse_metric("users_own_metrics:too_few"), outputs, truth)
     with pytest.raises(SettingsError, match="something else than 0 and 1"):
         score(parse_metric("users_own_metrics:not_binary"), outputs, truth)
-    for kind in ("set", "median"):
-        with pytest.raises(SettingsError, match="can't be of kind"):
-            metric(kind)
-
-
-def test_an_installed_package_registers_metrics_by_name(monkeypatch, case):
-    monkeypatch.setattr(own, "registered", lambda: {"brier": "users_own_metrics:brier"})
-    monkeypatch.setattr(
-        "calaudit.metrics.catalogue.registered", lambda: {"brier": "users_own_metrics:brier"}
-    )
-    outputs, truth = case
-    brier = parse_metric("brier")
-    assert brier.name == "brier"
-    by_path = parse_metric("users_own_metrics:brier")
-    assert score(brier, outputs, truth).value() == score(by_path, outputs, truth).value()
-    with pytest.raises(SettingsError, match="no metric 'brie'") as error:
-        parse_metric("brie")
-    assert "brier" in (error.value.problems[0].next_step or "")
-
-
-def test_the_entry_point_group_is_read():
-    assert isinstance(dict(own.registered()), dict)
-    assert own.GROUP == "calaudit.metrics"
+    with pytest.raises(SettingsError, match="can't be of kind"):
+        metric("median")
+    with pytest.raises(SettingsError, match="'set' takes a functional"):
+        metric("set")
+    with pytest.raises(SettingsError, match="'mean' takes no functional"):
+        metric("mean", functional=np.sum)

@@ -111,7 +111,7 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "steps/cache.py diff_files": ("cache diff",),
     "steps/cache.py": ("cache convert",),
     "steps/calibrate.py": ("calibrate",),
-    "steps/features.py": ("sample",),
+    "steps/sample.py": ("sample",),
     "steps/labels.py": ("pool import",),
 }
 """Part of the package → the commands that say what it says: all of them have what it advises."""

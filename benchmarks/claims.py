@@ -17,9 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.audit import records
-from calaudit.evaluate.attribution import Origin, attribute
-from calaudit.evaluate.compare import compare_cells
-from calaudit.evaluate.comparison import Tolerance
 from calaudit.metrics.catalogue import convention_of, parse_metric
 from calaudit.metrics.scores import UnitScores
 from calaudit.metrics.truth import Labels
@@ -38,6 +35,9 @@ from calaudit.results.audited import (
 from calaudit.results.drops import Finding
 from calaudit.results.report import Report, assemble
 from calaudit.slices.sliceset import CodedDimension, SliceSet
+from calaudit.statistics.attribution import Origin, attribute
+from calaudit.statistics.compare import compare_cells
+from calaudit.statistics.comparison import Tolerance
 from calaudit.steps.exam import Exam
 from calaudit.steps.judge import Judgement, Terms, judge_cells
 from calaudit.steps.score import Scored

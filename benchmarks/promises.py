@@ -20,13 +20,13 @@ import numpy as np
 from worlds.hard import HARD, UNKNOWABLE
 from worlds.ordinary import ORDINARY, TOP1, Sample, World
 
-from calaudit.evaluate.compare import compare
-from calaudit.evaluate.comparison import Comparison, Tolerance
-from calaudit.evaluate.gap import worst_gaps
-from calaudit.evaluate.power import verdict_chances
-from calaudit.evaluate.verdict import judge, screen
 from calaudit.metrics.scores import UnitScores
 from calaudit.results.comparison import Verdict
+from calaudit.statistics.compare import compare
+from calaudit.statistics.comparison import Comparison, Tolerance
+from calaudit.statistics.power import verdict_chances
+from calaudit.statistics.verdict import judge, screen
+from calaudit.statistics.worst_slice import worst_gaps
 
 PROMISED = 0.05
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from calaudit.evaluate.measure import Method, measure
-from calaudit.evaluate.statistics.interval import Levels
-from calaudit.evaluate.tally import describe_units
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.scores import UnitScores
 from calaudit.slices.sliceset import CodedDimension, SliceSet
+from calaudit.statistics.interval import Levels
+from calaudit.statistics.measure import Method, measure
+from calaudit.statistics.tally import describe_units
 
 GOAL_SECONDS, GOAL_SECONDS_WITHOUT, GOAL_GIB = 5.0, 1.0, 1.0
 REPLICATES = 1000

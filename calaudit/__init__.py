@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from calaudit.audit.config import AuditConfig, read_audit
     from calaudit.audit.prepare import Overrides
     from calaudit.audit.run import run_audit
-    from calaudit.evaluate.compare import compare_cells
     from calaudit.formats.calibset import Calibset, open_calibset
     from calaudit.formats.pool import open_pool
     from calaudit.formats.pool_writer import PoolWriter, write_pool
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from calaudit.slices.dimension import Dimension
     from calaudit.slices.evaluate import evaluate_slices, select_rows
     from calaudit.slices.sliceset import describe_slices
+    from calaudit.statistics.compare import compare_cells
     from calaudit.steps.build import build_engine
     from calaudit.steps.calibrate import calibrate_sets
     from calaudit.steps.sample import draw_calibset

@@ -11,12 +11,12 @@ from typing import Any, Literal, TypeVar
 from calaudit.backends.base import DEFAULT, Int8
 from calaudit.backends.keys import parse_backends
 from calaudit.backends.registry import BACKENDS
-from calaudit.evaluate.comparison import Tolerance
 from calaudit.runtime.errors import Problem, SettingsError, near
 from calaudit.runtime.settings import keys_of, parse_settings, read_toml, setting
 from calaudit.sampling.kinds import parse_recipe, read_recipe
 from calaudit.sampling.recipe import Recipe, Role
 from calaudit.slices.dimension import Dimension
+from calaudit.statistics.comparison import Tolerance
 from calaudit.steps.tasks import Task, parse_task
 
 T = TypeVar("T")

@@ -15,7 +15,6 @@ from calaudit.audit.backends import (
 from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.backends.base import Backend
-from calaudit.evaluate.comparison import Tolerance
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph.load import check_pool_matches, load_model
 from calaudit.graph.model import Model
@@ -39,6 +38,7 @@ from calaudit.runtime.words import counted
 from calaudit.sampling.recipe import Recipe
 from calaudit.slices.evaluate import evaluate_slices, select_rows
 from calaudit.slices.sliceset import SliceSet, match_slices
+from calaudit.statistics.comparison import Tolerance
 from calaudit.steps.clusters import Clusters, read_clusters
 from calaudit.steps.exam import Exam
 from calaudit.steps.gates import GateRule, resolve_floors, resolve_gates

@@ -11,10 +11,6 @@ from calaudit.audit.environment import describe_environment
 from calaudit.audit.plan import PlannedCell, PlannedSet, content_key
 from calaudit.audit.prepare import Audit
 from calaudit.backends.registry import BACKENDS
-from calaudit.evaluate.comparison import Comparison, MinSupport
-from calaudit.evaluate.power import smallest_provable_drop
-from calaudit.evaluate.statistics.clusters import effective_blocks
-from calaudit.evaluate.verdict import screen
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.base import Metric
@@ -35,6 +31,10 @@ from calaudit.results.drops import Screened
 from calaudit.results.values import filled
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.words import counted
+from calaudit.statistics.clusters import effective_blocks
+from calaudit.statistics.comparison import Comparison, MinSupport
+from calaudit.statistics.power import smallest_provable_drop
+from calaudit.statistics.verdict import screen
 from calaudit.steps.agree import compare_outputs
 from calaudit.steps.probabilities import as_computed
 from calaudit.steps.score import Scored

@@ -21,7 +21,6 @@ from calaudit.audit.prepare import Audit, Overrides, prepared_audit
 from calaudit.audit.scheduler import connect_scheduler
 from calaudit.audit.store import Store
 from calaudit.calibration.observation import Observation
-from calaudit.evaluate.attribution import Origin
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
@@ -34,6 +33,7 @@ from calaudit.runtime.errors import BackendError, CalauditError, ModelError, Not
 from calaudit.runtime.progress import counter, stage
 from calaudit.runtime.words import counted
 from calaudit.sampling.recipe import Recipe
+from calaudit.statistics.attribution import Origin
 from calaudit.steps.calibrate import calibrate, observation_notices
 from calaudit.steps.exemplars import list_exemplars
 from calaudit.steps.floors import floor_notices

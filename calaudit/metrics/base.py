@@ -1,7 +1,6 @@
 """What a metric is, and how a function becomes one.
 
 ```
-from calaudit import metric
 
 @metric("mean", higher_is_better=False, span=2.0)
 def brier(outputs, target): ...

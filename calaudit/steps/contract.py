@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.comparison import MinSupport
-from calaudit.evaluate.power import Expectation, smallest_provable_drop, units_to_prove
-from calaudit.evaluate.statistics.clusters import effective_blocks
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.slices.sliceset import SliceSet
+from calaudit.statistics.clusters import effective_blocks
+from calaudit.statistics.comparison import MinSupport
+from calaudit.statistics.power import Expectation, smallest_provable_drop, units_to_prove
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from calaudit.evaluate.exemplars import find_exemplars
 from calaudit.results.drops import Exemplars
+from calaudit.statistics.exemplars import find_exemplars
 from calaudit.steps.score import Scored
 
 

@@ -9,9 +9,9 @@ thin slices of a model that works.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from calaudit.evaluate.comparison import Comparison
 from calaudit.results.comparison import Reason, Verdict
 from calaudit.runtime.errors import Notice
+from calaudit.statistics.comparison import Comparison
 from calaudit.steps.gates import SHOWN, Floors
 
 _OPEN = frozenset({Verdict.PASS, Verdict.INCONCLUSIVE})

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from calaudit.evaluate.comparison import Comparison, Tolerance
 from calaudit.metrics.base import Metric
 from calaudit.metrics.catalogue import suggest_metric
 from calaudit.results.comparison import ALL
 from calaudit.runtime.errors import Notice, SettingsError
 from calaudit.slices.sliceset import SliceSet, match_slices
+from calaudit.statistics.comparison import Comparison, Tolerance
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,16 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from calaudit.evaluate.attribution import Origin, SplitDrop, find_faults, split_drops
-from calaudit.evaluate.compare import compare
-from calaudit.evaluate.comparison import Comparison, MinSupport
-from calaudit.evaluate.gap import worst_gaps
-from calaudit.evaluate.partition import Rows
-from calaudit.evaluate.selected import joint_lows
-from calaudit.evaluate.verdict import judge
 from calaudit.metrics.base import Metric
 from calaudit.metrics.scores import Scores
 from calaudit.results.drops import Attribution, Gap
 from calaudit.runtime.progress import progress
+from calaudit.statistics.attribution import Origin, SplitDrop, find_faults, split_drops
+from calaudit.statistics.compare import compare
+from calaudit.statistics.comparison import Comparison, MinSupport
+from calaudit.statistics.tally import Rows
+from calaudit.statistics.verdict import judge
+from calaudit.statistics.worst_slice import joint_lows, worst_gaps
 from calaudit.steps.clusters import Clusters
 from calaudit.steps.floors import hold_to_floors
 from calaudit.steps.gates import Floors, Gates

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from calaudit.evaluate.ranking.change import RankingChange, changes_in
 from calaudit.metrics.case import Case
 from calaudit.metrics.truth import Relevance
 from calaudit.results.rankings import RankingFlow, RankingSlice
+from calaudit.statistics.ranking_change import RankingChange, changes_in
 from calaudit.steps.exam import Exam
 
 

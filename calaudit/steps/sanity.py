@@ -7,13 +7,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.class_order import ClassOrder, find_class_order
-from calaudit.evaluate.standing import Rival, is_constant, is_quality, rivals_of
 from calaudit.metrics.case import Case
 from calaudit.metrics.classification import predicted
 from calaudit.metrics.truth import Labels
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.pool import Pool, Rows
+from calaudit.statistics.baselines import (
+    ClassOrder,
+    Rival,
+    find_class_order,
+    is_constant,
+    is_quality,
+    rivals_of,
+)
 from calaudit.steps.clusters import Clusters
 from calaudit.steps.exam import Exam
 from calaudit.steps.input_ranges import describe_inputs

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.evaluate.standing import Rival, is_constant
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case
@@ -16,6 +15,7 @@ from calaudit.metrics.truth import Relevance
 from calaudit.results.rankings import RankingFlow
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.progress import progress
+from calaudit.statistics.baselines import Rival, is_constant
 from calaudit.steps.exam import Exam, placed
 from calaudit.steps.probabilities import gives_probabilities
 from calaudit.steps.ranking_flow import describe_ranking

@@ -27,7 +27,7 @@ from calaudit.runtime.errors import SettingsError, SliceError
 from calaudit.slices.evaluate import select_rows
 from calaudit.steps.predict import predict
 from tests.audit.world import AUDIT, make_world
-from tests.evaluate.cases import WER, comparison
+from tests.statistics.cases import WER, comparison
 
 QUIET_TOO = """
 [[calibsets]]

@@ -6,10 +6,10 @@ from worlds.hard import HARD
 from worlds.ordinary import ORDINARY
 
 from benchmarks.promises import PROMISED, audits, measure_world
-from calaudit.evaluate.compare import compare_cells
-from calaudit.evaluate.power import verdict_chances
 from calaudit.results.comparison import Verdict
-from tests.evaluate.cases import TOP1
+from calaudit.statistics.compare import compare_cells
+from calaudit.statistics.power import verdict_chances
+from tests.statistics.cases import TOP1
 
 UNLIKELY = 1e-4
 """Chance that a method that keeps its promise exceeds its tolerance."""

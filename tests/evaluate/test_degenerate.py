@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calaudit.evaluate.attribution import Origin, attribute
-from calaudit.evaluate.compare import compare_cells
-from calaudit.evaluate.comparison import Tolerance
-from calaudit.evaluate.gap import worst_gaps
-from calaudit.evaluate.ranking.change import change_of
 from calaudit.metrics.catalogue import definitions, parse_metric
 from calaudit.metrics.scoring import tie_bounds
 from calaudit.metrics.truth import Labels, Relevance, Texts, Values
 from calaudit.results.comparison import Verdict
+from calaudit.statistics.attribution import Origin, attribute
+from calaudit.statistics.compare import compare_cells
+from calaudit.statistics.comparison import Tolerance
+from calaudit.statistics.ranking_change import change_of
+from calaudit.statistics.worst_slice import worst_gaps
 from tests.metrics.every_metric import ITEMS, NAMES, form_of, scored, world
 
 N = 36

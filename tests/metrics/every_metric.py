@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from calaudit.evaluate.compare import compare_cells
 from calaudit.metrics.catalogue import definition_of, known_metrics, parse_metric
 from calaudit.metrics.scoring import perfect, score
 from calaudit.metrics.truth import Labels, Relevance, Texts, Values
+from calaudit.statistics.compare import compare_cells
 
 K = 3
 CLASSES, ITEMS = 5, 8

@@ -3,18 +3,18 @@ import sys
 import numpy as np
 import pytest
 
-from calaudit.evaluate.compare import compare_cells
 from calaudit.metrics.base import metric
 from calaudit.metrics.catalogue import convention_of, make_importable, parse_metric
 from calaudit.metrics.scores import RatioScores
 from calaudit.metrics.scoring import perfect, score
 from calaudit.metrics.truth import Labels, Relevance
 from calaudit.runtime.errors import SettingsError
+from calaudit.statistics.compare import compare_cells
 
 MODULE = '''
 """Metrics of a user's own."""
 import numpy as np
-from calaudit import metric
+from calaudit.metrics.base import metric
 
 @metric("mean", higher_is_better=False, span=2.0)
 def brier(outputs, target):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from calaudit.evaluate.power import Expectation, smallest_provable_drop, units_to_prove
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.slices.sliceset import CodedDimension, SliceSet
+from calaudit.statistics.power import Expectation, smallest_provable_drop, units_to_prove
 from calaudit.steps.contract import slice_power
 
 TOP1 = parse_metric("top1")

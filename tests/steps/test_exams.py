@@ -198,7 +198,7 @@ def test_item_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 def test_a_metric_of_the_users_own_lies_beside_the_audit(tmp_path: Path) -> None:
     (tmp_path / "metrics_beside_audit.py").write_text(
-        "from calaudit import metric\n"
+        "from calaudit.metrics.base import metric\n"
         '@metric("mean", higher_is_better=False, unit="points")\n'
         "def off_by(outputs, target):\n"
         "    return abs(outputs[:, 0] - target)\n"

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from calaudit.evaluate.comparison import Comparison, Tolerance
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.results.comparison import Gate, Verdict
 from calaudit.runtime.errors import SettingsError
 from calaudit.slices.sliceset import CodedDimension, SliceSet
+from calaudit.statistics.comparison import Comparison, Tolerance
 from calaudit.steps.floors import floor_notices, hold_to_floors
 from calaudit.steps.gates import GateRule, near_zero_notices, resolve_floors, resolve_gates
-from tests.evaluate.cases import comparison
+from tests.statistics.cases import comparison
 
 SLICES = SliceSet(
     4, (CodedDimension("user", ("user = ann", "user = bob"), np.array([0, 0, 1, 1])),)

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.evaluate.comparison import Tolerance
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.predictions import Predictions, write_predictions
 from calaudit.runtime.errors import PoolError, SettingsError
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
+from calaudit.statistics.comparison import Tolerance
 from calaudit.steps.exemplars import list_exemplars
 from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.score import Scored, notices_of, rankings_of, score_exams

@@ -11,8 +11,6 @@ from calaudit.audit.proposal.slices import Sliced, choose_slices
 from calaudit.audit.proposal.split import Split, find_split
 from calaudit.audit.proposal.table import Table
 from calaudit.audit.proposal.tasks import Guess, guess_task
-from calaudit.evaluate.comparison import MinSupport
-from calaudit.evaluate.power import smallest_provable_drop
 from calaudit.graph.load import check_pool_matches
 from calaudit.graph.model import Model
 from calaudit.graph.survey import closing_op
@@ -20,6 +18,8 @@ from calaudit.metrics.catalogue import parse_metric
 from calaudit.runtime.errors import PoolError, SliceError
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.slices.evaluate import select_rows
+from calaudit.statistics.comparison import MinSupport
+from calaudit.statistics.power import smallest_provable_drop
 from calaudit.steps.probabilities import ENDS_IN_PROBABILITIES, OF_LOGITS
 
 SMALLEST_GATE = 0.02

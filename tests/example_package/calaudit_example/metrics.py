@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import softmax
 
-from calaudit import metric
+from calaudit.metrics.base import metric
 from calaudit.metrics.division import divide
 from calaudit.metrics.truth import Labels, Relevance
 

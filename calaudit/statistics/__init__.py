@@ -1,0 +1,1 @@
+"""Statistics: every engine against FP32 on every slice, with verdicts that hold. Arrays only."""

@@ -1,0 +1,181 @@
+"""Functions of whole sets of units: delete-group jackknife.
+
+J. Shao & D. Tu (1995), The Jackknife and Bootstrap, §2.3; for groups of unequal size F. Busing, E.
+Meijer & R. van der Leeden (1999), Delete-m jackknife for unequal m, Statistics and Computing 9,
+3–8. The bootstrap, which draws some units twice, fails for coverage and Gini: a sample drawn with
+replacement shows fewer distinct items.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.special import stdtr, stdtrit
+
+from calaudit.metrics.scores import SetScores
+from calaudit.statistics.bootstrap import statistic, stretch
+from calaudit.statistics.bounds import few_changed_in_set
+from calaudit.statistics.clusters import Groups, deal
+from calaudit.statistics.interval import Estimate, Levels, no_estimate
+from calaudit.statistics.permutation import FEW, swap_test
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+FEW_CHANGED = 20
+"""With fewer changed units their number says more than their spread."""
+_NOISE = 1e-12
+"""Statistics that differ by a smaller share differ by rounding."""
+
+
+class SetDrops:
+    """A set metric under FP32 and several engines, with what slices share prepared.
+
+    Parameters
+    ----------
+    reference, candidates
+        Scores of the same units.
+    cluster : ndarray, shape (n,), optional
+        Cluster of each unit; None: units are independent.
+    """
+
+    def __init__(
+        self, reference: SetScores, candidates: Sequence[SetScores], cluster: Ints | None = None
+    ) -> None:
+        self.reference = reference
+        self.candidates = candidates
+        self.moved = [_difference(reference, each) for each in candidates]
+        self._cluster = cluster
+
+    def groups(self, rows: Ints) -> Groups:
+        """The units of a slice, dealt into groups."""
+        return deal(rows, None if self._cluster is None else self._cluster[rows])
+
+    def influence(self, rows: Ints, groups: Groups) -> tuple[Floats, Floats]:
+        """Drop of each cell, (cells,), and what each group adds to it, (cells, groups).
+
+        Squares of the latter add up to the variance of the drop.
+        """
+        metric = self.reference.metric
+        sign = 1.0 if metric.higher_is_better else -1.0
+        whole, without = _leave_out(self.reference, rows, groups)
+        drops, parts = np.empty(len(self.candidates)), []
+        for cell, candidate in enumerate(self.candidates):
+            theirs, theirs_without = _leave_out(candidate, rows, groups)
+            drops[cell] = sign * (whole - theirs)
+            parts.append(sign * (without - theirs_without))
+        left_out = np.array(parts).reshape(len(drops), len(groups.size))
+        share = groups.size / len(rows)
+        pseudo = drops[:, None] / share - (1.0 / share - 1.0) * left_out
+        center = (pseudo * share).sum(axis=1, keepdims=True)
+        spread = np.sqrt(len(share) * (1.0 / share - 1.0))
+        return drops, np.divide(
+            pseudo - center, spread, out=np.zeros_like(pseudo), where=spread > 0
+        )
+
+    def compare(self, rows: Ints, levels: Levels, *, key: str, margin: Floats) -> Estimate:
+        """Drop of every cell on one slice, (cells,).
+
+        Parameters
+        ----------
+        rows : ndarray, shape (n,)
+            The slice's units; n ≥ 1.
+        levels : Levels
+        key : str
+            Of the random swaps.
+        margin : ndarray, shape (cells,)
+            The test is of "the drop is at most this". Swaps can test 0 only; elsewhere it is the
+            jackknife's t.
+        """
+        groups = self.groups(rows)
+        drops, influence = self.influence(rows, groups)
+        errors = np.sqrt((influence**2).sum(axis=1))
+        totals = _total(self.reference, rows)
+        # A cluster that changes may do so as a whole.
+        reach = self.most(rows)(len(rows)) * len(rows) / groups.effective
+        found = no_estimate(drops.shape)
+        found.drop[:] = drops
+        found.independent[:] = groups.effective
+        found.error[:] = errors if groups.enough else np.nan
+        freedom = max(groups.freedom, 1.0)
+        wider = stretch(influence)
+        for cell, drop in enumerate(drops.tolist()):
+            moved = _by_cluster(self.moved[cell][rows], groups.place)
+            n_changed = np.count_nonzero(np.diff(self.moved[cell][rows].indptr))
+            found.n_changed[cell] = n_changed
+            # Where all groups lose alike, that of one more unit that doesn't.
+            error = max(errors[cell], min(reach, abs(drop) / groups.effective))
+            stretched = error * wider[0][cell], error * wider[1][cell]
+            known = groups.enough and error > 0
+            ends = np.array([-np.inf, np.inf, -np.inf, np.inf])
+            if moved.shape[0] < FEW_CHANGED and 2 * moved.shape[0] < groups.n_clusters:
+                ends = few_changed_in_set(drop, moved.shape[0], groups.effective, reach, levels)
+                found.interval[cell] = "clopper-pearson"
+            elif known:
+                ends = _ends(drop, stretched, freedom, levels)
+                found.interval[cell] = "jackknife"
+                found.plain[cell] = drop + (ends[3] - drop) / wider[1][cell]
+            found.ends[:, cell] = _clipped(ends, self.reference.metric.span)
+            above = float(margin[cell])
+            by_t = 1.0
+            if known:
+                gap, far = np.array(drop - above), errors[cell] * wider[0][cell]
+                by_t = float(stdtr(freedom, -statistic(gap, far, float(n_changed))))
+            found.p_value[cell] = by_t
+            if above == 0:
+                both = totals, _total(self.candidates[cell], rows)
+                few = groups.n_clusters < FEW and 2 * moved.shape[0] >= groups.n_clusters
+                found.p_value[cell] = swap_test(
+                    self.reference, both, moved, key=key, beyond=by_t, few=few
+                )
+        return found
+
+    def most(self, rows: Ints) -> Callable[[float], float]:
+        """N → the most that one of n units like those at `rows` can move the metric."""
+        totals = _total(self.reference, rows)
+
+        def of(n: float) -> float:
+            return self.reference.influence(totals * (n / len(rows)), round(n))
+
+        return of
+
+
+def _difference(reference: SetScores, candidate: SetScores) -> sparse.csr_array:
+    """The engine's statistics minus FP32's, (n, m); rows that don't differ are empty."""
+    difference = sparse.csr_array(candidate.statistics - reference.statistics)
+    size = abs(reference.statistics).maximum(abs(candidate.statistics))
+    apart = abs(difference) > _NOISE * size
+    difference = sparse.csr_array(difference.multiply(apart))
+    difference.eliminate_zeros()
+    return difference
+
+
+def _by_cluster(moved: sparse.csr_array, place: Ints) -> sparse.csr_array:
+    """Rows summed over each cluster that changed, (clusters, m)."""
+    changed = np.flatnonzero(np.diff(moved.indptr))
+    places, member = np.unique(place[changed], return_inverse=True)
+    shape = (len(places), len(place))
+    gather = sparse.csr_array((np.ones(len(member)), (member, changed)), shape=shape)
+    return sparse.csr_array(gather @ moved)
+
+
+def _leave_out(scores: SetScores, rows: Ints, groups: Groups) -> tuple[float, Floats]:
+    """The metric over all rows, and without each group, (groups,)."""
+    totals = scores.totals(rows, groups.group, len(groups.size))
+    whole = totals.sum(axis=0)
+    return float(scores.functional(whole)), scores.functional(whole - totals)
+
+
+def _total(scores: SetScores, rows: Ints) -> Floats:
+    return np.asarray(scores.statistics[rows].sum(axis=0), dtype=np.float64)
+
+
+def _ends(drop: float, errors: tuple[float, float], freedom: float, levels: Levels) -> Floats:
+    reach = [-float(stdtrit(freedom, tail)) for tail in levels.tails]
+    below, above = errors
+    return np.array([end for t in reach for end in (drop - t * below, drop + t * above)])
+
+
+def _clipped(ends: Floats, span: float | None) -> Floats:
+    return ends if span is None else np.where(np.isfinite(ends), np.clip(ends, -span, span), ends)

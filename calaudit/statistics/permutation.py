@@ -1,0 +1,158 @@
+"""Sign-flip tests: under "the engine changes nothing", a drop is as likely as the opposite gain.
+
+Swapping the labels FP32 and INT8 of a unit, or of a whole cluster, turns the sign of its drop; the
+p-value is the share of all swaps that show a total drop as large.
+
+Label-swap permutation test of set metrics.
+
+Under "the engine changes nothing" it is a coin toss, unit by unit, which of two answers is FP32's.
+The p-value is the share of tosses that show a drop as large. Tosses are drawn until enough of them
+do (J. Besag & P. Clifford 1991, Sequential Monte Carlo p-values, Biometrika 78, 301–304).
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.special import gammaln, ndtr
+
+from calaudit.metrics.division import divide
+from calaudit.metrics.scores import SetScores
+from calaudit.statistics.draws import random_signs
+
+Floats = NDArray[np.float64]
+
+FEW = 20
+"""Of fewer clusters no pattern of signs is rare: 2⁻¹⁹ is 2e-6."""
+
+_ROUNDING = 1e-12
+"""Equal sums differ by rounding: a share of the sum of sizes."""
+
+
+def signs_of_whole_numbers(drops: Floats, *, beyond: float = 1.0) -> float:
+    """Exact p-value over all 2^k signs of whole numbers; McNemar's for ones.
+
+    Parameters
+    ----------
+    drops : ndarray, shape (clusters,)
+        Units lost minus units gained, per cluster; zeros don't matter.
+    beyond : float
+        Taken, if smaller, where only the observed signs reach the total: with few clusters no
+        pattern of signs is rare.
+    """
+    sizes, counts = np.unique(np.abs(drops[drops != 0]).astype(np.int64), return_counts=True)
+    total = round(float(drops.sum()))
+    if not len(sizes):
+        return 1.0
+    chance = np.ones(1)  # of every sum, from −reach to reach in steps of 2
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        spaced = np.zeros(count * size + 1)
+        spaced[::size] = _heads(count)
+        chance = np.convolve(chance, spaced)
+    reach = int(np.dot(sizes, counts))
+    p_value = float(chance[(total + reach) // 2 :].sum())
+    return min(p_value, beyond) if total == reach else min(p_value, 1.0)
+
+
+def _heads(tosses: int) -> Floats:
+    """Chances of 0 … `tosses` heads."""
+    k = np.arange(tosses + 1)
+    ways = gammaln(tosses + 1) - gammaln(k + 1) - gammaln(tosses - k + 1)
+    return np.asarray(np.exp(ways - tosses * np.log(2.0)), dtype=np.float64)
+
+
+def signs_of_few(drops: Floats) -> float:
+    """Exact p-value over all 2^k signs of k ≤ 20 numbers that aren't 0, by enumeration."""
+    changed = np.abs(drops[drops != 0])
+    if not len(changed):
+        return 1.0
+    sums = np.zeros(1)
+    for size in changed:
+        sums = np.concatenate([sums - size, sums + size])
+    return float(np.mean(sums >= float(drops.sum()) - _ROUNDING * float(changed.sum())))
+
+
+def signs_of_many(totals: Floats, coins: Floats) -> Floats:
+    """p-values of several total drops, (comparisons,), by random signs.
+
+    Where none of them shows as much, the tail of the normal distribution at Σd/√Σd², which is at
+    most √k for k numbers.
+
+    Parameters
+    ----------
+    totals : ndarray, shape (comparisons, blocks)
+        Drops of each unit, cluster or bucket of them.
+    coins : ndarray, shape (replicates, blocks)
+        +1 or −1.
+    """
+    observed, reach = totals.sum(axis=1), np.abs(totals).sum(axis=1)
+    exceeding = (coins @ totals.T >= observed - _ROUNDING * reach).sum(axis=0)
+    p_value = (1.0 + exceeding) / (len(coins) + 1)
+    far = divide(observed, np.sqrt((totals**2).sum(axis=1)), 0.0)
+    beyond = np.minimum(p_value, ndtr(-far))
+    return np.asarray(np.where(exceeding == 0, beyond, p_value), dtype=np.float64)
+
+
+MOST_SWAPS = 999
+_ENOUGH = 20
+"""Tosses that show as much, after which the p-value is known well enough."""
+_AT_ONCE = 111
+_NOISE = 1e-12
+"""Of a metric's value: what rounding leaves of 0."""
+_MOST_BLOCKS = 512
+"""Swapped as a whole: the test stays exact, and its cost no longer grows with n."""
+
+
+def swap_test(
+    reference: SetScores,
+    totals: tuple[Floats, Floats],
+    moved: sparse.csr_array,
+    *,
+    key: str,
+    beyond: float = 1.0,
+    few: bool = False,
+) -> float:
+    """One-sided p-value of "swapping FP32 and the engine changes nothing".
+
+    Parameters
+    ----------
+    reference : SetScores
+        FP32's, for the metric's function and direction.
+    totals : two ndarrays, shape (m,)
+        Summed statistics of the slice under FP32 and under the engine.
+    moved : csr_array, shape (clusters, m)
+        The engine's statistics minus FP32's, summed over each cluster that changed.
+    key : str
+        Of the tosses.
+    beyond : float
+        Taken, if smaller, where no toss shows as much; with `few` also where none does that swaps
+        anything.
+    few : bool
+        Whether there are so few clusters that no pattern of swaps is rare.
+    """
+    n = moved.shape[0]
+    if n == 0:
+        return 1.0
+    if n > _MOST_BLOCKS:
+        dealt = sparse.csr_array(
+            (np.ones(n), (np.arange(n) % _MOST_BLOCKS, np.arange(n))), shape=(_MOST_BLOCKS, n)
+        )
+        moved = sparse.csr_array(dealt @ moved)
+    sign = 1.0 if reference.metric.higher_is_better else -1.0
+    before, after = totals
+    values = float(reference.functional(before)), float(reference.functional(after))
+    # Equal drops differ by rounding.
+    least = sign * (values[0] - values[1]) - _NOISE * max(map(abs, values))
+    coins = random_signs(key, moved.shape[0], MOST_SWAPS)
+    tossed = found = 0
+    others = False
+    while tossed < MOST_SWAPS and found < _ENOUGH:
+        swap = coins[tossed : tossed + _AT_ONCE].astype(np.float64)
+        step = np.asarray((moved.T @ swap.T).T)
+        drops = sign * (reference.functional(before + step) - reference.functional(after - step))
+        shown = drops >= least
+        found += int(np.count_nonzero(shown))
+        others |= bool((shown & swap.any(axis=1)).any())
+        tossed += len(swap)
+    p_value = found / tossed if found >= _ENOUGH else (found + 1.0) / (tossed + 1.0)
+    alone = found == 0 or (few and not others)
+    return min(p_value, beyond) if alone else p_value

@@ -1,0 +1,346 @@
+"""From FP32's top k to the engine's in three steps, each with one cause.
+
+FP32's list
+    → *members*: the items that the engine shows, in FP32's order. Only who is shown has changed.
+    → *untied*: the engine's order, its ties broken by FP32's scores. Only the order has changed.
+    → the engine's list, its ties broken at random. Only what the ties hide has changed.
+
+Where FP32 too ties what the engine ties, these ties stay, and lists stay expectations.
+
+Exposure that moved: from which items to which, and from head to tail.
+
+The exposure of an item is the expected number of lists that show it. Within each query, the places
+that some items lost are those that others gained; which took which can't be told, so that each
+gaining item has its share of every loss.
+
+One engine's top k beside FP32's: losses by cause, bounds over ties, exposure that moved.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from calaudit.metrics.base import Metric
+from calaudit.metrics.case import Case
+from calaudit.metrics.catalogue import definition_of
+from calaudit.metrics.division import divide
+from calaudit.metrics.scores import Scores
+from calaudit.metrics.scoring import TieBounds, bounds_of, scores_of
+from calaudit.metrics.shown import Shown
+from calaudit.metrics.truth import Relevance
+from calaudit.results.rankings import Flow, MovedItem, RankingLoss
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Path:
+    """The four lists of every query, cut at k."""
+
+    fp32: Shown
+    members: Shown
+    """Who the engine shows, its ties broken by FP32, in FP32's order."""
+    untied: Shown
+    """What the engine shows, its ties broken by FP32."""
+    engine: Shown
+
+    @classmethod
+    def of(cls, case: Case, k: int) -> "Path":
+        """The lists of a case that has relevance and FP32's outputs."""
+        case.relevance()
+        reference = case.reference_ranked()
+        engine = case.shown(k)
+        untied = untie(engine, reference)
+        return cls(case.reference_shown(k), reorder(untied, reference), untied, engine)
+
+
+def untie(shown: Shown, score: NDArray[Any]) -> Shown:
+    """The same list with its ties broken by `score` (queries, items), higher first."""
+    value = score[shown.query, shown.item]
+    order = np.lexsort((-value, shown.first, shown.query))
+    query, first, value = shown.query[order], shown.first[order], value[order]
+    starts = _changes(query) | _changes(first) | _changes(value)
+    tie = np.cumsum(starts) - 1
+    tied = np.bincount(tie)[tie] if len(tie) else tie
+    counts = np.bincount(query, minlength=shown.shape[0])
+    place = np.flatnonzero(starts)[tie] - (np.cumsum(counts) - counts)[query]
+    kept = place < shown.k
+    query, place, tied = query[kept], place[kept], tied[kept]
+    return Shown(
+        k=shown.k,
+        shape=shown.shape,
+        query=query,
+        item=shown.item[order][kept],
+        first=place,
+        tied=tied,
+        probability=np.minimum(shown.k - place, tied) / tied,
+    )
+
+
+def reorder(shown: Shown, score: NDArray[Any]) -> Shown:
+    """The items of a list, each with its chance, put in the order of `score`, higher first.
+
+    The list's tie at the cut must be one of equal `score`, as `untie` leaves it. Of the result,
+    `first` and `tied` are the places before an item's tie and those that the tie fills; which of
+    its items fill them is `probability`'s to say.
+    """
+    value = score[shown.query, shown.item]
+    order = np.lexsort((-value, shown.query))
+    query, value, chance = shown.query[order], value[order], shown.probability[order]
+    starts = _changes(query) | _changes(value)
+    tie = np.cumsum(starts) - 1
+    filled = np.bincount(tie, weights=chance)
+    before = np.cumsum(filled) - filled
+    of_query = np.zeros(shown.shape[0])
+    opens = _changes(query)
+    of_query[query[opens]] = before[tie[opens]]
+    return Shown(
+        k=shown.k,
+        shape=shown.shape,
+        query=query,
+        item=shown.item[order],
+        first=np.rint(before[tie] - of_query[query]).astype(np.int64),
+        tied=np.rint(filled[tie]).astype(np.int64),
+        probability=chance,
+    )
+
+
+def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a value differs from the one before it; True at the start."""
+    found = np.ones(len(values), dtype=bool)
+    found[1:] = values[1:] != values[:-1]
+    return found
+
+
+Floats = NDArray[np.float64]
+
+
+def flows(fp32: Shown, engine: Shown, tail: NDArray[np.bool_]) -> Floats:
+    """Places of each query, (queries, 6), in the order of `Flow`'s fields.
+
+    Parameters
+    ----------
+    fp32, engine : Shown
+        Of the same queries and items, with as many places.
+    tail : ndarray of bool, shape (items,)
+    """
+    change = exposure(engine) - exposure(fp32)
+    lost, gained = (_by_group(change, sign, tail) for sign in (-1.0, 1.0))
+    moved = lost.sum(axis=1)
+    pairs = divide(lost[:, :, None] * gained[:, None, :], moved[:, None, None], 0.0)
+    places = fp32.total(fp32.probability)
+    kept = np.maximum(places - moved, 0.0)
+    return np.column_stack([places, kept, pairs.reshape(-1, 4)])
+
+
+def flow_of(places: Floats) -> Flow:
+    """Add up the rows of `flows`."""
+    return Flow(*(float(value) for value in places.sum(axis=0)))
+
+
+def moved_items(before: Floats, after: Floats, *, most: int) -> tuple[NDArray[np.int64], ...]:
+    """Positions of the items that lost, and of those that gained, the most exposure, most first.
+
+    Parameters
+    ----------
+    before, after : ndarray, shape (items,)
+        Exposure under FP32 and under the engine.
+    most : int
+        How many of each.
+    """
+    change = after - before
+    found = []
+    for sign in (-1.0, 1.0):
+        order = np.argsort(-sign * change, kind="stable")[:most]
+        found.append(order[sign * change[order] > 1e-9])
+    return tuple(found)
+
+
+def exposure(shown: Shown) -> sparse.csr_array:
+    """Chance of each item to be shown, (queries, items)."""
+    return sparse.csr_array((shown.probability, (shown.query, shown.item)), shape=shown.shape)
+
+
+def exposure_over(matrix: sparse.csr_array, rows: Sequence[int] | NDArray[np.int64]) -> Floats:
+    """Exposure of each item over some queries, (items,)."""
+    return np.asarray(matrix[rows].sum(axis=0), dtype=np.float64).reshape(-1)
+
+
+def _by_group(change: sparse.csr_array, sign: float, tail: NDArray[np.bool_]) -> Floats:
+    """Exposure that head and tail lost (sign −1) or gained (+1), (queries, 2)."""
+    one_way = change.copy()
+    one_way.data = np.maximum(sign * one_way.data, 0.0)
+    groups = np.column_stack([~tail, tail]).astype(np.float64)
+    return np.asarray(one_way @ groups, dtype=np.float64)
+
+
+Rows = NDArray[np.int64]
+
+_NOISE = 1e-12
+"""Values that differ by a smaller share of themselves differ by rounding."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class RankingChange:
+    """What one engine made of FP32's top k; one query per unit."""
+
+    k: int
+    truth: Relevance
+    answered: NDArray[np.bool_]
+    """(queries,) what follows is of those that both answered."""
+    tied: Mapping[str, NDArray[np.bool_]]
+    """``fp32`` and ``engine`` → (queries,) whether a tie runs across the cut."""
+    steps: Mapping[Metric, tuple[Scores, Scores, Scores, Scores]]
+    """Metric → its scores of FP32's list, of the members, of the untied list, of the engine's."""
+    bounds: Mapping[Metric, TieBounds]
+    """Metric → the engine's scores with its ties broken against, and for, quality."""
+    flows: NDArray[np.float64] | None
+    """(queries, 6), as `calaudit.statistics.ranking_change.flows`; None where no tail is known."""
+    exposure: tuple[sparse.csr_array, sparse.csr_array]
+    """(queries, items) under FP32 and under the engine."""
+
+    def loss(self, metric: Metric, rows: Rows) -> RankingLoss | None:
+        """A metric's drop over some queries by cause, and its bounds over ties.
+
+        None for a metric that neither splits nor is bounded.
+        """
+        if metric not in self.steps and metric not in self.bounds:
+            return None
+        worst = best = drop = across_cut = reordering = ties = None
+        if metric in self.bounds:
+            bounds = self.bounds[metric]
+            worst, best = bounds.worst.value(rows), bounds.best.value(rows)
+        if metric in self.steps:
+            sign = 1.0 if metric.higher_is_better else -1.0
+            fp32, members, untied, engine = (each.value(rows) for each in self.steps[metric])
+            drop = _loss(fp32, engine, sign)
+            # other items, in FP32's order
+            across_cut = _loss(fp32, members, sign)
+            # the engine's order of them, its ties broken by FP32
+            reordering = _loss(members, untied, sign)
+            # ties broken by FP32 against chance
+            ties = _loss(untied, engine, sign)
+        return RankingLoss(
+            metric=metric.name,
+            drop=drop,
+            across_cut=across_cut,
+            reordering=reordering,
+            ties=ties,
+            worst=worst,
+            best=best,
+        )
+
+    def tied_share(self, which: str, rows: Rows) -> float:
+        """Share of some queries in which a tie runs across the cut, of ``fp32`` or ``engine``."""
+        kept = rows[self.answered[rows]]
+        return float(self.tied[which][kept].mean()) if len(kept) else float("nan")
+
+    def flow(self, rows: Rows) -> Flow | None:
+        """Places by who held them and who does, over some queries."""
+        return None if self.flows is None else flow_of(self.flows[rows[self.answered[rows]]])
+
+    def moved(
+        self,
+        rows: Rows,
+        *,
+        most: int = 5,
+        names: Callable[[NDArray[np.int64]], Sequence[str]] | None = None,
+    ) -> tuple[tuple[MovedItem, ...], tuple[MovedItem, ...]]:
+        """The items that lost, and that gained, the most exposure over some queries.
+
+        Parameters
+        ----------
+        rows : ndarray of int64
+            Positions of the queries.
+        most : int
+            Items of each.
+        names : callable, optional
+            Positions of items → what they are called; their positions by default.
+        """
+        kept = rows[self.answered[rows]]
+        before, after = (exposure_over(matrix, kept) for matrix in self.exposure)
+        popularity, tail = self.truth.popularity, self.truth.tail
+
+        def described(items: NDArray[np.int64]) -> tuple[MovedItem, ...]:
+            called = map(str, items) if names is None or not len(items) else names(items)
+            return tuple(
+                MovedItem(
+                    item=name,
+                    reference=float(before[at]),
+                    candidate=float(after[at]),
+                    popularity=None if popularity is None else float(popularity[at]),
+                    tail=None if tail is None else bool(tail[at]),
+                )
+                for at, name in zip(items.tolist(), called, strict=True)
+            )
+
+        lost, gained = moved_items(before, after, most=most)
+        return described(lost), described(gained)
+
+
+def change_of(
+    metrics: Iterable[Metric],
+    outputs: NDArray[Any],
+    truth: Relevance,
+    reference_outputs: NDArray[Any],
+) -> list[RankingChange]:
+    """Set one engine's rankings beside FP32's, once for each cut among `metrics`.
+
+    Parameters
+    ----------
+    metrics : iterable of Metric
+        Those without a rank at which lists are cut are passed over.
+    outputs, reference_outputs : ndarray, shape (queries, items)
+        Ranking scores by the engine and by FP32, higher first.
+    truth : Relevance
+
+    Returns
+    -------
+    list of RankingChange
+        By rising k.
+    """
+    return changes_in(metrics, Case(outputs, truth, reference_outputs))
+
+
+def changes_in(metrics: Iterable[Metric], case: Case) -> list[RankingChange]:
+    """`change_of` a case that has relevance and FP32's outputs."""
+    cut = [metric for metric in metrics if metric.k is not None and metric.family != "top"]
+    return [
+        _change(case, k, [metric for metric in cut if metric.k == k])
+        for k in sorted({metric.k for metric in cut if metric.k is not None})
+    ]
+
+
+def _change(case: Case, k: int, metrics: list[Metric]) -> RankingChange:
+    path = Path.of(case, k)
+    lists = (path.fp32, path.members, path.untied, path.engine)
+    steps = {}
+    for metric in metrics:
+        if definition_of(metric).shown_only:
+            fp32, members, untied, engine = (
+                scores_of(metric, case.with_shown(k, shown)) for shown in lists
+            )
+            steps[metric] = (fp32, members, untied, engine)
+    truth = case.relevance()
+    bounds = {metric: found for metric in metrics if (found := bounds_of(metric, case)) is not None}
+    return RankingChange(
+        k=k,
+        truth=truth,
+        answered=~case.unanswered,
+        tied={
+            "fp32": path.fp32.total(1.0 - path.fp32.probability) > 0,
+            "engine": path.engine.total(1.0 - path.engine.probability) > 0,
+        },
+        steps=steps,
+        bounds=bounds,
+        flows=None if truth.tail is None else flows(path.fp32, path.engine, truth.tail),
+        exposure=(exposure(path.fp32), exposure(path.engine)),
+    )
+
+
+def _loss(before: float, after: float, sign: float) -> float:
+    """What is lost from one list to the next, without what rounding leaves of 0, and its sign."""
+    equal = abs(before - after) <= _NOISE * max(abs(before), abs(after))
+    return 0.0 if equal else sign * (before - after)

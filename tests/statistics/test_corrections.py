@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import false_discovery_control
+
+from calaudit.statistics.verdict import benjamini_yekutieli, holm
+
+
+def test_the_worked_example():
+    # Smallest × 4, next × 3, …, never falling.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_it_rejects_exactly_what_stepping_down_rejects(p_values):
+    p, alpha = np.array(p_values), 0.05
+    rejected = np.zeros(len(p), dtype=bool)
+    for step, index in enumerate(np.argsort(p, kind="stable")):
+        if p[index] * (len(p) - step) >= alpha:
+            break
+        rejected[index] = True
+    assert ((holm(p) < alpha) == rejected).all()
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_benjamini_yekutieli_equals_scipys(p_values):
+    theirs = false_discovery_control(p_values, method="by")
+    assert benjamini_yekutieli(p_values) == pytest.approx(theirs)
+
+
+@pytest.mark.parametrize("correct", [holm, benjamini_yekutieli])
+def test_one_test_stays_as_it_is_and_none_gives_none(correct):
+    assert correct([0.2]).tolist() == [0.2]
+    assert correct([]).tolist() == []

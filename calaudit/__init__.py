@@ -71,7 +71,7 @@ _HOMES = {
     "Report": "results.report",
     "build_engine": "steps.build",
     "calibrate_sets": "steps.calibrate",
-    "compare_cells": "evaluate.compare",
+    "compare_cells": "statistics.compare",
     "describe_slices": "slices.sliceset",
     "draw_calibset": "steps.sample",
     "evaluate_slices": "slices.evaluate",

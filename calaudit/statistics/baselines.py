@@ -1,14 +1,12 @@
-"""Standing: whether FP32 is better than who never looks at the input.
+"""Whether FP32 is better than who never looks at the input, and means the classes as labelled.
 
 An engine can't lose what FP32 doesn't have. So before drops are read, FP32 is held against rivals
 that know the targets' distribution and nothing of a sample: one that deals FP32's own answers out
 at random, one that always gives the commonest class, one that gives the mean, one that ranks at
 random.
 
-Class order: whether FP32 is right more often where its outputs mean other classes.
-
-Names that are sorted otherwise than the model was trained with leave a model that works and seems
-not to: it is right wherever both orders agree.
+The order of classes is tried too. Names that are sorted otherwise than the model was trained with
+leave a model that works and seems not to: it is right wherever both orders agree.
 """
 
 from dataclasses import dataclass

@@ -1,22 +1,19 @@
-"""Heavy tails: how far a bound is stretched where few units carry the variance.
-
-A variance is as well known as the number of units that carry it, (Σr²)²/Σr⁴ of residuals r: a
-third of n where they are normal, 1 where one unit makes up all of it. Where losses are heavy-tailed
-and few carry the variance, the largest losses are those that the sample doesn't hold, and a bound
-from its spread is too low, bootstrap-t's as well: of lognormal losses with log-sd 2 and 3, 13 and
-27 % pass at n = 300 where 5 % are promised. An end's distance is stretched by 20 over the number of
-units that carry the variance on that end's side: 2 and 4 % pass, as of log-sd 1; normal losses,
-of which 200 carry it, are bounded as before.
-
-Bootstrap-t of a mean or a ratio of sums: replicates of the studentized deviation.
+"""Bootstrap-t of a mean or a ratio of sums: replicates of the studentized deviation.
 
 B. Efron & R. Tibshirani (1993), An Introduction to the Bootstrap, §12.5. Zero-inflated, skewed
 drops are what it is for: at n = 300 the percentile bootstrap passes 11 % where 5 % is promised,
 bootstrap-t 6 %. What is left comes from large drops that happen not to be in the sample: the
 standard error is taken as if one more block had changed as much as the one that changed most,
 which adds to the variance what Agresti and Coull's pseudo-observations add to a proportion's. It
-vanishes with 1/n; simulated, 4 to 5.5 % pass. Where few blocks carry the variance, ends are
-stretched: see `tail`.
+vanishes with 1/n; simulated, 4 to 5.5 % pass.
+
+Heavy tails: a variance is as well known as the number of units that carry it, (Σr²)²/Σr⁴ of
+residuals r: a third of n where they are normal, 1 where one unit makes up all of it. Where losses
+are heavy-tailed and few carry the variance, the largest losses are those that the sample doesn't
+hold, and a bound from its spread is too low, bootstrap-t's as well: of lognormal losses with log-sd
+2 and 3, 13 and 27 % pass at n = 300 where 5 % are promised. An end's distance is stretched by 20
+over the number of units that carry the variance on that end's side: 2 and 4 % pass, as of log-sd 1;
+normal losses, of which 200 carry it, are bounded as before.
 """
 
 from dataclasses import dataclass

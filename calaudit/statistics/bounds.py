@@ -1,15 +1,13 @@
-"""Where almost every unit is the same: bounds from counts, not from a variance.
+"""Bounds from counts, where almost every unit is the same, and for what an unseen one may lose.
 
 No change among n units doesn't prove that nothing changes ("rule of three"). With u the
 Clopper–Pearson upper bound of the share of units that lose, and `span` the most that one can lose,
 the mean drop is at most u·span.
 
-Bounds of a mean of bounded scores that don't forget what an unseen unit may lose.
-
-The mean of n units is at most that of Dirichlet-weighted units, one more among them that loses as
-much as a unit can: E. Learned-Miller & P. Thomas (2020), A new confidence interval for the mean of
-a bounded random variable, arXiv:1905.06208. Where units lose all or nothing it is
-Clopper–Pearson's bound; losses that are smaller count by their size.
+Of bounded scores the mean of n units is at most that of Dirichlet-weighted units, one more among
+them that loses as much as a unit can: E. Learned-Miller & P. Thomas (2020), A new confidence
+interval for the mean of a bounded random variable, arXiv:1905.06208. Where units lose all or
+nothing it is Clopper–Pearson's bound; losses that are smaller count by their size.
 """
 
 import numpy as np

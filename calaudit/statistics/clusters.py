@@ -4,7 +4,7 @@ J. Rao & A. Scott (1992), Biometrics 48, 577–585: counts divided by the design
 if they were independent. Simulated where flips of a cluster go together: the interval that ignores
 it passes 12 to 26 % where 5 % are promised, this one 4 to 6 %, from 6 clusters on.
 
-Units of a slice dealt into groups that are left out, or swapped, as a whole.
+`deal` deals the units of a slice into groups that are left out, or swapped, as a whole.
 """
 
 from dataclasses import dataclass

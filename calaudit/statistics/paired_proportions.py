@@ -1,10 +1,9 @@
-"""Tango's score interval for the difference of two paired proportions.
+"""Right/wrong scores: Tango's interval, exact McNemar test; both also for clusters of units.
 
+Tango's is the score interval for the difference of two paired proportions:
 b units are good under FP32 and bad under the engine, c the reverse, of n; the drop is (b − c)/n.
 T. Tango (1998), Equivalence test and confidence interval for the difference in proportions for the
 paired-sample design, Statistics in Medicine 17, 891–908.
-
-Binary scores: Tango's interval, exact McNemar test; both also for clusters of units.
 """
 
 import numpy as np

@@ -1,11 +1,9 @@
-"""Sign-flip tests: under "the engine changes nothing", a drop is as likely as the opposite gain.
+"""Permutation tests: under "the engine changes nothing", a drop is as likely as the opposite gain.
 
-Swapping the labels FP32 and INT8 of a unit, or of a whole cluster, turns the sign of its drop; the
-p-value is the share of all swaps that show a total drop as large.
+Means, by flipping signs: swapping the labels FP32 and INT8 of a unit, or of a whole cluster, turns
+the sign of its drop; the p-value is the share of all swaps that show a total drop as large.
 
-Label-swap permutation test of set metrics.
-
-Under "the engine changes nothing" it is a coin toss, unit by unit, which of two answers is FP32's.
+Set metrics, by swapping labels: a coin toss decides, unit by unit, which of two answers is FP32's.
 The p-value is the share of tosses that show a drop as large. Tosses are drawn until enough of them
 do (J. Besag & P. Clifford 1991, Sequential Monte Carlo p-values, Biometrika 78, 301–304).
 """

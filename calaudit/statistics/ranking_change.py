@@ -1,4 +1,6 @@
-"""From FP32's top k to the engine's in three steps, each with one cause.
+"""What became of FP32's top k: which loss has which cause, and who was shown instead of whom.
+
+From FP32's list to the engine's in three steps, each with one cause:
 
 FP32's list
     → *members*: the items that the engine shows, in FP32's order. Only who is shown has changed.
@@ -7,13 +9,9 @@ FP32's list
 
 Where FP32 too ties what the engine ties, these ties stay, and lists stay expectations.
 
-Exposure that moved: from which items to which, and from head to tail.
-
-The exposure of an item is the expected number of lists that show it. Within each query, the places
-that some items lost are those that others gained; which took which can't be told, so that each
-gaining item has its share of every loss.
-
-One engine's top k beside FP32's: losses by cause, bounds over ties, exposure that moved.
+Exposure moves between items, and from head to tail. The exposure of an item is the expected number
+of lists that show it. Within each query, the places that some items lost are those that others
+gained; which took which can't be told, so that each gaining item has its share of every loss.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

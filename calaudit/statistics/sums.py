@@ -1,16 +1,14 @@
-"""Sums of float64 numbers without rounding, whatever their scale.
+"""Sums over units by slice and bucket, without rounding: all that intervals of means need.
 
-A number is split into digits of base 2²⁶, whole numbers of at most 2²⁵, at places that depend on
-nothing but itself; digits of one place are added up. Float64 does so exactly for up to 2²⁷ numbers,
-so that sums add up in any order, over batches and machines, to the same bits, and a number of 10⁻¹²
-is kept beside one of 10¹². (A superaccumulator: U. Kulisch 2013, Computer Arithmetic and Validity,
-§8.)
+They add up: over batches, over machines, in any order, with the same result to the last bit,
+whatever the scores' scale. What is computed from them costs the same for a thousand units as for a
+billion.
 
-Sums over units by slice and bucket: all that intervals of shares, means and ratios need.
-
-They are exact, and add up: over batches, over machines, in any order, with the same result to the
-last bit, whatever the scores' scale. What is computed from them costs the same for a thousand units
-as for a billion.
+A float64 number is split into digits of base 2²⁶, whole numbers of at most 2²⁵, at places that
+depend on nothing but itself; digits of one place are added up. Float64 does so exactly for up to
+2²⁷ numbers, so that sums add up in any order, over batches and machines, to the same bits, and a
+number of 10⁻¹² is kept beside one of 10¹². (A superaccumulator: U. Kulisch 2013, Computer
+Arithmetic and Validity, §8.)
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,6 +1,6 @@
-"""Slices as partitions: groups of slices that don't overlap one another, counted in one go.
+"""From per-unit scores to sums by slice and bucket, one batch of units at a time.
 
-From per-unit scores to sums by slice and bucket, one batch of units at a time.
+Slices are counted as partitions: groups of slices that don't overlap one another, in one go.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,4 @@
-"""Corrections for testing several slices at once.
-
-From comparisons to verdicts.
+"""From comparisons to verdicts, corrected for testing several slices at once.
 
 Rules, for a gate `max_drop` and a one-sided error α:
 

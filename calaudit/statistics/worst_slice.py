@@ -1,11 +1,9 @@
-"""Lower bounds that hold for many drops at once, so that the worst of them may be told.
+"""The worst slice: how much more it loses than everyone outside it, with bounds that hold.
 
 A drop that is picked because it is the largest looks larger than it is: of 320 that all lose
 3 points, the largest shows 8.6, and its own interval never holds 3. Bounds that hold for all of
 them at once hold for whichever is picked. An upper end needs no correction: the larger a drop
 looks, the sooner it is picked, so that one which was picked is seldom larger than it looks.
-
-How much more the worst slice loses than everyone outside it.
 """
 
 from collections.abc import Iterator, Mapping

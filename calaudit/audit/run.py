@@ -25,6 +25,7 @@ from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
 from calaudit.report.files import write_report
+from calaudit.report.forms import Evidence, parse_forms, write_forms
 from calaudit.results.audited import CellRecord, ReferenceRecord
 from calaudit.results.comparison import Result
 from calaudit.results.report import Report, assemble
@@ -69,10 +70,13 @@ class _Journal:
         self.timings[name] = round(time.perf_counter() - start, 3)
 
 
-def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Report, Path]:
-    """Run or resume an audit.
+def run_audit(
+    path: Path | str, overrides: Overrides | None = None, *, formats: str = "all"
+) -> tuple[Report, Path]:
+    """Run or resume an audit, and write its report in all forms asked for.
 
-    Artefacts that exist under the plan's names are used: their names hash what they depend on.
+    Artefacts that exist under the plan's names are used: their names hash what they depend on. The
+    results folder is held from the first artefact to the last form of the report.
 
     Parameters
     ----------
@@ -80,11 +84,13 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
         The audit file.
     overrides : Overrides, optional
         Model, pool, folder or seed in place of the file's; where and how the work is done.
+    formats : str
+        What is written beside report.json: names of forms with commas, ``"all"`` or ``"none"``.
 
     Returns
     -------
     Report, Path
-        What was found, and where report.json was written.
+        What was found, and where report.json was written; the other forms lie beside it.
 
     Raises
     ------
@@ -93,6 +99,7 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
     """
     journal = _Journal()
     path, given = Path(path), overrides or Overrides()
+    forms = parse_forms(formats, where="formats")
     with ExitStack() as opened:
         scheduler = opened.enter_context(connect_scheduler(given.dask)) if given.dask else None
         remote = {} if scheduler is None else remote_backends(scheduler, path, given)
@@ -155,6 +162,9 @@ def run_audit(path: Path | str, overrides: Overrides | None = None) -> tuple[Rep
         )
         with stage("report"):
             write_report(report, audit.plan.report)
+            others = [name for name in forms if name != "json"]
+            evidence = Evidence(observation, audit.pool)
+            write_forms(report, audit.folder, others, evidence=evidence)
         return report, audit.plan.report
 
 

@@ -11,14 +11,13 @@ from calaudit.cli.flags import renamed_flag
 from calaudit.cli.notes import print_notes, print_written
 from calaudit.cli.report import print_found
 from calaudit.cli.status import show_plan
+from calaudit.report.forms import FORMS
 from calaudit.runtime.errors import SliceError
 from calaudit.runtime.progress import stage
 
 if TYPE_CHECKING:
     from calaudit.audit.prepare import Overrides
-    from calaudit.report.html.evidence import Evidence
     from calaudit.report.tables import View
-    from calaudit.results.report import Report
 
 EPILOG = (
     "Examples:  calaudit compare audits/speech-power.toml  ·  "
@@ -45,8 +44,8 @@ def compare_command(
         str,
         typer.Option(
             "--formats",
-            help="Written beside report.json: some of html, junit, markdown, prometheus, "
-            "with commas; or all, or none.",
+            help=f"Written beside report.json: some of {', '.join(FORMS.names())}, with commas; "
+            "or all that are usual, or none.",
         ),
     ] = "all",
     as_json: Annotated[
@@ -99,19 +98,13 @@ def show_audit(
 ) -> None:
     """Run an audit, write its report in all forms, print its tables, exit with its verdict."""
     with stage("starting"):
-        from calaudit.audit.lock import hold_lock
         from calaudit.audit.run import run_audit
-        from calaudit.report.outputs import parse_formats, write_outputs
+        from calaudit.report.forms import form_path, parse_forms
         from calaudit.results.report import exit_status
 
-    chosen = parse_formats(formats, where="--formats")
-    report, path = run_audit(audit, overrides)
-    print_written(path)
-    with stage("other forms of the report"):
-        evidence = _evidence(report, path, audit, overrides) if "html" in chosen else None
-        with hold_lock(path.parent, wait=True):
-            others = list(write_outputs(report, path.parent, chosen, evidence=evidence))
-    for written in others:
+    chosen = parse_forms(formats, where="--formats")
+    report, path = run_audit(audit, overrides, formats=",".join(chosen) or "none")
+    for written in dict.fromkeys([path, *(form_path(path.parent, name) for name in chosen)]):
         print_written(written)
     try:
         print_found(report, view, as_json=as_json)
@@ -119,16 +112,3 @@ def show_audit(
         print_notes(error.problems)
         print_found(report, replace(view, slices=None), as_json=as_json)
     raise typer.Exit(exit_status(report))
-
-
-def _evidence(report: "Report", path: Path, audit: Path, overrides: "Overrides") -> "Evidence":
-    from calaudit.audit.config import read_audit
-    from calaudit.report.html.evidence import gather_evidence, ranges_beside
-
-    config = read_audit(audit)
-    return gather_evidence(
-        report,
-        ranges=ranges_beside(report, path.parent),
-        pool=overrides.pool or config.resolve(config.audit.pool),
-        check_pool=False,
-    )

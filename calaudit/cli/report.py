@@ -1,11 +1,13 @@
 """``calaudit report``: show a finished audit again."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from calaudit.cli.notes import print_written
+from calaudit.report.forms import FORMS
 from calaudit.runtime.progress import stage
 
 if TYPE_CHECKING:
@@ -83,7 +85,9 @@ def render(
     *,
     formats: Annotated[
         str,
-        typer.Option(help="Some of html, junit, markdown, prometheus, with commas; or all."),
+        typer.Option(
+            help=f"Some of {', '.join(FORMS.names())}, with commas; or all that are usual."
+        ),
     ] = "all",
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to; default: beside the report.")
@@ -96,22 +100,31 @@ def render(
         Path | None, typer.Option(help="The audit's pool, for pictures in report.html.")
     ] = None,
 ) -> None:
-    """Write report.html, junit.xml, summary.md and metrics.prom again from a report.json.
+    """Write report.html, junit.xml, summary.md, metrics.prom or other forms from a report.json.
 
     Exit status: 0 all was written, 2 something can't be read or written. The verdict doesn't count.
     """
     with stage("starting"):
+        from calaudit.formats.writing import keep_apart
         from calaudit.report.files import read_report
-        from calaudit.report.html.evidence import gather_evidence, ranges_beside
-        from calaudit.report.outputs import parse_formats, write_outputs
+        from calaudit.report.forms import (
+            form_path,
+            open_evidence,
+            parse_forms,
+            ranges_beside,
+            write_forms,
+        )
 
-    chosen = parse_formats(formats, where="--formats")
-    with stage("the report's forms"):
+    chosen = parse_forms(formats, where="--formats")
+    folder = out or report.parent
+    for name in chosen:
+        keep_apart(form_path(folder, name), report, *filter(None, (ranges, pool)))
+    with stage("the report's forms"), ExitStack() as opened:
         found = read_report(report)
         evidence = None
-        if "html" in chosen:
+        if any(FORMS.load(name).uses_evidence for name in chosen):
             kept = ranges or ranges_beside(found, report.parent)
-            evidence = gather_evidence(found, ranges=kept, pool=pool)
-        made = list(write_outputs(found, out or report.parent, chosen, evidence=evidence))
+            evidence = opened.enter_context(open_evidence(found, ranges=kept, pool=pool))
+        made = write_forms(found, folder, chosen, evidence=evidence)
     for path in made:
         print_written(path)

@@ -1,13 +1,14 @@
 """JUnit XML, for CI systems that list test cases: one per gate × slice × cell."""
 
+import io
 import re
 from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element, SubElement
 
-from calaudit.formats.writing import write_text
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+from calaudit.report.forms import Evidence, Form
 from calaudit.report.index import Index
 from calaudit.report.wording import (
     amount,
@@ -19,23 +20,12 @@ from calaudit.report.wording import (
     units,
 )
 from calaudit.results.audited import CellRecord
-from calaudit.results.comparison import Result, Verdict
+from calaudit.results.comparison import Result
 from calaudit.results.report import Report, unjudged
 from calaudit.runtime.words import counted, visible
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 can't hold, not even escaped."""
-
-
-def write_junit(report: Report, path: Path) -> None:
-    """Write :func:`junit_xml`.
-
-    Raises
-    ------
-    OutputError
-        The file can't be written.
-    """
-    write_text(path, junit_xml(report))
 
 
 def junit_xml(report: Report) -> str:
@@ -49,52 +39,32 @@ def junit_xml(report: Report) -> str:
     by_cell: dict[str, list[Result]] = defaultdict(list)
     for result in index.gated:
         by_cell[result.cell].append(result)
-    root = Element("testsuites", name=f"calaudit {_text(report.audit.name)}")
+    root = JUnitXml(f"calaudit {_text(report.audit.name)}")
     for cell in report.cells:
         if by_cell[cell.id] or (cell.status == "failed" and cell.id not in index.controls):
-            root.append(_suite(index, cell, by_cell[cell.id]))
+            root.add_testsuite(_suite(index, cell, by_cell[cell.id]))
     reason = unjudged(report.results, report.cells)
     if reason is not None and not len(root):
-        root.append(_unjudged(report, reason))
-    for key in ("tests", "failures", "errors", "skipped"):
-        root.set(key, str(sum(int(suite.get(key, "0")) for suite in root)))
-    ElementTree.indent(root)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, "unicode")}\n'
+        root.add_testsuite(_unjudged(report, reason))
+    root.update_statistics()  # type: ignore[no-untyped-call]
+    file = io.BytesIO()
+    root.write(file, pretty=True)
+    return file.getvalue().decode("utf-8")
 
 
-def _unjudged(report: Report, reason: str) -> Element:
-    suite = Element(
-        "testsuite",
-        name="calaudit",
-        tests="1",
-        failures="0",
-        errors="0",
-        skipped="1",
-        timestamp=_when(report),
-        time="0",
-    )
-    case = SubElement(suite, "testcase", classname="calaudit", name="verdict", time="0")
-    SubElement(case, "skipped", message=_text(f"inconclusive: {reason}"))
+def _unjudged(report: Report, reason: str) -> TestSuite:
+    case = TestCase("verdict", "calaudit", 0)
+    case.result = Skipped(_text(f"inconclusive: {reason}"))
+    suite = TestSuite("calaudit")
+    suite.timestamp = _when(report)
+    suite.add_testcase(case)
     return suite
 
 
-def _suite(index: Index, cell: CellRecord, results: list[Result]) -> Element:
+def _suite(index: Index, cell: CellRecord, results: list[Result]) -> TestSuite:
     report = index.report
-    failed = cell.status == "failed"
-    verdicts = [result.verdict for result in results]
-    suite = Element(
-        "testsuite",
-        name=_text(cell.id),
-        tests=str(len(results) + failed),
-        failures=str(verdicts.count(Verdict.REGRESSED)),
-        errors=str(int(failed)),
-        skipped=str(
-            len(verdicts) - verdicts.count(Verdict.REGRESSED) - verdicts.count(Verdict.PASS)
-        ),
-        timestamp=_when(report),
-        time="0",
-    )
-    properties = SubElement(suite, "properties")
+    suite = TestSuite(_text(cell.id))
+    suite.timestamp = _when(report)
     facts = {
         "audit": report.audit.name,
         "verdict": report.verdict,
@@ -107,13 +77,12 @@ def _suite(index: Index, cell: CellRecord, results: list[Result]) -> Element:
     if controls:
         facts["controls"] = ", ".join(controls)
     for name, value in facts.items():
-        SubElement(properties, "property", name=name, value=_text(value))
-    if failed:
-        case = _case(suite, cell, "engine")
-        reason = _text(cell.reason or "it wasn't judged")
-        SubElement(case, "error", type="EngineFailed", message=reason)
-    for result in results:
-        _add(index, suite, cell, result)
+        suite.add_property(name, _text(value))
+    if cell.status == "failed":
+        case = TestCase("engine", _class(cell), 0)
+        case.result = Error(_text(cell.reason or "it wasn't judged"), "EngineFailed")
+        suite.add_testcase(case)
+    suite.add_testcases([_case(index, cell, result) for result in results])
     return suite
 
 
@@ -121,35 +90,36 @@ def _when(report: Report) -> str:
     return datetime.fromisoformat(report.created).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _case(suite: Element, cell: CellRecord, name: str) -> Element:
-    return SubElement(
-        suite, "testcase", classname=f"calaudit.{_text(cell.id)}", name=_text(name), time="0"
-    )
+def _class(cell: CellRecord) -> str:
+    return f"calaudit.{_text(cell.id)}"
 
 
-def _add(index: Index, suite: Element, cell: CellRecord, result: Result) -> None:
+def _case(index: Index, cell: CellRecord, result: Result) -> TestCase:
     metric = index.metrics[result.metric]
-    case = _case(suite, cell, f"{result.metric} on {result.slice}")
+    case = TestCase(_text(f"{result.metric} on {result.slice}"), _class(cell), 0)
     told = change_of_metric(metric, result.drop)
     if result.n_broken:
         told = f"{broken_units(result)}; else {told}"
     if result.gate is not None:
         told += f"; {amount(metric, result.gate.max_drop)} allowed"
     if result.verdict == "REGRESSED":
-        found = SubElement(case, "failure", type="REGRESSED", message=_text(told))
-        found.text = _text(_details(index, result))
+        failure = Failure(_text(told), "REGRESSED")
+        failure.text = _text(_details(index, result))
+        case.result = failure
     elif result.verdict != "PASS":
-        needed = (
-            (f"; needs {counted(result.n_needed, 'sample')}") if result.n_needed is not None else ""
-        )
-        if index.misses_floor(result) and result.gate is not None:
-            floor = score(metric, result.gate.min_reference)
-            needed = f"; FP32 itself reaches {score(metric, result.reference)}, not {floor}"
-        elif result.reason is not None:
-            needed = f"; {result.reason}{needed}"
-        SubElement(case, "skipped", message=_text(f"inconclusive: {told}{needed}"))
-    output = SubElement(case, "system-out")
-    output.text = _text(_details(index, result))
+        case.result = Skipped(_text(f"inconclusive: {told}{_needed(index, result)}"))
+    case.system_out = _text(_details(index, result))
+    return case
+
+
+def _needed(index: Index, result: Result) -> str:
+    """What would decide an open comparison, or why nothing would."""
+    metric = index.metrics[result.metric]
+    if index.misses_floor(result) and result.gate is not None:
+        floor = score(metric, result.gate.min_reference)
+        return f"; FP32 itself reaches {score(metric, result.reference)}, not {floor}"
+    needed = f"; needs {counted(result.n_needed, 'sample')}" if result.n_needed is not None else ""
+    return needed if result.reason is None else f"; {result.reason}{needed}"
 
 
 def _details(index: Index, result: Result) -> str:
@@ -168,5 +138,12 @@ def _details(index: Index, result: Result) -> str:
 
 
 def _text(value: str) -> str:
-    """`value` on one line, without what XML can't hold; ElementTree escapes the rest."""
+    """`value` on one line, without what XML can't hold; the writer escapes the rest."""
     return _NO_XML.sub("\ufffd", visible(value))
+
+
+def _write(report: Report, evidence: Evidence, path: Path) -> None:
+    path.write_text(junit_xml(report), encoding="utf-8")
+
+
+JUNIT = Form("junit.xml", _write)

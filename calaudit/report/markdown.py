@@ -6,8 +6,8 @@ from html import escape
 from pathlib import Path
 from string import punctuation
 
-from calaudit.formats.writing import write_text
 from calaudit.report.findings import fault_sentences, findings, harmed_slices
+from calaudit.report.forms import Evidence, Form
 from calaudit.report.headline import control_sentences
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.tables import MARK, legend, verdict_mark
@@ -25,17 +25,6 @@ _BREAKS_CODE = re.compile(r"^ | $|[`|\\]")
 _ACTIVE = re.compile(r"(?<!\w)@|#(?=\w)|:(?=//)|:(?=[\w+-]+:)|www(?=\.)", re.IGNORECASE)
 """What services make links, mentions or pictures of."""
 _NOTHING = "\u200b"
-
-
-def write_markdown(report: Report, path: Path, *, limit: int = 15) -> None:
-    """Write :func:`markdown_summary`.
-
-    Raises
-    ------
-    OutputError
-        The file can't be written.
-    """
-    write_text(path, markdown_summary(report, limit=limit))
 
 
 def markdown_summary(report: Report, *, limit: int = 15) -> str:
@@ -217,3 +206,10 @@ def _inline(text: str) -> str:
     """Text in which nothing is read as Markdown or HTML, mentions anyone or links anywhere."""
     escaped = _PUNCTUATION.sub(r"\\\1", escape(visible(text), quote=False))
     return _ACTIVE.sub(lambda found: f"{found[0]}{_NOTHING}", escaped)
+
+
+def _write(report: Report, evidence: Evidence, path: Path) -> None:
+    path.write_text(markdown_summary(report), encoding="utf-8")
+
+
+MARKDOWN = Form("summary.md", _write)

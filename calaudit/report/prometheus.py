@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from calaudit.formats.writing import write_text
+from calaudit.report.forms import Evidence, Form
 from calaudit.report.index import Index
 from calaudit.results.comparison import ALL, Result, Verdict
 from calaudit.results.report import EXIT_STATUS, Report
@@ -14,17 +14,6 @@ from calaudit.runtime.words import visible
 
 VERDICTS = ("PASS", "REGRESSED", "INCONCLUSIVE")
 _COMPARISON = ("audit", "calibset", "role", "method", "precision", "backend", "slice", "metric")
-
-
-def write_prometheus(report: Report, path: Path) -> None:
-    """Write :func:`prometheus_text`.
-
-    Raises
-    ------
-    OutputError
-        The file can't be written.
-    """
-    write_text(path, prometheus_text(report))
 
 
 def prometheus_text(report: Report) -> str:
@@ -133,3 +122,10 @@ def _values(index: Index, result: Result) -> Mapping[str, float | None]:
         if decides
         else None,
     }
+
+
+def _write(report: Report, evidence: Evidence, path: Path) -> None:
+    path.write_text(prometheus_text(report), encoding="utf-8")
+
+
+PROMETHEUS = Form("metrics.prom", _write)

@@ -26,6 +26,7 @@ from calaudit.report.detail_tables import (
     ranking_tables,
     standout_lines,
 )
+from calaudit.report.forms import Evidence, Form
 from calaudit.report.headline import control_sentences, headline
 from calaudit.report.index import Index
 from calaudit.report.tables import STYLE, View
@@ -103,6 +104,11 @@ def write_svg(
     SliceError
         The view's pattern matches no slice.
     """
+    write_text(path, render_svg(report, view=view, width=width))
+
+
+def render_svg(report: Report, *, view: View | None = None, width: int = LOG_WIDTH) -> str:
+    """The terminal's picture as SVG. Raises `SliceError` as :func:`print_report`."""
     console = Console(
         file=io.StringIO(),
         width=width,
@@ -116,7 +122,7 @@ def write_svg(
     _show(console, report, view or View())
     offline = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     title = f"calaudit: {visible(report.audit.name)}"
-    write_text(path, console.export_svg(title=title, code_format=offline))
+    return console.export_svg(title=title, code_format=offline)
 
 
 def _show(console: Console, report: Report, view: View) -> None:
@@ -212,3 +218,15 @@ def _verdict(index: Index) -> Text:
     detail = unjudged(index.report.results, index.report.cells) or detail
     verdict = index.report.verdict
     return Text.assemble("Verdict: ", (verdict, STYLE[verdict]), f"  ({detail})")
+
+
+def _write_text(report: Report, evidence: Evidence, path: Path) -> None:
+    path.write_text(render_report(report), encoding="utf-8")
+
+
+def _write_svg(report: Report, evidence: Evidence, path: Path) -> None:
+    path.write_text(render_svg(report), encoding="utf-8")
+
+
+TEXT = Form("report.txt", _write_text, in_all=False)
+SVG = Form("report.svg", _write_svg, in_all=False)

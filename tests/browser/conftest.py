@@ -1,7 +1,7 @@
 """Opens report.html in a headless Chromium, and lets nothing it complains about pass."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from calaudit.report.html.evidence import Evidence
-from calaudit.report.html.page import write_html
+from calaudit.report.html.page import html_page
 from calaudit.results.report import Report
 
 PATIENCE = 120_000
@@ -67,10 +66,14 @@ def open_report(launch: Callable[[], Any], tmp_path: Path) -> Open:
 
     @contextmanager
     def opened(
-        report: Report, *, evidence: Evidence | None = None, ready: bool = True, **options: Any
+        report: Report,
+        *,
+        evidence: Mapping[str, Any] | None = None,
+        ready: bool = True,
+        **options: Any,
     ) -> Iterator[Any]:
         path = tmp_path / "report.html"
-        write_html(report, path, evidence=evidence)
+        path.write_text(html_page(report, **(evidence or {})), encoding="utf-8")
         browser = launch()
         options = {"viewport": {"width": 1300, "height": 900}, **options}
         heard = Heard()

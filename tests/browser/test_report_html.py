@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from calaudit.report.files import dump
-from calaudit.report.html.evidence import Evidence
 from calaudit.report.html.samples import draw_sample
 from calaudit.report.html.taps import make_taps
 from calaudit.results.audited import CompositionRow, SliceRecord
@@ -27,16 +26,18 @@ pytestmark = [
     pytest.mark.flaky(reruns=2, only_rerun=["BrowserEndedError"]),
 ]
 
+Shown = dict[str, Any]
+"""What the page shows beyond the report: taps, pictures."""
 CHARTS = ("drops-chart", "sets-chart", "taps-chart", "tap-chart", "flow-chart")
 
 
 @pytest.fixture(scope="module")
-def evidence() -> Evidence:
+def evidence() -> Shown:
     random = np.random.default_rng(1)
     groups = {name: random.normal(size=500) for name in ("clean", "equal", "noise ≥ 0.4")}
     picture = draw_sample(random.normal(size=(8, 8)))
     assert picture is not None
-    return Evidence(make_taps(ranked(), observed(groups)), {"a & b": picture})
+    return {"taps": make_taps(ranked(), observed(groups)), "pictures": {"a & b": picture}}
 
 
 def full() -> Report:
@@ -74,7 +75,7 @@ def drops(page: Any) -> list[list[str]]:
 
 
 def test_every_chart_is_drawn_without_a_word_or_a_request(
-    open_report: Open, evidence: Evidence
+    open_report: Open, evidence: Shown
 ) -> None:
     with open_report(full(), evidence=evidence) as page:
         see(page, *CHARTS)
@@ -85,7 +86,7 @@ def test_every_chart_is_drawn_without_a_word_or_a_request(
         assert {"clean", "equal"} <= set(page.locator("#sets-chart svg text").all_text_contents())
 
 
-def test_scripts_show_what_the_templates_showed(open_report: Open, evidence: Evidence) -> None:
+def test_scripts_show_what_the_templates_showed(open_report: Open, evidence: Shown) -> None:
     with open_report(full(), java_script_enabled=False, ready=False) as page:
         plain = page.locator("#heat tbody").inner_text()
         assert "noise ≥ 0.4" in plain
@@ -270,7 +271,7 @@ def test_a_thousand_slices_can_still_be_filtered(open_report: Open) -> None:
         see(page, "drops-chart")
 
 
-def test_it_fits_a_phone(open_report: Open, evidence: Evidence) -> None:
+def test_it_fits_a_phone(open_report: Open, evidence: Shown) -> None:
     with open_report(full(), evidence=evidence, viewport={"width": 390, "height": 800}) as page:
         see(page, *CHARTS)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -324,7 +325,7 @@ def wide() -> Report:
 
 
 @pytest.mark.parametrize("width", [320, 420, 1300, 1920])
-def test_no_name_is_cut_at_any_width(open_report: Open, evidence: Evidence, width: int) -> None:
+def test_no_name_is_cut_at_any_width(open_report: Open, evidence: Shown, width: int) -> None:
     with open_report(wide(), evidence=evidence, viewport={"width": width, "height": 900}) as page:
         see(page, "drops-chart", "sets-chart", "taps-chart", "tap-chart")
         assert page.evaluate(CUT) == []

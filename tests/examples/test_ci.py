@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from calaudit.report.outputs import FILE_NAMES
+from calaudit.report.forms import FORMS
 from tests.cli.running import calaudit
 
 CI = Path(__file__).parents[2] / "examples" / "ci"
@@ -27,7 +27,7 @@ def test_commands_and_options_exist(text: str) -> None:
 def test_the_workflow_asks_for_what_it_uploads() -> None:
     (formats,) = re.findall(r"--formats (\S+)", WORKFLOW)
     for name in formats.split(","):
-        assert f"/{FILE_NAMES[name]}" in WORKFLOW
+        assert f"/{FORMS.load(name).file_name}" in WORKFLOW
 
 
 def test_exit_statuses_are_told_apart() -> None:

@@ -6,17 +6,14 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
-from calaudit.report.html.evidence import Evidence
-from calaudit.report.html.page import html_page, write_html
+from calaudit.report.html.page import html_page
 from calaudit.report.html.samples import Picture
-from calaudit.report.outputs import FILE_NAMES, parse_formats, write_outputs
 from calaudit.results.document import to_document
 from calaudit.results.drops import Exemplar, Exemplars
 from calaudit.results.rankings import (
@@ -27,7 +24,6 @@ from calaudit.results.rankings import (
     RankingSlice,
 )
 from calaudit.results.report import Report
-from calaudit.runtime.errors import OutputError, SettingsError
 from tests.report.factory import SAMPLE, TOP1, cell, report, reports, result
 from tests.report.hostile import METHOD, NAMES, SET, hostile_report
 
@@ -161,7 +157,7 @@ def test_rankings_and_samples_appear_where_the_report_has_them() -> None:
     assert 'id="rankings"' not in html_page(report())
     assert 'id="samples"' not in html_page(report())
     pictures = {"a & b": Picture(image="data:image/png;base64,AAAA")}
-    page = Page(html_page(ranked(), evidence=Evidence(pictures=pictures)))
+    page = Page(html_page(ranked(), pictures=pictures))
     assert {"rankings", "samples"} <= {each.get("id") for each in page.of("section")}
     assert page.of("img") == [{"src": "data:image/png;base64,AAAA", "alt": "Input of a & b"}]
     cells = page.text_of("td")
@@ -173,15 +169,8 @@ def test_rankings_and_samples_appear_where_the_report_has_them() -> None:
     assert view["rankings"]["flows"][0]["shares"] == [0.04, 0.035, 0.005, 0.02]
 
 
-def test_equal_reports_give_equal_pages_and_files(tmp_path: Path) -> None:
+def test_equal_reports_give_equal_pages() -> None:
     assert html_page(hostile_report()) == html_page(hostile_report())
-    paths = write_outputs(report(), tmp_path / "out", FILE_NAMES)
-    assert [path.name for path in paths] == [
-        "report.html", "junit.xml", "summary.md", "metrics.prom",
-    ]  # fmt: skip
-    assert sorted((tmp_path / "out").iterdir()) == sorted(paths)
-    with pytest.raises(OutputError):
-        write_html(report(), paths[0] / "report.html")
 
 
 def test_an_audit_without_comparisons_metrics_or_sets_still_has_a_page() -> None:
@@ -208,27 +197,6 @@ def test_a_notebook_shows_the_heat_map_without_scripts() -> None:
     assert NAMES[2] in page.text_of("th")
     many = report([replace(SAMPLE[0], slice=f"s{i}") for i in range(40)], metrics=(TOP1,))
     assert "… and 11 more slices." in many._repr_html_()
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("all", tuple(FILE_NAMES)),
-        ("none", ()),
-        ("html,all", tuple(FILE_NAMES)),
-        ("junit, html,junit", ("junit", "html")),
-    ],
-)
-def test_formats_are_named_in_a_list(text: str, names: tuple[str, ...]) -> None:
-    assert parse_formats(text, where="--formats") == names
-
-
-@pytest.mark.parametrize("text", ["htm", "", "none,html", "html junit"])
-def test_unknown_formats_are_refused_with_near_ones(text: str) -> None:
-    with pytest.raises(SettingsError) as caught:
-        parse_formats(text, where="--formats")
-    assert "--formats: " in str(caught.value)
-    assert caught.value.problems[0].next_step
 
 
 def test_the_pages_scripts_which_share_one_scope_declare_every_name_once() -> None:

@@ -18,10 +18,10 @@ from calaudit.calibration.observation import Observation
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.ranges import write_ranges
+from calaudit.report.forms import Evidence, open_evidence, ranges_beside, write_forms
 from calaudit.report.html import page
-from calaudit.report.html.evidence import gather_evidence, ranges_beside
 from calaudit.report.html.page import chart_library
-from calaudit.report.html.samples import Picture, draw_sample
+from calaudit.report.html.samples import Picture, draw_sample, draw_samples
 from calaudit.report.html.taps import SHOWN_PER_OCTAVE, make_taps, taps_document
 from calaudit.results.audited import CalibsetRecord
 from calaudit.results.drops import Exemplar, Exemplars
@@ -113,7 +113,12 @@ def test_ranges_are_found_beside_the_report_and_nowhere_else(
     assert found("r.h5") == tmp_path / "a" / "ranges" / "r.h5"
     assert found("../../r.h5") == found("..\\..\\r.h5") == found("r.h5")
     assert found("..") is found("gone.h5") is found(None) is None
-    assert gather_evidence(report(), ranges=found("r.h5")).taps is not None
+    with open_evidence(report(), ranges=found("r.h5")) as evidence:
+        assert evidence.observation is not None
+        (path,) = write_forms(report(), tmp_path / "out", ["html"], evidence=evidence)
+    assert "The ranges file wasn" not in path.read_text(encoding="utf-8")
+    (path,) = write_forms(report(), tmp_path / "out", ["html"])
+    assert "The ranges file wasn" in path.read_text(encoding="utf-8")
 
 
 def flipping(*ids: str) -> Report:
@@ -141,15 +146,22 @@ def audited(made: Report, pool: Path) -> Report:
 
 def test_exemplars_are_drawn_from_the_audits_pool_by_id(pool: Path) -> None:
     made = audited(flipping("id <3>", "id <1>", "gone"), pool)
-    pictures = gather_evidence(made, pool=pool).pictures
+    with open_evidence(made, pool=pool) as evidence:
+        assert evidence.pool is not None
+        pictures = draw_samples(evidence.pool, ("id <3>", "id <1>", "gone"))
+        (path,) = write_forms(made, pool.parent / "out", ["html"], evidence=evidence)
     assert sorted(pictures) == ["id <1>", "id <3>"]
-    assert gather_evidence(audited(report(), pool), pool=pool).pictures == {}
+    assert path.read_text(encoding="utf-8").count('src="data:image/png;base64,') == 2
+    with open_evidence(audited(report(), pool), pool=pool) as evidence:
+        assert evidence == Evidence()
 
 
-def test_another_pool_is_refused_unless_it_need_not_be_checked(pool: Path) -> None:
-    with pytest.raises(PoolError, match="isn't the pool that was audited"):
-        gather_evidence(flipping("id <3>"), pool=pool)
-    assert gather_evidence(flipping("id <3>"), pool=pool, check_pool=False).pictures
+def test_another_pool_is_refused(pool: Path) -> None:
+    with (
+        pytest.raises(PoolError, match="isn't the pool that was audited"),
+        open_evidence(flipping("id <3>"), pool=pool),
+    ):
+        pass
     with h5py.File(pool, "r") as file:
         assert "image" in file["inputs"]
 

@@ -6,7 +6,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from calaudit.report.findings import findings
-from calaudit.report.markdown import _code, _inline, markdown_summary, write_markdown
+from calaudit.report.forms import write_forms
+from calaudit.report.markdown import _code, _inline, markdown_summary
 from calaudit.results.report import Report
 from calaudit.runtime.errors import Notice
 from tests.report.factory import report, reports, result
@@ -52,7 +53,7 @@ def test_rows_beyond_the_limit_are_counted() -> None:
 
 
 def test_hostile_names_add_no_markup(tmp_path: Path) -> None:
-    write_markdown(hostile_report(), tmp_path / "summary.md")
+    write_forms(hostile_report(), tmp_path, ["markdown"])
     text = (tmp_path / "summary.md").read_text(encoding="utf-8")
     parsed = tokens(text)
     kinds = {token.type for token in parsed}

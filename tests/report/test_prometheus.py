@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from calaudit.report.prometheus import prometheus_text, write_prometheus
+from calaudit.report.forms import write_forms
+from calaudit.report.prometheus import prometheus_text
 from calaudit.results.report import Report
 from tests.report.factory import NLL, SAMPLE, TOP1, report, reports, result
 from tests.report.hostile import NAMES, hostile_report
@@ -74,7 +75,7 @@ def test_what_could_not_be_measured_is_absent() -> None:
 
 
 def test_hostile_names_come_back_as_labels(tmp_path: Path) -> None:
-    write_prometheus(hostile_report(), tmp_path / "metrics.prom")
+    write_forms(hostile_report(), tmp_path, ["prometheus"])
     text = (tmp_path / "metrics.prom").read_text(encoding="utf-8")
     found = {each.name: each for each in text_string_to_metric_families(text)}
     names: Iterable[str] = {s.labels["slice"] for s in found["calaudit_drop"].samples}

@@ -22,8 +22,8 @@ from platformdirs import user_cache_path
 from calaudit.formats.writing import write_text
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
+from calaudit.report.forms import Evidence, Form
 from calaudit.report.headline import control_sentences
-from calaudit.report.html.evidence import Evidence
 from calaudit.report.html.parts import (
     make_faults,
     make_holdings,
@@ -31,8 +31,8 @@ from calaudit.report.html.parts import (
     rankings_document,
     sets_document,
 )
-from calaudit.report.html.samples import make_samples
-from calaudit.report.html.taps import taps_document
+from calaudit.report.html.samples import Picture, draw_samples, make_samples
+from calaudit.report.html.taps import Taps, make_taps, taps_document
 from calaudit.report.html.view import WORDS, View, make_view, view_document
 from calaudit.report.index import Index, set_label
 from calaudit.report.wording import MISSING
@@ -48,18 +48,9 @@ SHOWN_COMPARISONS = 25
 SCRIPTS = ("page", "heat", "drops", "sets", "taps", "rankings", "main")
 
 
-def write_html(report: Report, path: Path, *, evidence: Evidence | None = None) -> None:
-    """Write :func:`html_page`.
-
-    Raises
-    ------
-    OutputError
-        The file can't be written.
-    """
-    write_text(path, html_page(report, evidence=evidence))
-
-
-def html_page(report: Report, *, evidence: Evidence | None = None) -> str:
+def html_page(
+    report: Report, *, taps: Taps | None = None, pictures: Mapping[str, Picture] | None = None
+) -> str:
     """The report as one HTML file.
 
     Every name is escaped by the templates or set as text by the scripts. The page's own policy
@@ -68,18 +59,19 @@ def html_page(report: Report, *, evidence: Evidence | None = None) -> str:
     Parameters
     ----------
     report : Report
-    evidence : Evidence, optional
-        Ranges and pictures; without them their parts are left out.
+    taps : Taps, optional
+        Ranges; without them their part says that they weren't at hand.
+    pictures : mapping of str to Picture, optional
+        Sample id → picture.
     """
-    evidence = evidence or Evidence()
     index = Index(report)
     view = make_view(index)
     rankings = make_rankings(index)
     faults = make_faults(index)
-    samples = make_samples(index, evidence.pictures)
+    samples = make_samples(index, pictures or {})
     document = view_document(view) | sets_document(report)
-    if evidence.taps is not None:
-        document["taps"] = taps_document(evidence.taps)
+    if taps is not None:
+        document["taps"] = taps_document(taps)
     if rankings is not None:
         document["rankings"] = rankings_document(rankings)
     style, script, library = _text("style.css"), _script(), chart_library()
@@ -101,7 +93,7 @@ def html_page(report: Report, *, evidence: Evidence | None = None) -> str:
         worst=(worst := _worst(index, view))[:SHOWN_COMPARISONS],
         worst_left=max(0, len(worst) - SHOWN_COMPARISONS),
         holdings=make_holdings(report),
-        taps=evidence.taps,
+        taps=taps,
         taps_missing="The ranges file wasn't at hand when this page was written.",
         rankings=rankings,
         faults=faults,
@@ -306,3 +298,17 @@ def notebook_html(report: Report) -> str:
             left=max(0, len(view.slices) - SHOWN_SLICES),
         )
     )
+
+
+def _write(report: Report, evidence: Evidence, path: Path) -> None:
+    observation, pool = evidence.observation, evidence.pool
+    ids = {one.id for group in report.exemplars for one in group.shown}
+    page = html_page(
+        report,
+        taps=None if observation is None else make_taps(report, observation),
+        pictures=None if pool is None else draw_samples(pool, ids),
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+HTML = Form("report.html", _write, uses_evidence=True)

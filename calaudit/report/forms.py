@@ -1,0 +1,184 @@
+"""Forms of the report: what it can be written as, by name.
+
+A form is one module or folder that offers a :class:`Form`. Entry points of the group
+``calaudit.forms`` name them, so another package can add one.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Final
+
+from calaudit.runtime.errors import OutputError, PoolError, SettingsError, near
+from calaudit.runtime.registry import Registry
+from calaudit.runtime.user_code import blamed
+
+if TYPE_CHECKING:
+    from calaudit.calibration.observation import Observation
+    from calaudit.results.report import Report
+    from calaudit.runtime.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The audit's other files, for forms that show more than the report; any may be missing."""
+
+    observation: "Observation | None" = None
+    """The ranges: histograms of every tap per calibration set and slice."""
+    pool: "Pool | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form of the report."""
+
+    file_name: str
+    """Of what is written, in the audit's results folder."""
+    write: "Callable[[Report, Evidence, Path], None]"
+    """Writes the report to a path: an empty file of another name beside the final one, which
+    becomes it when the function returns and is deleted when it raises."""
+    in_all: bool = True
+    """Whether it is written where nothing or ``all`` is asked for."""
+    uses_evidence: bool = False
+    """Whether it looks at more than the report."""
+
+
+FORMS: Final[Registry[Form]] = Registry(
+    "calaudit.forms",
+    "form of the report",
+    lambda found: isinstance(found, Form),
+    "a calaudit.report.forms.Form",
+)
+
+
+def parse_forms(text: str, *, where: str) -> tuple[str, ...]:
+    """Names of forms in a list with commas; ``"all"`` and ``"none"`` are understood.
+
+    Raises
+    ------
+    SettingsError
+        There is no form of a name, or two forms would write the same file.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if names == ["none"]:
+        return ()
+    known = [*FORMS.names(), "all", "none"]
+    unknown = [name for name in names if name not in FORMS and name != "all"]
+    if unknown or not names:
+        message = f"there is no format {unknown[0]!r}" if unknown else "no format is named"
+        next_step = near(unknown[0] if unknown else "", known, limit=len(known))
+        if "none" in unknown:
+            message = "'none' stands alone"
+            next_step = "Leave it out, or name no other format."
+        raise SettingsError(message, where=where, next_step=next_step)
+    chosen = {name: None for name in names if name != "all"}
+    if "all" in names:
+        chosen = {name: None for name in FORMS.names() if name in names or FORMS.load(name).in_all}
+    _check_files(chosen, where)
+    return tuple(chosen)
+
+
+def _check_files(names: Iterable[str], where: str) -> None:
+    taken: dict[str, str] = {}
+    for name in names:
+        file = FORMS.load(name).file_name
+        if PurePath(file).name != file:
+            raise SettingsError(
+                f"the form {name} writes {file!r}, which is no file's name",
+                where=where,
+                next_step=f"Mend {FORMS.package(name)}, or leave the form out.",
+            )
+        if taken.setdefault(file, name) != name or (file == "report.json" and name != "json"):
+            other = taken[file] if taken[file] != name else "the report itself"
+            raise SettingsError(
+                f"{name} and {other} both write {file}",
+                where=where,
+                next_step="Leave one of them out.",
+            )
+
+
+def write_forms(
+    report: "Report", folder: Path, names: Iterable[str], *, evidence: Evidence | None = None
+) -> list[Path]:
+    """Write a report in several forms into one folder; the paths written.
+
+    Parameters
+    ----------
+    report : Report
+    folder : Path
+    names : iterable of str
+        Of :data:`FORMS`.
+    evidence : Evidence, optional
+        What forms may show beyond the report.
+
+    Raises
+    ------
+    OutputError
+        A file can't be written, or another package's form failed. What it had written is deleted.
+    """
+    from calaudit.formats.writing import written_aside
+
+    written = []
+    for name in names:
+        form = FORMS.load(name)
+        path = folder / form.file_name
+        package = FORMS.package(name)
+        told = blamed(f"the form {name} of the package {package}", "failed", OutputError)
+        with written_aside(path) as aside, nullcontext() if package == "calaudit" else told:
+            form.write(report, evidence or Evidence(), aside)
+        written.append(path)
+    return written
+
+
+def form_path(folder: Path, name: str) -> Path:
+    """Where a form is written in a results folder."""
+    return folder / FORMS.load(name).file_name
+
+
+def ranges_beside(report: "Report", folder: Path) -> Path | None:
+    """The ranges file that the audit kept beside a report in `folder`; None where it is gone."""
+    if report.audit.ranges is None:
+        return None
+    # a report is data: the name in it may not lead out of the folder
+    path = folder / "ranges" / PurePath(report.audit.ranges.replace("\\", "/")).name
+    return path if path.is_file() else None
+
+
+@contextmanager
+def open_evidence(
+    report: "Report", *, ranges: Path | None = None, pool: Path | None = None
+) -> Iterator[Evidence]:
+    """Open the audit's other files.
+
+    Parameters
+    ----------
+    report : Report
+    ranges : Path, optional
+        The audit's ranges file.
+    pool : Path, optional
+        The audit's pool; read only if the report has samples to show. Its content is compared with
+        what was audited, which reads all of it.
+
+    Raises
+    ------
+    FileFormatError
+        A file can't be read.
+    PoolError
+        The pool isn't the audit's.
+    """
+    from calaudit.formats.pool import open_pool
+    from calaudit.formats.ranges import open_ranges
+
+    observation = None if ranges is None else open_ranges(ranges)
+    if pool is None or not any(group.shown for group in report.exemplars):
+        yield Evidence(observation)
+        return
+    with open_pool(pool) as opened:
+        if opened.fingerprint() != report.audit.pool.fingerprint:
+            raise PoolError(
+                "isn't the pool that was audited: its content differs",
+                where=pool,
+                next_step=f"Give the pool that was {report.audit.pool.name} then, or none.",
+            )
+        yield Evidence(observation, opened)

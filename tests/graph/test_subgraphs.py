@@ -308,7 +308,7 @@ def test_functions_are_inlined_before_anything_is_placed(tmp_path: Path) -> None
     assert 0 < np.abs(exact - rounded).max() < 0.05 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("op_type", ["If", "Loop"])
+@pytest.mark.parametrize("op_type", ["If", "Loop", "Scan"])
 def test_models_with_subgraphs_run_in_fp16(op_type: str) -> None:
     make, _, shape, _ = HOLDING[op_type]
     prepared = prepare(Model(make(), "sketch"))

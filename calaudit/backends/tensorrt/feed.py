@@ -1,6 +1,6 @@
 """Calibration batches served from device memory, one read ahead through page-locked memory."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Protocol
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.tensorrt.cuda import Cuda, require_cuda
-from calaudit.backends.tensorrt.source import BatchReader
 from calaudit.runtime.errors import BackendError, Notice, near
 
 N_SLOTS: Final = 2
@@ -17,6 +16,39 @@ N_SLOTS: Final = 2
 
 Shapes = Mapping[str, tuple[int, ...]]
 Dtypes = Mapping[str, np.dtype[Any]]
+
+
+class Batches(Protocol):
+    """A calibration set, batch by batch, as `source.BatchReader` reads one."""
+
+    @property
+    def n_batches(self) -> int:
+        """Batches there are."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Samples per batch."""
+        ...
+
+    @property
+    def shapes(self) -> Shapes:
+        """Shape of one batch, by input."""
+        ...
+
+    @property
+    def dtypes(self) -> Dtypes:
+        """Element type, by input."""
+        ...
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What calibration sees differently from the set."""
+        ...
+
+    def read(self) -> Generator[Mapping[str, NDArray[Any]], None, None]:
+        """All batches in order: input → (size, …)."""
+        ...
 
 
 class DeviceBuffers(Protocol):
@@ -131,12 +163,12 @@ class BatchFeed:
 
     Parameters
     ----------
-    reader : BatchReader
+    reader : Batches
     buffers : DeviceBuffers
         With room for the reader's shapes and types; they have to outlast the feed.
     """
 
-    def __init__(self, reader: BatchReader, buffers: DeviceBuffers) -> None:
+    def __init__(self, reader: Batches, buffers: DeviceBuffers) -> None:
         self._reader = reader
         self._buffers = buffers
         self._batches = reader.read()
@@ -148,12 +180,12 @@ class BatchFeed:
     @property
     def n_batches(self) -> int:
         """Batches there are."""
-        return len(self._reader.batches)
+        return self._reader.n_batches
 
     @property
     def batch_size(self) -> int:
         """Samples per batch."""
-        return self._reader.batching.size
+        return self._reader.size
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -168,7 +200,7 @@ class BatchFeed:
         BackendError
             `names` aren't the reader's inputs, or values don't fit them.
         FileFormatError, PoolError
-            As from `BatchReader.read`.
+            As from `Batches.read`.
         """
         self._check_names(names)
         if not self._ahead.result():

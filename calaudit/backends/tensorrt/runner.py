@@ -10,9 +10,11 @@ from calaudit.backends.tensorrt.cuda import Cuda
 from calaudit.backends.tensorrt.detect import TensorrtModule
 from calaudit.backends.tensorrt.pipeline import EngineTensor, EnqueueError, Pipeline
 from calaudit.backends.tensorrt.watching import listening
-from calaudit.formats.engine import EngineFacts
-from calaudit.graph.model import Model, ModelTensor
 from calaudit.runtime.errors import BackendError, near
+
+if TYPE_CHECKING:
+    from calaudit.formats.engine import EngineFacts
+    from calaudit.graph.model import Model, ModelTensor
 
 _DTYPES: Final[Mapping[str, str]] = {
     "FLOAT": "float32", "HALF": "float16", "INT64": "int64", "INT32": "int32", "INT8": "int8",
@@ -88,7 +90,7 @@ class TensorrtEngine:
         found: TensorrtModule,
         cuda: Cuda,
         engine: Any,
-        model: Model,
+        model: "Model",
         record: Mapping[str, str],
     ) -> None:
         self._found = found
@@ -105,7 +107,7 @@ class TensorrtEngine:
         cuda.close_at_exit(self)
 
     @property
-    def inputs(self) -> tuple[ModelTensor, ...]:
+    def inputs(self) -> "tuple[ModelTensor, ...]":
         """What must be fed."""
         return self._inputs
 
@@ -213,7 +215,7 @@ def _make_context(found: TensorrtModule, engine: Any, label: str) -> Any:
 
 
 def deserialize(
-    found: TensorrtModule, cuda: Cuda, plan: bytes, label: str, facts: EngineFacts | None
+    found: TensorrtModule, cuda: Cuda, plan: bytes, label: str, facts: "EngineFacts | None"
 ) -> Any:
     """The ``ICudaEngine`` of a plan.
 
@@ -238,7 +240,7 @@ def deserialize(
     )
 
 
-def _mismatch(found: TensorrtModule, cuda: Cuda, facts: EngineFacts | None) -> str:
+def _mismatch(found: TensorrtModule, cuda: Cuda, facts: "EngineFacts | None") -> str:
     if facts is None:
         return ""
     bound = []

@@ -87,6 +87,16 @@ class BatchReader:
             )
 
     @property
+    def n_batches(self) -> int:
+        """Batches there are."""
+        return len(self.batches)
+
+    @property
+    def size(self) -> int:
+        """Samples per batch."""
+        return self.batching.size
+
+    @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Shape of one batch, by input."""
         inputs = self._calibset.inputs

@@ -31,7 +31,7 @@ from calaudit.runtime.pool import Rows, TensorSpec
 from calaudit.runtime.progress import counter
 from calaudit.runtime.words import counted
 from calaudit.sampling.draw import SliceDraw, kish_n_eff
-from calaudit.sampling.kinds import recipe_from_json
+from calaudit.sampling.kinds import KINDS, kind_in_json, recipe_from_json
 from calaudit.sampling.recipe import Recipe, StratumDraw
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 
@@ -106,7 +106,7 @@ def read_drawn(file: h5py.File, path: Path) -> DrawnSet:
     """
     with well_formed(path):
         drawn = DrawnSet(
-            recipe=recipe_from_json(file["recipe"][()].decode(), where="/recipe"),
+            recipe=_read_recipe(file["recipe"][()].decode(), path),
             seed=int(file.attrs["seed"]),
             pool_label=str(file.attrs["pool"]),
             pool_fingerprint=str(file.attrs["pool_fingerprint"]),
@@ -120,6 +120,17 @@ def read_drawn(file: h5py.File, path: Path) -> DrawnSet:
         )
         _check(drawn)
     return drawn
+
+
+def _read_recipe(text: str, path: Path) -> Recipe:
+    kind = kind_in_json(text)
+    if kind is not None and kind not in KINDS:
+        raise FileFormatError(
+            f"was drawn by the kind of recipe {kind!r}, which no installed package offers",
+            where=path,
+            next_step=f"Install the package that offers it; known: {', '.join(KINDS.names())}.",
+        )
+    return recipe_from_json(text, where="/recipe")
 
 
 @contextmanager

@@ -121,6 +121,16 @@ def recipe_from_json(text: str, *, where: object) -> Recipe:
     return parse_recipe(values, where=where)
 
 
+def kind_in_json(text: str) -> str | None:
+    """The kind that a stored recipe names; None where it names none."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    kind = values.get("kind") if isinstance(values, Mapping) else None
+    return kind if isinstance(kind, str) else None
+
+
 def _foreign(
     values: Mapping[str, Any], kind: type[Recipe], where: str
 ) -> Iterator[tuple[str, Problem]]:

@@ -243,3 +243,18 @@ def test_inputs_with_nan_are_named_by_sample(calibset: Calibset) -> None:
         file["inputs/image"][2, 0, 0] = np.nan
     with pytest.raises(PoolError, match="holds NaN or infinity in 1 sample: aufnahme-2é"):
         open_calibset(calibset.path).read_inputs(0, N)
+
+
+def test_a_set_by_a_kind_that_is_not_installed_here_says_what_to_install(
+    example_package, tmp_path: Path
+) -> None:
+    recipe = make_recipe(name="r", kind="systematic", size=N)
+    path = tmp_path / "set.h5"
+    write_calibset(path, drawn_set(recipe=recipe), batches())
+    assert open_calibset(path).recipe == recipe
+    with h5py.File(path, "r+") as file:
+        del file["recipe"]
+        file["recipe"] = recipe.to_json().replace("systematic", "theirs")
+    with pytest.raises(FileFormatError, match="drawn by the kind of recipe 'theirs'") as caught:
+        open_calibset(path)
+    assert "Install the package that offers it" in str(caught.value)

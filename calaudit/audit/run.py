@@ -31,6 +31,7 @@ from calaudit.results.comparison import Result
 from calaudit.results.report import Report, assemble
 from calaudit.results.values import filled
 from calaudit.runtime.errors import BackendError, CalauditError, ModelError, Notice, RangesError
+from calaudit.runtime.interrupts import listening
 from calaudit.runtime.progress import counter, stage
 from calaudit.runtime.words import counted
 from calaudit.sampling.recipe import Recipe
@@ -70,6 +71,7 @@ class _Journal:
         self.timings[name] = round(time.perf_counter() - start, 3)
 
 
+@listening()
 def run_audit(
     path: Path | str, overrides: Overrides | None = None, *, formats: str = "all"
 ) -> tuple[Report, Path]:

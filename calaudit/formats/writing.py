@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.runtime.errors import OutputError, PoolError
-from calaudit.runtime.interrupts import stop_if_asked, unbroken
+from calaudit.runtime.interrupts import Kept, listening, stop_if_asked, unbroken
 
 _in_flight: set[Path] = set()
 
@@ -39,23 +39,18 @@ def written_aside(path: Path) -> Iterator[Path]:
     """
     place = Path(os.path.realpath(path)) if path.is_symlink() else path
     aside = place.parent / f".{place.name}.{secrets.token_hex(4)}.part"
-    try:
-        if not path.name or (place.exists() and not place.is_file()):
-            kind = "folder" if path.is_dir() else "device or pipe"
-            raise OutputError(
-                f"is a {kind}, not a file to write",
-                where=path,
-                next_step="Name the file, such as results/out.h5.",
-            )
-        _create(aside)
-        stop_if_asked()
-        yield aside
-        _sync(aside)
-        os.replace(aside, place)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        _remove(aside)
+    with listening():
+        try:
+            _check_name(path)
+            _create(aside)
+            stop_if_asked()
+            yield aside
+            _sync(aside)
+            os.replace(aside, place)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+        finally:
+            _remove(aside)
 
 
 def keep_apart(out: Path, *sources: Path) -> None:
@@ -79,6 +74,16 @@ def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file, whole or not at all."""
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def _check_name(path: Path) -> None:
+    if not path.name or (path.exists() and not path.is_file()):
+        kind = "folder" if path.is_dir() else "device or pipe"
+        raise OutputError(
+            f"is a {kind}, not a file to write",
+            where=path,
+            next_step="Name the file, such as results/out.h5.",
+        )
 
 
 @unbroken
@@ -124,7 +129,7 @@ class _Disk(io.RawIOBase):
         self._file = path.open("w+b", buffering=0)
         self._place = 0
         self._size = 0
-        self.failure: OSError | None = None
+        self._kept = Kept()
         self.hdf5: h5py.File | None = None
 
     @unbroken
@@ -137,12 +142,10 @@ class _Disk(io.RawIOBase):
     def write(self, data: Any) -> int:
         left = memoryview(data).cast("B")
         size = len(left)
-        try:
+        with self._kept:
             self._file.seek(self._place)
-            while left and self.failure is None:
+            while left and not self._kept.errors:
                 left = left[self._file.write(left) :]
-        except OSError as error:
-            self.failure = self.failure or error
         self._place += size
         self._size = max(self._size, self._place)
         return size
@@ -151,11 +154,9 @@ class _Disk(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
         view[:] = bytes(len(view))  # what a failed write left out reads as zeros
-        try:
+        with self._kept:
             self._file.seek(self._place)
             self._file.readinto(view)
-        except OSError as error:
-            self.failure = self.failure or error
         n = max(0, min(len(view), self._size - self._place))
         self._place += n
         return n
@@ -173,10 +174,8 @@ class _Disk(io.RawIOBase):
     @unbroken
     def truncate(self, size: int | None = None) -> int:
         self._size = self._place if size is None else size
-        try:
+        with self._kept:
             self._file.truncate(self._size)
-        except OSError as error:
-            self.failure = self.failure or error
         return self._size
 
     @unbroken
@@ -185,8 +184,7 @@ class _Disk(io.RawIOBase):
 
     def check(self) -> None:
         stop_if_asked()
-        if self.failure is not None:
-            raise self.failure
+        self._kept.raise_first()
 
     @unbroken
     def close(self) -> None:

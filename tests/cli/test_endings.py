@@ -43,6 +43,35 @@ def test_a_signal_leaves_nothing_half_written_and_the_next_run_goes_on(
     assert calaudit("compare", audit).status == 1
 
 
+PROGRAM = """
+import sys
+from pathlib import Path
+import calaudit
+from calaudit.audit.prepare import Overrides
+try:
+    calaudit.run_audit(Path(sys.argv[1]), Overrides(jobs=2))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_in_a_program_ends_every_job_of_its_audit(tmp_path: Path) -> None:
+    audit = make_world(tmp_path, n=60_000)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(audit)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.rglob("predictions/*.part")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out, err) == (0, "interrupted\n", "")
+    assert list(tmp_path.rglob("*.part")) == []
+
+
 @pytest.mark.parametrize("most", [1_000, 100_000])
 def test_a_full_disk_ends_with_a_message_and_the_next_run_goes_on(
     tmp_path: Path, most: int

@@ -24,6 +24,7 @@ from calaudit.formats.writing import written_aside
 from calaudit.graph.model import Model, write_model
 from calaudit.graph.products import products
 from calaudit.runtime.errors import BackendError, Notice, Problem, near
+from calaudit.runtime.interrupts import unbroken
 
 Shape = tuple[int, ...]
 
@@ -195,6 +196,7 @@ def build_plan(found: TensorrtModule, model: Model, options: BuildOptions) -> Bu
     return BuiltPlan(plan, proof, tuple(notices))
 
 
+@unbroken
 def _build(
     found: TensorrtModule, model: Model, options: BuildOptions, logger: Any, heard: Heard
 ) -> bytes:

@@ -6,13 +6,14 @@ it when the build is over. NVIDIA's two base classes stand over this one impleme
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from types import ModuleType, TracebackType
+from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from calaudit.backends.tensorrt.feed import BatchFeed
 from calaudit.formats.trt_header import AlgorithmFlag
 from calaudit.runtime.errors import BackendError, Notice
+from calaudit.runtime.interrupts import Kept, stop_if_asked
 
 if TYPE_CHECKING:
     from tensorrt import IInt8Calibrator
@@ -32,26 +33,6 @@ class Settled:
     cache: bytes
     """The cache that TensorRT read, or wrote after calibrating."""
     notices: tuple[Notice, ...]
-
-
-@dataclass(slots=True)
-class _Kept:
-    """Keeps what is raised within it, and raises nothing."""
-
-    errors: list[BaseException] = field(default_factory=list)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        if error is not None:
-            self.errors.append(error)
-        return True
 
 
 class Calibration:
@@ -75,7 +56,7 @@ class Calibration:
         self.algorithm: AlgorithmFlag = algorithm
         self._feed = feed
         self._offered = cache or None
-        self._kept = _Kept()
+        self._kept = Kept()
         self._cache_read = False
         self._asked_for_data = False
         self._ended = False
@@ -103,6 +84,7 @@ class Calibration:
             return None
         addresses = None
         with self._kept:
+            stop_if_asked()
             addresses = self._feed.next(names)
             self._ended = addresses is None
         return addresses
@@ -159,12 +141,7 @@ class Calibration:
 
     def raise_kept(self) -> None:
         """Raise what was kept while TensorRT called, if anything; see `settle`."""
-        if not self._kept.errors:
-            return
-        first, *others = self._kept.errors
-        for other in others:
-            first.add_note(f"then, while TensorRT went on: {other!r}")
-        raise first
+        self._kept.raise_first()
 
 
 def make_calibrator(module: ModuleType, calibration: Calibration) -> "IInt8Calibrator":

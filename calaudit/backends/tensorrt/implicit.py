@@ -32,6 +32,7 @@ from calaudit.formats.writing import written_aside
 from calaudit.graph.model import Model
 from calaudit.graph.products import Product, products
 from calaudit.runtime.errors import BackendError, Notice
+from calaudit.runtime.interrupts import unbroken
 
 
 class ImplicitNetwork:
@@ -110,6 +111,7 @@ class ImplicitNetwork:
                 next_step="Calibrate in batches of a size that the model takes.",
             )
 
+    @unbroken
     def build(self, calibration: Calibration, what: str) -> bytes:
         """Calibrate and build.
 

@@ -1,14 +1,13 @@
 """Watching TensorRT at work: what it says, progress bars per phase, and Ctrl-C that reaches it."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 from calaudit.backends.tensorrt.detect import Library, TensorrtModule
+from calaudit.runtime import interrupts
+from calaudit.runtime.interrupts import Kept
 from calaudit.runtime.progress import Counter, counter
 
 LAYER_REPORT: Final = "Layers:"
@@ -77,12 +76,6 @@ def _one_line(message: str) -> str:
     return " ".join(message.split())
 
 
-ENDINGS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
-"""Signals that end a command."""
-
-
 @contextmanager
 def watched(
     found: TensorrtModule,
@@ -93,65 +86,31 @@ def watched(
 ) -> Iterator[None]:
     """Show the phases of the build that `config` (an ``IBuilderConfig``) is used for.
 
-    An interrupt cancels the build at its next step and is raised again on leaving. The build is
-    cancelled too once `pointless` says that nobody will use it.
+    Stands in an `unbroken` function: TensorRT swallows what is raised in its calls of our methods,
+    and Python would raise a request to end in whichever comes next, the logger's most likely. A
+    request cancels the build at its next step, and is raised on leaving. The build is cancelled
+    too once `pointless` says that nobody will use it.
     """
-    if not found.abilities.progress:
-        yield
-        return
+    kept = Kept()
     bars = _Bars()
-    monitor = _make_monitor(found, what, bars, pointless)
-    config.progress_monitor = monitor
-    try:
-        with _interrupts_kept(bars):
+    with interrupts.listening():
+        if found.abilities.progress:
+            config.progress_monitor = _make_monitor(found, what, bars, kept, pointless)
+        try:
             yield
-    finally:
-        bars.close()
-        config.progress_monitor = None
-    if bars.interruption is not None:
-        raise bars.interruption
-
-
-@contextmanager
-def _interrupts_kept(bars: "_Bars") -> Iterator[None]:
-    """Keep what the process's handlers of Ctrl-C and of requests to end raise.
-
-    Python would raise it in whichever of our methods TensorRT calls next, the logger's most
-    likely, and TensorRT swallows exceptions there.
-    """
-    handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
-
-    def keep(number: int, frame: FrameType | None) -> None:
-        with bars.keeping():
-            handlers[number](number, frame)
-
-    if threading.current_thread() is threading.main_thread():
-        for each in ENDINGS:
-            handler = signal.getsignal(each)
-            if callable(handler):
-                handlers[each] = handler
-                signal.signal(each, keep)
-    try:
-        yield
-    finally:
-        for number, before in handlers.items():
-            signal.signal(number, before)
+        finally:
+            bars.close()
+            if found.abilities.progress:
+                config.progress_monitor = None
+        kept.raise_first()
+        interrupts.stop_if_asked()
 
 
 class _Bars:
-    """Bars of the phases that run; an exception is kept, since in TensorRT it would be lost."""
+    """Bars of the phases that run."""
 
     def __init__(self) -> None:
-        self.interruption: BaseException | None = None
         self._running: dict[str, tuple[ExitStack, Counter]] = {}
-
-    @contextmanager
-    def keeping(self) -> Iterator[None]:
-        """Keep what is raised within for the end of the build."""
-        try:
-            yield
-        except (KeyboardInterrupt, SystemExit, OSError) as error:
-            self.interruption = error
 
     def start(self, phase: str, title: str, n: int) -> None:
         """A bar over `n` steps."""
@@ -178,7 +137,7 @@ class _Bars:
 
 
 def _make_monitor(
-    found: TensorrtModule, what: str, bars: _Bars, pointless: Callable[[], bool]
+    found: TensorrtModule, what: str, bars: _Bars, kept: Kept, pointless: Callable[[], bool]
 ) -> Any:
     if TYPE_CHECKING:
         import tensorrt as trt
@@ -190,16 +149,16 @@ def _make_monitor(
             trt.IProgressMonitor.__init__(self)
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            with bars.keeping():
+            with kept:
                 bars.start(phase_name, what if parent_phase is None else phase_name, num_steps)
 
         def phase_finish(self, phase_name: str) -> None:
-            with bars.keeping():
+            with kept:
                 bars.finish(phase_name)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            with bars.keeping():
+            with kept:
                 bars.advance(phase_name)
-            return bars.interruption is None and not pointless()
+            return not (kept.errors or interrupts.asked() or pointless())
 
     return Monitor()

@@ -16,6 +16,7 @@ from calaudit.report.wording import (
     change,
     change_of_metric,
     difference,
+    engine_name,
     in_sentence,
     percent,
     quoted,
@@ -290,8 +291,9 @@ def gap_sentence(index: Index, one: Gap) -> str:
     if not metric.higher_is_better:
         more = f"worsens {name} by {size} more"
     return (
-        f"Worst of {one.n_slices:,} slices: on {visible(one.slice)}, {_engine(index, one.cell)} "
-        f"{more} than outside it ({interval}, corrected for being the worst); as measured, it "
+        f"Worst of {one.n_slices:,} slices: on {visible(one.slice)}, "
+        f"{engine_name(index, one.cell)} {more} than outside it ({interval}, corrected for being "
+        "the worst); as measured, it "
         f"{change(metric, one.drop)} there and {change(metric, one.rest)} outside."
     )
 
@@ -307,11 +309,5 @@ def screening_sentence(index: Index, screened: list[Screened]) -> str:
     return (
         f"{some} without a gate {loses} more than chance explains; {surest}: "
         f"{in_sentence(index.metrics[first.metric])} on {visible(first.slice)} under "
-        f"{_engine(index, first.cell)}."
+        f"{engine_name(index, first.cell)}."
     )
-
-
-def _engine(index: Index, cell: str) -> str:
-    record = index.cells[cell]
-    calibset, method = map(quoted, cell_parts(record, index.report))
-    return method if record.calibset is None else f"{calibset} with {method}"

@@ -9,6 +9,7 @@ from calaudit.report.wording import (
     bounds,
     change,
     difference,
+    engine_name,
     in_sentence,
     lost,
     percent,
@@ -96,7 +97,7 @@ def _others(index: Index, worst: Result) -> str:
             max(index.per_gate(r, _upper(r)) for r in by_cell[cell]),
         ),
     )
-    name = _engine(index, by_cell[first][0])
+    name = engine_name(index, first)
     if len(passing) == 1:
         gates = len(by_cell[first])
         return f"{name} passes {'its gate' if gates == 1 else f'all its {gates} gates'}"
@@ -223,12 +224,6 @@ def _why(index: Index) -> str:
 
 def _place(result: Result) -> str:
     return "over everything" if result.slice == ALL else f"on {visible(result.slice)}"
-
-
-def _engine(index: Index, result: Result) -> str:
-    cell = index.cells[result.cell]
-    calibset, method = map(quoted, cell_parts(cell, index.report))
-    return method if cell.calibset is None else f"{calibset} with {method}"
 
 
 def _lower_first(text: str) -> str:

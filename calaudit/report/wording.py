@@ -5,7 +5,7 @@ A number that is told because it is the largest of many gets an interval that ho
 
 from collections.abc import Sequence
 
-from calaudit.report.index import Index
+from calaudit.report.index import Index, cell_parts
 from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import Result
 from calaudit.runtime.words import visible
@@ -108,6 +108,13 @@ def quoted(name: str) -> str:
     """A name within a sentence: in quotation marks where it has several words."""
     shown = visible(name)
     return f"“{shown}”" if " " in shown else shown
+
+
+def engine_name(index: Index, cell: str) -> str:
+    """An engine within a sentence: ``"clean with minmax"``, or what it is without a set."""
+    record = index.cells[cell]
+    calibset, method = map(quoted, cell_parts(record, index.report))
+    return method if record.calibset is None else f"{calibset} with {method}"
 
 
 def percent(level: float) -> str:

@@ -185,13 +185,9 @@ def _facts(index: Index) -> list[str]:
     if everything is not None:
         facts.append(f"{counted(everything.n, 'sample')} evaluated")
     facts.append(f"{index.judged} judged against FP32")
-    facts.append(_plural(len(report.slices), "slice"))
+    facts.append(counted(len(report.slices), "slice"))
     facts.append(visible(report.created.replace("T", " ").replace("+00:00", " UTC")))
     return facts
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 class Tile(NamedTuple):

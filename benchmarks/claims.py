@@ -38,9 +38,10 @@ from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.statistics.attribution import Origin, attribute
 from calaudit.statistics.compare import compare_cells
 from calaudit.statistics.comparison import Tolerance
-from calaudit.steps.exam import Exam
 from calaudit.steps.judge import Judgement, Terms, judge_cells
 from calaudit.steps.score import Scored
+from calaudit.tasks.base import Exam
+from calaudit.tasks.classification import Classification
 
 TOP1 = parse_metric("top1")
 Generator = np.random.Generator
@@ -116,9 +117,10 @@ def simulated(rng: Generator, world: World) -> tuple[Report, Floats]:
     codes = np.repeat(np.arange(world.slices, dtype=np.int32), world.n)
     slices = SliceSet(len(codes), (CodedDimension("s", names, codes),))
     exam = Exam(
-        metrics=(TOP1,), truth=Labels(np.zeros(len(codes), np.int64)), slices=slices,
-        answer=lambda predictions: predictions.read("scores", np.empty(0, np.int64)),
-        output="scores", where="simulated", target="label", unit="sample",
+        task=Classification(), metrics=(TOP1,),
+        truth=Labels(np.zeros(len(codes), np.int64)), slices=slices,
+        answer=lambda predictions, _: predictions.read("scores", np.empty(0, np.int64)),
+        output="scores", where="simulated", target="label",
         ids=lambda rows: [str(row) for row in rows.tolist()],
     )  # fmt: skip
     cells = {f"c{i}/m": {TOP1: scores} for i, scores in enumerate(engines)}

@@ -17,7 +17,8 @@ from calaudit.sampling.kinds import parse_recipe, read_recipe
 from calaudit.sampling.recipe import Recipe, Role
 from calaudit.slices.dimension import Dimension
 from calaudit.statistics.comparison import Tolerance
-from calaudit.steps.tasks import Task, parse_task
+from calaudit.tasks.base import Task
+from calaudit.tasks.reading import parse_task
 
 T = TypeVar("T")
 Method = Literal["minmax", "entropy", "percentile", "mse", "entropy-trt"]

@@ -23,29 +23,24 @@ from calaudit.graph.plan import QdqPlan
 from calaudit.graph.prepare import prepare
 from calaudit.graph.survey import closing_op
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.truth import Labels, Relevance, check_labels
 from calaudit.runtime.errors import (
     ModelError,
     Notice,
-    PoolError,
     Problem,
     SettingsError,
     SliceError,
 )
 from calaudit.runtime.pool import Rows
 from calaudit.runtime.progress import stage
-from calaudit.runtime.words import counted
 from calaudit.sampling.recipe import Recipe
 from calaudit.slices.evaluate import evaluate_slices, select_rows
 from calaudit.slices.sliceset import SliceSet, match_slices
 from calaudit.statistics.comparison import Tolerance
 from calaudit.steps.clusters import Clusters, read_clusters
-from calaudit.steps.exam import Exam
 from calaudit.steps.gates import GateRule, resolve_floors, resolve_gates
-from calaudit.steps.labels import check_names
 from calaudit.steps.sample import draws_alike
-from calaudit.steps.tasks import Classification, Ranking
-from calaudit.steps.truths import rows_to_predict, set_exam
+from calaudit.tasks.base import Exam
+from calaudit.tasks.reading import rows_to_predict, set_exam
 
 _SHOWN = 5
 
@@ -270,47 +265,10 @@ def _exams(
             for name in twice
         )
     widths = {output.name: output.shape for output in model.outputs}
-    for number, (task, exam) in enumerate(zip(config.tasks, exams, strict=True)):
-        shape = widths[exam.output]
-        width = shape[0] if len(shape) == 1 else None
-        if width is not None:
-            _check_cuts(exam, width, f"{config.path}: tasks[{number}].metrics")
-        if isinstance(task, Classification) and width is not None:
-            check_names(task, pool, width, where=f"{config.path}: tasks[{number}].classes")
-        if isinstance(exam.truth, Labels) and width is not None:
-            check_labels(exam.truth.label, width, where=exam.target, ids=exam.ids)
-        if isinstance(exam.truth, Relevance):
-            _check_relevance(exam.truth, width if isinstance(task, Ranking) else None, pool.label)
+    for exam in exams:
+        shape = widths.get(exam.output, ())
+        exam.task.check(exam, shape[0] if len(shape) == 1 else None, pool)
     return exams
-
-
-def _check_cuts(exam: Exam, width: int, where: str) -> None:
-    wrong = [
-        Problem(
-            f"{m.name} is always right: the model scores {counted(width, 'class', 'classes')}",
-            where,
-            "Lower k.",
-        )
-        for m in exam.metrics
-        if m.family == "top" and m.k is not None and m.k >= width
-    ]
-    if wrong:
-        raise SettingsError.of(wrong)
-
-
-def _check_relevance(truth: Relevance, width: int | None, where: str) -> None:
-    if width is not None and width != truth.n_items:
-        raise PoolError(
-            f"relevance has {truth.n_items} items, the model scores {width}",
-            where=where,
-            next_step="Give the pool the model's own catalogue, in the order of its scores.",
-        )
-    if not truth.n_relevant.any():
-        raise PoolError(
-            "no evaluated query has a relevant item that may be shown",
-            where=where,
-            next_step="Mend the relevance, or what the exclude target leaves out.",
-        )
 
 
 def _one_spelling(metric: str) -> str:

@@ -36,7 +36,6 @@ from calaudit.statistics.comparison import Comparison, MinSupport
 from calaudit.statistics.power import smallest_provable_drop
 from calaudit.statistics.verdict import screen
 from calaudit.steps.agree import compare_outputs
-from calaudit.steps.probabilities import as_computed
 from calaudit.steps.score import Scored
 
 INTERVALS: Mapping[str, Interval] = {
@@ -64,7 +63,7 @@ def audit_record(audit: Audit) -> AuditRecord:
 def metric_records(scored: Iterable[Scored]) -> list[MetricRecord]:
     """All tasks' metrics; the first task's first is the headline."""
     return [
-        _metric(metric, as_computed(metric, of_probabilities=one.probabilities))
+        _metric(metric, one.exam.task.computed(metric, probabilities=one.probabilities))
         for one in scored
         for metric in one.exam.metrics
     ]

@@ -43,10 +43,9 @@ from calaudit.steps.gates import near_zero_notices
 from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.leak import check_leak, content_digests, note_clusters, note_repeats
 from calaudit.steps.model_outputs import EngineOutputs
-from calaudit.steps.probabilities import probability_notices
 from calaudit.steps.sample import draw_calibset
 from calaudit.steps.sanity import baseline_notices, cell_notices, order_notices
-from calaudit.steps.score import notices_of, rankings_of, score_exams
+from calaudit.steps.score import notices_of, rankings_of, score_exams, task_notices
 
 
 @dataclass(slots=True)
@@ -155,7 +154,7 @@ def run_audit(
                 *records.left_out_notices(judgement.comparisons),
                 *floor_notices(judgement.comparisons),
                 *near_zero_notices(judgement.comparisons, audit.gates),
-                *probability_notices(scored),
+                *task_notices(scored),
                 *baseline_notices(judgement.not_better, audit.pool, audit.evaluated),
                 *order_notices(scored, audit.clusters),
                 *cell_notices(scored, _quantized(audit)),

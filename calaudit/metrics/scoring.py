@@ -47,7 +47,7 @@ def score_all(
     metrics : iterable of Metric
     outputs : ndarray, shape (n, classes), (queries, items) or, for agreement, (n, …)
         Logits (or probabilities, for ``nll_of_probabilities``), values, texts (see
-        `calaudit.evaluate.spelling`), or ranking scores, higher first.
+        `calaudit.tasks.sequence`), or ranking scores, higher first.
     truth : Labels, Values, Texts or Relevance, optional
         Of the same units. Agreement metrics do without labels; those of rankings take the excluded
         items from it.

@@ -17,20 +17,11 @@ from numpy.typing import NDArray
 from scipy.special import bdtrc, stdtrit
 
 from calaudit.metrics.base import Metric
-from calaudit.metrics.case import Case, flat
-from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.classification import predicted
-from calaudit.metrics.scores import RatioScores, UnitScores, of_units
-from calaudit.metrics.scoring import scores_of
-from calaudit.metrics.truth import Labels, Relevance, Texts, Values
+from calaudit.metrics.case import flat
 
 Floats = NDArray[np.float64]
 LEVEL = 0.999
 """One-sided level at which FP32 must be better: of a thousand broken pipelines one passes."""
-RANDOM_RANKINGS = 4
-"""Over which a random ranker is averaged."""
-MOST_QUERIES = 4096
-"""Queries, at even distances, that are enough to tell a ranker from chance."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -76,111 +67,6 @@ def is_positive(gain: Floats, clusters: NDArray[np.int64] | None) -> bool:
 def is_quality(metric: Metric) -> bool:
     """Whether a metric says how good answers are: who knows nothing has nothing to lose by it."""
     return metric.quality and not metric.is_agreement
-
-
-def rivals_of(case: Case, k: int = 10) -> list[Rival]:
-    """Everyone FP32 should be better than, the one that knows least first.
-
-    Parameters
-    ----------
-    case : Case
-        FP32's answers.
-    k : int
-        Cut of rankings.
-    """
-    match case.truth:
-        case Labels():
-            return _of_classes(case)
-        case Values():
-            return _of_values(case)
-        case Texts():
-            return _of_texts(case)
-        case Relevance():
-            return _of_rankings(case, case.truth, k)
-        case _:
-            return []
-
-
-def _of_classes(case: Case) -> list[Rival]:
-    """The dealt answers are right as often as chance has it: Cohen's kappa is 0 for them."""
-    if case.outputs.ndim != 2 or case.outputs.shape[1] < 2:
-        return []
-    label, answer = case.label(), predicted(case.logits())
-    missing = case.unanswered
-    if missing.all():
-        return []
-    right = np.where(missing, np.nan, answer == label)
-    classes = case.outputs.shape[1]
-    answers = np.bincount(answer[~missing], minlength=classes) / np.count_nonzero(~missing)
-    counts = np.bincount(label[~missing], minlength=classes)
-    commonest = int(counts.argmax())
-    share = counts[commonest] / counts.sum()
-    return [
-        Rival("its own answers dealt out at random", (right - answers[label],), True),
-        Rival(
-            f"always answering the commonest class ({share:.3f} right)",
-            (right - (label == commonest),),
-            False,
-        ),
-    ]
-
-
-def _of_values(case: Case) -> list[Rival]:
-    """The constant: by squares the mean is the best one, by absolute errors the median."""
-    true, given = case.values()
-    squares = ((true - true.mean(axis=0)) ** 2 - (true - given) ** 2).mean(axis=1)
-    absolute = (np.abs(true - np.median(true, axis=0)) - np.abs(true - given)).mean(axis=1)
-    gains = tuple(np.where(case.unanswered, np.nan, each) for each in (squares, absolute))
-    return [Rival("always answering the mean of the targets", gains, True)]
-
-
-def _of_texts(case: Case) -> list[Rival]:
-    """Silence has a word error rate, and a character error rate, of 1."""
-    gains = []
-    for name in ("wer", "cer"):
-        found = scores_of(parse_metric(name), case)
-        if isinstance(found, RatioScores):
-            gains.append(found.denominator - found.numerator)
-    return [Rival("writing nothing at all", tuple(gains), True)]
-
-
-def _of_rankings(case: Case, truth: Relevance, k: int) -> list[Rival]:
-    metric = parse_metric(f"ndcg@{k}")
-    count = min(len(truth), MOST_QUERIES)
-    rows = np.linspace(0, len(truth) - 1, count).round().astype(np.int64)
-    part = truth.take(rows)
-    shape = (count, truth.n_items)
-    own = _scored(metric, case)
-
-    def over(theirs: Floats) -> Floats:
-        gain = np.full(len(own), np.nan)
-        gain[rows] = own[rows] - theirs
-        return gain
-
-    rng = np.random.default_rng(0)
-    chance = [
-        _scored(metric, Case(rng.random(shape, dtype=np.float32), part, None))
-        for _ in range(RANDOM_RANKINGS)
-    ]
-    name = f"ranking at random, by nDCG@{k}"
-    rivals = [Rival(name, (over(np.mean(chance, axis=0)),), True)]
-    popularity = truth.popularity
-    if popularity is not None and not _counted_from(popularity, truth):
-        same: NDArray[Any] = np.ascontiguousarray(np.broadcast_to(popularity, shape))
-        name = f"showing everybody the most popular items, by nDCG@{k}"
-        rivals.append(Rival(name, (over(_scored(metric, Case(same, part, None))),), False))
-    return rivals
-
-
-def _counted_from(popularity: Floats, truth: Relevance) -> bool:
-    """Whether popularity was counted from what is judged, so that it knows the answers."""
-    counted = (truth.gain.sum(axis=0), truth.relevance.sum(axis=0, dtype=np.float64))
-    return any(np.array_equal(popularity, each) for each in counted)
-
-
-def _scored(metric: Metric, case: Case) -> Floats:
-    found = scores_of(metric, case)
-    return of_units(found) if isinstance(found, UnitScores) else np.full(len(found), np.nan)
 
 
 def is_constant(outputs: NDArray[Any]) -> bool:

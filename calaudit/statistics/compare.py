@@ -74,7 +74,7 @@ def compare(
     ----------
     metric : Metric
     reference : Scores
-        FP32's, over n units; for an agreement metric see `calaudit.evaluate.perfect`.
+        FP32's, over n units; for an agreement metric see `calaudit.metrics.scoring.perfect`.
     candidates : mapping
         Cell → the engine's scores of the same units, in the same order.
     slices : SliceSet or mapping

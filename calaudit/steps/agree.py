@@ -1,18 +1,15 @@
 """Agree: the same engine on two backends, output by output."""
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.shown import rankable
-from calaudit.metrics.truth import Labels, Relevance
+from calaudit.metrics.truth import Relevance
 from calaudit.results.agreement import Agreement
-from calaudit.steps.exam import Exam
-
-SHOWN: Final = 10
-"""Items of a ranking that are compared."""
+from calaudit.tasks.base import Exam
 
 
 def compare_outputs(
@@ -35,7 +32,7 @@ def compare_outputs(
     kept = np.isfinite(a) & np.isfinite(b)
     difference = np.abs(a[kept].astype(np.float64) - b[kept].astype(np.float64))
     largest = float(difference.max()) if difference.size else None
-    k = _k(exam, a)
+    k = exam.task.top if a.ndim == 2 else None
     same = None
     if k is not None:
         excluded = exam.truth.exclude if isinstance(exam.truth, Relevance) else None
@@ -51,14 +48,6 @@ def top_overlap(one: NDArray[Any], other: NDArray[Any], k: int) -> float:
     first, second = (np.argsort(-each, axis=1, kind="stable")[:, :k] for each in (one, other))
     shared = [len(np.intersect1d(a, b)) for a, b in zip(first, second, strict=True)]
     return float(np.mean(shared) / first.shape[1])
-
-
-def _k(exam: Exam, scores: NDArray[Any]) -> int | None:
-    if scores.ndim != 2:
-        return None
-    if isinstance(exam.truth, Labels):
-        return 1
-    return SHOWN if isinstance(exam.truth, Relevance) else None
 
 
 def _shown(scores: NDArray[Any], excluded: NDArray[Any] | None) -> NDArray[Any]:

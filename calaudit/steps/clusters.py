@@ -11,7 +11,7 @@ from calaudit.runtime.pool import Pool, Rows
 from calaudit.slices.categories import code_categories
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.sliceset import SliceSet
-from calaudit.steps.exam import Exam
+from calaudit.tasks.base import Exam
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -6,7 +6,7 @@ from calaudit.metrics.case import Case
 from calaudit.metrics.truth import Relevance
 from calaudit.results.rankings import RankingFlow, RankingSlice
 from calaudit.statistics.ranking_change import RankingChange, changes_in
-from calaudit.steps.exam import Exam
+from calaudit.tasks.base import Exam
 
 
 def describe_ranking(cell: str, exam: Exam, truth: Relevance, case: Case) -> list[RankingFlow]:

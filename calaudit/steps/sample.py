@@ -240,7 +240,7 @@ def _fp32_loss(
 ) -> NDArray[np.float64]:
     from calaudit.metrics.case import Case
     from calaudit.metrics.classification import holds_probabilities, nll
-    from calaudit.steps.labels import read_labels
+    from calaudit.tasks.labels import read_labels
 
     loss = recipe.needs.loss or Loss()
     targets = [

@@ -18,11 +18,10 @@ from calaudit.statistics.baselines import (
     find_class_order,
     is_constant,
     is_quality,
-    rivals_of,
 )
 from calaudit.steps.clusters import Clusters
-from calaudit.steps.exam import Exam
 from calaudit.steps.input_ranges import describe_inputs
+from calaudit.tasks.base import Exam
 
 if TYPE_CHECKING:
     from calaudit.steps.score import Scored
@@ -40,7 +39,7 @@ def rivals_in(exam: Exam, case: Case) -> tuple[Rival, ...]:
     if not quality or is_constant(case.outputs):
         return ()
     cuts = [metric.k for metric in quality if metric.k is not None]
-    return tuple(rivals_of(case, cuts[0] if cuts else 10))
+    return tuple(exam.task.rivals(case, cuts[0] if cuts else 10))
 
 
 @dataclass(frozen=True, slots=True)

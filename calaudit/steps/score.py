@@ -1,6 +1,6 @@
 """Score: what every unit got from FP32 and from each cell, and what became of rankings."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,9 @@ from calaudit.results.rankings import RankingFlow
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.progress import progress
 from calaudit.statistics.baselines import Rival, is_constant
-from calaudit.steps.exam import Exam, placed
-from calaudit.steps.probabilities import gives_probabilities
 from calaudit.steps.ranking_flow import describe_ranking
 from calaudit.steps.sanity import answers_of, is_identical, rivals_in
+from calaudit.tasks.base import Exam, placed
 
 CellScores = Mapping[Metric, Scores]
 
@@ -74,6 +73,12 @@ def rankings_of(scored: Sequence[Scored]) -> list[RankingFlow]:
     return [record for one in scored for record in one.rankings]
 
 
+def task_notices(scored: Iterable[Scored]) -> Iterator[Notice]:
+    """What kinds of task have to say of their metrics."""
+    for one in scored:
+        yield from one.exam.task.notices(one.exam, probabilities=one.probabilities)
+
+
 def notices_of(scored: Sequence[Scored]) -> list[Notice]:
     """What there is to say of outputs that aren't numbers; once, if several exams read them."""
     return list(dict.fromkeys(notice for one in scored for notice in one.notices))
@@ -81,7 +86,7 @@ def notices_of(scored: Sequence[Scored]) -> list[Notice]:
 
 def _scored(exam: Exam, reference: Predictions, cells: Mapping[str, Predictions]) -> Scored:
     fp32 = exam.answer(reference, reference)
-    probabilities = gives_probabilities(exam, fp32)
+    probabilities = exam.task.gives_probabilities(exam, fp32)
     base = Case(fp32, exam.truth, fp32, probabilities=probabilities, ids=exam.ids)
     theirs = {}
     with placed(target=exam.target, where=exam.where):

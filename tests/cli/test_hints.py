@@ -97,7 +97,7 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "audit/cluster.py": ("compare",),
     "audit/scheduler.py": ("compare",),
     "audit/sizes.py": ("compare",),
-    "audit/proposal/tasks.py": ("pool import",),
+    "tasks/": ("pool import",),
     "audit/proposal/": ("init",),
     "cli/app.py": ("",),
     "cli/audit_flags.py": ("clean", "compare", "status"),
@@ -112,7 +112,6 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "steps/cache.py": ("cache convert",),
     "steps/calibrate.py": ("calibrate",),
     "steps/sample.py": ("sample",),
-    "steps/labels.py": ("pool import",),
 }
 """Part of the package → the commands that say what it says: all of them have what it advises."""
 PROSE: Final = frozenset({"draw", "from", "isn", "places", "report", "row"})

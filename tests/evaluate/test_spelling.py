@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.evaluate.spelling import Spelling, ctc_greedy, decode, plain_text
 from calaudit.runtime.errors import PoolError, SettingsError
+from calaudit.tasks.sequence import Spelling, ctc_greedy, decode, plain_text
 
 ABC = ("-", "a", "b", "c")
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from calaudit.evaluate.listwise import from_pairs
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.scores import UnitScores
 from calaudit.metrics.scoring import score, tie_bounds
 from calaudit.metrics.truth import Relevance
+from calaudit.tasks.pairwise import from_pairs
 from tests.metrics.ranked import orders, tied_case, values
 
 RANKING = ["ndcg@3", "ndcg_exp@3", "recall@3", "long_tail_share@3", "ties_at_cut@3"]

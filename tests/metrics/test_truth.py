@@ -3,11 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.evaluate.listwise import from_pairs, retrieval_scores
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Labels, Relevance
 from calaudit.runtime.errors import PoolError
+from calaudit.tasks.pairwise import from_pairs
+from calaudit.tasks.retrieval import retrieval_scores
 
 
 def test_pairs_become_one_row_per_query_with_unpaired_items_excluded():

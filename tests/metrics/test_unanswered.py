@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.evaluate.listwise import retrieval_scores
 from calaudit.metrics.case import infinities, unanswered
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.scores import UnitScores, concatenate
@@ -16,6 +15,7 @@ from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.compare import compare_cells
 from calaudit.statistics.exemplars import find_exemplars
 from calaudit.statistics.worst_slice import worst_gaps
+from calaudit.tasks.retrieval import retrieval_scores
 from tests.metrics.every_metric import NAMES, form_of, judged, scored, world
 
 NUMBERS = [name for name in NAMES if form_of(name) != "texts"]

@@ -8,7 +8,22 @@ from sklearn.metrics import cohen_kappa_score
 
 from calaudit.metrics.case import Case
 from calaudit.metrics.truth import Labels, Relevance, Texts, Truth, Values
-from calaudit.statistics.baselines import LEVEL, is_constant, is_positive, rivals_of
+from calaudit.statistics.baselines import LEVEL, Rival, is_constant, is_positive
+from calaudit.tasks.base import Task
+from calaudit.tasks.classification import Classification
+from calaudit.tasks.ranking import Ranking
+from calaudit.tasks.regression import Regression
+from calaudit.tasks.sequence import SequenceTask
+
+
+def rivals_of(case: Case) -> list[Rival]:
+    kinds: dict[type, Task] = {
+        Labels: Classification(),
+        Values: Regression(),
+        Texts: SequenceTask(vocabulary=("a",)),
+        Relevance: Ranking(),
+    }
+    return kinds[type(case.truth)].rivals(case, 10)
 
 
 def beaten(outputs: NDArray, truth: Truth, clusters: NDArray | None = None) -> list[bool]:

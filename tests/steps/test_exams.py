@@ -13,9 +13,8 @@ from calaudit.metrics.scoring import score_all
 from calaudit.metrics.truth import Relevance, Texts, Values
 from calaudit.runtime.errors import CalauditError, PoolError, SettingsError
 from calaudit.slices.evaluate import evaluate_slices
-from calaudit.steps.exam import Exam
-from calaudit.steps.tasks import parse_task
-from calaudit.steps.truths import set_exam
+from calaudit.tasks.base import Exam
+from calaudit.tasks.reading import parse_task, set_exam
 
 ROWS = np.arange(4)
 X = {"x": np.zeros((4, 1), np.float32)}

@@ -9,8 +9,8 @@ import pytest
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
 from calaudit.runtime.errors import CalauditError, PoolError, SettingsError
-from calaudit.steps.labels import check_names, read_labels
-from calaudit.steps.tasks import Classification
+from calaudit.tasks.classification import Classification, check_names
+from calaudit.tasks.labels import read_labels
 
 ROWS = np.arange(4)
 

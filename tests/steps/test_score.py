@@ -15,8 +15,7 @@ from calaudit.statistics.comparison import Tolerance
 from calaudit.steps.exemplars import list_exemplars
 from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.score import Scored, notices_of, rankings_of, score_exams
-from calaudit.steps.tasks import parse_task
-from calaudit.steps.truths import set_exam
+from calaudit.tasks.reading import parse_task, set_exam
 
 N, ITEMS = 60, 20
 

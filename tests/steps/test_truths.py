@@ -14,8 +14,7 @@ from calaudit.metrics.scoring import score_all
 from calaudit.runtime.errors import PoolError, SettingsError, SliceError
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
-from calaudit.steps.tasks import parse_task
-from calaudit.steps.truths import rows_to_predict, set_exam
+from calaudit.tasks.reading import parse_task, rows_to_predict, set_exam
 
 RANKING = ("ndcg@5", "recall@5", "coverage@5", "gini@5", "long_tail_share@5")
 N_QUERIES, N_ITEMS = 40, 12

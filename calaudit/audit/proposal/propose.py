@@ -1,7 +1,8 @@
 """Look at a model and a pool, and propose how to audit them."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,6 @@ from calaudit.audit.proposal.sets import propose_sets
 from calaudit.audit.proposal.slices import Sliced, choose_slices
 from calaudit.audit.proposal.split import Split, find_split
 from calaudit.audit.proposal.table import Table
-from calaudit.audit.proposal.tasks import Guess, guess_task
 from calaudit.graph.load import check_pool_matches
 from calaudit.graph.model import Model
 from calaudit.graph.survey import closing_op
@@ -20,7 +20,8 @@ from calaudit.runtime.pool import Pool, Rows
 from calaudit.slices.evaluate import select_rows
 from calaudit.statistics.comparison import MinSupport
 from calaudit.statistics.power import smallest_provable_drop
-from calaudit.steps.probabilities import ENDS_IN_PROBABILITIES, OF_LOGITS
+from calaudit.tasks.base import Proposed
+from calaudit.tasks.reading import propose_task
 
 SMALLEST_GATE = 0.02
 LARGEST_GATE = 0.05
@@ -64,7 +65,7 @@ def propose_audit(
     """
     check_pool_matches(model.inputs, pool.inputs, where=pool.label)
     frame = pool.columns(pool.column_names())
-    guess = _of_probabilities(guess_task(pool, model.outputs), model)
+    guess = propose_task(pool, model.outputs, partial(closing_op, model))
     judged_by = [*guess.used, *([guess.label] if guess.label else [])]
     split = _split(pool, frame.drop(judged_by, strict=False), evaluate, calibrate)
     judged = select_rows(split.evaluate, pool, where="evaluate")
@@ -89,23 +90,9 @@ def propose_audit(
         slices=sliced.tables,
         left_out=sliced.left_out,
         calibsets=tuple(propose_sets(sliced, candidates)),
-        task=guess.task,
+        task=Table(guess.values, guess.remark),
         gates=tuple(_gate(name, sliced, guess.units) for name in guess.gated),
     )
-
-
-def _of_probabilities(guess: Guess, model: Model) -> Guess:
-    """The guess with metrics of probabilities, where the classifier ends in a softmax."""
-    values = guess.task.values
-    closing = closing_op(model, str(values.get("output", model.outputs[0].name)))
-    if values["kind"] != "classification" or closing not in ENDS_IN_PROBABILITIES:
-        return guess
-    metrics = [
-        f"{name}_of_probabilities" if name in OF_LOGITS else name for name in values["metrics"]
-    ]
-    told = f"a probability per class (it ends in {closing})"
-    remark = guess.task.remark.replace("a logit per class", told)
-    return replace(guess, task=Table({**values, "metrics": metrics}, remark))
 
 
 def _split(pool: Pool, frame: pl.DataFrame, evaluate: str | None, calibrate: str | None) -> Split:
@@ -135,7 +122,7 @@ def _check_parts(pool: Pool, split: Split, judged: Rows, candidates: Rows) -> No
 
 
 def _units(
-    frame: pl.DataFrame, guess: Guess, split: Split, judged: Rows
+    frame: pl.DataFrame, guess: Proposed, split: Split, judged: Rows
 ) -> tuple[Rows, pl.DataFrame]:
     """Pool rows of what is judged, one per unit, and the columns that may slice them."""
     columns = frame[judged]

@@ -10,13 +10,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.audit.proposal.table import Table
-from calaudit.audit.proposal.tasks import Guess
 from calaudit.runtime.errors import SettingsError, SliceError
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import parse_settings
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
 from calaudit.slices.sliceset import SliceSet
+from calaudit.tasks.base import Proposed
 
 MOST_GROUPS = 12
 """More values than this are binned, or grouped into head and tail."""
@@ -57,7 +57,7 @@ class _Considered:
 
 
 def choose_slices(
-    pool: Pool, frame: pl.DataFrame, rows: Rows, *, needed: int, guess: Guess
+    pool: Pool, frame: pl.DataFrame, rows: Rows, *, needed: int, guess: Proposed
 ) -> Sliced:
     """Dimensions whose every slice holds `needed` judged units, the most telling first.
 
@@ -70,7 +70,7 @@ def choose_slices(
         Pool rows of the units.
     needed : int
         Units below which a slice proves nothing that matters.
-    guess : Guess
+    guess : Proposed
         What is judged; its column of classes comes last.
     """
     good: list[_Considered] = []
@@ -109,7 +109,7 @@ class _Look:
     pool: Pool
     rows: Rows
     needed: int
-    guess: Guess
+    guess: Proposed
 
     def unfit(self, column: pl.Series, frame: pl.DataFrame) -> str:
         """Why a column can't make slices; empty if it can."""

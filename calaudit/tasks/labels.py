@@ -10,7 +10,6 @@ from calaudit.metrics.truth import Labels
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.words import counted
-from calaudit.steps.tasks import Classification
 
 _SHOWN = 5
 _EXACT = 2**53
@@ -106,26 +105,6 @@ def _as_integers(values: NDArray[Any], pool: Pool, rows: Rows, place: str) -> ND
         where=place,
         next_step="Store class numbers from 0, or judge by another kind of task.",
     )
-
-
-def check_names(task: Classification, pool: Pool, width: int, *, where: str) -> None:
-    """Refuse names of more or fewer classes than the model scores: their order would be off.
-
-    Raises
-    ------
-    SettingsError
-        There are.
-    """
-    if not holds_names(pool, task.target):
-        return
-    names = task.classes or pool.class_names(task.target)
-    if len(names) != width:
-        raise SettingsError(
-            f"{counted(len(names), 'class is', 'classes are')} named, the model scores {width:,}",
-            where=where if task.classes else f"{pool.label}: /classes/{task.target}",
-            next_step="Name all classes of the model, in the order of its outputs, also those "
-            "without a sample.",
-        )
 
 
 def _check_complete(missing: NDArray[np.bool_], pool: Pool, rows: Rows, place: str) -> None:

@@ -1,0 +1,355 @@
+"""What a task is: how a model's outputs are judged against the pool's targets.
+
+task
+    One ``[[tasks]]`` table of an audit file. Its kind is a class below `Task`, which holds all that
+    is particular to it: the table's keys, the truth, how outputs become answers, who FP32 should be
+    better than, and what ``calaudit init`` proposes.
+exam
+    A task read from a pool: the units to judge (samples, or queries), their truth and slices.
+answers
+    What an engine's outputs say, one per unit, as metrics take them.
+
+Kinds are found by name in the entry point group ``calaudit.tasks``. A new one is a class in a file
+of its own::
+
+    @setting
+    class Counting(Task):
+        kind: ClassVar[str] = "counting"
+        truth: ClassVar[type[Truth]] = Values
+        target: str = "count"
+        output: str | None = None
+        metrics: tuple[str, ...] = ("mae",)
+
+        def read(self, samples: Samples) -> Exam:
+            return samples.exam(self, Values(samples.target(self.target)), target=self.target)
+
+Answers needn't be arrays of numbers: an array of objects holds whatever a kind makes of several
+outputs, one per unit and None where there is none, and its metrics read.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.formats.predictions import Predictions
+from calaudit.graph.model import ModelTensor
+from calaudit.metrics.base import Metric
+from calaudit.metrics.case import Case
+from calaudit.metrics.truth import Truth
+from calaudit.runtime.errors import Notice, PoolError, Problem, SettingsError, near
+from calaudit.runtime.pool import Pool, Rows
+from calaudit.runtime.registry import Registry
+from calaudit.slices.sliceset import SliceSet
+from calaudit.statistics.baselines import Rival
+
+Names = Callable[[Rows], list[str]]
+"""Positions → what people know them by."""
+
+Answer = Callable[[Predictions, Predictions], NDArray[Any]]
+"""An engine's predictions, and FP32's → (units, …) the answers."""
+
+Closing = Callable[[str], str | None]
+"""Name of a model's output → the ONNX op type that computes it; None where it isn't known."""
+
+
+class Task(ABC):
+    """One way of judging a model's outputs; a kind of task is a class made by `setting`."""
+
+    __slots__ = ()
+
+    kind: ClassVar[str]
+    """As audit files and the entry point name it."""
+    truth: ClassVar[type[Truth]]
+    """What answers are held against; metrics of another truth are refused."""
+    unit: ClassVar[str] = "sample"
+    """What is judged: ``"sample"`` or ``"query"``."""
+    top: ClassVar[int | None] = None
+    """How many of the highest answers two backends should share; None: they aren't ranked."""
+    proposed: ClassVar[int | None] = None
+    """Place in the order in which ``calaudit init`` tries the kinds; None: it never does."""
+
+    output: str | None
+    """The model's output; not needed when it has only one."""
+    metrics: tuple[str, ...]
+
+    @abstractmethod
+    def read(self, samples: "Samples") -> "Exam":
+        """Read what the task needs from the pool.
+
+        Raises
+        ------
+        PoolError
+            A target or column that the pool doesn't have, or that doesn't suit the task.
+        SettingsError
+            The task's own keys don't fit each other or the pool.
+        """
+
+    def outputs(self, known: Sequence[str], where: str) -> tuple[str, ...]:
+        """The model's outputs that the task reads; by default the one that is named, or the only.
+
+        Parameters
+        ----------
+        known : sequence of str
+            The model's outputs.
+        where : str
+            Place of the task in the audit file.
+
+        Raises
+        ------
+        SettingsError
+            The model has no such output, or several.
+        """
+        return (find_output(self.output, known, where),)
+
+    def more_rows(self, pool: Pool, where: str) -> Rows | None:
+        """Rows to predict beside the evaluated ones, ascending; None: no more."""
+        return None
+
+    def check(self, exam: "Exam", width: int | None, pool: Pool) -> None:
+        """Refuse what couldn't be judged, before any work is done.
+
+        Parameters
+        ----------
+        exam : Exam
+        width : int or None
+            Values per sample of the output; None where it isn't flat, or the model doesn't say.
+        pool : Pool
+
+        Raises
+        ------
+        CalauditError
+            The truth and the model's output don't fit each other.
+        """
+        return
+
+    def rivals(self, case: Case, k: int) -> list[Rival]:
+        """Whom FP32 should be better than, the one that knows least first.
+
+        Parameters
+        ----------
+        case : Case
+            FP32's answers.
+        k : int
+            Cut of rankings.
+        """
+        return []
+
+    def gives_probabilities(self, exam: "Exam", fp32: NDArray[Any]) -> bool:
+        """Whether FP32's answers are probabilities, where metrics expect logits."""
+        return False
+
+    def computed(self, metric: Metric, *, probabilities: bool) -> Metric:
+        """The metric that is computed under `metric`'s name."""
+        return metric
+
+    def notices(self, exam: "Exam", *, probabilities: bool) -> Iterator[Notice]:
+        """What there is to say of the metrics, once answers are known."""
+        return iter(())
+
+    @classmethod
+    def propose(
+        cls, pool: Pool, outputs: Sequence[ModelTensor], closing: Closing
+    ) -> "Proposed | None":
+        """What ``calaudit init`` proposes; None where the pool and the outputs don't fit."""
+        return None
+
+    @classmethod
+    def hint(cls, pool: Pool, outputs: Sequence[ModelTensor]) -> str:
+        """What would make the pool fit where nothing could be proposed; empty: nothing simple."""
+        return ""
+
+
+TASKS: Final = Registry[type[Task]](
+    "calaudit.tasks",
+    "kind of task",
+    lambda found: isinstance(found, type) and issubclass(found, Task),
+    "a class below calaudit.tasks.base.Task",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What every task of an audit is read with."""
+
+    pool: Pool
+    evaluated: Rows
+    """Rows to judge on, ascending."""
+    slices: SliceSet
+    """Over `evaluated`."""
+    metrics: tuple[Metric, ...]
+    outputs: tuple[str, ...]
+    """The model's outputs that the task judges."""
+    where: str
+    """Place of the task in the audit file, for messages."""
+    folder: Path
+    """What paths in the audit file are relative to."""
+
+    @property
+    def output(self) -> str:
+        """The one output that the task judges, or the first."""
+        return self.outputs[0]
+
+    def target(self, name: str) -> NDArray[Any]:
+        """A target of the evaluated rows."""
+        return self.pool.read_target(name, self.evaluated)
+
+    def read(self, predictions: Predictions, output: str | None = None) -> NDArray[Any]:
+        """An output of the evaluated rows; by default the first."""
+        return predictions.read(output or self.output, self.evaluated)
+
+    def exam(
+        self,
+        task: Task,
+        truth: Truth,
+        *,
+        target: str,
+        answer: Answer | None = None,
+        slices: SliceSet | None = None,
+        ids: Names | None = None,
+        items: Names | None = None,
+        unit_of_row: NDArray[np.int64] | None = None,
+        classes: tuple[str, ...] = (),
+    ) -> "Exam":
+        """An exam whose units are the evaluated rows, where nothing else is said."""
+        return Exam(
+            task=task,
+            metrics=self.metrics,
+            truth=truth,
+            slices=slices or self.slices,
+            answer=answer or (lambda predictions, _: self.read(predictions)),
+            output=", ".join(self.outputs),
+            where=self.where,
+            target=f"{self.pool.label}: /targets/{target}",
+            ids=ids or ids_of(self.pool, self.evaluated),
+            items=items,
+            unit_of_row=unit_of_row,
+            classes=classes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """Units, their truth, their slices, and how to read an engine's answers."""
+
+    task: Task
+    metrics: tuple[Metric, ...]
+    truth: Truth
+    slices: SliceSet
+    """Over the units."""
+    answer: Answer
+    """An engine's answers, one per unit, as `calaudit.metrics.scoring.score_all` takes them."""
+    output: str
+    """The model output behind it."""
+    where: str
+    """Place of the task in the audit file, for messages."""
+    target: str
+    """Place of the truth in the pool, for messages."""
+    ids: Names
+    """Ids of units, by their positions."""
+    items: Names | None = None
+    """Of a ranking: names of catalogue items, by their positions."""
+    unit_of_row: NDArray[np.int64] | None = None
+    """Unit of each evaluated row, where a unit has several; None: each row is one."""
+    classes: tuple[str, ...] = ()
+    """Of a classification: names of the classes; empty where they are numbers alone."""
+    closing: str | None = None
+    """ONNX op type that computes the output's values; None where it isn't known."""
+
+    @property
+    def unit(self) -> str:
+        """``"sample"`` or ``"query"``."""
+        return self.task.unit
+
+    @property
+    def first_rows(self) -> NDArray[np.int64] | None:
+        """The first evaluated row of each unit; None: each row is one."""
+        if self.unit_of_row is None:
+            return None
+        return np.asarray(np.unique(self.unit_of_row, return_index=True)[1], dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A task, the metrics worth a gate, and the columns that belong to it."""
+
+    values: Mapping[str, Any]
+    """The table's keys, `kind` first."""
+    remark: str
+    """Why, for the comment above it."""
+    gated: tuple[str, ...]
+    used: tuple[str, ...] = ()
+    """Columns that identify what is judged; they make no slices."""
+    label: str | None = None
+    """The class column."""
+    query: str | None = None
+    """Pairwise: samples of one query are judged together."""
+
+    @property
+    def units(self) -> str:
+        """What is judged, in the plural."""
+        return {"query": "queries"}.get(unit := TASKS.load(self.values["kind"]).unit, f"{unit}s")
+
+
+def find_output(asked: str | None, known: Sequence[str], where: str) -> str:
+    """The model's output of that name, or the only one. Raises `SettingsError`."""
+    if asked is None and len(known) == 1:
+        return known[0]
+    if asked in known:
+        return str(asked)
+    raise SettingsError(
+        f"the model has no output {asked!r}"
+        if asked
+        else f"the model has {len(known)} outputs ({', '.join(known)}); "
+        "say which one this task judges",
+        where=f"{where}.output",
+        next_step=near(asked or "", known) if asked else 'Add output = "…".',
+    )
+
+
+def ids_of(pool: Pool, rows: Rows) -> Names:
+    """Names of units that are the pool's `rows`."""
+
+    def name(units: Rows) -> list[str]:
+        order = np.argsort(rows[units])  # pools are read in ascending order
+        found = np.empty(len(units), dtype=object)
+        found[order] = pool.ids(rows[units][order])
+        return [str(one) for one in found]
+
+    return name
+
+
+def texts_of(values: NDArray[Any] | list[Any]) -> Names:
+    """Names of units or items that are listed in memory."""
+    return lambda positions: [str(values[int(at)]) for at in positions]
+
+
+@contextmanager
+def placed(*, target: str, where: str | None = None) -> Iterator[None]:
+    """Say where the truth is in the pool, or the task, in errors that don't say it themselves."""
+    try:
+        yield
+    except PoolError as error:
+        raise PoolError.of(_at(error.problems, target)) from None
+    except SettingsError as error:
+        raise SettingsError.of(_at(error.problems, where)) from None
+
+
+def _at(problems: Iterable[Problem], place: str | None) -> Iterator[Problem]:
+    for problem in problems:
+        yield Problem(problem.message, problem.where or place, problem.next_step)
+
+
+def width_of(output: ModelTensor) -> int | None:
+    """Values per sample of a flat output; None where the model doesn't say."""
+    return output.shape[0] if len(output.shape) == 1 else 0
+
+
+def named(output: ModelTensor, outputs: Sequence[ModelTensor]) -> dict[str, str]:
+    """The key that says which output is meant; none where there is only one."""
+    return {"output": output.name} if len(outputs) > 1 else {}

@@ -1,0 +1,150 @@
+"""Tasks as an audit file says them: parsed, read from the pool, or proposed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calaudit.graph.model import ModelTensor
+from calaudit.metrics.base import Metric
+from calaudit.metrics.catalogue import definition_of, definitions, make_importable, parse_metric
+from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
+from calaudit.runtime.pool import Pool, Rows, TensorSpec
+from calaudit.runtime.settings import parse_settings
+from calaudit.slices.sliceset import SliceSet
+from calaudit.tasks.base import TASKS, Closing, Exam, Proposed, Samples, Task
+
+
+def parse_task(values: Mapping[str, Any], *, where: object, at: str) -> Task:
+    """One ``[[tasks]]`` table, by its `kind`. Raises `SettingsError`."""
+    kind = str(values.get("kind"))
+    if kind not in TASKS:
+        raise SettingsError(
+            f"kind must be one of {', '.join(TASKS.names())} (got {kind})",
+            where=f"{where}: {at}.kind",
+            next_step=near(kind, TASKS.names()),
+        )
+    keys = {key: value for key, value in values.items() if key != "kind"}
+    return parse_settings(keys, TASKS.load(kind, where=f"{where}: {at}.kind"), where=where, at=at)
+
+
+def rows_to_predict(tasks: Sequence[Task], pool: Pool, evaluated: Rows) -> Rows:
+    """Evaluated rows and what else tasks need, such as a gallery, ascending."""
+    more = [task.more_rows(pool, f"tasks[{number}]") for number, task in enumerate(tasks)]
+    wanted = [evaluated, *(rows for rows in more if rows is not None)]
+    return np.unique(np.concatenate(wanted)).astype(np.int64)
+
+
+def set_exam(
+    task: Task,
+    pool: Pool,
+    evaluated: Rows,
+    slices: SliceSet,
+    outputs: Sequence[str],
+    *,
+    where: str,
+    folder: Path | None = None,
+) -> Exam:
+    """Read the targets a task needs.
+
+    Parameters
+    ----------
+    task : Task
+    pool : Pool
+    evaluated : int64 (n,)
+        Rows to judge on, ascending.
+    slices : SliceSet
+        Over `evaluated`.
+    outputs : sequence of str
+        The model's outputs.
+    where : str
+        Place of the task in the audit file, for messages.
+    folder : Path, optional
+        Where the audit file is: what paths are relative to, and where metrics of the user's own
+        may be.
+
+    Raises
+    ------
+    SettingsError
+        An unknown metric or output, a metric of another kind of task, or a vocabulary that can't be
+        used.
+    PoolError
+        A target or column the pool doesn't have, or that doesn't suit the task.
+    """
+    samples = Samples(
+        pool=pool,
+        evaluated=evaluated,
+        slices=slices,
+        metrics=_metrics(task, where, folder),
+        outputs=task.outputs(outputs, where),
+        where=where,
+        folder=folder or Path(),
+    )
+    return task.read(samples)
+
+
+def offered_metrics(task: type[Task]) -> list[str]:
+    """Names, without cuts, of the metrics that a kind of task can be judged by."""
+    return [
+        name
+        for name, definition in definitions().items()
+        if definition.needs is None or issubclass(task.truth, definition.needs)
+    ]
+
+
+def _metrics(task: Task, where: str, folder: Path | None) -> tuple[Metric, ...]:
+    if folder is not None and any(":" in name for name in task.metrics):
+        make_importable(folder)
+    found: list[Metric] = []
+    problems: list[Problem] = []
+    for name in task.metrics:
+        try:
+            metric = parse_metric(name)
+        except SettingsError as error:
+            problems += [
+                Problem(p.message, f"{where}.metrics", p.next_step) for p in error.problems
+            ]
+            continue
+        needs = definition_of(metric).needs
+        if needs is not None and not issubclass(task.truth, needs):
+            message = f"{name} needs {needs.what}, which a {task.kind} task doesn't have"
+            problems.append(Problem(message, f"{where}.metrics", needs.where_from))
+        found.append(metric)
+    if not task.metrics:
+        problems.append(Problem("names no metric", f"{where}.metrics", "Name one, such as top1."))
+    if problems:
+        raise SettingsError.of(problems)
+    return tuple(dict.fromkeys(found))
+
+
+def propose_task(pool: Pool, outputs: Sequence[ModelTensor], closing: Closing) -> Proposed:
+    """The task that the pool's targets and the model's outputs fit.
+
+    Raises
+    ------
+    PoolError
+        None of the kinds that can be proposed.
+    """
+    kinds = [kind for kind in map(TASKS.load, TASKS.names()) if kind.proposed is not None]
+    kinds.sort(key=lambda kind: kind.proposed or 0)
+    for kind in kinds:
+        found = kind.propose(pool, outputs, closing)
+        if found is not None:
+            return found
+    targets = ", ".join(map(_described, pool.targets.values()))
+    shapes = ", ".join(f"{each.name} {each.shape}" for each in outputs)
+    hints = [kind.hint(pool, outputs) for kind in kinds]
+    raise PoolError(
+        f"what to judge by can't be guessed from the targets ({targets or 'none'}) and the model's "
+        f"outputs ({shapes})",
+        where=pool.label,
+        next_step=" ".join(filter(None, hints))
+        or "A target of class indices for an output of logits, or relevance (N, items) for "
+        "an output of scores, can be. For other tasks write the file by docs/audit.md.",
+    )
+
+
+def _described(target: TensorSpec) -> str:
+    dtype = "text" if target.dtype.kind in "UT" else target.dtype.name
+    return f"{target.name} {dtype} {target.shape or ''}".strip()

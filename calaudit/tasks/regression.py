@@ -1,0 +1,44 @@
+"""Regression: one number per sample, or several; the output holds as many."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from calaudit.formats.rows import not_finite_problem
+from calaudit.metrics.case import Case
+from calaudit.metrics.truth import Truth, Values
+from calaudit.runtime.errors import PoolError
+from calaudit.runtime.settings import setting
+from calaudit.statistics.baselines import Rival
+from calaudit.tasks.base import Exam, Samples, Task, ids_of
+
+
+@setting
+class Regression(Task):
+    """One number per sample, or several; the output holds as many."""
+
+    kind: ClassVar[str] = "regression"
+    truth: ClassVar[type[Truth]] = Values
+    target: str = "value"
+    output: str | None = None
+    metrics: tuple[str, ...] = ("mae", "rmse", "r2", "max_abs_diff")
+
+    def read(self, samples: Samples) -> Exam:
+        """What the model should have given; samples without it are named."""
+        values = samples.pool.read_target(self.target, samples.evaluated)
+        problem = not_finite_problem(
+            values,
+            ids_of(samples.pool, samples.evaluated),
+            f"{samples.pool.label}: /targets/{self.target}",
+        )
+        if problem is not None:
+            raise PoolError.of([problem])
+        return samples.exam(self, Values(values), target=self.target)
+
+    def rivals(self, case: Case, k: int) -> list[Rival]:
+        """The constant: by squares the mean is the best one, by absolute errors the median."""
+        true, given = case.values()
+        squares = ((true - true.mean(axis=0)) ** 2 - (true - given) ** 2).mean(axis=1)
+        absolute = (np.abs(true - np.median(true, axis=0)) - np.abs(true - given)).mean(axis=1)
+        gains = tuple(np.where(case.unanswered, np.nan, each) for each in (squares, absolute))
+        return [Rival("always answering the mean of the targets", gains, True)]

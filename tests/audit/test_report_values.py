@@ -384,3 +384,27 @@ def test_metrics_are_told_with_their_units_and_directions(again: Again) -> None:
     audit = again.document["audit"]
     assert (audit["model"]["name"], audit["pool"]["name"]) == ("model.onnx", "pool.h5")
     assert audit["config_fingerprint"] != audit["model"]["fingerprint"]
+
+
+def test_clusters_are_counted_slice_by_slice(tmp_path: Path) -> None:
+    """Two over everything, one where only loud ones are; none in a slice that is a cluster."""
+    extra = '[[slices]]\nname = "clear"\nwhere = "margin > 0.5 and loudness = \'loud\'"\n\n'
+    text = AUDIT.replace('methods = ["minmax", "mse"]', 'cluster_by = "loudness"')
+    text = text.replace('"nll", "balanced_accuracy", ', "")
+    run_audit(
+        make_world(tmp_path, n=600, audit=text.replace("[[calibsets]]", f"{extra}[[calibsets]]", 1))
+    )
+    document = json.loads((tmp_path / "audit" / "report.json").read_text(encoding="utf-8"))
+    again = Again(tmp_path, document)
+    loud = again.slices["loudness = loud"]
+    again.slices["clear"] = np.setdiff1d(loud, again.slices["hard"])
+    clusters = {"all": 2, "hard": 2, "clear": 1, "loudness = loud": None, "loudness = quiet": None}
+    for row in (each for each in document["results"] if each["metric"] == "top1"):
+        rows, name = again.slices[row["slice"]], row["slice"]
+        assert (row["n"], row["n_clusters"]) == (len(rows), clusters[name])
+        held = np.array([np.isin(rows, loud).sum(), (~np.isin(rows, loud)).sum()])
+        kish = len(rows) if clusters[name] is None else held.sum() ** 2 / (held**2).sum()
+        assert row["n_effective"] == pytest.approx(kish)
+        if clusters[name] is None:
+            assert (row["design_effect"], row["interval"]) == (1.0, "tango")
+    assert {row["slice"] for row in document["results"]} == set(clusters)

@@ -1,21 +1,29 @@
-"""From an audit's values to the report's records."""
+"""What an audit ran on: versions and hardware, for the report.
 
-from collections.abc import Iterable, Mapping, Sequence
+Whose ranges came out: a backend's own estimates beside calaudit's of the same set.
+
+From an audit's values to the report's records.
+"""
+
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from calaudit.audit.backends import accelerators
-from calaudit.audit.environment import describe_environment
 from calaudit.audit.plan import PlannedCell, PlannedSet, content_key
 from calaudit.audit.prepare import Audit
 from calaudit.backends.registry import BACKENDS
+from calaudit.calibration.diff import diff_scales
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.base import Metric
 from calaudit.metrics.catalogue import convention_of
-from calaudit.results.agreement import Agreement
+from calaudit.results.agreement import Agreement, ComparedRanges, ComparedTap
 from calaudit.results.audited import (
     Artefact,
     AuditRecord,
@@ -37,6 +45,85 @@ from calaudit.statistics.power import smallest_provable_drop
 from calaudit.statistics.verdict import screen
 from calaudit.steps.agree import compare_outputs
 from calaudit.steps.score import Scored
+from calaudit.version import __version__
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "h5py", "onnx", "onnxruntime", "polars")
+
+
+def describe_environment(accelerated: Mapping[str, str]) -> dict[str, str | None]:
+    """Versions of what computes, operating system, processor; and what `accelerated` tells."""
+    found: dict[str, str | None] = {
+        "calaudit": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": _processor(),
+        "gpu": None,
+    }
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return {**found, **accelerated}
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+SHOWN: Final = 10
+"""Taps that a comparison lists."""
+TOLERATED: Final = 0.01
+"""Relative difference of two amax that isn't counted."""
+
+
+def compare_ranges(
+    cells: Iterable[PlannedCell], scales: Mapping[str, Mapping[str, float]]
+) -> Iterator[ComparedRanges]:
+    """A backend's own ranges beside those of the nearest of our methods, set by set.
+
+    Parameters
+    ----------
+    cells : iterable of PlannedCell
+    scales : mapping
+        Cell id → tap → scale, of the cells that were built.
+    """
+    planned = {
+        (each.backend, each.calibset, each.method): each
+        for each in cells
+        if each.given in {"scales", "calibset"}
+    }
+    for (backend, calibset, _), cell in planned.items():
+        nearest = [planned.get((backend, calibset, ours)) for ours in cell.nearest]
+        other = next((each for each in nearest if each and scales.get(each.id)), None)
+        if other is not None and scales.get(cell.id):
+            yield _compared(cell.id, other.id, scales[cell.id], scales[other.id])
+
+
+def _compared(
+    cell: str, other: str, native: Mapping[str, float], ours: Mapping[str, float]
+) -> ComparedRanges:
+    found = diff_scales(native, ours)
+    differing = [
+        each for each in found.shared if each.ratio is None or abs(each.ratio - 1) > TOLERATED
+    ]
+    return ComparedRanges(
+        cell=cell,
+        other=other,
+        taps=len(found.shared),
+        differing=len(differing),
+        only_tensorrt=len(found.only_first),
+        only_calaudit=len(found.only_second),
+        shown=tuple(
+            ComparedTap(each.tap, 127 * each.first, 127 * each.second) for each in differing[:SHOWN]
+        ),
+    )
+
 
 INTERVALS: Mapping[str, Interval] = {
     "binary": "tango",

@@ -8,18 +8,15 @@ from pathlib import Path
 
 from calaudit.audit import records
 from calaudit.audit.backends import RemoteBackend
-from calaudit.audit.cluster import WorkerResults, remote_backends, run_cells_on_workers
 from calaudit.audit.config import SetFile
-from calaudit.audit.crew import map_in_threads
-from calaudit.audit.engines import CellRun, run_cell
-from calaudit.audit.feasible import check_before_run, placed_in
-from calaudit.audit.implicit import compare_ranges
-from calaudit.audit.inventory import remove_leftovers
-from calaudit.audit.lock import hold_lock
+from calaudit.audit.dask.cells import WorkerResults, remote_backends, run_cells_on_workers
+from calaudit.audit.dask.scheduler import connect_scheduler
+from calaudit.audit.engines import CellRun, map_in_threads, run_cell
 from calaudit.audit.plan import PlannedCell, PlannedSet
+from calaudit.audit.preflight import check_before_run, placed_in
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
-from calaudit.audit.scheduler import connect_scheduler
-from calaudit.audit.store import Store
+from calaudit.audit.records import compare_ranges
+from calaudit.audit.store import Store, hold_lock, remove_leftovers
 from calaudit.calibration.observation import Observation
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
@@ -37,15 +34,13 @@ from calaudit.runtime.words import counted
 from calaudit.sampling.recipe import Recipe
 from calaudit.statistics.attribution import Origin
 from calaudit.steps.calibrate import calibrate, observation_notices
-from calaudit.steps.exemplars import list_exemplars
-from calaudit.steps.floors import floor_notices
-from calaudit.steps.gates import near_zero_notices
+from calaudit.steps.gates import floor_notices, near_zero_notices
 from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.leak import check_leak, content_digests, note_clusters, note_repeats
-from calaudit.steps.model_outputs import EngineOutputs
+from calaudit.steps.predict import EngineOutputs
 from calaudit.steps.sample import draw_calibset
 from calaudit.steps.sanity import baseline_notices, cell_notices, order_notices
-from calaudit.steps.score import notices_of, rankings_of, score_exams, task_notices
+from calaudit.steps.score import list_exemplars, notices_of, rankings_of, score_exams, task_notices
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ import signal
 import sys
 
 from calaudit.cli.app import app
-from calaudit.cli.notes import on_lines
+from calaudit.cli.output import on_lines
 from calaudit.runtime import interrupts
 from calaudit.runtime.errors import CalauditError
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calaudit.cli.columns import text_columns
-from calaudit.cli.notes import print_notes
+from calaudit.cli.output import print_notes, text_columns
 from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.progress import stage
 from calaudit.runtime.words import visible

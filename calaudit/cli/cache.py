@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli import cache_text as text
-from calaudit.cli.notes import print_notes
+from calaudit.cli.output import print_notes
 from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.words import visible
 

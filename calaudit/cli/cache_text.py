@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from calaudit.cli.columns import text_columns
+from calaudit.cli.output import text_columns
 from calaudit.runtime.words import visible
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
-from calaudit.cli.notes import print_notes, print_written
+from calaudit.cli.output import print_notes, print_written, text_columns
 from calaudit.runtime.errors import Problem, SettingsError
 from calaudit.runtime.progress import stage
 

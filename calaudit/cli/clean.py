@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.filesize import decimal
 
-from calaudit.cli.audit_flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag
+from calaudit.cli.flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag
 from calaudit.runtime.words import counted, visible
 
 app = typer.Typer(add_completion=False)
@@ -36,8 +36,7 @@ def clean_command(
 
     Removed are files under the names that audits give, in the folders that audits make.
     """
-    from calaudit.audit.inventory import leftovers
-    from calaudit.audit.lock import hold_lock
+    from calaudit.audit.store import hold_lock, leftovers
 
     folder, files = _removable(audit, model, pool, out, seed, everything=everything)
     if not folder.is_dir():
@@ -65,8 +64,8 @@ def _removable(
 ) -> tuple[Path, list[Path]]:
     """The results folder, and what may go; for everything the model and pool needn't be there."""
     from calaudit.audit.config import read_audit
-    from calaudit.audit.inventory import earlier_files, keyed_files
     from calaudit.audit.prepare import Overrides, prepared_audit
+    from calaudit.audit.store import earlier_files, keyed_files
 
     if everything:
         folder = out or read_audit(audit).folder

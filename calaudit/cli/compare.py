@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calaudit.cli.audit_flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag
-from calaudit.cli.flags import renamed_flag
-from calaudit.cli.notes import print_notes, print_written
+from calaudit.cli.flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag, renamed_flag
+from calaudit.cli.output import print_notes, print_written
 from calaudit.cli.report import print_found
 from calaudit.cli.status import show_plan
 from calaudit.report.forms import FORMS

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from calaudit.cli.columns import text_columns
+from calaudit.cli.output import text_columns
 from calaudit.runtime.progress import stage
 from calaudit.version import __version__
 

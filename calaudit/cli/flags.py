@@ -1,7 +1,11 @@
-"""Slices on the command line: ``--by``, ``--where`` and ``--cross`` become dimensions."""
+"""An audit on the command line: its file, and what may stand in place of what the file says.
+
+Slices on the command line: ``--by``, ``--where`` and ``--cross`` become dimensions.
+"""
 
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +15,19 @@ from calaudit.runtime.words import command_line
 
 if TYPE_CHECKING:
     from calaudit.slices.dimension import Dimension
+
+
+AuditFile = Annotated[Path, typer.Argument(metavar="AUDIT.toml", help="The audit file.")]
+ModelFlag = Annotated[Path | None, typer.Option("--model", help="Model in place of the file's.")]
+PoolFlag = Annotated[Path | None, typer.Option("--pool", help="Pool in place of the file's.")]
+OutFlag = Annotated[
+    Path | None,
+    typer.Option("--out", help="Results folder; default: the audit's path without .toml."),
+]
+SeedFlag = Annotated[
+    int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed in place of the file's.")
+]
+
 
 ByFlags = Annotated[
     list[str] | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from calaudit.cli.notes import print_notes, print_written
+from calaudit.cli.output import print_notes, print_written
 from calaudit.runtime.errors import OutputError
 from calaudit.runtime.progress import stage
 from calaudit.runtime.words import command_line, counted

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli import pool_flags as flags
-from calaudit.cli.columns import text_columns
-from calaudit.cli.notes import print_notes
+from calaudit.cli.output import print_notes, text_columns
 from calaudit.runtime.words import counted, visible
 
 if TYPE_CHECKING:

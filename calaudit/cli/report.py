@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calaudit.cli.notes import print_written
+from calaudit.cli.output import print_written
 from calaudit.report.forms import FORMS
 from calaudit.runtime.progress import stage
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from calaudit.cli import recipe_flags as flags
-from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
-from calaudit.cli.notes import print_notes
+from calaudit.cli.output import print_notes, text_columns
 from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.progress import stage
 from calaudit.runtime.words import counted
@@ -20,7 +19,7 @@ from calaudit.runtime.words import counted
 if TYPE_CHECKING:
     from calaudit.formats.calibset import DrawnSet
     from calaudit.runtime.pool import Pool
-    from calaudit.steps.model_outputs import ModelOutputs
+    from calaudit.steps.predict import ModelOutputs
 
 Recipes = Annotated[
     list[Path] | None,
@@ -116,7 +115,7 @@ def sample_command(
 
 def _read_model(path: Path, pool: "Pool") -> "ModelOutputs":
     # onnx and onnxruntime take longer to import than most draws take.
-    from calaudit.steps.model_outputs import read_model_outputs
+    from calaudit.steps.predict import read_model_outputs
 
     return read_model_outputs(path, pool)
 

@@ -1,25 +1,51 @@
-"""``calaudit slices``: how many samples each slice holds, and of which labels."""
+"""The power contract as ``calaudit slices`` prints it.
+
+``calaudit slices``: how many samples each slice holds, and of which labels.
+"""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import polars as pl
 import typer
 
-from calaudit.cli.columns import text_columns
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions, renamed_flag
-from calaudit.cli.notes import print_notes
-from calaudit.cli.promises import power_table
+from calaudit.cli.output import print_notes, text_columns
 from calaudit.runtime.errors import Notice, SettingsError, SliceError, near
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from calaudit.runtime.pool import Pool, Rows
     from calaudit.slices.sliceset import SliceSet, SliceSummary
-    from calaudit.steps.contract import SlicePower
+    from calaudit.statistics.power import SlicePower
+
+
+def power_table(
+    summaries: Sequence["SliceSummary"],
+    power: Mapping[str, "SlicePower"],
+    max_drop: float,
+    flip_rate: float,
+) -> str:
+    """One row per slice: its size, the smallest drop it can certify, the samples it would need."""
+    clustered = any(each.n_independent != each.n for each in power.values())
+    counted = ["independent"] if clustered else []
+    rows = [["slice", "n", *counted, "can certify", f"at {100 * max_drop:g} points", "needs"]]
+    for each in summaries:
+        one = power[each.name]
+        least = one.smallest_provable_drop
+        proves = "nothing" if least is None else f"{100 * least:.1f} points"
+        enough = "enough" if one.enough else "too few"
+        needs = "–" if one.n_needed is None else f"{one.n_needed:,}"
+        independent = [f"{one.n_independent:,.0f}"] if clustered else []
+        rows.append([each.name, f"{each.n:,}", *independent, proves, enough, needs])
+    note = (
+        f"Of a right/wrong score, with a chance of 80 %, if the engine does no harm and flips "
+        f"{100 * flip_rate:g} % of the answers."
+    )
+    return f"{text_columns(rows, left=frozenset({0, 4 if clustered else 3}))}\n{note}"
+
 
 _MOST_LABEL_COLUMNS = 12
 _WIDEST_LABEL = 8
@@ -146,8 +172,8 @@ def _power(
         )
     import numpy as np
 
-    from calaudit.steps.clusters import cluster_codes
-    from calaudit.steps.contract import slice_power
+    from calaudit.statistics.power import slice_power
+    from calaudit.steps.leak import cluster_codes
 
     codes = None
     if cluster_by is not None:

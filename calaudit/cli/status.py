@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.filesize import decimal
 
-from calaudit.cli.audit_flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag
-from calaudit.cli.columns import text_columns
+from calaudit.cli.flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag
+from calaudit.cli.output import text_columns
 from calaudit.runtime.progress import stage
 from calaudit.runtime.words import counted, visible
 
 if TYPE_CHECKING:
-    from calaudit.audit.inventory import Artefact
     from calaudit.audit.prepare import Overrides
+    from calaudit.audit.store import Artefact
 
 app = typer.Typer(add_completion=False)
 
@@ -54,11 +54,9 @@ def show_plan(
 ) -> None:
     """Print an audit's artefacts and what is left to do; `checked`: unless it can't be run."""
     with stage("starting"):
-        from calaudit.audit.feasible import check_before_run
-        from calaudit.audit.inventory import earlier_files, leftovers, take_inventory
-        from calaudit.audit.lock import is_locked
+        from calaudit.audit.preflight import check_before_run, expected_sizes, free_bytes
         from calaudit.audit.prepare import prepared_audit
-        from calaudit.audit.sizes import expected_sizes, free_bytes
+        from calaudit.audit.store import earlier_files, is_locked, leftovers, take_inventory
 
     with prepared_audit(audit, overrides) as opened:
         if checked:

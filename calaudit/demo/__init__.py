@@ -5,7 +5,6 @@
 ``examples/digits/train.py``, which wrote its accuracy to ``digits.json`` beside it.
 """
 
-from calaudit.demo.files import DEMO_AUDIT, DEMO_MODEL, write_demo
-from calaudit.demo.pool import build_digits_pool
+from calaudit.demo.pool import DEMO_AUDIT, DEMO_MODEL, build_digits_pool, write_demo
 
 __all__ = ["DEMO_AUDIT", "DEMO_MODEL", "build_digits_pool", "write_demo"]

@@ -1,4 +1,7 @@
-"""The demo's pool: every image that wasn't trained on, at every noise level."""
+"""The demo's pool: every image that wasn't trained on, at every noise level.
+
+The demo's files, laid out in a folder as a user would have them.
+"""
 
 from pathlib import Path
 
@@ -6,6 +9,7 @@ import numpy as np
 
 from calaudit.demo.digits import NOISE_LEVELS, Digits, expose, read_digits
 from calaudit.formats.pool_writer import write_pool
+from calaudit.formats.writing import written_aside
 
 _LEVELS = {"calibration": NOISE_LEVELS, "gallery": (0.0,), "evaluation": NOISE_LEVELS}
 """Noise levels of each split's rows, in the order in which the splits are stored."""
@@ -71,3 +75,31 @@ def _rows(digits: Digits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         levels.append(np.tile(wanted, len(members)))
         splits.append(np.full(len(members) * len(wanted), split))
     return np.concatenate(images), np.concatenate(levels), np.concatenate(splits)
+
+
+DEMO_MODEL = Path(__file__).with_name("digits.onnx")
+"""Image (b, 1, 8, 8) float32 → ``logits`` (b, 10) and ``embedding`` (b, 32) of length 1."""
+
+DEMO_AUDIT = Path(__file__).with_name("digits.toml")
+"""Audit of that model on the demo's pool."""
+
+
+def write_demo(folder: Path) -> Path:
+    """Write digits.onnx, digits.h5 and, unless it is there, digits.toml; return the last.
+
+    Raises
+    ------
+    OutputError
+        `folder` can't be written.
+    """
+    build_digits_pool(folder / "digits.h5")
+    _copy(DEMO_MODEL, folder / "digits.onnx")
+    audit = folder / "digits.toml"
+    if not audit.exists():
+        _copy(DEMO_AUDIT, audit)
+    return audit
+
+
+def _copy(source: Path, target: Path) -> None:
+    with written_aside(target) as aside:
+        aside.write_bytes(source.read_bytes())

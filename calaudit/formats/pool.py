@@ -16,9 +16,8 @@ from calaudit.formats.hdf5 import is_text, open_hdf5, read_texts, reading
 from calaudit.formats.identity import check_ids, fingerprint_of
 from calaudit.formats.pool_layout import CLASSES, IDS, KIND, MISSING, VERSION, Layout, read_layout
 from calaudit.formats.rows import check_rows, not_finite_problem, read_rows
-from calaudit.runtime.columns import read_as_numbers
 from calaudit.runtime.errors import CalauditError, Notice, PoolError, Problem, near
-from calaudit.runtime.pool import Rows, TensorSpec
+from calaudit.runtime.pool import Rows, TensorSpec, read_as_numbers
 
 
 def open_pool(path: str | Path) -> "PoolFile":
@@ -123,7 +122,7 @@ class PoolFile:
         """Columns as a frame; missing values (NaN, empty text) are null, infinities stay.
 
         Numbers are int64 (uint64 where one is beyond) or float64, whatever they are stored as; see
-        `calaudit.runtime.columns`.
+        `calaudit.runtime.pool`.
 
         Parameters
         ----------

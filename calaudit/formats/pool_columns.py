@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.runtime.columns import as_written, widened
 from calaudit.runtime.errors import PoolError
+from calaudit.runtime.pool import as_written, widened
 
 Column = NDArray[Any] | pl.Series | Sequence[Any]
 """One value per sample: numbers, booleans, text, times; missing values as None, NaN or ``""``."""

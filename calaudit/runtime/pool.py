@@ -1,4 +1,10 @@
-"""The pool: samples one may draw from, with inputs, targets, metadata columns and stable ids."""
+"""Columns as people read them: whole numbers that don't wrap, decimals as they were written.
+
+A column's stored type is a matter of space. What is asked of it is asked of the numbers: a label
+stored as uint8 less 5 may be negative, and a 0.7 stored as float32 is 0.7.
+
+The pool: samples one may draw from, with inputs, targets, metadata columns and stable ids.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +13,82 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+_SAFE_DIGITS = {np.dtype(np.float16): 3, np.dtype(np.float32): 6}
+"""Decimal digits that survive being stored: so many were surely written."""
+_EXACT = 2.0**53
+"""Above it whole numbers of float64 lie apart; what is stored there was hardly written in full."""
+_LARGEST = int(np.iinfo(np.int64).max)
+
+
+def read_as_numbers(values: NDArray[np.generic]) -> pl.Series:
+    """A stored column (n,) as a series that means what was written; NaN is missing.
+
+    Integers become int64, and stay uint64 where one is beyond; booleans stay. float16 and float32
+    become float64, each as :func:`as_written`.
+    """
+    kind = values.dtype.kind
+    if kind == "f":
+        return pl.Series(as_written(values)).fill_nan(None)
+    if kind == "i" or (kind == "u" and values.dtype.itemsize < 8):
+        return pl.Series(values.astype(np.int64))
+    return widened(pl.Series(values))
+
+
+def widened(column: pl.Series) -> pl.Series:
+    """A column of a frame in the types of :func:`read_as_numbers`; text and others as they are."""
+    dtype = column.dtype
+    if dtype == pl.UInt64:
+        return column if (column > _LARGEST).any() else column.cast(pl.Int64)
+    if dtype.is_integer():
+        return column.cast(pl.Int64)
+    if dtype.is_decimal():
+        return column.cast(pl.Float64)
+    if not dtype.is_float():
+        return column
+    if dtype == pl.Float64:
+        return column.fill_nan(None)
+    missing = column.is_null()
+    whole = pl.Series(column.name, as_written(column.fill_null(0).to_numpy())).fill_nan(None)
+    return whole.set(missing, None) if missing.any() else whole
+
+
+def as_written(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Stored floats as the decimal numbers that they were written as.
+
+    That is the shortest decimal number that is stored as this float: 0.1, where float32 keeps
+    0.10000000149. A whole number of more digits than the type is sure to keep (6 of float32, 3
+    of float16) is taken as it is, since all its digits may have been meant. The order of values
+    never changes, nor does the float that a number is stored as.
+
+    Parameters
+    ----------
+    values : float array (n,)
+
+    Returns
+    -------
+    float64 array (n,)
+    """
+    wide = values.astype(np.float64)
+    digits = _SAFE_DIGITS.get(values.dtype.newbyteorder("="))
+    if digits is None:
+        return wide
+    if digits == _SAFE_DIGITS[np.dtype(np.float16)]:
+        different, places = np.unique(values, return_inverse=True)
+        shortest = np.array([float(str(value)) for value in different], np.float64)[places]
+    else:
+        texts = pl.Series(values.astype(np.float32, copy=False)).cast(pl.String)
+        shortest = texts.cast(pl.Float64).to_numpy()
+    whole = (np.abs(wide) < _EXACT) & (wide == np.trunc(wide))
+    differs = np.flatnonzero(whole & (shortest != wide))
+    if len(differs):
+        shown = shortest[differs]
+        unit = 10.0 ** (np.floor(np.log10(np.abs(shown))) - (digits - 1))
+        exact = np.rint(shown / unit) * unit != shown
+        shortest = shortest.copy()
+        shortest[differs[exact]] = wide[differs[exact]]
+    return shortest
+
 
 Rows = NDArray[np.int64]
 """Row numbers into a pool."""
@@ -63,7 +145,7 @@ class Pool(Protocol):
         """Metadata columns (or 1-D targets) as a frame, all N rows or those asked for.
 
         Missing values (NaN, empty text) are null; infinities stay. Numbers are int64 (uint64
-        where one is beyond) or float64; see `calaudit.runtime.columns`. Raises `PoolError` for an
+        where one is beyond) or float64; see `calaudit.runtime.pool`. Raises `PoolError` for an
         unknown name, with the near ones.
         """
         ...

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.runtime.columns import widened
 from calaudit.runtime.errors import Notice, SliceError
+from calaudit.runtime.pool import widened
 from calaudit.slices.categories import bin_labels, number_text
 
 SHARE_TOLERANCE = 1e-3

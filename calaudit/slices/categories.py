@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.runtime.columns import widened
 from calaudit.runtime.errors import SliceError
+from calaudit.runtime.pool import widened
 
 
 def number_text(value: float) -> str:

@@ -8,9 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.runtime.columns import widened
 from calaudit.runtime.errors import Notice, Problem, SliceError, near
-from calaudit.runtime.pool import Pool, Rows
+from calaudit.runtime.pool import Pool, Rows, widened
 from calaudit.runtime.words import counted
 from calaudit.slices.binning import Bins, bin_by_edges, bin_by_quantiles
 from calaudit.slices.categories import (

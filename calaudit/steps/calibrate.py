@@ -22,8 +22,7 @@ from calaudit.runtime.words import counted
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
 from calaudit.slices.sliceset import SliceSet
-from calaudit.steps.calibset_union import CalibsetUnion
-from calaudit.steps.observe import load_to_observe, observe
+from calaudit.steps.observe import CalibsetUnion, load_to_observe, observe
 from calaudit.steps.tapped import TappedEngine
 
 

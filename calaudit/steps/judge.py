@@ -15,9 +15,8 @@ from calaudit.statistics.comparison import Comparison, MinSupport
 from calaudit.statistics.tally import Rows
 from calaudit.statistics.verdict import judge
 from calaudit.statistics.worst_slice import joint_lows, worst_gaps
-from calaudit.steps.clusters import Clusters
-from calaudit.steps.floors import hold_to_floors
-from calaudit.steps.gates import Floors, Gates
+from calaudit.steps.gates import Floors, Gates, hold_to_floors
+from calaudit.steps.leak import Clusters
 from calaudit.steps.sanity import BaselineFailure, baseline_failures
 from calaudit.steps.score import Scored
 

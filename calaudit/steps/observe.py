@@ -1,8 +1,16 @@
-"""Observe: one FP32 pass over samples, every tap counted on all cores as it comes."""
+"""Memory that was freed, given back to the system.
 
-from collections.abc import Mapping
+The union of several calibration sets: every distinct sample once, and who holds it.
+
+Observe: one FP32 pass over samples, every tap counted on all cores as it comes.
+"""
+
+import ctypes
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +20,129 @@ from calaudit.calibration.accumulate import Accumulator, BadActivationsError, ba
 from calaudit.calibration.compiled import n_cores
 from calaudit.calibration.groups import Parts, split_into_parts
 from calaudit.calibration.observation import LeftOut, Observation, ObservedSamples, OneByOne
+from calaudit.formats.calibset import Calibset
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import Problem, RangesError
 from calaudit.runtime.progress import counter
 from calaudit.runtime.words import counted
-from calaudit.steps.calibset_union import CalibsetUnion
-from calaudit.steps.memory import release_memory
+from calaudit.slices.dimension import EVERYTHING
+from calaudit.slices.sliceset import SliceSet
 from calaudit.steps.tapped import Run, SampleRunner, TappedEngine, load_tapped
+
+
+def release_memory() -> None:
+    """Return what the C library keeps of freed memory, where it can be told to (glibc).
+
+    After a model was loaded that is the size of its weights and more: it would stand beside all
+    that is needed next.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+SampleKey = tuple[str, int]
+"""Content digest, and which of its occurrences within one set."""
+_READ_BYTES: Final = 4 << 20
+"""Inputs read from a set at a time."""
+_READ_AT_MOST: Final = 256
+
+
+class Read(NamedTuple):
+    """Samples that were read: from which set, their places in the union, and their inputs."""
+
+    calibset: str
+    places: NDArray[np.int64]
+    inputs: dict[str, NDArray[Any]]
+
+
+class CalibsetUnion:
+    """Every distinct sample of some calibration sets.
+
+    A sample that several sets hold is here once; one that a set holds twice is here twice.
+
+    Parameters
+    ----------
+    sets : mapping
+        By name, at least one.
+    weighted : bool
+        Count a set's samples by its weights (how many candidates each stands for) instead of once.
+    slices : mapping
+        Set → slices over its samples; each becomes a group over the whole union.
+    """
+
+    def __init__(
+        self,
+        sets: Mapping[str, Calibset],
+        *,
+        weighted: bool = False,
+        slices: Mapping[str, SliceSet] | None = None,
+    ) -> None:
+        self._sets = sets
+        self._places: dict[str, NDArray[np.int64]] = {}
+        place: dict[SampleKey, int] = {}
+        ids: list[str] = []
+        for name, drawn in sets.items():
+            keys = _keys(drawn)
+            for key, label in zip(keys, drawn.ids, strict=True):
+                if place.setdefault(key, len(ids)) == len(ids):
+                    ids.append(str(label))
+            self._places[name] = np.array([place[key] for key in keys], np.int64)
+        self.ids: NDArray[np.str_] = np.array(ids, np.str_)
+        """(n,)."""
+        found: dict[str, NDArray[np.float64]] = {}
+        for name, drawn in sets.items():
+            found[name] = self._spread(name, drawn.weights if weighted else np.ones(len(drawn)))
+        for name, each in (slices or {}).items():
+            for label, mask in each.masks():
+                if label not in sets:
+                    held = self._spread(name, mask.astype(np.float64))
+                    found[label] = np.maximum(found.get(label, held), held)
+        if len(found) > 1:
+            found.setdefault(EVERYTHING, np.ones(len(ids)))
+        held_by_some = {name: row for name, row in found.items() if name in sets or row.any()}
+        self.groups = tuple(held_by_some)
+        """Sets, then slices that hold samples, then all."""
+        self.weights: NDArray[np.float64] = np.stack(list(held_by_some.values()))
+        """(n_groups, n) how often each group counts each sample."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self) -> Iterator[Read]:
+        """Every sample once, in pieces of a few megabytes. Raises as `Calibset.read_inputs`."""
+        done = np.zeros(len(self), bool)
+        for name, drawn in self._sets.items():
+            places = self._places[name]
+            size = _read_size(drawn)
+            for start in range(0, len(drawn), size):
+                here = places[start : start + size]
+                fresh = np.flatnonzero(~done[here])
+                if len(fresh):
+                    values = drawn.read_inputs(start, start + len(here))
+                    done[here] = True
+                    yield Read(name, here[fresh], {key: v[fresh] for key, v in values.items()})
+
+    def _spread(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        row = np.zeros(len(self.ids))
+        row[self._places[name]] = values
+        return row
+
+
+def _keys(drawn: Calibset) -> list[SampleKey]:
+    seen: Counter[str] = Counter()
+    keys = []
+    for digest in map(str, drawn.digests):
+        keys.append((digest, seen[digest]))
+        seen[digest] += 1
+    return keys
+
+
+def _read_size(drawn: Calibset) -> int:
+    one = sum(spec.dtype.itemsize * int(np.prod(spec.shape)) for spec in drawn.inputs.values())
+    return int(np.clip(_READ_BYTES // max(one, 1), 1, _READ_AT_MOST))
+
 
 TAP_BYTES: Final = 32 << 20
 """Activations of one run: more samples than give these don't make a pass faster."""

@@ -1,18 +1,25 @@
-"""Predict: run one engine over pool rows, batch by batch, into a predictions file."""
+"""Predict: run one engine over pool rows, batch by batch, into a predictions file.
 
-from collections.abc import Iterator
+What the FP32 model gives for pool rows: outputs, or tensors inside it.
+"""
+
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.backends.base import Engine
+from calaudit.backends.base import Backend, Engine
 from calaudit.formats.predictions import Predictions, write_predictions
-from calaudit.runtime.errors import BackendError
+from calaudit.graph.load import check_pool_matches, load_model
+from calaudit.graph.model import Model
+from calaudit.graph.taps import with_taps
+from calaudit.runtime.errors import BackendError, DrawError
 from calaudit.runtime.pool import Pool, Rows, batches
 from calaudit.runtime.progress import counter
 from calaudit.runtime.words import counted
+from calaudit.steps.tapped import SampleRunner, load_tapped
 
 
 def predict(
@@ -77,3 +84,86 @@ def _check_batched(name: str, values: NDArray[Any], n: int, what: str) -> None:
             where=what,
             next_step="Export a wrapper that returns outputs with the batch as their first axis.",
         )
+
+
+class ModelOutputs(Protocol):
+    """Runs a model over pool rows."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's own outputs."""
+        ...
+
+    def __call__(self, rows: Rows, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The tensors `names` (outputs or taps) for `rows` (ascending), each (len(rows), …).
+
+        Raises
+        ------
+        ModelError
+            The model has no such tensor.
+        """
+        ...
+
+    def by_sample(self, rows: Rows, tap: str) -> NDArray[Any]:
+        """All values of one tensor for each of `rows` (len(rows), m), wherever its batch axis is.
+
+        Raises
+        ------
+        ModelError
+            The model has no such tensor.
+        DrawError
+            Samples differ in how many values they have.
+        """
+        ...
+
+
+class EngineOutputs:
+    """`ModelOutputs` of a model on a backend; one engine per set of names."""
+
+    def __init__(self, model: Model, pool: Pool, backend: Backend) -> None:
+        self._model = model
+        self._pool = pool
+        self._backend = backend
+        self._engines: dict[tuple[str, ...], Engine] = {}
+        self._runners: dict[str, SampleRunner] = {}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's own outputs."""
+        return tuple(output.name for output in self._model.outputs)
+
+    def __call__(self, rows: Rows, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Run `rows` in one batch; see `ModelOutputs`."""
+        wanted = tuple(names)
+        if wanted not in self._engines:
+            self._engines[wanted] = self._backend.load(with_taps(self._model, wanted))
+        values = self._engines[wanted].run(self._pool.read_inputs(rows))
+        return {name: values[name] for name in wanted}
+
+    def by_sample(self, rows: Rows, tap: str) -> NDArray[Any]:
+        """See `ModelOutputs`."""
+        if tap not in self._runners:
+            self._runners[tap] = SampleRunner(load_tapped(self._model, (tap,), self._backend))
+        runs = self._runners[tap].run(self._pool.read_inputs(rows))
+        pieces = [run.rows(0) for run in runs]
+        if len({piece.shape[1] for piece in pieces}) > 1:
+            raise DrawError(
+                f"{tap} has another number of values for other samples",
+                next_step="Choose a tensor of one size.",
+            )
+        return np.concatenate(pieces)
+
+
+def read_model_outputs(path: Path, pool: Pool) -> EngineOutputs:
+    """Load a model for `pool` on onnxruntime.
+
+    Raises
+    ------
+    ModelError
+        It can't be read, or doesn't take the pool's inputs.
+    """
+    from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
+
+    model = load_model(path)
+    check_pool_matches(model.inputs, pool.inputs, where=pool.label)
+    return EngineOutputs(model, pool, OnnxruntimeBackend())

@@ -19,7 +19,7 @@ from calaudit.slices.sliceset import SliceSet
 from calaudit.steps.candidates import find_candidates, find_slices
 
 if TYPE_CHECKING:
-    from calaudit.steps.model_outputs import ModelOutputs
+    from calaudit.steps.predict import ModelOutputs
 
 _READ = 1024
 _BATCH = 256

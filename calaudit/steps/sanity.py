@@ -19,8 +19,8 @@ from calaudit.statistics.baselines import (
     is_constant,
     is_quality,
 )
-from calaudit.steps.clusters import Clusters
-from calaudit.steps.input_ranges import describe_inputs
+from calaudit.steps.describe import describe_inputs
+from calaudit.steps.leak import Clusters
 from calaudit.tasks.base import Exam
 
 if TYPE_CHECKING:

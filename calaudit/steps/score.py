@@ -1,4 +1,9 @@
-"""Score: what every unit got from FP32 and from each cell, and what became of rankings."""
+"""What one engine made of FP32's rankings, slice by slice.
+
+Score: what every unit got from FP32 and from each cell, and what became of rankings.
+
+Samples and queries that flip under most engines, with their ids, for people to look at.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +17,60 @@ from calaudit.metrics.case import Case
 from calaudit.metrics.scores import Scores
 from calaudit.metrics.scoring import perfect, scores_of
 from calaudit.metrics.truth import Relevance
-from calaudit.results.rankings import RankingFlow
+from calaudit.results.drops import Exemplars
+from calaudit.results.rankings import RankingFlow, RankingSlice
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.progress import progress
 from calaudit.statistics.baselines import Rival, is_constant
-from calaudit.steps.ranking_flow import describe_ranking
+from calaudit.statistics.exemplars import find_exemplars
+from calaudit.statistics.ranking_change import RankingChange, changes_in
 from calaudit.steps.sanity import answers_of, is_identical, rivals_in
 from calaudit.tasks.base import Exam, placed
+
+
+def describe_ranking(cell: str, exam: Exam, truth: Relevance, case: Case) -> list[RankingFlow]:
+    """Losses by cause, ties and exposure that moved: one for each cut among the metrics.
+
+    Parameters
+    ----------
+    cell : str
+        Its id.
+    exam : Exam
+        A ranking.
+    truth : Relevance
+        The exam's.
+    case : Case
+        Scores by the cell's engine and by FP32.
+    """
+    return [_flow(cell, exam, truth, change) for change in changes_in(exam.metrics, case)]
+
+
+def _flow(cell: str, exam: Exam, truth: Relevance, change: RankingChange) -> RankingFlow:
+    lost, gained = change.moved(np.arange(len(truth), dtype=np.int64), names=exam.items)
+    return RankingFlow(
+        cell=cell,
+        output=exam.output,
+        k=change.k,
+        catalogue=truth.n_items,
+        tail_items=None if truth.tail is None else int(truth.tail.sum()),
+        slices=tuple(_slice(change, exam, name) for name in exam.slices.names),
+        lost=lost,
+        gained=gained,
+    )
+
+
+def _slice(change: RankingChange, exam: Exam, name: str) -> RankingSlice:
+    rows = exam.slices.rows(name)
+    losses = (change.loss(metric, rows) for metric in exam.metrics)
+    return RankingSlice(
+        slice=name,
+        n=len(rows),
+        reference_ties=change.tied_share("fp32", rows),
+        candidate_ties=change.tied_share("engine", rows),
+        flow=change.flow(rows),
+        losses=tuple(each for each in losses if each is not None),
+    )
+
 
 CellScores = Mapping[Metric, Scores]
 
@@ -142,3 +194,42 @@ def _named(exam: Exam, units: NDArray[np.bool_]) -> str:
     more = ", …" if len(rows) > _SHOWN else ""
     ids = ", ".join(exam.ids(rows[:_SHOWN]))
     return f"{len(rows):,} of {len(units):,} {plural}: {ids}{more}"
+
+
+def list_exemplars(
+    scored: Iterable[Scored], gates: Mapping[tuple[str, str], float], *, most: int = 10
+) -> list[Exemplars]:
+    """Units that flip under more than half of the engines.
+
+    By each exam's first metric and those that are gated; metrics of whole sets and of likeness to
+    FP32 are passed over: the ones score no unit, by the others any change would count.
+
+    Parameters
+    ----------
+    scored : iterable of Scored
+    gates : mapping
+        (metric, slice) → largest drop allowed. A score that isn't right or wrong flips where it
+        changes by more than its metric's strictest gate.
+    most : int
+        Units to list per metric.
+    """
+    found = []
+    for one in scored:
+        for number, metric in enumerate(one.exam.metrics):
+            strictest = [drop for (gated, _), drop in gates.items() if gated == metric.name]
+            if metric.is_agreement or (number and not strictest):
+                continue
+            least = 0.0 if metric.kind == "binary" else min(strictest, default=0.0)
+            exemplars = find_exemplars(
+                metric,
+                one.reference[metric],
+                [scores[metric] for scores in one.cells.values()],
+                ids=one.exam.ids,
+                slices=one.exam.slices,
+                unit=one.exam.unit,
+                least=least,
+                most=most,
+            )
+            if exemplars is not None:
+                found.append(exemplars)
+    return found

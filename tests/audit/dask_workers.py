@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from calaudit.audit.worker import Made, Request, at_work, make_cell
+from calaudit.audit.dask.worker import Made, Request, at_work, make_cell
 from calaudit.runtime.errors import CalauditError
 from calaudit.runtime.interrupts import stop_if_asked
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from calaudit.audit.implicit import compare_ranges
 from calaudit.audit.plan import PlannedCell
+from calaudit.audit.records import compare_ranges
 from calaudit.audit.run import run_audit
 from calaudit.results.agreement import ComparedTap
 from tests.audit.world import AUDIT, make_world

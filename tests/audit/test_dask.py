@@ -14,13 +14,13 @@ import h5py
 import numpy as np
 import pytest
 
-from calaudit.audit import cluster as audit_cluster
 from calaudit.audit import run as audit_run
-from calaudit.audit import scheduler as audit_scheduler
+from calaudit.audit.dask import cells as audit_cluster
+from calaudit.audit.dask import scheduler as audit_scheduler
+from calaudit.audit.dask.scheduler import Call, Lost, Scheduler, connect_scheduler
+from calaudit.audit.dask.worker import Request, make_cell
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
-from calaudit.audit.scheduler import Call, Lost, Scheduler, connect_scheduler
-from calaudit.audit.worker import Request, make_cell
 from calaudit.backends.base import Missing
 from calaudit.backends.tensorrt.detect import find_tensorrt
 from calaudit.results.document import to_document, without_times

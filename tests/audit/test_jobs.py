@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.audit.crew import map_in_threads
+from calaudit.audit.engines import map_in_threads
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
 from calaudit.formats.predictions import Predictions

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from calaudit.audit.lock import hold_lock, is_locked
+from calaudit.audit.store import hold_lock, is_locked
 from calaudit.runtime.errors import OutputError
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from calaudit.audit.lock import hold_lock
+from calaudit.audit.store import hold_lock
 with hold_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

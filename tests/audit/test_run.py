@@ -9,9 +9,9 @@ from onnx import TensorProto, numpy_helper
 
 from calaudit.audit import engines as audit_engines
 from calaudit.audit import run as audit_run
-from calaudit.audit.inventory import take_inventory
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
+from calaudit.audit.store import take_inventory
 from calaudit.backends.base import Missing
 from calaudit.backends.health import Health, Trial
 from calaudit.backends.tensorrt.detect import find_tensorrt

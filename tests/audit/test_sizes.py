@@ -9,10 +9,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from calaudit.audit.inventory import take_inventory
+from calaudit.audit.preflight import expected_sizes
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
-from calaudit.audit.sizes import expected_sizes
+from calaudit.audit.store import take_inventory
 from tests.audit.world import make_world
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from calaudit.audit import run
-from calaudit.audit.lock import is_locked
 from calaudit.audit.run import run_audit
+from calaudit.audit.store import is_locked
 from calaudit.report.files import read_report
 from calaudit.report.forms import FORMS, Evidence
 from calaudit.results.report import Report

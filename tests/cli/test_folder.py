@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from calaudit.audit.lock import hold_lock
 from calaudit.audit.run import run_audit
+from calaudit.audit.store import hold_lock
 from tests.audit.world import make_world
 from tests.cli.running import calaudit
 

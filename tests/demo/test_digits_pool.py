@@ -7,8 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from calaudit.demo.digits import DARK_SIGNAL, NOISE_LEVELS, expose, random_bits, read_digits
-from calaudit.demo.files import DEMO_MODEL
-from calaudit.demo.pool import build_digits_pool
+from calaudit.demo.pool import DEMO_MODEL, build_digits_pool
 from calaudit.formats.pool import PoolFile, open_pool
 
 FINGERPRINT = "0dff0a52ea3dbfa8612c8d34714a5c30"

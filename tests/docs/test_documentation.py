@@ -16,8 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from calaudit.demo.files import DEMO_MODEL
-from calaudit.demo.pool import build_digits_pool
+from calaudit.demo.pool import DEMO_MODEL, build_digits_pool
 from calaudit.metrics.catalogue import known_metrics
 from calaudit.tasks.base import TASKS
 

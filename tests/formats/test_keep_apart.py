@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.demo.files import DEMO_MODEL
-from calaudit.demo.pool import build_digits_pool
+from calaudit.demo.pool import DEMO_MODEL, build_digits_pool
 from tests.cli.running import calaudit
 
 

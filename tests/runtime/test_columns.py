@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from calaudit.runtime.columns import as_written, read_as_numbers, widened
+from calaudit.runtime.pool import as_written, read_as_numbers, widened
 
 SMALL = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
 

@@ -3,8 +3,12 @@ import pytest
 
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.slices.sliceset import CodedDimension, SliceSet
-from calaudit.statistics.power import Expectation, smallest_provable_drop, units_to_prove
-from calaudit.steps.contract import slice_power
+from calaudit.statistics.power import (
+    Expectation,
+    slice_power,
+    smallest_provable_drop,
+    units_to_prove,
+)
 
 TOP1 = parse_metric("top1")
 

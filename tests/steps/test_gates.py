@@ -11,8 +11,14 @@ from calaudit.results.comparison import Gate, Verdict
 from calaudit.runtime.errors import SettingsError
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.statistics.comparison import Comparison, Tolerance
-from calaudit.steps.floors import floor_notices, hold_to_floors
-from calaudit.steps.gates import GateRule, near_zero_notices, resolve_floors, resolve_gates
+from calaudit.steps.gates import (
+    GateRule,
+    floor_notices,
+    hold_to_floors,
+    near_zero_notices,
+    resolve_floors,
+    resolve_gates,
+)
 from tests.statistics.cases import comparison
 
 SLICES = SliceSet(

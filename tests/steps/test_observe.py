@@ -22,8 +22,7 @@ from calaudit.graph.prepare import prepare
 from calaudit.graph.taps import with_taps
 from calaudit.runtime.errors import BackendError, ModelError
 from calaudit.steps.calibrate import observation_notices
-from calaudit.steps.calibset_union import CalibsetUnion
-from calaudit.steps.observe import observe
+from calaudit.steps.observe import CalibsetUnion, observe
 from calaudit.steps.tapped import TappedEngine, load_tapped
 from tests.graph.models import Sketch
 from tests.steps import layouts

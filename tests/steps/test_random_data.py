@@ -7,15 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.demo.files import DEMO_MODEL
-from calaudit.demo.pool import build_digits_pool
+from calaudit.demo.pool import DEMO_MODEL, build_digits_pool
 from calaudit.formats.pool import open_pool
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
 from calaudit.runtime.errors import Notice
-from calaudit.steps.random_data import KINDS, RandomMatch, match_random_data
+from calaudit.steps.verify_cache import KINDS, RandomMatch, match_random_data
 from tests.graph import models
 from tests.graph.real_models import real_model
 from tests.graph.running import minmax_scales

@@ -8,8 +8,7 @@ import onnx
 import pytest
 
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.demo.files import DEMO_MODEL
-from calaudit.demo.pool import build_digits_pool
+from calaudit.demo.pool import DEMO_MODEL, build_digits_pool
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.formats.pool_writer import write_pool
@@ -28,7 +27,7 @@ from calaudit.sampling.kinds import make_recipe, read_recipe
 from calaudit.sampling.recipe import Embedding, Loss, Recipe
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices, select_rows
-from calaudit.steps.model_outputs import read_model_outputs
+from calaudit.steps.predict import read_model_outputs
 from calaudit.steps.sample import draw_calibset, draw_set
 from tests.steps import layouts
 from tests.steps.drawing import CALIBRATE, EVALUATE, FakeModel, write_small_pool

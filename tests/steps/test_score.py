@@ -12,9 +12,8 @@ from calaudit.runtime.errors import PoolError, SettingsError
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
 from calaudit.statistics.comparison import Tolerance
-from calaudit.steps.exemplars import list_exemplars
 from calaudit.steps.judge import Terms, judge_cells
-from calaudit.steps.score import Scored, notices_of, rankings_of, score_exams
+from calaudit.steps.score import Scored, list_exemplars, notices_of, rankings_of, score_exams
 from calaudit.tasks.reading import parse_task, set_exam
 
 N, ITEMS = 60, 20

@@ -25,7 +25,6 @@ from calaudit.formats.importers.settings import (
 from calaudit.formats.pool_columns import as_series
 from calaudit.formats.pool_layout import as_names
 from calaudit.formats.writing import keep_apart
-from calaudit.runtime.columns import widened
 from calaudit.runtime.errors import (
     CalauditError,
     FileFormatError,
@@ -35,6 +34,7 @@ from calaudit.runtime.errors import (
     SettingsError,
     near,
 )
+from calaudit.runtime.pool import widened
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")

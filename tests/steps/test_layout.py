@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from calaudit.calibration.layout import Layout, Unclear, find_layout, remember
+from calaudit.steps.tapped import Layout, Unclear, find_layout, remember
 
 sizes = st.integers(1, 4)
 

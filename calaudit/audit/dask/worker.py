@@ -16,10 +16,10 @@ from threading import Lock
 from typing import Final
 
 from calaudit.audit.backends import RemoteBackend, described
+from calaudit.audit.dask.scheduler import GPU
 from calaudit.audit.engines import run_cell
-from calaudit.audit.environment import PACKAGES, describe_environment
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
-from calaudit.audit.scheduler import GPU
+from calaudit.audit.records import PACKAGES, describe_environment
 from calaudit.audit.store import Store
 from calaudit.calibration.observation import Observation
 from calaudit.formats.ranges import open_ranges

@@ -14,13 +14,8 @@ from typing import Any, Final
 
 from calaudit.audit.backends import RemoteBackend
 from calaudit.audit.config import read_audit
-from calaudit.audit.engines import CellRun
-from calaudit.audit.environment import describe_environment
-from calaudit.audit.plan import PlannedCell
-from calaudit.audit.prepare import Audit, Overrides
-from calaudit.audit.scheduler import INSTALL, Call, Lost, Scheduler
-from calaudit.audit.store import state_of
-from calaudit.audit.worker import (
+from calaudit.audit.dask.scheduler import INSTALL, Call, Lost, Scheduler
+from calaudit.audit.dask.worker import (
     Made,
     Request,
     WorkerFacts,
@@ -30,6 +25,11 @@ from calaudit.audit.worker import (
     stop_work,
     unlike,
 )
+from calaudit.audit.engines import CellRun
+from calaudit.audit.plan import PlannedCell
+from calaudit.audit.prepare import Audit, Overrides
+from calaudit.audit.records import describe_environment
+from calaudit.audit.store import state_of
 from calaudit.backends.registry import BACKENDS
 from calaudit.formats.predictions import Predictions
 from calaudit.runtime.errors import BackendError, CalauditError, Notice, OutputError, Problem

@@ -1,6 +1,6 @@
-"""Several cells at a time, in threads of one process: onnxruntime computes without the GIL.
+"""The engines of an audit: each planned cell built, run, and described, several at a time.
 
-The engines of an audit: each planned cell built, run, and described.
+Threads of one process are enough: onnxruntime computes without the GIL.
 """
 
 from collections import Counter

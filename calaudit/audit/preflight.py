@@ -1,7 +1,4 @@
-"""How much room an audit's artefacts take, told before they are made.
-
-What can be refused of an audit before any work: nothing is written and no model is run.
-"""
+"""What can be refused of an audit before any work: nothing is written and no model is run."""
 
 import math
 import shutil

@@ -1,9 +1,4 @@
-"""What an audit ran on: versions and hardware, for the report.
-
-Whose ranges came out: a backend's own estimates beside calaudit's of the same set.
-
-From an audit's values to the report's records.
-"""
+"""From an audit's values to the report's records, with versions and hardware it ran on."""
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,11 +1,8 @@
-"""The store: which artefacts of the plan are there and whole.
+"""The results folder: which artefacts of the plan are there and whole, and one run at a time.
 
 Beside each artefact lies its seal, a hash of its name and bytes. An artefact without a seal isn't
-finished; one that its seal doesn't fit was damaged or replaced. Both are made again.
-
-What lies in a results folder: the plan's artefacts, those of earlier plans, leftovers.
-
-One run at a time: a lock in the results folder that ends with the process that holds it.
+finished; one that its seal doesn't fit was damaged or replaced. Both are made again. A lock in the
+folder ends with the process that holds it.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""An audit on the command line: its file, and what may stand in place of what the file says.
+"""Flags of several commands: an audit file and what overrides it, slices to be defined.
 
-Slices on the command line: ``--by``, ``--where`` and ``--cross`` become dimensions.
+``--by``, ``--where`` and ``--cross`` become dimensions.
 """
 
 import re

@@ -1,7 +1,4 @@
-"""What is said on stderr beside results: files written, and notices.
-
-Plain text in columns, for results on stdout.
-"""
+"""What commands print: files written and notices on stderr, text in columns on stdout."""
 
 import sys
 from collections.abc import Iterable, Sequence

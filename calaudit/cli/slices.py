@@ -1,7 +1,4 @@
-"""The power contract as ``calaudit slices`` prints it.
-
-``calaudit slices``: how many samples each slice holds, and of which labels.
-"""
+"""``calaudit slices``: how many samples each slice holds, labels, and what it can prove."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,4 @@
-"""The demo's pool: every image that wasn't trained on, at every noise level.
-
-The demo's files, laid out in a folder as a user would have them.
-"""
+"""The demo's pool: every image that wasn't trained on, at every noise level; and its files."""
 
 from pathlib import Path
 

@@ -1,9 +1,7 @@
-"""Columns as people read them: whole numbers that don't wrap, decimals as they were written.
+"""The pool: samples one may draw from, with inputs, targets, metadata columns and stable ids.
 
-A column's stored type is a matter of space. What is asked of it is asked of the numbers: a label
-stored as uint8 less 5 may be negative, and a 0.7 stored as float32 is 0.7.
-
-The pool: samples one may draw from, with inputs, targets, metadata columns and stable ids.
+A column's stored type is a matter of space. What is asked of it is asked of the numbers as people
+read them: a label stored as uint8 less 5 may be negative, and a 0.7 stored as float32 is 0.7.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,4 @@
-"""The power contract: what a slice of a given size can prove, before anything is measured.
-
-The power contract: what each slice of a pool can prove, before any inference.
-"""
+"""Power: what a slice of a given size can prove, before anything is measured."""
 
 import math
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""What a pool's inputs range over, channel by channel: where to look first when FP32 fails.
+"""What a pool holds, in numbers a person can check before drawing from it.
 
-What a pool holds, in numbers a person can check before drawing from it.
+Inputs are described channel by channel: where to look first when FP32 fails.
 """
 
 import math

@@ -1,8 +1,6 @@
 """Gates: which slice is held to which drop, and what FP32 itself must reach there.
 
-Floors: what FP32 itself must reach on a slice before an engine may pass there.
-
-A drop is measured against FP32, so an engine of a model that is fed wrongly loses nothing. The
+A drop is measured against FP32, so an engine of a model that is fed wrongly loses nothing. So a
 floor is held against FP32's value as it was measured, not against a bound: it asks whether the
 model works on these samples at all, which a broken pipeline misses by far, and a bound would fail
 thin slices of a model that works.

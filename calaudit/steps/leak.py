@@ -1,7 +1,4 @@
-"""Clusters: which evaluated samples belong together, and where that doesn't matter.
-
-Leaks: samples that an engine is calibrated on and judged on.
-"""
+"""Data leakage: samples that an engine is calibrated on and judged on, by content or by cluster."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

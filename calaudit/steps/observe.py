@@ -1,8 +1,6 @@
-"""Memory that was freed, given back to the system.
+"""Observe: one FP32 pass over samples, every tap counted on all cores as it comes.
 
-The union of several calibration sets: every distinct sample once, and who holds it.
-
-Observe: one FP32 pass over samples, every tap counted on all cores as it comes.
+The samples are the union of several calibration sets: every distinct one once.
 """
 
 import ctypes

@@ -1,7 +1,4 @@
-"""Predict: run one engine over pool rows, batch by batch, into a predictions file.
-
-What the FP32 model gives for pool rows: outputs, or tensors inside it.
-"""
+"""Predict: run one engine over pool rows, batch by batch, into a file or into memory."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

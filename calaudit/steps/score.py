@@ -1,9 +1,4 @@
-"""What one engine made of FP32's rankings, slice by slice.
-
-Score: what every unit got from FP32 and from each cell, and what became of rankings.
-
-Samples and queries that flip under most engines, with their ids, for people to look at.
-"""
+"""Score: what every unit got from FP32 and from each cell, and what became of rankings."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,12 +1,10 @@
-"""Layout: which values of a batch belong to which sample, learnt from two runs.
+"""Tapped: an FP32 model that shows its taps, and which of their values belong to which sample.
 
 A tap need not have the batch as its first axis: attention is often computed on (time, batch,
 features), on (batch · heads, …) or on (batch · windows, …). In row-major order all of these are
 (blocks, batch, rest), with one block where the batch comes first. So a layout is one number, and it
 is found by looking: of all numbers that the shapes allow, the one under which a sample's values in
 a batch are those that it has alone.
-
-Tapped: an FP32 model that shows its taps, and the values of each sample in them.
 """
 
 import math

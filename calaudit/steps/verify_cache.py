@@ -1,10 +1,8 @@
-"""Was a model calibrated on random numbers? Run it on some, and see whether the scales agree.
+"""Verify a calibration cache: what in it is wrong, missing, or hardly made from real data.
 
 Tools that are given no calibration data draw random numbers instead, and say so in a warning at
 best. Activations of a trained network on noise are much alike from draw to draw, and unlike those
 on real samples, so scales that agree with them in most taps were hardly made of anything else.
-
-Verify a calibration cache: what in it is wrong, missing, or hardly made from real data.
 """
 
 import math

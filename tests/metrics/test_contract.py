@@ -36,7 +36,12 @@ def name(request):
 
 def test_no_metric_is_left_out_here():
     tried = {parse_metric(name).family for name in [*NAMES, *OF_THE_EXAMPLE]}
-    assert tried == set(definitions())
+    ours = "calaudit.metrics.truth"  # those of a package's own truth are tried with its tasks
+    assert tried == {
+        name
+        for name, definition in definitions().items()
+        if definition.needs is None or definition.needs.__module__ == ours
+    }
     assert METRICS.package("brier") == "calaudit-example"
 
 

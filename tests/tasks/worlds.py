@@ -1,0 +1,107 @@
+"""A small pool for every kind of task, with a model's outputs that are mostly right."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from calaudit.formats.pool_writer import write_pool
+
+N, CLASSES, ITEMS = 360, 4, 9
+
+
+@dataclass(frozen=True)
+class World:
+    """What a task of one kind is tried on."""
+
+    targets: Mapping[str, Any]
+    outputs: Mapping[str, np.ndarray]
+    """(N, …) of FP32."""
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    """Of the audit file's table, beside `kind`."""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    proposed: bool = True
+    """Whether ``calaudit init`` proposes this kind for it."""
+
+    def write(self, path: Path) -> Path:
+        """Its pool."""
+        write_pool(
+            path,
+            inputs={"x": np.zeros((N, 1), np.float32)},
+            targets=dict(self.targets),
+            meta={"half": np.where(np.arange(N) < N / 2, "first", "second"), **self.meta},
+        )
+        return path
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def _classification() -> World:
+    label = _rng().integers(0, CLASSES, N)
+    logits = _rng().normal(size=(N, CLASSES)) + 2 * np.eye(CLASSES)[label]
+    return World({"label": label}, {"logits": logits.astype(np.float32)})
+
+
+def _regression() -> World:
+    value = _rng().normal(size=N)
+    output = value[:, None] + 0.1 * np.random.default_rng(1).normal(size=(N, 1))
+    return World({"value": value}, {"y": output.astype(np.float32)}, proposed=False)
+
+
+def _sequence() -> World:
+    texts = [" ".join(["a", "b"] * (1 + i % 3)) for i in range(N)]
+    tokens = np.full((N, 12), -1)
+    for row, text in enumerate(texts):
+        written = ["ab ".index(sign) for sign in text]
+        tokens[row, : len(written)] = written
+    tokens[::9, 0] = 1
+    return World(
+        {"text": texts}, {"tokens": tokens}, {"vocabulary": ["a", "b", " "]}, proposed=False
+    )
+
+
+def _ranking() -> World:
+    relevance = (_rng().random((N, ITEMS)) < 0.3).astype(np.uint8)
+    scores = relevance + np.random.default_rng(1).normal(size=relevance.shape)
+    keys = {"metrics": ["ndcg@3", "recall@3", "coverage@3", "overlap@3", "ties_at_cut@3"]}
+    return World({"relevance": relevance}, {"scores": scores.astype(np.float32)}, keys)
+
+
+def _pairwise() -> World:
+    listwise = _ranking()
+    query, item = np.divmod(np.arange(N), ITEMS)
+    relevance = listwise.targets["relevance"][query, item]
+    score = listwise.outputs["scores"][query, item][:, None]
+    meta = {"query": query, "item": item, "half": np.where(query < 5, "first", "second")}
+    return World({"relevance": relevance}, {"score": score}, listwise.keys, meta)
+
+
+def _retrieval() -> World:
+    label = _rng().integers(0, CLASSES, N)
+    embedding = 3 * np.eye(CLASSES)[label] + np.random.default_rng(1).normal(size=(N, CLASSES))
+    keys = {"gallery": "half = 'second'", "metrics": ["ndcg@3", "recall@3", "coverage@3"]}
+    return World({"label": label}, {"e": embedding.astype(np.float32)}, keys, proposed=False)
+
+
+def _grading() -> World:
+    grade = _rng().integers(0, 3, N)
+    score = grade[:, None] + 0.4 * np.random.default_rng(1).normal(size=(N, 1))
+    thresholds = np.tile([0.5, 1.5], (N, 1))
+    outputs = {"score": score.astype(np.float32), "thresholds": thresholds.astype(np.float32)}
+    return World({"grade": grade}, outputs)
+
+
+WORLDS: Mapping[str, Callable[[], World]] = {
+    "classification": _classification,
+    "regression": _regression,
+    "sequence": _sequence,
+    "ranking": _ranking,
+    "pairwise": _pairwise,
+    "retrieval": _retrieval,
+    "grading": _grading,
+}
+"""By kind; the last is the example package's."""

@@ -1,6 +1,6 @@
 """The backends an audit names: made, and tried out before any work."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from calaudit.audit.config import AuditConfig
@@ -71,14 +71,27 @@ def make_backends(
             problems += [Problem(str(each), where, each.next_step) for each in missing]
             continue
         backend = kind.make(own, _site(config, pool, jobs))
-        try:
-            backend.check(model)
-        except BackendError as error:
-            problems += [Problem(p.message, where, p.next_step) for p in error.problems]
+        problems += _unfit(backend, model, ("fp32", *settings.precisions), where)
         made[name] = backend
     if problems:
         raise BackendError.of(problems)
     return made
+
+
+def _unfit(
+    backend: Backend, model: Model, precisions: Iterable[Precision], where: str
+) -> Iterator[Problem]:
+    """What a backend that is usable here can't do of this audit."""
+    for precision in precisions:
+        if precision not in backend.capabilities.precisions:
+            message = f"{backend.name} makes no engines in {precision.upper()}"
+            yield Problem(
+                message, where, "Leave it out of precisions, or audit on another backend."
+            )
+    try:
+        backend.check(model)
+    except BackendError as error:
+        yield from (Problem(p.message, where, p.next_step) for p in error.problems)
 
 
 def make_observer(config: AuditConfig, pool: Pool) -> Backend:

@@ -3,6 +3,7 @@
 import gc
 import signal
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from calaudit.backends.base import Backend, Engine, Order
 from calaudit.backends.health import examine
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.registry import BACKENDS, backend_names
+from calaudit.backends.tensorrt.cuda import require_cuda
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError
 from calaudit.runtime.settings import keys_of
@@ -24,8 +26,13 @@ from tests.graph.running import quantize
 STATUS = Path("/proc/self/statm")
 
 
-def resident() -> int:
-    """Bytes of memory that this process has in use."""
+def in_use(backend: Backend) -> int:
+    """Bytes in use: of the GPU's memory where engines lie there, else of this process's."""
+    if backend.capabilities.needs_gpu:
+        cuda = require_cuda()
+        with cuda.current():
+            free, total = cuda.driver.mem_get_info()
+        return int(total - free)
     return int(STATUS.read_text().split()[1]) * 4096
 
 
@@ -61,8 +68,9 @@ def reference(model: Model, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarra
     return OnnxruntimeBackend(threads=1).load(model).run(feeds)
 
 
-def run_on(engine: Engine, feeds: dict[str, np.ndarray]) -> None:
-    while True:
+def run_on(engine: Engine, feeds: dict[str, np.ndarray], *, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
         engine.run(feeds)
 
 
@@ -134,6 +142,7 @@ def test_an_engine_is_closed_once_and_for_all(backend: Backend) -> None:
     np.testing.assert_array_equal(other.run(feeds)["y"], copied)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not STATUS.exists(), reason="reads Linux's account of the memory in use")
 def test_closing_frees_the_weights(backend: Backend) -> None:
     s = models.Sketch()
@@ -148,11 +157,11 @@ def test_closing_frees_the_weights(backend: Backend) -> None:
 
     run_and_close()
     gc.collect()
-    before = resident()
-    for _ in range(12):
+    before, n = in_use(backend), 4 if backend.capabilities.needs_gpu else 12
+    for _ in range(n):
         run_and_close()
     gc.collect()
-    assert resident() - before < 100e6, "twelve times 17 MB of weights"
+    assert in_use(backend) - before < n * 16.8e6 / 2, "each has 16.8 MB of weights"
 
 
 def test_ctrl_c_ends_a_run_and_leaves_an_engine_that_runs(backend: Backend) -> None:
@@ -185,6 +194,8 @@ def test_a_kind_says_what_its_backend_says(
 def test_health_is_what_runs_here(case: tuple[str, dict[str, object]], backend: Backend) -> None:
     health = examine(case[0], {"fp32": {"Gemm"}, "int8": {"MatMul"}}, **case[1])
     assert health.backend == case[0]
+    if case[0].startswith("tensorrt") and all("can't build" in t.failure for t in health.trials):
+        pytest.skip(str(health.missing[0]))  # a release that has no kernels for this GPU
     assert health.usable
     assert [(t.op_type, t.precision) for t in health.trials] == [
         ("Gemm", "fp32"), ("MatMul", "int8")

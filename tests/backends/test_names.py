@@ -9,12 +9,12 @@ from calaudit.backends.registry import backend_names
 PACKAGE = Path(__file__).parents[2] / "calaudit"
 OBSERVES = "what isn't an audit observes ranges on the default backend"
 NAMED = {
-    ("audit/environment.py", "onnxruntime"): "a package whose version reports tell",
+    ("audit/records.py", "onnxruntime"): "a package whose version reports tell",
     ("calibration/scales.py", "tensorrt"): "scale tables tell who estimated them, caches too",
     ("formats/trt_cache.py", "tensorrt"): "scale tables made of TensorRT's calibration caches",
     ("cli/cache_text.py", "tensorrt"): "a key of what calaudit cache show --json prints",
     ("steps/calibrate.py", "calaudit.backends.onnxruntime.sessions"): OBSERVES,
-    ("steps/model_outputs.py", "calaudit.backends.onnxruntime.sessions"): OBSERVES,
+    ("steps/predict.py", "calaudit.backends.onnxruntime.sessions"): OBSERVES,
     ("steps/verify_cache.py", "calaudit.backends.onnxruntime.sessions"): OBSERVES,
 }
 """(module, the name or what it imports) → why it may."""

@@ -4,13 +4,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from calaudit.audit.config import read_audit
 from calaudit.audit.run import run_audit
-from calaudit.runtime.errors import SettingsError
+from calaudit.backends.base import Site
+from calaudit.backends.registry import BACKENDS
+from calaudit.runtime.errors import BackendError, SettingsError
 from tests.audit.world import AUDIT, make_world
 
 COMMAND = (sys.executable, "-c", "from calaudit.cli import main; main()")
@@ -22,6 +25,7 @@ def audit(folder: Path, keys: str) -> Path:
     return make_world(folder, n=600, audit=AUDIT.replace("batch_size", f"{keys}batch_size"))
 
 
+@pytest.mark.slow
 def test_an_audit_runs_on_it_and_agrees_with_onnxruntime(
     tmp_path: Path, example_package: object
 ) -> None:
@@ -43,6 +47,21 @@ def test_an_audit_runs_on_it_and_agrees_with_onnxruntime(
     assert {each.verdicts_equal == each.verdicts for each in report.agreement} == {True}
 
 
+def test_a_precision_that_it_lacks_ends_the_audit_before_any_work(
+    tmp_path: Path, example_package: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = BACKENDS.load("onnx_reference")
+    made = kind.make(kind.settings(), Site(tmp_path, 1, {}))
+    lacking = replace(made.capabilities, precisions=frozenset({"fp32", "int8"}))
+    monkeypatch.setattr(type(made), "capabilities", lacking)
+    path = audit(tmp_path, 'backend = "onnx_reference"\nprecisions = ["int8", "fp16"]\n')
+    with pytest.raises(BackendError, match="onnx_reference makes no engines in FP16") as caught:
+        run_audit(path)
+    assert str(caught.value.problems[0].where).endswith("audit.toml: audit.backend")
+    assert not (tmp_path / "audit").exists()
+
+
+@pytest.mark.slow
 def test_its_engines_may_run_several_at_a_time_and_nothing_is_made_twice(
     tmp_path: Path, example_package: Mapping[str, str]
 ) -> None:

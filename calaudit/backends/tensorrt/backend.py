@@ -11,7 +11,6 @@ from calaudit.backends.base import (
     Account,
     BuiltEngine,
     Capabilities,
-    Missing,
     NodePrecision,
     Order,
     Precision,
@@ -24,7 +23,7 @@ from calaudit.backends.tensorrt.build import (
     build_plan,
     plan_profile,
 )
-from calaudit.backends.tensorrt.cuda import Cuda, Gpu, find_cuda, require_cuda
+from calaudit.backends.tensorrt.cuda import Cuda, Gpu, require_cuda
 from calaudit.backends.tensorrt.detect import Library, TensorrtModule, require_tensorrt
 from calaudit.backends.tensorrt.implicit import (
     GivenRanges,
@@ -92,9 +91,9 @@ class TensorrtBackend:
 
     @property
     def capabilities(self) -> Capabilities:
-        """FP32, FP16 and INT8 where the library has strongly typed networks and a GPU is here."""
-        usable = self.found.abilities.strongly_typed and not isinstance(find_cuda(), Missing)
-        precisions: frozenset[Precision] = frozenset({"fp32", "fp16", "int8"} if usable else ())
+        """FP32, FP16 and INT8 where the library has strongly typed networks."""
+        typed = self.found.abilities.strongly_typed
+        precisions: frozenset[Precision] = frozenset({"fp32", "fp16", "int8"} if typed else ())
         return Capabilities(precisions=precisions, needs_gpu=True, concurrent=False)
 
     @property

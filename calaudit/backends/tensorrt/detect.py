@@ -47,8 +47,6 @@ class Abilities:
     """Calibrators and the INT8 flag: quantization without Q/DQ in the graph (up to 10)."""
     strongly_typed: bool
     """Networks that keep the graph's types, so that Q/DQ and FP16 mean what they say."""
-    fp16_flag: bool
-    """A builder flag that permits FP16; without it FP16 has to stand in the graph."""
     builds_without_gpu: bool
     """Engines for a named compute capability, on a machine without that GPU."""
     progress: bool
@@ -162,7 +160,6 @@ def _abilities(trt: ModuleType) -> Abilities:
         and hasattr(config, "int8_calibrator"),
         strongly_typed=hasattr(trt, "NetworkDefinitionCreationFlag")
         and hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"),
-        fp16_flag=hasattr(flags, "FP16"),
         builds_without_gpu=hasattr(config, "set_compute_capability"),
         progress=hasattr(trt, "IProgressMonitor") and hasattr(config, "progress_monitor"),
         inspector=hasattr(engine, "create_engine_inspector"),

@@ -169,7 +169,7 @@ class NativeRanges:
     batching: Batching
     """Its size becomes smaller for a set with fewer samples, and 1 for a model fixed to one."""
     cache: Path | None = None
-    """TensorRT's calibration cache (`source.cache_file`): taken in place of data when it is
+    """TensorRT's calibration cache (named by all it depends on): taken in place of data when it is
     there, else written."""
 
 

@@ -1,10 +1,9 @@
 """What a calibration starts from: a calibration set cut into batches, or an earlier one's cache.
 
 A cache that TensorRT can read bypasses the data without a word, so what a cache depends on stands
-in its file's name, and its header is checked before it is offered.
+in its file's name, which is the cell's, and its header is checked before it is offered.
 """
 
-import hashlib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from numpy.typing import NDArray
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.formats.trt_header import CacheHeader, TrtVersion, header_for
-from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError, FileFormatError, Notice, Problem, near
 from calaudit.runtime.words import counted
 
@@ -186,37 +184,6 @@ def _check_inputs(calibset: Calibset, names: Mapping[str, Any]) -> None:
     ]
     if missing:
         raise BackendError.of(missing)
-
-
-def cache_file(
-    folder: Path,
-    *,
-    calibset: Calibset,
-    algorithm: str,
-    batching: Batching,
-    model: Model,
-    version: str,
-) -> Path:
-    """Where the cache of one calibration belongs.
-
-    Parameters
-    ----------
-    folder : Path
-        Of all caches.
-    calibset : Calibset
-    algorithm : str
-        "entropy" or "minmax".
-    batching : Batching
-        TensorRT's entropy ranges depend on it.
-    model : Model
-        The FP32 graph that TensorRT is given.
-    version : str
-        TensorRT's, with the build number.
-    """
-    parts = (calibset.fingerprint, algorithm, str(batching), model.fingerprint, version)
-    key = hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
-    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in calibset.name)[:60]
-    return folder / f"{name}-{algorithm}-{key}.cache"
 
 
 def read_stored(

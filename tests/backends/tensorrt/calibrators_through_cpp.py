@@ -22,7 +22,7 @@ from calaudit.backends.tensorrt.implicit import (
     NativeRanges,
     build_implicit,
 )
-from calaudit.backends.tensorrt.source import Batching, cache_file
+from calaudit.backends.tensorrt.source import Batching
 from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
 from calaudit.formats.calibset import Calibset
 from calaudit.graph.model import Model
@@ -372,33 +372,6 @@ def test_an_input_that_the_set_lacks_is_named(model: Model, tmp_path: Path, gpu:
         build_implicit(
             fake_tensorrt(Behaviour()), model, ranges, plan_profile(model, max_batch=8), buffers=gpu
         )
-
-
-def test_the_caches_name_holds_all_it_depends_on(calibset: Calibset, model: Model) -> None:
-    base: dict[str, Any] = {
-        "calibset": calibset,
-        "algorithm": "entropy",
-        "batching": Batching(8),
-        "model": model,
-        "version": "10.16.1.11",
-    }
-    changes: list[dict[str, Any]] = [
-        {},
-        {"algorithm": "minmax"},
-        {"batching": Batching(8, last="drop")},
-        {"batching": Batching(8, order="stored")},
-        {"batching": Batching(16)},
-        {"model": Model(models.gemms(), "gemms.onnx")},
-        {"version": "10.3.0.26"},
-        {
-            "calibset": make_calibset(
-                calibset.path.with_name("b.h5"), {"x": np.ones((3, 4), np.float32)}
-            )
-        },
-    ]
-    names = [cache_file(Path(), **{**base, **change}) for change in changes]
-    assert len(set(names)) == len(changes)
-    assert names[0] == cache_file(Path(), **base)
 
 
 def test_a_library_without_calibrators_says_so(model: Model) -> None:

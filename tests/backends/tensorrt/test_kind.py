@@ -1,0 +1,89 @@
+"""What audits ask of TensorRT before it is made: ways to INT8, names of what is kept, obstacles."""
+
+from pathlib import Path
+
+import pytest
+
+from calaudit.audit.config import read_audit
+from calaudit.audit.plan import make_plan
+from calaudit.backends.base import Missing
+from calaudit.backends.health import Health
+from calaudit.backends.tensorrt import kind
+from calaudit.backends.tensorrt.kind import TENSORRT, TENSORRT_RTX, TensorrtKind, TensorrtSettings
+from calaudit.runtime.errors import SettingsError
+from tests.audit.world import AUDIT, make_world
+
+IMPLICIT = TensorrtSettings(int8="implicit", ranges=("calaudit", "tensorrt"))
+
+
+def test_explicit_int8_takes_the_same_graphs_as_every_backend() -> None:
+    for one in (TENSORRT, TENSORRT_RTX):
+        ways = list(one.int8(one.settings(), ("minmax", "mse"), 8))
+        assert [(w.method, w.given, w.depends_on) for w in ways] == [
+            ("minmax", "qdq", {}), ("mse", "qdq", {})
+        ]  # fmt: skip
+
+
+def test_implicit_int8_takes_scale_tables_and_sets() -> None:
+    ways = list(TENSORRT.int8(IMPLICIT, ("mse", "entropy"), 8))
+    assert [(w.method, w.given, w.nearest) for w in ways] == [
+        ("mse", "scales", ()),
+        ("entropy", "scales", ()),
+        ("native-entropy", "calibset", ("entropy-trt", "entropy")),
+    ]
+    with pytest.raises(SettingsError, match="no method among mse"):
+        list(TENSORRT.int8(IMPLICIT, ("mse",), 8))
+
+
+def test_what_a_calibration_depends_on_stands_in_the_name_of_its_cache(tmp_path: Path) -> None:
+    keys = 'backend = "tensorrt"\nint8 = "implicit"\nranges = ["calaudit", "tensorrt"]\nbatch_size'
+
+    def names(version: str = "10.3", batch: int = 100, model: str = "m") -> set[str]:
+        text = AUDIT.replace("batch_size", keys).replace("100", str(batch))
+        path = make_world(tmp_path, n=60, audit=text)
+        plan = make_plan(
+            read_audit(path),
+            model=model,
+            pool="p",
+            rows="r",
+            folder=tmp_path,
+            seed=0,
+            backends={"tensorrt": f"TensorRT {version}"},
+        )
+        return {cell.built.name for cell in plan.cells if cell.given == "calibset"}
+
+    base = names()
+    assert len(base) == 2, "one per set"
+    assert names() == base
+    for others in (names(version="10.4"), names(batch=50), names(model="other")):
+        assert len(others) == 2
+        assert not others & base
+
+
+def test_without_calibrators_implicit_audits_end_before_any_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    health = Health("tensorrt", "TensorRT 11.4", "a GPU", ())
+    asked: list[set[str]] = []
+    monkeypatch.setattr(TensorrtKind, "examine", lambda _, __, ops: asked.append({*ops}) or health)
+    wanted = {"fp32": ["Conv"], "int8": ["Conv"]}
+    (missing,) = TENSORRT.obstacles(IMPLICIT, wanted)
+    assert str(missing) == (
+        "TensorRT 11.4 has no calibrators: it quantizes by Q/DQ in the graph only"
+    )
+    assert "tensorrt>=8.6,<11" in missing.next_step
+    assert list(TENSORRT.obstacles(TensorrtSettings(), wanted)) == []
+    assert asked == [{"fp32"}, {"fp32", "int8"}], "a calibration isn't tried by Q/DQ"
+
+
+def test_a_library_that_isnt_there_is_one_obstacle_beside_the_driver(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from calaudit.backends.tensorrt import detect
+
+    gone = Missing("TensorRT", "isn't installed", "Run: pip")
+    monkeypatch.setattr(detect, "find_tensorrt", lambda _: gone)
+    monkeypatch.setattr(kind, "_DRIVER", "libno_such_driver.so.1")
+    first, second = TENSORRT.obstacles(TensorrtSettings(), {"fp32": ["Conv"]})
+    assert first == gone
+    assert second.what == "NVIDIA's GPU driver"

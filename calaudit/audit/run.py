@@ -1,7 +1,7 @@
 """Run an audit: make what the plan lists and isn't there yet, judge, write the report."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
 from calaudit.report.files import write_report
 from calaudit.report.forms import Evidence, parse_forms, write_forms
+from calaudit.results.agreement import ComparedRanges
 from calaudit.results.audited import CellRecord, ReferenceRecord
 from calaudit.results.comparison import Result
 from calaudit.results.report import Report, assemble
@@ -35,12 +36,19 @@ from calaudit.sampling.recipe import Recipe
 from calaudit.statistics.attribution import Origin
 from calaudit.steps.calibrate import calibrate, observation_notices
 from calaudit.steps.gates import floor_notices, near_zero_notices
-from calaudit.steps.judge import Terms, judge_cells
+from calaudit.steps.judge import Judgement, Terms, judge_cells
 from calaudit.steps.leak import check_leak, content_digests, note_clusters, note_repeats
 from calaudit.steps.predict import EngineOutputs
 from calaudit.steps.sample import draw_calibset
 from calaudit.steps.sanity import baseline_notices, cell_notices, order_notices
-from calaudit.steps.score import list_exemplars, notices_of, rankings_of, score_exams, task_notices
+from calaudit.steps.score import (
+    Scored,
+    list_exemplars,
+    notices_of,
+    rankings_of,
+    score_exams,
+    task_notices,
+)
 
 
 @dataclass(slots=True)
@@ -112,56 +120,94 @@ def run_audit(
         with journal.stage("predictions"):
             if scheduler is not None:
                 journal.from_workers = run_cells_on_workers(scheduler, audit, path, given)
-            judged = _judged(audit, audit.plan.reference, None, journal)
-            journal.notices += judged.notices
-            reference = judged.predictions
-            cells, predictions = _cells(audit, observation, journal)
-            compared = list(compare_ranges(audit.plan.cells, journal.scales))
+            ran = _run_all(audit, observation, journal)
         with journal.stage("statistics"):
-            scored = score_exams(audit.exams, reference, predictions)
+            scored = score_exams(audit.exams, ran.reference.predictions, ran.predictions)
             judgement = judge_cells(scored, _terms(audit, sets))
-        journal.notices += [*audit.pool.notices, *audit.slices.notices, *audit.qdq.notices]
-        report = assemble(
-            audit=records.audit_record(audit),
-            metrics=records.metric_records(scored),
-            reference=ReferenceRecord(audit.plan.reference.backend, judged.engine),
-            calibsets=[
-                records.calibset_record(audit, planned, sets[planned.name])
-                for planned in audit.plan.calibsets
-            ],
-            cells=cells,
-            slices=records.slice_records(audit, judgement.comparisons),
-            results=[filled(Result, one) for one in judgement.comparisons],
-            attribution=judgement.attributions,
-            gaps=judgement.gaps,
-            screening=records.screening_records(judgement.comparisons),
-            ranking_flow=rankings_of(scored),
-            exemplars=list_exemplars(scored, judgement.tolerated),
-            agreement=records.agreement_records(
-                audit, reference, predictions, judgement.comparisons
-            ),
-            compared_ranges=compared,
-            warnings=[
-                *journal.notices,
-                *journal.from_workers.notices,
-                *journal.store.notices,
-                *notices_of(scored),
-                *records.left_out_notices(judgement.comparisons),
-                *floor_notices(judgement.comparisons),
-                *near_zero_notices(judgement.comparisons, audit.gates),
-                *task_notices(scored),
-                *baseline_notices(judgement.not_better, audit.pool, audit.evaluated),
-                *order_notices(scored, audit.clusters),
-                *cell_notices(scored, _quantized(audit)),
-            ],
-            timings=journal.timings,
-        )
+        report = _assembled(audit, sets, ran, scored, judgement, journal=journal)
         with stage("report"):
             write_report(report, audit.plan.report)
             others = [name for name in forms if name != "json"]
             evidence = Evidence(observation, audit.pool)
             write_forms(report, audit.folder, others, evidence=evidence)
         return report, audit.plan.report
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """What the engines gave."""
+
+    reference: CellRun
+    cells: list[CellRecord]
+    """In the plan's order, those that failed among them."""
+    predictions: dict[str, Predictions]
+    """Of those that didn't, by cell."""
+    compared: list[ComparedRanges]
+
+
+def _run_all(audit: Audit, observation: Observation | None, journal: _Journal) -> _Ran:
+    """Run FP32, then every cell."""
+    reference = _judged(audit, audit.plan.reference, None, journal)
+    journal.notices += reference.notices
+    cells, predictions = _cells(audit, observation, journal)
+    compared = list(compare_ranges(audit.plan.cells, journal.scales))
+    return _Ran(reference, cells, predictions, compared)
+
+
+def _assembled(
+    audit: Audit,
+    sets: Mapping[str, Calibset],
+    ran: _Ran,
+    scored: Sequence[Scored],
+    judgement: Judgement,
+    *,
+    journal: _Journal,
+) -> Report:
+    comparisons = judgement.comparisons
+    return assemble(
+        audit=records.audit_record(audit),
+        metrics=records.metric_records(scored),
+        reference=ReferenceRecord(audit.plan.reference.backend, ran.reference.engine),
+        calibsets=[
+            records.calibset_record(audit, planned, sets[planned.name])
+            for planned in audit.plan.calibsets
+        ],
+        cells=ran.cells,
+        slices=records.slice_records(audit, comparisons),
+        results=[filled(Result, one) for one in comparisons],
+        attribution=judgement.attributions,
+        gaps=judgement.gaps,
+        screening=records.screening_records(comparisons),
+        ranking_flow=rankings_of(scored),
+        exemplars=list_exemplars(scored, judgement.tolerated),
+        agreement=records.agreement_records(
+            audit, ran.reference.predictions, ran.predictions, comparisons
+        ),
+        compared_ranges=ran.compared,
+        warnings=_warnings(audit, scored, judgement, journal),
+        timings=journal.timings,
+    )
+
+
+def _warnings(
+    audit: Audit, scored: Sequence[Scored], judgement: Judgement, journal: _Journal
+) -> list[Notice]:
+    return [
+        *journal.notices,
+        *audit.pool.notices,
+        *audit.slices.notices,
+        *audit.qdq.notices,
+        *journal.from_workers.notices,
+        *journal.store.notices,
+        *notices_of(scored),
+        *records.left_out_notices(judgement.comparisons),
+        *floor_notices(judgement.comparisons),
+        *near_zero_notices(judgement.comparisons, audit.gates),
+        *task_notices(scored),
+        *baseline_notices(judgement.not_better, audit.pool, audit.evaluated),
+        *order_notices(scored, audit.clusters),
+        *cell_notices(scored, _quantized(audit)),
+    ]
 
 
 def _quantized(audit: Audit) -> frozenset[str]:

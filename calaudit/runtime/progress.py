@@ -5,11 +5,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import Any, TypeVar
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from calaudit.runtime.interrupts import stop_if_asked
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 T = TypeVar("T")
 _TICK = 0.5
@@ -30,7 +31,7 @@ def stage(what: str) -> Iterator[None]:
         yield
         return
     ended = Event()
-    with tqdm(desc=what, bar_format="{desc}: {elapsed}", **_shown()) as line:
+    with _bar(desc=what, bar_format="{desc}: {elapsed}") as line:
 
         def tick() -> None:
             while not ended.wait(_TICK):
@@ -45,23 +46,26 @@ def stage(what: str) -> Iterator[None]:
             ticking.join()
 
 
-def _shown() -> dict[str, Any]:
-    """How tqdm shows a bar here, if at all."""
-    if not sys.stderr.isatty():
-        return {"disable": True}
+def _bar(steps: Iterable[Any] | None = None, **settings: Any) -> "tqdm[Any]":
+    """A bar on a terminal."""
+    from tqdm import tqdm
+
     try:
         columns, lines = os.get_terminal_size(sys.stderr.fileno())
     except (OSError, ValueError):
         columns = lines = 0
     # Where nobody said how large a terminal is, as in containers, tqdm would show nothing.
-    return {"leave": False} if columns and lines else {"leave": False, "ncols": 80, "nrows": 24}
+    size = {} if columns and lines else {"ncols": 80, "nrows": 24}
+    bar: tqdm[Any] = tqdm(steps, leave=False, **{**settings, **size})
+    return bar
 
 
 def progress(
     steps: Iterable[T], *, total: int | None, what: str, unit: str = "batch"
 ) -> Iterator[T]:
     """Go through `steps` with a bar on stderr when stderr is a terminal."""
-    for step in tqdm(steps, total=total, desc=what, unit=unit, **_shown()):
+    shown = sys.stderr.isatty()
+    for step in _bar(steps, total=total, desc=what, unit=unit) if shown else steps:
         yield step
         stop_if_asked()
 
@@ -69,13 +73,14 @@ def progress(
 class Counter:
     """A bar advanced by hand, for work whose steps differ in size."""
 
-    def __init__(self, bar: "tqdm[Any]") -> None:
+    def __init__(self, bar: "tqdm[Any] | None" = None) -> None:
         self._bar = bar
 
     def advance(self, n: int) -> None:
         """Count `n` more units as done; a request to end is raised here at the latest."""
         stop_if_asked()
-        self._bar.update(n)
+        if self._bar is not None:
+            self._bar.update(n)
 
 
 @contextmanager
@@ -86,5 +91,8 @@ def counter(
 
     `scale` shows large counts as k, M, G, for bytes.
     """
-    with tqdm(total=total, desc=what, unit=unit, unit_scale=scale, **_shown()) as bar:
+    if not sys.stderr.isatty():
+        yield Counter()
+        return
+    with _bar(total=total, desc=what, unit=unit, unit_scale=scale) as bar:
         yield Counter(bar)

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from calaudit.audit import run as audit_run
+from calaudit.audit import stages
 from calaudit.audit.dask import cells as audit_cluster
 from calaudit.audit.dask import scheduler as audit_scheduler
 from calaudit.audit.dask.scheduler import Call, Lost, Scheduler, connect_scheduler
@@ -72,7 +72,7 @@ def on_dask(serial: tuple[Path, dict[str, Any]], address: str) -> tuple[Path, di
     """The folder and the report of a run in which the coordinating process ran no engine."""
     audit, _ = serial
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit_run, "run_cell", not_here)
+        patch.setattr(stages, "run_cell", not_here)
         patch.chdir(audit.parent)  # workers have another working directory
         given = Overrides(model=Path("model.onnx"), out=Path("by-dask"), dask=address)
         report, _ = run_audit(Path(audit.name), given)

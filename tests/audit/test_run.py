@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from calaudit.audit import engines as audit_engines
-from calaudit.audit import run as audit_run
+from calaudit.audit import stages
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.audit.store import take_inventory
@@ -129,8 +129,8 @@ def test_second_run_makes_nothing_again(
     folder, report = finished
     for module, name in (
         (audit_engines, "predict"),
-        (audit_run, "calibrate"),
-        (audit_run, "draw_calibset"),
+        (stages, "calibrate"),
+        (stages, "draw_calibset"),
         (audit_engines, "write_engine"),
     ):
         monkeypatch.setattr(module, name, None)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from calaudit.audit import run
 from calaudit.audit.run import run_audit
 from calaudit.audit.store import is_locked
+from calaudit.report import forms
 from calaudit.report.files import read_report
 from calaudit.report.forms import FORMS, Evidence
 from calaudit.results.report import Report
@@ -99,7 +99,7 @@ def test_a_form_that_cannot_be_written_leaves_the_report_and_ends_with_2(
         raise OutputError("can't be written: No space left on device", where="summary.md")
 
     (folder / "report.json").unlink()
-    monkeypatch.setattr(run, "write_forms", full)
+    monkeypatch.setattr(forms, "write_forms", full)
     with pytest.raises(OutputError, match="No space left"):
         run_audit(audit)
     assert read_report(folder / "report.json").verdict == "REGRESSED"

@@ -1,0 +1,355 @@
+"""The stages of an audit: calibration sets, ranges, predictions, statistics.
+
+Each makes what the plan lists and isn't there yet.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from calaudit.audit import records
+from calaudit.audit.backends import RemoteBackend
+from calaudit.audit.config import SetFile
+from calaudit.audit.dask.cells import WorkerResults
+from calaudit.audit.engines import CellRun, map_in_threads, run_cell
+from calaudit.audit.plan import PlannedCell, PlannedSet
+from calaudit.audit.preflight import placed_in
+from calaudit.audit.prepare import Audit
+from calaudit.audit.records import compare_ranges
+from calaudit.audit.store import Store
+from calaudit.calibration.observation import Observation
+from calaudit.formats.calibset import Calibset, open_calibset
+from calaudit.formats.predictions import Predictions
+from calaudit.formats.ranges import open_ranges
+from calaudit.results.agreement import ComparedRanges
+from calaudit.results.audited import CellRecord, ReferenceRecord
+from calaudit.results.comparison import Result
+from calaudit.results.report import Report, assemble
+from calaudit.results.values import filled
+from calaudit.runtime.errors import BackendError, CalauditError, ModelError, Notice, RangesError
+from calaudit.runtime.progress import counter, stage
+from calaudit.runtime.words import counted
+from calaudit.sampling.recipe import Recipe
+from calaudit.statistics.attribution import Origin
+from calaudit.steps.calibrate import calibrate, observation_notices
+from calaudit.steps.gates import floor_notices, near_zero_notices
+from calaudit.steps.judge import Judgement, Terms, judge_cells
+from calaudit.steps.leak import check_leak, content_digests, note_clusters, note_repeats
+from calaudit.steps.predict import EngineOutputs
+from calaudit.steps.sample import draw_calibset
+from calaudit.steps.sanity import baseline_notices, cell_notices, order_notices
+from calaudit.steps.score import (
+    Scored,
+    list_exemplars,
+    notices_of,
+    rankings_of,
+    score_exams,
+    task_notices,
+)
+
+
+@dataclass(slots=True)
+class _Journal:
+    """What a run collects beside its results."""
+
+    timings: dict[str, float] = field(default_factory=dict)
+    """Stage → seconds."""
+    notices: list[Notice] = field(default_factory=list)
+    store: Store = field(default_factory=Store)
+    scales: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    """Of engines quantized implicitly: cell → tap → scale."""
+    from_workers: WorkerResults = field(default_factory=WorkerResults)
+    """What Dask workers made."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time one stage, and show it while it lasts."""
+        start = time.perf_counter()
+        with stage(name):
+            yield
+        self.timings[name] = round(time.perf_counter() - start, 3)
+
+
+def go_through(
+    audit: Audit, ask_workers: Callable[[], WorkerResults] | None = None
+) -> tuple[Report, Observation | None]:
+    """Make what the plan lists and isn't there yet, and judge it.
+
+    Parameters
+    ----------
+    audit : Audit
+        Its folder is held.
+    ask_workers : callable, optional
+        Has Dask workers make the cells.
+
+    Returns
+    -------
+    Report
+        Not yet written.
+    Observation or None
+        The ranges; None where no engine is INT8.
+    """
+    journal = _Journal()
+    with journal.stage("calibration sets"):
+        sets = _calibration_sets(audit, journal)
+    with journal.stage("ranges"):
+        int8 = "int8" in audit.config.audit.precisions
+        observation = _ranges(audit, sets, journal.store) if int8 else None
+        journal.notices += [] if observation is None else observation_notices(observation)
+    with journal.stage("predictions"):
+        if ask_workers is not None:
+            journal.from_workers = ask_workers()
+        ran = _run_all(audit, observation, journal)
+    with journal.stage("statistics"):
+        scored = score_exams(audit.exams, ran.reference.predictions, ran.predictions)
+        judgement = judge_cells(scored, _terms(audit, sets))
+    return _assembled(audit, sets, ran, scored, judgement, journal=journal), observation
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """What the engines gave."""
+
+    reference: CellRun
+    cells: list[CellRecord]
+    """In the plan's order, those that failed among them."""
+    predictions: dict[str, Predictions]
+    """Of those that didn't, by cell."""
+    compared: list[ComparedRanges]
+
+
+def _run_all(audit: Audit, observation: Observation | None, journal: _Journal) -> _Ran:
+    """Run FP32, then every cell."""
+    reference = _judged(audit, audit.plan.reference, None, journal)
+    journal.notices += reference.notices
+    cells, predictions = _cells(audit, observation, journal)
+    compared = list(compare_ranges(audit.plan.cells, journal.scales))
+    return _Ran(reference, cells, predictions, compared)
+
+
+def _assembled(
+    audit: Audit,
+    sets: Mapping[str, Calibset],
+    ran: _Ran,
+    scored: Sequence[Scored],
+    judgement: Judgement,
+    *,
+    journal: _Journal,
+) -> Report:
+    comparisons = judgement.comparisons
+    return assemble(
+        audit=records.audit_record(audit),
+        metrics=records.metric_records(scored),
+        reference=ReferenceRecord(audit.plan.reference.backend, ran.reference.engine),
+        calibsets=[
+            records.calibset_record(audit, planned, sets[planned.name])
+            for planned in audit.plan.calibsets
+        ],
+        cells=ran.cells,
+        slices=records.slice_records(audit, comparisons),
+        results=[filled(Result, one) for one in comparisons],
+        attribution=judgement.attributions,
+        gaps=judgement.gaps,
+        screening=records.screening_records(comparisons),
+        ranking_flow=rankings_of(scored),
+        exemplars=list_exemplars(scored, judgement.tolerated),
+        agreement=records.agreement_records(
+            audit, ran.reference.predictions, ran.predictions, comparisons
+        ),
+        compared_ranges=ran.compared,
+        warnings=_warnings(audit, scored, judgement, journal),
+        timings=journal.timings,
+    )
+
+
+def _warnings(
+    audit: Audit, scored: Sequence[Scored], judgement: Judgement, journal: _Journal
+) -> list[Notice]:
+    return [
+        *journal.notices,
+        *audit.pool.notices,
+        *audit.slices.notices,
+        *audit.qdq.notices,
+        *journal.from_workers.notices,
+        *journal.store.notices,
+        *notices_of(scored),
+        *records.left_out_notices(judgement.comparisons),
+        *floor_notices(judgement.comparisons),
+        *near_zero_notices(judgement.comparisons, audit.gates),
+        *task_notices(scored),
+        *baseline_notices(judgement.not_better, audit.pool, audit.evaluated),
+        *order_notices(scored, audit.clusters),
+        *cell_notices(scored, _quantized(audit)),
+    ]
+
+
+def _quantized(audit: Audit) -> frozenset[str]:
+    return frozenset(cell.id for cell in audit.plan.cells if cell.precision == "int8")
+
+
+def _terms(audit: Audit, sets: Mapping[str, Calibset]) -> Terms:
+    settled = {planned.recipe for planned in audit.plan.calibsets if planned.settled}
+    settled |= set(_recipes_of_equal_draws(audit, sets))
+    return Terms(
+        gates=audit.gates,
+        floors=audit.floors,
+        level=audit.config.audit.level,
+        seed=audit.seed,
+        clusters=audit.clusters,
+        origins={
+            cell.id: Origin(cell.recipe, cell.method, cell.draw, cell.recipe in settled)
+            for cell in audit.plan.cells
+            if cell.recipe and cell.method and cell.backend == audit.config.audit.backend
+        },
+        controls=frozenset(cell.id for cell in audit.plan.cells if cell.role == "control"),
+    )
+
+
+def _recipes_of_equal_draws(audit: Audit, sets: Mapping[str, Calibset]) -> dict[str, int]:
+    """Recipes that several draws of gave the same set, and how many draws."""
+    rows: dict[str, list[tuple[int, ...]]] = {}
+    for planned in audit.plan.calibsets:
+        if planned.draw > 0:
+            rows.setdefault(planned.recipe, []).append(tuple(sets[planned.name].rows.tolist()))
+    return {
+        recipe: len(drawn)
+        for recipe, drawn in rows.items()
+        if len(drawn) > 1 and len(set(drawn)) == 1
+    }
+
+
+def _repeated_draw_notices(audit: Audit, sets: Mapping[str, Calibset]) -> Iterator[Notice]:
+    """Recipes whose draws can't differ, or happen not to, where draws were asked for."""
+    asked = audit.config.audit.replicates
+    for planned in audit.plan.calibsets:
+        if planned.settled and asked > 1:
+            message = (
+                "every draw of it would be the same "
+                f"{counted(len(sets[planned.name]), 'sample')}, so it "
+                f"was drawn once, not {asked} times: it leaves nothing to luck"
+            )
+            yield Notice("drawn_once", message, f"calibration set {planned.recipe}")
+    for recipe, draws in _recipes_of_equal_draws(audit, sets).items():
+        message = f"its {draws} draws are the same set: it leaves nothing to luck"
+        yield Notice("drawn_alike", message, f"calibration set {recipe}")
+
+
+def _calibration_sets(audit: Audit, journal: _Journal) -> dict[str, Calibset]:
+    sets = {}
+    given: list[Calibset] = []
+    for planned in audit.plan.calibsets:
+        entry = audit.config.calibsets[planned.recipe]
+        if isinstance(entry, SetFile):
+            sets[planned.name] = open_calibset(planned.path)
+            given.append(sets[planned.name])
+        else:
+            sets[planned.name] = _drawn(audit, entry, planned, journal.store)
+    digests = content_digests(audit.pool, audit.predicted)
+    for each in given:
+        journal.notices += check_leak(each, audit.pool, audit.predicted, digests=digests)
+    own = {name: drawn for name, drawn in sets.items() if drawn not in given}
+    columns = audit.config.audit.cluster_columns
+    journal.notices += [
+        *note_repeats(own, digests),
+        *note_clusters(sets, audit.pool, audit.predicted, columns),
+    ]
+    for name, drawn in sets.items():
+        journal.notices += [
+            Notice(notice.code, notice.message, f"calibration set {name}")
+            for notice in drawn.notices
+        ]
+    journal.notices += _repeated_draw_notices(audit, sets)
+    return sets
+
+
+def _drawn(audit: Audit, recipe: Recipe, planned: PlannedSet, store: Store) -> Calibset:
+    if store.holds(planned.path):
+        return open_calibset(planned.path)
+    with placed_in(audit, recipe):
+        drawn = draw_calibset(
+            audit.pool,
+            recipe if planned.draw == 1 else replace(recipe, seed=None),
+            planned.path,
+            seed=planned.seed,
+            evaluate=audit.predicted,
+            candidates=audit.config.audit.calibrate,
+            slices=audit.pool_slices,
+            run_outputs=EngineOutputs(audit.model, audit.pool, audit.backend),
+        )
+    store.keep(planned.path)
+    return drawn
+
+
+def _ranges(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observation:
+    if store.holds(audit.plan.ranges):
+        return open_ranges(audit.plan.ranges)
+    observation = calibrate(
+        audit.prepared,
+        audit.qdq,
+        sets,
+        audit.backend,
+        audit.plan.ranges,
+        batch_size=audit.config.audit.batch_size,
+        slices={
+            name: audit.pool_slices.take(drawn.rows)
+            for name, drawn in sets.items()
+            if drawn.pool_fingerprint == audit.pool.fingerprint()
+        },
+    )
+    store.keep(audit.plan.ranges)
+    return observation
+
+
+def _judged(
+    audit: Audit, planned: PlannedCell, observation: Observation | None, journal: _Journal
+) -> CellRun:
+    """A cell as a worker made it, or else made here."""
+    made = journal.from_workers.judged.get(planned.id)
+    if isinstance(made, CalauditError):
+        raise made
+    return made or run_cell(audit, planned, observation, journal.store)
+
+
+def _cells(
+    audit: Audit, observation: Observation | None, journal: _Journal
+) -> tuple[list[CellRecord], dict[str, Predictions]]:
+    """Build and run every cell; one that can't be built is recorded as failed."""
+    cells, predictions = [], {}
+    planned_cells = audit.plan.cells
+    with counter(len(planned_cells), what="engines", unit="engine") as done:
+
+        def outcome(planned: PlannedCell) -> CellRun | str:
+            try:
+                return _judged(audit, planned, observation, journal)
+            except (RangesError, BackendError, ModelError) as error:
+                return _reason(error, {audit.model.label, str(planned.engine)})
+            finally:
+                done.advance(1)
+
+        # a GPU is one, and its libraries want the main thread
+        mine = [cell for cell in planned_cells if _in_threads(audit, cell)]
+        others = [cell for cell in planned_cells if cell not in mine]
+        found = [*map_in_threads(outcome, mine, jobs=audit.jobs), *map(outcome, others)]
+    outcomes = dict(zip((cell.id for cell in (*mine, *others)), found, strict=True))
+    for planned in planned_cells:
+        judged = outcomes[planned.id]
+        if isinstance(judged, str):
+            cells.append(records.cell_record(audit, planned, None, judged))
+            continue
+        journal.notices += judged.notices
+        cells.append(records.cell_record(audit, planned, judged.engine))
+        predictions[planned.id] = judged.predictions
+        journal.scales[planned.id] = judged.scales
+    return cells, predictions
+
+
+def _in_threads(audit: Audit, cell: PlannedCell) -> bool:
+    backend = audit.backends[cell.backend]
+    return not isinstance(backend, RemoteBackend) and backend.capabilities.concurrent
+
+
+def _reason(error: CalauditError, own: set[str]) -> str:
+    """Why a cell failed, on one line; the paths `own` say no more than the cell's name."""
+    problems = (replace(p, where=None if p.where in own else p.where) for p in error.problems)
+    return " ".join(" ".join(map(str, problems)).split())

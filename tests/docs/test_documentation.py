@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from calaudit.demo.pool import DEMO_MODEL, build_digits_pool
-from calaudit.metrics.catalogue import known_metrics
+from calaudit.metrics.catalogue import definitions, known_metrics
 from calaudit.tasks.base import TASKS
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +113,19 @@ def test_links_between_pages_lead_somewhere() -> None:
 def test_every_metric_is_documented() -> None:
     page = (ROOT / "docs" / "metrics.md").read_text()
     assert [name for name in known_metrics() if f"`{name}`" not in page] == []
+
+
+def test_a_metrics_row_has_its_kind_and_direction() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    told = {
+        name: (kind, better)
+        for names, kind, better in re.findall(r"^\| (`[^|]*`) \| (\w+) \| (\w+) \|", page, re.M)
+        for name in re.findall("`([^`]+)`", names)
+    }
+    for family, definition in definitions().items():
+        name = "topk" if family == "top" else f"{family}@k" if definition.cut else family
+        direction = definition.direction.partition("_")[0]
+        assert told.get(name) == (definition.kind, direction), name
 
 
 def test_every_kind_of_task_and_its_keys_are_documented() -> None:

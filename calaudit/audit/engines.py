@@ -66,7 +66,7 @@ class CellRun:
     predictions: Predictions
     notices: tuple[Notice, ...]
     scales: Mapping[str, float]
-    """Of implicit quantization: tap → scale in the engine."""
+    """Of INT8: tap → scale in the engine."""
 
 
 def run_cell(
@@ -105,7 +105,7 @@ def run_cell(
             precision=planned.precision,
             what=planned.id,
             path=planned.built,
-            scales=graph.scales,
+            scales=None if graph.table is None else content_key(graph.table.scales),
             ranges=graph.ranges,
             method=planned.method,
             batch_size=audit.config.audit.batch_size,
@@ -118,7 +118,8 @@ def run_cell(
         answers = _answers(audit, planned, built.engine, store, done=done)
     said = (replace(each, where=f"cell {planned.id}") for each in built.notices)
     record = _record(audit, planned, graph.model, built)
-    return CellRun(record, answers, (*graph.notices, *said), built.scales)
+    scales = built.scales or (graph.table.scales if graph.table is not None else {})
+    return CellRun(record, answers, (*graph.notices, *said), scales)
 
 
 def _answers(
@@ -142,7 +143,8 @@ def _answers(
 @dataclass(frozen=True, slots=True)
 class _Graph:
     model: Model
-    scales: str | None = None
+    table: ScaleTable | None = None
+    """Behind an INT8 engine, in the graph or beside it."""
     notices: tuple[Notice, ...] = ()
     ranges: ScaleTable | Calibset | None = None
 
@@ -161,13 +163,12 @@ def _graph(
         return _Graph(audit.model)
     table = _scales(audit, planned, observation)
     write_scales(planned.scales, table)
-    scales = content_key(table.scales)
     if planned.engine is None:
-        return _Graph(audit.prepared, scales, ranges=table)
+        return _Graph(audit.prepared, table, ranges=table)
     if not store.holds(planned.engine):
         write_engine(audit.prepared, audit.qdq, table, planned.engine)
         store.keep(planned.engine)
-    return _Graph(load_model(planned.engine, quantized=True), scales, table.notices)
+    return _Graph(load_model(planned.engine, quantized=True), table, table.notices)
 
 
 def _scales(audit: Audit, planned: PlannedCell, observation: Observation) -> ScaleTable:

@@ -88,11 +88,7 @@ def compare_ranges(
     scales : mapping
         Cell id → tap → scale, of the cells that were built.
     """
-    planned = {
-        (each.backend, each.calibset, each.method): each
-        for each in cells
-        if each.given in {"scales", "calibset"}
-    }
+    planned = {(each.backend, each.calibset, each.method): each for each in cells}
     for (backend, calibset, _), cell in planned.items():
         nearest = [planned.get((backend, calibset, ours)) for ours in cell.nearest]
         other = next((each for each in nearest if each and scales.get(each.id)), None)

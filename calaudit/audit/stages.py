@@ -58,7 +58,7 @@ class _Journal:
     notices: list[Notice] = field(default_factory=list)
     store: Store = field(default_factory=Store)
     scales: dict[str, Mapping[str, float]] = field(default_factory=dict)
-    """Of engines quantized implicitly: cell → tap → scale."""
+    """Of INT8 engines: cell → tap → scale."""
     from_workers: WorkerResults = field(default_factory=WorkerResults)
     """What Dask workers made."""
 

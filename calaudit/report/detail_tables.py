@@ -91,7 +91,7 @@ def _ranges(report: Report, view: View, width: int) -> Iterator[RenderableType]:
     if not rows:
         return
     columns = [
-        Column("TensorRT's own ranges", [Text(visible(one.cell)) for one in rows], 40),
+        Column("The backend's own ranges", [Text(visible(one.cell)) for one in rows], 40),
         Column("beside", [Text(visible(one.other)) for one in rows], 40),
         Column("taps", [Text(str(one.taps)) for one in rows]),
         Column("differ", [Text(str(one.differing)) for one in rows]),
@@ -107,7 +107,7 @@ def _ranges(report: Report, view: View, width: int) -> Iterator[RenderableType]:
             40,
         ),
     ]  # fmt: skip
-    yield build_table("TensorRT's ranges and calaudit's, in amax", columns, width=width)
+    yield build_table("The backend's own ranges and calaudit's, in amax", columns, width=width)
     yield from more(len(report.compared_ranges) - len(rows), "pair")
     yield Text()
 

@@ -42,7 +42,7 @@ class ComparedTap:
     tap: str
     """The tensor's name."""
     tensorrt: float | None
-    """amax, in the tap's unit."""
+    """amax by the backend, TensorRT or another, in the tap's unit."""
     calaudit: float | None
     """amax, in the tap's unit."""
 
@@ -52,10 +52,10 @@ class ComparedTap:
 
 @dataclass(frozen=True, slots=True)
 class ComparedRanges:
-    """TensorRT's own ranges beside those that calaudit's method gives the same set."""
+    """A backend's own ranges beside those that calaudit's method gives the same set."""
 
     cell: str
-    """With TensorRT's ranges."""
+    """With the backend's own ranges."""
     other: str
     """With calaudit's."""
     taps: Count
@@ -63,7 +63,7 @@ class ComparedRanges:
     differing: Count
     """Of these: whose amax differs by more than 1 %."""
     only_tensorrt: Count
-    """Taps that only TensorRT has a range of."""
+    """Taps that only the backend has a range of."""
     only_calaudit: Count
     """Taps that only calaudit has a range of."""
     shown: Annotated[tuple[ComparedTap, ...], MaxLen(10)]

@@ -63,7 +63,7 @@ class Report:
     agreement: tuple[Agreement, ...] = ()
     """Of engines run on two backends: how near their outputs are, per output."""
     compared_ranges: tuple[ComparedRanges, ...] = ()
-    """Where TensorRT's own ranges differ from calaudit's of the same sets."""
+    """Where a backend's own ranges differ from calaudit's of the same sets."""
     warnings: tuple[Notice, ...] = ()
     """What didn't stop the audit but belongs to it; what makes all numbers doubtful comes first."""
     timings: Mapping[str, Size] = field(default_factory=dict)

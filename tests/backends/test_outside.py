@@ -47,6 +47,30 @@ def test_an_audit_runs_on_it_and_agrees_with_onnxruntime(
     assert {each.verdicts_equal == each.verdicts for each in report.agreement} == {True}
 
 
+def test_ranges_of_its_own_are_held_against_calaudits(
+    tmp_path: Path, example_package: object
+) -> None:
+    path = audit(tmp_path, 'backend = "onnx_reference"\ncalibrates = true\n')
+    report, _ = run_audit(path)
+    cells = {cell.id: cell for cell in report.cells}
+    own = cells["both/own-minmax/onnx_reference"]
+    assert (own.status, own.ranges_by) == ("judged", "onnx_reference")
+    assert cells["both/minmax/onnx_reference"].ranges_by == "calaudit"
+    assert {(each.cell, each.other) for each in report.compared_ranges} == {
+        (f"{name}/own-minmax/onnx_reference", f"{name}/minmax/onnx_reference")
+        for name in ("loud only", "both")
+    }
+    for each in report.compared_ranges:
+        assert (each.taps, each.differing, each.only_tensorrt, each.only_calaudit) == (1, 0, 0, 0)
+    told = {each.where: each.message for each in report.warnings if each.code == "own_ranges"}
+    assert set(told) == {
+        "cell loud only/own-minmax/onnx_reference", "cell both/own-minmax/onnx_reference"
+    }  # fmt: skip
+    drops = {r.cell: r.drop for r in report.results if (r.slice, r.metric) == ("all", "top1")}
+    same = "both/minmax/onnx_reference", "both/own-minmax/onnx_reference"
+    assert drops[same[0]] == drops[same[1]], "the same ranges lose the same"
+
+
 def test_a_precision_that_it_lacks_ends_the_audit_before_any_work(
     tmp_path: Path, example_package: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,8 +4,8 @@ from importlib.metadata import version
 
 import numpy as np
 
-from calaudit.backends.base import BackendKind, BuiltEngine, Capabilities
-from calaudit.runtime.errors import BackendError, near
+from calaudit.backends.base import BackendKind, BuiltEngine, Capabilities, Int8
+from calaudit.runtime.errors import BackendError, Notice, near
 from calaudit.runtime.settings import setting
 
 
@@ -15,6 +15,8 @@ class EvaluatorSettings:
 
     verify: bool = False
     """Have ONNX check every model before it runs."""
+    calibrates: bool = False
+    """Estimate minmax ranges itself too, beside those that calaudit gives it."""
 
 
 class EvaluatorKind(BackendKind):
@@ -25,6 +27,11 @@ class EvaluatorKind(BackendKind):
 
     def make(self, settings, site):
         return EvaluatorBackend(settings.verify)
+
+    def int8(self, settings, methods, batch_size):
+        yield from super().int8(settings, methods, batch_size)
+        if settings.calibrates:
+            yield Int8(method="own-minmax", given="calibset", nearest=("minmax",))
 
     def examine(self, settings, wanted):
         from calaudit.backends.health import Health, run_probe, tried
@@ -69,11 +76,35 @@ class EvaluatorBackend:
         return EvaluatorEngine(evaluator, model, record)
 
     def make(self, order):
+        model, scales, notices = order.model, {}, ()
+        if order.method == "own-minmax":
+            model, scales = self._calibrated(order)
+            message = f"ranges of {len(order.ranges)} samples were estimated by onnx_reference"
+            notices = (Notice("own_ranges", message),)
         return BuiltEngine(
-            engine=self.load(order.model) if order.to_run else None,
+            engine=self.load(model) if order.to_run else None,
             kernels="emulated" if order.precision == "int8" else "float",
             options={"verify": self._verify},
+            notices=notices,
+            scales=scales,
         )
+
+    def _calibrated(self, order):
+        """The Q/DQ graph by the largest magnitudes on the order's calibration set."""
+        from calaudit.graph.insertion import apply_qdq
+        from calaudit.graph.placement import plan_qdq
+        from calaudit.graph.taps import with_taps
+
+        plan = plan_qdq(order.model)
+        engine = self.load(with_taps(order.model, plan.taps))
+        amax = dict.fromkeys(plan.taps, 0.0)
+        n = len(order.ranges)
+        places = [np.arange(i, min(i + order.batch_size, n)) for i in range(0, n, order.batch_size)]
+        for values in order.ranges.pieces(places):
+            found = {**values, **engine.run(values)}
+            amax = {tap: max(amax[tap], float(np.abs(found[tap]).max())) for tap in amax}
+        scales = {tap: value / 127 for tap, value in amax.items()}
+        return apply_qdq(order.model, plan, scales), scales
 
 
 def _with_known_qdq(proto):

@@ -24,6 +24,7 @@ from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.results.audited import EngineRecord, NodeRecord
+from calaudit.results.values import filled
 from calaudit.runtime.errors import BackendError, Notice
 from calaudit.runtime.interrupts import stop_if_asked
 from calaudit.steps.build import write_engine
@@ -207,7 +208,7 @@ def _record(audit: Audit, planned: PlannedCell, model: Model, built: BuiltEngine
         options=built.options,
         asked_ops=account.asked,
         proof=None if account.proof is None else account.proof.source,
-        not_as_asked=tuple(NodeRecord(n.node, n.op_type, n.asked, n.got, n.reason) for n in short),
+        not_as_asked=tuple(filled(NodeRecord, node) for node in short),
     )
 
 

@@ -20,6 +20,7 @@ from calaudit.metrics.base import Metric
 from calaudit.metrics.scores import Scores, SetScores
 from calaudit.results.comparison import Verdict
 from calaudit.results.drops import Attribution, BestElsewhere, Finding, Part
+from calaudit.results.values import filled
 from calaudit.statistics.clusters import effective_blocks
 from calaudit.statistics.comparison import Comparison
 from calaudit.statistics.jackknife import SetDrops
@@ -213,19 +214,14 @@ def find_faults(found: Sequence[SplitDrop]) -> list[Attribution]:
 def _attribution(one: SplitDrop, p_price: float, p_addition: float) -> Attribution:
     gates = [each.max_drop for each in one.draws if each.max_drop is not None]
     gate = max(gates) if gates else None
-    return Attribution(
+    return filled(
+        Attribution,
+        one.own,
         slice=one.slice,
         metric=one.metric.name,
         method=one.method,
-        recipe=one.own.recipe,
-        draws=one.own.draws,
-        settled=one.own.settled,
-        drop=one.own.drop,
-        spread=one.own.spread,
         best=one.best,
         price=one.price,
-        addition=one.own.addition,
-        luck=one.own.luck,
         elsewhere=one.elsewhere,
         level=one.level,
         p_price=p_price,

@@ -129,6 +129,7 @@ def test_drops_of_rankings_are_scikit_learns(ranked: Ranked) -> None:
             for scores in (ranked.fp32, ranked.engine)
         )
         assert (one["n"], one["n_left_out"]) == (len(known), len(queries) - len(known))
+        assert one["n_broken"] == rows["long_tail_share@5", name]["n_broken"] == 0
         assert (one["reference"], one["candidate"]) == (pytest.approx(before), pytest.approx(after))
         assert one["drop"] == pytest.approx(before - after)
         tail = rows["long_tail_share@5", name]

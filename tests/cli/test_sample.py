@@ -9,7 +9,7 @@ import pytest
 from calaudit.cli import main
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
-from calaudit.sampling.kinds import read_recipe
+from calaudit.sampling.kinds import KINDS, read_recipe
 from calaudit.steps.sample import draw_set
 from tests.steps.drawing import CALIBRATE, EVALUATE, write_small_pool
 
@@ -238,3 +238,9 @@ def test_a_place_that_cannot_be_written_ends_with_2(run, folder) -> None:
     status, _, err = run("pool.h5", "--size", 3, "--out", "file/set.h5")
     assert status == 2
     assert "file/set.h5: can't be written" in err
+
+
+def test_help_names_every_kind_of_recipe(run) -> None:
+    status, out, _ = run("--help")
+    assert status == 0
+    assert [kind for kind in KINDS.names() if kind not in out] == []

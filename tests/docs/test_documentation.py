@@ -18,6 +18,8 @@ import pytest
 
 from calaudit.demo.pool import DEMO_MODEL, build_digits_pool
 from calaudit.metrics.catalogue import definitions, known_metrics
+from calaudit.report.forms import FORMS
+from calaudit.sampling.kinds import KINDS
 from calaudit.tasks.base import TASKS
 
 ROOT = Path(__file__).parents[2]
@@ -135,3 +137,21 @@ def test_every_kind_of_task_and_its_keys_are_documented() -> None:
         (row,) = re.findall(rf"^\| `{kind}` .*$", page, re.MULTILINE)
         keys = {each.name for each in fields(task)} - {"kind"}
         assert {key for key in keys if f"`{key}`" not in row} == set(), kind
+
+
+def test_every_kind_of_recipe_and_its_keys_are_documented() -> None:
+    page = (ROOT / "docs" / "formats" / "recipe.md").read_text()
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ([^|]*) \|", page, re.MULTILINE)
+    known = {key: kinds for keys, kinds in rows for key in re.findall(r"`(\w+)`", keys)}
+    for kind in KINDS.names():
+        assert re.search(rf"^## {kind}$", page, re.MULTILINE | re.IGNORECASE), kind
+        keys = {each.name for each in fields(KINDS.load(kind))}
+        told = {key for key, kinds in known.items() if kinds == "all" or kind in kinds.split(", ")}
+        assert told - {"kind"} == keys, kind
+
+
+def test_every_form_of_the_report_is_documented() -> None:
+    page = (ROOT / "docs" / "commands" / "report.md").read_text()
+    rows = [row for row in page.splitlines() if row.startswith("| `")]
+    for name in FORMS.names():
+        assert [r for r in rows if f"`{name}`" in r and FORMS.load(name).file_name in r], name

@@ -34,7 +34,8 @@ from calaudit.statistics.sample_size import n_needed
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Holm's adjusted p-values: those below α are rejected with family-wise error α.
 
-    For slices that were named beforehand. S. Holm (1979), Scand. J. Statist. 6, 65–70.
+    For slices that were named beforehand. S. Holm (1979), Scand. J. Statist. 6, 65–70. SciPy has
+    no such function, and statsmodels', which tests compare this with, takes a second to import.
 
     Parameters
     ----------
@@ -53,20 +54,16 @@ def benjamini_yekutieli(p_values: ArrayLike) -> NDArray[np.float64]:
 
     For screening many slices, which overlap, so that their tests depend on one another in any way.
     Y. Benjamini & D. Yekutieli (2001), Ann. Statist. 29, 1165–1188, theorem 1.3: step-up on
-    p₍ᵢ₎·(m/i)·Σ 1/j.
+    p₍ᵢ₎·(m/i)·Σ 1/j. By SciPy.
 
     Parameters
     ----------
     p_values : array_like, shape (tests,)
     """
+    from scipy.stats import false_discovery_control  # slow to import
+
     p = np.asarray(p_values, dtype=np.float64)
-    m = len(p)
-    rank = np.arange(1, m + 1)
-    order = np.argsort(p, kind="stable")
-    raised = p[order] * m / rank * np.sum(1.0 / rank)
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.minimum.accumulate(raised[::-1])[::-1], 1.0)
-    return adjusted
+    return np.asarray(false_discovery_control(p, method="by"), dtype=np.float64)
 
 
 CANDIDATES = "candidates"

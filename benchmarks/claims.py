@@ -40,7 +40,7 @@ from calaudit.statistics.compare import compare_cells
 from calaudit.statistics.comparison import Tolerance
 from calaudit.steps.judge import Judgement, Terms, judge_cells
 from calaudit.steps.score import Scored
-from calaudit.tasks.base import Exam
+from calaudit.tasks.base import EvalSet
 from calaudit.tasks.classification import Classification
 
 TOP1 = parse_metric("top1")
@@ -116,7 +116,7 @@ def simulated(rng: Generator, world: World) -> tuple[Report, Floats]:
     names = tuple(f"s{i}" for i in range(world.slices))
     codes = np.repeat(np.arange(world.slices, dtype=np.int32), world.n)
     slices = SliceSet(len(codes), (CodedDimension("s", names, codes),))
-    exam = Exam(
+    eval_set = EvalSet(
         task=Classification(), metrics=(TOP1,),
         truth=Labels(np.zeros(len(codes), np.int64)), slices=slices,
         answer=lambda predictions, _: predictions.read("scores", np.empty(0, np.int64)),
@@ -127,7 +127,7 @@ def simulated(rng: Generator, world: World) -> tuple[Report, Floats]:
     gates = {} if world.gate is None else {
         ("top1", name): Tolerance(world.gate) for name in names
     }  # fmt: skip
-    found = judge_cells([Scored(exam, {TOP1: reference}, cells)], Terms(gates))
+    found = judge_cells([Scored(eval_set, {TOP1: reference}, cells)], Terms(gates))
     return _report(world, found, names), loss
 
 

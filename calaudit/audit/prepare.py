@@ -39,8 +39,8 @@ from calaudit.statistics.comparison import Tolerance
 from calaudit.steps.gates import GateRule, resolve_floors, resolve_gates
 from calaudit.steps.leak import Clusters, read_clusters
 from calaudit.steps.sample import draws_alike
-from calaudit.tasks.base import Exam
-from calaudit.tasks.reading import rows_to_predict, set_exam
+from calaudit.tasks.base import EvalSet
+from calaudit.tasks.reading import read_eval_set, rows_to_predict
 
 _SHOWN = 5
 
@@ -84,7 +84,7 @@ class Audit:
     """Over the evaluated rows."""
     predicted: Rows
     """Evaluated rows and galleries."""
-    exams: tuple[Exam, ...]
+    eval_sets: tuple[EvalSet, ...]
     gates: dict[tuple[str, str], Tolerance]
     floors: dict[tuple[str, str], float]
     """(metric, slice) → what FP32 must reach."""
@@ -146,9 +146,9 @@ def _opened(
             )
         pool_slices = evaluate_slices(config.dimensions, pool, where=f"{path}: slices")
         slices = _noted(pool_slices.take(evaluated), pool_slices, f"{path}: slices")
-        exams = _exams(config, pool, evaluated, slices, model)
+        eval_sets = _eval_sets(config, pool, evaluated, slices, model)
         rules = _rules(config, slices)
-        metrics = [metric for exam in exams for metric in exam.metrics]
+        metrics = [metric for eval_set in eval_sets for metric in eval_set.metrics]
         gates = resolve_gates(rules, metrics, slices)
         floors = resolve_floors(rules, metrics, slices)
         clusters = read_clusters(
@@ -175,7 +175,7 @@ def _opened(
             evaluated=evaluated,
             slices=slices,
             predicted=predicted,
-            exams=exams,
+            eval_sets=eval_sets,
             gates=gates,
             floors=floors,
             clusters=clusters,
@@ -236,12 +236,12 @@ def _placed(prepared: Model, model: Model, config: AuditConfig) -> QdqPlan:
     return qdq
 
 
-def _exams(
+def _eval_sets(
     config: AuditConfig, pool: PoolFile, evaluated: Rows, slices: SliceSet, model: Model
-) -> tuple[Exam, ...]:
+) -> tuple[EvalSet, ...]:
     outputs = [output.name for output in model.outputs]
     found = [
-        set_exam(
+        read_eval_set(
             task,
             pool,
             evaluated,
@@ -252,8 +252,10 @@ def _exams(
         )
         for number, task in enumerate(config.tasks)
     ]
-    exams = tuple(replace(exam, closing=closing_op(model, exam.output)) for exam in found)
-    names = [metric.name for exam in exams for metric in exam.metrics]
+    eval_sets = tuple(
+        replace(eval_set, closing=closing_op(model, eval_set.output)) for eval_set in found
+    )
+    names = [metric.name for eval_set in eval_sets for metric in eval_set.metrics]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SettingsError.of(
@@ -265,10 +267,10 @@ def _exams(
             for name in twice
         )
     widths = {output.name: output.shape for output in model.outputs}
-    for exam in exams:
-        shape = widths.get(exam.output, ())
-        exam.task.check(exam, shape[0] if len(shape) == 1 else None, pool)
-    return exams
+    for eval_set in eval_sets:
+        shape = widths.get(eval_set.output, ())
+        eval_set.task.check(eval_set, shape[0] if len(shape) == 1 else None, pool)
+    return eval_sets
 
 
 def _one_spelling(metric: str) -> str:

@@ -141,9 +141,9 @@ def audit_record(audit: Audit) -> AuditRecord:
 def metric_records(scored: Iterable[Scored]) -> list[MetricRecord]:
     """All tasks' metrics; the first task's first is the headline."""
     return [
-        _metric(metric, one.exam.task.computed(metric, probabilities=one.probabilities))
+        _metric(metric, one.eval_set.task.computed(metric, probabilities=one.probabilities))
         for one in scored
-        for metric in one.exam.metrics
+        for metric in one.eval_set.metrics
     ]
 
 
@@ -183,12 +183,12 @@ def agreement_records(
         found += [
             replace(
                 compare_outputs(
-                    exam, cell.id, cells[cell.id], None if twin is None else twin.id, other
+                    eval_set, cell.id, cells[cell.id], None if twin is None else twin.id, other
                 ),
                 verdicts=len(pairs),
                 verdicts_equal=equal,
             )
-            for exam in audit.exams
+            for eval_set in audit.eval_sets
         ]
     return found
 
@@ -233,7 +233,7 @@ def slice_records(audit: Audit, comparisons: Sequence[Comparison]) -> list[Slice
     compared; without any, of its samples.
     """
     counts = audit.slices.counts()
-    metrics = [metric for exam in audit.exams for metric in exam.metrics]
+    metrics = [metric for eval_set in audit.eval_sets for metric in eval_set.metrics]
     measured: dict[tuple[str, str], float] = {}
     for one in comparisons:
         if one.smallest_provable_drop is not None:

@@ -44,7 +44,7 @@ from calaudit.steps.score import (
     list_exemplars,
     notices_of,
     rankings_of,
-    score_exams,
+    score_eval_sets,
     task_notices,
 )
 
@@ -102,7 +102,7 @@ def go_through(
             journal.from_workers = ask_workers()
         ran = _run_all(audit, observation, journal)
     with journal.stage("statistics"):
-        scored = score_exams(audit.exams, ran.reference.predictions, ran.predictions)
+        scored = score_eval_sets(audit.eval_sets, ran.reference.predictions, ran.predictions)
         judgement = judge_cells(scored, _terms(audit, sets))
     return _assembled(audit, sets, ran, scored, judgement, journal=journal), observation
 

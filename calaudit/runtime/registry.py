@@ -107,6 +107,14 @@ def remembered(function: Callable[[], T]) -> Callable[[], T]:
 _remembered: Final[list[Callable[[], None]]] = []
 
 
+@remembered
+def _all_entries() -> Any:
+    """All entry points of all packages: one look at the installed packages serves all groups."""
+    from importlib.metadata import entry_points  # slow to import
+
+    return entry_points()
+
+
 @cache
 def _entries(group: str) -> Mapping[str, "EntryPoint"]:
     """Entry points of a group by name, sorted.
@@ -116,10 +124,8 @@ def _entries(group: str) -> Mapping[str, "EntryPoint"]:
     SettingsError
         Two packages declare one name, or calaudit's own members aren't declared.
     """
-    from importlib.metadata import entry_points  # slow to import
-
     found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=group):
+    for entry in _all_entries().select(group=group):
         other = found.setdefault(entry.name, entry)
         if other.value != entry.value:
             raise SettingsError(

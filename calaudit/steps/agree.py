@@ -9,35 +9,35 @@ from calaudit.formats.predictions import Predictions
 from calaudit.metrics.shown import rankable
 from calaudit.metrics.truth import Relevance
 from calaudit.results.agreement import Agreement
-from calaudit.tasks.base import Exam
+from calaudit.tasks.base import EvalSet
 
 
 def compare_outputs(
-    exam: Exam, cell: str, one: Predictions, twin: str | None, other: Predictions
+    eval_set: EvalSet, cell: str, one: Predictions, twin: str | None, other: Predictions
 ) -> Agreement:
     """Compare a task's output as two backends give it for the same rows.
 
     Parameters
     ----------
-    exam : Exam
+    eval_set : EvalSet
     cell, twin : str
         The cells; `twin` is None for the FP32 reference.
     one, other : Predictions
         Theirs.
     """
-    a, b = exam.answer(one, other), exam.answer(other, other)
+    a, b = eval_set.answer(one, other), eval_set.answer(other, other)
     if a.dtype.kind == "O":
         same_text = float(np.mean(a == b)) if len(a) else None
-        return Agreement(cell, twin, exam.output, len(a), None, 1, same_text)
+        return Agreement(cell, twin, eval_set.output, len(a), None, 1, same_text)
     kept = np.isfinite(a) & np.isfinite(b)
     difference = np.abs(a[kept].astype(np.float64) - b[kept].astype(np.float64))
     largest = float(difference.max()) if difference.size else None
-    k = exam.task.top if a.ndim == 2 else None
+    k = eval_set.task.top if a.ndim == 2 else None
     same = None
     if k is not None:
-        excluded = exam.truth.exclude if isinstance(exam.truth, Relevance) else None
+        excluded = eval_set.truth.exclude if isinstance(eval_set.truth, Relevance) else None
         same = top_overlap(_shown(a, excluded), _shown(b, excluded), k)
-    return Agreement(cell, twin, exam.output, len(a), largest, k, same)
+    return Agreement(cell, twin, eval_set.output, len(a), largest, k, same)
 
 
 def top_overlap(one: NDArray[Any], other: NDArray[Any], k: int) -> float:

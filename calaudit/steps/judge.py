@@ -53,7 +53,7 @@ class Judgement:
     gaps: list[Gap]
     """Of the gated metrics and the headline metric."""
     not_better: list[BaselineFailure] = field(default_factory=list)
-    """Exams at which FP32 isn't shown to be better than who never looks at the input."""
+    """Evaluation sets at which FP32 isn't shown to be better than who never looks at the input."""
 
     @property
     def tolerated(self) -> dict[tuple[str, str], float]:
@@ -71,14 +71,14 @@ def judge_cells(scored: Sequence[Scored], terms: Terms) -> Judgement:
     Parameters
     ----------
     scored : sequence of Scored
-        Scores of every exam, from :func:`calaudit.steps.score.score_exams`.
+        Scores of every evaluation set, from :func:`calaudit.steps.score.score_eval_sets`.
     terms : Terms
     """
     not_better = baseline_failures(scored, terms.clusters)
     hopeless = frozenset[str]().union(*(d.metrics for d in not_better if d.knows_nothing))
     compared: list[_Compared] = []
     for number, one in enumerate(scored):
-        metrics = one.exam.metrics
+        metrics = one.eval_set.metrics
         for place, metric in enumerate(
             progress(metrics, total=len(metrics), what="statistics", unit="metric")
         ):
@@ -124,7 +124,7 @@ class _Compared:
 
 
 def _compare(scored: Scored, metric: Metric, terms: Terms, *, headline: bool) -> _Compared:
-    slices = scored.exam.slices
+    slices = scored.eval_set.slices
     gates = {
         name: tolerance
         for (gated, name), tolerance in terms.gates.items()
@@ -239,11 +239,11 @@ def _gaps(one: _Compared, compared: Sequence[_Compared], terms: Terms) -> list[G
 
 
 def _parts(scored: Scored, clusters: Clusters | None) -> list[_Part]:
-    slices = scored.exam.slices
+    slices = scored.eval_set.slices
     rows = {name: slices.rows(name) for name in slices.names}
     if clusters is None:
         return [_Part(rows, None)]
-    code = clusters.of(scored.exam)
+    code = clusters.of(scored.eval_set)
     together = {name: own for name, own in rows.items() if name not in clusters.alone}
     alone = {name: own for name, own in rows.items() if name in clusters.alone}
     return [_Part(together, code), *([_Part(alone, None)] if alone else [])]

@@ -15,7 +15,7 @@ from calaudit.runtime.words import counted
 from calaudit.slices.categories import code_categories
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.sliceset import SliceSet
-from calaudit.tasks.base import Exam
+from calaudit.tasks.base import EvalSet
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -29,19 +29,19 @@ class Clusters:
     """Slices by the columns themselves: each is about its one cluster, whose samples are what
     varies."""
 
-    def of(self, exam: Exam) -> NDArray[np.int64]:
-        """Clusters of an exam's units.
+    def of(self, eval_set: EvalSet) -> NDArray[np.int64]:
+        """Clusters of an evaluation set's units.
 
         Raises
         ------
         SliceError
             Samples of one query are in different clusters.
         """
-        first = exam.first_rows
+        first = eval_set.first_rows
         if first is None:
             return self.code
         own = self.code[first]
-        if (own[exam.unit_of_row] != self.code).any():
+        if (own[eval_set.unit_of_row] != self.code).any():
             raise SliceError(
                 f'clusters by "{", ".join(self.columns)}" differ within a query',
                 next_step="Name a column that belongs to the query.",

@@ -21,7 +21,7 @@ from calaudit.statistics.baselines import (
 )
 from calaudit.steps.describe import describe_inputs
 from calaudit.steps.leak import Clusters
-from calaudit.tasks.base import Exam
+from calaudit.tasks.base import EvalSet
 
 if TYPE_CHECKING:
     from calaudit.steps.score import Scored
@@ -33,20 +33,20 @@ _LOOK = 2**26
 """Bytes of inputs that are looked at to tell their ranges."""
 
 
-def rivals_in(exam: Exam, case: Case) -> tuple[Rival, ...]:
-    """Whom FP32 should be better than at an exam; nobody where no metric says how good it is."""
-    quality = [metric for metric in exam.metrics if is_quality(metric)]
+def rivals_in(eval_set: EvalSet, case: Case) -> tuple[Rival, ...]:
+    """Whom FP32 should be better than; nobody where no metric says how good it is."""
+    quality = [metric for metric in eval_set.metrics if is_quality(metric)]
     if not quality or is_constant(case.outputs):
         return ()
     cuts = [metric.k for metric in quality if metric.k is not None]
-    return tuple(exam.task.rivals(case, cuts[0] if cuts else 10))
+    return tuple(eval_set.task.rivals(case, cuts[0] if cuts else 10))
 
 
 @dataclass(frozen=True, slots=True)
 class BaselineFailure:
-    """An exam at which FP32 isn't shown to be better than a rival."""
+    """An evaluation set at which FP32 isn't shown to be better than a rival."""
 
-    exam: Exam
+    eval_set: EvalSet
     rival: Rival | None
     """None: its output doesn't vary at all."""
 
@@ -58,22 +58,22 @@ class BaselineFailure:
     @property
     def metrics(self) -> frozenset[str]:
         """Names of the metrics by which nothing can pass, if FP32 knows nothing."""
-        return frozenset(metric.name for metric in self.exam.metrics if is_quality(metric))
+        return frozenset(metric.name for metric in self.eval_set.metrics if is_quality(metric))
 
 
 def baseline_failures(
     scored: "Sequence[Scored]", clusters: Clusters | None
 ) -> list[BaselineFailure]:
-    """The first rival of each exam that FP32 isn't shown to beat."""
+    """The first rival of each evaluation set that FP32 isn't shown to beat."""
     found = []
     for one in scored:
         if one.constant:
-            found.append(BaselineFailure(one.exam, None))
+            found.append(BaselineFailure(one.eval_set, None))
             continue
-        code = None if clusters is None else clusters.of(one.exam)
+        code = None if clusters is None else clusters.of(one.eval_set)
         beaten = next((each for each in one.rivals if not each.beaten(code)), None)
         if beaten is not None:
-            found.append(BaselineFailure(one.exam, beaten))
+            found.append(BaselineFailure(one.eval_set, beaten))
     return found
 
 
@@ -86,7 +86,7 @@ def baseline_notices(
         return
     ranges = "; ".join(each.shown() for each in describe_inputs(pool, evaluated, most_bytes=_LOOK))
     for each in not_better:
-        where = f"output {each.exam.output}"
+        where = f"output {each.eval_set.output}"
         advice = (
             f"the inputs range over {ranges}: hold that against what the model was trained on "
             "(normalisation, channel order, layout), and the labels against its outputs"
@@ -102,7 +102,7 @@ def baseline_notices(
             yield Notice("reference_chance", f"{told}; {advice}", where)
         else:
             hint = "a metric such as balanced_accuracy or nll may tell more"
-            if each.exam.unit == "query":
+            if each.eval_set.unit == "query":
                 hint = "look at what it adds to popularity"
             yield Notice("reference_weak", f"{told}: {hint}", where)
 
@@ -117,17 +117,17 @@ def answers_of(case: Case) -> NDArray[np.int64] | None:
 def order_notices(scored: "Iterable[Scored]", clusters: Clusters | None) -> Iterator[Notice]:
     """Labels in another order than the model was trained with, as far as FP32's answers show it."""
     for one in scored:
-        if one.answer is None or not isinstance(one.exam.truth, Labels):
+        if one.answer is None or not isinstance(one.eval_set.truth, Labels):
             continue
         kept = one.answer >= 0
-        code = None if clusters is None else clusters.of(one.exam)[kept]
-        found = find_class_order(one.exam.truth.label[kept], one.answer[kept], code)
+        code = None if clusters is None else clusters.of(one.eval_set)[kept]
+        found = find_class_order(one.eval_set.truth.label[kept], one.answer[kept], code)
         if found is not None:
-            yield Notice("class_order", _of_order(found, one.exam), one.exam.target)
+            yield Notice("class_order", _of_order(found, one.eval_set), one.eval_set.target)
 
 
-def _of_order(found: ClassOrder, exam: Exam) -> str:
-    names = exam.classes
+def _of_order(found: ClassOrder, eval_set: EvalSet) -> str:
+    names = eval_set.classes
     told = ", ".join(
         f"output {output} ({names[output]}) for {names[true]}"
         if names
@@ -159,7 +159,7 @@ def cell_notices(scored: "Iterable[Scored]", quantized: frozenset[str]) -> Itera
     scored = list(scored)
     for one in scored:
         for cell in one.constant_cells:
-            message = f"its output {one.exam.output} is the same for every sample, FP32's isn't"
+            message = f"its output {one.eval_set.output} is the same for every sample, FP32's isn't"
             yield Notice("output_constant", message, f"cell {cell}")
     floating = [one for one in scored if one.floating]
     if not floating:

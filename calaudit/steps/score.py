@@ -20,43 +20,45 @@ from calaudit.statistics.baselines import Rival, is_constant
 from calaudit.statistics.exemplars import find_exemplars
 from calaudit.statistics.ranking_change import RankingChange, changes_in
 from calaudit.steps.sanity import answers_of, is_identical, rivals_in
-from calaudit.tasks.base import Exam, placed
+from calaudit.tasks.base import EvalSet, placed
 
 
-def describe_ranking(cell: str, exam: Exam, truth: Relevance, case: Case) -> list[RankingFlow]:
+def describe_ranking(
+    cell: str, eval_set: EvalSet, truth: Relevance, case: Case
+) -> list[RankingFlow]:
     """Losses by cause, ties and exposure that moved: one for each cut among the metrics.
 
     Parameters
     ----------
     cell : str
         Its id.
-    exam : Exam
+    eval_set : EvalSet
         A ranking.
     truth : Relevance
-        The exam's.
+        The evaluation set's.
     case : Case
         Scores by the cell's engine and by FP32.
     """
-    return [_flow(cell, exam, truth, change) for change in changes_in(exam.metrics, case)]
+    return [_flow(cell, eval_set, truth, change) for change in changes_in(eval_set.metrics, case)]
 
 
-def _flow(cell: str, exam: Exam, truth: Relevance, change: RankingChange) -> RankingFlow:
-    lost, gained = change.moved(np.arange(len(truth), dtype=np.int64), names=exam.items)
+def _flow(cell: str, eval_set: EvalSet, truth: Relevance, change: RankingChange) -> RankingFlow:
+    lost, gained = change.moved(np.arange(len(truth), dtype=np.int64), names=eval_set.items)
     return RankingFlow(
         cell=cell,
-        output=exam.output,
+        output=eval_set.output,
         k=change.k,
         catalogue=truth.n_items,
         tail_items=None if truth.tail is None else int(truth.tail.sum()),
-        slices=tuple(_slice(change, exam, name) for name in exam.slices.names),
+        slices=tuple(_slice(change, eval_set, name) for name in eval_set.slices.names),
         lost=lost,
         gained=gained,
     )
 
 
-def _slice(change: RankingChange, exam: Exam, name: str) -> RankingSlice:
-    rows = exam.slices.rows(name)
-    losses = (change.loss(metric, rows) for metric in exam.metrics)
+def _slice(change: RankingChange, eval_set: EvalSet, name: str) -> RankingSlice:
+    rows = eval_set.slices.rows(name)
+    losses = (change.loss(metric, rows) for metric in eval_set.metrics)
     return RankingSlice(
         slice=name,
         n=len(rows),
@@ -72,9 +74,9 @@ CellScores = Mapping[Metric, Scores]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Scored:
-    """One exam's scores."""
+    """One evaluation set's scores."""
 
-    exam: Exam
+    eval_set: EvalSet
     reference: CellScores
     """FP32's."""
     cells: Mapping[str, CellScores]
@@ -99,78 +101,80 @@ class Scored:
     """Whether the output is one of floats, so that equal outputs are no chance."""
 
 
-def score_exams(
-    exams: Iterable[Exam], reference: Predictions, cells: Mapping[str, Predictions]
+def score_eval_sets(
+    eval_sets: Iterable[EvalSet], reference: Predictions, cells: Mapping[str, Predictions]
 ) -> list[Scored]:
-    """Score every exam; one cell's outputs are in memory at a time.
+    """Score every evaluation set; one cell's outputs are in memory at a time.
 
     Parameters
     ----------
-    exams : iterable of Exam
+    eval_sets : iterable of EvalSet
     reference : Predictions
         FP32's.
     cells : mapping
         Cell id → its engine's predictions over the same rows.
     """
-    return [_scored(exam, reference, cells) for exam in exams]
+    return [_scored(eval_set, reference, cells) for eval_set in eval_sets]
 
 
 def rankings_of(scored: Sequence[Scored]) -> list[RankingFlow]:
-    """What every cell made of FP32's rankings, in the order of the exams."""
+    """What every cell made of FP32's rankings, in the order of the evaluation sets."""
     return [record for one in scored for record in one.rankings]
 
 
 def task_notices(scored: Iterable[Scored]) -> Iterator[Notice]:
     """What kinds of task have to say of their metrics."""
     for one in scored:
-        yield from one.exam.task.notices(one.exam, probabilities=one.probabilities)
+        yield from one.eval_set.task.notices(one.eval_set, probabilities=one.probabilities)
 
 
 def notices_of(scored: Sequence[Scored]) -> list[Notice]:
-    """What there is to say of outputs that aren't numbers; once, if several exams read them."""
+    """What there is to say of outputs that aren't numbers; once, if several tasks read them."""
     return list(dict.fromkeys(notice for one in scored for notice in one.notices))
 
 
-def _scored(exam: Exam, reference: Predictions, cells: Mapping[str, Predictions]) -> Scored:
-    fp32 = exam.answer(reference, reference)
-    probabilities = exam.task.gives_probabilities(exam, fp32)
-    base = Case(fp32, exam.truth, fp32, probabilities=probabilities, ids=exam.ids)
+def _scored(eval_set: EvalSet, reference: Predictions, cells: Mapping[str, Predictions]) -> Scored:
+    fp32 = eval_set.answer(reference, reference)
+    probabilities = eval_set.task.gives_probabilities(eval_set, fp32)
+    base = Case(fp32, eval_set.truth, fp32, probabilities=probabilities, ids=eval_set.ids)
     theirs = {}
-    with placed(target=exam.target, where=exam.where):
-        for metric in exam.metrics:
+    with placed(target=eval_set.target, where=eval_set.where):
+        for metric in eval_set.metrics:
             scores = scores_of(metric, base)
             theirs[metric] = perfect(metric, scores) if metric.is_agreement else scores
     notices: list[Notice] = []
     if base.unanswered.any():
-        message = f"FP32's output {exam.output} isn't finite for {_named(exam, base.unanswered)}"
+        message = (
+            f"FP32's output {eval_set.output} isn't finite for {_named(eval_set, base.unanswered)}"
+        )
         notices.append(Notice("reference_not_finite", f"{message}; left out"))
     constant, constant_cells, identical = is_constant(fp32), [], set()
     candidates: dict[str, CellScores] = {}
     rankings: list[RankingFlow] = []
     for cell, predictions in progress(cells.items(), total=len(cells), what="scores", unit="cell"):
-        case = base.with_outputs(exam.answer(predictions, reference))
-        with placed(target=exam.target, where=exam.where):
-            candidates[cell] = {metric: scores_of(metric, case) for metric in exam.metrics}
+        case = base.with_outputs(eval_set.answer(predictions, reference))
+        with placed(target=eval_set.target, where=eval_set.where):
+            candidates[cell] = {metric: scores_of(metric, case) for metric in eval_set.metrics}
         if not constant and is_constant(case.outputs):
             constant_cells.append(cell)
         if is_identical(case.outputs, fp32):
             identical.add(cell)
         broken = case.unanswered & ~base.unanswered
         if broken.any():
-            message = f"its output {exam.output} isn't finite where FP32's is, for"
+            message = f"its output {eval_set.output} isn't finite where FP32's is, for"
             notices.append(
-                Notice("output_not_finite", f"{message} {_named(exam, broken)}", f"cell {cell}")
+                Notice("output_not_finite", f"{message} {_named(eval_set, broken)}", f"cell {cell}")
             )
-        if isinstance(exam.truth, Relevance):
-            rankings += describe_ranking(cell, exam, exam.truth, case)
+        if isinstance(eval_set.truth, Relevance):
+            rankings += describe_ranking(cell, eval_set, eval_set.truth, case)
     return Scored(
-        exam,
+        eval_set,
         theirs,
         candidates,
         tuple(rankings),
         tuple(notices),
         probabilities,
-        rivals=rivals_in(exam, base),
+        rivals=rivals_in(eval_set, base),
         constant=constant,
         constant_cells=tuple(constant_cells),
         identical=frozenset(identical),
@@ -182,12 +186,12 @@ def _scored(exam: Exam, reference: Predictions, cells: Mapping[str, Predictions]
 _SHOWN = 3
 
 
-def _named(exam: Exam, units: NDArray[np.bool_]) -> str:
+def _named(eval_set: EvalSet, units: NDArray[np.bool_]) -> str:
     """How many units, of how many, and the ids of the first."""
     rows = np.flatnonzero(units)
-    plural = {"query": "queries"}.get(exam.unit, f"{exam.unit}s")
+    plural = {"query": "queries"}.get(eval_set.unit, f"{eval_set.unit}s")
     more = ", …" if len(rows) > _SHOWN else ""
-    ids = ", ".join(exam.ids(rows[:_SHOWN]))
+    ids = ", ".join(eval_set.ids(rows[:_SHOWN]))
     return f"{len(rows):,} of {len(units):,} {plural}: {ids}{more}"
 
 
@@ -196,7 +200,7 @@ def list_exemplars(
 ) -> list[Exemplars]:
     """Units that flip under more than half of the engines.
 
-    By each exam's first metric and those that are gated; metrics of whole sets and of likeness to
+    By each task's first metric and those that are gated; metrics of whole sets and of likeness to
     FP32 are passed over: the ones score no unit, by the others any change would count.
 
     Parameters
@@ -210,7 +214,7 @@ def list_exemplars(
     """
     found = []
     for one in scored:
-        for number, metric in enumerate(one.exam.metrics):
+        for number, metric in enumerate(one.eval_set.metrics):
             strictest = [drop for (gated, _), drop in gates.items() if gated == metric.name]
             if metric.is_agreement or (number and not strictest):
                 continue
@@ -219,9 +223,9 @@ def list_exemplars(
                 metric,
                 one.reference[metric],
                 [scores[metric] for scores in one.cells.values()],
-                ids=one.exam.ids,
-                slices=one.exam.slices,
-                unit=one.exam.unit,
+                ids=one.eval_set.ids,
+                slices=one.eval_set.slices,
+                unit=one.eval_set.unit,
                 least=least,
                 most=most,
             )

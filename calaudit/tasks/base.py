@@ -4,7 +4,7 @@ task
     One ``[[tasks]]`` table of an audit file. Its kind is a class below `Task`, which holds all that
     is particular to it: the table's keys, the truth, how outputs become answers, who FP32 should be
     better than, and what ``calaudit init`` proposes.
-exam
+evaluation set
     A task read from a pool: the units to judge (samples, or queries), their truth and slices.
 answers
     What an engine's outputs say, one per unit, as metrics take them.
@@ -20,8 +20,8 @@ of its own::
         output: str | None = None
         metrics: tuple[str, ...] = ("mae",)
 
-        def read(self, samples: Samples) -> Exam:
-            return samples.exam(self, Values(samples.target(self.target)), target=self.target)
+        def read(self, samples: Samples) -> EvalSet:
+            return samples.eval_set(self, Values(samples.target(self.target)), target=self.target)
 
 Answers needn't be arrays of numbers: an array of objects holds whatever a kind makes of several
 outputs, one per unit and None where there is none, and its metrics read.
@@ -79,7 +79,7 @@ class Task(ABC):
     metrics: tuple[str, ...]
 
     @abstractmethod
-    def read(self, samples: "Samples") -> "Exam":
+    def read(self, samples: "Samples") -> "EvalSet":
         """Read what the task needs from the pool.
 
         Raises
@@ -111,12 +111,12 @@ class Task(ABC):
         """Rows to predict beside the evaluated ones, ascending; None: no more."""
         return None
 
-    def check(self, exam: "Exam", width: int | None, pool: Pool) -> None:
+    def check(self, eval_set: "EvalSet", width: int | None, pool: Pool) -> None:
         """Refuse what couldn't be judged, before any work is done.
 
         Parameters
         ----------
-        exam : Exam
+        eval_set : EvalSet
         width : int or None
             Values per sample of the output; None where it isn't flat, or the model doesn't say.
         pool : Pool
@@ -140,7 +140,7 @@ class Task(ABC):
         """
         return []
 
-    def gives_probabilities(self, exam: "Exam", fp32: NDArray[Any]) -> bool:
+    def gives_probabilities(self, eval_set: "EvalSet", fp32: NDArray[Any]) -> bool:
         """Whether FP32's answers are probabilities, where metrics expect logits."""
         return False
 
@@ -148,7 +148,7 @@ class Task(ABC):
         """The metric that is computed under `metric`'s name."""
         return metric
 
-    def notices(self, exam: "Exam", *, probabilities: bool) -> Iterator[Notice]:
+    def notices(self, eval_set: "EvalSet", *, probabilities: bool) -> Iterator[Notice]:
         """What there is to say of the metrics, once answers are known."""
         return iter(())
 
@@ -203,7 +203,7 @@ class Samples:
         """An output of the evaluated rows; by default the first."""
         return predictions.read(output or self.output, self.evaluated)
 
-    def exam(
+    def eval_set(
         self,
         task: Task,
         truth: Truth,
@@ -215,9 +215,9 @@ class Samples:
         items: Names | None = None,
         unit_of_row: NDArray[np.int64] | None = None,
         classes: tuple[str, ...] = (),
-    ) -> "Exam":
-        """An exam whose units are the evaluated rows, where nothing else is said."""
-        return Exam(
+    ) -> "EvalSet":
+        """An evaluation set whose units are the evaluated rows, where nothing else is said."""
+        return EvalSet(
             task=task,
             metrics=self.metrics,
             truth=truth,
@@ -234,7 +234,7 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
-class Exam:
+class EvalSet:
     """Units, their truth, their slices, and how to read an engine's answers."""
 
     task: Task

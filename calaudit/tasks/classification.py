@@ -17,7 +17,7 @@ from calaudit.runtime.pool import Pool
 from calaudit.runtime.settings import setting
 from calaudit.runtime.words import counted
 from calaudit.statistics.baselines import Rival
-from calaudit.tasks.base import Closing, Exam, Proposed, Samples, Task, named, placed, width_of
+from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task, named, placed, width_of
 from calaudit.tasks.labels import holds_names, read_labels
 
 OF_LOGITS: Final = frozenset({"nll", "ece"})
@@ -49,7 +49,7 @@ class Classification(Task):
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
             raise SettingsError("classes holds a name twice")
 
-    def read(self, samples: Samples) -> Exam:
+    def read(self, samples: Samples) -> EvalSet:
         """Class numbers of the evaluated rows."""
         pool = samples.pool
         with placed(target=f"{pool.label}: /targets/{self.target}"):
@@ -57,26 +57,26 @@ class Classification(Task):
                 pool, self.target, samples.evaluated, classes=self.classes, where=samples.where
             )
             names = tuple(self.classes or pool.class_names(self.target))
-        return samples.exam(self, truth, target=self.target, classes=names)
+        return samples.eval_set(self, truth, target=self.target, classes=names)
 
-    def check(self, exam: Exam, width: int | None, pool: Pool) -> None:
+    def check(self, eval_set: EvalSet, width: int | None, pool: Pool) -> None:
         """Refuse cuts that are always right, and names or labels of more classes than scored."""
         if width is None:
             return
         wrong = [
             Problem(
                 f"{m.name} is always right: the model scores {counted(width, 'class', 'classes')}",
-                f"{exam.where}.metrics",
+                f"{eval_set.where}.metrics",
                 "Lower k.",
             )
-            for m in exam.metrics
+            for m in eval_set.metrics
             if m.family == "top" and m.k is not None and m.k >= width
         ]
         if wrong:
             raise SettingsError.of(wrong)
-        check_names(self, pool, width, where=f"{exam.where}.classes")
-        if isinstance(exam.truth, Labels):
-            check_labels(exam.truth.label, width, where=exam.target, ids=exam.ids)
+        check_names(self, pool, width, where=f"{eval_set.where}.classes")
+        if isinstance(eval_set.truth, Labels):
+            check_labels(eval_set.truth.label, width, where=eval_set.target, ids=eval_set.ids)
 
     def rivals(self, case: Case, k: int) -> list[Rival]:
         """Its own answers dealt out (Cohen's kappa is 0 for them), and the commonest class."""
@@ -101,7 +101,7 @@ class Classification(Task):
             ),
         ]
 
-    def gives_probabilities(self, exam: Exam, fp32: NDArray[Any]) -> bool:
+    def gives_probabilities(self, eval_set: EvalSet, fp32: NDArray[Any]) -> bool:
         """Whether every row is a distribution, whatever op made it so, or comes from a sigmoid.
 
         A second softmax over them would be nearly flat: the loss of a sure and right answer of ten
@@ -109,7 +109,7 @@ class Classification(Task):
         """
         if fp32.ndim != 2:
             return False
-        return exam.closing in _ONE_BY_ONE or holds_probabilities(fp32)
+        return eval_set.closing in _ONE_BY_ONE or holds_probabilities(fp32)
 
     def computed(self, metric: Metric, *, probabilities: bool) -> Metric:
         """A metric of logits, of probabilities where outputs are these."""
@@ -117,19 +117,19 @@ class Classification(Task):
             return parse_metric(f"{metric.name}{_SUFFIX}")
         return metric
 
-    def notices(self, exam: Exam, *, probabilities: bool) -> Iterator[Notice]:
+    def notices(self, eval_set: EvalSet, *, probabilities: bool) -> Iterator[Notice]:
         """Metrics computed otherwise than their names say, and those that can't mean much."""
-        names = [metric.name for metric in exam.metrics]
-        where = f"output {exam.output}"
+        names = [metric.name for metric in eval_set.metrics]
+        where = f"output {eval_set.output}"
         logits = [name for name in names if name in OF_LOGITS]
         if probabilities and logits:
             told = (
-                f"it ends in {exam.closing}"
-                if exam.closing in _ONE_BY_ONE
+                f"it ends in {eval_set.closing}"
+                if eval_set.closing in _ONE_BY_ONE
                 else ("each row lies in 0 … 1 and adds up to 1")
             )
             better = " and ".join(f"{name}{_SUFFIX}" for name in logits)
-            share = ", each divided by its row's sum" if exam.closing in _ONE_BY_ONE else ""
+            share = ", each divided by its row's sum" if eval_set.closing in _ONE_BY_ONE else ""
             yield Notice(
                 "probabilities",
                 f"holds probabilities ({told}){share}: {' and '.join(logits)}, which are of "

@@ -16,7 +16,7 @@ from calaudit.runtime.settings import setting
 from calaudit.runtime.words import counted
 from calaudit.slices.predicate import column_in_sql
 from calaudit.slices.sliceset import SliceSet
-from calaudit.tasks.base import Closing, Exam, Proposed, Samples, named, placed, texts_of
+from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, named, placed, texts_of
 from calaudit.tasks.ranking import (
     CUT,
     RANKED,
@@ -41,7 +41,7 @@ class Pairwise(RankingTask):
     tail: Tail = Tail(head_interactions=0.8)
     metrics: tuple[str, ...] = RANKING_METRICS
 
-    def read(self, samples: Samples) -> Exam:
+    def read(self, samples: Samples) -> EvalSet:
         """Rows gathered by query; items that weren't paired with it are excluded."""
         pool, evaluated = samples.pool, samples.evaluated
         columns = pool.columns([self.query, self.item], evaluated)
@@ -53,7 +53,7 @@ class Pairwise(RankingTask):
             popularity = pairs.truth.gain.sum(axis=0)
             tail = tail_of(self.tail, popularity)
             truth = Relevance(pairs.truth.relevance, pairs.truth.exclude, popularity, tail)
-        return samples.exam(
+        return samples.eval_set(
             self,
             truth,
             target=self.relevance,

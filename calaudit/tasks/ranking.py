@@ -23,7 +23,7 @@ from calaudit.runtime.settings import setting
 from calaudit.statistics.baselines import Floats, Rival
 from calaudit.tasks.base import (
     Closing,
-    Exam,
+    EvalSet,
     Names,
     Proposed,
     Samples,
@@ -76,9 +76,9 @@ class RankingTask(Task):
     unit: ClassVar[str] = "query"
     top: ClassVar[int | None] = 10
 
-    def check(self, exam: Exam, width: int | None, pool: Pool) -> None:
+    def check(self, eval_set: EvalSet, width: int | None, pool: Pool) -> None:
         """Refuse a truth without any relevant item."""
-        if isinstance(exam.truth, Relevance) and not exam.truth.n_relevant.any():
+        if isinstance(eval_set.truth, Relevance) and not eval_set.truth.n_relevant.any():
             raise PoolError(
                 "no evaluated query has a relevant item that may be shown",
                 where=pool.label,
@@ -138,7 +138,7 @@ class Ranking(RankingTask):
     tail: Tail = Tail(head_interactions=0.8)
     metrics: tuple[str, ...] = RANKING_METRICS
 
-    def read(self, samples: Samples) -> Exam:
+    def read(self, samples: Samples) -> EvalSet:
         """Relevance and what is known of the items; the output scores every item."""
         pool, evaluated = samples.pool, samples.evaluated
         relevance = read_numbers(pool, self.relevance, evaluated)
@@ -169,17 +169,17 @@ class Ranking(RankingTask):
                 vectors=None if vectors is None else vectors.astype(np.float64),
             )
         items = _item_names(self.names, pool, truth.n_items)
-        return samples.exam(self, truth, target=self.relevance, items=items)
+        return samples.eval_set(self, truth, target=self.relevance, items=items)
 
-    def check(self, exam: Exam, width: int | None, pool: Pool) -> None:
+    def check(self, eval_set: EvalSet, width: int | None, pool: Pool) -> None:
         """Refuse a catalogue of another size than the model scores, too."""
-        if isinstance(exam.truth, Relevance) and width not in (None, exam.truth.n_items):
+        if isinstance(eval_set.truth, Relevance) and width not in (None, eval_set.truth.n_items):
             raise PoolError(
-                f"relevance has {exam.truth.n_items} items, the model scores {width}",
+                f"relevance has {eval_set.truth.n_items} items, the model scores {width}",
                 where=pool.label,
                 next_step="Give the pool the model's own catalogue, in the order of its scores.",
             )
-        RankingTask.check(self, exam, width, pool)
+        RankingTask.check(self, eval_set, width, pool)
 
     @classmethod
     def propose(

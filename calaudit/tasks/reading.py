@@ -13,7 +13,7 @@ from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows, TensorSpec
 from calaudit.runtime.settings import parse_settings
 from calaudit.slices.sliceset import SliceSet
-from calaudit.tasks.base import TASKS, Closing, Exam, Proposed, Samples, Task
+from calaudit.tasks.base import TASKS, Closing, EvalSet, Proposed, Samples, Task
 
 
 def parse_task(values: Mapping[str, Any], *, where: object, at: str) -> Task:
@@ -36,7 +36,7 @@ def rows_to_predict(tasks: Sequence[Task], pool: Pool, evaluated: Rows) -> Rows:
     return np.unique(np.concatenate(wanted)).astype(np.int64)
 
 
-def set_exam(
+def read_eval_set(
     task: Task,
     pool: Pool,
     evaluated: Rows,
@@ -45,7 +45,7 @@ def set_exam(
     *,
     where: str,
     folder: Path | None = None,
-) -> Exam:
+) -> EvalSet:
     """Read the targets a task needs.
 
     Parameters

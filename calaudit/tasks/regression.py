@@ -10,7 +10,7 @@ from calaudit.metrics.truth import Truth, Values
 from calaudit.runtime.errors import PoolError
 from calaudit.runtime.settings import setting
 from calaudit.statistics.baselines import Rival
-from calaudit.tasks.base import Exam, Samples, Task, ids_of
+from calaudit.tasks.base import EvalSet, Samples, Task, ids_of
 
 
 @setting
@@ -23,7 +23,7 @@ class Regression(Task):
     output: str | None = None
     metrics: tuple[str, ...] = ("mae", "rmse", "r2", "max_abs_diff")
 
-    def read(self, samples: Samples) -> Exam:
+    def read(self, samples: Samples) -> EvalSet:
         """What the model should have given; samples without it are named."""
         values = samples.pool.read_target(self.target, samples.evaluated)
         problem = not_finite_problem(
@@ -33,7 +33,7 @@ class Regression(Task):
         )
         if problem is not None:
             raise PoolError.of([problem])
-        return samples.exam(self, Values(values), target=self.target)
+        return samples.eval_set(self, Values(values), target=self.target)
 
     def rivals(self, case: Case, k: int) -> list[Rival]:
         """The constant: by squares the mean is the best one, by absolute errors the median."""

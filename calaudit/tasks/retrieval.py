@@ -12,7 +12,7 @@ from calaudit.runtime.errors import SliceError
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import setting
 from calaudit.slices.evaluate import select_rows
-from calaudit.tasks.base import Exam, Samples, ids_of, placed
+from calaudit.tasks.base import EvalSet, Samples, ids_of, placed
 from calaudit.tasks.ranking import RANKING_METRICS, RankingTask, Tail, read_popularity, tail_of
 
 
@@ -30,7 +30,7 @@ class Retrieval(RankingTask):
     tail: Tail | None = None
     metrics: tuple[str, ...] = RANKING_METRICS
 
-    def read(self, samples: Samples) -> Exam:
+    def read(self, samples: Samples) -> EvalSet:
         """Queries find gallery rows by cosine; those of their label are relevant."""
         pool, evaluated = samples.pool, samples.evaluated
         gallery = gallery_of(self, pool, samples.where)
@@ -58,7 +58,7 @@ class Retrieval(RankingTask):
                 samples.read(predictions), predictions.read(samples.output, gallery)
             )
 
-        return samples.exam(
+        return samples.eval_set(
             self, truth, target=self.target, answer=answer, items=ids_of(pool, gallery)
         )
 

@@ -19,7 +19,7 @@ from calaudit.metrics.truth import Texts, Truth
 from calaudit.runtime.errors import PoolError, SettingsError
 from calaudit.runtime.settings import setting
 from calaudit.statistics.baselines import Rival
-from calaudit.tasks.base import Exam, Samples, Task
+from calaudit.tasks.base import EvalSet, Samples, Task
 
 
 @setting
@@ -52,7 +52,7 @@ class SequenceTask(Task):
         if self.blank is not None and self.blank < 0:
             raise SettingsError(f"blank is {self.blank}", next_step="Give the token's number.")
 
-    def read(self, samples: Samples) -> Exam:
+    def read(self, samples: Samples) -> EvalSet:
         """The true texts, and how outputs are decoded."""
         spelling = spelling_of(self, samples.folder, where=samples.where)
         target = samples.target(self.target)
@@ -74,7 +74,7 @@ class SequenceTask(Task):
             return texts
 
         truth = Texts(np.array([plain(str(text)) for text in target], dtype=np.str_))
-        return samples.exam(self, truth, target=self.target, answer=answer)
+        return samples.eval_set(self, truth, target=self.target, answer=answer)
 
     def rivals(self, case: Case, k: int) -> list[Rival]:
         """Silence has a word error rate, and a character error rate, of 1."""

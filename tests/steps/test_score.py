@@ -13,8 +13,8 @@ from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
 from calaudit.statistics.comparison import Tolerance
 from calaudit.steps.judge import Terms, judge_cells
-from calaudit.steps.score import Scored, list_exemplars, notices_of, rankings_of, score_exams
-from calaudit.tasks.reading import parse_task, set_exam
+from calaudit.steps.score import Scored, list_exemplars, notices_of, rankings_of, score_eval_sets
+from calaudit.tasks.reading import parse_task, read_eval_set
 
 N, ITEMS = 60, 20
 
@@ -24,7 +24,7 @@ def scored(
 ) -> list[Scored]:
     rows = np.arange(len(pool))
     slices = evaluate_slices([Dimension(by="group")], pool)
-    exam = set_exam(
+    eval_set = read_eval_set(
         parse_task(task, where="a.toml", at="tasks[0]"), pool, rows, slices, ["y"], where="tasks[0]"
     )
 
@@ -32,7 +32,7 @@ def scored(
         return write_predictions(folder / f"{name}.h5", rows, [{"y": output}])
 
     cells = {name: stored(name, output) for name, output in engines.items()}
-    return score_exams([exam], stored("fp32", fp32), cells)
+    return score_eval_sets([eval_set], stored("fp32", fp32), cells)
 
 
 @pytest.fixture

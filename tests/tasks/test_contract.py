@@ -15,13 +15,13 @@ from calaudit.metrics.scoring import perfect, score_all
 from calaudit.runtime.errors import SettingsError
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
-from calaudit.tasks.base import TASKS, Exam, Task
+from calaudit.tasks.base import TASKS, EvalSet, Task
 from calaudit.tasks.reading import (
     offered_metrics,
     parse_task,
     propose_task,
+    read_eval_set,
     rows_to_predict,
-    set_exam,
 )
 from tests.packages import EXAMPLE, installed
 from tests.tasks.worlds import WORLDS, N, World
@@ -53,11 +53,11 @@ def task_of(kind: str, world: World, **keys: object) -> Task:
     return parse_task({"kind": kind, **world.keys, **keys}, where="a.toml", at="tasks[0]")
 
 
-def exam_of(task: Task, world: World, pool, names: tuple[str, ...] | None = None) -> Exam:
+def eval_set_of(task: Task, world: World, pool, names: tuple[str, ...] | None = None) -> EvalSet:
     evaluated = np.flatnonzero(np.arange(N) < (N if task.kind != "retrieval" else N / 2))
     slices = evaluate_slices([Dimension(by="half")], pool).take(evaluated)
     outputs = tuple(world.outputs) if names is None else names
-    return set_exam(task, pool, evaluated, slices, outputs, where="a.toml: tasks[0]")
+    return read_eval_set(task, pool, evaluated, slices, outputs, where="a.toml: tasks[0]")
 
 
 def predicted(world: World, task: Task, pool, path: Path, shift: int = 0) -> Predictions:
@@ -87,7 +87,7 @@ def test_its_metrics_are_offered_to_its_truth_and_others_are_refused(kind, world
     assert {parse_metric(name).family for name in task.metrics} <= offered
     other = "wer" if kind != "sequence" else "ndcg@3"
     with pytest.raises(SettingsError, match=f"{other} needs .* a {kind} task doesn't") as error:
-        exam_of(task_of(kind, world, metrics=[other]), world, pool)
+        eval_set_of(task_of(kind, world, metrics=[other]), world, pool)
     assert error.value.problems[0].where == "a.toml: tasks[0].metrics"
 
 
@@ -100,39 +100,39 @@ def test_an_unknown_key_is_refused_with_its_place(kind, world):
 
 def test_an_output_that_is_not_there_is_refused_with_its_place(kind, world, pool):
     with pytest.raises(SettingsError, match="no output 'z'") as error:
-        exam_of(task_of(kind, world, output="z"), world, pool)
+        eval_set_of(task_of(kind, world, output="z"), world, pool)
     assert error.value.problems[0].where == "a.toml: tasks[0].output"
     with pytest.raises(SettingsError, match="say which one"):
-        exam_of(task_of(kind, world), world, pool, (*world.outputs, "another", "one more"))
+        eval_set_of(task_of(kind, world), world, pool, (*world.outputs, "another", "one more"))
 
 
 def test_units_truth_slices_and_answers_belong_together(kind, world, pool, tmp_path):
     task = task_of(kind, world)
-    exam = exam_of(task, world, pool)
-    assert isinstance(exam.truth, task.truth)
-    n, counts = len(exam.truth), exam.slices.counts()
+    eval_set = eval_set_of(task, world, pool)
+    assert isinstance(eval_set.truth, task.truth)
+    n, counts = len(eval_set.truth), eval_set.slices.counts()
     assert 0 < n <= N
     assert counts.pop("all") == sum(counts.values()) == n
-    assert len(set(exam.ids(np.arange(n)))) == n
+    assert len(set(eval_set.ids(np.arange(n)))) == n
     fp32 = predicted(world, task, pool, tmp_path / "fp32.h5")
-    answers = exam.answer(fp32, fp32)
+    answers = eval_set.answer(fp32, fp32)
     assert len(answers) == n
-    part = exam.truth.take(np.arange(1, n, 2))
+    part = eval_set.truth.take(np.arange(1, n, 2))
     assert len(part) == n // 2
-    assert exam.output == ", ".join(world.outputs)
+    assert eval_set.output == ", ".join(world.outputs)
 
 
 def test_every_one_of_its_metrics_tells_right_answers_from_shuffled_ones(
     kind, world, pool, tmp_path
 ):
     task = task_of(kind, world)
-    exam = exam_of(task, world, pool)
+    eval_set = eval_set_of(task, world, pool)
     fp32 = predicted(world, task, pool, tmp_path / "fp32.h5")
     worse = predicted(world, task, pool, tmp_path / "worse.h5", shift=7)
-    reference = exam.answer(fp32, fp32)
-    right = score_all(exam.metrics, reference, exam.truth, reference)
-    wrong = score_all(exam.metrics, exam.answer(worse, fp32), exam.truth, reference)
-    for metric in exam.metrics:
+    reference = eval_set.answer(fp32, fp32)
+    right = score_all(eval_set.metrics, reference, eval_set.truth, reference)
+    wrong = score_all(eval_set.metrics, eval_set.answer(worse, fp32), eval_set.truth, reference)
+    for metric in eval_set.metrics:
         held = right[metric]
         if metric.is_agreement:
             held = perfect(metric, held)
@@ -147,15 +147,15 @@ def test_fp32_is_better_than_all_who_know_nothing_and_shuffled_answers_are_not(
     kind, world, pool, tmp_path
 ):
     task = task_of(kind, world)
-    exam = exam_of(task, world, pool)
+    eval_set = eval_set_of(task, world, pool)
     fp32 = predicted(world, task, pool, tmp_path / "fp32.h5")
-    answers = exam.answer(fp32, fp32)
-    rivals = task.rivals(Case(answers, exam.truth, answers), 3)
+    answers = eval_set.answer(fp32, fp32)
+    rivals = task.rivals(Case(answers, eval_set.truth, answers), 3)
     assert any(rival.knows_nothing for rival in rivals)
     assert all(rival.beaten(None) for rival in rivals if rival.knows_nothing)
     if kind != "sequence":  # any text at all beats silence
         mixed = np.random.default_rng(3).permutation(len(answers))
-        rivals = task.rivals(Case(answers[mixed], exam.truth, answers[mixed]), 3)
+        rivals = task.rivals(Case(answers[mixed], eval_set.truth, answers[mixed]), 3)
         assert not all(rival.beaten(None) for rival in rivals if rival.knows_nothing)
 
 
@@ -172,13 +172,13 @@ def test_init_proposes_it_where_pool_and_outputs_fit_as_a_table_that_reads_back(
     assert found.remark.endswith(".")
     proposed = parse_task(found.values, where="a.toml", at="tasks[0]")
     assert set(found.gated) <= set(proposed.metrics)
-    assert exam_of(proposed, world, pool).task == proposed
+    assert eval_set_of(proposed, world, pool).task == proposed
 
 
 def test_what_fits_each_other_passes_the_check_before_the_work(kind, world, pool):
-    exam = exam_of(task_of(kind, world), world, pool)
+    eval_set = eval_set_of(task_of(kind, world), world, pool)
     shape = next(iter(world.outputs.values())).shape[1:]
-    exam.task.check(exam, shape[0] if len(shape) == 1 else None, pool)
+    eval_set.task.check(eval_set, shape[0] if len(shape) == 1 else None, pool)
 
 
 def test_an_unknown_kind_gets_the_near_ones():

@@ -13,17 +13,19 @@ from calaudit.metrics.scoring import score_all
 from calaudit.metrics.truth import Relevance, Texts, Values
 from calaudit.runtime.errors import CalauditError, PoolError, SettingsError
 from calaudit.slices.evaluate import evaluate_slices
-from calaudit.tasks.base import Exam
-from calaudit.tasks.reading import parse_task, set_exam
+from calaudit.tasks.base import EvalSet
+from calaudit.tasks.reading import parse_task, read_eval_set
 
 ROWS = np.arange(4)
 X = {"x": np.zeros((4, 1), np.float32)}
 TOKENS = ("", "a", "b", "|")
 
 
-def make_exam(path: Path, output: np.ndarray | None = None, **task: object) -> tuple[Exam, dict]:
+def make_eval_set(
+    path: Path, output: np.ndarray | None = None, **task: object
+) -> tuple[EvalSet, dict]:
     with open_pool(path) as pool:
-        exam = set_exam(
+        eval_set = read_eval_set(
             parse_task(task, where="audit.toml", at="tasks[0]"),
             pool,
             ROWS,
@@ -32,14 +34,14 @@ def make_exam(path: Path, output: np.ndarray | None = None, **task: object) -> t
             where="audit.toml: tasks[0]",
             folder=path.parent,
         )
-        ids = exam.ids(np.array([3, 0]))
+        ids = eval_set.ids(np.array([3, 0]))
         assert ids == ["z", "w"]
     if output is None:
-        return exam, {}
+        return eval_set, {}
     answers = write_predictions(path.parent / "predictions.h5", ROWS, [{"y": output}])
-    given = exam.answer(answers, answers)
-    scores = score_all(exam.metrics, given, exam.truth, given)
-    return exam, {metric.name: each.value() for metric, each in scores.items()}
+    given = eval_set.answer(answers, answers)
+    scores = score_all(eval_set.metrics, given, eval_set.truth, given)
+    return eval_set, {metric.name: each.value() for metric, each in scores.items()}
 
 
 def pool_of(folder: Path, **parts: object) -> Path:
@@ -50,15 +52,17 @@ def pool_of(folder: Path, **parts: object) -> Path:
 
 def test_a_regression_is_judged_by_its_errors(tmp_path: Path) -> None:
     path = pool_of(tmp_path, targets={"value": np.array([1.0, 2, 3, 4])})
-    exam, found = make_exam(path, np.array([[1.0], [2], [3], [6]], np.float32), kind="regression")
-    assert isinstance(exam.truth, Values)
+    eval_set, found = make_eval_set(
+        path, np.array([[1.0], [2], [3], [6]], np.float32), kind="regression"
+    )
+    assert isinstance(eval_set.truth, Values)
     assert found == pytest.approx({"mae": 0.5, "rmse": 1.0, "r2": 0.2, "max_abs_diff": 0.0})
 
 
 def test_a_regression_with_a_missing_target_says_where(tmp_path: Path) -> None:
     path = pool_of(tmp_path, targets={"value": np.array([1.0, np.nan, 3, 4])})
     with pytest.raises(PoolError, match=r"pool\.h5: /targets/value: .*NaN"):
-        make_exam(path, kind="regression")
+        make_eval_set(path, kind="regression")
 
 
 def test_ctc_logits_and_token_numbers_are_judged_as_texts(tmp_path: Path) -> None:
@@ -66,13 +70,15 @@ def test_ctc_logits_and_token_numbers_are_judged_as_texts(tmp_path: Path) -> Non
     steps = np.array([[1, 2, 3, 1], [2, 2, 0, 0], [1, 0, 1, 0], [1, 3, 2, 2]])
     logits = np.eye(4, dtype=np.float32)[steps]
     plain = {"kind": "sequence", "vocabulary": TOKENS, "space": "|"}
-    exam, found = make_exam(path, logits, blank=0, **plain)
-    assert isinstance(exam.truth, Texts)
+    eval_set, found = make_eval_set(path, logits, blank=0, **plain)
+    assert isinstance(eval_set.truth, Texts)
     # "ab a", "b", "aa", "a b": one word of four texts' six is wrong, and "A," too.
     assert found == pytest.approx({"wer": 2 / 6, "cer": 3 / 10, "exact_match": 0.5})
-    _, loose = make_exam(path, logits, blank=0, ignore_case=True, ignore_punctuation=True, **plain)
+    _, loose = make_eval_set(
+        path, logits, blank=0, ignore_case=True, ignore_punctuation=True, **plain
+    )
     assert loose["exact_match"] == 0.75
-    _, numbers = make_exam(path, np.array([[1, 2, 3, 1], [2, -1, -1, -1]] * 2), **plain)
+    _, numbers = make_eval_set(path, np.array([[1, 2, 3, 1], [2, -1, -1, -1]] * 2), **plain)
     assert numbers["exact_match"] == 0.5
 
 
@@ -90,7 +96,7 @@ def test_a_vocabulary_may_be_a_file_beside_the_audit(
     (tmp_path / name).write_text(content, encoding="utf-8")
     path = pool_of(tmp_path, targets={"text": ["ab a", "b", "a", "b"]})
     numbers = np.array([[1, 2, 3, 1], [2, -1, -1, -1], [1, -1, -1, -1], [2, -1, -1, -1]])
-    _, found = make_exam(path, numbers, kind="sequence", vocabulary=name, space="|")
+    _, found = make_eval_set(path, numbers, kind="sequence", vocabulary=name, space="|")
     assert found["exact_match"] == 1.0
 
 
@@ -118,7 +124,7 @@ def test_a_sequence_task_that_makes_no_sense_is_refused(
         (tmp_path / "v.json").write_text(content)
     path = pool_of(tmp_path, targets={"text": list("abab"), "label": np.arange(4)})
     with pytest.raises(CalauditError, match=message):
-        make_exam(path, kind="sequence", **task)
+        make_eval_set(path, kind="sequence", **task)
 
 
 RELEVANCE = np.eye(4, 5, dtype=np.uint8)
@@ -137,8 +143,8 @@ def test_genres_are_read_however_they_are_separated(tmp_path: Path, genres: list
     path = pool_of(
         tmp_path, targets={"relevance": RELEVANCE, "exclude": exclude}, items={"genres": genres}
     )
-    exam, _ = make_exam(path, kind="ranking")
-    truth = exam.truth
+    eval_set, _ = make_eval_set(path, kind="ranking")
+    truth = eval_set.truth
     assert isinstance(truth, Relevance)
     # Children's, Film-Noir, Sci-Fi
     assert truth.genres is not None
@@ -160,7 +166,7 @@ def test_a_ranking_knows_its_items_by_vectors_history_and_names(tmp_path: Path) 
         items={"vector": vectors, "id": np.arange(5) * 10, "title": ["A", None, "C", "D", "E"]},
     )
     metrics = ("intra_list_diversity@2", "arp@2")
-    exam, found = make_exam(
+    eval_set, found = make_eval_set(
         path,
         np.tile(np.arange(5.0, dtype=np.float32), (4, 1)),
         kind="ranking",
@@ -168,7 +174,7 @@ def test_a_ranking_knows_its_items_by_vectors_history_and_names(tmp_path: Path) 
         history="seen",
         metrics=metrics,
     )
-    truth = exam.truth
+    truth = eval_set.truth
     assert isinstance(truth, Relevance)
     assert truth.vectors is not None
     assert truth.history is not None
@@ -176,9 +182,9 @@ def test_a_ranking_knows_its_items_by_vectors_history_and_names(tmp_path: Path) 
     assert (truth.history == history).all()
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     assert found == pytest.approx({"intra_list_diversity@2": 1 - unit[4] @ unit[3], "arp@2": 0.5})
-    assert exam.items is not None
-    assert exam.items(np.array([4, 1, 0])) == ["E", "1", "A"]
-    by_id, _ = make_exam(path, kind="ranking", names="id")
+    assert eval_set.items is not None
+    assert eval_set.items(np.array([4, 1, 0])) == ["E", "1", "A"]
+    by_id, _ = make_eval_set(path, kind="ranking", names="id")
     assert by_id.items is not None
     assert by_id.items(np.array([4, 1])) == ["40", "10"]
 
@@ -187,12 +193,12 @@ def test_item_columns_that_are_not_there_are_named(tmp_path: Path) -> None:
     path = pool_of(tmp_path, targets={"relevance": RELEVANCE}, items={"genre": list("aabbc")})
     for key in ("genres", "vectors", "names", "popularity"):
         with pytest.raises(PoolError, match="no item column 'genrs'"):
-            make_exam(path, kind="ranking", **{key: "genrs"})
-    exam, _ = make_exam(path, kind="ranking")
-    assert isinstance(exam.truth, Relevance)
-    assert exam.truth.genres is None
-    assert exam.items is not None
-    assert exam.items(np.array([3])) == ["3"]
+            make_eval_set(path, kind="ranking", **{key: "genrs"})
+    eval_set, _ = make_eval_set(path, kind="ranking")
+    assert isinstance(eval_set.truth, Relevance)
+    assert eval_set.truth.genres is None
+    assert eval_set.items is not None
+    assert eval_set.items(np.array([3])) == ["3"]
 
 
 def test_a_metric_of_the_users_own_lies_beside_the_audit(tmp_path: Path) -> None:
@@ -204,12 +210,12 @@ def test_a_metric_of_the_users_own_lies_beside_the_audit(tmp_path: Path) -> None
     )
     path = pool_of(tmp_path, targets={"value": np.array([1.0, 2, 3, 4])})
     name = "metrics_beside_audit:off_by"
-    _, found = make_exam(
+    _, found = make_eval_set(
         path, np.ones((4, 1), np.float32), kind="regression", metrics=["mae", name]
     )
     assert found[name] == found["mae"] == 1.5
     with pytest.raises(SettingsError, match=r"tasks\[0\]\.metrics: .*no function 'of_by'"):
-        make_exam(path, kind="regression", metrics=["metrics_beside_audit:of_by"])
+        make_eval_set(path, kind="regression", metrics=["metrics_beside_audit:of_by"])
 
 
 PAIRS = {"relevance": np.array([1.0, 0, 1, 0])}
@@ -223,17 +229,17 @@ def test_a_pair_without_a_query_or_an_item_is_named(
     meta = {"query": list("aabb"), "item": list("xyxy")} | {column: values}
     path = pool_of(tmp_path, targets=PAIRS, meta=meta)
     with pytest.raises(PoolError, match=f"1 of 4 judged samples have no {column}: x") as caught:
-        make_exam(path, kind="pairwise")
+        make_eval_set(path, kind="pairwise")
     assert f"AND {column} IS NOT NULL" in str(caught.value.problems[0].next_step)
 
 
 def test_queries_beyond_what_floats_hold_stay_apart(tmp_path: Path) -> None:
     meta = {"query": [2**53, 2**53, 2**53 + 1, 2**53 + 1], "item": list("xyxy")}
     path = pool_of(tmp_path, targets=PAIRS, meta=meta)
-    exam = open_pool(path)
-    slices = evaluate_slices([], exam)
+    eval_set = open_pool(path)
+    slices = evaluate_slices([], eval_set)
     task = parse_task({"kind": "pairwise"}, where="", at="")
-    truth = set_exam(task, exam, ROWS, slices, ["y"], where="").truth
+    truth = read_eval_set(task, eval_set, ROWS, slices, ["y"], where="").truth
     assert len(truth) == 2
 
 
@@ -242,7 +248,7 @@ def test_relevance_in_words_is_refused(tmp_path: Path, kind: str) -> None:
     meta = {"query": list("aabb"), "item": list("xyxy")}
     path = pool_of(tmp_path, targets={"relevance": ["yes", "no", "yes", "no"]}, meta=meta)
     with pytest.raises(PoolError, match="/targets/relevance: holds text, expected numbers"):
-        make_exam(path, kind=kind)
+        make_eval_set(path, kind=kind)
 
 
 @pytest.mark.parametrize("popularity", [["many", "few", "1", "2", "3"], [1, None, 2, 3, 4]])
@@ -252,7 +258,7 @@ def test_popularity_that_is_not_a_number_of_every_item_is_refused(
     targets = {"relevance": np.eye(4, 5, dtype=np.uint8)}
     path = pool_of(tmp_path, targets=targets, items={"popularity": popularity})
     with pytest.raises(PoolError, match=r"/items/popularity: holds .*, expected one number"):
-        make_exam(path, kind="ranking", popularity="popularity")
+        make_eval_set(path, kind="ranking", popularity="popularity")
 
 
 @pytest.mark.parametrize(
@@ -280,4 +286,4 @@ def test_a_truth_that_makes_no_sense_is_refused_with_its_place(
     meta = {"q": [0, 0, 1, 1], "i": [0, 1, 0, 1]}
     path = pool_of(tmp_path, targets=targets, items=items, meta=meta)
     with pytest.raises(PoolError, match=rf"pool\.h5: {message}"):
-        make_exam(path, **task)
+        make_eval_set(path, **task)

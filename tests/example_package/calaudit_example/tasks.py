@@ -69,7 +69,7 @@ class Grading(Task):
             above = samples.read(predictions, score) > samples.read(predictions, thresholds)
             return above.sum(axis=1)
 
-        return samples.exam(self, Grades(grade), target=self.target, answer=answer)
+        return samples.eval_set(self, Grades(grade), target=self.target, answer=answer)
 
     def rivals(self, case, k):
         true = case.truth_of(Grades).grade

@@ -66,7 +66,6 @@ def _content(path: Path) -> str:
 Kind = Literal["calibration set", "ranges", "predictions", "engine"]
 FOLDERS = ("calibsets", "ranges", "scales", "engines", "predictions")
 """Where an audit keeps artefacts, within its results folder."""
-REPORTS = ("report.json", "report.html", "junit.xml", "summary.md", "metrics.prom")
 _KEYED = re.compile(r".+-[0-9a-f]{16}\.(h5|json|onnx|engine|cache)(\.weights|\.seal|\.json)?")
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.weights)?")
 

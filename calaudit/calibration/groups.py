@@ -17,15 +17,6 @@ FEW_ATOMS: Final = 48
 """Atoms that are always kept apart, however few groups there are."""
 
 
-class Atoms(NamedTuple):
-    """Samples sorted into atoms: those of one atom belong to the same groups."""
-
-    of_sample: NDArray[np.int64]
-    """Atom of each sample (n,)."""
-    members: NDArray[np.bool_]
-    """(n_groups, n_atoms): which atoms make up each group."""
-
-
 class Parts(NamedTuple):
     """Samples divided into what histograms are kept of."""
 
@@ -35,25 +26,6 @@ class Parts(NamedTuple):
     """(n_groups, n_parts): how often each group counts the samples of each part."""
     disjoint: bool
     """Whether every sample lies in one part (atoms); else each group has parts of its own."""
-
-
-def split_into_atoms(membership: NDArray[np.bool_]) -> Atoms:
-    """Split overlapping groups into disjoint atoms, so that every sample is counted once.
-
-    Parameters
-    ----------
-    membership : bool (n_groups, n)
-        Which samples each group holds.
-
-    Returns
-    -------
-    Atoms
-        Numbered in an order that depends only on which combinations of groups occur.
-    """
-    membership = np.asarray(membership, dtype=bool)
-    packed = np.packbits(membership, axis=0)
-    _, first, of_sample = np.unique(packed, axis=1, return_index=True, return_inverse=True)
-    return Atoms(of_sample.reshape(-1).astype(np.int64), membership[:, first])
 
 
 def split_into_parts(weights: NDArray[np.float64]) -> Parts:

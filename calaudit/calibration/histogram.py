@@ -41,14 +41,7 @@ N_BINS = N_OCTAVES * BINS_PER_OCTAVE
 """Stored bins of one histogram: 8192."""
 
 DROPPED_BITS = 23 - FRACTION_BITS
-INFINITY_BIN = 255 << FRACTION_BITS
-"""Bin number at which float32's infinities and NaN begin."""
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
-
-
-def magnitude_bits(values: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """The bits of |x|, in the shape of `values`; they order as |x| does."""
-    return values.view(np.uint32) & _MAGNITUDE
 
 
 def bin_number(amax: float | np.float32) -> int:

@@ -16,7 +16,6 @@ from calaudit.calibration.methods import N_STEPS
 from calaudit.calibration.scales import (
     DEAD_AMAX,
     SMALLEST_NORMAL,
-    RangesBy,
     ScaleTable,
     TapScale,
     scale_of,
@@ -124,7 +123,7 @@ def cache_of(table: ScaleTable, version: TrtVersion, *, algorithm: str | None = 
     return TrtCache(header_for(version, algorithm or table.method), entries)
 
 
-def table_of(cache: TrtCache, *, calibset: str, ranges_by: RangesBy = "tensorrt") -> ScaleTable:
+def table_of(cache: TrtCache, *, calibset: str) -> ScaleTable:
     """The scale table of a cache; its method is what the header calls the algorithm.
 
     TensorRT writes zero for tensors that were zero in every sample. As in `estimate_scales`, a
@@ -136,8 +135,6 @@ def table_of(cache: TrtCache, *, calibset: str, ranges_by: RangesBy = "tensorrt"
         With a header, and without unreadable lines.
     calibset : str
         What the table calls the samples behind the ranges; the cache doesn't say.
-    ranges_by : "calaudit" or "tensorrt"
-        Who estimated the ranges; the cache doesn't say that either.
 
     Raises
     ------
@@ -158,7 +155,7 @@ def table_of(cache: TrtCache, *, calibset: str, ranges_by: RangesBy = "tensorrt"
             notices.append(Notice("dead_tap", message, f"tap {entry.tensor!r}"))
             taps[entry.tensor] = TapScale(DEAD_AMAX, scale_of(DEAD_AMAX))
     return ScaleTable(
-        taps, cache.header.algorithm, calibset, ranges_by=ranges_by, notices=tuple(notices)
+        taps, cache.header.algorithm, calibset, ranges_by="tensorrt", notices=tuple(notices)
     )
 
 

@@ -92,9 +92,7 @@ def render_report(report: Report, *, view: View | None = None, width: int = LOG_
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
-def write_svg(
-    report: Report, path: Path, *, view: View | None = None, width: int = LOG_WIDTH
-) -> None:
+def write_svg(report: Report, path: Path, *, view: View | None = None) -> None:
     """Write the terminal's picture as an SVG file that loads nothing from elsewhere.
 
     Raises
@@ -104,14 +102,14 @@ def write_svg(
     SliceError
         The view's pattern matches no slice.
     """
-    write_text(path, render_svg(report, view=view, width=width))
+    write_text(path, render_svg(report, view=view))
 
 
-def render_svg(report: Report, *, view: View | None = None, width: int = LOG_WIDTH) -> str:
+def render_svg(report: Report, *, view: View | None = None) -> str:
     """The terminal's picture as SVG. Raises `SliceError` as :func:`print_report`."""
     console = Console(
         file=io.StringIO(),
-        width=width,
+        width=LOG_WIDTH,
         record=True,
         force_terminal=True,
         color_system="truecolor",

@@ -57,14 +57,13 @@ def joint_lows(
     *,
     tail: float,
     clusters: NDArray[Any] | None = None,
-    weights: NDArray[Any] | None = None,
     seed: int = 0,
 ) -> dict[tuple[str, str], float]:
     """(Cell, slice) → a lower bound of its drop; all of them hold at once.
 
     Parameters
     ----------
-    reference, candidates, slices, clusters, weights, seed
+    reference, candidates, slices, clusters, seed
         As for `calaudit.statistics.compare`.
     tail : float
         Chance that any bound is above its true drop.
@@ -81,7 +80,7 @@ def joint_lows(
     engines on the same units do, cost less than as many independent ones. For set metrics, whose
     groups differ from slice to slice, it is Bonferroni's.
     """
-    units = describe_units(len(reference), clusters, weights)
+    units = describe_units(len(reference), clusters)
     if isinstance(reference, SetScores):
         found = list(_of_sets(reference, candidates, slices, units))
         largest = np.empty(0)

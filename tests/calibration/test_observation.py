@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from calaudit.calibration.accumulate import Accumulator, observe
-from calaudit.calibration.groups import split_into_atoms
+from calaudit.calibration.groups import split_into_parts
 from calaudit.calibration.observation import Observation
 from calaudit.runtime.errors import RangesError
 
@@ -17,10 +17,10 @@ membership_of_samples = st.tuples(st.integers(1, 10), st.integers(1, 20)).flatma
 
 @given(membership_of_samples)
 def test_atoms_give_back_the_groups_they_were_split_from(membership: NDArray[np.bool_]) -> None:
-    atoms = split_into_atoms(membership)
-    np.testing.assert_array_equal(atoms.members[:, atoms.of_sample], membership)
-    columns = {column.tobytes() for column in atoms.members.T}
-    assert len(columns) == atoms.members.shape[1]
+    atoms = split_into_parts(membership.astype(np.float64))
+    np.testing.assert_array_equal(atoms.weights[:, atoms.of_sample[:, 0]], membership)
+    columns = {column.tobytes() for column in atoms.weights.T}
+    assert len(columns) == atoms.weights.shape[1]
 
 
 @given(membership_of_samples)
@@ -35,12 +35,12 @@ def test_one_pass_over_atoms_serves_every_overlapping_group(
 
 
 def observation(membership: NDArray[np.bool_], rows: NDArray[np.float32]) -> Observation:
-    atoms = split_into_atoms(membership)
-    collected = Accumulator(["t"], atoms.members.shape[1])
-    collected.add(0, rows, atoms.of_sample)
+    atoms = split_into_parts(membership.astype(np.float64))
+    collected = Accumulator(["t"], atoms.weights.shape[1])
+    collected.add(0, rows, atoms.of_sample[:, 0])
     names = tuple(f"set {number}" for number in range(len(membership)))
-    sizes = np.bincount(atoms.of_sample, minlength=atoms.members.shape[1])
-    return Observation(collected.histograms, names, atoms.members, sizes, "model", "pool")
+    sizes = np.bincount(atoms.of_sample[:, 0], minlength=atoms.weights.shape[1])
+    return Observation(collected.histograms, names, atoms.weights, sizes, "model", "pool")
 
 
 def test_an_unknown_group_names_the_near_ones() -> None:

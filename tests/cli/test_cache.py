@@ -1,12 +1,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calaudit.calibration.accumulate import Accumulator
-from calaudit.calibration.groups import split_into_atoms
+from calaudit.calibration.groups import split_into_parts
 from calaudit.calibration.observation import Observation
 from calaudit.formats.ranges import write_ranges
 from calaudit.formats.scales import open_scales, write_scales
@@ -178,12 +179,17 @@ def test_diff_of_equal_files_prints_no_rows(cache: Path) -> None:
 
 def test_diff_with_ranges_tells_what_clips(cache: Path, model: Path, tmp_path: Path) -> None:
     x = smooth(8)
-    atoms = split_into_atoms(x[:, 0, 0, 0][None] > 15)
-    collected = Accumulator(["x"], atoms.members.shape[1])
-    collected.add(0, x, atoms.of_sample)
+    atoms = split_into_parts((x[:, 0, 0, 0][None] > 15).astype(np.float64))
+    collected = Accumulator(["x"], atoms.weights.shape[1])
+    collected.add(0, x, atoms.of_sample[:, 0])
     ranges = tmp_path / "ranges.h5"
     observed = Observation(
-        collected.histograms, ("bright",), atoms.members, atoms.members.sum(0), "m", "p"
+        collected.histograms,
+        ("bright",),
+        atoms.weights,
+        np.bincount(atoms.of_sample[:, 0]),
+        "m",
+        "p",
     )
     write_ranges(ranges, observed)
     other = write_cache(tmp_path / "other.cache", table_for(model, smooth() / 4))

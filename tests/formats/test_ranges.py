@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from calaudit.calibration.accumulate import Accumulator
-from calaudit.calibration.groups import split_into_atoms
+from calaudit.calibration.groups import split_into_parts
 from calaudit.calibration.histogram import Histograms
 from calaudit.calibration.observation import LeftOut, Observation, ObservedSamples
 from calaudit.formats.ranges import open_ranges, write_ranges
@@ -20,15 +20,17 @@ TAPS = ("input", "/conv/Conv_output_0", "block 1 [relu]: Größe")
 def observation() -> Observation:
     random = np.random.default_rng(0)
     membership = np.stack([np.arange(20) % 2 == 0, np.arange(20) < 7, np.ones(20, bool)])
-    atoms = split_into_atoms(membership)
-    collected = Accumulator(TAPS, atoms.members.shape[1])
+    atoms = split_into_parts(membership.astype(np.float64))
+    collected = Accumulator(TAPS, atoms.weights.shape[1])
     for tap in range(2):
-        collected.add(tap, random.standard_normal((20, 30)).astype(np.float32), atoms.of_sample)
+        collected.add(
+            tap, random.standard_normal((20, 30)).astype(np.float32), atoms.of_sample[:, 0]
+        )
     return Observation(
         collected.histograms,
         ("clean", "noisy < 5 dB", "all"),
-        atoms.members,
-        np.bincount(atoms.of_sample),
+        atoms.weights,
+        np.bincount(atoms.of_sample[:, 0]),
         "model-fingerprint",
         "pool-fingerprint",
         samples=ObservedSamples(

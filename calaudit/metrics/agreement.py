@@ -1,7 +1,4 @@
-"""Likeness to FP32 on the same sample: labels play no part, FP32 itself is perfect.
-
-Metrics of likeness to FP32 on the same sample: FP32 itself is perfect.
-"""
+"""Likeness to FP32 on the same sample: labels play no part, FP32 itself is perfect."""
 
 from dataclasses import dataclass
 from typing import Any

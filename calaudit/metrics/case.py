@@ -1,10 +1,9 @@
-"""Units that can't be judged, since an output isn't a number where it should be one.
+"""What metrics are given: one engine's answers, with what they are judged against.
 
-The one rule, of every metric: a unit counts only if each of its outputs that the metric reads is
-finite, or is the same infinity under FP32 too, which masks items and classes so. Units that FP32
-leaves unanswered are left out; those that it answers and the engine doesn't, the engine has broken.
-
-A case: one engine's outputs with what they are judged against.
+One rule of every metric says which units can be judged: a unit counts only if each of its outputs
+that the metric reads is finite, or is the same infinity under FP32 too, which masks items and
+classes so. Units that FP32 leaves unanswered are left out; those that it answers and the engine
+doesn't, the engine has broken.
 """
 
 import math

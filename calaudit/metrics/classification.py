@@ -1,12 +1,8 @@
-"""Classification metrics.
+"""Metrics of one class per sample: accuracy, losses, and calibration of the confidence.
 
 Tied logits are resolved as deployed code does (`argmax` and ONNX ArgMax): the lowest class wins.
 `topk_bounds` says what other orders would give. Logits are compared in the precision in which they
 were given. They may hold −∞, as masked classes do, but no NaN (`Case.answers`).
-
-Expected calibration error: how far confidence is from the share of right answers.
-
-Metrics of one class per sample.
 """
 
 from typing import Any

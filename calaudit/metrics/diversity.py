@@ -1,10 +1,6 @@
-"""Diversity of what is shown: coverage, inequality of exposure, the long tail's share.
+"""How many items the top k shows, how evenly, how unlike one another, and how like the user.
 
 The catalogue is every column of the relevance matrix, shown or not.
-
-Diversity within one list: how unlike its items are, and whether it mirrors the user.
-
-Metrics of whom the top k shows: how many items, how popular, how unlike one another.
 """
 
 import numpy as np

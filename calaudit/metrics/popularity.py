@@ -1,7 +1,4 @@
-"""Which items are the long tail.
-
-How popular the shown items are: ARP, its lift over FP32, and novelty.
-"""
+"""How popular the shown items are: the long tail's share, ARP, its lift over FP32, novelty."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -1,6 +1,4 @@
-"""Counting, for every element of a sequence, the greater ones before it.
-
-Likeness of the engine's ranking to FP32's: top-weighted overlap and rank correlations.
+"""Likeness of the engine's ranking to FP32's: top-weighted overlap and rank correlations.
 
 Excluded items take no part. FP32's own ranking is perfect, also where it ties.
 """

@@ -1,15 +1,10 @@
-"""Ranking quality in the top k: expected values when scores tie.
+"""Where the relevant items are: whether in the top k, and how high up; expected values over ties.
 
 Queries without an eligible relevant item are left out (NaN). Excluded items are never shown and
-don't count as relevant.
-
-MRR and MAP: metrics of the relevant items' places that don't add up item by item.
-
-Expected values over the order of ties have closed forms (McSherry & Najork 2008, "Computing
-information retrieval performance measures efficiently in the presence of tied scores"). Both need
-only how many items, and how many relevant ones, each tie holds.
-
-Metrics of where the relevant items are: whether in the top k, and how high up.
+don't count as relevant. Of MRR and MAP, which don't add up item by item, expected values over the
+order of ties have closed forms (McSherry & Najork 2008, "Computing information retrieval
+performance measures efficiently in the presence of tied scores"): they need only how many items,
+and how many relevant ones, each tie holds.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,7 @@
-"""Regression: errors between the output and the pool's target, in the target's unit.
+"""Errors between the output and the pool's target, in the target's unit.
 
 A target may hold several values per sample; a sample's error is then their mean. A sample whose
 error isn't finite has none (NaN).
-
-Metrics of one value, or several, per sample.
 """
 
 import numpy as np

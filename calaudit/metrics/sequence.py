@@ -1,9 +1,7 @@
-"""Sequences: word and character errors of the written text against the pool's.
+"""Word and character errors of the written text against the pool's.
 
 The edit distance (substitutions, deletions and insertions) is jiwer's. Sums over units make the
 rate: errors of all samples over the words of all true texts, so that long texts weigh more.
-
-Metrics of one text per sample.
 """
 
 from collections.abc import Callable

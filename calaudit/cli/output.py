@@ -3,7 +3,8 @@
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from unicodedata import east_asian_width
+
+from rich.cells import cell_len
 
 from calaudit.runtime.words import visible
 
@@ -35,17 +36,13 @@ def text_columns(rows: Sequence[Sequence[str]], *, left: frozenset[int] = frozen
         Columns aligned left; the others, numbers, are aligned right.
     """
     rows = [[visible(cell) for cell in row] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
         cells = [
             cell + pad if number in left else pad + cell
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-            for pad in [" " * (width - _width(cell))]
+            for pad in [" " * (width - cell_len(cell))]
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
-
-
-def _width(text: str) -> int:
-    return sum(2 if east_asian_width(sign) in "WF" else 1 for sign in text)

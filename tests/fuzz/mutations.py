@@ -64,7 +64,6 @@ SCALARS = st.one_of(
     st.text(max_size=12),
     st.sampled_from([0, -1, 1, 2**63, 1e-300, float("inf"), float("nan"), "", "all", "label", "x"]),
 )
-INNER_KEYS = ("by", "name", "pca", "tap", "items", "a b")
 VALUES = st.recursive(
     SCALARS,
     lambda inner: (

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from calaudit.calibration.accumulate import Accumulator
-from calaudit.calibration.groups import split_into_atoms
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
 from calaudit.formats.ranges import write_ranges
@@ -38,12 +37,11 @@ def scales(tmp_path: Path) -> Path:
 @pytest.fixture
 def ranges(tmp_path: Path) -> Path:
     values = np.linspace(-3, 3, 6000, dtype=np.float32).reshape(2, -1)
-    atoms = split_into_atoms(np.array([[True, False], [False, True]]))
     collected = Accumulator(["relu"], 2)
-    collected.add(0, values, atoms.of_sample)
+    collected.add(0, values, np.arange(2))
     path = tmp_path / "ranges.h5"
     observed = Observation(
-        collected.histograms, ("low", "high"), atoms.members, np.ones(2, np.int64), "m", "p"
+        collected.histograms, ("low", "high"), np.eye(2), np.ones(2, np.int64), "m", "p"
     )
     write_ranges(path, observed)
     return path

@@ -156,7 +156,7 @@ def _report(world: World, found: Judgement, names: tuple[str, ...]) -> Report:
 NUMBER = r"(−?[\d.]+)"
 TOLD = re.compile(
     rf"(?:on (c\d+), m) (loses|gains) {NUMBER} points of top-1 accuracy "
-    rf"\(95 % CI {NUMBER}(?:–| to ){NUMBER}.*?\) (?:on (s\d+)|over everything)"
+    rf"\(95 % CI {NUMBER}(?:–| to ){NUMBER}.*?\) (?:on (s\d+)|overall)"
 )
 ROUNDING = 0.0005
 
@@ -173,7 +173,7 @@ class Count:
     excess: float = 0.0
     """Σ of what the number is above the truth."""
     claims: int = 0
-    """Audits that say of something that it is lost, without "may be chance"."""
+    """Audits that say of something that it is lost, without "not significant"."""
     passed: int = 0
     """Audits that say of a set that it passed every gate though it loses as much as its gate."""
     none_from: int = 0
@@ -211,7 +211,7 @@ def count(rng: Generator, world: World, audits: int) -> Count:
 def _claims(report: Report, first: str) -> Iterator[str]:
     """Sentences that say of something that it is lost."""
     index = Index(report)
-    if "loses" in first and "may be chance" not in first and "loses at most" not in first:
+    if "loses" in first and "not significant" not in first and "loses at most" not in first:
         yield first
     yield from (one.slice for one in clear_gaps(index, set(index.slices)))
     yield from filter(None, [screening_sentence(index, list(report.screening))])

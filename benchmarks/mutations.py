@@ -151,7 +151,7 @@ def put(tree: Path, mutation: Mutation) -> tuple[Path, str]:
     ]
     fitting = [(path, text) for path, text in files if mutation.right in text]
     if len(fitting) != 1 or fitting[0][1].count(mutation.right) != 1:
-        raise SystemExit(f"{mutation.what}: its text must occur once, in one file: mend it here")
+        raise SystemExit(f"{mutation.what}: its text must occur once, in one file: fix it here")
     path, text = fitting[0]
     path.write_text(text.replace(mutation.right, mutation.wrong), encoding="utf-8")
     return path, text

@@ -58,7 +58,7 @@ def main() -> None:
         accused.update(
             (one.cell, one.slice) for one in report.results if one.verdict == "REGRESSED"
         )
-        print(f"seed {seed}: {dict(verdicts)}; whose fault: {dict(findings)}", flush=True)
+        print(f"seed {seed}: {dict(verdicts)}; attribution: {dict(findings)}", flush=True)
     total = sum(whole[0].values())
     print(f"{options.seeds} seeds, {total} gated comparisons: {dict(whole[0])}")
     print(f"harmed slices by finding: {dict(whole[1])}; a set is blamed in {blaming} audits")

@@ -51,7 +51,7 @@ class AuditSettings:
     cluster_by: str | tuple[str, ...] = ()
     """Columns; samples equal in all of them belong together: a speaker's, a user's, an image's."""
     replicates: int = 1
-    """Times each recipe is drawn: with 2 or more, the luck of the draw is told from the recipe."""
+    """Times each recipe is drawn: 2 or more give the between-draw SD."""
 
     def __post_init__(self) -> None:
         """Refuse values that no run could use."""

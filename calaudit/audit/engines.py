@@ -96,7 +96,7 @@ def run_cell(
         raise BackendError(
             f"no Dask worker with a GPU made {planned.id}, and none is used here",
             where=backend.name,
-            next_step="Run the audit again: what is made is kept.",
+            next_step="Run the audit again: finished artefacts are reused.",
         )
     graph = _graph(audit, planned, observation, store)
     done = store.holds(planned.predictions)

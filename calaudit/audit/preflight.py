@@ -76,9 +76,9 @@ def check_room(audit: Audit) -> None:
     free = free_bytes(audit.folder) + sum(p.lstat().st_size for p in leftovers(audit.folder))
     if needed > free:
         raise OutputError(
-            f"this audit keeps {decimal(needed)} more (outputs of {len(audit.plan.cells) + 1} "
-            f"engines for {counted(len(audit.predicted), 'sample')}), and {decimal(free)} "
-            "are free there",
+            f"not enough disk space: this audit needs {decimal(needed)} more (outputs of "
+            f"{len(audit.plan.cells) + 1} engines for "
+            f"{counted(len(audit.predicted), 'sample')}), and {decimal(free)} free",
             where=audit.folder,
             next_step="Free space, name another folder with --out, or let evaluate, methods or "
             "calibsets ask for less.",

@@ -142,7 +142,7 @@ def _opened(
             raise SliceError(
                 f"no sample is evaluated: {config.audit.evaluate!r} selects nothing",
                 where=where,
-                next_step="Mend the predicate; calaudit pool show lists the columns.",
+                next_step="Fix the predicate; calaudit pool show lists the columns.",
             )
         pool_slices = evaluate_slices(config.dimensions, pool, where=f"{path}: slices")
         slices = _noted(pool_slices.take(evaluated), pool_slices, f"{path}: slices")
@@ -298,7 +298,7 @@ def _rules(config: AuditConfig, slices: SliceSet) -> list[GateRule]:
         Problem(
             f'slice "{name}" holds no evaluated sample',
             f"{config.path}: slices: {dimension.title}",
-            "Mend the slice or the evaluate predicate.",
+            "Fix the slice or the evaluate predicate.",
         )
         for dimension in config.dimensions
         if dimension.cross is None and dimension.by is None
@@ -309,7 +309,7 @@ def _rules(config: AuditConfig, slices: SliceSet) -> list[GateRule]:
         Problem(
             f'slice "{rule.slices}" is gated but holds no evaluated sample',
             f"{rule.where}.slices",
-            "Mend the slice, the evaluate predicate, or the gate.",
+            "Fix the slice, the evaluate predicate, or the gate.",
         )
         for rule in rules
         if all(

@@ -256,7 +256,7 @@ def slice_records(audit: Audit, comparisons: Sequence[Comparison]) -> list[Slice
 
 
 def screening_records(comparisons: Iterable[Comparison]) -> list[Screened]:
-    """Comparisons without a gate that lose more than chance explains."""
+    """Comparisons without a gate that lose significantly."""
     return [filled(Screened, one) for one in screen(comparisons)]
 
 

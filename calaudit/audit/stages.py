@@ -227,11 +227,11 @@ def _repeated_draw_notices(audit: Audit, sets: Mapping[str, Calibset]) -> Iterat
             message = (
                 "every draw of it would be the same "
                 f"{counted(len(sets[planned.name]), 'sample')}, so it "
-                f"was drawn once, not {asked} times: it leaves nothing to luck"
+                f"was drawn once, not {asked} times: there is no between-draw variation"
             )
             yield Notice("drawn_once", message, f"calibration set {planned.recipe}")
     for recipe, draws in _recipes_of_equal_draws(audit, sets).items():
-        message = f"its {draws} draws are the same set: it leaves nothing to luck"
+        message = f"its {draws} draws are the same set: there is no between-draw variation"
         yield Notice("drawn_alike", message, f"calibration set {recipe}")
 
 

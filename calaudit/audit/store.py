@@ -33,7 +33,7 @@ class Store:
         state = state_of(path)
         if state != "damaged":
             return state == "made"
-        message = "wasn't as it had been written (damaged or replaced), and was made again"
+        message = "checksum mismatch (damaged or replaced), built again"
         self.notices.append(Notice("artefact_remade", message, f"{path.parent.name}/{path.name}"))
         return False
 
@@ -195,7 +195,7 @@ def hold_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise OutputError(
-            "another run is at work on this audit",
+            "lock held by another run of this audit",
             where=folder,
             next_step="Wait for it to end (calaudit compare --wait does), or name another folder "
             "with --out.",
@@ -205,7 +205,7 @@ def hold_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         raise OutputError(
             f"can't be written or locked: {reason or error}",
             where=folder,
-            next_step="Choose another output folder, or free space and permissions there.",
+            next_step="Choose another output folder, or check its free space and permissions.",
         ) from error
     try:
         yield

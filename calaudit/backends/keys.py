@@ -46,7 +46,7 @@ def parse_backends(
         keys = keys_of(kind.settings)
         for key in sorted(keys & set(own)):
             message = f"the backend {name} has a key {key}, which is the audit's own"
-            problems.append(Problem(message, str(where), f"Mend {BACKENDS.package(name)}."))
+            problems.append(Problem(message, str(where), f"Fix {BACKENDS.package(name)}."))
         known |= keys
         mine = {key: value for key, value in values.items() if key in keys}
         try:

@@ -310,7 +310,7 @@ def _bad_activations(tap: str, positions: NDArray[np.int64]) -> BadActivationsEr
     return BadActivationsError(
         f"tap {tap!r} is NaN or infinite in {counted(len(positions), 'sample')}, at "
         f"positions {shown}",
-        next_step="Look at those samples, or take them out of the calibration set.",
+        next_step="Check those samples, or remove them from the calibration set.",
         tap=tap,
         positions=tuple(map(int, positions)),
     )

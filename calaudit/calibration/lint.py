@@ -167,8 +167,8 @@ def _defaults(scales: Mapping[str, float], ends_at_one: Collection[str] | None) 
     return [
         Finding(
             "default_scale",
-            f"the scale is exactly {DEFAULT_SCALES[scales[name]]}: a placeholder, or a range of "
-            "made-up data",
+            f"the scale is exactly {DEFAULT_SCALES[scales[name]]}: a placeholder, or from "
+            "random data",
             _tap(name),
             _CALIBRATE,
         )

@@ -209,8 +209,8 @@ class Observation:
         """Which parts lie in any of the groups (P,)."""
         if not self.disjoint:
             raise RangesError(
-                f"these ranges hold {len(self.groups)} groups, each counted for itself: unions and "
-                f"{REST!r} can't be told",
+                f"these ranges hold {len(self.groups)} groups, each counted separately: unions and "
+                f"{REST!r} can't be computed",
                 next_step="Record fewer groups in one file.",
             )
         held: NDArray[np.bool_] = (

@@ -68,5 +68,5 @@ def _end_if_asked() -> None:
     if request is None:
         return
     if request is signal.SIGINT:
-        print("calaudit: interrupted; nothing half-written was left", file=sys.stderr)
+        print("calaudit: interrupted; no partial file was left", file=sys.stderr)
     sys.exit(128 + request)

@@ -13,7 +13,8 @@ from typer.core import TyperCommand, TyperGroup
 from calaudit.version import __version__
 
 COMMANDS = {
-    "demo": "Audit a digit reader: find the users INT8 hurts, and the calibration set that helps.",
+    "demo": "Audit a digit classifier: find the slices INT8 hurts, and the calibration set that "
+    "fixes it.",
     "init": "Write a commented audit file that runs as it is: slices, calibration sets, task, "
     "gates.",
     "pool": "Show what a pool holds, or make one.",
@@ -24,10 +25,9 @@ COMMANDS = {
     "cache": "Show, compare, verify and convert TensorRT calibration caches.",
     "build": "Build an INT8 engine from a scale table, or explain where Q/DQ goes in a model.",
     "compare": "Draw sets, build engines, compare them with FP32 slice by slice, write the report.",
-    "report": "Show finished audits again.",
-    "status": "Print what of an audit is made, what is left to do, and what earlier versions left "
-    "behind.",
-    "clean": "Remove artefacts that the audit doesn't use any more; reports and other files stay.",
+    "report": "Show or render the report of a finished audit.",
+    "status": "Print which artefacts of an audit are finished, missing or outdated.",
+    "clean": "Remove outdated artefacts of an audit; reports and other files are kept.",
     "doctor": "Try every backend on this machine: what runs, what is missing, how to install it.",
 }
 """Command → the first sentence of its help. Its module has its name, and defines its ``app``."""

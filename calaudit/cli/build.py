@@ -35,9 +35,7 @@ def build_command(
     ] = None,
     explain: Annotated[
         bool,
-        typer.Option(
-            "--explain", help="Say why each Q/DQ is where it is, and what stays in float."
-        ),
+        typer.Option("--explain", help="Explain where Q/DQ goes, and what stays in float."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -26,7 +26,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 VersionFlag = Annotated[
     str | None,
     typer.Option(
-        "--tensorrt", metavar="VERSION", help="The TensorRT that will read the cache: 8.6.1."
+        "--tensorrt", metavar="VERSION", help="TensorRT version that will read the cache: 8.6.1."
     ),
 ]
 AlgorithmFlag = Annotated[
@@ -61,7 +61,9 @@ def diff_command(
     *,
     ranges: Annotated[
         Path | None,
-        typer.Option("--ranges", metavar="FILE", help="Ranges file: says what each scale clips."),
+        typer.Option(
+            "--ranges", metavar="FILE", help="Ranges file, to show how much each scale clips."
+        ),
     ] = None,
     group: Annotated[
         str | None,
@@ -101,7 +103,7 @@ def verify_command(
         bool,
         typer.Option(
             "--random/--no-random",
-            help="Run the model on random numbers, to see whether the scales come from those.",
+            help="Run the model on random inputs, to detect scales of random data.",
         ),
     ] = True,
     everything: Annotated[
@@ -161,9 +163,7 @@ def convert_command(
     for flag, value in given.items():
         if value is not None:
             kind = "scale table" if to_table else "calibration cache"
-            raise SettingsError(
-                f"a {kind} has no place for it", where=flag, next_step="Leave it out."
-            )
+            raise SettingsError(f"a {kind} can't store it", where=flag, next_step="Leave it out.")
     if to_table:
         print_notes(cache_to_table(source, out, calibset=calibset))
         print(f"{visible(out)}: scale table of {visible(source)}")

@@ -61,7 +61,9 @@ def calibrate_command(
     ] = False,
     skip_bad_samples: Annotated[
         bool,
-        typer.Option("--skip-bad-samples", help="Leave out samples with NaN or infinity; say so."),
+        typer.Option(
+            "--skip-bad-samples", help="Skip samples with NaN or infinity, with a notice."
+        ),
     ] = False,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Samples per run at most.")

@@ -29,10 +29,10 @@ def clean_command(
         bool, typer.Option("--all", help="Remove every artefact, also those still valid.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what would be removed.")
+        bool, typer.Option("--dry-run", help="Only print what would be removed.")
     ] = False,
 ) -> None:
-    """Remove artefacts that the audit doesn't use any more; reports and other files stay.
+    """Remove outdated artefacts of an audit; reports and other files are kept.
 
     Removed are files under the names that audits give, in the folders that audits make.
     """
@@ -40,7 +40,7 @@ def clean_command(
 
     folder, files = _removable(audit, model, pool, out, seed, everything=everything)
     if not folder.is_dir():
-        print(f"{visible(folder)} isn't there: nothing to remove", file=sys.stderr)
+        print(f"{visible(folder)} doesn't exist: nothing to remove", file=sys.stderr)
         return
     with hold_lock(folder):
         files = sorted({*files, *leftovers(folder)})

@@ -63,7 +63,10 @@ def compare_command(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print the plan: what is made and what is left.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Only print the plan: which artefacts are finished and missing."
+        ),
     ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for another run on this audit to end.")

@@ -21,7 +21,7 @@ def demo_command(
     ] = Path("calaudit-demo"),
     limit: Annotated[int, typer.Option("--limit", min=1, help="Rows shown per table.")] = 15,
 ) -> None:
-    """Audit a digit reader: find the users INT8 hurts, and the calibration set that helps.
+    """Audit a digit classifier: find the slices INT8 hurts, and the calibration set that fixes it.
 
     Writes digits.onnx, digits.h5 and digits.toml, then runs `calaudit compare digits.toml`. An
     edited digits.toml is kept. Exit status 0 even when slices regressed: that is what it shows.

@@ -105,7 +105,7 @@ def _shown(found: "Sequence[Health]") -> str:
     for each in found:
         if each.builds_for and each.device is None:
             targets = ", ".join(each.builds_for)
-            lines += ["", f"{each.backend} builds here without running, for {targets}"]
+            lines += ["", f"{each.backend} can build here but not run, for {targets}"]
         for missing in each.missing:
             lines += ["", f"{each.backend}: {missing}", f"  → {missing.next_step}"]
     return "\n".join(lines)

@@ -32,10 +32,14 @@ def init_command(
         typer.Option("--out", "-o", help="Audit file to write; default: the model's name .toml."),
     ] = None,
     evaluate: Annotated[
-        str | None, typer.Option("--evaluate", metavar="SQL", help="Who is judged.")
+        str | None,
+        typer.Option("--evaluate", metavar="SQL", help="SQL predicate: samples to evaluate on."),
     ] = None,
     calibrate: Annotated[
-        str | None, typer.Option("--calibrate", metavar="SQL", help="Who may be drawn.")
+        str | None,
+        typer.Option(
+            "--calibrate", metavar="SQL", help="SQL predicate: samples that may be drawn."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
@@ -47,7 +51,7 @@ def init_command(
     path = out or Path(f"{model.stem}.toml")
     if path.exists() and not force:
         raise OutputError(
-            "is there already", where=path, next_step="Name another with --out, or add --force."
+            "already exists", where=path, next_step="Name another with --out, or add --force."
         )
     with stage("starting"):
         from calaudit.audit.prepare import Overrides, prepared_audit
@@ -58,7 +62,7 @@ def init_command(
         from calaudit.graph.load import load_model
 
     keep_apart(path, model, pool)
-    with stage("looking at model and pool"), open_pool(pool) as opened:
+    with stage("reading model and pool"), open_pool(pool) as opened:
         proposal = propose_audit(load_model(model), opened, evaluate=evaluate, calibrate=calibrate)
     text = proposal_text(
         proposal,
@@ -75,7 +79,7 @@ def init_command(
     if classes := proposal.task.values.get("classes"):
         print_notes(
             [
-                "the pool doesn't say which class name is which output: they stand sorted by name "
+                "the pool doesn't say which class name is which output: they are sorted by name "
                 f"({', '.join(classes[:3])}{', …' if len(classes) > 3 else ''}). Check classes in "
                 "the file's task against the order the model was trained with"
             ]

@@ -21,7 +21,9 @@ def _named(flag: str, text: str) -> Any:
 InputFlags = Annotated[
     list[str] | None, _named("--input", "Model input, from an array or a column of paths.")
 ]
-TargetFlags = Annotated[list[str] | None, _named("--target", "What predictions are judged by.")]
+TargetFlags = Annotated[
+    list[str] | None, _named("--target", "Ground truth that predictions are compared with.")
+]
 ClassesFlags = Annotated[
     list[str] | None,
     typer.Option(

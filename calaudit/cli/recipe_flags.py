@@ -45,17 +45,17 @@ LossFlag = Annotated[
     str | None,
     _flag("--loss", "For fp32-loss: the output, and the target if needed.", "OUTPUT[,TARGET]"),
 ]
-Floor = Annotated[int | None, _flag("--floor", "Least from every stratum (default 1).")]
-Cap = Annotated[int | None, _flag("--cap", "Most from any stratum.")]
+Floor = Annotated[int | None, _flag("--floor", "Minimum per stratum (default 1).")]
+Cap = Annotated[int | None, _flag("--cap", "Maximum per stratum.")]
 Only = Annotated[
-    list[str] | None, _flag("--only", "Draw from this slice alone. Repeatable.", "SLICE|SQL")
+    list[str] | None, _flag("--only", "Draw only from this slice. Repeatable.", "SLICE|SQL")
 ]
 Without = Annotated[
-    list[str] | None, _flag("--without", "Draw none of this slice. Repeatable.", "SLICE|SQL")
+    list[str] | None, _flag("--without", "Exclude this slice. Repeatable.", "SLICE|SQL")
 ]
 Share = Annotated[
     list[str] | None,
-    _flag("--share", "Share of the set that comes from a slice. Repeatable.", "SLICE=SHARE"),
+    _flag("--share", "Share of the set from a slice. Repeatable.", "SLICE=SHARE"),
 ]
 Column = Annotated[
     str | None,

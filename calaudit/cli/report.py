@@ -20,13 +20,16 @@ RENDER_EXAMPLES = (
 )
 
 app = typer.Typer(
-    name="report", help="Show finished audits again.", no_args_is_help=True, add_completion=False
+    name="report",
+    help="Show or render the report of a finished audit.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 
 @app.command("show", epilog="Example:  calaudit report show report.json --limit 30")
 def show(
-    report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="What an audit wrote.")],
+    report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="report.json of an audit.")],
     *,
     slices: Annotated[
         str | None,
@@ -81,7 +84,7 @@ def print_found(found: "Report", view: "View", *, as_json: bool) -> None:
 
 @app.command("render", epilog=RENDER_EXAMPLES)
 def render(
-    report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="What an audit wrote.")],
+    report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="report.json of an audit.")],
     *,
     formats: Annotated[
         str,

@@ -39,7 +39,9 @@ Seed = Annotated[
 ]
 Evaluate = Annotated[
     str | None,
-    typer.Option("--evaluate", metavar="SQL", help="Samples to be judged on: never drawn."),
+    typer.Option(
+        "--evaluate", metavar="SQL", help="SQL predicate: evaluation samples, never drawn."
+    ),
 ]
 ModelFile = Annotated[
     Path | None, typer.Option("--model", help="FP32 model (ONNX), for fp32-loss and taps.")

@@ -28,7 +28,16 @@ def power_table(
     """One row per slice: its size, the smallest drop it can certify, the samples it would need."""
     clustered = any(each.n_independent != each.n for each in power.values())
     counted = ["independent"] if clustered else []
-    rows = [["slice", "n", *counted, "can certify", f"at {100 * max_drop:g} points", "needs"]]
+    rows = [
+        [
+            "slice",
+            "n",
+            *counted,
+            "min. detectable drop",
+            f"at {100 * max_drop:g} points",
+            "required n",
+        ]
+    ]
     for each in summaries:
         one = power[each.name]
         least = one.smallest_provable_drop
@@ -38,7 +47,7 @@ def power_table(
         independent = [f"{one.n_independent:,.0f}"] if clustered else []
         rows.append([each.name, f"{each.n:,}", *independent, proves, enough, needs])
     note = (
-        f"Of a right/wrong score, with a chance of 80 %, if the engine does no harm and flips "
+        f"For a right/wrong score, at 80 % power, if the engine does no harm and flips "
         f"{100 * flip_rate:g} % of the answers."
     )
     return f"{text_columns(rows, left=frozenset({0, 4 if clustered else 3}))}\n{note}"
@@ -76,14 +85,14 @@ def slices_command(
     min_support: Annotated[
         int | None,
         typer.Option(
-            "--min-support", min=1, help="Samples a slice needs to be judged (default 30)."
+            "--min-support", min=1, help="Minimum support of a slice, in samples (default 30)."
         ),
     ] = None,
     max_drop: Annotated[
         float | None,
         typer.Option(
             "--max-drop",
-            help="A gate: show what each slice can prove of right/wrong scores, and what it needs.",
+            help="A gate: show each slice's minimum detectable drop and required sample size.",
         ),
     ] = None,
     flip_rate: Annotated[

@@ -30,11 +30,11 @@ def status_command(
     out: OutFlag = None,
     seed: SeedFlag = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Show what is made as well, not only what is left to do.")
+        bool, typer.Option("--all", help="Show finished artefacts too, not only missing ones.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print what of an audit is made, what is left to do, and what earlier versions left behind.
+    """Print which artefacts of an audit are finished, missing or outdated.
 
     Nothing is changed.
     """
@@ -61,7 +61,7 @@ def show_plan(
     with prepared_audit(audit, overrides) as opened:
         if checked:
             check_before_run(opened)
-        with stage("reading what is made"):
+        with stage("checking artefacts"):
             found = take_inventory(opened.plan, expected_sizes(opened))
         content = {
             "audit": opened.config.audit.name,
@@ -103,7 +103,7 @@ def _told(content: dict[str, Any], found: Sequence["Artefact"], *, everything: b
         lines += ["", text_columns(rows, left=frozenset({0, 1, 2}))]
     lines += ["", _left(content, found)]
     if content["running"]:
-        lines.append("A run is at work on it now.")
+        lines.append("A run holds the lock now.")
     for key, what in (("earlier", "of earlier versions"), ("leftovers", "half-written")):
         files = content[key]
         if files:
@@ -119,7 +119,7 @@ def _left(content: dict[str, Any], found: Sequence["Artefact"]) -> str:
     left = Counter(each.kind for each in found if each.state != "made")
     if not left:
         report = "" if content["report"] else "; the report isn't written"
-        return f"Nothing is left to make{report}."
+        return f"Nothing remains to be built{report}."
     passes = left["predictions"]
     room = sum(each.expected or 0 for each in found if each.state != "made")
     work = ", ".join(f"{n:,} {_plural(kind, n)}" for kind, n in left.items())
@@ -129,7 +129,7 @@ def _left(content: dict[str, Any], found: Sequence["Artefact"]) -> str:
         else ""
     )
     free = decimal(content["bytes_free"])
-    return f"Left to make: {work}{ran}.\nThat takes about {decimal(room)}; {free} are free there."
+    return f"Remaining: {work}{ran}.\nDisk space needed: about {decimal(room)}; {free} free."
 
 
 def _room(artefact: "Artefact") -> str:

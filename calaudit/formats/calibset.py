@@ -297,8 +297,8 @@ class Calibset(DrawnSet):
         changed = ids[digest_rows(values) != self.digests[which]]
         if len(changed):
             raise FileFormatError(
-                counted(len(changed), "sample isn't", "samples aren't")
-                + " what was drawn, by their digests: "
+                counted(len(changed), "sample doesn't", "samples don't")
+                + " match the stored checksums: "
                 f"{', '.join(changed[:_SHOWN])}",
                 where=self.path,
                 next_step=AGAIN,

@@ -91,7 +91,7 @@ def open_engine_file(path: Path) -> tuple[bytes, EngineFacts]:
     found = plan_hash(plan)
     if found != expected:
         raise FileFormatError(
-            f"isn't the engine it was ({len(plan)} bytes of hash {found}, not {expected})",
+            f"checksum mismatch ({len(plan)} bytes of hash {found}, not {expected})",
             where=path,
             next_step=_STEP,
         )

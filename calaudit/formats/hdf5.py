@@ -56,7 +56,7 @@ def open_hdf5(path: Path, *, kind: str, version: int, made_by: str) -> h5py.File
         file = h5py.File(path, "r", locking=False, rdcc_nbytes=CACHE_BYTES)
     except PermissionError:
         raise FileFormatError(
-            "may not be read", where=path, next_step="Give yourself the right to read it."
+            "permission denied", where=path, next_step="Grant read permission."
         ) from None
     except OSError as error:
         raise _unreadable(path, error, made_by) from None
@@ -92,7 +92,8 @@ def reading(path: Path, name: str) -> Iterator[None]:
             step = "Store it without compression or with gzip, which every h5py reads."
         elif "external raw data file" in said:
             step = (
-                "Its values lie in another file, which isn't there: bring it, or store them here."
+                "Its values are in another file, which doesn't exist: copy it there, or store "
+                "the values here."
             )
         raise FileFormatError(
             f"/{name} can't be read: {error}", where=path, next_step=step
@@ -102,7 +103,7 @@ def reading(path: Path, name: str) -> Iterator[None]:
 def _unreadable(path: Path, error: Exception, made_by: str) -> FileFormatError:
     if "truncated file" in str(error):
         return FileFormatError(
-            "is cut short: the HDF5 file ends before its own end mark",
+            "is truncated: the HDF5 file ends before its end marker",
             where=path,
             next_step=f"Copy it again, or build it again with {made_by}.",
         )
@@ -216,7 +217,7 @@ def _followed(group: h5py.Group, name: str, path: str) -> h5py.Group | h5py.Data
         if isinstance(link, h5py.ExternalLink):
             target = f"{target} of {link.filename}"
         raise FileFormatError(
-            f"/{path} is a link to {target}, which isn't there",
+            f"/{path} is a link to {target}, which doesn't exist",
             where=group.file.filename,
             next_step="Put it there, or remove the link.",
         ) from None
@@ -231,7 +232,7 @@ def _check_sources(dataset: h5py.Dataset, path: str) -> None:
         if _has_source(dataset, folder, source.file_name, source.dset_name):
             continue
         raise FileFormatError(
-            f"/{path} is made of {source.dset_name} of {source.file_name}, which isn't there",
+            f"/{path} is made of {source.dset_name} of {source.file_name}, which doesn't exist",
             where=dataset.file.filename,
             next_step="Put it there, or store the values themselves.",
         )

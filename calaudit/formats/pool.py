@@ -181,7 +181,7 @@ class PoolFile:
             raise PoolError(
                 f"NaN or infinity in the vector of item {item}",
                 where=f"{self.label}: /items/{name}",
-                next_step="Mend the vector, or store zeros for an item without one.",
+                next_step="Fix the vector, or store zeros for an item without one.",
             )
         return vectors
 
@@ -265,7 +265,7 @@ class PoolFile:
             raise PoolError(
                 f"{missing.sum():,} of {len(rows):,} values are missing",
                 where=f"{self.label}: /{path}",
-                next_step="Leave these samples out of what is judged, or store the target as text.",
+                next_step="Exclude these samples from the evaluation, or store the target as text.",
             )
         return numbers
 

@@ -59,7 +59,7 @@ def check_classes(classes: Mapping[str, Sequence[str]], *, where: str) -> Iterat
         twice = [name for name, n in Counter(names).items() if n > 1]
         if twice:
             yield Problem(
-                f"classes of {target}: {', '.join(map(repr, twice[:_SHOWN]))} stand there twice",
+                f"classes of {target}: {', '.join(map(repr, twice[:_SHOWN]))} occur twice",
                 where,
                 "Name each class once, in the order of the model's outputs.",
             )

@@ -117,5 +117,5 @@ def not_finite_problem(
         f"holds NaN or infinity in {len(bad)} sample{'s' if len(bad) > 1 else ''}: "
         f"{', '.join(ids(bad[:_SHOWN]))}{more}",
         where,
-        "Mend or leave out these samples; a model can't be judged on them.",
+        "Fix or leave out these samples; a model can't be evaluated on them.",
     )

@@ -28,7 +28,7 @@ class _StoredScale:
         if not math.isclose(self.amax, self.scale * N_STEPS, rel_tol=1e-6):
             raise SettingsError(
                 f"amax {self.amax!r} isn't {N_STEPS} times scale {self.scale!r}",
-                next_step="Mend one of the two.",
+                next_step="Fix one of the two.",
             )
 
 
@@ -143,7 +143,7 @@ def _read_json(path: Path) -> Mapping[str, Any]:
         raise FileFormatError(
             f"isn't valid JSON: {error}",
             where=path,
-            next_step=f"Mend that place, or build the file again with {MADE_BY}.",
+            next_step=f"Fix that place, or build the file again with {MADE_BY}.",
         ) from None
     if not isinstance(content, Mapping):
         raise FileFormatError(

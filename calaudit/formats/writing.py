@@ -118,7 +118,7 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"can't be written: {error.strerror or error}",
         where=path,
-        next_step="Choose another output folder, or free space and permissions there.",
+        next_step="Choose another output folder, or check its free space and permissions.",
     )
 
 

@@ -61,7 +61,7 @@ def values_of(tensor: TensorProto) -> NDArray[Any]:
     Raises
     ------
     ModelError
-        The file isn't what it was when the model was read.
+        The file has changed since the model was read.
     """
     if not is_beside(tensor):
         values: NDArray[Any] = numpy_helper.to_array(tensor)
@@ -159,11 +159,11 @@ def file_of(tensor: TensorProto) -> Path:
     try:
         if _stamps.get(str(path)) == _stamp(path):
             return path
-        message = f"isn't what it was when {tensor.name} was read from it"
+        message = f"has changed since {tensor.name} was read from it"
     except OSError as error:
         message = f"can't be read any more: {os.strerror(error.errno or 0)}"
     raise ModelError(
-        message, where=path, next_step="Leave a model's files alone while it is used; run again."
+        message, where=path, next_step="Don't change a model's files during a run; run again."
     )
 
 

@@ -238,7 +238,7 @@ def refer_from_one_folder(model: Model) -> tuple[onnx.ModelProto, Path] | None:
     Raises
     ------
     ModelError
-        A file isn't what it was when the model was read.
+        A file has changed since the model was read.
     """
     weights = model.proto.graph.initializer
     files = {tensor.name: file_of(tensor) for tensor in weights if is_beside(tensor)}

@@ -354,11 +354,11 @@ def _dead_channels(
     name: str, axis: int | None, dead: NDArray[np.int64], n: int, label: str
 ) -> Notice:
     if axis is None or dead.size == n:
-        message = f"weight {name} is all zeros: scale 1/127 stands in"
+        message = f"weight {name} is all zeros: scale 1/127 is used"
     else:
         shown = ", ".join(map(str, dead[:5])) + (", …" if dead.size > 5 else "")
         message = (
             f"weight {name} has {dead.size} of {n} channels that are all zeros ({shown}): "
-            "the largest scale among its channels stands in"
+            "the largest scale among its channels is used"
         )
     return Notice("zero_weight_channel", message, label)

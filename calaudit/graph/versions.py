@@ -1,7 +1,7 @@
 """Models of older versions of ONNX, brought to one that Q/DQ can stand in.
 
 ONNX's own converter does it, and it keeps names. Where it is known to change what a model computes,
-the change is mended here, or the model refused.
+the change is fixed here, or the model refused.
 """
 
 from collections.abc import Iterator, Mapping

@@ -198,7 +198,11 @@ def suggest_metric(name: str, among: Sequence[Metric] | None = None) -> str:
     known = ["top1", "top5", *(family for family in definitions() if family != "top")]
     # Names are short: of those less alike than this, none is meant.
     told = near(name.partition("@")[0], known, cutoff=0.7)
-    return told if told.startswith("Did") else f"{told} docs/metrics.md also tells of your own."
+    return (
+        told
+        if told.startswith("Did")
+        else (f"{told} docs/metrics.md also describes custom metrics.")
+    )
 
 
 def _meant(name: str) -> list[str]:

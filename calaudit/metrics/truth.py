@@ -48,7 +48,7 @@ class Labels:
             raise PoolError(
                 f"labels are {label.dtype} of shape {label.shape}, "
                 "expected one integer class per sample",
-                next_step="Store class numbers from 0, or judge by another kind of task.",
+                next_step="Store class numbers from 0, or use another kind of task.",
             )
         object.__setattr__(self, "label", label.astype(np.int64, copy=False))
 
@@ -88,7 +88,7 @@ class Values:
             row = int(np.argmin(np.isfinite(value).reshape(len(value), -1).all(axis=1)))
             raise PoolError(
                 f"values hold NaN or infinity, first at position {row}",
-                next_step="Mend them, or leave these samples out of the evaluation.",
+                next_step="Fix them, or leave these samples out of the evaluation.",
             )
         if self.center is None:
             center = value.mean(axis=0) if len(value) else np.zeros(value.shape[1:])
@@ -193,7 +193,7 @@ class Relevance:
             item = int(np.argmin(np.isfinite(self.vectors).all(axis=1)))
             raise PoolError(
                 f"vectors hold NaN or infinity, first for item {item}",
-                next_step="Mend them, or name another column.",
+                next_step="Fix them, or name another column.",
             )
         object.__setattr__(self, "relevance", relevance)
 
@@ -253,7 +253,7 @@ def check_at_least_0(
         )
         raise PoolError(
             f"{what} holds negative numbers, NaN or infinity: {numbers[at]} for {place}",
-            next_step="Mend it: 0 means none, larger numbers more.",
+            next_step="Fix it: 0 means none, larger numbers more.",
         )
 
 
@@ -277,5 +277,5 @@ def check_labels(
             f"(first at {first}); the model scores {counted(n_classes, 'class', 'classes')}, "
             f"0 to {n_classes - 1}",
             where=where,
-            next_step="Mend the labels, or evaluate the model that was trained on them.",
+            next_step="Fix the labels, or evaluate the model that was trained on them.",
         )

@@ -190,7 +190,7 @@ def drop_matrices(index: Index, view: View, width: int) -> Iterator[RenderableTy
 
 
 def metric_matrices(index: Index, view: View, width: int) -> Iterator[RenderableType]:
-    """Every metric over everything: one matrix over the methods, or one per method."""
+    """Every metric overall: one matrix over the methods, or one per method."""
     metrics = index.report.metrics
     measured = {r.metric for r in index.report.results if r.slice == ALL}
     shown = [metric for metric in metrics if metric.name in measured]
@@ -201,7 +201,7 @@ def metric_matrices(index: Index, view: View, width: int) -> Iterator[Renderable
         Column("unit", [Text(unit_name(metric)) for metric in shown], 12),
     ]
     rows = [(ALL, metric) for metric in shown]
-    for title, cells in _groups(index, view, "Drops over everything"):
+    for title, cells in _groups(index, view, "Overall drops"):
         yield from _matrix(index, rows, cells, fixed, title=title, width=width)
 
 

@@ -1,6 +1,6 @@
 """The terminal's tables beside the comparisons.
 
-Whose fault drops are, slices that stand out, rankings and samples, engines side by side.
+Attribution, slices that stand out, rankings and samples, engines side by side.
 """
 
 from collections.abc import Iterator, Sequence
@@ -79,7 +79,7 @@ def _precision(report: Report) -> Iterator[RenderableType]:
     short = sum(len(engine.not_as_asked) for engine in proved)
     sources = " and ".join(sorted({str(engine.proof) for engine in proved}))
     yield Text(
-        f"Of {counted(asked, 'product')} asked to run in INT8 or FP16 in "
+        f"Of {counted(asked, 'product')} requested to run in INT8 or FP16 in "
         f"{counted(len(proved), 'engine')}, "
         f"{asked - short:,} do, by the {sources}."
     )
@@ -164,7 +164,7 @@ def exemplar_lines(index: Index, view: View) -> Iterator[Text]:
 def _worst(
     index: Index, records: Sequence[RankingFlow], view: View
 ) -> list[tuple[RankingFlow, RankingSlice]]:
-    """One engine of each calibration set, over everything."""
+    """One engine of each calibration set, overall."""
     found: dict[str, tuple[RankingFlow, RankingSlice]] = {}
     for record in records:
         part = next((each for each in record.slices if each.slice == ALL), None)
@@ -187,7 +187,7 @@ def _flow(shown: tuple[RankingFlow, RankingSlice]) -> Flow:
 def _title(record: RankingFlow) -> str:
     tail = "" if record.tail_items is None else f", {record.tail_items:,} in the tail"
     return (
-        f"Places of the top {record.k} that moved, in points, under each set's worst engine as "
+        f"Top-{record.k} positions that changed, in points, under each set's worst engine as "
         f"measured; {record.catalogue:,} items{tail}"
     )
 
@@ -294,7 +294,7 @@ def attribution_table(index: Index, view: View, width: int) -> Iterator[Renderab
         return
     shown = harmed[: view.limit]
     yield build_table(
-        f"Whose fault{_attribution_note(index, shown)}",
+        f"Attribution{_attribution_note(index, shown)}",
         _attribution_columns(index, shown),
         width=width,
     )
@@ -316,9 +316,9 @@ def _attribution_columns(index: Index, rows: Sequence[Attribution]) -> list[Colu
         Column("method", [Text(visible(one.method)) for one in rows], 16),
         Column("draws", [Text(str(one.draws)) for one in rows], optional=1),
         Column("drop", [Text(difference(m, one.drop)) for m, one in pairs]),
-        Column("price", [Text(part_text(m, one.price)) for m, one in pairs]),
-        Column("addition", [Text(part_text(m, one.addition)) for m, one in pairs]),
-        Column("luck", [Text(part_text(m, one.luck)) for m, one in pairs], optional=2),
+        Column("best set", [Text(part_text(m, one.price)) for m, one in pairs]),
+        Column("excess", [Text(part_text(m, one.addition)) for m, one in pairs]),
+        Column("draw SD", [Text(part_text(m, one.luck)) for m, one in pairs], optional=2),
         Column("finding", [Text(finding_text(one)) for one in rows], 32, 16),
     ]
 

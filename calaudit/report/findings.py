@@ -1,7 +1,7 @@
 """What an audit found, in sentences.
 
 Three for the whole (what is lost, where it comes from, what is open), one per harmed slice about
-whose fault its drop is, one per slice that stands out.
+the attribution of its drop, one per slice that stands out.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -45,10 +45,10 @@ def _origin(index: Index) -> str:
 
 
 def _regressions(index: Index, regressed: Sequence[Result]) -> str:
-    """Verdicts per calibration set. Whose fault they are is the attribution's to say."""
+    """Verdicts per calibration set. Causes are left to the attribution."""
     places = {r.slice for r in index.gated}
     hit = {r.slice for r in regressed}
-    text = f"Regressions lie on {len(hit)} of {len(places)} gated {_plural('slice', places)}"
+    text = f"Regressions occur on {len(hit)} of {len(places)} gated {_plural('slice', places)}"
     by_set: dict[str, list[Result]] = {}
     for result in index.gated:
         by_set.setdefault(_set(index, result), []).append(result)
@@ -89,9 +89,9 @@ def _only_methods(index: Index, regressed: Sequence[Result]) -> str:
 
 
 def _spread(index: Index) -> str:
-    """How far the engines' drops over everything lie apart, in the headline metric."""
+    """How far the engines' drops overall lie apart, in the headline metric."""
     if not index.report.metrics:
-        return "No metric was asked for."
+        return "No metric was requested."
     metric = index.report.metrics[0]
     found = [
         result
@@ -99,36 +99,38 @@ def _spread(index: Index) -> str:
         if (result.slice, result.metric) == (ALL, metric.name) and result.drop is not None
     ]
     if not found:
-        return "How the engines compare over everything wasn't measured."
+        return "No overall comparison was measured."
     name, unit = in_sentence(metric), unit_name(metric)
     drops = [r.drop for r in found if r.drop is not None]
     least, most = difference(metric, min(drops)), difference(metric, max(drops))
     if len(found) == 1:
-        text = f"Over everything, {name} drops by {least} {unit}".rstrip()
+        text = f"Overall, {name} drops by {least} {unit}".rstrip()
         (only,) = found
         if only.low is None or only.level is None:
             return f"{text}."
         interval = between(metric, only.low, only.high)
         return f"{text} ({percent(only.level)} CI {interval})."
     if least == most:
-        text = f"Over everything, all {len(found)} engines drop {name} alike, by {least} {unit}"
+        text = f"Overall, all {len(found)} engines drop {name} alike, by {least} {unit}"
         return f"{text.rstrip()}."
-    text = f"Over everything, the {len(found)} engines' drops of {name} measure {least} to {most}"
+    text = f"Overall, the {len(found)} engines' drops of {name} measure {least} to {most}"
     return f"{f'{text} {unit}'.rstrip()}; which of them loses least isn't tested."
 
 
 def _open(index: Index) -> str:
     undecided = [r for r in index.gated if r.verdict not in ("PASS", "REGRESSED")]
     failed = index.failed
-    broken = f"{len(failed)} {_plural('engine', failed)} couldn't be judged" if failed else ""
+    broken = f"{len(failed)} {_plural('engine', failed)} couldn't be evaluated" if failed else ""
     if index.all_failed:
         return "Nothing could be decided: every engine failed."
     if not index.gated:
-        text = "No gate judged a candidate, so nothing could pass or regress"
+        text = "No gate applied to a candidate, so nothing could pass or regress"
     elif undecided:
         text = _undecided(index, undecided)
     else:
-        text = f"Nothing gated is left open: all {len(index.gated):,} comparisons are decided"
+        text = (
+            f"No gated comparison is inconclusive: all {len(index.gated):,} comparisons are decided"
+        )
     return f"{text}{'; ' if broken else ''}{broken}."
 
 
@@ -144,7 +146,7 @@ def _undecided(index: Index, undecided: Sequence[Result]) -> str:
     # Of many, the one that looks nearest to a decision looks nearer than it is.
     if len(needed) == 1:
         return f"{text}; {'it' if len(undecided) == 1 else 'one of them'} needs {needed[0]:,}"
-    return f"{text}; the median of what they need is {median_high(needed):,}"
+    return f"{text}; the median required sample size is {median_high(needed):,}"
 
 
 def _range(counts: Sequence[int]) -> str:
@@ -175,16 +177,18 @@ def _plural(noun: str, things: Sequence[object] | set[str]) -> str:
 
 FINDINGS = {
     ("no-set-fixes",): "no set tried here fixes this",
-    ("this-set",): "this set does it",
-    ("no-set-fixes", "this-set"): "this set does a part; no set tried here fixes the rest",
-    ("redraw",): "redraw and look again",
-    ("no-set-fixes", "redraw"): "no set tried here fixes this; redraw to tell this one's part",
+    ("this-set",): "caused by this calibration set",
+    ("no-set-fixes", "this-set"): "partly caused by this calibration set; no set tried here "
+    "fixes the rest",
+    ("redraw",): "undecided, more draws needed",
+    ("no-set-fixes", "redraw"): "no set tried here fixes this; more draws needed for this one's "
+    "share",
 }
 """Findings of a harmed slice → in a few words."""
 
 
 ATTRIBUTION_LEGEND = (
-    "price: the best set's drop; addition: beyond it; luck: between its draws; intervals account "
+    "best set: its drop; excess: beyond the best set; draw SD: between draws; intervals account "
     "for the choice of the best set, not for that of the slice, findings for both"
 )
 
@@ -192,26 +196,28 @@ ATTRIBUTION_LEGEND = (
 def attribution_sentence(index: Index, one: Attribution) -> str:
     """What is certain about a harmed slice; empty where it isn't harmed."""
     metric = index.metrics[one.metric]
-    place = "over everything" if one.slice == ALL else f"on {visible(one.slice)}"
+    place = "overall" if one.slice == ALL else f"on {visible(one.slice)}"
     here = f"{place}, {visible(one.method)} calibrated on {quoted(one.recipe)}"
-    more = f"{_loses(metric, one.addition, one.level, ' more')} than on the best other set tried"
+    more = f"{_loses(metric, one.addition, one.level, ' more')} than under the best other set tried"
     told: list[str] = []
     if "this-set" in one.findings:
         what = (
-            "This set does a part of it" if "no-set-fixes" in one.findings else "This set does it"
+            "Partly caused by this calibration set"
+            if "no-set-fixes" in one.findings
+            else "Caused by this calibration set"
         )
         told.append(f"{what}: {here} {more}.")
     if "no-set-fixes" in one.findings:
         told.append(_no_set_fixes(metric, one, place))
     if "redraw" in one.findings:
-        told.append(f"Redraw and look again: {_redraw(metric, one, here, more)}.")
+        told.append(f"Undecided, more draws needed: {_redraw(metric, one, here, more)}.")
     return " ".join(told)
 
 
 def _no_set_fixes(metric: MetricRecord, one: Attribution, place: str) -> str:
     text = (
         f"No calibration set tried here fixes it: {place}, {visible(one.method)} "
-        f"{_loses(metric, one.price, one.level)} under the best of them, too"
+        f"{_loses(metric, one.price, one.level)} even under the best of them"
     )
     if one.elsewhere is not None:
         method, price = visible(one.elsewhere.method), one.elsewhere.price
@@ -222,16 +228,20 @@ def _no_set_fixes(metric: MetricRecord, one: Attribution, place: str) -> str:
 def _redraw(metric: MetricRecord, one: Attribution, here: str, more: str) -> str:
     alone = one.draws == 1 and not one.settled
     if alone and one.p_addition is not None and one.p_addition < (1 - one.level) / 2:
-        which = "whether the recipe does it or the luck of its draw, one draw can't tell"
+        which = "with one draw, the recipe can't be separated from between-draw variation"
         return f"{here} {more}, as drawn; {which}"
     open_one = (
         f"{here} {change_of_metric(metric, one.drop)} as measured, but neither INT8 nor this set "
-        "is proven to do it"
+        "is shown to cause it"
     )
     if one.luck is None:
-        return open_one if one.settled else f"{open_one}; with one draw, luck can't be told"
-    few = "; two draws hardly tell luck, three do better" if one.draws == 2 else ""
-    return f"{open_one}; its draws differ by {amount(metric, one.luck.value or 0.0)}{few}"
+        return (
+            open_one
+            if one.settled
+            else (f"{open_one}; with one draw, the between-draw SD is unknown")
+        )
+    few = ", a poor estimate from two draws" if one.draws == 2 else ""
+    return f"{open_one}; between-draw SD {amount(metric, one.luck.value or 0.0)}{few}"
 
 
 def finding_text(one: Attribution) -> str:
@@ -292,22 +302,22 @@ def gap_sentence(index: Index, one: Gap) -> str:
         more = f"worsens {name} by {size} more"
     return (
         f"Worst of {one.n_slices:,} slices: on {visible(one.slice)}, "
-        f"{engine_name(index, one.cell)} {more} than outside it ({interval}, corrected for being "
-        "the worst); as measured, it "
+        f"{engine_name(index, one.cell)} {more} than outside it ({interval}, corrected for "
+        "selecting the worst); as measured, it "
         f"{change(metric, one.drop)} there and {change(metric, one.rest)} outside."
     )
 
 
 def screening_sentence(index: Index, screened: list[Screened]) -> str:
-    """How many results without a gate lose more than chance explains; empty for none."""
+    """How many results without a gate lose significantly; empty for none."""
     if not screened:
         return ""
     first = screened[0]
     some = "One comparison" if len(screened) == 1 else f"{len(screened):,} comparisons"
     loses = "loses" if len(screened) == 1 else "lose"
-    surest = "it" if len(screened) == 1 else "the surest"
+    surest = "it" if len(screened) == 1 else "the clearest"
     return (
-        f"{some} without a gate {loses} more than chance explains; {surest}: "
+        f"{some} without a gate {loses} significantly; {surest}: "
         f"{in_sentence(index.metrics[first.metric])} on {visible(first.slice)} under "
         f"{engine_name(index, first.cell)}."
     )

@@ -87,7 +87,7 @@ def _check_files(names: Iterable[str], where: str) -> None:
             raise SettingsError(
                 f"the form {name} writes {file!r}, which is no file's name",
                 where=where,
-                next_step=f"Mend {FORMS.package(name)}, or leave the form out.",
+                next_step=f"Fix {FORMS.package(name)}, or leave the form out.",
             )
         if taken.setdefault(file, name) != name or (file == "report.json" and name != "json"):
             other = taken[file] if taken[file] != name else "the report itself"

@@ -27,7 +27,7 @@ def headline(report: Report) -> str:
     """What was found, in one sentence.
 
     A regression is told with an interval that holds though it was picked as the worst, the same
-    engine's drop over everything, and which engines pass all their gates; where nothing regressed,
+    engine's drop overall, and which engines pass all their gates; where nothing regressed,
     that FP32 itself is too bad, or else what is undecided and how many samples would decide it;
     where all passed, the comparison that came closest; without gates, whether the screening lists
     anything.
@@ -36,7 +36,7 @@ def headline(report: Report) -> str:
     if index.all_failed:
         return _nothing_judged(index)
     if not report.results:
-        return "No comparison was made, so nothing is known about this engine."
+        return "No comparison was made."
     if not index.gated:
         return _ungated(index)
     regressed = [r for r in index.gated if r.verdict == "REGRESSED"]
@@ -50,13 +50,8 @@ def headline(report: Report) -> str:
 def _nothing_judged(index: Index) -> str:
     n = len(index.failed)
     if n == 1:
-        return (
-            "The only engine couldn't be judged, so nothing is known about it; a warning says why."
-        )
-    return (
-        f"None of the {n} engines could be judged, so nothing is known about them; "
-        "the warnings say why."
-    )
+        return "The only engine couldn't be evaluated; see the warnings."
+    return f"None of the {n} engines could be evaluated; see the warnings."
 
 
 def _regressed(index: Index, regressed: list[Result]) -> str:
@@ -108,17 +103,17 @@ def _inconclusive(index: Index) -> str:
     if index.below_floor:
         return _below_floor(index)
     if index.hopeless is not None:
-        return f"{visible(index.hopeless)}; the warnings show the inputs' ranges."
+        return f"{visible(index.hopeless)}; the warnings list the inputs' ranges."
     open_ones = [r for r in index.gated if r.verdict != "PASS"]
     failed = index.failed
     if not open_ones:
         what = "engine" if len(failed) == 1 else "engines"
-        return f"No gated slice regressed, but {len(failed)} {what} couldn't be judged."
+        return f"No gated slice regressed, but {len(failed)} {what} couldn't be evaluated."
     gravest, thinnest = surest(index, open_ones), min(open_ones, key=_thinness)
-    doubt = "" if proven(gravest) else ", which may be chance"
+    doubt = "" if proven(gravest) else ", not significant"
     text = (
-        f"No gated slice regressed beyond doubt; {len(open_ones)} of {len(index.gated)} gated "
-        f"comparisons {'is' if len(open_ones) == 1 else 'are'} inconclusive, the gravest: "
+        f"No gated slice regressed significantly; {len(open_ones)} of {len(index.gated)} gated "
+        f"comparisons {'is' if len(open_ones) == 1 else 'are'} inconclusive, the worst: "
         f"{_lower_first(_subject(index, gravest))} {lost(index, gravest)} {_place(gravest)}"
         f"{doubt}; the thinnest slice, {visible(thinnest.slice)}, has "
         f"{counted(thinnest.n, 'sample')}"
@@ -126,7 +121,7 @@ def _inconclusive(index: Index) -> str:
     if thinnest.n_needed is not None:
         text += f" and needs {thinnest.n_needed:,}"
     if failed:
-        text += f"; {len(failed)} engine{'s' if len(failed) > 1 else ''} couldn't be judged"
+        text += f"; {len(failed)} engine{'s' if len(failed) > 1 else ''} couldn't be evaluated"
     return f"{text}."
 
 
@@ -136,12 +131,12 @@ def _below_floor(index: Index) -> str:
     metric = index.metrics[first.metric]
     floor = None if first.gate is None else first.gate.min_reference
     places = len({(r.slice, r.metric) for r in index.below_floor})
-    more = f", and it misses {places - 1} more such floors" if places > 1 else ""
+    more = f", and it misses {places - 1} more min_reference values" if places > 1 else ""
     least = "at least" if metric.higher_is_better else "at most"
     return (
         f"FP32 itself has {in_sentence(metric)} {score(metric, first.reference)} {_place(first)} "
-        f"where min_reference asks for {least} {score(metric, floor)}{more}: no engine passes "
-        "there; look at the inputs and labels first."
+        f"where min_reference requires {least} {score(metric, floor)}{more}: no engine passes "
+        "there; check the inputs and labels first."
     )
 
 
@@ -162,7 +157,7 @@ def _passed(index: Index) -> str:
     what = f"loses at most {most} of {name}"
     if not metric.higher_is_better:
         what = f"worsens {name} by at most {most}"
-    sure = "" if closest.alpha is None else f", {percent(1 - closest.alpha)} sure"
+    sure = "" if closest.alpha is None else f", {percent(1 - closest.alpha)} confidence"
     subject = _lower_first(_subject(index, closest))
     return f"{text}; the closest: {subject} {what} {_place(closest)} ({allowed} allowed{sure})."
 
@@ -194,21 +189,20 @@ def _ungated(index: Index) -> str:
     if listed:
         told = _told(index, listed[0])
         if count == 1:
-            return f"{_why(index)}; more is lost than chance explains: {told}."
+            return f"{_why(index)}; the loss is significant: {told}."
         lose = "loses" if len(listed) == 1 else "lose"
         return (
-            f"{_why(index)}; {len(listed):,} of {many} {lose} more than chance explains, the "
-            f"surest: {told}."
+            f"{_why(index)}; {len(listed):,} of {many} {lose} significantly, the clearest: {told}."
         )
     most = surest(index, measured)
     if all(r.p_value is None for r in measured):
-        return f"{_why(index)}; the surest drop of {many}: {_told(index, most)}."
+        return f"{_why(index)}; the clearest drop of {many}: {_told(index, most)}."
     none = f"none of {many} loses" if count > 1 else f"{many} doesn't lose"
     others = len(index.report.screening)
     more = f" ({others:,} of other metrics {'does' if others == 1 else 'do'})" if others else ""
     return (
-        f"{_why(index)}, and {none} more than chance explains{more}; the largest drop, which may "
-        f"be chance: {_told(index, most)}."
+        f"{_why(index)}, and {none} significantly{more}; the largest drop, not "
+        f"significant: {_told(index, most)}."
     )
 
 
@@ -223,7 +217,7 @@ def _why(index: Index) -> str:
 
 
 def _place(result: Result) -> str:
-    return "over everything" if result.slice == ALL else f"on {visible(result.slice)}"
+    return "overall" if result.slice == ALL else f"on {visible(result.slice)}"
 
 
 def _lower_first(text: str) -> str:
@@ -255,12 +249,12 @@ def _control_sentence(index: Index, recipe: str) -> str | None:
     if not regressed:
         return f"{text}regressed in none of {len(gated):,} gated comparisons."
     return (
-        f"{text}regressed in {len(regressed):,} of {len(gated):,} gated comparisons, the surest: "
+        f"{text}regressed in {len(regressed):,} of {len(gated):,} gated comparisons, the clearest: "
         f"{_control_loss(index, surest(index, regressed))}."
     )
 
 
 def _control_loss(index: Index, result: Result) -> str:
     method = quoted(cell_parts(index.cells[result.cell], index.report)[1])
-    place = "over everything" if result.slice == ALL else f"on {visible(result.slice)}"
+    place = "overall" if result.slice == ALL else f"on {visible(result.slice)}"
     return f"{method} {lost(index, result)} {place}"

@@ -62,7 +62,7 @@ class Index:
 
     @property
     def all_failed(self) -> bool:
-        """Whether no cell could be judged, of those that were to be."""
+        """Whether no cell could be evaluated, of those that were to be."""
         return bool(self.failed) and not self.report.results
 
     @cached_property

@@ -33,7 +33,7 @@ def junit_xml(report: Report) -> str:
 
     REGRESSED is a failure. INCONCLUSIVE is skipped, since it is neither kept nor broken; what
     would decide it is in the message. A cell that failed is one test case with an error. Where no
-    gate judged anything, one skipped test case says why. Controls are no test cases.
+    gate applied, one skipped test case says why. Controls are no test cases.
     """
     index = Index(report)
     by_cell: dict[str, list[Result]] = defaultdict(list)
@@ -80,7 +80,7 @@ def _suite(index: Index, cell: CellRecord, results: list[Result]) -> TestSuite:
         suite.add_property(name, _text(value))
     if cell.status == "failed":
         case = TestCase("engine", _class(cell), 0)
-        case.result = Error(_text(cell.reason or "it wasn't judged"), "EngineFailed")
+        case.result = Error(_text(cell.reason or "it wasn't evaluated"), "EngineFailed")
         suite.add_testcase(case)
     suite.add_testcases([_case(index, cell, result) for result in results])
     return suite
@@ -113,7 +113,7 @@ def _case(index: Index, cell: CellRecord, result: Result) -> TestCase:
 
 
 def _needed(index: Index, result: Result) -> str:
-    """What would decide an open comparison, or why nothing would."""
+    """What would decide an inconclusive comparison, or why nothing would."""
     metric = index.metrics[result.metric]
     if index.misses_floor(result) and result.gate is not None:
         floor = score(metric, result.gate.min_reference)

@@ -46,7 +46,7 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
 def _counts(index: Index) -> Iterator[str]:
     if not index.gated:
         reason = unjudged(index.report.results, index.report.cells)
-        yield f"Nothing was judged: {_inline(reason or '')}."
+        yield f"Nothing was evaluated: {_inline(reason or '')}."
         yield ""
         return
     verdicts: list[str] = [r.verdict or "INCONCLUSIVE" for r in index.gated]
@@ -87,7 +87,7 @@ def _faults(index: Index, limit: int) -> Iterator[str]:
     sentences = fault_sentences(index, harmed_slices(index, set(index.slices)))
     if not sentences:
         return
-    yield "### Whose fault"
+    yield "### Attribution"
     yield ""
     yield from (f"- {_inline(sentence)}" for sentence in sentences[: min(limit, 5)])
     yield from _rest(len(sentences) - min(limit, 5), "sentence")

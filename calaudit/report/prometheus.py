@@ -84,7 +84,8 @@ def _add_comparisons(registry: CollectorRegistry, index: Index) -> None:
         "drop_high": "Upper end of the drop's interval.",
         "samples": "Samples that the comparison rests on.",
         "max_drop": "Largest drop that the gate accepts.",
-        "comparison_status": "Of candidates, as the exit status: 0 passed, 1 regressed, 3 open.",
+        "comparison_status": "Of candidates, as the exit status: 0 passed, 1 regressed, 3 "
+        "inconclusive.",
     }
     gauges = {
         name: Gauge(f"calaudit_{name}", text, _COMPARISON, registry=registry)

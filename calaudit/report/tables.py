@@ -17,7 +17,7 @@ from calaudit.results.comparison import Result
 STYLE = {"REGRESSED": "bold red", "INCONCLUSIVE": "yellow", "PASS": "green"}
 MARK = {"REGRESSED": "✗", "INCONCLUSIVE": "?", "PASS": "✓"}
 LEGEND = "✗ regressed, ? inconclusive, ✓ passed, no mark: not gated"
-CONTROLS = "in brackets: of a control, decides nothing"
+CONTROLS = "in brackets: a control, not gated"
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,7 +212,7 @@ def _verdict(index: Index) -> Text:
     if places:
         detail += f"; FP32 itself misses min_reference on {places} slice{'s' * (places != 1)}"
     if index.hopeless is not None:
-        detail += "; FP32 itself knows nothing here"
+        detail += "; FP32 itself is no better than chance"
     detail = unjudged(index.report.results, index.report.cells) or detail
     verdict = index.report.verdict
     return Text.assemble("Verdict: ", (verdict, STYLE[verdict]), f"  ({detail})")

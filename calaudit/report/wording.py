@@ -100,8 +100,8 @@ def units(result: Result) -> str:
 
 
 def broken_units(result: Result) -> str:
-    """``"nothing finite for 4 of 2,000 samples"``."""
-    return f"nothing finite for {result.n_broken:,} of {result.n + result.n_broken:,} samples"
+    """``"non-finite outputs for 4 of 2,000 samples"``."""
+    return f"non-finite outputs for {result.n_broken:,} of {result.n + result.n_broken:,} samples"
 
 
 def quoted(name: str) -> str:
@@ -132,7 +132,7 @@ def _minus(number: str) -> str:
 def surest(index: Index, results: Sequence[Result]) -> Result:
     """The result with the largest loss that an interval vouches for; broken units come first.
 
-    By the drop itself it would often be a thin slice's luck.
+    By the drop itself it would often be noise of a small slice.
     """
 
     def vouched(result: Result) -> tuple[int, bool, float]:
@@ -168,7 +168,7 @@ def lost(index: Index, result: Result) -> str:
     interval = between(metric, _low(result), result.high)
     held = "corrected" if result.joint_low is not None else "not corrected"
     tested = "" if result.joint_low is None or proven(result) else _tested(result)
-    return f"{text} ({level} CI {interval}, {held} for being the surest of {among:,}{tested})"
+    return f"{text} ({level} CI {interval}, {held} for selection from {among:,}{tested})"
 
 
 def _tested(result: Result) -> str:

@@ -29,7 +29,7 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """What was asked, of what, and where it ran."""
+    """The audit's settings, inputs and environment."""
 
     name: Name
     """As the audit file names it."""
@@ -54,7 +54,7 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """A weighted node that an engine runs otherwise than its graph asks."""
+    """A weighted node that doesn't run in the precision its graph requests."""
 
     node: str
     """Its name, or that of its first output."""
@@ -86,9 +86,9 @@ class EngineRecord:
     asked_ops: Mapping[str, Count] = field(default_factory=dict)
     """ONNX op type → number of weighted nodes that the graph asks INT8 (or FP16) of."""
     proof: str | None = None
-    """Who said what the layers run in; None: nobody, `quantized_ops` is what the graph asks."""
+    """Source of the layers' precisions; None: none, `quantized_ops` is what the graph requests."""
     not_as_asked: tuple[NodeRecord, ...] = ()
-    """Nodes that run otherwise than asked."""
+    """Nodes that don't run in the requested precision."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", plain(self.options))
@@ -167,7 +167,7 @@ class CalibsetRecord:
     draw: Ordinal | None = None
     """Number of the draw of that recipe, from 1; None for a set that was given."""
     role: Role = "candidate"
-    """Whether it may ship, or is there to show what would happen."""
+    """A candidate may ship; a control is measured for comparison."""
     file: Name | None = None
     """Where it lies, from the report's folder; of a set that was given the file's name."""
 

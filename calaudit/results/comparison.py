@@ -14,7 +14,7 @@ Interval = Literal["tango", "tango-clustered", "bootstrap-t", "clopper-pearson",
 
 
 class Verdict(StrEnum):
-    """What a comparison, or the whole audit, amounts to."""
+    """Result of a comparison, or of the whole audit."""
 
     PASS = "PASS"
     REGRESSED = "REGRESSED"
@@ -33,7 +33,7 @@ class Reason(StrEnum):
     HEAVY_TAIL = "heavy tail"
     """The bound is below the gate, but so few units carry the variance that it can't be trusted."""
     MANY_COMPARISONS = "many comparisons"
-    """A loss by itself, but among so many comparisons one like it is expected by chance."""
+    """A loss by itself, but not significant after correction for multiple comparisons."""
     REFERENCE_LOW = "FP32 itself is too low"
     """It misses the gate's floor."""
     NOTHING_TO_LOSE = "FP32 has no more to lose than the gate allows"
@@ -44,7 +44,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Flips:
-    """Samples whose rightness changed."""
+    """Samples whose right/wrong score changed."""
 
     lost: Count
     """Right under FP32, wrong under the candidate."""
@@ -105,15 +105,16 @@ class Result:
     """With a gate: Holm's correction over the gated results of its `family`. Without: Benjamini
     and Yekutieli's, over all such results of this metric."""
     gate: Gate | None = None
-    """None: the result informs and doesn't count."""
+    """None: the result is informative only."""
     verdict: Verdict | None = None
     """None without a gate."""
     n_needed: Count | None = None
-    """Samples that aim at a chance of 80 % for an inconclusive result to be decided."""
+    """Required sample size: as many decide an inconclusive result with a probability of about 80
+    %."""
     one_sided_low: float | None = None
     """Lower bound of the drop at one-sided level 1 − `alpha`."""
     one_sided_high: float | None = None
-    """Upper bound of the drop at one-sided level 1 − `alpha`: what the gate is held against."""
+    """Upper bound of the drop at one-sided level 1 − `alpha`: the gate is tested with it."""
     alpha: Level | None = None
     """One-sided error of the two bounds above."""
     margin: float = 0.0
@@ -125,14 +126,14 @@ class Result:
     n_broken: Count = 0
     """Samples that the cell's engine gave no finite output for."""
     n_clusters: Count | None = None
-    """Clusters that the samples come from, of which at most 2,048 are told apart; None where every
-    sample is independent."""
+    """Clusters that the samples come from, of which at most 2,048 are distinguished; None where
+    every sample is independent."""
     design_effect: float | None = None
     """Variance of the drop over that of as many independent samples; None where unknown."""
     joint_low: float | None = None
-    """Lower end that holds for all results at once that claims are made about: those with a gate;
-    without any gate, those of the headline metric. With `high` it makes an interval that holds for
-    a drop that was picked as the largest. None where none is known."""
+    """Simultaneous lower bound of all results that claims are made about: those with a gate;
+    without any gate, those of the headline metric. With `high` it makes an interval that accounts
+    for selecting the largest drop. None where none is known."""
     reason: str | None = None
     """Why the verdict is inconclusive: a `Reason`."""
     family: str | None = None
@@ -143,12 +144,12 @@ class Result:
     standard_error: Size | None = None
     """Of the drop."""
     n_effective: Size | None = None
-    """Independent samples of equal weight that the samples amount to."""
+    """Effective sample size, in independent samples of equal weight."""
     smallest_provable_drop: float | None = None
-    """What as many samples could certify if none had changed; no smaller gate passes, but for
+    """Minimum detectable drop of as many samples if none changed; no smaller gate passes, but for
     independent right/wrong scores. None where nothing bounds what a sample may lose."""
     n_to_prove: Count | None = None
-    """Samples that would be enough for the gate, if none changed."""
+    """Required sample size for the gate, if none changed."""
 
     def __post_init__(self) -> None:
         settle(self)

@@ -7,14 +7,14 @@ from calaudit.results.values import Count, Level, Name, Ordinal, Share, Size, se
 
 
 class Finding(StrEnum):
-    """What is certain about a slice that is harmed; several may be."""
+    """Significant findings about a harmed slice; there may be several."""
 
     NO_SET_FIXES = "no-set-fixes"
     """Every set that was tried loses more than the gate allows, under this method."""
     THIS_SET = "this-set"
-    """Another recipe loses less: this set does it, or a part of it."""
+    """Another recipe loses less: caused by this calibration set, or a part of it."""
     REDRAW = "redraw"
-    """Neither is proven: draws differ by as much, or one draw can't tell, or there are too few
+    """Neither is significant: draws differ by as much, there is one draw only, or there are too few
     samples."""
 
 
@@ -68,12 +68,12 @@ class Attribution:
     best: Name
     """The recipe that loses least here, under this method."""
     price: Part
-    """What every set costs under this method: the drop of the best recipe."""
+    """Drop of the recipe that loses least under this method: no set tried avoids it."""
     addition: Part
-    """What this recipe loses beyond the best one, on the same samples; at least 0. Of a recipe that
-    was drawn once: what this very set does."""
+    """Excess: what this recipe loses beyond the best one, on the same samples; at least 0. Of a
+    recipe that was drawn once: the excess of this very set."""
     luck: Part | None
-    """Standard deviation of the drop between draws of this recipe; None where it has one."""
+    """Between-draw SD of the drop of this recipe; None where it has one draw."""
     elsewhere: BestElsewhere | None
     """The best under the other methods; None without any."""
     level: Level
@@ -84,7 +84,7 @@ class Attribution:
     p_addition: Share | None
     """Of "no other recipe loses less"; likewise."""
     findings: tuple[Finding, ...]
-    """What is certain, where the slice is harmed."""
+    """Significant findings, where the slice is harmed."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -117,7 +117,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """A result without a gate that loses more than chance explains."""
+    """A result without a gate that loses significantly."""
 
     cell: Name
     """The id of a cell."""

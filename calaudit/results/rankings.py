@@ -1,4 +1,4 @@
-"""What became of rankings: losses by cause, and exposure that moved."""
+"""Ranking changes: losses by cause, and exposure that moved."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class RankingLoss:
     reordering: float | None
     """Lost because it orders the items it shows otherwise."""
     ties: float | None
-    """Lost because items tie that FP32 told apart."""
+    """Lost because items tie that FP32 ranks apart."""
     worst: float | None
     """The metric under the engine with its ties broken against quality; None where not bounded."""
     best: float | None
@@ -99,7 +99,7 @@ class MovedItem:
 
 @dataclass(frozen=True, slots=True)
 class RankingFlow:
-    """What one engine made of FP32's top k."""
+    """How one engine changed FP32's top k."""
 
     cell: Name
     """The id of a cell."""
@@ -114,7 +114,7 @@ class RankingFlow:
     slices: tuple[RankingSlice, ...]
     """One for each slice."""
     lost: tuple[MovedItem, ...]
-    """The items that lost most exposure over everything, most first."""
+    """The items that lost most exposure overall, most first."""
     gained: tuple[MovedItem, ...]
     """The items that gained most exposure, most first."""
 

@@ -37,7 +37,7 @@ class Report:
     verdict: Verdict
     """Of the whole audit: candidates decide."""
     audit: AuditRecord
-    """What was asked, of what, where."""
+    """The audit's settings, inputs and environment."""
     metrics: tuple[MetricRecord, ...]
     """The first is the headline metric."""
     reference: ReferenceRecord
@@ -55,17 +55,17 @@ class Report:
     exemplars: tuple[Exemplars, ...] = ()
     """Samples that flip under most engines, per metric."""
     attribution: tuple[Attribution, ...] = ()
-    """Drops in INT8's price, what the set adds, and the luck of the draw."""
+    """Drops split into the best set's drop, the excess of this set, and between-draw variation."""
     gaps: tuple[Gap, ...] = ()
     """The worst slice of each cell against everyone else."""
     screening: tuple[Screened, ...] = ()
-    """Results without a gate that lose more than chance explains, the surest loss first."""
+    """Results without a gate that lose significantly, the surest loss first."""
     agreement: tuple[Agreement, ...] = ()
     """Of engines run on two backends: how near their outputs are, per output."""
     compared_ranges: tuple[ComparedRanges, ...] = ()
     """Where a backend's own ranges differ from calaudit's of the same sets."""
     warnings: tuple[Notice, ...] = ()
-    """What didn't stop the audit but belongs to it; what makes all numbers doubtful comes first."""
+    """What didn't stop the audit but belongs to it; what is wrong with FP32 itself comes first."""
     timings: Mapping[str, Size] = field(default_factory=dict)
     """Stage → seconds of wall time. With `created`, all that differs between equal runs."""
 
@@ -107,7 +107,7 @@ def _deciding(results: Iterable[Result], cells: Iterable[CellRecord]) -> tuple[R
 
 
 def unjudged(results: Iterable[Result], cells: Iterable[CellRecord]) -> str | None:
-    """Why no gate judged anything, and what to do; None where one did."""
+    """Why no gate applied, and what to do; None where one did."""
     results, cells = tuple(results), tuple(cells)
     if _deciding(results, cells):
         return None
@@ -116,11 +116,11 @@ def unjudged(results: Iterable[Result], cells: Iterable[CellRecord]) -> str | No
         return "no engine was made, so nothing could pass or regress"
     if not candidates:
         return (
-            "every calibration set is a control, so nothing that may ship was judged: add one "
+            "every calibration set is a control, so no candidate was evaluated: add one "
             'without role = "control"'
         )
     if all(cell.status != "judged" for cell in candidates):
-        return f"no {'engine' if candidates == list(cells) else 'candidate'} could be judged"
+        return f"no {'engine' if candidates == list(cells) else 'candidate'} could be evaluated"
     return "nothing is gated, so nothing could pass or regress: add [[gates]] to the audit file"
 
 
@@ -151,7 +151,7 @@ def assemble(
 ) -> Report:
     """Put a report together: results in a fixed order, warnings once each, the verdict drawn.
 
-    A report in which no gate judged a candidate is inconclusive, with the warning ``no_gates`` or
+    A report without a gated candidate is inconclusive, with the warning ``no_gates`` or
     ``nothing_judged``; each failed cell adds the warning ``cell_failed``.
 
     Parameters
@@ -216,7 +216,7 @@ def _own_warnings(results: Iterable[Result], cells: Iterable[CellRecord]) -> Ite
         yield Notice("nothing_judged" if gated else "no_gates", reason, "audit")
     for cell in cells:
         if cell.status == "failed":
-            yield Notice("cell_failed", cell.reason or "it wasn't judged", f"cell {cell.id}")
+            yield Notice("cell_failed", cell.reason or "it wasn't evaluated", f"cell {cell.id}")
 
 
 def _settled(warnings: Iterable[Notice]) -> tuple[Notice, ...]:

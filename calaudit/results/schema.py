@@ -1,4 +1,4 @@
-"""The JSON Schema of report.json, and problems a person can mend instead of its errors."""
+"""The JSON Schema of report.json, and problems a person can fix instead of its errors."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,7 +41,7 @@ def schema_problems(document: Any, *, where: object) -> list[Problem]:
     for error in validator.iter_errors(document):
         found += _problems(error, where)
         if len(found) > SHOWN:
-            rest = Problem("and more of this kind", str(where), "Mend these first.")
+            rest = Problem("and more of this kind", str(where), "Fix these first.")
             return [*found[:SHOWN], rest]
     return found
 

@@ -1,7 +1,7 @@
 """One error tree. Every error says what is wrong, where, and what to do next.
 
 All of them end a command with exit status 2. Code that finds several problems collects them and
-raises once, so that a user mends a file in one go.
+raises once, so that a user fixes a file in one go.
 """
 
 import difflib
@@ -122,7 +122,7 @@ def near(word: str, known: Iterable[str], *, limit: int = 3, cutoff: float = 0.5
     """
     names: Sequence[str] = sorted(set(known))
     if not names:
-        return "There is nothing to choose from."
+        return "No names are defined."
     folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(word.casefold(), list(folded), n=limit, cutoff=cutoff)
     if close:

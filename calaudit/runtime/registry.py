@@ -76,14 +76,14 @@ class Registry(Generic[T]):
                 raise SettingsError(
                     f"{offer} isn't where its entry point says: {entry.value}",
                     where=where,
-                    next_step=f"Mend the entry points of {package_of(entry)} and install it again.",
+                    next_step=f"Fix the entry points of {package_of(entry)} and reinstall it.",
                 )
             member = getattr(member, attribute)
         if not self.fits(member):
             raise SettingsError(
                 f"{offer} is {type(member).__name__} ({entry.value}), expected {self.wanted}",
                 where=where,
-                next_step=f"Mend or uninstall {package_of(entry)}.",
+                next_step=f"Fix or uninstall {package_of(entry)}.",
             )
         return cast(T, member)
 

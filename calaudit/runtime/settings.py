@@ -68,7 +68,7 @@ def read_toml(path: Path) -> dict[str, Any]:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
             raise SettingsError(
-                f"is larger than {_MOST_BYTES >> 20} MiB, which no settings are",
+                f"is larger than {_MOST_BYTES >> 20} MiB, too large for a settings file",
                 where=path,
                 next_step="Check the path.",
             )
@@ -87,7 +87,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(
-            f"isn't valid TOML: {error}", where=path, next_step="Mend the line it names."
+            f"isn't valid TOML: {error}", where=path, next_step="Fix the line it names."
         ) from None
 
 

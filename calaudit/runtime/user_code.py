@@ -1,6 +1,6 @@
-"""A user's own functions, named ``module:function``: found by name, and blamed for what they raise.
+"""A user's own functions, named ``module:function``: found by name, their errors located.
 
-What such code raises is the user's to mend: an error that names the function, the line and the
+What such code raises is the user's to fix: an error that names the function, the line and the
 exception, as for any other bad input.
 """
 
@@ -98,7 +98,7 @@ def blamed(
         at = "" if place is None else f" ({place})"
         text = error.msg if isinstance(error, SyntaxError) else str(error)
         told = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        raise kind(f"{name} {what}{at}: {told}", next_step="Mend it and try again.") from error
+        raise kind(f"{name} {what}{at}: {told}", next_step="Fix it and try again.") from error
 
 
 def file_of(function: Callable[..., Any]) -> str | None:

@@ -37,7 +37,7 @@ def find_kind(name: object, *, where: object) -> type[Recipe]:
         raise SettingsError(
             f"the kind of recipe {name!r} calls itself {getattr(found, 'kind', None)!r}",
             where=where,
-            next_step=f"Mend {KINDS.package(name)}: both have to be the same name.",
+            next_step=f"Fix {KINDS.package(name)}: both have to be the same name.",
         )
     return found
 

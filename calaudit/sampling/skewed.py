@@ -1,4 +1,4 @@
-"""The deliberate bias: from some slices alone, from all but some, or so much of each."""
+"""Deliberately biased: from some slices alone, from all but some, or so much of each."""
 
 from collections.abc import Iterator
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Whose fault a drop is: INT8's, this calibration set's, or the luck of its draw.
+"""Attribution of a drop: to INT8, to this calibration set, or to between-draw variation.
 
 price
     What every calibration set that was tried costs: the smallest drop that any recipe reaches.
@@ -48,7 +48,8 @@ class Origin:
     draw: int = 1
     """Number of the draw of this recipe, from 1; 0 for a set that was given."""
     settled: bool = False
-    """Whether every draw of the recipe is the same set, so that there is no luck in it."""
+    """Whether every draw of the recipe is the same set, so that there is no between-draw
+    variation."""
 
     @property
     def lucky(self) -> bool:
@@ -69,7 +70,7 @@ def attribute(
     seed: int = 0,
     level: float = 0.95,
 ) -> list[Attribution]:
-    """Split the drops of every slice into price, addition and luck, and say what is certain.
+    """Split the drops of every slice into best set, excess and between-draw SD, with findings.
 
     Methods are looked at one by one: sets are compared under the same one. A method with a single
     recipe tells nothing about sets and is left out.
@@ -92,7 +93,7 @@ def attribute(
     Notes
     -----
     Intervals of `price` and `addition` account for the choice of the best set, for the samples,
-    which all sets share, and for the luck of the draw where it was measured; otherwise they speak
+    which all sets share, and for between-draw variation where it was measured; otherwise they speak
     of these very sets. Findings are tests at half of 1 − `level` with Holm's correction over
     everything that is looked at, so that the chance of any false one is at most that for each kind
     of finding: an interval may lie above 0 where the finding is still ``redraw``.

@@ -1,4 +1,4 @@
-"""Whether FP32 is better than who never looks at the input, and means the classes as labelled.
+"""Whether FP32 is better than a baseline that ignores the input, and means the classes as labelled.
 
 An engine can't lose what FP32 doesn't have. So before drops are read, FP32 is held against rivals
 that know the targets' distribution and nothing of a sample: one that deals FP32's own answers out
@@ -26,10 +26,10 @@ LEVEL = 0.999
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rival:
-    """Someone who never looks at the input, and what FP32 has over them."""
+    """A baseline that ignores the input, and what FP32 has over it."""
 
     name: str
-    """Completes "FP32 isn't shown to be better than …"."""
+    """Completes "FP32 is not significantly better than …"."""
     gains: tuple[Floats, ...]
     """Each (n,): FP32's score minus the rival's by one measure, NaN for units without. FP32 is
     better if it is by any of them."""

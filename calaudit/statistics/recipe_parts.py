@@ -36,7 +36,7 @@ class RecipeParts:
     addition: Part
     """Beyond the recipe that loses least; at least 0."""
     p_value: float
-    """One-sided, of "no recipe loses less than this one"; of these very sets where the luck of
+    """One-sided, of "no recipe loses less than this one"; of these very sets where the variation of
     either isn't known."""
 
 

@@ -118,7 +118,7 @@ def judge(
 
 
 def screen(comparisons: Iterable[Comparison]) -> list[Comparison]:
-    """Comparisons without a gate that lose more than chance explains, largest sure loss first.
+    """Comparisons without a gate that lose significantly, largest sure loss first.
 
     Of all that are listed, a share of at most α is expected to be false, however many slices
     were looked at and however they overlap.

@@ -180,7 +180,7 @@ def _changed(
     name = algorithm or (None if header is None else header.algorithm)
     if numbered is None or name is None:
         raise SettingsError(
-            "this cache has no header to keep a part of",
+            "this cache has no header to change",
             where=source,
             next_step="Give both --tensorrt and --algorithm.",
         )

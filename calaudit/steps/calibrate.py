@@ -130,7 +130,7 @@ def observation_notices(observation: Observation) -> list[Notice]:
     unclear = [f"{each.tap}: {each.reason}" for each in observation.one_by_one if not each.mixed]
     if unclear:
         message = (
-            "samples ran one by one, which is slower: in a batch they can't be told apart in "
+            "samples ran one by one, which is slower: in a batch they can't be separated in "
             f"{len(unclear)} taps ({_first(unclear)})"
         )
         found.append(Notice("one_by_one", message))

@@ -45,7 +45,7 @@ def find_candidates(
                 f"no sample is evaluated: {predicate!r} selects nothing, so none would be kept "
                 "out of the draw",
                 where="evaluate",
-                next_step="Mend the predicate; calaudit pool show lists the columns.",
+                next_step="Fix the predicate; calaudit pool show lists the columns.",
             )
     evaluated = np.zeros(len(pool), bool)
     if evaluate is not None:

@@ -31,7 +31,7 @@ class GateRule:
 
 
 NEAR_ZERO = 0.01
-"""Share of what a gate allows over everything, below which it allows next to nothing."""
+"""Share of what a gate allows overall, below which it allows next to nothing."""
 SHOWN = 3
 """Slices that a notice lists."""
 
@@ -165,7 +165,7 @@ def _near_zero(metric: str, found: Sequence[Comparison]) -> Notice:
         "gate_near_zero",
         f"max_relative_drop = {share:g} allows next to nothing on {slices} "
         f"where FP32's value is next to 0 ({told}{more}): less than {NEAR_ZERO:.0%} of what it "
-        "allows over everything, so that changes without meaning fail it. A gate that names such a "
+        "allows overall, so that changes without meaning fail it. A gate that names such a "
         "slice holds there instead: give it max_drop; or gate other slices",
         f"metric {metric}",
     )
@@ -183,7 +183,7 @@ def _check_reachable(rule: GateRule, metric: Metric) -> None:
         return
     if metric.is_agreement:
         raise SettingsError(
-            f"min_reference = {floor:g} asks nothing of FP32: {metric} measures likeness to it",
+            f"min_reference = {floor:g} has no effect: {metric} measures agreement with FP32",
             where=f"{rule.where}.min_reference",
             next_step="Give it to a gate on another metric.",
         )
@@ -224,7 +224,7 @@ def hold_to_floors(
     floors : mapping
         From `resolve_floors`.
     hopeless : set of str
-        Metrics of which FP32 has no more than who never looks at the input: nothing passes by
+        Metrics of which FP32 has no more than a baseline that ignores the input: nothing passes by
         them, unless a floor says what is enough.
     """
     held = []
@@ -263,7 +263,7 @@ def _notice(metric: str, found: list[Comparison]) -> Notice:
     return Notice(
         "reference_low",
         f"FP32 itself misses min_reference on {len(found)} slice{'s' if len(found) > 1 else ''} "
-        f"({told}{more}), so no engine passes there; look at the inputs with calaudit pool show, "
+        f"({told}{more}), so no engine passes there; check the inputs with calaudit pool show, "
         "and at the labels",
         f"metric {metric}",
     )

@@ -1,4 +1,4 @@
-"""Judge: scores of every cell against FP32's, slice by slice, and whose fault a drop is."""
+"""Judge: scores of every cell against FP32's, slice by slice, and attribute drops to causes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -53,7 +53,8 @@ class Judgement:
     gaps: list[Gap]
     """Of the gated metrics and the headline metric."""
     not_better: list[BaselineFailure] = field(default_factory=list)
-    """Evaluation sets at which FP32 isn't shown to be better than who never looks at the input."""
+    """Evaluation sets at which FP32 is not significantly better than a baseline that ignores the
+    input."""
 
     @property
     def tolerated(self) -> dict[tuple[str, str], float]:

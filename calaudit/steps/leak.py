@@ -188,8 +188,8 @@ def check_leak(
     repeats = [i for i, d in samples if d in known]
     if repeats:
         message = (
-            f"{len(repeats)} of {len(drawn)} samples have the same inputs as evaluated ones, "
-            f"under other ids: {', '.join(repeats[:SHOWN_IDS])}"
+            f"{len(repeats)} of {len(drawn)} samples are duplicates of evaluated ones under other "
+            f"ids (data leakage): {', '.join(repeats[:SHOWN_IDS])}"
         )
         notices.append(Notice("calibset_repeats", message, drawn.name))
     return tuple(notices)
@@ -210,8 +210,8 @@ def note_repeats(sets: Mapping[str, Calibset], digests: NDArray[np.str_]) -> tup
     if not any(each.any() for each in found.values()):
         return ()
     message = (
-        "samples with the same inputs as evaluated ones, under other ids: "
-        f"{_counted(sets, found)}; take the copies out of the pool, or out of one split"
+        "data leakage: duplicates of evaluated samples under other ids: "
+        f"{_counted(sets, found)}; remove the duplicates from the pool, or from one split"
     )
     return (Notice("calibset_repeats", message, "calibration sets"),)
 
@@ -219,7 +219,7 @@ def note_repeats(sets: Mapping[str, Calibset], digests: NDArray[np.str_]) -> tup
 def note_clusters(
     sets: Mapping[str, Calibset], pool: Pool, evaluated: Rows, columns: Sequence[str]
 ) -> tuple[Notice, ...]:
-    """``calibset_clusters``: samples of clusters that are evaluated, too.
+    """``calibset_clusters``: samples of clusters that are evaluated as well.
 
     Parameters
     ----------
@@ -241,8 +241,8 @@ def note_clusters(
     if not any(each.any() for each in found.values()):
         return ()
     message = (
-        f"samples of clusters ({', '.join(columns)}) that are evaluated, too: "
-        f"{_counted(sets, found)}; let evaluate and calibrate split by cluster"
+        f"data leakage: samples of clusters ({', '.join(columns)}) that are evaluated as well: "
+        f"{_counted(sets, found)}; split evaluate and calibrate by cluster"
     )
     return (Notice("calibset_clusters", message, "calibration sets"),)
 
@@ -275,7 +275,7 @@ def _are_rows(ids: NDArray[np.str_], rows: Rows) -> bool:
 def content_digests(pool: Pool, rows: Rows) -> NDArray[np.str_]:
     """Content digest of the inputs of each row (ascending), (len(rows),)."""
     pieces = []
-    with counter(len(rows), what="digests") as done:
+    with counter(len(rows), what="checksums") as done:
         for piece in batches(rows, _BATCH):
             pieces.append(digest_rows(pool.read_inputs(piece)))
             done.advance(len(piece))
@@ -289,7 +289,7 @@ def leak_error(
     shown = list(ids)[:SHOWN_IDS]
     more = ", …" if n_leaked > len(shown) else ""
     return LeakError(
-        f"{n_leaked} {among} are samples the audit evaluates on: {', '.join(shown)}{more}",
+        f"{n_leaked} {among} are evaluation samples (data leakage): {', '.join(shown)}{more}",
         where=where,
         next_step=next_step,
     )

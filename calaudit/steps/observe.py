@@ -292,7 +292,7 @@ class _Work:
         shown = ", ".join(bad[:8]) + (", …" if len(bad) > 8 else "")
         return BadActivationsError(
             f"tap {error.tap} is NaN or infinite in {counted(len(bad), 'sample')}: {shown}",
-            next_step="Mend those samples, or take them out of the set: by its recipe's "
+            next_step="Fix those samples, or remove them from the set: by its recipe's "
             "candidates, or with calaudit calibrate --skip-bad-samples.",
             tap=error.tap,
             positions=error.positions,

@@ -62,7 +62,7 @@ def _outputs(
             f"all outputs are NaN or infinite for all {counted(len(rows), 'sample')}, such as "
             f"{', '.join(pool.ids(rows[:3]))}",
             where=what,
-            next_step="Look at the model and its inputs: it overflows on every sample.",
+            next_step="Check the model and its inputs: it overflows on every sample.",
         )
 
 

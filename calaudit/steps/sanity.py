@@ -1,4 +1,4 @@
-"""Sanity before blame: what is odd about a model and its samples, whatever INT8 does to them."""
+"""Sanity checks: what is odd about a model and its samples, whatever INT8 does to them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def rivals_in(eval_set: EvalSet, case: Case) -> tuple[Rival, ...]:
 
 @dataclass(frozen=True, slots=True)
 class BaselineFailure:
-    """An evaluation set at which FP32 isn't shown to be better than a rival."""
+    """An evaluation set at which FP32 is not significantly better than a rival."""
 
     eval_set: EvalSet
     rival: Rival | None
@@ -88,22 +88,22 @@ def baseline_notices(
     for each in not_better:
         where = f"output {each.eval_set.output}"
         advice = (
-            f"the inputs range over {ranges}: hold that against what the model was trained on "
-            "(normalisation, channel order, layout), and the labels against its outputs"
+            f"the inputs range over {ranges}: compare this with the training preprocessing "
+            "(normalisation, channel order, layout), and the labels with the model's outputs"
         )
         if each.rival is None:
-            told = "FP32's output is the same for every sample, whatever the input"
+            told = "FP32's output is constant, whatever the input"
             yield Notice("reference_constant", f"{told}, so nothing can pass; {advice}", where)
             continue
-        told = f"FP32 isn't shown to be better than {each.rival.name}"
+        told = f"FP32 is not significantly better than {each.rival.name}"
         if each.knows_nothing:
             names = ", ".join(sorted(each.metrics))
-            told += f", so no engine can lose anything, and none passes by {names}"
+            told += f", so no drop can be measured, and no engine passes by {names}"
             yield Notice("reference_chance", f"{told}; {advice}", where)
         else:
-            hint = "a metric such as balanced_accuracy or nll may tell more"
+            hint = "a metric such as balanced_accuracy or nll may be more informative"
             if each.eval_set.unit == "query":
-                hint = "look at what it adds to popularity"
+                hint = "compare it with a popularity baseline"
             yield Notice("reference_weak", f"{told}: {hint}", where)
 
 
@@ -159,7 +159,7 @@ def cell_notices(scored: "Iterable[Scored]", quantized: frozenset[str]) -> Itera
     scored = list(scored)
     for one in scored:
         for cell in one.constant_cells:
-            message = f"its output {one.eval_set.output} is the same for every sample, FP32's isn't"
+            message = f"its output {one.eval_set.output} is constant, unlike FP32's"
             yield Notice("output_constant", message, f"cell {cell}")
     floating = [one for one in scored if one.floating]
     if not floating:
@@ -167,7 +167,7 @@ def cell_notices(scored: "Iterable[Scored]", quantized: frozenset[str]) -> Itera
     same = frozenset.intersection(*(one.identical for one in floating)) & quantized
     for cell in sorted(same):
         message = (
-            "its outputs equal FP32's on every sample, to the bit: nothing that matters runs in "
+            "its outputs are bit-identical to FP32's on every sample: nothing relevant runs in "
             "INT8; calaudit build MODEL --explain says what stays float"
         )
         yield Notice("engine_identical", message, f"cell {cell}")

@@ -316,7 +316,7 @@ def _random_data(
         f"{found.kind}"
     )
     if found.convincing:
-        step = "Ask what it was calibrated on; calibrate on real samples."
+        step = "Check its calibration data; calibrate on real samples."
         return Finding("random_data", message, next_step=step)
     if found.alike:
         return Notice("random_data_possible", f"{message}; too few taps to be sure")

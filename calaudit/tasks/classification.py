@@ -93,9 +93,9 @@ class Classification(Task):
         commonest = int(counts.argmax())
         share = counts[commonest] / counts.sum()
         return [
-            Rival("its own answers dealt out at random", (right - answers[label],), True),
+            Rival("its own predictions in random order", (right - answers[label],), True),
             Rival(
-                f"always answering the commonest class ({share:.3f} right)",
+                f"always predicting the most common class ({share:.3f} right)",
                 (right - (label == commonest),),
                 False,
             ),
@@ -242,8 +242,9 @@ def _in_names(
     if given:
         return output, {}, remark
     remark += (
-        " The pool doesn't say which name is which output: here they stand sorted by name, as "
-        "torchvision's folders and scikit-learn number them. Check that the model was trained so."
+        " The pool doesn't say which name is which output: here they are sorted by name, as "
+        "torchvision's folders and scikit-learn number them. Check that the model was trained "
+        "with this order."
     )
     return output, {"classes": list(names)}, remark
 

@@ -103,7 +103,7 @@ def _as_integers(values: NDArray[Any], pool: Pool, rows: Rows, place: str) -> ND
     raise PoolError(
         f"{len(at):,} of {len(rows):,} labels are no class numbers: {shown}{more}",
         where=place,
-        next_step="Store class numbers from 0, or judge by another kind of task.",
+        next_step="Store class numbers from 0, or use another kind of task.",
     )
 
 

@@ -191,7 +191,7 @@ def _check_named(columns: pl.DataFrame, samples: Samples) -> None:
             more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
             problems.append(
                 Problem(
-                    f"{len(missing):,} of {len(column):,} judged samples have no {column.name}: "
+                    f"{len(missing):,} of {len(column):,} evaluated samples have no {column.name}: "
                     f"{shown}{more}",
                     f"{samples.pool.label}: /meta/{column.name}",
                     f"Fill them in, or leave them out: add AND {column_in_sql(column.name)} IS NOT "

@@ -82,7 +82,7 @@ class RankingTask(Task):
             raise PoolError(
                 "no evaluated query has a relevant item that may be shown",
                 where=pool.label,
-                next_step="Mend the relevance, or what the exclude target leaves out.",
+                next_step="Fix the relevance, or what the exclude target leaves out.",
             )
 
     def rivals(self, case: Case, k: int) -> list[Rival]:
@@ -104,12 +104,12 @@ class RankingTask(Task):
             _scored(metric, Case(rng.random(shape, dtype=np.float32), part, None))
             for _ in range(RANDOM_RANKINGS)
         ]
-        name = f"ranking at random, by nDCG@{k}"
+        name = f"a random ranking, by nDCG@{k}"
         rivals = [Rival(name, (over(np.mean(chance, axis=0)),), True)]
         popularity = truth.popularity
         if popularity is not None and not _counted_from(popularity, truth):
             same: NDArray[Any] = np.ascontiguousarray(np.broadcast_to(popularity, shape))
-            name = f"showing everybody the most popular items, by nDCG@{k}"
+            name = f"recommending the most popular items to everyone, by nDCG@{k}"
             rivals.append(Rival(name, (over(_scored(metric, Case(same, part, None))),), False))
         return rivals
 

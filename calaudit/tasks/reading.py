@@ -136,7 +136,7 @@ def propose_task(pool: Pool, outputs: Sequence[ModelTensor], closing: Closing) -
     shapes = ", ".join(f"{each.name} {each.shape}" for each in outputs)
     hints = [kind.hint(pool, outputs) for kind in kinds]
     raise PoolError(
-        f"what to judge by can't be guessed from the targets ({targets or 'none'}) and the model's "
+        f"the task can't be inferred from the targets ({targets or 'none'}) and the model's "
         f"outputs ({shapes})",
         where=pool.label,
         next_step=" ".join(filter(None, hints))

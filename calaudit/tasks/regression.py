@@ -41,4 +41,4 @@ class Regression(Task):
         squares = ((true - true.mean(axis=0)) ** 2 - (true - given) ** 2).mean(axis=1)
         absolute = (np.abs(true - np.median(true, axis=0)) - np.abs(true - given)).mean(axis=1)
         gains = tuple(np.where(case.unanswered, np.nan, each) for each in (squares, absolute))
-        return [Rival("always answering the mean of the targets", gains, True)]
+        return [Rival("always predicting the mean target", gains, True)]

@@ -99,6 +99,6 @@ def gallery_of(task: Retrieval, pool: Pool, where: str) -> Rows:
         raise SliceError(
             f"no sample is in the gallery {task.gallery!r}",
             where=where,
-            next_step="Mend the predicate; calaudit pool show lists the columns.",
+            next_step="Fix the predicate; calaudit pool show lists the columns.",
         )
     return gallery

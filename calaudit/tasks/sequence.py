@@ -83,7 +83,7 @@ class SequenceTask(Task):
             found = scores_of(parse_metric(name), case)
             if isinstance(found, RatioScores):
                 gains.append(found.denominator - found.numerator)
-        return [Rival("writing nothing at all", tuple(gains), True)]
+        return [Rival("an empty text", tuple(gains), True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

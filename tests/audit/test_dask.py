@@ -176,7 +176,9 @@ def test_without_a_gpu_nothing_is_waited_for(
             run_audit(audit, Overrides(dask=address))
         with connect_scheduler(address) as scheduler:
             calls = [Call("its own", own_address, (), needs_gpu=True)]
-            assert list(scheduler.outcomes(calls)) == [("its own", Lost("the workers went away"))]
+            assert list(scheduler.outcomes(calls)) == [
+                ("its own", Lost("the workers disconnected"))
+            ]
 
 
 def test_a_reference_that_fails_on_a_worker_ends_the_audit_as_it_does_here(
@@ -196,9 +198,9 @@ def test_a_reference_that_fails_on_a_worker_ends_the_audit_as_it_does_here(
 
 
 def test_a_folder_that_workers_dont_share_is_refused(scheduler: Scheduler, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="isn't the same folder there") as caught:
+    with pytest.raises(OutputError, match="isn't the same folder on the worker") as caught:
         audit_cluster.check_workers(scheduler, tmp_path / ".dask.00000000.part")
-    assert "storage that all machines share" in str(caught.value)
+    assert "shared storage" in str(caught.value)
 
 
 def test_workers_with_another_release_are_refused_all_at_once(
@@ -228,7 +230,7 @@ def test_a_worker_that_comes_to_another_plan_is_refused(
         assert [name for name, _ in scheduler.outcomes([Call("a", make_cell, (request, cell))])]
     with (
         audit_cluster.run_token(tmp_path, scheduler) as at,
-        pytest.raises(BackendError, match=r"worker tcp://.* comes to another plan"),
+        pytest.raises(BackendError, match=r"worker tcp://.* computes another plan"),
     ):
         list(scheduler.outcomes([Call("a", make_cell, (replace(other, token=at), cell))]))
 

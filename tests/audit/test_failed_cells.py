@@ -77,8 +77,8 @@ def all_failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     fail_beyond(audit.with_name("model.onnx"), 1e-4)
     ended = calaudit("compare", str(audit))
     assert ended.status == 3, ended.err
-    assert "None of the 5 engines could be judged" in ended.out
-    assert "(no engine could be judged)" in ended.out
+    assert "None of the 5 engines could be evaluated" in ended.out
+    assert "(no engine could be evaluated)" in ended.out
     return audit.with_suffix(""), read_report(audit.with_suffix("") / "report.json")
 
 
@@ -106,7 +106,7 @@ def test_every_form_of_a_report_without_results_says_that_all_engines_failed(
     folder, report = all_failed
     suites = ElementTree.parse(folder / "junit.xml").getroot()
     assert (suites.get("tests"), suites.get("errors"), suites.get("failures")) == ("5", "5", "0")
-    told = "None of the 5 engines could be judged"
+    told = "None of the 5 engines could be evaluated"
     assert told in (folder / "summary.md").read_text(encoding="utf-8")
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert told in page
@@ -127,7 +127,7 @@ def test_a_report_without_results_is_shown_and_rendered_again(
     path = str(all_failed[0] / "report.json")
     shown = calaudit("report", "show", path, "--all", "--svg", str(tmp_path / "picture.svg"))
     assert shown.status == 3
-    assert "None of the 5 engines could be judged" in shown.out
+    assert "None of the 5 engines could be evaluated" in shown.out
     assert calaudit("report", "render", path, "--out", str(tmp_path)).status == 0
     for name in ("report.html", "junit.xml", "summary.md", "metrics.prom"):
         assert (tmp_path / name).stat().st_size > 0
@@ -163,7 +163,7 @@ def test_what_passes_beside_an_engine_that_failed_is_no_pass_of_the_whole(tmp_pa
     report, _ = run_audit(audit)
     assert {result.verdict for result in report.results if result.gate} == {"PASS"}
     assert exit_status(report) == 3
-    assert "2 engines couldn't be judged" in findings(report)[0]
+    assert "2 engines couldn't be evaluated" in findings(report)[0]
 
 
 @pytest.mark.parametrize("stage", ["load", "run"])

@@ -90,9 +90,11 @@ def test_the_set_that_does_harm_is_named(drawn_often: tuple[Path, Report]) -> No
     assert 0 < harmed.addition.low < (harmed.addition.value or 0) < (harmed.addition.high or 0)
     assert harmed.luck is not None
     sentence = attribution_sentence(Index(report), harmed)
-    assert sentence.startswith("This set does it: on loudness = quiet, minmax calibrated on")
-    assert sentence.endswith("more of top-1 accuracy than on the best other set tried.")
-    assert "Whose fault" in render_report(report)
+    assert sentence.startswith(
+        "Caused by this calibration set: on loudness = quiet, minmax calibrated on"
+    )
+    assert sentence.endswith("more of top-1 accuracy than under the best other set tried.")
+    assert "Attribution" in render_report(report)
     assert headline(report)
     assert all(
         one.findings == ()
@@ -118,7 +120,9 @@ def test_with_one_draw_no_recipe_is_blamed_and_what_its_set_does_is_told(tmp_pat
     sure = [one for one in harmed if one.p_addition is not None and one.p_addition < 0.025]
     assert sure
     assert all(one.luck is None and one.draws == 1 for one in harmed)
-    assert attribution_sentence(Index(report), sure[0]).endswith("one draw can't tell.")
+    assert attribution_sentence(Index(report), sure[0]).endswith(
+        "can't be separated from between-draw variation."
+    )
 
 
 def test_the_bounds_of_all_gated_results_are_told_and_hold_below_their_own(
@@ -132,7 +136,7 @@ def test_the_bounds_of_all_gated_results_are_told_and_hold_below_their_own(
         assert one.joint_low is not None
         assert one.joint_low <= one.low
     assert all(r.joint_low is None for r in report.results if r.gate is None)
-    assert "corrected for being the surest of" in headline(report)
+    assert "corrected for selection from" in headline(report)
 
 
 OFTEN = AUDIT.replace("batch_size = 100", "batch_size = 100\nreplicates = 3")
@@ -290,7 +294,7 @@ def test_an_engine_that_overflows_where_fp32_does_not_has_regressed_and_everyone
     assert {(r.metric, r.verdict) for r in report.results if r.n_broken and r.gate} == (
         {("top1", "REGRESSED")} if gated else set()
     )
-    assert "gives nothing finite for 4 of" in headline(report)
+    assert "gives non-finite outputs for 4 of" in headline(report)
     codes = [notice.code for notice in report.warnings]
     assert codes.count("output_not_finite") == codes.count("units_broken") == 2  # one per cell
     for render in (render_report, markdown_summary, html_page, *([junit_xml] if gated else [])):

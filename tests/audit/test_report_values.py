@@ -387,7 +387,7 @@ def test_metrics_are_told_with_their_units_and_directions(again: Again) -> None:
 
 
 def test_clusters_are_counted_slice_by_slice(tmp_path: Path) -> None:
-    """Two over everything, one where only loud ones are; none in a slice that is a cluster."""
+    """Two overall, one where only loud ones are; none in a slice that is a cluster."""
     extra = '[[slices]]\nname = "clear"\nwhere = "margin > 0.5 and loudness = \'loud\'"\n\n'
     text = AUDIT.replace('methods = ["minmax", "mse"]', 'cluster_by = "loudness"')
     text = text.replace('"nll", "balanced_accuracy", ', "")

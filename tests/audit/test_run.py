@@ -183,7 +183,7 @@ def test_set_that_holds_evaluated_samples_is_refused(
         draw_calibset(pool, make_recipe(name="leaky", size=50), tmp_path / "leaky.h5")
     audit = folder / "leaky.toml"
     audit.write_text(AUDIT + f'\n[[calibsets]]\nfile = "{tmp_path / "leaky.h5"}"\n')
-    with pytest.raises(LeakError, match="evaluates on"):
+    with pytest.raises(LeakError, match="data leakage"):
         run_audit(audit, Overrides(out=tmp_path / "out"))
 
 

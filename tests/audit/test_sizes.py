@@ -68,7 +68,7 @@ def test_an_audit_that_does_not_fit_is_refused_before_any_work(tmp_path: Path) -
         check=False,
     )
     assert ended.returncode == 2
-    assert "small/results: this audit keeps 1." in ended.stderr
-    assert "MB more (outputs of 5 engines for 14,987 samples), and 409.6 kB are" in ended.stderr
+    assert "small/results: not enough disk space: this audit needs 1." in ended.stderr
+    assert "MB more (outputs of 5 engines for 14,987 samples), and 409.6 kB free" in ended.stderr
     assert "→ Free space" in ended.stderr
     assert ended.stdout == ""

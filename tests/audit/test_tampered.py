@@ -1,4 +1,4 @@
-"""Whatever happened to an artefact, the next run finds out, mends it, and reports the same."""
+"""Whatever happened to an artefact, the next run finds out, fixes it, and reports the same."""
 
 import shutil
 from collections.abc import Callable

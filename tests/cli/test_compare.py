@@ -92,7 +92,7 @@ BAD = {
         ["deafening"],
     ),
     "labels": (label_out_of_range, ["11", "(first at sample", "4 classes", "/targets/label"]),
-    "truncated": (truncated, ["pool.h5", "is cut short"]),
+    "truncated": (truncated, ["pool.h5", "is truncated"]),
     "foreign": (foreign, ["pool.h5", "not a calaudit pool"]),
     "unknown key": (edit("batch_size = 100", "batchsize = 100"), ["audit.batchsize", "batch_size"]),
     "unknown table": (edit("[[gates]]", "[[gate]]"), ["gate", "Did you mean gates?"]),
@@ -110,7 +110,7 @@ BAD = {
     "gate without bound": (edit("max_drop = 0.05", "max_drop = inf"), ["gates[0]", "inf"]),
     "method twice": (edit('"minmax", "mse"', '"mse", "mse"'), ["audit.toml", "twice"]),
     "empty name": (edit('name = "world"', 'name = ""'), ["audit.toml", "name is empty"]),
-    "leak": (edit("split = 'calibration' and", "split = 'evaluation' and"), ["evaluates on"]),
+    "leak": (edit("split = 'calibration' and", "split = 'evaluation' and"), ["data leakage"]),
     "two sets of one name": (edit('name = "both"', 'name = "loud only"'), ["loud only", "Rename"]),
 }
 
@@ -233,7 +233,7 @@ IMPOSSIBLE = {
     "too many": (edit("size = 40\n", "size = 100000\n"), "100,000 samples are asked for"),
     "nothing left": (
         edit("calibrate = \"split = 'calibration'\"", "calibrate = \"split = 'evaluation'\""),
-        "evaluates on",
+        "data leakage",
     ),
     "empty stratum": BAD["empty stratum"],
     "set that is missing": (

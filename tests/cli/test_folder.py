@@ -49,9 +49,7 @@ def test_before_a_run_everything_is_left_to_make_and_nothing_is_written(tmp_path
     ended = calaudit("status", audit)
     assert ended.status == 0
     assert "0 of 12 artefacts are made" in ended.out
-    assert (
-        "Left to make: 2 calibration sets, 1 ranges, 5 predictions, 4 engines: 5 times" in ended.out
-    )
+    assert "Remaining: 2 calibration sets, 1 ranges, 5 predictions, 4 engines: 5 times" in ended.out
     assert not (tmp_path / "audit").exists()
     assert calaudit("compare", audit, "--dry-run").out == calaudit("status", audit, "--all").out
     assert "nothing to remove" in calaudit("clean", audit).err
@@ -64,7 +62,7 @@ def test_after_a_run_nothing_is_left(world: Path) -> None:
     assert (found["running"], found["report"], found["earlier"], found["leftovers"]) == (
         False, True, [], [],
     )  # fmt: skip
-    assert "Nothing is left to make." in calaudit("status", world / "audit.toml").out
+    assert "Nothing remains to be built." in calaudit("status", world / "audit.toml").out
     assert "loud only/mse" in calaudit("status", world / "audit.toml", "--all").out
 
 
@@ -90,7 +88,7 @@ def test_a_run_at_work_is_told_and_a_second_one_refused(world: Path) -> None:
         for command in ("compare", "clean"):
             ended = calaudit(command, world / "audit.toml")
             assert (ended.status, ended.out) == (2, "")
-            assert "another run is at work on this audit" in ended.err
+            assert "lock held by another run of this audit" in ended.err
     assert not status(world)["running"]
     assert calaudit("compare", world / "audit.toml", "--formats", "none").status == 1
 

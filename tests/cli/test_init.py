@@ -176,10 +176,10 @@ def test_thin_and_empty_columns_are_left_out_with_a_reason(tmp_path: Path) -> No
     assert [each.get("by") for each in init(tmp_path)["slices"]] == ["label"]
     text = (tmp_path / "audit.toml").read_text(encoding="utf-8")
     for line in (
-        "site: it is the same everywhere",
-        "accent: its smallest group holds 6 judged samples",
+        "site: it is constant",
+        "accent: its smallest group holds 6 evaluated samples",
         "file: it looks like an identifier",
-        "class: it says the same as label",
+        "class: it is equivalent to label",
         "gain: some of its values are infinite",
     ):
         assert f"#   {line}" in text
@@ -188,10 +188,10 @@ def test_thin_and_empty_columns_are_left_out_with_a_reason(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("meta", "targets", "message"),
     [
-        ({"lens": ["a", "b"] * 50}, {"label": np.arange(100) % 4}, "which samples to judge on"),
-        ({"split": halves(100)}, {"text": ["a"] * 100}, "can't be guessed from the targets"),
-        ({"split": halves(100)}, {"label": np.zeros(100, int)}, "no column makes slices"),
-        ({"split": ["test"] * 100}, {"label": np.arange(100) % 4}, "which samples to judge on"),
+        ({"lens": ["a", "b"] * 50}, {"label": np.arange(100) % 4}, "which samples to evaluate on"),
+        ({"split": halves(100)}, {"text": ["a"] * 100}, "can't be inferred from the targets"),
+        ({"split": halves(100)}, {"label": np.zeros(100, int)}, "no column gives usable slices"),
+        ({"split": ["test"] * 100}, {"label": np.arange(100) % 4}, "which samples to evaluate on"),
     ],
 )
 def test_what_cannot_be_guessed_is_said_with_a_next_step(
@@ -214,7 +214,7 @@ def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
         "init", tmp_path / "m.onnx", tmp_path / "p.h5", "--out", tmp_path / "audit.toml"
     )
     assert ended.status == 2
-    assert "is there already" in ended.err
+    assert "already exists" in ended.err
     assert (tmp_path / "audit.toml").read_text() == "mine"
     ended = calaudit(
         "init", tmp_path / "m.onnx", tmp_path / "p.h5", "--out", tmp_path / "p.h5", "--force"

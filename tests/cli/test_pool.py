@@ -151,7 +151,7 @@ def test_a_missing_pool_is_refused(run: Run) -> None:
 def test_a_truncated_pool_is_refused(run: Run) -> None:
     path = small(Path("pool.h5"))
     path.write_bytes(path.read_bytes()[:3000])
-    assert "pool.h5: is cut short" in refused(run, "show", "pool.h5")
+    assert "pool.h5: is truncated" in refused(run, "show", "pool.h5")
 
 
 def test_a_foreign_hdf5_file_is_refused(run: Run) -> None:
@@ -258,7 +258,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(tmp_path: P
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert process.stderr is not None
-    assert process.stderr.read() == "calaudit: interrupted; nothing half-written was left\n"
+    assert process.stderr.read() == "calaudit: interrupted; no partial file was left\n"
     assert not [path for path in tmp_path.iterdir() if "pool.h5" in path.name]
     (tmp_path / "go").touch()
     subprocess.run(command, cwd=tmp_path, check=True)

@@ -202,7 +202,7 @@ def test_size_may_be_changed_beside_a_recipe_file(run) -> None:
         (["pool.h5", "--size", 3, "--tap", "t", "--model", "no.onnx"], "no.onnx", ""),
         (
             ["pool.h5", "--size", 3, "--candidates", "noise = 0", "--evaluate", EVALUATE],
-            "33 of 100 candidates are samples the audit evaluates on",
+            "33 of 100 candidates are evaluation samples",
             "Narrow the candidates",
         ),
     ],

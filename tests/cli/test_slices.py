@@ -159,7 +159,18 @@ def test_a_gate_shows_what_each_slice_can_prove(pool: Path, run) -> None:
     code, out, _ = run(pool, "--by", "speaker", "--max-drop", 0.02, "--flip-rate", 0)
     lines = out.splitlines()
     assert code == 0
-    assert lines[0].split() == ["slice", "n", "can", "certify", "at", "2", "points", "needs"]
+    assert lines[0].split() == [
+        "slice",
+        "n",
+        "min.",
+        "detectable",
+        "drop",
+        "at",
+        "2",
+        "points",
+        "required",
+        "n",
+    ]
     assert lines[1].split() == ["all", "400", "0.7", "points", "enough", "133"]
     assert lines[2].split() == ["speaker", "=", "lucas", "200", "1.3", "points", "enough", "133"]
     code, out, _ = run(pool, "--by", "speaker", "--max-drop", 0.02, "--flip-rate", 0.1, "--json")

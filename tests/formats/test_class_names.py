@@ -64,7 +64,7 @@ def test_values_that_are_no_class_are_named(tmp_path: Path, values: list[Any], s
 @pytest.mark.parametrize(
     ("classes", "said"),
     [
-        ({"label": ("a", "a")}, "'a' stand there twice"),
+        ({"label": ("a", "a")}, "'a' occur twice"),
         ({"label": ()}, "label has no classes"),
         ({"label": ("a", "")}, "a name is empty"),
         ({"lable": NAMES}, "there is no target 'lable'.*\n.*Did you mean label"),

@@ -29,7 +29,7 @@ def test_engine_that_isnt_the_one_described_is_refused(tmp_path: Path, content: 
     path = tmp_path / "x.engine"
     write_engine_file(path, b"plan", FACTS)
     path.write_bytes(content)
-    with pytest.raises(FileFormatError, match="isn't the engine it was"):
+    with pytest.raises(FileFormatError, match="checksum mismatch"):
         open_engine_file(path)
 
 

@@ -95,7 +95,7 @@ def test_a_link_that_leads_nowhere_is_an_error_that_names_it(
     path = write_by_hand(tmp_path / "p.h5", tiny())
     with h5py.File(path, "a") as file:
         dangling(file, name)
-    with pytest.raises(FileFormatError, match=f"/{name} is a link to .* which isn't there"):
+    with pytest.raises(FileFormatError, match=f"/{name} is a link to .* which doesn't exist"):
         open_pool(path)
 
 

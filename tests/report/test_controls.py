@@ -22,8 +22,8 @@ def judged(*, controls: tuple[str, ...]) -> Report:
 
 COST = (
     "As a candidate, the control clean would have regressed in 1 of 6 gated comparisons, the "
-    "surest: minmax loses 6.1 points of top-1 accuracy (95 % CI 3.5–7.4, corrected for being the "
-    "surest of 6) on noise ≥ 0.4."
+    "clearest: minmax loses 6.1 points of top-1 accuracy (95 % CI 3.5–7.4, corrected for selection "
+    "from 6) on noise ≥ 0.4."
 )
 
 

@@ -42,7 +42,7 @@ def test_products_that_dont_run_as_asked_are_counted() -> None:
     )
     n = len([cell for cell in cells if cell.engine])
     text = " ".join(render_report(replace(made, cells=cells)).split())
-    assert f"Of {3 * n} products asked" in text
+    assert f"Of {3 * n} products requested" in text
     assert f"in {n} engines, {3 * n - 1} do, by the engine inspector." in text
 
 
@@ -57,4 +57,4 @@ def test_the_page_holds_both_tables() -> None:
 def test_audits_on_one_backend_show_none_of_it() -> None:
     text = render_report(report())
     assert "two backends" not in text
-    assert "asked to run" not in text
+    assert "requested to run" not in text

@@ -70,8 +70,11 @@ def judged(*faults: Attribution) -> Report:
 def test_every_form_names_the_set_that_does_it() -> None:
     made = judged(fault())
     for text in (render_report(made, width=300), html_page(made), markdown_summary(made)):
-        assert "Whose fault" in text
-        assert "This set does it: on noise ≥ 0.4, minmax calibrated on clean loses 5.7" in text
+        assert "Attribution" in text
+        assert (
+            "Caused by this calibration set: on noise ≥ 0.4, minmax calibrated on clean loses 5.7"
+            in text
+        )
 
 
 PART = Part(0.038, 0.02, 0.05)
@@ -82,33 +85,34 @@ PART = Part(0.038, 0.02, 0.05)
     [
         (
             fault("this-set"),
-            "This set does it: on noise ≥ 0.4, minmax calibrated on clean loses 5.7 points (95 % "
-            "CI of this slice 4.0–7.0) more of top-1 accuracy than on the best other set tried.",
+            "Caused by this calibration set: on noise ≥ 0.4, minmax calibrated on clean loses "
+            "5.7 points (95 % CI of this slice 4.0–7.0) more of top-1 accuracy than under the "
+            "best other set tried.",
         ),
         (
             fault("no-set-fixes", price=PART, elsewhere=BestElsewhere("mse", "equal", PART)),
             "No calibration set tried here fixes it: on noise ≥ 0.4, minmax loses 3.8 points (95 % "
-            "CI of this slice 2.0–5.0) of top-1 accuracy under the best of them, too; with mse the "
+            "CI of this slice 2.0–5.0) of top-1 accuracy even under the best of them; with mse the "
             "best loses 3.8 points (95 % CI of this slice 2.0–5.0) of top-1 accuracy.",
         ),
         (
             fault("redraw", draws=1, luck=None),
-            "Redraw and look again: on noise ≥ 0.4, minmax calibrated on clean loses 5.7 points "
-            "(95 % CI of this slice 4.0–7.0) more of top-1 accuracy than on the best other set "
-            "tried, as drawn; whether the recipe does it or the luck of its draw, one draw can't "
-            "tell.",
+            "Undecided, more draws needed: on noise ≥ 0.4, minmax calibrated on clean loses 5.7 "
+            "points (95 % CI of this slice 4.0–7.0) more of top-1 accuracy than under the best "
+            "other set tried, as drawn; with one draw, the recipe can't be separated from "
+            "between-draw variation.",
         ),
         (
             fault("redraw", draws=1, luck=None, p_addition=0.2),
-            "Redraw and look again: on noise ≥ 0.4, minmax calibrated on clean loses 6.1 points of "
-            "top-1 accuracy as measured, but neither INT8 nor this set is proven to do it; with "
-            "one draw, luck can't be told.",
+            "Undecided, more draws needed: on noise ≥ 0.4, minmax calibrated on clean loses 6.1 "
+            "points of top-1 accuracy as measured, but neither INT8 nor this set is shown to "
+            "cause it; with one draw, the between-draw SD is unknown.",
         ),
         (
             fault("redraw", p_addition=0.2),
-            "Redraw and look again: on noise ≥ 0.4, minmax calibrated on clean loses 6.1 points of "
-            "top-1 accuracy as measured, but neither INT8 nor this set is proven to do it; its "
-            "draws differ by 0.3 points.",
+            "Undecided, more draws needed: on noise ≥ 0.4, minmax calibrated on clean loses 6.1 "
+            "points of top-1 accuracy as measured, but neither INT8 nor this set is shown to "
+            "cause it; between-draw SD 0.3 points.",
         ),
     ],
 )
@@ -119,11 +123,13 @@ def test_a_sentence_says_what_is_certain_and_no_more(one: Attribution, sentence:
 def test_both_findings_are_told_of_one_slice() -> None:
     told = attribution_sentence(Index(report()), fault("no-set-fixes", "this-set"))
     first, second = told.split(". ", 1)
-    assert first.startswith("This set does a part of it")
+    assert first.startswith("Partly caused by this calibration set")
     assert second.startswith("No calibration set tried here fixes it")
     row = make_faults(Index(judged(fault("no-set-fixes", "this-set"))))
     assert row is not None
-    assert row.rows[0].finding == "this set does a part; no set tried here fixes the rest"
+    assert row.rows[0].finding == (
+        "partly caused by this calibration set; no set tried here fixes the rest"
+    )
 
 
 def test_no_form_speaks_of_sets_that_were_not_tried() -> None:
@@ -136,7 +142,7 @@ def test_no_form_speaks_of_sets_that_were_not_tried() -> None:
 def test_slices_without_harm_are_nobodys_fault() -> None:
     made = replace(judged(fault(findings=())), gaps=())
     for text in (render_report(made), html_page(made), markdown_summary(made)):
-        assert "Whose fault" not in text
+        assert "Attribution" not in text
 
 
 def test_the_page_shows_price_addition_and_luck_with_intervals() -> None:
@@ -163,8 +169,8 @@ def test_one_sentence_tells_a_slice_and_recipe_whatever_the_methods() -> None:
     assert faults is not None
     assert len(faults.rows) == 3
     assert [text.split(" loses")[0] for text in faults.sentences] == [
-        "This set does it: on noise ≥ 0.4, minmax calibrated on equal",
-        "This set does it: on noise ≥ 0.4, minmax calibrated on clean",
+        "Caused by this calibration set: on noise ≥ 0.4, minmax calibrated on equal",
+        "Caused by this calibration set: on noise ≥ 0.4, minmax calibrated on clean",
     ]
 
 
@@ -174,8 +180,8 @@ def test_only_gaps_that_are_no_chance_are_told_the_largest_of_each_metric() -> N
     assert told.cell == "clean/minmax"
     assert gap_sentence(index, told) == (
         "Worst of 2 slices: on noise ≥ 0.4, clean with minmax loses 6.0 points more of top-1 "
-        "accuracy than outside it (95 % CI 3.0–7.0, corrected for being the worst); as measured, "
-        "it loses 6.1 there and loses 0.1 outside."
+        "accuracy than outside it (95 % CI 3.0–7.0, corrected for selecting the worst); as "
+        "measured, it loses 6.1 there and loses 0.1 outside."
     )
     assert clear_gaps(index, {"noise < 0.4"}) == []
 
@@ -184,7 +190,7 @@ def test_screening_tells_its_surest_find() -> None:
     index = Index(report())
     found = [Screened("clean/mse", NOISY, "top1"), Screened("clean/mse", "all", "top1")]
     assert screening_sentence(index, found) == (
-        "2 comparisons without a gate lose more than chance explains; the surest: top-1 accuracy "
+        "2 comparisons without a gate lose significantly; the clearest: top-1 accuracy "
         "on noise ≥ 0.4 under clean with mse."
     )
     assert screening_sentence(index, found[:1]).startswith("One comparison without a gate loses")
@@ -194,10 +200,10 @@ def test_screening_tells_its_surest_find() -> None:
 def test_a_view_of_some_slices_tells_of_those_only() -> None:
     made = replace(judged(fault()), screening=(Screened("clean/mse", NOISY, "top1"),))
     shown = render_report(made, view=View(slices="noise < 0.4"))
-    assert not [word for word in ("Whose fault", "Worst of", "chance explains") if word in shown]
+    assert not [word for word in ("Attribution", "Worst of", "significantly;") if word in shown]
     whole = render_report(made)
-    assert [word for word in ("Whose fault", "Worst of", "chance explains") if word in whole] == [
-        "Whose fault", "Worst of", "chance explains",
+    assert [word for word in ("Attribution", "Worst of", "significantly;") if word in whole] == [
+        "Attribution", "Worst of", "significantly;",
     ]  # fmt: skip
 
 

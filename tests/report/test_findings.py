@@ -15,11 +15,11 @@ def origin(made: Report) -> str:
 
 def test_only_a_set_whose_every_comparison_passed_is_said_to_have() -> None:
     assert origin(report()) == (
-        "Regressions lie on 1 of 3 gated slices: 1 under clean; equal passed every gate."
+        "Regressions occur on 1 of 3 gated slices: 1 under clean; equal passed every gate."
     )
     open_one = result("equal/mse", "s", 0.01, "INCONCLUSIVE")
     assert origin(report([*SAMPLE, open_one])) == (
-        "Regressions lie on 1 of 4 gated slices: 1 under clean; none under equal, where some of "
+        "Regressions occur on 1 of 4 gated slices: 1 under clean; none under equal, where some of "
         "its comparisons are inconclusive."
     )
 
@@ -31,7 +31,7 @@ def test_where_regressions_come_from_is_left_to_the_attribution() -> None:
         result("equal/minmax", "t", 0.05, "REGRESSED"),
     ]
     assert origin(report(results)) == (
-        "Regressions lie on 2 of 2 gated slices: 1 under clean and 2 under equal."
+        "Regressions occur on 2 of 2 gated slices: 1 under clean and 2 under equal."
     )
 
 
@@ -55,7 +55,7 @@ def test_draws_of_one_recipe_are_counted_together() -> None:
     made = report(results, cells=cells)
     sets = tuple(replace(each, recipe=each.name.split("#")[0]) for each in made.calibsets)
     assert origin(replace(made, calibsets=sets)) == (
-        "Regressions lie on 1 of 1 gated slice: 2 under clean; equal passed every gate."
+        "Regressions occur on 1 of 1 gated slice: 2 under clean; equal passed every gate."
     )
 
 
@@ -65,11 +65,11 @@ def test_which_engine_loses_least_over_everything_is_not_claimed() -> None:
         result("equal/minmax", "all", 0.002, "PASS", half=0.004),
     ]
     assert origin(report(results)) == (
-        "Over everything, the 2 engines' drops of top-1 accuracy measure 0.2 to 1.1 points; which "
+        "Overall, the 2 engines' drops of top-1 accuracy measure 0.2 to 1.1 points; which "
         "of them loses least isn't tested."
     )
     assert origin(report(results[:1])) == (
-        "Over everything, top-1 accuracy drops by 1.1 points (95 % CI 0.7–1.5)."
+        "Overall, top-1 accuracy drops by 1.1 points (95 % CI 0.7–1.5)."
     )
 
 
@@ -78,7 +78,7 @@ def test_the_open_comparison_that_looks_nearest_to_a_decision_is_not_told_alone(
         result("clean/minmax", f"s{i}", 0.01, "INCONCLUSIVE", n_needed=needed)
         for i, needed in enumerate((1001, 5000, 9000))
     ]
-    assert findings(report(results))[2].endswith("the median of what they need is 5,000.")
+    assert findings(report(results))[2].endswith("the median required sample size is 5,000.")
     assert findings(report(results[:1]))[2].endswith("; it needs 1,001.")
 
 

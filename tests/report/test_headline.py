@@ -12,7 +12,7 @@ from tests.report.factory import NLL, SAMPLE, TOP1, cell, report, reports, resul
 def test_a_regression_is_told_with_an_interval_that_holds_for_the_worst() -> None:
     assert headline(report()) == (
         "Calibrated on clean, minmax loses 6.1 points of top-1 accuracy (95 % CI 3.5–7.4, "
-        "corrected for being the surest of 12) on noise ≥ 0.4 while the average loses 1.2 "
+        "corrected for selection from 12) on noise ≥ 0.4 while the average loses 1.2 "
         "(0.4–1.6); 2 of 3 other engines pass all their gates, such as equal with minmax (1 of 12 "
         "gated comparisons regressed)."
     )
@@ -20,7 +20,7 @@ def test_a_regression_is_told_with_an_interval_that_holds_for_the_worst() -> Non
 
 def test_an_interval_that_does_not_hold_for_the_worst_is_said_not_to() -> None:
     older = [replace(each, joint_low=None) for each in SAMPLE]
-    assert "(95 % CI 4.8–7.4, not corrected for being the surest of 12)" in headline(report(older))
+    assert "(95 % CI 4.8–7.4, not corrected for selection from 12)" in headline(report(older))
 
 
 def test_the_surest_loss_is_told_rather_than_a_thin_slices_large_one() -> None:
@@ -66,8 +66,8 @@ def test_when_no_engine_passes_that_is_told() -> None:
 def test_a_loss_over_everything_has_no_average_beside_it() -> None:
     told = headline(report([result("clean/minmax", "all", 0.06, "REGRESSED")]))
     assert told == (
-        "Calibrated on clean, minmax loses 6.0 points of top-1 accuracy (95 % CI 4.7–7.3) over "
-        "everything (1 of 1 gated comparisons regressed)."
+        "Calibrated on clean, minmax loses 6.0 points of top-1 accuracy (95 % CI 4.7–7.3) "
+        "overall (1 of 1 gated comparisons regressed)."
     )
 
 
@@ -98,23 +98,23 @@ def test_without_regression_the_gravest_and_the_thinnest_open_comparison_are_tol
         result("equal/mse", "rare", 0.0, "INCONCLUSIVE", n=57, n_needed=1200, half=0.05),
     ]
     assert headline(report(results)) == (
-        "No gated slice regressed beyond doubt; 2 of 3 gated comparisons are inconclusive, the "
-        "gravest: calibrated on clean, minmax loses 6.1 points of top-1 accuracy (95 % CI "
-        "3.5–7.4, corrected for being the surest of 3) on noise ≥ 0.4; the thinnest slice, rare, "
+        "No gated slice regressed significantly; 2 of 3 gated comparisons are inconclusive, the "
+        "worst: calibrated on clean, minmax loses 6.1 points of top-1 accuracy (95 % CI "
+        "3.5–7.4, corrected for selection from 3) on noise ≥ 0.4; the thinnest slice, rare, "
         "has 57 samples and needs 1,200."
     )
 
 
 def test_an_open_comparison_that_proves_nothing_may_be_chance() -> None:
     thin = result("equal/mse", "s", 0.03, "INCONCLUSIVE", half=0.02)
-    assert "on s, which may be chance; the thinnest" in headline(report([thin]))
+    assert "on s, not significant; the thinnest" in headline(report([thin]))
 
 
 def test_engines_that_failed_are_told() -> None:
     cells = (cell("clean"), cell("equal", status="failed", engine=None))
     passed = [result("clean/minmax", "all", 0.0, "PASS")]
     assert headline(report(passed, cells=cells)) == (
-        "No gated slice regressed, but 1 engine couldn't be judged."
+        "No gated slice regressed, but 1 engine couldn't be evaluated."
     )
 
 
@@ -137,15 +137,15 @@ def test_without_gates_the_screening_says_what_may_be_chance() -> None:
     ]
     made = report(results)
     assert headline(made) == (
-        "No gate was set, and none of 2 comparisons loses more than chance explains; the largest "
-        "drop, which may be chance: calibrated on clean, minmax loses 6.0 points of top-1 accuracy "
-        "(95 % CI 3.4–7.3, corrected for being the surest of 2) on s."
+        "No gate was set, and none of 2 comparisons loses significantly; the largest "
+        "drop, not significant: calibrated on clean, minmax loses 6.0 points of top-1 accuracy "
+        "(95 % CI 3.4–7.3, corrected for selection from 2) on s."
     )
     listed = replace(made, screening=(Screened("clean/mse", "s", "top1"),))
     assert headline(listed) == (
-        "No gate was set; 1 of 2 comparisons loses more than chance explains, the surest: "
+        "No gate was set; 1 of 2 comparisons loses significantly, the clearest: "
         "calibrated on clean, mse loses 3.0 points of top-1 accuracy (95 % CI 1.0–4.0, corrected "
-        "for being the surest of 2) on s."
+        "for selection from 2) on s."
     )
 
 
@@ -157,7 +157,7 @@ def test_what_the_screening_lists_of_other_metrics_is_told_beside_the_headline_m
     made = replace(report(results), metrics=(TOP1, NLL))
     listed = replace(made, screening=(Screened("clean/mse", "s", "nll"),))
     told = headline(listed)
-    assert "none of 2 comparisons of top-1 accuracy loses more than chance explains" in told
+    assert "none of 2 comparisons of top-1 accuracy loses significantly" in told
     assert "(1 of other metrics does)" in told
 
 
@@ -167,17 +167,15 @@ def test_a_regression_that_its_interval_does_not_show_is_told_with_its_test() ->
     )
     average = result("clean/minmax", "all", 0.08, "PASS")
     told = headline(report([barely, average]))
-    assert (
-        "corrected for being the surest of 2; its test, corrected by Holm, has p = 0.0095)" in told
-    )
+    assert "corrected for selection from 2; its test, corrected by Holm, has p = 0.0095)" in told
     assert "while the average" not in told, "the average loses more"
 
 
 def test_a_drop_that_was_not_picked_needs_no_correction() -> None:
     (only,) = [result("clean/minmax", "s", 0.06, None, max_drop=None)]
     assert headline(report([only])) == (
-        "No gate was set, and the only comparison doesn't lose more than chance explains; the "
-        "largest drop, which may be chance: calibrated on clean, minmax loses 6.0 points of top-1 "
+        "No gate was set, and the only comparison doesn't lose significantly; the "
+        "largest drop, not significant: calibrated on clean, minmax loses 6.0 points of top-1 "
         "accuracy (95 % CI 4.7–7.3) on s."
     )
 

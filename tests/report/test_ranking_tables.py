@@ -16,7 +16,7 @@ def shown(*records, exemplars=(), view=None, metrics=(TOP1,)):
 def test_the_table_tells_where_places_went_and_why_quality_fell():
     text = shown(RANKING)
     title = (
-        "Places of the top 10 that moved, in points, under each set's worst engine as measured; "
+        "Top-10 positions that changed, in points, under each set's worst engine as measured; "
         "1,443 items, 1,155 in the tail"
     )
     assert title in " ".join(text.split())
@@ -40,14 +40,14 @@ def test_each_calibration_set_is_told_by_the_engine_that_keeps_least():
 def test_without_a_tail_or_rankings_nothing_is_told():
     bare = replace(RANKING, slices=(replace(RANKING.slices[0], flow=None),))
     for records in ((), (bare,), (replace(RANKING, slices=()),)):
-        assert "Places of" not in shown(*records)
+        assert "positions that changed" not in shown(*records)
 
 
 def test_no_places_and_no_split_leave_gaps_not_errors():
     part = RANKING.slices[0]
     empty = replace(part, n=0, candidate_ties=None, losses=(), flow=replace(part.flow, places=0.0))
     text = shown(replace(RANKING, slices=(empty,), lost=(), gained=()))
-    assert "Places of the top 10" in text
+    assert "Top-10 positions" in text
     assert "lost most" not in text
 
 

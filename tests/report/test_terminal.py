@@ -78,7 +78,7 @@ def two_metrics() -> Report:
 
 def test_several_metrics_stand_side_by_side() -> None:
     text = render_report(two_metrics())
-    over_all = rows(text, "Drops over everything: worst … best method")
+    over_all = rows(text, "Overall drops: worst … best method")
     assert re.split(r" {2,}", over_all[1].strip()) == [
         "negative log-likelihood", "nats", "0.950", "0.012 … 0.006", "0.003 … 0.002",
     ]  # fmt: skip

@@ -77,7 +77,7 @@ def test_where_every_candidate_failed_a_passing_control_changes_nothing() -> Non
     )
     made = report([result("equal/minmax", "all", 0.0, "PASS")], cells=cells)
     assert exit_status(made) == 3
-    assert "(no candidate could be judged)" in render_report(made, width=200)
+    assert "(no candidate could be evaluated)" in render_report(made, width=200)
 
 
 def test_a_failed_control_is_told_and_decides_nothing() -> None:

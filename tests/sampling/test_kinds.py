@@ -145,7 +145,7 @@ def test_a_kind_that_calls_itself_otherwise_is_refused(tmp_path: Path) -> None:
         pytest.raises(SettingsError, match="'plain' calls itself 'uniform'") as caught,
     ):
         make_recipe(name="r", kind="plain", size=3)
-    assert "Mend odd" in str(caught.value)
+    assert "Fix odd" in str(caught.value)
 
 
 def test_ids_come_from_a_file_beside_the_recipe_and_give_the_size(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_gate_that_names_a_slice_without_a_floor_lifts_it_there() -> None:
         ("top1", 1.5, "no model reaches"),
         ("top1", 0.0, "every model reaches"),
         ("top1", -0.1, "every model reaches"),
-        ("top1_agreement", 0.9, "measures likeness"),
+        ("top1_agreement", 0.9, "measures agreement"),
     ],
 )
 def test_floors_that_mean_nothing_are_refused(metric: str, floor: float, told: str) -> None:
@@ -178,7 +178,7 @@ def test_a_share_of_next_to_nothing_is_told_once_per_gate_with_the_slices() -> N
         assert "easy: 2e-09 of 1e-08, clear: 4e-09 of 2e-08" in told.message
         assert "hard" not in told.message
         assert told.code == "gate_near_zero"
-    # held against what the gate allows over everything, be that a share or not
+    # held against what the gate allows overall, be that a share or not
     for reference, n in ((4e-4, 1), (6e-4, 0)):
         found = [_on("all", 0.3, both), _on("easy", reference, both)]
         gates = {("nll", name): both for name in ("all", "easy")}

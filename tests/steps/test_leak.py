@@ -37,8 +37,8 @@ def test_evaluated_ids_in_a_set_are_a_leak(pool, tmp_path) -> None:
         check_leak(drawn, pool, select_rows(EVALUATE, pool))
     message = str(caught.value)
     assert message.startswith(
-        f"{tmp_path / 'set.h5'}: 100 of the set's 300 samples are samples the audit evaluates on: "
-        "sample-200, sample-201"
+        f"{tmp_path / 'set.h5'}: 100 of the set's 300 samples are evaluation samples (data "
+        "leakage): sample-200, sample-201"
     )
     assert "→ Draw the set again" in message
 
@@ -96,7 +96,7 @@ def test_the_same_inputs_under_other_ids_are_noted(tmp_path) -> None:
         digests = content_digests(pool, evaluated)
         (notice,) = check_leak(drawn, pool, evaluated, digests=digests)
     assert notice.code == "calibset_repeats"
-    assert notice.message.startswith("1 of 10 samples have the same inputs as evaluated ones")
+    assert notice.message.startswith("1 of 10 samples are duplicates of evaluated ones")
     assert notice.message.endswith(": 3")
 
 
@@ -144,7 +144,7 @@ def test_clusters_in_both_splits_are_counted(pool, tmp_path) -> None:
     drawn = draw_calibset(pool, recipe, tmp_path / "set.h5", evaluate=EVALUATE)
     (notice,) = note_clusters({"all": drawn}, pool, evaluated, ["speaker"])
     assert notice.code == "calibset_clusters"
-    assert "samples of clusters (speaker) that are evaluated, too: all: 200 of 200" in (
+    assert "samples of clusters (speaker) that are evaluated as well: all: 200 of 200" in (
         notice.message
     )
     # what tells the splits apart makes clusters of its own

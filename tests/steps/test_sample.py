@@ -113,7 +113,7 @@ def test_candidates_that_are_evaluated_are_a_leak(pool) -> None:
     with pytest.raises(LeakError) as caught:
         draw_set(pool, uniform(candidates="noise = 0"), evaluate=EVALUATE)
     assert str(caught.value) == (
-        "random: 33 of 100 candidates are samples the audit evaluates on: "
+        "random: 33 of 100 candidates are evaluation samples (data leakage): "
         "sample-201, sample-204, sample-207, sample-210, sample-213, …\n"
         "  → Narrow the candidates (noise = 0) so that they leave evaluated samples out."
     )

@@ -228,7 +228,7 @@ def test_a_pair_without_a_query_or_an_item_is_named(
 ) -> None:
     meta = {"query": list("aabb"), "item": list("xyxy")} | {column: values}
     path = pool_of(tmp_path, targets=PAIRS, meta=meta)
-    with pytest.raises(PoolError, match=f"1 of 4 judged samples have no {column}: x") as caught:
+    with pytest.raises(PoolError, match=f"1 of 4 evaluated samples have no {column}: x") as caught:
         make_eval_set(path, kind="pairwise")
     assert f"AND {column} IS NOT NULL" in str(caught.value.problems[0].next_step)
 

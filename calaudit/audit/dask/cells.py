@@ -36,7 +36,7 @@ from calaudit.runtime.errors import BackendError, CalauditError, Notice, OutputE
 from calaudit.runtime.progress import counter
 from calaudit.runtime.words import command_line
 
-AGAIN: Final = "Run the audit again: what is made is kept."
+AGAIN: Final = "Run the audit again: finished artefacts are reused."
 
 
 @dataclass(slots=True)
@@ -120,12 +120,12 @@ def run_cells_on_workers(
 
 def _take(result: WorkerResults, cell: PlannedCell, outcome: Any, *, needs_gpu: bool) -> None:
     if outcome is None:
-        outcome = Lost("its worker took the run for ended")
+        outcome = Lost("its worker considered the run finished")
     if isinstance(outcome, Made) and state_of(cell.predictions) != "made":
-        outcome = Lost("a worker made it, but it isn't whole here")
+        outcome = Lost("a worker built it, but the copy here is incomplete")
     if isinstance(outcome, Lost) and needs_gpu:
         raise BackendError(
-            f"{outcome.reason}, and this machine doesn't stand in for one with a GPU",
+            f"{outcome.reason}, and it needs a GPU, so it isn't run here",
             where=f"cell {cell.id}",
             next_step=AGAIN,
         )
@@ -178,15 +178,15 @@ def check_workers(scheduler: Scheduler, token: Path) -> list[Notice]:
     for address, answer in scheduler.everywhere(describe_worker, token).items():
         where = f"worker {address}"
         if not isinstance(answer, WorkerFacts):
-            message = f"this release of calaudit isn't usable there: {answer}"
+            message = f"calaudit isn't usable on this worker: {answer}"
             problems.append(Problem(message, where, f"Install it there: {INSTALL}"))
             continue
         if answer.storage is not None:
             raise OutputError(
                 f"{answer.storage} ({where})",
                 where=token.parent,
-                next_step="Put the audit, what it reads and its results on storage that all "
-                "machines share under one path; --out names another folder.",
+                next_step="Put the audit, its inputs and its results on shared storage, under "
+                "the same path on all machines; --out names another folder.",
             )
         different = unlike(mine, answer.environment)
         if different:
@@ -198,7 +198,7 @@ def check_workers(scheduler: Scheduler, token: Path) -> list[Notice]:
     if len(processors) == 1:
         return []
     kinds = ", ".join(sorted(map(str, processors)))
-    message = f"processors of several kinds took part, and their floats may differ: {kinds}"
+    message = f"workers have different CPUs, whose floating-point results may differ: {kinds}"
     return [Notice("dask_mixed", message)]
 
 

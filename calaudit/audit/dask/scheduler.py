@@ -136,7 +136,7 @@ class Scheduler:
                     seen = time.monotonic()
                 elif time.monotonic() - seen > WORKER_TIMEOUT:
                     for future in stuck:
-                        yield waiting.pop(future), Lost("the workers went away")
+                        yield waiting.pop(future), Lost("the workers disconnected")
                 continue
             if future in waiting:
                 yield waiting.pop(future), future
@@ -154,7 +154,7 @@ class Scheduler:
         try:
             return future.result(timeout=WORKER_TIMEOUT)
         except KilledWorker:
-            return Lost("the workers that were at it died")
+            return Lost("the workers running it died")
         except (OSError, asyncio.CancelledError, futures.CancelledError):
             return Lost("the connection to the Dask scheduler was lost")
 

@@ -86,13 +86,13 @@ def describe_worker(token: Path) -> WorkerFacts:
     storage = None
     try:
         if not token.exists():
-            storage = "isn't the same folder there"
+            storage = "isn't the same folder on the worker"
         else:
             trial = token.with_name(f".trial.{secrets.token_hex(4)}.part")
             trial.touch(exist_ok=False)
             trial.unlink()
     except OSError as error:
-        storage = f"can't be written there: {error.strerror or error}"
+        storage = f"can't be written on the worker: {error.strerror or error}"
     return WorkerFacts(describe_environment({}), storage)
 
 
@@ -190,7 +190,7 @@ def _opened(held: _OpenAudit, request: Request) -> tuple[Audit, Observation | No
             if audit.plan.key != request.plan:
                 held.leave.close()
                 raise BackendError(
-                    "comes to another plan of this audit",
+                    "computes another plan for this audit",
                     where=request.path,
                     next_step="Give all workers the same files, release of calaudit, and GPU.",
                 )

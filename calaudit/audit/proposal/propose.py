@@ -78,9 +78,9 @@ def propose_audit(
     sliced = choose_slices(pool, sliceable, units, needed=needed, guess=guess)
     if not sliced.tables:
         raise PoolError(
-            "no column makes slices to judge apart",
+            "no column gives usable slices",
             where=pool.label,
-            next_step="Add columns that say who or what a sample is of when the pool is built.",
+            next_step="Add metadata columns when the pool is built.",
         )
     return Proposal(
         split=split,
@@ -115,9 +115,9 @@ def _check_parts(pool: Pool, split: Split, judged: Rows, candidates: Rows) -> No
     both = len(np.intersect1d(judged, candidates))
     if both == len(candidates):
         raise SliceError(
-            f"every sample that {split.calibrate} selects is judged as well",
+            f"every sample that {split.calibrate} selects is evaluated as well (data leakage)",
             where=pool.label,
-            next_step="Give --evaluate and --calibrate that tell samples apart.",
+            next_step="Give --evaluate and --calibrate that don't overlap.",
         )
 
 
@@ -144,10 +144,10 @@ def _gate(metric: str, sliced: Sliced, units: str) -> Table:
     """Three times what the thinnest slice could prove, within bounds: good engines flip too."""
     provable = smallest_provable_drop(parse_metric(metric), sliced.least) or 0.0
     drop = min(LARGEST_GATE, max(SMALLEST_GATE, math.ceil(300 * provable) / 100))
-    remark = f"{100 * drop:g} points, on every slice and over everything."
+    remark = f"{100 * drop:g} points, on every slice and overall."
     if provable:
         remark += (
-            f" The thinnest slice holds {sliced.least:,} judged {units}: with not one answer "
-            f"changed it could prove a drop below {100 * provable:.1f} points."
+            f" The thinnest slice holds {sliced.least:,} evaluated {units}: if no answer "
+            f"changes, its minimum detectable drop is {100 * provable:.1f} points."
         )
     return Table({"metric": metric, "slices": "*", "max_drop": drop}, remark)

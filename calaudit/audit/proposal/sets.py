@@ -21,7 +21,7 @@ def propose_sets(sliced: Sliced, candidates: Rows) -> Iterator[Table]:
     size = max(1, min(SIZE, len(candidates) // 2))
     yield Table(
         {"name": "random", "kind": "uniform", "size": size},
-        "Drawn at random: what most people do.",
+        "A random sample: the usual choice.",
     )
     plain = [table.values for table in sliced.tables[: sliced.n_plain]]
     drawable = sliced.slices.take(candidates)
@@ -50,7 +50,7 @@ def _equal(
             "allocation": "equal",
             "strata": plain[: 1 + both],
         },
-        "As many from every group: rare ones are heard.",
+        "The same number from every group, so that rare groups are covered.",
     )
 
 
@@ -66,5 +66,5 @@ def _narrow(size: int, values: Mapping[str, Any], counts: dict[str, int]) -> Ite
                 "only": [name],
                 "strata": [values],
             },
-            "Narrow on purpose: what if everybody else was forgotten? A control: never gated.",
+            "Deliberately narrow, to show the effect of a biased set. A control: never gated.",
         )

@@ -85,7 +85,7 @@ def choose_slices(
         elif found.least < needed:
             thin.append(found)
             left_out.append(
-                (name, f"its smallest group holds {found.least:,} judged {guess.units}")
+                (name, f"its smallest group holds {found.least:,} evaluated {guess.units}")
             )
         else:
             good.append(found)
@@ -120,22 +120,22 @@ class _Look:
         present = column.drop_nulls()
         distinct = present.n_unique()
         if distinct < 2:
-            yield "it is the same everywhere"
+            yield "it is constant"
         if name == label:
             return
         if _identifies(name, distinct) and distinct == len(present):
             yield "it looks like an identifier"
         elif _identifies(name, distinct):
             key = f"cluster_by = {json.dumps(name)}"
-            yield f"it looks like an identifier; {key} in [audit] judges its samples together"
+            yield f"it looks like an identifier; {key} in [audit] treats its samples as one cluster"
         if label is not None and _same(frame, name, label):
-            yield f"it says the same as {label}"
+            yield f"it is equivalent to {label}"
         if distinct <= MOST_GROUPS:
             return
         if column.dtype.is_float() and not present.is_finite().all():
             yield "some of its values are infinite; give edges to bin it by"
         if not column.dtype.is_numeric() and distinct > len(present) // 4:
-            yield "nearly every sample has a value of its own"
+            yield "nearly every sample has a distinct value"
 
     def consider(self, column: pl.Series) -> _Considered | None:
         """A column's slices; None where it can't be sliced that way after all."""
@@ -175,7 +175,7 @@ class _Look:
     def _remark(self, counts: NDArray[np.int64]) -> str:
         few, many = int(counts.min()), int(counts.max())
         sizes = f"{few:,}" if few == many else f"{few:,} to {many:,}"
-        return f"{len(counts)} slices of {sizes} judged {self.guess.units}."
+        return f"{len(counts)} slices of {sizes} evaluated {self.guess.units}."
 
 
 def _same(frame: pl.DataFrame, one: str, other: str) -> bool:

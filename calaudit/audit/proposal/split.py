@@ -54,11 +54,11 @@ def find_split(pool: Pool, frame: pl.DataFrame) -> Split:
             f"mod({column_in_sql(name)}, 4) <> 0",
             f"mod({column_in_sql(name)}, 4) = 0",
             name,
-            f"No column says which samples to judge on. Every fourth {name} may be drawn, the "
-            "others are judged; better is a text column split.",
+            f"No column says which samples to evaluate on. Every fourth {name} may be drawn, the "
+            "others are evaluated; a text column named split is better.",
         )
     raise PoolError(
-        "no column says which samples to judge on, and which may be drawn for calibration",
+        "no column says which samples to evaluate on, and which may be drawn for calibration",
         where=pool.label,
         next_step="Add a text column split with 'evaluation' and 'calibration' when the pool is "
         "built, or give --evaluate and --calibrate.",
@@ -93,7 +93,10 @@ def _by_words(name: str, column: pl.Series) -> Split | None:
         calibrate = f"{column_in_sql(name)} <> {text(judged)}"
     else:
         return None
-    remark = f"The column {name} says who is judged and who may be drawn; nobody is both."
+    remark = (
+        f"The column {name} says which samples are evaluated and which may be drawn for "
+        "calibration; they don't overlap."
+    )
     return Split(f"{column_in_sql(name)} = {text(judged)}", calibrate, name, remark)
 
 

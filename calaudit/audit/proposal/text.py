@@ -12,7 +12,7 @@ from calaudit.runtime.words import command_line, visible
 
 WIDTH = 98
 DRAWS = 3
-"""Draws of a recipe from which its luck can be told."""
+"""Draws of a recipe that give a usable between-draw SD."""
 
 
 def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file: Path) -> str:
@@ -30,10 +30,12 @@ def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file:
     """
     units = proposal.units
     split = proposal.split
-    remark = f"{split.remark} {proposal.n_judged:,} {units} are judged, {proposal.n_candidates:,} "
+    remark = (
+        f"{split.remark} {proposal.n_judged:,} {units} are evaluated, {proposal.n_candidates:,} "
+    )
     remark += (
-        f"samples may be drawn for calibration. Each recipe is drawn {DRAWS} times, so that it "
-        "isn't blamed for the luck of its draw; replicates = 1 is faster and blames nobody."
+        f"samples may be drawn for calibration. Each recipe is drawn {DRAWS} times, to separate "
+        "its effect from between-draw variation; replicates = 1 is faster and attributes nothing."
     )
     head = {
         "name": name,
@@ -46,15 +48,15 @@ def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file:
         "replicates": DRAWS,
     }
     lines = [
-        f"# Which {units} does INT8 hurt, by how much, and which calibration set mends it?",
+        f"# Which {units} does INT8 hurt, by how much, and which calibration set fixes it?",
         f"#   {command_line('calaudit', 'compare', file)}",
         "# Proposed by calaudit init; docs/audit.md has every key.",
         *_table("[audit]", Table(head, remark)),
-        *_section("Who is judged apart.", "[[slices]]", proposal.slices),
+        *_section("Slices, evaluated separately.", "[[slices]]", proposal.slices),
         *_left_out(proposal),
         *_section("The calibration sets to compare.", "[[calibsets]]", proposal.calibsets),
-        *_section("What the output is for.", "[[tasks]]", (proposal.task,)),
-        *_section("What may be lost.", "[[gates]]", proposal.gates),
+        *_section("Tasks and their metrics.", "[[tasks]]", (proposal.task,)),
+        *_section("Gates: the largest drop allowed.", "[[gates]]", proposal.gates),
     ]
     return "\n".join(lines) + "\n"
 

@@ -117,7 +117,7 @@ class Calibration:
             return Settled("cache", 0, self._written or self._offered, ())
         if self._feed is None:
             raise BackendError(
-                "TensorRT didn't take the calibration cache: it asked for data",
+                "TensorRT rejected the calibration cache and asked for data",
                 next_step="Check that the cache's header names this TensorRT and its calibrator.",
             )
         return self._settled_by_data(self._feed)
@@ -134,7 +134,7 @@ class Calibration:
             )
         refused = Notice(
             "calibration_cache_refused",
-            "TensorRT didn't take the stored calibration cache and calibrated again",
+            "TensorRT rejected the stored calibration cache and calibrated again",
         )
         notices = (*((refused,) if self._offered else ()), *feed.notices)
         return Settled("data", feed.served, self._written, notices)

@@ -112,7 +112,7 @@ def _described(library: Library, name: str, module: ModuleType) -> TensorrtModul
     if not hasattr(module, "Builder"):
         return Missing(
             TITLES[library],
-            f"is hidden: `import {name}` finds {_place(module)}, which has no Builder",
+            f"is shadowed: `import {name}` finds {_place(module)}, which has no Builder",
             "Rename that file or folder, or run calaudit from another folder.",
         )
     version = str(getattr(module, "__version__", "unknown"))

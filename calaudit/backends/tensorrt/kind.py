@@ -175,4 +175,4 @@ def _no_driver(cuda: Missing | None = None) -> Iterator[Missing]:
     try:
         ctypes.CDLL(_DRIVER)
     except OSError:
-        yield Missing("NVIDIA's GPU driver", f"isn't here: {_DRIVER} can't be loaded", ELSEWHERE)
+        yield Missing("NVIDIA's GPU driver", f"not found: {_DRIVER} can't be loaded", ELSEWHERE)

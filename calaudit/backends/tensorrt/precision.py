@@ -50,17 +50,19 @@ def precision_notices(proof: PrecisionProof | None, where: str) -> list[Notice]:
     """A warning when an engine runs fewer nodes narrowly than its graph asked for."""
     if proof is None:
         return [
-            Notice("precision_unproven", "TensorRT gave no account of the engine's layers", where)
+            Notice("precision_unproven", "TensorRT gave no layer information for the engine", where)
         ]
     short = proof.short_of()
     if not short:
         return []
     shown = "; ".join(
-        f"{node.op_type} {node.node} asked {node.asked}, got {node.got or 'nothing known'}"
+        f"{node.op_type} {node.node} requested {node.asked}, got {node.got or 'nothing known'}"
         for node in short[:3]
     )
     more = f"; {len(short) - 3} more" if len(short) > 3 else ""
-    message = f"{len(short)} of {len(proof.nodes)} products run otherwise than asked: {shown}"
+    message = (
+        f"{len(short)} of {len(proof.nodes)} products don't run in the requested precision: {shown}"
+    )
     return [Notice("precision_short", message + more, where)]
 
 
@@ -108,7 +110,7 @@ def _proved(node: Product, layers: Sequence[BuiltLayer]) -> NodePrecision:
     named = [layer for layer in layers if node.name in layer.nodes]
     candidates = [layer for layer in named if layer.kind not in _POINTWISE] or named
     if not candidates:
-        why = "no layer of the engine names it: folded away, or fused into one that doesn't say so"
+        why = "no engine layer names it: folded, or fused into another layer"
         return NodePrecision(node.name, node.op_type, node.asked, None, why)
     widest = max(candidates, key=lambda layer: _width(_computes_in(layer)))
     got = _computes_in(widest)

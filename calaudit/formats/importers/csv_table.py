@@ -199,7 +199,7 @@ def read_csv(source: Path) -> CsvTable:
         ) from None
     except (OSError, EOFError) as error:
         raise FileFormatError(
-            f"can't be read: {error}", where=source, next_step="Mend the file."
+            f"can't be read: {error}", where=source, next_step="Fix the file."
         ) from None
 
 

@@ -150,7 +150,7 @@ def _read_source(source: Path) -> _Read:
         return _Read(pl.read_parquet(source, use_statistics=False), None)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise FileFormatError(
-            f"can't be read as a table: {error}", where=source, next_step="Mend the file."
+            f"can't be read as a table: {error}", where=source, next_step="Fix the file."
         ) from None
 
 
@@ -204,7 +204,7 @@ def _paths(column: pl.Series, source: Path, outside: bool, problems: list[Proble
             )
         elif not path.is_file():
             posix = "\\" in text and (root / text.replace("\\", "/")).is_file()
-            step = "Write / between folders, not \\." if posix else "Mend the path, or the row."
+            step = "Write / between folders, not \\." if posix else "Fix the path, or the row."
             problem = Problem(f"there is no file {text!r}", None, step)
         else:
             found.append(path)

@@ -125,7 +125,7 @@ def read_image(
                 image = _resized(upright.convert(_MODES[settings.channels]), settings)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise PoolError(
-            f"isn't a readable image: {error}", where=path, next_step="Mend or remove the file."
+            f"isn't a readable image: {error}", where=path, next_step="Fix or remove the file."
         ) from None
     except Image.DecompressionBombError as error:
         raise PoolError(str(error), where=path, next_step="Scale the image down.") from None
@@ -207,7 +207,7 @@ def read_audio(path: Path, settings: AudioSettings) -> NDArray[Any]:
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise PoolError(
-            f"isn't a readable recording: {error}", where=path, next_step="Mend or remove the file."
+            f"isn't a readable recording: {error}", where=path, next_step="Fix or remove the file."
         ) from None
     if len(wave) == 0:
         raise PoolError("holds no samples", where=path, next_step="Remove it from the manifest.")

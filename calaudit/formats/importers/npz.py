@@ -218,8 +218,8 @@ def _unknown_notice(target: str, ids: Sequence[str], n: int, source: Path) -> No
     return Notice(
         "targets_missing",
         f"target {target} is NaN or infinite for {len(ids):,} of {counted(n, 'sample')}, "
-        "which no audit can "
-        f"judge: {', '.join(ids[:_SHOWN])}{more}",
+        "so they can't be "
+        f"evaluated: {', '.join(ids[:_SHOWN])}{more}",
         str(source),
     )
 

@@ -94,7 +94,7 @@ def html_page(
         worst_left=max(0, len(worst) - SHOWN_COMPARISONS),
         holdings=make_holdings(report),
         taps=taps,
-        taps_missing="The ranges file wasn't at hand when this page was written.",
+        taps_missing="The ranges file wasn't available when this page was written.",
         rankings=rankings,
         faults=faults,
         samples=samples,
@@ -168,7 +168,7 @@ def _parts(has_faults: bool, has_rankings: bool, has_samples: bool) -> list[Part
         "found": "What was found",
         "map": "Slices × engines",
         "drops": "Intervals",
-        "faults": "Whose fault" if has_faults else "",
+        "faults": "Attribution" if has_faults else "",
         "sets": "Calibration sets",
         "tensors": "Ranges",
         "rankings": "Rankings" if has_rankings else "",
@@ -184,7 +184,7 @@ def _facts(index: Index) -> list[str]:
     facts = [f"model {visible(report.audit.model.name)}", f"pool {visible(report.audit.pool.name)}"]
     if everything is not None:
         facts.append(f"{counted(everything.n, 'sample')} evaluated")
-    facts.append(f"{index.judged} judged against FP32")
+    facts.append(f"{index.judged} compared with FP32")
     facts.append(counted(len(report.slices), "slice"))
     facts.append(visible(report.created.replace("T", " ").replace("+00:00", " UTC")))
     return facts

@@ -1,4 +1,4 @@
-"""Parts of the page that are tables: whose fault drops are, rankings, calibration sets."""
+"""Parts of the page that are tables: attribution, rankings, calibration sets."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -102,7 +102,7 @@ class Rankings:
     """Output and cut: ``"embedding, top 10"``."""
     slices: tuple[str, ...]
     rows: tuple[Texts, ...]
-    """Over everything, one per engine and cut."""
+    """Overall, one per engine and cut."""
     losses: tuple[Texts, ...]
     moved: tuple[Mapping[str, Any], ...]
     flows: tuple[Mapping[str, Any], ...]

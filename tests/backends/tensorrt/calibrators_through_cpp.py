@@ -294,7 +294,7 @@ def test_a_minmax_table_goes_in_under_the_minmax_calibrator(build: Build, model:
 
 
 def test_a_refused_scale_table_refuses_the_engine(build: Build, model: Model) -> None:
-    with pytest.raises(BackendError, match="didn't take the calibration cache"):
+    with pytest.raises(BackendError, match="rejected the calibration cache"):
         build(Behaviour(takes_caches=False), ranges=GivenRanges(scale_table(model)))
 
 

@@ -14,7 +14,7 @@ class Rankings {
   async update() {
     const slice = Number(byId("flow-slice").value), cut = Number(byId("flow-cut")?.value ?? 0);
     const found = this.rankings.flows.filter((flow) => flow.slice === slice && flow.cut === cut);
-    byId("flow-note").textContent = found.length ? "" : "No long tail is known here, so no flow can be told.";
+    byId("flow-note").textContent = found.length ? "" : "No long tail is defined, so there is no flow.";
     if (!found.length) return void byId("flow-chart").replaceChildren();
     const engines = found.map((flow) => flow.engine);
     const values = found.flatMap(({ engine, shares, texts }) => FLOWS.map((flow, i) => ({
@@ -24,12 +24,12 @@ class Rankings {
     const room = roomOf("flow-chart");
     await draw("flow-chart", {
       height: { step: Math.max(24, LINE * linesOf(this.rankings.engines, room)) },
-      description: "Share of the top k's places whose item changed, by part of the catalogue",
+      description: "Share of the top-k positions whose item changed, by part of the catalogue",
       data: { values },
       mark: { type: "bar", height: { band: 0.68 }, stroke: "var(--card)", strokeWidth: 1 },
       encoding: {
         y: { field: "engine", type: "nominal", sort: engines.map(key), title: null, axis: { ...labelsOf(this.rankings.engines, room), domain: false, ticks: false, labelPadding: 8 } },
-        x: { field: "share", type: "quantitative", title: folded("share of all places that changed hands", 0.5 * room), axis: { format: ".1%", tickCount: room < 600 ? 3 : 6 } },
+        x: { field: "share", type: "quantitative", title: folded("share of all positions whose item changed", 0.5 * room), axis: { format: ".1%", tickCount: room < 600 ? 3 : 6 } },
         color: { field: "flow", type: "nominal", title: null, legend: legendOf(FLOWS, room), scale: { domain: FLOWS, range: FLOW_COLOURS } },
         order: { field: "order" }, tooltip: { field: "tip" },
       },

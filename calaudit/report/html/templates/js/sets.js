@@ -1,4 +1,4 @@
-// What the calibration sets hold against the pool.
+// Composition of the calibration sets against the pool.
 
 const MOST_HELD = 24;
 

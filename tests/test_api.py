@@ -56,3 +56,17 @@ print(*sorted({HEAVY!r} & set(sys.modules)))
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert set(result.stdout.splitlines()[-1].split()) == needed
+
+
+def test_no_commands_module_imports_what_only_its_work_needs() -> None:
+    script = f"""
+import sys
+from calaudit.cli.app import COMMANDS, load_command
+for name in COMMANDS:
+    load_command(name)
+print(*sorted({HEAVY!r} & set(sys.modules)))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert set(result.stdout.split()) == {"typer"}

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import polars as pl
 import typer
 
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions, renamed_flag
@@ -14,6 +13,8 @@ from calaudit.cli.output import print_notes, text_columns
 from calaudit.runtime.errors import Notice, SettingsError, SliceError, near
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from calaudit.runtime.pool import Pool, Rows
     from calaudit.slices.sliceset import SliceSet, SliceSummary
     from calaudit.statistics.power import SlicePower

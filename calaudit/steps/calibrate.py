@@ -35,8 +35,6 @@ def calibrate(
     *,
     batch_size: int,
     slices: Mapping[str, SliceSet] | None = None,
-    weighted: bool = False,
-    skip_bad: bool = False,
 ) -> Observation:
     """Observe every tap of `plan` on every set, and write the ranges file.
 
@@ -58,10 +56,6 @@ def calibrate(
         Samples per run at most; the result doesn't depend on it.
     slices : mapping, optional
         Set → slices over its samples. Each becomes a group over all sets' samples.
-    weighted : bool
-        Count a set's samples by its weights instead of once each.
-    skip_bad : bool
-        Leave out samples with an activation that is NaN or infinite, and record them.
 
     Raises
     ------
@@ -74,8 +68,6 @@ def calibrate(
         out,
         batch_size=batch_size,
         slices=slices,
-        weighted=weighted,
-        skip_bad=skip_bad,
     )
 
 
@@ -230,7 +222,7 @@ def scales_from_ranges(
     groups : sequence of str
         Recorded groups; all of them when no mixture is asked for either.
     mixtures : sequence of str
-        As `calaudit.ranges.mix` reads them: ``"noise<5=0.6,rest=0.4"``.
+        As `calaudit.calibration.groups.mix` reads them: ``"noise<5=0.6,rest=0.4"``.
     methods : sequence of str, optional
         minmax, entropy, percentile and mse by default.
     fraction : float, optional

@@ -135,7 +135,7 @@ MUTATIONS = (
              "127 * each.first, 127 * each.second", "each.first, each.second", COMPARED),
     Mutation("verdicts in common",
     "verdicts_equal=equal", "verdicts_equal=len(pairs) - equal", COMPARED),
-    Mutation("the sixth field of every record taken from the one before it",
+    Mutation("sixth field of a record from the one before",
              "taken = {name: getattr(source, name) for name in named",
              "order = [each.name for each in dataclasses.fields(kind)]\n    "
              "taken = {name: getattr(source, order[4] if name == order[5] else name) "

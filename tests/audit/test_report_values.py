@@ -281,7 +281,7 @@ def test_drops_are_attributed_to_the_recipes_they_came_with(again: Again) -> Non
         recipe = sets[cell["calibset"]]["recipe"]
         drawn.setdefault((cell["method"], recipe), []).append(cell["id"])
     assert len(again.document["attribution"]) == len(drawn) * 4
-    spreads = 0
+    spreads, prices = 0, dict[tuple[str, str], set[float]]()
     for one in again.document["attribution"]:
         means = {
             key: np.mean([again.drop(cell, one["slice"]) for cell in cells])
@@ -306,6 +306,11 @@ def test_drops_are_attributed_to_the_recipes_they_came_with(again: Again) -> Non
         assert 0 <= one["luck"]["value"] <= np.std(drops, ddof=1) + 1e-12
         assert not one["settled"]
         spreads += one["spread"] > 0
+        if one["recipe"] == one["best"]:
+            assert one["p_addition"] > 0.4
+        if one["price"]["value"] < GATE:
+            assert one["p_price"] > 0.4
+        prices.setdefault((one["slice"], one["method"]), set()).add(one["p_price"])
         harmed = any(
             row["verdict"] == "REGRESSED"
             for row in results(again, "top1")
@@ -317,6 +322,7 @@ def test_drops_are_attributed_to_the_recipes_they_came_with(again: Again) -> Non
         )
         assert ("this-set" in one["findings"]) == (harmed and one["p_addition"] < 0.025)
     assert spreads > 5
+    assert {len(each) for each in prices.values()} == {1}  # of all recipes together
 
 
 def test_samples_that_flip_are_listed_with_their_ids(again: Again) -> None:

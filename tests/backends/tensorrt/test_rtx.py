@@ -80,7 +80,7 @@ def test_float_emulation_of_a_quantized_conv_is_told(answers: dict[str, Any]) ->
     assert [asked for asked, _, _ in found["nodes"]] == ["int8", "int8"]
     assert any(got == "fp32" for _, got, _ in found["nodes"])
     assert any("fp32" in reason for _, got, reason in found["nodes"] if got == "fp32")
-    assert any("asked int8, got fp32" in notice for notice in found["notices"])
+    assert any("requested int8, got fp32" in notice for notice in found["notices"])
 
 
 def test_refusals_come_in_tensorrts_words(answers: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ class Origin:
     variation."""
 
     @property
-    def lucky(self) -> bool:
+    def varies(self) -> bool:
         """Whether another draw could be another set."""
         return self.draw > 0 and not self.settled
 
@@ -150,7 +150,7 @@ def split_drops(
     cells = list(candidates)
     tail = (1.0 - level) / 2.0
     units = describe_units(len(reference), clusters, weights)
-    settled = {origin.recipe for origin in origins.values() if not origin.lucky}
+    settled = {origin.recipe for origin in origins.values() if not origin.varies}
     found: list[SplitDrop] = []
     for name, drops, freedom in _drops(
         reference, list(candidates.values()), slices, wanted, units=units, tail=tail, key=f"{seed}"

@@ -13,34 +13,34 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 ALIKE = 0.5
-"""Lucks are measured together unless a test at this level tells them apart. Taking unlike ones for
-alike blames the recipe with more luck for it: simulated with lucks of 6 and 1 points, three draws
-and 0.25, in 6 % of audits where 5 % may be."""
+"""Between-draw variances are pooled unless a test at this level rejects that they are equal.
+Pooling unequal ones gives false findings about the recipe that varies more: simulated with SDs of 6
+and 1 points, three draws and 0.25, in 6 % of audits where 5 % may be."""
 FEWEST_DRAWS = 3
-"""With fewer draws of a recipe nothing could tell its luck from another's."""
+"""With fewer draws of a recipe its variance can't be tested against another's."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Luck:
-    """The luck of several recipes' draws; arrays are (recipes,)."""
+class DrawVariance:
+    """Between-draw variances of several recipes; arrays are (recipes,)."""
 
     draws: Floats
     settled: Bools
-    """Recipes without luck: all their draws are the same set."""
+    """Recipes without variation: all their draws are the same set."""
     between: Floats
     """Mean square between a recipe's draws; 0 for a single one."""
     by_units: Floats
     """What of it units are expected to add, as engines that differ do on a sample of units."""
     variance: Floats
-    """Of the recipe's mean drop, by luck; 0 where it isn't known."""
+    """Of the recipe's mean drop, between draws; 0 where it isn't known."""
     freedom: Floats
-    """Degrees of freedom of it; infinite without luck, 0 where it isn't known."""
+    """Degrees of freedom of it; infinite without variation, 0 where it isn't known."""
     alike: bool
-    """Whether the lucks are measured together."""
+    """Whether the variances are pooled."""
 
     @property
     def known(self) -> Bools:
-        """Recipes whose luck is known, be it none."""
+        """Recipes whose between-draw variance is known, be it 0."""
         return np.asarray(self.freedom > 0)
 
     def freedom_of(
@@ -49,7 +49,7 @@ class Luck:
         """Degrees of freedom of the error of recipe `index` minus each of `others`, (k,).
 
         By F. Satterthwaite (1946), Biometrics Bulletin 2, 110–114, less the one by which his
-        estimate is too sure of so few draws. With two draws it is the one degree that the luck has:
+        estimate is too sure of so few draws. With two draws it is the variance's one degree:
         measured near 0, as two draws may well measure it, it would seem to play no part.
 
         Parameters
@@ -93,8 +93,10 @@ def _careful(found: Floats, least: Floats, units: float) -> Floats:
     return np.where(least < FEWEST_DRAWS - 1, fewest, np.maximum(found - 1.0, fewest))
 
 
-def measure_luck(drops: Drops, means: Drops, member: Floats, settled: Bools, *, key: str) -> Luck:
-    """The luck of every recipe, from how far its draws differ.
+def estimate_draw_variance(
+    drops: Drops, means: Drops, member: Floats, settled: Bools, *, key: str
+) -> DrawVariance:
+    """Estimate the between-draw variance of every recipe.
 
     Parameters
     ----------
@@ -110,7 +112,7 @@ def measure_luck(drops: Drops, means: Drops, member: Floats, settled: Bools, *, 
 
     Notes
     -----
-    Draws differ by luck and by what units add. A luck that happens to be measured below what units
+    Draws differ by themselves and by what units add. A variance that is measured below what units
     alone would add isn't taken for less. Lucks that no test tells apart are measured together:
     with three draws a recipe's own has two degrees of freedom, with which little can be proven.
     """
@@ -124,12 +126,12 @@ def measure_luck(drops: Drops, means: Drops, member: Floats, settled: Bools, *, 
     alike = bool(
         (draws[told] >= FEWEST_DRAWS).all()
         and told.sum() > 1
-        and p_of_alike(square[told], freedom[told], key) >= ALIKE
+        and p_of_equal_variances(square[told], freedom[told], key) >= ALIKE
     )
     if alike:
         square = np.full_like(square, (square * freedom).sum() / freedom.sum())
         freedom = np.where(told, freedom.sum(), freedom)
-    return Luck(
+    return DrawVariance(
         draws=draws,
         settled=settled,
         between=between,
@@ -140,7 +142,7 @@ def measure_luck(drops: Drops, means: Drops, member: Floats, settled: Bools, *, 
     )
 
 
-def p_of_alike(square: Floats, freedom: Floats, key: str) -> float:
+def p_of_equal_variances(square: Floats, freedom: Floats, key: str) -> float:
     """P-value of "these mean squares have one expectation" (M. Bartlett 1937), by simulation.
 
     Parameters

@@ -9,7 +9,7 @@ from scipy.special import chdtri, stdtr
 
 from calaudit.metrics.division import divide
 from calaudit.results.drops import Part
-from calaudit.statistics.between_draws import Luck, measure_luck
+from calaudit.statistics.between_draws import DrawVariance, estimate_draw_variance
 from calaudit.statistics.draws import random_normals
 from calaudit.statistics.joint import REPLICATES, Drops, bounds_of_largest, joined, p_of_largest
 
@@ -42,13 +42,13 @@ class RecipeParts:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Recipes:
-    """Mean drops of recipes, and how far units and luck may have moved them."""
+    """Mean drops of recipes, and how far units and draws may have moved them."""
 
     names: tuple[str, ...]
     means: Drops
     shaken: Floats
-    """(replicates, recipes) what the luck of the draw does to the means."""
-    luck: Luck
+    """(replicates, recipes) what between-draw variation does to the means."""
+    luck: DrawVariance
     draws: Drops
     """Each draw's drop."""
     recipe: NDArray[np.int64]
@@ -56,7 +56,7 @@ class Recipes:
 
     @property
     def error(self) -> Floats:
-        """(recipes,) standard errors of the means, by units and by luck."""
+        """(recipes,) standard errors of the means, by units and between draws."""
         return np.asarray(np.sqrt(self.means.error**2 + self.luck.variance))
 
 
@@ -74,14 +74,14 @@ def measure_recipes(
     key : str
         Of the replicates.
     settled : collection of str
-        Recipes that no luck can change: sets that were given, and recipes whose draws are all the
-        same set.
+        Recipes without between-draw variation: sets that were given, and recipes whose draws are
+        all the same set.
     """
     names = tuple(dict.fromkeys(recipes))
     member = np.array([[float(recipe == name) for recipe in recipes] for name in names])
     means = drops.mean(member / member.sum(axis=1, keepdims=True))
     fixed = np.array([name in settled for name in names])
-    luck = measure_luck(drops, means, member, fixed, key=key)
+    luck = estimate_draw_variance(drops, means, member, fixed, key=key)
     shaken = _shaken(luck, key)
     return Recipes(names, means, shaken, luck, drops, member.argmax(axis=0))
 
@@ -150,8 +150,8 @@ def split(
     Notes
     -----
     The mean of k draws is uncertain by the whole of what draws differ, over √k, with quantiles of
-    Student's t for as many degrees of freedom as the luck was measured with: two recipes whose
-    lucks aren't known to be alike are compared as B. Welch (1947), Biometrika 34, 28–35, does.
+    Student's t for as many degrees of freedom as the variance was measured with: two recipes whose
+    variances aren't known to be equal are compared as B. Welch (1947), Biometrika 34, 28–35, does.
     """
     names, means, luck = recipes.names, recipes.means, recipes.luck
     found = []
@@ -172,7 +172,7 @@ def split(
                 draws=len(own),
                 drop=float(means.value[index]),
                 spread=float(np.ptp(own)),
-                luck=_luck_part(luck, index, tail),
+                luck=_between_draw_sd(luck, index, tail),
                 settled=bool(luck.settled[index]),
                 addition=_addition(float(ahead.value.max()), low, high),
                 p_value=max(
@@ -191,8 +191,8 @@ def _addition(value: float, low: float, high: float) -> Part:
     return Part(max(value, 0.0), max(low, 0.0), max(high, 0.0))
 
 
-def _luck_part(luck: Luck, index: int, tail: float) -> Part | None:
-    """A recipe's own luck: its variance between draws is that of a χ², beyond what units add."""
+def _between_draw_sd(luck: DrawVariance, index: int, tail: float) -> Part | None:
+    """A recipe's between-draw SD: its variance is that of a χ², beyond what units add."""
     freedom = int(luck.draws[index]) - 1
     if luck.settled[index] or freedom < 1:
         return None
@@ -204,15 +204,15 @@ def _luck_part(luck: Luck, index: int, tail: float) -> Part | None:
     return Part(float(np.sqrt(max(between - by_units, 0.0))), ends[0], ends[1])
 
 
-def _shaken(luck: Luck, key: str) -> Floats:
-    """Replicates of what luck does to the means: normal over the root of a χ², as Student's t."""
+def _shaken(luck: DrawVariance, key: str) -> Floats:
+    """Replicates of the means' between-draw error: normal over the root of a χ², as Student's t."""
     n = len(luck.variance)
     moves = np.sqrt(luck.variance) * random_normals(f"{key}\0luck", n, REPLICATES)
     for place in range(n):
         freedom = luck.freedom[place]
         if not 0 < freedom < np.inf:
             continue
-        # A luck that was measured together errs together.
+        # Pooled variances err together.
         own = "" if luck.alike else f"\0{place}"
         squares = random_normals(f"{key}\0square{own}", int(freedom), REPLICATES) ** 2
         moves[:, place] *= np.sqrt(divide(freedom, squares.sum(axis=1), 0.0))

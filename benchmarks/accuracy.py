@@ -21,7 +21,7 @@ from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.backends.base import Engine
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.calibration.methods import METHODS
-from calaudit.demo.pool import write_demo
+from calaudit.demo.digits import write_demo
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.ranges import open_ranges

@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from calaudit.demo.pool import write_demo
+from calaudit.demo.digits import write_demo
 
 COMMAND = [sys.executable, "-c", "from calaudit.cli import main; main()", "compare"]
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from calaudit.backends.base import DEFAULT, Int8
-from calaudit.backends.keys import parse_backends
-from calaudit.backends.registry import BACKENDS
+from calaudit.backends.registry import BACKENDS, parse_backends
 from calaudit.runtime.errors import Problem, SettingsError, near
 from calaudit.runtime.settings import keys_of, parse_settings, read_toml, setting
 from calaudit.sampling.kinds import parse_recipe, read_recipe

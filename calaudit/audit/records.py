@@ -38,7 +38,7 @@ from calaudit.statistics.clusters import effective_blocks
 from calaudit.statistics.comparison import Comparison, MinSupport
 from calaudit.statistics.power import smallest_provable_drop
 from calaudit.statistics.verdict import screen
-from calaudit.steps.agree import compare_outputs
+from calaudit.steps.predict import compare_outputs
 from calaudit.steps.score import Scored
 from calaudit.version import __version__
 

@@ -28,7 +28,7 @@ def demo_command(
     """
     with stage("starting"):
         from calaudit.audit.prepare import Overrides
-        from calaudit.demo.pool import write_demo
+        from calaudit.demo.digits import write_demo
         from calaudit.report.tables import View
 
     with stage("the demo's pool"):

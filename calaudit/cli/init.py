@@ -55,8 +55,7 @@ def init_command(
         )
     with stage("starting"):
         from calaudit.audit.prepare import Overrides, prepared_audit
-        from calaudit.audit.proposal.propose import propose_audit
-        from calaudit.audit.proposal.text import proposal_text
+        from calaudit.audit.proposal.propose import proposal_text, propose_audit
         from calaudit.formats.pool import open_pool
         from calaudit.formats.writing import keep_apart, written_aside
         from calaudit.graph.load import load_model

@@ -10,8 +10,8 @@ import typer
 from calaudit.runtime.errors import Problem, SettingsError, near
 
 if TYPE_CHECKING:
+    from calaudit.formats.importers.manifest_settings import ManifestSettings
     from calaudit.formats.importers.npz import Roles
-    from calaudit.formats.importers.settings import ManifestSettings
 
 
 def _named(flag: str, text: str) -> Any:
@@ -153,8 +153,8 @@ def asked_dtypes(files: FileFlags) -> dict[str, str]:
     SettingsError
         A pool stores no such type, or an input is given two.
     """
+    from calaudit.formats.importers.manifest_settings import Dtype
     from calaudit.formats.importers.media import EVERY
-    from calaudit.formats.importers.settings import Dtype
 
     known = get_args(Dtype)
     found: dict[str, str] = {}
@@ -222,8 +222,8 @@ def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "Mani
     SettingsError
         Flags beside ``--config``, or values that make no sense.
     """
+    from calaudit.formats.importers.manifest_settings import ManifestSettings
     from calaudit.formats.importers.media import EVERY, check_named
-    from calaudit.formats.importers.settings import ManifestSettings
     from calaudit.runtime.settings import parse_settings, read_settings
 
     if files.config is not None:

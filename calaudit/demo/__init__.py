@@ -1,10 +1,6 @@
 """The demo's data and model: scikit-learn's digits as a sensor sees them in falling light.
 
 `calaudit.demo.digits` says which images there are, which split uses them and what the sensor adds;
-`calaudit.demo.pool` writes the pool. The model `DEMO_MODEL` was trained by
+`calaudit.demo.digits` writes the pool. The model `DEMO_MODEL` was trained by
 ``examples/digits/train.py``, which wrote its accuracy to ``digits.json`` beside it.
 """
-
-from calaudit.demo.pool import DEMO_AUDIT, DEMO_MODEL, build_digits_pool, write_demo
-
-__all__ = ["DEMO_AUDIT", "DEMO_MODEL", "build_digits_pool", "write_demo"]

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from calaudit.graph.contents import copy_tensor, values_of
 from calaudit.graph.model import Model, without_weights
 from calaudit.graph.names import NewNames, names_read, node_names, tensor_names
-from calaudit.graph.plan import QdqPlan, QuantizedWeight
+from calaudit.graph.qdq_plan import QdqPlan, QuantizedWeight
 from calaudit.graph.survey import Slot
 from calaudit.runtime.errors import Problem, RangesError, near
 

@@ -1,4 +1,7 @@
-"""report.json on disk: written whole or not at all, never without satisfying the schema."""
+"""report.json on disk: written whole or not at all, never without satisfying the schema.
+
+report.json as a form: an older report is written again as this release's version has it.
+"""
 
 import json
 import re
@@ -6,8 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from calaudit.formats.writing import write_text
-from calaudit.results.consistency import inconsistencies
-from calaudit.results.document import read_document, to_document
+from calaudit.report.forms import Form
+from calaudit.results.document import inconsistencies, read_document, to_document
 from calaudit.results.report import Report
 from calaudit.results.schema import SHOWN, schema_problems
 from calaudit.runtime.errors import FileFormatError
@@ -71,3 +74,6 @@ def _read_json(path: Path) -> Any:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} isn't a JSON number")
+
+
+JSON = Form("report.json", lambda report, evidence, path: write_report(report, path), in_all=False)

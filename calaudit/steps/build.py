@@ -9,8 +9,8 @@ from calaudit.graph.insertion import apply_qdq
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model, write_model
 from calaudit.graph.placement import plan_qdq
-from calaudit.graph.plan import Decision, QdqPlan
 from calaudit.graph.prepare import prepare
+from calaudit.graph.qdq_plan import Decision, QdqPlan
 from calaudit.runtime.errors import ModelError, Notice
 
 

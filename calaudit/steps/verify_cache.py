@@ -31,8 +31,8 @@ from calaudit.formats.trt_header import (
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
-from calaudit.graph.plan import QdqPlan
 from calaudit.graph.prepare import prepare
+from calaudit.graph.qdq_plan import QdqPlan
 from calaudit.graph.survey import name_tensors
 from calaudit.graph.taps import with_taps
 from calaudit.runtime.errors import BackendError, Notice, RangesError, near

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from calaudit.report.files import dump
-from calaudit.report.html.samples import draw_sample
+from calaudit.report.html.pictures import draw_sample
 from calaudit.report.html.taps import make_taps
 from calaudit.results.audited import CompositionRow, SliceRecord
 from calaudit.results.document import to_document

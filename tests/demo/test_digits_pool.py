@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from calaudit.demo.digits import DARK_SIGNAL, NOISE_LEVELS, expose, random_bits, read_digits
-from calaudit.demo.pool import DEMO_MODEL, build_digits_pool
+from calaudit.demo.digits import (
+    DARK_SIGNAL,
+    DEMO_MODEL,
+    NOISE_LEVELS,
+    build_digits_pool,
+    expose,
+    random_bits,
+    read_digits,
+)
 from calaudit.formats.pool import PoolFile, open_pool
 
 FINGERPRINT = "0dff0a52ea3dbfa8612c8d34714a5c30"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from calaudit.demo.pool import DEMO_MODEL, build_digits_pool
+from calaudit.demo.digits import DEMO_MODEL, build_digits_pool
 from calaudit.metrics.catalogue import definitions, known_metrics
 from calaudit.report.forms import FORMS
 from calaudit.sampling.kinds import KINDS

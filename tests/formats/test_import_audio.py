@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from calaudit.formats.importers.manifest_settings import AudioSettings
 from calaudit.formats.importers.media import read_audio
-from calaudit.formats.importers.settings import AudioSettings
 from calaudit.runtime.errors import PoolError
 
 WAVE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000)).astype(np.float32)

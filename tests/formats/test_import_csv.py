@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from calaudit.formats.importers.csv_table import find_type, read_csv
 from calaudit.formats.importers.manifest import import_manifest
+from calaudit.formats.importers.manifest_settings import ManifestSettings
 from calaudit.formats.importers.samples import Imported
-from calaudit.formats.importers.settings import ManifestSettings
 from calaudit.formats.pool import open_pool
 from calaudit.runtime.errors import FileFormatError
 from calaudit.runtime.settings import parse_settings

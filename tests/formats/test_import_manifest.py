@@ -8,7 +8,7 @@ import soundfile
 from PIL import Image
 
 from calaudit.formats.importers.manifest import import_manifest, kind_of
-from calaudit.formats.importers.settings import (
+from calaudit.formats.importers.manifest_settings import (
     AudioSettings,
     ImageSettings,
     ManifestSettings,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.demo.pool import DEMO_MODEL, build_digits_pool
+from calaudit.demo.digits import DEMO_MODEL, build_digits_pool
 from tests.cli.running import calaudit
 
 

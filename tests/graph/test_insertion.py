@@ -19,8 +19,8 @@ from onnxruntime.quantization import (
 from calaudit.graph.insertion import apply_qdq
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
-from calaudit.graph.plan import QdqPlan
 from calaudit.graph.prepare import prepare
+from calaudit.graph.qdq_plan import QdqPlan
 from calaudit.runtime.errors import RangesError
 from tests.graph import models
 from tests.graph.running import Arrays, minmax_scales, quantize, run, run_by_reference

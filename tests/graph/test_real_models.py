@@ -7,8 +7,8 @@ import pytest
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
-from calaudit.graph.plan import QdqPlan, explain
 from calaudit.graph.prepare import prepare
+from calaudit.graph.qdq_plan import QdqPlan, explain
 from tests.graph import models
 from tests.graph.real_models import real_model
 from tests.graph.running import quantize, run

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from calaudit.report.files import dump, read_report, write_report
-from calaudit.results.consistency import inconsistencies
-from calaudit.results.document import read_document, to_document, without_times
+from calaudit.results.document import inconsistencies, read_document, to_document, without_times
 from calaudit.results.report import Report
 from calaudit.runtime.errors import CalauditError, FileFormatError, Notice, OutputError
 from tests.report.factory import (

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
 from calaudit.report.html.page import html_page
-from calaudit.report.html.samples import Picture
+from calaudit.report.html.pictures import Picture
 from calaudit.results.document import to_document
 from calaudit.results.drops import Exemplar, Exemplars
 from calaudit.results.rankings import (

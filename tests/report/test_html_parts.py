@@ -21,7 +21,7 @@ from calaudit.formats.ranges import write_ranges
 from calaudit.report.forms import Evidence, open_evidence, ranges_beside, write_forms
 from calaudit.report.html import page
 from calaudit.report.html.page import chart_library
-from calaudit.report.html.samples import Picture, draw_sample, draw_samples
+from calaudit.report.html.pictures import Picture, draw_sample, draw_samples
 from calaudit.report.html.taps import SHOWN_PER_OCTAVE, make_taps, taps_document
 from calaudit.results.audited import CalibsetRecord
 from calaudit.results.drops import Exemplar, Exemplars

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.demo.pool import DEMO_MODEL, build_digits_pool
+from calaudit.demo.digits import DEMO_MODEL, build_digits_pool
 from calaudit.formats.pool import open_pool
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model

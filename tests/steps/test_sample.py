@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.demo.pool import DEMO_MODEL, build_digits_pool
+from calaudit.demo.digits import DEMO_MODEL, build_digits_pool
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.formats.pool_writer import write_pool

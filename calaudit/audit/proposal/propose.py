@@ -1,27 +1,132 @@
-"""Look at a model and a pool, and propose how to audit them."""
+"""Who is judged and who may be drawn: a column that says so, or else every fourth of something.
 
+Look at a model and a pool, and propose how to audit them.
+
+The audit file as text: TOML with comments that say why each part is as it is.
+"""
+
+import json
 import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from calaudit.audit.proposal.sets import propose_sets
-from calaudit.audit.proposal.slices import Sliced, choose_slices
-from calaudit.audit.proposal.split import Split, find_split
-from calaudit.audit.proposal.table import Table
+from calaudit.audit.proposal.slices import Sliced, Table, choose_slices, propose_sets
 from calaudit.graph.load import check_pool_matches
 from calaudit.graph.model import Model
 from calaudit.graph.survey import closing_op
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.runtime.errors import PoolError, SliceError
 from calaudit.runtime.pool import Pool, Rows
+from calaudit.runtime.words import command_line, visible
 from calaudit.slices.evaluate import select_rows
+from calaudit.slices.predicate import column_in_sql
 from calaudit.statistics.comparison import MinSupport
 from calaudit.statistics.power import smallest_provable_drop
 from calaudit.tasks.base import Proposed
 from calaudit.tasks.reading import propose_task
+
+JUDGED = ("evaluation", "eval", "test", "testing", "validation", "valid", "val", "dev")
+DRAWN = ("calibration", "calib", "cal", "train", "training")
+SPLIT_NAMES = ("split", "subset", "fold", "partition", "part", "set")
+MOST_PARTS = 12
+"""A column with more distinct values says something else than which part a sample is of."""
+FEWEST_GROUPS = 20
+"""Distinct numbers that make every fourth of them a fair share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Predicates of an audit file, and where they come from."""
+
+    evaluate: str
+    calibrate: str
+    column: str | None
+    """The column they read; it makes no slices."""
+    remark: str
+
+
+def find_split(pool: Pool, frame: pl.DataFrame) -> Split:
+    """Predicates for the judged and the drawn samples.
+
+    Parameters
+    ----------
+    pool : Pool
+    frame : polars.DataFrame
+        All its columns.
+
+    Raises
+    ------
+    PoolError
+        No column tells samples apart in a way that can be guessed.
+    """
+    for name in sorted(_texts(frame), key=lambda name: (name.lower() not in SPLIT_NAMES, name)):
+        found = _by_words(name, frame[name])
+        if found is not None:
+            return found
+    numbers = list(_numbers(frame))
+    if numbers:
+        name = max(numbers, key=lambda name: frame[name].n_unique())
+        return Split(
+            f"mod({column_in_sql(name)}, 4) <> 0",
+            f"mod({column_in_sql(name)}, 4) = 0",
+            name,
+            f"No column says which samples to evaluate on. Every fourth {name} may be drawn, the "
+            "others are evaluated; a text column named split is better.",
+        )
+    raise PoolError(
+        "no column says which samples to evaluate on, and which may be drawn for calibration",
+        where=pool.label,
+        next_step="Add a text column split with 'evaluation' and 'calibration' when the pool is "
+        "built, or give --evaluate and --calibrate.",
+    )
+
+
+def text(value: str) -> str:
+    """A text as a predicate compares with it."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _texts(frame: pl.DataFrame) -> Iterator[str]:
+    for name, kind in frame.schema.items():
+        if kind in (pl.String, pl.Categorical, pl.Enum) and frame[name].n_unique() <= MOST_PARTS:
+            yield name
+
+
+def _numbers(frame: pl.DataFrame) -> Iterator[str]:
+    for name, kind in frame.schema.items():
+        if kind.is_integer() and frame[name].n_unique() >= FEWEST_GROUPS:
+            yield name
+
+
+def _by_words(name: str, column: pl.Series) -> Split | None:
+    values = [str(value) for value in column.drop_nulls().unique().to_list()]
+    judged, drawn = _first(JUDGED, values), _first(DRAWN, values)
+    if judged is None:
+        return None
+    if drawn is not None:
+        calibrate = f"{column_in_sql(name)} = {text(drawn)}"
+    elif len(values) > 1:
+        calibrate = f"{column_in_sql(name)} <> {text(judged)}"
+    else:
+        return None
+    remark = (
+        f"The column {name} says which samples are evaluated and which may be drawn for "
+        "calibration; they don't overlap."
+    )
+    return Split(f"{column_in_sql(name)} = {text(judged)}", calibrate, name, remark)
+
+
+def _first(words: Sequence[str], values: Sequence[str]) -> str | None:
+    spelled = {value.strip().lower(): value for value in sorted(values)}
+    return next((spelled[word] for word in words if word in spelled), None)
+
 
 SMALLEST_GATE = 0.02
 LARGEST_GATE = 0.05
@@ -151,3 +256,94 @@ def _gate(metric: str, sliced: Sliced, units: str) -> Table:
             f"changes, its minimum detectable drop is {100 * provable:.1f} points."
         )
     return Table({"metric": metric, "slices": "*", "max_drop": drop}, remark)
+
+
+WIDTH = 98
+DRAWS = 3
+"""Draws of a recipe that give a usable between-draw SD."""
+
+
+def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file: Path) -> str:
+    """The audit file.
+
+    Parameters
+    ----------
+    proposal : Proposal
+    name : str
+        What the audit is called.
+    model, pool : str
+        Paths as the file names them: relative to itself.
+    file : str
+        What the file is called, for the comment that says how to run it.
+    """
+    units = proposal.units
+    split = proposal.split
+    remark = (
+        f"{split.remark} {proposal.n_judged:,} {units} are evaluated, {proposal.n_candidates:,} "
+    )
+    remark += (
+        f"samples may be drawn for calibration. Each recipe is drawn {DRAWS} times, to separate "
+        "its effect from between-draw variation; replicates = 1 is faster and attributes nothing."
+    )
+    head = {
+        "name": name,
+        "model": model,
+        "pool": pool,
+        "evaluate": split.evaluate,
+        "calibrate": split.calibrate,
+        "seed": 0,
+        "methods": ["minmax", "entropy", "percentile", "mse"],
+        "replicates": DRAWS,
+    }
+    lines = [
+        f"# Which {units} does INT8 hurt, by how much, and which calibration set fixes it?",
+        f"#   {command_line('calaudit', 'compare', file)}",
+        "# Proposed by calaudit init; docs/audit.md has every key.",
+        *_table("[audit]", Table(head, remark)),
+        *_section("Slices, evaluated separately.", "[[slices]]", proposal.slices),
+        *_left_out(proposal),
+        *_section("The calibration sets to compare.", "[[calibsets]]", proposal.calibsets),
+        *_section("Tasks and their metrics.", "[[tasks]]", (proposal.task,)),
+        *_section("Gates: the largest drop allowed.", "[[gates]]", proposal.gates),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _section(title: str, header: str, tables: tuple[Table, ...]) -> Iterator[str]:
+    for number, table in enumerate(tables):
+        remark = f"{title} {table.remark}".strip() if number == 0 else table.remark
+        yield from _table(header, Table(table.values, remark))
+
+
+def _table(header: str, table: Table) -> Iterator[str]:
+    yield ""
+    if table.remark:
+        yield from _comment(table.remark)
+    yield header
+    for key, value in table.values.items():
+        yield f"{key} = {_value(value)}"
+
+
+def _left_out(proposal: Proposal) -> Iterator[str]:
+    if proposal.left_out:
+        yield ""
+        yield "# Columns that make no slices here:"
+        for column, reason in proposal.left_out:
+            yield f"#   {visible(column)}: {reason}"
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(
+        visible(text), WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {_value(each)}' for key, each in value.items())} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, str):
+        # JSON's texts are TOML's, but for the one control character that JSON leaves as it is
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value)

@@ -1,4 +1,9 @@
-"""Who is judged apart: the columns whose groups are large enough to prove something about."""
+"""One table of an audit file, with the remark that stands above it.
+
+Who is judged apart: the columns whose groups are large enough to prove something about.
+
+Calibration sets to compare: at random, spread evenly, and, as controls, narrow on purpose.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,14 +14,24 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.audit.proposal.table import Table
 from calaudit.runtime.errors import SettingsError, SliceError
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import parse_settings
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
-from calaudit.slices.sliceset import SliceSet
+from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.tasks.base import Proposed
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Keys and values as the audit file has them, and why they are proposed."""
+
+    values: Mapping[str, Any]
+    """Texts, numbers, lists and mappings of them."""
+    remark: str = ""
+    """Shown as a comment above; empty: none."""
+
 
 MOST_GROUPS = 12
 """More values than this are binned, or grouped into head and tail."""
@@ -187,3 +202,65 @@ def _same(frame: pl.DataFrame, one: str, other: str) -> bool:
 def _identifies(name: str, distinct: int) -> bool:
     last = name.lower().replace("-", "_").split("_")[-1]
     return last in IDENTIFIERS or (last in ENTITIES and distinct > MOST_GROUPS)
+
+
+SIZE = 128
+"""Samples of a calibration set, where there are twice as many to draw from."""
+SMALLEST_NARROW = 8
+"""Fewer samples of one group than this make no calibration set worth comparing."""
+PER_STRATUM = 3
+"""Samples that each stratum of two crossed dimensions should give on average."""
+
+
+def propose_sets(sliced: Sliced, candidates: Rows) -> Iterator[Table]:
+    """Recipes that can be drawn from the candidates."""
+    size = max(1, min(SIZE, len(candidates) // 2))
+    yield Table(
+        {"name": "random", "kind": "uniform", "size": size},
+        "A random sample: the usual choice.",
+    )
+    plain = [table.values for table in sliced.tables[: sliced.n_plain]]
+    drawable = sliced.slices.take(candidates)
+    counted = [_counts(each) for each in drawable.dimensions[: sliced.n_plain]]
+    yield from _equal(size, plain, counted)
+    for number in range(min(2, len(plain))):
+        yield from _narrow(size, plain[number], counted[number])
+
+
+def _counts(dimension: CodedDimension) -> dict[str, int]:
+    counts = dimension.counts().tolist()
+    return {name: n for name, n in zip(dimension.labels, counts, strict=True) if n}
+
+
+def _equal(
+    size: int, plain: list[Mapping[str, Any]], counted: list[dict[str, int]]
+) -> Iterator[Table]:
+    if not 1 < len(counted[0]) <= size:
+        return
+    both = len(plain) > 1 and PER_STRATUM * len(counted[0]) * len(counted[1]) <= size
+    yield Table(
+        {
+            "name": "equal",
+            "kind": "stratified",
+            "size": size,
+            "allocation": "equal",
+            "strata": plain[: 1 + both],
+        },
+        "The same number from every group, so that rare groups are covered.",
+    )
+
+
+def _narrow(size: int, values: Mapping[str, Any], counts: dict[str, int]) -> Iterator[Table]:
+    name, n = max(counts.items(), key=lambda each: each[1], default=("", 0))
+    if len(counts) > 1 and n >= SMALLEST_NARROW:
+        yield Table(
+            {
+                "name": f"only {name}",
+                "role": "control",
+                "kind": "skewed",
+                "size": min(size, n),
+                "only": [name],
+                "strata": [values],
+            },
+            "Deliberately narrow, to show the effect of a biased set. A control: never gated.",
+        )

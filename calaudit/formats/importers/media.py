@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from calaudit.formats.importers.settings import ArraySettings, AudioSettings, ImageSettings
+from calaudit.formats.importers.manifest_settings import ArraySettings, AudioSettings, ImageSettings
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
 
 EVERY = "*"

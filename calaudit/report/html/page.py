@@ -31,7 +31,7 @@ from calaudit.report.html.parts import (
     rankings_document,
     sets_document,
 )
-from calaudit.report.html.samples import Picture, draw_samples, make_samples
+from calaudit.report.html.pictures import Picture, draw_samples, make_samples
 from calaudit.report.html.taps import Taps, make_taps, taps_document
 from calaudit.report.html.view import WORDS, View, make_view, view_document
 from calaudit.report.index import Index, set_label

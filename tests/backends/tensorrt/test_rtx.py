@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from calaudit.demo.pool import DEMO_MODEL
+from calaudit.demo.digits import DEMO_MODEL
 from tests.graph.real_models import REAL
 
 pytestmark = pytest.mark.slow

@@ -1,6 +1,7 @@
-"""The backends there are: calaudit's own and those of other packages, as entry points.
+"""The backends there are, by name, and their keys in an audit file.
 
-Backends' keys in an audit file: they stand in ``[audit]`` beside the audit's own.
+calaudit's own and those of other packages are entry points. A backend's keys stand in ``[audit]``
+beside the audit's own.
 """
 
 from collections.abc import Collection, Iterable, Mapping

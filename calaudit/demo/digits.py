@@ -1,9 +1,7 @@
-"""Scikit-learn's digits: which image serves which split, and what the sensor makes of it.
+"""The demo's pool: scikit-learn's digits as a sensor sees them in falling light.
 
 All randomness comes from the raw 64-bit stream of a counter-based generator, so splits and noise
 are the same on every machine and with every NumPy release.
-
-The demo's pool: every image that wasn't trained on, at every noise level; and its files.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """report.json on disk: written whole or not at all, never without satisfying the schema.
 
-report.json as a form: an older report is written again as this release's version has it.
+As a form of the report it writes an older file again as this release's version has it.
 """
 
 import json

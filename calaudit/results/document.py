@@ -1,6 +1,7 @@
-"""What no schema can check: names that point nowhere, repeated keys, a wrong total verdict.
+"""A report as the JSON document of docs/formats/report.md, and back.
 
-A report as the JSON document of docs/formats/report.md, and back.
+What no schema can check is checked here: names that point nowhere, repeated keys, a total verdict
+that doesn't follow from the results.
 """
 
 import dataclasses

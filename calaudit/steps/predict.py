@@ -1,6 +1,6 @@
 """Predict: run one engine over pool rows, batch by batch, into a file or into memory.
 
-Agree: the same engine on two backends, output by output.
+Predictions of the same engine on two backends are compared output by output.
 """
 
 from collections.abc import Iterator, Sequence

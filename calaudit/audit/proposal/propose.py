@@ -1,8 +1,6 @@
-"""Who is judged and who may be drawn: a column that says so, or else every fourth of something.
+"""Look at a model and a pool, and propose how to audit them: TOML with comments that say why.
 
-Look at a model and a pool, and propose how to audit them.
-
-The audit file as text: TOML with comments that say why each part is as it is.
+A column says which samples are evaluated and which may be drawn, or else every fourth of something.
 """
 
 import json

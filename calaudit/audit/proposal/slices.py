@@ -1,8 +1,6 @@
-"""One table of an audit file, with the remark that stands above it.
+"""What to compare, proposed: slices large enough to prove something about, and calibration sets.
 
-Who is judged apart: the columns whose groups are large enough to prove something about.
-
-Calibration sets to compare: at random, spread evenly, and, as controls, narrow on purpose.
+Sets are drawn at random, spread evenly, and, as controls, narrow on purpose.
 """
 
 import json

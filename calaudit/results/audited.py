@@ -136,7 +136,7 @@ class CompositionRow:
     share: Share | None
     """`n` over the set's size."""
     pool_share: Share | None
-    """The slice's share of the samples that could have been drawn."""
+    """The slice's share of the pool."""
 
     def __post_init__(self) -> None:
         settle(self)

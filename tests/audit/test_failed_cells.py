@@ -110,7 +110,7 @@ def test_every_form_of_a_report_without_results_says_that_all_engines_failed(
     assert told in (folder / "summary.md").read_text(encoding="utf-8")
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert told in page
-    assert "0 engines of 5 judged" in page
+    assert "0 engines of 5 compared with FP32" in page
     assert told in report._repr_html_()
     series = {
         (sample.name, sample.labels.get("status", sample.labels.get("verdict"))): sample.value

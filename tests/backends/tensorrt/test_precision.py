@@ -38,7 +38,7 @@ def test_less_than_asked_is_a_warning_that_names_the_nodes() -> None:
     proof = prove(NODES, read_layer_report(REPORT), "builder's layer report")
     (notice,) = precision_notices(proof, "m.onnx")
     assert notice.code == "precision_short"
-    assert "Gemm g2[0] asked int8, got fp32" in notice.message
+    assert "Gemm g2[0] requested int8, got fp32" in notice.message
     whole = prove(NODES[:1], read_layer_report(REPORT), "engine inspector")
     assert precision_notices(whole, "m") == []
     assert [n.code for n in precision_notices(None, "m")] == ["precision_unproven"]

@@ -25,10 +25,10 @@ from calaudit.demo.digits import write_demo
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.ranges import open_ranges
-from calaudit.graph.insertion import apply_qdq
 from calaudit.graph.load import load_model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
+from calaudit.graph.qdq import apply_qdq
 from calaudit.runtime.pool import Pool, batches
 from calaudit.sampling.recipe import Recipe
 from calaudit.slices.evaluate import evaluate_slices, select_rows

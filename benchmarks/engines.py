@@ -27,12 +27,12 @@ from calaudit.backends.tensorrt.backend import TensorrtBackend, inspect_precisio
 from calaudit.backends.tensorrt.cuda import require_cuda
 from calaudit.backends.tensorrt.runner import TensorrtEngine
 from calaudit.graph.fp16 import convert_to_fp16
-from calaudit.graph.insertion import apply_qdq
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
 from calaudit.graph.products import products
+from calaudit.graph.qdq import apply_qdq
 from calaudit.graph.taps import with_taps
 from calaudit.report.tables import View
 from calaudit.report.terminal import print_report

@@ -8,7 +8,7 @@ from calaudit.backends.base import DEFAULT, Backend, Precision, Site
 from calaudit.backends.health import Wanted
 from calaudit.backends.registry import BACKENDS
 from calaudit.graph.model import Model
-from calaudit.graph.qdq_plan import QdqPlan
+from calaudit.graph.qdq import QdqPlan
 from calaudit.runtime.errors import BackendError, Problem
 from calaudit.runtime.pool import Pool
 

@@ -18,12 +18,14 @@ from calaudit.formats.calibset import Calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.base import Metric
 from calaudit.metrics.catalogue import convention_of
-from calaudit.results.agreement import Agreement, ComparedRanges, ComparedTap
 from calaudit.results.audited import (
+    Agreement,
     Artefact,
     AuditRecord,
     CalibsetRecord,
     CellRecord,
+    ComparedRanges,
+    ComparedTap,
     CompositionRow,
     EngineRecord,
     MetricRecord,

@@ -22,8 +22,7 @@ from calaudit.calibration.observation import Observation
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.ranges import open_ranges
-from calaudit.results.agreement import ComparedRanges
-from calaudit.results.audited import CellRecord, ReferenceRecord
+from calaudit.results.audited import CellRecord, ComparedRanges, ReferenceRecord
 from calaudit.results.comparison import Result
 from calaudit.results.report import Report, assemble
 from calaudit.results.values import filled

@@ -15,7 +15,7 @@ from calaudit.runtime.progress import stage
 from calaudit.runtime.words import visible
 
 if TYPE_CHECKING:
-    from calaudit.graph.qdq_plan import Decision
+    from calaudit.graph.qdq import Decision
     from calaudit.steps.build import BuiltEngine
 
 

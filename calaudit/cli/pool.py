@@ -104,9 +104,9 @@ def import_command(
 def _import(
     source: str, out: Path, roles: flags.RoleFlags, files: flags.FileFlags, *, compress: bool
 ) -> "Imported":
-    from calaudit.formats.importers.generator import import_generator, is_reference
     from calaudit.formats.importers.manifest import import_manifest
     from calaudit.formats.importers.npz import import_npz
+    from calaudit.formats.importers.samples import import_generator, is_reference
 
     path = Path(source)
     if path.suffix.lower() == ".npz":

@@ -15,10 +15,15 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from calaudit.graph.contents import values_of
-from calaudit.graph.insertion import estimate_weight_scales
 from calaudit.graph.model import Model
 from calaudit.graph.names import graphs_within, name_of
-from calaudit.graph.qdq_plan import Decision, QdqPlan, QuantizedActivation, QuantizedWeight
+from calaudit.graph.qdq import (
+    Decision,
+    QdqPlan,
+    QuantizedActivation,
+    QuantizedWeight,
+    estimate_weight_scales,
+)
 from calaudit.graph.rules import (
     FLOAT_REASONS,
     MOVES_VALUES,

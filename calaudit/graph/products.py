@@ -11,10 +11,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from calaudit.graph.fp16 import convert_to_fp16
-from calaudit.graph.insertion import apply_qdq
 from calaudit.graph.model import Model
 from calaudit.graph.names import name_of
 from calaudit.graph.placement import plan_qdq
+from calaudit.graph.qdq import apply_qdq
 from calaudit.graph.rules import FLOAT_REASONS, STANDARD
 from calaudit.graph.survey import Survey, survey
 

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from calaudit.results.agreement import Agreement, ComparedRanges
 from calaudit.results.audited import (
+    Agreement,
     AuditRecord,
     CalibsetRecord,
     CellRecord,
+    ComparedRanges,
     MetricRecord,
     ReferenceRecord,
     SliceRecord,

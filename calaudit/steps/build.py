@@ -5,12 +5,11 @@ from pathlib import Path
 
 from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.writing import keep_apart, written_aside
-from calaudit.graph.insertion import apply_qdq
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model, write_model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
-from calaudit.graph.qdq_plan import Decision, QdqPlan
+from calaudit.graph.qdq import Decision, QdqPlan, apply_qdq
 from calaudit.runtime.errors import ModelError, Notice
 
 

@@ -16,7 +16,7 @@ from calaudit.graph.load import check_pool_matches, load_model
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
-from calaudit.graph.qdq_plan import QdqPlan
+from calaudit.graph.qdq import QdqPlan
 from calaudit.runtime.errors import ModelError, Notice, SettingsError, near
 from calaudit.runtime.words import counted
 from calaudit.slices.dimension import Dimension

@@ -17,7 +17,7 @@ from calaudit.graph.model import Model
 from calaudit.graph.taps import with_taps
 from calaudit.metrics.shown import rankable
 from calaudit.metrics.truth import Relevance
-from calaudit.results.agreement import Agreement
+from calaudit.results.audited import Agreement
 from calaudit.runtime.errors import BackendError, DrawError
 from calaudit.runtime.pool import Pool, Rows, batches
 from calaudit.runtime.progress import counter

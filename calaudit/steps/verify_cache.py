@@ -32,7 +32,7 @@ from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
-from calaudit.graph.qdq_plan import QdqPlan
+from calaudit.graph.qdq import QdqPlan
 from calaudit.graph.survey import name_tensors
 from calaudit.graph.taps import with_taps
 from calaudit.runtime.errors import BackendError, Notice, RangesError, near

@@ -7,7 +7,7 @@ import pytest
 from calaudit.audit.plan import PlannedCell
 from calaudit.audit.records import compare_ranges
 from calaudit.audit.run import run_audit
-from calaudit.results.agreement import ComparedTap
+from calaudit.results.audited import ComparedTap
 from tests.audit.world import AUDIT, make_world
 
 

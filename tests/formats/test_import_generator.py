@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.formats.importers.generator import import_generator, is_reference
+from calaudit.formats.importers.samples import import_generator, is_reference
 from calaudit.formats.pool import open_pool
 from calaudit.runtime.errors import CalauditError, PoolError, SettingsError
 from tests.cli.running import calaudit

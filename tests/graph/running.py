@@ -10,11 +10,10 @@ from onnx.reference import ReferenceEvaluator
 
 from calaudit.backends.onnxruntime.kind import Kernels
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.graph.insertion import apply_qdq
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
-from calaudit.graph.qdq_plan import QdqPlan
+from calaudit.graph.qdq import QdqPlan, apply_qdq
 from calaudit.graph.taps import with_taps
 
 Arrays = dict[str, NDArray[Any]]

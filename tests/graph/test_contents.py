@@ -13,11 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.graph.contents import bytes_of, is_beside, size_of, values_of
 from calaudit.graph.fp16 import convert_to_fp16
-from calaudit.graph.insertion import apply_qdq
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model, write_model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
+from calaudit.graph.qdq import apply_qdq
 from calaudit.graph.taps import with_taps
 from calaudit.runtime.errors import ModelError
 from tests.graph.models import Sketch

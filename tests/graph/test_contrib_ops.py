@@ -12,7 +12,7 @@ from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
-from calaudit.graph.qdq_plan import QdqPlan
+from calaudit.graph.qdq import QdqPlan
 from tests.graph import models
 from tests.graph.models import Sketch
 from tests.graph.running import quantize, run

@@ -16,11 +16,10 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from calaudit.graph.insertion import apply_qdq
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
-from calaudit.graph.qdq_plan import QdqPlan
+from calaudit.graph.qdq import QdqPlan, apply_qdq
 from calaudit.runtime.errors import RangesError
 from tests.graph import models
 from tests.graph.running import Arrays, minmax_scales, quantize, run, run_by_reference

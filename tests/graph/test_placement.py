@@ -8,7 +8,7 @@ from onnx import TensorProto, numpy_helper
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
-from calaudit.graph.qdq_plan import Decision, QdqPlan, explain
+from calaudit.graph.qdq import Decision, QdqPlan, explain
 from calaudit.runtime.errors import ModelError
 from tests.graph import models
 from tests.graph.models import Sketch

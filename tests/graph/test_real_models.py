@@ -8,7 +8,7 @@ from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
-from calaudit.graph.qdq_plan import QdqPlan, explain
+from calaudit.graph.qdq import QdqPlan, explain
 from tests.graph import models
 from tests.graph.real_models import real_model
 from tests.graph.running import quantize, run

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
-from calaudit.graph.qdq_plan import QdqPlan
+from calaudit.graph.qdq import QdqPlan
 from tests.graph import models
 from tests.graph.models import Sketch
 from tests.graph.running import quantize, run

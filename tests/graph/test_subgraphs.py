@@ -13,7 +13,7 @@ from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.graph.names import graphs_within
 from calaudit.graph.prepare import prepare
-from calaudit.graph.qdq_plan import QdqPlan
+from calaudit.graph.qdq import QdqPlan
 from calaudit.graph.survey import name_tensors
 from tests.graph.models import Sketch
 from tests.graph.running import quantize, run

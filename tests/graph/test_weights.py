@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from calaudit.graph.insertion import estimate_weight_scales, quantize_weight
+from calaudit.graph.qdq import estimate_weight_scales, quantize_weight
 
 VALUES = hnp.arrays(
     np.float32,

@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
-from calaudit.results.agreement import Agreement, ComparedRanges, ComparedTap
 from calaudit.results.audited import (
+    Agreement,
     Artefact,
     AuditRecord,
     CalibsetRecord,
     CellRecord,
+    ComparedRanges,
+    ComparedTap,
     CompositionRow,
     EngineRecord,
     MetricRecord,

@@ -91,8 +91,8 @@ class EvaluatorBackend:
 
     def _calibrated(self, order):
         """The Q/DQ graph by the largest magnitudes on the order's calibration set."""
-        from calaudit.graph.insertion import apply_qdq
         from calaudit.graph.placement import plan_qdq
+        from calaudit.graph.qdq import apply_qdq
         from calaudit.graph.taps import with_taps
 
         plan = plan_qdq(order.model)

@@ -1,10 +1,13 @@
-"""Insertion: carry out a Q/DQ plan with the scales of one scale table.
+"""The Q/DQ plan, a value: which tensors get a pair, which weights become int8, why; carried out.
 
-Weights become int8: symmetric, one scale per output channel, rounded half to even, within ±127.
+Weights become int8 with the scales of one scale table: symmetric, one scale per output channel,
+rounded half to even, within ±127.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -14,9 +17,76 @@ from onnx import helper, numpy_helper
 from calaudit.graph.contents import copy_tensor, values_of
 from calaudit.graph.model import Model, without_weights
 from calaudit.graph.names import NewNames, names_read, node_names, tensor_names
-from calaudit.graph.qdq_plan import QdqPlan, QuantizedWeight
 from calaudit.graph.survey import Slot
-from calaudit.runtime.errors import Problem, RangesError, near
+from calaudit.runtime.errors import Notice, Problem, RangesError, near
+
+Action = Literal["quantized", "float"]
+Kind = Literal["activation", "weight", "node"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about one tensor or node, and why."""
+
+    kind: Kind
+    subject: str
+    """The tensor's name, or the node's (its first output where it has no name)."""
+    op_type: str
+    """The node's operator; for an activation the one that computes it ("input" for a model input);
+    for a weight the one that uses it."""
+    action: Action
+    reason: str
+    weighted: bool = False
+    """The node holds weights or multiplies matrices, so that INT8 would matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedActivation:
+    """One activation, its Q/DQ pair, and the inputs that read the dequantized value."""
+
+    tensor: str
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedWeight:
+    """One constant, rounded to int8, and the inputs that read it."""
+
+    tensor: str
+    axis: int | None
+    """Output-channel axis the scales run along; None for one scale per tensor."""
+    scales: NDArray[np.float32]
+    """(channels,), or () for one scale per tensor: amax / 127, positive and finite."""
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QdqPlan:
+    """Where Q/DQ goes in one prepared model."""
+
+    fingerprint: str
+    """Of the model the plan is for."""
+    activations: tuple[QuantizedActivation, ...]
+    weights: tuple[QuantizedWeight, ...]
+    decisions: tuple[Decision, ...]
+    notices: tuple[Notice, ...]
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Tensors whose ranges are needed: inputs first, then in the order they are computed."""
+        return tuple(activation.tensor for activation in self.activations)
+
+
+def explain(plan: QdqPlan) -> list[Decision]:
+    """What `calaudit build --explain` shows.
+
+    Every Q/DQ pair, every int8 weight, then every weighted node that stays in float.
+    """
+    placed = [d for d in plan.decisions if d.kind != "node"]
+    return placed + [
+        d for d in plan.decisions if d.kind == "node" and d.weighted and d.action == "float"
+    ]
+
 
 LIMIT = 127
 """Weights use -127…127, so that the scale is amax / 127 on both sides."""

@@ -120,7 +120,7 @@ def test_many_overlapping_groups_are_told_apart_but_not_united() -> None:
     found = Observation(collected.histograms, names, parts.weights, sizes, "m", "p", disjoint=False)
     for name, mask in zip(names, held, strict=True):
         assert found.of(name).one(0, 0) == observe(rows[mask])
-    with pytest.raises(RangesError, match="unions and 'rest' can't be told"):
+    with pytest.raises(RangesError, match="unions and 'rest' can't be computed"):
         found.union(names)
     with pytest.raises(RangesError, match="Record fewer groups"):
         mix(found, "g0=0.5,rest=0.5")

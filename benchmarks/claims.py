@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from calaudit.audit import records
 from calaudit.metrics.catalogue import convention_of, parse_metric
-from calaudit.metrics.scores import UnitScores
 from calaudit.metrics.truth import Labels
+from calaudit.metrics.unit_scores import UnitScores
 from calaudit.report.findings import clear_gaps, findings, screening_sentence
 from calaudit.report.index import Index
 from calaudit.results.audited import (

@@ -20,7 +20,7 @@ import numpy as np
 from worlds.hard import HARD, UNKNOWABLE
 from worlds.ordinary import ORDINARY, TOP1, Sample, World
 
-from calaudit.metrics.scores import UnitScores
+from calaudit.metrics.unit_scores import UnitScores
 from calaudit.results.comparison import Verdict
 from calaudit.statistics.compare import compare
 from calaudit.statistics.comparison import Comparison, Tolerance

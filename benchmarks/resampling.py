@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import UnitScores
+from calaudit.metrics.unit_scores import UnitScores
 from calaudit.slices.sliceset import CodedDimension, SliceSet
-from calaudit.statistics.interval import Levels
+from calaudit.statistics.estimate import Levels
 from calaudit.statistics.measure import Method, measure
 from calaudit.statistics.tally import describe_units
 

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from calaudit.metrics.base import Metric
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import RatioScores, UnitScores
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Labels, Relevance, Values
+from calaudit.metrics.unit_scores import RatioScores, UnitScores
 from worlds.ordinary import (
     BALANCED,
     NDCG,

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from calaudit.metrics.base import Metric
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import RatioScores, Scores, UnitScores
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Labels, Relevance
+from calaudit.metrics.unit_scores import RatioScores, Scores, UnitScores
 
 SIZES = (50, 200, 1000)
 TOP1, NDCG = parse_metric("top1"), parse_metric("ndcg@10")

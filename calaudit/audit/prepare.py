@@ -36,8 +36,8 @@ from calaudit.sampling.recipe import Recipe
 from calaudit.slices.evaluate import evaluate_slices, select_rows
 from calaudit.slices.sliceset import SliceSet, match_slices
 from calaudit.statistics.comparison import Tolerance
+from calaudit.steps.clusters import Clusters, read_clusters
 from calaudit.steps.gates import GateRule, resolve_floors, resolve_gates
-from calaudit.steps.leak import Clusters, read_clusters
 from calaudit.steps.sample import draws_alike
 from calaudit.tasks.base import EvalSet
 from calaudit.tasks.reading import read_eval_set, rows_to_predict

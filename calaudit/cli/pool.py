@@ -14,7 +14,7 @@ from calaudit.runtime.words import counted, visible
 
 if TYPE_CHECKING:
     from calaudit.formats.importers.samples import Imported
-    from calaudit.steps.describe import ArraySummary, ColumnSummary, PoolSummary
+    from calaudit.steps.pool_summary import ArraySummary, ColumnSummary, PoolSummary
 
 app = typer.Typer(
     name="pool",
@@ -34,7 +34,7 @@ def show_command(
 ) -> None:
     """Print a pool's arrays, label counts, missing values, ranges and fingerprint."""
     from calaudit.formats.pool import open_pool
-    from calaudit.steps.describe import describe_pool
+    from calaudit.steps.pool_summary import describe_pool
 
     with open_pool(pool) as opened:
         summary = describe_pool(opened)

@@ -180,7 +180,7 @@ def _power(
     import numpy as np
 
     from calaudit.statistics.power import slice_power
-    from calaudit.steps.leak import cluster_codes
+    from calaudit.steps.clusters import cluster_codes
 
     codes = None
     if cluster_by is not None:

@@ -1,1 +1,4 @@
-"""Every format on disk: pools, calibration sets, ranges, scales. The only importer of h5py."""
+"""Every format on disk, and the only importer of h5py.
+
+Pools, calibration sets, ranges, scale tables, predictions, engines, TensorRT's calibration caches.
+"""

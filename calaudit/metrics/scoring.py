@@ -12,8 +12,8 @@ from scipy import sparse
 from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import definition_of
-from calaudit.metrics.scores import RatioScores, Scores, SetScores, UnitScores
 from calaudit.metrics.truth import Truth
+from calaudit.metrics.unit_scores import RatioScores, Scores, SetScores, UnitScores
 
 
 @dataclass(frozen=True, eq=False, slots=True)

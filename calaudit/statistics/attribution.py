@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.metrics.base import Metric
-from calaudit.metrics.scores import Scores, SetScores
+from calaudit.metrics.unit_scores import Scores, SetScores
 from calaudit.results.comparison import Verdict
 from calaudit.results.drops import Attribution, BestElsewhere, Finding, Part
 from calaudit.results.values import filled

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.metrics.division import divide
-from calaudit.statistics.draws import random_normals
 from calaudit.statistics.joint import REPLICATES, Drops
+from calaudit.statistics.random_numbers import random_normals
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

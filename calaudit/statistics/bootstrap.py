@@ -24,7 +24,7 @@ from scipy.special import stdtr
 
 from calaudit.metrics.division import divide
 from calaudit.statistics.clusters import effective_blocks, jackknife_error
-from calaudit.statistics.interval import Levels
+from calaudit.statistics.estimate import Levels
 
 Floats = NDArray[np.float64]
 

@@ -16,8 +16,8 @@ from scipy.special import betaincinv
 
 from calaudit.metrics.division import divide
 from calaudit.statistics.bootstrap import Blocks
-from calaudit.statistics.draws import random_exponentials
-from calaudit.statistics.interval import Levels
+from calaudit.statistics.estimate import Levels
+from calaudit.statistics.random_numbers import random_exponentials
 
 Floats = NDArray[np.float64]
 

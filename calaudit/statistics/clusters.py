@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.metrics.division import divide
-from calaudit.statistics.draws import scatter
+from calaudit.statistics.random_numbers import scatter
 
 Floats = NDArray[np.float64]
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.metrics.base import Metric
-from calaudit.metrics.scores import Scores, SetScores
+from calaudit.metrics.unit_scores import Scores, SetScores
 from calaudit.results.comparison import Flips, Gate
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.statistics.comparison import Comparison, MinSupport, Tolerance
-from calaudit.statistics.interval import Levels
+from calaudit.statistics.estimate import Levels
 from calaudit.statistics.measure import Measured, Method, measure, measure_sums
 from calaudit.statistics.power import ANY_SIZE, smallest_provable_drop, units_to_prove
 from calaudit.statistics.sums import Sums

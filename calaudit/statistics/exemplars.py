@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from calaudit.metrics.base import Metric
 from calaudit.metrics.division import divide
-from calaudit.metrics.scores import (
+from calaudit.metrics.unit_scores import (
     RatioScores,
     Scores,
     SetScores,

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import stdtr, stdtrit
 
-from calaudit.metrics.scores import SetScores
+from calaudit.metrics.unit_scores import SetScores
 from calaudit.statistics.bootstrap import statistic, stretch
 from calaudit.statistics.bounds import few_changed_in_set
 from calaudit.statistics.clusters import Groups, deal
-from calaudit.statistics.interval import Estimate, Levels, no_estimate
+from calaudit.statistics.estimate import Estimate, Levels, no_estimate
 from calaudit.statistics.permutation import FEW, swap_test
 
 Floats = NDArray[np.float64]

@@ -14,7 +14,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from calaudit.metrics.division import divide
 from calaudit.statistics.clusters import effective_blocks
-from calaudit.statistics.draws import random_normals, resample_counts
+from calaudit.statistics.random_numbers import random_normals, resample_counts
 
 Floats = NDArray[np.float64]
 

@@ -9,9 +9,9 @@ from scipy.special import stdtr, stdtrit
 
 from calaudit.statistics.bootstrap import REPLICATES, Blocks, bootstrap_t
 from calaudit.statistics.bounds import few_changed, unseen_bounds
-from calaudit.statistics.draws import random_coins, resample_counts
-from calaudit.statistics.interval import Estimate, Levels, no_estimate
+from calaudit.statistics.estimate import Estimate, Levels, no_estimate
 from calaudit.statistics.permutation import signs_of_few, signs_of_many
+from calaudit.statistics.random_numbers import random_coins, resample_counts
 from calaudit.statistics.sums import Sums
 
 Floats = NDArray[np.float64]

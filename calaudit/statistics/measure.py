@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.metrics.base import Metric
-from calaudit.metrics.scores import RatioScores, Scores, SetScores, UnitScores, answered
+from calaudit.metrics.unit_scores import RatioScores, Scores, SetScores, UnitScores, answered
 from calaudit.statistics.bootstrap import REPLICATES
 from calaudit.statistics.clusters import design_of
-from calaudit.statistics.interval import Estimate, Levels, fill, no_estimate
+from calaudit.statistics.estimate import Estimate, Levels, fill, no_estimate
 from calaudit.statistics.jackknife import SetDrops
 from calaudit.statistics.mean import compare_means
 from calaudit.statistics.paired_proportions import compare_binary, compare_clustered

@@ -13,7 +13,7 @@ from scipy.special import bdtrc, ndtr, ndtri, stdtr, stdtrit
 from calaudit.metrics.division import divide
 from calaudit.statistics.bootstrap import statistic
 from calaudit.statistics.clusters import Design
-from calaudit.statistics.interval import Estimate, Levels, no_estimate
+from calaudit.statistics.estimate import Estimate, Levels, no_estimate
 from calaudit.statistics.permutation import FEW, signs_of_whole_numbers
 
 Floats = NDArray[np.float64]

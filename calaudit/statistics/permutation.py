@@ -14,8 +14,8 @@ from scipy import sparse
 from scipy.special import gammaln, ndtr
 
 from calaudit.metrics.division import divide
-from calaudit.metrics.scores import SetScores
-from calaudit.statistics.draws import random_signs
+from calaudit.metrics.unit_scores import SetScores
+from calaudit.statistics.random_numbers import random_signs
 
 Floats = NDArray[np.float64]
 

@@ -26,10 +26,10 @@ from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import definition_of
 from calaudit.metrics.division import divide
-from calaudit.metrics.scores import Scores
 from calaudit.metrics.scoring import TieBounds, bounds_of, scores_of
 from calaudit.metrics.shown import Shown
 from calaudit.metrics.truth import Relevance
+from calaudit.metrics.unit_scores import Scores
 from calaudit.results.rankings import Flow, MovedItem, RankingLoss
 
 

@@ -10,8 +10,8 @@ from scipy.special import chdtri, stdtr
 from calaudit.metrics.division import divide
 from calaudit.results.drops import Part
 from calaudit.statistics.between_draws import DrawVariance, estimate_draw_variance
-from calaudit.statistics.draws import random_normals
 from calaudit.statistics.joint import REPLICATES, Drops, bounds_of_largest, joined, p_of_largest
+from calaudit.statistics.random_numbers import random_normals
 
 Floats = NDArray[np.float64]
 

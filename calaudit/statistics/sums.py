@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from calaudit.metrics.division import divide
 from calaudit.runtime.errors import SettingsError
-from calaudit.statistics.draws import N_BUCKETS
+from calaudit.statistics.random_numbers import N_BUCKETS
 
 Floats = NDArray[np.float64]
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.metrics.base import Metric
-from calaudit.metrics.scores import RatioScores, UnitScores, answered, differs, of_units
+from calaudit.metrics.unit_scores import RatioScores, UnitScores, answered, differs, of_units
 from calaudit.runtime.errors import SettingsError
 from calaudit.slices.sliceset import SliceSet
-from calaudit.statistics.draws import N_BUCKETS, bucket_of
+from calaudit.statistics.random_numbers import N_BUCKETS, bucket_of
 from calaudit.statistics.sums import Digits, Exact, Sums, split, stack
 
 Rows = NDArray[np.int64]

@@ -16,7 +16,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 
 from calaudit.metrics.base import Metric
 from calaudit.metrics.division import divide
-from calaudit.metrics.scores import RatioScores, Scores, SetScores, UnitScores
+from calaudit.metrics.unit_scores import RatioScores, Scores, SetScores, UnitScores
 from calaudit.results.drops import Gap, Part
 from calaudit.statistics.clusters import effective_blocks
 from calaudit.statistics.comparison import MinSupport

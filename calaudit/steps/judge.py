@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 from calaudit.metrics.base import Metric
-from calaudit.metrics.scores import Scores
+from calaudit.metrics.unit_scores import Scores
 from calaudit.results.drops import Attribution, Gap
 from calaudit.runtime.progress import progress
 from calaudit.statistics.attribution import Origin, SplitDrop, find_faults, split_drops
@@ -15,8 +15,8 @@ from calaudit.statistics.comparison import Comparison, MinSupport
 from calaudit.statistics.tally import Rows
 from calaudit.statistics.verdict import judge
 from calaudit.statistics.worst_slice import joint_lows, worst_gaps
+from calaudit.steps.clusters import Clusters
 from calaudit.steps.gates import Floors, Gates, hold_to_floors
-from calaudit.steps.leak import Clusters
 from calaudit.steps.sanity import BaselineFailure, baseline_failures
 from calaudit.steps.score import Scored
 

@@ -1,131 +1,17 @@
 """Data leakage: samples that an engine is calibrated on and judged on, by content or by cluster."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.identity import digest_rows
-from calaudit.runtime.errors import LeakError, Notice, Problem, SliceError, near
+from calaudit.runtime.errors import LeakError, Notice
 from calaudit.runtime.pool import Pool, Rows, batches
 from calaudit.runtime.progress import counter
 from calaudit.runtime.words import counted
-from calaudit.slices.categories import code_categories
-from calaudit.slices.dimension import Dimension
-from calaudit.slices.sliceset import SliceSet
-from calaudit.tasks.base import EvalSet
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Clusters:
-    """Samples that belong together: of one speaker, of one user, of one image."""
-
-    columns: tuple[str, ...]
-    code: NDArray[np.int64]
-    """(n,) cluster of each evaluated sample; missing ones stand alone."""
-    alone: frozenset[str]
-    """Slices by the columns themselves: each is about its one cluster, whose samples are what
-    varies."""
-
-    def of(self, eval_set: EvalSet) -> NDArray[np.int64]:
-        """Clusters of an evaluation set's units.
-
-        Raises
-        ------
-        SliceError
-            Samples of one query are in different clusters.
-        """
-        first = eval_set.first_rows
-        if first is None:
-            return self.code
-        own = self.code[first]
-        if (own[eval_set.unit_of_row] != self.code).any():
-            raise SliceError(
-                f'clusters by "{", ".join(self.columns)}" differ within a query',
-                next_step="Name a column that belongs to the query.",
-            )
-        return own
-
-
-def read_clusters(
-    columns: Sequence[str],
-    pool: Pool,
-    evaluated: Rows,
-    *,
-    dimensions: Sequence[Dimension],
-    slices: SliceSet,
-    where: str,
-) -> Clusters | None:
-    """Read the columns that say which samples belong together; None without any.
-
-    Parameters
-    ----------
-    columns : sequence of str
-        Samples that agree in all of them belong together.
-    pool : Pool
-    evaluated : int64 (n,)
-        Rows to judge on.
-    dimensions : sequence of Dimension
-        As the audit declares them.
-    slices : SliceSet
-        What they came to.
-    where : str
-        Place in the audit file, for messages.
-
-    Raises
-    ------
-    SliceError
-        The pool has no such column, or it holds no categories.
-    """
-    if not columns:
-        return None
-    code = cluster_codes(columns, pool, evaluated, where=where)
-    return Clusters(tuple(columns), code, frozenset(_alone(columns, dimensions, slices)))
-
-
-def cluster_codes(
-    columns: Sequence[str], pool: Pool, rows: Rows, *, where: str
-) -> NDArray[np.int64]:
-    """Number the clusters of some rows; rows that lack a value stand alone.
-
-    Raises
-    ------
-    SliceError
-        The pool has no such column, or it holds no categories.
-    """
-    known = pool.column_names()
-    strangers = [column for column in columns if column not in known]
-    if strangers:
-        raise SliceError.of(
-            Problem(f'no column "{column}"', where, near(column, known)) for column in strangers
-        )
-    code = np.zeros(len(rows), dtype=np.int64)
-    missing = np.zeros(len(rows), dtype=bool)
-    for column in columns:
-        coded = code_categories(pool.columns([column], rows).to_series(), where=where, at_most=None)
-        missing |= coded.codes < 0
-        # numbered anew after each column, so that no product of their sizes can overflow
-        _, code = np.unique(code * (len(coded.values) + 1) + coded.codes, return_inverse=True)
-    code[missing] = len(rows) + np.arange(np.count_nonzero(missing))
-    return code
-
-
-def _alone(columns: Sequence[str], dimensions: Sequence[Dimension], slices: SliceSet) -> list[str]:
-    """Slices whose samples are all of one cluster, because they are defined by it."""
-    by = {
-        each.title: each.by
-        for each in dimensions
-        if each.by is not None and not (each.edges or each.quantiles or each.tail)
-    }
-    titles = [
-        each.title
-        for each in dimensions
-        if set(columns) <= {by.get(title) for title in each.cross or (each.title,)}
-    ]
-    return [label for title in titles for label in slices.dimension(title).labels]
-
+from calaudit.steps.clusters import cluster_codes
 
 SHOWN_IDS = 5
 """Ids that a message lists."""

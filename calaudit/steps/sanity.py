@@ -19,8 +19,8 @@ from calaudit.statistics.baselines import (
     is_constant,
     is_quality,
 )
-from calaudit.steps.describe import describe_inputs
-from calaudit.steps.leak import Clusters
+from calaudit.steps.clusters import Clusters
+from calaudit.steps.pool_summary import describe_inputs
 from calaudit.tasks.base import EvalSet
 
 if TYPE_CHECKING:

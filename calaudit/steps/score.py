@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case
-from calaudit.metrics.scores import Scores
 from calaudit.metrics.scoring import perfect, scores_of
 from calaudit.metrics.truth import Relevance
+from calaudit.metrics.unit_scores import Scores
 from calaudit.results.drops import Exemplars
 from calaudit.results.rankings import RankingFlow, RankingSlice
 from calaudit.runtime.errors import Notice

@@ -14,9 +14,9 @@ from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.popularity import tail_by_interactions, tail_by_rank
-from calaudit.metrics.scores import UnitScores, of_units
 from calaudit.metrics.scoring import scores_of
 from calaudit.metrics.truth import Relevance, Truth, check_at_least_0
+from calaudit.metrics.unit_scores import UnitScores, of_units
 from calaudit.runtime.errors import PoolError, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import setting

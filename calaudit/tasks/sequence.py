@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.case import Case, unanswered
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import RatioScores
 from calaudit.metrics.scoring import scores_of
 from calaudit.metrics.truth import Texts, Truth
+from calaudit.metrics.unit_scores import RatioScores
 from calaudit.runtime.errors import PoolError, SettingsError
 from calaudit.runtime.settings import setting
 from calaudit.statistics.baselines import Rival

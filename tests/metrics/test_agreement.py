@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import UnitScores
 from calaudit.metrics.scoring import perfect, score
 from calaudit.metrics.truth import Relevance
+from calaudit.metrics.unit_scores import UnitScores
 from calaudit.runtime.errors import PoolError, SettingsError
 
 AGREEMENT = ["top1_agreement", "cosine", "max_abs_diff", "overlap@3"]

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss, top_k_accuracy_score
 
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import concatenate
 from calaudit.metrics.scoring import score, tie_bounds
 from calaudit.metrics.truth import Labels
+from calaudit.metrics.unit_scores import concatenate
 from calaudit.runtime.errors import PoolError, SettingsError
 
 

@@ -13,8 +13,8 @@ from calaudit.metrics.catalogue import (
     parse_metric,
     suggest_metric,
 )
-from calaudit.metrics.scores import RatioScores, SetScores, UnitScores, concatenate
 from calaudit.metrics.scoring import perfect, score, tie_bounds
+from calaudit.metrics.unit_scores import RatioScores, SetScores, UnitScores, concatenate
 from calaudit.runtime.errors import SettingsError
 from tests.metrics.every_metric import NAMES, K, world
 from tests.packages import EXAMPLE, installed

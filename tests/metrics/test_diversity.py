@@ -9,9 +9,9 @@ from scipy import special, stats
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.diversity import entropy_of, gini_of
 from calaudit.metrics.popularity import tail_by_interactions, tail_by_rank
-from calaudit.metrics.scores import concatenate
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Relevance
+from calaudit.metrics.unit_scores import concatenate
 from calaudit.runtime.errors import PoolError, SettingsError
 from tests.metrics.ranked import orders, tied_case, values
 

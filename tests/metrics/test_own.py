@@ -5,9 +5,9 @@ import pytest
 
 from calaudit.metrics.base import metric
 from calaudit.metrics.catalogue import convention_of, make_importable, parse_metric
-from calaudit.metrics.scores import RatioScores
 from calaudit.metrics.scoring import perfect, score
 from calaudit.metrics.truth import Labels, Relevance
+from calaudit.metrics.unit_scores import RatioScores
 from calaudit.runtime.errors import SettingsError
 from calaudit.statistics.compare import compare_cells
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import UnitScores
 from calaudit.metrics.scoring import score, tie_bounds
 from calaudit.metrics.truth import Relevance
+from calaudit.metrics.unit_scores import UnitScores
 from calaudit.tasks.pairwise import from_pairs
 from tests.metrics.ranked import orders, tied_case, values
 

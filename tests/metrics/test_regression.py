@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from sklearn import metrics
 
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import concatenate
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Labels, Values
+from calaudit.metrics.unit_scores import concatenate
 from calaudit.runtime.errors import PoolError, SettingsError
 
 ORACLES = {

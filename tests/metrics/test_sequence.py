@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import concatenate
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Labels, Texts
+from calaudit.metrics.unit_scores import concatenate
 from calaudit.runtime.errors import PoolError, SettingsError
 
 words = st.lists(st.sampled_from(["a", "bc", "d", "ef", "é"]), max_size=6).map(" ".join)

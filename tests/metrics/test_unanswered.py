@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from calaudit.metrics.case import infinities, unanswered
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import UnitScores, concatenate
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Labels, Relevance
+from calaudit.metrics.unit_scores import UnitScores, concatenate
 from calaudit.results.comparison import Verdict
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.compare import compare_cells

@@ -4,10 +4,10 @@ import numpy as np
 
 from calaudit.metrics.base import Metric
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import RatioScores, UnitScores
+from calaudit.metrics.unit_scores import RatioScores, UnitScores
 from calaudit.results.comparison import Flips, Gate
 from calaudit.statistics.comparison import Comparison
-from calaudit.statistics.interval import Levels
+from calaudit.statistics.estimate import Levels
 from calaudit.statistics.mean import compare_means
 from calaudit.statistics.tally import Partition, batch, describe_units
 

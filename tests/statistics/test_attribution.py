@@ -3,9 +3,9 @@ import pytest
 from scipy.stats import binom
 
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import UnitScores
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Labels
+from calaudit.metrics.unit_scores import UnitScores
 from calaudit.results.drops import Finding
 from calaudit.statistics.attribution import Origin, attribute
 from calaudit.statistics.compare import compare_cells

@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import t as student
 
 from calaudit.statistics.bootstrap import REPLICATES, Blocks, bootstrap_t
-from calaudit.statistics.draws import N_BUCKETS, bucket_of, resample_counts, scatter
-from calaudit.statistics.interval import Levels
+from calaudit.statistics.estimate import Levels
+from calaudit.statistics.random_numbers import N_BUCKETS, bucket_of, resample_counts, scatter
 from tests.statistics.cases import drops_of
 
 LEVELS = Levels()

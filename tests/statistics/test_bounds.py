@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from calaudit.statistics.bounds import clopper_pearson_upper, few_changed, few_changed_in_set
-from calaudit.statistics.interval import Levels
+from calaudit.statistics.estimate import Levels
 from calaudit.statistics.permutation import signs_of_few, signs_of_whole_numbers
 from tests.statistics.cases import drops_of
 

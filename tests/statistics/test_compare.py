@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import RatioScores, UnitScores
 from calaudit.metrics.scoring import perfect, score
 from calaudit.metrics.truth import Labels, Relevance
+from calaudit.metrics.unit_scores import RatioScores, UnitScores
 from calaudit.results.comparison import Flips, Gate, Verdict
 from calaudit.runtime.errors import SettingsError
 from calaudit.statistics.compare import compare, compare_cells

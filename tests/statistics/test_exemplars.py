@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import RatioScores, SetScores, UnitScores
+from calaudit.metrics.unit_scores import RatioScores, SetScores, UnitScores
 from calaudit.results.drops import Exemplar
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.statistics.exemplars import find_exemplars

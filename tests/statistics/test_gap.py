@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from calaudit.metrics.scores import UnitScores
+from calaudit.metrics.unit_scores import UnitScores
 from calaudit.statistics.worst_slice import worst_gaps
 from tests.statistics.cases import NDCG, TOP1
 

@@ -5,11 +5,11 @@ import pytest
 from scipy import sparse, stats
 
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import SetScores
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Labels, Relevance
+from calaudit.metrics.unit_scores import SetScores
 from calaudit.statistics.clusters import GROUPS, deal
-from calaudit.statistics.interval import Levels
+from calaudit.statistics.estimate import Levels
 from calaudit.statistics.jackknife import SetDrops
 from calaudit.statistics.permutation import swap_test
 

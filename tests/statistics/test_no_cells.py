@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import RatioScores, UnitScores
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Labels, Relevance
+from calaudit.metrics.unit_scores import RatioScores, UnitScores
 from calaudit.statistics.compare import compare_cells
 from calaudit.statistics.worst_slice import worst_gaps
 from tests.statistics.cases import NDCG, TOP1, WER

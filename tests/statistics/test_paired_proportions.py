@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binomtest, norm
 
 from calaudit.statistics.clusters import design_of, effective_blocks, jackknife_error
-from calaudit.statistics.interval import Levels
+from calaudit.statistics.estimate import Levels
 from calaudit.statistics.paired_proportions import compare_binary, compare_clustered, mcnemar
 
 LEVELS = Levels()

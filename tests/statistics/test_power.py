@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from calaudit.metrics.scores import UnitScores
+from calaudit.metrics.unit_scores import UnitScores
 from calaudit.results.comparison import Verdict
 from calaudit.statistics.compare import compare, compare_cells
 from calaudit.statistics.comparison import MinSupport

@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import binom
 
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import UnitScores
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Labels
+from calaudit.metrics.unit_scores import UnitScores
 from calaudit.results.comparison import Verdict
 from calaudit.statistics.compare import compare, compare_cells
 from calaudit.statistics.verdict import judge

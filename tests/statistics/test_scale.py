@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import RatioScores, UnitScores
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Values
+from calaudit.metrics.unit_scores import RatioScores, UnitScores
 from calaudit.results.comparison import Verdict
 from calaudit.runtime.errors import SettingsError
 from calaudit.statistics.compare import compare_cells

@@ -6,9 +6,9 @@ from scipy.stats import binom, norm
 
 from calaudit.metrics.base import Metric
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scores import RatioScores, UnitScores
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Labels
+from calaudit.metrics.unit_scores import RatioScores, UnitScores
 from calaudit.statistics.compare import compare
 from calaudit.statistics.worst_slice import joint_lows
 from tests.statistics.cases import NDCG, TOP1

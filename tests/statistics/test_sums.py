@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.metrics.scores import RatioScores, UnitScores
+from calaudit.metrics.unit_scores import RatioScores, UnitScores
 from calaudit.runtime.errors import SettingsError
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.statistics.compare import compare, compare_sums

@@ -10,7 +10,7 @@ from calaudit.formats.pool_writer import write_pool
 from calaudit.runtime.errors import SliceError
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
-from calaudit.steps.leak import cluster_codes, read_clusters
+from calaudit.steps.clusters import cluster_codes, read_clusters
 
 SPEAKER = np.array(["ann", "ann", "bob", "bob", "ann", "bob"])
 TAKE = np.array([0, 1, 0, 0, 0, 1])

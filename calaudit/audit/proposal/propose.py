@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from calaudit.audit.proposal.slices import Sliced, Table, choose_slices, propose_sets
+from calaudit.audit.proposal.choices import Sliced, Table, choose_slices, propose_sets
 from calaudit.graph.load import check_pool_matches
 from calaudit.graph.model import Model
 from calaudit.graph.survey import closing_op

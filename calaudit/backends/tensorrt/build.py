@@ -165,7 +165,8 @@ def build_plan(found: TensorrtModule, model: Model, options: BuildOptions) -> Bu
     found : TensorrtModule
         TensorRT ≥ 10 or RTX.
     model : Model
-        FP32, FP16 (`calaudit.graph.convert_to_fp16`) or with Q/DQ (`calaudit.graph.apply_qdq`).
+        FP32, FP16 (`calaudit.graph.fp16.convert_to_fp16`) or with Q/DQ
+        (`calaudit.graph.qdq.apply_qdq`).
     options : BuildOptions
         Profile, target and caches.
 

@@ -1,1 +1,1 @@
-"""report.html: `page` puts it together from `view`, `taps`, `samples` and `parts`."""
+"""report.html: `page` puts it together from `view`, `taps`, `pictures` and `parts`."""

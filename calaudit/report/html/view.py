@@ -1,6 +1,6 @@
 """What report.html shows, as values ready for its templates and scripts.
 
-All texts are made here, once, and are visible ones (:func:`calaudit.report.wording.visible`): the
+All texts are made here, once, and are visible ones (:func:`calaudit.runtime.words.visible`): the
 templates escape them, the scripts set them as text content.
 """
 

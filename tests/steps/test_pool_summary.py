@@ -3,7 +3,7 @@ import pytest
 
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
-from calaudit.steps.describe import MOST_COUNTED, ColumnSummary, PoolSummary, describe_pool
+from calaudit.steps.pool_summary import MOST_COUNTED, ColumnSummary, PoolSummary, describe_pool
 
 
 @pytest.fixture(scope="module")

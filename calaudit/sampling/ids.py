@@ -17,7 +17,7 @@ _SHOWN = 5
 
 
 @setting
-class Listed(Recipe):
+class Ids(Recipe):
     """The samples of a list: nothing is left to the seed, and weights are 1."""
 
     kind = "ids"

@@ -260,9 +260,7 @@ def _audit_table(
         return None, {}
     used = {"backend": (audit.backend,), "agree_with": audit.agree_with}
     unknown = [
-        Problem(
-            f"there is no backend {name!r}", f"{path}: audit.{key}", near(name, BACKENDS.names())
-        )
+        BACKENDS.unknown(name, f"{path}: audit.{key}")
         for key, names in used.items()
         for name in names
         if name not in BACKENDS

@@ -1,7 +1,8 @@
 """The command line: thin callers of the Python API, one module per command (see `app`).
 
 Messages go to stderr, results to stdout or files. Exit status: 0 every gate passed,
-1 something regressed, 3 nothing regressed but something is inconclusive, 2 bad input.
+1 something regressed, 3 nothing regressed but something is inconclusive, 2 bad input, 70 an
+unexpected error: a bug, which says nothing of any engine.
 """
 
 import contextlib
@@ -10,15 +11,24 @@ import io
 import os
 import signal
 import sys
+import traceback
+from typing import Final
 
 from calaudit.cli.app import app
 from calaudit.cli.output import on_lines
 from calaudit.runtime import interrupts
 from calaudit.runtime.errors import CalauditError
 
+UNEXPECTED: Final = 70
+"""Exit status of a bug: EX_SOFTWARE of BSD's sysexits.h, apart from every verdict."""
+
 
 def main() -> None:
-    """Run the command line; every `CalauditError` becomes a message and exit status 2."""
+    """Run the command line; every `CalauditError` becomes a message and exit status 2.
+
+    What nobody expected keeps its traceback and ends with `UNEXPECTED`: Python's own status of it
+    would be 1, which says that something regressed.
+    """
     interrupts.listen()
     if hasattr(signal, "SIGPIPE"):
         # A reader that has read enough ends the command, as it ends other tools: not an error.
@@ -43,9 +53,19 @@ def main() -> None:
         for problem in error.problems:
             print(f"calaudit: error: {on_lines(str(problem))}", file=sys.stderr)
         sys.exit(2)
-    except BaseException:
+    except (KeyboardInterrupt, SystemExit):
         _end_if_asked()
         raise
+    except BaseException as error:  # noqa: BLE001  # else Python ends with 1
+        _end_if_asked()
+        traceback.print_exc()
+        print(
+            f"calaudit: unexpected error ({type(error).__name__}): this is a bug in calaudit or in "
+            "a package that adds to it\n"
+            "  → Report it with the lines above, the command and what `calaudit doctor` prints.",
+            file=sys.stderr,
+        )
+        sys.exit(UNEXPECTED)
 
 
 def _told(error: OSError) -> str:

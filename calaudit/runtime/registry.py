@@ -10,7 +10,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
 
-from calaudit.runtime.errors import SettingsError, near
+from calaudit.runtime.errors import Problem, SettingsError, near
 from calaudit.runtime.user_code import blamed
 
 if TYPE_CHECKING:
@@ -64,9 +64,7 @@ class Registry(Generic[T]):
         """
         entries = _entries(self.group)
         if name not in entries:
-            raise SettingsError(
-                f"there is no {self.what} {name!r}", where=where, next_step=near(name, entries)
-            )
+            raise SettingsError.of([self.unknown(name, where)])
         entry = entries[name]
         offer = f"the {self.what} {name!r} of the package {package_of(entry)}"
         with blamed(offer, "can't be imported", SettingsError):
@@ -86,6 +84,16 @@ class Registry(Generic[T]):
                 next_step=f"Fix or uninstall {package_of(entry)}.",
             )
         return cast(T, member)
+
+    def unknown(self, name: str, where: object = None) -> Problem:
+        """What to say of a name that no member has: those near it, and all there are."""
+        names, close = self.names(), near(name, self.names())
+        known = near("", names, limit=len(names))
+        return Problem(
+            f"there is no {self.what} {name!r}: no installed package offers it",
+            None if where is None else str(where),
+            close if close == known else f"{close} {known}",
+        )
 
     def package(self, name: str) -> str:
         """The distribution that offers the member."""

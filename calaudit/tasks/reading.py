@@ -9,7 +9,7 @@ import numpy as np
 from calaudit.graph.model import ModelTensor
 from calaudit.metrics.base import Metric
 from calaudit.metrics.catalogue import definition_of, definitions, make_importable, parse_metric
-from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
+from calaudit.runtime.errors import PoolError, Problem, SettingsError
 from calaudit.runtime.pool import Pool, Rows, TensorSpec
 from calaudit.runtime.settings import parse_settings
 from calaudit.slices.sliceset import SliceSet
@@ -18,12 +18,12 @@ from calaudit.tasks.base import TASKS, Closing, EvalSet, Proposed, Samples, Task
 
 def parse_task(values: Mapping[str, Any], *, where: object, at: str) -> Task:
     """One ``[[tasks]]`` table, by its `kind`. Raises `SettingsError`."""
-    kind = str(values.get("kind"))
-    if kind not in TASKS:
+    kind = values.get("kind")
+    if not isinstance(kind, str):
         raise SettingsError(
-            f"kind must be one of {', '.join(TASKS.names())} (got {kind})",
+            f"kind must be one of {', '.join(TASKS.names())} (got {kind!r})",
             where=f"{where}: {at}.kind",
-            next_step=near(kind, TASKS.names()),
+            next_step="Name a kind of task.",
         )
     keys = {key: value for key, value in values.items() if key != "kind"}
     return parse_settings(keys, TASKS.load(kind, where=f"{where}: {at}.kind"), where=where, at=at)

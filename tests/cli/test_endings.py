@@ -138,3 +138,29 @@ def test_what_a_terminals_encoding_lacks_is_spelled_out(
     ended = subprocess.run(command, env=env, capture_output=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert rb"\xe4" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "raised", ["KeyError('x')", "MemoryError()", "GeneratorExit()", "RecursionError('deep')"]
+)
+def test_a_bug_keeps_its_traceback_and_ends_with_a_status_that_is_no_verdict(
+    tmp_path: Path, raised: str
+) -> None:
+    audit = make_world(tmp_path, n=600)
+    broken = (
+        "import sys, calaudit.audit.run\n"
+        f"def broken(*_, **__): raise {raised}\n"
+        "calaudit.audit.run.run_audit = broken\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", broken + RUN, "compare", str(audit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 70
+    assert "Traceback (most recent call last)" in done.stderr
+    name = raised.partition("(")[0]
+    assert f"\ncalaudit: unexpected error ({name}): this is a bug in calaudit or" in done.stderr
+    assert done.stderr.endswith("Report it with the lines above, the command and what "
+                                "`calaudit doctor` prints.\n")  # fmt: skip

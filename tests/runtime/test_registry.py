@@ -54,7 +54,10 @@ def test_members_are_listed_without_an_import_and_loaded_by_name(own):
 def test_an_unknown_name_gets_the_near_ones_and_its_place(own):
     with pytest.raises(SettingsError, match=r"audit.toml: there is no half 'lefd'") as error:
         halves().load("lefd", where="audit.toml")
-    assert error.value.problems[0].next_step == "Did you mean left?"
+    (problem,) = error.value.problems
+    assert problem.message.endswith("no installed package offers it")
+    assert problem.next_step == "Did you mean left? Known: broken, left, lost, number."
+    assert halves().unknown("zzz").next_step == "Known: broken, left, lost, number."
 
 
 @pytest.mark.parametrize(

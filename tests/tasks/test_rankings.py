@@ -184,7 +184,8 @@ def test_retrieval_ranks_the_gallery_by_cosine_and_never_shows_the_query_itself(
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"kind": "rankin"}, "kind must be one of"),
+        ({"kind": "rankin"}, "no kind of task 'rankin': no installed package offers it"),
+        ({}, "kind must be one of"),
         ({"kind": "classification", "metrics": ["top1", "topp1"]}, "topp1"),
         ({"kind": "classification", "output": "logit"}, "no output 'logit'"),
         ({"kind": "classification"}, "say which one"),

@@ -31,6 +31,36 @@ def write_metadata(package: Path, into: Path) -> Path:
     return into
 
 
+def package_of(
+    folder: Path, name: str, members: Mapping[str, Mapping[str, str]], text: str
+) -> Path:
+    """A package of one module, written to a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made by this.
+    name : str
+        Of the package; its module is ``<name>_members``.
+    members : mapping
+        Group, such as ``"calaudit.recipes"`` → name → attribute of the module.
+    text : str
+        The module.
+    """
+    folder.mkdir(parents=True)
+    groups = [
+        "\n".join(
+            [f'[project.entry-points."{group}"]']
+            + [f'{key} = "{name}_members:{attribute}"' for key, attribute in entries.items()]
+        )
+        for group, entries in members.items()
+    ]
+    head = f'[project]\nname = "{name}"\nversion = "1"\n'
+    (folder / "pyproject.toml").write_text(head + "\n".join(groups), encoding="utf-8")
+    (folder / f"{name}_members.py").write_text(text, encoding="utf-8")
+    return folder
+
+
 @contextmanager
 def installed(package: Path, metadata: Path) -> Iterator[Mapping[str, str]]:
     """A package on the path of this process, with its entry points.

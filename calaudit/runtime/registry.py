@@ -39,6 +39,9 @@ class Registry(Generic[T]):
     """Whether an object can be a member."""
     wanted: str
     """What a member must be, for messages: ``"a subclass of calaudit.tasks.base.Task"``."""
+    hold: Callable[[T, str], T] | None = None
+    """Member of another package and what messages call it → the member, or what stands for it, held
+    to its contract; see `calaudit.runtime.outside`."""
 
     def names(self) -> tuple[str, ...]:
         """Names of all members, sorted; nothing is imported."""
@@ -60,7 +63,7 @@ class Registry(Generic[T]):
         ------
         SettingsError
             There is no such member, two packages offer it, or the package that offers it can't be
-            imported or offers something else.
+            imported, or offers something else or less.
         """
         entries = _entries(self.group)
         if name not in entries:
@@ -83,7 +86,9 @@ class Registry(Generic[T]):
                 where=where,
                 next_step=f"Fix or uninstall {package_of(entry)}.",
             )
-        return cast(T, member)
+        if self.hold is None or package_of(entry) == BUILT_IN:
+            return cast(T, member)
+        return self.hold(member, offer)
 
     def unknown(self, name: str, where: object = None) -> Problem:
         """What to say of a name that no member has: those near it, and all there are."""

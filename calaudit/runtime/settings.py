@@ -10,13 +10,16 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from calaudit.runtime.errors import CalauditError, Problem, SettingsError, near
+from calaudit.runtime.outside import is_ours
+from calaudit.runtime.user_code import blamed
 
 T = TypeVar("T")
 _MOST_BYTES = 16 << 20
@@ -115,8 +118,11 @@ def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object, at
     SettingsError
         With one problem per wrong, missing or unknown key.
     """
+    name = f"{cls.__module__}:{cls.__qualname__}"
+    told = blamed(name, "failed", SettingsError, but=ValidationError)
     try:
-        made: T = _strictly(_ADAPTERS[cls], values)
+        with nullcontext() if is_ours(cls) else told:
+            made: T = _strictly(_ADAPTERS[cls], values)
     except ValidationError as error:
         problems = [
             problem
@@ -125,6 +131,38 @@ def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object, at
         ]
         raise SettingsError.of(problems) from None
     return made
+
+
+def check_settings(cls: type[Any], offer: str) -> None:
+    """Refuse a class of another package that no settings can be parsed into.
+
+    Parameters
+    ----------
+    cls : type
+    offer : str
+        What messages call it.
+
+    Raises
+    ------
+    SettingsError
+        It isn't made by :func:`setting`, or has a field of a type that TOML has no values of.
+    """
+    if not isinstance(cls, type) or "__pydantic_config__" not in vars(cls):
+        raise SettingsError(
+            f"{offer} keeps its settings in {cls!r}, which isn't made by "
+            "calaudit.runtime.settings.setting",
+            next_step="Write @setting above the class.",
+        )
+    what = "has settings that can't be read"
+    with blamed(offer, what, SettingsError):
+        try:
+            _ADAPTERS[cls].json_schema()
+        except PydanticUserError as error:
+            told = error.message.partition(".")[0].partition("\n")[0]
+            raise SettingsError(
+                f"{offer} {what}: {told}",
+                next_step="Give its fields types that TOML has values of.",
+            ) from None
 
 
 def _strictly(adapter: TypeAdapter[T], values: Mapping[str, Any]) -> T:

@@ -64,7 +64,12 @@ def find_function(
 
 @contextmanager
 def blamed(
-    name: str, what: str, kind: type[CalauditError], *, file: str | None = None
+    name: str,
+    what: str,
+    kind: type[CalauditError],
+    *,
+    file: str | None = None,
+    but: type[Exception] = CalauditError,
 ) -> Iterator[None]:
     """Turn what a user's code raises inside the block into an error of one `kind`.
 
@@ -81,6 +86,8 @@ def blamed(
         Error to raise.
     file : str, optional
         Of the user's code, whose innermost line is named; else where the exception was raised.
+    but : type, optional
+        What stays what it is, besides errors of calaudit's own.
 
     Raises
     ------
@@ -89,7 +96,7 @@ def blamed(
     """
     try:
         yield
-    except CalauditError:
+    except (CalauditError, but):
         raise
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and interrupts.asked() is not None:

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.runtime.errors import DrawError, Notice, Problem
+from calaudit.runtime.outside import offer_of
 from calaudit.runtime.pool import Rows
 from calaudit.runtime.words import counted
 from calaudit.sampling.keys import derive_seed, row_keys
-from calaudit.sampling.recipe import Candidates, Recipe, StratumDraw
+from calaudit.sampling.recipe import Candidates, Choice, Recipe, StratumDraw
 from calaudit.slices.sliceset import SliceSet
 
 
@@ -56,7 +57,8 @@ def draw(recipe: Recipe, candidates: Candidates, *, seed: int) -> Draw:
     ------
     DrawError
         There are fewer candidates than `size`, a stratum or named slice is empty, bounds
-        contradict one another, or a deviation or embedding holds NaN or infinity.
+        contradict one another, or a deviation or embedding holds NaN or infinity; or a kind of
+        another package chose what isn't a `Choice` of `size` candidates.
     SliceError
         A slice is named that the candidates' strata don't have.
     """
@@ -65,6 +67,7 @@ def draw(recipe: Recipe, candidates: Candidates, *, seed: int) -> Draw:
     keys = row_keys(derive_seed(used, recipe.name), candidates.rows)
     with _located(recipe):
         chosen = recipe.choose(candidates, keys)
+        _check_choice(chosen, recipe, len(candidates.rows))
     order = np.argsort(chosen.positions)
     return Draw(
         rows=candidates.rows[chosen.positions[order]],
@@ -119,6 +122,66 @@ def check_size(recipe: Recipe, n_candidates: int) -> None:
             if n_candidates
             else "Change the predicate, or the samples that are evaluated.",
         )
+
+
+def _check_choice(chosen: Choice, recipe: Recipe, n: int) -> None:
+    """Refuse a choice among `n` candidates by which another package breaks `Choice`'s contract."""
+    offer = offer_of(type(recipe))
+    if offer is None:
+        return
+    for wrong in (_positions_wrong(chosen, recipe.size, n), _weights_wrong(chosen, recipe.size),
+                  _strata_wrong(chosen, recipe.size, n)):  # fmt: skip
+        if wrong:
+            raise DrawError(
+                f"{offer} chose wrongly: {wrong}",
+                next_step="Fix its choose: docs/formats/recipe.md says what a Choice holds.",
+            )
+
+
+def _positions_wrong(chosen: Choice, size: int, n: int) -> str:
+    positions = chosen.positions
+    if not isinstance(positions, np.ndarray) or positions.dtype.kind not in "iu":
+        told = getattr(positions, "dtype", type(positions).__name__)
+        return f"positions are {told}, expected an array of whole numbers"
+    if positions.shape != (size,):
+        return f"positions have shape {positions.shape}, expected ({size},)"
+    outside = positions[(positions < 0) | (positions >= n)]
+    if len(outside):
+        return f"position {outside[0]} is none of the {n} candidates, which count from 0"
+    places, counts = np.unique(positions, return_counts=True)
+    if len(places) < size:
+        return f"position {places[counts > 1][0]} is chosen {counts.max()} times"
+    return ""
+
+
+def _weights_wrong(chosen: Choice, size: int) -> str:
+    weights = chosen.weights
+    if not isinstance(weights, np.ndarray) or weights.dtype.kind != "f":
+        told = getattr(weights, "dtype", type(weights).__name__)
+        return f"weights are {told}, expected an array of floats"
+    if weights.shape != (size,):
+        return f"weights have shape {weights.shape}, expected ({size},)"
+    wrong = weights[~(np.isfinite(weights) & (weights > 0))]
+    if len(wrong):
+        return f"a weight is {wrong[0]}, expected a finite number above 0"
+    mean = float(weights.mean(dtype=np.float64))
+    return "" if abs(mean - 1) < 1e-6 else f"weights have mean {mean:.6g}, expected 1"
+
+
+def _strata_wrong(chosen: Choice, size: int, n: int) -> str:
+    for values, kind in ((chosen.strata, StratumDraw), (chosen.notices, Notice)):
+        if not isinstance(values, tuple) or not all(isinstance(one, kind) for one in values):
+            return f"expected a tuple of {kind.__name__} (got {values!r})"
+    for each in chosen.strata:
+        if not 0 <= each.drawn <= each.population:
+            return f"stratum {each.label!r} gives {each.drawn} of {each.population} candidates"
+    drawn = sum(each.drawn for each in chosen.strata)
+    if drawn != size:
+        return f"its strata give {drawn} samples, expected {size}"
+    population = sum(each.population for each in chosen.strata)
+    if population > n:
+        return f"its strata hold {population} candidates, but there are {n}"
+    return ""
 
 
 @contextmanager

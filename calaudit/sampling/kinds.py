@@ -4,18 +4,40 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
+from types import NoneType
 from typing import Any, Final
 
-from calaudit.runtime.errors import Problem, SettingsError, near
+import numpy as np
+
+from calaudit.runtime.errors import DrawError, Problem, SettingsError, near
+from calaudit.runtime.outside import Contract, Gives, hold
 from calaudit.runtime.registry import Registry
-from calaudit.runtime.settings import parse_settings, read_toml
-from calaudit.sampling.recipe import Recipe
+from calaudit.runtime.settings import check_settings, parse_settings, read_toml
+from calaudit.sampling.recipe import Choice, Needs, Recipe
+
+_CONTRACT: Final[Contract] = {
+    "choose": Gives("a Choice", (Choice,), error=DrawError),
+    "check": Gives("nothing", (NoneType,), error=DrawError),
+    "settled": Gives("true or false", (bool, np.bool_), error=DrawError),
+    "needs": Gives("Needs", (Needs,)),
+    "problems": Gives("values of Problem", (Problem,), each=True),
+    "details": Gives("text", (str,)),
+    "completed": Gives("a mapping", (Mapping,)),
+}
+
+
+def _hold(kind: type[Recipe], offer: str) -> type[Recipe]:
+    check_settings(kind, offer)
+    hold(kind, offer, _CONTRACT)
+    return kind
+
 
 KINDS: Final[Registry[type[Recipe]]] = Registry(
     "calaudit.recipes",
     "kind of recipe",
     lambda found: isinstance(found, type) and issubclass(found, Recipe),
     "a subclass of calaudit.sampling.recipe.Recipe",
+    _hold,
 )
 DEFAULT_KIND = "uniform"
 

@@ -88,6 +88,18 @@ class Needs:
     embedding: Embedding | None = None
     ids: bool = False
 
+    def __post_init__(self) -> None:
+        every: dict[str, type] = {"dimensions": Dimension, "slices": str}
+        for name, kind in every.items():
+            value = getattr(self, name)
+            if not isinstance(value, tuple) or not all(isinstance(one, kind) for one in value):
+                raise TypeError(f"{name} must be a tuple of {kind.__name__} (got {value!r})")
+        optional: dict[str, type] = {"deviation": str, "loss": Loss, "embedding": Embedding}
+        for name, kind in optional.items():
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, kind):
+                raise TypeError(f"{name} must be {kind.__name__} or None (got {value!r})")
+
     @property
     def model(self) -> bool:
         """Whether the FP32 model's outputs are needed."""

@@ -14,6 +14,7 @@ from calaudit.runtime.pool import Pool, Rows, TensorSpec
 from calaudit.runtime.settings import parse_settings
 from calaudit.slices.sliceset import SliceSet
 from calaudit.tasks.base import TASKS, Closing, EvalSet, Proposed, Samples, Task
+from calaudit.tasks.contract import held_eval_set, held_outputs
 
 
 def parse_task(values: Mapping[str, Any], *, where: object, at: str) -> Task:
@@ -68,7 +69,7 @@ def read_eval_set(
     ------
     SettingsError
         An unknown metric or output, a metric of another kind of task, or a vocabulary that can't be
-        used.
+        used; or a kind of another package failed, or gave what no kind gives.
     PoolError
         A target or column the pool doesn't have, or that doesn't suit the task.
     """
@@ -77,11 +78,11 @@ def read_eval_set(
         evaluated=evaluated,
         slices=slices,
         metrics=_metrics(task, where, folder),
-        outputs=task.outputs(outputs, where),
+        outputs=held_outputs(task, task.outputs(outputs, where), outputs),
         where=where,
         folder=folder or Path(),
     )
-    return task.read(samples)
+    return held_eval_set(task, task.read(samples), len(evaluated))
 
 
 def offered_metrics(task: type[Task]) -> list[str]:

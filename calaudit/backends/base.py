@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from calaudit.graph.model import Model, ModelTensor
 
 Precision = Literal["fp32", "fp16", "int8"]
+Kernels = Literal["emulated", "fused", "float"]
+"""Emulated: Q/DQ computed in float. Fused: by integer kernels. Float: no INT8."""
 DEFAULT: Final = "onnxruntime"
 """The backend of audits that name none. Whatever is audited, it observes the ranges; cells of other
 backends carry their backend's name."""
@@ -188,8 +190,7 @@ class BuiltEngine:
 
     engine: Engine | None
     """None where it wasn't to be run. Whoever ordered it closes it."""
-    kernels: Literal["emulated", "fused", "float"]
-    """Emulated: Q/DQ computed in float. Fused: by integer kernels. Float: no INT8."""
+    kernels: Kernels
     options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
     """Library, device, and settings that numbers depend on, for the report."""
     account: Account | None = None

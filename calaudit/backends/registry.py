@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from calaudit.backends.base import DEFAULT, BackendKind
+from calaudit.backends.guarded import guarded
 from calaudit.runtime.errors import Problem, SettingsError, near
 from calaudit.runtime.registry import Registry
 from calaudit.runtime.settings import keys_of, parse_settings
@@ -17,6 +18,7 @@ BACKENDS: Final[Registry[BackendKind]] = Registry(
     "backend",
     lambda found: isinstance(found, BackendKind),
     "an instance of calaudit.backends.base.BackendKind",
+    guarded,
 )
 
 

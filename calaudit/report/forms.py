@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from shutil import rmtree
 from typing import TYPE_CHECKING, Final
 
 from calaudit.runtime.errors import OutputError, PoolError, SettingsError, near
-from calaudit.runtime.registry import Registry
+from calaudit.runtime.registry import BUILT_IN, Registry
 from calaudit.runtime.user_code import blamed
 
 if TYPE_CHECKING:
@@ -124,11 +125,31 @@ def write_forms(
         form = FORMS.load(name)
         path = folder / form.file_name
         package = FORMS.package(name)
-        told = blamed(f"the form {name} of the package {package}", "failed", OutputError)
-        with written_aside(path) as aside, nullcontext() if package == "calaudit" else told:
-            form.write(report, evidence or Evidence(), aside)
+        offer = f"the form {name} of the package {package}"
+        told = blamed(offer, "failed", OutputError)
+        with written_aside(path) as aside:
+            with nullcontext() if package == BUILT_IN else told:
+                form.write(report, evidence or Evidence(), aside)
+            if package != BUILT_IN:
+                _check_written(aside, path, offer)
         written.append(path)
     return written
+
+
+def _check_written(aside: Path, path: Path, offer: str) -> None:
+    """Refuse what another package's form left instead of a file. Raises `OutputError`."""
+    if aside.is_dir() and not aside.is_symlink():
+        rmtree(aside)
+        wrong = "made a folder where it was given a file to write"
+    elif aside.is_symlink() or not aside.is_file():
+        wrong = "removed the file that it was given to write, or put something else there"
+    elif aside.stat().st_size == 0:
+        wrong = "wrote nothing into the file that it was given"
+    else:
+        return
+    raise OutputError(
+        f"{offer} {wrong}", where=path, next_step="Fix the package, or leave the form out."
+    )
 
 
 def form_path(folder: Path, name: str) -> Path:

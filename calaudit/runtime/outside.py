@@ -60,7 +60,16 @@ def offer_of(of: type) -> str | None:
     return _offers.get(of, f"{of.__module__}:{of.__qualname__}")
 
 
-def asked(offer: str, name: str, gives: Gives, call: Callable[[], Any], file: str | None) -> Any:
+def asked(
+    offer: str,
+    name: str,
+    gives: Gives,
+    file: str | None,
+    function: Callable[..., Any],
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
     """What something of another package gives when it is called.
 
     Parameters
@@ -70,10 +79,11 @@ def asked(offer: str, name: str, gives: Gives, call: Callable[[], Any], file: st
     name : str
         Of the method.
     gives : Gives
-    call : callable
-        Calls it.
     file : str or None
         Where it was written.
+    function : callable
+    *args, **kwargs
+        What it is given.
 
     Returns
     -------
@@ -86,7 +96,7 @@ def asked(offer: str, name: str, gives: Gives, call: Callable[[], Any], file: st
         ``gives.error``: it failed, or gave something else than it promised.
     """
     with blamed(offer, f"failed in {name}", gives.error, file=file):
-        found = call()
+        found = function(*args, **kwargs)
         iterator = gives.each and isinstance(found, Iterator)
         if iterator:
             found = tuple(found)  # what a generator raises, it raises here
@@ -159,6 +169,6 @@ def _wrapped(function: Callable[..., Any], offer: str, name: str, gives: Gives) 
 
     @wraps(function)
     def held(*args: Any, **kwargs: Any) -> Any:
-        return asked(offer, name, gives, lambda: function(*args, **kwargs), file)
+        return asked(offer, name, gives, file, function, *args, **kwargs)
 
     return held

@@ -129,7 +129,7 @@ def _held_answer(offer: str, answer: Answer, n: int) -> Answer:
 
     def held(predictions: Predictions, reference: Predictions) -> NDArray[Any]:
         found: NDArray[Any] = asked(
-            offer, "answer", gives, lambda: answer(predictions, reference), file_of(answer)
+            offer, "answer", gives, file_of(answer), answer, predictions, reference
         )
         if found.ndim == 0 or len(found) != n or found.dtype.kind not in "biufO":
             raise SettingsError(
@@ -146,7 +146,7 @@ def _held_names(offer: str, what: str, names: Names) -> Names:
     gives = Gives("texts", (str,), each=True)
 
     def held(positions: Rows) -> list[str]:
-        found = list(asked(offer, what, gives, lambda: names(positions), file_of(names)))
+        found = list(asked(offer, what, gives, file_of(names), names, positions))
         if len(found) != len(positions):
             raise SettingsError(
                 f"{offer} gave {len(found)} {what} for {len(positions)}", next_step=_NEXT

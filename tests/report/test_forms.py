@@ -115,6 +115,29 @@ def test_another_packages_form_that_breaks_is_named_with_its_line(tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("pass", "wrote nothing into the file that it was given"),
+        ("path.unlink(); path.mkdir(); (path / 'a').write_text('a')", "made a folder where it was"),
+        ("path.unlink()", "removed the file that it was given"),
+        ("path.unlink(); path.symlink_to('elsewhere')", "or put something else there"),
+    ],
+)
+def test_a_form_that_leaves_no_file_is_named_and_nothing_stays(
+    tmp_path: Path, body: str, told: str
+) -> None:
+    module = f"def odd(report, evidence, path):\n    {body}\nODD = Form('odd.txt', odd)\n"
+    odd = package(tmp_path / "odd", 'odd = "odd_forms:ODD"', module)
+    with (
+        installed(odd, tmp_path / "metadata"),
+        pytest.raises(OutputError, match=f"the form odd of the package odd .*{told}") as caught,
+    ):
+        write_forms(report(), tmp_path / "out", ["odd"])
+    assert caught.value.problems[0].where == str(tmp_path / "out" / "odd.txt")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("file", "message"),
     [
         ("junit.xml", "odd and junit both write junit.xml|junit and odd both write junit.xml"),

@@ -23,6 +23,8 @@ T = TypeVar("T")
 Method = Literal["minmax", "entropy", "percentile", "mse", "entropy-trt"]
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
+_TABLES = ("audit", "slices", "calibsets", "tasks", "gates")
+
 
 @setting(renamed={"cluster": "cluster_by"})
 class AuditSettings:
@@ -175,9 +177,6 @@ class AuditConfig:
     def folder(self) -> Path:
         """Where results lie: the audit file's own path without its suffix."""
         return self.path.with_suffix("")
-
-
-_TABLES = ("audit", "slices", "calibsets", "tasks", "gates")
 
 
 def read_audit(path: Path) -> AuditConfig:

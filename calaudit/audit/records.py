@@ -46,6 +46,18 @@ from calaudit.version import __version__
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "h5py", "onnx", "onnxruntime", "polars")
 
+SHOWN: Final = 10
+"""Taps that a comparison lists."""
+TOLERATED: Final = 0.01
+"""Relative difference of two amax that isn't counted."""
+
+INTERVALS: Mapping[str, Interval] = {
+    "binary": "tango",
+    "mean": "bootstrap-t",
+    "ratio": "bootstrap-t",
+    "set": "jackknife",
+}
+
 
 def describe_environment(accelerated: Mapping[str, str]) -> dict[str, str | None]:
     """Versions of what computes, operating system, processor; and what `accelerated` tells."""
@@ -71,12 +83,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or "unknown"
-
-
-SHOWN: Final = 10
-"""Taps that a comparison lists."""
-TOLERATED: Final = 0.01
-"""Relative difference of two amax that isn't counted."""
 
 
 def compare_ranges(
@@ -116,14 +122,6 @@ def _compared(
             ComparedTap(each.tap, 127 * each.first, 127 * each.second) for each in differing[:SHOWN]
         ),
     )
-
-
-INTERVALS: Mapping[str, Interval] = {
-    "binary": "tango",
-    "mean": "bootstrap-t",
-    "ratio": "bootstrap-t",
-    "set": "jackknife",
-}
 
 
 def audit_record(audit: Audit) -> AuditRecord:

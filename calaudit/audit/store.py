@@ -20,6 +20,17 @@ from calaudit.runtime.errors import Notice, OutputError
 
 State = Literal["made", "missing", "damaged"]
 
+Kind = Literal["calibration set", "ranges", "predictions", "engine"]
+FOLDERS = ("calibsets", "ranges", "scales", "engines", "predictions")
+"""Where an audit keeps artefacts, within its results folder."""
+_KEYED = re.compile(r".+-[0-9a-f]{16}\.(h5|json|onnx|engine|cache)(\.weights|\.seal|\.json)?")
+_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.weights)?")
+
+LOCK_FILE = ".lock"
+"""The lock file. It stays; what counts is whether a living process holds it."""
+LOCK_TIMEOUT = 0.5
+"""Seconds before a second run is refused: `is_locked` takes the lock for an instant."""
+
 
 class Store:
     """Looks after the artefacts of one run."""
@@ -61,13 +72,6 @@ def _content(path: Path) -> str:
     weights = path.with_name(f"{path.name}.weights")
     beside = file_key(weights) if weights.exists() else ""
     return content_key([path.name, file_key(path), beside])
-
-
-Kind = Literal["calibration set", "ranges", "predictions", "engine"]
-FOLDERS = ("calibsets", "ranges", "scales", "engines", "predictions")
-"""Where an audit keeps artefacts, within its results folder."""
-_KEYED = re.compile(r".+-[0-9a-f]{16}\.(h5|json|onnx|engine|cache)(\.weights|\.seal|\.json)?")
-_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.weights)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,12 +170,6 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (path for path in folder.iterdir() if path.is_file() or path.is_symlink())
 
 
-NAME = ".lock"
-"""The lock file. It stays; what counts is whether a living process holds it."""
-GRACE = 0.5
-"""Seconds before a second run is refused: `is_locked` takes the lock for an instant."""
-
-
 @contextmanager
 def hold_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a results folder, which is made if it isn't there.
@@ -189,7 +187,7 @@ def hold_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     OutputError
         Another run holds the folder, or it can't be written to or locked.
     """
-    lock = FileLock(folder / NAME, timeout=-1 if wait else GRACE, thread_local=False)
+    lock = FileLock(folder / LOCK_FILE, timeout=-1 if wait else LOCK_TIMEOUT, thread_local=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -215,10 +213,10 @@ def hold_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 def is_locked(folder: Path) -> bool:
     """Whether a run is at work on a results folder. Asks without leaving anything behind."""
-    if not (folder / NAME).exists():
+    if not (folder / LOCK_FILE).exists():
         return False
     try:
-        with FileLock(folder / NAME, timeout=0, thread_local=False):
+        with FileLock(folder / LOCK_FILE, timeout=0, thread_local=False):
             return False
     except Timeout:
         return True

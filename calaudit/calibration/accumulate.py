@@ -28,6 +28,9 @@ _TOP_OCTAVE = N_OCTAVES - 1
 LONG = N_BINS
 """Values from which a row is long."""
 
+LARGEST_NARROW: Final = int(np.iinfo(np.uint32).max)
+_INFINITY = np.float32(np.inf).view(np.uint32)
+
 
 @compiled
 def measure_rows(
@@ -144,10 +147,6 @@ def count_long_rows(
             lower = (octave << FRACTION_BITS) - first
             for place in range(n_filled):
                 kept[np.uint64(max(filled[place] - lower, 0))] += sizes[place]
-
-
-LARGEST_NARROW: Final = int(np.iinfo(np.uint32).max)
-_INFINITY = np.float32(np.inf).view(np.uint32)
 
 
 class BadActivationsError(RangesError):

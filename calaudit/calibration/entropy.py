@@ -21,6 +21,9 @@ SAME_DIVERGENCE: Final = 1e-10
 _STRIDE: Final = 16
 """Every 16th candidate is looked at first, to know early what can't be best."""
 
+N_EQUAL: Final = 2048
+LARGEST: Final = float(np.finfo(np.float32).max)
+
 
 def kl_divergences(
     edges: NDArray[np.float64],
@@ -117,10 +120,6 @@ def _divergences(  # noqa: PLR0917  # numba has no keyword-only arguments
             else:
                 found[place] = loss / total
                 best = min(best, found[place])
-
-
-N_EQUAL: Final = 2048
-LARGEST: Final = float(np.finfo(np.float32).max)
 
 
 def entropy_trt(histogram: Histogram) -> float:

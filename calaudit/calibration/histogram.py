@@ -33,6 +33,8 @@ from numpy.typing import NDArray
 
 from calaudit.calibration.compiled import compiled
 
+Counts = NDArray[np.int64] | NDArray[np.float64]
+
 FRACTION_BITS = 8
 """Bits of the fraction that tell bins apart: 2^8 bins to an octave."""
 BINS_PER_OCTAVE = 1 << FRACTION_BITS
@@ -42,6 +44,14 @@ N_BINS = N_OCTAVES * BINS_PER_OCTAVE
 
 DROPPED_BITS = 23 - FRACTION_BITS
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
+
+BULK: Final = 0.9999
+"""Share of the non-zero values that make the bulk."""
+OUTLIER_FACTOR: Final = 8.0
+"""Values more than this many times the bulk's edge are outliers."""
+N_FINE: Final = 11
+"""Bins are no narrower than 2^-N_FINE of the range without outliers, rounded down to a power of
+two: at least 2048 of them lie in it."""
 
 
 def bin_number(amax: float | np.float32) -> int:
@@ -94,9 +104,6 @@ def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
         rounded = np.ascontiguousarray(values, dtype=np.float32)
         too_large = (np.abs(rounded) > np.abs(values)) & (np.abs(values) < 2.0**128)
     return np.where(too_large, np.nextafter(rounded, np.float32(0)), rounded)
-
-
-Counts = NDArray[np.int64] | NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,15 +264,6 @@ def no_histograms(taps: Sequence[str], n_groups: int, *, narrow: bool = False) -
         np.zeros(shape, dtype=np.int64),
         np.zeros(shape, dtype=np.float32),
     )
-
-
-BULK: Final = 0.9999
-"""Share of the non-zero values that make the bulk."""
-OUTLIER_FACTOR: Final = 8.0
-"""Values more than this many times the bulk's edge are outliers."""
-N_FINE: Final = 11
-"""Bins are no narrower than 2^-N_FINE of the range without outliers, rounded down to a power of
-two: at least 2048 of them lie in it."""
 
 
 @dataclass(frozen=True, slots=True)

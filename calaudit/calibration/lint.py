@@ -27,6 +27,8 @@ SAME_RANGE: Final = 1.25
 ENOUGH: Final = 3
 """Scales it takes for the whole set to look wrong."""
 
+_CALIBRATE: Final = "Calibrate on real samples."
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -128,9 +130,6 @@ def agreement(first: Mapping[str, float], second: Mapping[str, float]) -> float:
     shared = [tap for tap in first if tap in second]
     close = sum(1 / SAME_RANGE <= first[tap] / second[tap] <= SAME_RANGE for tap in shared)
     return close / len(shared) if shared else 0.0
-
-
-_CALIBRATE: Final = "Calibrate on real samples."
 
 
 def _tap(name: str) -> str:

@@ -25,6 +25,8 @@ N_STEPS: Final = 127
 """Steps of symmetric int8: scale = amax / 127."""
 _STRIDE: Final = 16
 
+DEFAULT_PERCENTILE: Final = 0.9999
+
 
 def squared_errors(
     edges: NDArray[np.float64],
@@ -107,9 +109,6 @@ def _errors(  # noqa: PLR0917  # numba has no keyword-only arguments
             else:
                 found[place] = error
                 best = min(best, error)
-
-
-DEFAULT_PERCENTILE: Final = 0.9999
 
 
 def minmax(histogram: Histogram) -> float:

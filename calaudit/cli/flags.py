@@ -16,7 +16,6 @@ from calaudit.runtime.words import command_line
 if TYPE_CHECKING:
     from calaudit.slices.dimension import Dimension
 
-
 AuditFile = Annotated[Path, typer.Argument(metavar="AUDIT.toml", help="The audit file.")]
 ModelFlag = Annotated[Path | None, typer.Option("--model", help="Model in place of the file's.")]
 PoolFlag = Annotated[Path | None, typer.Option("--pool", help="Pool in place of the file's.")]
@@ -27,7 +26,6 @@ OutFlag = Annotated[
 SeedFlag = Annotated[
     int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed in place of the file's.")
 ]
-
 
 ByFlags = Annotated[
     list[str] | None,
@@ -55,6 +53,18 @@ CrossFlags = Annotated[
     ),
 ]
 
+_OPTION = re.compile(r":(?=[\w-]+=)")
+_NAME = re.compile(r"[^=<>!]+")
+
+_WHOLE = re.compile(r"\s*[+-]?\d+\s*")
+
+_EXAMPLES = {
+    "edges": "Write edges=0,5,10 (inf is allowed last).",
+    "quantiles": "Write quantiles=4, or quantiles=0.1,0.9.",
+    "tail": "Write tail=0.5,0.8.",
+    "min_support": "Write min_support=30.",
+}
+
 
 def renamed_flag(flag: str, now: str) -> Any:
     """A former flag, which `--help` doesn't show: whoever gives it is told today's."""
@@ -66,10 +76,6 @@ def renamed_flag(flag: str, now: str) -> Any:
             )
 
     return typer.Option(flag, hidden=True, callback=refuse)
-
-
-_OPTION = re.compile(r":(?=[\w-]+=)")
-_NAME = re.compile(r"[^=<>!]+")
 
 
 def read_dimensions(
@@ -182,7 +188,6 @@ def _quantiles(text: str) -> int | list[float]:
     return _numbers(text) if "." in text or "," in text else int(text)
 
 
-_WHOLE = re.compile(r"\s*[+-]?\d+\s*")
 _READERS: dict[str, Callable[[str], Any]] = {
     "edges": _edges,
     "quantiles": _quantiles,
@@ -192,10 +197,4 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "count": str,
     "missing": str,
     "tail_labels": _texts,
-}
-_EXAMPLES = {
-    "edges": "Write edges=0,5,10 (inf is allowed last).",
-    "quantiles": "Write quantiles=4, or quantiles=0.1,0.9.",
-    "tail": "Write tail=0.5,0.8.",
-    "min_support": "Write min_support=30.",
 }

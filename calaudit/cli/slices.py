@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from calaudit.slices.sliceset import SliceSet, SliceSummary
     from calaudit.statistics.power import SlicePower
 
+_MOST_LABEL_COLUMNS = 12
+_WIDEST_LABEL = 8
+_SHOWN_LABELS = 3
+_MOST_MARKED = 3
+_DEFAULT_LABEL = "label"
+
 
 def power_table(
     summaries: Sequence["SliceSummary"],
@@ -52,13 +58,6 @@ def power_table(
         f"{100 * flip_rate:g} % of the answers."
     )
     return f"{text_columns(rows, left=frozenset({0, 4 if clustered else 3}))}\n{note}"
-
-
-_MOST_LABEL_COLUMNS = 12
-_WIDEST_LABEL = 8
-_SHOWN_LABELS = 3
-_MOST_MARKED = 3
-_DEFAULT_LABEL = "label"
 
 
 app = typer.Typer(add_completion=False)

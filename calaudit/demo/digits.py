@@ -34,6 +34,14 @@ IMBALANCE = 5.0
 CONTRAST_STEPS = 1024
 """Steps of the sensor's converter between paper and ink."""
 
+_LEVELS = {"calibration": NOISE_LEVELS, "gallery": (0.0,), "evaluation": NOISE_LEVELS}
+"""Noise levels of each split's rows, in the order in which the splits are stored."""
+
+DEMO_MODEL = Path(__file__).with_name("digits.onnx")
+"""Image (b, 1, 8, 8) float32 → ``logits`` (b, 10) and ``embedding`` (b, 32) of length 1."""
+DEMO_AUDIT = Path(__file__).with_name("digits.toml")
+"""Audit of that model on the demo's pool."""
+
 
 @dataclass(frozen=True, slots=True)
 class Digits:
@@ -135,10 +143,6 @@ def random_bits(seed: int, *, stream: int, size: int) -> NDArray[np.uint64]:
     return np.asarray(raw, dtype=np.uint64)
 
 
-_LEVELS = {"calibration": NOISE_LEVELS, "gallery": (0.0,), "evaluation": NOISE_LEVELS}
-"""Noise levels of each split's rows, in the order in which the splits are stored."""
-
-
 def build_digits_pool(path: str | Path, *, seed: int = 0) -> None:
     """Write the pool of the digits demo: the same content on every machine.
 
@@ -199,13 +203,6 @@ def _rows(digits: Digits) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         levels.append(np.tile(wanted, len(members)))
         splits.append(np.full(len(members) * len(wanted), split))
     return np.concatenate(images), np.concatenate(levels), np.concatenate(splits)
-
-
-DEMO_MODEL = Path(__file__).with_name("digits.onnx")
-"""Image (b, 1, 8, 8) float32 → ``logits`` (b, 10) and ``embedding`` (b, 32) of length 1."""
-
-DEMO_AUDIT = Path(__file__).with_name("digits.toml")
-"""Audit of that model on the demo's pool."""
 
 
 def write_demo(folder: Path) -> Path:

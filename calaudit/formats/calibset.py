@@ -39,6 +39,13 @@ AGAIN = "The file is damaged or was made by something else; draw it again with `
 
 Record = TypeVar("Record", SliceDraw, StratumDraw, Notice)
 
+KIND = "calibset"
+VERSION = 1
+"""Format history: 1, the first."""
+_MADE_BY = "`calaudit sample`"
+_SHOWN = 5
+Batch = Mapping[str, NDArray[Any]]
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class DrawnSet:
@@ -219,16 +226,6 @@ def _check(drawn: DrawnSet) -> None:
     for each in drawn.slices.dimensions:
         if each.codes.min() < -1 or each.codes.max() >= len(each.labels):
             raise ValueError(f"/slices/codes of {each.name} point outside its labels")
-
-
-KIND = "calibset"
-VERSION = 1
-"""Format history: 1, the first."""
-
-_MADE_BY = "`calaudit sample`"
-_SHOWN = 5
-
-Batch = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -25,6 +25,11 @@ DAMAGE = (OSError, KeyError, RuntimeError)
 CACHE_BYTES = 32 << 20
 """Chunk cache per dataset: a chunk that is cut by two reads is decompressed once."""
 
+_ROOMY = 64
+"""Bytes up to which every text gets the same room, whatever the mean length is."""
+_WASTE = 4
+"""Above that, fixed length may take this many times the bytes of the texts themselves."""
+
 
 def open_hdf5(path: Path, *, kind: str, version: int, made_by: str) -> h5py.File:
     """Open a file for reading whose root attributes declare `kind` in a version up to `version`.
@@ -249,12 +254,6 @@ def _has_source(dataset: h5py.Dataset, folder: Path, file_name: str, name: str) 
             return name in file
     except OSError:
         return False
-
-
-_ROOMY = 64
-"""Bytes up to which every text gets the same room, whatever the mean length is."""
-_WASTE = 4
-"""Above that, fixed length may take this many times the bytes of the texts themselves."""
 
 
 def is_text(dataset: h5py.Dataset) -> bool:

@@ -17,6 +17,10 @@ from calaudit.runtime.progress import Counter, counter
 
 _SHOWN = 5
 
+DIGEST_BYTES = 16
+"""BLAKE2b-128: 32 hexadecimal digits."""
+_ROLES = ("classes", "ids", "inputs", "items", "meta", "missing", "targets")
+
 
 def check_ids(ids: pl.Series | NDArray[Any], *, where: str) -> None:
     """Refuse ids that aren't text, are empty, or occur twice.
@@ -48,12 +52,6 @@ def check_ids(ids: pl.Series | NDArray[Any], *, where: str) -> None:
         where=where,
         next_step="Give every sample its own id, or give none at all.",
     )
-
-
-DIGEST_BYTES = 16
-"""BLAKE2b-128: 32 hexadecimal digits."""
-
-_ROLES = ("classes", "ids", "inputs", "items", "meta", "missing", "targets")
 
 
 def fingerprint_of(file: h5py.File, path: Path) -> str:

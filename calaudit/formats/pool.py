@@ -19,6 +19,8 @@ from calaudit.formats.rows import check_rows, not_finite_problem, read_rows
 from calaudit.runtime.errors import CalauditError, Notice, PoolError, Problem, near
 from calaudit.runtime.pool import Rows, TensorSpec, read_as_numbers
 
+_ATTRIBUTE = "notices"
+
 
 def open_pool(path: str | Path) -> "PoolFile":
     """Open a pool and check its structure; no sample is read yet.
@@ -308,9 +310,6 @@ class PoolFile:
             return
         check_ids(self._texts(IDS, None), where=f"{self.label}: /{IDS}")
         self._unique = True
-
-
-_ATTRIBUTE = "notices"
 
 
 def write_notices(file: h5py.File, notices: Sequence[Notice]) -> None:

@@ -20,6 +20,13 @@ _EXACT = 2**53
 _STEP = "Give one number or text per sample; None, NaN or '' where it is missing."
 _STEP_ID = "Give them as text: a float would round them, and different ids would become one."
 
+_TIMES = [np.dtype(f"M8[{unit}]") for unit in ("D", "ns", "ms", "us")]
+"""Times that polars takes as they are."""
+
+_INTEGERS = (
+    pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Joined:
@@ -137,10 +144,6 @@ def _of_array(array: NDArray[Any]) -> pl.Series:
     return series if masked is None else series.set(pl.Series(masked), None)
 
 
-_TIMES = [np.dtype(f"M8[{unit}]") for unit in ("D", "ns", "ms", "us")]
-"""Times that polars takes as they are."""
-
-
 def _of_scalars(values: Iterable[Any]) -> pl.Series:
     if isinstance(values, np.ma.MaskedArray):
         pairs = zip(values.data.tolist(), np.ma.getmaskarray(values), strict=True)
@@ -203,11 +206,6 @@ def _check_exact(integers: Iterable[int]) -> None:
     beyond = next((value for value in integers if abs(value) > _EXACT), None)
     if beyond is not None:
         raise _RoundedError(f"holds the whole number {beyond} beside fractions")
-
-
-_INTEGERS = (
-    pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64
-)  # fmt: skip
 
 
 def _plain(series: pl.Series) -> pl.Series:

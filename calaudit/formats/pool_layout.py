@@ -17,6 +17,18 @@ from calaudit.runtime.words import counted
 
 _SHOWN = 10
 
+KIND = "pool"
+VERSION = 2
+"""Format history: 1, the first; 2, missing values of integer and boolean columns (/missing)
+and class names (/classes)."""
+IDS = "ids"
+MISSING = "missing"
+"""Group of masks, which mark the missing values of integer and boolean columns."""
+CLASSES = "classes"
+"""Group of the names of a target's classes, in the order of the model's outputs."""
+ITEM_TARGETS = ("relevance", "exclude")
+"""Targets whose second axis, when they have one, counts the items."""
+
 
 def as_names(column: pl.Series, names: Sequence[str], *, where: str) -> pl.Series:
     """A target's values as class names; missing ones stay missing.
@@ -102,20 +114,6 @@ def read_names(path: Path) -> tuple[str, ...]:
             next_step="Give one name per line, a JSON list, or a JSON mapping of names to numbers.",
         )
     return tuple(names)
-
-
-KIND = "pool"
-VERSION = 2
-"""Format history: 1, the first; 2, missing values of integer and boolean columns (/missing)
-and class names (/classes)."""
-
-IDS = "ids"
-MISSING = "missing"
-"""Group of masks, which mark the missing values of integer and boolean columns."""
-CLASSES = "classes"
-"""Group of the names of a target's classes, in the order of the model's outputs."""
-ITEM_TARGETS = ("relevance", "exclude")
-"""Targets whose second axis, when they have one, counts the items."""
 
 
 @dataclass(frozen=True, slots=True)

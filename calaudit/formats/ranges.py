@@ -27,6 +27,9 @@ _AT_A_TIME = 16
 """Histograms that are written together."""
 _BUILD_AGAIN = f"The file is damaged or incomplete; build it again with {MADE_BY}."
 
+_DAMAGE = (*DAMAGE, ValueError, TypeError, IndexError)
+"""What h5py and numpy say of parts that aren't what they should be."""
+
 
 def write_ranges(path: Path, observation: Observation) -> None:
     """Write an observation, whole or not at all.
@@ -61,10 +64,6 @@ def write_ranges(path: Path, observation: Observation) -> None:
         _write_texts(file, "one_by_one/taps", [each.tap for each in observation.one_by_one])
         _write_texts(file, "one_by_one/reasons", [each.reason for each in observation.one_by_one])
         file["one_by_one/mixed"] = np.array([e.mixed for e in observation.one_by_one], np.bool_)
-
-
-_DAMAGE = (*DAMAGE, ValueError, TypeError, IndexError)
-"""What h5py and numpy say of parts that aren't what they should be."""
 
 
 def open_ranges(path: Path) -> Observation:

@@ -15,6 +15,8 @@ BLOCK_BYTES = 32 << 20
 GAP_BYTES = 256 << 10
 """Unwanted bytes that are cheaper to read through than to skip."""
 
+_SHOWN = 5
+
 
 def check_rows(rows: Rows, n: int) -> None:
     """Refuse rows that aren't ascending, unique and within 0 … n - 1.
@@ -86,9 +88,6 @@ def read_rows(dataset: h5py.Dataset, rows: Rows) -> NDArray[Any]:
         out[done : done + len(wanted)] = dataset[span][wanted]
         done += len(wanted)
     return out
-
-
-_SHOWN = 5
 
 
 def rows_not_finite(values: NDArray[Any]) -> NDArray[np.int64]:

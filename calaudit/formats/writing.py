@@ -24,6 +24,12 @@ from calaudit.runtime.interrupts import Kept, listening, stop_if_asked, unbroken
 
 _in_flight: set[Path] = set()
 
+CHUNK_BYTES = 256 << 10
+"""Aim for one chunk: small enough for reading scattered samples, large enough to be quick."""
+CHUNK_ROWS = 1 << 16
+"""Most rows in a chunk."""
+_FLUSH_CHUNKS = 16
+
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
@@ -222,13 +228,6 @@ def written_hdf5(path: Path) -> Iterator[Hdf5Writing]:
             disk.close()
             # A failed write, those of closing included, is why whatever followed went wrong.
             disk.check()
-
-
-CHUNK_BYTES = 256 << 10
-"""Aim for one chunk: small enough for reading scattered samples, large enough to be quick."""
-CHUNK_ROWS = 1 << 16
-"""Most rows in a chunk."""
-_FLUSH_CHUNKS = 16
 
 
 class ArrayStream:

@@ -38,6 +38,16 @@ _HALF = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
 _TYPE_ATTRIBUTES = frozenset({"to", "dtype"})
 """Attributes that name an element type: of Cast, of random and filled tensors."""
 
+LARGEST: Final = float(np.finfo(np.float16).max)
+"""65504: larger weights are clipped to it."""
+SMALLEST: Final = 5.96e-8
+"""FP16's smallest positive number: weights nearer to zero are raised to it."""
+_AT_A_TIME: Final = 1 << 22
+_CASTS: Final = re.compile(
+    r"graph_(in|out)put_cast_?\d+|.*_cast_to_(fp|bfloat)\d+(_node)?", re.DOTALL
+)
+"""What the converter calls its casts, and what they give."""
+
 
 def is_half(proto: onnx.ModelProto) -> bool:
     """Whether any weight, input or output is FP16 or BF16."""
@@ -119,17 +129,6 @@ def _widen_tensor(tensor: onnx.TensorProto) -> None:
         tensor.name, tensor.data_type = name, TensorProto.FLOAT
         tensor.dims.extend(dims)
         tensor.raw_data = content
-
-
-LARGEST: Final = float(np.finfo(np.float16).max)
-"""65504: larger weights are clipped to it."""
-SMALLEST: Final = 5.96e-8
-"""FP16's smallest positive number: weights nearer to zero are raised to it."""
-_AT_A_TIME: Final = 1 << 22
-_CASTS: Final = re.compile(
-    r"graph_(in|out)put_cast_?\d+|.*_cast_to_(fp|bfloat)\d+(_node)?", re.DOTALL
-)
-"""What the converter calls its casts, and what they give."""
 
 
 def convert_to_fp16(model: Model) -> tuple[Model, tuple[Notice, ...]]:

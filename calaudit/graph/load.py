@@ -32,6 +32,16 @@ _DROPPED = 0.5
 """Ratio of a Dropout that names none."""
 _SHOWN = 3
 
+_RANDOM = (
+    "draws random numbers ({}), so its answers differ from run to run and so do drops; export the "
+    "model without them, or with their draw as an input"
+)
+
+_QUANTIZED = re.compile(
+    "Q(Linear|Ordered|Attention|Gemm|MoE|Embed).*|.*([Qq]uantize|Integer|NBits|Bnb4|FpQ4|Float8).*"
+)
+"""Names of quantized operators, ONNX's and onnxruntime's own."""
+
 
 def training_problems(proto: onnx.ModelProto) -> list[tuple[str, str]]:
     """What makes the model train instead of infer, and how to export it for inference.
@@ -98,12 +108,6 @@ def _value(tensor: onnx.TensorProto | None) -> float | None:
 def _named(nodes: Sequence[onnx.NodeProto]) -> str:
     shown = ", ".join(f"{node.op_type} {name_of(node)}" for node in nodes[:_SHOWN])
     return shown if len(nodes) <= _SHOWN else f"{shown}, … {len(nodes)} in all"
-
-
-_RANDOM = (
-    "draws random numbers ({}), so its answers differ from run to run and so do drops; export the "
-    "model without them, or with their draw as an input"
-)
 
 
 def load_model(path: Path, *, quantized: bool = False) -> Model:
@@ -205,12 +209,6 @@ def _all_nodes(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
     outer = [*proto.graph.node, *(n for function in proto.functions for n in function.node)]
     inner = [graph for node in outer for graph in graphs_within(node)]
     return [*outer, *(node for graph in inner for node in graph.node)]
-
-
-_QUANTIZED = re.compile(
-    "Q(Linear|Ordered|Attention|Gemm|MoE|Embed).*|.*([Qq]uantize|Integer|NBits|Bnb4|FpQ4|Float8).*"
-)
-"""Names of quantized operators, ONNX's and onnxruntime's own."""
 
 
 def _is_quantized(node: onnx.NodeProto) -> bool:

@@ -21,6 +21,11 @@ from calaudit.runtime.errors import ModelError, Notice
 PROTOBUF_LIMIT = 2**31 - 1
 """Bytes one protobuf message may hold; larger models keep their weights in a file beside."""
 
+SMALL: Final = 1024
+"""Bytes below which a tensor stays in the message."""
+MESSAGE: Final = 32 << 20
+"""Bytes of weights up to which a model is worth having as one message: others are copied there."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelTensor:
@@ -197,12 +202,6 @@ def _fingerprint(proto: onnx.ModelProto) -> str:
         digest.update(head.encode())
         digest.update(bytes_of(tensor))
     return digest.hexdigest()
-
-
-SMALL: Final = 1024
-"""Bytes below which a tensor stays in the message."""
-MESSAGE: Final = 32 << 20
-"""Bytes of weights up to which a model is worth having as one message: others are copied there."""
 
 
 def write_model(model: Model, path: Path, weights: Path, *, location: str) -> None:

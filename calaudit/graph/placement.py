@@ -36,6 +36,16 @@ from calaudit.graph.rules import (
 from calaudit.graph.survey import Shape, Shapes, Slot, Survey, sized_shapes, survey
 from calaudit.runtime.errors import ModelError, Notice, Problem
 
+_GIVE_UNFUSED = (
+    "stay float in every engine: onnxruntime's optimiser made them. Give the model as it was "
+    "exported, or as ORT_ENABLE_BASIC leaves it"
+)
+_EXPORT_STANDARD = "stay float in every engine. Export the model with ONNX's own operators"
+_EXPORT_STRAIGHT = (
+    "hold weights inside, which stay float in every engine. Trace the model with fixed sizes "
+    "instead of scripting it, so that its graph is straight"
+)
+
 
 def plan_qdq(model: Model) -> QdqPlan:
     """Decide where Q/DQ goes.
@@ -309,17 +319,6 @@ class _Placement:
     def _node_name(self, position: int) -> str:
         node = self.facts.nodes[position]
         return f"{node.op_type} {name_of(node)}"
-
-
-_GIVE_UNFUSED = (
-    "stay float in every engine: onnxruntime's optimiser made them. Give the model as it was "
-    "exported, or as ORT_ENABLE_BASIC leaves it"
-)
-_EXPORT_STANDARD = "stay float in every engine. Export the model with ONNX's own operators"
-_EXPORT_STRAIGHT = (
-    "hold weights inside, which stay float in every engine. Trace the model with fixed sizes "
-    "instead of scripting it, so that its graph is straight"
-)
 
 
 def _is_fixed(shape: Shape | None) -> bool:

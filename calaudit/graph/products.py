@@ -27,6 +27,12 @@ PRODUCTS: Final = frozenset({
 _TWO_OPERANDS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _NOT_QUANTIZED: Final = "the graph leaves its inputs in float"
 
+_WIDTH: Final = 64
+_SHAPES: Final = {"Conv": [_WIDTH, 8, 8], "Gemm": [_WIDTH], "MatMul": [4, _WIDTH]}
+"""Per sample, of input and output alike."""
+PROBED: Final = tuple(_SHAPES)
+"""Op types that there is a probe of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Product:
@@ -62,13 +68,6 @@ def _product(node: onnx.NodeProto, facts: Survey) -> Product:
 def _quantized(tensor: str, facts: Survey) -> bool:
     producer = facts.producers.get(tensor)
     return producer is not None and facts.nodes[producer].op_type == "DequantizeLinear"
-
-
-_WIDTH: Final = 64
-_SHAPES: Final = {"Conv": [_WIDTH, 8, 8], "Gemm": [_WIDTH], "MatMul": [4, _WIDTH]}
-"""Per sample, of input and output alike."""
-PROBED: Final = tuple(_SHAPES)
-"""Op types that there is a probe of."""
 
 
 def probe_model(op_type: str, precision: Asked) -> Model:

@@ -23,6 +23,11 @@ from calaudit.runtime.errors import Notice, Problem, RangesError, near
 Action = Literal["quantized", "float"]
 Kind = Literal["activation", "weight", "node"]
 
+LIMIT = 127
+"""Weights use -127…127, so that the scale is amax / 127 on both sides."""
+_SMALLEST = np.finfo(np.float32).tiny
+"""Scales below the smallest normal float32 are refused or flushed to zero by kernels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -86,13 +91,6 @@ def explain(plan: QdqPlan) -> list[Decision]:
     return placed + [
         d for d in plan.decisions if d.kind == "node" and d.weighted and d.action == "float"
     ]
-
-
-LIMIT = 127
-"""Weights use -127…127, so that the scale is amax / 127 on both sides."""
-
-_SMALLEST = np.finfo(np.float32).tiny
-"""Scales below the smallest normal float32 are refused or flushed to zero by kernels."""
 
 
 def estimate_weight_scales(

@@ -16,10 +16,24 @@ SMALL = 1024
 FREE_SIZE = 448
 """What free sizes are taken for where shapes must be fixed: no pooling by 2, 14 or 16 leaves 1."""
 
-
 Shape = tuple[int | str | None, ...]
 """Sizes, names of free sizes, and None where nothing is known."""
 Shapes = dict[str, Shape]
+
+_PASSES = frozenset({
+    "Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze",
+})  # fmt: skip
+"""Ops that hand on their first input's values."""
+
+_IMPORTER_MADE = re.compile(r"\(Unnamed Layer\* [0-9]+\) \[[^\]]*\]_output.*")
+_KEEPS_ONE: Final = MOVES_VALUES | {"Relu", "Abs", "Neg", "Cast", "Concat", "Where"}
+"""Operators whose output can only end at exactly 1 because an input does."""
+_BY_CONSTANT: Final = frozenset({"Add", "Sub", "Mul", "Div"})
+_ENDS_AT_ONE: Final = frozenset({
+    "Clip", "Sigmoid", "HardSigmoid", "Softmax", "Tanh", "Softsign", "Erf", "Sin", "Cos", "Sign",
+    "LpNormalization", "OneHot", "Equal", "Less", "Greater", "And", "Or", "Not",
+})  # fmt: skip
+"""Operators whose output is bounded, so that a magnitude of exactly 1 says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +141,6 @@ def _fix_sizes(graph: onnx.GraphProto) -> None:
                 dim.dim_value = FREE_SIZE if axis else 2
 
 
-_PASSES = frozenset({
-    "Cast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze",
-})  # fmt: skip
-"""Ops that hand on their first input's values."""
-
-
 def closing_op(model: Model, output: str) -> str | None:
     """ONNX op type that computes an output's values; None where none of ONNX's own does.
 
@@ -146,17 +154,6 @@ def closing_op(model: Model, output: str) -> str | None:
             return str(node.op_type)
         output = node.input[0]
     return None
-
-
-_IMPORTER_MADE = re.compile(r"\(Unnamed Layer\* [0-9]+\) \[[^\]]*\]_output.*")
-_KEEPS_ONE: Final = MOVES_VALUES | {"Relu", "Abs", "Neg", "Cast", "Concat", "Where"}
-"""Operators whose output can only end at exactly 1 because an input does."""
-_BY_CONSTANT: Final = frozenset({"Add", "Sub", "Mul", "Div"})
-_ENDS_AT_ONE: Final = frozenset({
-    "Clip", "Sigmoid", "HardSigmoid", "Softmax", "Tanh", "Softsign", "Erf", "Sin", "Cos", "Sign",
-    "LpNormalization", "OneHot", "Equal", "Less", "Greater", "And", "Or", "Not",
-})  # fmt: skip
-"""Operators whose output is bounded, so that a magnitude of exactly 1 says nothing."""
 
 
 @dataclass(frozen=True, slots=True)

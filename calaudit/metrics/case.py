@@ -20,6 +20,8 @@ from calaudit.metrics.truth import Labels, Relevance, Texts, Truth, Values, chec
 from calaudit.runtime.errors import PoolError, SettingsError
 from calaudit.runtime.words import counted
 
+T = TypeVar("T", bound=Truth)
+
 
 def unanswered(
     outputs: NDArray[Any],
@@ -73,9 +75,6 @@ def infinities(
 
 def _all_finite(outputs: NDArray[Any]) -> bool:
     return outputs.dtype.kind not in "fc" or bool(np.isfinite(outputs).all())
-
-
-T = TypeVar("T", bound=Truth)
 
 
 @dataclass(frozen=True, eq=False)

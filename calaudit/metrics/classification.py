@@ -25,6 +25,9 @@ _ECE = (
     "probability, each weighed by its samples"
 )
 
+_ROUNDING = 2.0**-8
+"""Of probabilities in bfloat16, the coarsest."""
+
 
 def topk_bounds(case: Case, k: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """`topk` with every tie broken (against, for) the true class."""
@@ -121,10 +124,6 @@ def holds_probabilities(outputs: NDArray[Any]) -> bool:
     if not len(rows) or rows.min() < 0 or rows.max() > 1 + _ROUNDING:
         return False
     return bool(np.abs(rows.sum(axis=1, dtype=np.float64) - 1.0).max() <= _ROUNDING)
-
-
-_ROUNDING = 2.0**-8
-"""Of probabilities in bfloat16, the coarsest."""
 
 
 def probabilities(outputs: NDArray[Any]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from calaudit.metrics.base import metric
+from calaudit.metrics.base import metric, unbounded
 from calaudit.metrics.case import Case
 from calaudit.metrics.division import divide
 from calaudit.metrics.truth import Values
@@ -55,11 +55,6 @@ def rmse_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     totals : ndarray, shape (…, 2)
     """
     return np.sqrt(divide(np.maximum(totals[..., 0], 0.0), totals[..., 1], np.nan))
-
-
-def unbounded(_: int | None, __: NDArray[np.float64], ___: int) -> float:
-    """Infinity: nothing bounds what one sample can do to a regression's error."""
-    return float("inf")
 
 
 @metric(

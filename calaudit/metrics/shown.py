@@ -11,6 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_EXACT = 2**53
+"""Up to here every whole number is exact as float64."""
+
+TIES = "expected value over the order of ties"
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Shown:
@@ -128,10 +133,6 @@ def as_floats(scores: NDArray[Any]) -> NDArray[Any]:
     return scores.astype(np.float64)
 
 
-_EXACT = 2**53
-"""Up to here every whole number is exact as float64."""
-
-
 def count_bounds(
     shown: Shown, chosen: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -154,6 +155,3 @@ def count_bounds(
     return surely + np.maximum(open_places - others, 0), surely + np.minimum(
         open_places, contenders
     )
-
-
-TIES = "expected value over the order of ties"

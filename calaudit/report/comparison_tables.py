@@ -26,6 +26,9 @@ from calaudit.runtime.words import counted, visible
 FEW_TABLES = 2
 """Tables of all metrics per slice and engine that are shown without being asked for."""
 
+Row = tuple[str, MetricRecord]
+"""A slice's name, and the metric whose drops the row holds."""
+
 
 def worst_table(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     """Comparisons, worst first: the gated ones, and all of the headline metric."""
@@ -162,10 +165,6 @@ def _value(index: Index, key: tuple[str, str], metric: MetricRecord) -> Text:
         return Text(MISSING)
     drop = difference(metric, result.drop)
     return Text(f"{score(metric, result.candidate)} ({drop})", verdict_style(index, result))
-
-
-Row = tuple[str, MetricRecord]
-"""A slice's name, and the metric whose drops the row holds."""
 
 
 def drop_matrices(index: Index, view: View, width: int) -> Iterator[RenderableType]:

@@ -36,6 +36,9 @@ from calaudit.runtime.words import counted, visible
 
 _REFERENCE = "the FP32 reference"
 
+FEW = 3
+"""Items and samples that are named without being asked for more."""
+
 
 def engine_tables(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     """What two backends, and two estimators of ranges, make of the same engines and sets."""
@@ -132,10 +135,6 @@ def _files(index: Index, view: View, width: int) -> Iterator[RenderableType]:
 
 def _number(value: float | None) -> str:
     return MISSING if value is None else f"{value:.4g}"
-
-
-FEW = 3
-"""Items and samples that are named without being asked for more."""
 
 
 def ranking_tables(index: Index, view: View, width: int) -> Iterator[RenderableType]:

@@ -28,6 +28,22 @@ from calaudit.results.drops import Attribution, Gap, Part, Screened
 from calaudit.results.report import Report
 from calaudit.runtime.words import visible
 
+FINDINGS = {
+    ("no-set-fixes",): "no set tried here fixes this",
+    ("this-set",): "caused by this calibration set",
+    ("no-set-fixes", "this-set"): "partly caused by this calibration set; no set tried here "
+    "fixes the rest",
+    ("redraw",): "undecided, more draws needed",
+    ("no-set-fixes", "redraw"): "no set tried here fixes this; more draws needed for this one's "
+    "share",
+}
+"""Findings of a harmed slice → in a few words."""
+
+ATTRIBUTION_LEGEND = (
+    "best set: its drop; excess: beyond the best set; draw SD: between draws; intervals account "
+    "for the choice of the best set, not for that of the slice, findings for both"
+)
+
 
 def findings(report: Report) -> tuple[str, str, str]:
     """Three sentences, each on one line, that claim no more than the results do.
@@ -173,24 +189,6 @@ def _listed(names: Sequence[str], word: str) -> str:
 
 def _plural(noun: str, things: Sequence[object] | set[str]) -> str:
     return noun if len(things) == 1 else f"{noun}s"
-
-
-FINDINGS = {
-    ("no-set-fixes",): "no set tried here fixes this",
-    ("this-set",): "caused by this calibration set",
-    ("no-set-fixes", "this-set"): "partly caused by this calibration set; no set tried here "
-    "fixes the rest",
-    ("redraw",): "undecided, more draws needed",
-    ("no-set-fixes", "redraw"): "no set tried here fixes this; more draws needed for this one's "
-    "share",
-}
-"""Findings of a harmed slice → in a few words."""
-
-
-ATTRIBUTION_LEGEND = (
-    "best set: its drop; excess: beyond the best set; draw SD: between draws; intervals account "
-    "for the choice of the best set, not for that of the slice, findings for both"
-)
 
 
 def attribution_sentence(index: Index, one: Attribution) -> str:

@@ -19,6 +19,12 @@ MARK = {"REGRESSED": "✗", "INCONCLUSIVE": "?", "PASS": "✓"}
 LEGEND = "✗ regressed, ? inconclusive, ✓ passed, no mark: not gated"
 CONTROLS = "in brackets: a control, not gated"
 
+_HEADING_WIDTH = 16
+"""Columns that a heading may take before it folds."""
+
+_LEAST = 4
+"""Width that a folding column keeps even where the table becomes too wide."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -61,10 +67,6 @@ class Column:
     def _longest_word(self) -> int:
         words = (word for each in self.entries for word in each.plain.split())
         return min(16, max((cell_len(word) for word in words), default=0))
-
-
-_HEADING_WIDTH = 16
-"""Columns that a heading may take before it folds."""
 
 
 def build_table(title: str, columns: Sequence[Column], *, width: int) -> Table:
@@ -117,10 +119,6 @@ def _shares(columns: Sequence[Column], width: int) -> list[int]:
         shares[widest] -= 1
         spare += 1
     return shares
-
-
-_LEAST = 4
-"""Width that a folding column keeps even where the table becomes too wide."""
 
 
 def _width(columns: Sequence[Column]) -> int:

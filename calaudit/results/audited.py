@@ -15,6 +15,10 @@ from calaudit.results.comparison import Interval
 from calaudit.results.values import Count, Name, Ordinal, Share, Size, finite, plain, settle
 from calaudit.runtime.errors import Notice
 
+Role = Literal["candidate", "control"]
+"""A candidate may ship and is held to the gates; a control shows what would happen, and its
+verdicts decide nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -76,11 +80,6 @@ class ComparedRanges:
     """Taps that only calaudit has a range of."""
     shown: Annotated[tuple[ComparedTap, ...], MaxLen(10)]
     """Those that differ most, ten at most, the most different first."""
-
-
-Role = Literal["candidate", "control"]
-"""A candidate may ship and is held to the gates; a control shows what would happen, and its
-verdicts decide nothing."""
 
 
 @dataclass(frozen=True, slots=True)

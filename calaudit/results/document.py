@@ -20,6 +20,49 @@ from calaudit.runtime.words import visible
 Reference = tuple[str, str, str]
 """Place in the document, kind of record, its name."""
 
+FORMAT = "report"
+FORMAT_VERSION = 2
+"""Version of report.json. What an older release would misread raises it: a key that goes or means
+something else, a value that it doesn't know. A new key doesn't: readers ignore keys that they
+don't know, and `_LACKING` says what stands for one in files that were written before it.
+
+1: the first.
+2 (0.1.0): calibration sets and cells have a role and name their files, gates min_reference; a
+report without a judged gate doesn't pass; results have a bound that holds for all at once, a
+reason, a family and what they could prove; attribution has several findings and p-values.
+"""
+_LACKING: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
+    1: {
+        "calibsets": {"role": "candidate", "file": None},
+        "cells": {"role": "candidate", "file": None, "scales": None},
+        "results": dict.fromkeys(
+            (
+                "joint_low",
+                "reason",
+                "family",
+                "family_size",
+                "standard_error",
+                "n_effective",
+                "smallest_provable_drop",
+                "n_to_prove",
+            )
+        ),
+        "attribution": {
+            "settled": False,
+            "elsewhere": None,
+            "p_price": None,
+            "p_addition": None,
+            "findings": [],
+        },
+    },
+    2: {},
+}
+"""Version → part of the report → keys that its entries may lack, and what stands for them."""
+READABLE = tuple(_LACKING)
+"""Versions that can be read."""
+RUN_FACTS = ("created", "timings")
+"""What two runs of one audit may differ in."""
+
 
 def inconsistencies(report: Report, *, where: object) -> Iterator[Problem]:
     """What no schema can check: names that point nowhere, repeated keys, a wrong total verdict."""
@@ -99,51 +142,6 @@ def _of_exemplars(report: Report) -> Iterator[Reference]:
         for j, one in enumerate(exemplars.shown):
             for name in one.slices:
                 yield f"exemplars[{i}].shown[{j}].slices", "slice", name
-
-
-FORMAT = "report"
-FORMAT_VERSION = 2
-"""Version of report.json. What an older release would misread raises it: a key that goes or means
-something else, a value that it doesn't know. A new key doesn't: readers ignore keys that they
-don't know, and `_LACKING` says what stands for one in files that were written before it.
-
-1: the first.
-2 (0.1.0): calibration sets and cells have a role and name their files, gates min_reference; a
-report without a judged gate doesn't pass; results have a bound that holds for all at once, a
-reason, a family and what they could prove; attribution has several findings and p-values.
-"""
-_LACKING: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
-    1: {
-        "calibsets": {"role": "candidate", "file": None},
-        "cells": {"role": "candidate", "file": None, "scales": None},
-        "results": dict.fromkeys(
-            (
-                "joint_low",
-                "reason",
-                "family",
-                "family_size",
-                "standard_error",
-                "n_effective",
-                "smallest_provable_drop",
-                "n_to_prove",
-            )
-        ),
-        "attribution": {
-            "settled": False,
-            "elsewhere": None,
-            "p_price": None,
-            "p_addition": None,
-            "findings": [],
-        },
-    },
-    2: {},
-}
-"""Version → part of the report → keys that its entries may lack, and what stands for them."""
-READABLE = tuple(_LACKING)
-"""Versions that can be read."""
-
-RUN_FACTS = ("created", "timings")
-"""What two runs of one audit may differ in."""
 
 
 def to_document(report: Report) -> dict[str, Any]:

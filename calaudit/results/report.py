@@ -26,6 +26,16 @@ from calaudit.results.values import Name, Size
 from calaudit.runtime.errors import Notice
 from calaudit.version import __version__
 
+EXIT_STATUS: Mapping[Verdict, int] = {
+    Verdict.PASS: 0,
+    Verdict.REGRESSED: 1,
+    Verdict.INCONCLUSIVE: 3,
+}
+"""Exit status per verdict; 2 is kept for bad input and configuration."""
+
+_GRAVE = ("reference_", "mean_units", "std_units", "probabilities", "random_ops")
+"""Codes of what makes all other numbers doubtful: told first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -75,14 +85,6 @@ class Report:
         from calaudit.report.html.page import notebook_html
 
         return notebook_html(self)
-
-
-EXIT_STATUS: Mapping[Verdict, int] = {
-    Verdict.PASS: 0,
-    Verdict.REGRESSED: 1,
-    Verdict.INCONCLUSIVE: 3,
-}
-"""Exit status per verdict; 2 is kept for bad input and configuration."""
 
 
 def overall_verdict(results: Iterable[Result], cells: Iterable[CellRecord] = ()) -> Verdict:
@@ -232,7 +234,3 @@ def _settled(warnings: Iterable[Notice]) -> tuple[Notice, ...]:
             ),
         )
     )
-
-
-_GRAVE = ("reference_", "mean_units", "std_units", "probabilities", "random_ops")
-"""Codes of what makes all other numbers doubtful: told first."""

@@ -13,16 +13,6 @@ from annotated_types import Ge, Gt, Le, Lt
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-
-class _NotEmpty:
-    """Said in the schema alone: pydantic's own check refuses file names that aren't UTF-8."""
-
-    def __get_pydantic_json_schema__(self, made: Any, handler: Any) -> dict[str, Any]:
-        return {**handler(made), "minLength": 1}
-
-
-Name = Annotated[str, _NotEmpty()]
-"""A text that isn't empty."""
 Count = Annotated[int, Ge(0)]
 """A number of things."""
 Ordinal = Annotated[int, Ge(1)]
@@ -33,8 +23,18 @@ Share = Annotated[float, Ge(0), Le(1)]
 """A part of a whole, or a probability."""
 Level = Annotated[float, Gt(0), Lt(1)]
 """A confidence level or an error, neither 0 nor 1."""
-
 Record = TypeVar("Record", bound="DataclassInstance")
+
+
+class _NotEmpty:
+    """Said in the schema alone: pydantic's own check refuses file names that aren't UTF-8."""
+
+    def __get_pydantic_json_schema__(self, made: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(made), "minLength": 1}
+
+
+Name = Annotated[str, _NotEmpty()]
+"""A text that isn't empty."""
 
 
 def plain(value: Any) -> Any:

@@ -18,6 +18,9 @@ _EXACT = 2.0**53
 """Above it whole numbers of float64 lie apart; what is stored there was hardly written in full."""
 _LARGEST = int(np.iinfo(np.int64).max)
 
+Rows = NDArray[np.int64]
+"""Row numbers into a pool."""
+
 
 def read_as_numbers(values: NDArray[np.generic]) -> pl.Series:
     """A stored column (n,) as a series that means what was written; NaN is missing.
@@ -86,10 +89,6 @@ def as_written(values: NDArray[np.generic]) -> NDArray[np.float64]:
         shortest = shortest.copy()
         shortest[differs[exact]] = wide[differs[exact]]
     return shortest
-
-
-Rows = NDArray[np.int64]
-"""Row numbers into a pool."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ T = TypeVar("T")
 BUILT_IN: Final = "calaudit"
 """The distribution whose members are built in."""
 
+_remembered: Final[list[Callable[[], None]]] = []
+
 
 @dataclass(frozen=True)
 class Registry(Generic[T]):
@@ -115,9 +117,6 @@ def remembered(function: Callable[[], T]) -> Callable[[], T]:
     kept = cache(function)
     _remembered.append(kept.cache_clear)
     return kept
-
-
-_remembered: Final[list[Callable[[], None]]] = []
 
 
 @remembered

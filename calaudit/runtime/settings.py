@@ -27,6 +27,17 @@ _MOST_BYTES = 16 << 20
 _RENAMED = "x-renamed"
 """Where a settings class's JSON Schema keeps the former names of its keys."""
 
+_EXPECTED = {
+    "int_type": "should be a whole number",
+    "float_type": "should be a number",
+    "string_type": "should be text",
+    "bool_type": "should be true or false",
+    "tuple_type": "should be a list",
+    "list_type": "should be a list",
+}
+_BRANCHES = ("int", "float", "str", "bool")
+"""What pydantic adds to a place where several types are allowed."""
+
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def setting(
@@ -192,18 +203,6 @@ class _Adapters(dict[type[Any], TypeAdapter[Any]]):
 
 
 _ADAPTERS = _Adapters()
-
-
-_EXPECTED = {
-    "int_type": "should be a whole number",
-    "float_type": "should be a number",
-    "string_type": "should be text",
-    "bool_type": "should be true or false",
-    "tuple_type": "should be a list",
-    "list_type": "should be a list",
-}
-_BRANCHES = ("int", "float", "str", "bool")
-"""What pydantic adds to a place where several types are allowed."""
 
 
 def _problems(line: dict[str, Any], cls: type[Any], where: object, at: str) -> list[Problem]:

@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 from calaudit.runtime.errors import SliceError
 from calaudit.runtime.pool import widened
 
+MAX_CATEGORIES = 1_000
+"""More distinct values than this make no slices a person could read."""
+MAX_NUMBERS = 50
+"""The same for a column of fractional numbers, which is seldom a category."""
+
 
 def number_text(value: float) -> str:
     """The shortest text that reads back as the same number: ``5``, ``-0.25``, ``1e-07``, ``∞``."""
@@ -64,12 +69,6 @@ def bin_labels(title: str, edges: Sequence[float]) -> list[str]:
     inner = [f"{a} ≤ {title} < {b}" for a, b in pairwise(texts)]
     last = f"{title} = ∞" if edges[-1] == math.inf else f"{title} ≥ {texts[-1]}"
     return [f"{title} < {texts[0]}", *inner, last]
-
-
-MAX_CATEGORIES = 1_000
-"""More distinct values than this make no slices a person could read."""
-MAX_NUMBERS = 50
-"""The same for a column of fractional numbers, which is seldom a category."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -47,6 +47,9 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 
+_FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What the expression parser and evaluator raise; a panic isn't an `Exception`."""
+
 
 def find_forbidden(sql: str, where: str) -> Iterator[Problem]:
     """What a predicate holds that it may not: comments, subqueries, functions over many rows."""
@@ -81,10 +84,6 @@ def _reason(word: str, called: bool, empty: bool) -> tuple[str, str] | None:
             "Compare with a fixed number, or slice by quantiles.",
         )
     return f"uses {word}(), which isn't allowed", near(word, ROW_FUNCTIONS)
-
-
-_FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
-"""What the expression parser and evaluator raise; a panic isn't an `Exception`."""
 
 
 @dataclass(frozen=True, slots=True)

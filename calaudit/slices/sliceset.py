@@ -14,6 +14,8 @@ from calaudit.runtime.pool import Rows
 from calaudit.slices.categories import Categories, code_categories
 from calaudit.slices.dimension import CROSS, EVERYTHING, MIN_SUPPORT
 
+_TYPED = (("<=", "≤"), (">=", "≥"), ("−", "-"))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CodedDimension:
@@ -152,9 +154,6 @@ class SliceSet:
         if name not in self._places:
             raise SliceError(f'no slice is called "{name}"', next_step=near(name, self._places))
         return self._places[name]
-
-
-_TYPED = (("<=", "≤"), (">=", "≥"), ("−", "-"))
 
 
 def match_slices(pattern: str, names: Iterable[str], *, where: object = None) -> list[str]:

@@ -23,6 +23,16 @@ Floats = NDArray[np.float64]
 LEVEL = 0.999
 """One-sided level at which FP32 must be better: of a thousand broken pipelines one passes."""
 
+_PIECE = 1024
+"""Units that are looked at together: what varies is seen in the first of them."""
+
+ORDER_LEVEL = 1e-6
+"""One-sided level of the sign test on the samples that are right in one order alone."""
+LEAST_GAIN = 0.1
+"""Share of the samples by which another order must be better, beyond what chance gives it."""
+MOST_CLASSES = 2048
+"""Classes among labels and answers up to which orders are looked for."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Rival:
@@ -89,18 +99,6 @@ def is_constant(outputs: NDArray[Any]) -> bool:
         ):
             return False
     return n > 1
-
-
-_PIECE = 1024
-"""Units that are looked at together: what varies is seen in the first of them."""
-
-
-ORDER_LEVEL = 1e-6
-"""One-sided level of the sign test on the samples that are right in one order alone."""
-LEAST_GAIN = 0.1
-"""Share of the samples by which another order must be better, beyond what chance gives it."""
-MOST_CLASSES = 2048
-"""Classes among labels and answers up to which orders are looked for."""
 
 
 @dataclass(frozen=True, slots=True)

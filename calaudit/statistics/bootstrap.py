@@ -31,6 +31,11 @@ Floats = NDArray[np.float64]
 ENOUGH_CARRY = 20.0
 """Units on one side that must carry the variance, or its ends are stretched."""
 
+REPLICATES = 1999
+"""Such that (replicates + 1) · 2.5 % is a whole number: ends are order statistics."""
+_NOISE = 1e-12
+"""What rounding leaves of a sum of squares that is 0, as a share of its parts."""
+
 
 def stretch(residual: Floats) -> tuple[Floats, Floats]:
     """How far the lower and the upper end's distance is stretched, each (…,), at least 1.
@@ -48,13 +53,6 @@ def stretch(residual: Floats) -> tuple[Floats, Floats]:
         for side in (residual < 0, residual > 0)
     ]
     return ends[0], ends[1]
-
-
-REPLICATES = 1999
-"""Such that (replicates + 1) · 2.5 % is a whole number: ends are order statistics."""
-
-_NOISE = 1e-12
-"""What rounding leaves of a sum of squares that is 0, as a share of its parts."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -16,9 +16,15 @@ from calaudit.metrics.division import divide
 from calaudit.statistics.random_numbers import scatter
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 FEW_CHANGED = 10
 """Where fewer clusters changed, and less than half of them, their spread says too little."""
+
+GROUPS = 50
+_FEWEST = 10
+"""Of at least two units each."""
+_FEWEST_OF_CLUSTERS = 5
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -77,14 +83,6 @@ def design_of(total: Floats, size: Floats, flips: NDArray[np.int64]) -> Design:
     few = (changed < FEW_CHANGED) & (2 * changed < np.count_nonzero(size, axis=-1))
     effect = np.maximum(np.where(few, np.maximum(seen, whole), seen), 1.0)
     return Design(effect, np.broadcast_to(effective_blocks(size) - 1.0, effect.shape))
-
-
-Ints = NDArray[np.int64]
-
-GROUPS = 50
-_FEWEST = 10
-"""Of at least two units each."""
-_FEWEST_OF_CLUSTERS = 5
 
 
 @dataclass(frozen=True, eq=False, slots=True)

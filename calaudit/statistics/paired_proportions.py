@@ -17,9 +17,12 @@ from calaudit.statistics.estimate import Estimate, Levels, no_estimate
 from calaudit.statistics.permutation import FEW, signs_of_whole_numbers
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 _HALVINGS = 60
 """Of [−1, 1]: leaves an error below 2e-18, less than float64 resolves."""
+
+_ROUNDING = 1e-9
 
 
 def tango_z(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, drop: ArrayLike) -> Floats:
@@ -80,11 +83,6 @@ def tango_bound(lost: ArrayLike, gained: ArrayLike, n: ArrayLike, tail: ArrayLik
         above = tango_z(b, c, safe, middle) > target
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     return np.where(size > 0, (low + high) / 2, np.where(beyond < 0.5, -1.0, 1.0))
-
-
-Ints = NDArray[np.int64]
-
-_ROUNDING = 1e-9
 
 
 def compare_binary(

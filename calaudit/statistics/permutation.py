@@ -25,6 +25,15 @@ FEW = 20
 _ROUNDING = 1e-12
 """Equal sums differ by rounding: a share of the sum of sizes."""
 
+MOST_SWAPS = 999
+_ENOUGH = 20
+"""Tosses that show as much, after which the p-value is known well enough."""
+_AT_ONCE = 111
+_NOISE = 1e-12
+"""Of a metric's value: what rounding leaves of 0."""
+_MOST_BLOCKS = 512
+"""Swapped as a whole: the test stays exact, and its cost no longer grows with n."""
+
 
 def signs_of_whole_numbers(drops: Floats, *, beyond: float = 1.0) -> float:
     """Exact p-value over all 2^k signs of whole numbers; McNemar's for ones.
@@ -88,16 +97,6 @@ def signs_of_many(totals: Floats, coins: Floats) -> Floats:
     far = divide(observed, np.sqrt((totals**2).sum(axis=1)), 0.0)
     beyond = np.minimum(p_value, ndtr(-far))
     return np.asarray(np.where(exceeding == 0, beyond, p_value), dtype=np.float64)
-
-
-MOST_SWAPS = 999
-_ENOUGH = 20
-"""Tosses that show as much, after which the p-value is known well enough."""
-_AT_ONCE = 111
-_NOISE = 1e-12
-"""Of a metric's value: what rounding leaves of 0."""
-_MOST_BLOCKS = 512
-"""Swapped as a whole: the test stays exact, and its cost no longer grows with n."""
 
 
 def swap_test(

@@ -14,6 +14,8 @@ N_BUCKETS = 2048
 _BLOCK = 1 << 20
 """Counts made at a time: 8 MiB."""
 
+_FEW = 64
+
 
 def bucket_of(clusters: NDArray[np.int64], n_clusters: int) -> NDArray[np.int64]:
     """Bucket of each unit, (n,) in [0, `N_BUCKETS`): units of one cluster share one.
@@ -69,7 +71,6 @@ def _count(key: str, n: int, replicates: int) -> NDArray[np.float64]:
     return counts
 
 
-_FEW = 64
 _counts = lru_cache(maxsize=1)(_count)
 _few_counts = lru_cache(maxsize=_FEW)(_count)
 

@@ -32,6 +32,12 @@ from calaudit.metrics.truth import Relevance
 from calaudit.metrics.unit_scores import Scores
 from calaudit.results.rankings import Flow, MovedItem, RankingLoss
 
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+_NOISE = 1e-12
+"""Values that differ by a smaller share of themselves differ by rounding."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Path:
@@ -112,9 +118,6 @@ def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
     return found
 
 
-Floats = NDArray[np.float64]
-
-
 def flows(fp32: Shown, engine: Shown, tail: NDArray[np.bool_]) -> Floats:
     """Places of each query, (queries, 6), in the order of `Flow`'s fields.
 
@@ -174,12 +177,6 @@ def _by_group(change: sparse.csr_array, sign: float, tail: NDArray[np.bool_]) ->
     return np.asarray(one_way @ groups, dtype=np.float64)
 
 
-Rows = NDArray[np.int64]
-
-_NOISE = 1e-12
-"""Values that differ by a smaller share of themselves differ by rounding."""
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class RankingChange:
     """What one engine made of FP32's top k; one query per unit."""
@@ -194,8 +191,8 @@ class RankingChange:
     """Metric → its scores of FP32's list, of the members, of the untied list, of the engine's."""
     bounds: Mapping[Metric, TieBounds]
     """Metric → the engine's scores with its ties broken against, and for, quality."""
-    flows: NDArray[np.float64] | None
-    """(queries, 6), as `calaudit.statistics.ranking_change.flows`; None where no tail is known."""
+    flows: Floats | None
+    """(queries, 6), as `flows` gives them; None where no tail is known."""
     exposure: tuple[sparse.csr_array, sparse.csr_array]
     """(queries, items) under FP32 and under the engine."""
 

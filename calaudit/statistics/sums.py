@@ -24,6 +24,7 @@ from calaudit.runtime.errors import SettingsError
 from calaudit.statistics.random_numbers import N_BUCKETS
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 Digits = Mapping[int, Floats]
 """Place j → digits, whole numbers: multiples of 2^(26·j). A place that is missing holds zeros."""
@@ -121,9 +122,6 @@ def _shifted(numbers: Floats, places: int) -> Floats:
     bits = _BITS * places
     # The product is faster, but beyond 2¹⁰²³ there is no factor.
     return numbers * 2.0**bits if abs(bits) < 1000 else np.ldexp(numbers, bits)
-
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

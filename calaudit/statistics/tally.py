@@ -18,11 +18,18 @@ from calaudit.statistics.random_numbers import N_BUCKETS, bucket_of
 from calaudit.statistics.sums import Digits, Exact, Sums, split, stack
 
 Rows = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
 Slices = Mapping[str, Rows] | SliceSet
 """Slice's name → its units, as positions in the scores, each once; slices may overlap."""
 
 _MOST_CELLS = 1 << 24
 """Sums held at a time: 128 MiB."""
+
+AdditiveScores = UnitScores | RatioScores
+SMALLEST = 2.0**-400
+"""Where no score is larger, squares of drops vanish, and with them what is known of the error."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -78,14 +85,6 @@ def _joined(slices: Mapping[str, Rows], n: int, most: int) -> Iterator[Partition
         names.append(name)
     if names:
         yield Partition(tuple(names), codes)
-
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-AdditiveScores = UnitScores | RatioScores
-
-SMALLEST = 2.0**-400
-"""Where no score is larger, squares of drops vanish, and with them what is known of the error."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

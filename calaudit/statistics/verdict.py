@@ -30,6 +30,11 @@ from calaudit.results.comparison import Reason, Verdict
 from calaudit.statistics.comparison import Comparison, MinSupport
 from calaudit.statistics.sample_size import n_needed
 
+CANDIDATES = "candidates"
+"""Family of the gated comparisons of all cells that weren't given another one."""
+Support = MinSupport | Mapping[str, MinSupport] | None
+"""What a slice needs before it may PASS: every slice, or slice by slice."""
+
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Holm's adjusted p-values: those below α are rejected with family-wise error α.
@@ -64,13 +69,6 @@ def benjamini_yekutieli(p_values: ArrayLike) -> NDArray[np.float64]:
 
     p = np.asarray(p_values, dtype=np.float64)
     return np.asarray(false_discovery_control(p, method="by"), dtype=np.float64)
-
-
-CANDIDATES = "candidates"
-"""Family of the gated comparisons of all cells that weren't given another one."""
-
-Support = MinSupport | Mapping[str, MinSupport] | None
-"""What a slice needs before it may PASS: every slice, or slice by slice."""
 
 
 def judge(

@@ -16,6 +16,18 @@ from calaudit.runtime.errors import Notice, SettingsError
 from calaudit.slices.sliceset import SliceSet, match_slices
 from calaudit.statistics.comparison import Comparison, Tolerance
 
+NEAR_ZERO = 0.01
+"""Share of what a gate allows overall, below which it allows next to nothing."""
+SHOWN = 3
+"""Slices that a notice lists."""
+WILDCARDS = set("*?[")
+Gates = Mapping[tuple[str, str], Tolerance]
+"""(metric, slice) → largest drop allowed."""
+Floors = Mapping[tuple[str, str], float]
+"""(metric, slice) → the least FP32 must reach; the most, where lower is better."""
+
+_OPEN = frozenset({Verdict.PASS, Verdict.INCONCLUSIVE})
+
 
 @dataclass(frozen=True, slots=True)
 class GateRule:
@@ -28,20 +40,6 @@ class GateRule:
     """Its place in the audit file."""
     min_reference: float | None = None
     """What FP32 must reach there: at least this, or at most, where lower is better."""
-
-
-NEAR_ZERO = 0.01
-"""Share of what a gate allows overall, below which it allows next to nothing."""
-SHOWN = 3
-"""Slices that a notice lists."""
-
-WILDCARDS = set("*?[")
-
-Gates = Mapping[tuple[str, str], Tolerance]
-"""(metric, slice) → largest drop allowed."""
-
-Floors = Mapping[tuple[str, str], float]
-"""(metric, slice) → the least FP32 must reach; the most, where lower is better."""
 
 
 def resolve_gates(
@@ -195,9 +193,6 @@ def _check_reachable(rule: GateRule, metric: Metric) -> None:
             where=f"{rule.where}.min_reference",
             next_step="Give a fraction between 0 and 1, such as 0.5.",
         )
-
-
-_OPEN = frozenset({Verdict.PASS, Verdict.INCONCLUSIVE})
 
 
 def below_floor(one: Comparison) -> bool:

@@ -27,6 +27,15 @@ from calaudit.slices.dimension import EVERYTHING
 from calaudit.slices.sliceset import SliceSet
 from calaudit.steps.tapped import Run, SampleRunner, TappedEngine, load_tapped
 
+SampleKey = tuple[str, int]
+"""Content digest, and which of its occurrences within one set."""
+_READ_BYTES: Final = 4 << 20
+"""Inputs read from a set at a time."""
+_READ_AT_MOST: Final = 256
+
+TAP_BYTES: Final = 32 << 20
+"""Activations of one run: more samples than give these don't make a pass faster."""
+
 
 def release_memory() -> None:
     """Return what the C library keeps of freed memory, where it can be told to (glibc).
@@ -38,13 +47,6 @@ def release_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
-
-
-SampleKey = tuple[str, int]
-"""Content digest, and which of its occurrences within one set."""
-_READ_BYTES: Final = 4 << 20
-"""Inputs read from a set at a time."""
-_READ_AT_MOST: Final = 256
 
 
 class Read(NamedTuple):
@@ -140,10 +142,6 @@ def _keys(drawn: Calibset) -> list[SampleKey]:
 def _read_size(drawn: Calibset) -> int:
     one = sum(spec.dtype.itemsize * int(np.prod(spec.shape)) for spec in drawn.inputs.values())
     return int(np.clip(_READ_BYTES // max(one, 1), 1, _READ_AT_MOST))
-
-
-TAP_BYTES: Final = 32 << 20
-"""Activations of one run: more samples than give these don't make a pass faster."""
 
 
 def load_to_observe(model: Model, taps: tuple[str, ...], backend: Backend) -> TappedEngine:

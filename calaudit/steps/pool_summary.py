@@ -23,6 +23,9 @@ MOST_BYTES = 2**28
 _BATCH_BYTES = 2**24
 _COLOURS = (1, 3, 4)
 
+MOST_COUNTED = 20
+"""Distinct values up to which each is counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelRange:
@@ -185,10 +188,6 @@ class _Moments:
                 zeros=float(self.zeros[at] / (n + self.not_finite[at])) if seen else 0.0,
                 not_finite=int(self.not_finite[at]),
             )
-
-
-MOST_COUNTED = 20
-"""Distinct values up to which each is counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,10 @@ from calaudit.statistics.ranking_change import RankingChange, changes_in
 from calaudit.steps.sanity import answers_of, is_identical, rivals_in
 from calaudit.tasks.base import EvalSet, placed
 
+CellScores = Mapping[Metric, Scores]
+
+_SHOWN = 3
+
 
 def describe_ranking(
     cell: str, eval_set: EvalSet, truth: Relevance, case: Case
@@ -67,9 +71,6 @@ def _slice(change: RankingChange, eval_set: EvalSet, name: str) -> RankingSlice:
         flow=change.flow(rows),
         losses=tuple(each for each in losses if each is not None),
     )
-
-
-CellScores = Mapping[Metric, Scores]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -181,9 +182,6 @@ def _scored(eval_set: EvalSet, reference: Predictions, cells: Mapping[str, Predi
         answer=answers_of(base),
         floating=fp32.dtype.kind == "f",
     )
-
-
-_SHOWN = 3
 
 
 def _named(eval_set: EvalSet, units: NDArray[np.bool_]) -> str:

@@ -25,6 +25,11 @@ TOLERANCE: Final = 1e-3
 """Values that differ by no more than this share of the largest are equal up to rounding: kernels
 sum in another order in a batch of another size."""
 
+Arrays = Mapping[str, NDArray[Any]]
+_TRIALS: Final = 3
+"""Pairs of samples that are looked at before a tap is given up."""
+_BY_VALUES: Final = "how many values it has depends on what the samples hold"
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -121,12 +126,6 @@ def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
         return False
     a, b = one[finite].astype(np.float64), other[finite].astype(np.float64)
     return bool((np.abs(a - b) <= TOLERANCE * np.abs(a).max(initial=0)).all())
-
-
-Arrays = Mapping[str, NDArray[Any]]
-_TRIALS: Final = 3
-"""Pairs of samples that are looked at before a tap is given up."""
-_BY_VALUES: Final = "how many values it has depends on what the samples hold"
 
 
 @dataclass(frozen=True, slots=True)

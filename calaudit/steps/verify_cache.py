@@ -55,6 +55,10 @@ KINDS: Final[dict[str, Draw]] = {
 }
 """What tools draw: Polygraphy the first, trtexec the second, hand-written scripts the third."""
 
+_ENTROPY_METHODS: Final = ("entropy", "entropy-trt", "minmax")
+"""Methods behind caches with an entropy header; other tools write any scales under it."""
+_SET_HEADER: Final = "Set it with calaudit cache convert --tensorrt or --algorithm."
+
 
 @dataclass(frozen=True, slots=True)
 class RandomMatch:
@@ -165,11 +169,6 @@ def _observe(engine: Engine, taps: Sequence[str], draw: Draw) -> Histograms:
             values = outputs[tap]
             collected.add(position, values.reshape(1, -1), np.array([min(sample, 1)]))
     return collected.histograms.group(np.array([[True, False], [True, True]]))
-
-
-_ENTROPY_METHODS: Final = ("entropy", "entropy-trt", "minmax")
-"""Methods behind caches with an entropy header; other tools write any scales under it."""
-_SET_HEADER: Final = "Set it with calaudit cache convert --tensorrt or --algorithm."
 
 
 @dataclass(frozen=True, slots=True)

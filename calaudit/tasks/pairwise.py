@@ -27,6 +27,8 @@ from calaudit.tasks.ranking import (
     tail_of,
 )
 
+_SHOWN = 3
+
 
 @setting
 class Pairwise(RankingTask):
@@ -176,9 +178,6 @@ def from_pairs(
         None if tail is None else np.asarray(tail, dtype=bool)[first],
     )
     return Pairs(queries, items, row.astype(np.int64), column.astype(np.int64), truth)
-
-
-_SHOWN = 3
 
 
 def _check_named(columns: pl.DataFrame, samples: Samples) -> None:

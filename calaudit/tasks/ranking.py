@@ -45,6 +45,15 @@ RANKING_METRICS = (
     "ties_at_cut@10",
 )
 
+RANDOM_RANKINGS = 4
+"""Over which a random ranker is averaged."""
+MOST_QUERIES = 4096
+"""Queries, at even distances, that are enough to tell a ranker from chance."""
+
+CUT = 10
+"""Places of a ranking that are looked at, where there are more items."""
+RANKED = ("ndcg", "recall", "coverage", "gini", "long_tail_share", "overlap", "ties_at_cut")
+
 
 @setting
 class Tail:
@@ -272,12 +281,6 @@ def _item_names(column: str | None, pool: Pool, n_items: int) -> Names:
     return texts_of(list(range(n_items)))
 
 
-RANDOM_RANKINGS = 4
-"""Over which a random ranker is averaged."""
-MOST_QUERIES = 4096
-"""Queries, at even distances, that are enough to tell a ranker from chance."""
-
-
 def _counted_from(popularity: Floats, truth: Relevance) -> bool:
     """Whether popularity was counted from what is judged, so that it knows the answers."""
     counted = (truth.gain.sum(axis=0), truth.relevance.sum(axis=0, dtype=np.float64))
@@ -287,8 +290,3 @@ def _counted_from(popularity: Floats, truth: Relevance) -> bool:
 def _scored(metric: Metric, case: Case) -> Floats:
     found = scores_of(metric, case)
     return of_units(found) if isinstance(found, UnitScores) else np.full(len(found), np.nan)
-
-
-CUT = 10
-"""Places of a ranking that are looked at, where there are more items."""
-RANKED = ("ndcg", "recall", "coverage", "gini", "long_tail_share", "overlap", "ties_at_cut")

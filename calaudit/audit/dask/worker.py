@@ -30,6 +30,8 @@ from calaudit.runtime.interrupts import working_while
 STOP_TIMEOUT: Final = 30.0
 """Seconds that a run which ends gives its workers to stop."""
 
+_lock = Lock()
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -78,7 +80,6 @@ class _OpenAudit:
 
 
 _open_audits: dict[Path, _OpenAudit] = {}
-_lock = Lock()
 
 
 def describe_worker(token: Path) -> WorkerFacts:

@@ -20,6 +20,22 @@ from calaudit.slices.evaluate import evaluate_slices
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.tasks.base import Proposed
 
+MOST_GROUPS = 12
+"""More values than this are binned, or grouped into head and tail."""
+MOST_DIMENSIONS = 4
+MOST_BINS = 3
+MOST_CROSSED = 40
+"""Crossed slices that a person still reads."""
+IDENTIFIERS = ("id", "ids", "idx", "index", "row", "number", "sample", "file", "path", "name")
+ENTITIES = ("user", "item", "query", "image", "recording", "session", "document", "video", "frame")
+
+SET_SIZE = 128
+"""Samples of a calibration set, where there are twice as many to draw from."""
+SMALLEST_NARROW = 8
+"""Fewer samples of one group than this make no calibration set worth comparing."""
+PER_STRATUM = 3
+"""Samples that each stratum of two crossed dimensions should give on average."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -29,16 +45,6 @@ class Table:
     """Texts, numbers, lists and mappings of them."""
     remark: str = ""
     """Shown as a comment above; empty: none."""
-
-
-MOST_GROUPS = 12
-"""More values than this are binned, or grouped into head and tail."""
-MOST_DIMENSIONS = 4
-MOST_BINS = 3
-MOST_CROSSED = 40
-"""Crossed slices that a person still reads."""
-IDENTIFIERS = ("id", "ids", "idx", "index", "row", "number", "sample", "file", "path", "name")
-ENTITIES = ("user", "item", "query", "image", "recording", "session", "document", "video", "frame")
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,17 +208,9 @@ def _identifies(name: str, distinct: int) -> bool:
     return last in IDENTIFIERS or (last in ENTITIES and distinct > MOST_GROUPS)
 
 
-SIZE = 128
-"""Samples of a calibration set, where there are twice as many to draw from."""
-SMALLEST_NARROW = 8
-"""Fewer samples of one group than this make no calibration set worth comparing."""
-PER_STRATUM = 3
-"""Samples that each stratum of two crossed dimensions should give on average."""
-
-
 def propose_sets(sliced: Sliced, candidates: Rows) -> Iterator[Table]:
     """Recipes that can be drawn from the candidates."""
-    size = max(1, min(SIZE, len(candidates) // 2))
+    size = max(1, min(SET_SIZE, len(candidates) // 2))
     yield Table(
         {"name": "random", "kind": "uniform", "size": size},
         "A random sample: the usual choice.",

@@ -38,6 +38,15 @@ MOST_PARTS = 12
 FEWEST_GROUPS = 20
 """Distinct numbers that make every fourth of them a fair share."""
 
+SMALLEST_GATE = 0.02
+LARGEST_GATE = 0.05
+PROVABLE = 150
+"""Judged samples of a slice with which a gate of five points can be kept by a good engine."""
+
+WIDTH = 98
+DRAWS = 3
+"""Draws of a recipe that give a usable between-draw SD."""
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
@@ -124,12 +133,6 @@ def _by_words(name: str, column: pl.Series) -> Split | None:
 def _first(words: Sequence[str], values: Sequence[str]) -> str | None:
     spelled = {value.strip().lower(): value for value in sorted(values)}
     return next((spelled[word] for word in words if word in spelled), None)
-
-
-SMALLEST_GATE = 0.02
-LARGEST_GATE = 0.05
-PROVABLE = 150
-"""Judged samples of a slice with which a gate of five points can be kept by a good engine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,11 +257,6 @@ def _gate(metric: str, sliced: Sliced, units: str) -> Table:
             f"changes, its minimum detectable drop is {100 * provable:.1f} points."
         )
     return Table({"metric": metric, "slices": "*", "max_drop": drop}, remark)
-
-
-WIDTH = 98
-DRAWS = 3
-"""Draws of a recipe that give a usable between-draw SD."""
 
 
 def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file: Path) -> str:

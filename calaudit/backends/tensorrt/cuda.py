@@ -19,7 +19,16 @@ from calaudit.backends.base import Missing
 from calaudit.backends.tensorrt.detect import find_pycuda
 from calaudit.runtime.errors import BackendError
 
+Array = NDArray[Any]
+
 ELSEWHERE: Final = 'Run on a machine with an NVIDIA GPU, or audit with backend = "onnxruntime".'
+
+_GRAIN: Final = 2**16
+"""Blocks are multiples of this many bytes, so that arrays of similar size share them."""
+_KEPT: Final = 2**30
+"""Free blocks beyond this many bytes are given back."""
+_SHARE: Final = 2**20
+"""Bytes one thread copies before another is worth its while."""
 
 
 class _Closes(Protocol):
@@ -113,16 +122,6 @@ def _first_device(driver: Any) -> Cuda | Missing:
     # After pycuda's own clean-up was registered, so that it runs before it.
     atexit.register(cuda.close)
     return cuda
-
-
-Array = NDArray[Any]
-
-_GRAIN: Final = 2**16
-"""Blocks are multiples of this many bytes, so that arrays of similar size share them."""
-_KEPT: Final = 2**30
-"""Free blocks beyond this many bytes are given back."""
-_SHARE: Final = 2**20
-"""Bytes one thread copies before another is worth its while."""
 
 
 class PinnedPool:

@@ -34,6 +34,10 @@ from calaudit.graph.products import Product, products
 from calaudit.runtime.errors import BackendError, Notice
 from calaudit.runtime.interrupts import unbroken
 
+_NO_RANGE: Final = "Missing scale and zero-point for tensor "
+"""How TensorRT's warning begins about a tensor that it has no range for."""
+_SHOWN: Final = 5
+
 
 class ImplicitNetwork:
     """A weakly typed FP32 network that TensorRT may run in INT8.
@@ -152,11 +156,6 @@ class ImplicitNetwork:
                 where=self.model.label,
                 next_step="Give the FP32 model, or use the backend tensorrt.",
             )
-
-
-_NO_RANGE: Final = "Missing scale and zero-point for tensor "
-"""How TensorRT's warning begins about a tensor that it has no range for."""
-_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from calaudit.backends.tensorrt.cuda import Cuda, copy_rows, is_pinned
 from calaudit.backends.tensorrt.detect import TensorrtModule
 
+Array = NDArray[Any]
+
 N_SLOTS: Final = 2
 _CHUNK: Final = 2**25
 """Bytes that are staged before their copy to the device starts."""
@@ -160,9 +162,6 @@ def make_allocator(found: TensorrtModule, outputs: dict[str, GrowingOutput]) -> 
             outputs[tensor_name].shape = tuple(shape)
 
     return Allocator()
-
-
-Array = NDArray[Any]
 
 
 class EnqueueError(Exception):

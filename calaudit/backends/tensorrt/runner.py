@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from calaudit.formats.engine import EngineFacts
     from calaudit.graph.model import Model, ModelTensor
 
+Array = NDArray[Any]
+
 _DTYPES: Final[Mapping[str, str]] = {
     "FLOAT": "float32", "HALF": "float16", "INT64": "int64", "INT32": "int32", "INT8": "int8",
     "UINT8": "uint8", "BOOL": "bool",
 }  # fmt: skip
 """TensorRT's element types that numpy has."""
+
+_MEMORY = "Free memory on the GPU, or lower batch_size."
 
 
 def describe_io(
@@ -62,10 +66,6 @@ def describe_io(
         made = EngineTensor(name, np.dtype(_DTYPES[kind]), shape, largest)
         (inputs if entering else outputs)[name] = made
     return inputs, outputs
-
-
-Array = NDArray[Any]
-_MEMORY = "Free memory on the GPU, or lower batch_size."
 
 
 class TensorrtEngine:

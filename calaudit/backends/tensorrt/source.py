@@ -23,6 +23,8 @@ Order = Literal["mixed", "stored"]
 
 _AGAIN: Final = "Draw the set again with inputs of the model's type, or export the model for these."
 
+_DONE: Final[Mapping[LastBatch, str]] = {"fill": "filled", "drop": "dropped"}
+
 
 @dataclass(frozen=True, slots=True)
 class Batching:
@@ -45,9 +47,6 @@ class Batching:
 
     def __str__(self) -> str:
         return f"batches of {self.size}, {self.order} order, last one {_DONE[self.last]}"
-
-
-_DONE: Final[Mapping[LastBatch, str]] = {"fill": "filled", "drop": "dropped"}
 
 
 class BatchReader:

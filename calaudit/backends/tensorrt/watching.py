@@ -13,6 +13,9 @@ from calaudit.runtime.progress import Counter, counter
 LAYER_REPORT: Final = "Layers:"
 """How the verbose message begins that lists an engine's layers."""
 
+_LOGGERS: Final[dict[Library, Any]] = {}
+"""TensorRT keeps the first logger it is given for the whole process, and so do we."""
+
 
 @dataclass(slots=True)
 class Heard:
@@ -27,8 +30,6 @@ class Heard:
         return "; ".join(dict.fromkeys(self.errors)) or "TensorRT gave no reason"
 
 
-_LOGGERS: Final[dict[Library, Any]] = {}
-"""TensorRT keeps the first logger it is given for the whole process, and so do we."""
 _LISTENERS: Final[dict[Library, list[Heard]]] = {}
 
 

@@ -48,6 +48,19 @@ _SHOWN = 3
 _EXACT = 2**53
 """From here on a float may stand for several whole numbers."""
 
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_MARKS = (  # the longer ones first: UTF-32's begins with UTF-16's
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_GZIP = b"\x1f\x8b"
+_LONGEST_CELL = 1 << 24
+_ROWS = 1 << 15
+"""Rows that are Python objects at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Typed:
@@ -146,20 +159,6 @@ def _counted(words: pl.Series) -> str:
     shown = [f"{n:,} × {word!r}" for word, n in table.head(_SHOWN).iter_rows()]
     more = [f"{len(table) - _SHOWN:,} others"] if len(table) > _SHOWN else []
     return ", ".join([*shown, *more])
-
-
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_MARKS = (  # the longer ones first: UTF-32's begins with UTF-16's
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_GZIP = b"\x1f\x8b"
-_LONGEST_CELL = 1 << 24
-_ROWS = 1 << 15
-"""Rows that are Python objects at a time."""
 
 
 @dataclass(frozen=True, slots=True)

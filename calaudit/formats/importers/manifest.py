@@ -40,6 +40,10 @@ SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")
 _ROWS_SHOWN = 10
 
+_MOST_PROBLEMS = 10
+"""Unreadable files after which an import gives up."""
+_SHOWN = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -271,11 +275,6 @@ def kind_of(source: Path, column: str) -> Literal["image", "audio", "npy"]:
         where=f"{source}: {column}",
         next_step="Say it with --kind image, audio or npy.",
     )
-
-
-_MOST_PROBLEMS = 10
-"""Unreadable files after which an import gives up."""
-_SHOWN = 3
 
 
 def import_manifest(

@@ -13,6 +13,9 @@ Dtype = Literal[
 ]  # fmt: skip
 """Element types that a pool stores."""
 
+_BYTES = 8.0
+"""Pixels that reach this far were not scaled to 0 … 1 or −1 … 1."""
+
 
 @setting
 class ImageSettings:
@@ -103,10 +106,6 @@ def unit_notices(name: str, settings: "ImageSettings | AudioSettings") -> Iterat
     elif high >= _BYTES and max(deviations, default=1.0) < 1:
         advice = "divide by 255 first, or multiply the deviations by 255"
         yield Notice("std_units", f"{what}, which std = {shown} blows up: {advice}", name)
-
-
-_BYTES = 8.0
-"""Pixels that reach this far were not scaled to 0 … 1 or −1 … 1."""
 
 
 def _numbers_of(values: Sequence[float]) -> str:

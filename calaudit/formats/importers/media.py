@@ -19,6 +19,12 @@ from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
 EVERY = "*"
 """Name that stands for every input that isn't named itself."""
 
+_MODES = {"rgb": "RGB", "bgr": "RGB", "gray": "L"}
+_DEEP = ("I", "F")
+_PHOTOMETRIC = 262
+"""TIFF tag that says what 0 means."""
+_WHITE_IS_ZERO = 0
+
 
 def check_named(dtypes: Mapping[str, str], inputs: Iterable[str], *, where: object) -> None:
     """Refuse an element type for an input that isn't there. Raises `SettingsError`."""
@@ -90,13 +96,6 @@ def converted(values: NDArray[Any], dtype: str, *, where: object) -> NDArray[Any
             next_step="Choose another --dtype, or scale the values as the model expects them.",
         )
     return made
-
-
-_MODES = {"rgb": "RGB", "bgr": "RGB", "gray": "L"}
-_DEEP = ("I", "F")
-_PHOTOMETRIC = 262
-"""TIFF tag that says what 0 means."""
-_WHITE_IS_ZERO = 0
 
 
 def read_image(

@@ -22,6 +22,11 @@ from calaudit.runtime.errors import FileFormatError, Notice, PoolError, Problem,
 from calaudit.runtime.progress import counter
 from calaudit.runtime.words import command_line, counted
 
+_BLOCK_BYTES = 32 << 20
+_SHOWN = 5
+_ROLES = ("inputs", "targets", "meta", "items")
+_FLAGS = {"inputs": "--input", "targets": "--target", "meta": "--meta", "items": "--item"}
+
 
 def open_npz(path: Path) -> zipfile.ZipFile:
     """Open an .npz file, which is a zip archive of .npy files.
@@ -132,12 +137,6 @@ class NpzArray:
         return FileFormatError(
             f"is damaged: {what}", where=self.where, next_step="Save or copy the .npz again."
         )
-
-
-_BLOCK_BYTES = 32 << 20
-_SHOWN = 5
-_ROLES = ("inputs", "targets", "meta", "items")
-_FLAGS = {"inputs": "--input", "targets": "--target", "meta": "--meta", "items": "--item"}
 
 
 @dataclass(frozen=True, slots=True)

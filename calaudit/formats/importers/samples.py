@@ -32,6 +32,10 @@ Classes = Mapping[str, Sequence[str]]
 
 Scalar = bool | int | float | str | None
 
+_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_KEYS = ("inputs", "targets", "meta", "id")
+_END = object()
+
 
 @dataclass(frozen=True, slots=True)
 class Imported:
@@ -184,11 +188,6 @@ def _called(sample: Sample, number: int) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "(none)"
-
-
-_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_KEYS = ("inputs", "targets", "meta", "id")
-_END = object()
 
 
 def is_reference(source: str) -> bool:

@@ -47,6 +47,13 @@ SHOWN_COMPARISONS = 25
 """Rows of the table of the worst."""
 SCRIPTS = ("page", "heat", "drops", "sets", "taps", "rankings", "main")
 
+PACKAGE = "vl-convert-python"
+_DIGEST_LENGTH = 32
+_EXPORTS = "window.vegaEmbed = vegaEmbed;"
+
+SHOWN_SLICES = 30
+"""Rows of the heat map; the rest is counted."""
+
 
 def html_page(
     report: Report, *, taps: Taps | None = None, pictures: Mapping[str, Picture] | None = None
@@ -230,11 +237,6 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.")[:60] or "audit"
 
 
-PACKAGE = "vl-convert-python"
-_DIGEST_LENGTH = 32
-_EXPORTS = "window.vegaEmbed = vegaEmbed;"
-
-
 def chart_library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that loads nothing and fits into an element.
 
@@ -274,10 +276,6 @@ def _read(path: Path) -> str | None:
         return path.read_bytes().decode("utf-8")
     except (OSError, ValueError):
         return None
-
-
-SHOWN_SLICES = 30
-"""Rows of the heat map; the rest is counted."""
 
 
 def notebook_html(report: Report) -> str:

@@ -26,6 +26,8 @@ from calaudit.runtime.words import visible
 
 SHOWN_SENTENCES, SHOWN_ROWS = 5, 25
 
+Texts = Mapping[str, str]
+
 
 class FaultRow(NamedTuple):
     """One harmed slice under one recipe and method."""
@@ -88,9 +90,6 @@ def _fault_row(index: Index, one: Attribution) -> FaultRow:
         luck=part_text(metric, one.luck),
         finding=finding_text(one),
     )
-
-
-Texts = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ WORDS = {"REGRESSED": "regressed", "INCONCLUSIVE": "inconclusive", "PASS": "pass
 OF_CONTROL = " control"
 """Stands after the verdict of a result that decides nothing."""
 
+FACTS = ("FP32", "engine", "samples", "lost / gained", "adjusted p", "needs", "why")
+"""What :attr:`Entry.facts` are called."""
+
 
 @dataclass(frozen=True, slots=True)
 class CellHead:
@@ -90,10 +93,6 @@ class Entry:
         """The verdict in one word, or with whose it is."""
         word = WORDS.get(self.verdict.removesuffix(OF_CONTROL), "not gated")
         return f"{word} (control)" if self.verdict.endswith(OF_CONTROL) else word
-
-
-FACTS = ("FP32", "engine", "samples", "lost / gained", "adjusted p", "needs", "why")
-"""What :attr:`Entry.facts` are called."""
 
 
 @dataclass(frozen=True, slots=True)

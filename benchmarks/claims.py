@@ -37,7 +37,7 @@ from calaudit.results.report import Report, assemble
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.statistics.attribution import Origin, attribute
 from calaudit.statistics.compare import compare_cells
-from calaudit.statistics.comparison import Tolerance
+from calaudit.statistics.criteria import Tolerance
 from calaudit.steps.judge import Judgement, Terms, judge_cells
 from calaudit.steps.score import Scored
 from calaudit.tasks.base import EvalSet

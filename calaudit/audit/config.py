@@ -15,7 +15,7 @@ from calaudit.runtime.settings import keys_of, parse_settings, read_toml, settin
 from calaudit.sampling.kinds import parse_recipe, read_recipe
 from calaudit.sampling.recipe import Recipe, Role
 from calaudit.slices.dimension import Dimension
-from calaudit.statistics.comparison import Tolerance
+from calaudit.statistics.criteria import Tolerance
 from calaudit.tasks.base import Task
 from calaudit.tasks.reading import parse_task
 
@@ -88,7 +88,7 @@ class AuditSettings:
 
 
 @setting
-class Gate:
+class GateSettings:
     """One promise: on these slices this metric drops by no more than allowed."""
 
     metric: str
@@ -159,7 +159,7 @@ class AuditConfig:
     calibsets: Mapping[str, CalibsetEntry]
     """By name, in the file's order."""
     tasks: tuple[Task, ...]
-    gates: tuple[Gate, ...]
+    gates: tuple[GateSettings, ...]
     raw: Mapping[str, Any]
     """The file as read, for the report."""
     backends: Mapping[str, Any]
@@ -214,7 +214,7 @@ def read_audit(path: Path) -> AuditConfig:
     entries = _each(found, raw, "calibsets", path, lambda v, at: _calibset(v, path, at))
     tasks = _each(found, raw, "tasks", path, lambda v, at: parse_task(v, where=path, at=at))
     gates = _each(
-        found, raw, "gates", path, lambda v, at: parse_settings(v, Gate, where=path, at=at)
+        found, raw, "gates", path, lambda v, at: parse_settings(v, GateSettings, where=path, at=at)
     )
     names = [name for name, _ in entries]
     found += [

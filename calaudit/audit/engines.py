@@ -31,12 +31,12 @@ from calaudit.steps.build import write_engine
 from calaudit.steps.predict import predict
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+Outcome = TypeVar("Outcome")
 
 
 def map_in_threads(
-    work: Callable[[Item], Result], items: Sequence[Item], *, jobs: int
-) -> list[Result]:
+    work: Callable[[Item], Outcome], items: Sequence[Item], *, jobs: int
+) -> list[Outcome]:
     """Results of `work` in the order of `items`, made `jobs` at a time.
 
     Whatever ends it early (an error of one item, Ctrl-C), no item is at work any more when this
@@ -155,19 +155,19 @@ def _graph(
 ) -> _Graph:
     """What the backend is given: the model, its FP16 copy, the Q/DQ graph, or ranges beside it."""
     if planned.precision == "fp16":
-        model, misfits = convert_to_fp16(audit.prepared)
+        model, misfits = convert_to_fp16(audit.folded)
         return _Graph(model, notices=misfits)
     if planned.given == "calibset":
         path = next(each.path for each in audit.plan.calibsets if each.name == planned.calibset)
-        return _Graph(audit.prepared, ranges=open_calibset(path))
+        return _Graph(audit.folded, ranges=open_calibset(path))
     if planned.scales is None or observation is None:
         return _Graph(audit.model)
     table = _scales(audit, planned, observation)
     write_scales(planned.scales, table)
     if planned.engine is None:
-        return _Graph(audit.prepared, table, ranges=table)
+        return _Graph(audit.folded, table, ranges=table)
     if not store.holds(planned.engine):
-        write_engine(audit.prepared, audit.qdq, table, planned.engine)
+        write_engine(audit.folded, audit.qdq, table, planned.engine)
         store.keep(planned.engine)
     return _Graph(load_model(planned.engine, quantized=True), table, table.notices)
 
@@ -178,7 +178,7 @@ def _scales(audit: Audit, planned: PlannedCell, observation: Observation) -> Sca
         0,
         str(planned.method),
         calibset=str(planned.calibset),
-        model_fingerprint=audit.prepared.fingerprint,
+        model_fingerprint=audit.folded.fingerprint,
     )
 
 

@@ -56,7 +56,7 @@ def expected_sizes(audit: Audit) -> dict[Path, int]:
     for cell in (audit.plan.reference, *audit.plan.cells):
         sizes[cell.predictions] = outputs
         if cell.engine is not None:
-            sizes[cell.engine] = audit.prepared.n_bytes
+            sizes[cell.engine] = audit.folded.n_bytes
     return sizes
 
 

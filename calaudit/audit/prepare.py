@@ -35,7 +35,7 @@ from calaudit.runtime.progress import stage
 from calaudit.sampling.recipe import Recipe
 from calaudit.slices.evaluate import evaluate_slices, select_rows
 from calaudit.slices.sliceset import SliceSet, match_slices
-from calaudit.statistics.comparison import Tolerance
+from calaudit.statistics.criteria import Tolerance
 from calaudit.steps.clusters import Clusters, read_clusters
 from calaudit.steps.gates import GateRule, resolve_floors, resolve_gates
 from calaudit.steps.sample import draws_alike
@@ -70,7 +70,7 @@ class Audit:
     pool: PoolFile
     model: Model
     """As given: the FP32 reference runs it."""
-    prepared: Model
+    folded: Model
     """Constants and BatchNormalization folded: taps and Q/DQ belong to it."""
     qdq: QdqPlan
     backend: Backend
@@ -159,15 +159,15 @@ def _opened(
             slices=slices,
             where=f"{path}: audit.cluster_by",
         )
-        prepared = prepare(model)
-        qdq = _placed(prepared, model, config)
+        folded = prepare(model)
+        qdq = _placed(folded, model, config)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
         backends = make_backends(config, pool, model, qdq, jobs=overrides.jobs, remote=remote)
         yield Audit(
             config=config,
             pool=pool,
             model=model,
-            prepared=prepared,
+            folded=folded,
             qdq=qdq,
             backend=make_observer(config, pool),
             backends=backends,
@@ -224,9 +224,9 @@ def _noted(slices: SliceSet, whole: SliceSet, where: str) -> SliceSet:
     return replace(slices, notices=(*slices.notices, notice))
 
 
-def _placed(prepared: Model, model: Model, config: AuditConfig) -> QdqPlan:
+def _placed(folded: Model, model: Model, config: AuditConfig) -> QdqPlan:
     """Where Q/DQ goes; a model that would stay float as a whole can't be audited for INT8."""
-    qdq = plan_qdq(prepared)
+    qdq = plan_qdq(folded)
     if not qdq.taps and "int8" in config.audit.precisions:
         raise ModelError(
             "no op of this model would run in INT8, so there is nothing to audit",

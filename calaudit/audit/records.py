@@ -37,7 +37,7 @@ from calaudit.results.values import filled
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.words import counted
 from calaudit.statistics.clusters import effective_blocks
-from calaudit.statistics.comparison import Comparison, MinSupport
+from calaudit.statistics.criteria import Comparison, MinSupport
 from calaudit.statistics.power import smallest_provable_drop
 from calaudit.statistics.verdict import screen
 from calaudit.steps.predict import compare_outputs

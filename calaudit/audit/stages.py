@@ -284,7 +284,7 @@ def _ranges(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observa
     if store.holds(audit.plan.ranges):
         return open_ranges(audit.plan.ranges)
     observation = calibrate(
-        audit.prepared,
+        audit.folded,
         audit.qdq,
         sets,
         audit.backend,

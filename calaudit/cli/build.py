@@ -16,7 +16,7 @@ from calaudit.runtime.words import visible
 
 if TYPE_CHECKING:
     from calaudit.graph.qdq import Decision
-    from calaudit.steps.build import BuiltEngine
+    from calaudit.steps.build import EngineBuild
 
 
 app = typer.Typer(add_completion=False)
@@ -65,7 +65,7 @@ def build_command(
         print(f"{visible(built.path)}: {_summary(built.decisions)}")
 
 
-def _content(built: "BuiltEngine", model: Path) -> dict[str, object]:
+def _content(built: "EngineBuild", model: Path) -> dict[str, object]:
     return {
         "model": str(model),
         "engine": None if built.path is None else str(built.path),

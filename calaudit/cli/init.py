@@ -57,7 +57,7 @@ def init_command(
         from calaudit.audit.prepare import Overrides, prepared_audit
         from calaudit.audit.proposal.propose import proposal_text, propose_audit
         from calaudit.formats.pool import open_pool
-        from calaudit.formats.writing import keep_apart, written_aside
+        from calaudit.formats.writing import atomic_write, keep_apart
         from calaudit.graph.load import load_model
 
     keep_apart(path, model, pool)
@@ -70,7 +70,7 @@ def init_command(
         pool=_from(path, pool),
         file=path,
     )
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(text, encoding="utf-8")
         with prepared_audit(aside, Overrides()) as audit:
             n_cells = len(audit.plan.cells)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.pool_writer import write_pool
-from calaudit.formats.writing import written_aside
+from calaudit.formats.writing import atomic_write
 
 N_CLASSES = 10
 SIDE = 8
@@ -222,5 +222,5 @@ def write_demo(folder: Path) -> Path:
 
 
 def _copy(source: Path, target: Path) -> None:
-    with written_aside(target) as aside:
+    with atomic_write(target) as aside:
         aside.write_bytes(source.read_bytes())

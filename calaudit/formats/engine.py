@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from calaudit.formats.writing import write_text, written_aside
+from calaudit.formats.writing import atomic_write, write_text
 from calaudit.runtime.errors import FileFormatError
 
 FORMAT = "engine"
@@ -61,7 +61,7 @@ def write_engine_file(path: Path, plan: bytes, facts: EngineFacts) -> None:
         They can't be written.
     """
     facts_path(path).unlink(missing_ok=True)
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_bytes(plan)
     content = {
         "calaudit_format": FORMAT,

@@ -21,7 +21,7 @@ from calaudit.calibration.scales import (
     scale_of,
 )
 from calaudit.formats.trt_header import CacheHeader, TrtVersion, header_for
-from calaudit.formats.writing import written_aside
+from calaudit.formats.writing import atomic_write
 from calaudit.runtime.errors import FileFormatError, Notice, OutputError, Problem
 
 _BITS = re.compile(r"[0-9a-fA-F]{1,8}")
@@ -168,7 +168,7 @@ def write_trt_cache(path: Path, cache: TrtCache) -> None:
         The file can't be written, or the format can't hold the cache.
     """
     content = cache.to_bytes()
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_bytes(content)
 
 

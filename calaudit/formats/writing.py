@@ -32,7 +32,7 @@ _FLUSH_CHUNKS = 16
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success fsync it and rename it into place.
 
     On any exception (Ctrl-C included) the temporary file is removed and `path` is untouched. Where
@@ -78,7 +78,7 @@ def keep_apart(out: Path, *sources: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file, whole or not at all."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
@@ -220,7 +220,7 @@ def written_hdf5(path: Path) -> Iterator[Hdf5Writing]:
     OutputError
         `path` can't be written, or its disk is full.
     """
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         disk = _Disk(aside)
         try:
             yield Hdf5Writing(disk.open(), disk.check)

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from calaudit.report.findings import (
     ATTRIBUTION_LEGEND,
+    attribution_sentences,
     clear_gaps,
-    fault_sentences,
     finding_text,
     gap_sentence,
     harmed_slices,
@@ -299,7 +299,7 @@ def attribution_table(index: Index, view: View, width: int) -> Iterator[Renderab
     )
     yield Text(ATTRIBUTION_LEGEND, "dim")
     yield from more(len(harmed) - len(shown), "harmed slice")
-    yield from map(Text, fault_sentences(index, shown)[:3])
+    yield from map(Text, attribution_sentences(index, shown)[:3])
     yield Text()
 
 

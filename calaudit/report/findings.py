@@ -253,7 +253,7 @@ def harmed_slices(index: Index, names: Collection[str]) -> list[Attribution]:
     return sorted(found, key=lambda one: -(one.drop or 0.0))
 
 
-def fault_sentences(index: Index, harmed: Iterable[Attribution]) -> list[str]:
+def attribution_sentences(index: Index, harmed: Iterable[Attribution]) -> list[str]:
     """What is to be done, once per slice, metric and recipe: of its methods the first tells it."""
     told: dict[tuple[object, ...], Attribution] = {}
     for one in harmed:
@@ -313,9 +313,9 @@ def screening_sentence(index: Index, screened: list[Screened]) -> str:
     first = screened[0]
     some = "One comparison" if len(screened) == 1 else f"{len(screened):,} comparisons"
     loses = "loses" if len(screened) == 1 else "lose"
-    surest = "it" if len(screened) == 1 else "the clearest"
+    clearest = "it" if len(screened) == 1 else "the clearest"
     return (
-        f"{some} without a gate {loses} significantly; {surest}: "
+        f"{some} without a gate {loses} significantly; {clearest}: "
         f"{in_sentence(index.metrics[first.metric])} on {visible(first.slice)} under "
         f"{engine_name(index, first.cell)}."
     )

@@ -118,7 +118,7 @@ def write_forms(
     OutputError
         A file can't be written, or another package's form failed. What it had written is deleted.
     """
-    from calaudit.formats.writing import written_aside
+    from calaudit.formats.writing import atomic_write
 
     written = []
     for name in names:
@@ -127,7 +127,7 @@ def write_forms(
         package = FORMS.package(name)
         offer = f"the form {name} of the package {package}"
         told = blamed(offer, "failed", OutputError)
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             with nullcontext() if package == BUILT_IN else told:
                 form.write(report, evidence or Evidence(), aside)
             if package != BUILT_IN:

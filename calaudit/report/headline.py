@@ -8,15 +8,15 @@ from calaudit.report.wording import (
     amount,
     bounds,
     change,
+    clearest_loss,
     difference,
     engine_name,
     in_sentence,
+    is_significant_loss,
     lost,
     percent,
-    proven,
     quoted,
     score,
-    surest,
 )
 from calaudit.results.comparison import ALL, Result
 from calaudit.results.report import Report
@@ -55,7 +55,7 @@ def _nothing_judged(index: Index) -> str:
 
 
 def _regressed(index: Index, regressed: list[Result]) -> str:
-    worst = surest(index, regressed)
+    worst = clearest_loss(index, regressed)
     metric = index.metrics[worst.metric]
     average = index.results.get((worst.cell, ALL, worst.metric))
     text = f"{_subject(index, worst)} {lost(index, worst)} {_place(worst)}"
@@ -109,8 +109,8 @@ def _inconclusive(index: Index) -> str:
     if not open_ones:
         what = "engine" if len(failed) == 1 else "engines"
         return f"No gated slice regressed, but {len(failed)} {what} couldn't be evaluated."
-    gravest, thinnest = surest(index, open_ones), min(open_ones, key=_thinness)
-    doubt = "" if proven(gravest) else ", not significant"
+    gravest, thinnest = clearest_loss(index, open_ones), min(open_ones, key=_thinness)
+    doubt = "" if is_significant_loss(gravest) else ", not significant"
     text = (
         f"No gated slice regressed significantly; {len(open_ones)} of {len(index.gated)} gated "
         f"comparisons {'is' if len(open_ones) == 1 else 'are'} inconclusive, the worst: "
@@ -194,7 +194,7 @@ def _ungated(index: Index) -> str:
         return (
             f"{_why(index)}; {len(listed):,} of {many} {lose} significantly, the clearest: {told}."
         )
-    most = surest(index, measured)
+    most = clearest_loss(index, measured)
     if all(r.p_value is None for r in measured):
         return f"{_why(index)}; the clearest drop of {many}: {_told(index, most)}."
     none = f"none of {many} loses" if count > 1 else f"{many} doesn't lose"
@@ -250,7 +250,7 @@ def _control_sentence(index: Index, recipe: str) -> str | None:
         return f"{text}regressed in none of {len(gated):,} gated comparisons."
     return (
         f"{text}regressed in {len(regressed):,} of {len(gated):,} gated comparisons, the clearest: "
-        f"{_control_loss(index, surest(index, regressed))}."
+        f"{_control_loss(index, clearest_loss(index, regressed))}."
     )
 
 

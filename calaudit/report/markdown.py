@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from string import punctuation
 
-from calaudit.report.findings import fault_sentences, findings, harmed_slices
+from calaudit.report.findings import attribution_sentences, findings, harmed_slices
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.headline import control_sentences
 from calaudit.report.index import Index, cell_parts
@@ -37,7 +37,7 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
     lines = [f"## {BADGE[report.verdict]}: {_inline(report.audit.name)}", ""]
     lines += [f"- {_inline(sentence)}" for sentence in findings(report)]
     lines += [f"- {_inline(sentence)}" for sentence in control_sentences(index)]
-    lines += ["", *_counts(index), *_worst(index, limit), *_faults(index, limit)]
+    lines += ["", *_counts(index), *_worst(index, limit), *_attribution(index, limit)]
     lines += [*_matrix(index, limit), *_files(report, limit)]
     lines += [*_warnings(report, limit), _footer(index)]
     return "\n".join(lines) + "\n"
@@ -83,8 +83,8 @@ def _comparison(index: Index, result: Result) -> list[str]:
     return [mark, names[0], units(result), *names[1:], *scores, drop]
 
 
-def _faults(index: Index, limit: int) -> Iterator[str]:
-    sentences = fault_sentences(index, harmed_slices(index, set(index.slices)))
+def _attribution(index: Index, limit: int) -> Iterator[str]:
+    sentences = attribution_sentences(index, harmed_slices(index, set(index.slices)))
     if not sentences:
         return
     yield "### Attribution"

@@ -129,7 +129,7 @@ def _minus(number: str) -> str:
     return f"{MINUS}{number[1:]}" if number.startswith("-") else number
 
 
-def surest(index: Index, results: Sequence[Result]) -> Result:
+def clearest_loss(index: Index, results: Sequence[Result]) -> Result:
     """The result with the largest loss that an interval vouches for; broken units come first.
 
     By the drop itself it would often be noise of a small slice.
@@ -146,7 +146,7 @@ def surest(index: Index, results: Sequence[Result]) -> Result:
     return max(results, key=vouched)
 
 
-def proven(result: Result) -> bool:
+def is_significant_loss(result: Result) -> bool:
     """Whether something is lost, though the result was picked as the worst of many."""
     return result.joint_low is not None and result.joint_low > 0
 
@@ -167,7 +167,7 @@ def lost(index: Index, result: Result) -> str:
         return f"{text} ({level} CI {between(metric, result.low, result.high)})"
     interval = between(metric, _low(result), result.high)
     held = "corrected" if result.joint_low is not None else "not corrected"
-    tested = "" if result.joint_low is None or proven(result) else _tested(result)
+    tested = "" if result.joint_low is None or is_significant_loss(result) else _tested(result)
     return f"{text} ({level} CI {interval}, {held} for selection from {among:,}{tested})"
 
 

@@ -22,7 +22,7 @@ from calaudit.results.comparison import Verdict
 from calaudit.results.drops import Attribution, BestElsewhere, Finding, Part
 from calaudit.results.values import filled
 from calaudit.statistics.clusters import effective_blocks
-from calaudit.statistics.comparison import Comparison
+from calaudit.statistics.criteria import Comparison
 from calaudit.statistics.jackknife import SetDrops
 from calaudit.statistics.joint import Drops, drops_of_sums, joint_drops
 from calaudit.statistics.measure import sets_of, sums_by_slice
@@ -98,7 +98,7 @@ def attribute(
     everything that is looked at, so that the chance of any false one is at most that for each kind
     of finding: an interval may lie above 0 where the finding is still ``redraw``.
     """
-    return find_faults(
+    return record_attributions(
         split_drops(
             metric,
             reference,
@@ -200,7 +200,7 @@ def _elsewhere(
     return BestElsewhere(list(others)[place], recipe, price)
 
 
-def find_faults(found: Sequence[SplitDrop]) -> list[Attribution]:
+def record_attributions(found: Sequence[SplitDrop]) -> list[Attribution]:
     """What is certain about harmed slices: give everything that is looked at, of all metrics."""
     # every recipe of a slice and method has the same price
     prices = {(one.metric.name, one.method, one.slice): one.p_price for one in found}

@@ -11,7 +11,7 @@ from calaudit.metrics.base import Metric
 from calaudit.metrics.unit_scores import Scores, SetScores
 from calaudit.results.comparison import Flips, Gate
 from calaudit.runtime.errors import SettingsError, near
-from calaudit.statistics.comparison import Comparison, MinSupport, Tolerance
+from calaudit.statistics.criteria import Comparison, MinSupport, Tolerance
 from calaudit.statistics.estimate import Levels
 from calaudit.statistics.measure import Measured, Method, measure, measure_sums
 from calaudit.statistics.power import ANY_SIZE, smallest_provable_drop, units_to_prove

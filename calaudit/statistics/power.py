@@ -14,7 +14,7 @@ from calaudit.results.comparison import Verdict
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.bounds import clopper_pearson_upper
 from calaudit.statistics.clusters import effective_blocks
-from calaudit.statistics.comparison import MinSupport
+from calaudit.statistics.criteria import MinSupport
 from calaudit.statistics.paired_proportions import mcnemar, tango_bound
 
 Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv, gammaincinv, ndtr, ndtri, stdtrit
 
 from calaudit.metrics.division import divide
-from calaudit.statistics.comparison import Comparison, MinSupport
+from calaudit.statistics.criteria import Comparison, MinSupport
 from calaudit.statistics.mean import FEW_CHANGED
 from calaudit.statistics.paired_proportions import mcnemar, tango_z
 from calaudit.statistics.power import units_to_prove

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from calaudit.results.comparison import Reason, Verdict
-from calaudit.statistics.comparison import Comparison, MinSupport
+from calaudit.statistics.criteria import Comparison, MinSupport
 from calaudit.statistics.sample_size import n_needed
 
 CANDIDATES = "candidates"

@@ -19,7 +19,7 @@ from calaudit.metrics.division import divide
 from calaudit.metrics.unit_scores import RatioScores, Scores, SetScores, UnitScores
 from calaudit.results.drops import Gap, Part
 from calaudit.statistics.clusters import effective_blocks
-from calaudit.statistics.comparison import MinSupport
+from calaudit.statistics.criteria import MinSupport
 from calaudit.statistics.jackknife import SetDrops
 from calaudit.statistics.joint import (
     REPLICATES,

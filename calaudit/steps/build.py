@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calaudit.calibration.scales import ScaleTable
-from calaudit.formats.writing import keep_apart, written_aside
+from calaudit.formats.writing import atomic_write, keep_apart
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model, write_model
 from calaudit.graph.placement import plan_qdq
@@ -14,7 +14,7 @@ from calaudit.runtime.errors import ModelError, Notice
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltEngine:
+class EngineBuild:
     """What was decided for one model, and the engine when one was written."""
 
     path: Path | None
@@ -27,7 +27,7 @@ class BuiltEngine:
 
 def build_engine(
     model_path: Path | str, table: ScaleTable | None = None, out: Path | str | None = None
-) -> BuiltEngine:
+) -> EngineBuild:
     """Plan the Q/DQ of a model and, given a scale table, write the engine.
 
     Parameters
@@ -55,11 +55,11 @@ def build_engine(
     model = prepare(load_model(model_path))
     plan = plan_qdq(model)
     if table is None or out is None:
-        return BuiltEngine(None, plan.decisions, plan.notices)
+        return EngineBuild(None, plan.decisions, plan.notices)
     return write_engine(model, plan, table, out)
 
 
-def write_engine(model: Model, plan: QdqPlan, table: ScaleTable, out: Path) -> BuiltEngine:
+def write_engine(model: Model, plan: QdqPlan, table: ScaleTable, out: Path) -> EngineBuild:
     """Carry out `plan` with `table` and write the engine, whole or not at all.
 
     Parameters
@@ -91,14 +91,14 @@ def write_engine(model: Model, plan: QdqPlan, table: ScaleTable, out: Path) -> B
         )
     engine = apply_qdq(model, plan, table.scales)
     _write(engine, out)
-    return BuiltEngine(out, plan.decisions, (*plan.notices, *table.notices))
+    return EngineBuild(out, plan.decisions, (*plan.notices, *table.notices))
 
 
 def _write(engine: Model, out: Path) -> None:
-    with written_aside(out) as aside:
+    with atomic_write(out) as aside:
         if not engine.oversized:
             aside.write_bytes(engine.serialize())
             return
         beside = out.with_name(f"{out.name}.weights")
-        with written_aside(beside) as weights:
+        with atomic_write(beside) as weights:
             write_model(engine, aside, weights, location=beside.name)

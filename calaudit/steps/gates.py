@@ -14,7 +14,7 @@ from calaudit.metrics.catalogue import suggest_metric
 from calaudit.results.comparison import ALL, Reason, Verdict
 from calaudit.runtime.errors import Notice, SettingsError
 from calaudit.slices.sliceset import SliceSet, match_slices
-from calaudit.statistics.comparison import Comparison, Tolerance
+from calaudit.statistics.criteria import Comparison, Tolerance
 
 NEAR_ZERO = 0.01
 """Share of what a gate allows overall, below which it allows next to nothing."""

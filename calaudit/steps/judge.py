@@ -9,9 +9,9 @@ from calaudit.metrics.base import Metric
 from calaudit.metrics.unit_scores import Scores
 from calaudit.results.drops import Attribution, Gap
 from calaudit.runtime.progress import progress
-from calaudit.statistics.attribution import Origin, SplitDrop, find_faults, split_drops
+from calaudit.statistics.attribution import Origin, SplitDrop, record_attributions, split_drops
 from calaudit.statistics.compare import compare
-from calaudit.statistics.comparison import Comparison, MinSupport
+from calaudit.statistics.criteria import Comparison, MinSupport
 from calaudit.statistics.tally import Rows
 from calaudit.statistics.verdict import judge
 from calaudit.statistics.worst_slice import joint_lows, worst_gaps
@@ -92,7 +92,7 @@ def judge_cells(scored: Sequence[Scored], terms: Terms) -> Judgement:
             for one in compared
             for found in hold_to_floors(one.comparisons, terms.floors, hopeless)
         ],
-        find_faults([split for one in compared for split in _split(one, terms)]),
+        record_attributions([split for one in compared for split in _split(one, terms)]),
         [gap for one in compared for gap in _gaps(one, compared, terms)],
         not_better,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.formats.writing import write_text, written_aside
+from calaudit.formats.writing import atomic_write, write_text
 from calaudit.runtime.errors import OutputError
 from tests.audit.world import make_world
 from tests.cli.running import calaudit
@@ -80,7 +80,7 @@ def test_a_folder_that_becomes_read_only_meanwhile_is_told_once(tmp_path: Path) 
     write_text(path, "before")
 
     def write() -> None:
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_text("after")
             path.parent.chmod(0o500)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from calaudit.audit.config import AuditSettings, Gate
+from calaudit.audit.config import AuditSettings, GateSettings
 from calaudit.backends.onnxruntime.kind import OnnxruntimeSettings
 from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.settings import parse_settings, read_toml, setting
@@ -26,7 +26,7 @@ WRONG: list[tuple[type, dict[str, Any], str]] = [
     (Dimension, {"by": "x", "edges": [True, 2]}, "edges[0]: should be a number (got true)"),
     (Dimension, {"by": "x", "quantiles": True}, "quantiles: should be a whole number (got true)"),
     (Recipe, {"name": "r", "size": True}, "size: should be a whole number (got true)"),
-    (Gate, {"metric": "top1", "max_drop": True}, "max_drop: should be a number (got true)"),
+    (GateSettings, {"metric": "top1", "max_drop": True}, "max_drop: should be a number (got true)"),
 ]  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def test_an_unknown_key_is_refused_with_near_ones() -> None:
 
 
 def test_whole_numbers_stand_for_numbers_and_infinity_is_one() -> None:
-    assert parse_settings({"metric": "nll", "max_drop": 1}, Gate, where="f").max_drop == 1.0
+    assert parse_settings({"metric": "nll", "max_drop": 1}, GateSettings, where="f").max_drop == 1.0
     edges = parse_settings({"by": "x", "edges": [0, float("inf")]}, Dimension, where="f").edges
     assert edges == (0.0, float("inf"))
 

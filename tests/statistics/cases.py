@@ -6,7 +6,7 @@ from calaudit.metrics.base import Metric
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.unit_scores import RatioScores, UnitScores
 from calaudit.results.comparison import Flips, Gate
-from calaudit.statistics.comparison import Comparison
+from calaudit.statistics.criteria import Comparison
 from calaudit.statistics.estimate import Levels
 from calaudit.statistics.mean import compare_means
 from calaudit.statistics.tally import Partition, batch, describe_units

@@ -11,7 +11,7 @@ from calaudit.metrics.unit_scores import RatioScores, UnitScores
 from calaudit.results.comparison import Flips, Gate, Verdict
 from calaudit.runtime.errors import SettingsError
 from calaudit.statistics.compare import compare, compare_cells
-from calaudit.statistics.comparison import Tolerance
+from calaudit.statistics.criteria import Tolerance
 from tests.statistics.cases import NDCG, NLL, TOP1, WER, flipped
 
 

@@ -1,11 +1,11 @@
-"""The fast version of benchmarks/promises.py, with tolerances from the binomial."""
+"""The fast version of benchmarks/interval_coverage.py, with tolerances from the binomial."""
 
 import pytest
 from scipy.stats import binom
 from worlds.hard import HARD
 from worlds.ordinary import ORDINARY
 
-from benchmarks.promises import PROMISED, audits, measure_world
+from benchmarks.interval_coverage import PROMISED, audits, measure_world
 from calaudit.results.comparison import Verdict
 from calaudit.statistics.compare import compare_cells
 from calaudit.statistics.power import verdict_chances

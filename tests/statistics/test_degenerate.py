@@ -13,7 +13,7 @@ from calaudit.metrics.truth import Labels, Relevance, Texts, Values
 from calaudit.results.comparison import Verdict
 from calaudit.statistics.attribution import Origin, attribute
 from calaudit.statistics.compare import compare_cells
-from calaudit.statistics.comparison import Tolerance
+from calaudit.statistics.criteria import Tolerance
 from calaudit.statistics.ranking_change import change_of
 from calaudit.statistics.worst_slice import worst_gaps
 from tests.metrics.every_metric import ITEMS, NAMES, form_of, scored, world

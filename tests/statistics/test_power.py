@@ -5,7 +5,7 @@ from scipy.stats import binom
 from calaudit.metrics.unit_scores import UnitScores
 from calaudit.results.comparison import Verdict
 from calaudit.statistics.compare import compare, compare_cells
-from calaudit.statistics.comparison import MinSupport
+from calaudit.statistics.criteria import MinSupport
 from calaudit.statistics.paired_proportions import tango_bound
 from calaudit.statistics.power import (
     Expectation,

@@ -15,7 +15,7 @@ from calaudit.metrics.unit_scores import RatioScores, UnitScores
 from calaudit.results.comparison import Verdict
 from calaudit.runtime.errors import SettingsError
 from calaudit.statistics.compare import compare_cells
-from calaudit.statistics.comparison import Tolerance
+from calaudit.statistics.criteria import Tolerance
 from calaudit.statistics.sums import Exact, split, stack
 from calaudit.statistics.worst_slice import worst_gaps
 from tests.statistics.cases import NLL, WER

@@ -5,7 +5,7 @@ from scipy.stats import false_discovery_control
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.results.comparison import Flips, Reason, Verdict
 from calaudit.statistics.compare import compare
-from calaudit.statistics.comparison import MinSupport, Tolerance
+from calaudit.statistics.criteria import MinSupport, Tolerance
 from calaudit.statistics.verdict import judge, screen
 from tests.statistics.cases import NDCG, NLL, TOP1, comparison, flipped
 

@@ -10,7 +10,7 @@ from calaudit.metrics.catalogue import parse_metric
 from calaudit.results.comparison import Gate, Verdict
 from calaudit.runtime.errors import SettingsError
 from calaudit.slices.sliceset import CodedDimension, SliceSet
-from calaudit.statistics.comparison import Comparison, Tolerance
+from calaudit.statistics.criteria import Comparison, Tolerance
 from calaudit.steps.gates import (
     GateRule,
     floor_notices,

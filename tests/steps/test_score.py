@@ -11,7 +11,7 @@ from calaudit.formats.predictions import Predictions, write_predictions
 from calaudit.runtime.errors import PoolError, SettingsError
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
-from calaudit.statistics.comparison import Tolerance
+from calaudit.statistics.criteria import Tolerance
 from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.score import Scored, list_exemplars, notices_of, rankings_of, score_eval_sets
 from calaudit.tasks.reading import parse_task, read_eval_set

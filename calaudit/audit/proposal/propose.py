@@ -25,7 +25,7 @@ from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.words import command_line, visible
 from calaudit.slices.evaluate import select_rows
 from calaudit.slices.predicate import column_in_sql
-from calaudit.statistics.comparison import MinSupport
+from calaudit.statistics.criteria import MinSupport
 from calaudit.statistics.power import smallest_provable_drop
 from calaudit.tasks.base import Proposed
 from calaudit.tasks.reading import propose_task

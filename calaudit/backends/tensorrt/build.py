@@ -20,7 +20,7 @@ from calaudit.backends.tensorrt.precision import (
     read_layer_report,
 )
 from calaudit.backends.tensorrt.watching import Heard, listening, watched
-from calaudit.formats.writing import written_aside
+from calaudit.formats.writing import atomic_write
 from calaudit.graph.model import Model, write_model
 from calaudit.graph.products import products
 from calaudit.runtime.errors import BackendError, Notice, Problem, near
@@ -266,5 +266,5 @@ def _timing_cache(found: TensorrtModule, config: Any, options: BuildOptions) -> 
     cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
     config.set_timing_cache(cache, False)
     yield
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_bytes(bytes(memoryview(config.get_timing_cache().serialize())))

@@ -28,7 +28,7 @@ from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.trt_cache import TrtCache, cache_of, parse_trt_cache
 from calaudit.formats.trt_header import ALGORITHMS, MINMAX, AlgorithmFlag, TrtVersion
-from calaudit.formats.writing import written_aside
+from calaudit.formats.writing import atomic_write
 from calaudit.graph.model import Model
 from calaudit.graph.products import Product, products
 from calaudit.runtime.errors import BackendError, Notice
@@ -290,7 +290,7 @@ def _build_native(
         plan = network.build(calibration, what)
         settled = calibration.settle()
     if ranges.cache is not None and settled.ranges_from == "data":
-        with written_aside(ranges.cache) as aside:
+        with atomic_write(ranges.cache) as aside:
             aside.write_bytes(settled.cache)
     return plan, replace(settled, notices=(*notices, *settled.notices))
 

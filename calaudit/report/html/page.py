@@ -25,7 +25,7 @@ from calaudit.report.findings import findings
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.headline import control_sentences
 from calaudit.report.html.parts import (
-    make_faults,
+    make_attribution,
     make_holdings,
     make_rankings,
     rankings_document,
@@ -33,7 +33,7 @@ from calaudit.report.html.parts import (
 )
 from calaudit.report.html.pictures import Picture, draw_samples, make_samples
 from calaudit.report.html.taps import Taps, make_taps, taps_document
-from calaudit.report.html.view import WORDS, View, make_view, view_document
+from calaudit.report.html.view import WORDS, PageView, make_view, view_document
 from calaudit.report.index import Index, set_label
 from calaudit.report.wording import MISSING
 from calaudit.results.audited import CalibsetRecord
@@ -74,7 +74,7 @@ def html_page(
     index = Index(report)
     view = make_view(index)
     rankings = make_rankings(index)
-    faults = make_faults(index)
+    attribution = make_attribution(index)
     samples = make_samples(index, pictures or {})
     document = view_document(view) | sets_document(report)
     if taps is not None:
@@ -90,7 +90,7 @@ def html_page(
         script=Markup(script),
         library=Markup(library),
         facts=_facts(index),
-        parts=_parts(faults is not None, rankings is not None, bool(samples)),
+        parts=_parts(attribution is not None, rankings is not None, bool(samples)),
         findings=findings(report),
         controls=control_sentences(index),
         tiles=_tiles(index),
@@ -103,7 +103,7 @@ def html_page(
         taps=taps,
         taps_missing="The ranges file wasn't available when this page was written.",
         rankings=rankings,
-        faults=faults,
+        attribution=attribution,
         samples=samples,
         config=dump(report.audit.config),
         download=f"{_file_name(report.audit.name)}-report.json",
@@ -163,26 +163,26 @@ def _packed(text: str) -> str:
     return base64.b64encode(packed).decode("ascii")
 
 
-class Part(NamedTuple):
+class Section(NamedTuple):
     """A section of the page."""
 
     id: str
     title: str
 
 
-def _parts(has_faults: bool, has_rankings: bool, has_samples: bool) -> list[Part]:
+def _parts(has_attribution: bool, has_rankings: bool, has_samples: bool) -> list[Section]:
     parts = {
         "found": "What was found",
         "map": "Slices × engines",
         "drops": "Intervals",
-        "faults": "Attribution" if has_faults else "",
+        "attribution": "Attribution" if has_attribution else "",
         "sets": "Calibration sets",
         "tensors": "Ranges",
         "rankings": "Rankings" if has_rankings else "",
         "samples": "Samples" if has_samples else "",
         "provenance": "Provenance",
     }
-    return [Part(name, title) for name, title in parts.items() if title]
+    return [Section(name, title) for name, title in parts.items() if title]
 
 
 def _facts(index: Index) -> list[str]:
@@ -214,7 +214,7 @@ def _tiles(index: Index) -> list[Tile]:
     return [Tile("gated comparisons", f"{len(verdicts):,}", ""), *counted]
 
 
-def _worst(index: Index, view: View) -> list[dict[str, Any]]:
+def _worst(index: Index, view: PageView) -> list[dict[str, Any]]:
     headline = index.report.metrics[0].name if index.report.metrics else ""
     metrics = {each.name: i for i, each in enumerate(view.metrics)}
     slices = {each: i for i, each in enumerate(view.slice_names)}

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from calaudit.report.findings import (
     ATTRIBUTION_LEGEND,
+    attribution_sentences,
     clear_gaps,
-    fault_sentences,
     finding_text,
     gap_sentence,
     harmed_slices,
@@ -29,7 +29,7 @@ SHOWN_SENTENCES, SHOWN_ROWS = 5, 25
 Texts = Mapping[str, str]
 
 
-class FaultRow(NamedTuple):
+class AttributionRow(NamedTuple):
     """One harmed slice under one recipe and method."""
 
     slice: str
@@ -46,11 +46,11 @@ class FaultRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Faults:
+class AttributionPart:
     """What the part shows."""
 
     sentences: Sequence[str]
-    rows: Sequence[FaultRow]
+    rows: Sequence[AttributionRow]
     left: int
     """Rows that aren't shown."""
     level: str
@@ -58,16 +58,16 @@ class Faults:
     standouts: Sequence[str]
 
 
-def make_faults(index: Index) -> Faults | None:
+def make_attribution(index: Index) -> AttributionPart | None:
     """The part's content; None where no slice is harmed and none stands out."""
     harmed = harmed_slices(index, set(index.slices))
     standouts = [gap_sentence(index, one) for one in clear_gaps(index, set(index.slices))]
     standouts += filter(None, [screening_sentence(index, list(index.report.screening))])
     if not harmed and not standouts:
         return None
-    return Faults(
-        fault_sentences(index, harmed)[:SHOWN_SENTENCES],
-        [_fault_row(index, one) for one in harmed[:SHOWN_ROWS]],
+    return AttributionPart(
+        attribution_sentences(index, harmed)[:SHOWN_SENTENCES],
+        [_attribution_row(index, one) for one in harmed[:SHOWN_ROWS]],
         max(0, len(harmed) - SHOWN_ROWS),
         percent(harmed[0].level) if harmed else "",
         ATTRIBUTION_LEGEND,
@@ -75,9 +75,9 @@ def make_faults(index: Index) -> Faults | None:
     )
 
 
-def _fault_row(index: Index, one: Attribution) -> FaultRow:
+def _attribution_row(index: Index, one: Attribution) -> AttributionRow:
     metric = index.metrics[one.metric]
-    return FaultRow(
+    return AttributionRow(
         slice=visible(one.slice),
         metric=visible(metric.title),
         recipe=visible(one.recipe),

@@ -96,7 +96,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PageView:
     """Rows, columns and entries of all comparisons of a report."""
 
     metrics: tuple[MetricHead, ...]
@@ -129,7 +129,7 @@ class View:
         return MISSING
 
 
-def make_view(index: Index) -> View:
+def make_view(index: Index) -> PageView:
     """Everything of a report that the heat map and the chart of drops show."""
     report = index.report
     metrics = report.metrics
@@ -141,7 +141,7 @@ def make_view(index: Index) -> View:
     }
     gated = {result.metric for result in index.gated}
     levels = {r.level for r in report.results if r.level is not None}
-    return View(
+    return PageView(
         metrics=tuple(_metric(metric, metric.name in gated) for metric in metrics),
         cells=tuple(_cell(cell, report) for cell in report.cells),
         slices=tuple(SliceHead(visible(each.name), each.n, not each.support_ok) for each in slices),
@@ -229,7 +229,7 @@ def _shade(in_gates: float) -> str:
     return f"gain{step}" if step else ""
 
 
-def view_document(view: View) -> dict[str, Any]:
+def view_document(view: PageView) -> dict[str, Any]:
     """`view` as JSON values for the scripts: an entry is a list, in the order of its fields."""
     return {
         "metrics": [[m.name, m.title, m.unit, int(m.gated)] for m in view.metrics],

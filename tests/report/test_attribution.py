@@ -12,7 +12,7 @@ from calaudit.report.findings import (
     screening_sentence,
 )
 from calaudit.report.html.page import html_page
-from calaudit.report.html.parts import SHOWN_ROWS, make_faults
+from calaudit.report.html.parts import SHOWN_ROWS, make_attribution
 from calaudit.report.index import Index
 from calaudit.report.markdown import markdown_summary
 from calaudit.report.tables import View
@@ -125,7 +125,7 @@ def test_both_findings_are_told_of_one_slice() -> None:
     first, second = told.split(". ", 1)
     assert first.startswith("Partly caused by this calibration set")
     assert second.startswith("No calibration set tried here fixes it")
-    row = make_faults(Index(judged(fault("no-set-fixes", "this-set"))))
+    row = make_attribution(Index(judged(fault("no-set-fixes", "this-set"))))
     assert row is not None
     assert row.rows[0].finding == (
         "partly caused by this calibration set; no set tried here fixes the rest"
@@ -146,17 +146,17 @@ def test_slices_without_harm_are_nobodys_fault() -> None:
 
 
 def test_the_page_shows_price_addition_and_luck_with_intervals() -> None:
-    faults = make_faults(Index(judged(fault())))
+    faults = make_attribution(Index(judged(fault())))
     assert faults is not None
     (row,) = faults.rows
     assert (row.price, row.addition) == ("0.4 [−0.2 to 1.1]", "5.7 [4.0–7.0]")
     assert (row.luck, row.draws, row.drop, row.unit) == ("0.3 [0.0–2.0]", 3, "6.1", "points")
-    assert make_faults(Index(report())) is None
+    assert make_attribution(Index(report())) is None
 
 
 def test_what_is_not_shown_is_counted() -> None:
     many = [fault(drop=0.001 * i) for i in range(SHOWN_ROWS + 7)]
-    faults = make_faults(Index(judged(*many)))
+    faults = make_attribution(Index(judged(*many)))
     assert faults is not None
     assert (len(faults.rows), faults.left) == (SHOWN_ROWS, 7)
     assert faults.rows[0].drop == "3.1"
@@ -165,7 +165,7 @@ def test_what_is_not_shown_is_counted() -> None:
 
 def test_one_sentence_tells_a_slice_and_recipe_whatever_the_methods() -> None:
     made = judged(fault(drop=0.05, method="mse"), fault(drop=0.06), fault(recipe="equal"))
-    faults = make_faults(Index(made))
+    faults = make_attribution(Index(made))
     assert faults is not None
     assert len(faults.rows) == 3
     assert [text.split(" loses")[0] for text in faults.sentences] == [

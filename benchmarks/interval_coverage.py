@@ -7,7 +7,7 @@ families of 50 slices, screening, the worst slice's gap, a planted drop among 40
 power that the contract predicts, and how often the units that an open slice is said to need decide
 it.
 
-    python benchmarks/promises.py [--simulations 2000] [--only TEXT]
+    python benchmarks/interval_coverage.py [--simulations 2000] [--only TEXT]
 """
 
 import argparse
@@ -23,7 +23,7 @@ from worlds.ordinary import ORDINARY, TOP1, Sample, World
 from calaudit.metrics.unit_scores import UnitScores
 from calaudit.results.comparison import Verdict
 from calaudit.statistics.compare import compare
-from calaudit.statistics.comparison import Comparison, Tolerance
+from calaudit.statistics.criteria import Comparison, Tolerance
 from calaudit.statistics.power import verdict_chances
 from calaudit.statistics.verdict import judge, screen
 from calaudit.statistics.worst_slice import worst_gaps

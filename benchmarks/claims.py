@@ -32,8 +32,10 @@ from calaudit.results.audited import (
     ReferenceRecord,
     SliceRecord,
 )
+from calaudit.results.comparison import Result
 from calaudit.results.drops import Finding
 from calaudit.results.report import Report, assemble
+from calaudit.results.values import filled
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.statistics.attribution import Origin, attribute
 from calaudit.statistics.compare import compare_cells
@@ -147,8 +149,8 @@ def _report(world: World, found: Judgement, names: tuple[str, ...]) -> Report:
             for name in sets
         ],
         slices=[SliceRecord(name, world.n, True) for name in ("all", *names)],
-        results=map(records.result_record, found.comparisons),
-        gaps=map(records.gap_record, found.gaps),
+        results=[filled(Result, one) for one in found.comparisons],
+        gaps=found.gaps,
         screening=records.screening_records(found.comparisons),
     )  # fmt: skip
 

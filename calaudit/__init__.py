@@ -1,7 +1,7 @@
 """calaudit: audits INT8 engines slice by slice before they ship.
 
 pool
-    The samples one may draw from: inputs, targets, metadata columns, stable ids.
+    The samples an audit may use: model inputs, targets, metadata columns, stable ids.
 slice
     A named set of samples, chosen by metadata; slices may overlap.
 recipe → draw → calibration set
@@ -9,15 +9,16 @@ recipe → draw → calibration set
 tap
     A tensor of the model whose distribution is observed.
 method
-    Distribution → amax: minmax, entropy, percentile, mse.
+    How a distribution becomes amax: minmax, entropy, percentile, mse, entropy-trt.
 scale table
     Tensor → scale, for one calibration set and method.
 engine
-    A runnable model: the FP32 reference, or INT8 from one scale table.
+    A runnable model: the FP32 reference, FP16, or INT8 with one scale table.
 cell
-    One engine to be judged: calibration set × method.
+    One engine under test: calibration set, method, precision, backend.
 drop
-    Score under FP32 minus score under INT8 on the same samples; positive when quality is lost.
+    The metric under FP32 minus the metric under the engine, on the same units, positive when
+    quality is lost.
 verdict
     PASS, REGRESSED or INCONCLUSIVE for a cell, slice and metric against its gate.
 

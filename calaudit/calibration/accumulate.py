@@ -1,4 +1,7 @@
-"""Observation: activations in, batch by batch, histograms out: one pass measures, one counts."""
+"""Activations in, batch by batch, histograms out; NaN and infinity among them are found.
+
+One pass measures, one counts.
+"""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""TensorRT's rules by operator: what it runs in INT8 from Q/DQ, and why others stay float.
+"""Why operators stay float: TensorRT's rules by operator, and what each is shown with.
+
+Reasons are listed here. `placement` decides which op gets Q/DQ, and looks up here why any other
+stays float.
 
 Seen with TensorRT-RTX's builder: convolutions, Gemm and MatMul run in INT8 when both inputs are
 quantized, weights per output channel; the operators below are computed in float even when their

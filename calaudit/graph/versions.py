@@ -1,4 +1,4 @@
-"""Models of older versions of ONNX, brought to one that Q/DQ can stand in.
+"""Versions of ONNX: older models brought to one that Q/DQ can stand in, and models checked.
 
 ONNX's own converter does it, and it keeps names. Where it is known to change what a model computes,
 the change is fixed here, or the model refused.

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 _EXACT = 2**53
 """Up to here every whole number is exact as float64."""
@@ -49,6 +50,11 @@ class Shown:
     def key(self) -> NDArray[np.int64]:
         """(entries,) one number for each (query, item)."""
         return self.query * self.shape[1] + self.item
+
+    def exposure(self) -> sparse.csr_array:
+        """Chance of each item to be shown, (queries, items)."""
+        entries = (self.probability, (self.query, self.item))
+        return sparse.csr_array(entries, shape=self.shape)
 
     def chance_in(self, other: "Shown") -> NDArray[np.float64]:
         """Chance that each of these entries has of a place in another top k, (entries,)."""

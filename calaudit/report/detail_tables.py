@@ -329,7 +329,7 @@ def _attribution_note(index: Index, rows: Sequence[Attribution]) -> str:
 
 
 def standout_lines(index: Index, view: View) -> Iterator[Text]:
-    """Both, for a terminal."""
+    """Sentences on the worst slices' gaps, and on results without a gate that lose."""
     names = {each.name for each in index.matching_slices(view.slices)}
     told = [gap_sentence(index, one) for one in clear_gaps(index, names)]
     screened = [one for one in index.report.screening if one.slice in names]

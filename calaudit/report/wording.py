@@ -1,6 +1,6 @@
-"""Numbers and names as people read them.
+"""Numbers, names and losses as people read them, and which loss of several is told.
 
-A number that is told because it is the largest of many gets an interval that holds for that.
+A loss that is told because it is the largest of many gets an interval that holds for that.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Values as JSON can hold them."""
+"""Values as JSON can hold them, types of a record's fields, and records filled from values."""
 
 import dataclasses
 import math

@@ -1,6 +1,7 @@
-"""Columns as integer codes: into their distinct values, or grouped by how common they are.
+"""Columns as integer codes, one per distinct value or group of them, and the labels of slices.
 
-Labels stand on one line each, and a person can read them: numbers, bins and categories.
+Groups are by how common values are. Labels of numbers, bins and categories stand on one line each,
+and a person can read them.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What a comparison of one engine with FP32 on one slice holds."""
+"""What a verdict goes by: a gate's tolerance, the minimum support, and one engine's comparison."""
 
 import math
 from dataclasses import dataclass, replace

@@ -127,7 +127,7 @@ def flows(fp32: Shown, engine: Shown, tail: NDArray[np.bool_]) -> Floats:
         Of the same queries and items, with as many places.
     tail : ndarray of bool, shape (items,)
     """
-    change = exposure(engine) - exposure(fp32)
+    change = engine.exposure() - fp32.exposure()
     lost, gained = (_by_group(change, sign, tail) for sign in (-1.0, 1.0))
     moved = lost.sum(axis=1)
     pairs = divide(lost[:, :, None] * gained[:, None, :], moved[:, None, None], 0.0)
@@ -157,11 +157,6 @@ def moved_items(before: Floats, after: Floats, *, most: int) -> tuple[NDArray[np
         order = np.argsort(-sign * change, kind="stable")[:most]
         found.append(order[sign * change[order] > 1e-9])
     return tuple(found)
-
-
-def exposure(shown: Shown) -> sparse.csr_array:
-    """Chance of each item to be shown, (queries, items)."""
-    return sparse.csr_array((shown.probability, (shown.query, shown.item)), shape=shown.shape)
 
 
 def exposure_over(matrix: sparse.csr_array, rows: Sequence[int] | NDArray[np.int64]) -> Floats:
@@ -331,7 +326,7 @@ def _change(case: Case, k: int, metrics: list[Metric]) -> RankingChange:
         steps=steps,
         bounds=bounds,
         flows=None if truth.tail is None else flows(path.fp32, path.engine, truth.tail),
-        exposure=(exposure(path.fp32), exposure(path.engine)),
+        exposure=(path.fp32.exposure(), path.engine.exposure()),
     )
 
 

@@ -1,6 +1,7 @@
-"""Predict: run one engine over pool rows, batch by batch, into a file or into memory.
+"""Predict: run one engine over pool rows, into a file or memory; agreement of two backends.
 
-Predictions of the same engine on two backends are compared output by output.
+Rows are run batch by batch. Predictions of the same engine on two backends are compared output by
+output.
 """
 
 from collections.abc import Iterator, Sequence

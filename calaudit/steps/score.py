@@ -1,4 +1,8 @@
-"""Score: what every unit got from FP32 and from each cell, and what became of rankings."""
+"""Score: what every unit got from FP32 and from each cell.
+
+What became of rankings, which units flip under most engines, and notices about outputs that aren't
+numbers and from kinds of task.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Tapped: an FP32 model that shows its taps, and which of their values belong to which sample.
+"""An FP32 model that shows its taps: run in batches, and whose sample each value is of.
 
 A tap need not have the batch as its first axis: attention is often computed on (time, batch,
 features), on (batch · heads, …) or on (batch · windows, …). In row-major order all of these are

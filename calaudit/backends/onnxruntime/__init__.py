@@ -1,1 +1,1 @@
-"""onnxruntime on the CPU: the FP32 reference, and INT8 by the Q/DQ graph."""
+"""onnxruntime as a backend: `kind` is how audits name it, `sessions` runs models."""

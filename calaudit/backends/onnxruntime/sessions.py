@@ -1,4 +1,4 @@
-"""onnxruntime on the CPU: the FP32 reference, and INT8 by the Q/DQ graph."""
+"""Sessions of onnxruntime on the CPU: models made to run, and run, the INT8 Q/DQ graph included."""
 
 import tempfile
 from collections.abc import Mapping

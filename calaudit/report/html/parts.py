@@ -47,7 +47,7 @@ class AttributionRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AttributionPart:
-    """What the part shows."""
+    """The page's section on attribution, as its template takes it."""
 
     sentences: Sequence[str]
     rows: Sequence[AttributionRow]
@@ -59,7 +59,7 @@ class AttributionPart:
 
 
 def make_attribution(index: Index) -> AttributionPart | None:
-    """The part's content; None where no slice is harmed and none stands out."""
+    """The section on attribution; None where no slice is harmed and none stands out."""
     harmed = harmed_slices(index, set(index.slices))
     standouts = [gap_sentence(index, one) for one in clear_gaps(index, set(index.slices))]
     standouts += filter(None, [screening_sentence(index, list(index.report.screening))])
@@ -256,7 +256,7 @@ def _short(share: float | None) -> float | None:
 
 
 def make_holdings(report: Report) -> list[dict[str, Any]]:
-    """The same as texts: one row per slice, the pool's share and each set's."""
+    """What each calibration set holds of each slice, as texts: a row per slice, the pool beside."""
     held: list[dict[str, CompositionRow]] = [
         {row.slice: row for row in each.composition} for each in report.calibsets
     ]

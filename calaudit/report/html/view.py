@@ -36,7 +36,7 @@ class CellHead:
     method: str
     status: str
     label: str
-    """Both in one text."""
+    """Calibration set and method in one text."""
 
 
 @dataclass(frozen=True, slots=True)

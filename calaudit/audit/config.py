@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -216,34 +216,33 @@ def read_audit(path: Path) -> AuditConfig:
     gates = _each(
         found, raw, "gates", path, lambda v, at: parse_settings(v, GateSettings, where=path, at=at)
     )
-    names = [name for name, _ in entries]
-    found += [
-        Problem(f"two calibration sets are called {name!r}", f"{path}: calibsets", "Rename one.")
-        for name in sorted({name for name in names if names.count(name) > 1})
-    ]
-    found += [
-        Problem(
-            f"{name!r} looks like a repeated draw of another set",
-            f"{path}: calibsets",
-            "Rename it: a number after # is given to replicates.",
-        )
-        for name in names
-        if re.fullmatch(r".+#\d+", name)
-    ]
-    found += [
-        Problem(
-            f"{name!r} looks like the mark of a control",
-            f"{path}: calibsets",
-            'Rename it: reports add (control) to the sets of role = "control".',
-        )
-        for name in names
-        if name.endswith("(control)")
-    ]
+    found += _name_problems([name for name, _ in entries], path)
     if found or audit is None:
         raise SettingsError.of(found)
     return AuditConfig(
         path, audit, tuple(dimensions), dict(entries), tuple(tasks), tuple(gates), raw, backends
     )
+
+
+def _name_problems(names: Sequence[str], path: Path) -> Iterator[Problem]:
+    """What is wrong with the calibration sets' names."""
+    where = f"{path}: calibsets"
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Problem(f"two calibration sets are called {name!r}", where, "Rename one.")
+    for name in names:
+        if re.fullmatch(r".+#\d+", name):
+            yield Problem(
+                f"{name!r} looks like a repeated draw of another set",
+                where,
+                "Rename it: a number after # is given to replicates.",
+            )
+    for name in names:
+        if name.endswith("(control)"):
+            yield Problem(
+                f"{name!r} looks like the mark of a control",
+                where,
+                'Rename it: reports add (control) to the sets of role = "control".',
+            )
 
 
 def _audit_table(

@@ -136,14 +136,7 @@ def _opened(
     model = load_model(overrides.model or config.resolve(config.audit.model))
     with open_pool(overrides.pool or config.resolve(config.audit.pool)) as pool:
         check_pool_matches(model.inputs, pool.inputs, where=pool.label)
-        where = f"{path}: audit.evaluate"
-        evaluated = select_rows(config.audit.evaluate, pool, where=where)
-        if not len(evaluated):
-            raise SliceError(
-                f"no sample is evaluated: {config.audit.evaluate!r} selects nothing",
-                where=where,
-                next_step="Fix the predicate; calaudit pool show lists the columns.",
-            )
+        evaluated = _evaluated(config, pool)
         pool_slices = evaluate_slices(config.dimensions, pool, where=f"{path}: slices")
         slices = _noted(pool_slices.take(evaluated), pool_slices, f"{path}: slices")
         eval_sets = _eval_sets(config, pool, evaluated, slices, model)
@@ -192,6 +185,19 @@ def _opened(
             seed=seed,
             jobs=overrides.jobs,
         )
+
+
+def _evaluated(config: AuditConfig, pool: PoolFile) -> Rows:
+    """The rows to evaluate on; none is an error."""
+    where = f"{config.path}: audit.evaluate"
+    evaluated = select_rows(config.audit.evaluate, pool, where=where)
+    if not len(evaluated):
+        raise SliceError(
+            f"no sample is evaluated: {config.audit.evaluate!r} selects nothing",
+            where=where,
+            next_step="Fix the predicate; calaudit pool show lists the columns.",
+        )
+    return evaluated
 
 
 def _settled(

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -76,18 +77,20 @@ def init_command(
             n_cells = len(audit.plan.cells)
     print_written(path)
     if classes := proposal.task.values.get("classes"):
-        print_notes(
-            [
-                "the pool doesn't say which class name is which output: they are sorted by name "
-                f"({', '.join(classes[:3])}{', …' if len(classes) > 3 else ''}). Check classes in "
-                "the file's task against the order the model was trained with"
-            ]
-        )
+        print_notes([_class_order_note(classes)])
     print(
         f"{counted(len(proposal.slices), 'dimension')} of slices, "
         f"{counted(len(proposal.calibsets), 'calibration set')}, "
         f"{counted(n_cells, 'engine')}. Next: {command_line('calaudit', 'compare', path)}",
         file=sys.stderr,
+    )
+
+
+def _class_order_note(classes: Sequence[str]) -> str:
+    shown = ", ".join(classes[:3]) + (", …" if len(classes) > 3 else "")
+    return (
+        "the pool doesn't say which class name is which output: they are sorted by name "
+        f"({shown}). Check classes in the file's task against the order the model was trained with"
     )
 
 

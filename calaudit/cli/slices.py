@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -140,9 +140,7 @@ def slices_command(
             "within": within,
             "n_rows": slices.n_rows,
             "label": column,
-            "slices": [asdict(each) for each in summaries]
-            if power is None
-            else [asdict(each) | asdict(power[each.name]) for each in summaries],
+            "slices": _records(summaries, power),
             "notices": [asdict(notice) for notice in notices],
         }
         print(json.dumps(content, indent=2, ensure_ascii=False))
@@ -186,6 +184,15 @@ def _power(
         chosen = np.arange(len(pool), dtype=np.int64) if rows is None else rows
         codes = cluster_codes(cluster_by.split(","), pool, chosen, where="--cluster-by")
     return slice_power(slices, max_drop, flip_rate=flip_rate, clusters=codes)
+
+
+def _records(
+    summaries: Sequence["SliceSummary"], power: "Mapping[str, SlicePower] | None"
+) -> list[dict[str, Any]]:
+    """Each slice for JSON, with what it can prove where a gate is given."""
+    if power is None:
+        return [asdict(each) for each in summaries]
+    return [asdict(each) | asdict(power[each.name]) for each in summaries]
 
 
 def _label_column(pool: "Pool", asked: str | None) -> str | None:

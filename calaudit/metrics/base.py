@@ -283,17 +283,7 @@ def metric(
     SettingsError
         There is no such kind, or a set metric without a functional.
     """
-    if kind not in get_args(Kind):
-        raise SettingsError(
-            f"a metric can't be of kind {kind!r}", next_step=near(kind, get_args(Kind))
-        )
-    if (kind == "set") != (functional is not None):
-        raise SettingsError(
-            f"a metric of kind {kind!r} takes {'a' if kind == 'set' else 'no'} functional",
-            next_step="Give functional=…, from sums of the statistics to the metric."
-            if kind == "set"
-            else "Leave it out, or make the metric one of kind 'set'.",
-        )
+    _check_kind(kind, functional)
 
     def mark(function: F) -> F:
         asked = tuple(inspect.signature(function).parameters)
@@ -328,6 +318,20 @@ def metric(
         return function
 
     return mark
+
+
+def _check_kind(kind: str, functional: Functional | None) -> None:
+    if kind not in get_args(Kind):
+        raise SettingsError(
+            f"a metric can't be of kind {kind!r}", next_step=near(kind, get_args(Kind))
+        )
+    if (kind == "set") != (functional is not None):
+        raise SettingsError(
+            f"a metric of kind {kind!r} takes {'a' if kind == 'set' else 'no'} functional",
+            next_step="Give functional=…, from sums of the statistics to the metric."
+            if kind == "set"
+            else "Leave it out, or make the metric one of kind 'set'.",
+        )
 
 
 def definition_in(value: object) -> Definition | None:

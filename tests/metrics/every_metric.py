@@ -49,6 +49,14 @@ def world(name, n=60, seed=0, engine_noise=0.3):
     return fp32, engine, relevance(n, rng)
 
 
+def column_world(n=60, seed=0):
+    """Outputs in a column, (n, 1), and their flat targets, (n,), of a model of single values."""
+    rng = np.random.default_rng(seed)
+    true = rng.normal(size=n)
+    fp32 = true[:, None] + rng.normal(0, 0.1, (n, 1))
+    return fp32, fp32 + rng.normal(0, 0.3, (n, 1)), Values(true)
+
+
 def relevance(n, rng):
     """Relevance with all that a ranking metric may ask for."""
     return Relevance(

@@ -14,9 +14,10 @@ from calaudit.metrics.catalogue import (
     suggest_metric,
 )
 from calaudit.metrics.scoring import perfect, score, tie_bounds
+from calaudit.metrics.truth import Values
 from calaudit.metrics.unit_scores import RatioScores, SetScores, UnitScores, concatenate
 from calaudit.runtime.errors import SettingsError
-from tests.metrics.every_metric import NAMES, K, world
+from tests.metrics.every_metric import NAMES, K, column_world, form_of, world
 from tests.packages import EXAMPLE, installed
 
 OF_THE_EXAMPLE = ("brier", f"hit_rate@{K}", "kappa")
@@ -73,6 +74,35 @@ def test_scores_have_the_form_of_its_kind_and_add_up_in_any_order_and_in_batches
         [score(metric, engine[part], truth.take(part), fp32[part]) for part in parts]
     )
     assert joined.value() == pytest.approx(whole.value(), rel=1e-9)
+
+
+def differs_from_a_column_of_targets(name):
+    """Whether a metric of values takes flat targets, (n,), for something else than (n, 1)."""
+    fp32, engine, flat = column_world()
+    column = Values(flat.target[:, None])
+    found = [score(parse_metric(name), engine, truth, fp32) for truth in (flat, column)]
+    rows = np.arange(len(fp32))
+    each = [[one.value(rows[unit : unit + 9]) for unit in rows[:-9]] for one in found]
+    return not np.allclose(*each, rtol=1e-9)
+
+
+def test_a_column_of_outputs_is_compared_with_flat_targets_sample_by_sample():
+    of_values = [each for each in [*NAMES, *OF_THE_EXAMPLE] if form_of(each) == "values"]
+    assert {"mae", "rmse", "r2"} <= set(of_values)
+    assert [each for each in of_values if differs_from_a_column_of_targets(each)] == []
+
+
+def test_a_metric_that_broadcasts_outputs_over_targets_is_noticed(tmp_path, monkeypatch):
+    (tmp_path / "careless_metrics.py").write_text(
+        "from calaudit.metrics.base import metric\n"
+        "from calaudit.metrics.truth import Values\n"
+        "@metric('mean', higher_is_better=False, unit='target', needs=Values)\n"
+        "def max_error(outputs, target):\n"
+        "    return abs(outputs - target).max(axis=1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert form_of("careless_metrics:max_error") == "values"
+    assert differs_from_a_column_of_targets("careless_metrics:max_error")
 
 
 def test_fp32_beside_itself_loses_nothing_and_is_perfect_where_likeness_is_measured(name):

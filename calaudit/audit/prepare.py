@@ -32,6 +32,7 @@ from calaudit.runtime.errors import (
 )
 from calaudit.runtime.pool import Rows
 from calaudit.runtime.progress import stage
+from calaudit.runtime.words import first_of
 from calaudit.sampling.recipe import Recipe
 from calaudit.slices.evaluate import evaluate_slices, select_rows
 from calaudit.slices.sliceset import SliceSet, match_slices
@@ -220,11 +221,10 @@ def _noted(slices: SliceSet, whole: SliceSet, where: str) -> SliceSet:
     empty = [f"{name} ({pooled[name]:,})" for name, n in counts.items() if n == 0 and pooled[name]]
     if not empty:
         return slices
-    more = f" and {len(empty) - _SHOWN:,} more" if len(empty) > _SHOWN else ""
     notice = Notice(
         "slices_not_evaluated",
         "samples of the pool, but no evaluated ones, are in "
-        f"{', '.join(empty[:_SHOWN])}{more}: patterns of gates leave these slices out",
+        f"{first_of(empty[:_SHOWN], len(empty))}: patterns of gates leave these slices out",
         where,
     )
     return replace(slices, notices=(*slices.notices, notice))

@@ -14,6 +14,7 @@ from calaudit.formats.hdf5 import datasets_in, decode, is_text, node_at, reading
 from calaudit.formats.rows import blocks, row_bytes
 from calaudit.runtime.errors import PoolError
 from calaudit.runtime.progress import Counter, counter
+from calaudit.runtime.words import first_of
 
 _SHOWN = 5
 
@@ -45,10 +46,9 @@ def check_ids(ids: pl.Series | NDArray[Any], *, where: str) -> None:
     twice = ids.filter(ids.is_duplicated()).unique(maintain_order=True)
     if len(twice) == 0:
         return
-    shown = ", ".join(repr(text) for text in twice.head(_SHOWN))
-    more = f" and {len(twice) - _SHOWN} more" if len(twice) > _SHOWN else ""
+    shown = first_of((repr(text) for text in twice.head(_SHOWN)), len(twice))
     raise PoolError(
-        f"ids occur more than once: {shown}{more}",
+        f"ids occur more than once: {shown}",
         where=where,
         next_step="Give every sample its own id, or give none at all.",
     )

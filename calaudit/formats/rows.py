@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from calaudit.runtime.errors import Problem
 from calaudit.runtime.pool import Rows
+from calaudit.runtime.words import first_of
 
 BLOCK_BYTES = 32 << 20
 """Most bytes read at once."""
@@ -111,10 +112,9 @@ def not_finite_problem(
     bad = rows_not_finite(values)
     if len(bad) == 0:
         return None
-    more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
     return Problem(
         f"holds NaN or infinity in {len(bad)} sample{'s' if len(bad) > 1 else ''}: "
-        f"{', '.join(ids(bad[:_SHOWN]))}{more}",
+        f"{first_of(ids(bad[:_SHOWN]), len(bad))}",
         where,
         "Fix or leave out these samples; a model can't be evaluated on them.",
     )

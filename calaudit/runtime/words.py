@@ -1,7 +1,8 @@
-"""Words in messages: names from data made safe to show, counts of things, commands to copy."""
+"""Words in messages: names from data made safe to show, counts, the first of many, commands."""
 
 import shlex
 import unicodedata
+from collections.abc import Iterable
 from pathlib import PurePath
 
 _UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
@@ -50,6 +51,19 @@ def _in_dollar_quotes(character: str) -> str:
         return character
     # As bytes, in octal: three digits end by themselves. Names that aren't UTF-8 keep theirs.
     return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def first_of(shown: Iterable[str], n: int) -> str:
+    """The first of `n` things, with how many more there are.
+
+    Examples
+    --------
+    >>> first_of(["a", "b"], 2), first_of(["a", "b"], 1002)
+    ('a, b', 'a, b and 1,000 more')
+    """
+    told = list(shown)
+    more = n - len(told)
+    return ", ".join(told) + (f" and {more:,} more" if more > 0 else "")
 
 
 def counted(n: int, thing: str, things: str | None = None) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from calaudit.runtime.errors import DrawError, Problem, SettingsError
 from calaudit.runtime.settings import setting
-from calaudit.runtime.words import counted
+from calaudit.runtime.words import counted, first_of
 from calaudit.sampling.keys import Keys
 from calaudit.sampling.recipe import Candidates, Choice, Needs, Recipe, StratumDraw
 from calaudit.slices.dimension import EVERYTHING
@@ -112,5 +112,4 @@ def _read_ids(path: Path) -> list[str]:
 
 
 def _shown(ids: list[str]) -> str:
-    more = f" and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else ""
-    return f"{', '.join(map(repr, ids[:_SHOWN]))}{more}"
+    return first_of(map(repr, ids[:_SHOWN]), len(ids))

@@ -13,6 +13,7 @@ from calaudit.metrics.base import Metric
 from calaudit.metrics.catalogue import suggest_metric
 from calaudit.results.comparison import ALL, Reason, Verdict
 from calaudit.runtime.errors import Notice, SettingsError
+from calaudit.runtime.words import first_of
 from calaudit.slices.sliceset import SliceSet, match_slices
 from calaudit.statistics.criteria import Comparison, Tolerance
 
@@ -153,18 +154,15 @@ def near_zero_notices(comparisons: Iterable[Comparison], gates: Gates) -> list[N
 
 
 def _near_zero(metric: str, found: Sequence[Comparison]) -> Notice:
-    told = ", ".join(
-        f"{one.slice}: {one.max_drop:.3g} of {one.reference:.3g}" for one in found[:SHOWN]
-    )
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    told = [f"{one.slice}: {one.max_drop:.3g} of {one.reference:.3g}" for one in found[:SHOWN]]
     slices = f"{len(found)} slice{'s' if len(found) > 1 else ''}"
     share = (found[0].gate.max_relative_drop if found[0].gate else None) or 0.0
     return Notice(
         "gate_near_zero",
         f"max_relative_drop = {share:g} allows next to nothing on {slices} "
-        f"where FP32's value is next to 0 ({told}{more}): less than {NEAR_ZERO:.0%} of what it "
-        "allows overall, so that changes without meaning fail it. A gate that names such a "
-        "slice holds there instead: give it max_drop; or gate other slices",
+        f"where FP32's value is next to 0 ({first_of(told, len(found))}): less than "
+        f"{NEAR_ZERO:.0%} of what it allows overall, so that changes without meaning fail it. A "
+        "gate that names such a slice holds there instead: give it max_drop; or gate other slices",
         f"metric {metric}",
     )
 
@@ -249,16 +247,15 @@ def floor_notices(comparisons: Iterable[Comparison]) -> list[Notice]:
 
 
 def _notice(metric: str, found: list[Comparison]) -> Notice:
-    told = ", ".join(
+    told = [
         f"{each.slice}: {'undefined' if each.reference is None else f'{each.reference:.4g}'} for "
         f"{each.gate.min_reference if each.gate else 0:g}"
         for each in found[:SHOWN]
-    )
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    ]
     return Notice(
         "reference_low",
         f"FP32 itself misses min_reference on {len(found)} slice{'s' if len(found) > 1 else ''} "
-        f"({told}{more}), so no engine passes there; check the inputs with calaudit pool show, "
-        "and at the labels",
+        f"({first_of(told, len(found))}), so no engine passes there; check the inputs with "
+        "calaudit pool show, and at the labels",
         f"metric {metric}",
     )

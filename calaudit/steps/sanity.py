@@ -12,6 +12,7 @@ from calaudit.metrics.classification import predicted
 from calaudit.metrics.truth import Labels
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.pool import Pool, Rows
+from calaudit.runtime.words import first_of
 from calaudit.statistics.baselines import (
     ClassOrder,
     Rival,
@@ -128,13 +129,12 @@ def order_notices(scored: "Iterable[Scored]", clusters: Clusters | None) -> Iter
 
 def _of_order(found: ClassOrder, eval_set: EvalSet) -> str:
     names = eval_set.classes
-    told = ", ".join(
+    told = [
         f"output {output} ({names[output]}) for {names[true]}"
         if names
         else f"output {output} for class {true}"
         for output, true in found.meant[:_SHOWN]
-    )
-    more = f" and {len(found.meant) - _SHOWN} more" if len(found.meant) > _SHOWN else ""
+    ]
     advice = (
         "write classes = [...] in the task, with the names in the order the model was trained with"
         if names
@@ -143,7 +143,7 @@ def _of_order(found: ClassOrder, eval_set: EvalSet) -> str:
     return (
         f"the classes seem to be in another order than the model's outputs: of {found.n:,} "
         f"samples FP32 is right for {found.right:.3f}, and would be for {found.right_so:.3f} if "
-        f"outputs stood for other classes ({told}{more}); {advice}"
+        f"outputs stood for other classes ({first_of(told, len(found.meant))}); {advice}"
     )
 
 

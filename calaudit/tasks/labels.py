@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from calaudit.metrics.truth import Labels
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows
-from calaudit.runtime.words import counted
+from calaudit.runtime.words import counted, first_of
 
 _SHOWN = 5
 _EXACT = 2**53
@@ -95,13 +95,12 @@ def _as_integers(values: NDArray[Any], pool: Pool, rows: Rows, place: str) -> ND
     if whole.all():
         return values.astype(np.int64)
     at = np.flatnonzero(~whole)
-    shown = ", ".join(
+    shown = [
         f"{values[i]:g} for sample {name}"
         for i, name in zip(at[:_SHOWN], pool.ids(rows[at[:_SHOWN]]), strict=True)
-    )
-    more = f" and {len(at) - _SHOWN:,} more" if len(at) > _SHOWN else ""
+    ]
     raise PoolError(
-        f"{len(at):,} of {len(rows):,} labels are no class numbers: {shown}{more}",
+        f"{len(at):,} of {len(rows):,} labels are no class numbers: {first_of(shown, len(at))}",
         where=place,
         next_step="Store class numbers from 0, or use another kind of task.",
     )
@@ -110,10 +109,9 @@ def _as_integers(values: NDArray[Any], pool: Pool, rows: Rows, place: str) -> ND
 def _check_complete(missing: NDArray[np.bool_], pool: Pool, rows: Rows, place: str) -> None:
     if missing.any():
         at = np.flatnonzero(missing)
-        shown = ", ".join(pool.ids(rows[at[:_SHOWN]]))
-        more = f" and {len(at) - _SHOWN:,} more" if len(at) > _SHOWN else ""
+        shown = first_of(pool.ids(rows[at[:_SHOWN]]), len(at))
         raise PoolError(
-            f"{len(at):,} of {len(rows):,} labels are missing: {shown}{more}",
+            f"{len(at):,} of {len(rows):,} labels are missing: {shown}",
             where=place,
             next_step="Fill them in, or leave these samples out of the audit's evaluate.",
         )

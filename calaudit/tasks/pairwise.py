@@ -13,7 +13,7 @@ from calaudit.metrics.truth import Relevance, check_at_least_0
 from calaudit.runtime.errors import PoolError, Problem, SliceError
 from calaudit.runtime.pool import Pool
 from calaudit.runtime.settings import setting
-from calaudit.runtime.words import counted
+from calaudit.runtime.words import counted, first_of
 from calaudit.slices.predicate import column_in_sql
 from calaudit.slices.sliceset import SliceSet
 from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, named, placed, texts_of
@@ -186,12 +186,11 @@ def _check_named(columns: pl.DataFrame, samples: Samples) -> None:
     for column in columns:
         missing = np.flatnonzero(column.is_null().to_numpy())
         if len(missing):
-            shown = ", ".join(samples.pool.ids(samples.evaluated[missing[:_SHOWN]]))
-            more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+            shown = samples.pool.ids(samples.evaluated[missing[:_SHOWN]])
             problems.append(
                 Problem(
                     f"{len(missing):,} of {len(column):,} evaluated samples have no {column.name}: "
-                    f"{shown}{more}",
+                    f"{first_of(shown, len(missing))}",
                     f"{samples.pool.label}: /meta/{column.name}",
                     f"Fill them in, or leave them out: add AND {column_in_sql(column.name)} IS NOT "
                     "NULL to the audit's evaluate.",

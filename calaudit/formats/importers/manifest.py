@@ -35,6 +35,7 @@ from calaudit.runtime.errors import (
     near,
 )
 from calaudit.runtime.pool import widened
+from calaudit.runtime.words import first_of
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")
@@ -334,9 +335,8 @@ def _units(settings: ManifestSettings) -> Iterator[Notice]:
 
 def _first_frames(several: list[Path], source: Path) -> Iterator[Notice]:
     if several:
-        names = ", ".join(path.name for path in sorted(several)[:_SHOWN])
-        more = f" and {len(several) - _SHOWN:,} more" if len(several) > _SHOWN else ""
-        message = f"of images with several frames the first is taken: {names}{more}"
+        names = first_of((path.name for path in sorted(several)[:_SHOWN]), len(several))
+        message = f"of images with several frames the first is taken: {names}"
         yield Notice("first_frame", message, str(source))
 
 

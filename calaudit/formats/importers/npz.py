@@ -20,7 +20,7 @@ from calaudit.formats.rows import rows_not_finite
 from calaudit.formats.writing import keep_apart
 from calaudit.runtime.errors import FileFormatError, Notice, PoolError, Problem, SettingsError, near
 from calaudit.runtime.progress import counter
-from calaudit.runtime.words import command_line, counted
+from calaudit.runtime.words import command_line, counted, first_of
 
 _BLOCK_BYTES = 32 << 20
 _SHOWN = 5
@@ -213,12 +213,11 @@ def import_npz(
 
 
 def _unknown_notice(target: str, ids: Sequence[str], n: int, source: Path) -> Notice:
-    more = f" and {len(ids) - _SHOWN:,} more" if len(ids) > _SHOWN else ""
     return Notice(
         "targets_missing",
         f"target {target} is NaN or infinite for {len(ids):,} of {counted(n, 'sample')}, "
         "so they can't be "
-        f"evaluated: {', '.join(ids[:_SHOWN])}{more}",
+        f"evaluated: {first_of(ids[:_SHOWN], len(ids))}",
         str(source),
     )
 

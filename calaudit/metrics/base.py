@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from calaudit.metrics.case import Case
+from calaudit.metrics.guard import held_parts
 from calaudit.metrics.truth import Truth
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.user_code import blamed, file_of
@@ -293,6 +294,9 @@ def metric(
         told = (inspect.getdoc(function) or f"the user's own {own}").splitlines()[0]
         likeness = perfect is not None or "reference" in asked if agreement is None else agreement
         least = 0.0 if higher_is_better else 1.0
+        held = functional, influence, bounds
+        if not function.__module__.startswith(f"{_OURS}."):
+            held = held_parts(f"{function.__module__}:{function.__qualname__}", needs, *held)
         definition = Definition(
             function=function,
             name=name or own,
@@ -307,9 +311,9 @@ def metric(
             quality=quality,
             needs=needs,
             shown_only=shown_only,
-            functional=functional,
-            influence=influence,
-            bounds=bounds,
+            functional=held[0],
+            influence=held[1],
+            bounds=held[2],
             convention=convention or told,
             synonyms=tuple(filter(None, (each.strip() for each in synonyms.split(",")))),
             asked=asked,

@@ -1,0 +1,98 @@
+"""The parts of another package's metric beside its function, held to what they should give."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.outside import Gives, asked
+from calaudit.runtime.user_code import file_of
+
+_NUMBERS = (np.ndarray, np.number, float, int)
+
+
+def held_parts(
+    path: str,
+    needs: object,
+    functional: Callable[..., Any] | None,
+    influence: Callable[..., Any],
+    bounds: Callable[..., Any] | None,
+) -> tuple[Any, Any, Any]:
+    """Functional, influence and bounds of another package's metric, held to what they give.
+
+    Raises
+    ------
+    SettingsError
+        `needs` is no class.
+    """
+    if needs is not None and not isinstance(needs, type):
+        raise SettingsError(
+            f"{path} needs {needs!r}, expected the class of a truth",
+            next_step="Name a class, such as calaudit.metrics.truth.Labels.",
+        )
+    return (
+        functional and _held_functional(path, functional),
+        _held_influence(path, influence),
+        bounds and _held_bounds(path, bounds),
+    )
+
+
+def _held_functional(path: str, functional: Callable[..., Any]) -> Callable[..., Any]:
+    """A set metric's functional: a number for each row of sums, (…, m) → (…), float64."""
+
+    @wraps(functional)
+    def held(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        gives = Gives("numbers", _NUMBERS)
+        found = asked(path, "its functional", gives, file_of(functional), functional, sums)
+        values = np.asarray(found)
+        if values.shape != sums.shape[:-1] or values.dtype.kind not in "biuf":
+            raise SettingsError(
+                f"the functional of {path} gave {values.dtype} of shape {values.shape} for sums of "
+                f"shape {sums.shape}, expected one number for each row",
+                next_step="Let it reduce the last axis alone.",
+            )
+        return values.astype(np.float64)
+
+    return held
+
+
+def _held_influence(path: str, influence: Callable[..., Any]) -> Callable[..., Any]:
+    """A set metric's influence: a number of 0 or more."""
+
+    @wraps(influence)
+    def held(k: int | None, sums: NDArray[np.float64], n: int) -> float:
+        gives = Gives("a number", (np.number, float, int))
+        found = float(
+            asked(path, "its influence", gives, file_of(influence), influence, k, sums, n)
+        )
+        if not found >= 0:
+            raise SettingsError(
+                f"the influence of {path} gave {found}, expected a number of 0 or more",
+                next_step="Give the most that one unit can move the metric, or leave it out.",
+            )
+        return found
+
+    return held
+
+
+def _held_bounds(path: str, bounds: Callable[..., Any]) -> Callable[..., Any]:
+    """Scores with ties broken against, and for, quality: two arrays (n,)."""
+
+    @wraps(bounds)
+    def held(case: Any, *k: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        gives = Gives("two arrays", (tuple,))
+        found = asked(path, "its bounds", gives, file_of(bounds), bounds, case, *k)
+        n = len(case.outputs)
+        shapes = [getattr(each, "shape", type(each).__name__) for each in found]
+        if shapes != [(n,), (n,)]:
+            raise SettingsError(
+                f"the bounds of {path} gave {shapes}, expected two arrays of {n} scores",
+                next_step="Return the scores with ties broken against, then for, quality.",
+            )
+        worst, best = found
+        return worst, best
+
+    return held

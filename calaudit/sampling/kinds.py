@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from types import NoneType
@@ -160,7 +161,11 @@ def _foreign(
     unknown = set(values) - _keys(kind)
     if not unknown:
         return
-    kinds = {name: _keys(KINDS.load(name)) for name in KINDS.names() if name != kind.kind}
+    kinds = {}
+    for name in KINDS.names():
+        with suppress(SettingsError):  # one that can't be loaded has no part in this recipe
+            if name != kind.kind:
+                kinds[name] = _keys(KINDS.load(name))
     for key in sorted(unknown, key=list(values).index):
         owners = [name for name, keys in kinds.items() if key in keys]
         if owners:

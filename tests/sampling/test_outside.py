@@ -196,6 +196,17 @@ def test_a_class_that_cannot_serve_is_refused_when_it_is_asked_for(
         KINDS.load("first")
 
 
+def test_a_kind_that_cannot_be_loaded_stops_no_recipe_but_its_own(tmp_path: Path) -> None:
+    text = HEAD.replace("def choose", "def chose")
+    made = package_of(tmp_path / "odd", "odd", {"calaudit.recipes": {"first": "First"}}, text)
+    with installed(made, tmp_path / "metadata"):
+        with pytest.raises(SettingsError, match="sise: unknown key") as caught:
+            parse_recipe({"name": "r", "size": 3, "sise": 3}, where="FILE")
+        assert "odd" not in str(caught.value)
+        with pytest.raises(SettingsError, match="of the package odd lacks choose"):
+            parse_recipe({"name": "r", "kind": "first", "size": 3}, where="FILE")
+
+
 def test_the_command_ends_with_2_and_names_what_failed(tmp_path: Path) -> None:
     write = (
         "import sys; from pathlib import Path; from tests.steps.drawing import write_small_pool;"

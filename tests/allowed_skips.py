@@ -5,7 +5,7 @@ pytest -p tests.allowed_skips --allowed-skips=.ci/allowed_skips.toml
 
 import re
 import tomllib
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,8 +39,8 @@ class AllowedSkips:
     source: str
     entries: list[Allowed]
     """Those that hold on this machine."""
-    told: Counter[tuple[str, Allowed]] = field(default_factory=Counter)
-    """(what the skip said, the entry that allows it) → how often."""
+    told: dict[tuple[str, Allowed], set[str]] = field(default_factory=lambda: defaultdict(set))
+    """(what the skip said, the entry that allows it) → tests."""
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -54,22 +54,36 @@ class AllowedSkips:
     ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         return self._held((yield))
 
+    # Reports are made where tests run, and logged where the table is printed: processes of xdist.
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._count(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._count(report)
+
+    def _count(self, report: AnyReport) -> None:
+        said = _said(report)
+        if said is not None and (entry := self._entry(report.nodeid, said)) is not None:
+            self.told[said, entry].add(report.nodeid)
+
     def _held(self, report: AnyReport) -> AnyReport:
-        if not report.skipped or hasattr(report, "wasxfail"):
-            return report
-        said = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        said = said.removeprefix("Skipped: ")
-        for entry in self.entries:
-            if re.search(entry.tests, report.nodeid) and re.search(entry.reason, said):
-                self.told[said, entry] += 1
-                return report
-        report.outcome = "failed"
-        report.longrepr = f"{report.nodeid} was skipped, and {self.source} doesn't allow it: {said}"
+        said = _said(report)
+        if said is not None and self._entry(report.nodeid, said) is None:
+            report.outcome = "failed"
+            report.longrepr = (
+                f"{report.nodeid} was skipped, and {self.source} doesn't allow it: {said}"
+            )
         return report
+
+    def _entry(self, test: str, said: str) -> Allowed | None:
+        for entry in self.entries:
+            if re.search(entry.tests, test) and re.search(entry.reason, said):
+                return entry
+        return None
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(f"skips that {self.source} allows")
-        rows = [(str(n), said, entry.because) for (said, entry), n in self.told.items()]
+        rows = [(str(len(n)), said, entry.because) for (said, entry), n in self.told.items()]
         rows = [("n", "skipped because", "allowed because"), *sorted(rows, key=lambda row: row[1])]
         first, second = (max(len(row[column]) for row in rows) for column in (0, 1))
         for n, said, because in rows:
@@ -84,6 +98,14 @@ class AllowedSkips:
                     f"reason {entry.reason}",
                     yellow=True,
                 )
+
+
+def _said(report: pytest.TestReport | pytest.CollectReport) -> str | None:
+    """Why something was skipped; None where it wasn't."""
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return None
+    told = report.longrepr[2] if isinstance(report.longrepr, tuple | list) else report.longrepr
+    return str(told).removeprefix("Skipped: ")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

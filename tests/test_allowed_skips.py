@@ -42,17 +42,18 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     pytester.makefile(".toml", allowed=LIST)
     pytester.mkpydir("inside").joinpath("conftest.py").touch()
 
-    def with_tests(text: str) -> pytest.RunResult:
+    def with_tests(text: str, *more: str) -> pytest.RunResult:
         pytester.makepyfile(test_it=text)
         return pytester.runpytest_subprocess(
-            "-p", "tests.allowed_skips", "--allowed-skips=allowed.toml"
+            "-p", "tests.allowed_skips", "--allowed-skips=allowed.toml", *more
         )
 
     return with_tests
 
 
-def test_listed_skips_are_told_with_both_reasons_before_the_closing_line(run) -> None:
-    ended = run(TESTS)
+@pytest.mark.parametrize("more", [(), ("-n", "2")], ids=["one process", "two processes"])
+def test_listed_skips_are_told_with_both_reasons_before_the_closing_line(run, more) -> None:
+    ended = run(TESTS, *more)
     assert ended.ret == 0
     ended.stdout.fnmatch_lines([
         "*skips that allowed.toml allows*",
@@ -77,6 +78,12 @@ def test_any_other_skip_fails_by_name(run, test: str, id_: str) -> None:
     ended = run(f"import pytest\n{test}")
     assert ended.ret != 0
     ended.stdout.fnmatch_lines([f"*{id_} was skipped, and allowed.toml doesn't allow it: *"])
+
+
+def test_skips_in_other_processes_fail_too(run) -> None:
+    ended = run("import pytest\ndef test_other(): pytest.skip('no GPU')", "-n", "1")
+    assert ended.ret != 0
+    ended.stdout.fnmatch_lines(["*test_other was skipped, and allowed.toml doesn't allow it: *"])
 
 
 def test_an_entry_holds_only_where_its_path_is_absent(run, pytester: pytest.Pytester) -> None:

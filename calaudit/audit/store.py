@@ -67,13 +67,6 @@ def seal_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.seal")
 
 
-def _content(path: Path) -> str:
-    """Hash of the file's name, its bytes, and the weights that a large engine keeps beside it."""
-    weights = path.with_name(f"{path.name}.weights")
-    beside = file_key(weights) if weights.exists() else ""
-    return content_key([path.name, file_key(path), beside])
-
-
 @dataclass(frozen=True, slots=True)
 class Artefact:
     """One file that a plan asks for."""
@@ -150,26 +143,6 @@ def remove_leftovers(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _planned(plan: Plan) -> Iterator[tuple[Kind, str, Path]]:
-    folder = plan.report.parent / "calibsets"
-    for drawn in plan.calibsets:
-        # a set that the audit file gives isn't the audit's to make
-        if drawn.path.parent == folder:
-            yield "calibration set", drawn.name, drawn.path
-    if any(cell.method is not None for cell in plan.cells):
-        yield "ranges", "all sets", plan.ranges
-    yield "predictions", "FP32", plan.reference.predictions
-    for cell in plan.cells:
-        if cell.engine is not None:
-            yield "engine", cell.id, cell.engine
-        yield "predictions", cell.id, cell.predictions
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from (path for path in folder.iterdir() if path.is_file() or path.is_symlink())
-
-
 @contextmanager
 def hold_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a results folder, which is made if it isn't there.
@@ -222,3 +195,30 @@ def is_locked(folder: Path) -> bool:
         return True
     except (OSError, NotImplementedError):
         return False  # where nothing can be locked, no run gets to work
+
+
+def _content(path: Path) -> str:
+    """Hash of the file's name, its bytes, and the weights that a large engine keeps beside it."""
+    weights = path.with_name(f"{path.name}.weights")
+    beside = file_key(weights) if weights.exists() else ""
+    return content_key([path.name, file_key(path), beside])
+
+
+def _planned(plan: Plan) -> Iterator[tuple[Kind, str, Path]]:
+    folder = plan.report.parent / "calibsets"
+    for drawn in plan.calibsets:
+        # a set that the audit file gives isn't the audit's to make
+        if drawn.path.parent == folder:
+            yield "calibration set", drawn.name, drawn.path
+    if any(cell.method is not None for cell in plan.cells):
+        yield "ranges", "all sets", plan.ranges
+    yield "predictions", "FP32", plan.reference.predictions
+    for cell in plan.cells:
+        if cell.engine is not None:
+            yield "engine", cell.id, cell.engine
+        yield "predictions", cell.id, cell.predictions
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (path for path in folder.iterdir() if path.is_file() or path.is_symlink())

@@ -129,17 +129,6 @@ def read_drawn(file: h5py.File, path: Path) -> DrawnSet:
     return drawn
 
 
-def _read_recipe(text: str, path: Path) -> Recipe:
-    kind = kind_in_json(text)
-    if kind is not None and kind not in KINDS:
-        raise FileFormatError(
-            f"was drawn by the kind of recipe {kind!r}, which no installed package offers",
-            where=path,
-            next_step=f"Install the package that offers it; known: {', '.join(KINDS.names())}.",
-        )
-    return recipe_from_json(text, where="/recipe")
-
-
 @contextmanager
 def well_formed(path: Path) -> Iterator[None]:
     """Turn what a missing, damaged or wrongly shaped part causes into one kind of error."""
@@ -172,60 +161,6 @@ def read_column(dataset: h5py.Dataset) -> list[Any]:
         return [text or None for text in read_texts(dataset, where=dataset.name).to_list()]
     values: list[Any] = dataset[:].tolist()
     return [None if value != value else value for value in values]  # noqa: PLR0124  # NaN
-
-
-def _write_records(group: h5py.Group, records: Sequence[Record], kind: type[Record]) -> None:
-    for field in fields(kind):
-        write_column(group, field.name, [getattr(record, field.name) for record in records])
-
-
-def _read_records(group: h5py.Group, kind: type[Record]) -> tuple[Record, ...]:
-    columns = {field.name: read_column(group[field.name]) for field in fields(kind)}
-    return tuple(
-        kind(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
-    )
-
-
-def _write_slices(group: h5py.Group, slices: SliceSet) -> None:
-    dimensions = slices.dimensions
-    write_column(group, "dimensions", [each.name for each in dimensions])
-    labels = [json.dumps(each.labels, ensure_ascii=False) for each in dimensions]
-    write_column(group, "labels", labels)
-    write_column(group, "min_support", [each.min_support for each in dimensions])
-    codes = [each.codes for each in dimensions]
-    group["codes"] = np.array(codes, np.int32).reshape(len(dimensions), slices.n_rows)
-
-
-def _read_slices(group: h5py.Group) -> SliceSet:
-    codes = group["codes"][:].astype(np.int32)
-    dimensions = tuple(
-        CodedDimension(name, tuple(json.loads(labels)), row, support)
-        for name, labels, support, row in zip(
-            read_column(group["dimensions"]),
-            read_column(group["labels"]),
-            read_column(group["min_support"]),
-            codes,
-            strict=True,
-        )
-    )
-    return SliceSet(codes.shape[1], dimensions)
-
-
-def _check(drawn: DrawnSet) -> None:
-    n = len(drawn.rows)
-    lengths = {"ids": len(drawn.ids), "weights": len(drawn.weights), "slices": drawn.slices.n_rows}
-    differing = ", ".join(f"/{name} has {size}" for name, size in lengths.items() if size != n)
-    if differing:
-        raise ValueError(f"/rows has {n} entries, but {differing}")
-    if n == 0 or n != drawn.recipe.size:
-        raise ValueError(f"/rows has {n} entries for a recipe of size {drawn.recipe.size}")
-    if drawn.rows[0] < 0 or (np.diff(drawn.rows) <= 0).any():
-        raise ValueError("/rows doesn't ascend")
-    if not (np.isfinite(drawn.weights) & (drawn.weights > 0)).all():
-        raise ValueError("/weights isn't positive and finite")
-    for each in drawn.slices.dimensions:
-        if each.codes.min() < -1 or each.codes.max() >= len(each.labels):
-            raise ValueError(f"/slices/codes of {each.name} point outside its labels")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -357,6 +292,71 @@ def open_calibset(path: str | Path) -> Calibset:
         )
     values = {field.name: getattr(drawn, field.name) for field in fields(drawn)}
     return Calibset(path=path, digests=digests, inputs=specs, **values)
+
+
+def _read_recipe(text: str, path: Path) -> Recipe:
+    kind = kind_in_json(text)
+    if kind is not None and kind not in KINDS:
+        raise FileFormatError(
+            f"was drawn by the kind of recipe {kind!r}, which no installed package offers",
+            where=path,
+            next_step=f"Install the package that offers it; known: {', '.join(KINDS.names())}.",
+        )
+    return recipe_from_json(text, where="/recipe")
+
+
+def _write_records(group: h5py.Group, records: Sequence[Record], kind: type[Record]) -> None:
+    for field in fields(kind):
+        write_column(group, field.name, [getattr(record, field.name) for record in records])
+
+
+def _read_records(group: h5py.Group, kind: type[Record]) -> tuple[Record, ...]:
+    columns = {field.name: read_column(group[field.name]) for field in fields(kind)}
+    return tuple(
+        kind(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)
+    )
+
+
+def _write_slices(group: h5py.Group, slices: SliceSet) -> None:
+    dimensions = slices.dimensions
+    write_column(group, "dimensions", [each.name for each in dimensions])
+    labels = [json.dumps(each.labels, ensure_ascii=False) for each in dimensions]
+    write_column(group, "labels", labels)
+    write_column(group, "min_support", [each.min_support for each in dimensions])
+    codes = [each.codes for each in dimensions]
+    group["codes"] = np.array(codes, np.int32).reshape(len(dimensions), slices.n_rows)
+
+
+def _read_slices(group: h5py.Group) -> SliceSet:
+    codes = group["codes"][:].astype(np.int32)
+    dimensions = tuple(
+        CodedDimension(name, tuple(json.loads(labels)), row, support)
+        for name, labels, support, row in zip(
+            read_column(group["dimensions"]),
+            read_column(group["labels"]),
+            read_column(group["min_support"]),
+            codes,
+            strict=True,
+        )
+    )
+    return SliceSet(codes.shape[1], dimensions)
+
+
+def _check(drawn: DrawnSet) -> None:
+    n = len(drawn.rows)
+    lengths = {"ids": len(drawn.ids), "weights": len(drawn.weights), "slices": drawn.slices.n_rows}
+    differing = ", ".join(f"/{name} has {size}" for name, size in lengths.items() if size != n)
+    if differing:
+        raise ValueError(f"/rows has {n} entries, but {differing}")
+    if n == 0 or n != drawn.recipe.size:
+        raise ValueError(f"/rows has {n} entries for a recipe of size {drawn.recipe.size}")
+    if drawn.rows[0] < 0 or (np.diff(drawn.rows) <= 0).any():
+        raise ValueError("/rows doesn't ascend")
+    if not (np.isfinite(drawn.weights) & (drawn.weights > 0)).all():
+        raise ValueError("/weights isn't positive and finite")
+    for each in drawn.slices.dimensions:
+        if each.codes.min() < -1 or each.codes.max() >= len(each.labels):
+            raise ValueError(f"/slices/codes of {each.name} point outside its labels")
 
 
 def _write_inputs(

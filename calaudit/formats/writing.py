@@ -82,52 +82,6 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
-def _check_name(path: Path) -> None:
-    if not path.name or (path.exists() and not path.is_file()):
-        kind = "folder" if path.is_dir() else "device or pipe"
-        raise OutputError(
-            f"is a {kind}, not a file to write",
-            where=path,
-            next_step="Name the file, such as results/out.h5.",
-        )
-
-
-@unbroken
-def _create(aside: Path) -> None:
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    aside.touch(exist_ok=False)
-    _in_flight.add(aside)
-
-
-@unbroken
-def _remove(aside: Path) -> None:
-    if aside in _in_flight:
-        _in_flight.discard(aside)
-        # Where its folder became read-only, what kept the file from being finished is told already.
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-
-
-@atexit.register
-def _remove_all() -> None:
-    # A request to end can arrive where Python leaves a `with` block without running its end.
-    for aside in tuple(_in_flight):
-        _remove(aside)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _unwritable(path: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"can't be written: {error.strerror or error}",
-        where=path,
-        next_step="Choose another output folder, or check its free space and permissions.",
-    )
-
-
 class _Disk(io.RawIOBase):
     """A file that HDF5 reads and writes; keeps the first failure instead of raising it."""
 
@@ -318,3 +272,49 @@ class ArrayStream:
         self._dataset[start:] = values[:n]
         self._pending = [values[n:].copy()] if n < len(values) else []
         self._n_pending -= n
+
+
+def _check_name(path: Path) -> None:
+    if not path.name or (path.exists() and not path.is_file()):
+        kind = "folder" if path.is_dir() else "device or pipe"
+        raise OutputError(
+            f"is a {kind}, not a file to write",
+            where=path,
+            next_step="Name the file, such as results/out.h5.",
+        )
+
+
+@unbroken
+def _create(aside: Path) -> None:
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    aside.touch(exist_ok=False)
+    _in_flight.add(aside)
+
+
+@unbroken
+def _remove(aside: Path) -> None:
+    if aside in _in_flight:
+        _in_flight.discard(aside)
+        # Where its folder became read-only, what kept the file from being finished is told already.
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+@atexit.register
+def _remove_all() -> None:
+    # A request to end can arrive where Python leaves a `with` block without running its end.
+    for aside in tuple(_in_flight):
+        _remove(aside)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"can't be written: {error.strerror or error}",
+        where=path,
+        next_step="Choose another output folder, or check its free space and permissions.",
+    )

@@ -190,16 +190,6 @@ def split_drops(
     return found
 
 
-def _elsewhere(
-    methods: Mapping[str, Recipes], method: str, how: Mapping[str, Any]
-) -> BestElsewhere | None:
-    others = {name: recipes for name, recipes in methods.items() if name != method}
-    if not others:
-        return None
-    recipe, place, price = price_of(list(others.values()), **how)
-    return BestElsewhere(list(others)[place], recipe, price)
-
-
 def record_attributions(found: Sequence[SplitDrop]) -> list[Attribution]:
     """What is certain about harmed slices: give everything that is looked at, of all metrics."""
     # every recipe of a slice and method has the same price
@@ -210,6 +200,16 @@ def record_attributions(found: Sequence[SplitDrop]) -> list[Attribution]:
         _attribution(one, adjusted[one.metric.name, one.method, one.slice], p_addition)
         for one, p_addition in zip(found, additions, strict=True)
     ]
+
+
+def _elsewhere(
+    methods: Mapping[str, Recipes], method: str, how: Mapping[str, Any]
+) -> BestElsewhere | None:
+    others = {name: recipes for name, recipes in methods.items() if name != method}
+    if not others:
+        return None
+    recipe, place, price = price_of(list(others.values()), **how)
+    return BestElsewhere(list(others)[place], recipe, price)
 
 
 def _attribution(one: SplitDrop, p_price: float, p_addition: float) -> Attribution:

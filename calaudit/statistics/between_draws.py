@@ -87,12 +87,6 @@ class DrawVariance:
         )
 
 
-def _careful(found: Floats, least: Floats, units: float) -> Floats:
-    """Satterthwaite's degrees, less one, but not below the least of what they are made of."""
-    fewest = np.minimum(least, units)
-    return np.where(least < FEWEST_DRAWS - 1, fewest, np.maximum(found - 1.0, fewest))
-
-
 def estimate_draw_variance(
     drops: Drops, means: Drops, member: Floats, settled: Bools, *, key: str
 ) -> DrawVariance:
@@ -164,6 +158,12 @@ def p_of_equal_variances(square: Floats, freedom: Floats, key: str) -> float:
     )
     observed = _bartlett(square[None], freedom)[0]
     return float((1 + (_bartlett(drawn, freedom) >= observed).sum()) / (REPLICATES + 1))
+
+
+def _careful(found: Floats, least: Floats, units: float) -> Floats:
+    """Satterthwaite's degrees, less one, but not below the least of what they are made of."""
+    fewest = np.minimum(least, units)
+    return np.where(least < FEWEST_DRAWS - 1, fewest, np.maximum(found - 1.0, fewest))
 
 
 def _bartlett(square: Floats, freedom: Floats) -> Floats:

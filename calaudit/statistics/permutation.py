@@ -60,13 +60,6 @@ def signs_of_whole_numbers(drops: Floats, *, beyond: float = 1.0) -> float:
     return min(p_value, beyond) if total == reach else min(p_value, 1.0)
 
 
-def _heads(tosses: int) -> Floats:
-    """Chances of 0 … `tosses` heads."""
-    k = np.arange(tosses + 1)
-    ways = gammaln(tosses + 1) - gammaln(k + 1) - gammaln(tosses - k + 1)
-    return np.asarray(np.exp(ways - tosses * np.log(2.0)), dtype=np.float64)
-
-
 def signs_of_few(drops: Floats) -> float:
     """Exact p-value over all 2^k signs of k ≤ 20 numbers that aren't 0, by enumeration."""
     changed = np.abs(drops[drops != 0])
@@ -153,3 +146,10 @@ def swap_test(
     p_value = found / tossed if found >= _ENOUGH else (found + 1.0) / (tossed + 1.0)
     alone = found == 0 or (few and not others)
     return min(p_value, beyond) if alone else p_value
+
+
+def _heads(tosses: int) -> Floats:
+    """Chances of 0 … `tosses` heads."""
+    k = np.arange(tosses + 1)
+    ways = gammaln(tosses + 1) - gammaln(k + 1) - gammaln(tosses - k + 1)
+    return np.asarray(np.exp(ways - tosses * np.log(2.0)), dtype=np.float64)

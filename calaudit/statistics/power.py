@@ -146,15 +146,6 @@ def units_to_prove(
     return high
 
 
-def _units_without_flips(metric: Metric, max_drop: float, alpha: float) -> int:
-    share = max_drop / (metric.span or 1.0)
-    if share >= 1:
-        return 1
-    if metric.kind == "binary":
-        return math.floor(float(ndtri(alpha)) ** 2 * (1 - share) / share) + 1
-    return math.floor(math.log(alpha) / math.log1p(-share)) + 1
-
-
 def verdict_chances(
     n: int,
     lost: float,
@@ -197,15 +188,6 @@ def verdict_chances(
         found[Verdict.PASS] += 0.0 if thin else float(weights[proven].sum())
     found[Verdict.INCONCLUSIVE] = 1.0 - found[Verdict.PASS] - found[Verdict.REGRESSED]
     return found
-
-
-def _binomial(n: int, p: float) -> tuple[NDArray[np.int64], Floats]:
-    """Counts that have a chance worth looking at, and their chances."""
-    spread = _FAR * math.sqrt(n * p * (1 - p)) + _FAR
-    first, last = max(0, math.floor(n * p - spread)), min(n, math.ceil(n * p + spread))
-    k = np.arange(first, last + 1)
-    above = bdtrc(np.arange(first - 1, last + 1), n, p)
-    return k, np.asarray(above[:-1] - above[1:], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,3 +241,21 @@ def slice_power(
         needed = None if alone is None else max(math.ceil(alone * per_unit), support.counted)
         found[name] = SlicePower(n, independent, drop, needed)
     return found
+
+
+def _units_without_flips(metric: Metric, max_drop: float, alpha: float) -> int:
+    share = max_drop / (metric.span or 1.0)
+    if share >= 1:
+        return 1
+    if metric.kind == "binary":
+        return math.floor(float(ndtri(alpha)) ** 2 * (1 - share) / share) + 1
+    return math.floor(math.log(alpha) / math.log1p(-share)) + 1
+
+
+def _binomial(n: int, p: float) -> tuple[NDArray[np.int64], Floats]:
+    """Counts that have a chance worth looking at, and their chances."""
+    spread = _FAR * math.sqrt(n * p * (1 - p)) + _FAR
+    first, last = max(0, math.floor(n * p - spread)), min(n, math.ceil(n * p + spread))
+    k = np.arange(first, last + 1)
+    above = bdtrc(np.arange(first - 1, last + 1), n, p)
+    return k, np.asarray(above[:-1] - above[1:], dtype=np.float64)

@@ -107,13 +107,6 @@ def random_exponentials(key: str, n: int, replicates: int) -> NDArray[np.float64
     return _exponentials(key, n, replicates)
 
 
-@lru_cache(maxsize=4)
-def _exponentials(key: str, n: int, replicates: int) -> NDArray[np.float64]:
-    drawn = -np.log1p(-_open_uniform(key, n, replicates))
-    drawn.setflags(write=False)
-    return drawn
-
-
 def scatter(numbers: NDArray[np.int64], n_groups: int) -> NDArray[np.int64]:
     """Deal `numbers` into `n_groups` groups of equal size (give or take one).
 
@@ -124,6 +117,13 @@ def scatter(numbers: NDArray[np.int64], n_groups: int) -> NDArray[np.int64]:
     group = np.empty(len(numbers), dtype=np.int64)
     group[order] = np.arange(len(numbers)) % n_groups
     return group
+
+
+@lru_cache(maxsize=4)
+def _exponentials(key: str, n: int, replicates: int) -> NDArray[np.float64]:
+    drawn = -np.log1p(-_open_uniform(key, n, replicates))
+    drawn.setflags(write=False)
+    return drawn
 
 
 def _bits(key: str) -> np.random.PCG64:

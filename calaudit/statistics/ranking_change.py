@@ -111,13 +111,6 @@ def reorder(shown: Shown, score: NDArray[Any]) -> Shown:
     )
 
 
-def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where a value differs from the one before it; True at the start."""
-    found = np.ones(len(values), dtype=bool)
-    found[1:] = values[1:] != values[:-1]
-    return found
-
-
 def flows(fp32: Shown, engine: Shown, tail: NDArray[np.bool_]) -> Floats:
     """Places of each query, (queries, 6), in the order of `Flow`'s fields.
 
@@ -162,14 +155,6 @@ def moved_items(before: Floats, after: Floats, *, most: int) -> tuple[NDArray[np
 def exposure_over(matrix: sparse.csr_array, rows: Sequence[int] | NDArray[np.int64]) -> Floats:
     """Exposure of each item over some queries, (items,)."""
     return np.asarray(matrix[rows].sum(axis=0), dtype=np.float64).reshape(-1)
-
-
-def _by_group(change: sparse.csr_array, sign: float, tail: NDArray[np.bool_]) -> Floats:
-    """Exposure that head and tail lost (sign −1) or gained (+1), (queries, 2)."""
-    one_way = change.copy()
-    one_way.data = np.maximum(sign * one_way.data, 0.0)
-    groups = np.column_stack([~tail, tail]).astype(np.float64)
-    return np.asarray(one_way @ groups, dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -301,6 +286,21 @@ def changes_in(metrics: Iterable[Metric], case: Case) -> list[RankingChange]:
         _change(case, k, [metric for metric in cut if metric.k == k])
         for k in sorted({metric.k for metric in cut if metric.k is not None})
     ]
+
+
+def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a value differs from the one before it; True at the start."""
+    found = np.ones(len(values), dtype=bool)
+    found[1:] = values[1:] != values[:-1]
+    return found
+
+
+def _by_group(change: sparse.csr_array, sign: float, tail: NDArray[np.bool_]) -> Floats:
+    """Exposure that head and tail lost (sign −1) or gained (+1), (queries, 2)."""
+    one_way = change.copy()
+    one_way.data = np.maximum(sign * one_way.data, 0.0)
+    groups = np.column_stack([~tail, tail]).astype(np.float64)
+    return np.asarray(one_way @ groups, dtype=np.float64)
 
 
 def _change(case: Case, k: int, metrics: list[Metric]) -> RankingChange:

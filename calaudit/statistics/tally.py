@@ -73,20 +73,6 @@ def partitions(slices: Slices, n: int, width: int) -> Iterator[Partition]:
             yield Partition(dimension.labels[start : start + step], shifted)
 
 
-def _joined(slices: Mapping[str, Rows], n: int, most: int) -> Iterator[Partition]:
-    """Neighbours that don't overlap in one partition, up to `most`."""
-    names: list[str] = []
-    codes = np.full(n, -1, dtype=np.int32)
-    for name, rows in slices.items():
-        if names and (len(names) == most or (codes[rows] >= 0).any()):
-            yield Partition(tuple(names), codes)
-            names, codes = [], np.full(n, -1, dtype=np.int32)
-        codes[rows] = len(names)
-        names.append(name)
-    if names:
-        yield Partition(tuple(names), codes)
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class Units:
     """Who belongs together, and who counts how much."""
@@ -230,6 +216,20 @@ def batch(reference: AdditiveScores, candidates: Sequence[AdditiveScores], units
         square=None if size is None else split(size**2),
         changes=tuple(_changes(reference, each, ones) for each in additive),
     )
+
+
+def _joined(slices: Mapping[str, Rows], n: int, most: int) -> Iterator[Partition]:
+    """Neighbours that don't overlap in one partition, up to `most`."""
+    names: list[str] = []
+    codes = np.full(n, -1, dtype=np.int32)
+    for name, rows in slices.items():
+        if names and (len(names) == most or (codes[rows] >= 0).any()):
+            yield Partition(tuple(names), codes)
+            names, codes = [], np.full(n, -1, dtype=np.int32)
+        codes[rows] = len(names)
+        names.append(name)
+    if names:
+        yield Partition(tuple(names), codes)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

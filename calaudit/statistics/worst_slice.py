@@ -99,57 +99,6 @@ def joint_lows(
     }
 
 
-def _of_sums(
-    sums: Sums, reference: Scores, cells: list[str], largest: Floats, *, tail: float, key: str
-) -> list[Found]:
-    """Drops with units; `largest` is raised to their deviations."""
-    size = np.broadcast_to(sums.size, sums.total.shape)
-    freedom = np.full(sums.n_both.shape, np.inf)
-    if sums.clustered:
-        freedom = effective_blocks(size) - 1.0
-    found: list[Found] = []
-    chosen = np.argwhere((sums.n_both > 0) & (freedom >= 1.0))
-    for start in range(0, len(chosen), _AT_ONCE):
-        cell, place = chosen[start : start + _AT_ONCE].T
-        drops = drops_of_sums(
-            sums.total[cell, place],
-            size[cell, place],
-            span=reference.metric.span,
-            alpha=tail,
-            key=key,
-        )
-        own = f"{key}\0{sums.slices[0]}\0{start}"
-        np.maximum(largest, _largest(drops, own), out=largest)
-        found += [
-            (cells[c], sums.slices[s], drop, error, float(freedom[c, s]))
-            for c, s, drop, error in zip(
-                cell.tolist(), place.tolist(), drops.value.tolist(), drops.error.tolist(),
-                strict=True,
-            )
-        ]  # fmt: skip
-    return found
-
-
-def _largest(drops: Drops, key: str) -> Floats:
-    return np.asarray(divide(drops.deviations(key), drops.error, 0.0).max(axis=1))
-
-
-def _of_sets(
-    reference: SetScores, candidates: Mapping[str, Scores], slices: Slices, units: Units
-) -> Iterator[Found]:
-    sets = {cell: each for cell, each in candidates.items() if isinstance(each, SetScores)}
-    of_sets = SetDrops(reference, list(sets.values()), units.cluster if units.clustered else None)
-    for name in names_of(slices):
-        rows = rows_of(slices, name)
-        groups = of_sets.groups(rows)
-        if not len(rows) or not groups.enough:
-            continue
-        drops, influence = of_sets.influence(rows, groups)
-        errors = np.sqrt((influence**2).sum(axis=1))
-        for cell, drop, error in zip(sets, drops.tolist(), errors.tolist(), strict=True):
-            yield cell, name, drop, error, len(groups.size) - 1.0
-
-
 def worst_gaps(
     metric: Metric,
     reference: Scores,
@@ -200,6 +149,57 @@ def worst_gaps(
     n_gaps = sum(len(sides.names) for _, sides, _ in found)
     reach = reach_of_all(largest, n_gaps, tail / metrics)
     return [_gap((cell, metric), sides, ahead, reach, level) for cell, sides, ahead in found]
+
+
+def _of_sums(
+    sums: Sums, reference: Scores, cells: list[str], largest: Floats, *, tail: float, key: str
+) -> list[Found]:
+    """Drops with units; `largest` is raised to their deviations."""
+    size = np.broadcast_to(sums.size, sums.total.shape)
+    freedom = np.full(sums.n_both.shape, np.inf)
+    if sums.clustered:
+        freedom = effective_blocks(size) - 1.0
+    found: list[Found] = []
+    chosen = np.argwhere((sums.n_both > 0) & (freedom >= 1.0))
+    for start in range(0, len(chosen), _AT_ONCE):
+        cell, place = chosen[start : start + _AT_ONCE].T
+        drops = drops_of_sums(
+            sums.total[cell, place],
+            size[cell, place],
+            span=reference.metric.span,
+            alpha=tail,
+            key=key,
+        )
+        own = f"{key}\0{sums.slices[0]}\0{start}"
+        np.maximum(largest, _largest(drops, own), out=largest)
+        found += [
+            (cells[c], sums.slices[s], drop, error, float(freedom[c, s]))
+            for c, s, drop, error in zip(
+                cell.tolist(), place.tolist(), drops.value.tolist(), drops.error.tolist(),
+                strict=True,
+            )
+        ]  # fmt: skip
+    return found
+
+
+def _largest(drops: Drops, key: str) -> Floats:
+    return np.asarray(divide(drops.deviations(key), drops.error, 0.0).max(axis=1))
+
+
+def _of_sets(
+    reference: SetScores, candidates: Mapping[str, Scores], slices: Slices, units: Units
+) -> Iterator[Found]:
+    sets = {cell: each for cell, each in candidates.items() if isinstance(each, SetScores)}
+    of_sets = SetDrops(reference, list(sets.values()), units.cluster if units.clustered else None)
+    for name in names_of(slices):
+        rows = rows_of(slices, name)
+        groups = of_sets.groups(rows)
+        if not len(rows) or not groups.enough:
+            continue
+        drops, influence = of_sets.influence(rows, groups)
+        errors = np.sqrt((influence**2).sum(axis=1))
+        for cell, drop, error in zip(sets, drops.tolist(), errors.tolist(), strict=True):
+            yield cell, name, drop, error, len(groups.size) - 1.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)

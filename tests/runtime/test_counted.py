@@ -8,7 +8,7 @@ import pytest
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
 from calaudit.runtime.errors import DrawError
-from calaudit.runtime.words import counted
+from calaudit.runtime.words import counted, first_of
 from calaudit.sampling.kinds import make_recipe
 from calaudit.steps.sample import check_recipe
 from tests.cli.running import calaudit
@@ -39,3 +39,9 @@ def test_a_draw_from_one_candidate_counts_it_in_words(tmp_path: Path) -> None:
         pytest.raises(DrawError, match=r"2 samples are asked for, but there is only 1 candidate\n"),
     ):
         check_recipe(pool, make_recipe(name="r", kind="uniform", size=2))
+
+
+def test_the_first_of_many_are_listed_with_how_many_more_there_are():
+    assert first_of(["a", "b"], 2) == "a, b"
+    assert first_of(iter(["a", "b"]), 3) == "a, b and 1 more"
+    assert first_of(["a"], 1_001) == "a and 1,000 more"

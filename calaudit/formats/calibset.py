@@ -256,7 +256,7 @@ def write_calibset(path: Path, drawn: DrawnSet, batches: Iterable[Batch]) -> Cal
     ValueError
         The batches hold more or fewer samples than were drawn.
     """
-    with written_hdf5(path) as writing:
+    with written_hdf5(path, check=open_calibset) as writing:
         mark(writing.file, kind=KIND, version=VERSION)
         write_drawn(writing.file, drawn)
         digests = _write_inputs(writing, batches, str(path), len(drawn))

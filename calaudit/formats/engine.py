@@ -69,7 +69,8 @@ def write_engine_file(path: Path, plan: bytes, facts: EngineFacts) -> None:
         "hash": plan_hash(plan),
         **asdict(facts),
     }
-    write_text(facts_path(path), json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_text(facts_path(path), text, check=_facts)
 
 
 def open_engine_file(path: Path) -> tuple[bytes, EngineFacts]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from calaudit.formats.hdf5 import mark, write_texts
 from calaudit.formats.identity import check_ids
-from calaudit.formats.pool import write_notices
+from calaudit.formats.pool import open_pool, write_notices
 from calaudit.formats.pool_columns import Column, Joined, as_series, join, whole
 from calaudit.formats.pool_layout import (
     CLASSES,
@@ -80,7 +80,7 @@ class PoolWriter:
         problems = list(check_classes(self._classes, where=self._where))
         if problems:
             raise PoolError.of(problems)
-        self._writing = self._stack.enter_context(written_hdf5(self.path))
+        self._writing = self._stack.enter_context(written_hdf5(self.path, check=_check_pool))
         return self
 
     def __exit__(
@@ -307,6 +307,10 @@ def _is_column(values: Any) -> bool:
     if isinstance(values, list | tuple):
         return all(np.ndim(value) == 0 for value in values)
     return np.ndim(values) == 1
+
+
+def _check_pool(path: Path) -> None:
+    open_pool(path).close()
 
 
 def _check_name(key: str, where: str) -> None:

@@ -103,7 +103,7 @@ def write_predictions(
     OutputError
         The file can't be written.
     """
-    with written_hdf5(path) as writing:
+    with written_hdf5(path, check=Predictions) as writing:
         file = writing.file
         file.attrs.update(calaudit_format=FORMAT, format_version=FORMAT_VERSION)
         file["rows"] = rows

@@ -40,7 +40,7 @@ def write_ranges(path: Path, observation: Observation) -> None:
         The file can't be written.
     """
     histograms = observation.histograms
-    with written_hdf5(path) as writing:
+    with written_hdf5(path, check=open_ranges) as writing:
         file = writing.file
         mark(file, kind=FORMAT, version=FORMAT_VERSION)
         file.attrs["model_fingerprint"] = observation.model_fingerprint

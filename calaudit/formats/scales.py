@@ -71,7 +71,8 @@ def write_scales(path: Path, table: ScaleTable) -> None:
         "taps": {name: asdict(tap) for name, tap in table.taps.items()},
         "notices": [asdict(notice) for notice in table.notices],
     }
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(path, text, check=open_scales)
 
 
 def open_scales(path: Path) -> ScaleTable:

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.runtime.errors import OutputError, PoolError
+from calaudit.runtime.errors import CalauditError, OutputError, PoolError, Problem
 from calaudit.runtime.interrupts import Kept, listening, stop_if_asked, unbroken
 
 _in_flight: set[Path] = set()
@@ -76,10 +76,30 @@ def keep_apart(out: Path, *sources: Path) -> None:
             )
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file, whole or not at all."""
+def write_text(path: Path, text: str, *, check: Callable[[Path], object] | None = None) -> None:
+    """Write a UTF-8 text file, whole or not at all; `check` as for :func:`written_hdf5`."""
     with atomic_write(path) as aside:
         aside.write_text(text, encoding="utf-8")
+        if check is not None:
+            _check_readable(aside, path, check)
+
+
+def _check_readable(aside: Path, path: Path, check: Callable[[Path], object]) -> None:
+    """Refuse a file that its own reader refuses; what `path` holds stays. Raises `OutputError`."""
+    try:
+        check(aside)
+    except CalauditError as error:
+        raise OutputError.of(
+            Problem(
+                "wasn't written, since it couldn't be read again: "
+                + (each.message if each.where is None else f"{each.where}: {each.message}")
+                .replace(f"{aside}: ", "")
+                .replace(str(aside), str(path)),
+                str(path),
+                "Check the values that were given; what was there before is as it was.",
+            )
+            for each in error.problems
+        ) from error
 
 
 class _Disk(io.RawIOBase):
@@ -166,13 +186,19 @@ class Hdf5Writing:
 
 
 @contextmanager
-def written_hdf5(path: Path) -> Iterator[Hdf5Writing]:
+def written_hdf5(path: Path, *, check: Callable[[Path], object]) -> Iterator[Hdf5Writing]:
     """Yield a new HDF5 file that appears at `path` when the block ends without error.
+
+    Parameters
+    ----------
+    path : Path
+    check : callable
+        Opens the finished file as its reader does, before it takes the place of what is there.
 
     Raises
     ------
     OutputError
-        `path` can't be written, or its disk is full.
+        `path` can't be written, its disk is full, or `check` refuses what was written.
     """
     with atomic_write(path) as aside:
         disk = _Disk(aside)
@@ -182,6 +208,7 @@ def written_hdf5(path: Path) -> Iterator[Hdf5Writing]:
             disk.close()
             # A failed write, those of closing included, is why whatever followed went wrong.
             disk.check()
+        _check_readable(aside, path, check)
 
 
 class ArrayStream:

@@ -260,3 +260,27 @@ def test_a_set_by_a_kind_that_is_not_installed_here_says_what_to_install(
     with pytest.raises(FileFormatError, match="drawn by the kind of recipe 'theirs'") as caught:
         open_calibset(path)
     assert "Install the package that offers it" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"weights": np.full(N, np.nan)}, "/weights isn't positive and finite"),
+        ({"weights": -np.ones(N)}, "/weights isn't positive and finite"),
+        ({"weights": np.ones(N - 1)}, f"/rows has {N} entries, but /weights has {N - 1}"),
+        ({"rows": np.zeros(N, np.int64)}, "/rows doesn't ascend"),
+        ({"seed": "x"}, "invalid literal for int"),
+    ],
+)
+def test_an_invalid_set_never_takes_the_place_of_a_good_one(
+    tmp_path: Path, changes: dict, told: str
+) -> None:
+    good = tmp_path / "good.h5"
+    before = write_calibset(good, drawn_set(), batches()).fingerprint
+    for path in (good, tmp_path / "new.h5"):
+        with pytest.raises(OutputError, match=told) as caught:
+            write_calibset(path, drawn_set(**changes), batches())
+        assert caught.value.problems[0].where == str(path)
+        assert ".part" not in str(caught.value)
+    assert open_calibset(good).fingerprint == before
+    assert [each.name for each in tmp_path.iterdir()] == ["good.h5"]

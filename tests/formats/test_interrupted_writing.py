@@ -44,7 +44,7 @@ POOL = """
             writer.append({"x": x[start : start + 100]})
 """
 CHUNKS = """
-    with writing.written_hdf5(path) as writer:
+    with writing.written_hdf5(path, check=lambda aside: None) as writer:
         held = writer.file.create_dataset("x", x.shape, np.float32, chunks=(64, 64))
         for start in range(0, len(x), 64):
             held[start : start + 64] = x[start : start + 64]

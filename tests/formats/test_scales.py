@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
 from calaudit.formats.scales import open_scales, write_scales
-from calaudit.runtime.errors import FileFormatError, Notice
+from calaudit.runtime.errors import FileFormatError, Notice, OutputError
 
 
 def table() -> ScaleTable:
@@ -99,3 +99,13 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -
         open_scales(tmp_path / "s.json")
     with pytest.raises(FileFormatError, match="no such file"):
         open_scales(tmp_path / "absent.json")
+
+
+def test_an_invalid_table_never_takes_the_place_of_a_good_one(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    write_scales(path, table())
+    with pytest.raises(OutputError, match="isn't 127 times scale") as caught:
+        write_scales(path, ScaleTable({"input": TapScale(1.0, 0.5)}, "minmax", "clean"))
+    assert ".part" not in str(caught.value)
+    assert open_scales(path) == table()
+    assert [each.name for each in tmp_path.iterdir()] == ["s.json"]

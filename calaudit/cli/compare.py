@@ -44,7 +44,7 @@ def compare_command(
         typer.Option(
             "--formats",
             help=f"Written beside report.json: some of {', '.join(FORMS.names())}, with commas; "
-            "or all that are usual, or none.",
+            "or all (the default formats), or none.",
         ),
     ] = "all",
     as_json: Annotated[

@@ -89,7 +89,7 @@ def render(
     formats: Annotated[
         str,
         typer.Option(
-            help=f"Some of {', '.join(FORMS.names())}, with commas; or all that are usual."
+            help=f"Some of {', '.join(FORMS.names())}, with commas; or all: the default formats."
         ),
     ] = "all",
     out: Annotated[

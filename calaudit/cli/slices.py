@@ -32,7 +32,7 @@ def power_table(
     max_drop: float,
     flip_rate: float,
 ) -> str:
-    """One row per slice: its size, the smallest drop it can certify, the samples it would need."""
+    """One row per slice: its size, the minimum detectable drop, the required sample size."""
     clustered = any(each.n_independent != each.n for each in power.values())
     counted = ["independent"] if clustered else []
     rows = [
@@ -117,7 +117,7 @@ def slices_command(
 ) -> None:
     """Print the size, share, support and label mix of every slice of a pool.
 
-    With a gate: the smallest drop that each slice can certify, and the samples it would need.
+    With a gate: the minimum detectable drop of each slice, and its required sample size.
     """
     dimensions = read_dimensions(by, where, cross, min_support=min_support)
     from calaudit.formats.pool import open_pool

@@ -30,6 +30,9 @@ _ROOMY = 64
 _WASTE = 4
 """Above that, fixed length may take this many times the bytes of the texts themselves."""
 
+_CALLED = {"calibset": "calibration set", "ranges": "ranges file"}
+"""Kinds that files name otherwise than people."""
+
 
 def open_hdf5(path: Path, *, kind: str, version: int, made_by: str) -> h5py.File:
     """Open a file for reading whose root attributes declare `kind` in a version up to `version`.
@@ -130,7 +133,7 @@ def _check_kind(file: h5py.File, path: Path, kind: str, version: int, made_by: s
     if not isinstance(found_kind, str) or found_kind != kind:
         what = "no calaudit_format" if found_kind is None else f"calaudit_format {found_kind!r}"
         raise FileFormatError(
-            f"is an HDF5 file, but not a calaudit {kind}: its root has {what}",
+            f"is an HDF5 file, but not a calaudit {_CALLED.get(kind, kind)}: its root has {what}",
             where=path,
             next_step=f"Check the path; {made_by} makes one.",
         )

@@ -45,7 +45,7 @@ class TrtVersion:
         fits = 1 <= self.major <= 99 and 0 <= self.minor <= largest_minor and 0 <= self.patch <= 99
         if not fits:
             raise SettingsError(
-                f"{self} is no version of TensorRT", next_step="Give it as 8.6.1 or 10.3.0."
+                f"{self} is not a valid TensorRT version", next_step="Give it as 8.6.1 or 10.3.0."
             )
 
     def __str__(self) -> str:
@@ -80,7 +80,7 @@ class TrtVersion:
         found = _VERSION.fullmatch(text.strip())
         if found is None:
             raise SettingsError(
-                f"{text!r} is no version of TensorRT", next_step="Give it as 8.6.1 or 10.3.0."
+                f"{text!r} is not a valid TensorRT version", next_step="Give it as 8.6.1 or 10.3.0."
             )
         major, minor, patch = found.groups(default="0")
         return cls(int(major), int(minor), int(patch))

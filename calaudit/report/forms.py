@@ -70,7 +70,7 @@ def parse_forms(text: str, *, where: str) -> tuple[str, ...]:
         message = f"there is no format {unknown[0]!r}" if unknown else "no format is named"
         next_step = near(unknown[0] if unknown else "", known, limit=len(known))
         if "none" in unknown:
-            message = "'none' stands alone"
+            message = "'none' can't be combined with other formats"
             next_step = "Leave it out, or name no other format."
         raise SettingsError(message, where=where, next_step=next_step)
     chosen = {name: None for name in names if name != "all"}

@@ -115,7 +115,7 @@ def _inconclusive(index: Index) -> str:
         f"No gated slice regressed significantly; {len(open_ones)} of {len(index.gated)} gated "
         f"comparisons {'is' if len(open_ones) == 1 else 'are'} inconclusive, the worst: "
         f"{_lower_first(_subject(index, gravest))} {lost(index, gravest)} {_place(gravest)}"
-        f"{doubt}; the thinnest slice, {visible(thinnest.slice)}, has "
+        f"{doubt}; the smallest slice, {visible(thinnest.slice)}, has "
         f"{counted(thinnest.n, 'sample')}"
     )
     if thinnest.n_needed is not None:

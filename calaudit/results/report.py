@@ -70,7 +70,7 @@ class Report:
     gaps: tuple[Gap, ...] = ()
     """The worst slice of each cell against everyone else."""
     screening: tuple[Screened, ...] = ()
-    """Results without a gate that lose significantly, the surest loss first."""
+    """Results without a gate that lose significantly, the most significant loss first."""
     agreement: tuple[Agreement, ...] = ()
     """Of engines run on two backends: how near their outputs are, per output."""
     compared_ranges: tuple[ComparedRanges, ...] = ()

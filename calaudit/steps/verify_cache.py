@@ -273,7 +273,7 @@ def _lines(cache: TrtCache, path: Path) -> list[Finding]:
 def _version(header: CacheHeader, wanted: TrtVersion | None) -> Finding | Notice | None:
     found = header.version
     if found is None:
-        message = f"the header's version, {header.number!r}, is no version of TensorRT"
+        message = f"the header's version, {header.number!r}, is not a valid TensorRT version"
     elif found.major >= FIRST_WITHOUT_CACHES:
         message = f"the header says TensorRT {found}, which has no calibration caches"
     elif wanted is None or wanted == found:

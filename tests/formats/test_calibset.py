@@ -175,7 +175,7 @@ def test_missing_foreign_and_truncated_files_are_refused(
     foreign = tmp_path / "foreign.h5"
     with h5py.File(foreign, "w") as file:
         file.attrs["calaudit_format"] = "pool"
-    assert "not a calaudit calibset" in refused(foreign)
+    assert "not a calaudit calibration set" in refused(foreign)
 
 
 @pytest.mark.parametrize(

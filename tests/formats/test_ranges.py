@@ -150,7 +150,7 @@ def infinite_maximum(file: h5py.File) -> None:
         (infinite_maximum, "aren't finite magnitudes"),
         (attribute("fraction_bits", 7), r"2\^7 bins in each of 32 octaves"),
         (forget("model_fingerprint"), "attribute model_fingerprint is missing"),
-        (attribute("calaudit_format", "pool"), "not a calaudit ranges"),
+        (attribute("calaudit_format", "pool"), "not a calaudit ranges file"),
         (attribute("format_version", 2), "format_version 2; this release reads up to 1"),
     ],
 )

@@ -46,7 +46,7 @@ def test_versions_may_be_short_or_carry_a_build(text: str, version: str) -> None
 
 @pytest.mark.parametrize("text", ["", "8", "8.x", "8601", "8.10.0", "0.1.0", "8.6.1-rc", "v8.6.1"])
 def test_what_is_no_version_is_refused(text: str) -> None:
-    with pytest.raises(SettingsError, match="is no version of TensorRT") as caught:
+    with pytest.raises(SettingsError, match="is not a valid TensorRT version") as caught:
         TrtVersion.parse(text)
     assert caught.value.problems[0].next_step == "Give it as 8.6.1 or 10.3.0."
 

@@ -100,14 +100,14 @@ def test_without_regression_the_gravest_and_the_thinnest_open_comparison_are_tol
     assert headline(report(results)) == (
         "No gated slice regressed significantly; 2 of 3 gated comparisons are inconclusive, the "
         "worst: calibrated on clean, minmax loses 6.1 points of top-1 accuracy (95 % CI "
-        "3.5–7.4, corrected for selection from 3) on noise ≥ 0.4; the thinnest slice, rare, "
+        "3.5–7.4, corrected for selection from 3) on noise ≥ 0.4; the smallest slice, rare, "
         "has 57 samples and needs 1,200."
     )
 
 
 def test_an_open_comparison_that_proves_nothing_may_be_chance() -> None:
     thin = result("equal/mse", "s", 0.03, "INCONCLUSIVE", half=0.02)
-    assert "on s, not significant; the thinnest" in headline(report([thin]))
+    assert "on s, not significant; the smallest slice" in headline(report([thin]))
 
 
 def test_engines_that_failed_are_told() -> None:

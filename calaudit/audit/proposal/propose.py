@@ -253,7 +253,7 @@ def _gate(metric: str, sliced: Sliced, units: str) -> Table:
     remark = f"{100 * drop:g} points, on every slice and overall."
     if provable:
         remark += (
-            f" The thinnest slice holds {sliced.least:,} evaluated {units}: if no answer "
+            f" The smallest slice holds {sliced.least:,} evaluated {units}: if no answer "
             f"changes, its minimum detectable drop is {100 * provable:.1f} points."
         )
     return Table({"metric": metric, "slices": "*", "max_drop": drop}, remark)

@@ -1,20 +1,28 @@
 """Run an audit: open it, hold its folder, go through its stages, write its report in every form."""
 
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from calaudit.runtime.errors import Notice, Problem
 from calaudit.runtime.interrupts import listening
 
 if TYPE_CHECKING:
     from calaudit.audit.prepare import Overrides
+    from calaudit.report.forms import Evidence
     from calaudit.results.report import Report
 
 
 @listening()
 def run_audit(
-    path: Path | str, overrides: "Overrides | None" = None, *, formats: str = "all"
+    path: Path | str,
+    overrides: "Overrides | None" = None,
+    *,
+    formats: str | Sequence[str] = "all",
+    tell: "Callable[[Notice], None] | None" = None,
 ) -> "tuple[Report, Path]":
     """Run or resume an audit, and write its report in all forms asked for.
 
@@ -27,8 +35,11 @@ def run_audit(
         The audit file.
     overrides : Overrides, optional
         Model, pool, folder or seed in place of the file's; where and how the work is done.
-    formats : str
-        What is written beside report.json: names of forms with commas, ``"all"`` or ``"none"``.
+    formats : str or sequence of str
+        What is written beside report.json: names of forms, with commas or in a list, ``"all"`` or
+        ``"none"``. Other forms that an earlier run left in the folder are deleted.
+    tell : callable, optional
+        Is given a notice of what was deleted; default: a Python warning.
 
     Returns
     -------
@@ -37,6 +48,8 @@ def run_audit(
 
     Raises
     ------
+    FormsError
+        Forms that couldn't be written; it carries the report, and all else was written.
     CalauditError
         Anything that keeps the audit from being run; nothing half-written is left.
     """
@@ -49,8 +62,7 @@ def run_audit(
         from calaudit.audit.prepare import Overrides, prepared_audit
         from calaudit.audit.stages import go_through
         from calaudit.audit.store import hold_lock, remove_leftovers
-        from calaudit.report.files import write_report
-        from calaudit.report.forms import Evidence, parse_forms, write_forms
+        from calaudit.report.forms import Evidence, parse_forms
 
     path, given = Path(path), overrides or Overrides()
     forms = parse_forms(formats, where="formats")
@@ -66,7 +78,47 @@ def run_audit(
             ask_workers = partial(run_cells_on_workers, scheduler, audit, path, given)
         report, observation = go_through(audit, ask_workers)
         with stage("report"):
-            write_report(report, audit.plan.report)
-            others = [name for name in forms if name != "json"]
-            write_forms(report, audit.folder, others, evidence=Evidence(observation, audit.pool))
+            _write(report, audit.plan.report, forms, Evidence(observation, audit.pool), tell)
         return report, audit.plan.report
+
+
+def _write(
+    report: "Report",
+    path: Path,
+    forms: Sequence[str],
+    evidence: "Evidence",
+    tell: "Callable[[Notice], None] | None",
+) -> None:
+    """Write report.json and the forms asked for, and leave none of an earlier report."""
+    from calaudit.report.files import write_report
+    from calaudit.report.forms import FormsError, remove_forms, write_forms
+
+    # only beside a report does a file of that name tell of one
+    removed = remove_forms(path.parent, but=forms) if path.exists() else ()
+    write_report(report, path)
+    if removed:
+        names = ", ".join(each.name for each in removed)
+        notice = Notice(
+            "forms_deleted",
+            f"deleted, since this run didn't write {'it' if len(removed) == 1 else 'them'} again: "
+            f"{names} (calaudit report render {path} does)",
+        )
+        if tell is None:
+            warnings.warn(str(notice), stacklevel=2)
+        else:
+            tell(notice)
+    others = [name for name in forms if name != "json"]
+    try:
+        write_forms(report, path.parent, others, evidence=evidence)
+    except FormsError as error:
+        remove_forms(path.parent, but=set(forms) - set(error.failed))
+        error.problems = (
+            *error.problems,
+            Problem(
+                "the report itself is whole; not all of its forms could be written",
+                str(path),
+                f"Then run calaudit report render {path} to write them.",
+            ),
+        )
+        error.args = (str(error),)
+        raise

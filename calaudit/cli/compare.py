@@ -10,8 +10,8 @@ from calaudit.cli.flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag
 from calaudit.cli.output import print_notes, print_written
 from calaudit.cli.report import print_found
 from calaudit.cli.status import show_plan
-from calaudit.report.forms import FORMS
-from calaudit.runtime.errors import SliceError
+from calaudit.report.forms import FORMS, FormsError
+from calaudit.runtime.errors import Notice, SliceError
 from calaudit.runtime.progress import stage
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def compare_command(
     """Draw sets, build engines, compare them with FP32 slice by slice, write the report.
 
     What an earlier run finished is kept. Exit status: 0 every gate passed, 1 something regressed,
-    3 nothing regressed but something is inconclusive, 2 bad input or configuration.
+    3 nothing regressed but something is inconclusive, 2 bad input or configuration, or a form that
+    couldn't be written.
     """
     with stage("starting"):
         from calaudit.audit.prepare import Overrides
@@ -105,12 +106,22 @@ def show_audit(
         from calaudit.results.report import exit_status
 
     chosen = parse_forms(formats, where="--formats")
-    report, path = run_audit(audit, overrides, formats=",".join(chosen) or "none")
-    for written in dict.fromkeys([path, *(form_path(path.parent, name) for name in chosen)]):
+    notices: list[Notice] = []
+    failure: FormsError | None = None
+    try:
+        report, path = run_audit(audit, overrides, formats=chosen or "none", tell=notices.append)
+        forms = [form_path(path.parent, name) for name in chosen]
+    except FormsError as error:  # the audit is done: its verdict is shown all the same
+        report, forms, failure = error.report, list(error.written), error
+        path = Path(str(error.problems[-1].where))
+    for written in dict.fromkeys([path, *forms]):
         print_written(written)
+    print_notes(notices)
     try:
         print_found(report, view, as_json=as_json)
     except SliceError as error:  # the audit is done: what is shown of it can't fail it
         print_notes(error.problems)
         print_found(report, replace(view, slices=None), as_json=as_json)
+    if failure is not None:
+        raise failure
     raise typer.Exit(exit_status(report))

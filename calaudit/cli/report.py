@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli.output import print_written
-from calaudit.report.forms import FORMS
+from calaudit.report.forms import FORMS, FormsError
 from calaudit.runtime.progress import stage
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def render(
 
     chosen = parse_forms(formats, where="--formats")
     folder = out or report.parent
+    failure: FormsError | None = None
     for name in chosen:
         keep_apart(form_path(folder, name), report, *filter(None, (ranges, pool)))
     with stage("the report's forms"), ExitStack() as opened:
@@ -128,6 +129,11 @@ def render(
         if any(FORMS.load(name).uses_evidence for name in chosen):
             kept = ranges or ranges_beside(found, report.parent)
             evidence = opened.enter_context(open_evidence(found, ranges=kept, pool=pool))
-        made = write_forms(found, folder, chosen, evidence=evidence)
+        try:
+            made = write_forms(found, folder, chosen, evidence=evidence)
+        except FormsError as error:
+            made, failure = list(error.written), error
     for path in made:
         print_written(path)
+    if failure is not None:
+        raise failure

@@ -4,14 +4,21 @@ A form is one module or folder that offers a :class:`Form`. Entry points of the 
 ``calaudit.forms`` name them, so another package can add one.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from shutil import rmtree
 from typing import TYPE_CHECKING, Final
 
-from calaudit.runtime.errors import OutputError, PoolError, SettingsError, near
+from calaudit.runtime.errors import (
+    CalauditError,
+    OutputError,
+    PoolError,
+    Problem,
+    SettingsError,
+    near,
+)
 from calaudit.runtime.registry import BUILT_IN, Registry
 from calaudit.runtime.user_code import blamed
 
@@ -45,6 +52,17 @@ class Form:
     """Whether it looks at more than the report."""
 
 
+class FormsError(OutputError):
+    """Some forms of a report couldn't be written; all the others were."""
+
+    report: "Report"
+    """The report itself, which is whole."""
+    written: tuple[Path, ...] = ()
+    """Forms that were written."""
+    failed: tuple[str, ...] = ()
+    """Names of those that weren't."""
+
+
 FORMS: Final[Registry[Form]] = Registry(
     "calaudit.forms",
     "form of the report",
@@ -53,15 +71,22 @@ FORMS: Final[Registry[Form]] = Registry(
 )
 
 
-def parse_forms(text: str, *, where: str) -> tuple[str, ...]:
-    """Names of forms in a list with commas; ``"all"`` and ``"none"`` are understood.
+def parse_forms(asked: str | Sequence[str], *, where: str) -> tuple[str, ...]:
+    """Names of forms, in a list or a text with commas; ``"all"`` and ``"none"`` are understood.
 
     Raises
     ------
     SettingsError
         There is no form of a name, or two forms would write the same file.
     """
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    listed = asked.split(",") if isinstance(asked, str) else asked
+    if not isinstance(listed, Sequence) or not all(isinstance(name, str) for name in listed):
+        raise SettingsError(
+            f"should be names of forms (got {asked!r})",
+            where=where,
+            next_step=f"Name some of {', '.join(FORMS.names())}; or all, or none.",
+        )
+    names = [name.strip() for name in listed if name.strip()]
     if names == ["none"]:
         return ()
     known = [*FORMS.names(), "all", "none"]
@@ -115,25 +140,78 @@ def write_forms(
 
     Raises
     ------
-    OutputError
-        A file can't be written, or another package's form failed. What it had written is deleted.
+    FormsError
+        Files that can't be written, or another package's forms that failed. What these had written
+        is deleted; every form that can be written is.
     """
+    written: list[Path] = []
+    failed: list[str] = []
+    problems: list[Problem] = []
+    for name in names:
+        try:
+            written.append(_write_form(report, folder, name, evidence or Evidence()))
+        except CalauditError as error:
+            failed.append(name)
+            problems += error.problems
+    if failed:
+        told = FormsError.of(problems)
+        assert isinstance(told, FormsError)
+        told.report, told.written, told.failed = report, tuple(written), tuple(failed)
+        raise told
+    return written
+
+
+def _write_form(report: "Report", folder: Path, name: str, evidence: Evidence) -> Path:
     from calaudit.formats.writing import atomic_write
 
-    written = []
-    for name in names:
-        form = FORMS.load(name)
-        path = folder / form.file_name
-        package = FORMS.package(name)
-        offer = f"the form {name} of the package {package}"
-        told = blamed(offer, "failed", OutputError)
-        with atomic_write(path) as aside:
-            with nullcontext() if package == BUILT_IN else told:
-                form.write(report, evidence or Evidence(), aside)
-            if package != BUILT_IN:
-                _check_written(aside, path, offer)
-        written.append(path)
-    return written
+    form = FORMS.load(name)
+    path = folder / form.file_name
+    package = FORMS.package(name)
+    offer = f"the form {name} of the package {package}"
+    told = blamed(offer, "failed", OutputError)
+    with atomic_write(path) as aside:
+        with nullcontext() if package == BUILT_IN else told:
+            form.write(report, evidence, aside)
+        if package != BUILT_IN:
+            _check_written(aside, path, offer)
+    return path
+
+
+def remove_forms(folder: Path, *, but: Iterable[str] = ()) -> tuple[Path, ...]:
+    """Delete the forms in a results folder that an earlier run wrote; the paths deleted.
+
+    Parameters
+    ----------
+    folder : Path
+        The caller holds it.
+    but : iterable of str
+        Names of forms that stay.
+
+    Raises
+    ------
+    OutputError
+        One can't be deleted.
+    """
+    kept = {"report.json", *(FORMS.load(name).file_name for name in but)}
+    known = []
+    for name in FORMS.names():
+        with suppress(SettingsError):  # one that can't be loaded has written nothing
+            known.append(FORMS.load(name).file_name)
+    removed = []
+    for file in dict.fromkeys(known):
+        path = folder / file
+        if file in kept or PurePath(file).name != file or not path.is_file():
+            continue
+        try:
+            path.unlink()
+        except OSError as error:
+            raise OutputError(
+                f"tells of an earlier report and can't be deleted: {error.strerror}",
+                where=path,
+                next_step="Check the folder's permissions.",
+            ) from error
+        removed.append(path)
+    return tuple(removed)
 
 
 def _check_written(aside: Path, path: Path, offer: str) -> None:

@@ -8,11 +8,10 @@ import pytest
 
 from calaudit.audit.run import run_audit
 from calaudit.audit.store import is_locked
-from calaudit.report import forms
 from calaudit.report.files import read_report
-from calaudit.report.forms import FORMS, Evidence
+from calaudit.report.forms import FORMS, Evidence, FormsError
 from calaudit.results.report import Report
-from calaudit.runtime.errors import OutputError, SettingsError
+from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.registry import Registry
 from tests.audit.world import make_world
 from tests.cli.running import calaudit
@@ -89,19 +88,75 @@ def test_an_unknown_form_is_refused_before_anything_is_made(tmp_path: Path) -> N
     assert not made.with_suffix("").exists()
 
 
-def test_a_form_that_cannot_be_written_leaves_the_report_and_ends_with_2(
+def failing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a form fail as on a full disk."""
+    load = type(FORMS).load
+
+    def write(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def loaded(registry: Registry[Any], asked: str, **options: Any) -> Any:
+        found = load(registry, asked, **options)
+        return replace(found, write=write) if registry is FORMS and asked == name else found
+
+    monkeypatch.setattr(type(FORMS), "load", loaded)
+
+
+def test_a_form_that_cannot_be_written_hides_neither_verdict_nor_other_forms(
     audit: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = audit.with_suffix("")
-    before = (folder / "summary.md").read_bytes()
-
-    def full(*_: object, **__: object) -> list[Path]:
-        raise OutputError("can't be written: No space left on device", where="summary.md")
-
+    run_audit(audit)
+    (folder / "summary.md").unlink()
     (folder / "report.json").unlink()
-    monkeypatch.setattr(forms, "write_forms", full)
-    with pytest.raises(OutputError, match="No space left"):
+    failing("junit", monkeypatch)
+    with pytest.raises(FormsError, match="No space left") as caught:
         run_audit(audit)
-    assert read_report(folder / "report.json").verdict == "REGRESSED"
-    assert (folder / "summary.md").read_bytes() == before
+    assert caught.value.report == read_report(folder / "report.json")
+    assert files(folder) == [name for name in USUAL if name != "junit.xml"]
     assert not is_locked(folder)
+    done = calaudit("compare", audit)
+    assert done.status == 2
+    assert "Verdict: REGRESSED" in done.out
+    assert f"{folder / 'junit.xml'}: can't be written: No space left on device" in done.err
+    assert f"calaudit report render {folder / 'report.json'}" in done.err
+    assert f"wrote {folder / 'metrics.prom'}" in done.err
+    rendered = calaudit("report", "render", folder / "report.json", "--out", folder / "site")
+    assert rendered.status == 2
+    assert files(folder / "site") == ["metrics.prom", "report.html", "summary.md"]
+    assert f"wrote {folder / 'site' / 'metrics.prom'}" in rendered.err
+
+
+@pytest.mark.parametrize("formats", ["html", "none"])
+def test_no_form_of_an_earlier_report_stays(tmp_path: Path, formats: str) -> None:
+    made = make_world(tmp_path, n=400)
+    folder = made.with_suffix("")
+    folder.mkdir()
+    (folder / "junit.xml").write_text("another tool's")
+    run_audit(made, formats="html,markdown")
+    assert (folder / "junit.xml").read_text() == "another tool's"
+    run_audit(made)
+    made.write_text(made.read_text().replace("max_drop = 0.05", "max_drop = 0.99"))
+    done = calaudit("compare", made, "--formats", formats)
+    assert "REGRESSED" not in done.out
+    left = {"html": ["report.html", "report.json"], "none": ["report.json"]}[formats]
+    assert files(folder) == left
+    (note,) = [line for line in done.err.splitlines() if line.startswith("calaudit: note: deleted")]
+    assert "junit.xml" in note
+    assert "summary.md" in note
+    assert "calaudit report render" in note
+
+
+def test_python_users_are_warned_of_forms_that_go(tmp_path: Path) -> None:
+    made = make_world(tmp_path, n=400)
+    run_audit(made, formats=["markdown", "junit"])
+    assert files(made.with_suffix("")) == ["junit.xml", "report.json", "summary.md"]
+    with pytest.warns(UserWarning, match="deleted.*junit.xml"):
+        run_audit(made, formats=["markdown"])
+    assert files(made.with_suffix("")) == ["report.json", "summary.md"]
+
+
+@pytest.mark.parametrize("formats", [3, ["html", 3], [], ["none", "html"]])
+def test_formats_that_are_none_are_refused(tmp_path: Path, formats: Any) -> None:
+    with pytest.raises(SettingsError, match=r"names of forms|no format|stands alone"):
+        run_audit(tmp_path / "none.toml", formats=formats)

@@ -26,6 +26,7 @@ from calaudit.metrics.case import Case
 from calaudit.metrics.guard import held_parts
 from calaudit.metrics.truth import Truth
 from calaudit.runtime.errors import SettingsError, near
+from calaudit.runtime.lent import lent
 from calaudit.runtime.user_code import blamed, file_of
 
 Kind = Literal["binary", "mean", "ratio", "set"]
@@ -190,7 +191,7 @@ class Definition:
             ours: PerUnit = self.function(**given)
             return ours
         with blamed(self.path, "failed", SettingsError, file=file_of(self.function)):
-            returned = self.function(**given)
+            returned = self.function(**lent(given))
             if sparse.issparse(returned):
                 return _statistics(returned, self, len(case.outputs))
             if self.kind == "ratio" and isinstance(returned, tuple) and len(returned) == 2:

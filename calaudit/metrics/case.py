@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from calaudit.metrics.shown import Shown, rankable, show
 from calaudit.metrics.truth import Labels, Relevance, Texts, Truth, Values, check_labels
 from calaudit.runtime.errors import PoolError, SettingsError
+from calaudit.runtime.lent import lent
 from calaudit.runtime.words import counted
 
 T = TypeVar("T", bound=Truth)
@@ -216,14 +217,14 @@ class Case:
     def shown(self, k: int) -> Shown:
         """Who is in the top `k` of the outputs."""
         if k not in self._shown:
-            self._shown[k] = show(_two_axes(self.answers, "items"), self.exclude(), k)
+            self._shown[k] = lent(show(_two_axes(self.answers, "items"), self.exclude(), k))
         return self._shown[k]
 
     def reference_shown(self, k: int) -> Shown:
         """Who is in FP32's top `k`."""
         if k not in self._reference_shown:
             reference = _two_axes(self.reference_answers, "items")
-            self._reference_shown[k] = show(reference, self.exclude(), k)
+            self._reference_shown[k] = lent(show(reference, self.exclude(), k))
         return self._reference_shown[k]
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from calaudit.runtime.errors import CalauditError, SettingsError
+from calaudit.runtime.lent import lent
 from calaudit.runtime.user_code import blamed, file_of
 
 
@@ -83,7 +84,7 @@ def asked(
         Where it was written.
     function : callable
     *args, **kwargs
-        What it is given.
+        What it is given; it can't write to arrays among them.
 
     Returns
     -------
@@ -96,7 +97,7 @@ def asked(
         ``gives.error``: it failed, or gave something else than it promised.
     """
     with blamed(offer, f"failed in {name}", gives.error, file=file):
-        found = function(*args, **kwargs)
+        found = function(*lent(args), **lent(kwargs))
         iterator = gives.each and isinstance(found, Iterator)
         if iterator:
             found = tuple(found)  # what a generator raises, it raises here

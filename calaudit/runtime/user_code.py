@@ -105,7 +105,10 @@ def blamed(
         at = "" if place is None else f" ({place})"
         text = error.msg if isinstance(error, SyntaxError) else str(error)
         told = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        raise kind(f"{name} {what}{at}: {told}", next_step="Fix it and try again.") from error
+        step = "Fix it and try again."
+        if isinstance(error, ValueError) and "read-only" in text:
+            step = "Change a copy of the array: what calaudit hands over can't be written to."
+        raise kind(f"{name} {what}{at}: {told}", next_step=step) from error
 
 
 def file_of(function: Callable[..., Any]) -> str | None:

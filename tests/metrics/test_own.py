@@ -53,6 +53,26 @@ def greedy(outputs, labels):
 def raises(outputs):
     raise KeyError("brightness")
 
+@metric("mean")
+def writes(outputs):
+    outputs -= outputs.max()
+    return outputs[:, 0]
+
+@metric("mean")
+def writes_target(target):
+    target[:] = 0
+    return target
+
+@metric("mean", agreement=False)
+def writes_reference(reference):
+    reference.sort(axis=1)
+    return reference[:, 0]
+
+@metric("mean")
+def writes_case(case):
+    case.outputs[0] = 0
+    return case.outputs[:, 0]
+
 def plain(outputs, target):
     return outputs[:, 0]
 '''
@@ -167,6 +187,28 @@ def test_what_a_metric_raises_names_the_function_and_its_line(case):
         "KeyError: 'brightness'",
     ):
         score(parse_metric("users_own_metrics:raises"), outputs, truth)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("writes", "    outputs -= outputs.max()"),
+        ("writes_target", "    target[:] = 0"),
+        ("writes_reference", "    reference.sort(axis=1)"),
+        ("writes_case", "    case.outputs[0] = 0"),
+    ],
+)
+def test_what_a_metric_is_given_it_cannot_change(case, name, code):
+    outputs, truth = case
+    before, label = outputs.copy(), truth.label.copy()
+    line = MODULE.splitlines().index(code) + 1
+    with pytest.raises(
+        SettingsError, match=rf":{name} failed \(.*users_own_metrics.py, line {line}\).*read-only"
+    ) as error:
+        score(parse_metric(f"users_own_metrics:{name}"), outputs, truth, outputs)
+    assert "Change a copy" in error.value.problems[0].next_step
+    assert (outputs == before).all()
+    assert (truth.label == label).all()
 
 
 def test_scores_of_another_shape_or_kind_are_refused(case):

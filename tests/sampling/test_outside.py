@@ -230,3 +230,13 @@ def test_the_command_ends_with_2_and_names_what_failed(tmp_path: Path) -> None:
     line = line_of(own, "{}")
     assert "kind of recipe 'first' of the package odd failed in choose" in done.stderr
     assert f"odd_members.py, line {line}): KeyError: 1" in done.stderr
+
+
+def test_it_cannot_change_the_candidates(tmp_path: Path) -> None:
+    own = """
+    def check(self, candidates):
+        candidates.rows[0] = 7
+"""
+    with kind(tmp_path, own), pytest.raises(DrawError, match="read-only") as caught:
+        everything()
+    assert f"line {line_of(own, 'candidates.rows[0]')}" in str(caught.value)

@@ -177,3 +177,13 @@ def test_an_audit_ends_with_2_where_a_kind_of_task_fails_while_it_is_judged(tmp_
     assert ended.status == 2, ended.err
     assert f"{OFFER} failed in rivals (" in ended.err
     assert "odd_members.py, line 26): AttributeError" in ended.err
+
+
+def test_it_cannot_change_the_answers_it_is_given(tmp_path: Path) -> None:
+    own = """
+    def gives_probabilities(self, eval_set, answers):
+        answers[:] = 1
+        return True
+"""
+    with kind(tmp_path, own), pytest.raises(SettingsError, match=r"line \d+.*read-only"):
+        everything(tmp_path)

@@ -19,6 +19,7 @@ BACKENDS: Final[Registry[BackendKind]] = Registry(
     lambda found: isinstance(found, BackendKind),
     "an instance of calaudit.backends.base.BackendKind",
     guarded,
+    called="name",
 )
 
 

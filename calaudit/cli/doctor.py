@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from calaudit.cli.output import text_columns
+from calaudit.runtime.errors import CalauditError
 from calaudit.runtime.progress import stage
 from calaudit.version import __version__
 
@@ -37,19 +38,33 @@ def doctor_command(
 
     Exit status 1 when a backend that was named isn't usable.
     """
-    with stage("starting"):
-        from calaudit.backends.health import examine
-
     found = []
     for name in _named(backends or []):
         with stage(f"trying {name}"):
-            found.append(examine(name, compute_capability=capability))
+            found.append(_examined(name, capability, named=bool(backends)))
     if as_json:
         print(json.dumps(_document(found), indent=2, ensure_ascii=False))
     else:
         print(_shown(found))
     if backends and not all(each.usable for each in found):
         raise typer.Exit(1)
+
+
+def _examined(name: str, capability: str | None, *, named: bool) -> "Health":
+    """What can be said of a backend; one that nobody named may be broken."""
+    from calaudit.backends.base import Missing
+    from calaudit.backends.health import Health, examine
+
+    try:
+        return examine(name, compute_capability=capability)
+    except CalauditError as error:
+        if named:
+            raise
+        absent = [
+            Missing("the backend", f"can't be used: {each.message}", each.next_step or "")
+            for each in error.problems
+        ]
+        return Health(name, "–", None, (), absent=tuple(absent))
 
 
 def _named(given: Sequence[str]) -> Sequence[str]:

@@ -44,6 +44,8 @@ class Registry(Generic[T]):
     hold: Callable[[T, str], T] | None = None
     """Member of another package and what messages call it → the member, or what stands for it, held
     to its contract; see `calaudit.runtime.outside`."""
+    called: str | None = None
+    """The attribute by which a member calls itself: it has to be the name of its entry point."""
 
     def names(self) -> tuple[str, ...]:
         """Names of all members, sorted; nothing is imported."""
@@ -52,12 +54,14 @@ class Registry(Generic[T]):
     def __contains__(self, name: str) -> bool:
         return name in _entries(self.group)
 
-    def load(self, name: str, *, where: object = None) -> T:
+    def load(self, name: str, *, where: object = None, package: str | None = None) -> T:
         """The member of that name.
 
         Parameters
         ----------
         name : str
+        package : str, optional
+            Take that package's, whoever else offers one of the name.
         where : object, optional
             Place that names it, for messages.
 
@@ -65,13 +69,18 @@ class Registry(Generic[T]):
         ------
         SettingsError
             There is no such member, two packages offer it, or the package that offers it can't be
-            imported, or offers something else or less.
+            imported, or offers something else or less, or calls itself something else.
         """
-        entries = _entries(self.group)
-        if name not in entries:
-            raise SettingsError.of([self.unknown(name, where)])
-        entry = entries[name]
-        offer = f"the {self.what} {name!r} of the package {package_of(entry)}"
+        entry = self._only(name, package, where)
+        by = package_of(entry)
+        offer = f"the {self.what} {name!r} of the package {by}"
+        if not entry.pattern.match(entry.value):
+            raise SettingsError(
+                f"{offer} has the entry point {entry.value!r}, which isn't module:name",
+                where=where,
+                next_step=f'Write {entry.name} = "{by.replace("-", "_")}.module:name" in the '
+                f"pyproject.toml of {by} and reinstall it, or uninstall it.",
+            )
         with blamed(offer, "can't be imported", SettingsError):
             member: Any = import_module(entry.module)
         for attribute in entry.attr.split(".") if entry.attr else ():
@@ -88,9 +97,38 @@ class Registry(Generic[T]):
                 where=where,
                 next_step=f"Fix or uninstall {package_of(entry)}.",
             )
-        if self.hold is None or package_of(entry) == BUILT_IN:
-            return cast(T, member)
-        return self.hold(member, offer)
+        if self.hold is not None and by != BUILT_IN:
+            member = self.hold(member, offer)
+        if self.called is not None and getattr(member, self.called, None) != name:
+            raise SettingsError(
+                f"the {self.what} {name!r} calls itself {getattr(member, self.called, None)!r}",
+                where=where,
+                next_step=f"Fix {by}: its entry point and {self.called} have to be the same name.",
+            )
+        return cast(T, member)
+
+    def _only(self, name: str, package: str | None, where: object) -> "EntryPoint":
+        """The one entry point of that name. Raises `SettingsError`."""
+        entries = _entries(self.group)
+        if name not in entries:
+            raise SettingsError.of([self.unknown(name, where)])
+        first, *others = (e for e in entries[name] if package in {None, package_of(e)})
+        if others:
+            raise SettingsError.of([self.clash(name, package_of(others[0]), where)])
+        return first
+
+    def clash(self, name: str, other: str, where: object = None) -> Problem:
+        """What to say of a name that another package offers too."""
+        first = self.package(name)
+        if first == BUILT_IN:
+            whose = f"calaudit and {other} both offer"
+            step = f"Uninstall {other}, or rename {name} in its pyproject.toml: calaudit's stays."
+        else:
+            whose = f"{first} and {other} both offer"
+            step = f"Uninstall {first} or {other}, or rename {name} in the pyproject.toml of one."
+        return Problem(
+            f"{whose} the {self.what} {name!r}", None if where is None else str(where), step
+        )
 
     def unknown(self, name: str, where: object = None) -> Problem:
         """What to say of a name that no member has: those near it, and all there are."""
@@ -103,8 +141,17 @@ class Registry(Generic[T]):
         )
 
     def package(self, name: str) -> str:
-        """The distribution that offers the member."""
-        return package_of(_entries(self.group)[name])
+        """The distribution that offers the member; calaudit, where others offer it too."""
+        return package_of(_entries(self.group)[name][0])
+
+    def offers(self) -> tuple[tuple[str, str], ...]:
+        """Each name with each package that offers it, calaudit's own first; nothing is imported."""
+        found = [
+            (name, package_of(entry))
+            for name, entries in _entries(self.group).items()
+            for entry in entries
+        ]
+        return tuple(sorted(found, key=lambda each: (each[1] != BUILT_IN, each)))
 
 
 def package_of(entry: "EntryPoint") -> str:
@@ -128,29 +175,26 @@ def _all_entries() -> Any:
 
 
 @cache
-def _entries(group: str) -> Mapping[str, "EntryPoint"]:
-    """Entry points of a group by name, sorted.
+def _entries(group: str) -> Mapping[str, "tuple[EntryPoint, ...]"]:
+    """Entry points of a group by name, sorted: of each name one, unless packages disagree.
 
     Raises
     ------
     SettingsError
-        Two packages declare one name, or calaudit's own members aren't declared.
+        calaudit's own members aren't declared.
     """
-    found: dict[str, EntryPoint] = {}
+    found: dict[str, dict[str, EntryPoint]] = {}
     for entry in _all_entries().select(group=group):
-        other = found.setdefault(entry.name, entry)
-        if other.value != entry.value:
-            raise SettingsError(
-                f"{package_of(other)} and {package_of(entry)} both offer {entry.name!r} in the "
-                f"entry point group {group}",
-                next_step="Uninstall one of the two packages.",
-            )
-    if not any(package_of(entry) == BUILT_IN for entry in found.values()):
+        found.setdefault(entry.name, {}).setdefault(entry.value, entry)
+    if not any(package_of(e) == BUILT_IN for each in found.values() for e in each.values()):
         raise SettingsError(
             f"calaudit's own entry points of the group {group} are missing",
             next_step="Reinstall calaudit: pip install --editable . in a checkout.",
         )
-    return dict(sorted(found.items()))
+    return {
+        name: tuple(sorted(each.values(), key=lambda entry: package_of(entry) != BUILT_IN))
+        for name, each in sorted(found.items())
+    }
 
 
 def forget() -> None:

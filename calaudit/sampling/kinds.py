@@ -39,6 +39,7 @@ KINDS: Final[Registry[type[Recipe]]] = Registry(
     lambda found: isinstance(found, type) and issubclass(found, Recipe),
     "a subclass of calaudit.sampling.recipe.Recipe",
     _hold,
+    called="kind",
 )
 DEFAULT_KIND = "uniform"
 
@@ -55,14 +56,7 @@ def find_kind(name: object, *, where: object) -> type[Recipe]:
         raise SettingsError(
             f"should be text (got {name!r})", where=where, next_step="Name a kind of recipe."
         )
-    found = KINDS.load(name, where=where)
-    if getattr(found, "kind", None) != name:
-        raise SettingsError(
-            f"the kind of recipe {name!r} calls itself {getattr(found, 'kind', None)!r}",
-            where=where,
-            next_step=f"Fix {KINDS.package(name)}: both have to be the same name.",
-        )
-    return found
+    return KINDS.load(name, where=where)
 
 
 def parse_recipe(

@@ -177,6 +177,7 @@ TASKS: Final = Registry[type[Task]](
     lambda found: isinstance(found, type) and issubclass(found, Task),
     "a class below calaudit.tasks.base.Task",
     _hold,
+    called="kind",
 )
 
 

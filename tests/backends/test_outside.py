@@ -15,6 +15,7 @@ from calaudit.backends.base import Site
 from calaudit.backends.registry import BACKENDS
 from calaudit.runtime.errors import BackendError, SettingsError
 from tests.audit.world import AUDIT, make_world
+from tests.packages import installed, package_of
 
 COMMAND = (sys.executable, "-c", "from calaudit.cli import main; main()")
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -157,3 +158,39 @@ def test_defaults_of_a_backend_that_isnt_used_may_stand(
 def test_without_the_package_its_audit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="there is no backend 'onnx_reference'"):
         read_audit(audit(tmp_path, KEYS))
+
+
+def test_doctor_shows_a_backend_that_is_broken_and_tries_the_others(tmp_path: Path) -> None:
+    group = {"calaudit.backends": {"mine": "KIND"}}
+    made = package_of(tmp_path / "odd", "odd", group, "import a_library_that_is_not_there\n")
+    with installed(made, tmp_path / "metadata") as environment:
+        command = [*COMMAND, "doctor", "--json"]
+        every = subprocess.run(
+            command, env=dict(environment), capture_output=True, text=True, check=True
+        )
+        named = subprocess.run(
+            [*command, "mine"], env=dict(environment), capture_output=True, text=True, check=False
+        )
+    rows = {each["backend"]: each for each in json.loads(every.stdout)["backends"]}
+    assert rows["onnxruntime"]["usable"]
+    assert not rows["mine"]["usable"]
+    (missing,) = rows["mine"]["missing"]
+    assert "package odd can't be imported" in missing["reason"]
+    assert "a_library_that_is_not_there" in missing["reason"]
+    assert (named.returncode, named.stdout) == (2, "")
+
+
+def test_a_backend_that_calls_itself_otherwise_is_refused(tmp_path: Path) -> None:
+    text = """
+from calaudit.backends.registry import BACKENDS
+KIND = type("Kind", (type(BACKENDS.load("onnxruntime")),), {"__module__": "odd_members"})()
+"""
+    made = package_of(tmp_path / "odd", "odd", {"calaudit.backends": {"mine": "KIND"}}, text)
+    with (
+        installed(made, tmp_path / "metadata"),
+        pytest.raises(
+            SettingsError, match="the backend 'mine' calls itself 'onnxruntime'"
+        ) as error,
+    ):
+        BACKENDS.load("mine")
+    assert "Fix odd" in str(error.value)

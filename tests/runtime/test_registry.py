@@ -77,15 +77,41 @@ def test_a_member_that_cannot_serve_names_its_package(own, name, message):
         halves().load(name)
 
 
-def test_a_name_of_two_packages_is_refused(own, tmp_path):
+def test_a_name_that_calaudit_has_too_stops_only_who_asks_for_it(own, tmp_path):
     other = package(tmp_path / "other", "other", 'left = "other_module:left"')
+    with installed(other, tmp_path / "other metadata"):
+        assert halves().names() == ("broken", "left", "lost", "number")
+        assert halves().package("left") == "calaudit"
+        assert halves().load("left", package="calaudit")() == "left"
+        with pytest.raises(
+            SettingsError, match="calaudit and other both offer the half 'left'"
+        ) as e:
+            halves().load("left", where="audit.toml")
+    (problem,) = e.value.problems
+    assert problem.where == "audit.toml"
+    assert problem.next_step.startswith("Uninstall other, or rename left in its pyproject.toml")
+
+
+def test_a_name_of_two_other_packages_leaves_the_choice_which_to_uninstall(own, tmp_path):
+    one = package(tmp_path / "one", "one", 'mine = "one_module:mine"')
+    two = package(tmp_path / "two", "two", 'mine = "two_module:mine"')
     with (
-        installed(other, tmp_path / "other metadata"),
-        pytest.raises(SettingsError, match="both offer 'left' in the entry point group") as error,
+        installed(one, tmp_path / "one metadata"),
+        installed(two, tmp_path / "two metadata"),
+        pytest.raises(SettingsError, match=r"(one and two|two and one) both offer") as error,
     ):
-        halves().names()
-    assert "other" in str(error.value)
-    assert "calaudit" in str(error.value)
+        halves().load("mine")
+    assert "Uninstall " in error.value.problems[0].next_step
+
+
+def test_an_entry_point_that_is_none_says_how_one_is_written(own, tmp_path):
+    odd = package(tmp_path / "odd", "odd-one", 'mine = "not an entry point"')
+    with (
+        installed(odd, tmp_path / "odd metadata"),
+        pytest.raises(SettingsError, match=r"package odd-one has .*'not an entry point'") as error,
+    ):
+        halves().load("mine")
+    assert 'mine = "odd_one.module:name"' in error.value.problems[0].next_step
 
 
 def test_an_installation_without_calaudits_own_members_says_to_install_again(tmp_path):

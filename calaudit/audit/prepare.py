@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
+from types import NoneType
 
 from calaudit.audit.backends import (
     AnyBackend,
@@ -32,6 +33,7 @@ from calaudit.runtime.errors import (
 )
 from calaudit.runtime.pool import Rows
 from calaudit.runtime.progress import stage
+from calaudit.runtime.settings import whole_number
 from calaudit.runtime.words import first_of
 from calaudit.sampling.recipe import Recipe
 from calaudit.slices.evaluate import evaluate_slices, select_rows
@@ -50,9 +52,9 @@ _SHOWN = 5
 class Overrides:
     """What a command may set in place of the audit file's own values."""
 
-    model: Path | None = None
-    pool: Path | None = None
-    out: Path | None = None
+    model: Path | str | None = None
+    pool: Path | str | None = None
+    out: Path | str | None = None
     """Folder of artefacts and report; default: the audit file's path without its suffix."""
     seed: int | None = None
     wait: bool = False
@@ -61,6 +63,28 @@ class Overrides:
     """Engines of onnxruntime that run at a time; its threads are divided among them."""
     dask: str | None = None
     """Address of a Dask scheduler whose workers make the engines and run them."""
+
+    def __post_init__(self) -> None:
+        """Refuse what isn't a path, a number or an address. Raises `SettingsError`."""
+        if self.seed is not None:
+            object.__setattr__(self, "seed", whole_number(self.seed, "Overrides: seed"))
+        object.__setattr__(self, "jobs", whole_number(self.jobs, "Overrides: jobs", least=1))
+        kinds: dict[str, tuple[type, ...]] = {
+            **dict.fromkeys(("model", "pool", "out"), (str, PurePath, NoneType)),
+            "wait": (bool,),
+            "dask": (str, NoneType),
+        }
+        for name, kind in kinds.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                what = {"wait": "True or False", "dask": "an address"}.get(name, "a path")
+                raise SettingsError(
+                    f"should be {what} (got {value!r})",
+                    where=f"Overrides: {name}",
+                    next_step="Change the value.",
+                )
+            if isinstance(value, str | PurePath) and name != "dask":
+                object.__setattr__(self, name, Path(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +158,7 @@ def _opened(
 ) -> Iterator[Audit]:
     config = read_audit(path)
     seed = config.audit.seed if overrides.seed is None else overrides.seed
-    model = load_model(overrides.model or config.resolve(config.audit.model))
+    model = load_model(Path(overrides.model or config.resolve(config.audit.model)))
     with open_pool(overrides.pool or config.resolve(config.audit.pool)) as pool:
         check_pool_matches(model.inputs, pool.inputs, where=pool.label)
         evaluated = _evaluated(config, pool)
@@ -178,7 +202,7 @@ def _opened(
                 model=model.fingerprint,
                 pool=pool.fingerprint(),
                 rows=content_key(predicted.tolist()),
-                folder=overrides.out or config.folder,
+                folder=Path(overrides.out or config.folder),
                 seed=seed,
                 backends=backend_keys(backends),
                 settled=_settled(config, pool, predicted, pool_slices),

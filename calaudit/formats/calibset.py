@@ -238,7 +238,7 @@ class Calibset(DrawnSet):
         return values
 
 
-def write_calibset(path: Path, drawn: DrawnSet, batches: Iterable[Batch]) -> Calibset:
+def write_calibset(path: Path | str, drawn: DrawnSet, batches: Iterable[Batch]) -> Calibset:
     """Write a calibration set, whole or not at all, and open it.
 
     Parameters
@@ -256,6 +256,7 @@ def write_calibset(path: Path, drawn: DrawnSet, batches: Iterable[Batch]) -> Cal
     ValueError
         The batches hold more or fewer samples than were drawn.
     """
+    path = Path(path)
     with written_hdf5(path, check=open_calibset) as writing:
         mark(writing.file, kind=KIND, version=VERSION)
         write_drawn(writing.file, drawn)

@@ -31,7 +31,7 @@ _DAMAGE = (*DAMAGE, ValueError, TypeError, IndexError)
 """What h5py and numpy say of parts that aren't what they should be."""
 
 
-def write_ranges(path: Path, observation: Observation) -> None:
+def write_ranges(path: Path | str, observation: Observation) -> None:
     """Write an observation, whole or not at all.
 
     Raises
@@ -39,6 +39,7 @@ def write_ranges(path: Path, observation: Observation) -> None:
     OutputError
         The file can't be written.
     """
+    path = Path(path)
     histograms = observation.histograms
     with written_hdf5(path, check=open_ranges) as writing:
         file = writing.file
@@ -66,7 +67,7 @@ def write_ranges(path: Path, observation: Observation) -> None:
         file["one_by_one/mixed"] = np.array([e.mixed for e in observation.one_by_one], np.bool_)
 
 
-def open_ranges(path: Path) -> Observation:
+def open_ranges(path: Path | str) -> Observation:
     """Read a ranges file.
 
     Raises
@@ -75,6 +76,7 @@ def open_ranges(path: Path) -> Observation:
         The file is missing, foreign, truncated, damaged, of a newer version or another grid, or
         its parts contradict one another.
     """
+    path = Path(path)
     with open_hdf5(path, kind=FORMAT, version=FORMAT_VERSION, made_by=MADE_BY) as file:
         try:
             return _read(file, path)

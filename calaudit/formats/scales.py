@@ -52,7 +52,7 @@ class _Stored:
     notices: list[_StoredNotice] = field(default_factory=list)
 
 
-def write_scales(path: Path, table: ScaleTable) -> None:
+def write_scales(path: Path | str, table: ScaleTable) -> None:
     """Write a scale table, whole or not at all.
 
     Raises
@@ -60,6 +60,7 @@ def write_scales(path: Path, table: ScaleTable) -> None:
     OutputError
         The file can't be written.
     """
+    path = Path(path)
     content = {
         "calaudit_format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -75,7 +76,7 @@ def write_scales(path: Path, table: ScaleTable) -> None:
     write_text(path, text, check=open_scales)
 
 
-def open_scales(path: Path) -> ScaleTable:
+def open_scales(path: Path | str) -> ScaleTable:
     """Read a scale table. Scales come back bit for bit as they were written.
 
     Raises
@@ -84,6 +85,7 @@ def open_scales(path: Path) -> ScaleTable:
         The file is missing, not JSON, not a scale table, of a newer version, or holds a scale
         that isn't finite, positive and normal or isn't amax / 127. Every problem is named.
     """
+    path = Path(path)
     content = _read_json(path)
     found = content.get("calaudit_format")
     if found != FORMAT:

@@ -16,7 +16,7 @@ from calaudit.results.schema import SHOWN, schema_problems
 from calaudit.runtime.errors import FileFormatError
 
 
-def write_report(report: Report, path: Path) -> None:
+def write_report(report: Report, path: Path | str) -> None:
     """Write report.json: UTF-8, one key per line, the same bytes for the same report.
 
     Raises
@@ -26,6 +26,7 @@ def write_report(report: Report, path: Path) -> None:
     OutputError
         The file can't be written.
     """
+    path = Path(path)
     document = to_document(report)
     problems = schema_problems(document, where=path) or list(inconsistencies(report, where=path))
     if problems:
@@ -33,7 +34,7 @@ def write_report(report: Report, path: Path) -> None:
     write_text(path, dump(document))
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path | str) -> Report:
     """Read report.json.
 
     Raises
@@ -42,6 +43,7 @@ def read_report(path: Path) -> Report:
         Missing, not JSON, not a report, of another version, or broken: every problem with its
         place in the file.
     """
+    path = Path(path)
     return read_document(_read_json(path), where=path)
 
 

@@ -7,13 +7,14 @@ unknown key, the near ones.
 
 import dataclasses
 import json
+import operator
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, SupportsIndex, TypeVar, dataclass_transform
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
@@ -144,6 +145,30 @@ def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object, at
     return made
 
 
+def whole_number(value: object, name: str, *, least: int = 0) -> int:
+    """A parameter from Python as a whole number from `least` to 2^63 - 1, numpy's included.
+
+    Raises
+    ------
+    SettingsError
+        It is something else, or out of bounds.
+    """
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise SettingsError(
+            f"should be a whole number (got {value!r})",
+            where=name,
+            next_step=f"Give one from {least} on.",
+        )
+    number = operator.index(value)
+    if not least <= number < 2**63:
+        raise SettingsError(
+            f"must lie between {least} and 2^63 - 1 (got {number})",
+            where=name,
+            next_step=f"Give one from {least} on.",
+        )
+    return number
+
+
 def check_settings(cls: type[Any], offer: str) -> None:
     """Refuse a class of another package that no settings can be parsed into.
 
@@ -190,7 +215,14 @@ def _strictly(adapter: TypeAdapter[T], values: Mapping[str, Any]) -> T:
 
 
 def _without_json(value: Any) -> Any:
-    """What stands for a date, which no setting is: a value that none takes."""
+    """A settings value, as Python gives one, or numpy's number as what TOML has.
+
+    What stands for anything else, such as a date, is a value that no setting takes.
+    """
+    if "__pydantic_config__" in vars(type(value)):
+        return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    if isinstance(value, SupportsIndex):
+        return operator.index(value)
     return {type(value).__name__: str(value)}
 
 

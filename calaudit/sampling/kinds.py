@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from calaudit.runtime.errors import DrawError, Problem, SettingsError, near
+from calaudit.runtime.errors import DrawError, Problem, SettingsError
 from calaudit.runtime.outside import Contract, Gives, hold
 from calaudit.runtime.registry import Registry
 from calaudit.runtime.settings import check_settings, parse_settings, read_toml
@@ -102,28 +102,19 @@ def make_recipe(*, kind: str = DEFAULT_KIND, **settings: Any) -> Recipe:
     Raises
     ------
     SettingsError
-        There is no such kind, or keys that it doesn't have or that make no sense.
+        There is no such kind, or keys or values that a recipe file couldn't have either.
 
     Examples
     --------
     >>> make_recipe(name="random", size=64).kind
     'uniform'
     """
-    found = find_kind(kind, where="recipe")
-    problems = [problem for _, problem in _foreign(settings, found, "recipe")]
-    if not problems:
-        problems = [
-            Problem("unknown key", f"recipe: {key}", near(key, _keys(found)))
-            for key in settings
-            if key not in _keys(found)
-        ]
-    if problems:
-        raise SettingsError.of(problems)
-    return found(**found.completed(settings, Path()))
+    return parse_recipe({**settings, "kind": kind}, where="recipe")
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path | str) -> Recipe:
     """Read a recipe file (TOML). Raises `SettingsError` with every problem."""
+    path = Path(path)
     return parse_recipe(read_toml(path), where=path, folder=path.parent)
 
 

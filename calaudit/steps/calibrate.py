@@ -142,7 +142,7 @@ def calibrate_sets(
     batch_size: int = 64,
     threads: int = 0,
     dimensions: Sequence[Dimension] = (),
-    pool: Path | None = None,
+    pool: Path | str | None = None,
     weighted: bool = False,
     skip_bad: bool = False,
 ) -> list[ScaleTable]:
@@ -189,6 +189,7 @@ def calibrate_sets(
     files = [Path(path) for path in paths]
     if not files:
         raise SettingsError("no calibration set was given", next_step="Name at least one.")
+    pool = None if pool is None else Path(pool)
     keep_apart(out, model_path, *files, *([] if pool is None else [pool]))
     chosen = _methods(methods)
     sets = _open_sets(files)

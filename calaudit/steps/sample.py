@@ -12,6 +12,7 @@ from calaudit.formats.writing import keep_apart
 from calaudit.runtime.errors import CalauditError, DrawError, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows, batches
 from calaudit.runtime.progress import counter
+from calaudit.runtime.settings import whole_number
 from calaudit.sampling.draw import Draw, check_draw, check_size, compose, draw, leaves_no_choice
 from calaudit.sampling.features import read_embedding, read_numbers
 from calaudit.sampling.recipe import FP32_LOSS, Candidates, Loss, Recipe
@@ -28,7 +29,7 @@ _BATCH = 256
 def draw_calibset(
     pool: Pool,
     recipe: Recipe,
-    out: Path,
+    out: Path | str,
     *,
     seed: int = 0,
     evaluate: str | Rows | None = None,
@@ -42,7 +43,7 @@ def draw_calibset(
     ----------
     pool : Pool
     recipe : Recipe
-    out : Path
+    out : Path or str
         HDF5 file to write, whole or not at all.
     seed, evaluate, candidates, slices, run_outputs
         As in :func:`draw_set`.
@@ -56,6 +57,7 @@ def draw_calibset(
     DrawError, SliceError
         As :func:`draw_set` raises them.
     """
+    out = Path(out)
     drawn = draw_set(
         pool,
         recipe,
@@ -112,6 +114,8 @@ def draw_set(
 
     Raises
     ------
+    SettingsError
+        `seed` isn't a whole number from 0 to 2^63 - 1.
     LeakError
         Samples are asked for that are evaluated.
     DrawError
@@ -119,6 +123,7 @@ def draw_set(
     SliceError
         A predicate or slice that doesn't fit the pool.
     """
+    seed = whole_number(seed, "seed")
     rows = find_candidates(pool, recipe, evaluate=evaluate, candidates=candidates)
     check_size(recipe, len(rows))
     known = find_slices(pool, recipe, slices).take(rows)

@@ -205,7 +205,7 @@ def check_workers(scheduler: Scheduler, token: Path) -> list[Notice]:
 def _absolute(path: Path, overrides: Overrides) -> tuple[Path, Overrides]:
     """Paths as workers can use them: their working directories are others."""
     model, pool, out = (
-        None if each is None else each.absolute()
+        None if each is None else Path(each).absolute()
         for each in (overrides.model, overrides.pool, overrides.out)
     )
     return path.absolute(), replace(overrides, model=model, pool=pool, out=out, dask=None)

@@ -27,7 +27,7 @@ from calaudit.metrics.guard import held_parts
 from calaudit.metrics.truth import Truth
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.lent import lent
-from calaudit.runtime.user_code import blamed, file_of
+from calaudit.runtime.user_code import blamed, file_of, place_of
 
 Kind = Literal["binary", "mean", "ratio", "set"]
 """How per-unit scores become the metric, hence which interval fits.
@@ -285,9 +285,9 @@ def metric(
     SettingsError
         There is no such kind, or a set metric without a functional.
     """
-    _check_kind(kind, functional)
 
     def mark(function: F) -> F:
+        _check_kind(kind, functional, function)
         asked = tuple(inspect.signature(function).parameters)
         own = function.__name__
         bound = 1.0 if kind == "binary" else span
@@ -297,7 +297,8 @@ def metric(
         least = 0.0 if higher_is_better else 1.0
         held = functional, influence, bounds
         if not function.__module__.startswith(f"{_OURS}."):
-            held = held_parts(f"{function.__module__}:{function.__qualname__}", needs, *held)
+            path = f"{function.__module__}:{function.__qualname__}"
+            held = held_parts(path, needs, *held, cut="k" in asked)
         definition = Definition(
             function=function,
             name=name or own,
@@ -325,14 +326,16 @@ def metric(
     return mark
 
 
-def _check_kind(kind: str, functional: Functional | None) -> None:
+def _check_kind(kind: str, functional: Functional | None, function: Callable[..., Any]) -> None:
+    of = f"{function.__module__}:{function.__qualname__} ({place_of(function)})"
     if kind not in get_args(Kind):
         raise SettingsError(
-            f"a metric can't be of kind {kind!r}", next_step=near(kind, get_args(Kind))
+            f"the metric {of} can't be of kind {kind!r}", next_step=near(kind, get_args(Kind))
         )
     if (kind == "set") != (functional is not None):
         raise SettingsError(
-            f"a metric of kind {kind!r} takes {'a' if kind == 'set' else 'no'} functional",
+            f"the metric {of} is of kind {kind!r}, which takes "
+            f"{'a' if kind == 'set' else 'no'} functional",
             next_step="Give functional=…, from sums of the statistics to the metric."
             if kind == "set"
             else "Leave it out, or make the metric one of kind 'set'.",

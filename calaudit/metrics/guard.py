@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.outside import Gives, asked
-from calaudit.runtime.user_code import file_of
+from calaudit.runtime.user_code import check_call, file_of, place_of
 
 _NUMBERS = (np.ndarray, np.number, float, int)
 
@@ -20,19 +20,26 @@ def held_parts(
     functional: Callable[..., Any] | None,
     influence: Callable[..., Any],
     bounds: Callable[..., Any] | None,
+    *,
+    cut: bool = False,
 ) -> tuple[Any, Any, Any]:
     """Functional, influence and bounds of another package's metric, held to what they give.
 
     Raises
     ------
     SettingsError
-        `needs` is no class.
+        `needs` is no class, or a part can't be called as it will be.
     """
     if needs is not None and not isinstance(needs, type):
         raise SettingsError(
             f"{path} needs {needs!r}, expected the class of a truth",
             next_step="Name a class, such as calaudit.metrics.truth.Labels.",
         )
+    if functional is not None:
+        check_call(functional, f"the functional of {path}", ("sums",))
+    check_call(influence, f"the influence of {path}", ("k", "sums", "n"))
+    if bounds is not None:
+        check_call(bounds, f"the bounds of {path}", ("case", "k") if cut else ("case",))
     return (
         functional and _held_functional(path, functional),
         _held_influence(path, influence),
@@ -50,8 +57,8 @@ def _held_functional(path: str, functional: Callable[..., Any]) -> Callable[...,
         values = np.asarray(found)
         if values.shape != sums.shape[:-1] or values.dtype.kind not in "biuf":
             raise SettingsError(
-                f"the functional of {path} gave {values.dtype} of shape {values.shape} for sums of "
-                f"shape {sums.shape}, expected one number for each row",
+                f"the functional of {path} ({place_of(functional)}) gave {values.dtype} of shape "
+                f"{values.shape} for sums of shape {sums.shape}, expected one number for each row",
                 next_step="Let it reduce the last axis alone.",
             )
         return values.astype(np.float64)
@@ -64,13 +71,14 @@ def _held_influence(path: str, influence: Callable[..., Any]) -> Callable[..., A
 
     @wraps(influence)
     def held(k: int | None, sums: NDArray[np.float64], n: int) -> float:
-        gives = Gives("a number", (np.number, float, int))
+        gives = Gives("a number", (np.integer, np.floating, float, int))
         found = float(
             asked(path, "its influence", gives, file_of(influence), influence, k, sums, n)
         )
         if not found >= 0:
             raise SettingsError(
-                f"the influence of {path} gave {found}, expected a number of 0 or more",
+                f"the influence of {path} ({place_of(influence)}) gave {found}, "
+                "expected a number of 0 or more",
                 next_step="Give the most that one unit can move the metric, or leave it out.",
             )
         return found
@@ -89,7 +97,8 @@ def _held_bounds(path: str, bounds: Callable[..., Any]) -> Callable[..., Any]:
         shapes = [getattr(each, "shape", type(each).__name__) for each in found]
         if shapes != [(n,), (n,)]:
             raise SettingsError(
-                f"the bounds of {path} gave {shapes}, expected two arrays of {n} scores",
+                f"the bounds of {path} ({place_of(bounds)}) gave {shapes}, "
+                f"expected two arrays of {n} scores",
                 next_step="Return the scores with ties broken against, then for, quality.",
             )
         worst, best = found

@@ -7,7 +7,7 @@ exception, as for any other bad input.
 import importlib
 import inspect
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,33 @@ def file_of(function: Callable[..., Any]) -> str | None:
     inner = inspect.unwrap(function)
     code = getattr(inner, "__code__", None) or getattr(type(inner).__call__, "__code__", None)
     return getattr(code, "co_filename", None)
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """File and line where a function begins, such as ``gen.py, line 4``; its name where unknown."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None:
+        return getattr(function, "__name__", type(function).__name__)
+    return _told(code.co_filename, code.co_firstlineno)
+
+
+def check_call(function: Callable[..., Any], offer: str, given: Sequence[str]) -> None:
+    """Refuse a function that can't be called with so many arguments. Raises `SettingsError`."""
+    if not callable(function):
+        raise SettingsError(
+            f"{offer} is {function!r}, expected a function", next_step="Give a function."
+        )
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):  # some written in C don't tell
+        return
+    try:
+        signature.bind(*given)
+    except TypeError as error:
+        raise SettingsError(
+            f"{offer} ({place_of(function)}) can't be called with ({', '.join(given)}): {error}",
+            next_step=f"Let it take {', '.join(given)}.",
+        ) from None
 
 
 def _place(error: BaseException, file: str | None) -> str | None:

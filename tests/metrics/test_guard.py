@@ -43,7 +43,8 @@ def test_parts_that_keep_to_it_give_what_they_gave() -> None:
         (lambda sums: None, "gave NoneType from its functional, expected numbers"),
         (lambda sums: sums, r"gave float64 of shape \(2, 3\) for sums of shape \(2, 3\)"),
         (lambda sums: sums.sum(), r"gave float64 of shape \(\) for sums"),
-        (lambda sums: np.array(["a", "b"]), "gave <U1 of shape"),
+        (lambda sums: np.array(["a", "b"]), r"test_guard.py, line \d+\) gave <U1 of shape"),
+        (lambda sums: sums.sum(axis=-1) + 1j, "gave complex128 of shape"),
     ],
 )
 def test_a_functional_is_held_to_a_number_for_each_row(
@@ -59,7 +60,11 @@ def test_a_functional_is_held_to_a_number_for_each_row(
     [
         (raises, "failed in its influence .*KeyError"),
         (lambda k, sums, n: "much", "gave str from its influence, expected a number"),
-        (lambda k, sums, n: -1, "gave -1.0, expected a number of 0 or more"),
+        (lambda k, sums, n: np.complex128(1j), "gave complex128 from its influence"),
+        (
+            lambda k, sums, n: -1,
+            r"line \d+\) gave -1.0, expected a number of 0 or more",
+        ),
         (lambda k, sums, n: np.nan, "gave nan, expected"),
     ],
 )
@@ -84,6 +89,23 @@ def test_an_influence_is_held_to_a_number(influence: Callable[..., Any], told: s
 def test_bounds_are_held_to_two_arrays_of_scores(bounds: Callable[..., Any], told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         made(bounds=bounds).bounds(CASE)
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ({"functional": lambda: 1}, r"functional of .*line \d+\) can't be called with \(sums\)"),
+        ({"functional": 3}, "functional of .* is 3, expected a function"),
+        (
+            {"functional": lambda sums: sums[..., 0], "influence": lambda sums: 1},
+            r"influence of .*line \d+\) can't be called with \(k, sums, n\)",
+        ),
+        ({"bounds": lambda case, k: case}, r"bounds of .* can't be called with \(case\)"),
+    ],
+)
+def test_a_part_of_another_signature_is_refused_at_once(parts: Any, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        made(**parts)
 
 
 def test_what_it_needs_is_a_class() -> None:

@@ -217,9 +217,22 @@ def test_scores_of_another_shape_or_kind_are_refused(case):
         score(parse_metric("users_own_metrics:too_few"), outputs, truth)
     with pytest.raises(SettingsError, match="something else than 0 and 1"):
         score(parse_metric("users_own_metrics:not_binary"), outputs, truth)
-    with pytest.raises(SettingsError, match="can't be of kind"):
-        metric("median")
-    with pytest.raises(SettingsError, match="'set' takes a functional"):
-        metric("set")
-    with pytest.raises(SettingsError, match="'mean' takes no functional"):
-        metric("mean", functional=np.sum)
+
+
+def own(outputs):
+    return outputs
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "told"),
+    [
+        ("median", {}, "can't be of kind 'median'"),
+        ("set", {}, "is of kind 'set', which takes a functional"),
+        ("mean", {"functional": np.sum}, "is of kind 'mean', which takes no functional"),
+    ],
+)
+def test_a_kind_that_does_not_fit_names_the_function_and_its_line(kind, more, told):
+    line = own.__code__.co_firstlineno
+    place = rf"test_own:own \(.*test_own.py, line {line}\) {told}"
+    with pytest.raises(SettingsError, match=place):
+        metric(kind, **more)(own)

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from calaudit.metrics.base import Definition, Metric, definition_in
-from calaudit.runtime.errors import SettingsError, near
+from calaudit.runtime.errors import Problem, SettingsError, near
 from calaudit.runtime.registry import BUILT_IN, Registry, remembered
 from calaudit.runtime.user_code import find_function
 
@@ -35,35 +35,47 @@ METRICS: Final = Registry[Any](
 def _built_in() -> Mapping[str, Definition]:
     return dict(
         pair
-        for entry in METRICS.names()
-        if METRICS.package(entry) == BUILT_IN
-        for pair in _offered(entry)
+        for entry, package in METRICS.offers()
+        if package == BUILT_IN
+        for pair in _offered(entry, package)
     )
 
 
 @remembered
+def _found() -> tuple[Mapping[str, Definition], Mapping[str, Problem], tuple[Problem, ...]]:
+    """Metrics by name; what is wrong with names that two have; what keeps packages from loading."""
+    found: dict[str, Definition] = dict(_built_in())
+    clashes: dict[str, Problem] = {}
+    broken: list[Problem] = []
+    for entry, package in METRICS.offers():
+        if package == BUILT_IN:
+            continue
+        try:
+            offered = list(_offered(entry, package))
+        except SettingsError as error:
+            broken += error.problems
+            continue
+        for name, definition in offered:
+            other = found.setdefault(name, definition)
+            if other is not definition:
+                clashes[name] = Problem(
+                    f"{other.path} and {definition.path} are both called {name!r}",
+                    next_step=f"Uninstall {package}, rename {name} there, or write a path.",
+                )
+    return found, clashes, tuple(broken)
+
+
 def definitions() -> Mapping[str, Definition]:
     """Every metric that calaudit and other packages declare, by its name without a cut.
 
-    Raises
-    ------
-    SettingsError
-        Two packages give one name to two metrics, or a package can't be imported.
+    Of two of one name the first, which is calaudit's where it has one; who asks for it is refused.
+    Packages that can't be imported have none.
     """
-    found: dict[str, Definition] = {}
-    for entry in METRICS.names():
-        for name, definition in _offered(entry):
-            if name in found:
-                raise SettingsError(
-                    f"{found[name].path} and {definition.path} are both called {name!r}",
-                    next_step=f"Uninstall {METRICS.package(entry)}, or name one by its path.",
-                )
-            found[name] = definition
-    return found
+    return _found()[0]
 
 
-def _offered(entry: str) -> Iterator[tuple[str, Definition]]:
-    member = METRICS.load(entry)
+def _offered(entry: str, package: str) -> Iterator[tuple[str, Definition]]:
+    member = METRICS.load(entry, package=package)
     if not isinstance(member, ModuleType):
         definition = definition_in(member)
         assert definition is not None
@@ -102,7 +114,8 @@ def parse_metric(name: str) -> Metric:
     found = re.fullmatch(r"([^@]+)(?:@(\d+))?", name)
     family, k = (found[1], found[2]) if found else (name, None)
     if family == "top" or not _is_known(family):
-        raise SettingsError(f"there is no metric {name!r}", next_step=suggest_metric(name))
+        unknown = Problem(f"there is no metric {name!r}", next_step=suggest_metric(name))
+        raise SettingsError.of([unknown, *_found()[2]])
     cut = _definition(family).cut
     if cut and k is None:
         raise SettingsError(
@@ -142,10 +155,27 @@ def _is_known(family: str) -> bool:
 
 def _definition(family: str) -> Definition:
     """Of calaudit's own, found without an import of any other package, or another's."""
-    found = _at_path(family) if ":" in family else _built_in().get(family)
-    found = found or definitions()[family]
+    if ":" in family:
+        found = _at_path(family)
+    else:
+        _refuse_clash(family)
+        found = _built_in().get(family) or definitions()[family]
     found.check()
     return found
+
+
+def _refuse_clash(family: str) -> None:
+    """Refuse a name that two packages offer; calaudit's own need no import of other packages'."""
+    owned = family in _built_in()
+    others = [who for name, who in METRICS.offers() if name == family and who != BUILT_IN]
+    if owned and others:
+        raise SettingsError(
+            f"calaudit and {others[0]} both offer the metric {family!r}",
+            next_step=f"Uninstall {others[0]}, or rename {family} in its pyproject.toml; or write "
+            "module:function for its own.",
+        )
+    if not owned and family in _found()[1]:
+        raise SettingsError.of([_found()[1][family]])
 
 
 @cache

@@ -175,12 +175,34 @@ def test_a_name_of_calaudits_own_is_refused_where_it_is_asked_for(tmp_path):
         '[project]\nname = "rival"\nversion = "1"\n'
         '[project.entry-points."calaudit.metrics"]\nnll = "calaudit_example.metrics:brier"\n'
     )
-    with (
-        installed(tmp_path, tmp_path / "metadata"),
-        pytest.raises(SettingsError, match="are both called 'nll'") as error,
-    ):
-        definitions()
-    assert "rival" in str(error.value)
+    with installed(tmp_path, tmp_path / "metadata"):
+        assert definitions()["nll"].function.__module__.startswith("calaudit.metrics")
+        assert parse_metric("top1").title == "Top-1 accuracy"
+        with pytest.raises(SettingsError, match=r"calaudit and rival both offer .* 'nll'") as error:
+            parse_metric("nll")
+    assert "Uninstall rival, or rename nll" in str(error.value)
+
+
+def test_a_name_within_a_module_that_calaudit_has_too_leaves_the_modules_others(tmp_path):
+    text = """
+from calaudit.metrics.base import metric
+
+@metric("mean")
+def mine(outputs):
+    return outputs[:, 0]
+
+@metric("mean")
+def mrr(outputs):
+    return outputs[:, 0]
+"""
+    (tmp_path / "rival_module.py").write_text(text)
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "rival"\nversion = "1"\n'
+        '[project.entry-points."calaudit.metrics"]\nmore = "rival_module"\n'
+    )
+    with installed(tmp_path, tmp_path / "metadata"):
+        assert parse_metric("mine").kind == "mean"
+        assert definitions()["mrr"].function.__module__.startswith("calaudit.metrics")
 
 
 def test_a_package_that_cannot_be_imported_stops_no_metric_but_its_own(tmp_path):

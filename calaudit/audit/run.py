@@ -65,7 +65,7 @@ def run_audit(
         from calaudit.report.forms import Evidence, parse_forms
 
     path, given = Path(path), overrides or Overrides()
-    forms = parse_forms(formats, where="formats")
+    forms = parse_forms(formats, where="formats", tell=tell or _warn)
     with ExitStack() as opened:
         scheduler = opened.enter_context(connect_scheduler(given.dask)) if given.dask else None
         remote = {} if scheduler is None else remote_backends(scheduler, path, given)
@@ -80,6 +80,10 @@ def run_audit(
         with stage("report"):
             _write(report, audit.plan.report, forms, Evidence(observation, audit.pool), tell)
         return report, audit.plan.report
+
+
+def _warn(notice: Notice) -> None:
+    warnings.warn(str(notice), stacklevel=3)
 
 
 def _write(
@@ -103,10 +107,7 @@ def _write(
             f"deleted, since this run didn't write {'it' if len(removed) == 1 else 'them'} again: "
             f"{names} (calaudit report render {path} does)",
         )
-        if tell is None:
-            warnings.warn(str(notice), stacklevel=2)
-        else:
-            tell(notice)
+        (tell or _warn)(notice)
     others = [name for name in forms if name != "json"]
     try:
         write_forms(report, path.parent, others, evidence=evidence)

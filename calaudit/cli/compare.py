@@ -105,8 +105,8 @@ def show_audit(
         from calaudit.report.forms import form_path, parse_forms
         from calaudit.results.report import exit_status
 
-    chosen = parse_forms(formats, where="--formats")
     notices: list[Notice] = []
+    chosen = parse_forms(formats, where="--formats", tell=notices.append)
     failure: FormsError | None = None
     try:
         report, path = run_audit(audit, overrides, formats=chosen or "none", tell=notices.append)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calaudit.cli.output import print_written
+from calaudit.cli.output import print_notes, print_written
 from calaudit.report.forms import FORMS, FormsError
+from calaudit.runtime.errors import Notice
 from calaudit.runtime.progress import stage
 
 if TYPE_CHECKING:
@@ -118,7 +119,9 @@ def render(
             write_forms,
         )
 
-    chosen = parse_forms(formats, where="--formats")
+    notices: list[Notice] = []
+    chosen = parse_forms(formats, where="--formats", tell=notices.append)
+    print_notes(notices)
     folder = out or report.parent
     failure: FormsError | None = None
     for name in chosen:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from calaudit.runtime.errors import (
     CalauditError,
+    Notice,
     OutputError,
     PoolError,
     Problem,
@@ -71,8 +72,12 @@ FORMS: Final[Registry[Form]] = Registry(
 )
 
 
-def parse_forms(asked: str | Sequence[str], *, where: str) -> tuple[str, ...]:
+def parse_forms(
+    asked: str | Sequence[str], *, where: str, tell: Callable[[Notice], None] = lambda _: None
+) -> tuple[str, ...]:
     """Names of forms, in a list or a text with commas; ``"all"`` and ``"none"`` are understood.
+
+    ``"all"`` goes without those of other packages that can't be loaded, and says so to `tell`.
 
     Raises
     ------
@@ -100,9 +105,21 @@ def parse_forms(asked: str | Sequence[str], *, where: str) -> tuple[str, ...]:
         raise SettingsError(message, where=where, next_step=next_step)
     chosen = {name: None for name in names if name != "all"}
     if "all" in names:
-        chosen = {name: None for name in FORMS.names() if name in names or FORMS.load(name).in_all}
+        chosen = dict.fromkeys(n for n in FORMS.names() if n in names or _is_usual(n, tell))
     _check_files(chosen, where)
     return tuple(chosen)
+
+
+def _is_usual(name: str, tell: Callable[[Notice], None]) -> bool:
+    """Whether a form that nobody named is written where all are asked for."""
+    try:
+        return FORMS.load(name).in_all
+    except SettingsError as error:
+        if FORMS.package(name) == BUILT_IN:  # what a reader counts on isn't left out
+            raise
+        told = "; ".join(each.message for each in error.problems)
+        tell(Notice("form_left_out", f"the form {name} is left out: {told}"))
+        return False
 
 
 def _check_files(names: Iterable[str], where: str) -> None:

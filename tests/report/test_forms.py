@@ -1,6 +1,8 @@
 """What every form of the report keeps to, the built-in ones and those of other packages alike."""
 
 import csv
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +11,8 @@ import pytest
 from calaudit.report.files import read_report, write_report
 from calaudit.report.forms import FORMS, Evidence, Form, form_path, parse_forms, write_forms
 from calaudit.results.report import Report
-from calaudit.runtime.errors import OutputError, SettingsError
-from tests.packages import installed
+from calaudit.runtime.errors import Notice, OutputError, SettingsError
+from tests.packages import installed, package_of
 from tests.report.factory import SAMPLE, report
 from tests.report.hostile import hostile_report
 
@@ -182,3 +184,35 @@ def test_unknown_forms_are_refused_with_near_ones(text: str) -> None:
         parse_forms(text, where="--formats")
     assert "--formats: " in str(caught.value)
     assert caught.value.problems[0].next_step
+
+
+def test_a_form_of_another_type_is_left_out_of_all_and_refused_by_name(tmp_path: Path) -> None:
+    made = package_of(tmp_path / "odd", "odd", {"calaudit.forms": {"mine": "FORM"}}, "FORM = 3\n")
+    told: list[Notice] = []
+    with installed(made, tmp_path / "metadata"):
+        assert "html" in parse_forms("all", where="--formats", tell=told.append)
+        assert parse_forms("json", where="--formats") == ("json",)
+        with pytest.raises(SettingsError, match="of the package odd is int"):
+            parse_forms("mine", where="--formats")
+    (notice,) = told
+    assert "the form mine is left out" in notice.message
+    assert "package odd" in notice.message
+
+
+def test_a_form_that_calaudit_has_too_stops_who_asks_for_it_and_no_help(tmp_path: Path) -> None:
+    made = package_of(tmp_path / "odd", "odd", {"calaudit.forms": {"html": "FORM"}}, "FORM = 3\n")
+    with installed(made, tmp_path / "metadata") as environment:
+        assert parse_forms("json", where="--formats") == ("json",)
+        for asked in ("html", "all"):
+            with pytest.raises(SettingsError, match="calaudit and odd both offer") as error:
+                parse_forms(asked, where="--formats")
+            assert len(error.value.problems) == 1
+            assert "Uninstall odd, or rename html" in str(error.value)
+        for command in (["compare"], ["report", "render"]):
+            code = "from calaudit.cli import main; main()"
+            subprocess.run(
+                [sys.executable, "-c", code, *command, "--help"],
+                env=dict(environment),
+                capture_output=True,
+                check=True,
+            )

@@ -12,7 +12,7 @@ from rich.filesize import decimal
 
 from calaudit.audit.config import SetFile
 from calaudit.audit.prepare import Audit
-from calaudit.audit.store import leftovers
+from calaudit.audit.store import check_owner, leftovers
 from calaudit.formats.calibset import open_calibset
 from calaudit.runtime.errors import (
     BackendError,
@@ -113,8 +113,10 @@ def check_before_run(audit: Audit) -> None:
     Raises
     ------
     CalauditError
-        Recipes that ask for what isn't there, given sets that can't be used, too little room.
+        Recipes that ask for what isn't there, given sets that can't be used, too little room, a
+        folder that holds another audit's report.
     """
+    check_results(audit)
     problems: list[Problem] = []
     kinds: list[type[CalauditError]] = []
     for entry in audit.config.calibsets.values():
@@ -136,6 +138,15 @@ def check_before_run(audit: Audit) -> None:
         raise kinds[0].of(problems)
     _check_given(audit)
     check_room(audit)
+
+
+def check_results(audit: Audit) -> None:
+    """Refuse to replace another audit's report. Raises `OutputError`.
+
+    The folder that an audit file's own name gives is its own, whatever the audit was called before.
+    """
+    if audit.folder.absolute() != audit.config.folder.absolute():
+        check_owner(audit.folder, audit.config.audit.name)
 
 
 @contextmanager

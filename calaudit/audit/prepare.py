@@ -15,6 +15,7 @@ from calaudit.audit.backends import (
 )
 from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.plan import Plan, content_key, make_plan
+from calaudit.audit.store import check_folder
 from calaudit.backends.base import Backend
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph.load import check_pool_matches, load_model
@@ -157,6 +158,7 @@ def _opened(
     path: Path, overrides: Overrides, remote: Mapping[str, RemoteBackend]
 ) -> Iterator[Audit]:
     config = read_audit(path)
+    check_folder(Path(overrides.out or config.folder))
     seed = config.audit.seed if overrides.seed is None else overrides.seed
     model = load_model(Path(overrides.model or config.resolve(config.audit.model)))
     with open_pool(overrides.pool or config.resolve(config.audit.pool)) as pool:

@@ -58,7 +58,7 @@ def run_audit(
     with stage("starting"):  # what an audit needs takes long to import
         from calaudit.audit.dask.cells import remote_backends, run_cells_on_workers
         from calaudit.audit.dask.scheduler import connect_scheduler
-        from calaudit.audit.preflight import check_before_run
+        from calaudit.audit.preflight import check_before_run, check_results
         from calaudit.audit.prepare import Overrides, prepared_audit
         from calaudit.audit.stages import go_through
         from calaudit.audit.store import hold_lock, remove_leftovers
@@ -72,6 +72,7 @@ def run_audit(
         audit = opened.enter_context(prepared_audit(path, given, remote))
         check_before_run(audit)  # before the folder is made: a refusal leaves nothing
         opened.enter_context(hold_lock(audit.folder, wait=given.wait))
+        check_results(audit)  # again: what the lock was waited for may have written one
         remove_leftovers(audit.folder)
         ask_workers = None
         if scheduler is not None:

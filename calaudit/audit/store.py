@@ -5,12 +5,13 @@ finished; one that its seal doesn't fit was damaged or replaced. Both are made a
 folder ends with the process that holds it.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from filelock import FileLock, Timeout
 
@@ -143,8 +144,50 @@ def remove_leftovers(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a results folder whose name a file has. Raises `OutputError`."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(
+            "is a file, but results go to a folder of this name",
+            where=folder,
+            next_step="Name another folder with --out, or rename the audit file.",
+        )
+
+
+def check_owner(folder: Path, audit: str) -> None:
+    """Refuse a folder that holds the report of another audit, which would be lost.
+
+    Parameters
+    ----------
+    folder : Path
+    audit : str
+        Name of the audit that is to write there.
+
+    Raises
+    ------
+    OutputError
+        The report.json there says that it is of another audit.
+    """
+    path = folder / "report.json"
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))["audit"]["name"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return  # no report, or none that says whose it is
+    if isinstance(owner, str) and owner != audit:
+        raise OutputError(
+            f"is the report of another audit, {owner!r}, which {audit!r} would replace",
+            where=path,
+            next_step="Name another folder with --out, or delete that report.",
+        )
+
+
+WAITING: Final = (
+    "Wait for it to end (calaudit compare --wait does), or name another folder with --out."
+)
+
+
 @contextmanager
-def hold_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def hold_lock(folder: Path, *, wait: bool = False, next_step: str = WAITING) -> Iterator[None]:
     """Hold a results folder, which is made if it isn't there.
 
     The operating system holds the lock (flock), so a run that was killed leaves none behind.
@@ -154,6 +197,8 @@ def hold_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     folder : Path
     wait : bool
         Wait for a run that holds it instead of refusing.
+    next_step : str
+        What to do where it is refused.
 
     Raises
     ------
@@ -166,10 +211,9 @@ def hold_lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise OutputError(
-            "lock held by another run of this audit",
+            "lock held by another command that is at work on this folder",
             where=folder,
-            next_step="Wait for it to end (calaudit compare --wait does), or name another folder "
-            "with --out.",
+            next_step=next_step,
         ) from None
     except (OSError, NotImplementedError) as error:  # the latter: no flock on this file system
         reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -36,13 +36,15 @@ def clean_command(
 
     Removed are files under the names that audits give, in the folders that audits make.
     """
-    from calaudit.audit.store import hold_lock, leftovers
+    from calaudit.audit.store import check_folder, hold_lock, leftovers
 
     folder, files = _removable(audit, model, pool, out, seed, everything=everything)
+    check_folder(folder)
     if not folder.is_dir():
         print(f"{visible(folder)} doesn't exist: nothing to remove", file=sys.stderr)
         return
-    with hold_lock(folder):
+    again = "Wait for it to end, then run calaudit clean again."
+    with hold_lock(folder, next_step=again):
         files = sorted({*files, *leftovers(folder)})
         size = sum(path.stat().st_size for path in files if path.exists())
         for path in files:

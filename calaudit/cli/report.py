@@ -109,6 +109,7 @@ def render(
     Exit status: 0 all was written, 2 something can't be read or written. The verdict doesn't count.
     """
     with stage("starting"):
+        from calaudit.audit.store import LOCK_FILE, hold_lock
         from calaudit.formats.writing import keep_apart
         from calaudit.report.files import read_report
         from calaudit.report.forms import (
@@ -128,6 +129,9 @@ def render(
         keep_apart(form_path(folder, name), report, *filter(None, (ranges, pool)))
     with stage("the report's forms"), ExitStack() as opened:
         found = read_report(report)
+        if (folder / LOCK_FILE).exists():  # an audit's results, which a run may be writing
+            again = "Wait for it to end, then render again; or name another folder with --out."
+            opened.enter_context(hold_lock(folder, next_step=again))
         evidence = None
         if any(FORMS.load(name).uses_evidence for name in chosen):
             kept = ranges or ranges_beside(found, report.parent)

@@ -27,7 +27,7 @@ def test_second_run_is_refused_and_the_next_one_is_not(tmp_path: Path) -> None:
     with hold_lock(folder):
         assert is_locked(folder)
         with (
-            pytest.raises(OutputError, match="lock held by another run") as caught,
+            pytest.raises(OutputError, match="lock held by another command") as caught,
             hold_lock(folder),
         ):
             pass

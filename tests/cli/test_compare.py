@@ -152,7 +152,7 @@ def test_output_folder_that_is_a_file_is_named(world: Path) -> None:
     (world / "taken").write_text("something of the user's")
     ended = calaudit("compare", world / "audit.toml", "--out", world / "taken")
     assert ended.status == 2
-    assert "can't be written" in ended.err
+    assert "is a file, but results go to a folder of this name" in ended.err
     assert (world / "taken").read_text() == "something of the user's"
 
 

@@ -88,7 +88,10 @@ def test_a_run_at_work_is_told_and_a_second_one_refused(world: Path) -> None:
         for command in ("compare", "clean"):
             ended = calaudit(command, world / "audit.toml")
             assert (ended.status, ended.out) == (2, "")
-            assert "lock held by another run of this audit" in ended.err
+            assert "lock held by another command that is at work on this folder" in ended.err
+            assert {"compare": "compare --wait does", "clean": "then run calaudit clean again"}[
+                command
+            ] in ended.err
     assert not status(world)["running"]
     assert calaudit("compare", world / "audit.toml", "--formats", "none").status == 1
 
@@ -129,3 +132,54 @@ def test_a_run_removes_what_a_killed_one_was_writing(world: Path) -> None:
     left.write_bytes(b"half")
     run_audit(world / "audit.toml")
     assert not left.exists()
+
+
+def test_a_report_is_rendered_into_no_folder_that_a_run_holds(world: Path, tmp_path: Path) -> None:
+    report = world / "audit" / "report.json"
+    before = everything(world)
+    with hold_lock(world / "audit"):
+        for out in ([], ["--out", world / "audit"]):
+            ended = calaudit("report", "render", report, "--formats", "junit", *out)
+            assert ended.status == 2
+            assert "lock held by another command" in ended.err
+            assert "then render again" in ended.err
+        elsewhere = ["--formats", "junit", "--out", tmp_path / "site"]
+        assert calaudit("report", "render", report, *elsewhere).status == 0
+    assert [path.name for path in (tmp_path / "site").iterdir()] == ["junit.xml"]
+    assert everything(world) == before
+
+
+def test_a_results_folder_that_is_a_file_is_told_by_every_command(tmp_path: Path) -> None:
+    audit = make_world(tmp_path, n=400)
+    audit = audit.rename(tmp_path / "model.onnx.toml")
+    model = (tmp_path / "model.onnx").read_bytes()
+    for command in (
+        ["compare"],
+        ["compare", "--dry-run"],
+        ["status"],
+        ["clean"],
+        ["clean", "--all"],
+    ):
+        ended = calaudit(*command, audit)
+        assert (ended.status, ended.out) == (2, ""), command
+        assert f"{tmp_path / 'model.onnx'}: is a file, but results go to a folder" in ended.err
+        assert "--out" in ended.err
+    assert (tmp_path / "model.onnx").read_bytes() == model
+    assert calaudit("status", audit, "--out", tmp_path / "out").status == 0
+
+
+def test_another_audits_report_is_never_replaced(world: Path, tmp_path: Path) -> None:
+    other = world / "other.toml"
+    text = (world / "audit.toml").read_text()
+    other.write_text(text.replace('name = "world"', 'name = "other"'))
+    before = everything(world / "audit")
+    for options in ([], ["--dry-run"]):
+        ended = calaudit("compare", other, "--out", world / "audit", *options)
+        assert (ended.status, ended.out) == (2, "")
+        assert "is the report of another audit, 'world', which 'other' would replace" in ended.err
+        assert "--out" in ended.err
+    assert everything(world / "audit") == before
+    # renamed, it is the same audit: the folder has its file's name
+    (world / "audit.toml").write_text(other.read_text())
+    assert calaudit("compare", world / "audit.toml", "--formats", "none").status == 1
+    assert calaudit("compare", other, "--out", world / "audit", "--formats", "none").status == 1

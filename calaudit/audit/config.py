@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeVar
 
 from calaudit.backends.base import DEFAULT, Int8
 from calaudit.backends.registry import BACKENDS, parse_backends
+from calaudit.calibration.methods import CALLED
 from calaudit.runtime.errors import Problem, SettingsError, near
-from calaudit.runtime.settings import keys_of, parse_settings, read_toml, setting
+from calaudit.runtime.settings import keys_of, meant_in, parse_settings, read_toml, setting
 from calaudit.sampling.kinds import parse_recipe, read_recipe
 from calaudit.sampling.recipe import Recipe, Role
 from calaudit.slices.dimension import Dimension
@@ -26,7 +27,10 @@ METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 _TABLES = ("audit", "slices", "calibsets", "tasks", "gates")
 
 
-@setting(renamed={"cluster": "cluster_by"})
+@setting(
+    renamed={"cluster": "cluster_by"},
+    meant={"draws": "replicates", "repeats": "replicates", **CALLED},
+)
 class AuditSettings:
     """The ``[audit]`` table, without the keys of backends."""
 
@@ -252,7 +256,7 @@ def _audit_table(
     read = partial(parse_settings, cls=AuditSettings, where=path, at="audit")
     if not isinstance(values, Mapping):
         return _collect(found, lambda: read(values)), {}
-    own = keys_of(AuditSettings)
+    own, meant = keys_of(AuditSettings), meant_in(AuditSettings)
     audit = _collect(found, lambda: read({k: v for k, v in values.items() if k in own}))
     if audit is None:
         return None, {}
@@ -267,7 +271,9 @@ def _audit_table(
         found += unknown
         return audit, {}
     names = dict.fromkeys((DEFAULT, audit.backend, *audit.agree_with))
-    made = _collect(found, lambda: parse_backends(names, values, own, where=path)) or {}
+    made = (
+        _collect(found, lambda: parse_backends(names, values, own, where=path, meant=meant)) or {}
+    )
     for name, settings in made.items():
         ways = BACKENDS.load(name).int8(settings, audit.methods, audit.batch_size)
         _collect(found, partial(_located, ways, path))
@@ -309,6 +315,20 @@ def _each(
     return made
 
 
+def _check_pointer(values: Mapping[str, Any], key: str, where: str) -> None:
+    """Refuse what describes a recipe beside the name of a file that holds one, or a set."""
+    kept = keys_of(SetFile if key == "file" else RecipeFile)
+    recipes = keys_of(Recipe)
+    foreign = [each for each in values if each in recipes and each not in kept]
+    if foreign:
+        raise SettingsError(
+            f"{' and '.join(foreign)} can't stand beside {key}, which is of a "
+            f"{'set that is drawn already' if key == 'file' else 'recipe in a file of its own'}",
+            where=where,
+            next_step=f"Drop {' and '.join(foreign)}, or describe a recipe without {key}.",
+        )
+
+
 def _calibset(values: Mapping[str, Any], path: Path, at: str) -> tuple[str, CalibsetEntry]:
     kinds = [key for key in ("file", "recipe", "kind") if key in values]
     if len(kinds) > 1:
@@ -317,6 +337,8 @@ def _calibset(values: Mapping[str, Any], path: Path, at: str) -> tuple[str, Cali
             where=f"{path}: {at}",
             next_step="Name a file, or a recipe, or describe a recipe here: one of the three.",
         )
+    if "file" in values or "recipe" in values:
+        _check_pointer(values, kinds[0], f"{path}: {at}")
     if "file" in values:
         entry = parse_settings(values, SetFile, where=path, at=at)
         return entry.name or Path(entry.file).stem, entry

@@ -5,6 +5,7 @@ beside the audit's own.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from calaudit.backends.base import DEFAULT, BackendKind
@@ -20,6 +21,7 @@ BACKENDS: Final[Registry[BackendKind]] = Registry(
     "an instance of calaudit.backends.base.BackendKind",
     guarded,
     called="name",
+    meant={"ort": "onnxruntime", "cpu": "onnxruntime", "trt": "tensorrt", "rtx": "tensorrt_rtx"},
 )
 
 
@@ -30,7 +32,12 @@ def backend_names() -> tuple[str, ...]:
 
 
 def parse_backends(
-    names: Iterable[str], values: Mapping[str, Any], own: Collection[str], *, where: object
+    names: Iterable[str],
+    values: Mapping[str, Any],
+    own: Collection[str],
+    *,
+    where: object,
+    meant: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Settings of the backends that an audit runs on.
 
@@ -46,6 +53,8 @@ def parse_backends(
         The audit's own keys.
     where : object
         The audit file.
+    meant : mapping
+        What keys are called elsewhere → the keys.
 
     Returns
     -------
@@ -74,14 +83,14 @@ def parse_backends(
         except SettingsError as error:
             problems += error.problems
     left = {key: value for key, value in values.items() if key not in known}
-    problems += _problems_of_others(left, known, where) if left else []
+    problems += _problems_of_others(left, known, where, meant) if left else []
     if problems:
         raise SettingsError.of(problems)
     return made
 
 
 def _problems_of_others(
-    left: Mapping[str, Any], known: Collection[str], where: object
+    left: Mapping[str, Any], known: Collection[str], where: object, meant: Mapping[str, str]
 ) -> list[Problem]:
     """What is wrong with keys that are no key of the audit and its backends."""
     problems = []
@@ -91,7 +100,7 @@ def _problems_of_others(
         owners = [name for name, kind in others.items() if key in keys_of(kind.settings)]
         place = f"{where}: audit.{key}"
         if not owners:
-            problems.append(Problem("unknown key", place, near(key, every)))
+            problems.append(Problem("unknown key", place, near(key, every, meant=meant)))
         elif not any(_is_default(others[name], key, value) for name in owners):
             one_of = " or ".join(owners)
             message = f"{key} is for {one_of}, which this audit doesn't run on"

@@ -182,6 +182,15 @@ METHODS: Final[dict[str, Callable[..., float]]] = {
     "entropy-trt": entropy_trt,
 }
 """Methods by name."""
+CALLED: Final = {
+    "kl": "entropy",
+    "kld": "entropy",
+    "kl_divergence": "entropy",
+    "max": "minmax",
+    "absmax": "minmax",
+    "l2": "mse",
+}
+"""What methods are called elsewhere."""
 DEFAULT_METHODS: Final = ("minmax", "entropy", "percentile", "mse")
 """Those used when none is named."""
 OPTIONS: Final[dict[str, tuple[str, ...]]] = {"percentile": ("fraction",)}
@@ -191,7 +200,9 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {"percentile": ("fraction",)}
 def check_method(method: str, options: dict[str, float]) -> None:
     """Raise `SettingsError` for an unknown method, or for an option it doesn't have."""
     if method not in METHODS:
-        raise SettingsError(f"unknown method {method!r}", next_step=near(method, METHODS))
+        raise SettingsError(
+            f"unknown method {method!r}", next_step=near(method, METHODS, meant=CALLED)
+        )
     for option in options:
         if option not in OPTIONS.get(method, ()):
             raise SettingsError(

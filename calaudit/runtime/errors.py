@@ -5,8 +5,9 @@ raises once, so that a user fixes a file in one go.
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,17 @@ class OutputError(CalauditError):
     """A result that couldn't be written."""
 
 
-def near(word: str, known: Iterable[str], *, limit: int = 3, cutoff: float = 0.5) -> str:
+def near(
+    word: str,
+    known: Iterable[str],
+    *,
+    limit: int = 3,
+    cutoff: float = 0.5,
+    meant: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """A next step that offers the names closest to `word`, or all that are known when none is.
+
+    `meant` has what names of `known` are called elsewhere: that comes first.
 
     Examples
     --------
@@ -123,6 +133,8 @@ def near(word: str, known: Iterable[str], *, limit: int = 3, cutoff: float = 0.5
     names: Sequence[str] = sorted(set(known))
     if not names:
         return "No names are defined."
+    if meant.get(word.casefold()) in names:
+        return f"Did you mean {meant[word.casefold()]}?"
     folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(word.casefold(), list(folded), n=limit, cutoff=cutoff)
     if close:

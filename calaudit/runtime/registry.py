@@ -5,7 +5,7 @@ like those of any other package; nothing is imported before its name is asked fo
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast
@@ -46,6 +46,8 @@ class Registry(Generic[T]):
     to its contract; see `calaudit.runtime.outside`."""
     called: str | None = None
     """The attribute by which a member calls itself: it has to be the name of its entry point."""
+    meant: Mapping[str, str] = field(default_factory=dict)
+    """What members are called elsewhere → their names, for who writes that."""
 
     def names(self) -> tuple[str, ...]:
         """Names of all members, sorted; nothing is imported."""
@@ -132,7 +134,7 @@ class Registry(Generic[T]):
 
     def unknown(self, name: str, where: object = None) -> Problem:
         """What to say of a name that no member has: those near it, and all there are."""
-        names, close = self.names(), near(name, self.names())
+        names, close = self.names(), near(name, self.names(), meant=self.meant)
         known = near("", names, limit=len(names))
         return Problem(
             f"there is no {self.what} {name!r}: no installed package offers it",

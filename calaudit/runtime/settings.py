@@ -27,6 +27,8 @@ _MOST_BYTES = 16 << 20
 """Of a TOML file: a device or a data file would fill the memory."""
 _RENAMED = "x-renamed"
 """Where a settings class's JSON Schema keeps the former names of its keys."""
+_MEANT = "x-meant"
+"""Where it keeps what keys and choices are called elsewhere."""
 
 _EXPECTED = {
     "int_type": "should be a whole number",
@@ -42,7 +44,10 @@ _BRANCHES = ("int", "float", "str", "bool")
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def setting(
-    cls: type[T] | None = None, *, renamed: Mapping[str, str] | None = None
+    cls: type[T] | None = None,
+    *,
+    renamed: Mapping[str, str] | None = None,
+    meant: Mapping[str, str] | None = None,
 ) -> Any:  # a class, or what decorates one
     """Declare a settings class: a frozen, slotted, keyword-only dataclass without unknown keys.
 
@@ -54,11 +59,14 @@ def setting(
     cls : type
     renamed : mapping, optional
         Former key → today's: a file that has the former one is told so.
+    meant : mapping, optional
+        What keys and choices are called elsewhere → their names here, which are then proposed.
     """
     if cls is None:
-        return partial(setting, renamed=renamed)
+        return partial(setting, renamed=renamed, meant=meant)
     made = dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls)
-    config = {"extra": "forbid", "json_schema_extra": {_RENAMED: dict(renamed or {})}}
+    extra = {_RENAMED: dict(renamed or {}), _MEANT: dict(meant or {})}
+    config = {"extra": "forbid", "json_schema_extra": extra}
     type.__setattr__(made, "__pydantic_config__", config)
     return made
 
@@ -68,6 +76,13 @@ def keys_of(cls: type[Any]) -> frozenset[str]:
     config: Mapping[str, Any] = vars(cls)["__pydantic_config__"]
     renamed: Mapping[str, str] = config["json_schema_extra"][_RENAMED]
     return frozenset([*(each.name for each in dataclasses.fields(cls)), *renamed])
+
+
+def meant_in(cls: type[Any]) -> Mapping[str, str]:
+    """What keys and choices of a settings class are called elsewhere → their names."""
+    config: Mapping[str, Any] = vars(cls)["__pydantic_config__"]
+    meant: Mapping[str, str] = config["json_schema_extra"][_MEANT]
+    return meant
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -141,7 +156,7 @@ def parse_settings(values: Mapping[str, Any], cls: type[T], *, where: object, at
             for line in error.errors(include_url=False)
             for problem in _problems(dict(line), cls, where, at)
         ]
-        raise SettingsError.of(problems) from None
+        raise SettingsError.of(_without_contradictions(problems)) from None
     return made
 
 
@@ -256,8 +271,33 @@ def _problems(line: dict[str, Any], cls: type[Any], where: object, at: str) -> l
     shown = "" if isinstance(value, Mapping) else f" (got {_as_written(value)})"
     next_step = "Change the value."
     if kind == "literal_error":
-        next_step = near(str(value), re.findall(r"'([^']*)'", line["ctx"]["expected"]))
+        choices = re.findall(r"'([^']*)'", line["ctx"]["expected"])
+        next_step = near(str(value), choices, meant=meant_in(cls))
     return [Problem(f"{message[:1].lower()}{message[1:]}{shown}", place, next_step)]
+
+
+def _without_contradictions(problems: list[Problem]) -> list[Problem]:
+    """Where a value may be of several types, one problem that names them all.
+
+    Where a list was given and one may stand there, what is wrong within it.
+    """
+    found: dict[tuple[str | None, str], Problem] = {}
+    places = [each.where or "" for each in problems]
+    for each in problems:
+        wanted, got, value = each.message.partition(" (got ")
+        if not got or wanted not in _EXPECTED.values():
+            found[each.where, each.message] = each
+            continue
+        if any(place.startswith(f"{each.where}[") for place in places):
+            continue
+        other = found.get((each.where, value))
+        if other is not None:
+            either = other.message.partition(" (got ")[0]
+            rest = wanted.removeprefix("should be ")
+            wanted = either if rest in either else f"{either} or {rest}"
+            wanted = wanted.replace("a whole number or a number", "a number")
+        found[each.where, value] = Problem(f"{wanted}{got}{value}", each.where, each.next_step)
+    return list(found.values())
 
 
 def _as_written(value: Any) -> str:
@@ -282,7 +322,8 @@ def _unknown(key: str, tables: list[Mapping[str, Any]], place: str) -> Problem:
             now = table[_RENAMED][key]
             return Problem(f"this key was renamed to {now}", place, f"Write {now} instead.")
     known = set[str]().union(*(table.get("properties", {}) for table in tables))
-    return Problem("unknown key", place, near(key, sorted(known)))
+    meant = {word: name for table in tables for word, name in table.get(_MEANT, {}).items()}
+    return Problem("unknown key", place, near(key, sorted(known), meant=meant))
 
 
 def _tables_at(cls: Any, path: tuple[Any, ...]) -> list[Mapping[str, Any]]:

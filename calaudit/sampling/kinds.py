@@ -40,6 +40,7 @@ KINDS: Final[Registry[type[Recipe]]] = Registry(
     "a subclass of calaudit.sampling.recipe.Recipe",
     _hold,
     called="kind",
+    meant={"random": "uniform", "simple": "uniform", "srs": "uniform", "list": "ids"},
 )
 DEFAULT_KIND = "uniform"
 

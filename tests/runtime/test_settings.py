@@ -24,7 +24,7 @@ WRONG: list[tuple[type, dict[str, Any], str]] = [
     (AuditSettings, {**AUDIT, "methods": "mse"}, 'methods: should be a list (got "mse")'),
     (Dimension, {"by": "x", "min_support": True}, "min_support: should be a whole number"),
     (Dimension, {"by": "x", "edges": [True, 2]}, "edges[0]: should be a number (got true)"),
-    (Dimension, {"by": "x", "quantiles": True}, "quantiles: should be a whole number (got true)"),
+    (Dimension, {"by": "x", "quantiles": True}, "quantiles: should be a whole number or a list"),
     (Recipe, {"name": "r", "size": True}, "size: should be a whole number (got true)"),
     (GateSettings, {"metric": "top1", "max_drop": True}, "max_drop: should be a number (got true)"),
 ]  # fmt: skip

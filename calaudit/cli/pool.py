@@ -10,6 +10,7 @@ import typer
 
 from calaudit.cli import pool_flags as flags
 from calaudit.cli.output import print_notes, text_columns
+from calaudit.runtime.errors import FileFormatError
 from calaudit.runtime.words import counted, visible
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ def _import(
         dtypes = flags.asked_dtypes(files)
         named = flags.class_names(roles)
         return import_generator(source, out, dtypes=dtypes, classes=named, compress=compress)
+    if not path.exists():  # before its columns are asked for
+        raise FileFormatError("there is no such file", where=path, next_step="Check the path.")
     settings = flags.manifest_settings(path, roles, files)
     return import_manifest(path, out, settings, compress=compress)
 

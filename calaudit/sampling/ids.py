@@ -1,6 +1,7 @@
 """Exactly the samples of a list of ids, which another tool or an earlier draw chose."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,7 @@ class Ids(Recipe):
                 "a draw by ids needs ids", None, 'Add ids = "file.txt" with one id per line.'
             )
             return
-        distinct = set(self.ids)
-        if len(distinct) < len(self.ids):
-            twice = [one for one in dict.fromkeys(self.ids) if self.ids.count(one) > 1]
-            yield Problem(f"ids occur more than once: {_shown(twice)}", None, "List each once.")
-        elif self.size != len(self.ids):
-            yield Problem(
-                f"size is {self.size}, but {counted(len(self.ids), 'id')} are listed",
-                None,
-                "Leave size out.",
-            )
+        yield from _problems(self.ids, self.size, None)
 
     @property
     def needs(self) -> Needs:
@@ -72,7 +64,11 @@ class Ids(Recipe):
         """Read the ids where a file is named, and count them."""
         ids = values.get("ids")
         if isinstance(ids, str | Path):
-            ids = _read_ids(folder / ids)
+            path = folder / ids
+            ids = _read_ids(path)
+            problems = list(_problems(ids, values.get("size", len(ids)), path))
+            if problems:
+                raise SettingsError.of(problems)
         if isinstance(ids, list | tuple) and ids:
             return {"size": len(ids), **values, "ids": ids}
         return {"size": 1, **values}
@@ -91,6 +87,17 @@ class Ids(Recipe):
                 "and that they aren't evaluated.",
             )
         return np.array(sorted(known[one] for one in self.ids), np.int64)
+
+
+def _problems(ids: Sequence[str], size: object, path: Path | None) -> Iterator[Problem]:
+    """Ids that occur twice, or a size that isn't their number; `path`: the list's file."""
+    where = None if path is None else str(path)
+    twice = [one for one, n in Counter(ids).items() if n > 1]
+    if twice:
+        yield Problem(f"ids occur more than once: {_shown(twice)}", where, "List each once.")
+    elif size != len(ids):
+        listed = counted(len(ids), "id is", "ids are")
+        yield Problem(f"size is {size}, but {listed} listed", where, "Leave size out.")
 
 
 def _read_ids(path: Path) -> list[str]:

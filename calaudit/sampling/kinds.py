@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import fields
+from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, Final
@@ -88,7 +88,8 @@ def parse_recipe(
     own = {key: value for key, value in given.items() if key not in {each for each, _ in foreign}}
     problems = [problem for _, problem in foreign]
     try:
-        completed = kind.completed(own, folder or Path())
+        with _placed(f"{where}: {at}" if at else str(where)):
+            completed = kind.completed(own, folder or Path())
         recipe = parse_settings(completed, kind, where=where, at=at)
     except SettingsError as error:
         raise SettingsError.of([*problems, *error.problems]) from None
@@ -138,6 +139,18 @@ def kind_in_json(text: str) -> str | None:
         return None
     kind = values.get("kind") if isinstance(values, Mapping) else None
     return kind if isinstance(kind, str) else None
+
+
+@contextmanager
+def _placed(place: str) -> Iterator[None]:
+    """Say which recipe names a file that something is wrong with."""
+    try:
+        yield
+    except SettingsError as error:
+        raise SettingsError.of(
+            replace(each, where=place if each.where is None else f"{place}: {each.where}")
+            for each in error.problems
+        ) from None
 
 
 def _foreign(

@@ -112,7 +112,7 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "steps/sample.py": ("sample",),
 }
 """Part of the package → the commands that say what it says: all of them have what it advises."""
-PROSE: Final = frozenset({"draw", "from", "isn", "or", "places", "report", "row"})
+PROSE: Final = frozenset({"and", "draw", "from", "hands", "isn", "or", "places", "report", "row"})
 """What follows the name of the tool in a sentence, and is no command."""
 EXAMPLES: Final = frozenset({"noise", "p"})
 """What looks like a key of a file, and is a column or a symbol."""

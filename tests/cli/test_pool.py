@@ -172,6 +172,7 @@ def test_a_missing_source_is_refused(run: Run) -> None:
     flags = ("pool.h5", "--input", "x")
     assert "none.npz: there is no such file" in refused(run, "import", "none.npz", *flags)
     assert "none.csv: there is no such file" in refused(run, "import", "none.csv", *flags)
+    assert "none.csv: there is no such file" in refused(run, "import", "none.csv", "pool.h5")
     assert "no module 'none'" in refused(run, "import", "none:samples", "pool.h5")
 
 

@@ -1,9 +1,10 @@
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from calaudit.runtime.errors import SettingsError
-from calaudit.sampling.kinds import make_recipe, read_recipe, recipe_from_json
+from calaudit.sampling.kinds import make_recipe, parse_recipe, read_recipe, recipe_from_json
 from calaudit.sampling.recipe import Embedding, Loss, Recipe
 from calaudit.slices.dimension import Dimension
 
@@ -125,3 +126,24 @@ def test_shares_are_added_as_the_decimals_they_are_written_as() -> None:
 def test_a_stored_recipe_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(SettingsError):
         recipe_from_json(text, where="file: /recipe")
+
+
+@pytest.mark.parametrize(
+    ("listed", "size", "told"),
+    [
+        ("a\nb\na\n", "", "ids occur more than once: 'a'"),
+        ("a\nb\n", "size = 3", "size is 3, but 2 ids are listed"),
+        ("\n", "", "the list of ids is empty"),
+        (None, "", "the list of ids can't be read: No such file"),
+    ],
+)
+def test_what_is_wrong_in_a_list_of_ids_names_recipe_and_list(
+    tmp_path: Path, listed: str | None, size: str, told: str
+) -> None:
+    path = tmp_path / "ids.txt"
+    if listed is not None:
+        path.write_text(listed)
+    values = tomllib.loads(f'name = "r"\nkind = "ids"\nids = "ids.txt"\n{size}')
+    with pytest.raises(SettingsError) as caught:
+        parse_recipe(values, where="audit.toml", at="calibsets[2]", folder=tmp_path)
+    assert f"audit.toml: calibsets[2]: {path}: {told}" in str(caught.value)

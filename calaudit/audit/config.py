@@ -344,7 +344,12 @@ def _calibset(values: Mapping[str, Any], path: Path, at: str) -> tuple[str, Cali
         return entry.name or Path(entry.file).stem, entry
     if "recipe" in values:
         pointer = parse_settings(values, RecipeFile, where=path, at=at)
-        recipe = read_recipe(path.parent / pointer.recipe)
+        try:
+            recipe = read_recipe(path.parent / pointer.recipe)
+        except SettingsError as error:
+            raise SettingsError.of(
+                replace(each, where=f"{path}: {at}: {each.where}") for each in error.problems
+            ) from None
         return pointer.name or recipe.name, replace(recipe, role=pointer.role or recipe.role)
     recipe = parse_recipe(values, where=path, at=at, folder=path.parent)
     return recipe.name, recipe

@@ -64,8 +64,8 @@ def run_audit(
         from calaudit.audit.store import hold_lock, remove_leftovers
         from calaudit.report.forms import Evidence, parse_forms
 
-    path, given = Path(path), overrides or Overrides()
-    forms = parse_forms(formats, where="formats", tell=tell or _warn)
+    path, given, say = Path(path), overrides or Overrides(), tell or _warn
+    forms = parse_forms(formats, where="formats", tell=say)
     with ExitStack() as opened:
         scheduler = opened.enter_context(connect_scheduler(given.dask)) if given.dask else None
         remote = {} if scheduler is None else remote_backends(scheduler, path, given)
@@ -79,7 +79,7 @@ def run_audit(
             ask_workers = partial(run_cells_on_workers, scheduler, audit, path, given)
         report, observation = go_through(audit, ask_workers)
         with stage("report"):
-            _write(report, audit.plan.report, forms, Evidence(observation, audit.pool), tell)
+            _write(report, audit.plan.report, forms, Evidence(observation, audit.pool), say)
         return report, audit.plan.report
 
 
@@ -92,14 +92,15 @@ def _write(
     path: Path,
     forms: Sequence[str],
     evidence: "Evidence",
-    tell: "Callable[[Notice], None] | None",
+    tell: Callable[[Notice], None],
 ) -> None:
     """Write report.json and the forms asked for, and leave none of an earlier report."""
     from calaudit.report.files import write_report
     from calaudit.report.forms import FormsError, remove_forms, write_forms
 
     # only beside a report does a file of that name tell of one
-    removed = remove_forms(path.parent, but=forms) if path.exists() else ()
+    earlier = path.exists()
+    removed = remove_forms(path.parent, but=forms) if earlier else ()
     write_report(report, path)
     if removed:
         names = ", ".join(each.name for each in removed)
@@ -108,12 +109,13 @@ def _write(
             f"deleted, since this run didn't write {'it' if len(removed) == 1 else 'them'} again: "
             f"{names} (calaudit report render {path} does)",
         )
-        (tell or _warn)(notice)
+        tell(notice)
     others = [name for name in forms if name != "json"]
     try:
         write_forms(report, path.parent, others, evidence=evidence)
     except FormsError as error:
-        remove_forms(path.parent, but=set(forms) - set(error.failed))
+        if earlier:
+            remove_forms(path.parent, but=set(forms) - set(error.failed))
         error.problems = (
             *error.problems,
             Problem(

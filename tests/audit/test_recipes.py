@@ -9,7 +9,7 @@ from calaudit.audit.run import run_audit
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.report.files import read_report
-from calaudit.runtime.errors import DrawError, SettingsError
+from calaudit.runtime.errors import CalauditError, DrawError, SettingsError
 from tests.audit.world import AUDIT, make_world
 
 HEAD = AUDIT[: AUDIT.index("[[calibsets]]")].replace("batch_size = 100", "replicates = 2")
@@ -96,3 +96,15 @@ def test_a_kind_that_no_package_offers_is_refused_at_its_place(tmp_path: Path) -
     with pytest.raises(SettingsError, match="there is no kind of recipe 'systematic'") as caught:
         run_audit(audit)
     assert f"{audit}: calibsets[0].kind" in str(caught.value)
+
+
+def test_what_is_wrong_in_a_recipe_file_names_the_audits_set_and_the_list(tmp_path: Path) -> None:
+    audit = make_world(tmp_path, n=400)
+    (tmp_path / "ids.txt").write_text("7\n7\n")
+    (tmp_path / "given.toml").write_text('name = "given"\nkind = "ids"\nids = "ids.txt"\n')
+    text = audit.read_text()
+    audit.write_text(text.replace("[[tasks]]", '[[calibsets]]\nrecipe = "given.toml"\n[[tasks]]'))
+    with pytest.raises(CalauditError, match="ids occur more than once: '7'") as caught:
+        run_audit(audit)
+    place = f"{audit}: calibsets[2]: {tmp_path / 'given.toml'}: {tmp_path / 'ids.txt'}: "
+    assert str(caught.value).startswith(place)

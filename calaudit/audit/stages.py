@@ -45,6 +45,7 @@ from calaudit.steps.score import (
     rankings_of,
     score_eval_sets,
     task_notices,
+    try_metrics,
 )
 
 
@@ -122,6 +123,7 @@ def _run_all(audit: Audit, observation: Observation | None, journal: _Journal) -
     """Run FP32, then every cell."""
     reference = _judged(audit, audit.plan.reference, None, journal)
     journal.notices += reference.notices
+    try_metrics(audit.eval_sets, reference.predictions)
     cells, predictions = _cells(audit, observation, journal)
     compared = list(compare_ranges(audit.plan.cells, journal.scales))
     return _Ran(reference, cells, predictions, compared)

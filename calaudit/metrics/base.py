@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from calaudit.metrics.case import Case
-from calaudit.metrics.guard import held_parts
+from calaudit.metrics.guard import check_kind, held_parts
 from calaudit.metrics.truth import Truth
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.lent import lent
-from calaudit.runtime.user_code import blamed, file_of, place_of
+from calaudit.runtime.user_code import blamed, file_of
 
 Kind = Literal["binary", "mean", "ratio", "set"]
 """How per-unit scores become the metric, hence which interval fits.
@@ -157,6 +157,11 @@ class Definition:
         return f"{self.function.__module__}:{self.function.__qualname__}"
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it is calaudit's own."""
+        return self.function.__module__.startswith(f"{_OURS}.")
+
+    @property
     def cut(self) -> bool:
         """Whether lists are cut at a rank k."""
         return "k" in self.asked
@@ -187,7 +192,7 @@ class Definition:
             A function of another package failed, or returned something that is no score.
         """
         given = {name: _argument(name, case, k) for name in self.asked}
-        if self.function.__module__.startswith(f"{_OURS}."):
+        if self.is_ours:
             ours: PerUnit = self.function(**given)
             return ours
         with blamed(self.path, "failed", SettingsError, file=file_of(self.function)):
@@ -287,7 +292,7 @@ def metric(
     """
 
     def mark(function: F) -> F:
-        _check_kind(kind, functional, function)
+        check_kind(kind, get_args(Kind), functional, function)
         asked = tuple(inspect.signature(function).parameters)
         own = function.__name__
         bound = 1.0 if kind == "binary" else span
@@ -324,22 +329,6 @@ def metric(
         return function
 
     return mark
-
-
-def _check_kind(kind: str, functional: Functional | None, function: Callable[..., Any]) -> None:
-    of = f"{function.__module__}:{function.__qualname__} ({place_of(function)})"
-    if kind not in get_args(Kind):
-        raise SettingsError(
-            f"the metric {of} can't be of kind {kind!r}", next_step=near(kind, get_args(Kind))
-        )
-    if (kind == "set") != (functional is not None):
-        raise SettingsError(
-            f"the metric {of} is of kind {kind!r}, which takes "
-            f"{'a' if kind == 'set' else 'no'} functional",
-            next_step="Give functional=…, from sums of the statistics to the metric."
-            if kind == "set"
-            else "Leave it out, or make the metric one of kind 'set'.",
-        )
 
 
 def definition_in(value: object) -> Definition | None:

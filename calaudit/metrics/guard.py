@@ -1,17 +1,42 @@
 """The parts of another package's metric beside its function, held to what they should give."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.outside import Gives, asked
 from calaudit.runtime.user_code import check_call, file_of, place_of
 
 _NUMBERS = (np.ndarray, np.number, float, int)
+
+
+def check_kind(
+    kind: str, kinds: Sequence[str], functional: object, function: Callable[..., Any]
+) -> None:
+    """Refuse a kind that there isn't, or that doesn't fit the functional.
+
+    Raises
+    ------
+    SettingsError
+        Naming the function, its file and line.
+    """
+    of = f"{function.__module__}:{function.__qualname__} ({place_of(function)})"
+    if kind not in kinds:
+        raise SettingsError(
+            f"the metric {of} can't be of kind {kind!r}", next_step=near(kind, kinds)
+        )
+    if (kind == "set") != (functional is not None):
+        raise SettingsError(
+            f"the metric {of} is of kind {kind!r}, which takes "
+            f"{'a' if kind == 'set' else 'no'} functional",
+            next_step="Give functional=…, from sums of the statistics to the metric."
+            if kind == "set"
+            else "Leave it out, or make the metric one of kind 'set'.",
+        )
 
 
 def held_parts(

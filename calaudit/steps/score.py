@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case
+from calaudit.metrics.catalogue import definition_of
 from calaudit.metrics.scoring import perfect, scores_of
 from calaudit.metrics.truth import Relevance
-from calaudit.metrics.unit_scores import Scores
+from calaudit.metrics.unit_scores import Scores, SetScores
 from calaudit.results.drops import Exemplars
 from calaudit.results.rankings import RankingFlow, RankingSlice
 from calaudit.runtime.errors import Notice
@@ -136,6 +137,30 @@ def task_notices(scored: Iterable[Scored]) -> Iterator[Notice]:
 def notices_of(scored: Sequence[Scored]) -> list[Notice]:
     """What there is to say of outputs that aren't numbers; once, if several tasks read them."""
     return list(dict.fromkeys(notice for one in scored for notice in one.notices))
+
+
+def try_metrics(eval_sets: Iterable[EvalSet], reference: Predictions) -> None:
+    """Compute metrics of others from FP32's outputs: what fails does so before engines are built.
+
+    Raises
+    ------
+    SettingsError
+        A metric's function, functional or influence failed, or gave something else than it should.
+    """
+    for eval_set in eval_sets:
+        others = [metric for metric in eval_set.metrics if not definition_of(metric).is_ours]
+        if not others:
+            continue
+        fp32 = eval_set.answer(reference, reference)
+        probabilities = eval_set.task.gives_probabilities(eval_set, fp32)
+        case = Case(fp32, eval_set.truth, fp32, probabilities=probabilities, ids=eval_set.ids)
+        with placed(target=eval_set.target, where=eval_set.where):
+            for metric in others:
+                scores = scores_of(metric, case)
+                if isinstance(scores, SetScores):
+                    totals = np.asarray(scores.statistics.sum(axis=0), dtype=np.float64)
+                    scores.functional(np.stack([totals, totals]))
+                    scores.influence(totals, len(scores))
 
 
 def _scored(eval_set: EvalSet, reference: Predictions, cells: Mapping[str, Predictions]) -> Scored:

@@ -31,9 +31,12 @@ class BrowserEndedError(Exception):
     """The browser ended by itself, as on a machine short of memory: no answer, so try again."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def launch() -> Iterator[Callable[[], Any]]:
-    """The browser, started again where it has ended."""
+    """The browser, started again where it has ended.
+
+    Of a module, since its event loop runs on: nothing else in the process could start one.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed")
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:

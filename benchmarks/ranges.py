@@ -200,7 +200,7 @@ def calaudit(folder: Path, count: int, numbers: list[int]) -> "Seconds":
 def peer(folder: Path, count: int, method: str) -> "Seconds":
     from onnxruntime import quantization as quant
 
-    class Reader(quant.CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
+    class Reader(quant.CalibrationDataReader):
         def __init__(self) -> None:
             self._images = images_of(folder, count)
 

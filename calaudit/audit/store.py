@@ -238,7 +238,7 @@ def is_locked(folder: Path) -> bool:
     except Timeout:
         return True
     except (OSError, NotImplementedError):
-        return False  # where nothing can be locked, no run gets to work
+        return False  # no locks on this file system, or no permission to ask
 
 
 def _content(path: Path) -> str:

@@ -286,7 +286,7 @@ def write_texts(group: h5py.Group, name: str, texts: pl.Series) -> h5py.Dataset:
     """Write a String series (n,) as a dataset; null becomes empty text."""
     filled = texts.fill_null("")
     lengths = filled.str.len_bytes()
-    longest = int(lengths.max() or 0)  # type: ignore[arg-type]  # a UInt32 series' max is an int
+    longest = int(lengths.to_numpy().max(initial=0))
     total = int(lengths.sum())
     width = max(1, longest)
     values: NDArray[Any]

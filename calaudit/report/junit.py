@@ -46,7 +46,7 @@ def junit_xml(report: Report) -> str:
     reason = unjudged(report.results, report.cells)
     if reason is not None and not len(root):
         root.add_testsuite(_unjudged(report, reason))
-    root.update_statistics()  # type: ignore[no-untyped-call]
+    root.update_statistics()  # type: ignore[no-untyped-call]  # junitparser leaves it untyped
     file = io.BytesIO()
     root.write(file, pretty=True)
     return file.getvalue().decode("utf-8")

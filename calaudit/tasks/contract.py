@@ -43,7 +43,7 @@ def hold_task(kind: type[Task], offer: str) -> type[Task]:
         It lacks something that every kind has.
     """
     check_settings(kind, offer)
-    keys = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # a setting is one
+    keys = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # a dataclass, as `check_settings` found
     lacking = [name for name in ("kind", "truth") if not hasattr(kind, name)]
     lacking += sorted({"metrics", "output"} - keys)
     if lacking:

@@ -5,5 +5,5 @@ from calaudit.cli import main
 from tests.audit.dask_workers import linger
 
 if __name__ == "__main__":
-    cells.make_cell = linger  # type: ignore[assignment]  # it never returns
+    cells.make_cell = linger
     main()

@@ -13,9 +13,7 @@ from tests.audit.world import AUDIT, make_world
 
 def cell(method: str, **more: object) -> PlannedCell:
     here = Path(method)
-    return PlannedCell(
-        f"set/{method}", "b", "int8", "set", method, None, None, here, here, **more  # type: ignore[arg-type]
-    )  # fmt: skip
+    return PlannedCell(f"set/{method}", "b", "int8", "set", method, None, None, here, here, **more)
 
 
 def test_ranges_are_told_in_amax_with_whose_they_are() -> None:

@@ -13,12 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 import polars as pl
 
 from calaudit.runtime.errors import FileFormatError, Notice
 from calaudit.runtime.words import counted
+
+if TYPE_CHECKING:
+    from _csv import Reader  # what csv.reader gives
 
 _BLANKS = (
     "n/a",
@@ -296,7 +299,7 @@ def _names(header: Sequence[str], source: Path) -> dict[int, str]:
 
 
 def _gathered(
-    rows: Iterator[list[str]], width: int, names: dict[int, str], source: Path
+    rows: "Reader", width: int, names: dict[int, str], source: Path
 ) -> tuple[pl.DataFrame, int]:
     """All rows with a value, and how many have none."""
     schema = {_placed(place): pl.String for place in range(width)}
@@ -317,9 +320,9 @@ def _gathered(
     return pl.concat(parts), n_empty
 
 
-def _numbered(rows: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+def _numbered(rows: "Reader") -> Iterator[tuple[int, list[str]]]:
     for row in rows:
-        yield rows.line_num, row  # type: ignore[attr-defined]  # of csv.reader
+        yield rows.line_num, row
 
 
 def _fitted(row: list[str], width: int, needed: int) -> list[str] | None:

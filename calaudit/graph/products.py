@@ -3,6 +3,7 @@
 Probes are models of one product that show what a backend can really build and run.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -11,19 +12,16 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from calaudit.graph.fp16 import convert_to_fp16
+from calaudit.graph.macs import count_macs
 from calaudit.graph.model import Model
 from calaudit.graph.names import name_of
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.qdq import apply_qdq
-from calaudit.graph.rules import FLOAT_REASONS, STANDARD
+from calaudit.graph.rules import FLOAT_REASONS, PRODUCTS, STANDARD
 from calaudit.graph.survey import Survey, survey
 
 Asked = Literal["int8", "fp16", "fp32"]
 
-PRODUCTS: Final = frozenset({
-    "Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN",
-    "Attention",
-})  # fmt: skip
 _TWO_OPERANDS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _NOT_QUANTIZED: Final = "the graph leaves its inputs in float"
 
@@ -44,25 +42,49 @@ class Product:
     """INT8 where both operands come out of a DequantizeLinear, else the type they have."""
     reason: str
     """Why INT8 isn't asked for; empty where it is."""
+    macs: int | None = None
+    """Multiply-accumulates per sample, where the shapes tell."""
+    groups: int = 1
+    """Of a convolution."""
+    tensors: tuple[str, ...] = ()
+    """What it computes with and makes, weights and biases left out: its float tensors that need a
+    range for INT8."""
 
 
-def products(model: Model) -> tuple[Product, ...]:
-    """Every product in a graph with Q/DQ in it, or in an FP32 or FP16 one, in graph order."""
+def products(
+    model: Model, samples: Mapping[str, Sequence[int | None]] | None = None
+) -> tuple[Product, ...]:
+    """Every product in a graph with Q/DQ in it, or in an FP32 or FP16 one, in graph order.
+
+    Parameters
+    ----------
+    model : Model
+    samples : mapping, optional
+        Input → shape of a sample, for models that leave it free: what multiply-accumulates are
+        counted by.
+    """
     facts = survey(model)
+    macs = count_macs(model, samples)
     return tuple(
-        _product(node, facts)
+        _product(node, facts, macs[name_of(node)])
         for node in facts.nodes
         if node.op_type in PRODUCTS and node.domain in STANDARD
     )
 
 
-def _product(node: onnx.NodeProto, facts: Survey) -> Product:
-    name = name_of(node)
-    if node.op_type in _TWO_OPERANDS and all(_quantized(x, facts) for x in node.input[:2]):
-        return Product(name, node.op_type, "int8", "")
+def _product(node: onnx.NodeProto, facts: Survey, macs: int | None) -> Product:
+    quantized = node.op_type in _TWO_OPERANDS and all(_quantized(x, facts) for x in node.input[:2])
     half = facts.types.get(node.input[0]) == TensorProto.FLOAT16
-    reason = FLOAT_REASONS.get(node.op_type, _NOT_QUANTIZED)
-    return Product(name, node.op_type, "fp16" if half else "fp32", reason)
+    asked: Asked = "int8" if quantized else "fp16" if half else "fp32"
+    return Product(
+        name_of(node),
+        node.op_type,
+        asked,
+        "" if quantized else FLOAT_REASONS.get(node.op_type, _NOT_QUANTIZED),
+        macs,
+        next((each.i for each in node.attribute if each.name == "group"), 1),
+        tuple(n for n in (*node.input[:2], *node.output) if n and n not in facts.constants),
+    )
 
 
 def _quantized(tensor: str, facts: Survey) -> bool:

@@ -27,6 +27,12 @@ WEIGHTED: Final = frozenset({
 })  # fmt: skip
 """Operators that hold weights or multiply matrices, whatever they read."""
 
+PRODUCTS: Final = frozenset({
+    "Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN",
+    "Attention",
+})  # fmt: skip
+"""Operators that convolve or multiply matrices."""
+
 _MOVES: Final = "moves values; the pair at the reading op's input serves it"
 _FUSES: Final = "activation function: nothing goes between it and the op before it"
 _EMULATED: Final = "TensorRT computes it in float, with or without Q/DQ"

@@ -1,6 +1,7 @@
 """What a graph says about its tensors: who makes them, who reads them, their types and shapes."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -98,23 +99,48 @@ def survey(model: Model) -> Survey:
 
 def sized_shapes(model: Model) -> Shapes:
     """Shapes of a model whose inputs' free sizes are `FREE_SIZE`, batches of 2 samples."""
-    return _infer(model.proto, sized=True)[1]
+    fixed = {spec.name: (2, *(FREE_SIZE for _ in spec.shape)) for spec in model.inputs}
+    return _infer(model.proto, fixed)[1]
 
 
-def infer_shapes(proto: onnx.ModelProto, *, sized: bool = False) -> onnx.GraphProto:
+def sample_shapes(model: Model, samples: Mapping[str, Sequence[int | None]]) -> Shapes:
+    """Shapes where the model takes one sample.
+
+    Parameters
+    ----------
+    model : Model
+    samples : mapping
+        Input → shape of a sample, for inputs that leave it free. What is neither given nor in the
+        model stays free, and so do the shapes that depend on it.
+    """
+    fixed = {spec.name: (1, *samples.get(spec.name, spec.shape)) for spec in model.inputs}
+    return _infer(model.proto, fixed)[1]
+
+
+def infer_shapes(
+    proto: onnx.ModelProto, fixed: Mapping[str, Sequence[int | None]] | None = None
+) -> onnx.GraphProto:
     """The graph with types and shapes of its tensors, but without its large weights.
 
     They go in as typed inputs, which keeps the message small.
+
+    Parameters
+    ----------
+    proto : ModelProto
+    fixed : mapping, optional
+        Input → its sizes, batch included, that are taken where the model leaves them free.
     """
     light, _ = light_copy(proto, largest=SMALL)
-    if sized:
-        _fix_sizes(light.graph)
+    if fixed is not None:
+        _fix_sizes(light.graph, fixed)
     return onnx.shape_inference.infer_shapes(light, data_prop=True).graph
 
 
-def _infer(proto: onnx.ModelProto, *, sized: bool = False) -> tuple[dict[str, int], Shapes]:
+def _infer(
+    proto: onnx.ModelProto, fixed: Mapping[str, Sequence[int | None]] | None = None
+) -> tuple[dict[str, int], Shapes]:
     """Types and shapes."""
-    graph = infer_shapes(proto, sized=sized)
+    graph = infer_shapes(proto, fixed)
     types: dict[str, int] = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
     shapes: Shapes = {tensor.name: tuple(tensor.dims) for tensor in proto.graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
@@ -129,16 +155,17 @@ def _infer(proto: onnx.ModelProto, *, sized: bool = False) -> tuple[dict[str, in
     return types, shapes
 
 
-def _fix_sizes(graph: onnx.GraphProto) -> None:
-    """Give every free size of the inputs a value, and forget the names of other free sizes."""
-    inputs = {value.name for value in graph.input}
+def _fix_sizes(graph: onnx.GraphProto, fixed: Mapping[str, Sequence[int | None]]) -> None:
+    """Give the inputs' free sizes values, and forget the names of other free sizes."""
     for value in (*graph.input, *graph.value_info, *graph.output):
+        sizes = fixed.get(value.name, ())
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            size = sizes[axis] if axis < len(sizes) else None
             if dim.HasField("dim_value") and dim.dim_value >= 0:
                 continue
             dim.Clear()
-            if value.name in inputs:
-                dim.dim_value = FREE_SIZE if axis else 2
+            if size is not None:
+                dim.dim_value = size
 
 
 def closing_op(model: Model, output: str) -> str | None:

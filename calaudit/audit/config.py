@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from calaudit.backends.base import DEFAULT, Int8
 from calaudit.backends.registry import BACKENDS, parse_backends
+from calaudit.calibration.batching import DEFAULT_SIZE, Batching, SampleOrder
 from calaudit.calibration.methods import CALLED
 from calaudit.runtime.errors import Problem, SettingsError, near
 from calaudit.runtime.settings import keys_of, meant_in, parse_settings, read_toml, setting
@@ -51,6 +52,10 @@ class AuditSettings:
     agree_with: tuple[str, ...] = ()
     """Backends that run the same engines, FP32 included, to be compared with `backend`."""
     batch_size: int = 64
+    calibration_batch: int = DEFAULT_SIZE
+    """Samples per batch where ranges depend on the batches: TensorRT's own calibrators."""
+    calibration_order: SampleOrder = "mixed"
+    """How these batches are taken from a calibration set: from all of it, or as it is stored."""
     level: float = 0.95
     """Two-sided confidence level of the intervals."""
     cluster_by: str | tuple[str, ...] = ()
@@ -68,6 +73,10 @@ class AuditSettings:
             raise SettingsError("methods is empty", next_step=f"Name some of {', '.join(METHODS)}.")
         if self.batch_size < 1:
             raise SettingsError(f"batch_size must be at least 1 (got {self.batch_size})")
+        if self.calibration_batch < 1:
+            raise SettingsError(
+                f"calibration_batch must be at least 1 (got {self.calibration_batch})"
+            )
         if not 0 <= self.seed < 2**63:
             raise SettingsError(f"seed must lie between 0 and 2^63 - 1 (got {self.seed})")
         if not 1 <= self.replicates <= 100:
@@ -84,6 +93,11 @@ class AuditSettings:
                 f"agree_with names a backend twice: {self.backend}, {', '.join(self.agree_with)}",
                 next_step="Name backends other than the audit's own, once each.",
             )
+
+    @property
+    def batching(self) -> Batching:
+        """`calibration_batch` and `calibration_order`; the last batch is filled."""
+        return Batching(self.calibration_batch, order=self.calibration_order)
 
     @property
     def cluster_columns(self) -> tuple[str, ...]:
@@ -275,7 +289,7 @@ def _audit_table(
         _collect(found, lambda: parse_backends(names, values, own, where=path, meant=meant)) or {}
     )
     for name, settings in made.items():
-        ways = BACKENDS.load(name).int8(settings, audit.methods, audit.batch_size)
+        ways = BACKENDS.load(name).int8(settings, audit.methods, audit.batching)
         _collect(found, partial(_located, ways, path))
     return audit, made
 

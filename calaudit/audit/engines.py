@@ -109,7 +109,7 @@ def run_cell(
             scales=None if graph.table is None else content_key(graph.table.scales),
             ranges=graph.ranges,
             method=planned.method,
-            batch_size=audit.config.audit.batch_size,
+            batching=audit.config.audit.batching,
             to_run=not done,
         )
     )

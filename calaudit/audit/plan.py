@@ -208,7 +208,7 @@ class _Layout:
             if "int8" in settings.precisions:
                 own = self.config.backends[backend]
                 kind = BACKENDS.load(backend)
-                ways = list(kind.int8(own, settings.methods, settings.batch_size))
+                ways = list(kind.int8(own, settings.methods, settings.batching))
                 for calibset in calibsets:
                     for way in ways:
                         yield self.int8(backend, calibset, way)

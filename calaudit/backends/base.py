@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from numpy.typing import NDArray
 
+from calaudit.calibration.batching import Batching
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.settings import setting
 
@@ -136,8 +137,8 @@ class Order:
     """INT8 of an FP32 graph: what `Int8.given` says; None where the graph says everything."""
     method: str | None = None
     """`Int8.method` of a calibration set given in `ranges`."""
-    batch_size: int = 64
-    """Samples per batch, as far as there are so many."""
+    batching: Batching = field(default_factory=Batching)
+    """How a calibration set given in `ranges` is cut into batches."""
     to_run: bool = True
     """False where the engine's answers are known: then it may be left out of what is made."""
 
@@ -302,7 +303,7 @@ class BackendKind(ABC):
         """What keeps an audit from running on it, found before any work."""
         return self.examine(settings, wanted).obstacles
 
-    def int8(self, settings: Any, methods: Sequence[str], batch_size: int) -> Iterator[Int8]:
+    def int8(self, settings: Any, methods: Sequence[str], batching: Batching) -> Iterator[Int8]:
         """The INT8 engines that it makes of one calibration set.
 
         Parameters
@@ -311,8 +312,8 @@ class BackendKind(ABC):
             Of this kind's `settings`.
         methods : sequence of str
             The audit's.
-        batch_size : int
-            The audit's.
+        batching : Batching
+            How a calibration of the backend's own is to cut a set.
 
         Raises
         ------

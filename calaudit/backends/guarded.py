@@ -24,6 +24,7 @@ from calaudit.backends.base import (
     Order,
     Site,
 )
+from calaudit.calibration.batching import Batching
 from calaudit.runtime.errors import BackendError, Notice
 from calaudit.runtime.outside import Gives, asked, is_ours
 from calaudit.runtime.settings import check_settings
@@ -105,10 +106,10 @@ class GuardedKind(_Guarded, BackendKind):
         found: Iterable[Missing] = self._call("obstacles", gives, settings, wanted)
         return found
 
-    def int8(self, settings: Any, methods: Sequence[str], batch_size: int) -> Iterator[Int8]:
+    def int8(self, settings: Any, methods: Sequence[str], batching: Batching) -> Iterator[Int8]:
         """See `BackendKind`."""
         gives = Gives("values of Int8", (Int8,), each=True)
-        yield from self._call("int8", gives, settings, methods, batch_size)
+        yield from self._call("int8", gives, settings, methods, batching)
 
 
 class GuardedBackend(_Guarded):

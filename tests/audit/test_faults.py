@@ -227,6 +227,8 @@ def test_a_gate_may_be_a_share_of_what_fp32_reaches(tmp_path: Path) -> None:
         ("max_drop = 0.05", "max_relative_drop = 0", "max_relative_drop must be a positive"),
         ("max_drop = 0.05", "max_relative_drop = 1.0", "lose everything"),
         ("batch_size = 100", "replicates = 0", "replicates must lie between"),
+        ("batch_size = 100", "calibration_batch = 0", "calibration_batch must be"),
+        ("batch_size = 100", 'calibration_order = "random"', "calibration_order"),
         ('name = "both"', 'name = "both#2"', "looks like a repeated draw"),
         ("batch_size = 100", "threads = 999999", "threads must lie between"),
         ("batch_size = 100", "level = 0.999999999", "level must lie between"),

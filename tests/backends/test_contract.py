@@ -16,6 +16,7 @@ from calaudit.backends.health import examine
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.registry import BACKENDS, backend_names
 from calaudit.backends.tensorrt.cuda import require_cuda
+from calaudit.calibration.batching import Batching
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError
 from calaudit.runtime.settings import keys_of
@@ -187,7 +188,7 @@ def test_a_kind_says_what_its_backend_says(
     assert kind.needs_gpu == backend.capabilities.needs_gpu
     assert backend.key
     assert all(isinstance(each, str) for each in backend.environment.values())
-    ways = list(kind.int8(kind.settings(), ("minmax", "mse"), 8))
+    ways = list(kind.int8(kind.settings(), ("minmax", "mse"), Batching(8)))
     assert [(way.method, way.given) for way in ways] == [("minmax", "qdq"), ("mse", "qdq")]
 
 

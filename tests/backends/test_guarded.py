@@ -9,6 +9,7 @@ import pytest
 from calaudit.backends.base import Order, Site
 from calaudit.backends.health import examine
 from calaudit.backends.registry import BACKENDS, parse_backends
+from calaudit.calibration.batching import Batching
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError, CalauditError, SettingsError
 from tests.audit.world import AUDIT, make_world
@@ -68,7 +69,7 @@ def everything(folder: Path) -> None:
     """All that an audit asks of a backend."""
     kind = BACKENDS.load("odd")
     settings = parse_backends(["odd"], {}, (), where="audit.toml")["odd"]
-    list(kind.int8(settings, ("mse",), 4))
+    list(kind.int8(settings, ("mse",), Batching(4)))
     list(kind.obstacles(settings, {}))
     examine("odd")
     made = kind.make(settings, Site(folder, 4, {}))

@@ -35,7 +35,6 @@ from calaudit.backends.tensorrt.implicit import (
 from calaudit.backends.tensorrt.kind import CALIBRATORS
 from calaudit.backends.tensorrt.precision import precision_notices, prove, read_inspector
 from calaudit.backends.tensorrt.runner import TensorrtEngine, deserialize
-from calaudit.backends.tensorrt.source import Batching
 from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.engine import EngineFacts, facts_path, open_engine_file, write_engine_file
 from calaudit.formats.trt_cache import open_trt_cache
@@ -186,6 +185,7 @@ class TensorrtBackend:
                 "compute_capability": facts.compute_capability,
                 "max_batch": facts.max_batch,
                 "tf32": facts.tf32,
+                **_calibration(ranges),
             },
             account=Account(dict(sorted(Counter(narrow).items())), proof_of(facts)),
             notices=tuple(
@@ -301,9 +301,14 @@ def _ranges(order: Order) -> NativeRanges | GivenRanges | None:
     return NativeRanges(
         calibset=order.ranges,
         algorithm=algorithm,
-        batching=Batching(min(order.batch_size, len(order.ranges))),
+        batching=order.batching.fitted(len(order.ranges)),
         cache=order.path.with_suffix(".cache"),
     )
+
+
+def _calibration(ranges: NativeRanges | GivenRanges | None) -> dict[str, str | int]:
+    """How a calibration of TensorRT's own cut its set, for the report."""
+    return ranges.batching.options if isinstance(ranges, NativeRanges) else {}
 
 
 def _ranges_key(scales: str | None, ranges: NativeRanges | GivenRanges | None) -> str | None:

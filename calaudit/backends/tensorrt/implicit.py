@@ -22,8 +22,9 @@ from calaudit.backends.tensorrt.precision import (
     prove,
     read_layer_report,
 )
-from calaudit.backends.tensorrt.source import Batching, BatchReader, read_stored
+from calaudit.backends.tensorrt.source import BatchReader, read_stored
 from calaudit.backends.tensorrt.watching import Heard, listening, watched
+from calaudit.calibration.batching import Batching
 from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.trt_cache import TrtCache, cache_of, parse_trt_cache
@@ -277,8 +278,8 @@ def _build_native(
     what: str,
     buffers: MakeBuffers,
 ) -> tuple[bytes, Settled]:
-    size = 1 if network.model.fixed_batch else min(ranges.batching.size, len(ranges.calibset))
-    batching = replace(ranges.batching, size=size)
+    n, one_by_one = len(ranges.calibset), network.model.fixed_batch
+    batching = ranges.batching.fitted(n, one_by_one=one_by_one)
     reader = BatchReader(ranges.calibset, network.buffer_dtypes, batching)
     offered, notices = read_stored(ranges.cache, ALGORITHMS[ranges.algorithm], network.version)
     network.set_profile(profile, {name: reader.shapes[name] for name in profile})

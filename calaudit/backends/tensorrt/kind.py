@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from calaudit.backends.health import Health, Wanted
     from calaudit.backends.tensorrt.backend import TensorrtBackend
     from calaudit.backends.tensorrt.detect import Library, TensorrtModule
+    from calaudit.calibration.batching import Batching
     from calaudit.graph.model import Model
 
 CALIBRATORS: Final[Mapping[str, tuple[Literal["entropy", "minmax"], tuple[str, ...]]]] = {
@@ -98,15 +99,15 @@ class TensorrtKind(BackendKind):
             step = f'Leave int8 = "implicit" out, or run: {INSTALL_IMPLICIT}'
             yield Missing(health.library, reason, step)
 
-    def int8(self, settings: Any, methods: Sequence[str], batch_size: int) -> Iterator[Int8]:
+    def int8(self, settings: Any, methods: Sequence[str], batching: "Batching") -> Iterator[Int8]:
         """By Q/DQ; or by scale tables handed over as calibration caches, and by its calibrators."""
         if not self.implicit(settings):
-            yield from super().int8(settings, methods, batch_size)
+            yield from super().int8(settings, methods, batching)
             return
-        depends_on = {"int8": "implicit", "batch": batch_size}
+        implicit = {"int8": "implicit"}
         if "calaudit" in settings.ranges:
             for method in methods:
-                yield Int8(method=method, given="scales", depends_on=depends_on)
+                yield Int8(method=method, given="scales", depends_on=implicit)
         if "tensorrt" not in settings.ranges:
             return
         if not set(_OURS) & set(methods):
@@ -114,6 +115,7 @@ class TensorrtKind(BackendKind):
                 f"TensorRT has no method among {', '.join(methods)}",
                 next_step="Name minmax, entropy or both in methods.",
             )
+        depends_on = {**implicit, "batching": str(batching)}
         for name, (_, ours) in CALIBRATORS.items():
             if set(ours) & set(methods):
                 yield Int8(method=name, given="calibset", nearest=ours, depends_on=depends_on)

@@ -5,48 +5,20 @@ in its file's name, which is the cell's, and its header is checked before it is 
 """
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.calibration.batching import Batching
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.formats.trt_header import CacheHeader, TrtVersion, header_for
 from calaudit.runtime.errors import BackendError, FileFormatError, Notice, Problem, near
 from calaudit.runtime.words import counted
 
-LastBatch = Literal["fill", "drop"]
-Order = Literal["mixed", "stored"]
-
 _AGAIN: Final = "Draw the set again with inputs of the model's type, or export the model for these."
-
-_DONE: Final[Mapping[LastBatch, str]] = {"fill": "filled", "drop": "dropped"}
-
-
-@dataclass(frozen=True, slots=True)
-class Batching:
-    """How a calibration set is cut."""
-
-    size: int
-    """Samples per batch: TensorRT consumes exactly the calibration profile's shape each time."""
-    last: LastBatch = "fill"
-    """The last batch, when the samples don't go around: filled with samples of the set, which then
-    count twice, or dropped."""
-    order: Order = "mixed"
-    """TensorRT's entropy ranges depend on the order. Mixed: each batch takes samples from the
-    whole set, in even steps. Stored: as they lie in the file, by pool row."""
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise BackendError(
-                f"calibration batches of {self.size}", next_step="Give at least 1 sample per batch."
-            )
-
-    def __str__(self) -> str:
-        return f"batches of {self.size}, {self.order} order, last one {_DONE[self.last]}"
 
 
 class BatchReader:
@@ -74,7 +46,7 @@ class BatchReader:
         self._calibset = calibset
         self._dtypes = dict(dtypes)
         self.batching = batching
-        self.batches = _cut(len(calibset), batching)
+        self.batches = batching.cut(len(calibset))
         """Positions in the set, each (size,) int64; the order within a batch has no meaning."""
         if not self.batches:
             raise BackendError(
@@ -157,18 +129,6 @@ class BatchReader:
                 next_step=_AGAIN,
             )
         return cast
-
-
-def _cut(n: int, batching: Batching) -> tuple[NDArray[np.int64], ...]:
-    """Positions of each batch."""
-    size = batching.size
-    n_batches = n // size if batching.last == "drop" else -(-n // size)
-    if not n_batches:
-        return ()
-    order = np.arange(n)
-    if batching.order == "mixed":
-        order = np.concatenate([order[start::n_batches] for start in range(n_batches)])
-    return tuple(np.split(np.resize(order, n_batches * size), n_batches))
 
 
 def _check_inputs(calibset: Calibset, names: Mapping[str, Any]) -> None:

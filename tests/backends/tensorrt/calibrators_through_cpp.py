@@ -22,7 +22,7 @@ from calaudit.backends.tensorrt.implicit import (
     NativeRanges,
     build_implicit,
 )
-from calaudit.backends.tensorrt.source import Batching
+from calaudit.calibration.batching import Batching
 from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
 from calaudit.formats.calibset import Calibset
 from calaudit.graph.model import Model

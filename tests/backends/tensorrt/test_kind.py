@@ -10,6 +10,7 @@ from calaudit.backends.base import Missing
 from calaudit.backends.health import Health
 from calaudit.backends.tensorrt import kind
 from calaudit.backends.tensorrt.kind import TENSORRT, TENSORRT_RTX, TensorrtKind, TensorrtSettings
+from calaudit.calibration.batching import Batching
 from calaudit.runtime.errors import SettingsError
 from tests.audit.world import AUDIT, make_world
 
@@ -18,28 +19,28 @@ IMPLICIT = TensorrtSettings(int8="implicit", ranges=("calaudit", "tensorrt"))
 
 def test_explicit_int8_takes_the_same_graphs_as_every_backend() -> None:
     for one in (TENSORRT, TENSORRT_RTX):
-        ways = list(one.int8(one.settings(), ("minmax", "mse"), 8))
+        ways = list(one.int8(one.settings(), ("minmax", "mse"), Batching(8)))
         assert [(w.method, w.given, w.depends_on) for w in ways] == [
             ("minmax", "qdq", {}), ("mse", "qdq", {})
         ]  # fmt: skip
 
 
 def test_implicit_int8_takes_scale_tables_and_sets() -> None:
-    ways = list(TENSORRT.int8(IMPLICIT, ("mse", "entropy"), 8))
+    ways = list(TENSORRT.int8(IMPLICIT, ("mse", "entropy"), Batching(8)))
     assert [(w.method, w.given, w.nearest) for w in ways] == [
         ("mse", "scales", ()),
         ("entropy", "scales", ()),
         ("native-entropy", "calibset", ("entropy-trt", "entropy")),
     ]
     with pytest.raises(SettingsError, match="no method among mse"):
-        list(TENSORRT.int8(IMPLICIT, ("mse",), 8))
+        list(TENSORRT.int8(IMPLICIT, ("mse",), Batching(8)))
 
 
 def test_what_a_calibration_depends_on_stands_in_the_name_of_its_cache(tmp_path: Path) -> None:
-    keys = 'backend = "tensorrt"\nint8 = "implicit"\nranges = ["calaudit", "tensorrt"]\nbatch_size'
+    keys = 'backend = "tensorrt"\nint8 = "implicit"\nranges = ["calaudit", "tensorrt"]'
 
-    def names(version: str = "10.3", batch: int = 100, model: str = "m") -> set[str]:
-        text = AUDIT.replace("batch_size", keys).replace("100", str(batch))
+    def names(version: str = "10.3", calibration: str = "", model: str = "m") -> set[str]:
+        text = AUDIT.replace("batch_size", f"{keys}\n{calibration}\nbatch_size")
         path = make_world(tmp_path, n=60, audit=text)
         plan = make_plan(
             read_audit(path),
@@ -55,7 +56,13 @@ def test_what_a_calibration_depends_on_stands_in_the_name_of_its_cache(tmp_path:
     base = names()
     assert len(base) == 2, "one per set"
     assert names() == base
-    for others in (names(version="10.4"), names(batch=50), names(model="other")):
+    assert names(calibration='calibration_batch = 64\ncalibration_order = "mixed"') == base
+    for others in (
+        names(version="10.4"),
+        names(calibration="calibration_batch = 50"),
+        names(calibration='calibration_order = "stored"'),
+        names(model="other"),
+    ):
         assert len(others) == 2
         assert not others & base
 

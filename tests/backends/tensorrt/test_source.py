@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calaudit.backends.tensorrt.source import Batching, BatchReader
+from calaudit.backends.tensorrt.source import BatchReader
+from calaudit.calibration.batching import Batching
 from calaudit.formats.calibset import Calibset
 from calaudit.runtime.errors import BackendError, FileFormatError, PoolError
 from tests.backends.tensorrt.calibsets import damage, make_calibset, two_inputs
@@ -108,8 +109,3 @@ def test_a_missing_input_is_named_with_the_near_one(calibset: Calibset) -> None:
     with pytest.raises(BackendError, match="input items isn't in the calibration set") as caught:
         BatchReader(calibset, {"items": np.dtype(np.int64)}, Batching(4))
     assert caught.value.problems[0].next_step == "Did you mean item?"
-
-
-def test_batches_of_nothing_are_refused() -> None:
-    with pytest.raises(BackendError, match="batches of 0"):
-        Batching(0)

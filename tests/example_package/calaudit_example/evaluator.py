@@ -28,8 +28,8 @@ class EvaluatorKind(BackendKind):
     def make(self, settings, site):
         return EvaluatorBackend(settings.verify)
 
-    def int8(self, settings, methods, batch_size):
-        yield from super().int8(settings, methods, batch_size)
+    def int8(self, settings, methods, batching):
+        yield from super().int8(settings, methods, batching)
         if settings.calibrates:
             yield Int8(method="own-minmax", given="calibset", nearest=("minmax",))
 
@@ -99,8 +99,9 @@ class EvaluatorBackend:
         engine = self.load(with_taps(order.model, plan.taps))
         amax = dict.fromkeys(plan.taps, 0.0)
         n = len(order.ranges)
-        places = [np.arange(i, min(i + order.batch_size, n)) for i in range(0, n, order.batch_size)]
-        for values in order.ranges.pieces(places):
+        # calibration sets are read in the order of their rows
+        batches = [np.unique(batch) for batch in order.batching.fitted(n).cut(n)]
+        for values in order.ranges.pieces(batches):
             found = {**values, **engine.run(values)}
             amax = {tap: max(amax[tap], float(np.abs(found[tap]).max())) for tap in amax}
         scales = {tap: value / 127 for tap, value in amax.items()}

@@ -154,6 +154,8 @@ class NodePrecision:
     """``int8``, ``fp16``, ``fp32``, …; None where nothing is known of the node."""
     reason: str
     """Why it doesn't run in INT8; empty where it does."""
+    macs: int | None = None
+    """Multiply-accumulates per sample; None where they are unknown."""
 
 
 @dataclass(frozen=True, slots=True)

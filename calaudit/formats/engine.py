@@ -41,8 +41,8 @@ class EngineFacts:
     tf32: str = "off"
     proof: str | None = None
     """Who said what the layers run in."""
-    nodes: tuple[Mapping[str, str | None], ...] = ()
-    """Per product: node, op_type, asked, got, reason."""
+    nodes: tuple[Mapping[str, str | int | None], ...] = ()
+    """Per product: node, op_type, asked, got, reason, macs."""
     notices: tuple[Mapping[str, str | None], ...] = field(default=())
     """Warnings of the build."""
 

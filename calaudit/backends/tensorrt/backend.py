@@ -30,10 +30,14 @@ from calaudit.backends.tensorrt.implicit import (
     ImplicitPlan,
     NativeRanges,
     build_implicit,
-    implicit_products,
 )
 from calaudit.backends.tensorrt.kind import CALIBRATORS
-from calaudit.backends.tensorrt.precision import precision_notices, prove, read_inspector
+from calaudit.backends.tensorrt.precision import (
+    asked_implicitly,
+    precision_notices,
+    prove,
+    read_inspector,
+)
 from calaudit.backends.tensorrt.runner import TensorrtEngine, deserialize
 from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.engine import EngineFacts, facts_path, open_engine_file, write_engine_file
@@ -110,6 +114,11 @@ class TensorrtBackend:
         """The GPU, and the library's version."""
         return {"gpu": self.gpu, self.name: self.found.version}
 
+    def _asked(self, model: Model, *, implicit: bool) -> tuple[Product, ...]:
+        """The products of a model, with the precision that TensorRT is asked to run them in."""
+        found = products(model, self._sizes)
+        return asked_implicitly(found) if implicit else found
+
     def check(self, model: Model) -> None:
         """Raise `BackendError` where the model leaves open sizes that nobody gave."""
         self._profile(model)
@@ -160,7 +169,7 @@ class TensorrtBackend:
         cuda = require_cuda()
         ranges = _ranges(order)
         scales = _ranges_key(order.scales, ranges)
-        asked = products(order.model) if ranges is None else implicit_products(order.model)
+        asked = self._asked(order.model, implicit=ranges is not None)
         kept = self._kept(order.path, order.model, scales, cuda)
         engine: TensorrtEngine | None = None
         if kept is None:
@@ -283,12 +292,20 @@ def proof_of(facts: EngineFacts) -> PrecisionProof | None:
         return None
     nodes = tuple(
         NodePrecision(
-            str(node["node"]), str(node["op_type"]), str(node["asked"]), node["got"],
-            str(node["reason"]),
+            str(node["node"]), str(node["op_type"]), str(node["asked"]), _text(node["got"]),
+            str(node["reason"]), _count(node.get("macs")),
         )
         for node in facts.nodes
     )  # fmt: skip
     return PrecisionProof(facts.proof, nodes)
+
+
+def _text(value: str | int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _count(value: str | int | None) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _ranges(order: Order) -> NativeRanges | GivenRanges | None:

@@ -18,6 +18,7 @@ from calaudit.backends.tensorrt.calibration import Calibration, Settled, make_ca
 from calaudit.backends.tensorrt.detect import INSTALL_IMPLICIT, TensorrtModule
 from calaudit.backends.tensorrt.feed import BatchFeed, MakeBuffers, pycuda_buffers
 from calaudit.backends.tensorrt.precision import (
+    asked_implicitly,
     precision_notices,
     prove,
     read_layer_report,
@@ -31,7 +32,7 @@ from calaudit.formats.trt_cache import TrtCache, cache_of, parse_trt_cache
 from calaudit.formats.trt_header import ALGORITHMS, MINMAX, AlgorithmFlag, TrtVersion
 from calaudit.formats.writing import atomic_write
 from calaudit.graph.model import Model
-from calaudit.graph.products import Product, products
+from calaudit.graph.products import products
 from calaudit.runtime.errors import BackendError, Notice
 from calaudit.runtime.interrupts import unbroken
 
@@ -300,12 +301,7 @@ def _proof(model: Model, heard: Heard) -> PrecisionProof | None:
     if heard.layer_report is None:
         return None
     layers = read_layer_report(heard.layer_report)
-    return prove(implicit_products(model), layers, "builder's layer report")
-
-
-def implicit_products(model: Model) -> tuple[Product, ...]:
-    """The products of an FP32 graph as implicit quantization asks for them: all in INT8."""
-    return tuple(replace(each, asked="int8", reason="") for each in products(model))
+    return prove(asked_implicitly(products(model)), layers, "builder's layer report")
 
 
 def _warnings(heard: Heard, where: str) -> Iterator[Notice]:

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from calaudit.backends.base import NodePrecision, PrecisionProof
@@ -101,6 +101,11 @@ def read_inspector(text: str) -> tuple[BuiltLayer, ...]:
     return tuple(_inspected(layer) for layer in layers if isinstance(layer, Mapping))
 
 
+def asked_implicitly(products: Iterable[Product]) -> tuple[Product, ...]:
+    """The products of an FP32 graph as implicit quantization asks for them: all in INT8."""
+    return tuple(replace(each, asked="int8", reason="") for each in products)
+
+
 def prove(nodes: Iterable[Product], layers: Sequence[BuiltLayer], source: Source) -> PrecisionProof:
     """Look up every product of a graph among the layers of the engine built from it."""
     return PrecisionProof(source, tuple(_proved(node, layers) for node in nodes))
@@ -111,14 +116,14 @@ def _proved(node: Product, layers: Sequence[BuiltLayer]) -> NodePrecision:
     candidates = [layer for layer in named if layer.kind not in _POINTWISE] or named
     if not candidates:
         why = "no engine layer names it: folded, or fused into another layer"
-        return NodePrecision(node.name, node.op_type, node.asked, None, why)
+        return NodePrecision(node.name, node.op_type, node.asked, None, why, node.macs)
     widest = max(candidates, key=lambda layer: _width(_computes_in(layer)))
     got = _computes_in(widest)
     reason = ""
     if got != "int8":
         operands = " × ".join(widest.operands) or "nothing known"
         reason = node.reason or f"TensorRT's {widest.kind} layer {widest.name} reads {operands}"
-    return NodePrecision(node.name, node.op_type, node.asked, got, reason)
+    return NodePrecision(node.name, node.op_type, node.asked, got, reason, node.macs)
 
 
 def _computes_in(layer: BuiltLayer) -> str:

@@ -1,4 +1,4 @@
-"""The backends an audit names: made, and tried out before any work."""
+"""The targets of an audit: their backends made, and tried out before any work."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from calaudit.audit.config import AuditConfig
 from calaudit.backends.base import DEFAULT, Backend, Precision, Site
 from calaudit.backends.health import Wanted
-from calaudit.backends.registry import BACKENDS
+from calaudit.backends.targets import Target
 from calaudit.graph.model import Model
 from calaudit.graph.qdq import QdqPlan
 from calaudit.runtime.errors import BackendError, Problem
@@ -15,9 +15,10 @@ from calaudit.runtime.pool import Pool
 
 @dataclass(frozen=True, slots=True)
 class RemoteBackend:
-    """A backend as a Dask worker described it: engines are built and run there only."""
+    """A target as a Dask worker described it: engines are built and run there only."""
 
     name: str
+    """The target's."""
     key: str
     """What results depend on besides the graph."""
     environment: Mapping[str, str]
@@ -36,7 +37,7 @@ def make_backends(
     jobs: int,
     remote: Mapping[str, RemoteBackend],
 ) -> dict[str, AnyBackend]:
-    """The audit's own backend, then those it is to agree with.
+    """The backend of the audit's own target, then of those it is to agree with, by target.
 
     Parameters
     ----------
@@ -49,58 +50,55 @@ def make_backends(
     jobs : int
         Engines that run at a time.
     remote : mapping
-        Backends that Dask workers have tried out; they aren't made here.
+        Targets that Dask workers have tried out; they aren't made here.
 
     Raises
     ------
     BackendError
-        A backend isn't usable here, or can't run what is asked of it: in the words of
-        ``calaudit doctor``, all at once.
+        A target isn't usable, or can't run what is asked of it: in the words of
+        ``calaudit doctor``, of all targets at once.
     """
-    settings = config.audit
+    precisions: tuple[Precision, ...] = ("fp32", *config.audit.precisions)
     made: dict[str, AnyBackend] = {}
     problems: list[Problem] = []
-    for name in (settings.backend, *settings.agree_with):
-        if name in remote:
-            made[name] = remote[name]
+    for target in config.columns:
+        if target.name in remote:
+            made[target.name] = remote[target.name]
             continue
-        where = f"{config.path}: audit.{'backend' if name == settings.backend else 'agree_with'}"
-        kind, own = BACKENDS.load(name, where=where), config.backends[name]
-        missing = [*kind.obstacles(own, _wanted(config, qdq))]
-        if missing:
-            problems += [Problem(str(each), where, each.next_step) for each in missing]
-            continue
-        backend = kind.make(own, _site(config, pool, jobs))
-        problems += _unfit(backend, model, ("fp32", *settings.precisions), where)
-        made[name] = backend
+        try:
+            missing = [*target.kind.obstacles(target.settings, _wanted(config, qdq))]
+            problems += [Problem(str(each), target.where, each.next_step) for each in missing]
+            if missing:
+                continue
+            backend = target.kind.make(target.settings, _site(config, target, pool, jobs))
+            problems += _unfit(backend, target, precisions)
+            made[target.name] = backend
+            backend.check(model)
+        except BackendError as error:
+            problems += [Problem(p.message, target.where, p.next_step) for p in error.problems]
     if problems:
         raise BackendError.of(problems)
     return made
 
 
-def _unfit(
-    backend: Backend, model: Model, precisions: Iterable[Precision], where: str
-) -> Iterator[Problem]:
-    """What a backend that is usable here can't do of this audit."""
+def _unfit(backend: Backend, target: Target, precisions: Iterable[Precision]) -> Iterator[Problem]:
+    """Precisions that a backend which is usable doesn't have."""
     for precision in precisions:
         if precision not in backend.capabilities.precisions:
-            message = f"{backend.name} makes no engines in {precision.upper()}"
-            yield Problem(
-                message, where, "Leave it out of precisions, or audit on another backend."
-            )
-    try:
-        backend.check(model)
-    except BackendError as error:
-        yield from (Problem(p.message, where, p.next_step) for p in error.problems)
+            message = f"{target.name} makes no engines in {precision.upper()}"
+            step = "Leave it out of precisions, or audit on another backend."
+            yield Problem(message, target.where, step)
 
 
 def make_observer(config: AuditConfig, pool: Pool) -> Backend:
-    """What observes ranges and draws sets, whichever backend is audited."""
-    return BACKENDS.load(DEFAULT).make(config.backends[DEFAULT], _site(config, pool, 1))
+    """What observes ranges and draws sets, whichever target is audited."""
+    target = config.targets[DEFAULT]
+    return target.kind.make(target.settings, _site(config, target, pool, 1))
 
 
-def _site(config: AuditConfig, pool: Pool, jobs: int) -> Site:
+def _site(config: AuditConfig, target: Target, pool: Pool, jobs: int) -> Site:
     return Site(
+        name=target.name,
         folder=config.folder / "engines",
         batch_size=config.audit.batch_size,
         shapes={key: spec.shape for key, spec in pool.inputs.items()},
@@ -120,16 +118,17 @@ def _wanted(config: AuditConfig, qdq: QdqPlan) -> Wanted:
 
 
 def backend_keys(backends: Mapping[str, AnyBackend]) -> dict[str, str]:
-    """What results depend on besides the graph, per backend."""
+    """What results depend on besides the graph, per target."""
     return {name: backend.key for name, backend in backends.items()}
 
 
 def accelerators(backends: Mapping[str, AnyBackend]) -> dict[str, str]:
-    """The GPU and the versions of the libraries that run on it, for the report."""
-    found: dict[str, str] = {}
+    """The GPUs and the versions of the libraries that run on them, for the report."""
+    found: dict[str, list[str]] = {}
     for backend in backends.values():
-        found |= backend.environment
-    return found
+        for name, value in backend.environment.items():
+            found.setdefault(name, []).append(value)
+    return {name: ", ".join(dict.fromkeys(values)) for name, values in found.items()}
 
 
 def described(backends: Mapping[str, AnyBackend]) -> dict[str, RemoteBackend]:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from calaudit.backends.base import DEFAULT, Int8
-from calaudit.backends.registry import BACKENDS, parse_backends
+from calaudit.backends.targets import AuditTable, Target, read_targets
 from calaudit.calibration.batching import DEFAULT_SIZE, Batching, SampleOrder
 from calaudit.calibration.methods import CALLED
 from calaudit.runtime.errors import Problem, SettingsError, near
@@ -25,7 +25,8 @@ T = TypeVar("T")
 Method = Literal["minmax", "entropy", "percentile", "mse", "entropy-trt"]
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
-_TABLES = ("audit", "slices", "calibsets", "tasks", "gates")
+_NEEDED = ("audit", "slices", "calibsets", "tasks")
+_TABLES = (*_NEEDED, "gates", "targets")
 
 
 @setting(
@@ -47,10 +48,11 @@ class AuditSettings:
     seed: int = 0
     methods: tuple[Method, ...] = METHODS
     backend: str = DEFAULT
-    """What runs the FP32 reference and the engines that are judged."""
+    """What runs the FP32 reference and the engines that are judged: a backend or a target."""
     precisions: tuple[Literal["int8", "fp16"], ...] = ("int8",)
     agree_with: tuple[str, ...] = ()
-    """Backends that run the same engines, FP32 included, to be compared with `backend`."""
+    """Backends and targets that run the same engines, FP32 included, to be compared with
+    `backend`."""
     batch_size: int = 64
     calibration_batch: int = DEFAULT_SIZE
     """Samples per batch where ranges depend on the batches: TensorRT's own calibrators."""
@@ -91,7 +93,7 @@ class AuditSettings:
         if self.backend in self.agree_with or len(set(self.agree_with)) < len(self.agree_with):
             raise SettingsError(
                 f"agree_with names a backend twice: {self.backend}, {', '.join(self.agree_with)}",
-                next_step="Name backends other than the audit's own, once each.",
+                next_step="Name backends and targets other than the audit's own, once each.",
             )
 
     @property
@@ -180,8 +182,19 @@ class AuditConfig:
     gates: tuple[GateSettings, ...]
     raw: Mapping[str, Any]
     """The file as read, for the report."""
-    backends: Mapping[str, Any]
-    """Settings of the backends that it runs on, the default one always among them."""
+    targets: Mapping[str, Target]
+    """By name: ``[[targets]]``, the backends that it runs on, and the default one."""
+
+    @property
+    def columns(self) -> tuple[Target, ...]:
+        """What it runs on: the audit's own, then those that are to agree with it."""
+        return tuple(self.targets[n] for n in (self.audit.backend, *self.audit.agree_with))
+
+    @property
+    def unused(self) -> tuple[Target, ...]:
+        """``[[targets]]`` that it doesn't run on."""
+        columns = self.columns
+        return tuple(t for t in self.targets.values() if t.named and t not in columns)
 
     def role_of(self, calibset: str) -> Role:
         """What a calibration set of the file is there for: a candidate unless it says otherwise."""
@@ -218,14 +231,15 @@ def read_audit(path: Path) -> AuditConfig:
             str(path),
             "Add it; see docs/audit.md, or let `calaudit init MODEL POOL` write a first file.",
         )
-        for key in _TABLES[:-1]
+        for key in _NEEDED
         if not raw.get(key)
     ]
     if problems:
         raise SettingsError.of(problems)
 
     found: list[Problem] = []
-    audit, backends = _audit_table(found, raw["audit"], path)
+    tables = _each(found, raw, "targets", path, lambda v, at: v)
+    audit, targets = _audit_table(found, raw["audit"], tables, path)
     dimensions = _each(
         found, raw, "slices", path, lambda v, at: parse_settings(v, Dimension, where=path, at=at)
     )
@@ -238,7 +252,7 @@ def read_audit(path: Path) -> AuditConfig:
     if found or audit is None:
         raise SettingsError.of(found)
     return AuditConfig(
-        path, audit, tuple(dimensions), dict(entries), tuple(tasks), tuple(gates), raw, backends
+        path, audit, tuple(dimensions), dict(entries), tuple(tasks), tuple(gates), raw, targets
     )
 
 
@@ -264,9 +278,9 @@ def _name_problems(names: Sequence[str], path: Path) -> Iterator[Problem]:
 
 
 def _audit_table(
-    found: list[Problem], values: Any, path: Path
-) -> tuple[AuditSettings | None, dict[str, Any]]:
-    """The ``[audit]`` table: the audit's own keys, and those of the backends it runs on."""
+    found: list[Problem], values: Any, tables: Sequence[Mapping[str, Any]], path: Path
+) -> tuple[AuditSettings | None, dict[str, Target]]:
+    """The ``[audit]`` table: the audit's own keys, and those of the targets it runs on."""
     read = partial(parse_settings, cls=AuditSettings, where=path, at="audit")
     if not isinstance(values, Mapping):
         return _collect(found, lambda: read(values)), {}
@@ -275,31 +289,22 @@ def _audit_table(
     if audit is None:
         return None, {}
     used = {"backend": (audit.backend,), "agree_with": audit.agree_with}
-    unknown = [
-        BACKENDS.unknown(name, f"{path}: audit.{key}")
-        for key, names in used.items()
-        for name in names
-        if name not in BACKENDS
-    ]
-    if unknown:
-        found += unknown
-        return audit, {}
-    names = dict.fromkeys((DEFAULT, audit.backend, *audit.agree_with))
-    made = (
-        _collect(found, lambda: parse_backends(names, values, own, where=path, meant=meant)) or {}
-    )
-    for name, settings in made.items():
-        ways = BACKENDS.load(name).int8(settings, audit.methods, audit.batching)
-        _collect(found, partial(_located, ways, path))
-    return audit, made
+    table = AuditTable(values, own, used, path, meant)
+    targets = _collect(found, lambda: read_targets(table, tables, reserved=get_args(Method))) or {}
+    for target in targets.values():
+        if target.name in (audit.backend, *audit.agree_with, DEFAULT):
+            ways = target.kind.int8(target.settings, audit.methods, audit.batching)
+            place = target.where if target.named else f"{path}: audit"
+            _collect(found, partial(_located, ways, place))
+    return audit, targets
 
 
-def _located(ways: Iterable[Int8], path: Path) -> None:
+def _located(ways: Iterable[Int8], place: str) -> None:
     """Raise what keeps a backend from these ways to INT8, with its place."""
     try:
         list(ways)
     except SettingsError as error:
-        raise SettingsError.of(replace(p, where=f"{path}: audit") for p in error.problems) from None
+        raise SettingsError.of(replace(p, where=place) for p in error.problems) from None
 
 
 def _collect(found: list[Problem], read: Callable[[], T]) -> T | None:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from calaudit.audit.config import AuditConfig, CalibsetEntry, SetFile
 from calaudit.backends.base import DEFAULT, Int8, Precision
-from calaudit.backends.registry import BACKENDS
+from calaudit.backends.targets import Target
 from calaudit.runtime.settings import as_values
 from calaudit.sampling.recipe import Role
 from calaudit.version import __version__
@@ -42,8 +42,10 @@ class PlannedCell:
     """One engine to be judged."""
 
     id: str
-    """``calibset/method`` or the precision; the backend behind it where it isn't the default."""
+    """``calibset/method`` or the precision; the target behind it where it isn't the default
+    backend."""
     backend: str
+    """Name of the target: a backend's own, or one of ``[[targets]]``."""
     precision: Precision
     calibset: str | None
     """None where no ranges are needed."""
@@ -65,13 +67,8 @@ class PlannedCell:
     """As `calaudit.backends.base.Int8` has it."""
     role: Role = "candidate"
     """Its calibration set's; an engine without one may ship."""
-
-    @property
-    def ranges_by(self) -> str | None:
-        """Who estimates its ranges: ``calaudit``, or the backend."""
-        if self.given is None:
-            return None
-        return self.backend if self.given == "calibset" else "calaudit"
+    ranges_by: str | None = None
+    """Who estimates its ranges: ``calaudit``, or the registered backend behind its target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +126,7 @@ def make_plan(
     seed : int
         Seed of the draws; every further draw of a recipe has one made from it.
     backends : mapping
-        Backend → what results depend on besides the graph: kernels, or library, version and GPU.
+        Target → what results depend on besides the graph: kernels, or library, version and GPU.
     settled : collection of str
         Recipes that leave nothing to chance: one draw of them is all there are.
     """
@@ -146,7 +143,7 @@ def make_plan(
     return Plan(
         calibsets=sets,
         ranges=folder / "ranges" / f"ranges-{ranges_key}.h5",
-        reference=layout.alone(config.audit.backend, "fp32"),
+        reference=layout.alone(config.columns[0], "fp32"),
         cells=tuple(layout.cells(sets)),
         report=folder / "report.json",
     )
@@ -200,32 +197,31 @@ class _Layout:
     ranges: str
 
     def cells(self, calibsets: Sequence[PlannedSet]) -> Iterator[PlannedCell]:
-        """The backend's cells, then those it is to agree with."""
+        """The audit's own target's cells, then those it is to agree with."""
         settings = self.config.audit
-        for backend in (settings.backend, *settings.agree_with):
-            if backend != settings.backend:
-                yield self.alone(backend, "fp32")
+        own, *others = self.config.columns
+        for target in (own, *others):
+            if target in others:
+                yield self.alone(target, "fp32")
             if "int8" in settings.precisions:
-                own = self.config.backends[backend]
-                kind = BACKENDS.load(backend)
-                ways = list(kind.int8(own, settings.methods, settings.batching))
+                ways = list(target.kind.int8(target.settings, settings.methods, settings.batching))
                 for calibset in calibsets:
                     for way in ways:
-                        yield self.int8(backend, calibset, way)
+                        yield self.int8(target, calibset, way)
             if "fp16" in settings.precisions:
-                yield self.alone(backend, "fp16")
+                yield self.alone(target, "fp16")
 
-    def int8(self, backend: str, planned: PlannedSet, way: Int8) -> PlannedCell:
-        """One INT8 cell. The graph and the scales don't depend on the backend."""
+    def int8(self, target: Target, planned: PlannedSet, way: Int8) -> PlannedCell:
+        """One INT8 cell. The graph and the scales don't depend on the target."""
         method = way.method
         graph = {**self.base, "ranges": self.ranges, "calibset": planned.name, "method": method}
         stem = f"{_slug(planned.name)}-{method}"
         shared = f"{stem}-{content_key(graph)}"
-        own = self._own(stem, backend, {**graph, **way.depends_on})
+        own = self._own(stem, target, {**graph, **way.depends_on})
         scales = None if way.given == "calibset" else self.folder / "scales" / f"{shared}.json"
         return PlannedCell(
-            id=f"{planned.name}/{method}{_behind(backend)}",
-            backend=backend,
+            id=f"{planned.name}/{method}{_behind(target)}",
+            backend=target.name,
             precision="int8",
             calibset=planned.name,
             method=method,
@@ -238,14 +234,15 @@ class _Layout:
             given=way.given,
             nearest=way.nearest,
             role=planned.role,
+            ranges_by=target.backend if way.given == "calibset" else "calaudit",
         )
 
-    def alone(self, backend: str, precision: Precision) -> PlannedCell:
+    def alone(self, target: Target, precision: Precision) -> PlannedCell:
         """An engine without ranges."""
-        own = self._own(precision, backend, {**self.base, "precision": precision})
+        own = self._own(precision, target, {**self.base, "precision": precision})
         return PlannedCell(
-            id=f"{precision}{_behind(backend)}",
-            backend=backend,
+            id=f"{precision}{_behind(target)}",
+            backend=target.name,
             precision=precision,
             calibset=None,
             method=None,
@@ -255,13 +252,18 @@ class _Layout:
             predictions=self.folder / "predictions" / f"{own}.h5",
         )
 
-    def _own(self, stem: str, backend: str, graph: Mapping[str, object]) -> str:
-        key = content_key({**graph, "backend": self.backends[backend]})
-        return f"{stem}-{key}" if backend == DEFAULT else f"{stem}-{backend}-{key}"
+    def _own(self, stem: str, target: Target, graph: Mapping[str, object]) -> str:
+        """Name of what is made on a target: of two that are alike each has its own.
+
+        Else two machines with one release and one GPU would be compared by one machine's files.
+        """
+        named = {"target": target.name} if target.named else {}
+        key = content_key({**graph, **named, "backend": self.backends[target.name]})
+        return f"{stem}-{key}" if target.name == DEFAULT else f"{stem}-{target.name}-{key}"
 
 
-def _behind(backend: str) -> str:
-    return "" if backend == DEFAULT else f"/{backend}"
+def _behind(target: Target) -> str:
+    return "" if target.name == DEFAULT else f"/{target.name}"
 
 
 def _slug(name: str) -> str:

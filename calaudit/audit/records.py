@@ -12,7 +12,6 @@ import numpy as np
 from calaudit.audit.backends import accelerators
 from calaudit.audit.plan import PlannedCell, PlannedSet, content_key
 from calaudit.audit.prepare import Audit
-from calaudit.backends.registry import BACKENDS
 from calaudit.calibration.diff import diff_scales
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.predictions import Predictions
@@ -30,6 +29,7 @@ from calaudit.results.audited import (
     EngineRecord,
     MetricRecord,
     SliceRecord,
+    TargetRecord,
 )
 from calaudit.results.comparison import ALL, Interval
 from calaudit.results.drops import Screened
@@ -135,6 +135,10 @@ def audit_record(audit: Audit) -> AuditRecord:
         seed=audit.seed,
         environment=describe_environment(accelerators(audit.backends)),
         ranges=audit.plan.ranges.name,
+        targets=tuple(
+            TargetRecord(target.name, target.backend, audit.backends[target.name].environment)
+            for target in audit.config.columns
+        ),
     )
 
 
@@ -153,7 +157,7 @@ def agreement_records(
     cells: Mapping[str, Predictions],
     comparisons: Sequence[Comparison],
 ) -> list[Agreement]:
-    """Every cell of a backend that is to agree, beside the same engine on the audit's own."""
+    """Every cell of a target that is to agree, beside the same engine on the audit's own."""
     verdicts = {
         (one.cell, one.slice, one.metric): one.verdict
         for one in comparisons
@@ -214,7 +218,7 @@ def cell_record(
     audit: Audit, planned: PlannedCell, engine: EngineRecord | None, reason: str | None = None
 ) -> CellRecord:
     """What a cell is, and where its files lie; without an engine it has failed."""
-    own = BACKENDS.load(planned.backend).keeps_engines
+    own = audit.config.targets[planned.backend].kind.keeps_engines
     return filled(
         CellRecord,
         planned,

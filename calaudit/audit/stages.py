@@ -169,6 +169,7 @@ def _warnings(
 ) -> list[Notice]:
     return [
         *journal.notices,
+        *_unused_notices(audit),
         *audit.pool.notices,
         *audit.slices.notices,
         *audit.qdq.notices,
@@ -183,6 +184,12 @@ def _warnings(
         *order_notices(scored, audit.clusters),
         *cell_notices(scored, _quantized(audit)),
     ]
+
+
+def _unused_notices(audit: Audit) -> Iterator[Notice]:
+    for target in audit.config.unused:
+        message = "isn't used: neither backend nor agree_with names it"
+        yield Notice("target_unused", message, f"target {target.name}")
 
 
 def _quantized(audit: Audit) -> frozenset[str]:
@@ -317,23 +324,8 @@ def _cells(
 ) -> tuple[list[CellRecord], dict[str, Predictions]]:
     """Build and run every cell; one that can't be built is recorded as failed."""
     cells, predictions = [], {}
-    planned_cells = audit.plan.cells
-    with counter(len(planned_cells), what="engines", unit="engine") as done:
-
-        def outcome(planned: PlannedCell) -> CellRun | str:
-            try:
-                return _judged(audit, planned, observation, journal)
-            except (RangesError, BackendError, ModelError) as error:
-                return _reason(error, {audit.model.label, str(planned.engine)})
-            finally:
-                done.advance(1)
-
-        # a GPU is one, and its libraries want the main thread
-        mine = [cell for cell in planned_cells if _in_threads(audit, cell)]
-        others = [cell for cell in planned_cells if cell not in mine]
-        found = [*map_in_threads(outcome, mine, jobs=audit.jobs), *map(outcome, others)]
-    outcomes = dict(zip((cell.id for cell in (*mine, *others)), found, strict=True))
-    for planned in planned_cells:
+    outcomes = _outcomes(audit, observation, journal)
+    for planned in audit.plan.cells:
         judged = outcomes[planned.id]
         if isinstance(judged, str):
             cells.append(records.cell_record(audit, planned, None, judged))
@@ -343,6 +335,41 @@ def _cells(
         predictions[planned.id] = judged.predictions
         journal.scales[planned.id] = judged.scales
     return cells, predictions
+
+
+def _outcomes(
+    audit: Audit, observation: Observation | None, journal: _Journal
+) -> dict[str, CellRun | str]:
+    """Each cell's engine, or why there is none.
+
+    Each target's FP32 comes first: where it fails, nothing else is tried there.
+    """
+    planned = audit.plan.cells
+    with counter(len(planned), what="engines", unit="engine") as done:
+
+        def outcome(cell: PlannedCell) -> CellRun | str:
+            try:
+                return _judged(audit, cell, observation, journal)
+            except (RangesError, BackendError, ModelError) as error:
+                return _reason(error, {audit.model.label, str(cell.engine)})
+            finally:
+                done.advance(1)
+
+        def all_of(cells: Sequence[PlannedCell]) -> dict[str, CellRun | str]:
+            # a GPU is one, and its libraries want the main thread
+            mine = [cell for cell in cells if _in_threads(audit, cell)]
+            others = [cell for cell in cells if cell not in mine]
+            made = [*map_in_threads(outcome, mine, jobs=audit.jobs), *map(outcome, others)]
+            return dict(zip((cell.id for cell in (*mine, *others)), made, strict=True))
+
+        references = [cell for cell in planned if cell.precision == "fp32"]
+        found = all_of(references)
+        lost = {cell.backend for cell in references if isinstance(found[cell.id], str)}
+        for cell in planned:
+            if cell.backend in lost and cell not in references:
+                found[cell.id] = f"not run, since FP32 failed on {cell.backend}"
+                done.advance(1)
+        return found | all_of([cell for cell in planned if cell.id not in found])
 
 
 def _in_threads(audit: Audit, cell: PlannedCell) -> bool:

@@ -208,7 +208,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """The name that audit files and reports use."""
+        """That of its `BackendKind`."""
         ...
 
     @property
@@ -257,6 +257,8 @@ class Backend(Protocol):
 class Site:
     """Where a backend works, besides its own settings."""
 
+    name: str
+    """The target's: the backend's own, or one of ``[[targets]]``. A file's name may hold it."""
     folder: Path
     """For what it keeps of all engines, such as kernel timings."""
     batch_size: int
@@ -279,7 +281,8 @@ class BackendKind(ABC):
     """That of its entry point."""
     settings: type[Any] = NoSettings
     """A class made by `calaudit.runtime.settings.setting`, with defaults. Its keys stand in
-    ``[audit]`` of audit files that run on the backend."""
+    ``[audit]`` of audit files that run on the backend, and in ``[[targets]]``; a `Path` is relative
+    to the audit file."""
     needs_gpu: bool = False
     """Whether Dask workers without a GPU can't run it."""
     keeps_engines: bool = False

@@ -93,6 +93,18 @@ class Artefact:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetRecord:
+    """What engines were built and run on; cells refer to it as their backend."""
+
+    name: Name
+    """Of a backend, or of one of the audit's ``[[targets]]``."""
+    backend: Name
+    """The registered backend: ``name``, unless that is a target's."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Its ``gpu`` and the version of its library, where the backend tells them."""
+
+
+@dataclass(frozen=True, slots=True)
 class AuditRecord:
     """The audit's settings, inputs and environment."""
 
@@ -112,6 +124,8 @@ class AuditRecord:
     """Versions (``calaudit``, ``python``, ``numpy``, …), ``platform``, ``cpu``, ``gpu``."""
     ranges: str | None = None
     """Name of the ranges file, which an audit keeps in the folder ``ranges`` beside its report."""
+    targets: tuple[TargetRecord, ...] = ()
+    """The audit's own first, then those that are to agree with it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", plain(self.config))
@@ -253,9 +267,9 @@ class CellRecord:
     precision: Literal["int8", "fp16", "fp32"]
     """What it computes in."""
     backend: Name
-    """What built and ran it."""
+    """What built and ran it: a backend, or a target by its name."""
     ranges_by: str | None
-    """Who estimated the ranges: ``"calaudit"``, or the backend's name; None where none are
+    """Who estimated the ranges: ``"calaudit"``, or the registered backend; None where none are
     needed."""
     status: Literal["judged", "failed", "skipped"]
     """Whether it was judged; if not, `reason` says why."""

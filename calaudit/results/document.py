@@ -33,6 +33,7 @@ reason, a family and what they could prove; attribution has several findings and
 """
 _LACKING: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
     1: {
+        "audit": {"targets": []},
         "calibsets": {"role": "candidate", "file": None},
         "cells": {"role": "candidate", "file": None, "scales": None},
         "results": dict.fromkeys(
@@ -55,9 +56,9 @@ _LACKING: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
             "findings": [],
         },
     },
-    2: {},
+    2: {"audit": {"targets": []}},
 }
-"""Version → part of the report → keys that its entries may lack, and what stands for them."""
+"""Version → part of the report → keys that it or its entries may lack, and what stands for them."""
 READABLE = tuple(_LACKING)
 """Versions that can be read."""
 RUN_FACTS = ("created", "timings")
@@ -214,6 +215,8 @@ def _upgraded(document: Mapping[str, Any]) -> dict[str, Any]:
             made[part] = [
                 {**lacking, **each} if isinstance(each, Mapping) else each for each in entries
             ]
+        elif isinstance(entries, Mapping):
+            made[part] = {**lacking, **entries}
     return _from_version_1(made) if document["format_version"] == 1 else made
 
 

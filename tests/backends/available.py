@@ -17,7 +17,7 @@ def make_backend(name: str, folder: Path, keys: Mapping[str, object] | None = No
     settings = kind.settings(**(keys or {}))
     for missing in kind.examine(settings, {}).absent:
         pytest.skip(str(missing))
-    return kind.make(settings, Site(folder=folder, batch_size=16, shapes={}))
+    return kind.make(settings, Site(name, folder=folder, batch_size=16, shapes={}))
 
 
 def load(backend: Backend, model: Model) -> Engine:

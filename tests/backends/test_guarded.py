@@ -8,7 +8,8 @@ import pytest
 
 from calaudit.backends.base import Order, Site
 from calaudit.backends.health import examine
-from calaudit.backends.registry import BACKENDS, parse_backends
+from calaudit.backends.registry import BACKENDS
+from calaudit.backends.targets import AuditTable, read_targets
 from calaudit.calibration.batching import Batching
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError, CalauditError, SettingsError
@@ -68,11 +69,12 @@ def backend(folder: Path, **own: str) -> Iterator[None]:
 def everything(folder: Path) -> None:
     """All that an audit asks of a backend."""
     kind = BACKENDS.load("odd")
-    settings = parse_backends(["odd"], {}, (), where="audit.toml")["odd"]
+    table = AuditTable({}, (), {"backend": ["odd"]}, "audit.toml")
+    settings = read_targets(table)["odd"].settings
     list(kind.int8(settings, ("mse",), Batching(4)))
     list(kind.obstacles(settings, {}))
     examine("odd")
-    made = kind.make(settings, Site(folder, 4, {}))
+    made = kind.make(settings, Site("odd", folder, 4, {}))
     _ = made.name, made.key, made.environment, made.capabilities
     model = Model(models.residual(), "sketch")
     feeds = models.feeds(model.proto, n=4)

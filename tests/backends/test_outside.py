@@ -76,7 +76,7 @@ def test_a_precision_that_it_lacks_ends_the_audit_before_any_work(
     tmp_path: Path, example_package: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = BACKENDS.load("onnx_reference")
-    made = kind.make(kind.settings(), Site(tmp_path, 1, {}))
+    made = kind.make(kind.settings(), Site("onnx_reference", tmp_path, 1, {}))
     lacking = replace(made.capabilities, precisions=frozenset({"fp32", "int8"}))
     monkeypatch.setattr(type(made), "capabilities", lacking)
     path = audit(tmp_path, 'backend = "onnx_reference"\nprecisions = ["int8", "fp16"]\n')
@@ -152,7 +152,7 @@ def test_defaults_of_a_backend_that_isnt_used_may_stand(
     tmp_path: Path, example_package: object
 ) -> None:
     keys = 'int8 = "explicit"\nranges = ["calaudit"]\nverify = false\n'
-    assert set(read_audit(audit(tmp_path, keys)).backends) == {"onnxruntime"}
+    assert set(read_audit(audit(tmp_path, keys)).targets) == {"onnxruntime"}
 
 
 def test_without_the_package_its_audit_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,6 @@ from calaudit.audit.plan import PlannedCell
 from calaudit.audit.prepare import Audit, Overrides
 from calaudit.audit.records import describe_environment
 from calaudit.audit.store import state_of
-from calaudit.backends.registry import BACKENDS
 from calaudit.formats.predictions import Predictions
 from calaudit.runtime.errors import BackendError, CalauditError, Notice, OutputError, Problem
 from calaudit.runtime.progress import counter
@@ -60,9 +59,7 @@ def remote_backends(
     CalauditError
         The audit can't be opened there.
     """
-    settings = read_audit(path).audit
-    names = (settings.backend, *settings.agree_with)
-    if not any(BACKENDS.load(name).needs_gpu for name in names):
+    if not any(target.kind.needs_gpu for target in read_audit(path).columns):
         return {}
     if not scheduler.workers(with_gpu=True):
         raise BackendError(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from calaudit.audit.backends import RemoteBackend
+from calaudit.audit.observed import Observed
 from calaudit.audit.plan import PlannedCell, content_key
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store
@@ -70,16 +71,14 @@ class CellRun:
     """Of INT8: tap → scale in the engine."""
 
 
-def run_cell(
-    audit: Audit, planned: PlannedCell, observation: Observation | None, store: Store
-) -> CellRun:
+def run_cell(audit: Audit, planned: PlannedCell, observed: Observed, store: Store) -> CellRun:
     """Build and run one planned engine, or take what an earlier run left.
 
     Parameters
     ----------
     audit : Audit
     planned : PlannedCell
-    observation : Observation or None
+    observed : Observed
         Ranges of all calibration sets; only INT8 needs them.
     store : Store
         Knows which artefacts are there and whole.
@@ -98,7 +97,7 @@ def run_cell(
             where=backend.name,
             next_step="Run the audit again: finished artefacts are reused.",
         )
-    graph = _graph(audit, planned, observation, store)
+    graph = _graph(audit, planned, observed, store)
     done = store.holds(planned.predictions)
     built = backend.make(
         Order(
@@ -150,35 +149,36 @@ class _Graph:
     ranges: ScaleTable | Calibset | None = None
 
 
-def _graph(
-    audit: Audit, planned: PlannedCell, observation: Observation | None, store: Store
-) -> _Graph:
+def _graph(audit: Audit, planned: PlannedCell, observed: Observed, store: Store) -> _Graph:
     """What the backend is given: the model, its FP16 copy, the Q/DQ graph, or ranges beside it."""
     if planned.precision == "fp16":
         model, misfits = convert_to_fp16(audit.folded)
         return _Graph(model, notices=misfits)
     if planned.given == "calibset":
         path = next(each.path for each in audit.plan.calibsets if each.name == planned.calibset)
-        return _Graph(audit.folded, ranges=open_calibset(path))
+        return _Graph(audit.model, ranges=open_calibset(path))
+    implicit = planned.given == "scales"
+    observation = observed.network if implicit else observed.taps
     if planned.scales is None or observation is None:
         return _Graph(audit.model)
-    table = _scales(audit, planned, observation)
+    table = _scales(planned, observation)
     write_scales(planned.scales, table)
     if planned.engine is None:
-        return _Graph(audit.folded, table, ranges=table)
+        notices = () if audit.network is None else audit.network.notices
+        return _Graph(audit.model, table, (*table.notices, *notices), ranges=table)
     if not store.holds(planned.engine):
         write_engine(audit.folded, audit.qdq, table, planned.engine)
         store.keep(planned.engine)
     return _Graph(load_model(planned.engine, quantized=True), table, table.notices)
 
 
-def _scales(audit: Audit, planned: PlannedCell, observation: Observation) -> ScaleTable:
+def _scales(planned: PlannedCell, observation: Observation) -> ScaleTable:
     return estimate_scales(
         observation.of(str(planned.calibset)),
         0,
         str(planned.method),
         calibset=str(planned.calibset),
-        model_fingerprint=audit.folded.fingerprint,
+        model_fingerprint=observation.model_fingerprint,
     )
 
 

@@ -77,6 +77,10 @@ class Plan:
 
     calibsets: tuple[PlannedSet, ...]
     ranges: Path
+    """Of the tensors that get Q/DQ."""
+    network_ranges: Path | None
+    """Of all tensors that TensorRT's parser makes; None where no cell is quantized implicitly by
+    ranges of ours."""
     reference: PlannedCell
     """FP32 on the audit's backend; not judged."""
     cells: tuple[PlannedCell, ...]
@@ -86,7 +90,8 @@ class Plan:
     def key(self) -> str:
         """Hash of all that the artefacts depend on: two plans of one key make the same ones."""
         cells = [(cell.id, cell.predictions.name) for cell in (self.reference, *self.cells)]
-        return content_key([[each.key for each in self.calibsets], self.ranges.name, cells])
+        ranges = [path.name for path in (self.ranges, self.network_ranges) if path is not None]
+        return content_key([[each.key for each in self.calibsets], ranges, cells])
 
 
 def content_key(value: Any) -> str:
@@ -139,12 +144,16 @@ def make_plan(
     sets_key = content_key({**base, "sets": [[s.name, s.key] for s in sets]})
     # scales come from the sets alone: other slices need other ranges, but no other engines
     ranges_key = content_key({"sets": sets_key, "slices": list(map(as_values, config.dimensions))})
+    network_key = content_key({"sets": sets_key, "tensors": "network"})
     layout = _Layout(config, folder, {**base, "rows": rows}, backends, sets_key)
+    cells = tuple(layout.cells(sets))
+    implicit = any(cell.given == "scales" for cell in cells)
     return Plan(
         calibsets=sets,
         ranges=folder / "ranges" / f"ranges-{ranges_key}.h5",
+        network_ranges=folder / "ranges" / f"network-{network_key}.h5" if implicit else None,
         reference=layout.alone(config.columns[0], "fp32"),
-        cells=tuple(layout.cells(sets)),
+        cells=cells,
         report=folder / "report.json",
     )
 
@@ -215,6 +224,8 @@ class _Layout:
         """One INT8 cell. The graph and the scales don't depend on the target."""
         method = way.method
         graph = {**self.base, "ranges": self.ranges, "calibset": planned.name, "method": method}
+        if way.given == "scales":
+            graph["tensors"] = "network"
         stem = f"{_slug(planned.name)}-{method}"
         shared = f"{stem}-{content_key(graph)}"
         own = self._own(stem, target, {**graph, **way.depends_on})

@@ -52,7 +52,11 @@ def expected_sizes(audit: Audit) -> dict[Path, int]:
     n_sets = len(audit.plan.calibsets)
     atoms = min(2**n_sets - 1, _ATOMS_PER_SET * n_sets)
     element = np.dtype(np.int64).itemsize + np.dtype(np.int32).itemsize
-    sizes[audit.plan.ranges] = len(audit.qdq.taps) * atoms * _FILLED_BINS * element
+    observed = {audit.plan.ranges: len(audit.qdq.taps)}
+    if audit.plan.network_ranges is not None and audit.network is not None:
+        observed[audit.plan.network_ranges] = len(audit.network.tensors)
+    for path, n_taps in observed.items():
+        sizes[path] = n_taps * atoms * _FILLED_BINS * element
     for cell in (audit.plan.reference, *audit.plan.cells):
         sizes[cell.predictions] = outputs
         if cell.engine is not None:

@@ -20,6 +20,7 @@ from calaudit.backends.base import Backend
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph.load import check_pool_matches, load_model
 from calaudit.graph.model import Model
+from calaudit.graph.network import Network, import_network
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
 from calaudit.graph.qdq import QdqPlan
@@ -117,6 +118,9 @@ class Audit:
     clusters: Clusters | None
     """Of the evaluated rows."""
     plan: Plan
+    network: Network | None
+    """What TensorRT's parser makes of the model; None where no cell is quantized implicitly by
+    ranges of ours."""
     seed: int
     jobs: int = 1
 
@@ -183,6 +187,16 @@ def _opened(
         qdq = _placed(folded, model, config)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
         backends = make_backends(config, pool, model, qdq, jobs=overrides.jobs, remote=remote)
+        plan = make_plan(
+            config,
+            model=model.fingerprint,
+            pool=pool.fingerprint(),
+            rows=content_key(predicted.tolist()),
+            folder=Path(overrides.out or config.folder),
+            seed=seed,
+            backends=backend_keys(backends),
+            settled=_settled(config, pool, predicted, pool_slices),
+        )
         yield Audit(
             config=config,
             pool=pool,
@@ -199,16 +213,8 @@ def _opened(
             gates=gates,
             floors=floors,
             clusters=clusters,
-            plan=make_plan(
-                config,
-                model=model.fingerprint,
-                pool=pool.fingerprint(),
-                rows=content_key(predicted.tolist()),
-                folder=Path(overrides.out or config.folder),
-                seed=seed,
-                backends=backend_keys(backends),
-                settled=_settled(config, pool, predicted, pool_slices),
-            ),
+            plan=plan,
+            network=None if plan.network_ranges is None else import_network(model),
             seed=seed,
             jobs=overrides.jobs,
         )

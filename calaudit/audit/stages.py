@@ -13,6 +13,7 @@ from calaudit.audit.backends import RemoteBackend
 from calaudit.audit.config import SetFile
 from calaudit.audit.dask.cells import WorkerResults
 from calaudit.audit.engines import CellRun, map_in_threads, run_cell
+from calaudit.audit.observed import Observed, observe_all
 from calaudit.audit.plan import PlannedCell, PlannedSet
 from calaudit.audit.preflight import placed_in
 from calaudit.audit.prepare import Audit
@@ -21,7 +22,6 @@ from calaudit.audit.store import Store
 from calaudit.calibration.observation import Observation
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
-from calaudit.formats.ranges import open_ranges
 from calaudit.results.audited import CellRecord, ComparedRanges, ReferenceRecord
 from calaudit.results.comparison import Result
 from calaudit.results.report import Report, assemble
@@ -31,7 +31,6 @@ from calaudit.runtime.progress import counter, stage
 from calaudit.runtime.words import counted
 from calaudit.sampling.recipe import Recipe
 from calaudit.statistics.attribution import Origin
-from calaudit.steps.calibrate import calibrate, observation_notices
 from calaudit.steps.gates import floor_notices, near_zero_notices
 from calaudit.steps.judge import Judgement, Terms, judge_cells
 from calaudit.steps.leak import check_leak, content_digests, note_clusters, note_repeats
@@ -94,17 +93,16 @@ def go_through(
     with journal.stage("calibration sets"):
         sets = _calibration_sets(audit, journal)
     with journal.stage("ranges"):
-        int8 = "int8" in audit.config.audit.precisions
-        observation = _ranges(audit, sets, journal.store) if int8 else None
-        journal.notices += [] if observation is None else observation_notices(observation)
+        observed = observe_all(audit, sets, journal.store)
+        journal.notices += observed.notices
     with journal.stage("predictions"):
         if ask_workers is not None:
             journal.from_workers = ask_workers()
-        ran = _run_all(audit, observation, journal)
+        ran = _run_all(audit, observed, journal)
     with journal.stage("statistics"):
         scored = score_eval_sets(audit.eval_sets, ran.reference.predictions, ran.predictions)
         judgement = judge_cells(scored, _terms(audit, sets))
-    return _assembled(audit, sets, ran, scored, judgement, journal=journal), observation
+    return _assembled(audit, sets, ran, scored, judgement, journal=journal), observed.taps
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +117,12 @@ class _Ran:
     compared: list[ComparedRanges]
 
 
-def _run_all(audit: Audit, observation: Observation | None, journal: _Journal) -> _Ran:
+def _run_all(audit: Audit, observed: Observed, journal: _Journal) -> _Ran:
     """Run FP32, then every cell."""
-    reference = _judged(audit, audit.plan.reference, None, journal)
+    reference = _judged(audit, audit.plan.reference, observed, journal)
     journal.notices += reference.notices
     try_metrics(audit.eval_sets, reference.predictions)
-    cells, predictions = _cells(audit, observation, journal)
+    cells, predictions = _cells(audit, observed, journal)
     compared = list(compare_ranges(audit.plan.cells, journal.scales))
     return _Ran(reference, cells, predictions, compared)
 
@@ -289,42 +287,20 @@ def _drawn(audit: Audit, recipe: Recipe, planned: PlannedSet, store: Store) -> C
     return drawn
 
 
-def _ranges(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observation:
-    if store.holds(audit.plan.ranges):
-        return open_ranges(audit.plan.ranges)
-    observation = calibrate(
-        audit.folded,
-        audit.qdq,
-        sets,
-        audit.backend,
-        audit.plan.ranges,
-        batch_size=audit.config.audit.batch_size,
-        slices={
-            name: audit.pool_slices.take(drawn.rows)
-            for name, drawn in sets.items()
-            if drawn.pool_fingerprint == audit.pool.fingerprint()
-        },
-    )
-    store.keep(audit.plan.ranges)
-    return observation
-
-
-def _judged(
-    audit: Audit, planned: PlannedCell, observation: Observation | None, journal: _Journal
-) -> CellRun:
+def _judged(audit: Audit, planned: PlannedCell, observed: Observed, journal: _Journal) -> CellRun:
     """A cell as a worker made it, or else made here."""
     made = journal.from_workers.judged.get(planned.id)
     if isinstance(made, CalauditError):
         raise made
-    return made or run_cell(audit, planned, observation, journal.store)
+    return made or run_cell(audit, planned, observed, journal.store)
 
 
 def _cells(
-    audit: Audit, observation: Observation | None, journal: _Journal
+    audit: Audit, observed: Observed, journal: _Journal
 ) -> tuple[list[CellRecord], dict[str, Predictions]]:
     """Build and run every cell; one that can't be built is recorded as failed."""
     cells, predictions = [], {}
-    outcomes = _outcomes(audit, observation, journal)
+    outcomes = _outcomes(audit, observed, journal)
     for planned in audit.plan.cells:
         judged = outcomes[planned.id]
         if isinstance(judged, str):
@@ -337,9 +313,7 @@ def _cells(
     return cells, predictions
 
 
-def _outcomes(
-    audit: Audit, observation: Observation | None, journal: _Journal
-) -> dict[str, CellRun | str]:
+def _outcomes(audit: Audit, observed: Observed, journal: _Journal) -> dict[str, CellRun | str]:
     """Each cell's engine, or why there is none.
 
     Each target's FP32 comes first: where it fails, nothing else is tried there.
@@ -349,7 +323,7 @@ def _outcomes(
 
         def outcome(cell: PlannedCell) -> CellRun | str:
             try:
-                return _judged(audit, cell, observation, journal)
+                return _judged(audit, cell, observed, journal)
             except (RangesError, BackendError, ModelError) as error:
                 return _reason(error, {audit.model.label, str(cell.engine)})
             finally:

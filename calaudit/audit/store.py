@@ -256,6 +256,8 @@ def _planned(plan: Plan) -> Iterator[tuple[Kind, str, Path]]:
             yield "calibration set", drawn.name, drawn.path
     if any(cell.method is not None for cell in plan.cells):
         yield "ranges", "all sets", plan.ranges
+    if plan.network_ranges is not None:
+        yield "ranges", "all sets, all tensors", plan.network_ranges
     yield "predictions", "FP32", plan.reference.predictions
     for cell in plan.cells:
         if cell.engine is not None:

@@ -22,7 +22,7 @@ COMMANDS = {
     "sample": "Draw calibration sets, by recipe files or by flags, and print what they hold.",
     "calibrate": "Observe every calibration set in one FP32 pass, and print the amax each method "
     "chooses.",
-    "cache": "Show, compare, verify and convert TensorRT calibration caches.",
+    "cache": "Write, show, compare, verify and convert TensorRT calibration caches.",
     "build": "Build an INT8 engine from a scale table, or explain where Q/DQ goes in a model.",
     "compare": "Draw sets, build engines, compare them with FP32 slice by slice, write the report.",
     "report": "Show or render the report of a finished audit.",

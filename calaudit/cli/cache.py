@@ -1,4 +1,4 @@
-"""``calaudit cache``: show, compare, verify and convert TensorRT calibration caches."""
+"""``calaudit cache``: write, show, compare, verify and convert TensorRT calibration caches."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli import cache_text as text
-from calaudit.cli.output import print_notes
+from calaudit.cli.output import print_notes, print_written
 from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.progress import stage
 from calaudit.runtime.words import visible
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="cache",
-    help="Show, compare, verify and convert TensorRT calibration caches.",
+    help="Write, show, compare, verify and convert TensorRT calibration caches.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -37,6 +38,82 @@ AlgorithmFlag = Annotated[
         help="The calibrator that will read it: entropy (IInt8EntropyCalibrator2) or minmax.",
     ),
 ]
+
+
+@app.command(
+    "write",
+    epilog="Example:  calaudit cache write model.onnx clean.h5 --method entropy-trt "
+    "--tensorrt 8.6.1 --out calib.cache",
+)
+def write_command(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="The model (ONNX) that TensorRT will be given.")
+    ],
+    calibsets: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="SET...", help="Calibration sets (HDF5), taken together."),
+    ] = None,
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FILE", help="Calibration cache to write.")
+    ],
+    tensorrt: Annotated[
+        str,
+        typer.Option("--tensorrt", metavar="VERSION", help="TensorRT that will read it: 8.6.1."),
+    ],
+    method: Annotated[
+        str, typer.Option("--method", help="minmax, entropy, percentile, mse or entropy-trt.")
+    ] = "entropy",
+    algorithm: AlgorithmFlag = None,
+    ranges: Annotated[
+        Path | None,
+        typer.Option(
+            "--ranges",
+            metavar="FILE",
+            help="Ranges file to keep what is observed in; without SETs it is read.",
+        ),
+    ] = None,
+    skip_bad_samples: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad-samples", help="Skip samples with NaN or infinity, with a notice."
+        ),
+    ] = False,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Samples per run at most.")
+    ] = 64,
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, max=1024, help="onnxruntime's; 0: all cores.")
+    ] = 0,
+) -> None:
+    """Calibrate for TensorRT up to 10 without TensorRT or a GPU.
+
+    Every tensor that TensorRT asks for gets a range: with fewer it runs layers in float.
+    """
+    with stage("starting"):
+        from calaudit.formats.trt_header import TrtVersion
+        from calaudit.steps.write_cache import write_complete_cache
+
+    parsed = TrtVersion.parse(tensorrt)
+    with stage("calibrating"):
+        made = write_complete_cache(
+            model,
+            calibsets or (),
+            out,
+            method=method,
+            version=parsed,
+            algorithm=_algorithm(algorithm),
+            ranges=ranges,
+            batch_size=batch_size,
+            threads=threads,
+            skip_bad=skip_bad_samples,
+        )
+    print_notes(made.notices)
+    for written in (ranges if calibsets else None, out):
+        if written is not None:
+            print_written(written)
+    print(text.completeness(out, made))
+    print(text.next_step(model, out, made))
 
 
 @app.command("show", epilog="Example:  calaudit cache show calibration.cache")

@@ -2,19 +2,22 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from calaudit.cli.output import text_columns
-from calaudit.runtime.words import visible
+from calaudit.formats.trt_header import ENTROPY_2
+from calaudit.runtime.words import command_line, visible
 
 if TYPE_CHECKING:
     from calaudit.calibration.diff import Clipping, ScaleDiff, TapDifference
     from calaudit.calibration.lint import Finding
     from calaudit.formats.trt_cache import TrtCache
     from calaudit.steps.verify_cache import Verification
+    from calaudit.steps.write_cache import CompleteCache
 
 _SHOWN_PER_KIND = 5
 
@@ -72,6 +75,28 @@ def summary(cache: "TrtCache") -> str:
         return f"no header, {n}"
     version = cache.header.version or f"of unknown version {cache.header.number!r}"
     return f"TensorRT {version}, {visible(cache.header.algorithm)}, {n}"
+
+
+def completeness(path: Path, made: "CompleteCache") -> str:
+    """Header and number of scales, and how the network's tensors came to them."""
+    kinds = Counter(each.kind for each in made.network.tensors)
+    return (
+        f"{visible(path)}: {summary(made.cache)}, every tensor of TensorRT's network: "
+        f"{kinds['observed']:,} of the model, {kinds['derived']:,} that its parser adds, "
+        f"{kinds['constant']:,} constants"
+    )
+
+
+def next_step(model: Path, path: Path, made: "CompleteCache") -> str:
+    """How TensorRT is given a cache."""
+    header = made.cache.header
+    if header is not None and header.algorithm != ENTROPY_2:
+        return (
+            f"Next: a calibrator of {header.algorithm} that returns it from "
+            "read_calibration_cache; for trtexec, which has an entropy calibrator, add "
+            "--algorithm entropy"
+        )
+    return f"Next: {command_line('trtexec', f'--onnx={model}', '--int8', f'--calib={path}')}"
 
 
 def differences(found: "ScaleDiff") -> str:

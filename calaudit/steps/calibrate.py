@@ -192,7 +192,7 @@ def calibrate_sets(
     pool = None if pool is None else Path(pool)
     keep_apart(out, model_path, *files, *([] if pool is None else [pool]))
     chosen = _methods(methods)
-    sets = _open_sets(files)
+    sets = open_sets(files)
     slices = _slices(sets, dimensions, pool)
     observation = observe_sets(
         _engine(model_path, sets, threads),
@@ -300,7 +300,8 @@ def _methods(methods: Sequence[str] | None) -> list[str]:
     return chosen
 
 
-def _open_sets(paths: Sequence[Path]) -> dict[str, Calibset]:
+def open_sets(paths: Sequence[Path]) -> dict[str, Calibset]:
+    """Calibration sets by their names. Raises `SettingsError` where two have one."""
     sets: dict[str, Calibset] = {}
     for path in paths:
         drawn = open_calibset(path)

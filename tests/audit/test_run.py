@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from calaudit.audit import engines as audit_engines
+from calaudit.audit import observed as audit_observed
 from calaudit.audit import stages
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
@@ -129,7 +130,7 @@ def test_second_run_makes_nothing_again(
     folder, report = finished
     for module, name in (
         (audit_engines, "predict"),
-        (stages, "calibrate"),
+        (audit_observed, "calibrate"),
         (stages, "draw_calibset"),
         (audit_engines, "write_engine"),
     ):

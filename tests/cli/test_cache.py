@@ -14,7 +14,7 @@ from calaudit.formats.scales import open_scales, write_scales
 from tests.cli.running import Ended, calaudit
 from tests.steps.cached import edit, smooth, table_for, write_cache, write_model
 
-COMMANDS = ("show", "diff", "verify", "convert")
+COMMANDS = ("write", "show", "diff", "verify", "convert")
 
 
 @pytest.fixture(scope="module")

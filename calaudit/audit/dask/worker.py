@@ -18,11 +18,10 @@ from typing import Final
 from calaudit.audit.backends import RemoteBackend, described
 from calaudit.audit.dask.scheduler import GPU
 from calaudit.audit.engines import run_cell
+from calaudit.audit.observed import Observed, open_observed
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
 from calaudit.audit.records import PACKAGES, describe_environment
 from calaudit.audit.store import Store
-from calaudit.calibration.observation import Observation
-from calaudit.formats.ranges import open_ranges
 from calaudit.results.audited import EngineRecord
 from calaudit.runtime.errors import BackendError, CalauditError, Notice
 from calaudit.runtime.interrupts import working_while
@@ -75,7 +74,7 @@ class _OpenAudit:
 
     at_work: int = 0
     leave: ExitStack = field(default_factory=ExitStack)
-    opened: tuple[Audit, Observation | None] | None = None
+    opened: tuple[Audit, Observed] | None = None
     opening: Lock = field(default_factory=Lock)
 
 
@@ -125,10 +124,10 @@ def make_cell(request: Request, cell: str) -> Made | CalauditError | None:
     with at_work(request) as held:
         try:
             with _named():
-                audit, observation = _opened(held, request)
+                audit, observed = _opened(held, request)
             planned = {each.id: each for each in (audit.plan.reference, *audit.plan.cells)}[cell]
             store = Store()
-            judged = run_cell(audit, planned, observation, store)
+            judged = run_cell(audit, planned, observed, store)
         except KeyboardInterrupt:
             return None
         except CalauditError as error:
@@ -181,7 +180,7 @@ def unlike(mine: Mapping[str, str | None], theirs: Mapping[str, str | None]) -> 
     ]
 
 
-def _opened(held: _OpenAudit, request: Request) -> tuple[Audit, Observation | None]:
+def _opened(held: _OpenAudit, request: Request) -> tuple[Audit, Observed]:
     with held.opening:
         if held.opened is None:
             has_gpu, slots = _resources(request)
@@ -195,8 +194,7 @@ def _opened(held: _OpenAudit, request: Request) -> tuple[Audit, Observation | No
                     where=request.path,
                     next_step="Give all workers the same files, release of calaudit, and GPU.",
                 )
-            ranges = audit.plan.ranges
-            held.opened = audit, open_ranges(ranges) if ranges.exists() else None
+            held.opened = audit, open_observed(audit.plan)
         return held.opened
 
 

@@ -1,9 +1,10 @@
 """onnxruntime as audits name it: its keys in the audit file, and how it is made."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Literal
 
-from calaudit.backends.base import BackendKind, Missing, Site
+from calaudit.backends.base import BackendKind, Int8, Missing, Site
+from calaudit.calibration.batching import Batching
 from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.settings import setting
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from calaudit.graph.model import Model
 
 MOST_THREADS: Final = 1024
+PREDICTED: Final = "TensorRT's implicit quantization"
 Kernels = Literal["emulated", "fused"]
 
 
@@ -20,6 +22,9 @@ Kernels = Literal["emulated", "fused"]
 class OnnxruntimeSettings:
     """Keys of ``[audit]`` that are onnxruntime's."""
 
+    int8: Literal["explicit", "implicit"] = "explicit"
+    """What its INT8 engines are: the Q/DQ graph, or predictions of what TensorRT up to 10 makes of
+    the model by a calibration."""
     kernels: Kernels = "emulated"
     """How it runs Q/DQ: in float (same on every machine) or in integer kernels."""
     threads: int | None = None
@@ -48,6 +53,16 @@ class OnnxruntimeKind(BackendKind):
         if site.jobs > 1:
             threads = max(1, (threads or n_cores()) // site.jobs)
         return OnnxruntimeBackend(threads=threads, kernels=settings.kernels)
+
+    def int8(
+        self, settings: OnnxruntimeSettings, methods: Sequence[str], batching: Batching
+    ) -> Iterator[Int8]:
+        """By Q/DQ; or by scale tables of all tensors, which TensorRT would be given."""
+        if settings.int8 == "explicit":
+            yield from super().int8(settings, methods, batching)
+            return
+        for method in methods:
+            yield Int8(method=method, given="scales", depends_on={"int8": "implicit"})
 
     def examine(self, settings: OnnxruntimeSettings, wanted: "Wanted") -> "Health":
         """Run what is wanted."""

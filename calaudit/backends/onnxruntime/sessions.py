@@ -1,6 +1,7 @@
 """Sessions of onnxruntime on the CPU: models made to run, and run, the INT8 Q/DQ graph included."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,20 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from calaudit.backends.base import BuiltEngine, Capabilities, Order
-from calaudit.backends.onnxruntime.kind import Kernels
+from calaudit.backends.base import (
+    Account,
+    BuiltEngine,
+    Capabilities,
+    NodePrecision,
+    Order,
+    PrecisionProof,
+)
+from calaudit.backends.onnxruntime.kind import PREDICTED, Kernels
+from calaudit.calibration.scales import ScaleTable
+from calaudit.graph.implicit import implicit_graph
 from calaudit.graph.model import MESSAGE, Model, ModelTensor, refer_from_one_folder, write_model
 from calaudit.graph.names import all_graphs
+from calaudit.graph.products import products
 from calaudit.runtime.errors import BackendError, near
 
 _WEIGHTS_IN = "session.model_external_initializers_file_folder_path"
@@ -85,11 +96,30 @@ class OnnxruntimeBackend:
         """Nothing: what it can't load, it says when it loads it."""
 
     def make(self, order: Order) -> BuiltEngine:
-        """An engine of the order's graph; nothing is kept."""
+        """An engine of the order's graph, or of one that predicts TensorRT's; nothing is kept."""
+        if isinstance(order.ranges, ScaleTable):
+            return self._predicted(order, order.ranges)
         int8 = order.precision == "int8"
         return BuiltEngine(
             engine=self.load(order.model) if order.to_run else None,
             kernels=self._kernels if int8 else "float",
+        )
+
+    def _predicted(self, order: Order, table: ScaleTable) -> BuiltEngine:
+        graph = implicit_graph(order.model, table.scales)
+        nodes = tuple(
+            NodePrecision(each.name, each.op_type, "int8", each.asked, each.reason, each.macs)
+            for each in products(graph)
+        )
+        return BuiltEngine(
+            engine=self.load(graph) if order.to_run else None,
+            kernels=self._kernels,
+            options={"predicts": PREDICTED},
+            account=Account(
+                dict(sorted(Counter(each.op_type for each in nodes).items())),
+                PrecisionProof(f"prediction of {PREDICTED}", nodes),
+            ),
+            scales=table.scales,
         )
 
     def load(self, model: Model) -> "OnnxruntimeEngine":

@@ -49,6 +49,8 @@ class Behaviour:
     batches: list[dict[str, NDArray[Any]]] = field(default_factory=list)
     algorithm: str = ""
     calibrated_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    offered: bytes | None = None
+    """The cache that it was given to read."""
     written: bytes | None = None
 
 
@@ -171,7 +173,7 @@ def _calibrate(
     behaviour.algorithm = trt.CalibrationAlgoType(cpp.get_algorithm()).name
     major, minor, patch = map(int, found.version.split(".")[:3])
     header = f"TRT-{major * 10_000 + minor * 100 + patch}-{HEADERS[behaviour.algorithm]}\n".encode()
-    cache = cpp.read_cache()
+    cache = behaviour.offered = cpp.read_cache()
     behaviour.calls.append(f"read_cache {None if cache is None else len(cache)}")
     if cache is not None and cache.startswith(header) and behaviour.takes_caches:
         return

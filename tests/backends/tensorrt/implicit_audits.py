@@ -22,7 +22,10 @@ from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.backends.tensorrt.build import BuiltPlan
 from calaudit.backends.tensorrt.cuda import Gpu
 from calaudit.backends.tensorrt.kind import TensorrtKind
-from calaudit.formats.trt_cache import open_trt_cache
+from calaudit.formats.scales import open_scales
+from calaudit.formats.trt_cache import open_trt_cache, parse_trt_cache
+from calaudit.graph.load import load_model
+from calaudit.graph.network import import_network
 from calaudit.results.report import Report
 from calaudit.runtime.errors import BackendError, SettingsError
 from tests.audit.world import AUDIT, make_world
@@ -141,11 +144,37 @@ def test_a_cache_that_isnt_taken_fails_the_cell_and_no_other(tmp_path: Path, fak
     assert report.compared_ranges == ()
 
 
-def test_onnxruntime_runs_the_same_scales_by_qdq(tmp_path: Path, fakes: Fakes) -> None:
+def test_onnxruntime_predicts_the_engines_of_the_same_tables(tmp_path: Path, fakes: Fakes) -> None:
     report, _ = run_audit(audit(tmp_path, KEYS + 'agree_with = ["onnxruntime"]\n'))
     pairs = {(each.cell, each.other) for each in report.agreement}
     assert ("both/minmax", "both/minmax/tensorrt") in pairs
     assert not any("native" in str(name) for pair in pairs for name in pair)
+    cells = by_id(report)
+    assert cells["both/minmax"].scales == cells["both/minmax/tensorrt"].scales
+    predicted = cells["both/minmax"].engine
+    assert predicted.options == {"predicts": "TensorRT's implicit quantization"}
+    assert predicted.quantized_ops == {"MatMul": 1}
+
+
+def test_tables_of_ours_hold_every_tensor_of_the_network(tmp_path: Path, fakes: Fakes) -> None:
+    path = audit(tmp_path)
+    report, _ = run_audit(path)
+    network = import_network(load_model(tmp_path / "model.onnx"))
+    assert {"x", "h", "y"} <= set(network.names)
+    found = {
+        cell.id: list(open_scales(tmp_path / "audit" / cell.scales).taps)
+        for cell in report.cells
+        if cell.scales is not None
+    }
+    assert found == {
+        f"{calibset}/{method}/tensorrt": list(network.names)
+        for calibset in ("loud only", "both")
+        for method in ("minmax", "entropy")
+    }
+    given = [each.offered for each in fakes.builds if not each.batches]
+    assert [list(parse_trt_cache(each, where="given").scales) for each in given] == [
+        list(network.names)
+    ] * 4
 
 
 def test_a_tensorrt_without_calibrators_stops_the_audit_before_any_work(
@@ -163,11 +192,6 @@ def test_a_tensorrt_without_calibrators_stops_the_audit_before_any_work(
     ("keys", "methods", "message"),
     [
         ('backend = "tensorrt"\nranges = ["tensorrt"]\n', '["minmax"]', "for implicit"),
-        (
-            'int8 = "implicit"\n',
-            '["minmax"]',
-            "int8 is for tensorrt, which this audit doesn't run on",
-        ),
         (KEYS, '["mse", "percentile"]', "no method among mse, percentile"),
         (KEYS.replace('"calaudit", "tensorrt"', ""), '["minmax"]', "ranges must name"),
     ],

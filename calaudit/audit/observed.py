@@ -1,0 +1,86 @@
+"""The ranges of an audit: observed, or read where an earlier run left them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from calaudit.audit.plan import Plan
+from calaudit.audit.prepare import Audit
+from calaudit.audit.store import Store
+from calaudit.calibration.observation import Observation
+from calaudit.formats.calibset import Calibset
+from calaudit.formats.ranges import open_ranges
+from calaudit.runtime.errors import Notice
+from calaudit.steps.calibrate import calibrate, observation_notices
+from calaudit.steps.complete import observe_network
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Distributions over all calibration sets."""
+
+    taps: Observation | None = None
+    """Of the tensors that get Q/DQ; None where no engine is INT8."""
+    network: Observation | None = None
+    """Of all tensors of the network that TensorRT's parser makes of the model as given; None where
+    no engine is quantized implicitly by ranges of ours."""
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What is to be said of the passes."""
+        passes = (each for each in (self.taps, self.network) if each is not None)
+        return list(dict.fromkeys(told for each in passes for told in observation_notices(each)))
+
+
+def observe_all(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observed:
+    """Observe what isn't in the store yet.
+
+    Raises
+    ------
+    RangesError
+        An activation is NaN or infinite: names the tap and the samples.
+    """
+    if "int8" not in audit.config.audit.precisions:
+        return Observed()
+    return Observed(_taps(audit, sets, store), _network(audit, sets, store))
+
+
+def open_observed(plan: Plan) -> Observed:
+    """What a run has observed, those parts that are there."""
+    found = (
+        open_ranges(path) if path is not None and path.exists() else None
+        for path in (plan.ranges, plan.network_ranges)
+    )
+    return Observed(*found)
+
+
+def _taps(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observation:
+    if store.holds(audit.plan.ranges):
+        return open_ranges(audit.plan.ranges)
+    observation = calibrate(
+        audit.folded,
+        audit.qdq,
+        sets,
+        audit.backend,
+        audit.plan.ranges,
+        batch_size=audit.config.audit.batch_size,
+        slices={
+            name: audit.pool_slices.take(drawn.rows)
+            for name, drawn in sets.items()
+            if drawn.pool_fingerprint == audit.pool.fingerprint()
+        },
+    )
+    store.keep(audit.plan.ranges)
+    return observation
+
+
+def _network(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observation | None:
+    path = audit.plan.network_ranges
+    if path is None or audit.network is None:
+        return None
+    if store.holds(path):
+        return open_ranges(path)
+    observation = observe_network(
+        audit.network, sets, audit.backend, path, batch_size=audit.config.audit.batch_size
+    )
+    store.keep(path)
+    return observation

@@ -1,0 +1,122 @@
+"""The network that TensorRT's ONNX parser makes of a model: the tensors a calibration asks for.
+
+TensorRT calibrates the tensors of its network, not those of the ONNX file. Most are the same. The
+parser adds some, named after the position of their layer: the hard sigmoid in a HardSwish, a
+Gemm's product before its bias, constants, and what is reshaped to broadcast.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from calaudit.graph.fp16 import is_half, widen
+from calaudit.graph.importer import Importer
+from calaudit.graph.importer_rules import RULES
+from calaudit.graph.model import Model, copy_of
+from calaudit.graph.names import name_of
+from calaudit.graph.rules import STANDARD
+from calaudit.graph.survey import survey
+from calaudit.runtime.errors import Notice
+
+Kind = Literal["observed", "derived", "constant"]
+_SHOWN: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkTensor:
+    """One float tensor of the network."""
+
+    name: str
+    """As TensorRT's calibration caches call it."""
+    kind: Kind
+    """A tensor of the ONNX file; one that the parser adds and that depends on the inputs; or one
+    that doesn't depend on them."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What TensorRT makes of one model."""
+
+    given: Model
+    """The model as given."""
+    model: Model
+    """In FP32, and with nodes at its end that compute every tensor of the network by its name."""
+    tensors: tuple[NetworkTensor, ...]
+    """In the network's order: inputs, then layer by layer."""
+    guessed: frozenset[str]
+    """Those named after the number of a layer that isn't certain."""
+    notices: tuple[Notice, ...]
+    """From where on names of the parser's own tensors may differ, and tensors without a range."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All tensors."""
+        return tuple(each.name for each in self.tensors)
+
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """Tensors whose values depend on the sample."""
+        return tuple(each.name for each in self.tensors if each.kind != "constant")
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Tensors that hold the same values for every sample."""
+        return tuple(each.name for each in self.tensors if each.kind == "constant")
+
+
+def import_network(model: Model) -> Network:
+    """Follow TensorRT's parser through a model.
+
+    The layers were read off the networks that the parser of TensorRT 8.5.3.1 makes.
+
+    Parameters
+    ----------
+    model : Model
+        As given, not folded: TensorRT names its tensors after the user's own file.
+    """
+    proto = widen(model.proto) if is_half(model.proto) else copy_of(model.proto)
+    observed = Model(proto, model.label, model.notices)
+    facts = survey(observed)
+    importer = Importer(facts, proto.graph)
+    for value in proto.graph.input:
+        importer.observe(value.name)
+    for node in facts.nodes:
+        rule = RULES.get(node.op_type) if node.domain in STANDARD else None
+        if rule is None:
+            importer.unsure(node)
+        else:
+            rule(importer, node)
+    added = {name for node in importer.extra for name in node.output}
+    tensors = tuple(
+        NetworkTensor(name, _kind(name, added, importer.fixed)) for name in importer.tensors
+    )
+    proto.graph.node.extend(importer.extra)
+    guessed = frozenset(importer.guessed)
+    return Network(model, observed, tensors, guessed, tuple(_notices(importer, model.label)))
+
+
+def _notices(importer: Importer, label: str) -> Iterator[Notice]:
+    first = importer.first_unsure
+    guessed = [name for name in importer.tensors if name in importer.guessed]
+    if first is not None and guessed:
+        message = (
+            f"how many layers TensorRT's parser makes of {first.op_type} {name_of(first)} isn't "
+            f"known: names from there on that are made of layers' numbers may differ, "
+            f"{_few(guessed)}; the model's own tensors keep theirs"
+        )
+        yield Notice("names_unsure", message, label)
+    untyped = list(importer.untyped)
+    if untyped:
+        message = f"nothing is known of the type of {_few(untyped)}: no range is observed"
+        yield Notice("no_range", message, label)
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown}, … {len(names)} in all"
+
+
+def _kind(name: str, added: Collection[str], fixed: Collection[str]) -> Kind:
+    if name in fixed:
+        return "constant"
+    return "derived" if name in added else "observed"

@@ -1,0 +1,151 @@
+"""Write a calibration cache: complete, and without TensorRT or a GPU."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from calaudit.calibration.methods import check_method
+from calaudit.calibration.observation import Observation
+from calaudit.calibration.scales import ScaleTable, estimate_scales
+from calaudit.formats.ranges import open_ranges
+from calaudit.formats.trt_cache import TrtCache, cache_of, write_trt_cache
+from calaudit.formats.trt_header import TrtVersion, header_for
+from calaudit.formats.writing import keep_apart
+from calaudit.graph.load import check_pool_matches, load_model
+from calaudit.graph.network import Network, import_network
+from calaudit.runtime.errors import Notice, RangesError, SettingsError
+from calaudit.runtime.words import counted
+from calaudit.slices.dimension import EVERYTHING
+from calaudit.steps.calibrate import observation_notices, open_sets
+from calaudit.steps.complete import observe_network
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteCache:
+    """A calibration cache with a range for every tensor that TensorRT has."""
+
+    network: Network
+    table: ScaleTable
+    cache: TrtCache
+    notices: tuple[Notice, ...]
+
+
+def write_complete_cache(
+    model_path: Path,
+    set_paths: Sequence[Path],
+    out: Path,
+    *,
+    method: str,
+    version: TrtVersion,
+    algorithm: str | None = None,
+    ranges: Path | None = None,
+    batch_size: int = 64,
+    threads: int = 0,
+    skip_bad: bool = False,
+) -> CompleteCache:
+    """Calibrate a model for TensorRT's implicit quantization, without TensorRT.
+
+    Parameters
+    ----------
+    model_path : Path
+        The ONNX model, as TensorRT will be given it.
+    set_paths : sequence of Path
+        Calibration sets: the cache is made of all their samples together. None where `ranges`
+        were observed before.
+    out : Path
+        Calibration cache to write.
+    method : str
+        One of `calaudit.calibration.methods.METHODS`.
+    version : TrtVersion
+        The TensorRT that will read it.
+    algorithm : str, optional
+        What headers call the calibrator that will read it; by default by the method.
+    ranges : Path, optional
+        Ranges file of all tensors: written, or without sets read, for other methods.
+    batch_size, threads : int
+        Samples per run at most; onnxruntime's threads, 0 for all cores.
+    skip_bad : bool
+        Leave out samples with an activation that is NaN or infinite, with a notice.
+
+    Raises
+    ------
+    SettingsError
+        There is neither a set nor a ranges file; an unknown method; or this TensorRT reads no
+        caches.
+    ModelError, RangesError, BackendError, FileFormatError, OutputError
+        A file can't be read, written, or doesn't belong to the model.
+    """
+    header_for(version, method)
+    check_method(method, {})
+    for each in (out, ranges):
+        if each is not None:
+            keep_apart(each, model_path, *set_paths)
+    network = import_network(load_model(model_path))
+    observation = (
+        _observed(network, set_paths, ranges, (batch_size, threads), skip_bad=skip_bad)
+        if set_paths
+        else _found(network, ranges)
+    )
+    table = estimate_scales(
+        observation.whole(),
+        0,
+        method,
+        calibset=", ".join(name for name in observation.groups if name != EVERYTHING),
+        model_fingerprint=observation.model_fingerprint,
+        notices=observation_notices(observation),
+    )
+    cache = cache_of(table, version, algorithm=algorithm)
+    write_trt_cache(out, cache)
+    return CompleteCache(network, table, cache, (*network.notices, *table.notices))
+
+
+def _observed(
+    network: Network,
+    set_paths: Sequence[Path],
+    ranges: Path | None,
+    batch_size_and_threads: tuple[int, int],
+    *,
+    skip_bad: bool,
+) -> Observation:
+    from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
+
+    batch_size, threads = batch_size_and_threads
+    sets = open_sets(set_paths)
+    for drawn in sets.values():
+        check_pool_matches(network.given.inputs, drawn.inputs, where=str(drawn.path))
+    with TemporaryDirectory(prefix="calaudit-") as folder:
+        return observe_network(
+            network,
+            sets,
+            OnnxruntimeBackend(threads=threads),
+            ranges or Path(folder) / "ranges.h5",
+            batch_size=batch_size,
+            skip_bad=skip_bad,
+        )
+
+
+def _found(network: Network, ranges: Path | None) -> Observation:
+    """What was observed before; raises where it isn't for this network."""
+    if ranges is None:
+        raise SettingsError(
+            "no calibration set",
+            next_step="Give one or more, or with --ranges what was observed on some before.",
+        )
+    observation = open_ranges(ranges)
+    if observation.model_fingerprint != network.given.fingerprint:
+        raise RangesError(
+            f"these ranges were observed on another model ({observation.model_fingerprint}; "
+            f"{network.given.label} is {network.given.fingerprint})",
+            where=ranges,
+            next_step="Give the model that was observed, or its calibration sets.",
+        )
+    missing = [name for name in network.names if name not in observation.histograms.taps]
+    if missing:
+        raise RangesError(
+            f"holds no range of {counted(len(missing), 'tensor')} that TensorRT asks for, the "
+            f"first {missing[0]}",
+            where=ranges,
+            next_step="Give calibration sets, and with --ranges a file to keep all ranges in.",
+        )
+    return observation

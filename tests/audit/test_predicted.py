@@ -1,0 +1,60 @@
+"""Audits on onnxruntime whose INT8 engines predict TensorRT's implicit quantization."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calaudit.audit.run import run_audit
+from calaudit.formats.pool import open_pool
+from calaudit.formats.predictions import Predictions
+from calaudit.formats.scales import open_scales
+from calaudit.results.report import Report
+from tests.audit.world import AUDIT, make_world, weights
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    text = AUDIT.replace('["minmax", "mse"]', '["minmax", "entropy-trt"]\nint8 = "implicit"')
+    folder = tmp_path_factory.mktemp("predicted")
+    report, _ = run_audit(make_world(folder, audit=text))
+    return folder, report
+
+
+def test_engines_are_labelled_as_predictions(finished: tuple[Path, Report]) -> None:
+    _, report = finished
+    assert [cell.id for cell in report.cells] == [
+        "loud only/minmax", "loud only/entropy-trt", "both/minmax", "both/entropy-trt"
+    ]  # fmt: skip
+    for cell in report.cells:
+        assert cell.engine is not None
+        assert cell.engine.options["predicts"] == "TensorRT's implicit quantization"
+        assert cell.engine.quantized_ops == cell.engine.asked_ops == {"MatMul": 1}
+
+
+def test_every_tensor_between_kernels_is_rounded(finished: tuple[Path, Report]) -> None:
+    folder, report = finished
+    cell = next(each for each in report.cells if each.id == "both/minmax")
+    scales = open_scales(folder / "audit" / str(cell.scales)).scales
+    (kept,) = (folder / "audit" / "predictions").glob("both-minmax-*.h5")
+    found = Predictions(kept)
+    with open_pool(folder / "pool.h5") as pool:
+        x = pool.read_inputs(found.rows)["x"]
+
+    def rounded(values: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
+        return np.clip(np.rint(values / scale), -128, 127) * scale
+
+    per_channel = np.abs(weights()).max(axis=0) / 127
+    h = rounded(x, scales["x"]) @ rounded(weights(), per_channel)
+    assert found.read("y") == pytest.approx(rounded(h, scales["h"]), abs=2 * scales["h"])
+
+
+def test_a_second_run_observes_nothing_again(
+    finished: tuple[Path, Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, report = finished
+    monkeypatch.setattr("calaudit.audit.observed.observe_network", None)
+    again, _ = run_audit(folder / "audit.toml")
+    assert again.cells == report.cells
+    names = sorted(path.name[:7] for path in (folder / "audit" / "ranges").glob("*.h5"))
+    assert names == ["network", "ranges-"]

@@ -1,0 +1,76 @@
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from calaudit.formats.trt_cache import open_trt_cache
+from calaudit.graph.load import load_model
+from calaudit.graph.model import Model
+from calaudit.graph.network import Network, import_network
+from calaudit.graph.taps import with_taps
+from tests.graph.models import Sketch
+from tests.graph.real_caches import real_cache
+from tests.graph.real_models import real_model
+from tests.graph.running import run
+
+
+def network(proto: onnx.ModelProto) -> Network:
+    return import_network(Model(proto, "m"))
+
+
+def kinds(found: Network) -> dict[str, str]:
+    return {each.name: each.kind for each in found.tensors}
+
+
+def test_a_real_model_gives_the_names_of_tensorrts_own_cache_in_its_order() -> None:
+    names = open_trt_cache(real_cache("clean-entropy-128")).scales
+    found = import_network(load_model(real_model("power")))
+    assert found.names == tuple(names)
+    assert len(names) == 81
+    assert found.notices == ()
+    made = {name: kind for name, kind in kinds(found).items() if name.startswith("(Unnamed")}
+    assert list(made.values()) == ["derived"] * 12 + ["constant", "derived", "constant", "constant"]
+    assert set(kinds(found)) - set(made) == {
+        name for name, kind in kinds(found).items() if kind == "observed"
+    }
+
+
+def test_every_tensor_of_the_network_is_computed_under_its_name() -> None:
+    s = Sketch()
+    s.op("HardSwish", [s.conv("x", "c", 2, 4)], "h")
+    s.gemm(s.op("Flatten", [s.op("ReduceMean", ["h"], "r", axes=[2, 3])], "f"), "y", 4, 3)
+    found = network(s.model({"x": ("n", 2, 5, 5)}, {"y": ("n", 3)}))
+    x = np.random.default_rng(0).normal(size=(3, 2, 5, 5)).astype(np.float32)
+    values = run(with_taps(found.model, found.names), {"x": x})
+    hard = next(name for name in found.names if name.endswith("[Activation]_output"))
+    product = next(name for name in found.names if name.endswith("[Matrix Multiply]_output"))
+    np.testing.assert_allclose(values[hard], np.clip(values["c"] / 6 + 0.5, 0, 1), atol=1e-6)
+    bias = next(t for t in found.given.proto.graph.initializer if t.name == "y.b")
+    np.testing.assert_allclose(
+        values[product] + onnx.numpy_helper.to_array(bias), values["y"], rtol=1e-5
+    )
+
+
+def test_tensors_of_integers_have_no_range() -> None:
+    s = Sketch()
+    s.op("Relu", ["x"], "y")
+    s.op("Shape", ["y"], "sizes")
+    found = network(
+        s.model({"x": ("n", 4)}, {"y": ("n", 4), "sizes": (2,)}, types={"sizes": TensorProto.INT64})
+    )
+    assert kinds(found) == {"x": "observed", "y": "observed"}
+
+
+@pytest.mark.parametrize("after", [True, False])
+def test_behind_an_op_of_unknown_layers_numbered_names_are_told_to_be_unsure(after: bool) -> None:
+    s = Sketch()
+    last = "x"
+    for number, op_type in enumerate(
+        ["Hardmax", "HardSwish"] if after else ["HardSwish", "Hardmax"]
+    ):
+        last = s.op(op_type, [last], "hy"[number])
+    found = network(s.model({"x": ("n", 4)}, {"y": ("n", 4)}))
+    assert {"x", "h", "y"} <= set(found.names)
+    told = [each.code for each in found.notices]
+    assert ("names_unsure" in told) == after, told
+    assert bool(found.guessed) == after

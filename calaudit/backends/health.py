@@ -11,7 +11,7 @@ from calaudit.backends.registry import BACKENDS
 from calaudit.graph.model import Model
 from calaudit.graph.products import PROBED, probe_model
 from calaudit.runtime.errors import BackendError
-from calaudit.runtime.settings import keys_of
+from calaudit.runtime.settings import keys_of, parse_settings
 
 Wanted = Mapping[Precision, Collection[str]]
 """Precision → op types that have to run in it; those without a probe aren't tried."""
@@ -48,6 +48,10 @@ class Health:
     """Who can estimate the ranges of INT8: ``calaudit``, and the backend's own calibration."""
     absent: tuple[Missing, ...] = ()
     """Libraries and devices that it needs and that aren't usable."""
+    interpreter: str = ""
+    """What runs the library, such as ``/usr/bin/python3.8 on orin``; empty: this process."""
+    python: str = ""
+    """The version of that Python, where it is known."""
 
     @property
     def missing(self) -> tuple[Missing, ...]:
@@ -85,11 +89,11 @@ def examine(name: str, wanted: Wanted = EVERYTHING, **keys: object) -> Health:
     Raises
     ------
     SettingsError
-        There is no such backend, or it can't be imported.
+        There is no such backend, it can't be imported, or the keys' values are wrong.
     """
     kind = BACKENDS.load(name)
     mine = {key: value for key, value in keys.items() if key in keys_of(kind.settings)}
-    return kind.examine(kind.settings(**mine), wanted)
+    return kind.examine(parse_settings(mine, kind.settings, where=name), wanted)
 
 
 def tried(wanted: Wanted, attempt: Callable[[Model], PrecisionProof | None]) -> tuple[Trial, ...]:

@@ -4,6 +4,7 @@ from typing import Final
 
 from calaudit.backends.base import DEFAULT, BackendKind
 from calaudit.backends.guarded import guarded
+from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.registry import Registry
 
 BACKENDS: Final[Registry[BackendKind]] = Registry(
@@ -21,3 +22,14 @@ def backend_names() -> tuple[str, ...]:
     """Names of all backends, the default one first; nothing is imported."""
     others = (name for name in BACKENDS.names() if name != DEFAULT)
     return (DEFAULT, *others)
+
+
+def backend_kinds() -> dict[str, BackendKind]:
+    """Every backend that can be imported; one that can't is left out."""
+    found = {}
+    for name in BACKENDS.names():
+        try:
+            found[name] = BACKENDS.load(name)
+        except SettingsError:
+            continue
+    return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from calaudit.backends.base import DEFAULT, BackendKind
-from calaudit.backends.registry import BACKENDS
+from calaudit.backends.registry import BACKENDS, backend_kinds
 from calaudit.runtime.errors import Problem, SettingsError, near
 from calaudit.runtime.settings import keys_of, meant_in, parse_settings, setting
 
@@ -232,7 +232,7 @@ def _foreign(audit: AuditTable, head: TargetSettings, key: str, place: str) -> P
     if key in audit.own:
         step = "Move it to [audit]."
         return Problem(f"{key} is for the whole audit, not for a target", where, step)
-    owners = [name for name, kind in _kinds().items() if key in keys_of(kind.settings)]
+    owners = [name for name, kind in backend_kinds().items() if key in keys_of(kind.settings)]
     if owners:
         message = f"{key} is for {' or '.join(owners)}, and this target's backend is {head.backend}"
         return Problem(message, where, "Leave it out, or change the target's backend.")
@@ -253,7 +253,7 @@ def _left_over(audit: AuditTable, backends: Iterable[str]) -> Iterator[Problem]:
     """What is wrong with keys of ``[audit]`` that are no key of the audit and its backends."""
     known = {*audit.own, *(k for name in backends for k in keys_of(BACKENDS.load(name).settings))}
     left = {key: value for key, value in audit.values.items() if key not in known}
-    others = _kinds() if left else {}
+    others = backend_kinds() if left else {}
     every = {*known, *(key for kind in others.values() for key in keys_of(kind.settings))}
     for key, value in left.items():
         owners = [name for name, kind in others.items() if key in keys_of(kind.settings)]
@@ -265,17 +265,6 @@ def _left_over(audit: AuditTable, backends: Iterable[str]) -> Iterator[Problem]:
             message = f"{key} is for {one_of}, which this audit doesn't run on"
             step = f"Leave it out, or name {one_of} as backend or in agree_with."
             yield Problem(message, place, step)
-
-
-def _kinds() -> dict[str, BackendKind]:
-    """Every backend that can be imported; one that can't has no part in this audit."""
-    found = {}
-    for name in BACKENDS.names():
-        try:
-            found[name] = BACKENDS.load(name)
-        except SettingsError:
-            continue
-    return found
 
 
 def _is_default(kind: BackendKind, key: str, value: Any) -> bool:

@@ -28,7 +28,7 @@ COMMANDS = {
     "report": "Show or render the report of a finished audit.",
     "status": "Print which artefacts of an audit are finished, missing or outdated.",
     "clean": "Remove outdated artefacts of an audit; reports and other files are kept.",
-    "doctor": "Try every backend on this machine: what runs, what is missing, how to install it.",
+    "doctor": "Try backends, or an audit's targets: what runs, what is missing, how to install it.",
 }
 """Command → the first sentence of its help. Its module has its name, and defines its ``app``."""
 

@@ -43,7 +43,11 @@ class FakeKind(BackendKind):
             return Health(self.name, "a fake library", None, (), absent=absent)
         backend = OnnxruntimeBackend(threads=1)
         trials = tried(wanted, lambda model: run_probe(backend.load(model)))
-        return Health(self.name, title, settings.ssh or "a fake GPU", trials)
+        place = f"{settings.python or 'python3'} on {settings.ssh}" if settings.ssh else ""
+        return Health(
+            self.name, title, settings.ssh or "a fake GPU", trials,
+            interpreter=place, python="3.8.10",
+        )
 
 
 class FakeBackend:

@@ -1,4 +1,6 @@
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +8,8 @@ from calaudit.backends import health
 from calaudit.backends.base import Missing
 from calaudit.backends.health import Trial, examine
 from calaudit.backends.tensorrt import detect
+from tests.audit.fake_worker import fake_backend
+from tests.audit.world import AUDIT
 from tests.cli.running import calaudit
 
 
@@ -60,3 +64,96 @@ def test_only_what_is_wanted_is_tried() -> None:
         ("MatMul", "int8"),
     ]
     assert found.usable
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Iterator[object]:
+    with fake_backend(tmp_path / "package") as environment:
+        yield environment
+
+
+def test_a_backend_is_tried_where_the_flags_say(fake: object) -> None:
+    shown = calaudit("doctor", "fake", "--python", "python3.8", "--ssh", "orin")
+    assert shown.status == 0
+    (row,) = [line for line in shown.out.splitlines() if line.startswith("fake  ")]
+    assert "yes     a fake library of python3.8  orin     Conv, Gemm, MatMul" in row
+    assert "fake runs in python3.8 on orin (Python 3.8.10)" in shown.out
+    gone = calaudit("doctor", "fake", "--ssh", "nowhere")
+    assert gone.status == 1
+    assert "fake: nowhere can't be reached: no route to host\n  → Check that" in gone.out
+
+
+def test_flags_without_a_name_try_the_backends_that_have_them(fake: object) -> None:
+    rows = json.loads(calaudit("doctor", "--ssh", "orin", "--json").out)["backends"]
+    assert "onnxruntime" not in {each["backend"] for each in rows}
+    (mine,) = [each for each in rows if each["backend"] == "fake"]
+    assert (mine["name"], mine["interpreter"], mine["python"]) == (
+        "fake", "python3 on orin", "3.8.10"
+    )  # fmt: skip
+    (only,) = json.loads(calaudit("doctor", "--for", "8.9", "--json").out)["backends"]
+    assert only["backend"] == "tensorrt_rtx"
+
+
+def test_flags_that_no_named_backend_takes_are_refused(fake: object) -> None:
+    ended = calaudit("doctor", "onnxruntime", "--ssh", "orin")
+    assert ended.status == 2
+    assert "doctor --ssh: no backend that is named has the key ssh" in ended.err
+    assert "Leave it out, or name fake" in ended.err
+
+
+TARGETS = """
+[[targets]]
+name = "here"
+backend = "onnxruntime"
+kernels = "fused"
+
+[[targets]]
+name = "orin"
+backend = "fake"
+ssh = "nvidia@orin"
+
+[[targets]]
+name = "spare"
+backend = "fake"
+ssh = "nowhere"
+"""
+
+
+def audit(folder: Path, keys: str) -> Path:
+    path = folder / "audit.toml"
+    path.write_text(AUDIT.replace("batch_size", f"{keys}\nbatch_size", 1) + TARGETS, "utf-8")
+    return path
+
+
+def test_an_audits_targets_are_tried_with_their_settings(tmp_path: Path, fake: object) -> None:
+    path = audit(tmp_path, 'backend = "orin"\nagree_with = ["here"]')
+    shown = calaudit("doctor", str(path))
+    assert shown.status == 0, "what the audit doesn't run on doesn't count"
+    head, *rows = [line for line in shown.out.splitlines() if "  " in line][:4]
+    assert head.split()[:3] == ["target", "backend", "usable"]
+    assert [row.split()[:3] for row in rows] == [
+        ["orin", "fake", "yes"], ["here", "onnxruntime", "yes"], ["spare", "fake", "no"]
+    ]  # fmt: skip
+    assert "spare isn't used: neither backend nor agree_with names it" in shown.out
+    assert "spare: nowhere can't be reached" in shown.out
+    used = audit(tmp_path, 'backend = "onnxruntime"\nagree_with = ["spare"]')
+    assert calaudit("doctor", str(used)).status == 1
+    (row,) = json.loads(calaudit("doctor", str(used), "here", "--json").out)["backends"]
+    assert (row["name"], row["backend"], row["used"]) == ("here", "onnxruntime", False)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["her"], "the audit has no target 'her'\n  → Did you mean here?"),
+        (["--ssh", "orin"], "--ssh can't stand beside the audit file"),
+        (["other.toml"], "other.toml can't stand beside the audit file"),
+    ],
+)
+def test_what_doesnt_go_with_an_audit_file_is_refused(
+    tmp_path: Path, fake: object, more: list[str], told: str
+) -> None:
+    path = audit(tmp_path, 'backend = "orin"')
+    ended = calaudit("doctor", str(path), *more)
+    assert ended.status == 2
+    assert told in ended.err

@@ -3,8 +3,7 @@
 Threads of one process are enough: onnxruntime computes without the GIL.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,9 +12,10 @@ from typing import TypeVar
 from calaudit.audit.backends import RemoteBackend
 from calaudit.audit.observed import Observed
 from calaudit.audit.plan import PlannedCell, content_key
+from calaudit.audit.precision import engine_record, refuse_float
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store
-from calaudit.backends.base import BuiltEngine, Engine, Order
+from calaudit.backends.base import Engine, Order
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import ScaleTable, estimate_scales
 from calaudit.formats.calibset import Calibset, open_calibset
@@ -24,8 +24,7 @@ from calaudit.formats.scales import write_scales
 from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
-from calaudit.results.audited import EngineRecord, NodeRecord
-from calaudit.results.values import filled
+from calaudit.results.audited import EngineRecord
 from calaudit.runtime.errors import BackendError, Notice
 from calaudit.runtime.interrupts import stop_if_asked
 from calaudit.steps.build import write_engine
@@ -88,7 +87,7 @@ def run_cell(audit: Audit, planned: PlannedCell, observed: Observed, store: Stor
     RangesError
         No scales can be made.
     BackendError
-        The engine can't be built, or failed.
+        The engine can't be built, failed, or is asked for INT8 and runs nothing in it.
     """
     backend = audit.backends[planned.backend]
     if isinstance(backend, RemoteBackend):
@@ -115,9 +114,10 @@ def run_cell(audit: Audit, planned: PlannedCell, observed: Observed, store: Stor
     with ExitStack() as stack:
         if built.engine is not None:
             stack.callback(built.engine.close)
+        refuse_float(planned, built)
         answers = _answers(audit, planned, built.engine, store, done=done)
     said = (replace(each, where=f"cell {planned.id}") for each in built.notices)
-    record = _record(audit, planned, graph.model, built)
+    record = engine_record(audit, planned, graph.model, built)
     scales = built.scales or (graph.table.scales if graph.table is not None else {})
     return CellRun(record, answers, (*graph.notices, *said), scales)
 
@@ -180,37 +180,3 @@ def _scales(planned: PlannedCell, observation: Observation) -> ScaleTable:
         calibset=str(planned.calibset),
         model_fingerprint=observation.model_fingerprint,
     )
-
-
-def _record(audit: Audit, planned: PlannedCell, model: Model, built: BuiltEngine) -> EngineRecord:
-    """What an engine is: by its library's account, or else by the graph, which it follows."""
-    fingerprint, account = model.fingerprint, built.account
-    if account is None:
-        nodes = [d for d in audit.qdq.decisions if d.kind == "node" and d.weighted]
-        int8 = planned.precision == "int8"
-        quantized = _counted(d.op_type for d in nodes if int8 and d.action == "quantized")
-        floats = _counted(d.op_type for d in nodes if not int8 or d.action == "float")
-        return EngineRecord(
-            fingerprint,
-            built.kernels,
-            quantized,
-            floats,
-            options=built.options,
-            asked_ops=quantized,
-        )
-    nodes_run = () if account.proof is None else account.proof.nodes
-    short = () if account.proof is None else account.proof.short_of()
-    return EngineRecord(
-        fingerprint,
-        built.kernels,
-        _counted(node.op_type for node in nodes_run if node.got == "int8"),
-        _counted(node.op_type for node in nodes_run if node.got != "int8"),
-        options=built.options,
-        asked_ops=account.asked,
-        proof=None if account.proof is None else account.proof.source,
-        not_as_asked=tuple(filled(NodeRecord, node) for node in short),
-    )
-
-
-def _counted(names: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(names).items()))

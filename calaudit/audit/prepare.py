@@ -19,6 +19,7 @@ from calaudit.audit.store import check_folder
 from calaudit.backends.base import Backend
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph.load import check_pool_matches, load_model
+from calaudit.graph.macs import count_macs
 from calaudit.graph.model import Model
 from calaudit.graph.network import Network, import_network
 from calaudit.graph.placement import plan_qdq
@@ -100,6 +101,8 @@ class Audit:
     folded: Model
     """Constants and BatchNormalization folded: taps and Q/DQ belong to it."""
     qdq: QdqPlan
+    macs: Mapping[str, int | None]
+    """Product of `folded` → multiply-accumulates per sample, where the shapes tell."""
     backend: Backend
     """Observes ranges and draws sets, whatever is audited."""
     backends: dict[str, AnyBackend]
@@ -203,6 +206,7 @@ def _opened(
             model=model,
             folded=folded,
             qdq=qdq,
+            macs=count_macs(folded, {name: spec.shape for name, spec in pool.inputs.items()}),
             backend=make_observer(config, pool),
             backends=backends,
             pool_slices=pool_slices,

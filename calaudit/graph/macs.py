@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from calaudit.graph.model import Model
-from calaudit.graph.names import name_of
-from calaudit.graph.rules import PRODUCTS, STANDARD
+from calaudit.graph.names import graphs_within, name_of
+from calaudit.graph.rules import STANDARD, is_product, is_weighted
 from calaudit.graph.survey import Shapes, sample_shapes
 
 Sizes = tuple[int, ...]
@@ -32,15 +32,26 @@ def count_macs(
     Returns
     -------
     dict
-        Node → multiply-accumulates of one sample; None where the shapes don't tell, or the
-        operator's cost depends on more than shapes.
+        Node → multiply-accumulates of one sample; None where the shapes don't tell, where the
+        operator's cost depends on more than shapes, and for nodes that hold products in a graph of
+        their own or multiply by an operator that isn't ONNX's.
     """
     shapes = sample_shapes(model, samples or {})
-    return {
-        name_of(node): _macs(node, shapes)
-        for node in model.proto.graph.node
-        if node.op_type in PRODUCTS and node.domain in STANDARD
-    }
+    constants = {tensor.name: tensor for tensor in model.proto.graph.initializer}
+    found: dict[str, int | None] = {}
+    for node in model.proto.graph.node:
+        if is_product(node):
+            found[name_of(node)] = _macs(node, shapes)
+        elif _multiplies(node, constants):
+            found[name_of(node)] = None
+    return found
+
+
+def _multiplies(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> bool:
+    """Whether a node that is no product of ONNX's own may be one, or holds one."""
+    if node.domain not in STANDARD and is_weighted(node, constants):
+        return True
+    return any(is_product(inner) for graph in graphs_within(node) for inner in graph.node)
 
 
 def _macs(node: onnx.NodeProto, shapes: Shapes) -> int | None:

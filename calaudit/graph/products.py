@@ -17,7 +17,7 @@ from calaudit.graph.model import Model
 from calaudit.graph.names import name_of
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.qdq import apply_qdq
-from calaudit.graph.rules import FLOAT_REASONS, PRODUCTS, STANDARD
+from calaudit.graph.rules import FLOAT_REASONS, is_product
 from calaudit.graph.survey import Survey, survey
 
 Asked = Literal["int8", "fp16", "fp32"]
@@ -66,9 +66,7 @@ def products(
     facts = survey(model)
     macs = count_macs(model, samples)
     return tuple(
-        _product(node, facts, macs[name_of(node)])
-        for node in facts.nodes
-        if node.op_type in PRODUCTS and node.domain in STANDARD
+        _product(node, facts, macs[name_of(node)]) for node in facts.nodes if is_product(node)
     )
 
 

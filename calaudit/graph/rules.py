@@ -99,6 +99,11 @@ _FLOATS: Final = frozenset({
 })  # fmt: skip
 
 
+def is_product(node: onnx.NodeProto) -> bool:
+    """Whether a node is one of ONNX's convolutions or matrix products."""
+    return node.op_type in PRODUCTS and node.domain in STANDARD
+
+
 def is_weighted(node: onnx.NodeProto, constants: Mapping[str, TensorProto]) -> bool:
     """Whether a node holds weights or multiplies matrices, so that INT8 would matter.
 

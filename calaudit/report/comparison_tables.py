@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from calaudit.report.index import Index, cell_parts, variant
+from calaudit.report.precision import SHORT, caveat
 from calaudit.report.tables import (
     Column,
     View,
@@ -86,7 +87,8 @@ def _columns(index: Index, rows: Sequence[Result]) -> list[Column]:
 def _verdict(index: Index, result: Result) -> str:
     if not result.verdict or result.gate is None:
         return "not gated"
-    return result.verdict if index.decides(result) else f"({result.verdict})"
+    verdict = result.verdict + (f" {SHORT}" if caveat(index.cells[result.cell]) else "")
+    return verdict if index.decides(result) else f"({verdict})"
 
 
 def _interval(metric: MetricRecord, result: Result) -> str:

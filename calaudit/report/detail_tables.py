@@ -19,6 +19,7 @@ from calaudit.report.findings import (
     screening_sentence,
 )
 from calaudit.report.index import Index, cell_parts
+from calaudit.report.precision import NAMED, standings
 from calaudit.report.tables import Column, View, build_table, more
 from calaudit.report.wording import (
     MISSING,
@@ -32,7 +33,7 @@ from calaudit.results.comparison import ALL
 from calaudit.results.drops import Attribution, Exemplars
 from calaudit.results.rankings import Flow, MovedItem, RankingFlow, RankingLoss, RankingSlice
 from calaudit.results.report import Report
-from calaudit.runtime.words import counted, visible
+from calaudit.runtime.words import visible
 
 _REFERENCE = "the FP32 reference"
 
@@ -43,7 +44,7 @@ FEW = 3
 def engine_tables(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     """What two backends, and two estimators of ranges, make of the same engines and sets."""
     yield from _agreement(index.report, view, width)
-    yield from _precision(index.report)
+    yield from _precision(index, view)
     yield from _ranges(index.report, view, width)
     yield from _files(index, view, width)
 
@@ -73,20 +74,17 @@ def _agreement(report: Report, view: View, width: int) -> Iterator[RenderableTyp
     yield Text()
 
 
-def _precision(report: Report) -> Iterator[RenderableType]:
-    """How many products run as their graph asks, where somebody said."""
-    proved = [cell.engine for cell in report.cells if cell.engine and cell.engine.proof]
-    if not proved:
-        return
-    asked = sum(sum(engine.asked_ops.values()) for engine in proved)
-    short = sum(len(engine.not_as_asked) for engine in proved)
-    sources = " and ".join(sorted({str(engine.proof) for engine in proved}))
-    yield Text(
-        f"Of {counted(asked, 'product')} requested to run in INT8 or FP16 in "
-        f"{counted(len(proved), 'engine')}, "
-        f"{asked - short:,} do, by the {sources}."
-    )
-    yield Text()
+def _precision(index: Index, view: View) -> Iterator[RenderableType]:
+    """What runs in INT8 or FP16, once for engines of which the same is known."""
+    found = list(standings(index))
+    few = None if view.limit is None else NAMED
+    for each in found:
+        alike = len(found) == 1 and len(each.cells) > 1
+        who = f"all {len(each.cells)} engines" if alike else ", ".join(each.engines(few))
+        yield Text(f"{each.told}: {who}")
+        yield from (Text(f"  {line}", "dim") for line in each.lines(few))
+    if found:
+        yield Text()
 
 
 def _ranges(report: Report, view: View, width: int) -> Iterator[RenderableType]:

@@ -9,6 +9,7 @@ from statistics import median_high
 
 from calaudit.report.headline import headline
 from calaudit.report.index import Index, cell_parts, set_label
+from calaudit.report.precision import joint_caveat
 from calaudit.report.wording import (
     MISSING,
     amount,
@@ -80,6 +81,8 @@ def _regressions(index: Index, regressed: Sequence[Result]) -> str:
     open_ones = [name for name in free if name not in passed]
     if passed:
         text += f"; {_listed(passed, 'and')} passed every gate"
+        told = joint_caveat(index, {r.cell: None for name in passed for r in by_set[name]})
+        text += f", but with {told}" if told else ""
     if open_ones:
         some = "some of its comparisons are" if len(open_ones) == 1 else "some comparisons are"
         text += f"; none under {_listed(open_ones, 'or')}, where {some} inconclusive"

@@ -4,6 +4,7 @@ Neither claims more than its results do.
 """
 
 from calaudit.report.index import Index, cell_parts, variant
+from calaudit.report.precision import caveat, joint_caveat, overall_caveat
 from calaudit.report.wording import (
     amount,
     bounds,
@@ -30,9 +31,15 @@ def headline(report: Report) -> str:
     engine's drop overall, and which engines pass all their gates; where nothing regressed,
     that FP32 itself is too bad, or else what is undecided and how many samples would decide it;
     where all passed, the comparison that came closest; without gates, whether the screening lists
-    anything.
+    anything. Where INT8 engines run less in INT8 than asked, or that is unproven, it says so.
     """
     index = Index(report)
+    text, told = _sentence(index), overall_caveat(index)
+    return text if told in text else f"{text.removesuffix('.')}; {told}."
+
+
+def _sentence(index: Index) -> str:
+    report = index.report
     if index.all_failed:
         return _nothing_judged(index)
     if not report.results:
@@ -88,15 +95,21 @@ def _others(index: Index, worst: Result) -> str:
     first = min(
         passing,
         key=lambda cell: (
+            bool(caveat(index.cells[cell])),
             variant(index.cells[cell]) != own,
             max(index.per_gate(r, _upper(r)) for r in by_cell[cell]),
         ),
     )
     name = engine_name(index, first)
+    told = caveat(index.cells[first])
+    with_what = f" (but {told})" if told else ""
     if len(passing) == 1:
         gates = len(by_cell[first])
-        return f"{name} passes {'its gate' if gates == 1 else f'all its {gates} gates'}"
-    return f"{len(passing)} of {len(others)} other engines pass all their gates, such as {name}"
+        return f"{name} passes {'its gate' if gates == 1 else f'all its {gates} gates'}{with_what}"
+    return (
+        f"{len(passing)} of {len(others)} other engines pass all their gates, such as "
+        f"{name}{with_what}"
+    )
 
 
 def _inconclusive(index: Index) -> str:
@@ -149,6 +162,8 @@ def _passed(index: Index) -> str:
     text = f"All {len(index.gated)} gated comparisons passed"
     if len(index.gated) == 1:
         text = "The only gated comparison passed"
+    told = overall_caveat(index)
+    text += f", but with {told}" if told else ""
     gate, upper = closest.gate, _upper(closest)
     if gate is None or upper is None:
         return f"{text}."
@@ -247,7 +262,9 @@ def _control_sentence(index: Index, recipe: str) -> str | None:
     regressed = [r for r in gated if r.verdict == "REGRESSED"]
     text = f"As a candidate, the control {quoted(recipe)} would have "
     if not regressed:
-        return f"{text}regressed in none of {len(gated):,} gated comparisons."
+        told = joint_caveat(index, dict.fromkeys(r.cell for r in gated))
+        but = f", but with {told}" if told else ""
+        return f"{text}regressed in none of {len(gated):,} gated comparisons{but}."
     return (
         f"{text}regressed in {len(regressed):,} of {len(gated):,} gated comparisons, the clearest: "
         f"{_control_loss(index, clearest_loss(index, regressed))}."

@@ -10,6 +10,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.index import Index
+from calaudit.report.precision import caveat, overall_verdict_text, precision_told
 from calaudit.report.wording import (
     amount,
     between,
@@ -67,7 +68,7 @@ def _suite(index: Index, cell: CellRecord, results: list[Result]) -> TestSuite:
     suite.timestamp = _when(report)
     facts = {
         "audit": report.audit.name,
-        "verdict": report.verdict,
+        "verdict": overall_verdict_text(index),
         "model": f"{report.audit.model.name} {report.audit.model.fingerprint}",
         "pool": f"{report.audit.pool.name} {report.audit.pool.fingerprint}",
         "seed": str(report.audit.seed),
@@ -76,6 +77,8 @@ def _suite(index: Index, cell: CellRecord, results: list[Result]) -> TestSuite:
     controls = [each.name for each in report.calibsets if each.role == "control"]
     if controls:
         facts["controls"] = ", ".join(controls)
+    if cell.engine is not None and (told := precision_told(cell, cell.engine)):
+        facts["precision"] = told
     for name, value in facts.items():
         suite.add_property(name, _text(value))
     if cell.status == "failed":
@@ -102,13 +105,16 @@ def _case(index: Index, cell: CellRecord, result: Result) -> TestCase:
         told = f"{broken_units(result)}; else {told}"
     if result.gate is not None:
         told += f"; {amount(metric, result.gate.max_drop)} allowed"
+    short = caveat(cell)
+    told += f"; {short}" if short else ""
     if result.verdict == "REGRESSED":
         failure = Failure(_text(told), "REGRESSED")
         failure.text = _text(_details(index, result))
         case.result = failure
     elif result.verdict != "PASS":
         case.result = Skipped(_text(f"inconclusive: {told}{_needed(index, result)}"))
-    case.system_out = _text(_details(index, result))
+    passed = f"passed, but {short}: " if short and result.verdict == "PASS" else ""
+    case.system_out = _text(f"{passed}{_details(index, result)}")
     return case
 
 

@@ -10,6 +10,7 @@ from calaudit.report.findings import attribution_sentences, findings, harmed_sli
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.headline import control_sentences
 from calaudit.report.index import Index, cell_parts
+from calaudit.report.precision import NAMED, overall_verdict_text, standings
 from calaudit.report.tables import MARK, legend, verdict_mark
 from calaudit.report.wording import MISSING, between, difference, score, unit_name, units
 from calaudit.results.comparison import Result
@@ -34,11 +35,12 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
     mention anyone or link anywhere.
     """
     index = Index(report)
-    lines = [f"## {BADGE[report.verdict]}: {_inline(report.audit.name)}", ""]
+    verdict = overall_verdict_text(index).replace(report.verdict, BADGE[report.verdict], 1)
+    lines = [f"## {verdict}: {_inline(report.audit.name)}", ""]
     lines += [f"- {_inline(sentence)}" for sentence in findings(report)]
     lines += [f"- {_inline(sentence)}" for sentence in control_sentences(index)]
     lines += ["", *_counts(index), *_worst(index, limit), *_attribution(index, limit)]
-    lines += [*_matrix(index, limit), *_files(report, limit)]
+    lines += [*_matrix(index, limit), *_precision(index, limit), *_files(report, limit)]
     lines += [*_warnings(report, limit), _footer(index)]
     return "\n".join(lines) + "\n"
 
@@ -132,6 +134,22 @@ def _drop(index: Index, results: Sequence[Result]) -> str:
     worst = max(measured, key=lambda r: r.drop or 0.0)
     mark = verdict_mark(index, worst)
     return f"{difference(index.metrics[worst.metric], worst.drop)}{mark}"
+
+
+def _precision(index: Index, limit: int) -> Iterator[str]:
+    """What runs in INT8 or FP16, once for engines of which the same is known."""
+    found = list(standings(index))
+    if not found:
+        return
+    yield "<details><summary>What the engines run in</summary>"
+    yield ""
+    for each in found[:limit]:
+        yield f"- {_inline(each.told)}: {', '.join(map(_inline, each.engines(NAMED)))}"
+        yield from (f"  - {_inline(line)}" for line in each.lines(NAMED))
+    yield from _rest(len(found) - limit, "group of engines")
+    yield ""
+    yield "</details>"
+    yield ""
 
 
 def _files(report: Report, limit: int) -> Iterator[str]:

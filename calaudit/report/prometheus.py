@@ -8,12 +8,15 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.index import Index
+from calaudit.report.precision import told_by
+from calaudit.results.audited import CellRecord
 from calaudit.results.comparison import ALL, Result, Verdict
 from calaudit.results.report import EXIT_STATUS, Report
 from calaudit.runtime.words import visible
 
 VERDICTS = ("PASS", "REGRESSED", "INCONCLUSIVE")
-_COMPARISON = ("audit", "calibset", "role", "method", "precision", "backend", "slice", "metric")
+_ENGINE = ("audit", "calibset", "role", "method", "precision", "backend")
+_COMPARISON = (*_ENGINE, "slice", "metric")
 
 
 def prometheus_text(report: Report) -> str:
@@ -25,6 +28,7 @@ def prometheus_text(report: Report) -> str:
     """
     registry, index = CollectorRegistry(), Index(report)
     _add_whole(registry, index)
+    _add_engines(registry, index)
     _add_comparisons(registry, index)
     return generate_latest(registry).decode("utf-8")
 
@@ -75,6 +79,40 @@ def _add_whole(registry: CollectorRegistry, index: Index) -> None:
         seconds.labels(audit, visible(stage)).set(taken)
 
 
+def _add_engines(registry: CollectorRegistry, index: Index) -> None:
+    """What runs in INT8, of INT8 engines; what is unproven has no value."""
+    fields = {
+        "products_requested": "Convolutions and matrix products that INT8 is requested of.",
+        "products_in_int8": "Of these: those that run in INT8.",
+        "macs": "Multiply-accumulates per sample.",
+        "macs_in_int8": "Of these: in products that run in INT8.",
+    }
+    gauges = {
+        name: Gauge(f"calaudit_{name}", text, _ENGINE, registry=registry)
+        for name, text in fields.items()
+    }
+    for cell in index.report.cells:
+        engine = cell.engine
+        if cell.precision != "int8" or engine is None or not engine.asked_ops:
+            continue
+        asked = sum(engine.asked_ops.values())
+        proven = told_by(engine) != "nobody"
+        values = {
+            "products_requested": asked,
+            "products_in_int8": asked - len(engine.not_as_asked) if proven else None,
+            "macs": engine.macs,
+            "macs_in_int8": engine.int8_macs,
+        }
+        for name, value in values.items():
+            if value is not None:
+                gauges[name].labels(*_engine_labels(index, cell)).set(value)
+
+
+def _engine_labels(index: Index, cell: CellRecord) -> list[str]:
+    texts = (cell.calibset or "", cell.role, cell.method or "", cell.precision, cell.backend)
+    return [visible(name) for name in (index.report.audit.name, *texts)]
+
+
 def _add_comparisons(registry: CollectorRegistry, index: Index) -> None:
     fields = {
         "reference": "The metric under FP32.",
@@ -104,9 +142,7 @@ def _shown(results: Iterable[Result]) -> Iterable[Result]:
 
 def _labels(index: Index, result: Result) -> list[str]:
     cell = index.cells[result.cell]
-    texts = (cell.calibset or "", cell.role, cell.method or "", cell.precision, cell.backend)
-    named = (index.report.audit.name, *texts, result.slice, result.metric)
-    return [visible(name) for name in named]
+    return [*_engine_labels(index, cell), visible(result.slice), visible(result.metric)]
 
 
 def _values(index: Index, result: Result) -> Mapping[str, float | None]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from calaudit.report.index import Index
+from calaudit.report.precision import SHORT, SHORT_LEGEND, caveat
 from calaudit.report.wording import between, difference
 from calaudit.results.audited import MetricRecord, SliceRecord
 from calaudit.results.comparison import Result
@@ -134,13 +135,16 @@ def verdict_mark(index: Index, result: Result) -> str:
     """The verdict as one character, in brackets where it decides nothing; empty without a gate."""
     if not result.verdict or result.gate is None:
         return ""
-    mark = MARK[result.verdict]
+    mark = MARK[result.verdict] + (SHORT if caveat(index.cells[result.cell]) else "")
     return mark if index.decides(result) else f"({mark})"
 
 
 def legend(index: Index) -> str:
     """What the marks mean."""
-    return f"{LEGEND}; {CONTROLS}" if index.controls else LEGEND
+    told = [LEGEND]
+    told += [SHORT_LEGEND] if any(map(caveat, index.report.cells)) else []
+    told += [CONTROLS] if index.controls else []
+    return "; ".join(told)
 
 
 def marked_drop(

@@ -29,6 +29,7 @@ from calaudit.report.detail_tables import (
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.headline import control_sentences, headline
 from calaudit.report.index import Index
+from calaudit.report.precision import overall_verdict_text
 from calaudit.report.tables import STYLE, View
 from calaudit.report.wording import score
 from calaudit.results.comparison import ALL
@@ -215,7 +216,8 @@ def _verdict(index: Index) -> Text:
         detail += "; FP32 itself is no better than chance"
     detail = unjudged(index.report.results, index.report.cells) or detail
     verdict = index.report.verdict
-    return Text.assemble("Verdict: ", (verdict, STYLE[verdict]), f"  ({detail})")
+    words = overall_verdict_text(index)
+    return Text.assemble("Verdict: ", (words, STYLE[verdict]), f"  ({detail})")
 
 
 def _write_text(report: Report, evidence: Evidence, path: Path) -> None:

@@ -133,7 +133,7 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """A weighted node that doesn't run in the precision its graph requests."""
+    """A product (convolution, matrix product) that doesn't run in INT8, or not as requested."""
 
     node: str
     """Its name, or that of its first output."""
@@ -142,9 +142,11 @@ class NodeRecord:
     asked: str
     """The precision that the graph asks for."""
     got: str | None
-    """None where no layer of the engine names the node."""
+    """None where nothing is known of the node."""
     reason: str
-    """Why, as far as TensorRT says."""
+    """Why, as far as graph and library tell."""
+    macs: Count | None = None
+    """Multiply-accumulates per sample; None where the shapes don't tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +170,22 @@ class EngineRecord:
     """Source of the layers' precisions; None: none, `quantized_ops` is what the graph requests."""
     not_as_asked: tuple[NodeRecord, ...] = ()
     """Nodes that don't run in the requested precision."""
+    left_float: tuple[NodeRecord, ...] = ()
+    """Of INT8 engines: products that INT8 isn't requested of."""
+    macs: Count | None = None
+    """Multiply-accumulates per sample of all products; None where none is known."""
+    int8_macs: Count | None = None
+    """Of `macs`: in products that run in INT8; None where it is unknown which do."""
+    uncounted: Count = 0
+    """Products whose multiply-accumulates are unknown: `macs` and `int8_macs` lack them."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", plain(self.options))
+
+    @property
+    def int8_share(self) -> float | None:
+        """Share of the multiply-accumulates that run in INT8; None where it is unknown."""
+        return None if self.int8_macs is None or not self.macs else self.int8_macs / self.macs
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,18 @@ don't know, and `_LACKING` says what stands for one in files that were written b
 report without a judged gate doesn't pass; results have a bound that holds for all at once, a
 reason, a family and what they could prove; attribution has several findings and p-values.
 """
+_ENGINE: Mapping[str, Any] = {"left_float": [], "macs": None, "int8_macs": None, "uncounted": 0}
+_NEW: Mapping[str, Mapping[str, Any]] = {
+    "audit": {"targets": []},
+    "reference.engine": _ENGINE,
+    "reference.engine.not_as_asked": {"macs": None},
+    "cells.engine": _ENGINE,
+    "cells.engine.not_as_asked": {"macs": None},
+}
+"""Keys that came within version 2."""
 _LACKING: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
     1: {
-        "audit": {"targets": []},
+        **_NEW,
         "calibsets": {"role": "candidate", "file": None},
         "cells": {"role": "candidate", "file": None, "scales": None},
         "results": dict.fromkeys(
@@ -56,7 +65,7 @@ _LACKING: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
             "findings": [],
         },
     },
-    2: {"audit": {"targets": []}},
+    2: _NEW,
 }
 """Version → part of the report → keys that it or its entries may lack, and what stands for them."""
 READABLE = tuple(_LACKING)
@@ -210,14 +219,20 @@ def _upgraded(document: Mapping[str, Any]) -> dict[str, Any]:
     """
     made = {**document, "format_version": FORMAT_VERSION}
     for part, lacking in _LACKING[document["format_version"]].items():
-        entries = made.get(part)
-        if isinstance(entries, list):
-            made[part] = [
-                {**lacking, **each} if isinstance(each, Mapping) else each for each in entries
-            ]
-        elif isinstance(entries, Mapping):
-            made[part] = {**lacking, **entries}
+        made = _completed(made, part.split("."), lacking)
     return _from_version_1(made) if document["format_version"] == 1 else made
+
+
+def _completed(value: Any, path: Sequence[str], lacking: Mapping[str, Any]) -> Any:
+    """A copy in which what is at `path`, or each of a list there, has all keys of `lacking`."""
+    if isinstance(value, list):
+        return [_completed(each, path, lacking) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    if not path:
+        return {**lacking, **value}
+    name, *rest = path
+    return {**value, name: _completed(value[name], rest, lacking)} if name in value else value
 
 
 def _from_version_1(made: dict[str, Any]) -> dict[str, Any]:

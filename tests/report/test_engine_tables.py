@@ -2,7 +2,6 @@ from dataclasses import replace
 
 from calaudit.report.html.page import html_page
 from calaudit.report.terminal import render_report
-from calaudit.results.audited import NodeRecord
 from tests.report.factory import AGREEMENT, RANGES, report
 
 
@@ -23,29 +22,6 @@ def test_ranges_that_differ_are_shown() -> None:
     assert row.split()[:4] == ["clean/minmax", "clean/mse", "23", "1"]
 
 
-def test_products_that_dont_run_as_asked_are_counted() -> None:
-    made = report()
-    short = NodeRecord("n", "Conv", "int8", "fp32", "emulated")
-    cells = tuple(
-        cell
-        if cell.engine is None
-        else replace(
-            cell,
-            engine=replace(
-                cell.engine,
-                proof="engine inspector",
-                asked_ops={"Conv": 3},
-                not_as_asked=(short,) if number == 0 else (),
-            ),
-        )
-        for number, cell in enumerate(made.cells)
-    )
-    n = len([cell for cell in cells if cell.engine])
-    text = " ".join(render_report(replace(made, cells=cells)).split())
-    assert f"Of {3 * n} products requested" in text
-    assert f"in {n} engines, {3 * n - 1} do, by the engine inspector." in text
-
-
 def test_the_page_holds_both_tables() -> None:
     page = html_page(report(agreement=(AGREEMENT,), compared_ranges=(RANGES,)))
     assert "The same engines on two backends" in page
@@ -57,4 +33,3 @@ def test_the_page_holds_both_tables() -> None:
 def test_audits_on_one_backend_show_none_of_it() -> None:
     text = render_report(report())
     assert "two backends" not in text
-    assert "requested to run" not in text

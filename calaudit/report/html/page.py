@@ -35,8 +35,15 @@ from calaudit.report.html.pictures import Picture, draw_samples, make_samples
 from calaudit.report.html.taps import Taps, make_taps, taps_document
 from calaudit.report.html.view import WORDS, PageView, make_view, view_document
 from calaudit.report.index import Index, set_label
+from calaudit.report.precision import (
+    SHORT_LEGEND,
+    overall_verdict_text,
+    share_of_macs,
+    standings,
+    told_by,
+)
 from calaudit.report.wording import MISSING
-from calaudit.results.audited import CalibsetRecord
+from calaudit.results.audited import CalibsetRecord, EngineRecord
 from calaudit.results.comparison import ALL
 from calaudit.results.document import to_document
 from calaudit.results.report import Report
@@ -85,6 +92,9 @@ def html_page(
     page = environment().get_template("report.html")
     return page.render(
         report=report,
+        verdict=overall_verdict_text(index),
+        standings=list(standings(index)),
+        short_legend=SHORT_LEGEND,
         policy=_policy(style, [script, library]),
         style=Markup(style),
         script=Markup(script),
@@ -125,11 +135,17 @@ def environment() -> Environment:
     made.filters["visible"] = visible
     made.filters["counts"] = _counts
     made.filters["labelled"] = _labelled
+    made.filters["macs"] = _macs
+    made.filters["by"] = told_by
     return made
 
 
 def _labelled(calibset: CalibsetRecord) -> str:
     return visible(set_label(calibset.name, calibset.role))
+
+
+def _macs(engine: EngineRecord) -> str:
+    return share_of_macs(engine).removesuffix(" of MACs") or MISSING
 
 
 def _counts(ops: Mapping[str, int]) -> str:
@@ -280,12 +296,14 @@ def _read(path: Path) -> str | None:
 
 def notebook_html(report: Report) -> str:
     """A piece of HTML without scripts, in the notebook's own colours."""
-    view = make_view(Index(report))
+    index = Index(report)
+    view = make_view(index)
     return (
         environment()
         .get_template("notebook.html")
         .render(
             report=report,
+            verdict=overall_verdict_text(index),
             findings=findings(report),
             view=view,
             shown=view.slices[:SHOWN_SLICES],

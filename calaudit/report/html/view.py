@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calaudit.report.index import Index, cell_parts
+from calaudit.report.precision import SHORT, caveat, with_caveat
 from calaudit.report.tables import MARK
 from calaudit.report.wording import MISSING, between, difference, percent, score, unit_name, units
 from calaudit.results.audited import CellRecord, MetricRecord, SliceRecord
@@ -37,6 +38,8 @@ class CellHead:
     status: str
     label: str
     """Calibration set and method in one text."""
+    caveat: str
+    """What its verdicts have to be told with, if anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class Entry:
     """CSS class of the heat map."""
     text: str
     interval: str
+    caveat: str
+    """Its engine's."""
     facts: tuple[str, ...]
     """FP32, engine, n, flips, adjusted p, samples needed; empty where there is none."""
 
@@ -86,13 +91,15 @@ class Entry:
     def mark(self) -> str:
         """The verdict as one character, in brackets for a control."""
         mark = MARK.get(self.verdict.removesuffix(OF_CONTROL), "")
+        mark += SHORT if mark and self.caveat else ""
         return f"({mark})" if self.verdict.endswith(OF_CONTROL) else mark
 
     @property
     def word(self) -> str:
         """The verdict in one word, or with whose it is."""
         word = WORDS.get(self.verdict.removesuffix(OF_CONTROL), "not gated")
-        return f"{word} (control)" if self.verdict.endswith(OF_CONTROL) else word
+        word = f"{word} (control)" if self.verdict.endswith(OF_CONTROL) else word
+        return with_caveat(word, self.caveat) if self.verdict else word
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +188,7 @@ def _scale(metric: MetricRecord) -> float:
 
 def _cell(cell: CellRecord, report: Report) -> CellHead:
     calibset, method = (visible(part) for part in cell_parts(cell, report))
-    return CellHead(calibset, method, cell.status, f"{calibset}, {method}")
+    return CellHead(calibset, method, cell.status, f"{calibset}, {method}", caveat(cell))
 
 
 def _entry(index: Index, result: Result) -> Entry:
@@ -202,6 +209,7 @@ def _entry(index: Index, result: Result) -> Entry:
         verdict=_verdict(index, result),
         shade=_shade(index.per_gate(result, result.drop)),
         text=difference(metric, result.drop),
+        caveat=caveat(index.cells[result.cell]),
         interval="" if result.low is None else between(metric, result.low, result.high),
         facts=(
             score(metric, result.reference),
@@ -233,7 +241,7 @@ def view_document(view: PageView) -> dict[str, Any]:
     """`view` as JSON values for the scripts: an entry is a list, in the order of its fields."""
     return {
         "metrics": [[m.name, m.title, m.unit, int(m.gated)] for m in view.metrics],
-        "cells": [[cell.calibset, cell.method] for cell in view.cells],
+        "cells": [[cell.calibset, cell.method, cell.caveat] for cell in view.cells],
         "slices": [[each.name, each.n, int(each.thin)] for each in view.slices],
         "level": view.level,
         "facts": list(FACTS),

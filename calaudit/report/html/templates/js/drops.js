@@ -49,7 +49,8 @@ class Drops {
       high: entry[HIGH] ?? entry[DROP], gate: entry[GATE], verdict: wordOf(entry[VERDICT]),
       tip: {
         slice: view.slices[slice][0], set, method: view.cells[column][1],
-        drop: `${entry[TEXT]} ${unit}`, interval: entry[INTERVAL], verdict: wordOf(entry[VERDICT]),
+        drop: `${entry[TEXT]} ${unit}`, interval: entry[INTERVAL],
+        verdict: wordWith(entry[VERDICT], view.cells[column][2]),
         samples: entry[FACT][2],
       },
     };

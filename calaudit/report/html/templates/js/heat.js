@@ -65,7 +65,7 @@ class Heat {
       const column = Number(cell.dataset.column);
       const entry = this.entry(index, column);
       cell.hidden = !columns.has(column);
-      this.fillCell(cell, entry);
+      this.fillCell(cell, entry, this.view.cells[column][2]);
       if (entry) reference = entry[FACT][0];
       if (entry && columns.has(column)) found.push(entry);
     }
@@ -73,14 +73,14 @@ class Heat {
     return found;
   }
 
-  fillCell(cell, entry) {
+  fillCell(cell, entry, caveat) {
     cell.className = entry ? entry[SHADE] : "";
     const verdict = byId("verdict").value;
     if (verdict && entry && entry[VERDICT] !== verdict) cell.classList.add("aside");
     if (!entry) return void cell.replaceChildren("–");
-    const mark = element("span", markOf(entry[VERDICT]), `m ${entry[VERDICT]}`);
+    const mark = element("span", markWith(entry[VERDICT], caveat), `m ${entry[VERDICT]}`);
     mark.setAttribute("aria-hidden", "true");
-    const parts = [entry[TEXT], mark, element("span", ` ${wordOf(entry[VERDICT])}`, "unseen")];
+    const parts = [entry[TEXT], mark, element("span", ` ${wordWith(entry[VERDICT], caveat)}`, "unseen")];
     if (entry[INTERVAL]) parts.push(element("small", entry[INTERVAL], "ci"));
     cell.replaceChildren(...parts);
   }
@@ -197,7 +197,7 @@ class Heat {
       cell.tabIndex = 0;
     }
     const row = Number(cell.parentElement.dataset.row), column = Number(cell.dataset.column);
-    const [calibset, method] = this.view.cells[column];
+    const [calibset, method, caveat] = this.view.cells[column];
     const strip = byId("strip");
     strip.replaceChildren(element("b", this.view.slices[row][0]), ` under ${calibset}, ${method}: `);
     const entry = this.entry(row, column);
@@ -206,7 +206,7 @@ class Heat {
     strip.append(element("b", `drop ${entry[TEXT]}${unit ? ` ${unit}` : ""}`));
     if (entry[INTERVAL]) strip.append(` (${entry[INTERVAL]})`);
     if (entry[GATE] !== null) strip.append(`, gate ${entry[GATE]}`);
-    strip.append(", ", element("b", wordOf(entry[VERDICT]), entry[VERDICT]));
+    strip.append(", ", element("b", wordWith(entry[VERDICT], caveat), entry[VERDICT]));
     entry[FACT].forEach((fact, i) => { if (fact) strip.append(` · ${this.view.facts[i]} ${fact}`); });
   }
 }

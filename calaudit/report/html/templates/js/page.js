@@ -29,6 +29,15 @@ const said = (verdict) => verdict.replace(CONTROL, "");
 const markOf = (verdict) => (ofControl(verdict) ? `(${MARKS[said(verdict)]})` : MARKS[verdict] || "");
 const wordOf = (verdict) => `${WORDS[said(verdict)] || "not gated"}${ofControl(verdict) ? " (control)" : ""}`;
 
+// What an INT8 engine's verdict has to be told with: "passed, but 22 of 28 products in INT8"
+const SHORT = "†";
+const markWith = (verdict, caveat) => {
+  const mark = markOf(verdict);
+  return mark && caveat ? mark.replace(MARKS[said(verdict)], `${MARKS[said(verdict)]}${SHORT}`) : mark;
+};
+const wordWith = (verdict, caveat) =>
+  (verdict && caveat ? `${wordOf(verdict)}, ${said(verdict) === "PASS" ? "but" : "with"} ${caveat}` : wordOf(verdict));
+
 // Vega's tooltips as rows of text. Its own handler sets style attributes, which this page forbids.
 function showTip(_handler, event, _item, value) {
   const tip = byId("tip");

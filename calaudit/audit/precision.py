@@ -1,0 +1,107 @@
+"""What an engine's products run in, as its record tells; INT8 engines that are none are refused."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from calaudit.audit.plan import PlannedCell
+from calaudit.audit.prepare import Audit
+from calaudit.backends.base import BuiltEngine, NodePrecision
+from calaudit.graph.model import Model
+from calaudit.results.audited import EngineRecord, NodeRecord
+from calaudit.results.values import filled
+from calaudit.runtime.errors import BackendError
+
+_GIVE_RANGES: Final = (
+    "Give every tensor that it asks for a range, or audit on another release or GPU."
+)
+_GO_ELSEWHERE: Final = (
+    "Audit on another release, GPU or backend; calaudit doctor says what runs in INT8 where."
+)
+
+
+def refuse_float(planned: PlannedCell, built: BuiltEngine) -> None:
+    """Raise `BackendError` where INT8 was asked for and nothing is known to run in it.
+
+    Such an engine answers as FP32 does, and would keep every gate. Where most products' precision
+    is unknown, none of them being known to run in INT8 says nothing.
+    """
+    proof = None if built.account is None else built.account.proof
+    if planned.precision != "int8" or proof is None:
+        return
+    asked = [each for each in proof.nodes if each.asked == "int8"]
+    floats = [each for each in asked if each.got not in {None, "int8"}]
+    if any(each.got == "int8" for each in asked) or 2 * len(floats) <= len(asked):
+        return
+    counts = ", ".join(f"{got} of {n} {op}" for op, (n, got) in proof.counts("int8").items())
+    kinds = " and ".join(sorted({str(each.got).upper() for each in floats}))
+    unknown = len(asked) - len(floats)
+    doubt = f", {unknown} of unknown precision" if unknown else ""
+    first = floats[0]
+    raise BackendError(
+        f"no product runs in INT8 ({counts}{doubt}): this engine is {kinds}, by the "
+        f"{proof.source}; {first.op_type} {first.node}: {first.reason}",
+        where=planned.backend,
+        next_step=_GO_ELSEWHERE if planned.given == "qdq" else _GIVE_RANGES,
+    )
+
+
+def engine_record(
+    audit: Audit, planned: PlannedCell, model: Model, built: BuiltEngine
+) -> EngineRecord:
+    """What an engine is: by its library's account, or else by the graph, which it follows.
+
+    Parameters
+    ----------
+    audit : Audit
+    planned : PlannedCell
+    model : Model
+        What the backend was given.
+    built : BuiltEngine
+    """
+    account, int8 = built.account, planned.precision == "int8"
+    if account is None:
+        nodes = tuple(_as_placed(audit, int8=int8))
+        asked: Mapping[str, int] = _counted(each.op_type for each in nodes if each.got == "int8")
+        short: tuple[NodePrecision, ...] = ()
+    else:
+        nodes = () if account.proof is None else account.proof.nodes
+        asked = account.asked
+        short = () if account.proof is None else account.proof.short_of()
+    products = [each for each in nodes if account is not None or each.node in audit.macs]
+    unproven = account is not None and account.proof is None
+    macs = list(audit.macs.values()) if unproven else [each.macs for each in products]
+    in_int8 = [each.macs or 0 for each in products if each.got == "int8"]
+    known = [each for each in macs if each is not None]
+    return EngineRecord(
+        model.fingerprint,
+        built.kernels,
+        _counted(each.op_type for each in nodes if each.got == "int8"),
+        _counted(each.op_type for each in nodes if each.got != "int8"),
+        options=built.options,
+        asked_ops=asked,
+        proof=None if account is None or account.proof is None else account.proof.source,
+        not_as_asked=tuple(filled(NodeRecord, each) for each in short),
+        left_float=tuple(
+            filled(NodeRecord, each)
+            for each in products
+            if int8 and each.asked != "int8" and each.got != "int8"
+        ),
+        macs=sum(known) if known else None,
+        int8_macs=sum(in_int8) if known and not (unproven and int8) else None,
+        uncounted=len(macs) - len(known),
+    )
+
+
+def _as_placed(audit: Audit, *, int8: bool) -> Iterator[NodePrecision]:
+    """The weighted nodes of an engine that follows its graph."""
+    for each in audit.qdq.decisions:
+        if each.kind == "node" and each.weighted:
+            quantized = int8 and each.action == "quantized"
+            kind, reason = ("int8", "") if quantized else ("fp32", each.reason)
+            macs = audit.macs.get(each.subject)
+            yield NodePrecision(each.subject, each.op_type, kind, kind, reason, macs)
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))

@@ -7,7 +7,7 @@ that a convolution fuses with. One activation gets one pair, however many ops re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import onnx
@@ -60,7 +60,7 @@ def plan_qdq(model: Model) -> QdqPlan:
     ModelError
         Weights that hold NaN or infinity.
     """
-    placement = _Placement(survey(model), model.label, partial(sized_shapes, model))
+    placement = _Placement(survey(model), model.label, cache(partial(sized_shapes, model)))
     for position in range(len(placement.facts.nodes)):
         placement.decide(position)
     placement.quantize_skip_inputs()
@@ -83,7 +83,7 @@ def plan_qdq(model: Model) -> QdqPlan:
 class _Placement:
     facts: Survey
     label: str
-    sized_shapes: Callable[[], Shapes]
+    sized: Callable[[], Shapes]
     """Shapes where the inputs have no free sizes."""
     verdicts: dict[int, tuple[str | None, str]] = field(default_factory=dict)
     """Node → (why it stays in float or None, what was quantized)."""
@@ -91,7 +91,6 @@ class _Placement:
     consts: dict[tuple[str, int | None], list[Slot]] = field(default_factory=dict)
     skips: dict[Slot, str] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
-    _sized: Shapes = field(default_factory=dict)
 
     def decide(self, position: int) -> None:
         """Quantize the inputs of one node, or note why not."""
@@ -212,7 +211,9 @@ class _Placement:
             main = max(fusing, key=lambda name: self.facts.producers[name])
             skip = 1 - list(node.input).index(main)
             tensor = node.input[skip]
-            if not self.facts.is_float(tensor) or not self._same_shape(main, tensor):
+            if not self.facts.is_float(tensor) or not same_shape(
+                self.facts, self.sized, main, tensor
+            ):
                 continue
             slot = Slot(position, skip)
             self.acts.setdefault(tensor, []).append(slot)
@@ -230,14 +231,6 @@ class _Placement:
             and tensor not in self.facts.outputs
             and tensor not in self.facts.captured
         )
-
-    def _same_shape(self, main: str, skip: str) -> bool:
-        """Whether two tensors that are added have one shape, so that neither is broadcast."""
-        shapes = self.facts.shapes
-        if not (_is_fixed(shapes.get(main)) and _is_fixed(shapes.get(skip))):
-            self._sized = self._sized or self.sized_shapes()
-            shapes = self._sized
-        return _may_be_equal(shapes.get(main), shapes.get(skip))
 
     def quantized_activations(self) -> tuple[QuantizedActivation, ...]:
         """One per tensor, inputs first, then in the order they are computed."""
@@ -319,6 +312,23 @@ class _Placement:
     def _node_name(self, position: int) -> str:
         node = self.facts.nodes[position]
         return f"{node.op_type} {name_of(node)}"
+
+
+def same_shape(facts: Survey, sized: Callable[[], Shapes], main: str, skip: str) -> bool:
+    """Whether two tensors that are added have one shape, so that neither is broadcast.
+
+    Parameters
+    ----------
+    facts : Survey
+    sized : callable
+        Shapes where the inputs have no free sizes, for where the graph leaves them open.
+    main, skip : str
+        The tensors.
+    """
+    shapes = facts.shapes
+    if not (_is_fixed(shapes.get(main)) and _is_fixed(shapes.get(skip))):
+        shapes = sized()
+    return _may_be_equal(shapes.get(main), shapes.get(skip))
 
 
 def _is_fixed(shape: Shape | None) -> bool:

@@ -51,6 +51,8 @@ class QuantizedActivation:
 
     tensor: str
     slots: tuple[Slot, ...]
+    scale_of: str | None = None
+    """The tensor whose scale it takes, where that isn't its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class QdqPlan:
     @property
     def taps(self) -> tuple[str, ...]:
         """Tensors whose ranges are needed: inputs first, then in the order they are computed."""
-        return tuple(activation.tensor for activation in self.activations)
+        return tuple(dict.fromkeys(each.scale_of or each.tensor for each in self.activations))
 
 
 def explain(plan: QdqPlan) -> list[Decision]:
@@ -223,7 +225,7 @@ class _Insertion:
         inputs = {value.name for value in self._source.graph.input}
         for activation in self._plan.activations:
             name = activation.tensor
-            scale = self._constant(f"{name}_scale", np.float32(scales[name]))
+            scale = self._constant(f"{name}_scale", np.float32(scales[activation.scale_of or name]))
             zero = self._constant(f"{name}_zero_point", np.int8(0))
             rounded = self._tensors.make(f"{name}_quantized")
             back = self._tensors.make(f"{name}_dequantized")

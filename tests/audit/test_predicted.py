@@ -32,7 +32,7 @@ def test_engines_are_labelled_as_predictions(finished: tuple[Path, Report]) -> N
         assert cell.engine.quantized_ops == cell.engine.asked_ops == {"MatMul": 1}
 
 
-def test_every_tensor_between_kernels_is_rounded(finished: tuple[Path, Report]) -> None:
+def test_what_an_int8_product_reads_is_rounded(finished: tuple[Path, Report]) -> None:
     folder, report = finished
     cell = next(each for each in report.cells if each.id == "both/minmax")
     scales = open_scales(folder / "audit" / str(cell.scales)).scales
@@ -46,7 +46,7 @@ def test_every_tensor_between_kernels_is_rounded(finished: tuple[Path, Report]) 
 
     per_channel = np.abs(weights()).max(axis=0) / 127
     h = rounded(x, scales["x"]) @ rounded(weights(), per_channel)
-    assert found.read("y") == pytest.approx(rounded(h, scales["h"]), abs=2 * scales["h"])
+    assert found.read("y") == pytest.approx(h, abs=1e-4)
 
 
 def test_a_second_run_observes_nothing_again(

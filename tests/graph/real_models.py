@@ -9,6 +9,7 @@ REAL = {
     "power": DATA / "speech" / "power" / "model.onnx",
     "log": DATA / "speech" / "log" / "model.onnx",
     "ranking": DATA / "ranking" / "model.onnx",
+    "detection": DATA / "detection" / "model.onnx",
 }
 
 

@@ -106,11 +106,15 @@ class OnnxruntimeBackend:
         )
 
     def _predicted(self, order: Order, table: ScaleTable) -> BuiltEngine:
-        graph = implicit_graph(order.model, table.scales)
+        graph, plan = implicit_graph(order.model, table.scales)
+        why = {each.subject: each.reason for each in plan.decisions if each.action == "float"}
         nodes = tuple(
-            NodePrecision(each.name, each.op_type, "int8", each.asked, each.reason, each.macs)
+            NodePrecision(
+                each.name, each.op_type, "int8", each.asked, why.get(each.name, each.reason),
+                each.macs,
+            )
             for each in products(graph)
-        )
+        )  # fmt: skip
         return BuiltEngine(
             engine=self.load(graph) if order.to_run else None,
             kernels=self._kernels,

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from calaudit.graph.fp16 import is_half, widen
 from calaudit.graph.importer import Importer
-from calaudit.graph.importer_rules import RULES
+from calaudit.graph.importer_rules import import_node
 from calaudit.graph.model import Model, copy_of
 from calaudit.graph.names import name_of
 from calaudit.graph.rules import STANDARD
@@ -81,11 +81,10 @@ def import_network(model: Model) -> Network:
     for value in proto.graph.input:
         importer.observe(value.name)
     for node in facts.nodes:
-        rule = RULES.get(node.op_type) if node.domain in STANDARD else None
-        if rule is None:
-            importer.unsure(node)
+        if node.domain in STANDARD:
+            import_node(importer, node)
         else:
-            rule(importer, node)
+            importer.unsure(node)
     added = {name for node in importer.extra for name in node.output}
     tensors = tuple(
         NetworkTensor(name, _kind(name, added, importer.fixed)) for name in importer.tensors
@@ -98,11 +97,12 @@ def import_network(model: Model) -> Network:
 def _notices(importer: Importer, label: str) -> Iterator[Notice]:
     first = importer.first_unsure
     guessed = [name for name in importer.tensors if name in importer.guessed]
-    if first is not None and guessed:
+    if first is not None:
+        named = f", as {_few(guessed)}" if guessed else ""
         message = (
-            f"how many layers TensorRT's parser makes of {first.op_type} {name_of(first)} isn't "
-            f"known: names from there on that are made of layers' numbers may differ, "
-            f"{_few(guessed)}; the model's own tensors keep theirs"
+            f"what layers TensorRT's parser makes of {first.op_type} {name_of(first)} isn't "
+            "known: tensors that it adds there have no range, and from there on names that are "
+            f"made of layers' numbers may differ{named}. The model's own tensors keep theirs"
         )
         yield Notice("names_unsure", message, label)
     untyped = list(importer.untyped)

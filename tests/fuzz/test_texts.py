@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from calaudit.audit.config import read_audit
 from calaudit.audit.prepare import Overrides, prepared_audit
+from calaudit.backends.tensorrt.precision import prove, read_inspector, read_layer_report
 from calaudit.cli.flags import read_dimensions
 from calaudit.formats.scales import open_scales, write_scales
 from calaudit.formats.trt_cache import parse_trt_cache, table_of
+from calaudit.graph.products import Product
 from calaudit.report.files import dump, read_report
 from calaudit.results.document import to_document
 from calaudit.runtime.errors import CalauditError
@@ -25,6 +27,8 @@ from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices, select_rows
 from calaudit.slices.sliceset import match_slices
 from tests.audit.world import AUDIT, make_world
+from tests.backends.tensorrt.test_precision import INSPECTED
+from tests.backends.tensorrt.test_precision import REPORT as LAYER_REPORT
 from tests.fuzz.mutations import EDITS, SCALARS, VALUES, edited, fuzzed, toml
 from tests.report.factory import report
 from tests.slices.memory_pool import MemoryPool
@@ -220,3 +224,29 @@ def test_reports(edits: list[Any], value: str, place: float) -> None:
         comma = "," if lines[at].endswith(",") else ""
         lines[at] = f"{lines[at].split(': ')[0]}: {value}{comma}"
     read_back("\n".join(lines).encode(), read_report, "report.json")
+
+
+INSPECTOR = (INSPECTED / "residual.json").read_bytes()
+PRODUCTS = tuple(
+    Product(name, "Conv", "int8", "", tensors=("x", name))
+    for name in ("n0_Conv", "n2_Conv", "n7_Gemm", "g1", "g2[0]", "c1")
+)
+
+
+@fuzzed(80)
+@given(EDITS, VALUES, st.sampled_from(["Layers", "Inputs", "Weights", "Name", "Dimensions"]))
+def test_what_tensorrt_says_of_its_layers(edits: list[Any], value: Any, key: str) -> None:
+    """TensorRT's own words are no user's: what isn't understood is unknown, and nothing raises."""
+    document = json.loads(INSPECTOR)
+    for place in (document, *document["Layers"]):
+        if key in place:
+            place[key] = value
+    texts = [edited(INSPECTOR, edits).decode("utf-8", "replace"), json.dumps(document, default=str)]
+    accounts = [read_inspector(text) for text in texts]
+    accounts.append(
+        read_layer_report(edited(LAYER_REPORT.encode(), edits).decode("utf-8", "replace"))
+    )
+    for layers in accounts:
+        found = prove(PRODUCTS, layers, "engine inspector").nodes
+        assert [node.node for node in found] == [each.name for each in PRODUCTS]
+        assert all(node.reason for node in found if node.got != "int8")

@@ -1,18 +1,20 @@
 """Proof of precision: what an engine's layers really run in, against what the graph asked for.
 
-A successful build doesn't mean INT8: TensorRT is free to emulate a Q/DQ pair in float. Its own
-account of the engine says so: the builder's verbose layer report, where no GPU is needed, or the
-engine inspector's JSON.
+A successful build doesn't mean INT8: TensorRT is free to emulate a Q/DQ pair in float, and to leave
+what implicit quantization permits. Its own account of the engine says so: the builder's verbose
+layer report, where no GPU is needed, or the engine inspector's JSON. What isn't told is unknown.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 from calaudit.backends.base import NodePrecision, PrecisionProof
+from calaudit.backends.tensorrt.layer_names import names_within, unnamed_layers
 from calaudit.graph.products import Product
 from calaudit.runtime.errors import Notice
 
@@ -25,12 +27,20 @@ _TYPES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _WIDTH: Final = ("int8", "fp8", "bf16", "fp16", "fp32")
 """Precisions from narrow to wide: an operation is as wide as its widest operand."""
-_POINTWISE: Final = frozenset({
-    "kgen", "shape_call", "Reformat", "Shuffle", "PointWise", "PointWiseV2", "ElementWise",
-    "Scale", "Constant", "Cast", "NoOp", "Signal", "Wait", "Reduce", "Slice", "Quantize",
-    "Dequantize", "Concat", "Concatenation", "copy", "Identity", "Activation", "SoftMax",
+_MOVES: Final = frozenset({
+    "shape_call", "Reformat", "Shuffle", "Constant", "Cast", "NoOp", "Signal", "Wait", "Slice",
+    "Concat", "Concatenation", "copy", "Identity", "Quantize", "Dequantize",
 })  # fmt: skip
-"""Kinds of layer that move or scale values: around a product, but not the product itself."""
+"""Kinds of layer that hand values on: named after a product, they don't compute it."""
+_POINTWISE: Final = frozenset({
+    "kgen", "PointWise", "PointWiseV2", "ElementWise", "Scale", "Reduce", "Activation", "SoftMax",
+    "CudaSoftMax", "CaskPooling", "Resize",
+})  # fmt: skip
+"""Kinds of layer around a product, which compute it only where no other does."""
+_OPAQUE: Final = "Myelin"
+"""A kind of layer that holds several operations: its inputs don't say what runs within."""
+_NO_RANGE: Final = re.compile(r"Missing scale and zero-point for tensor (.*), expect fall back")
+"""TensorRT's warning about a tensor that it has no range for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +51,12 @@ class BuiltLayer:
     kind: str
     """TensorRT's word: ``correlation``, ``gemm``, ``kgen``, ``CaskConvolution``, …"""
     operands: tuple[str, ...]
-    """Precision of what a product multiplies: its first input, then its weight or second input."""
+    """Precision of what a product multiplies: its first input, then its weight or second input;
+    empty where unknown."""
     nodes: tuple[str, ...]
-    """Names of the ONNX nodes it carries out, wholly or in part."""
+    """Names of the ONNX nodes it carries out, wholly or in part; releases up to 9 don't say."""
+    outputs: tuple[str, ...] = ()
+    """Tensors that it makes."""
 
 
 def precision_notices(proof: PrecisionProof | None, where: str) -> list[Notice]:
@@ -95,9 +108,16 @@ def read_inspector(text: str) -> tuple[BuiltLayer, ...]:
     """Layers from ``IEngineInspector.get_engine_information(JSON)``.
 
     Layers that the engine was built without detailed verbosity for come as bare names and tell
-    nothing: they are left out.
+    nothing: they are left out. Nor does a text that isn't JSON tell anything.
     """
-    layers: Sequence[Any] = json.loads(text).get("Layers", ())
+    try:
+        # names and separators hold control characters, which JSON forbids
+        found = json.loads(text, strict=False)
+    except ValueError:
+        return ()
+    layers = found.get("Layers") if isinstance(found, Mapping) else None
+    if not isinstance(layers, list):
+        return ()
     return tuple(_inspected(layer) for layer in layers if isinstance(layer, Mapping))
 
 
@@ -106,28 +126,103 @@ def asked_implicitly(products: Iterable[Product]) -> tuple[Product, ...]:
     return tuple(replace(each, asked="int8", reason="") for each in products)
 
 
-def prove(nodes: Iterable[Product], layers: Sequence[BuiltLayer], source: Source) -> PrecisionProof:
-    """Look up every product of a graph among the layers of the engine built from it."""
-    return PrecisionProof(source, tuple(_proved(node, layers) for node in nodes))
+def tensors_without_range(warnings: Iterable[str]) -> frozenset[str]:
+    """Tensors that TensorRT says it has no range for, in its own warnings of a build."""
+    return frozenset(found[1] for text in warnings if (found := _NO_RANGE.match(text)))
 
 
-def _proved(node: Product, layers: Sequence[BuiltLayer]) -> NodePrecision:
-    named = [layer for layer in layers if node.name in layer.nodes]
-    candidates = [layer for layer in named if layer.kind not in _POINTWISE] or named
+def prove(
+    nodes: Iterable[Product],
+    layers: Sequence[BuiltLayer],
+    source: Source,
+    *,
+    without_range: Collection[str] = (),
+) -> PrecisionProof:
+    """Look up every product of a graph among the layers of the engine built from it.
+
+    Parameters
+    ----------
+    nodes : iterable of Product
+        With the precision that is asked for.
+    layers : sequence of BuiltLayer
+    source : str
+        Who told of the layers.
+    without_range : collection of str
+        Tensors that TensorRT has no range for: what reads or makes them stays float.
+    """
+    products = tuple(nodes)
+    carrying = _carriers(products, layers)
+    foreign = [layer.name for layer in layers if layer.kind == _OPAQUE]
+    return PrecisionProof(
+        source,
+        tuple(_proved(each, carrying[each.name], foreign, without_range) for each in products),
+    )
+
+
+def _carriers(
+    products: Sequence[Product], layers: Sequence[BuiltLayer]
+) -> dict[str, list[BuiltLayer]]:
+    """Product → the layers that carry it out: by their metadata, names, or what they make."""
+    computing = [layer for layer in layers if layer.kind not in _MOVES]
+    found: dict[str, list[BuiltLayer]] = {each.name: [] for each in products}
+    for layer in computing:
+        for name in found.keys() & set(layer.nodes):
+            found[name].append(layer)
+    lost = [each for each in products if not found[each.name]]
+    within = names_within([layer.name for layer in computing], [each.name for each in lost])
+    for layer, names in zip(computing, within, strict=True):
+        for name in names:
+            found[name].append(layer)
+    makers = {name: layer for layer in computing for name in layer.outputs}
+    for each in lost:
+        if not found[each.name] and each.tensors and each.tensors[-1] in makers:
+            found[each.name].append(makers[each.tensors[-1]])
+    still = [each for each in lost if not found[each.name] and each.name in each.tensors]
+    by_name = {layer.name: layer for layer in computing}
+    for name, layer_name in unnamed_layers(by_name, still).items():
+        found[name].append(by_name[layer_name])
+    return found
+
+
+def _proved(
+    node: Product,
+    carriers: Sequence[BuiltLayer],
+    foreign: Sequence[str],
+    without_range: Collection[str],
+) -> NodePrecision:
+    candidates = [layer for layer in carriers if layer.kind not in _POINTWISE] or carriers
+    unknown = next((layer for layer in candidates if not _computes_in(layer)), None)
+    got: str | None = None
     if not candidates:
-        why = "no engine layer names it: folded, or fused into another layer"
-        return NodePrecision(node.name, node.op_type, node.asked, None, why, node.macs)
-    widest = max(candidates, key=lambda layer: _width(_computes_in(layer)))
-    got = _computes_in(widest)
-    reason = ""
-    if got != "int8":
-        operands = " × ".join(widest.operands) or "nothing known"
-        reason = node.reason or f"TensorRT's {widest.kind} layer {widest.name} reads {operands}"
+        reason = "no engine layer names it: folded, or fused into another layer"
+        if foreign:
+            reason += f", such as {foreign[0]}, which doesn't tell what runs within"
+    elif unknown is not None:
+        reason = f"TensorRT doesn't tell what its {unknown.kind} layer {unknown.name} computes in"
+    else:
+        widest = max(candidates, key=lambda layer: _width(_computes_in(layer)))
+        got = _computes_in(widest)
+        reason = "" if got == "int8" else _why_not(node, widest, without_range)
     return NodePrecision(node.name, node.op_type, node.asked, got, reason, node.macs)
 
 
+def _why_not(node: Product, layer: BuiltLayer, without_range: Collection[str]) -> str:
+    """Why a product doesn't run in INT8, as far as graph and engine tell."""
+    reads = f"TensorRT's {layer.kind} layer {layer.name} reads {' × '.join(layer.operands)}"
+    if node.reason:
+        return node.reason
+    bare = [name for name in node.tensors if name in without_range]
+    if bare:
+        return f"TensorRT has no range for {' and '.join(bare)}; {reads}"
+    groups = f"in {node.groups} groups; " if node.groups > 1 else ""
+    return f"{groups}{reads}: an INT8 kernel is missing, or a float one timed faster"
+
+
 def _computes_in(layer: BuiltLayer) -> str:
-    return max(layer.operands, key=_width, default="fp32")
+    """The wider of what it multiplies; empty where either is unknown."""
+    if layer.kind == _OPAQUE or not layer.operands or "" in layer.operands:
+        return ""
+    return max(layer.operands, key=_width)
 
 
 def _width(precision: str) -> int:
@@ -136,8 +231,8 @@ def _width(precision: str) -> int:
 
 def _sections(line: str) -> Iterator[tuple[str, str]]:
     marks = list(re.finditer(r", (Inputs|Constants|Outputs): \[| *, TacticName:|, StreamId:", line))
-    for mark, following in zip(marks, [*marks[1:], None], strict=True):
-        if mark[1]:
+    for mark, following in pairwise([*marks, None]):
+        if mark is not None and mark[1]:
             yield mark[1], line[mark.end() : None if following is None else following.start()]
 
 
@@ -145,22 +240,28 @@ def _inspected(layer: Mapping[str, Any]) -> BuiltLayer:
     inputs, constants = (
         [
             (
-                _elements(",".join(map(str, tensor.get("Dimensions", ())))),
+                _elements(str(tensor.get("Dimensions", ""))),
                 str(tensor.get("Datatype") or tensor.get("Format/Datatype", "")),
             )
-            for tensor in layer.get(part, ())
+            for tensor in _tensors(layer, part)
         ]
         for part in ("Inputs", "Constants")
     )
     weights = layer.get("Weights")
     if isinstance(weights, Mapping) and "Type" in weights:
-        constants.append((int(weights.get("Count", 0)), str(weights["Type"])))
+        constants.append((_elements(str(weights.get("Count", 0))), str(weights["Type"])))
     return BuiltLayer(
         str(layer.get("Name", "")),
         str(layer.get("LayerType", "")),
         _operands(inputs, constants),
         _nodes(str(layer.get("Metadata", ""))),
+        tuple(str(tensor.get("Name", "")) for tensor in _tensors(layer, "Outputs")),
     )
+
+
+def _tensors(layer: Mapping[str, Any], part: str) -> list[Mapping[str, Any]]:
+    found = layer.get(part)
+    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
 
 
 def _operands(
@@ -182,9 +283,12 @@ def _nodes(metadata: str) -> tuple[str, ...]:
 
 
 def _precision(kind: str) -> str:
-    """TensorRT's type, alone or within the description of a format, in our words."""
+    """TensorRT's type, alone or within the description of a format, in our words.
+
+    Empty where it names none, as ``"N/A due to dynamic shapes"``.
+    """
     words = re.findall(r"\w+", kind.lower())
-    return next((_TYPES[word] for word in words if word in _TYPES), kind.lower())
+    return next((_TYPES[word] for word in words if word in _TYPES), "")
 
 
 def _elements(dims: str) -> int:

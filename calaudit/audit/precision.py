@@ -7,6 +7,7 @@ from typing import Final
 from calaudit.audit.plan import PlannedCell
 from calaudit.audit.prepare import Audit
 from calaudit.backends.base import BuiltEngine, NodePrecision
+from calaudit.graph.macs import sum_macs
 from calaudit.graph.model import Model
 from calaudit.results.audited import EngineRecord, NodeRecord
 from calaudit.results.values import filled
@@ -70,9 +71,11 @@ def engine_record(
         short = () if account.proof is None else account.proof.short_of()
     products = [each for each in nodes if account is not None or each.node in audit.macs]
     unproven = account is not None and account.proof is None
-    macs = list(audit.macs.values()) if unproven else [each.macs for each in products]
-    in_int8 = [each.macs or 0 for each in products if each.got == "int8"]
-    known = [each for each in macs if each is not None]
+    macs = sum_macs(
+        ((each, False) for each in audit.macs.values())
+        if unproven
+        else ((each.macs, each.got == "int8") for each in products)
+    )
     return EngineRecord(
         model.fingerprint,
         built.kernels,
@@ -87,9 +90,9 @@ def engine_record(
             for each in products
             if int8 and each.asked != "int8" and each.got != "int8"
         ),
-        macs=sum(known) if known else None,
-        int8_macs=sum(in_int8) if known and not (unproven and int8) else None,
-        uncounted=len(macs) - len(known),
+        macs=macs.all,
+        int8_macs=None if unproven and int8 else macs.int8,
+        uncounted=macs.uncounted,
     )
 
 

@@ -12,9 +12,10 @@ import typer
 from calaudit.cli.output import print_notes, text_columns
 from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.progress import stage
-from calaudit.runtime.words import visible
+from calaudit.runtime.words import counted, visible
 
 if TYPE_CHECKING:
+    from calaudit.graph.macs import MacSum
     from calaudit.graph.qdq import Decision
     from calaudit.steps.build import EngineBuild
 
@@ -60,7 +61,7 @@ def build_command(
         return
     print_notes(built.notices)
     if explain:
-        print(_explanation(built.decisions))
+        print(f"{_explanation(built.decisions)}\n\n{_multiplied(built.multiplied)}")
     if built.path is not None:
         print(f"{visible(built.path)}: {_summary(built.decisions)}")
 
@@ -69,6 +70,7 @@ def _content(built: "EngineBuild", model: Path) -> dict[str, object]:
     return {
         "model": str(model),
         "engine": None if built.path is None else str(built.path),
+        "macs": asdict(built.multiplied),
         "decisions": [asdict(decision) for decision in built.decisions],
         "notices": [asdict(notice) for notice in built.notices],
     }
@@ -99,6 +101,20 @@ def _explanation(decisions: Sequence["Decision"]) -> str:
         table = text_columns([("op", "n", "why"), *rows], left=frozenset({0, 2}))
         sections.append(f"Other ops, in float: {others.total()}\n{table}")
     return "\n\n".join(sections)
+
+
+def _multiplied(macs: "MacSum") -> str:
+    """How much of a model's cost the graph puts into INT8."""
+    from calaudit.report.precision import shown_share
+
+    open_sizes = "the model leaves their sizes open, or the operator's cost isn't known"
+    if macs.all is None or macs.int8 is None:
+        return f"Multiply-accumulates per sample: unknown; {open_sizes}"
+    share = shown_share(macs.int8 / macs.all if macs.all else 0.0)
+    told = f"Multiply-accumulates per sample: {macs.all:,}, of which {share} in INT8"
+    if macs.uncounted:
+        told += f"; without those of {counted(macs.uncounted, 'product')}: {open_sizes}"
+    return told
 
 
 def _section(title: str, heading: tuple[str, str, str], rows: Sequence["Decision"]) -> str:

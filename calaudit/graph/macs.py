@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import onnx
 
@@ -12,6 +13,29 @@ from calaudit.graph.rules import STANDARD, is_product, is_weighted
 from calaudit.graph.survey import Shapes, sample_shapes
 
 Sizes = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MacSum:
+    """Multiply-accumulates of one sample, over all products of an engine."""
+
+    all: int | None
+    """Of the products that are counted; None where none is."""
+    int8: int | None
+    """Of these: in INT8."""
+    uncounted: int
+    """Products whose count is unknown."""
+
+
+def sum_macs(products: Iterable[tuple[int | None, bool]]) -> MacSum:
+    """Add up multiply-accumulates, given with whether they run in INT8."""
+    pairs = list(products)
+    known = [(macs, int8) for macs, int8 in pairs if macs is not None]
+    uncounted = len(pairs) - len(known)
+    if not known:
+        return MacSum(None, None, uncounted)
+    total = sum(macs for macs, _ in known)
+    return MacSum(total, sum(macs for macs, int8 in known if int8), uncounted)
 
 
 def count_macs(

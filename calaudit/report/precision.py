@@ -113,11 +113,11 @@ def share_of_macs(engine: EngineRecord) -> str:
     if share is None:
         return ""
     known = " that are counted" if engine.uncounted else ""
-    return f"{_percent(share)} of MACs{known}"
+    return f"{shown_share(share)} of MACs{known}"
 
 
-def _percent(share: float) -> str:
-    """Two digits and more, never rounded to all or nothing."""
+def shown_share(share: float) -> str:
+    """A share in percent, three digits, never rounded to all or nothing: ``"> 99.9 %"``."""
     text = f"{100 * share:.3g}"
     if share < 1 and text == "100":
         return "> 99.9 %"
@@ -175,5 +175,5 @@ def _node_told(engine: EngineRecord, node: NodeRecord) -> str:
     """``"Conv c3 in FP32 (1.5 % of MACs): depthwise"``."""
     got = f"in {visible(node.got.upper())}" if node.got else "unknown"
     share = None if node.macs is None or not engine.macs else node.macs / engine.macs
-    macs = "" if share is None else f" ({_percent(share)} of MACs)"
+    macs = "" if share is None else f" ({shown_share(share)} of MACs)"
     return f"{visible(node.op_type)} {visible(node.node)} {got}{macs}: {visible(node.reason)}"

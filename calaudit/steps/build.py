@@ -1,11 +1,13 @@
 """Build: an INT8 engine's graph from an FP32 model and one scale table, with every decision."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.writing import atomic_write, keep_apart
 from calaudit.graph.load import load_model
+from calaudit.graph.macs import MacSum, count_macs, sum_macs
 from calaudit.graph.model import Model, write_model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
@@ -23,6 +25,18 @@ class EngineBuild:
     """Activations, weights, then nodes, each in graph order."""
     notices: tuple[Notice, ...]
     """Fallbacks: weight channels of zeros, and the scale table's own."""
+    macs: Mapping[str, int | None] = field(default_factory=dict)
+    """Product → multiply-accumulates per sample, None where the model leaves sizes open."""
+
+    @property
+    def multiplied(self) -> MacSum:
+        """All multiply-accumulates, and those that the Q/DQ graph puts into INT8."""
+        quantized = {
+            each.subject
+            for each in self.decisions
+            if each.kind == "node" and each.action == "quantized"
+        }
+        return sum_macs((macs, name in quantized) for name, macs in self.macs.items())
 
 
 def build_engine(
@@ -55,8 +69,8 @@ def build_engine(
     model = prepare(load_model(model_path))
     plan = plan_qdq(model)
     if table is None or out is None:
-        return EngineBuild(None, plan.decisions, plan.notices)
-    return write_engine(model, plan, table, out)
+        return EngineBuild(None, plan.decisions, plan.notices, count_macs(model))
+    return replace(write_engine(model, plan, table, out), macs=count_macs(model))
 
 
 def write_engine(model: Model, plan: QdqPlan, table: ScaleTable, out: Path) -> EngineBuild:

@@ -20,7 +20,7 @@ from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.report.files import read_report
 from calaudit.results.report import Report
-from tests.audit.world import AUDIT, make_world
+from tests.audit.world import AUDIT, N_CLASSES, N_FEATURES, make_world
 
 Document = dict[str, Any]
 GATE, FLOOR = 0.013, 0.7
@@ -374,6 +374,8 @@ def test_slices_sets_and_cells_are_told_as_they_are(again: Again) -> None:
         assert cell["engine"]["quantized_ops"] == {"MatMul": 1}
         assert cell["engine"]["float_ops"] == {}
         assert cell["engine"]["kernels"] == "emulated"
+        told = [cell["engine"][key] for key in ("macs", "int8_macs", "uncounted", "left_float")]
+        assert told == [N_FEATURES * N_CLASSES, N_FEATURES * N_CLASSES, 0, []]
         table = json.loads((again.folder / cell["scales"]).read_text(encoding="utf-8"))
         assert table["method"] == cell["method"]
     assert document["reference"]["engine"]["float_ops"] == {"MatMul": 1}

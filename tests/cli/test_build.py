@@ -33,6 +33,43 @@ def test_explain_prints_every_pair_and_every_weighted_op_in_float(source: Path) 
     assert "input of MatMul node_q0; input of MatMul node_k0" in out
     assert "left alone on NVIDIA's guidance" in out
     assert "Other ops, in float: 8" in out
+    macs = 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8 + 2 * 5 * 8 * 16
+    assert f"Multiply-accumulates per sample: {macs:,}, of which 100 % in INT8" in out
+
+
+@pytest.mark.parametrize(
+    ("sketch", "told", "counted"),
+    [
+        (models.conv_transpose(), "1,920, of which 60 % in INT8", (1920, 1152, 0)),
+        (models.gemms(), "360, of which 100 % in INT8", (360, 360, 0)),
+    ],
+)
+def test_explain_says_how_much_of_the_cost_is_in_int8(
+    tmp_path: Path, sketch: onnx.ModelProto, told: str, counted: tuple[int, int, int]
+) -> None:
+    path = tmp_path / "m.onnx"
+    onnx.save(sketch, str(path))
+    assert build(path, "--explain").stdout.rstrip().endswith(told)
+    macs = json.loads(build(path, "--explain", "--json").stdout)["macs"]
+    assert (macs["all"], macs["int8"], macs["uncounted"]) == counted
+
+
+def test_explain_says_what_it_cant_count(tmp_path: Path) -> None:
+    s = models.Sketch()
+    s.conv("x", "c", 3, 4)
+    s.op("GlobalAveragePool", ["c"], "p")
+    s.op("Flatten", ["p"], "f")
+    both = s.gemm("f", "y", 4, 2)
+    path = tmp_path / "m.onnx"
+    onnx.save(s.model({"x": ["b", 3, "h", "w"]}, {both: ["b", 2]}), str(path))
+    out = build(path, "--explain").stdout
+    assert "per sample: 8, of which 100 % in INT8; without those of 1 product: the model" in out
+    alone = models.Sketch()
+    alone.conv("x", "y", 3, 4)
+    onnx.save(alone.model({"x": ["b", 3, "h", "w"]}, {"y": ["b", 4, "h", "w"]}), str(path))
+    assert "Multiply-accumulates per sample: unknown; the model leaves" in build(
+        path, "--explain"
+    ).stdout  # fmt: skip
 
 
 def test_explain_as_json_holds_every_decision(source: Path) -> None:

@@ -86,7 +86,7 @@ def lint_names(
     found : iterable of str
         Names in the cache.
     taps : sequence of str
-        Tensors that INT8 needs scales of.
+        Tensors that TensorRT asks for scales of.
     known : callable
         Whether the model may have a tensor of that name.
     near_to : iterable of str
@@ -106,7 +106,7 @@ def lint_names(
         return [Finding("other_model", message, next_step=step)]
     present = set(names)
     missing = [
-        Finding("missing_tap", "has no scale: the ops that read it run in float", _tap(tap))
+        Finding("missing_tap", "has no scale: the layers around it run in float", _tap(tap))
         for tap in taps
         if tap not in present
     ]

@@ -1,6 +1,7 @@
 """The scale table: tensor → int8 scale, for one calibration set and method."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -27,10 +28,16 @@ WIDE: Final = 16.0
 MUCH: Final = 0.1
 """Clipping that costs more than this share of the signal power is remarked on: 10 dB are left."""
 SMALLEST_NORMAL: Final = float(np.finfo(np.float32).tiny)
+_IMPORTER_MADE: Final = re.compile(r"\(Unnamed Layer\* [0-9]+\) \[[^\]]*\]_output.*")
 _SMALLEST_AMAX: Final = N_STEPS * SMALLEST_NORMAL * (1 + 1e-6)
 
 RangesBy = Literal["calaudit", "tensorrt"]
 """Who estimated the ranges."""
+
+
+def is_importer_made(tensor: str) -> bool:
+    """Whether a tensor is called as TensorRT calls those that no ONNX file has."""
+    return _IMPORTER_MADE.fullmatch(tensor) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,9 @@ def summary(cache: "TrtCache") -> str:
 def completeness(path: Path, made: "CompleteCache") -> str:
     """Header and number of scales, and how the network's tensors came to them."""
     kinds = Counter(each.kind for each in made.network.tensors)
+    every = "the known tensors" if made.network.notices else "every tensor"
     return (
-        f"{visible(path)}: {summary(made.cache)}, every tensor of TensorRT's network: "
+        f"{visible(path)}: {summary(made.cache)}, {every} of TensorRT's network: "
         f"{kinds['observed']:,} of the model, {kinds['derived']:,} that its parser adds, "
         f"{kinds['constant']:,} constants"
     )
@@ -149,7 +150,7 @@ def verdict(cache: Path, model: Path | None, found: "Verification") -> str:
     n = len(found.findings)
     text = f"{cache}: {'clean' if n == 0 else '1 finding' if n == 1 else f'{n:,} findings'}"
     text += f"; {summary(found.cache)}"
-    return text if found.n_taps is None else f"{text}, for {found.n_taps:,} taps of {model}"
+    return text if found.n_taps is None else f"{text}, for {found.n_taps:,} tensors of {model}"
 
 
 def by_kind(findings: "Sequence[Finding]", *, everything: bool) -> Iterator[str]:

@@ -38,6 +38,8 @@ class Importer:
         """The first node of which it isn't known how many layers it becomes."""
         self.guessed: set[str] = set()
         """Tensors that are named after the number of a layer behind it."""
+        self.merged: set[str] = set()
+        """Tensors that TensorRT drops for the equal one before them, before it calibrates."""
         self.untyped: dict[str, None] = {}
         """Tensors of which inference found no type."""
         self._node_names = NewNames(node_names(graph))

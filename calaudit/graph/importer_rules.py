@@ -178,6 +178,7 @@ def _softmax(network: Importer, node: onnx.NodeProto) -> None:
     else:
         network.layer("Softmax", "Identity", [y])
     network.result(node)
+    network.merged.add(y)
     network.sizes(0 if network.has_fixed_shape(x) else 1)
 
 

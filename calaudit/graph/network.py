@@ -31,6 +31,9 @@ class NetworkTensor:
     kind: Kind
     """A tensor of the ONNX file; one that the parser adds and that depends on the inputs; or one
     that doesn't depend on them."""
+    asked: bool = True
+    """Whether a calibration of TensorRT's own gives it a range: not where it drops the tensor for
+    the equal one before it."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,8 @@ def import_network(model: Model) -> Network:
             importer.unsure(node)
     added = {name for node in importer.extra for name in node.output}
     tensors = tuple(
-        NetworkTensor(name, _kind(name, added, importer.fixed)) for name in importer.tensors
+        NetworkTensor(name, _kind(name, added, importer.fixed), name not in importer.merged)
+        for name in importer.tensors
     )
     proto.graph.node.extend(importer.extra)
     guessed = frozenset(importer.guessed)

@@ -1,6 +1,5 @@
 """What a graph says about its tensors: who makes them, who reads them, their types and shapes."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -8,6 +7,7 @@ from typing import Final
 import onnx
 from onnx import TensorProto
 
+from calaudit.calibration.scales import is_importer_made
 from calaudit.graph.model import Model, light_copy
 from calaudit.graph.names import graphs_within, tensor_names
 from calaudit.graph.rules import MOVES_VALUES, STANDARD
@@ -26,7 +26,6 @@ _PASSES = frozenset({
 })  # fmt: skip
 """Ops that hand on their first input's values."""
 
-_IMPORTER_MADE = re.compile(r"\(Unnamed Layer\* [0-9]+\) \[[^\]]*\]_output.*")
 _KEEPS_ONE: Final = MOVES_VALUES | {"Relu", "Abs", "Neg", "Cast", "Concat", "Where"}
 """Operators whose output can only end at exactly 1 because an input does."""
 _BY_CONSTANT: Final = frozenset({"Add", "Sub", "Mul", "Div"})
@@ -205,7 +204,7 @@ class TensorNames:
         """
         return (
             name in self.all
-            or _IMPORTER_MADE.fullmatch(name) is not None
+            or is_importer_made(name)
             or (name.endswith("_output") and name.removesuffix("_output") in self.constants)
         )
 

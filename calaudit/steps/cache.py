@@ -1,10 +1,12 @@
 """Scales in files: compare two, turn a calibration cache into a scale table and back."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from calaudit.calibration.diff import ScaleDiff, diff_scales
 from calaudit.calibration.histogram import Histogram
+from calaudit.calibration.scales import ScaleTable, is_importer_made
 from calaudit.formats.ranges import open_ranges
 from calaudit.formats.scales import open_scales, write_scales
 from calaudit.formats.trt_cache import (
@@ -15,6 +17,7 @@ from calaudit.formats.trt_cache import (
 )
 from calaudit.formats.trt_header import CacheHeader, TrtVersion, header_for
 from calaudit.runtime.errors import FileFormatError, Notice, SettingsError
+from calaudit.runtime.words import counted
 
 
 def read_scales(path: Path) -> tuple[dict[str, float], list[Notice]]:
@@ -156,8 +159,9 @@ def make_cache(
                 next_step="Give its version, such as --tensorrt 8.6.1.",
             )
         table = open_scales(source)
-        write_trt_cache(out, cache_of(table, version, algorithm=algorithm))
-        return table.notices
+        cache = cache_of(table, version, algorithm=algorithm)
+        write_trt_cache(out, cache)
+        return (*table.notices, *_incomplete(table, source))
     cache = open_trt_cache(source)
     header = _changed(cache.header, version, algorithm, source)
     unread = cache.problems if cache.header is not None else ()
@@ -165,6 +169,17 @@ def make_cache(
         raise FileFormatError.of(unread)
     write_trt_cache(out, replace(cache, header=header, problems=()))
     return ()
+
+
+def _incomplete(table: ScaleTable, source: Path) -> Iterator[Notice]:
+    """That a table of ours has the tensors alone that Q/DQ needs, unless it has more."""
+    if table.ranges_by == "calaudit" and not any(map(is_importer_made, table.taps)):
+        message = (
+            f"the cache has the scale table's {counted(len(table.taps), 'tensor')}; TensorRT asks "
+            "for every tensor of its network and runs layers without a range in float. calaudit "
+            "cache write makes a complete one, calaudit cache verify --model tells what is missing"
+        )
+        yield Notice("incomplete", message, str(source))
 
 
 def _changed(

@@ -30,12 +30,14 @@ from calaudit.formats.trt_header import (
 )
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
+from calaudit.graph.network import import_network
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
 from calaudit.graph.qdq import QdqPlan
 from calaudit.graph.survey import name_tensors
 from calaudit.graph.taps import with_taps
 from calaudit.runtime.errors import BackendError, Notice, RangesError, near
+from calaudit.runtime.words import counted
 
 N_SAMPLES: Final = 8
 """Random samples to run. Ranges grow with the number of samples, but slowly."""
@@ -181,7 +183,7 @@ class Verification:
     notices: tuple[Notice, ...]
     """What couldn't be checked, and what is odd but may be right."""
     n_taps: int | None
-    """Tensors of the model that INT8 needs scales of; None without a model."""
+    """Tensors that TensorRT asks for scales of; None without a model."""
 
 
 def verify_cache(
@@ -248,11 +250,33 @@ def _against(
     # Nothing is known about what TensorRT's importer makes; constants may well be 1.
     may_end_at_one = names.ends_at_one | names.constants | (scales.keys() - names.all)
     told: list[Finding | Notice | None] = [*lint_scales(scales, ends_at_one=may_end_at_one)]
-    told += lint_names(cache.scales, plan.taps, names.has, names.all - names.constants)
+    network = import_network(model)
+    others = [
+        name
+        for name in cache.scales
+        if names.has(name) and name not in names.all and name not in network.names
+    ]
+    if others:
+        told.append(_other_parser(others))
+    wanted = [
+        each.name
+        for each in network.tensors
+        if each.asked and (each.name in names.all or not (others or each.name in network.guessed))
+    ]
+    told += lint_names(cache.scales, wanted, names.has, names.all - names.constants)
     if try_random:
         usable = {name: s for name, s in scales.items() if SMALLEST_NORMAL <= s < math.inf}
         told.append(_random_data(prepared, plan, usable, cache))
-    return len(plan.taps), told
+    return len(network.tensors), told
+
+
+def _other_parser(others: Sequence[str]) -> Notice:
+    message = (
+        f"{counted(len(others), 'name')} of tensors that TensorRT's parser adds are others than "
+        f"8.5.3.1's, such as {others[0]}: another version made it, or of another export of the "
+        "model"
+    )
+    return Notice("other_parser", message)
 
 
 def _lines(cache: TrtCache, path: Path) -> list[Finding]:

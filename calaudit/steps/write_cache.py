@@ -97,7 +97,8 @@ def write_complete_cache(
     )
     cache = cache_of(table, version, algorithm=algorithm)
     write_trt_cache(out, cache)
-    return CompleteCache(network, table, cache, (*network.notices, *table.notices))
+    notices = (*network.given.notices, *network.notices, *table.notices)
+    return CompleteCache(network, table, cache, notices)
 
 
 def _observed(

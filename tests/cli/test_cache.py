@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 from calaudit.calibration.accumulate import Accumulator
 from calaudit.calibration.groups import split_into_parts
 from calaudit.calibration.observation import Observation
+from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.ranges import write_ranges
 from calaudit.formats.scales import open_scales, write_scales
+from calaudit.formats.trt_cache import open_trt_cache
 from tests.cli.running import Ended, calaudit
 from tests.steps.cached import edit, smooth, table_for, write_cache, write_model
+from tests.steps.calibrating import draw
 
 COMMANDS = ("write", "show", "diff", "verify", "convert")
 
@@ -81,7 +84,7 @@ def test_verify_of_a_clean_cache_ends_with_0(cache: Path, model: Path) -> None:
     ended = run("verify", cache, "--model", model, "--tensorrt", "8.6.1", "--algorithm", "minmax")
     assert (ended.status, ended.err) == (0, "")
     assert ended.out == (
-        f"{cache}: clean; TensorRT 8.6.1, MinMaxCalibration, 12 scales, for 12 taps of {model}\n"
+        f"{cache}: clean; TensorRT 8.6.1, MinMaxCalibration, 38 scales, for 38 tensors of {model}\n"
     )
 
 
@@ -93,7 +96,7 @@ def test_verify_groups_findings_and_ends_with_1(cache: Path, model: Path) -> Non
     assert ended.out.split("\n\n")[1:] == [
         "algorithm: 1\n  line 1: the header's algorithm, 'MinMax', is none of TensorRT's\n"
         "  → Did you mean MinMaxCalibration?",
-        "missing_tap: 1\n  tap 'relu2': has no scale: the ops that read it run in float",
+        "missing_tap: 1\n  tap 'relu2': has no scale: the layers around it run in float",
         "unknown_name: 1\n  tap 'Relu2': the model has no such tensor: TensorRT ignores the scale\n"
         "  → Did you mean relu2 or relu32 or relu28?\n",
     ]
@@ -105,10 +108,10 @@ def test_verify_shows_five_findings_of_a_kind_unless_asked_for_all(
     header, first, *_ = cache.read_text().splitlines()
     cache.write_text(f"{header}\n{first}\n")
     ended = run("verify", cache, "--model", model, "--no-random")
-    assert "missing_tap: 11" in ended.out
-    assert "… 6 more; --all prints them" in ended.out
+    assert "missing_tap: 37" in ended.out
+    assert "… 32 more; --all prints them" in ended.out
     ended = run("verify", cache, "--model", model, "--no-random", "--all")
-    assert ended.out.count("run in float") == 11
+    assert ended.out.count("run in float") == 37
 
 
 def test_verify_as_json_holds_findings_and_notices(cache: Path, model: Path) -> None:
@@ -119,7 +122,7 @@ def test_verify_as_json_holds_findings_and_notices(cache: Path, model: Path) -> 
     assert content["findings"][0]["where"] == "line 2"
     assert [notice["code"] for notice in content["notices"]] == ["no_model"]
     content = json.loads(run("verify", cache, "--model", model, "--json", "--no-random").out)
-    assert (content["model"], content["n_taps"]) == (str(model), 12)
+    assert (content["model"], content["n_taps"]) == (str(model), 38)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +169,7 @@ def test_diff_prints_the_taps_that_differ_most(cache: Path, model: Path, tmp_pat
     assert (ended.status, ended.err) == (0, "")
     lines = ended.out.splitlines()
     assert lines[:2] == [f"A: {cache}", f"B: {other}"]
-    assert lines[2].startswith("11 taps in both, ")
+    assert lines[2].startswith("37 taps in both, ")
     assert lines[3:5] == ["1 only in A: relu2", "1 only in B: r2"]
     assert lines[6].split() == ["tap", "amax", "A", "amax", "B", "B", "/", "A"]
     assert len(lines) == 9
@@ -174,7 +177,7 @@ def test_diff_prints_the_taps_that_differ_most(cache: Path, model: Path, tmp_pat
 
 def test_diff_of_equal_files_prints_no_rows(cache: Path) -> None:
     ended = run("diff", cache, cache)
-    assert ended.out.splitlines()[2:] == ["12 taps in both, 0 with different scales"]
+    assert ended.out.splitlines()[2:] == ["38 taps in both, 0 with different scales"]
 
 
 def test_diff_with_ranges_tells_what_clips(cache: Path, model: Path, tmp_path: Path) -> None:
@@ -198,7 +201,7 @@ def test_diff_with_ranges_tells_what_clips(cache: Path, model: Path, tmp_path: P
     _, _, _, ratio, values, energy, values_b, _ = row.split()
     assert (ratio, values, energy) == ("0.25", "0.00%", "0.00%")
     assert float(values_b.rstrip("%")) > 50
-    assert "has no distribution of 11 of the 12 shared taps" in ended.err
+    assert "has no distribution of 37 of the 38 shared taps" in ended.err
     content = json.loads(run("diff", cache, other, "--ranges", ranges, "--json").out)
     assert {each["tap"] for each in content["shared"] if each["second_clips"]} == {"x"}
     assert content["ranges"] == str(ranges)
@@ -210,10 +213,10 @@ def test_convert_goes_there_and_back(cache: Path, tmp_path: Path) -> None:
     assert (ended.status, ended.out) == (0, f"{scales}: scale table of {cache}\n")
     assert open_scales(scales).calibset == "street"
     ended = run("convert", scales, back, "--tensorrt", "8.6.1")
-    assert ended.out == f"{back}: TensorRT 8.6.1, MinMaxCalibration, 12 scales\n"
+    assert ended.out == f"{back}: TensorRT 8.6.1, MinMaxCalibration, 38 scales\n"
     assert back.read_bytes() == cache.read_bytes()
     ended = run("convert", back, back, "--tensorrt", "10.3", "--algorithm", "entropy")
-    assert ended.out == f"{back}: TensorRT 10.3.0, EntropyCalibration2, 12 scales\n"
+    assert ended.out == f"{back}: TensorRT 10.3.0, EntropyCalibration2, 38 scales\n"
 
 
 def test_convert_notes_fallbacks(tmp_path: Path) -> None:
@@ -230,6 +233,78 @@ def test_a_scale_table_in_a_json_file_with_a_tensor_tensorrt_cant_name(tmp_path:
     ended = run("convert", table, tmp_path / "out.cache", "--tensorrt", "8.6.1")
     assert ended.status == 2
     assert "can't hold the name" in ended.err
+
+
+@pytest.fixture(scope="module")
+def calibset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("calibset")
+    x = smooth(12)
+    write_pool(
+        folder / "pool.h5",
+        inputs={"x": x},
+        targets={"label": np.zeros(len(x), np.int64)},
+        meta={"number": np.arange(len(x))},
+    )
+    return draw(folder / "pool.h5", folder / "all.h5", "all", 12).path
+
+
+def test_write_makes_a_cache_that_verify_finds_clean(
+    model: Path, calibset: Path, tmp_path: Path
+) -> None:
+    out, ranges = tmp_path / "calib.cache", tmp_path / "all tensors.h5"
+    ended = run(
+        "write", model, calibset, "--method", "minmax", "--tensorrt", "8.6.1", "--out", out,
+        "--ranges", ranges,
+    )  # fmt: skip
+    assert ended.status == 0
+    assert ended.err.splitlines()[-2:] == [f"wrote {ranges}", f"wrote {out}"]
+    assert ended.out.splitlines() == [
+        f"{out}: TensorRT 8.6.1, MinMaxCalibration, 38 scales, every tensor of TensorRT's network: "
+        "38 of the model, 0 that its parser adds, 0 constants",
+        "Next: a calibrator of MinMaxCalibration that returns it from read_calibration_cache; for "
+        "trtexec, which has an entropy calibrator, add --algorithm entropy",
+    ]
+    assert run("verify", out, "--model", model, "--no-random").status == 0
+    expected = table_for(model, smooth(12)).scales
+    assert open_trt_cache(out).scales == pytest.approx(expected, rel=1e-6)
+
+
+def test_write_takes_kept_ranges_for_another_method(
+    model: Path, calibset: Path, tmp_path: Path
+) -> None:
+    out, ranges = tmp_path / "calib.cache", tmp_path / "all.h5"
+    given = ["--tensorrt", "10.3", "-o", out, "--ranges", ranges]
+    run("write", model, calibset, *given)
+    first = out.read_bytes()
+    ended = run("write", model, *given, "--method", "mse")
+    assert ended.out.splitlines()[-1] == f"Next: trtexec --onnx={model} --int8 --calib={out}"
+    assert first.startswith(b"TRT-100300-EntropyCalibration2\n")
+    assert out.read_bytes().startswith(b"TRT-100300-EntropyCalibration2\n")
+    assert out.read_bytes() != first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--tensorrt", "8.6.1"], "no calibration set"),
+        (["{calibset}", "--tensorrt", "11.0"], "reads no calibration caches"),
+        (["{calibset}", "--tensorrt", "8.6.1", "--method", "max"], "unknown method 'max'"),
+        (["{calibset}", "--tensorrt", "8.6.1", "--out", "{calibset}"], "would be overwritten"),
+        (["--tensorrt", "8.6.1", "--ranges", "{qdq}"], "observed on another model"),
+        (["{model}", "--tensorrt", "8.6.1"], "isn't an HDF5 file"),
+    ],
+)
+def test_what_write_cant_do_is_refused(
+    model: Path, calibset: Path, tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    qdq = tmp_path / "ranges.h5"
+    calaudit("calibrate", model, calibset, "--out", qdq)
+    names = {"model": str(model), "calibset": str(calibset), "qdq": str(qdq)}
+    given = [argument.format(**names) for argument in arguments]
+    ended = run("write", model, "--out", tmp_path / "out.cache", *given)
+    assert (ended.status, ended.out) == (2, "")
+    assert told in ended.err
+    assert not (tmp_path / "out.cache").exists()
 
 
 heads = st.sampled_from([b"", b"TRT-8601-EntropyCalibration2\n", b"TRT-8601-X\na: 0\n", b"{"])

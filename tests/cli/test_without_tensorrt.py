@@ -37,7 +37,8 @@ slices pool.h5 --by loudness
 sample pool.h5 --size 40 --name some --evaluate split='evaluation' --out some.h5
 calibrate model.onnx some.h5 --method minmax --out ranges.h5 --scales scales
 build model.onnx --scales scales/some-minmax.json --out int8.onnx
-cache convert scales/some-minmax.json some.cache --tensorrt 10.3
+cache convert scales/some-minmax.json taps.cache --tensorrt 10.3
+cache write model.onnx some.h5 --method minmax --tensorrt 10.3 --out some.cache
 cache show some.cache
 cache verify some.cache --model model.onnx
 init model.onnx pool.h5 --out first.toml

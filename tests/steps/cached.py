@@ -1,4 +1,4 @@
-"""A model of twelve taps, and calibration caches for it."""
+"""A model of twelve taps among 38 tensors, and calibration caches for it."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from calaudit.calibration.scales import ScaleTable, TapScale
+from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
 from calaudit.formats.trt_cache import cache_of, write_trt_cache
 from calaudit.formats.trt_header import TrtVersion
 from calaudit.graph.load import load_model
-from calaudit.graph.placement import plan_qdq
-from calaudit.graph.prepare import prepare
+from calaudit.graph.network import import_network
+from calaudit.graph.taps import with_taps
 from tests.graph import models
-from tests.graph.running import minmax_scales
+from tests.graph.running import run
 
 V8 = TrtVersion(8, 6, 1)
 
@@ -31,11 +31,13 @@ def smooth(n: int = 16) -> NDArray[np.float32]:
 
 
 def table_for(model_path: Path, x: NDArray[np.float32] | None = None) -> ScaleTable:
-    """Min-max scales of the model on `x`."""
-    prepared = prepare(load_model(model_path))
-    scales = minmax_scales(prepared, plan_qdq(prepared), {"x": smooth() if x is None else x})
-    taps = {name: TapScale(scale * 127, float(np.float32(scale))) for name, scale in scales.items()}
-    return ScaleTable(taps, "minmax", "some", model_fingerprint=prepared.fingerprint)
+    """Min-max scales of every tensor of TensorRT's network on `x`."""
+    network = import_network(load_model(model_path))
+    feeds = {"x": smooth() if x is None else x}
+    values = run(with_taps(network.model, network.names), feeds)
+    amaxes = {name: float(np.abs(values[name]).max()) for name in network.names}
+    taps = {name: TapScale(amax, scale_of(amax)) for name, amax in amaxes.items()}
+    return ScaleTable(taps, "minmax", "some", model_fingerprint=network.given.fingerprint)
 
 
 def write_cache(path: Path, table: ScaleTable) -> Path:

@@ -7,8 +7,7 @@ import pytest
 from calaudit.calibration.scales import TapScale
 from calaudit.formats.trt_header import TrtVersion
 from calaudit.graph.load import load_model
-from calaudit.graph.placement import plan_qdq
-from calaudit.graph.prepare import prepare
+from calaudit.graph.network import import_network
 from calaudit.runtime.errors import FileFormatError, ModelError
 from calaudit.steps.verify_cache import Verification, verify_cache
 from tests.graph import models
@@ -28,7 +27,7 @@ def cache(tmp_path: Path, model: Path) -> Path:
 
 
 def taps_of(model: Path) -> tuple[str, ...]:
-    return plan_qdq(prepare(load_model(model))).taps
+    return import_network(load_model(model)).names
 
 
 def kinds(found: Verification) -> Kinds:
@@ -43,7 +42,7 @@ def test_a_cache_of_the_model_on_real_data_is_clean(cache: Path, model: Path) ->
     found = verify_cache(cache, model)
     assert kinds(found) == []
     assert found.notices == ()
-    assert found.n_taps == 12
+    assert found.n_taps == 38
 
 
 def test_without_a_model_names_are_noted_as_unchecked(cache: Path) -> None:
@@ -91,7 +90,7 @@ def test_the_reading_tensorrt_must_fit(cache: Path) -> None:
 def test_unreadable_lines_are_findings_with_their_numbers(cache: Path, model: Path) -> None:
     with cache.open("a") as file:
         file.write("y = 0.3\n")
-    assert verify(cache, model) == [("unreadable_line", "line 14")]
+    assert verify(cache, model) == [("unreadable_line", "line 40")]
 
 
 def test_missing_taps_and_unknown_names_are_found(cache: Path, model: Path) -> None:
@@ -103,10 +102,30 @@ def test_missing_taps_and_unknown_names_are_found(cache: Path, model: Path) -> N
     ]
 
 
-def test_names_that_tensorrt_makes_are_no_findings(cache: Path, model: Path) -> None:
+def test_names_that_another_parser_makes_are_no_findings(cache: Path, model: Path) -> None:
     with cache.open("a") as file:
         file.write("conv0.w_output: 3c010204\n(Unnamed Layer* 3) [Constant]_output: 3c010a14\n")
+    found = verify_cache(cache, model, try_random=False)
+    assert kinds(found) == []
+    (told,) = found.notices
+    assert told.code == "other_parser"
+    assert told.message.startswith("2 names of tensors that TensorRT's parser adds are others")
+
+
+def test_what_tensorrts_parser_adds_is_missing_as_much_as_the_models_own(tmp_path: Path) -> None:
+    s = models.Sketch()
+    s.gemm(s.op("Softmax", [s.op("HardSwish", ["x"], "h")], "p"), "y", 4, 3)
+    model = tmp_path / "model.onnx"
+    onnx.save(s.model({"x": ("n", 4)}, {"y": ("n", 3)}), str(model))
+    table = table_for(model, np.ones((2, 4), np.float32))
+    cache = write_cache(tmp_path / "f.cache", table)
     assert verify(cache, model) == []
+    swish, product = "(Unnamed Layer* 0) [Activation]", "(Unnamed Layer* 6) [Matrix Multiply]"
+    lines = [line for line in cache.read_text().splitlines() if not line.startswith("p: ")]
+    cache.write_text("\n".join(line for line in lines if product not in line))
+    assert verify(cache, model) == [("missing_tap", f"tap '{product}_output'")]
+    edit(cache, "(Unnamed Layer* 0)", "(Unnamed Layer* 1)")
+    assert verify(cache, model) == [], f"{swish} may be called otherwise by another version"
 
 
 def test_unusable_scales_are_found(cache: Path, model: Path) -> None:

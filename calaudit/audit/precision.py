@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from calaudit.audit.plan import PlannedCell
 from calaudit.audit.prepare import Audit
-from calaudit.backends.base import BuiltEngine, NodePrecision
+from calaudit.backends.base import BuiltEngine, NodePrecision, PrecisionProof
 from calaudit.graph.macs import sum_macs
 from calaudit.graph.model import Model
 from calaudit.results.audited import EngineRecord, NodeRecord
@@ -61,16 +62,13 @@ def engine_record(
     built : BuiltEngine
     """
     account, int8 = built.account, planned.precision == "int8"
-    if account is None:
-        nodes = tuple(_as_placed(audit, int8=int8))
-        asked: Mapping[str, int] = _counted(each.op_type for each in nodes if each.got == "int8")
-        short: tuple[NodePrecision, ...] = ()
-    else:
-        nodes = () if account.proof is None else account.proof.nodes
-        asked = account.asked
-        short = () if account.proof is None else account.proof.short_of()
-    products = [each for each in nodes if account is not None or each.node in audit.macs]
-    unproven = account is not None and account.proof is None
+    proof = None if account is None else account.proof
+    followed = account is None
+    told = tuple(_as_placed(audit, int8=int8)) if followed else () if proof is None else proof.nodes
+    nodes = tuple(_counted_by(audit.macs, each) for each in told)
+    in_int8 = _counted(each.op_type for each in nodes if each.got == "int8")
+    products = [each for each in nodes if not followed or each.node in audit.macs]
+    unproven = not followed and proof is None
     macs = sum_macs(
         ((each, False) for each in audit.macs.values())
         if unproven
@@ -79,12 +77,14 @@ def engine_record(
     return EngineRecord(
         model.fingerprint,
         built.kernels,
-        _counted(each.op_type for each in nodes if each.got == "int8"),
+        in_int8,
         _counted(each.op_type for each in nodes if each.got != "int8"),
         options=built.options,
-        asked_ops=asked,
-        proof=None if account is None or account.proof is None else account.proof.source,
-        not_as_asked=tuple(filled(NodeRecord, each) for each in short),
+        asked_ops=in_int8 if account is None else account.asked,
+        proof=None if proof is None else proof.source,
+        not_as_asked=tuple(
+            filled(NodeRecord, each) for each in PrecisionProof("", nodes).short_of()
+        ),
         left_float=tuple(
             filled(NodeRecord, each)
             for each in products
@@ -96,14 +96,18 @@ def engine_record(
     )
 
 
+def _counted_by(macs: Mapping[str, int | None], node: NodePrecision) -> NodePrecision:
+    """The node with the audit's count of its multiply-accumulates, where the backend has none."""
+    return node if node.macs is not None else replace(node, macs=macs.get(node.node))
+
+
 def _as_placed(audit: Audit, *, int8: bool) -> Iterator[NodePrecision]:
     """The weighted nodes of an engine that follows its graph."""
     for each in audit.qdq.decisions:
         if each.kind == "node" and each.weighted:
             quantized = int8 and each.action == "quantized"
             kind, reason = ("int8", "") if quantized else ("fp32", each.reason)
-            macs = audit.macs.get(each.subject)
-            yield NodePrecision(each.subject, each.op_type, kind, kind, reason, macs)
+            yield NodePrecision(each.subject, each.op_type, kind, kind, reason)
 
 
 def _counted(names: Iterable[str]) -> dict[str, int]:

@@ -137,6 +137,20 @@ def test_engines_that_follow_the_graph_have_their_share_by_it(world: Path) -> No
     assert (single.macs, single.int8_macs) == (64, 0)
 
 
+def test_products_that_the_graph_leaves_in_float_are_named_and_counted(tmp_path: Path) -> None:
+    report, _ = run_audit(chain_world(tmp_path, ONE_SET, third="Einsum"))
+    for cell in report.cells:
+        assert cell.engine is not None
+        assert (cell.engine.macs, cell.engine.int8_macs) == (64, 48)
+        (left,) = cell.engine.left_float
+        assert (left.node, left.op_type, left.asked, left.got) == (
+            "third", "Einsum", "fp32", "fp32"
+        )  # fmt: skip
+        assert (left.macs, left.reason) == (16, "TensorRT doesn't run it in INT8 from Q/DQ")
+        assert cell.engine.not_as_asked == ()
+    assert report.reference.engine.left_float == ()
+
+
 def test_the_account_survives_the_file(world: Path) -> None:
     report = ran(world, INT8, INT8, FP32)
     assert read_report(world / "audit" / "report.json") == report

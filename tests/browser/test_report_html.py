@@ -20,6 +20,8 @@ from tests.report.factory import NLL, SAMPLE, TOP1, calibset, cell, report, resu
 from tests.report.hostile import NAMES, hostile_report
 from tests.report.test_html import ranked
 from tests.report.test_html_parts import observed
+from tests.report.test_precision import SHORT, TOLD, WHOLE
+from tests.report.test_precision import made as partly_int8
 
 pytestmark = [
     pytest.mark.slow,
@@ -95,6 +97,21 @@ def test_scripts_show_what_the_templates_showed(open_report: Open, evidence: Sho
         assert page.locator("#json").get_attribute("href").startswith("data:application/gzip")
     with open_report(full()) as page:
         assert page.locator("#heat tbody").inner_text() == plain
+
+
+def test_verdicts_of_engines_that_are_partly_int8_say_so(open_report: Open) -> None:
+    given = partly_int8(SHORT, WHOLE, drops=(0.09, 0.001))
+    with open_report(given, java_script_enabled=False, ready=False) as page:
+        plain = page.locator("#heat tbody").inner_text()
+    with open_report(given) as page:
+        assert page.locator("#heat tbody").inner_text() == plain
+        cells = page.locator("#heat tbody td[data-column]")
+        assert "✗†" in cells.nth(0).inner_text()
+        assert "†" not in cells.nth(1).inner_text()
+        assert f"regressed, with {TOLD}" in cells.nth(0).text_content()
+        cells.nth(0).hover()
+        assert f"regressed, with {TOLD}" in page.locator("#strip").inner_text()
+        assert f"REGRESSED, with {TOLD}" in page.locator(".badge").inner_text()
 
 
 def test_columns_sort_with_the_keyboard(open_report: Open) -> None:

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from calaudit.results.audited import SliceRecord
+from calaudit.results.audited import NodeRecord, SliceRecord
 from calaudit.results.report import Report
 from calaudit.runtime.errors import Notice
-from tests.report.factory import AUDIT, TOP1, cell, report, result
+from tests.report.factory import AUDIT, ENGINE, TOP1, cell, report, result
 
 NAMES = (
     "all",
@@ -26,8 +26,13 @@ METHOD = "min<max>"
 
 
 def hostile_report() -> Report:
-    """Hostile slices, calibration set, method, metric, files, warnings and configuration."""
-    engine = cell(SET, METHOD, id=f"{SET}/{METHOD}")
+    """Hostile slices, set, method, metric, files, nodes, reasons, warnings and configuration."""
+    short = tuple(NodeRecord(name, "<op>", "int8", "<i>fp32", name, 10) for name in NAMES)
+    told = replace(
+        ENGINE, proof=NAMES[1], asked_ops={"<op>": len(NAMES) + 2}, not_as_asked=short,
+        left_float=short, macs=1000, int8_macs=880,
+    )  # fmt: skip
+    engine = cell(SET, METHOD, id=f"{SET}/{METHOD}", engine=told)
     verdicts = ("PASS", "REGRESSED", "INCONCLUSIVE")
     results = [
         result(engine.id, name, 0.01 * number, verdicts[number % 3], n_needed=9000)

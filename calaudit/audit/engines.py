@@ -28,6 +28,7 @@ from calaudit.results.audited import EngineRecord
 from calaudit.runtime.errors import BackendError, Notice
 from calaudit.runtime.interrupts import stop_if_asked
 from calaudit.steps.build import write_engine
+from calaudit.steps.complete import without_constants
 from calaudit.steps.predict import predict
 
 Item = TypeVar("Item")
@@ -162,9 +163,12 @@ def _graph(audit: Audit, planned: PlannedCell, observed: Observed, store: Store)
     if planned.scales is None or observation is None:
         return _Graph(audit.model)
     table = _scales(planned, observation)
+    network = audit.network if implicit else None
+    if network is not None:
+        table = without_constants(table, network)
     write_scales(planned.scales, table)
     if planned.engine is None:
-        notices = () if audit.network is None else audit.network.notices
+        notices = () if network is None else network.notices
         return _Graph(audit.model, table, (*table.notices, *notices), ranges=table)
     if not store.holds(planned.engine):
         write_engine(audit.folded, audit.qdq, table, planned.engine)

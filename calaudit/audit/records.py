@@ -230,6 +230,22 @@ def cell_record(
     )
 
 
+def prediction_notices(cells: Iterable[CellRecord]) -> Iterator[Notice]:
+    """That engines are predictions, once for all that predict the same."""
+    by_what: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.engine is not None and cell.engine.options.get("predicts"):
+            by_what.setdefault(str(cell.engine.options["predicts"]), []).append(cell.backend)
+    for what, backends in by_what.items():
+        one = len(backends) == 1
+        message = (
+            f"{counted(len(backends), 'engine')} of {' and '.join(dict.fromkeys(backends))} "
+            f"{'is a prediction' if one else 'are predictions'} of {what}: no TensorRT has built "
+            f"{'it' if one else 'them'}, and what a GPU's fastest kernels keep in float isn't known"
+        )
+        yield Notice("predicted", message)
+
+
 def slice_records(audit: Audit, comparisons: Sequence[Comparison]) -> list[SliceRecord]:
     """Every slice; n counts evaluated samples.
 

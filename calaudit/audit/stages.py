@@ -310,6 +310,7 @@ def _cells(
         cells.append(records.cell_record(audit, planned, judged.engine))
         predictions[planned.id] = judged.predictions
         journal.scales[planned.id] = judged.scales
+    journal.notices += records.prediction_notices(cells)
     return cells, predictions
 
 

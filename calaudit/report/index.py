@@ -179,17 +179,24 @@ def variant(cell: CellRecord) -> tuple[str, str, str]:
     return cell.method or "", cell.precision, cell.backend
 
 
+def predicts(cell: CellRecord) -> str:
+    """What an engine stands in for, such as ``"TensorRT's implicit quantization"``; else empty."""
+    return "" if cell.engine is None else str(cell.engine.options.get("predicts") or "")
+
+
 def cell_parts(cell: CellRecord, report: Report) -> tuple[str, str]:
     """What people call a cell: its calibration set, and its method.
 
-    Precision and backend are added to the method where the report has several of them; a control
-    is marked as one.
+    Precision and backend are added to the method where the report has several of them, and that an
+    engine is a prediction; a control is marked as one.
     """
     several = {
         "precision": len({each.precision for each in report.cells}) > 1,
         "backend": len({each.backend for each in report.cells}) > 1,
     }
     extra = [getattr(cell, name) for name, needed in several.items() if needed]
+    if predicts(cell):
+        extra.append("predicted")
     method = " ".join([*([cell.method] if cell.method else []), *extra])
     return set_label(cell.calibset or "no set", cell.role), method or cell.precision
 

@@ -15,6 +15,7 @@ from calaudit.backends.base import Backend
 from calaudit.calibration.accumulate import observe as observe_values
 from calaudit.calibration.histogram import N_BINS, Histograms
 from calaudit.calibration.observation import Observation
+from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.ranges import write_ranges
 from calaudit.graph.network import Network
@@ -67,6 +68,16 @@ def observe_network(
     whole = _with_fixed(observation, network, fixed)
     write_ranges(out, whole)
     return whole
+
+
+def without_constants(table: ScaleTable, network: Network) -> ScaleTable:
+    """A scale table without remarks on tensors that are the same for every sample.
+
+    A constant has one value, or none but zero, whatever a calibration set holds.
+    """
+    constants = {f"tap {name!r}" for name in network.fixed}
+    kept = tuple(each for each in table.notices if each.where not in constants)
+    return replace(table, notices=kept)
 
 
 def _fixed_values(

@@ -18,7 +18,7 @@ from calaudit.runtime.errors import Notice, RangesError, SettingsError
 from calaudit.runtime.words import counted
 from calaudit.slices.dimension import EVERYTHING
 from calaudit.steps.calibrate import observation_notices, open_sets
-from calaudit.steps.complete import observe_network
+from calaudit.steps.complete import observe_network, without_constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,7 @@ def write_complete_cache(
         model_fingerprint=observation.model_fingerprint,
         notices=observation_notices(observation),
     )
+    table = without_constants(table, network)
     cache = cache_of(table, version, algorithm=algorithm)
     write_trt_cache(out, cache)
     notices = (*network.given.notices, *network.notices, *table.notices)

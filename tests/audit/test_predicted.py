@@ -1,5 +1,6 @@
 """Audits on onnxruntime whose INT8 engines predict TensorRT's implicit quantization."""
 
+import html
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ from calaudit.audit.run import run_audit
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.scales import open_scales
+from calaudit.report.forms import write_forms
 from calaudit.results.report import Report
 from tests.audit.world import AUDIT, make_world, weights
+from tests.cli.running import calaudit
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,23 @@ def test_engines_are_labelled_as_predictions(finished: tuple[Path, Report]) -> N
         assert cell.engine is not None
         assert cell.engine.options["predicts"] == "TensorRT's implicit quantization"
         assert cell.engine.quantized_ops == cell.engine.asked_ops == {"MatMul": 1}
+
+
+def test_every_form_of_the_report_says_so(finished: tuple[Path, Report]) -> None:
+    folder, report = finished
+    (told,) = (each.message for each in report.warnings if each.code == "predicted")
+    assert told.startswith(
+        "4 engines of onnxruntime are predictions of TensorRT's implicit quantization"
+    )
+    (folder / "forms").mkdir()
+    for name in ("markdown", "html"):
+        (written,) = write_forms(report, folder / "forms", [name])
+        text = html.unescape(written.read_text(encoding="utf-8"))
+        assert "minmax predicted" in text, name
+        assert "no TensorRT has built them" in text, name
+    shown = calaudit("report", "show", folder / "audit" / "report.json", "--all")
+    assert "minmax predicted" in shown.out
+    assert "by the prediction of TensorRT's implicit quantization" in " ".join(shown.out.split())
 
 
 def test_what_an_int8_product_reads_is_rounded(finished: tuple[Path, Report]) -> None:

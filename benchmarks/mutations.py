@@ -126,7 +126,11 @@ MUTATIONS = (
             "file=_kept(audit, planned.built if own else planned.engine),\n"
             "        scales=_kept(audit, planned.scales)", "file=", "scales="),
     swapped("ops in INT8 and in float",
-            "quantized,\n            floats,", "quantized", "floats"),
+            "in_int8,\n        in_float,", "in_int8", "in_float"),
+    Mutation("all multiply-accumulates for those in INT8",
+             "else macs.int8,", "else macs.all,"),
+    Mutation("those in INT8 for all multiply-accumulates",
+             "macs=macs.all,", "macs=macs.int8,"),
     Mutation("interval of means for all metrics",
              "interval=INTERVALS[metric.kind]", 'interval=INTERVALS["mean"]'),
     swapped("whose amax is whose",

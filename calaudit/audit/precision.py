@@ -67,6 +67,7 @@ def engine_record(
     told = tuple(_as_placed(audit, int8=int8)) if followed else () if proof is None else proof.nodes
     nodes = tuple(_counted_by(audit.macs, each) for each in told)
     in_int8 = _counted(each.op_type for each in nodes if each.got == "int8")
+    in_float = _counted(each.op_type for each in nodes if each.got != "int8")
     products = [each for each in nodes if not followed or each.node in audit.macs]
     unproven = not followed and proof is None
     macs = sum_macs(
@@ -78,7 +79,7 @@ def engine_record(
         model.fingerprint,
         built.kernels,
         in_int8,
-        _counted(each.op_type for each in nodes if each.got != "int8"),
+        in_float,
         options=built.options,
         asked_ops=in_int8 if account is None else account.asked,
         proof=None if proof is None else proof.source,

@@ -378,7 +378,9 @@ def test_slices_sets_and_cells_are_told_as_they_are(again: Again) -> None:
         assert told == [N_FEATURES * N_CLASSES, N_FEATURES * N_CLASSES, 0, []]
         table = json.loads((again.folder / cell["scales"]).read_text(encoding="utf-8"))
         assert table["method"] == cell["method"]
-    assert document["reference"]["engine"]["float_ops"] == {"MatMul": 1}
+    fp32 = document["reference"]["engine"]
+    assert fp32["float_ops"] == {"MatMul": 1}
+    assert (fp32["macs"], fp32["int8_macs"]) == (N_FEATURES * N_CLASSES, 0)
 
 
 def test_metrics_are_told_with_their_units_and_directions(again: Again) -> None:

@@ -91,7 +91,7 @@ def read_layer_report(text: str) -> tuple[BuiltLayer, ...]:
             [
                 (_elements(dims), kind)
                 for dims, kind in re.findall(
-                    r"Dimensions: \[([^\]]*)\].*?Datatype: (\w+)", parts.get(part, "")
+                    r"Dimensions: \[([^\]]*)\].*?Datatype: ([^,}]+)", parts.get(part, "")
                 )
             ]
             for part in ("Inputs", "Constants")

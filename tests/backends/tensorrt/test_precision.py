@@ -276,6 +276,23 @@ def test_control_characters_are_taken_as_they_come() -> None:
     assert found(raw, asked("a", "b", op_type="Gemm")) == {"a": "int8", "b": "int8"}
 
 
+@pytest.mark.parametrize(
+    ("described", "got"),
+    [
+        ("Format/Datatype: Thirty-two wide channel vectorized row major Int8 format", "int8"),
+        ("Format/Datatype: Channel major FP32 format where channel % 4 == 0", "fp32"),
+        ("Format/Datatype: N/A due to dynamic shapes", None),
+    ],
+)
+def test_layer_reports_may_describe_formats_as_the_inspector_does(
+    described: str, got: str | None
+) -> None:
+    swapped = re.sub("Datatype: Int8, Format: [^}]*format", lambda _: described, REPORT)
+    assert described in swapped
+    proof = prove(NODES[:1], read_layer_report(swapped), "builder's layer report")
+    assert proof.nodes[0].got == got
+
+
 @pytest.mark.parametrize("kind", ["Float", "Half", "BFloat16"])
 def test_types_swapped_in_a_layer_report_change_what_is_proven(kind: str) -> None:
     got = {"Float": "fp32", "Half": "fp16", "BFloat16": "bf16"}[kind]

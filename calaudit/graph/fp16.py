@@ -34,7 +34,8 @@ from calaudit.graph.survey import SMALL
 from calaudit.runtime.errors import ModelError, Notice
 from calaudit.runtime.words import counted
 
-_HALF = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
+HALF: Final = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
+"""Element types of half precision."""
 _TYPE_ATTRIBUTES = frozenset({"to", "dtype"})
 """Attributes that name an element type: of Cast, of random and filled tensors."""
 
@@ -52,10 +53,10 @@ _CASTS: Final = re.compile(
 def is_half(proto: onnx.ModelProto) -> bool:
     """Whether any weight, input or output is FP16 or BF16."""
     graph = proto.graph
-    if any(value.type.tensor_type.elem_type in _HALF for value in (*graph.input, *graph.output)):
+    if any(value.type.tensor_type.elem_type in HALF for value in (*graph.input, *graph.output)):
         return True
     return any(
-        tensor.data_type in _HALF for each in all_graphs(graph) for tensor in each.initializer
+        tensor.data_type in HALF for each in all_graphs(graph) for tensor in each.initializer
     )
 
 
@@ -74,7 +75,7 @@ def widen(proto: onnx.ModelProto) -> onnx.ModelProto:
 def _half_edges(values: Iterable[onnx.ValueInfoProto]) -> dict[str, int]:
     """Inputs or outputs of half precision: name → type."""
     types = {value.name: value.type.tensor_type.elem_type for value in values}
-    return {name: kind for name, kind in types.items() if kind in _HALF}
+    return {name: kind for name, kind in types.items() if kind in HALF}
 
 
 def _cast_edges(graph: onnx.GraphProto, inputs: dict[str, int], outputs: dict[str, int]) -> None:
@@ -107,7 +108,7 @@ def _widen_graph(graph: onnx.GraphProto) -> None:
     for tensor in graph.initializer:
         _widen_tensor(tensor)
     for value in (*graph.input, *graph.output, *graph.value_info):
-        if value.type.tensor_type.elem_type in _HALF:
+        if value.type.tensor_type.elem_type in HALF:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
     _widen_nodes(graph.node)
 
@@ -117,12 +118,12 @@ def _widen_nodes(nodes: Iterable[onnx.NodeProto]) -> None:
         for attribute in node.attribute:
             if attribute.type == AttributeProto.TENSOR:
                 _widen_tensor(attribute.t)
-            elif attribute.name in _TYPE_ATTRIBUTES and attribute.i in _HALF:
+            elif attribute.name in _TYPE_ATTRIBUTES and attribute.i in HALF:
                 attribute.i = TensorProto.FLOAT
 
 
 def _widen_tensor(tensor: onnx.TensorProto) -> None:
-    if tensor.data_type in _HALF:
+    if tensor.data_type in HALF:
         content = values_of(tensor).astype("<f4").tobytes()
         name, dims = tensor.name, list(tensor.dims)
         tensor.Clear()

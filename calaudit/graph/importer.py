@@ -1,15 +1,19 @@
 """Layers of a network as TensorRT's ONNX parser adds them, counted, and their tensors' names."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from calaudit.graph.contents import values_of
+from calaudit.graph.fp16 import HALF
 from calaudit.graph.names import NewNames, node_names, tensor_names
 from calaudit.graph.survey import Shape, Survey
+
+FLOATS: Final = HALF | {TensorProto.FLOAT}
+"""Element types of tensors that have ranges."""
 
 
 class Importer:
@@ -18,9 +22,9 @@ class Importer:
     Parameters
     ----------
     facts : Survey
-        Of the model in FP32.
+        Of the model as given.
     graph : onnx.GraphProto
-        The same model's; new tensors get names that it doesn't have.
+        The same model's in FP32; new tensors get names that it doesn't have.
     """
 
     def __init__(self, facts: Survey, graph: onnx.GraphProto) -> None:
@@ -132,7 +136,7 @@ class Importer:
 
     def is_float(self, name: str) -> bool:
         """Whether a tensor of model or network is float."""
-        return name in self._floats or self.facts.types.get(name) == TensorProto.FLOAT
+        return name in self._floats or self.facts.types.get(name) in FLOATS
 
     def shape(self, name: str) -> Shape | None:
         """Of a tensor of the model; None where nothing is known."""

@@ -9,11 +9,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from calaudit.graph.fp16 import is_half, widen
+import onnx
+from onnx import TensorProto, helper
+
+from calaudit.graph.fp16 import HALF, is_half, widen
 from calaudit.graph.importer import Importer
 from calaudit.graph.importer_rules import import_node
 from calaudit.graph.model import Model, copy_of
-from calaudit.graph.names import name_of
+from calaudit.graph.names import NewNames, name_of, tensor_names
 from calaudit.graph.rules import STANDARD
 from calaudit.graph.survey import survey
 from calaudit.runtime.errors import Notice
@@ -78,8 +81,7 @@ def import_network(model: Model) -> Network:
         As given, not folded: TensorRT names its tensors after the user's own file.
     """
     proto = widen(model.proto) if is_half(model.proto) else copy_of(model.proto)
-    observed = Model(proto, model.label, model.notices)
-    facts = survey(observed)
+    facts = survey(model)
     importer = Importer(facts, proto.graph)
     for value in proto.graph.input:
         importer.observe(value.name)
@@ -93,9 +95,31 @@ def import_network(model: Model) -> Network:
         NetworkTensor(name, _kind(name, added, importer.fixed), name not in importer.merged)
         for name in importer.tensors
     )
-    proto.graph.node.extend(importer.extra)
-    guessed = frozenset(importer.guessed)
-    return Network(model, observed, tensors, guessed, tuple(_notices(importer, model.label)))
+    proto.graph.node.extend(_in_float(importer.extra, proto.graph))
+    return Network(
+        given=model,
+        model=Model(proto, model.label, model.notices),
+        tensors=tensors,
+        guessed=frozenset(importer.guessed),
+        notices=tuple(_notices(importer, model.label)),
+    )
+
+
+def _in_float(nodes: Sequence[onnx.NodeProto], graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes, after casts of those inputs and outputs that stay in half precision."""
+    halves = {
+        value.name
+        for value in (*graph.input, *graph.output)
+        if value.type.tensor_type.elem_type in HALF
+    }
+    names = NewNames(tensor_names(graph))
+    casts: dict[str, str] = {}
+    for node in nodes:
+        for name in halves.intersection(node.input) - casts.keys():
+            casts[name] = names.make(f"{name}/calaudit_float")
+            yield helper.make_node("Cast", [name], [casts[name]], to=TensorProto.FLOAT)
+        node.input[:] = [casts.get(name, name) for name in node.input]
+        yield node
 
 
 def _notices(importer: Importer, label: str) -> Iterator[Notice]:

@@ -1,7 +1,7 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
 from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.graph.load import load_model
@@ -49,6 +49,39 @@ def test_every_tensor_of_the_network_is_computed_under_its_name() -> None:
     np.testing.assert_allclose(
         values[product] + onnx.numpy_helper.to_array(bias), values["y"], rtol=1e-5
     )
+
+
+def test_an_fp16_model_has_the_names_of_its_fp32_twin_and_is_observed_in_float() -> None:
+    s = Sketch()
+    s.gemm(s.op("HardSwish", ["x"], "h"), "k", 4, 3)
+    s.op("HardSwish", ["k"], "y")
+    twin = Model(s.model({"x": ("n", 4)}, {"y": ("n", 3)}), "m")
+    half = Model(
+        helper.make_model(float16_graph(twin.proto.graph), opset_imports=twin.proto.opset_import),
+        "m",
+    )
+    found, whole = import_network(half), import_network(twin)
+    assert [(t.name, t.kind) for t in found.tensors] == [(t.name, t.kind) for t in whole.tensors]
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    values = run(with_taps(found.model, found.names), {"x": x.astype(np.float16)})
+    expected = run(with_taps(whole.model, whole.names), {"x": x.astype(np.float32)})
+    for name in found.names:
+        np.testing.assert_allclose(values[name], expected[name], atol=4e-3)
+
+
+def float16_graph(graph: onnx.GraphProto) -> onnx.GraphProto:
+    """The same graph with every tensor in FP16."""
+    weights = [
+        numpy_helper.from_array(numpy_helper.to_array(each).astype(np.float16), each.name)
+        for each in graph.initializer
+    ]
+    values = [
+        [helper.make_tensor_value_info(v.name, TensorProto.FLOAT16, None) for v in values]
+        for values in (graph.input, graph.output)
+    ]
+    for made, value in zip(values[0] + values[1], (*graph.input, *graph.output), strict=True):
+        made.type.tensor_type.shape.CopyFrom(value.type.tensor_type.shape)
+    return helper.make_graph(list(graph.node), "half", *values, weights)
 
 
 def test_tensors_of_integers_have_no_range() -> None:

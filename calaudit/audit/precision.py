@@ -44,7 +44,7 @@ def refuse_float(planned: PlannedCell, built: BuiltEngine) -> None:
         f"no product runs in INT8 ({counts}{doubt}): this engine is {kinds}, by the "
         f"{proof.source}; {first.op_type} {first.node}: {first.reason}",
         where=planned.backend,
-        next_step=_GO_ELSEWHERE if planned.given == "qdq" else _GIVE_RANGES,
+        next_step=_GIVE_RANGES if planned.given == "scales" else _GO_ELSEWHERE,
     )
 
 

@@ -23,7 +23,12 @@ from pathlib import Path
 
 from calaudit.backends.base import Account, BackendKind
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.backends.tensorrt.precision import precision_notices, prove, read_inspector
+from calaudit.backends.tensorrt.precision import (
+    asked_implicitly,
+    precision_notices,
+    prove,
+    read_inspector,
+)
 from calaudit.graph.products import products
 from calaudit.runtime.settings import setting
 
@@ -34,6 +39,8 @@ class Settings:
 
     account: str = ""
     """File that says what the layers run in; empty: the library doesn't tell."""
+    implicit: bool = False
+    """Take scale tables and FP32 graphs, and ask INT8 of every product."""
 
 
 class Kind(BackendKind):
@@ -42,6 +49,10 @@ class Kind(BackendKind):
 
     def make(self, settings, site):
         return Choosing(settings)
+
+    def int8(self, settings, methods, batching):
+        for each in super().int8(settings, methods, batching):
+            yield replace(each, given="scales") if settings.implicit else each
 
     def examine(self, settings, wanted):
         from calaudit.backends.health import Health
@@ -64,6 +75,7 @@ class Choosing(OnnxruntimeBackend):
         if order.precision != "int8":
             return built
         asked = products(order.model)
+        asked = asked if order.ranges is None else asked_implicitly(asked)
         path = self._settings.account
         layers = read_inspector(Path(path).read_text(encoding="utf-8")) if path else ()
         proof = prove(asked, layers, "engine inspector") if layers else None

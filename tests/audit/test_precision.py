@@ -117,6 +117,17 @@ def test_an_engine_of_which_nothing_runs_in_int8_is_a_failed_cell(
     assert made == {"fp32"}, "an engine that isn't judged isn't run"
 
 
+def test_an_implicit_engine_without_int8_is_sent_back_for_ranges(world: Path) -> None:
+    report = ran(world, FP32, FP32, FP32, keys="implicit = true\n")
+    reasons = {cell.reason for cell in report.cells}
+    assert {cell.status for cell in report.cells} == {"failed"}
+    assert all("Give every tensor that it asks for a range" in str(each) for each in reasons)
+    partly = ran(world, FP32, INT8, FP32, keys="implicit = true\n")
+    assert {cell.status for cell in partly.cells} == {"judged"}
+    assert engine(partly).asked_ops == {"MatMul": 3}
+    assert engine(partly).int8_macs == 16
+
+
 def test_what_it_answered_before_its_account_was_known_doesnt_count(world: Path) -> None:
     path = audit(world, INT8, INT8, INT8)
     first, _ = run_audit(path)

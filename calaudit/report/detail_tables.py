@@ -21,6 +21,7 @@ from calaudit.report.findings import (
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.precision import NAMED, standings
 from calaudit.report.tables import Column, View, build_table, more
+from calaudit.report.targets import HEADINGS, target_rows
 from calaudit.report.wording import (
     MISSING,
     amount,
@@ -42,11 +43,25 @@ FEW = 3
 
 
 def engine_tables(index: Index, view: View, width: int) -> Iterator[RenderableType]:
-    """What two backends, and two estimators of ranges, make of the same engines and sets."""
+    """What two targets, and two estimators of ranges, make of the same engines and sets."""
     yield from _agreement(index.report, view, width)
     yield from _precision(index, view)
     yield from _ranges(index.report, view, width)
     yield from _files(index, view, width)
+
+
+def target_table(index: Index, width: int) -> Iterator[RenderableType]:
+    """What the targets of an audit that has several are, and how their engines fared."""
+    rows = [row.entries for row in target_rows(index)]
+    if not rows:
+        return
+    named = {HEADINGS[0]: 24, HEADINGS[1]: 44}
+    columns = [
+        Column(heading, [Text(entry) for entry in entries], named.get(heading))
+        for heading, *entries in zip(HEADINGS, *rows, strict=True)
+    ]
+    yield build_table("Targets", columns, width=width)
+    yield Text()
 
 
 def _agreement(report: Report, view: View, width: int) -> Iterator[RenderableType]:
@@ -69,7 +84,7 @@ def _agreement(report: Report, view: View, width: int) -> Iterator[RenderableTyp
              for one in rows],
         ),
     ]  # fmt: skip
-    yield build_table("The same engines on two backends", columns, width=width)
+    yield build_table("The same engines on two targets", columns, width=width)
     yield from more(len(report.agreement) - len(rows), "pair")
     yield Text()
 

@@ -85,7 +85,8 @@ def _others(index: Index, worst: Result) -> str:
     by_cell: dict[str, list[Result]] = {}
     for result in index.gated:
         by_cell.setdefault(result.cell, []).append(result)
-    others = [cell for cell in by_cell if cell != worst.cell]
+    # FP32 of another target passes, but isn't what is to ship
+    others = [c for c in by_cell if c != worst.cell and index.cells[c].precision != "fp32"]
     passing = [cell for cell in others if all(r.verdict == "PASS" for r in by_cell[cell])]
     if not others:
         return ""

@@ -175,7 +175,7 @@ class Index:
 
 
 def variant(cell: CellRecord) -> tuple[str, str, str]:
-    """What sets engines of one calibration set apart: method, precision, backend."""
+    """What sets engines of one calibration set apart: method, precision, target."""
     return cell.method or "", cell.precision, cell.backend
 
 
@@ -185,20 +185,17 @@ def predicts(cell: CellRecord) -> str:
 
 
 def cell_parts(cell: CellRecord, report: Report) -> tuple[str, str]:
-    """What people call a cell: its calibration set, and its method.
+    """What people call a cell: its calibration set, and its method or precision.
 
-    Precision and backend are added to the method where the report has several of them, and that an
-    engine is a prediction; a control is marked as one.
+    That an engine is a prediction is added, and the target where the report has several; a control
+    is marked as one.
     """
-    several = {
-        "precision": len({each.precision for each in report.cells}) > 1,
-        "backend": len({each.backend for each in report.cells}) > 1,
-    }
-    extra = [getattr(cell, name) for name, needed in several.items() if needed]
+    method = cell.method or cell.precision
     if predicts(cell):
-        extra.append("predicted")
-    method = " ".join([*([cell.method] if cell.method else []), *extra])
-    return set_label(cell.calibset or "no set", cell.role), method or cell.precision
+        method += " predicted"
+    if len({each.backend for each in report.cells}) > 1:
+        method += f" on {cell.backend}"
+    return set_label(cell.calibset or "no set", cell.role), method
 
 
 def set_label(name: str, role: Role) -> str:

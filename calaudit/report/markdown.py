@@ -12,6 +12,7 @@ from calaudit.report.headline import control_sentences
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.precision import NAMED, overall_verdict_text, standings
 from calaudit.report.tables import MARK, legend, verdict_mark
+from calaudit.report.targets import HEADINGS, target_rows
 from calaudit.report.wording import MISSING, between, difference, score, unit_name, units
 from calaudit.results.comparison import Result
 from calaudit.results.report import Report, unjudged
@@ -39,7 +40,13 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
     lines = [f"## {verdict}: {_inline(report.audit.name)}", ""]
     lines += [f"- {_inline(sentence)}" for sentence in findings(report)]
     lines += [f"- {_inline(sentence)}" for sentence in control_sentences(index)]
-    lines += ["", *_counts(index), *_worst(index, limit), *_attribution(index, limit)]
+    lines += [
+        "",
+        *_counts(index),
+        *_targets(index),
+        *_worst(index, limit),
+        *_attribution(index, limit),
+    ]
     lines += [*_matrix(index, limit), *_precision(index, limit), *_files(report, limit)]
     lines += [*_warnings(report, limit), _footer(index)]
     return "\n".join(lines) + "\n"
@@ -56,6 +63,17 @@ def _counts(index: Index) -> Iterator[str]:
     yield "|---:|---:|---:|---:|"
     named = ("REGRESSED", "INCONCLUSIVE", "PASS")
     yield _row([f"{len(verdicts):,}", *(f"{verdicts.count(name):,}" for name in named)])
+    yield ""
+
+
+def _targets(index: Index) -> Iterator[str]:
+    rows = list(target_rows(index))
+    if not rows:
+        return
+    yield _row(HEADINGS)
+    yield "|---|---|---:|---:|---:|---:|"
+    for row in rows:
+        yield _row([_code(row.name), _inline(row.runs_on), *row.entries[2:]])
     yield ""
 
 

@@ -25,6 +25,7 @@ from calaudit.report.detail_tables import (
     exemplar_lines,
     ranking_tables,
     standout_lines,
+    target_table,
 )
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.headline import control_sentences, headline
@@ -133,6 +134,7 @@ def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     index.matching_slices(view.slices)
     yield from _header(index)
     yield Text()
+    yield from target_table(index, width)
     yield from worst_table(index, view, width)
     yield from drop_matrices(index, view, width)
     yield from metric_matrices(index, view, width)

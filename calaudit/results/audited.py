@@ -22,12 +22,12 @@ verdicts decide nothing."""
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """One output of an engine on two backends."""
+    """One output of an engine on two targets."""
 
     cell: str
-    """The id of a cell on a backend that is to agree."""
+    """The id of a cell on a target that is to agree."""
     other: str | None
-    """The same engine's cell on the other backend; None for the FP32 reference."""
+    """The same engine's cell on the audit's own target; None for the FP32 reference."""
     output: str
     """A model output's name."""
     n: Count

@@ -72,7 +72,7 @@ class Report:
     screening: tuple[Screened, ...] = ()
     """Results without a gate that lose significantly, the most significant loss first."""
     agreement: tuple[Agreement, ...] = ()
-    """Of engines run on two backends: how near their outputs are, per output."""
+    """Of engines run on two targets: how near their outputs are, per output."""
     compared_ranges: tuple[ComparedRanges, ...] = ()
     """Where a backend's own ranges differ from calaudit's of the same sets."""
     warnings: tuple[Notice, ...] = ()

@@ -11,6 +11,8 @@ from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.audit.store import take_inventory
 from calaudit.report.files import read_report
+from calaudit.report.index import Index
+from calaudit.report.targets import target_rows
 from calaudit.results.report import Report
 from calaudit.runtime.errors import BackendError, Problem, SettingsError
 from tests.audit.fake_worker import fake_backend
@@ -221,6 +223,25 @@ def test_a_renamed_target_is_made_again_and_the_others_arent(
     assert drops[0] == drops[1]
 
 
+def test_forms_show_the_targets_side_by_side(finished: tuple[Path, Report]) -> None:
+    folder = finished[0].with_suffix("")
+    shown = calaudit("report", "show", str(folder / "report.json")).out
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    summary = (folder / "summary.md").read_text(encoding="utf-8")
+    rows = [line.split() for line in shown.split("Targets")[1].splitlines()[4:7]]
+    assert [row[:3] for row in rows] == [
+        ["one-thread", "onnxruntime", "4"],
+        ["onnxruntime", "onnxruntime", "4"],
+        ["fused", "onnxruntime", "4"],
+    ]
+    assert [row[-1] for row in rows] == ["–", "0", "0"], "FP32's outputs are the same"
+    assert " ".join(rows[1]).endswith("8 of 16 16 of 16 0")
+    assert '<th scope="row">one-thread</th><td>onnxruntime</td>' in page
+    assert "| `onnxruntime` | onnxruntime | 4 | 8 of 16 | 16 of 16 | 0 |" in summary
+    assert "minmax on fused" in summary
+    assert "fp32 on" not in summary.split("###")[0], "FP32 elsewhere is no engine that may ship"
+
+
 def test_every_form_names_the_targets(finished: tuple[Path, Report]) -> None:
     folder = finished[0].with_suffix("")
     shown = calaudit("report", "show", str(folder / "report.json"), "--all").out
@@ -301,6 +322,10 @@ def test_where_fp32_fails_on_a_target_nothing_else_is_tried_there(
         "the fake worker died: out of GPU memory → Free memory of the GPU."
     )
     assert set(failed.values()) == {"not run, since FP32 failed on old"}
+    (row,) = [row for row in target_rows(Index(report)) if row.name == "old"]
+    assert (row.runs_on, row.engines, row.regressed, row.fp32) == (
+        "fake 1, a fake GPU old-host", "0 of 4", "–", "failed"
+    )  # fmt: skip
     assert len(failed) == 4
     assert {r.cell.rpartition("/")[2] for r in report.results} == {"minmax", "mse", "new"}
     asked = made_since(tmp_path)

@@ -24,12 +24,12 @@ def test_ranges_that_differ_are_shown() -> None:
 
 def test_the_page_holds_both_tables() -> None:
     page = html_page(report(agreement=(AGREEMENT,), compared_ranges=(RANGES,)))
-    assert "The same engines on two backends" in page
+    assert "The same engines on two targets" in page
     assert "0.99900 of 1" in page
     assert "image 1 for 1.25" in page
-    assert "two backends" not in html_page(report())
+    assert "two targets" not in html_page(report())
 
 
 def test_audits_on_one_backend_show_none_of_it() -> None:
     text = render_report(report())
-    assert "two backends" not in text
+    assert "two targets" not in text

@@ -42,6 +42,7 @@ from calaudit.report.precision import (
     standings,
     told_by,
 )
+from calaudit.report.targets import HEADINGS, target_rows
 from calaudit.report.wording import MISSING
 from calaudit.results.audited import CalibsetRecord, EngineRecord
 from calaudit.results.comparison import ALL
@@ -94,6 +95,8 @@ def html_page(
         report=report,
         verdict=overall_verdict_text(index),
         standings=list(standings(index)),
+        target_headings=HEADINGS,
+        targets=list(target_rows(index)),
         short_legend=SHORT_LEGEND,
         policy=_policy(style, [script, library]),
         style=Markup(style),

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.backends.base import Engine
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.calibration.methods import METHODS
+from calaudit.calibration.batching import Batching
+from calaudit.calibration.methods import ALL_METHODS
 from calaudit.demo.digits import write_demo
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.pool import open_pool
@@ -81,21 +82,22 @@ def print_model(title: str, audit: Path, model_path: Path, pool_path: Path) -> N
         slices = evaluate_slices(config.dimensions[:1], pool).take(rows)
         output = model.outputs[0].name
         started = time.perf_counter()
-        calibrate(model, plan, sets, backend, folder / "ranges.h5", batch_size=64)
+        ranges = folder / "ranges.h5"
+        calibrate(model, plan, sets, backend, ranges, batch_size=64, batching=Batching())
         passed = time.perf_counter() - started
-        observed = open_ranges(folder / "ranges.h5").samples
+        observed = open_ranges(ranges).samples
         assert observed is not None  # sets were observed just now
         n = len(observed.ids)
         started = time.perf_counter()
-        tables = scales_from_ranges(folder / "ranges.h5", groups=list(sets), methods=list(METHODS))
+        tables = scales_from_ranges(ranges, groups=list(sets), methods=ALL_METHODS)
         estimated = time.perf_counter() - started
         print(f"\n{title}: {len(rows):,} samples evaluated, FP32 ", end="")
         print(cell(hits(backend.load(model), output, pool, rows), slices))
         print(
-            f"one pass over {n} samples {passed:.1f} s, {len(tables)} tables of {len(plan.taps)} "
+            f"two passes over {n} samples {passed:.1f} s, {len(tables)} tables of {len(plan.taps)} "
             f"taps {estimated:.1f} s"
         )
-        print(f"{'set':22}" + "".join(f"{method:>17}" for method in METHODS))
+        print(f"{'set':22}" + "".join(f"{method:>17}" for method in ALL_METHODS))
         for name in sets:
             print(f"{name:22}", end="", flush=True)
             for table in tables:

@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from onnxruntime.quantization.calibrate import HistogramCollector
 
 from calaudit.calibration.accumulate import observe
+from calaudit.calibration.entropy_trt import choose_amax
+from calaudit.calibration.equal_bins import GrowingBins
 from calaudit.calibration.methods import estimate_amax
 
 Floats = NDArray[np.float32]
@@ -88,6 +90,13 @@ def _divergence(counts: NDArray[np.float64], end: int) -> float:
         return float((p[held] * np.log(p[held] / q[held])).sum())
 
 
+def trt_entropy(values: Floats) -> float:
+    """amax as TensorRT's entropy calibrator chooses it of one batch."""
+    bins = GrowingBins()
+    bins.add(values)
+    return choose_amax(bins.counts, bins.width)
+
+
 def _ours(method: str) -> Callable[[Floats], float]:
     return lambda values: estimate_amax(observe(values), method)
 
@@ -95,7 +104,7 @@ def _ours(method: str) -> Callable[[Floats], float]:
 METHODS: Mapping[str, Callable[[Floats], float]] = {
     "calaudit entropy": _ours("entropy"),
     "calaudit mse": _ours("mse"),
-    "calaudit entropy-trt": _ours("entropy-trt"),
+    "calaudit entropy-trt": trt_entropy,
     "pytorch-quantization": pytorch_quantization_entropy,
     "onnxruntime, 2048": onnxruntime_entropy,
     "minmax": _ours("minmax"),

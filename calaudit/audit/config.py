@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, get_args
 from calaudit.backends.base import DEFAULT, Int8
 from calaudit.backends.targets import AuditTable, Target, read_targets
 from calaudit.calibration.batching import DEFAULT_SIZE, Batching, SampleOrder
-from calaudit.calibration.methods import CALLED
+from calaudit.calibration.methods import CALLED, ENTROPY_TRT
 from calaudit.runtime.errors import Problem, SettingsError, near
 from calaudit.runtime.settings import keys_of, meant_in, parse_settings, read_toml, setting
 from calaudit.sampling.kinds import parse_recipe, read_recipe
@@ -55,7 +55,8 @@ class AuditSettings:
     `backend`."""
     batch_size: int = 64
     calibration_batch: int = DEFAULT_SIZE
-    """Samples per batch where ranges depend on the batches: TensorRT's own calibrators."""
+    """Samples per batch where ranges depend on the batches: TensorRT's own calibrators, and
+    ``entropy-trt``."""
     calibration_order: SampleOrder = "mixed"
     """How these batches are taken from a calibration set: from all of it, or as it is stored."""
     level: float = 0.95
@@ -100,6 +101,11 @@ class AuditSettings:
     def batching(self) -> Batching:
         """`calibration_batch` and `calibration_order`; the last batch is filled."""
         return Batching(self.calibration_batch, order=self.calibration_order)
+
+    @property
+    def counts_again(self) -> bool:
+        """Whether ranges take a second pass over the calibration samples."""
+        return ENTROPY_TRT in self.methods and "int8" in self.precisions
 
     @property
     def cluster_columns(self) -> tuple[str, ...]:

@@ -118,7 +118,8 @@ def run_cell(audit: Audit, planned: PlannedCell, observed: Observed, store: Stor
         refuse_float(planned, built)
         answers = _answers(audit, planned, built.engine, store, done=done)
     said = (replace(each, where=f"cell {planned.id}") for each in built.notices)
-    record = engine_record(audit, planned, graph.model, built)
+    options = {**built.options, **({} if graph.table is None else graph.table.options)}
+    record = engine_record(audit, planned, graph.model, replace(built, options=options))
     scales = built.scales or (graph.table.scales if graph.table is not None else {})
     return CellRun(record, answers, (*graph.notices, *said), scales)
 
@@ -182,5 +183,6 @@ def _scales(planned: PlannedCell, observation: Observation) -> ScaleTable:
         0,
         str(planned.method),
         calibset=str(planned.calibset),
+        equal=observation.equal_for(str(planned.method), str(planned.calibset)),
         model_fingerprint=observation.model_fingerprint,
     )

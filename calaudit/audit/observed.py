@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from calaudit.audit.plan import Plan
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store
+from calaudit.calibration.batching import Batching
 from calaudit.calibration.observation import Observation
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.ranges import open_ranges
@@ -63,6 +64,7 @@ def _taps(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observati
         audit.backend,
         audit.plan.ranges,
         batch_size=audit.config.audit.batch_size,
+        batching=_batching(audit),
         slices={
             name: audit.pool_slices.take(drawn.rows)
             for name, drawn in sets.items()
@@ -80,7 +82,18 @@ def _network(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observ
     if store.holds(path):
         return open_ranges(path)
     observation = observe_network(
-        audit.network, sets, audit.backend, path, batch_size=audit.config.audit.batch_size
+        audit.network,
+        sets,
+        audit.backend,
+        path,
+        batch_size=audit.config.audit.batch_size,
+        batching=_batching(audit),
     )
     store.keep(path)
     return observation
+
+
+def _batching(audit: Audit) -> Batching | None:
+    """How sets are cut for ``entropy-trt``; None where a second pass isn't needed."""
+    settings = audit.config.audit
+    return settings.batching if settings.counts_again else None

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from calaudit.audit.config import AuditConfig, CalibsetEntry, SetFile
 from calaudit.backends.base import DEFAULT, Int8, Precision
 from calaudit.backends.targets import Target
+from calaudit.calibration.methods import ENTROPY_TRT
 from calaudit.runtime.settings import as_values
 from calaudit.sampling.recipe import Role
 from calaudit.version import __version__
@@ -143,8 +144,11 @@ def make_plan(
     )
     sets_key = content_key({**base, "sets": [[s.name, s.key] for s in sets]})
     # scales come from the sets alone: other slices need other ranges, but no other engines
-    ranges_key = content_key({"sets": sets_key, "slices": list(map(as_values, config.dimensions))})
-    network_key = content_key({"sets": sets_key, "tensors": "network"})
+    batches = _batches(config) if config.audit.counts_again else {}
+    ranges_key = content_key(
+        {"sets": sets_key, "slices": list(map(as_values, config.dimensions)), **batches}
+    )
+    network_key = content_key({"sets": sets_key, "tensors": "network", **batches})
     layout = _Layout(config, folder, {**base, "rows": rows}, backends, sets_key)
     cells = tuple(layout.cells(sets))
     implicit = any(cell.given == "scales" for cell in cells)
@@ -156,6 +160,11 @@ def make_plan(
         cells=cells,
         report=folder / "report.json",
     )
+
+
+def _batches(config: AuditConfig) -> dict[str, str]:
+    """What ranges by ``entropy-trt`` depend on besides the sets."""
+    return {"batching": str(config.audit.batching)}
 
 
 def _draws(entry: CalibsetEntry, replicates: int) -> Sequence[int]:
@@ -223,7 +232,13 @@ class _Layout:
     def int8(self, target: Target, planned: PlannedSet, way: Int8) -> PlannedCell:
         """One INT8 cell. The graph and the scales don't depend on the target."""
         method = way.method
-        graph = {**self.base, "ranges": self.ranges, "calibset": planned.name, "method": method}
+        graph = {
+            **self.base,
+            "ranges": self.ranges,
+            "calibset": planned.name,
+            "method": method,
+            **(_batches(self.config) if method == ENTROPY_TRT else {}),
+        }
         if way.given == "scales":
             graph["tensors"] = "network"
         stem = f"{_slug(planned.name)}-{method}"

@@ -13,6 +13,7 @@ from rich.filesize import decimal
 from calaudit.audit.config import SetFile
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import check_owner, leftovers
+from calaudit.calibration.entropy_trt import N_EQUAL
 from calaudit.formats.calibset import open_calibset
 from calaudit.runtime.errors import (
     BackendError,
@@ -55,8 +56,10 @@ def expected_sizes(audit: Audit) -> dict[Path, int]:
     observed = {audit.plan.ranges: len(audit.qdq.taps)}
     if audit.plan.network_ranges is not None and audit.network is not None:
         observed[audit.plan.network_ranges] = len(audit.network.tensors)
+    again = n_sets * N_EQUAL * np.dtype(np.uint32).itemsize
     for path, n_taps in observed.items():
         sizes[path] = n_taps * atoms * _FILLED_BINS * element
+        sizes[path] += n_taps * again if audit.config.audit.counts_again else 0
     for cell in (audit.plan.reference, *audit.plan.cells):
         sizes[cell.predictions] = outputs
         if cell.engine is not None:

@@ -47,12 +47,16 @@ class Batching:
                 f"samples can't be calibrated in the order {self.order!r}",
                 next_step="Give mixed or stored.",
             )
+        if self.last not in _DONE:
+            raise SettingsError(
+                f"the last batch can't be {self.last!r}", next_step="Give fill or drop."
+            )
 
     def __str__(self) -> str:
         return f"batches of {self.size}, {self.order} order, last one {_DONE[self.last]}"
 
     @property
-    def options(self) -> dict[str, str | int]:
+    def options(self) -> dict[str, float | str]:
         """As reports and scale tables record it."""
         return {"calibration_batch": self.size, "calibration_order": self.order}
 

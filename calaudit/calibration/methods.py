@@ -1,8 +1,9 @@
 """Methods: from the distribution of |x| to the amax that int8's 127 steps will cover.
 
-All take a histogram and return ``0 < amax <= histogram.amax`` (0 for data that is all zero); only
-``entropy-trt`` may go half a bin above. They are exact functions of the histogram, and scaling
-the data by a power of two scales the result.
+All take a histogram and return ``0 < amax <= histogram.amax`` (0 for data that is all zero). They
+are exact functions of the histogram, and scaling the data by a power of two scales the result.
+``entropy-trt`` isn't one of them: it depends on the batches of one calibration set and has a
+histogram of its own (`calaudit.calibration.equal_bins`).
 
 Zeros quantize exactly under any scale, so every method leaves them out: behind a ReLU they are
 half of all values, and as a spike in the first bin they would only pull the clip down. Of one-hot
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.calibration.compiled import compiled
-from calaudit.calibration.entropy import N_LEVELS, SAME_DIVERGENCE, entropy_trt, kl_divergences
+from calaudit.calibration.entropy import N_LEVELS, SAME_DIVERGENCE, kl_divergences
 from calaudit.calibration.histogram import Histogram, bulk_of, covering
 from calaudit.runtime.errors import SettingsError, near
 
@@ -136,10 +137,9 @@ def percentile(histogram: Histogram, *, fraction: float = DEFAULT_PERCENTILE) ->
 def entropy(histogram: Histogram) -> float:
     """The clip that loses least information, KL(P‖Q), and doesn't cut into the bulk.
 
-    The loss is that of the published scheme, see `calaudit.calibration.entropy`; `entropy_trt`
-    applies it as published. Here the bins are laid over the range without outliers, and the
-    candidates are the upper edges of filled bins from the edge of the bulk (99.99 % of the
-    non-zero values) on.
+    The loss is that of the published scheme, see `calaudit.calibration.entropy`. Here
+    the bins are laid over the range without outliers, and the candidates are the upper edges of
+    filled bins from the edge of the bulk (99.99 % of the non-zero values) on.
 
     Why not below: the loss sees the clipped values as one bin of P, whatever their distance. Where
     most values crowd near zero, as behind a hard-swish, levelling them costs more than cutting off
@@ -179,9 +179,11 @@ METHODS: Final[dict[str, Callable[..., float]]] = {
     "entropy": entropy,
     "percentile": percentile,
     "mse": mse,
-    "entropy-trt": entropy_trt,
 }
-"""Methods by name."""
+"""Methods of a histogram, by name."""
+ENTROPY_TRT: Final = "entropy-trt"
+"""As TensorRT's entropy calibrator."""
+ALL_METHODS: Final = (*METHODS, ENTROPY_TRT)
 CALLED: Final = {
     "kl": "entropy",
     "kld": "entropy",
@@ -199,9 +201,9 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {"percentile": ("fraction",)}
 
 def check_method(method: str, options: dict[str, float]) -> None:
     """Raise `SettingsError` for an unknown method, or for an option it doesn't have."""
-    if method not in METHODS:
+    if method not in ALL_METHODS:
         raise SettingsError(
-            f"unknown method {method!r}", next_step=near(method, METHODS, meant=CALLED)
+            f"unknown method {method!r}", next_step=near(method, ALL_METHODS, meant=CALLED)
         )
     for option in options:
         if option not in OPTIONS.get(method, ()):
@@ -219,7 +221,7 @@ def estimate_amax(histogram: Histogram, method: str, **options: float) -> float:
     histogram : Histogram
         Distribution of |x|.
     method : str
-        ``minmax``, ``entropy``, ``percentile``, ``mse`` or ``entropy-trt``.
+        ``minmax``, ``entropy``, ``percentile`` or ``mse``.
     **options
         ``fraction`` of ``percentile``, default 0.9999.
 
@@ -231,9 +233,14 @@ def estimate_amax(histogram: Histogram, method: str, **options: float) -> float:
     Raises
     ------
     SettingsError
-        Unknown method, or an option it doesn't have.
+        Unknown method, an option it doesn't have, or ``entropy-trt``.
     """
     check_method(method, options)
+    if method not in METHODS:
+        raise SettingsError(
+            f"{method} can't be estimated from a histogram that adds up: it depends on batches",
+            next_step="Give calaudit.calibration.scales.estimate_scales the set's equal bins.",
+        )
     if histogram.amax == 0:
         return 0.0
     return METHODS[method](histogram, **options)

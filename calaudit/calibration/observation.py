@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.calibration.equal_bins import EqualBins
 from calaudit.calibration.histogram import Histograms
+from calaudit.calibration.methods import ENTROPY_TRT
 from calaudit.runtime.errors import RangesError, SliceError, near
 from calaudit.slices.dimension import EVERYTHING
 from calaudit.slices.sliceset import match_slices
@@ -76,6 +78,8 @@ class Observation:
     left_out: tuple[LeftOut, ...] = ()
     one_by_one: tuple[OneByOne, ...] = ()
     """Empty where samples ran in batches, or the model takes one at a time."""
+    equal_bins: Mapping[str, EqualBins] = field(default_factory=dict)
+    """Calibration set → its equal bins; empty where ``entropy-trt`` wasn't asked for."""
 
     def __post_init__(self) -> None:
         n_parts = self.histograms.n_groups
@@ -123,6 +127,31 @@ class Observation:
     def whole(self) -> Histograms:
         """Histograms of all taps over all samples. Raises `RangesError` as `union` does."""
         return self.of(EVERYTHING) if EVERYTHING in self.groups else self.union(self.groups)
+
+    def equal_for(self, method: str, group: str) -> EqualBins | None:
+        """What a method needs besides a group's histogram: ``entropy-trt`` its equal bins.
+
+        Raises
+        ------
+        RangesError
+            They weren't counted, or the group isn't a calibration set.
+        """
+        if method != ENTROPY_TRT:
+            return None
+        if not self.equal_bins:
+            raise RangesError(
+                f"these ranges hold nothing that {ENTROPY_TRT} could be estimated from: its bins "
+                "are counted in a second pass, which wasn't asked for",
+                next_step=f"Calibrate the sets again with {ENTROPY_TRT} among the methods.",
+            )
+        if group not in self.equal_bins:
+            raise RangesError(
+                f"{ENTROPY_TRT} depends on the batches of one calibration set, and {group!r} isn't "
+                "one: histograms of slices, unions and mixtures have no batches",
+                next_step=f"Name one of {', '.join(self.equal_bins)}, draw such a set, or take "
+                "another method.",
+            )
+        return self.equal_bins[group]
 
     def mixture(self, shares: Mapping[str, float]) -> Histograms:
         """Histograms of all taps as a set would give them that mixes groups in given shares.

@@ -10,6 +10,8 @@ import numpy as np
 
 from calaudit.calibration.compiled import map_on_cores
 from calaudit.calibration.diff import clipping
+from calaudit.calibration.entropy_trt import choose_amax
+from calaudit.calibration.equal_bins import EqualBins
 from calaudit.calibration.histogram import (
     BULK,
     N_OCTAVES,
@@ -18,7 +20,7 @@ from calaudit.calibration.histogram import (
     bulk_edge,
     first_bin,
 )
-from calaudit.calibration.methods import N_STEPS, check_method, estimate_amax
+from calaudit.calibration.methods import ENTROPY_TRT, N_STEPS, check_method, estimate_amax
 from calaudit.runtime.errors import Notice, Problem, RangesError
 
 DEAD_AMAX: Final = 1.0
@@ -66,8 +68,8 @@ class ScaleTable:
     """minmax, entropy, percentile, mse, or the name another tool gives its own."""
     calibset: str
     """Name of the calibration set (or other group of samples) behind the ranges."""
-    options: Mapping[str, float] = field(default_factory=dict)
-    """Options of the method."""
+    options: Mapping[str, float | str] = field(default_factory=dict)
+    """Options of the method; of ``entropy-trt`` the batches."""
     ranges_by: RangesBy = "calaudit"
     model_fingerprint: str | None = None
     notices: tuple[Notice, ...] = ()
@@ -103,6 +105,7 @@ def estimate_scales(
     method: str,
     *,
     calibset: str,
+    equal: EqualBins | None = None,
     model_fingerprint: str | None = None,
     notices: Sequence[Notice] = (),
     **options: float,
@@ -120,9 +123,11 @@ def estimate_scales(
     group : int
         Which group.
     method : str
-        As in `estimate_amax`.
+        As in `estimate_amax`, or ``entropy-trt``.
     calibset : str
         What the table and its notices call the group.
+    equal : EqualBins, optional
+        The group's equal bins of the same taps: what ``entropy-trt`` is estimated from.
     model_fingerprint : str, optional
         Of the model that was observed.
     notices : sequence of Notice
@@ -134,14 +139,21 @@ def estimate_scales(
     ------
     SettingsError
         Unknown method or option.
+    RangesError
+        ``entropy-trt`` without equal bins of these taps.
     """
     check_method(method, options)
+    bins = _equal_bins(histograms, equal, calibset) if method == ENTROPY_TRT else None
 
     def estimate(position: int) -> tuple[float, list[Notice]]:
         histogram = histograms.one(position, group)
         amax = DEAD_AMAX
         if scale_of(histogram.amax) >= SMALLEST_NORMAL:
-            amax = max(estimate_amax(histogram, method, **options), _SMALLEST_AMAX)
+            if bins is None:
+                amax = estimate_amax(histogram, method, **options)
+            else:
+                amax = choose_amax(bins.counts[position], float(bins.widths[position]))
+            amax = max(amax, _SMALLEST_AMAX)
         return amax, _remarks(histograms.taps[position], histogram, amax, calibset)
 
     taps: dict[str, TapScale] = {}
@@ -154,10 +166,19 @@ def estimate_scales(
         taps,
         method,
         calibset,
-        options=dict(options),
+        options=dict(options) if bins is None else bins.batching.options,
         model_fingerprint=model_fingerprint,
-        notices=(*notices, *own),
+        notices=(*notices, *([] if bins is None else bins.notices(calibset)), *own),
     )
+
+
+def _equal_bins(histograms: Histograms, equal: EqualBins | None, calibset: str) -> EqualBins:
+    if equal is None or equal.taps != histograms.taps:
+        raise RangesError(
+            f"{ENTROPY_TRT} needs equal bins of these taps; none were counted over {calibset!r}",
+            next_step=f"Observe the set with {ENTROPY_TRT} among the methods.",
+        )
+    return equal
 
 
 def _remarks(name: str, histogram: Histogram, amax: float, calibset: str) -> list[Notice]:

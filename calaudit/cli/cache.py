@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli import cache_text as text
+from calaudit.cli.flags import CalibrationBatchFlag, CalibrationOrderFlag, read_batching
 from calaudit.cli.output import print_notes, print_written
 from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.progress import stage
@@ -82,6 +83,8 @@ def write_command(
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Samples per run at most.")
     ] = 64,
+    calibration_batch: CalibrationBatchFlag = None,
+    calibration_order: CalibrationOrderFlag = None,
     threads: Annotated[
         int, typer.Option("--threads", min=0, max=1024, help="onnxruntime's; 0: all cores.")
     ] = 0,
@@ -105,6 +108,7 @@ def write_command(
             algorithm=_algorithm(algorithm),
             ranges=ranges,
             batch_size=batch_size,
+            batching=read_batching(calibration_batch, calibration_order),
             threads=threads,
             skip_bad=skip_bad_samples,
         )

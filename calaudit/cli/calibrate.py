@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
+from calaudit.cli.flags import (
+    ByFlags,
+    CalibrationBatchFlag,
+    CalibrationOrderFlag,
+    CrossFlags,
+    WhereFlags,
+    read_batching,
+    read_dimensions,
+)
 from calaudit.cli.output import print_notes, print_written, text_columns
 from calaudit.runtime.errors import Problem, SettingsError
 from calaudit.runtime.progress import stage
@@ -46,7 +54,8 @@ def calibrate_command(
         list[str] | None,
         typer.Option(
             "--method",
-            help="minmax, entropy, percentile, mse, entropy-trt; default: the first four.",
+            help="minmax, entropy, percentile, mse, entropy-trt; default: the first four. "
+            "entropy-trt takes a second pass.",
         ),
     ] = None,
     by: ByFlags = None,
@@ -68,6 +77,8 @@ def calibrate_command(
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Samples per run at most.")
     ] = 64,
+    calibration_batch: CalibrationBatchFlag = None,
+    calibration_order: CalibrationOrderFlag = None,
     threads: Annotated[
         int, typer.Option("--threads", min=0, max=1024, help="onnxruntime's; 0: all cores.")
     ] = 0,
@@ -92,7 +103,8 @@ def calibrate_command(
 ) -> None:
     """Observe every calibration set in one FP32 pass, and print the amax each method chooses.
 
-    From a ranges file: the same for any recorded group or mixture, without the model.
+    From a ranges file: the same for any recorded group or mixture, without the model. entropy-trt
+    takes a second pass, and has its numbers for calibration sets only.
     """
     with stage("starting"):
         from calaudit.steps.calibrate import calibrate_sets, scales_from_ranges
@@ -100,6 +112,7 @@ def calibrate_command(
     given = {
         "SET": calibsets, "--out": out, "--by": by, "--where": where, "--cross": cross,
         "--pool": pool, "--weighted": weighted, "--skip-bad-samples": skip_bad_samples,
+        "--calibration-batch": calibration_batch, "--calibration-order": calibration_order,
     }  # fmt: skip
     asked = {"--group": group, "--mix": mix, "--fraction": fraction}
     if _is_hdf5(source):
@@ -127,6 +140,7 @@ def calibrate_command(
                 out,
                 methods=method or None,
                 batch_size=batch_size,
+                batching=read_batching(calibration_batch, calibration_order),
                 threads=threads,
                 dimensions=dimensions,
                 pool=pool,

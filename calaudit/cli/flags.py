@@ -6,7 +6,7 @@
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from calaudit.runtime.errors import Problem, SettingsError, near
 from calaudit.runtime.words import command_line
 
 if TYPE_CHECKING:
+    from calaudit.calibration.batching import Batching, SampleOrder
     from calaudit.slices.dimension import Dimension
 
 AuditFile = Annotated[Path, typer.Argument(metavar="AUDIT.toml", help="The audit file.")]
@@ -25,6 +26,23 @@ OutFlag = Annotated[
 ]
 SeedFlag = Annotated[
     int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed in place of the file's.")
+]
+
+CalibrationBatchFlag = Annotated[
+    int | None,
+    typer.Option(
+        "--calibration-batch",
+        metavar="N",
+        min=1,
+        help="entropy-trt: samples per batch, as TensorRT's calibrator is fed; default: 64.",
+    ),
+]
+CalibrationOrderFlag = Annotated[
+    Literal["mixed", "stored"] | None,
+    typer.Option(
+        "--calibration-order",
+        help="entropy-trt: batches from the whole set (default), or as it is stored.",
+    ),
 ]
 
 ByFlags = Annotated[
@@ -76,6 +94,15 @@ def renamed_flag(flag: str, now: str) -> Any:
             )
 
     return typer.Option(flag, hidden=True, callback=refuse)
+
+
+def read_batching(size: int | None, order: "SampleOrder | None") -> "Batching | None":
+    """As ``--calibration-batch`` and ``--calibration-order`` say; None where neither is given."""
+    from calaudit.calibration.batching import DEFAULT_SIZE, Batching
+
+    if size is None and order is None:
+        return None
+    return Batching(size or DEFAULT_SIZE, order=order or "mixed")
 
 
 def read_dimensions(

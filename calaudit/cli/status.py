@@ -70,6 +70,7 @@ def show_plan(
             "report": opened.plan.report.exists(),
             "samples": len(opened.predicted),
             "bytes_free": free_bytes(opened.folder),
+            "ranges_passes": 2 if opened.config.audit.counts_again else 1,
             "artefacts": [
                 {
                     "kind": each.kind,
@@ -129,7 +130,12 @@ def _left(content: dict[str, Any], found: Sequence["Artefact"]) -> str:
         else ""
     )
     free = decimal(content["bytes_free"])
-    return f"Remaining: {work}{ran}.\nDisk space needed: about {decimal(room)}; {free} free."
+    twice = (
+        "\nRanges take two passes over the calibration samples: entropy-trt counts in a second one."
+        if left["ranges"] and content["ranges_passes"] > 1
+        else ""
+    )
+    return f"Remaining: {work}{ran}.{twice}\nDisk space needed: about {decimal(room)}; {free} free."
 
 
 def _room(artefact: "Artefact") -> str:

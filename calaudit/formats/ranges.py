@@ -1,6 +1,6 @@
 """The ranges file: histograms of every tap over every group, in HDF5."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.calibration.batching import Batching
+from calaudit.calibration.entropy_trt import N_EQUAL
+from calaudit.calibration.equal_bins import EqualBins
 from calaudit.calibration.histogram import FRACTION_BITS, N_BINS, N_OCTAVES, Histograms
 from calaudit.calibration.observation import LeftOut, Observation, ObservedSamples, OneByOne
 from calaudit.formats.hdf5 import DAMAGE, mark, open_hdf5, reading
@@ -19,7 +22,9 @@ FORMAT = "ranges"
 #    /taps (T,), /groups (G,), /members (G, P), /n_samples (P,), /n_zero (T, P), /amax (T, P),
 #    /counts/{ends (T·P,), bins (k,), values (k,)}: the filled bins of each histogram,
 #    /samples/{ids (n,), maxima (T, n), membership (G, n)}, /left_out/{ids, taps} (m,),
-#    /one_by_one/{taps, reasons, mixed} (k,), which older files of version 1 don't have
+#    /one_by_one/{taps, reasons, mixed} (k,), which older files of version 1 don't have,
+#    /equal_bins/{sets, n_samples, batch (S,), widths, start (T, S), counts (T, S, 2048)} with the
+#    attributes order and last, where they were asked for; older files of version 1 have none
 FORMAT_VERSION = 1
 MADE_BY = "`calaudit calibrate`"
 _CHUNK = 1 << 16
@@ -65,6 +70,8 @@ def write_ranges(path: Path | str, observation: Observation) -> None:
         _write_texts(file, "one_by_one/taps", [each.tap for each in observation.one_by_one])
         _write_texts(file, "one_by_one/reasons", [each.reason for each in observation.one_by_one])
         file["one_by_one/mixed"] = np.array([e.mixed for e in observation.one_by_one], np.bool_)
+        if observation.equal_bins:
+            _write_equal_bins(file.create_group("equal_bins"), observation.equal_bins)
 
 
 def open_ranges(path: Path | str) -> Observation:
@@ -121,6 +128,7 @@ def _read(file: h5py.File, path: Path) -> Observation:
             )
         ),
         _read_one_by_one(file, path) if "one_by_one" in file else (),
+        _read_equal_bins(file, path, taps) if "equal_bins" in file else {},
     )
 
 
@@ -175,6 +183,53 @@ def _read_samples(file: h5py.File, path: Path) -> ObservedSamples:
     )
 
 
+def _write_equal_bins(group: h5py.Group, equal_bins: Mapping[str, EqualBins]) -> None:
+    every = list(equal_bins.values())
+    group.attrs["order"] = every[0].batching.order
+    group.attrs["last"] = every[0].batching.last
+    _write_texts(group, "sets", list(equal_bins))
+    group["n_samples"] = np.array([each.n_samples for each in every], np.int64)
+    group["batch"] = np.array([each.batching.size for each in every], np.int64)
+    group["widths"] = np.stack([each.widths for each in every], axis=1)
+    group["start"] = np.stack([each.start for each in every], axis=1)
+    largest = max(each.counts.max(initial=0) for each in every)
+    small = largest <= np.iinfo(np.uint32).max
+    shape = (len(every[0].taps), len(every), N_EQUAL)
+    checked = {"fletcher32": True, "chunks": (1, 1, N_EQUAL)} if shape[0] else {}
+    counts = group.create_dataset("counts", shape, np.uint32 if small else np.int64, **checked)
+    for number, each in enumerate(every):
+        counts[:, number] = each.counts.astype(counts.dtype)
+
+
+def _read_equal_bins(file: h5py.File, path: Path, taps: tuple[str, ...]) -> dict[str, EqualBins]:
+    def array(name: str, *dtypes: type[np.generic]) -> NDArray[Any]:
+        return _array(file, path, f"equal_bins/{name}", *dtypes)
+
+    sets = _texts(file, path, "equal_bins/sets")
+    counts = array("counts", np.uint32, np.int64)
+    widths, start = array("widths", np.float64), array("start", np.int64)
+    sizes, n_samples = array("batch", np.int64), array("n_samples", np.int64)
+    shape = (len(taps), len(sets))
+    whole = counts.shape == (*shape, N_EQUAL) and widths.shape == start.shape == shape
+    if not whole or not sizes.shape == n_samples.shape == shape[1:]:
+        raise _damaged(path, f"/equal_bins doesn't hold {shape[0]} taps × {shape[1]} sets")
+    if (counts < 0).any() or not (np.isfinite(widths) & (widths >= 0)).all():
+        raise _damaged(path, "/equal_bins holds counts or widths that can't be such")
+    attributes = file["equal_bins"].attrs
+    order, last = (str(attributes.get(name)) for name in ("order", "last"))
+    return {
+        name: EqualBins(
+            taps,
+            counts[:, number].astype(np.int64),
+            widths[:, number],
+            start[:, number],
+            int(n_samples[number]),
+            Batching(int(sizes[number]), last, order),  # type: ignore[arg-type]  # it looks
+        )
+        for number, name in enumerate(sets)
+    }
+
+
 def _check(
     counts: NDArray[np.int64], n_zero: NDArray[np.int64], amax: NDArray[np.float32], path: Path
 ) -> None:
@@ -211,7 +266,7 @@ def _array(file: h5py.File, path: Path, name: str, *dtypes: type[np.generic]) ->
     return values
 
 
-def _write_texts(file: h5py.File, name: str, texts: Sequence[str]) -> None:
+def _write_texts(file: h5py.Group, name: str, texts: Sequence[str]) -> None:
     file.create_dataset(name, data=list(texts), dtype=h5py.string_dtype("utf-8"))
 
 

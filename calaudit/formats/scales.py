@@ -15,7 +15,8 @@ from calaudit.runtime.settings import parse_settings, setting
 
 FORMAT = "scales"
 # 1: method, options, calibset, ranges_by, model_fingerprint, taps {name: {amax, scale}}, notices
-FORMAT_VERSION = 1
+# 2: options may be texts (entropy-trt's calibration_order)
+FORMAT_VERSION = 2
 MADE_BY = "`calaudit calibrate`"
 
 
@@ -46,7 +47,7 @@ class _Stored:
     method: str
     calibset: str
     taps: dict[str, _StoredScale]
-    options: dict[str, float] = field(default_factory=dict)
+    options: dict[str, float | str] = field(default_factory=dict)
     ranges_by: RangesBy = "calaudit"
     model_fingerprint: str | None = None
     notices: list[_StoredNotice] = field(default_factory=list)

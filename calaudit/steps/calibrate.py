@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from calaudit.backends.base import Backend
+from calaudit.calibration.batching import Batching
 from calaudit.calibration.groups import mix
-from calaudit.calibration.methods import DEFAULT_METHODS, METHODS
+from calaudit.calibration.methods import ALL_METHODS, DEFAULT_METHODS, ENTROPY_TRT
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import ScaleTable, estimate_scales
 from calaudit.formats.calibset import Calibset, open_calibset
@@ -22,8 +24,9 @@ from calaudit.runtime.words import counted
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
 from calaudit.slices.sliceset import SliceSet
-from calaudit.steps.observe import CalibsetUnion, load_to_observe, observe
+from calaudit.steps.observe import load_to_observe, observe
 from calaudit.steps.tapped import TappedEngine
+from calaudit.steps.union import CalibsetUnion
 
 
 def calibrate(
@@ -34,6 +37,7 @@ def calibrate(
     out: Path,
     *,
     batch_size: int,
+    batching: Batching | None = None,
     slices: Mapping[str, SliceSet] | None = None,
 ) -> Observation:
     """Observe every tap of `plan` on every set, and write the ranges file.
@@ -54,6 +58,8 @@ def calibrate(
         Ranges file to write.
     batch_size : int
         Samples per run at most; the result doesn't depend on it.
+    batching : Batching, optional
+        For ``entropy-trt``, which takes a second pass: how TensorRT would be fed.
     slices : mapping, optional
         Set → slices over its samples. Each becomes a group over all sets' samples.
 
@@ -67,6 +73,7 @@ def calibrate(
         sets,
         out,
         batch_size=batch_size,
+        batching=batching,
         slices=slices,
     )
 
@@ -77,6 +84,7 @@ def observe_sets(
     out: Path,
     *,
     batch_size: int,
+    batching: Batching | None = None,
     slices: Mapping[str, SliceSet] | None = None,
     weighted: bool = False,
     skip_bad: bool = False,
@@ -87,6 +95,7 @@ def observe_sets(
         CalibsetUnion(sets, weighted=weighted, slices=slices),
         batch_size=batch_size,
         pool_fingerprint=", ".join(sorted({drawn.pool_fingerprint for drawn in sets.values()})),
+        batching=batching,
         skip_bad=skip_bad,
     )
     write_ranges(out, observation)
@@ -140,6 +149,7 @@ def calibrate_sets(
     *,
     methods: Sequence[str] | None = None,
     batch_size: int = 64,
+    batching: Batching | None = None,
     threads: int = 0,
     dimensions: Sequence[Dimension] = (),
     pool: Path | str | None = None,
@@ -160,6 +170,8 @@ def calibrate_sets(
         minmax, entropy, percentile and mse by default.
     batch_size, threads : int
         How the model runs; the result doesn't depend on them.
+    batching : Batching, optional
+        How TensorRT would be fed, for ``entropy-trt``; default: mixed batches of 64.
     dimensions : sequence of Dimension
         Record their slices as groups too; they are evaluated over `pool`.
     pool : Path, optional
@@ -179,7 +191,8 @@ def calibrate_sets(
     Raises
     ------
     SettingsError
-        An unknown method, two sets of one name, or slices without the sets' own pool.
+        An unknown method, two sets of one name, slices without the sets' own pool, batches that
+        no method looks at, or weights with ``entropy-trt``.
     ModelError, FileFormatError, RangesError
         The model, a set, or its activations can't be used.
     OutputError
@@ -192,6 +205,7 @@ def calibrate_sets(
     pool = None if pool is None else Path(pool)
     keep_apart(out, model_path, *files, *([] if pool is None else [pool]))
     chosen = _methods(methods)
+    batching = batching_for(chosen, batching, weighted=weighted)
     sets = open_sets(files)
     slices = _slices(sets, dimensions, pool)
     observation = observe_sets(
@@ -199,6 +213,7 @@ def calibrate_sets(
         sets,
         out,
         batch_size=batch_size,
+        batching=batching,
         slices=slices,
         weighted=weighted,
         skip_bad=skip_bad,
@@ -221,7 +236,8 @@ def scales_from_ranges(
     path : Path
         Ranges file.
     groups : sequence of str
-        Recorded groups; all of them when no mixture is asked for either.
+        Recorded groups; all of them when no mixture is asked for either, of ``entropy-trt`` all
+        calibration sets.
     mixtures : sequence of str
         As `calaudit.calibration.groups.mix` reads them: ``"noise<5=0.6,rest=0.4"``.
     methods : sequence of str, optional
@@ -242,9 +258,15 @@ def scales_from_ranges(
     chosen = _methods(methods)
     observation = open_ranges(path)
     names = [observation.find(name) for name in groups]
-    if not names and not mixtures:
-        names = list(observation.groups)
-    return _tables(observation, names, chosen, mixtures, fraction)
+    if names or mixtures:
+        return _tables(observation, names, chosen, mixtures, fraction)
+    tables = []
+    for name in observation.groups:
+        # what nobody asked for by name isn't refused
+        sliced = observation.equal_bins and name not in observation.equal_bins
+        fit = [method for method in chosen if not (sliced and method == ENTROPY_TRT)]
+        tables += _tables(observation, [name], fit, fraction=fraction)
+    return tables
 
 
 def _tables(
@@ -257,15 +279,20 @@ def _tables(
     notices = tuple(observation_notices(observation))
     tables = []
     for number, name in enumerate([*names, *mixtures]):
+        # first, since it may refuse the group
+        equal = {method: observation.equal_for(method, name) for method in methods}
         histograms = observation.of(name) if number < len(names) else mix(observation, name)
         for method in methods:
-            given = {"fraction": fraction} if fraction and method == "percentile" else {}
+            given: dict[str, Any] = (
+                {"fraction": fraction} if fraction and method == "percentile" else {}
+            )
             tables.append(
                 estimate_scales(
                     histograms,
                     0,
                     method,
                     calibset=name,
+                    equal=equal[method],
                     model_fingerprint=observation.model_fingerprint,
                     notices=notices,
                     **given,
@@ -293,11 +320,40 @@ def _engine(path: Path, sets: Mapping[str, Calibset], threads: int) -> TappedEng
 def _methods(methods: Sequence[str] | None) -> list[str]:
     chosen = list(methods or DEFAULT_METHODS)
     for method in chosen:
-        if method not in METHODS:
+        if method not in ALL_METHODS:
             raise SettingsError(
-                f"there is no method {method!r}", where="--method", next_step=near(method, METHODS)
+                f"there is no method {method!r}",
+                where="--method",
+                next_step=near(method, ALL_METHODS),
             )
     return chosen
+
+
+def batching_for(
+    methods: Sequence[str], batching: Batching | None, *, weighted: bool = False
+) -> Batching | None:
+    """How to cut sets for ``entropy-trt``; None where it isn't asked for.
+
+    Raises
+    ------
+    SettingsError
+        Batches are given and ``entropy-trt`` isn't, or samples are weighted.
+    """
+    if ENTROPY_TRT not in methods:
+        if batching is not None:
+            raise SettingsError(
+                f"only {ENTROPY_TRT} depends on batches and their order",
+                where="--calibration-batch, --calibration-order",
+                next_step=f"Add --method {ENTROPY_TRT}, or leave them out.",
+            )
+        return None
+    if weighted:
+        raise SettingsError(
+            f"{ENTROPY_TRT} is TensorRT's own calibration, which knows no weights",
+            where="--weighted",
+            next_step=f"Leave out --weighted or --method {ENTROPY_TRT}.",
+        )
+    return batching or Batching()
 
 
 def open_sets(paths: Sequence[Path]) -> dict[str, Calibset]:

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend
 from calaudit.calibration.accumulate import observe as observe_values
+from calaudit.calibration.batching import Batching
+from calaudit.calibration.entropy_trt import N_EQUAL
+from calaudit.calibration.equal_bins import EqualBins, GrowingBins
 from calaudit.calibration.histogram import N_BINS, Histograms
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import ScaleTable
@@ -20,7 +23,8 @@ from calaudit.formats.calibset import Calibset
 from calaudit.formats.ranges import write_ranges
 from calaudit.graph.network import Network
 from calaudit.graph.taps import with_taps
-from calaudit.steps.observe import CalibsetUnion, load_to_observe, observe
+from calaudit.steps.observe import load_to_observe, observe
+from calaudit.steps.union import CalibsetUnion
 
 
 def observe_network(
@@ -30,6 +34,7 @@ def observe_network(
     out: Path,
     *,
     batch_size: int,
+    batching: Batching | None = None,
     skip_bad: bool = False,
 ) -> Observation:
     """Observe every tensor of a network on every set, and write the ranges file.
@@ -46,6 +51,8 @@ def observe_network(
         Ranges file to write. Its taps are called as TensorRT calls them.
     batch_size : int
         Samples per run at most; the result doesn't depend on it.
+    batching : Batching, optional
+        As `observe` has it, for ``entropy-trt``.
     skip_bad : bool
         Leave out samples with an activation that is NaN or infinite, and record them.
 
@@ -63,6 +70,7 @@ def observe_network(
         CalibsetUnion(sets),
         batch_size=batch_size,
         pool_fingerprint=", ".join(sorted({drawn.pool_fingerprint for drawn in sets.values()})),
+        batching=batching,
         skip_bad=skip_bad,
     )
     whole = _with_fixed(observation, network, fixed)
@@ -126,4 +134,28 @@ def _with_fixed(
         histograms=Histograms(taps, counts, n_zero, amax),
         samples=replace(samples, maxima=maxima),
         model_fingerprint=network.given.fingerprint,
+        equal_bins={
+            name: _equal_with_fixed(each, taps, fixed)
+            for name, each in observation.equal_bins.items()
+        },
     )
+
+
+def _equal_with_fixed(
+    bins: EqualBins, taps: tuple[str, ...], fixed: Mapping[str, NDArray[Any]]
+) -> EqualBins:
+    """The same for equal bins: a constant never widens them after the first batch."""
+    place = {tap: at for at, tap in enumerate(bins.taps)}
+    counts = np.zeros((len(taps), N_EQUAL), np.int64)
+    widths, start = np.zeros(len(taps)), np.full(len(taps), -1, np.int64)
+    for at, tap in enumerate(taps):
+        if tap in fixed:
+            own = GrowingBins()
+            own.add(fixed[tap])
+            counts[at], widths[at], start[at] = own.counts, own.width, own.start
+        else:
+            then = place[tap]
+            counts[at], widths[at], start[at] = (
+                bins.counts[then], bins.widths[then], bins.start[then]
+            )  # fmt: skip
+    return replace(bins, taps=taps, counts=counts, widths=widths, start=start)

@@ -1,40 +1,27 @@
-"""Observe: one FP32 pass over samples, every tap counted on all cores as it comes.
-
-The samples are the union of several calibration sets: every distinct one once.
-"""
+"""Observe: one FP32 pass over samples, every tap counted on all cores as it comes."""
 
 import ctypes
 import sys
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend
 from calaudit.calibration.accumulate import Accumulator, BadActivationsError, bad_samples, warm_up
+from calaudit.calibration.batching import Batching
 from calaudit.calibration.compiled import n_cores
+from calaudit.calibration.equal_bins import EqualBins
 from calaudit.calibration.groups import Parts, split_into_parts
 from calaudit.calibration.observation import LeftOut, Observation, ObservedSamples, OneByOne
-from calaudit.formats.calibset import Calibset
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import Problem, RangesError
-from calaudit.runtime.progress import counter
 from calaudit.runtime.words import counted
-from calaudit.slices.dimension import EVERYTHING
-from calaudit.slices.sliceset import SliceSet
+from calaudit.steps.recount import Recount
 from calaudit.steps.tapped import Run, SampleRunner, TappedEngine, load_tapped
-
-SampleKey = tuple[str, int]
-"""Content digest, and which of its occurrences within one set."""
-_READ_BYTES: Final = 4 << 20
-"""Inputs read from a set at a time."""
-_READ_AT_MOST: Final = 256
-
-TAP_BYTES: Final = 32 << 20
-"""Activations of one run: more samples than give these don't make a pass faster."""
+from calaudit.steps.union import CalibsetUnion, Read, run_through
 
 
 def release_memory() -> None:
@@ -47,101 +34,6 @@ def release_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
-
-
-class Read(NamedTuple):
-    """Samples that were read: from which set, their places in the union, and their inputs."""
-
-    calibset: str
-    places: NDArray[np.int64]
-    inputs: dict[str, NDArray[Any]]
-
-
-class CalibsetUnion:
-    """Every distinct sample of some calibration sets.
-
-    A sample that several sets hold is here once; one that a set holds twice is here twice.
-
-    Parameters
-    ----------
-    sets : mapping
-        By name, at least one.
-    weighted : bool
-        Count a set's samples by its weights (how many candidates each stands for) instead of once.
-    slices : mapping
-        Set → slices over its samples; each becomes a group over the whole union.
-    """
-
-    def __init__(
-        self,
-        sets: Mapping[str, Calibset],
-        *,
-        weighted: bool = False,
-        slices: Mapping[str, SliceSet] | None = None,
-    ) -> None:
-        self._sets = sets
-        self._places: dict[str, NDArray[np.int64]] = {}
-        place: dict[SampleKey, int] = {}
-        ids: list[str] = []
-        for name, drawn in sets.items():
-            keys = _keys(drawn)
-            for key, label in zip(keys, drawn.ids, strict=True):
-                if place.setdefault(key, len(ids)) == len(ids):
-                    ids.append(str(label))
-            self._places[name] = np.array([place[key] for key in keys], np.int64)
-        self.ids: NDArray[np.str_] = np.array(ids, np.str_)
-        """(n,)."""
-        found: dict[str, NDArray[np.float64]] = {}
-        for name, drawn in sets.items():
-            found[name] = self._spread(name, drawn.weights if weighted else np.ones(len(drawn)))
-        for name, each in (slices or {}).items():
-            for label, mask in each.masks():
-                if label not in sets:
-                    held = self._spread(name, mask.astype(np.float64))
-                    found[label] = np.maximum(found.get(label, held), held)
-        if len(found) > 1:
-            found.setdefault(EVERYTHING, np.ones(len(ids)))
-        held_by_some = {name: row for name, row in found.items() if name in sets or row.any()}
-        self.groups = tuple(held_by_some)
-        """Sets, then slices that hold samples, then all."""
-        self.weights: NDArray[np.float64] = np.stack(list(held_by_some.values()))
-        """(n_groups, n) how often each group counts each sample."""
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def read(self) -> Iterator[Read]:
-        """Every sample once, in pieces of a few megabytes. Raises as `Calibset.read_inputs`."""
-        done = np.zeros(len(self), bool)
-        for name, drawn in self._sets.items():
-            places = self._places[name]
-            size = _read_size(drawn)
-            for start in range(0, len(drawn), size):
-                here = places[start : start + size]
-                fresh = np.flatnonzero(~done[here])
-                if len(fresh):
-                    values = drawn.read_inputs(start, start + len(here))
-                    done[here] = True
-                    yield Read(name, here[fresh], {key: v[fresh] for key, v in values.items()})
-
-    def _spread(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        row = np.zeros(len(self.ids))
-        row[self._places[name]] = values
-        return row
-
-
-def _keys(drawn: Calibset) -> list[SampleKey]:
-    seen: Counter[str] = Counter()
-    keys = []
-    for digest in map(str, drawn.digests):
-        keys.append((digest, seen[digest]))
-        seen[digest] += 1
-    return keys
-
-
-def _read_size(drawn: Calibset) -> int:
-    one = sum(spec.dtype.itemsize * int(np.prod(spec.shape)) for spec in drawn.inputs.values())
-    return int(np.clip(_READ_BYTES // max(one, 1), 1, _READ_AT_MOST))
 
 
 def load_to_observe(model: Model, taps: tuple[str, ...], backend: Backend) -> TappedEngine:
@@ -160,6 +52,7 @@ def observe(
     *,
     batch_size: int,
     pool_fingerprint: str,
+    batching: Batching | None = None,
     skip_bad: bool = False,
 ) -> Observation:
     """Observe tensors on every sample of a union of calibration sets.
@@ -171,10 +64,12 @@ def observe(
     union : CalibsetUnion
         Samples and groups.
     batch_size : int
-        Samples per run at most; fewer where their activations take more than 32 MiB, so that
-        memory doesn't grow with it. The histograms don't depend on it.
+        Samples per run at most, as `run_through` has it. The histograms don't depend on it.
     pool_fingerprint : str
         Recorded.
+    batching : Batching, optional
+        Run all samples a second time, and count each set's equal bins for ``entropy-trt`` as
+        TensorRT would in these batches.
     skip_bad : bool
         Leave out samples with an activation that is NaN or infinite, and record them.
 
@@ -185,32 +80,16 @@ def observe(
     """
     release_memory()
     work = _Work(model, union, skip_bad)
-    with (
-        counter(len(union), what="ranges") as done,
-        ThreadPoolExecutor(n_cores()) as threads,
-    ):
-        size = 1
-        for read in union.read():
-            start = 0
-            while start < len(read.places):
-                piece = slice(start, start + size)
-                places = read.places[piece]
-                feeds = {name: values[piece] for name, values in read.inputs.items()}
-                try:
-                    n_bytes = work.run(feeds, places, threads)
-                except BadActivationsError as error:
-                    raise BadActivationsError.of(
-                        Problem(
-                            p.message,
-                            f"{model.label}, calibration set {read.calibset}",
-                            p.next_step,
-                        )
-                        for p in error.problems
-                    ) from None
-                start += len(places)
-                done.advance(len(places))
-                size = int(np.clip(TAP_BYTES // max(n_bytes // len(places), 1), 1, batch_size))
-    return work.observation(pool_fingerprint)
+    equal: Mapping[str, EqualBins] = {}
+    with ThreadPoolExecutor(n_cores()) as threads:
+        run_through(union, partial(work.run, threads), batch_size=batch_size, what="ranges")
+        work.check()
+        if batching is not None:
+            recount = Recount(
+                model, work.runner, union, kept=work.kept, maxima=work.maxima, batching=batching
+            )
+            equal = recount.run(threads, batch_size=batch_size)
+    return work.observation(pool_fingerprint, equal)
 
 
 class _Work:
@@ -224,14 +103,25 @@ class _Work:
         self.maxima = np.zeros((len(self.taps), len(union)), np.float32)
         self.left_out: dict[int, str] = {}
 
-    def run(
-        self,
-        feeds: Mapping[str, NDArray[Any]],
-        places: NDArray[np.int64],
-        threads: ThreadPoolExecutor,
-    ) -> int:
-        """Run and count one batch; gives the size of its activations in bytes."""
-        return sum(self._count(run, places[run.samples], threads) for run in self.runner.run(feeds))
+    def run(self, threads: ThreadPoolExecutor, read: Read) -> int:
+        """Run and count a few samples; gives the size of their activations in bytes."""
+        try:
+            return sum(
+                self._count(run, read.places[run.samples], threads)
+                for run in self.runner.run(read.inputs)
+            )
+        except BadActivationsError as error:
+            where = f"{self.model.label}, calibration set {read.calibset}"
+            raise BadActivationsError.of(
+                Problem(p.message, where, p.next_step) for p in error.problems
+            ) from None
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Which samples weren't left out (n,)."""
+        kept = np.ones(len(self.union), bool)
+        kept[list(self.left_out)] = False
+        return kept
 
     def _count(self, run: Run, places: NDArray[np.int64], threads: ThreadPoolExecutor) -> int:
         parts = self.parts.of_sample[places].copy()
@@ -254,16 +144,21 @@ class _Work:
         list(threads.map(add, order))
         return sum(each.nbytes for each in run.values)
 
-    def observation(self, pool_fingerprint: str) -> Observation:
-        kept = np.ones(len(self.union), bool)
-        kept[list(self.left_out)] = False
-        if not kept.any():
+    def check(self) -> None:
+        """Raise `RangesError` where nothing could be observed."""
+        if not self.kept.any():
             raise RangesError(
                 f"every sample has an activation that is NaN or infinite, the first in tap "
                 f"{self.left_out[0]}",
                 where=self.model.label,
                 next_step="Check the model: it may overflow, or expect inputs scaled otherwise.",
             )
+
+    def observation(
+        self, pool_fingerprint: str, equal_bins: Mapping[str, EqualBins]
+    ) -> Observation:
+        """What was seen; `equal_bins` in a second pass."""
+        kept = self.kept
         held = self.parts.of_sample[kept].reshape(-1)
         n_samples = np.bincount(held[held >= 0], minlength=self.parts.weights.shape[1])
         return Observation(
@@ -282,6 +177,7 @@ class _Work:
                 for place, tap in sorted(self.left_out.items())
             ),
             tuple(OneByOne(tap, why.reason, why.mixed) for tap, why in self.runner.unclear.items()),
+            equal_bins,
         )
 
     @staticmethod

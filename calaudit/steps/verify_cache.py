@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend, Engine
 from calaudit.calibration.accumulate import Accumulator
+from calaudit.calibration.batching import Batching
+from calaudit.calibration.equal_bins import EqualBins, GrowingBins
 from calaudit.calibration.histogram import Histograms
 from calaudit.calibration.lint import Finding, agreement, lint_names, lint_scales
-from calaudit.calibration.methods import METHODS
+from calaudit.calibration.methods import ENTROPY_TRT
 from calaudit.calibration.scales import SMALLEST_NORMAL, estimate_scales
 from calaudit.formats.trt_cache import TrtCache, open_trt_cache
 from calaudit.formats.trt_header import (
@@ -57,7 +59,7 @@ KINDS: Final[dict[str, Draw]] = {
 }
 """What tools draw: Polygraphy the first, trtexec the second, hand-written scripts the third."""
 
-_ENTROPY_METHODS: Final = ("entropy", "entropy-trt", "minmax")
+_ENTROPY_METHODS: Final = ("entropy", ENTROPY_TRT, "minmax")
 """Methods behind caches with an entropy header; other tools write any scales under it."""
 _SET_HEADER: Final = "Set it with calaudit cache convert --tensorrt or --algorithm."
 
@@ -127,12 +129,14 @@ def match_random_data(
     matches = []
     for kind, draw in KINDS.items():
         try:
-            histograms = _observe(engine, taps, draw)
+            histograms, equal = _observe(engine, taps, draw)
         except RangesError:
             continue
         for group in range(histograms.n_groups):
             for method in methods:
-                table = estimate_scales(histograms, group, method, calibset=kind)
+                table = estimate_scales(
+                    histograms, group, method, calibset=kind, equal=equal[group]
+                )
                 share = float(agreement(table.scales, scales))
                 same = not given or agreement(table.scales, given) == 1
                 matches.append(RandomMatch(kind, share, len(taps), same))
@@ -155,10 +159,14 @@ def _not_tried(reason: str) -> Notice:
     return Notice("random_data_not_tried", message)
 
 
-def _observe(engine: Engine, taps: Sequence[str], draw: Draw) -> Histograms:
-    """Histograms over two groups: the first sample alone, and all of them."""
+def _observe(
+    engine: Engine, taps: Sequence[str], draw: Draw
+) -> tuple[Histograms, tuple[EqualBins, EqualBins]]:
+    """Histograms, and equal bins of batches of 1, over the first sample alone and over all."""
     random = np.random.default_rng(0)
     collected = Accumulator(taps, 2)
+    growing = [GrowingBins() for _ in taps]
+    alone: EqualBins | None = None
     for sample in range(N_SAMPLES):
         feeds: dict[str, NDArray[Any]] = {
             tensor.name: draw(random, (1, *(size or 1 for size in tensor.shape))).astype(
@@ -170,7 +178,22 @@ def _observe(engine: Engine, taps: Sequence[str], draw: Draw) -> Histograms:
         for position, tap in enumerate(taps):
             values = outputs[tap]
             collected.add(position, values.reshape(1, -1), np.array([min(sample, 1)]))
-    return collected.histograms.group(np.array([[True, False], [True, True]]))
+            growing[position].add(values)
+        alone = alone or _equal_bins(taps, growing, 1)
+    assert alone is not None  # N_SAMPLES is positive
+    histograms = collected.histograms.group(np.array([[True, False], [True, True]]))
+    return histograms, (alone, _equal_bins(taps, growing, N_SAMPLES))
+
+
+def _equal_bins(taps: Sequence[str], growing: Sequence[GrowingBins], n: int) -> EqualBins:
+    return EqualBins(
+        tuple(taps),
+        np.stack([each.counts for each in growing]),
+        np.array([each.width for each in growing]),
+        np.array([each.start for each in growing]),
+        n,
+        Batching(1),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +349,7 @@ def _random_data(
     from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 
     minmax = cache.header is not None and cache.header.algorithm == MINMAX
-    methods = [m for m in (("minmax",) if minmax else _ENTROPY_METHODS) if m in METHODS]
+    methods = ("minmax",) if minmax else _ENTROPY_METHODS
     try:
         found = match_random_data(prepared, plan, scales, methods, OnnxruntimeBackend())
     except BackendError as error:

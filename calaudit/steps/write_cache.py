@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from calaudit.calibration.methods import check_method
+from calaudit.calibration.batching import Batching
+from calaudit.calibration.methods import ENTROPY_TRT, check_method
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import ScaleTable, estimate_scales
 from calaudit.formats.ranges import open_ranges
@@ -17,7 +18,7 @@ from calaudit.graph.network import Network, import_network
 from calaudit.runtime.errors import Notice, RangesError, SettingsError
 from calaudit.runtime.words import counted
 from calaudit.slices.dimension import EVERYTHING
-from calaudit.steps.calibrate import observation_notices, open_sets
+from calaudit.steps.calibrate import batching_for, observation_notices, open_sets
 from calaudit.steps.complete import observe_network, without_constants
 
 
@@ -41,6 +42,7 @@ def write_complete_cache(
     algorithm: str | None = None,
     ranges: Path | None = None,
     batch_size: int = 64,
+    batching: Batching | None = None,
     threads: int = 0,
     skip_bad: bool = False,
 ) -> CompleteCache:
@@ -56,7 +58,7 @@ def write_complete_cache(
     out : Path
         Calibration cache to write.
     method : str
-        One of `calaudit.calibration.methods.METHODS`.
+        One of `calaudit.calibration.methods.ALL_METHODS`; ``entropy-trt`` of one set.
     version : TrtVersion
         The TensorRT that will read it.
     algorithm : str, optional
@@ -65,33 +67,39 @@ def write_complete_cache(
         Ranges file of all tensors: written, or without sets read, for other methods.
     batch_size, threads : int
         Samples per run at most; onnxruntime's threads, 0 for all cores.
+    batching : Batching, optional
+        How TensorRT would be fed, for ``entropy-trt``; default: mixed batches of 64.
     skip_bad : bool
         Leave out samples with an activation that is NaN or infinite, with a notice.
 
     Raises
     ------
     SettingsError
-        There is neither a set nor a ranges file; an unknown method; or this TensorRT reads no
-        caches.
+        There is neither a set nor a ranges file; an unknown method, batches that it doesn't look
+        at, or several sets where it takes one; or this TensorRT reads no caches.
     ModelError, RangesError, BackendError, FileFormatError, OutputError
         A file can't be read, written, or doesn't belong to the model.
     """
     header_for(version, method)
     check_method(method, {})
+    _refuse_batches(method, set_paths, batching)
+    batching = batching_for([method], batching)
     for each in (out, ranges):
         if each is not None:
             keep_apart(each, model_path, *set_paths)
     network = import_network(load_model(model_path))
     observation = (
-        _observed(network, set_paths, ranges, (batch_size, threads), skip_bad=skip_bad)
+        _observed(network, set_paths, ranges, (batch_size, threads, batching), skip_bad=skip_bad)
         if set_paths
         else _found(network, ranges)
     )
+    name = ", ".join(name for name in observation.groups if name != EVERYTHING)
     table = estimate_scales(
         observation.whole(),
         0,
         method,
-        calibset=", ".join(name for name in observation.groups if name != EVERYTHING),
+        calibset=name,
+        equal=observation.equal_for(method, name),
         model_fingerprint=observation.model_fingerprint,
         notices=observation_notices(observation),
     )
@@ -106,13 +114,13 @@ def _observed(
     network: Network,
     set_paths: Sequence[Path],
     ranges: Path | None,
-    batch_size_and_threads: tuple[int, int],
+    how: tuple[int, int, Batching | None],
     *,
     skip_bad: bool,
 ) -> Observation:
     from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 
-    batch_size, threads = batch_size_and_threads
+    batch_size, threads, batching = how
     sets = open_sets(set_paths)
     for drawn in sets.values():
         check_pool_matches(network.given.inputs, drawn.inputs, where=str(drawn.path))
@@ -123,7 +131,25 @@ def _observed(
             OnnxruntimeBackend(threads=threads),
             ranges or Path(folder) / "ranges.h5",
             batch_size=batch_size,
+            batching=batching,
             skip_bad=skip_bad,
+        )
+
+
+def _refuse_batches(method: str, set_paths: Sequence[Path], batching: Batching | None) -> None:
+    if batching is not None and not set_paths:
+        raise SettingsError(
+            "a ranges file holds the batches that its bins were counted in",
+            where="--calibration-batch, --calibration-order",
+            next_step="Give the calibration set to count again, or leave them out.",
+        )
+    if method == ENTROPY_TRT and len(set_paths) > 1:
+        raise SettingsError(
+            f"{ENTROPY_TRT} depends on the batches of one calibration set, and "
+            f"{len(set_paths)} are given",
+            where=", ".join(map(str, set_paths)),
+            next_step="Give one set, drawn from all that the cache is to be made of, or take "
+            "another method.",
         )
 
 

@@ -1,60 +1,113 @@
-"""The TensorRT-like variant against the published scheme on the values themselves."""
+"""Bins that grow with the batches, against the rule told batch by batch."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from calaudit.calibration.accumulate import observe
-from calaudit.calibration.entropy import N_EQUAL, equal_bins, kl_divergences
-from calaudit.calibration.methods import estimate_amax
-from calaudit.calibration.scales import scale_of
-from tests.calibration.samples import KINDS, drawn
+from calaudit.calibration.batching import Batching
+from calaudit.calibration.entropy_trt import N_EQUAL
+from calaudit.calibration.equal_bins import EqualBins, GrowingBins, count_equal, factors, grow
+from tests.calibration.trt import told_bins
 
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_equal_bins_hold_every_non_zero_value_where_it_lies(kind: str) -> None:
-    values = np.abs(drawn(kind, 200_000, 1)).astype(np.float64)
-    found = equal_bins(observe(values))
-    kept = values[values > 0]
-    exact = np.histogram(kept, bins=N_EQUAL, range=(0, values.max()))[0]
-    assert found.sum() == pytest.approx(len(kept), rel=1e-12)
-    difference = np.abs(np.cumsum(found) - np.cumsum(exact))
-    # A bin of the stored grid is at most 1/256 of its value wide.
-    assert difference.max() <= exact.max() * 8
-    assert difference[: N_EQUAL // 16].max() <= exact[: N_EQUAL // 16 + 1].max()
+Batches = list[NDArray[np.float32]]
 
 
-def test_counts_are_exact_where_the_stored_grid_is_the_finer_one() -> None:
-    values = np.append(np.random.default_rng(2).random(100_000) * 255 + 0.001, 2048.0)
-    exact = np.histogram(values, bins=N_EQUAL, range=(0, values.max()))[0]
-    np.testing.assert_array_equal(equal_bins(observe(values)), exact)
+@st.composite
+def batches(draw: st.DrawFn, most: int = 6) -> Batches:
+    """Batches that grow, shrink, are zero, or hold what lies at the very edge of bins."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    n = draw(st.sampled_from([1, 5, N_EQUAL - 1, N_EQUAL + 1, 5000]))
+    found = []
+    for _ in range(draw(st.integers(1, most))):
+        values = random.standard_normal(n) * 2.0 ** draw(st.integers(-14, 14))
+        kind = draw(st.sampled_from(["plain", "zero", "relu", "on a grid", "tiny"]))
+        if kind == "zero":
+            values *= 0
+        elif kind == "relu":
+            values = np.maximum(values, 0)
+        elif kind == "on a grid":
+            values = np.round(values * 4) / 4
+        elif kind == "tiny":
+            values *= 1e-38
+        found.append(values.astype(np.float32))
+    return found
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_unclipped_gives_2048_and_a_half_bins(seed: int) -> None:
-    """As published caches have it: scale 3c010a14 for amax 1."""
-    values = np.random.default_rng(seed).random(300_000, np.float32)
-    values[0] = 1
-    amax = estimate_amax(observe(values), "entropy-trt")
-    assert amax == 2048.5 / 2048
-    assert np.float32(scale_of(amax)).tobytes()[::-1].hex() == "3c010a14"
-    scaled = estimate_amax(observe(values * np.float32(0.375)), "entropy-trt")
-    assert scaled == pytest.approx(0.375 * 2048.5 / 2048, rel=1e-12)
+@given(batches())
+def test_bins_that_grow_batch_by_batch_are_those_of_the_rule(given: Batches) -> None:
+    counts, width = told_bins(given)
+    bins = GrowingBins()
+    for batch in given:
+        bins.add(batch)
+    assert bins.width == width
+    np.testing.assert_array_equal(bins.counts, counts)
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "relu", "laplace", "heavy tail", "uniform"])
-def test_the_clip_loses_no_more_than_the_published_schemes_own(kind: str) -> None:
-    values = np.abs(drawn(kind, 400_000, 3)).astype(np.float64)
-    width = values.max() / N_EQUAL
-    counts = np.histogram(values[values > 0], bins=N_EQUAL, range=(0, values.max()))[0]
-    counts = counts.astype(np.float64)
-    ends = np.flatnonzero(counts[127:]) + 128
-    loss = kl_divergences(np.arange(N_EQUAL + 1.0), counts, ends)
-    clip = round(estimate_amax(observe(values), "entropy-trt") / width - 0.5)
-    ours = loss[np.argmin(np.abs(ends - clip))]
-    assert ours <= loss.min() * 1.2
+@given(batches(), st.randoms(use_true_random=False))
+def test_samples_counted_in_any_order_give_the_same_bins(given: Batches, random) -> None:
+    counts, width = told_bins(given)
+    grown = grow(np.array([[np.abs(batch).max() for batch in given]], np.float32))
+    assert grown.widths.tolist() == [width]
+    found = np.zeros((1, N_EQUAL), np.int64)
+    order = list(range(len(given)))
+    random.shuffle(order)
+    none = np.zeros(1, np.int64)
+    for at in order:
+        inverses, shifts = factors(grown.first, grown.doublings[:, at], grown.doublings[:, -1])
+        count_equal(given[at][None], none, none, inverses, shifts, found)
+    np.testing.assert_array_equal(found[0], counts)
 
 
-def test_an_outlier_keeps_the_range_open_as_published() -> None:
-    """What the robust default is for."""
-    values = np.append(drawn("gaussian", 500_000, 4), np.float32(1e6))
-    assert estimate_amax(observe(values), "entropy-trt") == pytest.approx(1e6 * 2048.5 / 2048)
+def test_values_at_the_edge_stay_in_the_last_bin_of_their_time() -> None:
+    """4 is the end of the first batch's bins, and the middle of what the second makes of them."""
+    bins = GrowingBins()
+    bins.add(np.array([4, 1], np.float32))
+    assert (bins.counts[2047], bins.counts[512]) == (1, 1)
+    bins.add(np.array([8, 4], np.float32))
+    assert bins.width == 8 / 2048
+    assert [bins.counts[number] for number in (256, 1023, 1024, 2047)] == [1, 1, 1, 1]
+    assert bins.counts.sum() == 4
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_bin_of_a_value_is_the_floor_of_the_exact_quotient(seed: int) -> None:
+    """Multiples of the width and their neighbours, where a rounded quotient would be one off."""
+    random = np.random.default_rng(seed)
+    largest = np.float32(random.uniform(1, 2))
+    edges = (np.arange(1, 2048) * (float(largest) / 2048)).astype(np.float32)
+    beside = (np.nextafter(edges, 0), np.nextafter(edges, largest))
+    values = np.concatenate([edges, *beside, [largest]])
+    counts, _ = told_bins([values])
+    bins = GrowingBins()
+    bins.add(values)
+    np.testing.assert_array_equal(bins.counts, counts)
+
+
+def test_rows_are_counted_as_often_as_asked_in_each_group() -> None:
+    rows = np.array([[1, 2, 4], [0.5, 4, 3]], np.float32)
+    found = np.zeros((2, N_EQUAL), np.int64)
+    count_equal(
+        rows,
+        np.array([0, 0, 1]),
+        np.array([0, 0, 1]),
+        np.array([512.0, 512.0, 256.0]),
+        np.array([0, 0, 1]),
+        found,
+    )
+    assert {i: n for i, n in enumerate(found[0].tolist()) if n} == {512: 2, 1024: 2, 2047: 2}
+    assert {i: n for i, n in enumerate(found[1].tolist()) if n} == {64: 1, 384: 1, 512: 1}
+
+
+def test_what_fills_a_batch_and_a_first_batch_of_zeros_are_told() -> None:
+    nothing = np.zeros((2, N_EQUAL), np.int64)
+    start = np.array([0, 2])
+    bins = EqualBins(("a", "b"), nothing, np.ones(2), start, 10, Batching(4))
+    filled, zero = bins.notices("some")
+    assert filled.code == "calibration_filled"
+    assert "of 4 is filled with 2 samples once more, of 10" in filled.message
+    assert zero.code == "first_batch_zero"
+    assert "in 1 tap (b)" in zero.message
+    assert "isn't known" in zero.message
+    assert EqualBins(("a",), nothing[:1], np.ones(1), start[:1], 8, Batching(4)).notices("s") == []

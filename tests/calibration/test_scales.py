@@ -26,7 +26,7 @@ def test_dead_taps_get_the_stated_fallback_and_a_notice(method: str) -> None:
     assert [notice.code for notice in table.notices] == ["dead_tap", "dead_tap"]
     assert [notice.where for notice in table.notices] == ["tap 'dead'", "tap 'tiny'"]
     assert "quiet" in table.notices[0].message
-    assert table.taps["alive"].amax == (2 * 2048.5 / 2048 if method == "entropy-trt" else 2)
+    assert table.taps["alive"].amax == 2
 
 
 def test_a_tap_that_was_not_observed_says_so() -> None:
@@ -99,8 +99,7 @@ def test_clipping_that_costs_a_tenth_of_the_power_is_remarked_on(
 def test_sharp_values_are_not_destroyed_without_a_word() -> None:
     for method in ("entropy", "percentile", "mse"):
         assert [n.code for n in _table(_sharp(), method).notices] == ["clipped_tap"]
-    for method in ("minmax", "entropy-trt"):
-        assert [n.code for n in _table(_sharp(), method).notices] == ["outlier_tap"]
+    assert [n.code for n in _table(_sharp(), "minmax").notices] == ["outlier_tap"]
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -111,7 +110,7 @@ def test_values_that_an_outlier_hides_are_remarked_on(method: str, outlier: floa
     values[3, 5] = outlier
     table = _table(values, method)
     codes = {notice.code for notice in table.notices}
-    if method in {"minmax", "entropy-trt"}:
+    if method == "minmax":
         assert codes == {"outlier_tap"}
     elif outlier == 1e9:
         assert 3.5 < table.taps["t"].amax < 7.5

@@ -65,8 +65,6 @@ def test_a_ranges_file_gives_groups_and_mixtures_without_the_model(folder: Path)
         calaudit("calibrate", "model.onnx", "loud.h5", "any.h5", "--out", "ranges.h5").status == 0
     )
     Path("model.onnx").unlink()
-    heading, rows = table(calaudit("calibrate", "ranges.h5", "--method", "entropy-trt").out)
-    assert heading.split()[1:4] == ["loud", "entropy-trt", "any"]
     ended = calaudit(
         "calibrate", "ranges.h5", "--group", "loud", "--mix", "loud=0.5,rest=0.5",
         "--method", "minmax", "--scales", "mixed",
@@ -78,6 +76,29 @@ def test_a_ranges_file_gives_groups_and_mixtures_without_the_model(folder: Path)
     assert rows["x"][0] == pytest.approx(loudest, rel=1e-3)
     found = open_scales(Path("mixed/loud=0.5,rest=0.5-minmax.json"))
     assert found.calibset == "loud=0.5,rest=0.5"
+
+
+def test_entropy_trt_takes_a_second_pass_and_is_told_how_batches_are_made(folder: Path) -> None:
+    ended = calaudit(
+        "calibrate", "model.onnx", "loud.h5", "any.h5", "--out", "ranges.h5",
+        "--method", "entropy-trt", "--calibration-batch", "5", "--calibration-order", "stored",
+        "--scales", "scales",
+    )  # fmt: skip
+    assert ended.status == 0
+    assert "the last batch of 5 is filled with 4 samples once more, of 6" in ended.err
+    found = open_scales(Path("scales/loud-entropy-trt.json"))
+    assert found.options == {"calibration_batch": 5, "calibration_order": "stored"}
+    Path("model.onnx").unlink()
+    again = calaudit("calibrate", "ranges.h5", "--method", "entropy-trt")
+    assert again.out == ended.out
+    refused = calaudit("calibrate", "ranges.h5", "--mix", "loud=1", "--method", "entropy-trt")
+    assert refused.status == 2
+    assert "slices, unions and mixtures have no batches" in refused.err
+    calls = (["--calibration-batch", "3"], ["--calibration-order", "mixed"])
+    for flags in calls:
+        refused = calaudit("calibrate", "ranges.h5", *flags)
+        assert refused.status == 2
+        assert f"Leave {flags[0]} out" in refused.err
 
 
 def test_slices_named_by_flags_are_recorded(folder: Path) -> None:
@@ -113,6 +134,11 @@ def test_options_of_percentile_and_weights_are_passed_on(folder: Path) -> None:
         (["model.onnx", "any.h5", "--out", "any.h5"], "any.h5"),
         (["model.onnx", "any.h5", "--out", "r.h5", "--method", "entrpy"], "Did you mean entropy"),
         (["model.onnx", "any.h5", "--out", "r.h5", "--by", "loudness"], "Add --pool"),
+        (["model.onnx", "any.h5", "--out", "r.h5", "--calibration-batch", "8"], "Add --method"),
+        (
+            ["model.onnx", "any.h5", "--out", "r.h5", "--method", "entropy-trt", "--weighted"],
+            "Leave out --weighted",
+        ),
         (["any.h5", "--method", "minmax"], "any.h5"),
         (["none.h5"], "none.h5"),
         (["none.onnx", "any.h5", "--out", "r.h5"], "there is no such model file"),

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from calaudit.calibration.accumulate import Accumulator
+from calaudit.calibration.batching import Batching
+from calaudit.calibration.entropy_trt import N_EQUAL
+from calaudit.calibration.equal_bins import EqualBins
 from calaudit.calibration.groups import split_into_parts
 from calaudit.calibration.histogram import Histograms
 from calaudit.calibration.observation import LeftOut, Observation, ObservedSamples
@@ -39,6 +42,17 @@ def observation() -> Observation:
             membership,
         ),
         left_out=(LeftOut("bad one", TAPS[1]),),
+        equal_bins={
+            name: EqualBins(
+                TAPS,
+                random.integers(0, 50, (3, N_EQUAL)),
+                np.array([0.5, 1e-40, 0]),
+                np.array([0, 2, -1]),
+                n,
+                Batching(size, order="stored"),
+            )
+            for name, n, size in (("clean", 10, 4), ("noisy < 5 dB", 7, 7))
+        },
     )
 
 
@@ -60,6 +74,14 @@ def test_ranges_come_back_bit_for_bit(path: Path, observation: Observation) -> N
     assert found.size("all") == 20
     assert found.left_out == observation.left_out
     assert found.disjoint
+    assert list(found.equal_bins) == list(observation.equal_bins)
+    for name, equal in observation.equal_bins.items():
+        for part in ("counts", "widths", "start"):
+            np.testing.assert_array_equal(
+                getattr(found.equal_bins[name], part), getattr(equal, part)
+            )
+        for part in ("taps", "n_samples", "batching"):
+            assert getattr(found.equal_bins[name], part) == getattr(equal, part)
     assert found.samples is not None
     assert observation.samples is not None
     for name in ("ids", "maxima", "membership"):
@@ -71,8 +93,22 @@ def test_ranges_come_back_bit_for_bit(path: Path, observation: Observation) -> N
 def test_counts_beyond_32_bits_come_back(tmp_path: Path, observation: Observation) -> None:
     histograms = observation.histograms
     huge = Histograms(TAPS, histograms.counts * (1 << 40), histograms.n_zero << 40, histograms.amax)
-    write_ranges(tmp_path / "huge.h5", replace(observation, histograms=huge))
-    assert open_ranges(tmp_path / "huge.h5").histograms == huge
+    equal = observation.equal_bins["clean"]
+    more = replace(equal, counts=equal.counts * (1 << 40))
+    written = replace(observation, histograms=huge, equal_bins={"clean": more})
+    write_ranges(tmp_path / "huge.h5", written)
+    found = open_ranges(tmp_path / "huge.h5")
+    assert found.histograms == huge
+    np.testing.assert_array_equal(found.equal_bins["clean"].counts, more.counts)
+
+
+def test_ranges_without_equal_bins_are_read_as_before(
+    tmp_path: Path, observation: Observation
+) -> None:
+    write_ranges(tmp_path / "r.h5", replace(observation, equal_bins={}))
+    with h5py.File(tmp_path / "r.h5") as file:
+        assert "equal_bins" not in file
+    assert open_ranges(tmp_path / "r.h5").equal_bins == {}
 
 
 def test_a_model_without_taps_has_a_ranges_file_too(tmp_path: Path) -> None:
@@ -83,7 +119,9 @@ def test_a_model_without_taps_has_a_ranges_file_too(tmp_path: Path) -> None:
     assert open_ranges(tmp_path / "none.h5").histograms == nothing.histograms
 
 
-def test_histograms_are_stored_compactly(path: Path, observation: Observation) -> None:
+def test_histograms_are_stored_compactly(tmp_path: Path, observation: Observation) -> None:
+    path = tmp_path / "r.h5"
+    write_ranges(path, replace(observation, equal_bins={}))
     assert path.stat().st_size < observation.histograms.counts.nbytes / 10
 
 
@@ -130,6 +168,13 @@ def infinite_maximum(file: h5py.File) -> None:
     file["amax"][0, 0] = np.inf
 
 
+def order_of_batches(order: str) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        file["equal_bins"].attrs["order"] = order
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -148,6 +193,12 @@ def infinite_maximum(file: h5py.File) -> None:
         (negative_count, "can't be counts"),
         (more_zeros_than_values, "can't be counts"),
         (infinite_maximum, "aren't finite magnitudes"),
+        (drop("equal_bins/widths"), "dataset /equal_bins/widths is missing"),
+        (put("equal_bins/sets", ["clean"]), "doesn't hold 3 taps × 1 sets"),
+        (put("equal_bins/counts", np.zeros((3, 2, 9), np.int64)), "doesn't hold 3 taps × 2 sets"),
+        (put("equal_bins/widths", np.full((3, 2), np.nan)), "can't be such"),
+        (put("equal_bins/batch", np.zeros(2, np.int64)), "calibration batches of 0"),
+        (order_of_batches("shuffled"), "order 'shuffled'"),
         (attribute("fraction_bits", 7), r"2\^7 bins in each of 32 octaves"),
         (forget("model_fingerprint"), "attribute model_fingerprint is missing"),
         (attribute("calaudit_format", "pool"), "not a calaudit ranges file"),

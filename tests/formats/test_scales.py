@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,13 @@ def test_a_scale_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert open_scales(tmp_path / "s.json") == table()
 
 
+def test_options_may_be_texts_and_version_1_is_read(tmp_path: Path) -> None:
+    options = {"calibration_batch": 64, "calibration_order": "stored"}
+    write_scales(tmp_path / "s.json", replace(table(), method="entropy-trt", options=options))
+    assert open_scales(tmp_path / "s.json").options == options
+    assert open_scales(changed(tmp_path / "old.json", format_version=1)) == table()
+
+
 @given(st.floats(2.0**-110, 2.0**120, width=32))
 def test_scales_keep_every_bit_in_text(amax: float) -> None:
     scale = scale_of(amax)
@@ -56,7 +64,7 @@ def test_the_file_is_readable_text_with_real_names(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"calaudit_format": "pool"}, "isn't a scale table: its calaudit_format is 'pool'"),
-        ({"format_version": 2}, "format_version 2; this release reads up to 1"),
+        ({"format_version": 3}, "format_version 3; this release reads up to 2"),
         ({"metod": "mse"}, r"metod: unknown key\n  → Did you mean method"),
         ({"method": 3}, "method: should be text"),
         ({"ranges_by": "me"}, "ranges_by"),

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calaudit.calibration.accumulate import Accumulator
+from calaudit.calibration.batching import Batching
+from calaudit.calibration.equal_bins import EqualBins, GrowingBins
 from calaudit.calibration.scales import ScaleTable, TapScale, estimate_scales, scale_of
 from calaudit.formats.trt_cache import (
     CacheEntry,
@@ -59,7 +61,11 @@ def test_methods_reach_tensorrts_scales_from_data_that_ends_at_1(method: str, bi
     values[0, 0] = 1
     collected = Accumulator(["input"], 1)
     collected.add(0, values, np.zeros(4, np.int64))
-    made = estimate_scales(collected.histograms, 0, method, calibset="uniform")
+    bins = GrowingBins()
+    bins.add(values)
+    width, start = np.array([bins.width]), np.zeros(1, np.int64)
+    equal = EqualBins(("input",), bins.counts[None], width, start, 4, Batching(4))
+    made = estimate_scales(collected.histograms, 0, method, calibset="uniform", equal=equal)
     assert cache_of(made, V8).entries[0].hex == bits
 
 

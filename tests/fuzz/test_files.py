@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calaudit.audit.run import run_audit
-from tests.audit.world import make_world
+from tests.audit.world import AUDIT, make_world
 from tests.fuzz.mutations import EDITS, TRIES, edited, fuzzed
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +74,8 @@ def reader() -> Iterator[Reader]:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """One whole file of each kind."""
     folder = tmp_path_factory.mktemp("files")
-    run_audit(make_world(folder, n=600))
+    audit = AUDIT.replace('"mse"]', '"entropy-trt"]')
+    run_audit(make_world(folder, n=600, audit=audit))
     made = folder / "audit"
     return {
         "pool": folder / "pool.h5",

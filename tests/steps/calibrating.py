@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from calaudit.calibration.methods import ALL_METHODS
 from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.pool import open_pool
@@ -18,7 +19,7 @@ from calaudit.steps.sample import draw_calibset
 from tests.graph import models
 
 LOUDNESS = Dimension(by="loudness")
-EVERY = ("minmax", "entropy", "percentile", "mse", "entropy-trt")
+EVERY = ALL_METHODS
 
 
 def write_model(path: Path, proto: onnx.ModelProto | None = None) -> Path:

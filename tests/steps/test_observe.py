@@ -22,8 +22,9 @@ from calaudit.graph.prepare import prepare
 from calaudit.graph.taps import with_taps
 from calaudit.runtime.errors import BackendError, ModelError
 from calaudit.steps.calibrate import observation_notices
-from calaudit.steps.observe import CalibsetUnion, observe
+from calaudit.steps.observe import observe
 from calaudit.steps.tapped import TappedEngine, load_tapped
+from calaudit.steps.union import CalibsetUnion
 from tests.graph.models import Sketch
 from tests.steps import layouts
 from tests.steps.calibrating import draw, images, write_images, write_model
@@ -79,7 +80,7 @@ def test_a_model_that_cannot_be_loaded_is_whole_afterwards(tmp_path: Path) -> No
 def test_batches_are_made_smaller_where_activations_are_large(
     tmp_path: Path, union: CalibsetUnion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from calaudit.steps import observe as module
+    from calaudit.steps import union as module
 
     model = prepare(load_model(write_model(tmp_path / "m.onnx")))
     tapped = load_tapped(model, plan_qdq(model).taps, OnnxruntimeBackend())

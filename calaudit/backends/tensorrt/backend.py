@@ -323,7 +323,7 @@ def _ranges(order: Order) -> NativeRanges | GivenRanges | None:
     )
 
 
-def _calibration(ranges: NativeRanges | GivenRanges | None) -> dict[str, str | int]:
+def _calibration(ranges: NativeRanges | GivenRanges | None) -> dict[str, float | str]:
     """How a calibration of TensorRT's own cut its set, for the report."""
     return ranges.batching.options if isinstance(ranges, NativeRanges) else {}
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.calibration.histogram import BINS_PER_OCTAVE, Histogram, first_bin
-from calaudit.calibration.methods import METHODS
+from calaudit.calibration.methods import ENTROPY_TRT, METHODS
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import ScaleTable, estimate_scales
 from calaudit.report.index import cell_parts
@@ -92,13 +92,19 @@ def make_taps(report: Report, observation: Observation) -> Taps | None:
     sets = [name for name in order if name in observation.groups]
     slices = {each.name for each in report.slices} - {ALL, *sets}
     behind = [name for name in observation.groups if name in slices][:MOST_SLICES]
-    cells = [cell for cell in report.cells if _estimable(cell, sets)]
+    cells = [cell for cell in report.cells if _estimable(cell, sets, observation)]
     if not sets or not observation.histograms.taps:
         return None
     groups = [*sets, *behind]
     histograms = {name: observation.of(name) for name in groups}
     tables = [
-        estimate_scales(histograms[str(c.calibset)], 0, str(c.method), calibset=str(c.calibset))
+        estimate_scales(
+            histograms[str(c.calibset)],
+            0,
+            str(c.method),
+            calibset=str(c.calibset),
+            equal=observation.equal_for(str(c.method), str(c.calibset)),
+        )
         for c in cells
     ]
     shown_cells = [
@@ -124,8 +130,12 @@ def make_taps(report: Report, observation: Observation) -> Taps | None:
     )
 
 
-def _estimable(cell: CellRecord, sets: Sequence[str]) -> bool:
-    return cell.calibset in sets and cell.method in METHODS and cell.ranges_by == "calaudit"
+def _estimable(cell: CellRecord, sets: Sequence[str], observation: Observation) -> bool:
+    if cell.calibset not in sets or cell.ranges_by != "calaudit":
+        return False
+    # ranges of an earlier release have no bins for entropy-trt
+    counted = cell.method == ENTROPY_TRT and cell.calibset in observation.equal_bins
+    return cell.method in METHODS or counted
 
 
 def _tap(

@@ -1,0 +1,156 @@
+"""A second pass over the samples, for histograms whose bins are known only after the first.
+
+``entropy-trt`` needs TensorRT's bins, which every set's batches make for themselves. The first pass
+leaves the largest |x| of each sample in each tap, so that all widths are known; the second counts
+every sample in the bins of its batches, in whatever order samples run.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.calibration.batching import Batching
+from calaudit.calibration.entropy_trt import N_EQUAL
+from calaudit.calibration.equal_bins import EqualBins, Growth, count_equal, factors, grow
+from calaudit.calibration.histogram import as_float32
+from calaudit.steps.tapped import Run, SampleRunner, TappedEngine
+from calaudit.steps.union import CalibsetUnion, Read, run_through
+
+
+class Recount:
+    """Equal bins of every tap over every calibration set of a union.
+
+    Parameters
+    ----------
+    model : TappedEngine
+    runner : SampleRunner
+        As the first pass left it.
+    union : CalibsetUnion
+    kept : bool (n,)
+        Samples that count; the others aren't in any batch.
+    maxima : float32 (T, n)
+        Largest |x| of each tap in each sample.
+    batching : Batching
+        Is fitted to each set.
+    """
+
+    def __init__(
+        self,
+        model: TappedEngine,
+        runner: SampleRunner,
+        union: CalibsetUnion,
+        *,
+        kept: NDArray[np.bool_],
+        maxima: NDArray[np.float32],
+        batching: Batching,
+    ) -> None:
+        self._taps, self._runner, self._union = model.taps, runner, union
+        self._sets = [
+            _Batches(union.positions(name), kept, batching, one_by_one=model.fixed_batch)
+            for name in union.sets
+        ]
+        self._growth = [each.grown(maxima) for each in self._sets]
+        self._first = np.stack([each.first for each in self._growth], axis=1)
+        self._done = np.concatenate([each.doublings for each in self._growth], axis=1)
+        self._all = np.stack([each.doublings[:, -1] for each in self._growth], axis=1)
+        self._servings = _Servings(self._sets, len(union))
+        self._counts = np.zeros((len(model.taps), len(self._sets), N_EQUAL), np.int64)
+
+    def run(self, threads: ThreadPoolExecutor, *, batch_size: int) -> dict[str, EqualBins]:
+        """Go through all samples, unless every tap is zero in all of them.
+
+        Parameters
+        ----------
+        threads : ThreadPoolExecutor
+            Count the taps.
+        batch_size : int
+            Samples per run, as in the first pass: then they give the very same values.
+        """
+        if self._first.any():
+            count = partial(self._run, threads)
+            run_through(self._union, count, batch_size=batch_size, what="ranges, second pass")
+        return {
+            name: EqualBins(
+                self._taps,
+                self._counts[:, number],
+                grown.widths,
+                grown.start,
+                each.n_samples,
+                each.batching,
+            )
+            for number, (name, each, grown) in enumerate(
+                zip(self._union.sets, self._sets, self._growth, strict=True)
+            )
+        }
+
+    def _run(self, threads: ThreadPoolExecutor, read: Read) -> int:
+        return sum(
+            self._count(run, read.places[run.samples], threads)
+            for run in self._runner.run(read.inputs)
+        )
+
+    def _count(self, run: Run, places: NDArray[np.int64], threads: ThreadPoolExecutor) -> int:
+        rows, batches, sets = self._servings.of(places)
+
+        def add(tap: int) -> None:
+            values = as_float32(run.rows(tap))
+            inverses, shifts = factors(
+                self._first[tap, sets], self._done[tap, batches], self._all[tap, sets]
+            )
+            count_equal(values, rows, sets, inverses, shifts, self._counts[tap])
+
+        alive = np.flatnonzero(self._first.any(axis=1)).tolist()
+        # Large taps first, so that no core is left with one at the end.
+        list(threads.map(add, sorted(alive, key=lambda tap: -run.values[tap].size)))
+        return sum(each.nbytes for each in run.values)
+
+
+class _Batches:
+    """The batches of one set, of the places that its samples have in the union."""
+
+    def __init__(
+        self,
+        places: NDArray[np.int64],
+        kept: NDArray[np.bool_],
+        batching: Batching,
+        *,
+        one_by_one: bool,
+    ) -> None:
+        held = places[kept[places]]
+        self.n_samples = len(held)
+        self.batching = batching.fitted(self.n_samples, one_by_one=one_by_one)
+        self.places = [held[batch] for batch in self.batching.cut(self.n_samples)]
+
+    def grown(self, maxima: NDArray[np.float32]) -> Growth:
+        """How the bins grow, from the largest |x| of each tap in each sample (T, n)."""
+        found = [maxima[:, batch].max(axis=1) for batch in self.places]
+        # Of a set whose samples were all left out nothing grows.
+        return grow(np.stack(found or [np.zeros(len(maxima), np.float32)], axis=1))
+
+
+class _Servings:
+    """In which batches, all sets' batches numbered on, each sample of a union is served."""
+
+    def __init__(self, sets: list[_Batches], n: int) -> None:
+        served: list[tuple[int, int, int]] = []
+        number = 0
+        for position, each in enumerate(sets):
+            for batch in each.places or [np.zeros(0, np.int64)]:
+                served += [(place, number, position) for place in batch.tolist()]
+                number += 1
+        table = np.array(sorted(served), np.int64).reshape(-1, 3)
+        self._batches, self._sets = table[:, 1].copy(), table[:, 2].copy()
+        self._ends = np.searchsorted(table[:, 0], np.arange(n + 1))
+
+    def of(
+        self, places: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Of samples at `places` in the union (b,): position among them, batch and set (k,)."""
+        starts, sizes = self._ends[places], self._ends[places + 1] - self._ends[places]
+        rows = np.repeat(np.arange(len(places)), sizes)
+        entries = np.concatenate(
+            [np.arange(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+        )
+        return rows, self._batches[entries], self._sets[entries]

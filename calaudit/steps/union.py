@@ -1,0 +1,160 @@
+"""The samples of several calibration sets, every distinct one once, and passes over them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.formats.calibset import Calibset
+from calaudit.runtime.progress import counter
+from calaudit.slices.dimension import EVERYTHING
+from calaudit.slices.sliceset import SliceSet
+
+SampleKey = tuple[str, int]
+"""Content digest, and which of its occurrences within one set."""
+_READ_BYTES: Final = 4 << 20
+"""Inputs read from a set at a time."""
+_READ_AT_MOST: Final = 256
+
+TAP_BYTES: Final = 32 << 20
+"""Activations of one run: more samples than give these don't make a pass faster."""
+
+
+class Read(NamedTuple):
+    """Samples that were read: from which set, their places in the union, and their inputs."""
+
+    calibset: str
+    places: NDArray[np.int64]
+    inputs: dict[str, NDArray[Any]]
+
+
+class CalibsetUnion:
+    """Every distinct sample of some calibration sets.
+
+    A sample that several sets hold is here once; one that a set holds twice is here twice.
+
+    Parameters
+    ----------
+    sets : mapping
+        By name, at least one.
+    weighted : bool
+        Count a set's samples by its weights (how many candidates each stands for) instead of once.
+    slices : mapping
+        Set → slices over its samples; each becomes a group over the whole union.
+    """
+
+    def __init__(
+        self,
+        sets: Mapping[str, Calibset],
+        *,
+        weighted: bool = False,
+        slices: Mapping[str, SliceSet] | None = None,
+    ) -> None:
+        self._sets = sets
+        self._places: dict[str, NDArray[np.int64]] = {}
+        place: dict[SampleKey, int] = {}
+        ids: list[str] = []
+        for name, drawn in sets.items():
+            keys = _keys(drawn)
+            for key, label in zip(keys, drawn.ids, strict=True):
+                if place.setdefault(key, len(ids)) == len(ids):
+                    ids.append(str(label))
+            self._places[name] = np.array([place[key] for key in keys], np.int64)
+        self.ids: NDArray[np.str_] = np.array(ids, np.str_)
+        """(n,)."""
+        found: dict[str, NDArray[np.float64]] = {}
+        for name, drawn in sets.items():
+            found[name] = self._spread(name, drawn.weights if weighted else np.ones(len(drawn)))
+        for name, each in (slices or {}).items():
+            for label, mask in each.masks():
+                if label not in sets:
+                    held = self._spread(name, mask.astype(np.float64))
+                    found[label] = np.maximum(found.get(label, held), held)
+        if len(found) > 1:
+            found.setdefault(EVERYTHING, np.ones(len(ids)))
+        held_by_some = {name: row for name, row in found.items() if name in sets or row.any()}
+        self.groups = tuple(held_by_some)
+        """Sets, then slices that hold samples, then all."""
+        self.weights: NDArray[np.float64] = np.stack(list(held_by_some.values()))
+        """(n_groups, n) how often each group counts each sample."""
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Names of the calibration sets."""
+        return tuple(self._sets)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self) -> Iterator[Read]:
+        """Every sample once, in pieces of a few megabytes. Raises as `Calibset.read_inputs`."""
+        done = np.zeros(len(self), bool)
+        for name, drawn in self._sets.items():
+            places = self._places[name]
+            size = _read_size(drawn)
+            for start in range(0, len(drawn), size):
+                here = places[start : start + size]
+                fresh = np.flatnonzero(~done[here])
+                if len(fresh):
+                    values = drawn.read_inputs(start, start + len(here))
+                    done[here] = True
+                    yield Read(name, here[fresh], {key: v[fresh] for key, v in values.items()})
+
+    def positions(self, name: str) -> NDArray[np.int64]:
+        """Where each sample of a set, in the set's order, stands in the union."""
+        return self._places[name]
+
+    def _spread(self, name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        row = np.zeros(len(self.ids))
+        row[self._places[name]] = values
+        return row
+
+
+def _keys(drawn: Calibset) -> list[SampleKey]:
+    seen: Counter[str] = Counter()
+    keys = []
+    for digest in map(str, drawn.digests):
+        keys.append((digest, seen[digest]))
+        seen[digest] += 1
+    return keys
+
+
+def _read_size(drawn: Calibset) -> int:
+    one = sum(spec.dtype.itemsize * int(np.prod(spec.shape)) for spec in drawn.inputs.values())
+    return int(np.clip(_READ_BYTES // max(one, 1), 1, _READ_AT_MOST))
+
+
+def run_through(
+    union: CalibsetUnion,
+    run: Callable[[Read], int],
+    *,
+    batch_size: int,
+    what: str,
+) -> None:
+    """One pass over a union: the same samples together each time, for a model of the same taps.
+
+    Parameters
+    ----------
+    union : CalibsetUnion
+    run : callable
+        Runs a few samples, and gives the size of their activations in bytes.
+    batch_size : int
+        Samples at a time at most; fewer where their activations take more than `TAP_BYTES`, so that
+        memory doesn't grow with it.
+    what : str
+        What the progress bar says.
+    """
+    size = 1
+    with counter(len(union), what=what) as done:
+        for read in union.read():
+            start = 0
+            while start < len(read.places):
+                piece = slice(start, start + size)
+                places = read.places[piece]
+                feeds = {name: values[piece] for name, values in read.inputs.items()}
+                n_bytes = run(Read(read.calibset, places, feeds))
+                start += len(places)
+                done.advance(len(places))
+                size = int(np.clip(TAP_BYTES // max(n_bytes // len(places), 1), 1, batch_size))

@@ -93,7 +93,8 @@ def write_complete_cache(
         if set_paths
         else _found(network, ranges)
     )
-    name = ", ".join(name for name in observation.groups if name != EVERYTHING)
+    sets = [name for name in observation.groups if name != EVERYTHING]
+    name = ", ".join(sets or observation.groups)  # a set may be called as all samples are
     table = estimate_scales(
         observation.whole(),
         0,

@@ -43,6 +43,15 @@ def test_the_published_scheme_keeps_the_range_open_for_one_outlier_and_ours_does
         assert theirs.sqnr_of_rest < 15
 
 
+@pytest.mark.parametrize("name", VALUES)
+def test_of_one_batch_tensorrt_clips_half_a_bin_above_pytorch_quantization(name: str) -> None:
+    """NVIDIA's other calibrator, told from its published code: the same search."""
+    theirs = choose("pytorch-quantization", VALUES[name]).amax
+    half_a_bin = float(np.abs(VALUES[name]).max()) / 2048 / 2
+    ours = choose("calaudit entropy-trt", VALUES[name]).amax
+    assert ours == pytest.approx(theirs + half_a_bin, rel=1e-6)
+
+
 def test_under_a_heavy_tail_entropy_clips_less_than_the_published_scheme() -> None:
     ours, published = (
         choose(method, VALUES["heavy tail (t, 3)"])

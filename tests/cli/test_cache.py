@@ -13,6 +13,7 @@ from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.ranges import write_ranges
 from calaudit.formats.scales import open_scales, write_scales
 from calaudit.formats.trt_cache import open_trt_cache
+from tests.calibration.trt import trt_amax
 from tests.cli.running import Ended, calaudit
 from tests.steps.cached import edit, smooth, table_for, write_cache, write_model
 from tests.steps.calibrating import draw
@@ -283,9 +284,42 @@ def test_write_takes_kept_ranges_for_another_method(
     assert out.read_bytes() != first
 
 
+def test_write_as_tensorrts_entropy_calibrator_depends_on_batches(
+    model: Path, calibset: Path, tmp_path: Path
+) -> None:
+    ranges, given = tmp_path / "all.h5", ["--tensorrt", "8.6.1", "--method", "entropy-trt"]
+    scales = {}
+    for size in ("1", "12"):
+        out = tmp_path / f"{size}.cache"
+        batches = ["--calibration-batch", size, "--calibration-order", "stored"]
+        ended = run("write", model, calibset, *given, *batches, "-o", out, "--ranges", ranges)
+        assert ended.status == 0
+        scales[size] = open_trt_cache(out).scales
+    x = smooth(12)
+    for size, each in scales.items():
+        amax = trt_amax(*np.split(x, 12 // int(size)))
+        assert each["x"] == pytest.approx(amax / 127, rel=1e-6)
+    assert scales["1"] != scales["12"]
+    again = tmp_path / "again.cache"
+    assert run("write", model, *given, "-o", again, "--ranges", ranges).status == 0
+    assert open_trt_cache(again).scales == scales["12"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (
+            ["{calibset}", "{calibset}", "--tensorrt", "8.6.1", "--method", "entropy-trt"],
+            "batches of one calibration set, and 2 are given",
+        ),
+        (
+            ["--ranges", "{qdq}", "--tensorrt", "8.6.1", "--calibration-batch", "4"],
+            "holds the batches that its bins were counted in",
+        ),
+        (
+            ["{calibset}", "--tensorrt", "8.6.1", "--calibration-order", "stored"],
+            "only entropy-trt depends on batches",
+        ),
         (["--tensorrt", "8.6.1"], "no calibration set"),
         (["{calibset}", "--tensorrt", "11.0"], "reads no calibration caches"),
         (["{calibset}", "--tensorrt", "8.6.1", "--method", "max"], "unknown method 'max'"),

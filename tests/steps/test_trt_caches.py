@@ -21,12 +21,14 @@ from calaudit.calibration.scales import estimate_scales, scale_of
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.trt_cache import open_trt_cache
+from calaudit.formats.trt_header import TrtVersion
 from calaudit.graph.load import load_model
 from calaudit.sampling.kinds import read_recipe
 from calaudit.steps.observe import observe
 from calaudit.steps.sample import draw_calibset
 from calaudit.steps.tapped import TappedEngine, load_tapped
 from calaudit.steps.union import CalibsetUnion
+from calaudit.steps.write_cache import write_complete_cache
 from tests.calibration.trt import trt_amax
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +115,32 @@ def test_entropy_scales_are_tensorrts_up_to_rounding_of_activations(
     assert len(others) <= 3, others
     for tap, values in activations(engine, drawn, others).items():
         assert rounding_gives(cache[tap], values, batching), tap
+
+
+@pytest.mark.parametrize(("method", "size"), [("minmax", 64), (ENTROPY_TRT, 64)])
+def test_a_cache_written_without_tensorrt_is_the_one_that_it_wrote(
+    drawn: Calibset, tmp_path: Path, method: str, size: int
+) -> None:
+    """All 81 tensors in TensorRT's order, those that its parser adds among them."""
+    kind = "minmax" if method == "minmax" else "entropy"
+    cache = cache_of(f"{kind_of(drawn)}-{kind}-{size}")
+    out = tmp_path / "calib.cache"
+    made = write_complete_cache(
+        DATA / "speech" / "power" / "model.onnx",
+        [drawn.path],
+        out,
+        method=method,
+        version=TrtVersion(8, 5, 3),
+        batching=None if method == "minmax" else Batching(size, order="stored"),
+    )
+    found = open_trt_cache(out)
+    assert str(found.header) == str(
+        open_trt_cache(CACHES / f"{kind_of(drawn)}-{kind}-{size}.cache").header
+    )
+    assert list(found.scales) == list(cache)
+    others = {tap for tap, scale in found.scales.items() if abs(scale / cache[tap] - 1) > ALIKE}
+    assert len(others) <= (0 if method == "minmax" else 2), others
+    assert others <= {each.name for each in made.network.tensors if each.kind == "observed"}
 
 
 def activations(

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -12,6 +15,9 @@ from tests.graph.models import Sketch
 from tests.graph.real_caches import real_cache
 from tests.graph.real_models import real_model
 from tests.graph.running import run
+
+ASKED = json.loads(Path(__file__).with_name("asked_tensors.json").read_text(encoding="utf-8"))
+"""Model → names in a calibration cache that TensorRT 8.5.3.1 wrote on an NVIDIA H200."""
 
 
 def network(proto: onnx.ModelProto) -> Network:
@@ -33,6 +39,13 @@ def test_a_real_model_gives_the_names_of_tensorrts_own_cache_in_its_order() -> N
     assert set(kinds(found)) - set(made) == {
         name for name, kind in kinds(found).items() if kind == "observed"
     }
+
+
+@pytest.mark.parametrize("name", list(ASKED))
+def test_so_do_a_detector_and_a_ranker(name: str) -> None:
+    found = import_network(load_model(real_model(name)))
+    assert list(found.names) == ASKED[name]
+    assert found.notices == ()
 
 
 def test_every_tensor_of_the_network_is_computed_under_its_name() -> None:

@@ -236,6 +236,8 @@ def _maker(facts: Survey, name: str) -> onnx.NodeProto:
 def _ends_at_one(node: onnx.NodeProto, ends: set[str], constants: set[str]) -> bool:
     if node.op_type in _ENDS_AT_ONE:
         return True
+    if node.op_type == "Mul" and ends.issuperset(node.input):
+        return True
     reads_one = any(name in ends for name in node.input)
     if node.op_type in _BY_CONSTANT:
         return reads_one and any(name in constants for name in node.input)

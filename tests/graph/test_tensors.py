@@ -18,6 +18,7 @@ def names() -> TensorNames:
     s.array("half", np.float32(0.5).reshape(1))
     s.array("zero", np.array([0], np.int64))
     s.op("Mul", ["x", "half"], "halved")
+    s.op("Mul", ["x", "x"], "squared")
     s.conv("halved", "conv", 3, 4)
     s.op("Relu", ["conv"], "relu")
     s.op("Sigmoid", ["relu"], "gate")
@@ -50,7 +51,7 @@ def test_tensors_without_a_float_range_are_told_apart(names: TensorNames) -> Non
 
 
 def test_tensors_that_naturally_end_at_one_are_told_apart(names: TensorNames) -> None:
-    assert {"x", "halved", "gate", "pooled"} <= names.ends_at_one
+    assert {"x", "halved", "squared", "gate", "pooled"} <= names.ends_at_one
     assert not {"conv", "relu", "gated", "y"} & names.ends_at_one
 
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import onnx
+from calaudit.backends.tensorrt.cuda import require_cuda
+from calaudit.backends.tensorrt.runner import TensorrtEngine
 from onnx import TensorProto, helper, numpy_helper
 
 from calaudit.audit.prepare import Overrides
@@ -24,8 +26,6 @@ from calaudit.audit.run import run_audit
 from calaudit.backends.health import examine
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend, inspect_precision
-from calaudit.backends.tensorrt.cuda import require_cuda
-from calaudit.backends.tensorrt.runner import TensorrtEngine
 from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model

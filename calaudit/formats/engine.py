@@ -39,6 +39,8 @@ class EngineFacts:
     precision: str = "fp32"
     max_batch: int = 1
     tf32: str = "off"
+    network: str = "strongly typed"
+    """Or ``"weakly typed"``: TensorRT then chooses among the types that were permitted."""
     proof: str | None = None
     """Who said what the layers run in."""
     nodes: tuple[Mapping[str, str | int | None], ...] = ()

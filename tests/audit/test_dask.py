@@ -21,8 +21,7 @@ from calaudit.audit.dask.scheduler import Call, Lost, Scheduler, connect_schedul
 from calaudit.audit.dask.worker import Request, make_cell
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
-from calaudit.backends.base import Missing
-from calaudit.backends.tensorrt.detect import find_tensorrt
+from calaudit.backends.tensorrt.worker.detect import TensorrtModule, find_tensorrt
 from calaudit.results.document import to_document, without_times
 from calaudit.results.report import Report
 from calaudit.runtime.errors import BackendError, OutputError
@@ -145,7 +144,7 @@ def test_a_gpus_work_goes_to_workers_that_have_one(scheduler: Scheduler) -> None
 def test_a_backend_that_the_worker_with_a_gpu_lacks_is_named_with_the_worker(
     address: str, tmp_path: Path
 ) -> None:
-    if not isinstance(find_tensorrt("tensorrt"), Missing):
+    if isinstance(find_tensorrt("tensorrt"), TensorrtModule):
         pytest.skip("TensorRT is installed here")
     audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', '"mse"]\nbackend = "tensorrt"'))
     with pytest.raises(BackendError, match=r"worker tcp://.*: TensorRT isn't installed"):

@@ -13,10 +13,9 @@ from calaudit.audit import stages
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.audit.store import take_inventory
-from calaudit.backends.base import Missing
 from calaudit.backends.health import Health, Trial
-from calaudit.backends.tensorrt.detect import find_tensorrt
 from calaudit.backends.tensorrt.kind import RtxKind
+from calaudit.backends.tensorrt.worker.detect import TensorrtModule, find_tensorrt
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
@@ -236,7 +235,8 @@ def test_fp16_alone_needs_no_ranges(tmp_path: Path) -> None:
 def test_backend_that_isnt_here_stops_the_audit_before_any_work(tmp_path: Path) -> None:
     lines = '"mse"]\nbackend = "tensorrt_rtx"\nagree_with = ["tensorrt"]'
     audit = make_world(tmp_path, audit=AUDIT.replace('"mse"]', lines))
-    if not all(isinstance(find_tensorrt(name), Missing) for name in ("tensorrt", "tensorrt_rtx")):
+    found = [find_tensorrt(name) for name in ("tensorrt", "tensorrt_rtx")]
+    if any(isinstance(each, TensorrtModule) for each in found):
         pytest.skip("a TensorRT is installed here")
     with pytest.raises(BackendError, match="TensorRT-RTX isn't installed") as caught:
         run_audit(audit)

@@ -1,5 +1,13 @@
-"""Backends as tests want them: made where they can be, the test skipped where they can't."""
+"""Backends as tests want them: made where they can be, the test skipped where they can't.
 
+``CALAUDIT_TEST_TENSORRT_PYTHON`` is a command that starts an interpreter with a TensorRT and
+pycuda, on a machine with a GPU: tests of the backend tensorrt then run there. Without it they take
+this interpreter.
+"""
+
+import os
+import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +17,16 @@ from calaudit.backends.base import Backend, Engine, Site
 from calaudit.backends.registry import BACKENDS
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError
+
+FAKES = Path(__file__).parent / "tensorrt" / "fakes"
+PYTHON = os.environ.get("CALAUDIT_TEST_TENSORRT_PYTHON")
+"""What starts the interpreter with TensorRT; None: this one."""
+
+
+def played(command: str = shlex.quote(sys.executable), **variables: str) -> str:
+    """A command that starts an interpreter with FAKES of TensorRT and pycuda on its path."""
+    given = {"PYTHONPATH": str(FAKES), **variables}
+    return shlex.join(["env", *(f"{k}={v}" for k, v in given.items())]) + f" {command}"
 
 
 def make_backend(name: str, folder: Path, keys: Mapping[str, object] | None = None) -> Backend:

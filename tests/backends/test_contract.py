@@ -15,12 +15,12 @@ from calaudit.backends.base import Backend, Engine, Order
 from calaudit.backends.health import examine
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.registry import BACKENDS, backend_names
-from calaudit.backends.tensorrt.cuda import require_cuda
+from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.calibration.batching import Batching
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError
 from calaudit.runtime.settings import keys_of
-from tests.backends.available import load, make_backend
+from tests.backends.available import PYTHON, load, make_backend, played
 from tests.graph import models
 from tests.graph.running import quantize
 
@@ -29,22 +29,22 @@ STATUS = Path("/proc/self/statm")
 
 def in_use(backend: Backend) -> int:
     """Bytes in use: of the GPU's memory where engines lie there, else of this process's."""
-    if backend.capabilities.needs_gpu:
-        cuda = require_cuda()
-        with cuda.current():
-            free, total = cuda.driver.mem_get_info()
-        return int(total - free)
+    if isinstance(backend, TensorrtBackend):
+        told = backend.session.perform(lambda worker: worker.ask("hello.memory")).values
+        return int(told["total"] - told["free"])
     return int(STATUS.read_text().split()[1]) * 4096
 
 
 CASES: dict[str, tuple[str, dict[str, object]]] = {
     "onnxruntime": ("onnxruntime", {"threads": 1}),
     "onnxruntime-fused": ("onnxruntime", {"threads": 1, "kernels": "fused"}),
-    "tensorrt": ("tensorrt", {}),
+    "tensorrt": ("tensorrt", {"python": PYTHON}),
+    "tensorrt-played": ("tensorrt", {"python": played()}),
     "tensorrt_rtx": ("tensorrt_rtx", {}),
     "onnx_reference": ("onnx_reference", {}),
 }
-"""Case → backend, its keys. The last one is the example package's."""
+"""Case → backend, its keys. One runs on fakes of TensorRT and pycuda, which show that what stands
+around them keeps to the contract; the last one is the example package's."""
 TESTED = {
     "conv_bn_relu": models.conv_bn_relu,
     "residual": models.residual,

@@ -7,7 +7,7 @@ import pytest
 from calaudit.backends import health
 from calaudit.backends.base import Missing
 from calaudit.backends.health import Trial, examine
-from calaudit.backends.tensorrt import detect
+from calaudit.backends.tensorrt.session import Found, Session
 from tests.audit.fake_worker import fake_backend
 from tests.audit.world import AUDIT
 from tests.cli.running import calaudit
@@ -25,7 +25,8 @@ def test_a_named_backend_that_isnt_usable_ends_with_status_1(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gone = Missing("TensorRT", "isn't installed", "Run: python -m pip install 'calaudit[tensorrt]'")
-    monkeypatch.setattr(detect, "find_tensorrt", lambda library: gone)
+    found = Found(None, {}, None, None, (), (gone,), "off")
+    monkeypatch.setattr(Session, "look", lambda self: found)
     named = calaudit("doctor", "tensorrt")
     assert named.status == 1
     assert "tensorrt: TensorRT isn't installed\n  → Run: python -m pip install" in named.out

@@ -1,7 +1,9 @@
-"""TensorRT: implicit quantization with calibrators (≤ 10), explicit Q/DQ (≥ 10, RTX).
+"""TensorRT: implicit quantization with calibrators (≤ 10), explicit Q/DQ (weakly typed before 10).
 
-The only folder that imports TensorRT and pycuda, and only when first used: nothing here needs them
-to be installed. Two sides: what knows audits, graphs and files (`kind`, `backend`, `build`,
-`implicit`, `source`, `precision`), and what stands beside the library and the GPU (`detect`,
-`cuda`, `pipeline`, `runner`, `watching`, `feed`, `calibration`), which needs neither ONNX nor HDF5.
+TensorRT itself runs in a process of its own, a worker, on whatever interpreter or machine has it.
+Here is the host's side: `kind` (keys, what ``doctor`` tries) and `backend`; what is asked of a
+worker (`build`, `implicit`, `engine`) and what is made of its texts (`precision`); and how it is
+reached: `location` (where it is), `process` (started, ended), `link` (requests, what goes wrong),
+`session` (another one after it has ended), `shared` (memory of both). `worker` is what is sent
+there: nothing else here ever imports TensorRT or pycuda.
 """

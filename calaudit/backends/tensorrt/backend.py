@@ -1,11 +1,9 @@
-"""TensorRT and TensorRT-RTX as backends of an audit: strongly typed engines, built and run here."""
+"""TensorRT and TensorRT-RTX as backends of an audit: engines built and run by a worker."""
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from calaudit.backends.base import (
     Account,
@@ -16,15 +14,8 @@ from calaudit.backends.base import (
     Precision,
     PrecisionProof,
 )
-from calaudit.backends.tensorrt.build import (
-    BuildOptions,
-    BuiltPlan,
-    ShapeRange,
-    build_plan,
-    plan_profile,
-)
-from calaudit.backends.tensorrt.cuda import Cuda, Gpu, require_cuda
-from calaudit.backends.tensorrt.detect import Library, TensorrtModule, require_tensorrt
+from calaudit.backends.tensorrt.build import BuiltPlan, TimingCache, build_explicit
+from calaudit.backends.tensorrt.engine import TensorrtEngine
 from calaudit.backends.tensorrt.implicit import (
     GivenRanges,
     ImplicitPlan,
@@ -37,23 +28,26 @@ from calaudit.backends.tensorrt.precision import (
     precision_notices,
     prove,
     read_inspector,
+    read_layer_report,
+    tensors_without_range,
 )
-from calaudit.backends.tensorrt.runner import TensorrtEngine, deserialize
+from calaudit.backends.tensorrt.profile import ShapeRange, plan_profile
+from calaudit.backends.tensorrt.session import Session
 from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.engine import EngineFacts, facts_path, open_engine_file, write_engine_file
 from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.graph.model import Model
 from calaudit.graph.products import Product, products
-from calaudit.runtime.errors import FileFormatError, Notice
+from calaudit.runtime.errors import BackendError, FileFormatError, Notice
 
 
 class TensorrtBackend:
-    """Engines of one TensorRT library.
+    """Engines of one target.
 
     Parameters
     ----------
-    library : "tensorrt" or "tensorrt_rtx"
-        Which one.
+    session : Session
+        Where they are built and run.
     max_batch : int
         Largest batch that one enqueue takes; larger ones are run in pieces.
     opt_batch : int, optional
@@ -61,60 +55,64 @@ class TensorrtBackend:
     sizes : mapping, optional
         Input → per-sample shape, for models that leave it free.
     compute_capability : str, optional
-        RTX: the GPU to build for, such as ``"8.9"``; default: the one in this machine.
-    timing_cache : Path, optional
+        RTX: the GPU to build for, such as ``"8.9"``; default: the one there.
+    timing : TimingCache, optional
         TensorRT: where kernel timings are kept between builds.
 
     Raises
     ------
     BackendError
-        The library isn't usable here, with the line that installs it.
+        The library isn't usable there, with the line that installs it.
     """
 
     def __init__(
         self,
-        library: Library,
+        session: Session,
         *,
         max_batch: int = 64,
         opt_batch: int | None = None,
         sizes: Mapping[str, Sequence[int]] | None = None,
         compute_capability: str | None = None,
-        timing_cache: Path | None = None,
+        timing: TimingCache | None = None,
     ) -> None:
-        # RTX compiles its kernels when it runs, and uses TF32 there whatever the builder was told.
-        # Only this variable of NVIDIA's libraries keeps FP32 exact.
-        override = os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
-        self._tf32_state = "off" if override == "0" else f"NVIDIA_TF32_OVERRIDE={override}"
-        self.name: Library = library
-        self.found: TensorrtModule = require_tensorrt(library)
+        self.session = session
+        self.name = session.location.library
+        found = session.look()
+        if found.library is None:
+            missing = found.missing[0]
+            raise BackendError(str(missing), next_step=missing.next_step)
+        self._version = found.library
         self._batches = (max_batch, opt_batch)
         self._sizes = dict(sizes or {})
         self._capability = compute_capability
-        self._timing_cache = timing_cache
+        self._timing = timing
 
     @property
     def capabilities(self) -> Capabilities:
-        """FP32, FP16 and INT8 where the library has strongly typed networks."""
-        typed = self.found.abilities.strongly_typed
-        precisions: frozenset[Precision] = frozenset({"fp32", "fp16", "int8"} if typed else ())
+        """FP32, FP16 and INT8, one engine at a time."""
+        precisions: frozenset[Precision] = frozenset({"fp32", "fp16", "int8"})
         return Capabilities(precisions=precisions, needs_gpu=True, concurrent=False)
 
     @property
     def gpu(self) -> str:
-        """The GPU here: its name and compute capability."""
-        return str(require_cuda().gpu)
+        """The GPU there: its name and compute capability."""
+        found = self.session.look()
+        if found.device is None:
+            missing = found.missing[0]
+            raise BackendError(str(missing), next_step=missing.next_step)
+        return found.device
 
     @property
     def key(self) -> str:
         """What results depend on besides the graph: library, version, GPU."""
-        return f"{self.found.title} on {self.gpu}"
+        return f"{self.session.title} on {self.gpu}"
 
     @property
     def environment(self) -> Mapping[str, str]:
         """The GPU, and the library's version."""
-        return {"gpu": self.gpu, self.name: self.found.version}
+        return {"gpu": self.gpu, self.name: self._version}
 
-    def _asked(self, model: Model, *, implicit: bool) -> tuple[Product, ...]:
+    def asked(self, model: Model, *, implicit: bool = False) -> tuple[Product, ...]:
         """The products of a model, with the precision that TensorRT is asked to run them in."""
         found = products(model, self._sizes)
         return asked_implicitly(found) if implicit else found
@@ -129,32 +127,70 @@ class TensorrtBackend:
         Raises
         ------
         BackendError
-            See `calaudit.backends.tensorrt.build.build_plan`.
+            See `calaudit.backends.tensorrt.build.build_explicit`.
         """
-        options = BuildOptions(
-            profile=self._profile(model),
-            compute_capability=self._capability,
-            timing_cache=self._timing_cache,
+        return build_explicit(
+            self.session,
+            model,
+            self._profile(model),
             what=what,
+            compute_capability=self._capability,
+            timing=self._timing,
         )
-        return build_plan(self.found, model, options)
-
-    def _profile(self, model: Model) -> dict[str, ShapeRange]:
-        max_batch, opt_batch = self._batches
-        return plan_profile(model, max_batch=max_batch, opt_batch=opt_batch, sizes=self._sizes)
 
     def load(self, model: Model) -> TensorrtEngine:
-        """Build an engine and make it ready to run on this machine's GPU.
+        """Build an engine and make it ready to run.
 
         Raises
         ------
         BackendError
             There is no GPU, or TensorRT refuses the model.
         """
-        cuda = require_cuda()
-        with cuda.current():
-            built = self.build(model, what=f"build {Path(model.label).name}")
-        return self._deserialized(built.plan, model, cuda, None)
+        _ = self.gpu
+        built = self.build(model, what=f"build {Path(model.label).name}")
+        return self.ready(built.plan, model)
+
+    def ready(self, plan: bytes, model: Model, facts: EngineFacts | None = None) -> TensorrtEngine:
+        """A plan made ready to run; `facts` say what a kept one is bound to.
+
+        Raises
+        ------
+        BackendError
+            TensorRT can't load it.
+        """
+        record = {
+            "library": self.session.title,
+            "gpu": self.gpu,
+            "kernels": "fused",
+            "tf32": self.session.look().tf32,
+        }
+        return TensorrtEngine(self.session, plan, model, record, facts)
+
+    def inspect(
+        self,
+        engine: TensorrtEngine,
+        model: Model,
+        asked: Sequence[Product],
+        warnings: Sequence[str] = (),
+    ) -> PrecisionProof | None:
+        """What an engine's layers run in, by its own inspector; None where it tells nothing.
+
+        `warnings` are those of its build, which say what TensorRT had no range for.
+        """
+        shapes = {name: each.largest for name, each in self._profile(model).items()}
+        text = engine.inspect(shapes)
+        layers = () if text is None else read_inspector(text)
+        if not layers:
+            return None
+        bare = tensors_without_range(warnings)
+        return prove(asked, layers, "engine inspector", without_range=bare)
+
+    def build_only(self, model: Model) -> PrecisionProof | None:
+        """What an engine's layers would run in, by its builder; no GPU is needed."""
+        layers = self.build(model).layers
+        if layers is None:
+            return None
+        return prove(self.asked(model), read_layer_report(layers), "builder's layer report")
 
     def make(self, order: Order) -> BuiltEngine:
         """The engine kept at the order's path, built and kept there when it isn't, or isn't for it.
@@ -166,24 +202,18 @@ class TensorrtBackend:
         OutputError
             The engine can't be written.
         """
-        cuda = require_cuda()
+        _ = self.gpu
         ranges = _ranges(order)
         scales = _ranges_key(order.scales, ranges)
-        asked = self._asked(order.model, implicit=ranges is not None)
-        kept = self._kept(order.path, order.model, scales, cuda)
+        asked = self.asked(order.model, implicit=ranges is not None)
+        kept = self._kept(order.path, order.model, scales)
         engine: TensorrtEngine | None = None
         if kept is None:
-            built = self._build(order, ranges, cuda)
-            engine = self._deserialized(built.plan, order.model, cuda, None)
-            proof = inspect_precision(self.found, engine, asked) or built.proof
-            notices = [n for n in built.notices if not n.code.startswith("precision_")]
-            notices += precision_notices(proof, order.model.label)
-            facts = self._facts(order, scales, cuda.gpu, proof, notices)
-            write_engine_file(order.path, built.plan, facts)
+            engine, facts = self._made(order, ranges, scales, asked)
         else:
             plan, facts = kept
             if order.to_run:
-                engine = self._deserialized(plan, order.model, cuda, facts)
+                engine = self.ready(plan, order.model, facts)
         narrow = (each.op_type for each in asked if each.asked == order.precision != "fp32")
         return BuiltEngine(
             engine=engine,
@@ -194,6 +224,7 @@ class TensorrtBackend:
                 "compute_capability": facts.compute_capability,
                 "max_batch": facts.max_batch,
                 "tf32": facts.tf32,
+                "network": facts.network,
                 **_calibration(ranges),
             },
             account=Account(dict(sorted(Counter(narrow).items())), proof_of(facts)),
@@ -204,40 +235,59 @@ class TensorrtBackend:
             scales=_scales_in(ranges),
         )
 
-    def _build(
-        self, order: Order, ranges: NativeRanges | GivenRanges | None, cuda: Cuda
-    ) -> BuiltPlan | ImplicitPlan:
-        with cuda.current():
-            if ranges is None:
-                return self.build(order.model, what=order.what)
-            profile = self._profile(order.model)
-            return build_implicit(self.found, order.model, ranges, profile, what=order.what)
-
-    def _facts(
+    def _made(
         self,
         order: Order,
+        ranges: NativeRanges | GivenRanges | None,
         scales: str | None,
-        gpu: Gpu,
-        proof: PrecisionProof | None,
-        notices: Sequence[Notice],
-    ) -> EngineFacts:
-        return EngineFacts(
+        asked: Sequence[Product],
+    ) -> tuple[TensorrtEngine, EngineFacts]:
+        """Build an engine, prove it and keep it."""
+        built = self._build(order, ranges)
+        engine = self.ready(built.plan, order.model)
+        proof = self.inspect(engine, order.model, asked, built.warnings)
+        if proof is None and built.layers is not None:
+            proof = prove(asked, read_layer_report(built.layers), "builder's layer report")
+        found = self.session.look()
+        notices = [*built.notices, *precision_notices(proof, order.model.label)]
+        facts = EngineFacts(
             library=self.name,
-            version=self.found.version,
-            gpu=gpu.name,
-            compute_capability=gpu.compute_capability,
+            version=self._version,
+            gpu=found.gpu,
+            compute_capability=found.compute_capability,
             model=order.model.fingerprint,
             scales=scales,
             precision=order.precision,
             max_batch=self._batches[0],
-            tf32=self._tf32_state,
+            tf32=found.tf32,
+            network="strongly typed" if built.typed else "weakly typed",
             proof=None if proof is None else proof.source,
             nodes=() if proof is None else tuple(asdict(node) for node in proof.nodes),
             notices=tuple(asdict(notice) for notice in notices),
         )
+        write_engine_file(order.path, built.plan, facts)
+        return engine, facts
+
+    def _build(
+        self, order: Order, ranges: NativeRanges | GivenRanges | None
+    ) -> BuiltPlan | ImplicitPlan:
+        if ranges is None:
+            return self.build(order.model, what=order.what)
+        return build_implicit(
+            self.session,
+            order.model,
+            ranges,
+            self._profile(order.model),
+            what=order.what,
+            timing=self._timing,
+        )
+
+    def _profile(self, model: Model) -> dict[str, ShapeRange]:
+        max_batch, opt_batch = self._batches
+        return plan_profile(model, max_batch=max_batch, opt_batch=opt_batch, sizes=self._sizes)
 
     def _kept(
-        self, path: Path, model: Model, scales: str | None, cuda: Cuda
+        self, path: Path, model: Model, scales: str | None
     ) -> tuple[bytes, EngineFacts] | None:
         """A stored engine that is whole and of this model, scales, library, GPU and batch."""
         if not path.exists() or not facts_path(path).exists():
@@ -247,43 +297,13 @@ class TensorrtBackend:
         except FileFormatError:
             return None  # truncated or altered: it is built again
         wanted = (
-            self.name, self.found.version, cuda.gpu.name, model.fingerprint, scales,
+            self.name, self._version, self.session.look().gpu, model.fingerprint, scales,
             self._batches[0],
         )  # fmt: skip
         had = (
             facts.library, facts.version, facts.gpu, facts.model, facts.scales, facts.max_batch
         )  # fmt: skip
         return (plan, facts) if had == wanted else None
-
-    def _deserialized(
-        self, plan: bytes, model: Model, cuda: Cuda, facts: EngineFacts | None
-    ) -> TensorrtEngine:
-        record = {
-            "library": self.found.title,
-            "gpu": str(cuda.gpu),
-            "kernels": "fused",
-            "tf32": self._tf32_state,
-        }
-        engine = deserialize(self.found, cuda, plan, model.label, facts)
-        return TensorrtEngine(self.found, cuda, engine, model, record)
-
-
-def inspect_precision(
-    found: TensorrtModule, engine: TensorrtEngine, asked: Sequence[Product]
-) -> PrecisionProof | None:
-    """What a loaded engine's layers run in, by its own inspector; None where it tells nothing."""
-    if not found.abilities.inspector:
-        return None
-    if TYPE_CHECKING:
-        import tensorrt as trt
-    else:
-        trt = found.module
-    built, _ = engine.handles
-    inspector = built.create_engine_inspector()
-    layers = read_inspector(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
-    if not layers:
-        return None
-    return prove(asked, layers, "engine inspector")
 
 
 def proof_of(facts: EngineFacts) -> PrecisionProof | None:

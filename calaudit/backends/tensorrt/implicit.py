@@ -1,30 +1,22 @@
 """Implicit quantization, for TensorRT up to 10: an FP32 graph, the INT8 flag, and a calibrator.
 
-Ranges come from TensorRT's own calibration on a set, or from a scale table of ours that is handed
-over as a calibration cache.
+Ranges come from TensorRT's own calibration on a set that is read here, or from a scale table of
+ours that is handed over as a calibration cache.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from calaudit.backends.base import PrecisionProof
-from calaudit.backends.tensorrt.build import Shape, ShapeRange, parse_onnx
-from calaudit.backends.tensorrt.calibration import Calibration, Settled, make_calibrator
-from calaudit.backends.tensorrt.detect import INSTALL_IMPLICIT, TensorrtModule
-from calaudit.backends.tensorrt.feed import BatchFeed, MakeBuffers, pycuda_buffers
-from calaudit.backends.tensorrt.precision import (
-    asked_implicitly,
-    precision_notices,
-    prove,
-    read_layer_report,
-)
+from calaudit.backends.tensorrt.build import TimingCache, sent_model, sent_profile
+from calaudit.backends.tensorrt.link import Answer, Serve, Values, Worker
+from calaudit.backends.tensorrt.profile import ShapeRange
+from calaudit.backends.tensorrt.session import Session
 from calaudit.backends.tensorrt.source import BatchReader, read_stored
-from calaudit.backends.tensorrt.watching import Heard, listening, watched
 from calaudit.calibration.batching import Batching
 from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.calibset import Calibset
@@ -32,132 +24,11 @@ from calaudit.formats.trt_cache import TrtCache, cache_of, parse_trt_cache
 from calaudit.formats.trt_header import ALGORITHMS, MINMAX, AlgorithmFlag, TrtVersion
 from calaudit.formats.writing import atomic_write
 from calaudit.graph.model import Model
-from calaudit.graph.products import products
 from calaudit.runtime.errors import BackendError, Notice
-from calaudit.runtime.interrupts import unbroken
 
 _NO_RANGE: Final = "Missing scale and zero-point for tensor "
 """How TensorRT's warning begins about a tensor that it has no range for."""
 _SHOWN: Final = 5
-
-
-class ImplicitNetwork:
-    """A weakly typed FP32 network that TensorRT may run in INT8.
-
-    Parameters
-    ----------
-    found : TensorrtModule
-        TensorRT 10 or older.
-    model : Model
-        FP32 graph.
-    logger, heard
-        From `messages.listening`; both have to outlast the network.
-
-    Raises
-    ------
-    BackendError
-        TensorRT refuses the graph, or it holds Q/DQ.
-    """
-
-    def __init__(self, found: TensorrtModule, model: Model, logger: Any, heard: Heard) -> None:
-        if TYPE_CHECKING:
-            import tensorrt as trt
-        else:
-            trt = found.module
-        self.found, self.model, self._heard = found, model, heard
-        self._trt = trt
-        self._builder = trt.Builder(logger)
-        # Up to 9 a network has an implicit batch axis unless it is told otherwise; ONNX has none.
-        explicit = getattr(trt.NetworkDefinitionCreationFlag, "EXPLICIT_BATCH", None)
-        self._network = self._builder.create_network(0 if explicit is None else 1 << int(explicit))
-        parse_onnx(found, self._network, model, logger, heard)
-        self._refuse_qdq()
-        self._config = self._builder.create_builder_config()
-        self._config.set_flag(trt.BuilderFlag.INT8)
-        self._config.clear_flag(trt.BuilderFlag.TF32)
-        self._config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-
-    @property
-    def version(self) -> TrtVersion:
-        """TensorRT's version."""
-        return TrtVersion.parse(self.found.version)
-
-    @property
-    def buffer_dtypes(self) -> dict[str, np.dtype[Any]]:
-        """Element types that TensorRT reads from calibration buffers, by input."""
-        trt = self._trt
-        found: dict[str, np.dtype[Any]] = {}
-        for at in range(self._network.num_inputs):
-            tensor = self._network.get_input(at)
-            floats = tensor.dtype in {trt.DataType.FLOAT, trt.DataType.HALF}
-            found[tensor.name] = np.dtype(np.float32 if floats else trt.nptype(tensor.dtype))
-        return found
-
-    def set_profile(
-        self, ranges: Mapping[str, ShapeRange], calibrated: Mapping[str, Shape]
-    ) -> None:
-        """Say which shapes the engine takes, and which one is calibrated.
-
-        Parameters
-        ----------
-        ranges : mapping
-            Shape ranges of the inputs with free axes.
-        calibrated : mapping
-            Shape of a calibration batch of the same inputs.
-        """
-        if not ranges:
-            return
-        self._config.add_optimization_profile(self._profile(ranges))
-        same = {name: ShapeRange(shape, shape, shape) for name, shape in calibrated.items()}
-        if not self._config.set_calibration_profile(self._profile(same)):
-            raise BackendError(
-                f"{self.found.title} refuses the calibration profile {dict(calibrated)}: "
-                f"{self._heard.explain()}",
-                where=self.model.label,
-                next_step="Calibrate in batches of a size that the model takes.",
-            )
-
-    @unbroken
-    def build(self, calibration: Calibration, what: str) -> bytes:
-        """Calibrate and build.
-
-        Raises
-        ------
-        BaseException
-            What was raised while TensorRT called the calibrator.
-        BackendError
-            TensorRT can't build.
-        """
-        calibrator = make_calibrator(self.found.module, calibration)
-        self._config.int8_calibrator = calibrator
-        with watched(self.found, self._config, what, pointless=lambda: calibration.failed):
-            serialized = self._builder.build_serialized_network(self._network, self._config)
-        calibration.raise_kept()
-        if serialized is None:
-            raise BackendError(
-                f"{self.found.title} can't build an engine: {self._heard.explain()}",
-                where=self.model.label,
-                next_step="See docs/tensorrt.md for what each release can't build.",
-            )
-        return bytes(memoryview(serialized))
-
-    def _profile(self, shapes: Mapping[str, ShapeRange]) -> Any:
-        profile = self._builder.create_optimization_profile()
-        for name, each in shapes.items():
-            sizes = (each.smallest, each.opt, each.largest)
-            profile.set_shape(name, *(self._trt.Dims(list(size)) for size in sizes))
-        return profile
-
-    def _refuse_qdq(self) -> None:
-        kinds = {self._trt.LayerType.QUANTIZE, self._trt.LayerType.DEQUANTIZE}
-        layers = (self._network.get_layer(at) for at in range(self._network.num_layers))
-        named = [layer.name for layer in layers if layer.type in kinds]
-        if named:
-            raise BackendError(
-                f"holds Q/DQ ({', '.join(named[:3])}): TensorRT would ignore the calibrator",
-                where=self.model.label,
-                next_step="Give the FP32 model, or use the backend tensorrt.",
-            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,38 +59,44 @@ class ImplicitPlan:
     plan: bytes
     ranges: TrtCache
     """The calibration cache that TensorRT read, or wrote."""
-    settled: Settled
-    """How it came to these ranges."""
-    proof: PrecisionProof | None
-    """None where the builder gave no layer report."""
+    ranges_from: Literal["data", "cache"]
+    """What TensorRT took its ranges from."""
+    n_batches: int
+    """Batches served; 0 when the cache was hit."""
+    layers: str | None
+    """The builder's layer report; None where it gave none."""
+    warnings: tuple[str, ...]
+    """The builder's own."""
     notices: tuple[Notice, ...]
+    typed: bool = False
+    """Never strongly typed."""
 
 
 def build_implicit(
-    found: TensorrtModule,
+    session: Session,
     model: Model,
     ranges: NativeRanges | GivenRanges,
     profile: Mapping[str, ShapeRange],
     *,
     what: str = "build",
-    buffers: MakeBuffers = pycuda_buffers,
+    timing: TimingCache | None = None,
 ) -> ImplicitPlan:
     """Build an INT8 engine of an FP32 graph, or refuse it.
 
     Parameters
     ----------
-    found : TensorrtModule
-        TensorRT 10 or older.
+    session : Session
+        A TensorRT 10 or older.
     model : Model
-        Prepared FP32 graph: tensors are called as in the scale table.
+        FP32 graph: tensors are called as in the scale table.
     ranges : NativeRanges or GivenRanges
         Who estimates the ranges.
     profile : mapping
         Shape ranges of the inputs with free axes (`plan_profile`).
     what : str
         Name of the build on its progress bar.
-    buffers : MakeBuffers
-        What calibration batches pass through.
+    timing : TimingCache, optional
+        Where kernel timings are kept.
 
     Raises
     ------
@@ -227,35 +104,71 @@ def build_implicit(
         TensorRT has no calibrators, refuses the graph, can't build, or built on other ranges than
         it was meant to.
     CalauditError, KeyboardInterrupt
-        What was raised while TensorRT asked for batches.
+        What was raised while batches were read.
     """
-    if not found.abilities.implicit:
-        raise BackendError(
-            f"{found.title} has no calibrators: it quantizes by Q/DQ in the graph only",
-            where=model.label,
-            next_step=f"Use the backend tensorrt, or run: {INSTALL_IMPLICIT}",
-        )
-    with listening(found) as (logger, heard):
-        network = ImplicitNetwork(found, model, logger, heard)
-        if isinstance(ranges, GivenRanges):
-            plan, settled = _build_given(network, ranges.table, profile, what)
-        else:
-            plan, settled = _build_native(network, ranges, profile, what, buffers)
-    proof = _proof(model, heard)
-    where = model.label
+    order = _Build(session, model, profile, what, timing)
+    if isinstance(ranges, GivenRanges):
+        answer, notices = _build_given(order, ranges.table)
+    else:
+        answer, notices = _build_native(order, ranges)
+    told, where = answer.values, model.label
+    kept = () if timing is None else tuple(timing.keep(session, answer))
+    cache = answer.arrays["cache"].tobytes()
     return ImplicitPlan(
-        plan,
-        parse_trt_cache(settled.cache, where=f"TensorRT's calibration cache of {where}"),
-        settled,
-        proof,
-        (*settled.notices, *_warnings(heard, where), *precision_notices(proof, where)),
+        plan=answer.arrays["plan"].tobytes(),
+        ranges=parse_trt_cache(cache, where=f"TensorRT's calibration cache of {where}"),
+        ranges_from=told["ranges_from"],
+        n_batches=told["n_batches"],
+        layers=told["layers"],
+        warnings=tuple(told["warnings"]),
+        notices=(*notices, *kept, *_warnings(told["warnings"], where)),
     )
 
 
-def _build_given(
-    network: ImplicitNetwork, table: ScaleTable, profile: Mapping[str, ShapeRange], what: str
-) -> tuple[bytes, Settled]:
-    model = network.model
+@dataclass(frozen=True, slots=True)
+class _Build:
+    session: Session
+    model: Model
+    profile: Mapping[str, ShapeRange]
+    what: str
+    timing: TimingCache | None
+
+    @property
+    def version(self) -> TrtVersion:
+        """TensorRT's version."""
+        return TrtVersion.parse(str(self.session.look().library))
+
+    def run(
+        self,
+        algorithm: AlgorithmFlag,
+        cache: bytes | None,
+        calibrated: Mapping[str, tuple[int, ...]],
+        serve: Callable[[Worker], Serve] | None,
+    ) -> Answer:
+        """Ask for the build; `serve` makes what reads the set, anew for each attempt."""
+        values = {
+            "profile": sent_profile(self.profile),
+            "calibrated": {name: list(shape) for name, shape in calibrated.items()},
+            "algorithm": algorithm,
+            "from_data": serve is not None,
+        }
+        kept = {} if cache is None else {"cache": np.frombuffer(cache, np.uint8)}
+        timed = {} if self.timing is None else self.timing.read(self.session)
+        with sent_model(self.model) as arrays:
+            return self.session.perform(
+                lambda worker: worker.ask(
+                    "implicit.build",
+                    values,
+                    {**arrays, **kept, **timed},
+                    what=self.what,
+                    where=self.model.label,
+                    serve=None if serve is None else serve(worker),
+                )
+            )
+
+
+def _build_given(order: _Build, table: ScaleTable) -> tuple[Answer, tuple[Notice, ...]]:
+    model = order.model
     if table.model_fingerprint not in {None, model.fingerprint}:
         raise BackendError(
             f"the scale table was made for another model (fingerprint {table.model_fingerprint}, "
@@ -264,51 +177,73 @@ def _build_given(
             next_step="Calibrate this model, or give the model that was calibrated.",
         )
     algorithm: AlgorithmFlag = "minmax" if table.method in {"minmax", MINMAX} else "entropy"
-    cache = cache_of(table, network.version, algorithm=ALGORITHMS[algorithm])
-    network.set_profile(profile, {name: each.opt for name, each in profile.items()})
-    calibration = Calibration(algorithm, None, cache.to_bytes())
-    plan = network.build(calibration, what)
-    settled = calibration.settle()
-    return plan, replace(settled, notices=(*table.notices, *settled.notices))
+    cache = cache_of(table, order.version, algorithm=ALGORITHMS[algorithm])
+    shapes = {name: each.opt for name, each in order.profile.items()}
+    return order.run(algorithm, cache.to_bytes(), shapes, None), tuple(table.notices)
 
 
-def _build_native(
-    network: ImplicitNetwork,
-    ranges: NativeRanges,
-    profile: Mapping[str, ShapeRange],
-    what: str,
-    buffers: MakeBuffers,
-) -> tuple[bytes, Settled]:
-    n, one_by_one = len(ranges.calibset), network.model.fixed_batch
+def _build_native(order: _Build, ranges: NativeRanges) -> tuple[Answer, tuple[Notice, ...]]:
+    n, one_by_one = len(ranges.calibset), order.model.fixed_batch
     batching = ranges.batching.fitted(n, one_by_one=one_by_one)
-    reader = BatchReader(ranges.calibset, network.buffer_dtypes, batching)
-    offered, notices = read_stored(ranges.cache, ALGORITHMS[ranges.algorithm], network.version)
-    network.set_profile(profile, {name: reader.shapes[name] for name in profile})
-    with ExitStack() as stack:
-        made = stack.enter_context(buffers(reader.shapes, reader.dtypes))
-        feed = BatchFeed(reader, made)
-        stack.callback(feed.close)
-        calibration = Calibration(ranges.algorithm, feed, offered)
-        plan = network.build(calibration, what)
-        settled = calibration.settle()
-    if ranges.cache is not None and settled.ranges_from == "data":
-        with atomic_write(ranges.cache) as aside:
-            aside.write_bytes(settled.cache)
-    return plan, replace(settled, notices=(*notices, *settled.notices))
+    offered, notices = read_stored(ranges.cache, ALGORITHMS[ranges.algorithm], order.version)
+    served: list[_Served] = []
+
+    def serve(worker: Worker) -> Serve:
+        served.append(_Served(ranges.calibset, batching, worker))
+        return served[-1]
+
+    answer = order.run(ranges.algorithm, offered, {}, serve)
+    if answer.values["ranges_from"] == "data":
+        notices = (*notices, *served[-1].notices)
+        if ranges.cache is not None:
+            with atomic_write(ranges.cache) as aside:
+                aside.write_bytes(answer.arrays["cache"].tobytes())
+    if answer.values["cache_refused"]:
+        text = "TensorRT rejected the stored calibration cache and calibrated again"
+        notices = (*notices, Notice("calibration_cache_refused", text))
+    return answer, notices
 
 
-def _proof(model: Model, heard: Heard) -> PrecisionProof | None:
-    if heard.layer_report is None:
-        return None
-    layers = read_layer_report(heard.layer_report)
-    return prove(asked_implicitly(products(model)), layers, "builder's layer report")
+class _Served:
+    """A calibration set that a worker asks for, batch by batch."""
+
+    def __init__(self, calibset: Calibset, batching: Batching, worker: Worker) -> None:
+        self._calibset = calibset
+        self._batching = batching
+        self._worker = worker
+        self._batches: Iterator[Mapping[str, NDArray[Any]]] = iter(())
+        self.notices: tuple[Notice, ...] = ()
+
+    def __call__(self, what: str, values: Values) -> tuple[Values, Mapping[str, NDArray[Any]]]:
+        """What it needs: first what the batches are like, then each of them."""
+        if what == "calibration":
+            return self._begin(values["dtypes"]), {}
+        batch = {}
+        for name, array in next(self._batches).items():
+            batch[name] = self._worker.empty(array.shape, array.dtype)
+            batch[name][...] = array
+        return {}, batch
+
+    def _begin(self, dtypes: Mapping[str, str]) -> Values:
+        wanted = {name: np.dtype(kind) for name, kind in dtypes.items()}
+        reader = BatchReader(self._calibset, wanted, self._batching)
+        self.notices = reader.notices
+        self._batches = reader.read()
+        return {
+            "n_batches": reader.n_batches,
+            "size": reader.size,
+            "shapes": {name: list(shape) for name, shape in reader.shapes.items()},
+            "sizes": {
+                name: int(np.prod(shape)) * wanted[name].itemsize
+                for name, shape in reader.shapes.items()
+            },
+        }
 
 
-def _warnings(heard: Heard, where: str) -> Iterator[Notice]:
+def _warnings(texts: list[str], where: str) -> Iterator[Notice]:
     """TensorRT's warnings; those about tensors without a range together."""
-    distinct = dict.fromkeys(heard.warnings)
-    bare = [text for text in distinct if text.startswith(_NO_RANGE)]
-    for text in distinct:
+    bare = [text for text in texts if text.startswith(_NO_RANGE)]
+    for text in texts:
         if text not in bare:
             yield Notice("tensorrt_warning", text, where)
     if bare:

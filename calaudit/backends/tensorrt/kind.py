@@ -1,19 +1,20 @@
 """TensorRT and TensorRT-RTX as audits name them: keys, what ``doctor`` tries, ways to INT8."""
 
-import ctypes
-import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from calaudit.backends.base import BackendKind, Int8, Missing, Site
-from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.errors import BackendError, SettingsError
 from calaudit.runtime.settings import setting
 
 if TYPE_CHECKING:
     from calaudit.backends.base import PrecisionProof
     from calaudit.backends.health import Health, Wanted
     from calaudit.backends.tensorrt.backend import TensorrtBackend
-    from calaudit.backends.tensorrt.detect import Library, TensorrtModule
+    from calaudit.backends.tensorrt.location import Library, Location
+    from calaudit.backends.tensorrt.session import Session
     from calaudit.calibration.batching import Batching
     from calaudit.graph.model import Model
 
@@ -23,7 +24,8 @@ CALIBRATORS: Final[Mapping[str, tuple[Literal["entropy", "minmax"], tuple[str, .
 }
 """Method of a cell → TensorRT's own calibrator; our methods to hold it against, nearest first."""
 _OURS: Final = sorted({name for _, ours in CALIBRATORS.values() for name in ours})
-_DRIVER: Final = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
+_IMPLICIT: Final = "python3.10 -m pip install 'tensorrt==8.5.3.1' 'pycuda>=2024.1'"
+"""The last release that PyPI has whole; its wheels are for CPython up to 3.10."""
 
 
 @setting
@@ -34,9 +36,19 @@ class TensorrtSettings:
     """How it gets INT8: Q/DQ in the graph, or a calibration (up to TensorRT 10)."""
     ranges: tuple[Literal["calaudit", "tensorrt"], ...] = ("calaudit",)
     """Who estimates the ranges of implicit quantization; both are compared."""
+    python: str | None = None
+    """Command that starts the interpreter that has TensorRT; None: this one, or ``python3`` by
+    SSH."""
+    ssh: str | None = None
+    """Machine that it is on: ``user@host``, after options of ssh; None: this one."""
+    ssh_config: Path | None = None
+    """Configuration file of ssh; None: the user's."""
+    timeout: float = 900
+    """Seconds without a sign of life after which TensorRT counts as hanging."""
 
     def __post_init__(self) -> None:
         """Refuse keys that don't go together."""
+        _check_where(self)
         if not self.ranges or len(set(self.ranges)) < len(self.ranges):
             raise SettingsError("ranges must name calaudit, tensorrt or both, once each")
         if "tensorrt" in self.ranges and self.int8 == "explicit":
@@ -51,7 +63,37 @@ class RtxSettings:
     """Keys of ``[audit]`` that are TensorRT-RTX's."""
 
     compute_capability: str | None = None
-    """The GPU to build for, such as ``"8.9"``; None: the one in this machine."""
+    """The GPU to build for, such as ``"8.9"``; None: the one there."""
+    python: str | None = None
+    """Command that starts the interpreter that has TensorRT; None: this one, or ``python3`` by
+    SSH."""
+    ssh: str | None = None
+    """Machine that it is on: ``user@host``, after options of ssh; None: this one."""
+    ssh_config: Path | None = None
+    """Configuration file of ssh; None: the user's."""
+    timeout: float = 900
+    """Seconds without a sign of life after which TensorRT counts as hanging."""
+
+    def __post_init__(self) -> None:
+        """Refuse keys that don't go together."""
+        _check_where(self)
+
+
+def _check_where(settings: "TensorrtSettings | RtxSettings") -> None:
+    if settings.timeout <= 0:
+        raise SettingsError(f"timeout must be more than 0 seconds (got {settings.timeout:g})")
+    for key, command in (("python", settings.python), ("ssh", settings.ssh)):
+        if command is not None and not _words(command):
+            raise SettingsError(f"{key} is no command: {command!r}")
+    if settings.ssh_config is not None and settings.ssh is None:
+        raise SettingsError("ssh_config goes with ssh, which isn't given")
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
 
 
 class TensorrtKind(BackendKind):
@@ -63,32 +105,41 @@ class TensorrtKind(BackendKind):
     keeps_engines = True
 
     def make(self, settings: Any, site: Site) -> "TensorrtBackend":
-        """The backend, on this machine's GPU."""
+        """The backend, on the target's GPU."""
         from calaudit.backends.tensorrt.backend import TensorrtBackend
+        from calaudit.backends.tensorrt.build import TimingCache
+        from calaudit.backends.tensorrt.session import session_of
 
         return TensorrtBackend(
-            self.name,
+            session_of(_location(self.name, settings)),
             max_batch=site.batch_size,
             sizes=site.shapes,
             compute_capability=self.capability(settings),
-            timing_cache=site.folder / f"{self.name}.timing",
+            timing=TimingCache(site.folder),
         )
 
     def examine(self, settings: Any, wanted: "Wanted") -> "Health":
         """Find the library and the GPU; build what is wanted, and run it where there is a GPU."""
         from calaudit.backends.health import Health
-        from calaudit.backends.tensorrt.detect import TITLES, find_tensorrt
+        from calaudit.backends.tensorrt.location import TITLES
+        from calaudit.backends.tensorrt.session import session_of
 
-        found = find_tensorrt(self.name)
-        if isinstance(found, Missing):
-            absent = (found, *_no_driver())
-            return Health(self.name, TITLES[self.name], None, (), ranges=(), absent=absent)
-        return _examined(found, wanted, self.capability(settings))
+        session = session_of(_location(self.name, settings))
+        try:
+            if session.look().library is not None:
+                return _examined(session, wanted, self.capability(settings))
+            absent = session.look().missing
+        except BackendError as error:
+            absent = tuple(
+                Missing(TITLES[self.name], f"can't be used: {each.message}", each.next_step or "")
+                for each in error.problems
+            )
+        place = session.location.named
+        title = TITLES[self.name]
+        return Health(self.name, title, None, (), ranges=(), absent=absent, interpreter=place)
 
     def obstacles(self, settings: Any, wanted: "Wanted") -> Iterator[Missing]:
         """What doesn't run; for implicit quantization, that there are no calibrators."""
-        from calaudit.backends.tensorrt.detect import INSTALL_IMPLICIT
-
         implicit = self.implicit(settings)
         # A calibration decides what runs in INT8; a Q/DQ graph that can't be built says nothing.
         asked = {name: ops for name, ops in wanted.items() if not (implicit and name == "int8")}
@@ -96,7 +147,7 @@ class TensorrtKind(BackendKind):
         yield from health.obstacles
         if implicit and health.ranges and "tensorrt" not in health.ranges:
             reason = "has no calibrators: it quantizes by Q/DQ in the graph only"
-            step = f'Leave int8 = "implicit" out, or run: {INSTALL_IMPLICIT}'
+            step = f'Leave int8 = "implicit" out, or name in python one that has it: {_IMPLICIT}'
             yield Missing(health.library, reason, step)
 
     def int8(self, settings: Any, methods: Sequence[str], batching: "Batching") -> Iterator[Int8]:
@@ -140,41 +191,46 @@ TENSORRT: Final = TensorrtKind()
 TENSORRT_RTX: Final = RtxKind()
 
 
-def _examined(found: "TensorrtModule", wanted: "Wanted", capability: str | None) -> "Health":
-    from calaudit.backends.health import Health, Trial, run_probe, tried
-    from calaudit.backends.tensorrt.backend import TensorrtBackend, inspect_precision
-    from calaudit.backends.tensorrt.build import compute_capabilities
-    from calaudit.backends.tensorrt.cuda import find_cuda
-    from calaudit.graph.products import products
+def _location(library: "Library", settings: Any) -> "Location":
+    from calaudit.backends.tensorrt.location import Location
 
-    cuda, targets = find_cuda(), tuple(compute_capabilities(found))
-    device = None if isinstance(cuda, Missing) else str(cuda.gpu)
-    absent = [cuda, *_no_driver(cuda)] if isinstance(cuda, Missing) else []
+    return Location(
+        library=library,
+        python=settings.python,
+        ssh=settings.ssh,
+        ssh_config=settings.ssh_config,
+        timeout=settings.timeout,
+    )
+
+
+def _examined(session: "Session", wanted: "Wanted", capability: str | None) -> "Health":
+    from calaudit.backends.health import Health, Trial, run_probe, tried
+    from calaudit.backends.tensorrt.backend import TensorrtBackend
+
+    found, library = session.look(), session.location.library
+    ranges = ("calaudit", "tensorrt") if found.abilities.get("implicit") else ("calaudit",)
     trials: tuple[Trial, ...] = ()
-    if device is not None or targets:
-        made = TensorrtBackend(found.library, max_batch=2, compute_capability=capability)
+    if found.device is not None or found.builds_for:
+        made = TensorrtBackend(session, max_batch=2, compute_capability=capability)
 
         def attempt(model: "Model") -> "PrecisionProof | None":
-            if device is None:
-                return made.build(model).proof
+            if found.device is None:
+                return made.build_only(model)
             engine = made.load(model)
             run_probe(engine)
-            proof = inspect_precision(found, engine, products(model))
+            proof = made.inspect(engine, model, made.asked(model))
             engine.close()
             return proof
 
         trials = tried(wanted, attempt)
-    ranges = ("calaudit", "tensorrt") if found.abilities.implicit else ("calaudit",)
-    return Health(found.library, found.title, device, trials, targets, ranges, tuple(absent))
-
-
-def _no_driver(cuda: Missing | None = None) -> Iterator[Missing]:
-    """The GPU's driver, unless it is here or `cuda` says already that there is no GPU."""
-    from calaudit.backends.tensorrt.cuda import ELSEWHERE
-
-    if cuda is not None and cuda.what == "a GPU":
-        return
-    try:
-        ctypes.CDLL(_DRIVER)
-    except OSError:
-        yield Missing("NVIDIA's GPU driver", f"not found: {_DRIVER} can't be loaded", ELSEWHERE)
+    return Health(
+        library,
+        session.title,
+        found.device,
+        trials,
+        found.builds_for,
+        ranges,
+        found.missing,
+        interpreter=session.location.named,
+        python=found.python,
+    )

@@ -4,7 +4,7 @@ Every calibrator here is a subclass of NVIDIA's base class and is called through
 The builder that calls is a fake; what it does with the calibrator is what TensorRT documents.
 """
 
-import signal
+import importlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,22 +14,22 @@ import numpy as np
 import pytest
 
 from calaudit.backends.health import examine
-from calaudit.backends.tensorrt.build import plan_profile
-from calaudit.backends.tensorrt.detect import TensorrtModule, require_tensorrt
 from calaudit.backends.tensorrt.implicit import (
     GivenRanges,
     ImplicitPlan,
     NativeRanges,
     build_implicit,
 )
+from calaudit.backends.tensorrt.profile import plan_profile
+from calaudit.backends.tensorrt.worker.detect import TensorrtModule, find_tensorrt
 from calaudit.calibration.batching import Batching
 from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
 from calaudit.formats.calibset import Calibset
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError, FileFormatError
 from tests.backends.tensorrt.calibsets import damage, make_calibset, two_inputs
-from tests.backends.tensorrt.fake_builder import ENGINE, Behaviour, fake_tensorrt
-from tests.backends.tensorrt.host_buffers import FakeDeviceBuffers, FakeGpu
+from tests.backends.tensorrt.fakes.fake_tensorrt import Behaviour
+from tests.backends.tensorrt.loopback import Loopback
 from tests.backends.tensorrt.virtual_table import CppCalls
 from tests.graph import models
 
@@ -57,12 +57,12 @@ Build = Callable[..., ImplicitPlan]
 
 
 @pytest.fixture
-def gpu() -> FakeGpu:
-    return FakeGpu()
+def worker(monkeypatch: pytest.MonkeyPatch) -> Loopback:
+    return Loopback(monkeypatch)
 
 
 @pytest.fixture
-def build(model: Model, calibset: Calibset, algorithm: Any, gpu: FakeGpu) -> Build:
+def build(model: Model, calibset: Calibset, algorithm: Any, worker: Loopback) -> Build:
     def run(behaviour: Behaviour, *, ranges: Any = None, **changes: Any) -> ImplicitPlan:
         native: dict[str, Any] = {
             "calibset": calibset,
@@ -71,11 +71,10 @@ def build(model: Model, calibset: Calibset, algorithm: Any, gpu: FakeGpu) -> Bui
         }
         profile = plan_profile(model, max_batch=64)
         return build_implicit(
-            fake_tensorrt(behaviour),
+            worker.session(behaviour),
             model,
             ranges or NativeRanges(**{**native, **changes}),
             profile,
-            buffers=gpu,
         )
 
     return run
@@ -88,7 +87,8 @@ def scale_table(model: Model, **changes: Any) -> ScaleTable:
 
 
 def test_the_bindings_are_nvidias() -> None:
-    found = require_tensorrt("tensorrt")
+    found = find_tensorrt("tensorrt")
+    assert isinstance(found, TensorrtModule)
     assert found.version.startswith("10.16.1.")
     assert found.module.__name__ == "tensorrt_bindings"
     assert found.abilities.implicit
@@ -103,12 +103,12 @@ def test_doctor_knows_these_calibrate_and_says_what_else_is_missing() -> None:
 
 
 def test_calls_come_in_order_and_every_sample_arrives_once(
-    build: Build, calibset: Calibset, algorithm: str
+    build: Build, calibset: Calibset, algorithm: str, model: Model
 ) -> None:
     seen = Behaviour()
     made = build(seen)
     assert seen.calls == [
-        f"get_batch_size {SIZE}", "read_cache None", "get_batch", "get_batch", "get_batch",
+        "build", f"get_batch_size {SIZE}", "read_cache None", "get_batch", "get_batch", "get_batch",
         "get_batch end", "write_cache",
     ]  # fmt: skip
     assert seen.algorithm == {
@@ -119,9 +119,9 @@ def test_calls_come_in_order_and_every_sample_arrives_once(
         found = np.concatenate([batch[name] for batch in seen.batches])
         assert found.dtype == values.dtype
         np.testing.assert_array_equal(found, values)
-    assert made.plan == ENGINE
-    assert (made.settled.ranges_from, made.settled.n_batches) == ("data", 3)
-    assert made.settled.cache == seen.written
+    assert made.plan.endswith(model.serialize())
+    assert (made.ranges_from, made.n_batches) == ("data", 3)
+    assert made.ranges.to_bytes() == seen.written
     amax = np.float32(np.abs(wanted["x"]).max())
     assert made.ranges.scales == {"x": pytest.approx(amax / 127)}
 
@@ -135,54 +135,33 @@ def test_addresses_follow_the_names_and_not_the_inputs(build: Build, calibset: C
 
 
 def test_the_next_batch_is_copied_while_tensorrt_works_on_this_one(
-    build: Build, gpu: FakeGpu
+    build: Build, worker: Loopback
 ) -> None:
     def work(number: int, batch: dict[str, Any]) -> None:
         before = {name: values.copy() for name, values in batch.items()}
-        (buffers,) = gpu.made
+        (buffers,) = worker.made
         buffers.wait_for_sends(min(number + 2, N // SIZE))
         for name, values in batch.items():
             np.testing.assert_array_equal(values, before[name])
 
     build(Behaviour(work=work))
-    (buffers,) = gpu.made
+    (buffers,) = worker.made
     assert buffers.sent == buffers.waited == [0, 1, 0]
     assert buffers.senders.isdisjoint({threading.get_ident()})
     assert not buffers.open
 
 
 def test_the_end_stays_the_end(build: Build) -> None:
-    assert build(Behaviour(after_the_end=3)).settled.n_batches == 3
+    assert build(Behaviour(after_the_end=3)).n_batches == 3
 
 
-def test_an_exception_in_the_reader_is_raised_after_the_build(
+def test_an_exception_in_the_reader_ends_the_build(
     build: Build, calibset: Calibset, tmp_path: Path
 ) -> None:
     damage(calibset, "x", SIZE + 3)
-    seen = Behaviour(after_the_end=1)
     with pytest.raises(FileFormatError, match=f"sample-{SIZE + 3}"):
-        build(seen, cache=tmp_path / "set.cache")
-    assert len(seen.batches) == 1
-    assert seen.calls[-1] == "write_cache", "TensorRT goes on with what it got"
+        build(Behaviour(), cache=tmp_path / "set.cache")
     assert not (tmp_path / "set.cache").exists()
-
-
-def test_an_exception_comes_before_tensorrts_own_failure(build: Build, calibset: Calibset) -> None:
-    damage(calibset, "item", 0)
-    with pytest.raises(FileFormatError, match="sample-0"):
-        build(Behaviour(builds=False))
-
-
-def test_an_interrupt_while_calibrating_isnt_lost(
-    build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(self: FakeDeviceBuffers, slot: int) -> dict[str, int]:
-        signal.raise_signal(signal.SIGINT)
-        return {}
-
-    monkeypatch.setattr(FakeDeviceBuffers, "wait", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        build(Behaviour())
 
 
 def test_names_that_the_network_hasnt_are_an_error(build: Build) -> None:
@@ -242,14 +221,18 @@ def test_a_cache_miss_calibrates_and_a_hit_asks_for_nothing(
     cache = tmp_path / "caches" / "set.cache"
     cache.parent.mkdir()
     first = Behaviour()
-    assert build(first, cache=cache).settled.ranges_from == "data"
+    assert build(first, cache=cache).ranges_from == "data"
     assert cache.read_bytes() == first.written
     assert cache.read_bytes().startswith(HEADER[algorithm])
     second = Behaviour()
     made = build(second, cache=cache)
-    assert second.calls == [f"get_batch_size {SIZE}", f"read_cache {len(first.written or b'')}"]
-    assert (made.settled.ranges_from, made.settled.n_batches) == ("cache", 0)
-    assert made.settled.cache == first.written
+    assert second.calls == [
+        "build",
+        f"get_batch_size {SIZE}",
+        f"read_cache {len(first.written or b'')}",
+    ]
+    assert (made.ranges_from, made.n_batches) == ("cache", 0)
+    assert made.ranges.to_bytes() == first.written
 
 
 def test_a_stored_cache_of_something_else_isnt_offered(
@@ -262,7 +245,7 @@ def test_a_stored_cache_of_something_else_isnt_offered(
         seen = Behaviour()
         made = build(seen, cache=cache)
         assert "read_cache None" in seen.calls
-        assert made.settled.ranges_from == "data"
+        assert made.ranges_from == "data"
         assert [each.code for each in made.notices].count("calibration_cache_unfit") == 1
         assert cache.read_bytes() == seen.written
 
@@ -272,7 +255,7 @@ def test_a_cache_that_tensorrt_refuses_is_calibrated_again(build: Build, tmp_pat
     build(Behaviour(), cache=cache)
     seen = Behaviour(takes_caches=False)
     made = build(seen, cache=cache)
-    assert (made.settled.ranges_from, len(seen.batches)) == ("data", 3)
+    assert (made.ranges_from, len(seen.batches)) == ("data", 3)
     assert "calibration_cache_refused" in [each.code for each in made.notices]
 
 
@@ -280,10 +263,10 @@ def test_a_scale_table_goes_in_as_a_cache_without_any_data(build: Build, model: 
     seen = Behaviour()
     table = scale_table(model)
     made = build(seen, ranges=GivenRanges(table))
-    assert seen.calls[0] == "get_batch_size 1"
+    assert seen.calls[1] == "get_batch_size 1"
     assert not seen.batches
-    assert made.settled.ranges_from == "cache"
-    assert made.settled.cache.startswith(HEADER["entropy"])
+    assert made.ranges_from == "cache"
+    assert made.ranges.to_bytes().startswith(HEADER["entropy"])
     assert made.ranges.scales == table.scales
 
 
@@ -319,11 +302,13 @@ def test_the_calibration_profile_is_the_batch(build: Build) -> None:
 def test_a_set_smaller_than_a_batch_makes_the_batch_smaller(build: Build) -> None:
     seen = Behaviour()
     made = build(seen, batching=Batching(512))
-    assert seen.calls[0] == f"get_batch_size {N}"
+    assert seen.calls[1] == f"get_batch_size {N}"
     assert not [each for each in made.notices if each.code.startswith("calibration")]
 
 
-def test_a_model_fixed_to_one_sample_is_calibrated_one_by_one(tmp_path: Path, gpu: FakeGpu) -> None:
+def test_a_model_fixed_to_one_sample_is_calibrated_one_by_one(
+    tmp_path: Path, worker: Loopback
+) -> None:
     model = Model(models.conv_bn_relu(batch=1), "fixed.onnx")
     x = models.feeds(models.conv_bn_relu(), n=5)["x"]
     seen = Behaviour()
@@ -332,12 +317,12 @@ def test_a_model_fixed_to_one_sample_is_calibrated_one_by_one(tmp_path: Path, gp
         algorithm="minmax",
         batching=Batching(32, order="stored"),
     )
-    build_implicit(fake_tensorrt(seen), model, ranges, {}, buffers=gpu)
+    build_implicit(worker.session(seen), model, ranges, {})
     np.testing.assert_array_equal(np.concatenate([batch["x"] for batch in seen.batches]), x)
 
 
 def test_integers_that_dont_fit_are_named(
-    model: Model, tmp_path: Path, gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
+    model: Model, tmp_path: Path, worker: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = two_inputs(N)
     inputs["item"][13] = 2**40
@@ -350,42 +335,37 @@ def test_integers_that_dont_fit_are_named(
     )
     model = Model(narrow, "narrow.onnx")
     with pytest.raises(BackendError, match=r"int32 can't hold item of 1 sample.*sample-13"):
-        build_implicit(
-            fake_tensorrt(Behaviour()), model, ranges, plan_profile(model, max_batch=8), buffers=gpu
-        )
+        build_implicit(worker.session(Behaviour()), model, ranges, plan_profile(model, max_batch=8))
 
 
-def test_a_graph_with_qdq_isnt_calibrated(calibset: Calibset, gpu: FakeGpu) -> None:
+def test_a_graph_with_qdq_isnt_calibrated(calibset: Calibset, worker: Loopback) -> None:
     from tests.graph.running import quantize
 
     source = Model(models.gemms(), "gemms.onnx")
     _, quantized = quantize(source, models.feeds(source.proto, n=8))
     ranges = NativeRanges(calibset=calibset, algorithm="entropy", batching=Batching(SIZE))
     with pytest.raises(BackendError, match="holds Q/DQ"):
-        build_implicit(fake_tensorrt(Behaviour()), quantized, ranges, {}, buffers=gpu)
+        build_implicit(worker.session(Behaviour()), quantized, ranges, {})
 
 
-def test_an_input_that_the_set_lacks_is_named(model: Model, tmp_path: Path, gpu: FakeGpu) -> None:
+def test_an_input_that_the_set_lacks_is_named(
+    model: Model, tmp_path: Path, worker: Loopback
+) -> None:
     calibset = make_calibset(tmp_path / "one.h5", {"x": two_inputs(N)["x"]})
     ranges = NativeRanges(calibset=calibset, algorithm="entropy", batching=Batching(SIZE))
     with pytest.raises(BackendError, match="input item isn't in the calibration set"):
-        build_implicit(
-            fake_tensorrt(Behaviour()), model, ranges, plan_profile(model, max_batch=8), buffers=gpu
-        )
+        build_implicit(worker.session(Behaviour()), model, ranges, plan_profile(model, max_batch=8))
 
 
-def test_a_library_without_calibrators_says_so(model: Model) -> None:
-    from dataclasses import replace
-
-    found: TensorrtModule = fake_tensorrt(Behaviour())
-    without = replace(found, abilities=replace(found.abilities, implicit=False))
+def test_a_library_without_calibrators_says_so(model: Model, worker: Loopback) -> None:
+    without = worker.session(Behaviour(), implicit=False)
     with pytest.raises(BackendError, match="has no calibrators") as caught:
         build_implicit(without, model, GivenRanges(scale_table(model)), {})
-    assert "tensorrt>=8.6,<11" in (caught.value.problems[0].next_step or "")
+    assert caught.value.problems[0].where == "embedding.onnx"
 
 
 def test_both_base_classes_take_the_same_calls() -> None:
-    trt = require_tensorrt("tensorrt").module
+    trt = importlib.import_module("tensorrt_bindings")
 
     def four(base: Any) -> Any:
         class Calibrator(base):  # type: ignore[misc]  # known at run time only

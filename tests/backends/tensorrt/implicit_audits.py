@@ -5,9 +5,7 @@ through their virtual tables; the builder that calls them, the GPU and what runs
 fakes: engines answer as onnxruntime does in FP32, or fail.
 """
 
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,6 @@ from calaudit.backends.tensorrt import backend as trt_backend
 from calaudit.backends.tensorrt import implicit
 from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.backends.tensorrt.build import BuiltPlan
-from calaudit.backends.tensorrt.cuda import Gpu
 from calaudit.backends.tensorrt.kind import TensorrtKind
 from calaudit.formats.scales import open_scales
 from calaudit.formats.trt_cache import open_trt_cache, parse_trt_cache
@@ -29,8 +26,8 @@ from calaudit.graph.network import import_network
 from calaudit.results.report import Report
 from calaudit.runtime.errors import BackendError, SettingsError
 from tests.audit.world import AUDIT, make_world
-from tests.backends.tensorrt.fake_builder import Behaviour, fake_tensorrt
-from tests.backends.tensorrt.host_buffers import FakeGpu
+from tests.backends.tensorrt.fakes.fake_tensorrt import Behaviour
+from tests.backends.tensorrt.loopback import Loopback
 
 KEYS = 'backend = "tensorrt"\nint8 = "implicit"\nranges = ["calaudit", "tensorrt"]\n'
 
@@ -42,26 +39,27 @@ class Fakes:
         self.builds: list[Behaviour] = []
         self.takes_caches = True
         self.clips = 1.0
-        gpu = Gpu("a fake GPU", "8.9")
-        cuda = SimpleNamespace(gpu=gpu, current=nullcontext)
-        health = Health("tensorrt", "TensorRT", str(gpu), (), (), ("calaudit", "tensorrt"), ())
+        self.worker = Loopback(patch)
+        health = Health("tensorrt", "TensorRT", "a GPU", (), (), ("calaudit", "tensorrt"), ())
         patch.setattr(TensorrtKind, "examine", lambda *_: health)
-        patch.setattr(trt_backend, "require_cuda", lambda: cuda)
         patch.setattr(trt_backend, "build_implicit", self.build)
-        patch.setattr(trt_backend, "inspect_precision", lambda *_: None)
+        patch.setattr(TensorrtBackend, "gpu", "a fake GPU")
+        patch.setattr(TensorrtBackend, "inspect", lambda *_: None)
         patch.setattr(
-            TensorrtBackend, "build", lambda *_, **__: BuiltPlan(b"a plan in FP32", None, ())
+            TensorrtBackend,
+            "build",
+            lambda *_, **__: BuiltPlan(b"a plan in FP32", None, (), True, ()),
         )
-        patch.setattr(TensorrtBackend, "_deserialized", self.deserialized)
+        patch.setattr(TensorrtBackend, "ready", self.ready)
 
-    def build(self, found: Any, model: Any, ranges: Any, profile: Any, *, what: str) -> Any:
+    def build(self, _: Any, model: Any, ranges: Any, profile: Any, *, what: str, **__: Any) -> Any:
         seen = Behaviour(takes_caches=self.takes_caches, clips=self.clips)
         self.builds.append(seen)
-        module = fake_tensorrt(seen)
-        return implicit.build_implicit(module, model, ranges, profile, what=what, buffers=FakeGpu())
+        session = self.worker.session(seen)
+        return implicit.build_implicit(session, model, ranges, profile, what=what)
 
     @staticmethod
-    def deserialized(backend: Any, plan: bytes, model: Any, *_: Any) -> Any:
+    def ready(backend: Any, plan: bytes, model: Any, *_: Any) -> Any:
         return OnnxruntimeBackend(threads=1).load(model)
 
 
@@ -184,7 +182,7 @@ def test_a_tensorrt_without_calibrators_stops_the_audit_before_any_work(
     monkeypatch.setattr(TensorrtKind, "examine", lambda *_: newer)
     with pytest.raises(BackendError, match=r"TensorRT 11\.4\.0\.106 has no calibrators") as caught:
         run_audit(audit(tmp_path))
-    assert "python -m pip install 'tensorrt>=8.6,<11'" in str(caught.value)
+    assert "python3.10 -m pip install 'tensorrt==8.5.3.1'" in str(caught.value)
     assert not (tmp_path / "audit").exists()
 
 

@@ -7,10 +7,8 @@ import json
 import signal
 import sys
 import tempfile
-from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -19,20 +17,24 @@ import onnx
 from onnx import helper
 
 from calaudit.audit.run import run_audit
+from calaudit.backends.base import PrecisionProof
 from calaudit.backends.health import Health, examine
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt import backend as trt_backend
-from calaudit.backends.tensorrt.build import BuildOptions, BuiltPlan, build_plan, plan_profile
-from calaudit.backends.tensorrt.cuda import Gpu
-from calaudit.backends.tensorrt.detect import require_tensorrt
+from calaudit.backends.tensorrt.bars import Bars
+from calaudit.backends.tensorrt.build import build_explicit
 from calaudit.backends.tensorrt.kind import RtxKind
-from calaudit.backends.tensorrt.watching import _Bars
+from calaudit.backends.tensorrt.location import Location
+from calaudit.backends.tensorrt.precision import precision_notices, prove, read_layer_report
+from calaudit.backends.tensorrt.profile import plan_profile
+from calaudit.backends.tensorrt.session import session_of
 from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.graph.prepare import prepare
+from calaudit.graph.products import products
 from calaudit.results.document import to_document, without_times
-from calaudit.runtime.errors import BackendError
+from calaudit.runtime.errors import BackendError, Notice
 from tests.audit.world import AUDIT, make_world
 from tests.graph import models
 from tests.graph.running import quantize
@@ -41,9 +43,26 @@ SKETCHES = ("residual", "depthwise_se", "attention", "gemms", "conv_1d")
 CAPABILITIES = ("8.9", "12.0")
 
 
-def build(model: Model, capability: str = "8.9") -> BuiltPlan:
-    options = BuildOptions(profile=plan_profile(model, max_batch=32), compute_capability=capability)
-    return build_plan(require_tensorrt("tensorrt_rtx"), model, options)
+SESSION = session_of(Location("tensorrt_rtx"))
+
+
+@dataclass(frozen=True)
+class Built:
+    """An engine that was built, and what its builder says that it would run in."""
+
+    plan: bytes
+    proof: PrecisionProof
+    notices: tuple[Notice, ...]
+
+
+def build(model: Model, capability: str = "8.9") -> Built:
+    profile = plan_profile(model, max_batch=32)
+    made = build_explicit(SESSION, model, profile, what="build", compute_capability=capability)
+    assert made.layers is not None
+    assert made.typed
+    layers = read_layer_report(made.layers)
+    proof = prove(products(model), layers, "builder's layer report")
+    return Built(made.plan, proof, (*made.notices, *precision_notices(proof, model.label)))
 
 
 def variants(model: Model) -> dict[str, Model]:
@@ -69,7 +88,6 @@ def table(paths: list[str]) -> list[dict[str, Any]]:
         for precision, graph in variants(source).items():
             for capability in CAPABILITIES:
                 built = build(graph, capability)
-                assert built.proof is not None
                 rows.append({
                     "model": name,
                     "precision": precision,
@@ -100,7 +118,6 @@ def scales_along_inputs() -> dict[str, Any]:
             ):
                 weights[name].CopyFrom(onnx.numpy_helper.from_array(values, name))
     built = build(Model(proto, "conv"))
-    assert built.proof is not None
     return {
         "nodes": [[n.asked, n.got, n.reason] for n in built.proof.nodes],
         "notices": [str(notice) for notice in built.notices],
@@ -125,22 +142,23 @@ def refused() -> dict[str, str]:
 
 
 def interrupted() -> dict[str, bool]:
-    """Ctrl-C, or a handler that exits, at a build's first step: raised, not lost in TensorRT."""
+    """Ctrl-C, or a handler that exits, at a build's first step: raised, and the worker is gone."""
     graph = quantized("attention")
-    advance = _Bars.advance
+    show = Bars.show
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
     raised = {}
     for number, ending in ((signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)):
 
-        def interrupt(self: _Bars, phase: str, number: signal.Signals = number) -> None:
-            _Bars.advance = advance
+        def interrupt(self: Bars, *_: Any, number: signal.Signals = number) -> None:
+            Bars.show = show
             signal.raise_signal(number)
 
-        _Bars.advance = interrupt
+        Bars.show = interrupt
+        worker = SESSION.perform(lambda worker: worker)
         try:
             build(graph)
         except ending:
-            raised[number.name] = True
+            raised[number.name] = not worker.alive
     return {**raised, "builds_after": len(build(graph).plan) > 0}
 
 
@@ -159,8 +177,8 @@ def examined(capability: str | None) -> dict[str, Any]:
 
 def audited() -> dict[str, Any]:
     """A whole audit whose engines RTX builds. A FAKE runs them: onnxruntime, given the graph."""
-    gpu = Gpu("a fake GPU", "8.9")
-    health = Health("tensorrt_rtx", "RTX", str(gpu), (), (), ("calaudit",), ())
+    gpu = "a fake GPU (compute capability 8.9)"
+    health = Health("tensorrt_rtx", "RTX", gpu, (), (), ("calaudit",), ())
     keys = """precisions = ["int8", "fp16"]
 backend = "tensorrt_rtx"
 agree_with = ["onnxruntime"]
@@ -169,13 +187,11 @@ batch_size = 100"""
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(RtxKind, "examine", lambda *_: health),
-        patch.object(
-            trt_backend, "require_cuda", lambda: SimpleNamespace(gpu=gpu, current=nullcontext)
-        ),
-        patch.object(trt_backend, "inspect_precision", lambda *_: None),
+        patch.object(trt_backend.TensorrtBackend, "gpu", gpu),
+        patch.object(trt_backend.TensorrtBackend, "inspect", lambda *_: None),
         patch.object(
             trt_backend.TensorrtBackend,
-            "_deserialized",
+            "ready",
             lambda self, plan, model, *_: OnnxruntimeBackend(threads=1).load(model),
         ),
     ):

@@ -3,11 +3,12 @@
 import json
 import sys
 
-from calaudit.backends.tensorrt.detect import Library, require_tensorrt
+from calaudit.backends.tensorrt.worker.detect import TensorrtModule, find_tensorrt
 
 
-def surface(library: Library) -> dict[str, object]:
-    found = require_tensorrt(library)
+def surface(library: str) -> dict[str, object]:
+    found = find_tensorrt(library)
+    assert isinstance(found, TensorrtModule), found
     names = {name: getattr(found.module, name) for name in dir(found.module)}
     classes = {name: value for name, value in names.items() if isinstance(value, type)}
     for name, value in list(classes.items()):
@@ -21,4 +22,4 @@ def surface(library: Library) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(surface(sys.argv[1])))  # type: ignore[arg-type]  # tests name a library
+    print(json.dumps(surface(sys.argv[1])))

@@ -1,14 +1,15 @@
 """What audits ask of TensorRT before it is made: ways to INT8, names of what is kept, obstacles."""
 
+import shlex
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from calaudit.audit.config import read_audit
 from calaudit.audit.plan import make_plan
-from calaudit.backends.base import Missing
 from calaudit.backends.health import Health
-from calaudit.backends.tensorrt import kind
 from calaudit.backends.tensorrt.kind import TENSORRT, TENSORRT_RTX, TensorrtKind, TensorrtSettings
 from calaudit.calibration.batching import Batching
 from calaudit.runtime.errors import SettingsError
@@ -78,19 +79,28 @@ def test_without_calibrators_implicit_audits_end_before_any_work(
     assert str(missing) == (
         "TensorRT 11.4 has no calibrators: it quantizes by Q/DQ in the graph only"
     )
-    assert "tensorrt>=8.6,<11" in missing.next_step
+    assert "tensorrt==8.5.3.1" in missing.next_step
     assert list(TENSORRT.obstacles(TensorrtSettings(), wanted)) == []
     assert asked == [{"fp32"}, {"fp32", "int8"}], "a calibration isn't tried by Q/DQ"
 
 
-def test_a_library_that_isnt_there_is_one_obstacle_beside_the_driver(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from calaudit.backends.tensorrt import detect
+def test_a_library_that_isnt_there_is_an_obstacle_with_what_installs_it_there() -> None:
+    settings = TensorrtSettings(python=f"{shlex.quote(sys.executable)} -S")
+    (missing,) = TENSORRT.obstacles(settings, {"fp32": ["Conv"]})
+    assert "numpy can't be imported" in str(missing), "-S hides what is installed"
+    assert f"{sys.executable} -m pip install numpy" in missing.next_step
 
-    gone = Missing("TensorRT", "isn't installed", "Run: pip")
-    monkeypatch.setattr(detect, "find_tensorrt", lambda _: gone)
-    monkeypatch.setattr(kind, "_DRIVER", "libno_such_driver.so.1")
-    first, second = TENSORRT.obstacles(TensorrtSettings(), {"fp32": ["Conv"]})
-    assert first == gone
-    assert second.what == "NVIDIA's GPU driver"
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"timeout": 0}, "timeout must be more than 0"),
+        ({"python": ""}, "python is no command"),
+        ({"ssh": "an 'open quote"}, "ssh is no command"),
+        ({"ssh_config": Path("config")}, "ssh_config goes with ssh"),
+    ],
+)
+def test_where_it_is_must_make_sense(keys: dict[str, Any], message: str) -> None:
+    for one in (TENSORRT, TENSORRT_RTX):
+        with pytest.raises(SettingsError, match=message):
+            one.settings(**keys)

@@ -1,4 +1,8 @@
-"""The runner on a GPU, where one is: what the contract of all backends doesn't cover."""
+"""Engines in a worker: what the contract of all backends doesn't cover.
+
+On a GPU, where one is: of the TensorRT that ``CALAUDIT_TEST_TENSORRT_PYTHON`` has, or of
+TensorRT-RTX here; and everywhere on fakes of TensorRT and pycuda.
+"""
 
 from pathlib import Path
 
@@ -9,41 +13,44 @@ from onnx import TensorProto
 from calaudit.backends.base import Order
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend
-from calaudit.backends.tensorrt.cuda import require_cuda
-from calaudit.backends.tensorrt.runner import deserialize
 from calaudit.formats.engine import facts_path, open_engine_file
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError
-from tests.backends.available import load, make_backend
+from tests.backends.available import PYTHON, load, make_backend, played
 from tests.graph import models
 from tests.graph.running import quantize
 
 
-@pytest.fixture
-def rtx(tmp_path: Path) -> TensorrtBackend:
-    backend = make_backend("tensorrt_rtx", tmp_path)
-    assert isinstance(backend, TensorrtBackend)
-    return backend
+@pytest.fixture(params=["gpu", "played"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> TensorrtBackend:
+    if request.param == "played":
+        made = make_backend("tensorrt", tmp_path, {"python": played()})
+    elif PYTHON is not None:
+        made = make_backend("tensorrt", tmp_path, {"python": PYTHON})
+    else:
+        made = make_backend("tensorrt_rtx", tmp_path)
+    assert isinstance(made, TensorrtBackend)
+    return made
 
 
-def test_batch_larger_than_the_profiles_is_run_in_pieces(rtx: TensorrtBackend) -> None:
+def test_batch_larger_than_the_profiles_is_run_in_pieces(backend: TensorrtBackend) -> None:
     model = Model(models.gemms(), "sketch")
     x = models.feeds(model.proto, n=101)
-    engine = rtx.load(model)
+    engine = backend.load(model)
     wanted = OnnxruntimeBackend().load(model).run(x)["y"]
     np.testing.assert_allclose(engine.run(x)["y"], wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_page_locked_feeds_give_the_same_bits(rtx: TensorrtBackend) -> None:
+def test_page_locked_feeds_give_the_same_bits(backend: TensorrtBackend) -> None:
     model = Model(models.gemms(), "sketch")
     x = models.feeds(model.proto, n=50)
-    engine = rtx.load(model)
+    engine = backend.load(model)
     locked = engine.empty_feeds(50)
     locked["x"][:] = x["x"]
     np.testing.assert_array_equal(engine.run(locked)["y"], engine.run(x)["y"])
 
 
-def test_output_whose_size_only_the_run_tells_comes_whole(rtx: TensorrtBackend) -> None:
+def test_output_whose_size_only_the_run_tells_comes_whole(backend: TensorrtBackend) -> None:
     s = models.Sketch()
     s.op("NonZero", ["x"], "where")
     s.op("Relu", ["x"], "y")
@@ -51,7 +58,7 @@ def test_output_whose_size_only_the_run_tells_comes_whole(rtx: TensorrtBackend) 
         s.model({"x": ["b", 4]}, {"where": [2, "n"], "y": ["b", 4]},
                 types={"where": TensorProto.INT64}), "sketch",
     )  # fmt: skip
-    engine = load(rtx, model)
+    engine = load(backend, model)
     for n_zero in (0, 3, 20):
         x = np.ones((5, 4), np.float32)
         x.flat[:n_zero] = 0
@@ -60,19 +67,19 @@ def test_output_whose_size_only_the_run_tells_comes_whole(rtx: TensorrtBackend) 
         np.testing.assert_array_equal(found["y"], x)
 
 
-def test_fp16_inputs_and_outputs_keep_their_type(rtx: TensorrtBackend) -> None:
+def test_fp16_inputs_and_outputs_keep_their_type(backend: TensorrtBackend) -> None:
     s = models.Sketch()
     s.op("Relu", ["x"], "y")
     half = {"x": TensorProto.FLOAT16, "y": TensorProto.FLOAT16}
     proto = s.model({"x": ["b", 4]}, {"y": ["b", 4]}, types=half)
     x = np.linspace(-1, 1, 12).astype(np.float16).reshape(3, 4)
-    found = rtx.load(Model(proto, "sketch")).run({"x": x})["y"]
+    found = backend.load(Model(proto, "sketch")).run({"x": x})["y"]
     assert found.dtype == np.float16
     np.testing.assert_array_equal(found, np.maximum(x, 0))
 
 
 def test_kept_engine_is_loaded_again_only_if_it_is_whole(
-    rtx: TensorrtBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backend: TensorrtBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Model(models.gemms(), "sketch")
     feeds = models.feeds(source.proto, n=8)
@@ -81,7 +88,7 @@ def test_kept_engine_is_loaded_again_only_if_it_is_whole(
 
     def stored(scales: str = "s") -> np.ndarray:
         order = Order(model=model, precision="int8", what="x", path=path, scales=scales)
-        built = rtx.make(order)
+        built = backend.make(order)
         assert built.account is not None
         assert built.account.proof is not None
         assert [node.got for node in built.account.proof.nodes] == ["int8", "int8"]
@@ -91,7 +98,7 @@ def test_kept_engine_is_loaded_again_only_if_it_is_whole(
     first = stored()
     built = path.stat().st_mtime_ns
     with monkeypatch.context() as patch:
-        patch.setattr(rtx, "build", None)
+        patch.setattr(backend, "build", None)
         np.testing.assert_array_equal(stored(), first)
     assert path.stat().st_mtime_ns == built
     path.write_bytes(path.read_bytes()[:-9])
@@ -100,17 +107,21 @@ def test_kept_engine_is_loaded_again_only_if_it_is_whole(
     assert '"other scales"' in facts_path(path).read_text()
 
 
-def test_engine_that_cant_be_loaded_is_explained(rtx: TensorrtBackend, tmp_path: Path) -> None:
+def test_engine_that_cant_be_loaded_is_explained(backend: TensorrtBackend, tmp_path: Path) -> None:
     model = Model(models.gemms(), "sketch")
     path = tmp_path / "x.engine"
-    rtx.make(Order(model=model, precision="fp32", what="x", path=path))
+    backend.make(Order(model=model, precision="fp32", what="x", path=path))
     plan, facts = open_engine_file(path)
     with pytest.raises(BackendError, match=r"can't load the engine: .*Serialization"):
-        deserialize(rtx.found, require_cuda(), plan[:1000], "x", facts)
+        backend.ready(plan[:1000], model, facts)
     foreign = facts.__class__(
-        library="tensorrt_rtx", version="1.4", gpu="NVIDIA L4", compute_capability="8.9", model="m"
+        library="tensorrt_rtx", version="1.4", gpu="NVIDIA L4", compute_capability="8.0", model="m"
     )
     with pytest.raises(BackendError) as caught:
-        deserialize(rtx.found, require_cuda(), plan[:1000], "x", foreign)
-    assert "tensorrt_rtx 1.4 built it, this is TensorRT-RTX" in str(caught.value)
-    assert "built for NVIDIA L4 of compute capability 8.9, this is" in str(caught.value)
+        backend.ready(plan[:1000], model, foreign)
+    assert f"tensorrt_rtx 1.4 built it, this is {backend.session.title}" in str(caught.value)
+    assert "built for NVIDIA L4 of compute capability 8.0, this is" in str(caught.value)
+    np.testing.assert_array_equal(
+        backend.ready(plan, model, facts).run(models.feeds(model.proto))["y"],
+        backend.load(model).run(models.feeds(model.proto))["y"],
+    )

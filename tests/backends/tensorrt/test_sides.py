@@ -1,19 +1,45 @@
-"""What stands beside TensorRT and the GPU can be imported where ONNX and HDF5 aren't."""
+"""What runs in a worker is all that a target needs: on Python 3.8, without anything of calaudit."""
 
-import subprocess
+import ast
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
-import calaudit.backends.tensorrt as folder
+import pytest
 
-BESIDE_THE_GPU = ("detect", "cuda", "pipeline", "runner", "watching", "feed", "calibration")
-ABSENT = (
-    "onnx", "onnxruntime", "onnxscript", "h5py", "polars", "scipy", "numba", "tensorrt", "pycuda"
-)  # fmt: skip
+import calaudit.backends.tensorrt.worker as folder
+
+SOURCES = sorted(Path(str(folder.__file__)).parent.glob("*.py"))
+GIVEN = {"numpy", "tensorrt", "pycuda"}
 
 
-def test_the_side_of_the_gpu_needs_neither_onnx_nor_hdf5() -> None:
-    modules = ", ".join(f"calaudit.backends.tensorrt.{name}" for name in BESIDE_THE_GPU)
-    code = f"import sys; sys.modules.update(dict.fromkeys({ABSENT})); import {modules}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert all(f"`{name}`" in str(folder.__doc__) for name in BESIDE_THE_GPU)
+def imported(tree: ast.AST, *, typing: bool = False) -> Iterator[tuple[int, str, bool]]:
+    """Level, first name, and whether only type checkers see it, of each import."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((0, each.name.partition(".")[0], typing) for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.level, (node.module or "").partition(".")[0], typing
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from imported(ast.Module(node.body, []), typing=True)
+            yield from imported(ast.Module(node.orelse, []))
+        else:
+            yield from imported(node, typing=typing)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_a_module_is_python_3_8_and_needs_numpy_and_nvidias_libraries_at_most(
+    source: Path,
+) -> None:
+    tree = ast.parse(source.read_text(encoding="utf-8"), feature_version=(3, 8))
+    for level, name, typing in imported(tree):
+        if level:
+            assert level == 1, f"{name} is outside the worker's package"
+        elif name == "tensorrt":
+            assert typing, "TensorRT is found, not imported"
+        else:
+            assert name in sys.stdlib_module_names | GIVEN
+
+
+def test_nothing_of_the_worker_is_left_out() -> None:
+    assert {"boot", "main", "line", "runner", "build", "implicit"} <= {p.stem for p in SOURCES}

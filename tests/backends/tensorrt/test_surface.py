@@ -12,8 +12,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
-SOURCES = sorted((ROOT / "calaudit" / "backends" / "tensorrt").glob("*.py"))
-IMPLICIT = {"calibration.py", "implicit.py"}
+SOURCES = sorted((ROOT / "calaudit" / "backends" / "tensorrt" / "worker").glob("*.py"))
+IMPLICIT = {"calibrators.py", "implicit.py"}
 """Reached only where `Abilities.implicit` was found."""
 GUARDED = {
     "int8_calibrator": "Abilities.implicit",

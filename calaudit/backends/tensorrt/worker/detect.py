@@ -8,39 +8,29 @@ Typed use of what was found, checked against ``tensorrt-stubs``, within a functi
         trt = found.module
 """
 
+from __future__ import annotations
+
 import importlib
 import importlib.util
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+import sys
 from types import ModuleType
-from typing import Final, Literal
+from typing import NamedTuple
 
-from calaudit.backends.base import Missing
-from calaudit.runtime.errors import BackendError
+from .errors import Missing
 
-Library = Literal["tensorrt", "tensorrt_rtx"]
-
-MODULES: Final[Mapping[Library, tuple[str, ...]]] = {
+MODULES = {
     "tensorrt": ("tensorrt", "tensorrt_bindings"),
     "tensorrt_rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
 """Names a library may be imported by, the usual one first."""
-TITLES: Final[Mapping[Library, str]] = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
-
-INSTALL_TENSORRT: Final = "python -m pip install 'calaudit[tensorrt]'"
-INSTALL_IMPLICIT: Final = "python -m pip install 'tensorrt>=8.6,<11' 'pycuda>=2024.1'"
-INSTALL_EXPLICIT: Final = "python -m pip install 'tensorrt>=10' 'pycuda>=2024.1'"
-INSTALL_RTX: Final = "python -m pip install 'calaudit[rtx]'"
-INSTALL_PYCUDA: Final = "python -m pip install 'pycuda>=2024.1'"
-INSTALL_LINES: Final[Mapping[Library, str]] = {
-    "tensorrt": INSTALL_TENSORRT,
-    "tensorrt_rtx": INSTALL_RTX,
-}
+TITLES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
+WHOLE = "'tensorrt==8.5.3.1'"
+"""The last release that PyPI has whole; its wheels are for CPython up to this one."""
+LAST_PYTHON = (3, 10)
 
 
-@dataclass(frozen=True, slots=True)
-class Abilities:
+class Abilities(NamedTuple):
     """What a TensorRT offers, by the names it has."""
 
     implicit: bool
@@ -55,13 +45,14 @@ class Abilities:
     """Engines that say what their layers run in."""
     timing_cache: bool
     """Measurements of kernels that can be kept between builds."""
+    runs: bool
+    """``execute_async_v3`` and what it needs: engines can be run."""
 
 
-@dataclass(frozen=True, slots=True)
-class TensorrtModule:
+class TensorrtModule(NamedTuple):
     """A TensorRT that was imported."""
 
-    library: Library
+    library: str
     module: ModuleType
     version: str
     """As the library gives it: ``10.16.1.11``."""
@@ -73,9 +64,9 @@ class TensorrtModule:
         return f"{TITLES[self.library]} {self.version}"
 
 
-def find_tensorrt(library: Library) -> TensorrtModule | Missing:
+def find_tensorrt(library: str) -> TensorrtModule | Missing:
     """Import a TensorRT, if it is here, and ask what it can do."""
-    install = INSTALL_LINES[library]
+    install = install_line(library)
     failures: list[Missing] = []
     for name in MODULES[library]:
         found = _loaded(name, TITLES[library], install)
@@ -85,30 +76,28 @@ def find_tensorrt(library: Library) -> TensorrtModule | Missing:
     return failures[0] if failures else Missing(TITLES[library], *_not_installed(install))
 
 
-def require_tensorrt(library: Library) -> TensorrtModule:
-    """Import a TensorRT that must be here.
-
-    Raises
-    ------
-    BackendError
-        It isn't installed, or can't be loaded; with the line that installs it.
-    """
-    found = find_tensorrt(library)
-    if isinstance(found, Missing):
-        raise BackendError(str(found), next_step=found.next_step)
-    return found
-
-
 def find_pycuda() -> ModuleType | Missing:
     """``pycuda.driver``, not initialised yet, if it is here."""
     # PyPI has its source only, which pip compiles.
     hint = "" if shutil.which("nvcc") else " (with nvcc of NVIDIA's CUDA toolkit on the PATH)"
-    install = INSTALL_PYCUDA + hint
+    install = f"{_pip()} 'pycuda>=2024.1'{hint}"
     found = _loaded("pycuda", "pycuda", install)
     return found if isinstance(found, Missing) else _loaded("pycuda.driver", "pycuda", install)
 
 
-def _described(library: Library, name: str, module: ModuleType) -> TensorrtModule | Missing:
+def install_line(library: str) -> str:
+    """What installs a library for this interpreter."""
+    if library == "tensorrt_rtx":
+        return f"{_pip()} tensorrt-rtx 'pycuda>=2024.1'"
+    what = WHOLE if sys.version_info[:2] <= LAST_PYTHON else "'tensorrt>=10'"
+    return f"{_pip()} {what} 'pycuda>=2024.1'"
+
+
+def _pip() -> str:
+    return f"{sys.executable} -m pip install"
+
+
+def _described(library: str, name: str, module: ModuleType) -> TensorrtModule | Missing:
     if not hasattr(module, "Builder"):
         return Missing(
             TITLES[library],
@@ -153,6 +142,7 @@ def _abilities(trt: ModuleType) -> Abilities:
     flags = getattr(trt, "BuilderFlag", None)
     config = getattr(trt, "IBuilderConfig", None)
     engine = getattr(trt, "ICudaEngine", None)
+    context = getattr(trt, "IExecutionContext", None)
     return Abilities(
         implicit=hasattr(trt, "IInt8EntropyCalibrator2")
         and hasattr(trt, "IInt8MinMaxCalibrator")
@@ -164,4 +154,5 @@ def _abilities(trt: ModuleType) -> Abilities:
         progress=hasattr(trt, "IProgressMonitor") and hasattr(config, "progress_monitor"),
         inspector=hasattr(engine, "create_engine_inspector"),
         timing_cache=hasattr(config, "create_timing_cache"),
+        runs=hasattr(context, "execute_async_v3") and hasattr(trt, "IOutputAllocator"),
     )

@@ -1,6 +1,6 @@
 import pytest
 
-from calaudit.backends.tensorrt.build import ShapeRange, plan_profile
+from calaudit.backends.tensorrt.profile import ShapeRange, plan_profile
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError
 from tests.graph import models

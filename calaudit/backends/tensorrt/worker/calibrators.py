@@ -5,34 +5,35 @@ far. So nothing is raised from its calls: whatever happens is kept, and `Calibra
 it when the build is over. NVIDIA's two base classes stand over this one implementation.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from __future__ import annotations
 
-from calaudit.backends.tensorrt.feed import BatchFeed
-from calaudit.formats.trt_header import AlgorithmFlag
-from calaudit.runtime.errors import BackendError, Notice
-from calaudit.runtime.interrupts import Kept, stop_if_asked
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .errors import RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
     from tensorrt import IInt8Calibrator
 
+    from .feed import BatchFeed
 
-_AGAIN: Final = 'Build again; if it stays so, give it calaudit\'s ranges: ranges = ["calaudit"].'
+
+_AGAIN = 'Build again; if it stays so, give it calaudit\'s ranges: ranges = ["calaudit"].'
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """A calibration that an engine may be built on."""
 
-    ranges_from: Literal["data", "cache"]
-    """What TensorRT took its ranges from."""
+    ranges_from: str
+    """What TensorRT took its ranges from: ``"data"`` or ``"cache"``."""
     n_batches: int
     """Batches served; 0 when the cache was hit."""
     cache: bytes
     """The cache that TensorRT read, or wrote after calibrating."""
-    notices: tuple[Notice, ...]
+    cache_refused: bool
+    """Whether it was offered another one and calibrated all the same."""
 
 
 class Calibration:
@@ -40,23 +41,21 @@ class Calibration:
 
     Parameters
     ----------
-    algorithm : "entropy" or "minmax"
-        Which calibrator TensorRT is given.
+    algorithm : str
+        ``"entropy"`` or ``"minmax"``: which calibrator TensorRT is given.
     feed : BatchFeed or None
         The data; None when ranges come from `cache` alone.
     cache : bytes, optional
         A calibration cache that TensorRT should take in place of data.
     """
 
-    def __init__(
-        self, algorithm: AlgorithmFlag, feed: BatchFeed | None, cache: bytes | None = None
-    ) -> None:
+    def __init__(self, algorithm: str, feed: BatchFeed | None, cache: bytes | None = None) -> None:
         if feed is None and not cache:
-            raise BackendError("a calibration with neither data nor a cache")
-        self.algorithm: AlgorithmFlag = algorithm
+            raise RefusedError("a calibration with neither data nor a cache", kind="bug")
+        self.algorithm = algorithm
         self._feed = feed
         self._offered = cache or None
-        self._kept = Kept()
+        self._errors: list[BaseException] = []
         self._cache_read = False
         self._asked_for_data = False
         self._ended = False
@@ -70,7 +69,7 @@ class Calibration:
     @property
     def failed(self) -> bool:
         """Whether something was raised, so that the build may as well stop."""
-        return bool(self._kept.errors)
+        return bool(self._errors)
 
     def read_cache(self) -> bytes | None:
         """The cache, if there is one. Empty bytes would count as one."""
@@ -80,19 +79,22 @@ class Calibration:
     def next_batch(self, names: Sequence[str]) -> list[int] | None:
         """Device addresses in the order of `names`; None when there are no more batches."""
         self._asked_for_data = True
-        if self._feed is None or self._kept.errors:
+        if self._feed is None or self._errors:
             return None
         addresses = None
-        with self._kept:
-            stop_if_asked()
+        try:
             addresses = self._feed.next(names)
             self._ended = addresses is None
+        except BaseException as error:  # noqa: BLE001  # raised by `settle`
+            self._errors.append(error)
         return addresses
 
     def write_cache(self, cache: memoryview | bytes) -> None:
         """Keep a copy of the cache; the memory behind it is TensorRT's."""
-        with self._kept:
+        try:
             self._written = bytes(cache)
+        except BaseException as error:  # noqa: BLE001  # raised by `settle`
+            self._errors.append(error)
 
     def settle(self) -> Settled:
         """Say whether the engine may be used, once the build is over, however it went.
@@ -100,51 +102,46 @@ class Calibration:
         Raises
         ------
         BaseException
-            What was raised while TensorRT called: the first such error, with a note for each
-            further one.
-        BackendError
+            The first that was raised while TensorRT called.
+        RefusedError
             TensorRT got fewer batches than there are, didn't take a cache that was meant to be
             taken, or asked for neither.
         """
         self.raise_kept()
         if not (self._cache_read or self._asked_for_data):
-            raise BackendError(
+            raise RefusedError(
                 "TensorRT never asked for calibration: it has ranges from elsewhere, or built "
                 "without INT8",
-                next_step="Give it the FP32 model, without Q/DQ.",
+                "Give it the FP32 model, without Q/DQ.",
             )
         if self._offered is not None and not self._asked_for_data:
-            return Settled("cache", 0, self._written or self._offered, ())
+            return Settled("cache", 0, self._written or self._offered, False)
         if self._feed is None:
-            raise BackendError(
+            raise RefusedError(
                 "TensorRT rejected the calibration cache and asked for data",
-                next_step="Check that the cache's header names this TensorRT and its calibrator.",
+                "Check that the cache's header names this TensorRT and its calibrator.",
             )
         return self._settled_by_data(self._feed)
 
     def _settled_by_data(self, feed: BatchFeed) -> Settled:
         if feed.served < feed.n_batches or not self._ended:
-            raise BackendError(
+            raise RefusedError(
                 f"TensorRT calibrated on {feed.served} of {feed.n_batches} batches and stopped",
-                next_step=_AGAIN,
+                _AGAIN,
             )
         if self._written is None:
-            raise BackendError(
-                f"TensorRT got all {feed.n_batches} batches but kept no ranges", next_step=_AGAIN
+            raise RefusedError(
+                f"TensorRT got all {feed.n_batches} batches but kept no ranges", _AGAIN
             )
-        refused = Notice(
-            "calibration_cache_refused",
-            "TensorRT rejected the stored calibration cache and calibrated again",
-        )
-        notices = (*((refused,) if self._offered else ()), *feed.notices)
-        return Settled("data", feed.served, self._written, notices)
+        return Settled("data", feed.served, self._written, self._offered is not None)
 
     def raise_kept(self) -> None:
-        """Raise what was kept while TensorRT called, if anything; see `settle`."""
-        self._kept.raise_first()
+        """Raise the first error that was kept while TensorRT called, if any."""
+        if self._errors:
+            raise self._errors[0]
 
 
-def make_calibrator(module: ModuleType, calibration: Calibration) -> "IInt8Calibrator":
+def make_calibrator(module: ModuleType, calibration: Calibration) -> IInt8Calibrator:
     """The calibrator of a calibration's algorithm, for ``config.int8_calibrator``.
 
     The base classes exist only once TensorRT is imported, so the pair is made here.

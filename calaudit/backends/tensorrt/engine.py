@@ -1,0 +1,243 @@
+"""An engine that runs in a worker: takes host arrays and gives host arrays."""
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.backends.tensorrt.link import Answer, RefusedError, Worker
+from calaudit.backends.tensorrt.session import Session
+from calaudit.runtime.errors import BackendError, near
+
+if TYPE_CHECKING:
+    from calaudit.formats.engine import EngineFacts
+    from calaudit.graph.model import Model, ModelTensor
+
+Array = NDArray[Any]
+
+_FIT: Final = "Check the inputs' shapes and types."
+_THERE: Final = "Build it where it runs, with that TensorRT; delete a file that was cut off."
+
+
+class TensorrtEngine:
+    """A plan, and where a worker has made it ready to run.
+
+    Parameters
+    ----------
+    session : Session
+        Whose worker runs it. A new worker is given the plan again.
+    plan : bytes
+        The serialized engine.
+    model : Model
+        The graph it was built from: names and order of inputs and outputs, and their types.
+    record : mapping
+        What identifies it in a report.
+    facts : EngineFacts, optional
+        What a plan that was kept is bound to, for messages.
+
+    Raises
+    ------
+    BackendError
+        TensorRT can't load the plan. It never says why by itself: the message compares what the
+        engine is bound to with what is there, and quotes TensorRT's log.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        plan: bytes,
+        model: "Model",
+        record: Mapping[str, str],
+        facts: "EngineFacts | None" = None,
+    ) -> None:
+        self._session = session
+        self._plan: bytes | None = plan
+        self._model = model
+        self._record = dict(record)
+        self._facts = facts
+        self._loaded: tuple[weakref.ref[Worker], int] | None = None
+        self._specs: dict[str, dict[str, Any]] = {}
+        self._sizes: dict[int, list[int]] = {}
+        """Rows → bytes of the outputs, as they were."""
+        session.perform(self._number)
+
+    @property
+    def inputs(self) -> "tuple[ModelTensor, ...]":
+        """What must be fed."""
+        return self._model.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names that `run` returns."""
+        return tuple(each.name for each in self._model.outputs)
+
+    @property
+    def record(self) -> Mapping[str, str]:
+        """Library, GPU and precision."""
+        return self._record
+
+    def empty_feeds(self, n: int) -> dict[str, Array]:
+        """Uninitialised input arrays for `n` rows, which the GPU copies from without a detour.
+
+        `run` takes any array, but others are copied once more.
+        """
+
+        def make(worker: Worker) -> dict[str, Array]:
+            self._number(worker)
+            types = {each.name: each.dtype for each in self._model.inputs}
+            return {
+                name: worker.empty((n, *spec["largest"][1:]), types[name])
+                for name, spec in self._specs.items()
+            }
+
+        return self._session.perform(make)
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run a batch; see `calaudit.backends.base.Engine.run`.
+
+        What is returned lies in memory that is used again once nobody holds it.
+        """
+        if self._plan is None:
+            raise self._failed("the engine was closed", "Load it again.")
+        used = {each.name: self._feed(each, feeds) for each in self._model.inputs}
+        n, *others = {len(values) for values in used.values()}
+        if others:
+            raise self._failed(
+                f"the inputs differ in their number of samples: {sorted([n, *others])}",
+                "Feed the same samples to every input.",
+            )
+        found = self._session.perform(lambda worker: self._run(worker, used, n)).arrays
+        self._sizes[n] = [found[name].nbytes for name in found]
+        return {each.name: _as(found[each.name], each.dtype) for each in self._model.outputs}
+
+    def inspect(self, shapes: Mapping[str, Sequence[int]]) -> str | None:
+        """The engine inspector's JSON under inputs of these shapes; None where it tells nothing."""
+
+        def look(worker: Worker) -> str | None:
+            values = {
+                "engine": self._number(worker),
+                "shapes": {name: list(map(int, shape)) for name, shape in shapes.items()},
+            }
+            text: str | None = worker.ask("runner.inspect", values).values["text"]
+            return text
+
+        return self._session.perform(look)
+
+    def close(self) -> None:
+        """Free everything on the GPU; the engine can't be run after."""
+        self._plan = None
+        worker = None if self._loaded is None else self._loaded[0]()
+        if worker is None or not worker.alive or self._loaded is None:
+            return
+        number, self._loaded = self._loaded[1], None
+        try:
+            worker.ask("runner.close", {"engine": number})
+        except BackendError:
+            return  # a worker that has ended holds nothing
+
+    def _number(self, worker: Worker) -> int:
+        """The engine's number in a worker, which is given the plan if it doesn't have it."""
+        if self._loaded is not None and self._loaded[0]() is worker:
+            return self._loaded[1]
+        plan = np.frombuffer(self._plan or b"", np.uint8)
+        try:
+            what = f"load {self._model.label}"
+            told = worker.ask("runner.load", {}, {"plan": plan}, what=what, where=self._model.label)
+        except RefusedError as error:
+            if error.kind == "plan":
+                raise self._unloaded(error) from None
+            raise
+        self._specs = {each["name"]: each for each in told.values["inputs"]}
+        self._loaded = (weakref.ref(worker), int(told.values["engine"]))
+        return self._loaded[1]
+
+    def _run(self, worker: Worker, used: Mapping[str, Array], n: int) -> Answer:
+        number = self._number(worker)
+        fed = {name: _fitted(used[name], spec["dtype"]) for name, spec in self._specs.items()}
+        what = f"run {n} rows of {self._model.label}"
+        try:
+            return worker.ask(
+                "runner.run",
+                {"engine": number, "n": n},
+                fed,
+                what=what,
+                where=self._model.label,
+                outputs=self._sizes.get(n, ()),
+            )
+        except RefusedError as error:
+            problem = error.problems[0]
+            raise self._failed(problem.message, problem.next_step or _FIT) from None
+
+    def _feed(self, tensor: "ModelTensor", feeds: Mapping[str, Array]) -> Array:
+        if tensor.name not in feeds:
+            raise BackendError(
+                f"input {tensor.name} wasn't fed",
+                where=self._model.label,
+                next_step=near(tensor.name, feeds),
+            )
+        values = feeds[tensor.name]
+        spec = self._specs.get(tensor.name)
+        shape = tensor.shape if spec is None else spec["shape"][1:]
+        if values.dtype != tensor.dtype or not _fits(values.shape[1:], shape):
+            raise self._failed(
+                f"input {tensor.name} is {values.dtype} {list(values.shape)}, the engine takes "
+                f"{tensor.dtype} {[-1, *shape]}",
+                _FIT,
+            )
+        return values
+
+    def _failed(self, why: str, next_step: str) -> BackendError:
+        return BackendError(f"the run failed: {why}", where=self._model.label, next_step=next_step)
+
+    def _unloaded(self, error: RefusedError) -> BackendError:
+        return BackendError(
+            f"{self._session.title} can't load the engine: {self._mismatch()}"
+            f"{error.problems[0].message}",
+            where=self._model.label,
+            next_step=_THERE,
+        )
+
+    def _mismatch(self) -> str:
+        facts, here = self._facts, self._session.look()
+        if facts is None:
+            return ""
+        bound = []
+        if (facts.library, facts.version) != (self._session.location.library, here.library):
+            title = self._session.title
+            bound.append(f"{facts.library} {facts.version} built it, this is {title}")
+        if facts.compute_capability not in {None, here.compute_capability}:
+            gpu = facts.gpu or "a GPU"
+            bound.append(
+                f"it was built for {gpu} of compute capability {facts.compute_capability}, this "
+                f"is {here.device}"
+            )
+        return "".join(f"{reason}; " for reason in bound)
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
+    return len(shape) == len(wanted) and all(
+        size in {None, -1, given} for size, given in zip(wanted, shape, strict=True)
+    )
+
+
+def _fitted(values: Array, kind: str) -> Array:
+    """An input in the engine's type: before 10, TensorRT has 32-bit integers only."""
+    wanted = np.dtype(kind)
+    if values.dtype == wanted:
+        return values
+    bounds = np.iinfo(wanted) if wanted.kind == "i" else None
+    if bounds is not None and values.size:
+        least, most = values.min(), values.max()
+        if least < bounds.min or most > bounds.max:
+            raise BackendError(
+                f"the run failed: {least if least < bounds.min else most} doesn't fit {wanted}, "
+                "which this TensorRT makes of the input",
+                next_step="Export the model with smaller indices, or take TensorRT 10 or later.",
+            )
+    return values.astype(wanted)
+
+
+def _as(values: Array, dtype: np.dtype[Any]) -> Array:
+    return values.astype(dtype, copy=False)

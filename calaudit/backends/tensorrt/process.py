@@ -1,0 +1,204 @@
+"""A worker's process: started by execnet, spoken to by its channel, ended with all its children."""
+
+import contextlib
+import importlib.resources
+import os
+import queue
+import signal
+import subprocess
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, Final
+
+import execnet
+from execnet.gateway_base import ThreadExecModel
+
+from calaudit.backends.tensorrt.location import Location
+from calaudit.runtime.errors import BackendError
+
+_TAIL: Final = 2000
+"""Bytes of its standard error that are read back."""
+_PATIENCE: Final = 5.0
+"""Seconds that a process may take to end once it was told to."""
+_NOT_FOUND: Final = 127
+_LOST: Final = 255
+"""Exit status of ssh when the connection, not the command, has ended."""
+
+
+class _Execution(ThreadExecModel):
+    """execnet's threads, but a process is started as `Process` wants it."""
+
+    def __init__(self, process: "Process") -> None:
+        self._start = process.start
+
+    @property
+    def subprocess(self) -> Any:
+        """What execnet takes for the module."""
+        return SimpleNamespace(PIPE=subprocess.PIPE, Popen=self._start)
+
+
+class Process:
+    """An interpreter that runs the worker's modules.
+
+    Parameters
+    ----------
+    location : Location
+
+    Raises
+    ------
+    BackendError
+        It can't be started: no such command, no such machine, no Python there.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._end: Callable[[], object] = lambda: None
+        watch = threading.Timer(location.timeout, self.kill)
+        watch.daemon = True
+        watch.start()
+        try:
+            self._gateway = self._connected()
+            self._channel = self._gateway.remote_exec(_texts()["boot"])
+            self._channel.send({name: each for name, each in _texts().items() if name != "boot"})
+            self._channel.setcallback(self._inbox.put, endmarker=None)
+        except OSError as error:
+            self.kill()
+            raise self._unstarted(error) from None
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            watch.cancel()
+
+    def _connected(self) -> Any:
+        execution: Any = _Execution(self)  # which `Group` takes, too
+        group = execnet.Group(execmodel=execution)
+        spec = execnet.XSpec("popen//execmodel=main_thread_only")
+        spec.python = "python"  # whatever it is: `start` knows the command
+        try:
+            return group.makegateway(spec)
+        except (EOFError, AssertionError, execnet.HostNotFound) as error:
+            raise OSError(str(error)) from None
+
+    def start(self, args: object, **pipes: Any) -> subprocess.Popen[bytes]:
+        """Start the interpreter, in a process group of its own that Ctrl-C doesn't reach."""
+        self._popen = subprocess.Popen(
+            self._location.command, stderr=self._stderr, start_new_session=True, **pipes
+        )
+        self._end = weakref.finalize(self, _end, self._popen)
+        return self._popen
+
+    def send(self, message: Any) -> None:
+        """Send a message. Raises `OSError` where the line is cut."""
+        self._channel.send(message)
+
+    def receive(self, timeout: float) -> Any:
+        """The next message; None when the line is cut. Raises `queue.Empty` after `timeout` s."""
+        message = self._inbox.get(timeout=timeout)
+        if message is None:
+            self._inbox.put(None)
+        return message
+
+    def kill(self) -> None:
+        """End the process, and those that it started, at once."""
+        self._end()
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, −n for signal n; None when it doesn't end by itself in some seconds."""
+        if self._popen is None:
+            return None
+        try:
+            return self._popen.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            return None
+
+    @property
+    def lost(self) -> bool:
+        """Whether it was the connection that ended."""
+        return self._location.ssh is not None and self.status == _LOST
+
+    def ending(self) -> str:
+        """How it ended, in words."""
+        status = self.status
+        if status is None:
+            return "closed its line and didn't end"
+        number = -status if status < 0 else status - 128
+        with contextlib.suppress(ValueError):
+            if number > 0:
+                return f"was ended by {signal.Signals(number).name}"
+        return f"ended with exit status {status}"
+
+    def stderr(self) -> str:
+        """The last lines of its standard error, each in one."""
+        end = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, end - _TAIL))
+        text = self._stderr.read().decode(errors="replace")
+        return " | ".join(line.strip() for line in text.splitlines()[-6:] if line.strip())
+
+    def error_there(self) -> str:
+        """The traceback of what the worker failed with, where it could still send it."""
+        try:
+            self._channel.waitclose(0.1)
+        except execnet.RemoteError as error:
+            return str(error)
+        except (OSError, EOFError):
+            pass
+        return ""
+
+    def _unstarted(self, error: OSError) -> BackendError:
+        location, told = self._location, self.stderr()
+        if self._popen is None:
+            return BackendError(
+                f"{location.command[0]} can't be started: {error.strerror or error}",
+                where=location,
+                next_step="Correct python, the command that starts the interpreter with TensorRT.",
+            )
+        tail = f": {told}" if told else ""
+        if location.ssh is not None and self.status in {_LOST, -signal.SIGKILL}:
+            return BackendError(
+                f"{location.host} can't be reached{tail}",
+                where=location,
+                next_step=f"Let `ssh -o BatchMode=yes {location.ssh} true` work: no password.",
+            )
+        if self.status == _NOT_FOUND:
+            return BackendError(
+                f"there is no {location.interpreter}{tail}",
+                where=location,
+                next_step="Name in python the interpreter that has TensorRT there.",
+            )
+        return BackendError(
+            f"the interpreter {self.ending()} before it could be used{tail}",
+            where=location,
+            next_step="Name in python a command that starts Python 3.8 or later and says nothing.",
+        )
+
+
+def _end(popen: "subprocess.Popen[bytes]") -> None:
+    """Kill a process group; runs at exit too."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(popen.pid, signal.SIGKILL)
+        else:
+            popen.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        popen.wait(_PATIENCE)
+
+
+@cache
+def _texts() -> dict[str, str]:
+    """The worker's modules: name, ``""`` for the package → source."""
+    folder = importlib.resources.files("calaudit.backends.tensorrt") / "worker"
+    found = {
+        each.name.removesuffix(".py"): each.read_text(encoding="utf-8")
+        for each in folder.iterdir()
+        if each.name.endswith(".py")
+    }
+    return {"" if name == "__init__" else name: text for name, text in found.items()}

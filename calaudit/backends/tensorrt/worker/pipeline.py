@@ -1,0 +1,385 @@
+"""One run of an engine: pieces of a batch, with copies and compute overlapped.
+
+While one piece computes, the next is copied in and the one before is copied out, each on a stream
+of its own. Each of two slots holds the device memory of one piece. A batch of a single piece takes
+one stream, and when it is small none of the copies: the GPU then reads and writes the host's
+page-locked memory itself. Outputs whose size only the run tells lie in device memory that grows
+when TensorRT asks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .cuda import Cuda
+    from .detect import TensorrtModule
+    from .state import State
+
+    Empty = Callable[[tuple[int, ...], Any], Any]
+    """Makes the array of an output, from its shape and type."""
+
+Array = Any
+
+N_SLOTS = 2
+SMALL = 2**16
+"""Bytes of inputs and outputs up to which copies take longer than the GPU's way to the host."""
+ALIGNED = 256
+"""Bytes that addresses of TensorRT's tensors are multiples of."""
+
+
+class EngineTensor(NamedTuple):
+    """One input or output of an engine."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    """Batch axis included; −1 where the size is free or unknown."""
+    largest: tuple[int, ...]
+    """Inputs: the largest shape the profile allows; outputs: the same as `shape`."""
+
+
+class Streams:
+    """One stream each for copying in, computing and copying out, none of them the default one."""
+
+    def __init__(self, driver: Any) -> None:
+        self.enter = driver.Stream()
+        self.compute = driver.Stream()
+        self.leave = driver.Stream()
+
+    def synchronize(self) -> None:
+        """Wait until all that was started is done."""
+        for stream in (self.enter, self.compute, self.leave):
+            stream.synchronize()
+
+
+class Slot:
+    """Device memory of every input and output of one piece, and three events."""
+
+    def __init__(self, cuda: Cuda, inputs: Mapping[str, EngineTensor]) -> None:
+        driver = cuda.driver
+        self._driver = driver
+        self.inputs = {
+            name: driver.mem_alloc(max(1, _n_bytes(spec.largest, spec.dtype)))
+            for name, spec in inputs.items()
+        }
+        self._outputs: dict[str, tuple[Any, int]] = {}
+        timing = driver.event_flags.DISABLE_TIMING
+        self.entered, self.computed, self.left = (driver.Event(timing) for _ in range(3))
+
+    def enter(self, feeds: Mapping[str, Array], streams: Streams) -> None:
+        """Start copying the arrays in, once the piece before has been computed."""
+        streams.enter.wait_for_event(self.computed)
+        for name, values in feeds.items():
+            self._driver.memcpy_htod_async(self.inputs[name], values, streams.enter)
+        self.entered.record(streams.enter)
+
+    def output(self, name: str, n_bytes: int) -> int:
+        """Device address with room for an output of this piece."""
+        memory, size = self._outputs.get(name, (None, 0))
+        if memory is None or size < n_bytes:
+            self.left.synchronize()
+            memory = self._driver.mem_alloc(max(1, n_bytes))
+            self._outputs[name] = (memory, n_bytes)
+        return int(memory)
+
+    def leave(self, targets: Mapping[str, Array], streams: Streams) -> None:
+        """Start copying the outputs out, once they are computed."""
+        streams.leave.wait_for_event(self.computed)
+        for name, target in targets.items():
+            if target.nbytes:
+                self._driver.memcpy_dtoh_async(target, self._outputs[name][0], streams.leave)
+        self.left.record(streams.leave)
+
+
+class GrowingOutput:
+    """Device memory of one output, and the shape it turned out to have."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self._memory: Any = None
+        self._size = 0
+        self.shape: tuple[int, ...] | None = None
+        self.failure: BaseException | None = None
+
+    @property
+    def address(self) -> int:
+        """Where the output lies; 0 before there is any."""
+        return 0 if self._memory is None else int(self._memory)
+
+    def grow(self, size: int) -> int:
+        """Room for `size` bytes; 0, which TensorRT takes as failure, when there is none."""
+        if size > self._size or self._memory is None:
+            try:
+                made = self._driver.mem_alloc(max(1, size))
+            except self._driver.Error as error:
+                self.failure = error
+                return 0
+            self._memory, self._size = made, size
+        return self.address
+
+
+def make_allocator(found: TensorrtModule, outputs: dict[str, GrowingOutput]) -> Any:
+    """An ``IOutputAllocator`` over `outputs`, by name."""
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = found.module
+
+    class Allocator(trt.IOutputAllocator):
+        def __init__(self) -> None:
+            trt.IOutputAllocator.__init__(self)
+
+        def reallocate_output(
+            self, tensor_name: str, memory: int, size: int, alignment: int
+        ) -> int:
+            return outputs[tensor_name].grow(size)
+
+        def reallocate_output_async(
+            self, tensor_name: str, memory: int, size: int, alignment: int, stream: int
+        ) -> int:
+            return outputs[tensor_name].grow(size)
+
+        def notify_shape(self, tensor_name: str, shape: Any) -> None:
+            outputs[tensor_name].shape = tuple(shape)
+
+    return Allocator()
+
+
+class EnqueueError(Exception):
+    """TensorRT refused to run; its messages say why."""
+
+
+class Bindings:
+    """What an execution context was told last, so that it is told only what changes."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._addresses: dict[str, int] = {}
+
+    def shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """Set an input's shape."""
+        if self._shapes.get(name) != shape:
+            if not self._context.set_input_shape(name, shape):
+                self._shapes.pop(name, None)
+                raise EnqueueError(f"shape {shape} of {name}")
+            self._shapes[name] = shape
+
+    def address(self, name: str, address: int) -> None:
+        """Set where a tensor lies."""
+        if self._addresses.get(name) != address:
+            self._context.set_tensor_address(name, address)
+            self._addresses[name] = address
+
+
+class Pipeline:
+    """Buffers and streams of one execution context. One thread at a time runs it.
+
+    Parameters
+    ----------
+    state : State
+        Library and GPU, and which memory the GPU reaches by itself.
+    context : IExecutionContext
+        What runs.
+    inputs, outputs : mapping
+        The engine's tensors by name.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        context: Any,
+        inputs: Mapping[str, EngineTensor],
+        outputs: Mapping[str, EngineTensor],
+    ) -> None:
+        cuda = self._cuda = state.cuda
+        self._context = context
+        self._outputs = outputs
+        self._device_address = state.line.arrays.device_address
+        self._growing: dict[str, GrowingOutput] = {}
+        self._allocator = make_allocator(state.library, self._growing)
+        self._streams = Streams(cuda.driver)
+        self._handle = self._streams.compute.handle
+        self._slots = [Slot(cuda, inputs) for _ in range(N_SLOTS)]
+        self.bindings = Bindings(context)
+        self._fed: tuple[tuple[int, ...], ...] | None = None
+        self._shaped: dict[str, tuple[int, ...]] = {}
+        self.piece = min((spec.largest[0] for spec in inputs.values()), default=1)
+        """Rows that one enqueue takes."""
+
+    def run(self, feeds: Mapping[str, Array], n: int, empty: Empty) -> dict[str, Array]:
+        """Outputs of `n` rows, by name, in arrays that `empty` makes.
+
+        Raises
+        ------
+        EnqueueError
+            TensorRT refused.
+        """
+        try:
+            if n > self.piece:
+                return self._run_pieces(feeds, n, empty)
+            return self._run_one(feeds, empty)
+        except BaseException:
+            self._streams.synchronize()
+            raise
+
+    def close(self) -> None:
+        """Wait for the GPU and free all memory on it."""
+        self._streams.synchronize()
+        self._slots.clear()
+        self._growing.clear()
+
+    def _run_one(self, feeds: Mapping[str, Array], empty: Empty) -> dict[str, Array]:
+        """A batch that one enqueue takes, on one stream."""
+        known, unknown = self._shapes_out(feeds)
+        stream, driver, slot = self._streams.compute, self._cuda.driver, self._slots[0]
+        targets: dict[str, Array] | None = None
+        if not unknown and self._is_small(feeds):
+            targets = {name: empty(known[name], self._outputs[name].dtype) for name in known}
+            if self._mapped({**feeds, **targets}):
+                self._enqueue()
+                stream.synchronize()
+                return targets
+        for name, values in feeds.items():
+            driver.memcpy_htod_async(slot.inputs[name], values, stream)
+            self.bindings.address(name, int(slot.inputs[name]))
+        places = {}
+        for name, shape in known.items():
+            places[name] = slot.output(name, _n_bytes(shape, self._outputs[name].dtype))
+            self.bindings.address(name, places[name])
+        self._enqueue()
+        if targets is None:
+            targets = {name: empty(known[name], self._outputs[name].dtype) for name in known}
+        for name, target in targets.items():
+            if target.nbytes:
+                driver.memcpy_dtoh_async(target, places[name], stream)
+        stream.synchronize()
+        return {**targets, **{name: self._fetched(name, empty) for name in unknown}}
+
+    def _is_small(self, feeds: Mapping[str, Array]) -> bool:
+        n_bytes = sum(values.nbytes for values in feeds.values())
+        for name, shape in self._shaped.items():
+            n_bytes += _n_bytes(shape, self._outputs[name].dtype)
+        return bool(n_bytes <= SMALL)
+
+    def _mapped(self, tensors: Mapping[str, Array]) -> bool:
+        """Let the GPU work on the host's arrays themselves, where it reaches all of them."""
+        addresses = {}
+        for name, values in tensors.items():
+            address = self._device_address(values)
+            if not address or address % ALIGNED:
+                return False
+            addresses[name] = address
+        for name, address in addresses.items():
+            self.bindings.address(name, address)
+        return True
+
+    def _run_pieces(self, feeds: Mapping[str, Array], n: int, empty: Empty) -> dict[str, Array]:
+        whole: dict[str, Array] = {}
+        parts: dict[str, list[Array]] = {name: [] for name in self._outputs}
+        for number, start in enumerate(range(0, n, self.piece)):
+            rows = (start, min(n, start + self.piece), n)
+            piece = {name: values[start : rows[1]] for name, values in feeds.items()}
+            slot = self._slots[number % N_SLOTS]
+            for name, values in self._run_piece(slot, piece, rows, whole, empty).items():
+                parts[name].append(values)
+        self._streams.synchronize()
+        return {
+            name: whole[name] if name in whole else _joined(parts[name]) for name in self._outputs
+        }
+
+    def _run_piece(
+        self,
+        slot: Slot,
+        piece: Mapping[str, Array],
+        rows: tuple[int, int, int],
+        whole: dict[str, Array],
+        empty: Empty,
+    ) -> dict[str, Array]:
+        """Start one piece; gives the outputs that don't go into the whole batch's array."""
+        slot.enter(piece, self._streams)
+        known, unknown = self._shapes_out(piece)
+        for name in piece:
+            self.bindings.address(name, int(slot.inputs[name]))
+        targets: dict[str, Array] = {}
+        for name, shape in known.items():
+            targets[name] = self._target(self._outputs[name], shape, rows, whole, empty)
+            self.bindings.address(name, slot.output(name, targets[name].nbytes))
+        self._streams.compute.wait_for_event(slot.entered)
+        self._streams.compute.wait_for_event(slot.left)
+        self._enqueue()
+        slot.computed.record(self._streams.compute)
+        slot.leave(targets, self._streams)
+        apart = {name: target for name, target in targets.items() if name not in whole}
+        if unknown:
+            self._streams.compute.synchronize()
+        return {**apart, **{name: self._fetched(name, empty) for name in unknown}}
+
+    def _shapes_out(
+        self, feeds: Mapping[str, Array]
+    ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
+        """Shapes of the outputs that are known before the run, and the names of the others."""
+        fed = tuple(values.shape for values in feeds.values())
+        if fed != self._fed:
+            self._fed = None
+            for name, values in feeds.items():
+                self.bindings.shape(name, values.shape)
+            shapes = {name: tuple(self._context.get_tensor_shape(name)) for name in self._outputs}
+            self._shaped = {name: shape for name, shape in shapes.items() if -1 not in shape}
+            for name in shapes.keys() - self._shaped.keys():
+                self._growing.setdefault(name, GrowingOutput(self._cuda.driver))
+                self._context.set_output_allocator(name, self._allocator)
+            self._fed = fed
+        return self._shaped, tuple(name for name in self._outputs if name not in self._shaped)
+
+    def _enqueue(self) -> None:
+        if not self._context.execute_async_v3(self._handle):
+            raise EnqueueError("execute_async_v3")
+
+    def _target(
+        self,
+        spec: EngineTensor,
+        shape: tuple[int, ...],
+        rows: tuple[int, int, int],
+        whole: dict[str, Array],
+        empty: Empty,
+    ) -> Array:
+        """Where an output of known shape goes: the piece's rows, or an array of its own."""
+        start, stop, n = rows
+        batched = bool(shape) and shape[0] == stop - start and spec.shape[0] in {-1, self.piece}
+        if not batched:
+            return empty(shape, spec.dtype)
+        if spec.name not in whole:
+            whole[spec.name] = empty((n, *shape[1:]), spec.dtype)
+        return whole[spec.name][start:stop]
+
+    def _fetched(self, name: str, empty: Empty) -> Array:
+        """An output whose size is known now that it is computed."""
+        output = self._growing[name]
+        if output.failure is not None:
+            raise output.failure
+        if output.shape is None:
+            raise EnqueueError(f"no shape for {name}")
+        values = empty(output.shape, self._outputs[name].dtype)
+        if values.nbytes:
+            self._cuda.driver.memcpy_dtoh(values, output.address)
+        return values
+
+
+def _n_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    n = dtype.itemsize
+    for size in shape:
+        n *= size
+    return n
+
+
+def _joined(pieces: list[Array]) -> Array:
+    """Pieces of an output without the batch as its first axis, one after the other."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return np.stack(pieces) if pieces[0].ndim == 0 else np.concatenate(pieces)

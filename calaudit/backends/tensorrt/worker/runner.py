@@ -1,0 +1,187 @@
+"""Engines that run: plans made ready, run on arrays of the host's, and asked what they run in."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import MEMORY, RefusedError, says_out_of_memory
+from .pipeline import EngineTensor, EnqueueError, Pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .detect import TensorrtModule
+    from .state import State
+
+_DTYPES = {
+    "FLOAT": "float32", "HALF": "float16", "INT64": "int64", "INT32": "int32", "INT8": "int8",
+    "UINT8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+"""TensorRT's element types that numpy has."""
+_numbers = itertools.count(1)
+
+
+class Loaded:
+    """One engine with its execution context and buffers."""
+
+    def __init__(self, state: State, engine: Any) -> None:
+        self.engine = engine
+        self.inputs, self.outputs = describe_io(state.library, engine)
+        self.context = make_context(state, engine)
+        self.pipeline = Pipeline(state, self.context, self.inputs, self.outputs)
+
+    def close(self) -> None:
+        """Free everything on the GPU."""
+        self.pipeline.close()
+        del self.pipeline, self.context, self.engine
+        gc.collect()
+
+
+def load(state: State, arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Make a plan ready to run; gives its number and what it takes and gives."""
+    plan = arrays["plan"].tobytes()
+    _ = state.cuda  # with its context current from here on
+    with state.ear.listening() as heard:
+        engine = state.runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            why = heard.explain()
+            if says_out_of_memory(why):
+                raise _exhausted(state, f"{state.library.title} can't load the engine: {why}")
+            raise RefusedError(why, kind="plan")
+        if not state.library.abilities.runs:
+            raise RefusedError(
+                f"{state.library.title} lacks execute_async_v3: it is older than 8.5",
+                "Install TensorRT 8.5 or later there.",
+            )
+        loaded = Loaded(state, engine)
+    number = next(_numbers)
+    state.engines[number] = loaded
+    return {
+        "engine": number,
+        "inputs": [_told(spec) for spec in loaded.inputs.values()],
+        "outputs": [_told(spec) for spec in loaded.outputs.values()],
+    }, {}
+
+
+def run(
+    state: State, arrays: dict[str, Any], *, engine: int, n: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run a batch of `n` rows."""
+    loaded = state.engines[engine]
+    with state.ear.listening() as heard:
+        try:
+            return {}, loaded.pipeline.run(arrays, n, state.line.arrays.empty)
+        except EnqueueError as error:
+            message = f"{error}: {heard.explain()}"
+            if says_out_of_memory(message):
+                raise _exhausted(state, message) from None
+            raise RefusedError(message, MEMORY) from None
+
+
+def inspect(
+    state: State, arrays: dict[str, Any], *, engine: int, shapes: Mapping[str, Sequence[int]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The engine inspector's JSON under inputs of these shapes; None where it tells nothing.
+
+    Without a context whose shapes are set, a dynamic engine's formats aren't known.
+    """
+    found = state.library
+    if not found.abilities.inspector:
+        return {"text": None}, {}
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = found.module
+    loaded = state.engines[engine]
+    for name, shape in shapes.items():
+        loaded.pipeline.bindings.shape(name, tuple(shape))
+    inspector = loaded.engine.create_engine_inspector()
+    if hasattr(inspector, "execution_context"):
+        inspector.execution_context = loaded.context
+    text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    return {"text": text}, {}
+
+
+def close(
+    state: State, arrays: dict[str, Any], *, engine: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Free an engine."""
+    state.engines.pop(engine).close()
+    return {}, {}
+
+
+def _told(spec: EngineTensor) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "dtype": spec.dtype.name,
+        "shape": list(spec.shape),
+        "largest": list(spec.largest),
+    }
+
+
+def describe_io(
+    found: TensorrtModule, engine: Any
+) -> tuple[dict[str, EngineTensor], dict[str, EngineTensor]]:
+    """Inputs and outputs by name, in the engine's order.
+
+    Raises
+    ------
+    RefusedError
+        A tensor has a type that numpy lacks, or an input whose values set shapes.
+    """
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = found.module
+    inputs: dict[str, EngineTensor] = {}
+    outputs: dict[str, EngineTensor] = {}
+    for number in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(number)
+        kind = engine.get_tensor_dtype(name).name
+        if kind not in _DTYPES:
+            raise RefusedError(
+                f"{name} is {kind}, a type numpy doesn't have",
+                "Cast the model's inputs and outputs to float32 or float16.",
+            )
+        if engine.get_tensor_location(name) == trt.TensorLocation.HOST:
+            raise RefusedError(
+                f"the values of {name} set shapes, so it stays on the host",
+                "Export the model without inputs that are shapes.",
+            )
+        shape = tuple(engine.get_tensor_shape(name))
+        entering = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+        largest = shape
+        if entering and -1 in shape:
+            largest = tuple(engine.get_tensor_profile_shape(name, 0)[2])
+        made = EngineTensor(name, np.dtype(_DTYPES[kind]), shape, largest)
+        (inputs if entering else outputs)[name] = made
+    return inputs, outputs
+
+
+def make_context(state: State, engine: Any) -> Any:
+    """An ``IExecutionContext``."""
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = state.library.module
+    with state.ear.listening() as heard:
+        if hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
+            # RTX would otherwise exchange kernels in the middle of a run, and round differently.
+            config = engine.create_runtime_config()
+            strategies = trt.DynamicShapesKernelSpecializationStrategy
+            config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
+            context = engine.create_execution_context(config)
+        else:
+            context = engine.create_execution_context()
+    if context is None:
+        why = f"{state.library.title} can't make an execution context: {heard.explain()}"
+        raise _exhausted(state, why)
+    return context
+
+
+def _exhausted(state: State, message: str) -> RefusedError:
+    return RefusedError(f"{message}{state.free_memory()}", MEMORY, kind="memory", fatal=True)

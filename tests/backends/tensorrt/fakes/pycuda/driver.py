@@ -1,0 +1,156 @@
+"""A FAKE of pycuda's driver: host memory stands in for a GPU's, and copies are done at once."""
+
+import builtins
+import ctypes
+import json
+import os
+
+import numpy as np
+
+_SAID = json.loads(os.environ.get("FAKE_TENSORRT", "{}"))
+TOTAL = int(_SAID.get("gpu_bytes", 2**34))
+_used = [0]
+registered = []
+"""Sizes of the host memory that was registered, in this order."""
+
+
+class Error(Exception):
+    pass
+
+
+class MemoryError(Error, builtins.MemoryError):  # noqa: A001  # pycuda's name
+    pass
+
+
+class event_flags:  # noqa: N801
+    DISABLE_TIMING = 2
+
+
+class mem_host_register_flags:  # noqa: N801
+    PORTABLE = 1
+    DEVICEMAP = 2
+
+
+class _Primary:
+    def push(self):
+        pass
+
+    def pop(self):
+        pass
+
+
+class Device:
+    @staticmethod
+    def count():
+        return int(_SAID.get("gpus", 1))
+
+    def __init__(self, number):
+        pass
+
+    def name(self):
+        return "a fake GPU"
+
+    def compute_capability(self):
+        return (8, 9)
+
+    def retain_primary_context(self):
+        return _Primary()
+
+
+class _Memory:
+    def __init__(self, size):
+        self._buffer = (ctypes.c_char * (size + 256))()
+        self._start = -(-ctypes.addressof(self._buffer) // 256) * 256
+        self._size = size
+        _used[0] += size
+
+    def __int__(self):
+        return self._start
+
+    def free(self):
+        _used[0] -= self._size
+        self._size = 0
+
+    def __del__(self):
+        _used[0] -= self._size
+
+
+class Stream:
+    def __init__(self):
+        self.handle = id(self)
+
+    def synchronize(self):
+        pass
+
+    def wait_for_event(self, event):
+        pass
+
+
+class Event:
+    def __init__(self, flags=0):
+        pass
+
+    def record(self, stream):
+        pass
+
+    def synchronize(self):
+        pass
+
+
+class _Registered:
+    def __init__(self, values):
+        self._values = values
+
+    def get_device_pointer(self):
+        return self._values.ctypes.data
+
+    def unregister(self):
+        registered.remove(self._values.nbytes)
+
+
+class _View:
+    base = None
+
+
+def init():
+    pass
+
+
+def mem_alloc(size):
+    if _used[0] + size > TOTAL:
+        raise MemoryError("cuMemAlloc failed: out of memory")
+    return _Memory(size)
+
+
+def mem_get_info():
+    return TOTAL - _used[0], TOTAL
+
+
+def register_host_memory(values, flags=0):
+    assert values.ctypes.data % 4096 == 0, "page-aligned"
+    if not _SAID.get("registers", True):
+        raise Error("cuMemHostRegister failed: operation not supported")
+    registered.append(values.nbytes)
+    view = _View()
+    view.base = _Registered(values)
+    return view
+
+
+def memcpy_htod_async(target, source, stream):
+    assert source.flags.c_contiguous
+    ctypes.memmove(int(target), source.ctypes.data, source.nbytes)
+
+
+def memcpy_dtoh_async(target, source, stream):
+    assert target.flags.c_contiguous
+    ctypes.memmove(target.ctypes.data, int(source), target.nbytes)
+
+
+def memcpy_dtoh(target, source):
+    memcpy_dtoh_async(target, source, None)
+
+
+def array_at(address, shape, dtype):
+    """What lies at a device address."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return np.frombuffer((ctypes.c_char * size).from_address(address), dtype).reshape(shape)

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, Final
@@ -27,6 +28,45 @@ _PATIENCE: Final = 5.0
 _NOT_FOUND: Final = 127
 _LOST: Final = 255
 """Exit status of ssh when the connection, not the command, has ended."""
+
+
+class _Pipe:
+    """A worker's standard input. One that has ended is an `OSError`, never the end of us.
+
+    The command line lets SIGPIPE end it, as it should where its own output goes unread.
+    """
+
+    def __init__(self, pipe: Any) -> None:
+        self._pipe = pipe
+
+    def write(self, data: bytes) -> None:
+        """Write all of it."""
+        with _without_sigpipe():
+            self._pipe.write(data)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        with _without_sigpipe():
+            self._pipe.flush()
+
+    def close(self) -> None:
+        """Close it, whether or not somebody reads at the other end."""
+        with contextlib.suppress(OSError), _without_sigpipe():
+            self._pipe.close()
+
+
+@contextlib.contextmanager
+def _without_sigpipe() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGPIPE})
+    try:
+        yield
+    finally:
+        if signal.SIGPIPE in signal.sigpending():
+            signal.sigwait({signal.SIGPIPE})
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Execution(ThreadExecModel):
@@ -93,6 +133,8 @@ class Process:
             self._location.command, stderr=self._stderr, start_new_session=True, **pipes
         )
         self._end = weakref.finalize(self, _end, self._popen)
+        stdin: Any = _Pipe(self._popen.stdin)
+        self._popen.stdin = stdin
         return self._popen
 
     def send(self, message: Any) -> None:
@@ -115,10 +157,7 @@ class Process:
         """Its exit status, −n for signal n; None when it doesn't end by itself in some seconds."""
         if self._popen is None:
             return None
-        try:
-            return self._popen.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            return None
+        return _status(self._popen)
 
     @property
     def lost(self) -> bool:
@@ -181,8 +220,25 @@ class Process:
         )
 
 
+def _status(popen: "subprocess.Popen[bytes]") -> int | None:
+    """Exit status, waited for a while; the process keeps its number, which its group has, too."""
+    if popen.returncode is not None or not hasattr(os, "waitid"):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return popen.wait(_PATIENCE)
+        return None
+    end = time.monotonic() + _PATIENCE
+    how = os.WEXITED | os.WNOWAIT | os.WNOHANG
+    while (found := os.waitid(os.P_PID, popen.pid, how)) is None:
+        if time.monotonic() > end:
+            return None
+        time.sleep(0.01)
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
 def _end(popen: "subprocess.Popen[bytes]") -> None:
     """Kill a process group; runs at exit too."""
+    if popen.returncode is not None:
+        return  # its number may be somebody else's by now
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):
             os.killpg(popen.pid, signal.SIGKILL)

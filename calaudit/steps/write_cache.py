@@ -1,14 +1,15 @@
 """Write a calibration cache: complete, and without TensorRT or a GPU."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 from calaudit.calibration.batching import Batching
 from calaudit.calibration.methods import ENTROPY_TRT, check_method
 from calaudit.calibration.observation import Observation
-from calaudit.calibration.scales import ScaleTable, estimate_scales
+from calaudit.calibration.scales import ScaleTable, estimate_scales, is_importer_made
 from calaudit.formats.ranges import open_ranges
 from calaudit.formats.trt_cache import TrtCache, cache_of, write_trt_cache
 from calaudit.formats.trt_header import TrtVersion, header_for
@@ -20,6 +21,9 @@ from calaudit.runtime.words import counted
 from calaudit.slices.dimension import EVERYTHING
 from calaudit.steps.calibrate import batching_for, observation_notices, open_sets
 from calaudit.steps.complete import observe_network, without_constants
+
+SEEN: Final = (8, 5)
+"""The release of TensorRT whose parser `import_network` follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +111,21 @@ def write_complete_cache(
     table = without_constants(table, network)
     cache = cache_of(table, version, algorithm=algorithm)
     write_trt_cache(out, cache)
-    notices = (*network.given.notices, *network.notices, *table.notices)
-    return CompleteCache(network, table, cache, notices)
+    notices = (*network.notices, *_other_numbers(network, version), *table.notices)
+    return CompleteCache(network, table, cache, (*network.given.notices, *notices))
+
+
+def _other_numbers(network: Network, version: TrtVersion) -> Iterator[Notice]:
+    """That a release may number the parser's tensors otherwise than the one that was seen."""
+    made = [name for name in network.names if is_importer_made(name)]
+    if made and (version.major, version.minor) != SEEN:
+        seen = ".".join(map(str, SEEN))
+        message = (
+            f"{counted(len(made), 'tensor')} that TensorRT's parser adds are called as {seen}'s "
+            f"calls them, such as {made[0]}: {version} may number some otherwise, and would run "
+            "the layers around those in float"
+        )
+        yield Notice("numbered_as_seen", message, network.given.label)
 
 
 def _observed(

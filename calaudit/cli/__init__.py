@@ -12,12 +12,14 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterable
 from typing import Final
 
 from calaudit.cli.app import app
 from calaudit.cli.output import on_lines
+from calaudit.cli.usage import PARSER_ERROR, shows_help, usage_problem
 from calaudit.runtime import interrupts
-from calaudit.runtime.errors import CalauditError
+from calaudit.runtime.errors import CalauditError, Problem, SettingsError
 
 UNEXPECTED: Final = 70
 """Exit status of a bug: EX_SOFTWARE of BSD's sysexits.h, apart from every verdict."""
@@ -40,9 +42,10 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
-            app()
+            status = _run()
         finally:
             sys.stdout.flush()
+        sys.exit(status)
     except OSError as error:
         _end_if_asked()
         _close_stdout()
@@ -50,8 +53,7 @@ def main() -> None:
         sys.exit(2)
     except CalauditError as error:
         _end_if_asked()
-        for problem in error.problems:
-            print(f"calaudit: error: {on_lines(str(problem))}", file=sys.stderr)
+        _tell(error.problems)
         sys.exit(2)
     except (KeyboardInterrupt, SystemExit):
         _end_if_asked()
@@ -66,6 +68,22 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(UNEXPECTED)
+
+
+def _tell(problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        print(f"calaudit: error: {on_lines(str(problem))}", file=sys.stderr)
+
+
+def _run() -> int:
+    """Run the command, and give its exit status."""
+    try:
+        return app(standalone_mode=False, prog_name="calaudit") or 0
+    except PARSER_ERROR as error:
+        if not shows_help(error):
+            raise SettingsError.of([usage_problem(error)]) from None
+        print(error, file=sys.stderr)
+        return 2
 
 
 def _told(error: OSError) -> str:

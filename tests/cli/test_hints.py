@@ -110,6 +110,7 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "steps/cache.py": ("cache convert",),
     "steps/calibrate.py": ("calibrate",),
     "steps/sample.py": ("sample",),
+    "steps/write_cache.py": ("cache write",),
 }
 """Part of the package → the commands that say what it says: all of them have what it advises."""
 PROSE: Final = frozenset({"and", "draw", "from", "hands", "isn", "or", "places", "report", "row"})

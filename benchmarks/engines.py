@@ -1,11 +1,12 @@
 """What a real TensorRT on a real GPU computes, beside onnxruntime on the CPU, and how fast.
 
     python benchmarks/engines.py [--only audit,encoder,speech,throughput]
+        [--library tensorrt --python ‹command of the interpreter that has it›]
 
-Runs the ranking audit (FP32, FP16, INT8; two calibration sets) with TensorRT-RTX as the audited
+Runs the ranking audit (FP32, FP16, INT8; two calibration sets) with TensorRT as the audited
 backend and onnxruntime to agree with; a small transformer encoder; the speech model in FP32 and
-FP16; and the runner's throughput against bare enqueues and copies. Where TensorRT-RTX can't run it
-says why and does nothing.
+FP16; and the runner's throughput and latency, in the worker, against a plain loop, bare enqueues
+and copies. Where TensorRT can't run it says why and does nothing.
 """
 
 import argparse
@@ -17,21 +18,23 @@ from typing import Any
 
 import numpy as np
 import onnx
-from calaudit.backends.tensorrt.cuda import require_cuda
-from calaudit.backends.tensorrt.runner import TensorrtEngine
+from beside_the_runner import N_SHORT
 from onnx import TensorProto, helper, numpy_helper
 
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
 from calaudit.backends.health import examine
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.backends.tensorrt.backend import TensorrtBackend, inspect_precision
+from calaudit.backends.tensorrt.backend import TensorrtBackend
+from calaudit.backends.tensorrt.build import TimingCache
+from calaudit.backends.tensorrt.link import Worker
+from calaudit.backends.tensorrt.location import Location
+from calaudit.backends.tensorrt.session import session_of
 from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
-from calaudit.graph.products import products
 from calaudit.graph.qdq import apply_qdq
 from calaudit.graph.taps import with_taps
 from calaudit.report.tables import View
@@ -39,17 +42,19 @@ from calaudit.report.terminal import print_report
 from calaudit.results.report import Report
 from calaudit.runtime.errors import BackendError
 
+BATCHES = (1, 64, 1024, 4096)
 PARTS = ("audit", "encoder", "speech", "throughput")
 DATA = Path(__file__).parents[2] / "shared" / "data"
 RANKING = """
 [audit]
-name = "ranking on TensorRT-RTX"
+name = "ranking on TensorRT"
 model = "model.onnx"
 pool = "pool.h5"
 evaluate = "split = 'evaluation'"
 calibrate = "split = 'calibration'"
 methods = ["minmax", "mse"]
-backend = "tensorrt_rtx"
+backend = "{library}"
+{python}
 agree_with = ["onnxruntime"]
 precisions = ["int8", "fp16"]
 
@@ -158,7 +163,7 @@ def compare(title: str, model: Model, feeds: dict[str, Any], backend: TensorrtBa
             print(f"{precision}: not built: {str(error)[:160]}")
             continue
         found = engine.run(feeds)
-        proof = inspect_precision(backend.found, engine, products(graph))
+        proof = backend.inspect(engine, graph, backend.asked(graph))
         counts = {} if proof is None else proof.counts(precision)
         for name, values in wanted.items():
             top = np.mean(values.reshape(len(values), -1).argmax(1)
@@ -188,76 +193,78 @@ def show(report: Report) -> None:
               f"{a.verdicts_equal} of {a.verdicts}")  # fmt: skip
 
 
-def seconds(work: Callable[[], object], repeat: int) -> float:
-    """Best of `repeat` runs, in seconds."""
-    best = float("inf")
-    for _ in range(repeat):
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
-def throughput(model: Model, row: Any) -> None:
-    """The runner against what the GPU needs for compute and for copies alone."""
-    cuda = require_cuda()
-    driver = cuda.driver
-    for batch in (1, 64, 4096):
-        backend = TensorrtBackend("tensorrt_rtx", max_batch=batch)
+def throughput(given: argparse.Namespace) -> None:
+    """The runner of a worker, one engine per batch, in one process, up and down again."""
+    row = (np.random.default_rng(1).random((64, 1447)) < 0.05).astype(np.float32)
+    source = load_model(given.ranking_model) if given.ranking_model.exists() else ranker()
+    model = variants(source, {source.inputs[0].name: row})["int8"]
+    print(f"\n## throughput, {source.label}, INT8")
+    print(f"{'batch':>6} {'runner':>12} {'of bound':>9} {'enqueue':>12} {'copies':>12} "
+          f"{'one batch':>10} {'plain loop':>10} {'from here':>12}")  # fmt: skip
+    for batch in (*BATCHES, *reversed(BATCHES)):
+        backend = made(given, batch)
         engine = backend.load(model)
-        n = batch * (64 if batch < 4096 else 40)
-        feeds = {"x": np.repeat(row, n, axis=0)}
-        locked = engine.empty_feeds(n)
-        locked["x"][:] = feeds["x"]
-        engine.run(feeds)
-        plain = seconds(lambda e=engine, f=feeds: e.run(f), 5) / n
-        runner = seconds(lambda e=engine, f=locked: e.run(f), 5) / n
-        compute, copy, both = bare(engine, driver, cuda, batch, feeds["x"][:batch])
-        bound = max(compute, copy)
-        print(
-            f"batch {batch}, {n // batch} of them: bare enqueue {1 / compute:,.0f}/s, the slower "
-            f"direction of copies {1 / copy:,.0f}/s, both directions at once {1 / both:,.0f}/s"
-        )
-        for title, spent in (("page-locked", runner), ("pageable", plain)):
-            share = f"{bound / spent:.1%} of the slower of enqueue and one direction, "
-            share += f"{max(compute, both) / spent:.1%} of that with both directions"
-            print(f"  runner, {title} arrays in: {1 / spent:,.0f}/s, {share}")
+        told = measured(backend, engine, batch, row[:1])
+        bound = max(told["enqueue"], told["enter"], told["leave"])
+        n = batch * N_SHORT
+        feeds = engine.empty_feeds(n)
+        feeds[source.inputs[0].name][:] = row[:1]
+        here = min(timed(lambda e=engine, f=feeds: e.run(f)) for _ in range(7)) / n
+        print(f"{batch:6} {1 / told['runner']:10,.0f}/s {bound / told['runner']:9.1%} "
+              f"{1 / told['enqueue']:10,.0f}/s {1 / max(told['enter'], told['leave']):10,.0f}/s "
+              f"{told['one'] * 1e6:7.1f} µs {told['plain'] * 1e6:7.1f} µs "
+              f"{1 / here:10,.0f}/s")  # fmt: skip
         engine.close()
+    worker = backend.session.perform(lambda worker: worker)
+    spent = min(timed(lambda: worker.ask("hello.memory")) for _ in range(200))
+    print(f"a request that does nothing takes {spent * 1e6:.0f} µs")
 
 
-def bare(engine: TensorrtEngine, driver: Any, cuda: Any, batch: int, x: Any) -> tuple[float, ...]:
-    """Seconds per row: enqueues, the slower direction of copies alone, both directions at once."""
-    with cuda.current():
-        _, context = engine.handles
-        y_shape = (batch, *context.get_tensor_shape("y")[1:])
-        hx, hy = cuda.pinned.empty(x.shape, x.dtype), cuda.pinned.empty(y_shape, np.float32)
-        hx[:] = x
-        dx, dy = driver.mem_alloc(hx.nbytes), driver.mem_alloc(hy.nbytes)
-        stream, back = driver.Stream(), driver.Stream()
-        context.set_input_shape("x", x.shape)
-        context.set_tensor_address("x", int(dx))
-        context.set_tensor_address("y", int(dy))
-        times = []
-        for work in (
-            lambda: context.execute_async_v3(stream.handle),
-            lambda: driver.memcpy_htod_async(dx, hx, stream),
-            lambda: driver.memcpy_dtoh_async(hy, dy, stream),
-            lambda: (
-                driver.memcpy_htod_async(dx, hx, stream),
-                driver.memcpy_dtoh_async(hy, dy, back),
-            ),
-        ):
-            for _ in range(5):
-                work()
-            stream.synchronize()
-            back.synchronize()
-            start = time.perf_counter()
-            for _ in range(50):
-                work()
-            stream.synchronize()
-            back.synchronize()
-            times.append((time.perf_counter() - start) / 50 / batch)
-    return times[0], max(times[1:3]), times[3]
+def measured(backend: TensorrtBackend, engine: Any, batch: int, row: Any) -> Any:
+    """What beside_the_runner.py measures in the worker."""
+    text = Path(__file__).with_name("beside_the_runner.py").read_text(encoding="utf-8")
+
+    def ask(worker: Worker) -> Any:
+        worker.ask("hello.learn", {"name": "beside_the_runner", "text": text})
+        feeds = engine.empty_feeds(batch * N_SHORT)
+        for values in feeds.values():
+            values[:] = row
+        number = engine.number(worker)
+        values = {"engine": number, "batch": batch}
+        return worker.ask("beside_the_runner.measure", values, feeds, what="measure").values
+
+    return backend.session.perform(ask)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def ranker(items: int = 1447, width: int = 256) -> Model:
+    """A stand-in of the ranking model, with random weights."""
+    rng = np.random.default_rng(0)
+    down, up = (rng.normal(0, 0.05, shape).astype(np.float32)
+                for shape in ((items, width), (width, items)))  # fmt: skip
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "down"], ["m"], name="down"),
+         helper.make_node("Relu", ["m"], ["h"], name="relu"),
+         helper.make_node("MatMul", ["h", "up"], ["y"], name="up")], "ranker",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["b", items])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["b", items])],
+        [numpy_helper.from_array(down, "down"), numpy_helper.from_array(up, "up")],
+    )  # fmt: skip
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return Model(proto, "a ranker with random weights")
+
+
+def made(given: argparse.Namespace, batch: int) -> TensorrtBackend:
+    """The backend that is measured."""
+    session = session_of(Location(given.library, python=given.python))
+    given.out.mkdir(parents=True, exist_ok=True)
+    return TensorrtBackend(session, max_batch=batch, timing=TimingCache(given.out))
 
 
 def audit(given: argparse.Namespace) -> None:
@@ -265,7 +272,9 @@ def audit(given: argparse.Namespace) -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     path = given.out / "ranking.toml"
     recipes = (Path(__file__).parents[1] / "calibsets").resolve()
-    path.write_text(RANKING.format(recipes=recipes), encoding="utf-8")
+    python = "" if given.python is None else f"python = {json.dumps(given.python)}"
+    text = RANKING.format(recipes=recipes, library=given.library, python=python)
+    path.write_text(text, encoding="utf-8")
     overrides = Overrides(model=given.ranking_model, pool=given.ranking_pool)
     start = time.perf_counter()
     report, written = run_audit(path, overrides)
@@ -296,15 +305,17 @@ def main() -> None:
         "--speech-model", type=Path, default=DATA / "speech" / "power" / "model.onnx"
     )
     parser.add_argument("--speech-inputs", type=Path, help="(n, 1, 40, 98), .npy; default: noise")
+    parser.add_argument("--library", choices=["tensorrt", "tensorrt_rtx"], default="tensorrt_rtx")
+    parser.add_argument("--python", help="command that starts the interpreter with TensorRT")
     parser.add_argument("--out", type=Path, default=Path("engine-results"))
     given = parser.parse_args()
     wanted = given.only.split(",")
-    health = examine("tensorrt_rtx", {"fp32": {"Gemm"}, "int8": {"Gemm"}})
+    health = examine(given.library, {"fp32": {"Gemm"}, "int8": {"Gemm"}}, python=given.python)
     if not health.usable:
         print("\n".join(f"{each}\n  → {each.next_step}" for each in health.missing))
         return
     print(json.dumps({"gpu": health.device, "library": health.library}))
-    backend = TensorrtBackend("tensorrt_rtx", max_batch=64)
+    backend = made(given, 64)
     rng = np.random.default_rng(1)
     if "audit" in wanted:
         if given.ranking_pool.exists():
@@ -318,11 +329,8 @@ def main() -> None:
         model = load_model(given.speech_model)
         name = model.inputs[0].name
         compare("speech model", model, {name: speech_inputs(given, model)}, backend)
-    if "throughput" in wanted and given.ranking_model.exists():
-        print("\n## throughput, ranking model, INT8")
-        row = (rng.random((64, 1447)) < 0.05).astype(np.float32)
-        int8 = variants(load_model(given.ranking_model), {"x": row})["int8"]
-        throughput(int8, row[:1])
+    if "throughput" in wanted:
+        throughput(given)
 
 
 if __name__ == "__main__":

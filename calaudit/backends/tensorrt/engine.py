@@ -61,7 +61,7 @@ class TensorrtEngine:
         self._specs: dict[str, dict[str, Any]] = {}
         self._sizes: dict[int, list[int]] = {}
         """Rows → bytes of the outputs, as they were."""
-        session.perform(self._number)
+        session.perform(self.number)
 
     @property
     def inputs(self) -> "tuple[ModelTensor, ...]":
@@ -85,7 +85,7 @@ class TensorrtEngine:
         """
 
         def make(worker: Worker) -> dict[str, Array]:
-            self._number(worker)
+            self.number(worker)
             types = {each.name: each.dtype for each in self._model.inputs}
             return {
                 name: worker.empty((n, *spec["largest"][1:]), types[name])
@@ -117,7 +117,7 @@ class TensorrtEngine:
 
         def look(worker: Worker) -> str | None:
             values = {
-                "engine": self._number(worker),
+                "engine": self.number(worker),
                 "shapes": {name: list(map(int, shape)) for name, shape in shapes.items()},
             }
             text: str | None = worker.ask("runner.inspect", values).values["text"]
@@ -137,7 +137,7 @@ class TensorrtEngine:
         except BackendError:
             return  # a worker that has ended holds nothing
 
-    def _number(self, worker: Worker) -> int:
+    def number(self, worker: Worker) -> int:
         """The engine's number in a worker, which is given the plan if it doesn't have it."""
         if self._loaded is not None and self._loaded[0]() is worker:
             return self._loaded[1]
@@ -154,7 +154,7 @@ class TensorrtEngine:
         return self._loaded[1]
 
     def _run(self, worker: Worker, used: Mapping[str, Array], n: int) -> Answer:
-        number = self._number(worker)
+        number = self.number(worker)
         fed = {name: _fitted(used[name], spec["dtype"]) for name, spec in self._specs.items()}
         what = f"run {n} rows of {self._model.label}"
         try:

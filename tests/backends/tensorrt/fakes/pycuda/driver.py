@@ -122,6 +122,10 @@ def mem_alloc(size):
     return _Memory(size)
 
 
+def pagelocked_empty(shape, dtype):
+    return np.empty(shape, dtype)
+
+
 def mem_get_info():
     return TOTAL - _used[0], TOTAL
 

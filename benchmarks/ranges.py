@@ -168,10 +168,14 @@ def plain(folder: Path, count: int) -> "Seconds":
     return watch.read()
 
 
-def calaudit(folder: Path, count: int, numbers: list[int]) -> "Seconds":
-    """All four methods' tables of every set, from the sets' files to the ranges file."""
+def calaudit(folder: Path, count: int, numbers: list[int], *, trt: bool = False) -> "Seconds":
+    """All four methods' tables of every set, from the sets' files to the ranges file.
+
+    With `trt` those of ``entropy-trt`` too, which takes a second pass.
+    """
     from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-    from calaudit.calibration.methods import DEFAULT_METHODS
+    from calaudit.calibration.batching import Batching
+    from calaudit.calibration.methods import ALL_METHODS, DEFAULT_METHODS
     from calaudit.calibration.scales import estimate_scales
     from calaudit.formats.calibset import open_calibset
     from calaudit.graph.load import load_model
@@ -189,11 +193,14 @@ def calaudit(folder: Path, count: int, numbers: list[int]) -> "Seconds":
     paths = [set_path(folder, count, number) for number in numbers]
     sets = {drawn.name: drawn for drawn in map(open_calibset, paths)}
     engine = watch.leave_out(load)
-    observation = observe_sets(engine, sets, folder / "ranges.h5", batch_size=64)
+    observation = observe_sets(
+        engine, sets, folder / "ranges.h5", batch_size=64, batching=Batching() if trt else None
+    )
     for name in sets:
         histograms = observation.of(name)
-        for method in DEFAULT_METHODS:
-            estimate_scales(histograms, 0, method, calibset=name)
+        for method in ALL_METHODS if trt else DEFAULT_METHODS:
+            equal = observation.equal_for(method, name)
+            estimate_scales(histograms, 0, method, calibset=name, equal=equal)
     return watch.read()
 
 
@@ -226,6 +233,10 @@ TASKS: dict[str, Callable[[Path, int], Seconds]] = {
     PLAIN: plain,
     "calaudit, 1 set": lambda folder, count: calaudit(folder, count, [N_SETS]),
     "calaudit, 32 sets": lambda folder, count: calaudit(folder, count, list(range(N_SETS))),
+    "with entropy-trt, 1 set": lambda folder, count: calaudit(folder, count, [N_SETS], trt=True),
+    "with entropy-trt, 32 sets": lambda folder, count: calaudit(
+        folder, count, list(range(N_SETS)), trt=True
+    ),
     "onnxruntime MinMax": lambda folder, count: peer(folder, count, "MinMax"),
     "onnxruntime Entropy": lambda folder, count: peer(folder, count, "Entropy"),
     "onnxruntime Percentile": lambda folder, count: peer(folder, count, "Percentile"),
@@ -259,10 +270,11 @@ def child(folder: Path, task: str, count: int) -> None:
 
 def print_costs(folder: Path, counts: list[int], *, peers: bool) -> None:
     tasks = [task for task in TASKS if peers or not task.startswith("onnxruntime")]
-    heading = f"{'images':>6}  {'task':24}{'time':>10}{'÷ plain':>10}{'CPU':>11}{'÷ plain':>9}"
+    heading = f"{'images':>6}  {'task':26}{'time':>10}{'÷ plain':>10}{'CPU':>11}{'÷ plain':>9}"
     print(f"{heading}{'peak':>11}{'÷ plain':>9}  goals")
     for count in counts:
-        run_task(folder, "calaudit, 1 set", min(counts))  # compile, and warm the disk's cache
+        # compile, and warm the disk's cache
+        run_task(folder, "with entropy-trt, 1 set", min(counts))
         before = run_task(folder, PLAIN, count)
         print(_row(count, PLAIN, before, before, before), flush=True)
         for task in tasks[1:]:
@@ -281,7 +293,7 @@ def _row(count: int, task: str, ran: Ran, before: Ran, after: Ran) -> str:
     met = goal and wall <= goal and peak <= MEMORY_GOAL
     verdict = f"≤ {goal}×, ≤ {MEMORY_GOAL}×: {'met' if met else 'missed'}" if goal else ""
     seconds = f"{ran.wall:>8.2f} s{'~' if busy else ' '}{wall:>8.2f}×{ran.cpu:>9.2f} s{cpu:>8.2f}×"
-    return f"{count:>6}  {task:24}{seconds}{ran.peak:>7.0f} MiB{peak:>8.2f}×  {verdict}"
+    return f"{count:>6}  {task:26}{seconds}{ran.peak:>7.0f} MiB{peak:>8.2f}×  {verdict}"
 
 
 def best(work: Callable[[], object], repeats: int = 5) -> float:
@@ -299,7 +311,9 @@ def print_fill() -> None:
     import numpy as np
 
     from calaudit.calibration.accumulate import Accumulator, observe
-    from calaudit.calibration.methods import METHODS, estimate_amax
+    from calaudit.calibration.entropy_trt import choose_amax
+    from calaudit.calibration.equal_bins import GrowingBins
+    from calaudit.calibration.methods import ALL_METHODS, METHODS, estimate_amax
 
     n = 16_000_000
     random = np.random.default_rng(0)
@@ -311,20 +325,25 @@ def print_fill() -> None:
         "one outlier": np.append(gaussian[1:], np.float32(1e6)),
     }
     print(f"{n:,} float32 values, nanoseconds per value on one core")
-    print(f"{'values':<14}{'calaudit':>10}{'16 groups':>11}{'np.histogram':>14}{'max alone':>11}")
+    print(
+        f"{'values':<14}{'calaudit':>10}{'16 groups':>11}{'entropy-trt':>13}"
+        f"{'np.histogram':>14}{'max alone':>11}"
+    )
     for name, values in distributions.items():
         rows = values.reshape(80, -1)
         groups = np.tile(np.arange(16), (len(rows), 1))
         work: list[Callable[[], object]] = [
             partial(Accumulator(["t"], 1).add, 0, rows, groups[:, 0]),
             partial(Accumulator(["t"], 16).add, 0, rows, groups),
+            partial(GrowingBins().add, values),
             partial(np.histogram, np.abs(values), bins=2048),
             values.max,
         ]
         costs = [best(each, 3) / n * 1e9 for each in work]
-        print(f"{name:<14}{costs[0]:>10.2f}{costs[1]:>11.2f}{costs[2]:>14.2f}{costs[3]:>11.2f}")
+        cells = zip(costs, (10, 11, 13, 14, 11), strict=True)
+        print(f"{name:<14}" + "".join(f"{cost:>{width}.2f}" for cost, width in cells))
     print("\nMethods on one tap's histogram of 1,000,000 values: amax (milliseconds)")
-    print(f"{'values':<14}" + "".join(f"{method:>20}" for method in METHODS))
+    print(f"{'values':<14}" + "".join(f"{method:>20}" for method in ALL_METHODS))
     for name, values in distributions.items():
         histogram = observe(values[-1_000_000:])
         cells = []
@@ -332,6 +351,10 @@ def print_fill() -> None:
             amax = estimate_amax(histogram, method)
             cost = best(partial(estimate_amax, histogram, method))
             cells.append(f"{amax:>11.4g} ({cost * 1e3:5.2f})")
+        bins = GrowingBins()
+        bins.add(values[-1_000_000:])
+        choose = partial(choose_amax, bins.counts, bins.width)
+        cells.append(f"{choose():>11.4g} ({best(choose) * 1e3:5.2f})")
         print(f"{name:<14}" + "".join(f"{cell:>20}" for cell in cells))
 
 

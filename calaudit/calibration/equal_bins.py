@@ -102,7 +102,8 @@ def count_equal(  # noqa: PLR0917  # numba has no keyword-only arguments
     values : float32 (b, m)
         All finite.
     rows, groups : int64 (k,)
-        Which row is counted, and in which group.
+        Which row is counted, and in which group. Where the one before is of the same row and width,
+        its values needn't be looked at again.
     inverses, shifts : float64, int64 (k,)
         From `factors`, of the batch in which it is counted.
     counts : int64 (G, N_EQUAL)
@@ -118,14 +119,16 @@ def count_equal(  # noqa: PLR0917  # numba has no keyword-only arguments
             for value in row:
                 kept[np.int64(min(abs(value) * inverse, last)) >> shift] += 1
             continue
-        for pair in range(len(row) // 2):
-            even[np.int64(min(abs(row[2 * pair]) * inverse, last))] += np.uint32(1)
-            odd[np.int64(min(abs(row[2 * pair + 1]) * inverse, last))] += np.uint32(1)
-        if len(row) % 2:
-            even[np.int64(min(abs(row[-1]) * inverse, last))] += np.uint32(1)
+        if place == 0 or rows[place] != rows[place - 1] or inverse != inverses[place - 1]:
+            even[:] = 0
+            odd[:] = 0
+            for pair in range(len(row) // 2):
+                even[np.int64(min(abs(row[2 * pair]) * inverse, last))] += np.uint32(1)
+                odd[np.int64(min(abs(row[2 * pair + 1]) * inverse, last))] += np.uint32(1)
+            if len(row) % 2:
+                even[np.int64(min(abs(row[-1]) * inverse, last))] += np.uint32(1)
         for number in range(N_EQUAL):
             kept[number >> shift] += even[number] + odd[number]
-            even[number] = odd[number] = 0
 
 
 class GrowingBins:

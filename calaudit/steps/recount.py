@@ -99,7 +99,16 @@ class Recount:
             inverses, shifts = factors(
                 self._first[tap, sets], self._done[tap, batches], self._all[tap, sets]
             )
-            count_equal(values, rows, sets, inverses, shifts, self._counts[tap])
+            # sets whose largest values are of the same samples have one width
+            order = np.lexsort((inverses, rows))
+            count_equal(
+                values,
+                rows[order],
+                sets[order],
+                inverses[order],
+                shifts[order],
+                self._counts[tap],
+            )
 
         alive = np.flatnonzero(self._first.any(axis=1)).tolist()
         # Large taps first, so that no core is left with one at the end.

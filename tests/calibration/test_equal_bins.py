@@ -100,6 +100,26 @@ def test_rows_are_counted_as_often_as_asked_in_each_group() -> None:
     assert {i: n for i, n in enumerate(found[1].tolist()) if n} == {64: 1, 384: 1, 512: 1}
 
 
+@pytest.mark.parametrize("m", [N_EQUAL - 1, N_EQUAL, 5001])
+def test_groups_of_one_width_and_of_several_get_each_rows_values(m: int) -> None:
+    """A long row is looked at once where the width stays: what follows may have any other."""
+    random = np.random.default_rng(m)
+    values = random.standard_normal((3, m)).astype(np.float32)
+    entries = [
+        (row, group, float(random.choice([256.0, 300.5, 512.0])), int(random.integers(0, 4)))
+        for row in range(3)
+        for group in random.permutation(6)
+    ]
+    rows, groups, inverses, shifts = (np.array(each) for each in zip(*entries, strict=True))
+    found = np.zeros((6, N_EQUAL), np.int64)
+    count_equal(values, rows, groups, inverses, shifts, found)
+    wanted = np.zeros_like(found)
+    for row, group, inverse, shift in entries:
+        bins = np.minimum(np.abs(values[row]).astype(np.float64) * inverse, 2047).astype(int)
+        wanted[group] += np.bincount(bins >> shift, minlength=N_EQUAL)
+    np.testing.assert_array_equal(found, wanted)
+
+
 def test_what_fills_a_batch_and_a_first_batch_of_zeros_are_told() -> None:
     nothing = np.zeros((2, N_EQUAL), np.int64)
     start = np.array([0, 2])

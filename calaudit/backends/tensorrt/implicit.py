@@ -12,7 +12,13 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.backends.tensorrt.build import TimingCache, sent_model, sent_profile
+from calaudit.backends.tensorrt.asked import asked_tensors, complete_table
+from calaudit.backends.tensorrt.build import (
+    TimingCache,
+    describe_network,
+    sent_model,
+    sent_profile,
+)
 from calaudit.backends.tensorrt.link import Answer, Serve, Values, Worker
 from calaudit.backends.tensorrt.profile import ShapeRange
 from calaudit.backends.tensorrt.session import Session
@@ -176,10 +182,13 @@ def _build_given(order: _Build, table: ScaleTable) -> tuple[Answer, tuple[Notice
             where=model.label,
             next_step="Calibrate this model, or give the model that was calibrated.",
         )
+    network = describe_network(order.session, model)
+    asked = list(asked_tensors(network["layers"]))
+    whole, notices = complete_table(table, network["inputs"], asked, where=model.label)
     algorithm: AlgorithmFlag = "minmax" if table.method in {"minmax", MINMAX} else "entropy"
-    cache = cache_of(table, order.version, algorithm=ALGORITHMS[algorithm])
+    cache = cache_of(whole, order.version, algorithm=ALGORITHMS[algorithm])
     shapes = {name: each.opt for name, each in order.profile.items()}
-    return order.run(algorithm, cache.to_bytes(), shapes, None), tuple(table.notices)
+    return order.run(algorithm, cache.to_bytes(), shapes, None), notices
 
 
 def _build_native(order: _Build, ranges: NativeRanges) -> tuple[Answer, tuple[Notice, ...]]:

@@ -7,6 +7,7 @@ The builder that calls is a fake; what it does with the calibrator is what Tenso
 import importlib
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,11 @@ def build(model: Model, calibset: Calibset, algorithm: Any, worker: Loopback) ->
     return run
 
 
+AMAXES = {"x": 1.5, "looked": 0.7, "both": 3.5, "h": 5.0, "r": 2.0, "y": 9.0}
+
+
 def scale_table(model: Model, **changes: Any) -> ScaleTable:
-    taps = {name: TapScale(amax, scale_of(amax)) for name, amax in {"both": 3.5, "r": 2.0}.items()}
+    taps = {name: TapScale(amax, scale_of(amax)) for name, amax in AMAXES.items()}
     values: dict[str, Any] = {"method": "percentile", "model_fingerprint": model.fingerprint}
     return ScaleTable(taps, calibset="drawn", **{**values, **changes})
 
@@ -279,6 +283,17 @@ def test_a_minmax_table_goes_in_under_the_minmax_calibrator(build: Build, model:
 def test_a_refused_scale_table_refuses_the_engine(build: Build, model: Model) -> None:
     with pytest.raises(BackendError, match="rejected the calibration cache"):
         build(Behaviour(takes_caches=False), ranges=GivenRanges(scale_table(model)))
+
+
+def test_a_network_that_asks_for_more_than_a_table_has_isnt_built(
+    build: Build, model: Model
+) -> None:
+    whole = scale_table(model)
+    partly = replace(whole, taps={name: whole.taps[name] for name in ("x", "looked", "both", "r")})
+    seen = Behaviour()
+    with pytest.raises(BackendError, match=r"no range for 2 tensors that TensorRT asks for.*h, y"):
+        build(seen, ranges=GivenRanges(partly))
+    assert "build" not in seen.calls
 
 
 def test_a_scale_table_of_another_model_isnt_built(build: Build, model: Model) -> None:

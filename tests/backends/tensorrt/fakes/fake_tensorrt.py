@@ -121,7 +121,7 @@ def _stand_ins() -> Dict[str, Any]:
         "TacticSource": kind(
             "TacticSource", "CUBLAS CUBLAS_LT CUDNN EDGE_MASK_CONVOLUTIONS JIT_CONVOLUTIONS"
         ),
-        "LayerType": kind("LayerType", "CONSTANT SHUFFLE QUANTIZE DEQUANTIZE"),
+        "LayerType": kind("LayerType", "CONSTANT ELEMENTWISE QUANTIZE DEQUANTIZE"),
         "TensorIOMode": kind("TensorIOMode", "NONE INPUT OUTPUT"),
         "TensorLocation": kind("TensorLocation", "DEVICE HOST"),
         "LayerInformationFormat": kind("LayerInformationFormat", "ONELINE JSON"),
@@ -399,7 +399,7 @@ class _Network:
         self.outputs = [_tensor(trt, value, False) for value in self.graph.output]
         kinds = {"QuantizeLinear": "QUANTIZE", "DequantizeLinear": "DEQUANTIZE"}
         self.layers = [
-            _Layer(node, getattr(trt.LayerType, kinds.get(node.op_type, "SHUFFLE")), trt)
+            _Layer(node, getattr(trt.LayerType, kinds.get(node.op_type, "ELEMENTWISE")), trt)
             for node in self.graph.node
         ]
 

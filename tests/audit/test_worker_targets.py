@@ -1,0 +1,136 @@
+"""Targets whose TensorRT (a FAKE) runs in worker processes, as an audit, its report and doctor see them."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from calaudit.audit.run import run_audit
+from calaudit.results.report import Report
+from calaudit.runtime.errors import BackendError
+from tests.audit.world import AUDIT, make_world
+from tests.cli.running import calaudit
+
+FAKES = Path(__file__).parents[1] / "backends" / "tensorrt" / "fakes"
+KEYS = 'backend = "own"\nagree_with = ["other"]\ntimeout = 20\n'
+
+
+def target(name: str, **behaviour: object) -> str:
+    """A table of a target whose TensorRT behaves so."""
+    told = json.dumps({"stands_in": True, **behaviour})
+    command = f"env TARGET={name} PYTHONPATH={FAKES} FAKE_TENSORRT='{told}' {sys.executable}"
+    return f'\n[[targets]]\nname = "{name}"\npython = """{command}"""\n'
+
+
+def audit(folder: Path, *tables: str, keys: str = KEYS) -> Path:
+    text = AUDIT.replace("batch_size", f"{keys}batch_size", 1) + "".join(tables)
+    return make_world(folder, n=400, audit=text)
+
+
+def workers(name: str) -> list[int]:
+    """Process ids of a target's workers."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            told = each.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if f"TARGET={name}".encode() in told:
+            found.append(int(each.parent.name))
+    return found
+
+
+def kill_after(folder: Path, pattern: str, name: str, done: threading.Event) -> None:
+    """Kill a target's worker as soon as a file is there."""
+    while not done.wait(0.01):
+        if list(folder.glob(pattern)):
+            for pid in workers(name):
+                os.kill(pid, signal.SIGKILL)
+            return
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report, list[str]]:
+    """An audit during which the other target's worker is killed once, right after its FP32."""
+    path = audit(tmp_path_factory.mktemp("killed"), target("own"), target("other", slow=0.5))
+    done = threading.Event()
+    place = path.with_suffix("") / "predictions", "fp32-other-*.h5.seal"
+    killer = threading.Thread(target=kill_after, args=(*place, "other", done))
+    killer.start()
+    report, _ = run_audit(path)
+    done.set()
+    killer.join()
+    return path, report, [cell.id for cell in report.cells if cell.status == "failed"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
+def test_a_worker_that_is_killed_costs_one_cell(world: tuple[Path, Report, list[str]]) -> None:
+    path, report, failed = world
+    assert failed == ["loud only/minmax/other"]
+    (reason,) = [cell.reason for cell in report.cells if cell.reason]
+    assert "was ended by SIGKILL" in str(reason)
+    assert {(each.name, each.backend) for each in report.audit.targets} == {
+        ("own", "tensorrt"), ("other", "tensorrt")
+    }  # fmt: skip
+    assert "a fake GPU" in str(report.audit.targets[1].environment["gpu"])
+
+    # run again, it is made, and nothing else is
+    predictions = path.with_suffix("") / "predictions"
+    before = {each: each.stat().st_mtime_ns for each in predictions.glob("*.h5")}
+    again, _ = run_audit(path)
+    assert {cell.status for cell in again.cells} == {"judged"}
+    after = {each: each.stat().st_mtime_ns for each in predictions.glob("*.h5")}
+    assert before.items() <= after.items()
+    (made,) = after.keys() - before.keys()
+    assert made.name.startswith("loud_only-minmax-other-")
+    assert {one.max_abs_diff for one in again.agreement} == {0}
+    engines = [each.name for each in (path.with_suffix("") / "engines").glob("*.engine")]
+    assert sum("-own-" in name for name in engines) == 5
+    assert sum("-other-" in name for name in engines) == 5
+
+
+def test_targets_that_end_hang_or_are_full_are_told_of_before_any_work(tmp_path: Path) -> None:
+    keys = 'backend = "killed"\nagree_with = ["hung", "full"]\ntimeout = 3\n'
+    path = audit(
+        tmp_path,
+        target("killed", ends="killed", ends_in="run"),
+        target("hung", ends="hangs"),
+        target("full", ends="exhausted", ends_in="load"),
+        keys=keys,
+    )
+    with pytest.raises(BackendError) as caught:
+        run_audit(path)
+    told = {
+        str(each.where).partition("(")[2].rstrip(")"): f"{each.message} → {each.next_step}"
+        for each in caught.value.problems
+    }
+    assert "ended by SIGKILL" in told["killed"]
+    assert "no sign of life for 3 s" in told["hung"]
+    assert "Give it more time by timeout" in told["hung"]
+    assert "OutOfMemory" in told["full"]
+    assert "Free memory on the GPU" in told["full"]
+    assert all(each.next_step for each in caught.value.problems)
+    assert not (tmp_path / "audit").exists()
+
+
+def test_doctor_says_where_each_target_runs(tmp_path: Path) -> None:
+    path = audit(
+        tmp_path, target("own"), '\n[[targets]]\nname = "other"\npython = "no-such-python"'
+    )
+    ended = calaudit("doctor", str(path), "--json")
+    assert ended.status == 1
+    own, other = json.loads(ended.out)["backends"]
+    assert (own["name"], own["usable"], own["library"]) == ("own", True, "TensorRT 8.5.3.1")
+    assert f"{FAKES}" in own["interpreter"]
+    assert own["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert own["ranges"] == ["calaudit", "tensorrt"]
+    assert not other["usable"]
+    assert other["interpreter"] == "no-such-python"
+    (missing,) = other["missing"]
+    assert "no-such-python" in missing["reason"]
+    assert missing["next_step"]

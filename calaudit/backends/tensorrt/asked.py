@@ -11,13 +11,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from calaudit.calibration.scales import ScaleTable, TapScale, is_importer_made, scale_of
+from calaudit.calibration.scales import (
+    DEAD_AMAX,
+    ScaleTable,
+    TapScale,
+    is_importer_made,
+    scale_of,
+)
 from calaudit.runtime.errors import BackendError, Notice
 from calaudit.runtime.words import counted, first_of
 
 _KIND: Final = re.compile(r"\[([^\]]*)\]_output")
 _FLOATS: Final = frozenset({"FLOAT", "HALF"})
-_HANDS_ON: Final = frozenset({"SHUFFLE", "IDENTITY"})
+_HANDS_ON: Final = frozenset({"SHUFFLE", "IDENTITY", "SLICE"})
+"""Layers that make no other values than they read."""
 _SHOWN: Final = 5
 
 Place = tuple[str, str, int]
@@ -35,6 +42,8 @@ class AskedTensor:
     """The first tensor that the layer reads."""
     amax: float | None
     """Of a constant."""
+    fixed: bool
+    """Computed of constants alone, so that TensorRT computes it while it builds."""
 
 
 def asked_tensors(layers: Iterable[Mapping[str, Any]]) -> Iterator[AskedTensor]:
@@ -47,7 +56,13 @@ def asked_tensors(layers: Iterable[Mapping[str, Any]]) -> Iterator[AskedTensor]:
         ``amax``. Numbers without axes have no range, nor has what a loop computes.
     """
     in_loop = False
+    constants: set[str] = set()
     for layer in layers:
+        fixed = layer["type"] == "CONSTANT" or (
+            bool(layer["inputs"]) and constants.issuperset(layer["inputs"])
+        )
+        if fixed:
+            constants.update(output["name"] for output in layer["outputs"])
         in_loop = layer["type"] == "TRIP_LIMIT" or (in_loop and layer["type"] != "LOOP_OUTPUT")
         if in_loop:
             continue
@@ -55,7 +70,7 @@ def asked_tensors(layers: Iterable[Mapping[str, Any]]) -> Iterator[AskedTensor]:
             if output["dtype"] in _FLOATS and len(output["shape"]):
                 source = next((name for name in layer["inputs"] if name), None)
                 amax = layer.get("amax") if layer["type"] == "CONSTANT" else None
-                yield AskedTensor(output["name"], layer["type"], source, amax)
+                yield AskedTensor(output["name"], layer["type"], source, amax, fixed)
 
 
 def complete_table(
@@ -63,7 +78,7 @@ def complete_table(
 ) -> tuple[ScaleTable, tuple[Notice, ...]]:
     """The table by the names of a parsed network, with a range for all that is asked for.
 
-    What it lacks is taken from the tensor that a reshaping layer reads, or from a constant's own
+    What it lacks is taken from the tensor that a reshaping or slicing layer reads, or from a constant's own
     largest magnitude, which a notice says.
 
     Parameters
@@ -96,13 +111,14 @@ def complete_table(
         found = by_place.get(place) if place[:2] in alike else None
         if found is None and each.made_by in _HANDS_ON:
             found = taps.get(str(each.source))
-        if found is None and each.amax:
-            found = TapScale(each.amax, scale_of(each.amax))
+        if found is None and each.amax is not None:
+            amax = each.amax or DEAD_AMAX
+            found = TapScale(amax, scale_of(amax))
             from_constants.append(each.name)
-        if found is None:
-            missing.append(each.name)
-        else:
+        if found is not None:
             taps[each.name] = found
+        elif not each.fixed:
+            missing.append(each.name)
     if missing:
         raise BackendError(
             f"no range for {counted(len(missing), 'tensor')} that TensorRT asks for, so the layers "

@@ -71,6 +71,20 @@ def test_numbers_integers_and_loops_need_no_range() -> None:
     assert (found, told) == ({"x": 1, "y": 2}, [])
 
 
+def test_what_is_computed_of_constants_alone_may_lack_a_range() -> None:
+    summed = "(Unnamed Layer* 1) [Reduce]_output"
+    layers = [
+        layer("CONSTANT", WEIGHT.format(0), amax=0.0, shape=[2, 4]),
+        layer("REDUCE", summed, WEIGHT.format(0), shape=[4]),
+        layer("ELEMENTWISE", "y", "x", summed),
+    ]
+    found, told = completed(table(x=1, y=2), *layers)
+    assert (found, told) == ({"x": 1, "y": 2, WEIGHT.format(0): 1}, ["constant_ranges"])
+    layers.insert(2, layer("ELEMENTWISE", "z", "x", summed))
+    with pytest.raises(BackendError, match="in float: z\n"):
+        completed(table(x=1, y=2), *layers)
+
+
 def test_what_nobody_has_a_range_of_is_refused_by_name() -> None:
     layers = [
         layer("CONVOLUTION", "c", "x"),

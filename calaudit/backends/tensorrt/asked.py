@@ -78,8 +78,8 @@ def complete_table(
 ) -> tuple[ScaleTable, tuple[Notice, ...]]:
     """The table by the names of a parsed network, with a range for all that is asked for.
 
-    What it lacks is taken from the tensor that a reshaping or slicing layer reads, or from a constant's own
-    largest magnitude, which a notice says.
+    What it lacks is taken from the tensor that a reshaping or slicing layer reads, or from a
+    constant's own largest magnitude, which a notice says.
 
     Parameters
     ----------

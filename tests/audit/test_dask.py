@@ -88,6 +88,18 @@ def test_workers_make_every_engine_and_the_report_is_that_of_a_serial_run(
     assert seals == sorted(path.name for path in (serial[0].parent / "audit").rglob("*.seal"))
 
 
+def test_workers_predict_implicit_engines_from_the_ranges_of_all_tensors(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = AUDIT.replace('["minmax", "mse"]', '["minmax"]\nint8 = "implicit"')
+    audit = make_world(tmp_path, audit=text)
+    here = document(run_audit(audit)[0])
+    assert {cell["engine"]["options"]["predicts"] for cell in here["cells"]}
+    monkeypatch.setattr(stages, "run_cell", not_here)
+    given = Overrides(out=tmp_path / "by-dask", dask=address)
+    assert document(run_audit(audit, given)[0]) == here
+
+
 def test_a_damaged_artefact_is_made_again_by_a_worker_and_told_as_in_a_serial_run(
     serial: tuple[Path, dict[str, Any]], on_dask: tuple[Path, dict[str, Any]], address: str
 ) -> None:

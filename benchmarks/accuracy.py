@@ -1,10 +1,11 @@
 """INT8 accuracy of the demo's and the speech models, by calibration set and method. Prints tables.
 
-The sets of each model's audit are drawn and observed in one FP32 pass; every scale table then
-comes from the one ranges file that it wrote. In brackets: the lowest accuracy over the slices of
-the audit's first dimension (sensor noise; signal-to-noise ratio).
+The sets of each model's audit are drawn and observed in one FP32 pass, and in a second one for
+entropy-trt; every scale table then comes from the one ranges file that they wrote. In brackets: the
+lowest accuracy over the slices of the audit's first dimension (sensor noise; signal-to-noise ratio).
 
-    python benchmarks/accuracy.py [--speech data/speech]
+    python benchmarks/accuracy.py [--speech data/speech] [--calibration-batch 64]
+                                  [--calibration-order mixed]
 
 examples/speech/README.md says how to get that folder; without it, only the demo is shown.
 """
@@ -70,7 +71,9 @@ def cell(right: Hits, slices: SliceSet) -> str:
     return f"{right.mean():.1%} ({worst:.1%})"
 
 
-def print_model(title: str, audit: Path, model_path: Path, pool_path: Path) -> None:
+def print_model(
+    title: str, audit: Path, model_path: Path, pool_path: Path, batching: Batching
+) -> None:
     """One table: a row per set, a column per method."""
     config = read_audit(audit)
     model = prepare(load_model(model_path))
@@ -83,7 +86,7 @@ def print_model(title: str, audit: Path, model_path: Path, pool_path: Path) -> N
         output = model.outputs[0].name
         started = time.perf_counter()
         ranges = folder / "ranges.h5"
-        calibrate(model, plan, sets, backend, ranges, batch_size=64, batching=Batching())
+        calibrate(model, plan, sets, backend, ranges, batch_size=64, batching=batching)
         passed = time.perf_counter() - started
         observed = open_ranges(ranges).samples
         assert observed is not None  # sets were observed just now
@@ -113,15 +116,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--speech", type=Path, default=ROOT / "data" / "speech")
-    speech = parser.parse_args().speech
+    parser.add_argument("--calibration-batch", type=int, default=64)
+    parser.add_argument("--calibration-order", choices=("mixed", "stored"), default="mixed")
+    options = parser.parse_args()
+    speech = options.speech
+    batching = Batching(options.calibration_batch, order=options.calibration_order)
+    print(f"entropy-trt in {batching}")
     with tempfile.TemporaryDirectory() as temporary:
         audit = write_demo(Path(temporary))
         model, pool = audit.with_suffix(".onnx"), audit.with_suffix(".h5")
-        print_model("digits", audit, model, pool)
+        print_model("digits", audit, model, pool, batching)
     for kind in ("power", "log"):
         model, pool = speech / kind / "model.onnx", speech / kind / "pool.h5"
         if model.exists() and pool.exists():
-            print_model(f"speech, {kind}", ROOT / "audits" / f"speech-{kind}.toml", model, pool)
+            audit = ROOT / "audits" / f"speech-{kind}.toml"
+            print_model(f"speech, {kind}", audit, model, pool, batching)
         else:
             print(f"\nspeech, {kind}: left out, {model.parent} doesn't hold its model and pool")
 

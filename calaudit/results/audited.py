@@ -163,7 +163,8 @@ class EngineRecord:
     float_ops: Mapping[str, Count] = field(default_factory=dict)
     """ONNX op type → number of weighted nodes that stayed float."""
     options: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
-    """The backend's options, such as ``threads``."""
+    """The backend's options, such as ``threads``; with ranges that depend on the batches of a
+    calibration also ``calibration_batch`` and ``calibration_order``."""
     asked_ops: Mapping[str, Count] = field(default_factory=dict)
     """ONNX op type → number of weighted nodes that the graph asks INT8 (or FP16) of."""
     proof: str | None = None

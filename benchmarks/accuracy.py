@@ -1,8 +1,9 @@
 """INT8 accuracy of the demo's and the speech models, by calibration set and method. Prints tables.
 
 The sets of each model's audit are drawn and observed in one FP32 pass, and in a second one for
-entropy-trt; every scale table then comes from the one ranges file that they wrote. In brackets: the
-lowest accuracy over the slices of the audit's first dimension (sensor noise; signal-to-noise ratio).
+entropy-trt; every scale table then comes from the one ranges file that they wrote. In brackets:
+the lowest accuracy over the slices of the audit's first dimension (sensor noise; signal-to-noise
+ratio).
 
     python benchmarks/accuracy.py [--speech data/speech] [--calibration-batch 64]
                                   [--calibration-order mixed]

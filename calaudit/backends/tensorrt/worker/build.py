@@ -88,6 +88,7 @@ def parsed(state: State, arrays: dict[str, Any], *, typed: bool, heard: Heard) -
     flag = getattr(kinds, wanted, None)
     network = state.builder.create_network(0 if flag is None else 1 << int(flag))
     parser = trt.OnnxParser(network, state.ear.logger)
+    state.parser = parser
     if _parse(parser, arrays):
         return network
     reasons = dict.fromkeys(_reason(parser.get_error(at)) for at in range(parser.num_errors))

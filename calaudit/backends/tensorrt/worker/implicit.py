@@ -9,8 +9,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .build import (
     make_config,
     make_profile,
@@ -23,6 +21,7 @@ from .calibrators import Calibration, make_calibrator
 from .errors import RefusedError
 from .feed import BatchFeed, DeviceBuffers, HostBatches
 from .line import as_array
+from .runner import DTYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,10 +106,10 @@ def buffer_dtypes(state: State, network: Any) -> dict[str, str]:
     else:
         trt = state.library.module
     floats = {trt.DataType.FLOAT, trt.DataType.HALF}
-    numpys: Any = trt.nptype
     tensors = [network.get_input(at) for at in range(network.num_inputs)]
+    # Not trt.nptype: that of TensorRT 8 asks NumPy for names which it no longer has.
     return {
-        tensor.name: np.dtype(np.float32 if tensor.dtype in floats else numpys(tensor.dtype)).name
+        tensor.name: "float32" if tensor.dtype in floats else DTYPES[tensor.dtype.name]
         for tensor in tensors
     }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .detect import TensorrtModule
     from .state import State
 
-_DTYPES = {
+DTYPES = {
     "FLOAT": "float32", "HALF": "float16", "INT64": "int64", "INT32": "int32", "INT8": "int8",
     "UINT8": "uint8", "BOOL": "bool",
 }  # fmt: skip
@@ -142,7 +142,7 @@ def describe_io(
     for number in range(engine.num_io_tensors):
         name = engine.get_tensor_name(number)
         kind = engine.get_tensor_dtype(name).name
-        if kind not in _DTYPES:
+        if kind not in DTYPES:
             raise RefusedError(
                 f"{name} is {kind}, a type numpy doesn't have",
                 "Cast the model's inputs and outputs to float32 or float16.",
@@ -157,7 +157,7 @@ def describe_io(
         largest = shape
         if entering and -1 in shape:
             largest = tuple(engine.get_tensor_profile_shape(name, 0)[2])
-        made = EngineTensor(name, np.dtype(_DTYPES[kind]), shape, largest)
+        made = EngineTensor(name, np.dtype(DTYPES[kind]), shape, largest)
         (inputs if entering else outputs)[name] = made
     return inputs, outputs
 

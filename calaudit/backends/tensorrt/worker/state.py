@@ -23,6 +23,8 @@ class State:
         self._library: TensorrtModule | Missing | None = None
         self._cuda: Cuda | Missing | None = None
         self._ear: Ear | None = None
+        self.parser: Any = None
+        """The last network's: its weights lie in memory of the parser, up to TensorRT 8."""
         self._builder: Any = None
         self._runtime: Any = None
 

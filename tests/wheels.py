@@ -11,13 +11,17 @@ PATIENCE = 240
 """Seconds that a download may take."""
 
 
-def installed_wheel(requirement: str, cache: Path) -> Path:
-    """The folder that a wheel was unpacked to, without what it depends on; kept in `cache`."""
-    folder = cache / requirement.replace("=", "").replace("*", "x")
+def installed_wheel(requirement: str, cache: Path, *, python: str = "") -> Path:
+    """The folder that a wheel was unpacked to, without what it depends on; kept in `cache`.
+
+    `python` is the version that it is for, such as ``"3.8"``; default: this one.
+    """
+    folder = cache / (requirement.replace("=", "").replace("*", "x") + python)
     if folder.exists():
         return folder
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
     command += ["--only-binary=:all:", "--disable-pip-version-check", "--retries=1"]
+    command += ["--python-version", python] if python else []
     with tempfile.TemporaryDirectory(dir=cache) as made:
         site = Path(made, "site")
         try:

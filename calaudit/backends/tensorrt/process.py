@@ -25,6 +25,7 @@ _TAIL: Final = 2000
 """Bytes of its standard error that are read back."""
 _PATIENCE: Final = 5.0
 """Seconds that a process may take to end once it was told to."""
+_SILENT: Final = "Name in python a command that starts Python 3.8 or later and says nothing."
 _NOT_FOUND: Final = 127
 _LOST: Final = 255
 """Exit status of ssh when the connection, not the command, has ended."""
@@ -124,7 +125,13 @@ class Process:
         spec.python = "python"  # whatever it is: `start` knows the command
         try:
             return group.makegateway(spec)
-        except (EOFError, AssertionError, execnet.HostNotFound) as error:
+        except AssertionError:
+            raise BackendError(
+                "writes something of its own to its standard output",
+                where=self._location,
+                next_step=_SILENT,
+            ) from None
+        except (EOFError, execnet.HostNotFound) as error:
             raise OSError(str(error)) from None
 
     def start(self, args: object, **pipes: Any) -> subprocess.Popen[bytes]:
@@ -216,7 +223,7 @@ class Process:
         return BackendError(
             f"the interpreter {self.ending()} before it could be used{tail}",
             where=location,
-            next_step="Name in python a command that starts Python 3.8 or later and says nothing.",
+            next_step=_SILENT,
         )
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .detect import find_pycuda
-from .errors import Missing
+from .errors import MEMORY, Missing, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,14 @@ class Cuda:
             yield
         finally:
             self._context.pop()
+
+    def allocate(self, n_bytes: int, what: str) -> Any:
+        """Device memory. Raises `RefusedError` where there is no room for it."""
+        try:
+            return self.driver.mem_alloc(max(1, n_bytes))
+        except self.driver.MemoryError:
+            message = f"{n_bytes / 2**20:,.1f} MiB asked for {what}; {self.free_memory()}"
+            raise RefusedError(message, MEMORY, kind="memory", fatal=True) from None
 
     def free_memory(self) -> str:
         """``"1.2 of 80.0 GiB free on NVIDIA H100"``."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .errors import RefusedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -62,9 +64,10 @@ class Slot:
 
     def __init__(self, cuda: Cuda, inputs: Mapping[str, EngineTensor]) -> None:
         driver = cuda.driver
+        self._cuda = cuda
         self._driver = driver
         self.inputs = {
-            name: driver.mem_alloc(max(1, _n_bytes(spec.largest, spec.dtype)))
+            name: cuda.allocate(_n_bytes(spec.largest, spec.dtype), f"input {name}")
             for name, spec in inputs.items()
         }
         self._outputs: dict[str, tuple[Any, int]] = {}
@@ -83,7 +86,7 @@ class Slot:
         memory, size = self._outputs.get(name, (None, 0))
         if memory is None or size < n_bytes:
             self.left.synchronize()
-            memory = self._driver.mem_alloc(max(1, n_bytes))
+            memory = self._cuda.allocate(n_bytes, f"output {name}")
             self._outputs[name] = (memory, n_bytes)
         return int(memory)
 
@@ -99,8 +102,9 @@ class Slot:
 class GrowingOutput:
     """Device memory of one output, and the shape it turned out to have."""
 
-    def __init__(self, driver: Any) -> None:
-        self._driver = driver
+    def __init__(self, cuda: Cuda, name: str) -> None:
+        self._cuda = cuda
+        self._name = name
         self._memory: Any = None
         self._size = 0
         self.shape: tuple[int, ...] | None = None
@@ -115,8 +119,8 @@ class GrowingOutput:
         """Room for `size` bytes; 0, which TensorRT takes as failure, when there is none."""
         if size > self._size or self._memory is None:
             try:
-                made = self._driver.mem_alloc(max(1, size))
-            except self._driver.Error as error:
+                made = self._cuda.allocate(size, f"output {self._name}")
+            except (RefusedError, self._cuda.driver.Error) as error:
                 self.failure = error
                 return 0
             self._memory, self._size = made, size
@@ -332,13 +336,16 @@ class Pipeline:
             shapes = {name: tuple(self._context.get_tensor_shape(name)) for name in self._outputs}
             self._shaped = {name: shape for name, shape in shapes.items() if -1 not in shape}
             for name in shapes.keys() - self._shaped.keys():
-                self._growing.setdefault(name, GrowingOutput(self._cuda.driver))
+                self._growing.setdefault(name, GrowingOutput(self._cuda, name))
                 self._context.set_output_allocator(name, self._allocator)
             self._fed = fed
         return self._shaped, tuple(name for name in self._outputs if name not in self._shaped)
 
     def _enqueue(self) -> None:
         if not self._context.execute_async_v3(self._handle):
+            for output in self._growing.values():
+                if output.failure is not None:
+                    raise output.failure
             raise EnqueueError("execute_async_v3")
 
     def _target(

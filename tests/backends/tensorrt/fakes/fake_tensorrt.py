@@ -33,13 +33,18 @@ class Behaviour:
     """How this TensorRT behaves, and what it saw."""
 
     ends: str = ""
-    """How a build or run ends: ``"killed"``, ``"aborts"``, ``"hangs"``, ``"exhausted"``."""
+    """How a build or run ends: ``"killed"``, ``"aborts"``, ``"hangs"``, ``"exhausted"``,
+    ``"cut"``: the connection by SSH."""
     ends_in: str = "build"
     """Where: ``"build"``, ``"load"`` or ``"run"``."""
+    ends_after: int = 0
+    """Builds, loads or runs that go well before."""
     once: str = ""
     """A file: it ends so only while this isn't there, and makes it."""
     slow: float = 0.0
     """Seconds that a build takes."""
+    talks: bool = False
+    """Whether it says something all the while."""
     stands_in: bool = False
     """Whether stand-ins are taken though the real bindings are there."""
     names: Optional[List[str]] = None
@@ -76,16 +81,33 @@ class Behaviour:
         """End as is wanted here; True when there is no memory."""
         if where != self.ends_in or not self.ends or (self.once and os.path.exists(self.once)):
             return False
+        self.ends_after -= 1
+        if self.ends_after >= 0:
+            return False
         if self.once:
             open(self.once, "w").close()
         logger.log(severity.ERROR, f"these are the last words in {where}")
         if self.ends == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.ends == "cut":
+            os.kill(_sshd(os.getpid()), signal.SIGKILL)
+            time.sleep(600)
         if self.ends == "aborts":
             os.abort()
         if self.ends == "hangs":
             time.sleep(600)
         return self.ends == "exhausted"
+
+
+def _sshd(pid: int) -> int:
+    """The ancestor of a process that holds its connection."""
+    while pid > 1:
+        with open(f"/proc/{pid}/stat") as file:
+            name, _, rest = file.read().partition("(")[2].rpartition(")")
+        if name.startswith("sshd"):
+            return pid
+        pid = int(rest.split()[1])
+    raise RuntimeError("this isn't run by SSH")
 
 
 def _stand_ins() -> Dict[str, Any]:
@@ -237,7 +259,8 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
                 return None
             self._logger.log(severity.VERBOSE, "Timing kernels")
             monitor = getattr(config, "progress_monitor", None)
-            if not _phases(monitor, behaviour.slow):
+            say = self._logger if behaviour.talks else None
+            if not _phases(monitor, behaviour.slow, say, severity):
                 return None
             if config.int8_calibrator is not None and behaviour.calibrates:
                 _calibrate(behaviour, network, config, trt)
@@ -472,12 +495,14 @@ class _Inspector:
         return json.dumps({"Layers": layers, "Bindings": []})
 
 
-def _phases(monitor: Any, seconds: float) -> bool:
+def _phases(monitor: Any, seconds: float, logger: Any, severity: Any) -> bool:
     """A build's phases; False when it is cancelled."""
     end = time.monotonic() + seconds
     if monitor is None:
         while time.monotonic() < end:
             time.sleep(0.01)
+            if logger is not None:
+                logger.log(severity.VERBOSE, "still at work")
         return True
     monitor.phase_start("Building Engine", None, 3)
     wanted = True

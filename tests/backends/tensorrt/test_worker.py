@@ -1,0 +1,302 @@
+"""A worker that dies, hangs, has no memory or can't be had; and what it leaves behind: nothing.
+
+In processes of their own, with FAKES of TensorRT and pycuda on their paths.
+"""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from calaudit.backends.base import Order
+from calaudit.backends.tensorrt import shared
+from calaudit.backends.tensorrt.backend import TensorrtBackend
+from calaudit.backends.tensorrt.build import TimingCache
+from calaudit.backends.tensorrt.location import Location
+from calaudit.backends.tensorrt.session import Session
+from calaudit.graph.model import Model
+from calaudit.runtime.errors import BackendError
+from tests.backends.available import FAKES, played
+from tests.graph import models
+from tests.graph.running import quantize
+
+ROOT = Path(__file__).parents[3]
+MODEL = Model(models.gemms(), "sketch.onnx")
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def sessions() -> Iterator[list[Session]]:
+    made: list[Session] = []
+    yield made
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def backend(sessions: list[Session], tmp_path: Path) -> Any:
+    def make(*, timeout: float = 60, command: str | None = None, **behaviour: Any) -> Any:
+        python = command or played(FAKE_TENSORRT=json.dumps(behaviour))
+        sessions.append(Session(Location("tensorrt", python=python, timeout=timeout)))
+        return TensorrtBackend(sessions[-1], max_batch=16, timing=TimingCache(tmp_path))
+
+    return make
+
+
+def pid_of(backend: TensorrtBackend) -> int:
+    return int(backend.session.perform(lambda worker: worker.hello["pid"]))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until_gone(pid: int, seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while is_running(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    return not is_running(pid)
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [("killed", "was ended by SIGKILL"), ("aborts", "was ended by SIGABRT")],
+)
+@pytest.mark.parametrize("where", ["build", "run"])
+def test_a_death_is_told_with_the_last_words_and_the_next_engine_is_made(
+    backend: Any, tmp_path: Path, ends: str, told: str, where: str
+) -> None:
+    made = backend(ends=ends, ends_in=where, once=str(tmp_path / "once"))
+    feeds = models.feeds(MODEL.proto)
+    with pytest.raises(BackendError) as caught:
+        made.load(MODEL).run(feeds)
+    assert told in str(caught.value)
+    assert f"these are the last words in {where}" in str(caught.value)
+    assert made.load(MODEL).run(feeds)["y"].shape == (len(feeds["x"]), 6)
+
+
+def test_an_engine_that_was_loaded_runs_on_in_the_next_worker(backend: Any, tmp_path: Path) -> None:
+    made = backend()
+    feeds = models.feeds(MODEL.proto, n=20)
+    engine = made.load(MODEL)
+    wanted = engine.run(feeds)["y"].copy()
+    os.kill(pid_of(made), signal.SIGKILL)
+    with pytest.raises(BackendError, match="was ended by SIGKILL"):
+        engine.run(feeds)
+    np.testing.assert_array_equal(engine.run(feeds)["y"], wanted)
+    locked = engine.empty_feeds(20)
+    os.kill(pid_of(made), signal.SIGKILL)
+    with pytest.raises(BackendError):
+        made.load(MODEL)
+    locked["x"][:] = feeds["x"]
+    np.testing.assert_array_equal(
+        engine.run(locked)["y"], wanted, "memory of a worker that is gone"
+    )
+
+
+def test_a_hanging_build_is_ended_after_the_timeout(backend: Any) -> None:
+    made = backend(ends="hangs", timeout=1.5)
+    pid = pid_of(made)
+    with pytest.raises(BackendError, match=r"no sign of life for 1\.5 s .*build sketch") as caught:
+        made.load(MODEL)
+    assert "last words in build" in str(caught.value)
+    assert wait_until_gone(pid)
+
+
+def test_signs_of_life_keep_a_slow_build_alive(backend: Any) -> None:
+    made = backend(slow=3.0, timeout=1.6, talks=True)
+    assert made.load(MODEL).run(models.feeds(MODEL.proto))
+
+
+@pytest.mark.parametrize("where", ["build", "load", "run"])
+def test_exhausted_memory_is_told_with_what_is_free(backend: Any, where: str) -> None:
+    made = backend(ends="exhausted", ends_in=where)
+    pid = pid_of(made)
+    with pytest.raises(BackendError, match=r"out of memory|OutOfMemory|exhausted") as caught:
+        made.load(MODEL).run(models.feeds(MODEL.proto))
+    assert "16.0 of 16.0 GiB free on a fake GPU" in str(caught.value)
+    assert "Free memory on the GPU, or lower batch_size" in str(caught.value)
+    assert wait_until_gone(pid), "the next engine gets a worker whose memory is whole"
+
+
+def test_memory_that_a_batch_needs_is_told(backend: Any) -> None:
+    made = backend(gpu_bytes=300)
+    with pytest.raises(BackendError, match=r"0\.0 MiB asked for input x; 0\.0 of 0\.0 GiB free"):
+        made.load(MODEL)
+
+
+@pytest.mark.parametrize(
+    ("command", "told", "step"),
+    [
+        ("no-such-python3", "no-such-python3 can't be started: No such file", "Correct python"),
+        ("false", "ended with exit status 1 before it could be used", "Name in python"),
+        (
+            f"sh -c 'echo welcome; exec \"$@\"' sh {shlex.quote(sys.executable)}",
+            "writes something of its own to its standard output",
+            "Name in python",
+        ),
+        (f"{shlex.quote(sys.executable)} -S", "numpy can't be imported", "-m pip install numpy"),
+        ("sh -c 'echo no room >&2; exit 3'", "exit status 3 before it could be used: no room", ""),
+    ],
+)
+def test_an_interpreter_that_cant_be_used_is_told(
+    sessions: list[Session], command: str, told: str, step: str
+) -> None:
+    sessions.append(Session(Location("tensorrt", python=command)))
+    with pytest.raises(BackendError) as caught:
+        sessions[-1].look()
+    assert told in str(caught.value)
+    assert step in str(caught.value)
+
+
+def test_without_pycuda_or_a_gpu_the_library_is_named_all_the_same(
+    sessions: list[Session], tmp_path: Path
+) -> None:
+    (tmp_path / "tensorrt").symlink_to(FAKES / "tensorrt")
+    (tmp_path / "fake_tensorrt.py").symlink_to(FAKES / "fake_tensorrt.py")
+    command = f"env PYTHONPATH={tmp_path} {shlex.quote(sys.executable)}"
+    sessions.append(Session(Location("tensorrt", python=command)))
+    found = sessions[-1].look()
+    assert (found.library, found.gpu) == ("8.5.3.1", None)
+    assert str(found.missing[0]) == "pycuda isn't installed"
+    assert f"{sys.executable} -m pip install 'pycuda" in found.missing[0].next_step
+    sessions.append(
+        Session(Location("tensorrt", python=played(FAKE_TENSORRT=json.dumps({"gpus": 0}))))
+    )
+    assert [str(each) for each in sessions[-1].look().missing] == ["a GPU isn't there"]
+
+
+def test_a_timing_cache_is_kept_sent_and_replaced_when_it_is_refused(
+    backend: Any, tmp_path: Path
+) -> None:
+    made = backend()
+    made.build(MODEL)
+    (kept,) = tmp_path.glob("*.timing")
+    assert kept.name == "tensorrt-8.5.3.1-a-fake-GPU.timing"
+    first = kept.read_bytes()
+    assert made.build(MODEL).notices[-1].code == "weakly_typed"
+    assert len(kept.read_bytes()) > len(first), "the second build began with the first's"
+    kept.write_bytes(b"of another release")
+    codes = [each.code for each in made.build(MODEL).notices]
+    assert "timing_cache_refused" in codes
+    assert kept.read_bytes() == first
+
+
+def test_weakly_typed_networks_get_the_flags_of_their_graph(backend: Any, tmp_path: Path) -> None:
+    made = backend()
+    _, quantized = quantize(MODEL, models.feeds(MODEL.proto))
+    path = tmp_path / "x.engine"
+    built = made.make(Order(model=quantized, precision="int8", what="x", path=path))
+    assert built.options["network"] == "weakly typed"
+    assert built.account is not None
+    assert built.account.proof is not None
+    assert [node.got for node in built.account.proof.nodes] == ["int8", "int8"]
+
+
+def test_the_network_that_the_parser_makes_is_described(backend: Any) -> None:
+    from calaudit.backends.tensorrt.build import describe_network
+
+    told = describe_network(backend().session, MODEL)
+    assert told["inputs"] == ["x"]
+    assert [layer["index"] for layer in told["layers"]] == list(range(len(told["layers"])))
+    assert {"name", "type", "inputs", "outputs"} <= set(told["layers"][0])
+
+
+def test_arrays_go_by_the_line_where_no_memory_is_shared(
+    backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feeds = models.feeds(MODEL.proto, n=40)
+    sharing = backend()
+    wanted = sharing.load(MODEL).run(feeds)["y"]
+    monkeypatch.setattr(shared, "_ways", lambda: iter(()))
+    streaming = backend()
+    engine = streaming.load(MODEL)
+    locked = engine.empty_feeds(40)
+    locked["x"][:] = feeds["x"]
+    np.testing.assert_array_equal(engine.run(feeds)["y"], wanted)
+    np.testing.assert_array_equal(engine.run(locked)["y"], wanted)
+    shares = [each.session.perform(lambda worker: worker.shares) for each in (sharing, streaming)]
+    assert shares == [True, False]
+
+
+@pytest.mark.parametrize("way", ["files", "unregistered"])
+def test_other_ways_to_the_same_memory_give_the_same(
+    backend: Any, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    feeds = models.feeds(MODEL.proto, n=40)
+    wanted = backend().load(MODEL).run(feeds)["y"]
+    if way == "files":
+        monkeypatch.delattr(os, "memfd_create")
+    engine = backend(registers=way != "unregistered").load(MODEL)
+    np.testing.assert_array_equal(engine.run(feeds)["y"], wanted)
+
+
+def test_a_large_batchs_memory_stays_while_small_ones_come_and_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared, "_KEPT", 2**20)
+    blocks = shared.SharedBlocks(tuple(shared._ways())[:1])
+    for _ in range(12):
+        small = [blocks.empty((2**15,), np.uint8) for _ in range(2)]
+        del small
+        large = [blocks.empty((2**22,), np.uint8) for _ in range(2)]
+        del large
+    assert len(blocks.news()["new"]) == 4, "made once and used again, though they are 8 MiB"
+    for _ in range(40):
+        _ = blocks.empty((2**10,), np.uint8)
+    told = blocks.news()
+    assert len(told["gone"]) >= 2, "what nobody has used for long is given back"
+
+
+SCRIPT = """
+import signal, sys
+from pathlib import Path
+from calaudit.backends.tensorrt.backend import TensorrtBackend
+from calaudit.backends.tensorrt.location import Location
+from calaudit.backends.tensorrt.session import session_of
+from calaudit.graph.model import Model
+from tests.graph import models
+made = TensorrtBackend(session_of(Location("tensorrt", python=sys.argv[1])))
+worker = made.session.perform(lambda worker: worker)
+worker.empty((1000,), "f4")
+print(worker.hello["pid"], flush=True)
+try:
+    made.build(Model(models.gemms(), "sketch.onnx"))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_whatever_ends_the_host_nothing_stays_behind(number: signal.Signals) -> None:
+    before = set(SHARED_MEMORY.glob("calaudit-*")) if SHARED_MEMORY.is_dir() else set()
+    command = played(FAKE_TENSORRT=json.dumps({"slow": 60.0}))
+    host = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert host.stdout is not None
+    pid = int(host.stdout.readline())
+    assert is_running(pid)
+    time.sleep(0.5)
+    host.send_signal(number)
+    rest = host.stdout.read()
+    host.wait(20)
+    assert wait_until_gone(pid), "in the middle of a build"
+    assert ("interrupted" in rest) == (number == signal.SIGINT)
+    assert not SHARED_MEMORY.is_dir() or set(SHARED_MEMORY.glob("calaudit-*")) <= before

@@ -143,15 +143,15 @@ class _Servings:
     """In which batches, all sets' batches numbered on, each sample of a union is served."""
 
     def __init__(self, sets: list[_Batches], n: int) -> None:
-        served: list[tuple[int, int, int]] = []
-        number = 0
-        for position, each in enumerate(sets):
-            for batch in each.places or [np.zeros(0, np.int64)]:
-                served += [(place, number, position) for place in batch.tolist()]
-                number += 1
-        table = np.array(sorted(served), np.int64).reshape(-1, 3)
-        self._batches, self._sets = table[:, 1].copy(), table[:, 2].copy()
-        self._ends = np.searchsorted(table[:, 0], np.arange(n + 1))
+        none = [np.zeros(0, np.int64)]
+        batches = [batch for each in sets for batch in each.places or none]
+        owners = [number for number, each in enumerate(sets) for _ in each.places or none]
+        sizes = [len(batch) for batch in batches]
+        places = np.concatenate(batches)
+        order = np.argsort(places, kind="stable")
+        self._batches = np.repeat(np.arange(len(batches)), sizes)[order]
+        self._sets = np.repeat(owners, sizes)[order]
+        self._ends = np.searchsorted(places[order], np.arange(n + 1))
 
     def of(
         self, places: NDArray[np.int64]

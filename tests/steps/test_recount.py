@@ -28,6 +28,7 @@ from calaudit.steps.calibrate import calibrate_sets, scales_from_ranges
 from calaudit.steps.observe import observe
 from calaudit.steps.tapped import TappedEngine, load_tapped
 from calaudit.steps.union import CalibsetUnion
+from tests.calibration.trt import trt_amax
 from tests.graph import models
 from tests.steps import layouts
 from tests.steps.calibrating import chosen, draw, images, write_images, write_model
@@ -178,6 +179,24 @@ def test_samples_are_told_apart_in_the_second_pass_too(
         assert found.widths[tap] == pytest.approx(width, rel=1e-5)
         moved = np.abs(np.cumsum(found.counts[tap] - counts)).max()  # by a bin, for rounding
         assert moved <= max(3, 0.02 * counts.sum())
+
+
+def test_a_first_batch_of_zeros_leaves_the_width_to_the_next_and_is_told(
+    folder: Path, tmp_path: Path
+) -> None:
+    x = images(12)
+    x[:4] = 0
+    pool = write_images(tmp_path / "p.h5", x)
+    drawn = draw(pool, tmp_path / "s.h5", "late", 12)
+    (table,) = calibrate_sets(
+        folder / "model.onnx", [drawn.path], tmp_path / "r.h5",
+        methods=[ENTROPY_TRT], batching=Batching(4, order="stored"),
+    )  # fmt: skip
+    assert table.taps["x"].amax == trt_amax(x[4:8], x[8:])
+    (told,) = (notice for notice in table.notices if notice.code == "first_batch_zero")
+    assert "(x" in told.message
+    bins = open_ranges(tmp_path / "r.h5").equal_bins["late"]
+    assert bins.start[0] == 1
 
 
 def test_samples_that_are_left_out_are_in_no_batch(tmp_path: Path) -> None:

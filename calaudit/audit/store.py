@@ -228,8 +228,11 @@ def hold_lock(folder: Path, *, wait: bool = False, next_step: str = WAITING) -> 
         lock.release()
 
 
-def is_locked(folder: Path) -> bool:
-    """Whether a run is at work on a results folder. Asks without leaving anything behind."""
+def is_locked(folder: Path) -> bool | None:
+    """Whether a run is at work on a results folder; None where that can't be told.
+
+    Asks without leaving anything behind.
+    """
     if not (folder / LOCK_FILE).exists():
         return False
     try:
@@ -238,7 +241,7 @@ def is_locked(folder: Path) -> bool:
     except Timeout:
         return True
     except (OSError, NotImplementedError):
-        return False  # no locks on this file system, or no permission to ask
+        return None  # no locks on this file system, or no permission to ask
 
 
 def _content(path: Path) -> str:

@@ -105,6 +105,11 @@ def _told(content: dict[str, Any], found: Sequence["Artefact"], *, everything: b
     lines += ["", _left(content, found)]
     if content["running"]:
         lines.append("A run holds the lock now.")
+    elif content["running"] is None:
+        lines.append(
+            "Whether a run is at work can't be told: its lock can't be opened (permission denied, "
+            "or a file system without locks)."
+        )
     for key, what in (("earlier", "of earlier versions"), ("leftovers", "half-written")):
         files = content[key]
         if files:

@@ -258,7 +258,9 @@ def _problems(line: dict[str, Any], cls: type[Any], where: object, at: str) -> l
     place = f"{where}: {inside}" if inside else str(where)
     cause = line.get("ctx", {}).get("error")
     if isinstance(cause, CalauditError):
-        return [Problem(p.message, place, p.next_step) for p in cause.problems]
+        return [
+            Problem(p.message, place, p.next_step or "Change the value.") for p in cause.problems
+        ]
     kind = line["type"]
     if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
         return [_unknown(str(path[-1]), _tables_at(cls, path[:-1]), place)]

@@ -1,5 +1,6 @@
 """One run at a time, and none that outlives its process."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -8,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from calaudit.audit.store import hold_lock, is_locked
+from calaudit.audit.store import LOCK_FILE, hold_lock, is_locked
 from calaudit.runtime.errors import OutputError
+from tests.audit.world import make_world
+from tests.cli.running import calaudit
 
 HOLD = """
 import sys, time
@@ -66,6 +69,21 @@ def test_killed_run_leaves_no_lock(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not is_locked(tmp_path)
+
+
+def test_a_lock_that_may_not_be_opened_is_told_of(tmp_path: Path, permissions: None) -> None:
+    audit = make_world(tmp_path, n=400)
+    folder = audit.with_suffix("")
+    with hold_lock(folder):
+        pass
+    lock = folder / LOCK_FILE
+    lock.chmod(0)
+    assert is_locked(folder) is None
+    shown = calaudit("status", str(audit))
+    assert "can't be told: its lock can't be opened (permission denied" in shown.out
+    assert json.loads(calaudit("status", str(audit), "--json").out)["running"] is None
+    lock.chmod(0o600)
+    assert "can't be told" not in calaudit("status", str(audit)).out
 
 
 def test_lock_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:

@@ -151,7 +151,11 @@ def run_token(folder: Path, scheduler: Scheduler) -> Iterator[Path]:
     try:
         token.touch()
     except OSError as error:
-        raise OutputError(f"can't be written: {error.strerror}", where=token) from error
+        raise OutputError(
+            f"can't be written: {error.strerror}",
+            where=token,
+            next_step="Check the folder's free space and permissions.",
+        ) from error
     try:
         yield token
     finally:

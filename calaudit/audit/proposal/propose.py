@@ -294,7 +294,7 @@ def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file:
     lines = [
         f"# Which {units} does INT8 hurt, by how much, and which calibration set fixes it?",
         f"#   {command_line('calaudit', 'compare', file)}",
-        "# Proposed by calaudit init; docs/audit.md has every key.",
+        "# Proposed by calaudit init; docs/audit.md has every key, and [[targets]] for TensorRT.",
         *_table("[audit]", Table(head, remark)),
         *_section("Slices, evaluated separately.", "[[slices]]", proposal.slices),
         *_left_out(proposal),

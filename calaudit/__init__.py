@@ -15,7 +15,7 @@ scale table
 engine
     A runnable model: the FP32 reference, FP16, or INT8 with one scale table.
 cell
-    One engine under test: calibration set, method, precision, backend.
+    One engine under test: calibration set, method, precision, target.
 drop
     The metric under FP32 minus the metric under the engine, on the same units, positive when
     quality is lost.

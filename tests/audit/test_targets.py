@@ -340,6 +340,20 @@ def test_where_fp32_fails_on_a_target_nothing_else_is_tried_there(
     assert {p.name.split("-")[-2] for p in after.keys() - before.keys()} == {"old"}
 
 
+def test_what_a_target_runs_on_now_makes_its_engines_again_and_no_others(
+    tmp_path: Path, fake: object
+) -> None:
+    run_audit(on_fakes(tmp_path))
+    path = on_fakes(tmp_path, ('ssh = "old-host"', 'ssh = "upgraded-host"'))
+    with prepared_audit(path, Overrides()) as opened:
+        missing = {each.name for each in take_inventory(opened.plan) if each.state != "made"}
+        built = [cell.built for cell in (opened.plan.reference, *opened.plan.cells)]
+    assert missing == {
+        "fp32/old", *(f"{s}/{m}/old" for s in ("loud only", "both") for m in ("minmax", "mse"))
+    }  # fmt: skip
+    assert len(set(built)) == len(built), "no two targets share an engine's file"
+
+
 def test_where_the_audits_own_fp32_fails_it_ends(tmp_path: Path, fake: object) -> None:
     dying = ('ssh = "new-host"', 'ssh = "new-host"\ndies = "fp32"')
     path = on_fakes(tmp_path, dying, keys='backend = "new"\nagree_with = ["old"]')

@@ -108,10 +108,10 @@ class TensorrtKind(BackendKind):
         """The backend, on the target's GPU."""
         from calaudit.backends.tensorrt.backend import TensorrtBackend
         from calaudit.backends.tensorrt.build import TimingCache
-        from calaudit.backends.tensorrt.session import session_of
+        from calaudit.backends.tensorrt.session import take_session
 
         return TensorrtBackend(
-            session_of(_location(self.name, settings)),
+            take_session(_location(self.name, settings)),
             max_batch=site.batch_size,
             sizes=site.shapes,
             compute_capability=self.capability(settings),

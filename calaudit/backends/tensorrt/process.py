@@ -74,12 +74,13 @@ class _Execution(ThreadExecModel):
     """execnet's threads, but a process is started as `Process` wants it."""
 
     def __init__(self, process: "Process") -> None:
-        self._start = process.start
+        # execnet keeps this until the end of all: it mustn't keep the process, too.
+        self._start = weakref.WeakMethod(process.start)
 
     @property
     def subprocess(self) -> Any:
         """What execnet takes for the module."""
-        return SimpleNamespace(PIPE=subprocess.PIPE, Popen=self._start)
+        return SimpleNamespace(PIPE=subprocess.PIPE, Popen=self._start())
 
 
 class Process:

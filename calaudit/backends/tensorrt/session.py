@@ -1,10 +1,9 @@
 """Where TensorRT is, and its worker of the moment: started when first needed."""
 
-import atexit
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import TypeVar
 
 from calaudit.backends.base import Missing
@@ -114,9 +113,23 @@ class Session:
         )
 
 
-@cache
+_examined: dict[Location, Session] = {}
+"""Sessions that nobody uses yet but those who looked: a worker takes long to start."""
+_used: "weakref.WeakValueDictionary[Location, Session]" = weakref.WeakValueDictionary()
+"""Sessions of backends: their workers end with the last backend and engine that uses them."""
+
+
 def session_of(location: Location) -> Session:
-    """The one session of a target in this process; its worker ends with the process."""
-    session = Session(location)
-    atexit.register(session.close)
-    return session
+    """The one session of a location in this process."""
+    found = _used.get(location) or _examined.get(location)
+    if found is None:
+        found = _examined[location] = Session(location)
+    return found
+
+
+def take_session(location: Location) -> Session:
+    """The one session of a location, from now on for as long as somebody holds it."""
+    found = session_of(location)
+    _examined.pop(location, None)
+    _used[location] = found
+    return found

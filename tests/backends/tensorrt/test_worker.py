@@ -3,6 +3,7 @@
 In processes of their own, with FAKES of TensorRT and pycuda on their paths.
 """
 
+import gc
 import json
 import os
 import shlex
@@ -17,10 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calaudit.backends.base import Order
+from calaudit.backends.base import Order, Site
 from calaudit.backends.tensorrt import shared
 from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.backends.tensorrt.build import TimingCache
+from calaudit.backends.tensorrt.kind import TENSORRT
 from calaudit.backends.tensorrt.location import Location
 from calaudit.backends.tensorrt.session import Session
 from calaudit.graph.model import Model
@@ -264,6 +266,7 @@ SCRIPT = """
 import signal, sys
 from pathlib import Path
 from calaudit.backends.tensorrt.backend import TensorrtBackend
+from calaudit.backends.tensorrt.kind import TENSORRT
 from calaudit.backends.tensorrt.location import Location
 from calaudit.backends.tensorrt.session import session_of
 from calaudit.graph.model import Model
@@ -300,3 +303,20 @@ def test_whatever_ends_the_host_nothing_stays_behind(number: signal.Signals) -> 
     assert wait_until_gone(pid), "in the middle of a build"
     assert ("interrupted" in rest) == (number == signal.SIGINT)
     assert not SHARED_MEMORY.is_dir() or set(SHARED_MEMORY.glob("calaudit-*")) <= before
+
+
+def test_a_worker_ends_with_the_last_backend_and_engine_that_uses_it(tmp_path: Path) -> None:
+    kind, settings = TENSORRT, TENSORRT.settings(python=played(OF="this test"))
+    assert kind.examine(settings, {}).device is not None
+    site = Site(name="tensorrt", folder=tmp_path, batch_size=16, shapes={})
+    first, second = (kind.make(settings, site) for _ in range(2))
+    assert first.session is second.session
+    pid = pid_of(first)
+    engine = first.load(MODEL)
+    del first, second
+    gc.collect()
+    assert engine.run(models.feeds(MODEL.proto))
+    assert is_running(pid)
+    del engine
+    gc.collect()
+    assert wait_until_gone(pid)

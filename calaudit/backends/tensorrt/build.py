@@ -18,6 +18,7 @@ from calaudit.formats.writing import atomic_write
 from calaudit.graph.model import Model, write_model
 from calaudit.graph.narrow import narrow_types
 from calaudit.runtime.errors import BackendError, Notice, near
+from calaudit.runtime.progress import stage
 
 _WEAK: Final = (
     "{title} has no strongly typed networks: this one permits INT8 and FP16 where the graph has "
@@ -109,7 +110,7 @@ def build_explicit(
         "flags": sorted(each.upper() for each in narrow_types(model)),
         "compute_capability": compute_capability,
     }
-    with sent_model(model) as arrays:
+    with shown(session, what), sent_model(model) as arrays:
         timed = {} if timing is None else timing.read(session)
         try:
             answer = session.perform(
@@ -143,6 +144,16 @@ def sent_profile(profile: Mapping[str, ShapeRange]) -> dict[str, list[list[int]]
         name: [list(map(int, shape)) for shape in (each.smallest, each.opt, each.largest)]
         for name, each in profile.items()
     }
+
+
+@contextlib.contextmanager
+def shown(session: Session, what: str) -> Iterator[None]:
+    """Show for how long a build is at work, where TensorRT doesn't tell of its phases."""
+    if session.look().abilities.get("progress"):
+        yield
+        return
+    with stage(what):
+        yield
 
 
 @contextlib.contextmanager

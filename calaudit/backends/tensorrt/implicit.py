@@ -18,6 +18,7 @@ from calaudit.backends.tensorrt.build import (
     describe_network,
     sent_model,
     sent_profile,
+    shown,
 )
 from calaudit.backends.tensorrt.link import Answer, Serve, Values, Worker
 from calaudit.backends.tensorrt.profile import ShapeRange
@@ -160,7 +161,7 @@ class _Build:
         }
         kept = {} if cache is None else {"cache": np.frombuffer(cache, np.uint8)}
         timed = {} if self.timing is None else self.timing.read(self.session)
-        with sent_model(self.model) as arrays:
+        with shown(self.session, self.what), sent_model(self.model) as arrays:
             return self.session.perform(
                 lambda worker: worker.ask(
                     "implicit.build",

@@ -92,7 +92,7 @@ class Probe:
         for way in _ways():
             with contextlib.suppress(OSError):
                 opened = way(len(self._token))
-                os.pwrite(opened.descriptor, self._token, 0)
+                os.write(opened.descriptor, self._token)
                 self._made.append((opened, way))
 
     @property

@@ -21,6 +21,7 @@ from calaudit.runtime.errors import BackendError
 from tests.audit.world import AUDIT, make_world
 from tests.backends.available import FAKES, played
 from tests.backends.tensorrt.sshd import running_sshd
+from tests.backends.tensorrt.test_worker import calibrated
 from tests.graph import models
 from tests.wheels import installed_wheel
 
@@ -106,6 +107,18 @@ def test_a_connection_that_is_cut_is_made_again_and_the_batch_repeated(
         wanted = TensorrtBackend(Session(Location("tensorrt", python=played())), max_batch=16)
         sessions.append(wanted.session)
         np.testing.assert_array_equal(found, wanted.load(MODEL).run(feeds)["y"])
+
+
+def test_a_calibration_whose_connection_is_cut_begins_again(
+    sessions: list[Session], config: Path, tmp_path: Path
+) -> None:
+    once = str(tmp_path / "once")
+    cut = remote(config, ends="cut", ends_in="batch", ends_after=2, once=once)
+    sessions.append(Session(cut))
+    made = calibrated(sessions[-1], tmp_path)
+    assert Path(once).exists(), "the connection was cut"
+    assert made.n_batches == 3
+    assert made.ranges.scales == {"x": pytest.approx(23 / 127)}
 
 
 def test_a_connection_that_is_cut_twice_fails(sessions: list[Session], config: Path) -> None:

@@ -19,15 +19,19 @@ import numpy as np
 import pytest
 
 from calaudit.backends.base import Order, Site
-from calaudit.backends.tensorrt import shared
+from calaudit.backends.tensorrt import link, shared
 from calaudit.backends.tensorrt.backend import TensorrtBackend
 from calaudit.backends.tensorrt.build import TimingCache
+from calaudit.backends.tensorrt.implicit import ImplicitPlan, NativeRanges, build_implicit
 from calaudit.backends.tensorrt.kind import TENSORRT
 from calaudit.backends.tensorrt.location import Location
+from calaudit.backends.tensorrt.profile import plan_profile
 from calaudit.backends.tensorrt.session import Session
+from calaudit.calibration.batching import Batching
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError
 from tests.backends.available import FAKES, played
+from tests.backends.tensorrt.calibsets import make_calibset, two_inputs
 from tests.graph import models
 from tests.graph.running import quantize
 
@@ -233,6 +237,29 @@ def test_arrays_go_by_the_line_where_no_memory_is_shared(
     assert shares == [True, False]
 
 
+def calibrated(session: Session, folder: Path) -> ImplicitPlan:
+    """An engine that TensorRT calibrated on 24 samples in batches of 8."""
+    model = Model(models.embedding(), "embedding.onnx")
+    ranges = NativeRanges(
+        calibset=make_calibset(folder / "set.h5", two_inputs(24)),
+        algorithm="entropy",
+        batching=Batching(8, order="stored"),
+    )
+    return build_implicit(session, model, ranges, plan_profile(model, max_batch=16))
+
+
+def test_calibration_takes_the_same_batches_by_memory_and_by_the_line(
+    backend: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    by_memory = calibrated(backend().session, tmp_path)
+    monkeypatch.setattr(shared, "_ways", lambda: iter(()))
+    monkeypatch.setattr(link, "_CHUNK", 100)
+    by_line = calibrated(backend().session, tmp_path)
+    assert by_memory.ranges.scales == by_line.ranges.scales
+    assert by_memory.ranges.scales == {"x": pytest.approx(23 / 127)}
+    assert by_memory.n_batches == by_line.n_batches == 3
+
+
 @pytest.mark.parametrize("way", ["files", "unregistered"])
 def test_other_ways_to_the_same_memory_give_the_same(
     backend: Any, monkeypatch: pytest.MonkeyPatch, way: str
@@ -266,10 +293,12 @@ SCRIPT = """
 import signal, sys
 from pathlib import Path
 from calaudit.backends.tensorrt.backend import TensorrtBackend
+from calaudit.backends.tensorrt.implicit import ImplicitPlan, NativeRanges, build_implicit
 from calaudit.backends.tensorrt.kind import TENSORRT
 from calaudit.backends.tensorrt.location import Location
 from calaudit.backends.tensorrt.session import session_of
 from calaudit.graph.model import Model
+from tests.backends.tensorrt.calibsets import make_calibset, two_inputs
 from tests.graph import models
 made = TensorrtBackend(session_of(Location("tensorrt", python=sys.argv[1])))
 worker = made.session.perform(lambda worker: worker)

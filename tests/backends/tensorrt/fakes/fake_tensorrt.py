@@ -36,7 +36,7 @@ class Behaviour:
     """How a build or run ends: ``"killed"``, ``"aborts"``, ``"hangs"``, ``"exhausted"``,
     ``"cut"``: the connection by SSH."""
     ends_in: str = "build"
-    """Where: ``"build"``, ``"load"`` or ``"run"``."""
+    """Where: ``"build"``, ``"batch"`` (asking for one), ``"load"`` or ``"run"``."""
     ends_after: int = 0
     """Builds, loads or runs that go well before."""
     once: str = ""
@@ -263,7 +263,7 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
             if not _phases(monitor, behaviour.slow, say, severity):
                 return None
             if config.int8_calibrator is not None and behaviour.calibrates:
-                _calibrate(behaviour, network, config, trt)
+                _calibrate(behaviour, network, config, trt, self._logger)
             if not behaviour.builds:
                 return None
             int8 = config.int8_calibrator is not None
@@ -535,7 +535,7 @@ def _calls(calibrator: Any) -> Any:
     return importlib.import_module("tests.backends.tensorrt.virtual_table").CppCalls(calibrator)
 
 
-def _calibrate(behaviour: Behaviour, network: Any, config: Any, trt: Any) -> None:
+def _calibrate(behaviour: Behaviour, network: Any, config: Any, trt: Any, logger: Any) -> None:
     """What happens between TensorRT and a calibrator during a build."""
     cpp = _calls(config.int8_calibrator)
     behaviour.calls.append(f"get_batch_size {cpp.get_batch_size()}")
@@ -553,6 +553,7 @@ def _calibrate(behaviour: Behaviour, network: Any, config: Any, trt: Any) -> Non
     behaviour.calibrated_shapes = shapes
     names = list(behaviour.names or tensors)
     while behaviour.stop_after is None or len(behaviour.batches) < behaviour.stop_after:
+        behaviour.end("batch", logger, trt.ILogger.Severity)
         addresses = cpp.get_batch(names)
         if addresses is None:
             behaviour.calls.append("get_batch end")

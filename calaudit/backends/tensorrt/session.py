@@ -1,9 +1,10 @@
 """Where TensorRT is, and its worker of the moment: started when first needed."""
 
+import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from calaudit.backends.base import Missing
@@ -97,6 +98,13 @@ class Session:
             self._worker = worker
         return self._worker
 
+    def _there(self, missing: Missing) -> Missing:
+        """What is missing, with a step that says on which machine it is to be taken."""
+        if self.location.ssh is None:
+            return missing
+        step = re.sub(r"\b([Rr]un): ", rf"\1 on {self.location.host}: ", missing.next_step)
+        return replace(missing, next_step=step)
+
     def _look(self, worker: Worker) -> Found:
         told = worker.ask("hello.look", {"library": self.location.library}).values
         library = told["library"] or {}
@@ -107,7 +115,7 @@ class Session:
             gpu=name,
             compute_capability=capability,
             builds_for=tuple(told.get("builds_for", ())),
-            missing=tuple(Missing(*each) for each in told["missing"]),
+            missing=tuple(self._there(Missing(*each)) for each in told["missing"]),
             tf32=str(worker.hello["tf32"]),
             python=str(worker.hello["python"]),
         )

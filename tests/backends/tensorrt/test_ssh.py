@@ -4,7 +4,9 @@ TensorRT and pycuda there are FAKES.
 """
 
 import json
+import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from calaudit.runtime.errors import BackendError
 from tests.audit.world import AUDIT, make_world
 from tests.backends.available import FAKES, played
 from tests.backends.tensorrt.sshd import running_sshd
-from tests.backends.tensorrt.test_worker import calibrated
+from tests.backends.tensorrt.test_worker import calibrated, wait_until_gone
 from tests.graph import models
 from tests.wheels import installed_wheel
 
@@ -103,6 +105,7 @@ def test_a_connection_that_is_cut_is_made_again_and_the_batch_repeated(
         found = engine.run(feeds)["y"]
         again = sessions[-1].perform(lambda worker: worker.hello["pid"])
         assert (first == again) == (where == "build")
+        assert where == "build" or wait_until_gone(first), "left alone, it ended by itself"
         assert Path(once).exists(), "the connection was cut"
         wanted = TensorrtBackend(Session(Location("tensorrt", python=played())), max_batch=16)
         sessions.append(wanted.session)
@@ -142,6 +145,13 @@ def test_memory_is_shared_where_ssh_leads_back_to_this_machine(
 ) -> None:
     sessions.append(Session(remote(config)))
     assert sessions[-1].perform(lambda worker: worker.shares)
+
+
+def test_what_is_missing_is_installed_there(sessions: list[Session], config: Path) -> None:
+    sessions.append(Session(remote(config, f"env PYTHONPATH= {shlex.quote(sys.executable)}")))
+    first = sessions[-1].look().missing[0]
+    assert str(first) == "TensorRT isn't installed"
+    assert first.next_step.startswith(f"Run on target: {sys.executable} -m pip install")
 
 
 @pytest.mark.parametrize(

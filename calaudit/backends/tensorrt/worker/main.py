@@ -11,8 +11,6 @@ from typing import Any
 
 from .errors import OUT_OF_MEMORY, Missing, RefusedError
 
-Answer = "tuple[dict[str, Any], dict[str, Any]]"
-
 
 def serve(channel: Any) -> None:
     """Answer requests, one after the other; the process ends when the host hangs up."""

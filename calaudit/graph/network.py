@@ -7,11 +7,14 @@ Gemm's product before its bias, constants, and what is reshaped to broadcast.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import cached_property
+from typing import Any, Final, Literal
 
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from calaudit.graph.contents import values_of
 from calaudit.graph.fp16 import HALF, is_half, widen
 from calaudit.graph.importer import Importer
 from calaudit.graph.importer_rules import import_node
@@ -68,6 +71,18 @@ class Network:
     def fixed(self) -> tuple[str, ...]:
         """Tensors that hold the same values for every sample."""
         return tuple(each.name for each in self.tensors if each.kind == "constant")
+
+    @cached_property
+    def _handed_on(self) -> dict[str, str]:
+        nodes = (node for node in self.model.proto.graph.node if node.op_type == "Identity")
+        return {node.output[0]: node.input[0] for node in nodes}
+
+    def held(self, name: str) -> NDArray[Any] | None:
+        """A constant's values where they are weights of the model; None where they are computed."""
+        while name in self._handed_on:
+            name = self._handed_on[name]
+        weights = {tensor.name: tensor for tensor in self.model.proto.graph.initializer}
+        return values_of(weights[name]) if name in weights else None
 
 
 def import_network(model: Model) -> Network:

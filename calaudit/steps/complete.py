@@ -22,7 +22,7 @@ from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.ranges import write_ranges
 from calaudit.graph.network import Network
-from calaudit.graph.taps import with_taps
+from calaudit.graph.taps import tapped
 from calaudit.steps.observe import load_to_observe, observe
 from calaudit.steps.union import CalibsetUnion
 
@@ -91,15 +91,19 @@ def without_constants(table: ScaleTable, network: Network) -> ScaleTable:
 def _fixed_values(
     network: Network, backend: Backend, sample: Mapping[str, NDArray[Any]]
 ) -> dict[str, NDArray[Any]]:
-    """What tensors hold that are the same for every sample."""
-    if not network.fixed:
-        return {}
-    engine = backend.load(with_taps(network.model, network.fixed))
-    try:
-        outputs = engine.run(sample)
-    finally:
-        engine.close()
-    return {name: outputs[name] for name in network.fixed}
+    """What tensors hold that are the same for every sample; weights without a copy."""
+    held = {name: network.held(name) for name in network.fixed}
+    found = {name: values for name, values in held.items() if values is not None}
+    computed = [name for name in held if name not in found]
+    if computed:
+        with tapped(network.model, computed) as shown:
+            engine = backend.load(shown)
+        try:
+            outputs = engine.run(sample)
+        finally:
+            engine.close()
+        found.update((name, outputs[name]) for name in computed)
+    return found
 
 
 def _with_fixed(

@@ -97,6 +97,18 @@ def float16_graph(graph: onnx.GraphProto) -> onnx.GraphProto:
     return helper.make_graph(list(graph.node), "half", *values, weights)
 
 
+def test_constants_that_are_weights_are_told_from_computed_ones() -> None:
+    s = Sketch()
+    s.gemm(s.op("Add", ["x", s.op("Neg", [s.weight("w", 1, 4)], "negative")], "a"), "y", 4, 3)
+    found = network(s.model({"x": ("n", 4)}, {"y": ("n", 3)}))
+    held = {name: found.held(name) for name in found.fixed}
+    assert [name for name, values in held.items() if values is None] == ["negative"]
+    weights = {t.name: numpy_helper.to_array(t) for t in found.given.proto.graph.initializer}
+    kept = [values for values in held.values() if values is not None]
+    for values, name in zip(kept, ["w", "y.w", "y.b", "y.b"], strict=True):
+        np.testing.assert_array_equal(values, weights[name])
+
+
 def test_tensors_of_integers_have_no_range() -> None:
     s = Sketch()
     s.op("Relu", ["x"], "y")

@@ -24,7 +24,8 @@ def test_every_tensor_of_the_network_is_observed_over_each_set(
     tmp_path: Path, batch_size: int
 ) -> None:
     s = models.Sketch()
-    s.op("HardSwish", [s.conv("x", "c", 3, 4)], "h")
+    negative = s.op("Neg", [s.weight("w", 1, 4, 1, 1)], "negative")
+    s.op("HardSwish", [s.op("Add", [s.conv("x", "c", 3, 4), negative], "a")], "h")
     s.gemm(s.op("Flatten", [s.op("ReduceMean", ["h"], "r", axes=[2, 3])], "f"), "y", 4, 3)
     proto = s.model({"x": ("n", 3, 8, 8)}, {"y": ("n", 3)})
     network = import_network(load_model(write_model(tmp_path / "m.onnx", proto)))

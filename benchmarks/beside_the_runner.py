@@ -15,11 +15,12 @@ def measure(
 ) -> Tuple[Dict[str, float], Dict[str, Any]]:
     """Seconds per row, and per run of one batch, of an engine whose profile is `batch` rows.
 
-    `arrays` has `N_SHORT` batches of its one input, in memory that the GPU reaches.
+    `arrays` has one batch of its one input, and as ``long`` `N_SHORT` of them, in memory that the
+    GPU reaches.
     """
     loaded = state.engines[engine]
     (name,) = loaded.inputs
-    long = arrays[name]
+    short, long = arrays[name], arrays["long"]
     n = len(long)
     kept: Dict[Tuple[int, ...], Any] = {}
 
@@ -32,9 +33,9 @@ def measure(
         loaded.pipeline.run({name: long}, n, empty)
 
     def one() -> None:
-        loaded.pipeline.run({name: long[:batch]}, batch, empty)
+        loaded.pipeline.run({name: short}, batch, empty)
 
-    plain = Plain(state, loaded, long[:batch], empty)
+    plain = Plain(state, loaded, short)
     repeats = max(5, min(2000, 200_000 // batch))
     return {
         "runner": _best(whole, 7) / n,
@@ -50,7 +51,7 @@ def measure(
 class Plain:
     """What a page of code would do: copy in, enqueue, copy out, synchronize."""
 
-    def __init__(self, state: Any, loaded: Any, x: Any, empty: Callable[..., Any]) -> None:
+    def __init__(self, state: Any, loaded: Any, x: Any) -> None:
         driver = self._driver = state.cuda.driver
         (name,), (out,) = loaded.inputs, loaded.outputs
         self._context = loaded.engine.create_execution_context()

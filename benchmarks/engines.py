@@ -226,7 +226,8 @@ def measured(backend: TensorrtBackend, engine: Any, batch: int, row: Any) -> Any
 
     def ask(worker: Worker) -> Any:
         worker.ask("hello.learn", {"name": "beside_the_runner", "text": text})
-        feeds = engine.empty_feeds(batch * N_SHORT)
+        feeds = engine.empty_feeds(batch)
+        (feeds["long"],) = engine.empty_feeds(batch * N_SHORT).values()
         for values in feeds.values():
             values[:] = row
         number = engine.number(worker)

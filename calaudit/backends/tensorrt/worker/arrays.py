@@ -42,6 +42,9 @@ class Arrays:
         self._line = line
         self._blocks: dict[int, Block] = {}
         self._offered: list[int] = []
+        self._reached: dict[int, tuple[int, Array]] = {}
+        """Arrays of the request by id, which nothing else gets meanwhile: where the GPU reaches
+        them, 0 for nowhere."""
         self.shares = False
         """Whether the host's memory can be reached from here."""
         self.driver: Any = None
@@ -49,6 +52,7 @@ class Arrays:
 
     def update(self, blocks: dict[str, Any]) -> None:
         """Map the host's new blocks, let old ones go, and know which may be written to."""
+        self._reached.clear()
         for number in blocks.get("gone", ()):
             self._release(self._blocks.pop(number))
         new = blocks.get("new", ())
@@ -63,9 +67,7 @@ class Arrays:
         where, *rest = described
         if where == "shared":
             number, offset, shape, kind = rest
-            dtype = np.dtype(kind)
-            part = self._block(number).bytes[offset : offset + _size(shape, dtype)]
-            return part.view(dtype).reshape(shape)
+            return self._part(self._block(number), offset, shape, np.dtype(kind))
         shape, kind = rest
         made = np.empty(shape, np.dtype(kind))
         flat = made.reshape(-1).view(np.uint8)
@@ -89,7 +91,12 @@ class Arrays:
         else:
             found, _ = self._line.need("room", size=size)
             block = self._block(found["block"])
-        return block.bytes[:size].view(dtype).reshape(shape)
+        return self._part(block, 0, shape, dtype)
+
+    def _part(self, block: Block, offset: int, shape: Sequence[int], dtype: Any) -> Array:
+        values = block.bytes[offset : offset + _size(shape, dtype)].view(dtype).reshape(shape)
+        self._reached[id(values)] = (block.device + offset if block.device else 0, values)
+        return values
 
     def described(self, values: Array) -> tuple[Any, ...]:
         """What a message says of an array."""
@@ -107,6 +114,9 @@ class Arrays:
 
     def device_address(self, values: Array) -> int:
         """Where the GPU reaches an array itself; 0 where it doesn't."""
+        reached = self._reached.get(id(values))
+        if reached is not None:
+            return reached[0]
         place = self._place(values)
         if place is None:
             return 0

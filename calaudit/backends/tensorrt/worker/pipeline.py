@@ -181,6 +181,19 @@ class Bindings:
             self._addresses[name] = address
 
 
+class Shaped(NamedTuple):
+    """What a context gives for inputs of certain shapes."""
+
+    fed: list[tuple[int, ...]]
+    """Shapes of the inputs, in their order."""
+    known: tuple[tuple[str, tuple[int, ...], np.dtype[Any]], ...]
+    """Name, shape and type of the outputs whose size is known before the run."""
+    unknown: tuple[str, ...]
+    """Names of the others."""
+    small: bool
+    """Whether copies aren't worth their while."""
+
+
 class Pipeline:
     """Buffers and streams of one execution context. One thread at a time runs it.
 
@@ -211,13 +224,16 @@ class Pipeline:
         self._handle = self._streams.compute.handle
         self._slots = [Slot(cuda, inputs) for _ in range(N_SLOTS)]
         self.bindings = Bindings(context)
-        self._fed: tuple[tuple[int, ...], ...] | None = None
-        self._shaped: dict[str, tuple[int, ...]] = {}
+        self._shaped: Shaped | None = None
+        self._bound: tuple[int, ...] | None = None
+        """What `_places` gave, as long as it holds."""
         self.piece = min((spec.largest[0] for spec in inputs.values()), default=1)
         """Rows that one enqueue takes."""
 
     def run(self, feeds: Mapping[str, Array], n: int, empty: Empty) -> dict[str, Array]:
         """Outputs of `n` rows, by name, in arrays that `empty` makes.
+
+        `feeds` has the engine's inputs in its order.
 
         Raises
         ------
@@ -240,47 +256,53 @@ class Pipeline:
 
     def _run_one(self, feeds: Mapping[str, Array], empty: Empty) -> dict[str, Array]:
         """A batch that one enqueue takes, on one stream."""
-        known, unknown = self._shapes_out(feeds)
-        stream, driver, slot = self._streams.compute, self._cuda.driver, self._slots[0]
+        shaped = self._shaped_by(feeds)
+        stream = self._streams.compute
         targets: dict[str, Array] | None = None
-        if not unknown and self._is_small(feeds):
-            targets = {name: empty(known[name], self._outputs[name].dtype) for name in known}
-            if self._mapped({**feeds, **targets}):
+        if shaped.small:
+            targets = {name: empty(shape, dtype) for name, shape, dtype in shaped.known}
+            if self._mapped(feeds, targets):
                 self._enqueue()
                 stream.synchronize()
                 return targets
-        for name, values in feeds.items():
-            driver.memcpy_htod_async(slot.inputs[name], values, stream)
-            self.bindings.address(name, int(slot.inputs[name]))
-        places = {}
-        for name, shape in known.items():
-            places[name] = slot.output(name, _n_bytes(shape, self._outputs[name].dtype))
-            self.bindings.address(name, places[name])
+        places = self._places(shaped)
+        driver = self._cuda.driver
+        for device, values in zip(self._slots[0].inputs.values(), feeds.values()):
+            driver.memcpy_htod_async(device, values, stream)
         self._enqueue()
         if targets is None:
-            targets = {name: empty(known[name], self._outputs[name].dtype) for name in known}
-        for name, target in targets.items():
+            targets = {name: empty(shape, dtype) for name, shape, dtype in shaped.known}
+        for place, target in zip(places, targets.values()):
             if target.nbytes:
-                driver.memcpy_dtoh_async(target, places[name], stream)
+                driver.memcpy_dtoh_async(target, place, stream)
         stream.synchronize()
-        return {**targets, **{name: self._fetched(name, empty) for name in unknown}}
+        for name in shaped.unknown:
+            targets[name] = self._fetched(name, empty)
+        return targets
 
-    def _is_small(self, feeds: Mapping[str, Array]) -> bool:
-        n_bytes = sum(values.nbytes for values in feeds.values())
-        for name, shape in self._shaped.items():
-            n_bytes += _n_bytes(shape, self._outputs[name].dtype)
-        return bool(n_bytes <= SMALL)
+    def _places(self, shaped: Shaped) -> tuple[int, ...]:
+        """Addresses of the outputs in the first slot, to which all tensors are bound."""
+        if self._bound is not None:
+            return self._bound
+        slot = self._slots[0]
+        for name, device in slot.inputs.items():
+            self.bindings.address(name, int(device))
+        made = []
+        for name, shape, dtype in shaped.known:
+            made.append(slot.output(name, _n_bytes(shape, dtype)))
+            self.bindings.address(name, made[-1])
+        self._bound = tuple(made)
+        return self._bound
 
-    def _mapped(self, tensors: Mapping[str, Array]) -> bool:
+    def _mapped(self, feeds: Mapping[str, Array], targets: Mapping[str, Array]) -> bool:
         """Let the GPU work on the host's arrays themselves, where it reaches all of them."""
-        addresses = {}
-        for name, values in tensors.items():
-            address = self._device_address(values)
-            if not address or address % ALIGNED:
-                return False
-            addresses[name] = address
-        for name, address in addresses.items():
-            self.bindings.address(name, address)
+        self._bound = None
+        for tensors in (feeds, targets):
+            for name, values in tensors.items():
+                address = self._device_address(values)
+                if not address or address % ALIGNED:
+                    return False
+                self.bindings.address(name, address)
         return True
 
     def _run_pieces(self, feeds: Mapping[str, Array], n: int, empty: Empty) -> dict[str, Array]:
@@ -307,11 +329,12 @@ class Pipeline:
     ) -> dict[str, Array]:
         """Start one piece; gives the outputs that don't go into the whole batch's array."""
         slot.enter(piece, self._streams)
-        known, unknown = self._shapes_out(piece)
+        shaped = self._shaped_by(piece)
+        self._bound = None
         for name in piece:
             self.bindings.address(name, int(slot.inputs[name]))
         targets: dict[str, Array] = {}
-        for name, shape in known.items():
+        for name, shape, _ in shaped.known:
             targets[name] = self._target(self._outputs[name], shape, rows, whole, empty)
             self.bindings.address(name, slot.output(name, targets[name].nbytes))
         self._streams.compute.wait_for_event(slot.entered)
@@ -320,26 +343,32 @@ class Pipeline:
         slot.computed.record(self._streams.compute)
         slot.leave(targets, self._streams)
         apart = {name: target for name, target in targets.items() if name not in whole}
-        if unknown:
+        if shaped.unknown:
             self._streams.compute.synchronize()
-        return {**apart, **{name: self._fetched(name, empty) for name in unknown}}
+        return {**apart, **{name: self._fetched(name, empty) for name in shaped.unknown}}
 
-    def _shapes_out(
-        self, feeds: Mapping[str, Array]
-    ) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
-        """Shapes of the outputs that are known before the run, and the names of the others."""
-        fed = tuple(values.shape for values in feeds.values())
-        if fed != self._fed:
-            self._fed = None
-            for name, values in feeds.items():
-                self.bindings.shape(name, values.shape)
-            shapes = {name: tuple(self._context.get_tensor_shape(name)) for name in self._outputs}
-            self._shaped = {name: shape for name, shape in shapes.items() if -1 not in shape}
-            for name in shapes.keys() - self._shaped.keys():
+    def _shaped_by(self, feeds: Mapping[str, Array]) -> Shaped:
+        """What the context makes of feeds of these shapes, which it is told."""
+        fed = [values.shape for values in feeds.values()]
+        if self._shaped is not None and self._shaped.fed == fed:
+            return self._shaped
+        self._shaped = self._bound = None
+        for name, values in feeds.items():
+            self.bindings.shape(name, values.shape)
+        known, unknown = [], []
+        n_bytes = sum(values.nbytes for values in feeds.values())
+        for name, spec in self._outputs.items():
+            shape = tuple(self._context.get_tensor_shape(name))
+            if -1 in shape:
+                unknown.append(name)
                 self._growing.setdefault(name, GrowingOutput(self._cuda, name))
                 self._context.set_output_allocator(name, self._allocator)
-            self._fed = fed
-        return self._shaped, tuple(name for name in self._outputs if name not in self._shaped)
+                continue
+            known.append((name, shape, spec.dtype))
+            n_bytes += _n_bytes(shape, spec.dtype)
+        small = not unknown and n_bytes <= SMALL
+        self._shaped = Shaped(fed, tuple(known), tuple(unknown), small)
+        return self._shaped
 
     def _enqueue(self) -> None:
         if not self._context.execute_async_v3(self._handle):

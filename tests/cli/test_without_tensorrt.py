@@ -114,5 +114,5 @@ def test_a_backend_that_isnt_here_is_told_by_the_audit_in_the_doctors_words(tmp_
     for each in health["missing"]:
         assert f"audit.backend: {each['what']} {each['reason']}\n" in done.stderr
         assert each["next_step"] in done.stderr
-    assert "python -m pip install 'calaudit[rtx]'" in done.stderr
+    assert "-m pip install tensorrt-rtx" in done.stderr
     assert not (tmp_path / "audit").exists()

@@ -198,6 +198,8 @@ def test_a_timing_cache_is_kept_sent_and_replaced_when_it_is_refused(
     codes = [each.code for each in made.build(MODEL).notices]
     assert "timing_cache_refused" in codes
     assert kept.read_bytes() == first
+    calibrated(made.session, tmp_path, TimingCache(tmp_path))
+    assert len(kept.read_bytes()) > len(first), "a calibration's build takes and keeps it too"
 
 
 def test_weakly_typed_networks_get_the_flags_of_their_graph(backend: Any, tmp_path: Path) -> None:
@@ -237,7 +239,7 @@ def test_arrays_go_by_the_line_where_no_memory_is_shared(
     assert shares == [True, False]
 
 
-def calibrated(session: Session, folder: Path) -> ImplicitPlan:
+def calibrated(session: Session, folder: Path, timing: TimingCache | None = None) -> ImplicitPlan:
     """An engine that TensorRT calibrated on 24 samples in batches of 8."""
     model = Model(models.embedding(), "embedding.onnx")
     ranges = NativeRanges(
@@ -245,7 +247,8 @@ def calibrated(session: Session, folder: Path) -> ImplicitPlan:
         algorithm="entropy",
         batching=Batching(8, order="stored"),
     )
-    return build_implicit(session, model, ranges, plan_profile(model, max_batch=16))
+    profile = plan_profile(model, max_batch=16)
+    return build_implicit(session, model, ranges, profile, timing=timing)
 
 
 def test_calibration_takes_the_same_batches_by_memory_and_by_the_line(

@@ -34,7 +34,7 @@ class Cuda:
         finally:
             self._context.pop()
 
-    def allocate(self, n_bytes: int, what: str) -> Any:
+    def take_memory(self, n_bytes: int, what: str) -> Any:
         """Device memory. Raises `RefusedError` where there is no room for it."""
         try:
             return self.driver.mem_alloc(max(1, n_bytes))

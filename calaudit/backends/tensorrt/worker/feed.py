@@ -54,7 +54,7 @@ class DeviceBuffers:
     def __init__(self, cuda: Cuda, sizes: Mapping[str, int]) -> None:
         self._cuda = cuda
         self._devices: list[dict[str, Any]] = [
-            {name: cuda.allocate(size, f"calibration of {name}") for name, size in sizes.items()}
+            {name: cuda.take_memory(size, f"calibration of {name}") for name, size in sizes.items()}
             for _ in range(N_SLOTS)
         ]
         self._streams = [cuda.driver.Stream() for _ in range(N_SLOTS)]

@@ -31,7 +31,7 @@ class GrowingOutput:
         """Room for `size` bytes; 0, which TensorRT takes as failure, when there is none."""
         if size > self._size or self._memory is None:
             try:
-                made = self._cuda.allocate(size, f"output {self._name}")
+                made = self._cuda.take_memory(size, f"output {self._name}")
             except (RefusedError, self._cuda.driver.Error) as error:
                 self.failure = error
                 return 0

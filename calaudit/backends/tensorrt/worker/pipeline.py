@@ -66,7 +66,7 @@ class Slot:
         self._cuda = cuda
         self._driver = driver
         self.inputs = {
-            name: cuda.allocate(_n_bytes(spec.largest, spec.dtype), f"input {name}")
+            name: cuda.take_memory(_n_bytes(spec.largest, spec.dtype), f"input {name}")
             for name, spec in inputs.items()
         }
         self._outputs: dict[str, tuple[Any, int]] = {}
@@ -85,7 +85,7 @@ class Slot:
         memory, size = self._outputs.get(name, (None, 0))
         if memory is None or size < n_bytes:
             self.left.synchronize()
-            memory = self._cuda.allocate(n_bytes, f"output {name}")
+            memory = self._cuda.take_memory(n_bytes, f"output {name}")
             self._outputs[name] = (memory, n_bytes)
         return int(memory)
 

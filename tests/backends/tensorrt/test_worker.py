@@ -139,7 +139,7 @@ def test_exhausted_memory_is_told_with_what_is_free(backend: Any, where: str) ->
 
 def test_memory_that_a_batch_needs_is_told(backend: Any) -> None:
     made = backend(gpu_bytes=300)
-    with pytest.raises(BackendError, match=r"0\.0 MiB asked for input x; 0\.0 of 0\.0 GiB free"):
+    with pytest.raises(BackendError, match=r"768 bytes asked for input x; 0\.0 of 0\.0 GiB free"):
         made.load(MODEL)
 
 

@@ -39,7 +39,7 @@ class Cuda:
         try:
             return self.driver.mem_alloc(max(1, n_bytes))
         except self.driver.MemoryError:
-            message = f"{n_bytes / 2**20:,.1f} MiB asked for {what}; {self.free_memory()}"
+            message = f"{n_bytes:,} bytes asked for {what}; {self.free_memory()}"
             raise RefusedError(message, MEMORY, kind="memory", fatal=True) from None
 
     def free_memory(self) -> str:

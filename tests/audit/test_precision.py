@@ -82,8 +82,9 @@ def test_the_share_of_multiply_accumulates_in_int8_stands_in_the_record(world: P
     ],
 )
 def test_types_swapped_in_the_librarys_account_change_the_verdict_line(
-    world: Path, kinds: tuple[str, ...], verdict: str
+    world: Path, kinds: tuple[str, ...], verdict: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # xdist sets a width that folds the line
     ended = calaudit("compare", str(audit(world, *kinds)))
     assert ended.status == 0, ended.err
     (line,) = (row for row in ended.out.splitlines() if row.startswith("Verdict: "))

@@ -116,6 +116,7 @@ def _one_product(op_type: str) -> onnx.ModelProto:
     weight = rng.uniform(-1, 1, [_WIDTH, _WIDTH, *kernel]).astype(np.float32)
     product = helper.make_node(op_type, ["x", "w"], ["y"], name="product")
     if kernel:
+        product.attribute.append(helper.make_attribute("kernel_shape", kernel))
         product.attribute.append(helper.make_attribute("pads", [1, 1, 1, 1]))
     values = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["b", *shape]) for n in "xy")
     graph = helper.make_graph(

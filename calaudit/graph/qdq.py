@@ -259,6 +259,7 @@ class _Insertion:
                     node.attribute.append(helper.make_attribute("axis", weight.axis))
                 found[slot.node].append(node)
                 nodes[slot.node].input[slot.index] = back
+                _say_kernel(nodes[slot.node], values.shape)
         return found
 
     def _dequantized(self, weight: QuantizedWeight) -> Iterator[tuple[Slot, str]]:
@@ -269,3 +270,9 @@ class _Insertion:
         name = self._tensors.make(wanted)
         self._made.append(numpy_helper.from_array(np.asarray(values), name))
         return name
+
+
+def _say_kernel(node: onnx.NodeProto, shape: tuple[int, ...]) -> None:
+    """Give a Conv its kernel's size: TensorRT 8 doesn't see it behind a DequantizeLinear."""
+    if node.op_type == "Conv" and all(a.name != "kernel_shape" for a in node.attribute):
+        node.attribute.append(helper.make_attribute("kernel_shape", shape[2:]))

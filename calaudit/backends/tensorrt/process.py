@@ -21,8 +21,12 @@ from execnet.gateway_base import ThreadExecModel
 from calaudit.backends.tensorrt.location import Location
 from calaudit.runtime.errors import BackendError
 
-_TAIL: Final = 2000
+_TAIL: Final = 8000
 """Bytes of its standard error that are read back."""
+_SHOWN: Final = 6
+"""Lines of them that are shown."""
+_CRASH: Final = "Fatal Python error"
+"""How Python's fault handler begins."""
 _PATIENCE: Final = 5.0
 """Seconds that a process may take to end once it was told to."""
 _SILENT: Final = "Name in python a command that starts Python 3.8 or later and says nothing."
@@ -170,7 +174,10 @@ class Process:
     @property
     def lost(self) -> bool:
         """Whether it was the connection that ended."""
-        return self._location.ssh is not None and self.status == _LOST
+        if self._location.ssh is None or (status := self.status) is None:
+            return False
+        # How Python ended there comes as a positive number: a signal is the end of ssh itself.
+        return status == _LOST or status < 0
 
     def ending(self) -> str:
         """How it ended, in words."""
@@ -184,11 +191,13 @@ class Process:
         return f"ended with exit status {status}"
 
     def stderr(self) -> str:
-        """The last lines of its standard error, each in one."""
+        """The last lines of its standard error, or the first of those that say where it crashed."""
         end = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, end - _TAIL))
         text = self._stderr.read().decode(errors="replace")
-        return " | ".join(line.strip() for line in text.splitlines()[-6:] if line.strip())
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        crash = next((at for at, each in enumerate(lines) if each.startswith(_CRASH)), None)
+        return " | ".join(lines[-_SHOWN:] if crash is None else lines[crash : crash + _SHOWN])
 
     def error_there(self) -> str:
         """The traceback of what the worker failed with, where it could still send it."""

@@ -72,7 +72,7 @@ class Session:
 
     def look(self) -> Found:
         """What the target has. Raises `BackendError` where it can't be reached."""
-        if self._found is None:
+        if self._found is None or self._found.missing:  # what was missing may be there by now
             self._found = self.perform(self._look)
         return self._found
 

@@ -14,6 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from .cuda import Cuda
     from .line import Line
 
 Array = Any
@@ -29,8 +30,8 @@ class Block:
             self._map = mmap.mmap(file.fileno(), size)
         self.bytes: Array = np.frombuffer(self._map, np.uint8)
         self.start = int(self.bytes.ctypes.data)
-        self.registered: Any = None
-        """What keeps the memory registered with CUDA; False where CUDA refuses it."""
+        self.registered: bool | None = None
+        """Whether CUDA has page-locked it; None before it was asked."""
         self.device = 0
         """Where the GPU reaches the memory itself; 0 where it doesn't."""
 
@@ -47,8 +48,8 @@ class Arrays:
         them, 0 for nowhere."""
         self.shares = False
         """Whether the host's memory can be reached from here."""
-        self.driver: Any = None
-        """pycuda's driver, once there is a GPU in use, with its context current."""
+        self.cuda: Cuda | None = None
+        """The GPU, once one is in use."""
 
     def update(self, blocks: dict[str, Any]) -> None:
         """Map the host's new blocks, let old ones go, and know which may be written to."""
@@ -132,22 +133,18 @@ class Arrays:
 
     def _block(self, number: int) -> Block:
         block = self._blocks[number]
-        if block.registered is None and self.driver is not None:
-            self._register(block)
+        if block.registered is None and self.cuda is not None:
+            self._register(block, self.cuda)
         return block
 
-    def _register(self, block: Block) -> None:
-        flags = self.driver.mem_host_register_flags
-        try:
-            mapped = flags.PORTABLE | flags.DEVICEMAP
-            block.registered = self.driver.register_host_memory(block.bytes, mapped).base
-            block.device = int(block.registered.get_device_pointer())
-        except self.driver.Error:  # as some integrated GPUs do: copies then go by a detour
-            block.registered = block.registered or False
+    def _register(self, block: Block, cuda: Cuda) -> None:
+        device = cuda.page_lock(block.start, block.bytes.size)
+        block.registered = device is not None
+        block.device = device or 0
 
     def _release(self, block: Block) -> None:
-        if block.registered:
-            block.registered.unregister()
+        if block.registered and self.cuda is not None:
+            self.cuda.unlock(block.start)
 
 
 def _size(shape: Sequence[int], dtype: Any) -> int:

@@ -9,13 +9,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .build import compute_capabilities
-from .cuda import ELSEWHERE
+from .cuda import DRIVER, ELSEWHERE
 from .errors import Missing
 
 if TYPE_CHECKING:
     from .state import State
-
-_DRIVER = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
 
 
 def share(
@@ -77,8 +75,8 @@ def _no_driver(gpu: Missing | None = None) -> list[tuple[str, ...]]:
     if gpu is not None and gpu.what == "a GPU":
         return []
     try:
-        ctypes.CDLL(_DRIVER)
+        ctypes.CDLL(DRIVER)
     except OSError:
-        reason = f"not found: {_DRIVER} can't be loaded"
+        reason = f"not found: {DRIVER} can't be loaded"
         return [tuple(Missing("NVIDIA's GPU driver", reason, ELSEWHERE))]
     return []

@@ -36,10 +36,10 @@ class State:
 
     def find_gpu(self) -> Cuda | Missing:
         """The GPU, with its context current in this thread from then on."""
-        if self._cuda is None:
+        if not isinstance(self._cuda, Cuda):  # one that was full may have room by now
             self._cuda = find_cuda()
             if isinstance(self._cuda, Cuda):
-                self.line.arrays.driver = self._cuda.driver
+                self.line.arrays.cuda = self._cuda
         return self._cuda
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from calaudit.audit.config import AuditConfig
 from calaudit.backends.base import DEFAULT, Backend, Precision, Site
@@ -34,6 +35,7 @@ def make_backends(
     model: Model,
     qdq: QdqPlan,
     *,
+    folder: Path,
     jobs: int,
     remote: Mapping[str, RemoteBackend],
 ) -> dict[str, AnyBackend]:
@@ -47,6 +49,8 @@ def make_backends(
     model : Model
     qdq : QdqPlan
         Tells which products are to run, and which of them in INT8.
+    folder : Path
+        Where results go.
     jobs : int
         Engines that run at a time.
     remote : mapping
@@ -70,7 +74,8 @@ def make_backends(
             problems += [Problem(str(each), target.where, each.next_step) for each in missing]
             if missing:
                 continue
-            backend = target.kind.make(target.settings, _site(config, target, pool, jobs))
+            site = _site(config, target, pool, folder, jobs)
+            backend = target.kind.make(target.settings, site)
             problems += _unfit(backend, target, precisions)
             made[target.name] = backend
             backend.check(model)
@@ -90,16 +95,16 @@ def _unfit(backend: Backend, target: Target, precisions: Iterable[Precision]) ->
             yield Problem(message, target.where, step)
 
 
-def make_observer(config: AuditConfig, pool: Pool) -> Backend:
+def make_observer(config: AuditConfig, pool: Pool, folder: Path) -> Backend:
     """What observes ranges and draws sets, whichever target is audited."""
     target = config.targets[DEFAULT]
-    return target.kind.make(target.settings, _site(config, target, pool, 1))
+    return target.kind.make(target.settings, _site(config, target, pool, folder, 1))
 
 
-def _site(config: AuditConfig, target: Target, pool: Pool, jobs: int) -> Site:
+def _site(config: AuditConfig, target: Target, pool: Pool, folder: Path, jobs: int) -> Site:
     return Site(
         name=target.name,
-        folder=config.folder / "engines",
+        folder=folder / "engines",
         batch_size=config.audit.batch_size,
         shapes={key: spec.shape for key, spec in pool.inputs.items()},
         jobs=jobs,

@@ -189,7 +189,10 @@ def _opened(
         folded = prepare(model)
         qdq = _placed(folded, model, config)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
-        backends = make_backends(config, pool, model, qdq, jobs=overrides.jobs, remote=remote)
+        folder = Path(overrides.out or config.folder)
+        backends = make_backends(
+            config, pool, model, qdq, folder=folder, jobs=overrides.jobs, remote=remote
+        )
         plan = make_plan(
             config,
             model=model.fingerprint,
@@ -207,7 +210,7 @@ def _opened(
             folded=folded,
             qdq=qdq,
             macs=count_macs(folded, {name: spec.shape for name, spec in pool.inputs.items()}),
-            backend=make_observer(config, pool),
+            backend=make_observer(config, pool, folder),
             backends=backends,
             pool_slices=pool_slices,
             evaluated=evaluated,

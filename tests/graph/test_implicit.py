@@ -21,6 +21,7 @@ from calaudit.graph.prepare import prepare
 from calaudit.graph.qdq import QdqPlan
 from calaudit.graph.survey import survey
 from tests.graph.models import Sketch, depthwise_se, gemms, residual
+from tests.graph.random_nets import NETS, samples
 from tests.graph.real_caches import real_cache
 from tests.graph.real_models import DATA, real_model
 
@@ -141,3 +142,23 @@ def test_an_overwritten_part_of_a_concat_takes_the_concats_scale() -> None:
     assert {a.tensor: a.scale_of for a in plan.activations} == {
         "x": None, "a": "c", "b": "c", "c": None
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("ranges", ["minmax", "entropy"])
+@pytest.mark.parametrize("name", list(NETS))
+def test_networks_that_no_rule_was_read_off_are_predicted(name: str, ranges: str) -> None:
+    kept = np.load(Path(__file__).with_name("random_nets.npz"))
+    real, exact = kept[f"{name}/{ranges}/y"], kept[f"{name}/fp32/y"]
+    names, values = kept[f"{name}/{ranges}/names"], kept[f"{name}/{ranges}/scales"]
+    scales = dict(zip(names.tolist(), values.tolist(), strict=True))
+    graph, _ = implicit_graph(Model(NETS[name](), name), scales)
+    x = samples(len(real))[name]
+    found = OnnxruntimeBackend().load(graph).run({"x": x})["y"]
+
+    def apart(one: NDArray[Any], other: NDArray[Any]) -> float:
+        return float(np.square(one - other.astype(np.float32)).mean() ** 0.5)
+
+    # Of the resnet's engines the first convolution ran in float, fused with its pooling.
+    least = 0.9 if name == "resnet" else 0.2
+    assert apart(found, real) < least * apart(real, exact)
+    assert np.array_equal(found.argmax(axis=1), real.argmax(axis=1)) or name == "unet"

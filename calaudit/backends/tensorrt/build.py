@@ -17,7 +17,7 @@ from calaudit.backends.tensorrt.session import Session
 from calaudit.formats.writing import atomic_write
 from calaudit.graph.model import Model, write_model
 from calaudit.graph.narrow import narrow_types
-from calaudit.runtime.errors import BackendError, Notice, near
+from calaudit.runtime.errors import BackendError, Notice, OutputError, near
 from calaudit.runtime.progress import stage
 
 _WEAK: Final = (
@@ -63,8 +63,13 @@ class TimingCache:
         """Write what came back; tells when TensorRT had refused what was sent."""
         path = self.path(session)
         if "timing" in answer.arrays:
-            with atomic_write(path) as aside:
-                aside.write_bytes(answer.arrays["timing"].tobytes())
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_write(path) as aside:
+                    aside.write_bytes(answer.arrays["timing"].tobytes())
+            except (OSError, OutputError) as error:
+                text = f"the timing cache can't be kept, so that builds stay slow: {error}"
+                yield Notice("timing_cache_lost", text, str(path))
         refused = answer.values["timing_refused"]
         if refused:
             text = f"TensorRT refused the stored timing cache, which is replaced: {refused}"

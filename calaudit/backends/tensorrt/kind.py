@@ -204,14 +204,19 @@ def _location(library: "Library", settings: Any) -> "Location":
 
 
 def _examined(session: "Session", wanted: "Wanted", capability: str | None) -> "Health":
+    from platformdirs import user_cache_path
+
     from calaudit.backends.health import Health, Trial, run_probe, tried
     from calaudit.backends.tensorrt.backend import TensorrtBackend
+    from calaudit.backends.tensorrt.build import TimingCache
 
     found, library = session.look(), session.location.library
     ranges = ("calaudit", "tensorrt") if found.abilities.get("implicit") else ("calaudit",)
     trials: tuple[Trial, ...] = ()
     if found.device is not None or found.builds_for:
-        made = TensorrtBackend(session, max_batch=2, compute_capability=capability)
+        # Every audit tries these, too: the user's own cache saves it most of the time.
+        timing = TimingCache(user_cache_path("calaudit", appauthor=False) / "timing")
+        made = TensorrtBackend(session, max_batch=2, compute_capability=capability, timing=timing)
 
         def attempt(model: "Model") -> "PrecisionProof | None":
             if found.device is None:

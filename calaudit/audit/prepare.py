@@ -165,7 +165,7 @@ def _opened(
     path: Path, overrides: Overrides, remote: Mapping[str, RemoteBackend]
 ) -> Iterator[Audit]:
     config = read_audit(path)
-    check_folder(Path(overrides.out or config.folder))
+    check_folder(folder := Path(overrides.out or config.folder))
     seed = config.audit.seed if overrides.seed is None else overrides.seed
     model = load_model(Path(overrides.model or config.resolve(config.audit.model)))
     with open_pool(overrides.pool or config.resolve(config.audit.pool)) as pool:
@@ -189,7 +189,6 @@ def _opened(
         folded = prepare(model)
         qdq = _placed(folded, model, config)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
-        folder = Path(overrides.out or config.folder)
         backends = make_backends(
             config, pool, model, qdq, folder=folder, jobs=overrides.jobs, remote=remote
         )
@@ -198,7 +197,7 @@ def _opened(
             model=model.fingerprint,
             pool=pool.fingerprint(),
             rows=content_key(predicted.tolist()),
-            folder=Path(overrides.out or config.folder),
+            folder=folder,
             seed=seed,
             backends=backend_keys(backends),
             settled=_settled(config, pool, predicted, pool_slices),

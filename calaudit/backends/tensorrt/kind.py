@@ -87,6 +87,12 @@ def _check_where(settings: "TensorrtSettings | RtxSettings") -> None:
             raise SettingsError(f"{key} is no command: {command!r}")
     if settings.ssh_config is not None and settings.ssh is None:
         raise SettingsError("ssh_config goes with ssh, which isn't given")
+    words = _words(settings.ssh or "host")
+    if (len(words) > 1 and not words[0].startswith("-")) or not words[-1].strip("-@"):
+        raise SettingsError(
+            f"ssh is {settings.ssh!r}",
+            next_step="Give the machine, after options of ssh: '-p 2222 user@host'.",
+        )
 
 
 def _words(command: str) -> list[str]:

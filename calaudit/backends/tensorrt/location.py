@@ -61,6 +61,12 @@ class Location:
         return "" if self.ssh is None else shlex.split(self.ssh)[-1]
 
     @property
+    def trial(self) -> str:
+        """What shows at a prompt whether the machine lets this one in."""
+        config = [] if self.ssh_config is None else ["-F", str(self.ssh_config)]
+        return f"{shlex.join(['ssh', *config, '-o', 'BatchMode=yes'])} {self.ssh} true"
+
+    @property
     def command(self) -> list[str]:
         """What starts it, to be run without a shell."""
         if self.ssh is None:

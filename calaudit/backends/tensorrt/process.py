@@ -30,7 +30,20 @@ _CRASH: Final = "Fatal Python error"
 _PATIENCE: Final = 5.0
 """Seconds that a process may take to end once it was told to."""
 _SILENT: Final = "Name in python a command that starts Python 3.8 or later and says nothing."
+_MOMENT: Final = 1.0
+"""Seconds for one that closed its line to end by itself."""
 _NOT_FOUND: Final = 127
+_REMEDIES: Final = {
+    "resolve hostname": "Check the name of the machine",
+    "Connection refused": "Check the port, and that an SSH server runs there",
+    "timed out": "Check that the machine is on, and the network",
+    "Host key": "Accept the machine's key once by hand",
+    "ermission denied": "Let the key in: ssh-copy-id does",
+    "config file": "Correct the path in ssh_config",
+}
+"""What ssh says → what helps."""
+_NO_INPUT: Final = ("exec(eval(sys.stdin", "unexpected EOF while parsing", "SyntaxError: invalid")
+"""What Python says when the line that it should run doesn't come."""
 _LOST: Final = 255
 """Exit status of ssh when the connection, not the command, has ended."""
 
@@ -106,7 +119,8 @@ class Process:
         self._popen: subprocess.Popen[bytes] | None = None
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._end: Callable[[], object] = lambda: None
-        watch = threading.Timer(location.timeout, self.kill)
+        self._timed_out = False
+        watch = threading.Timer(location.timeout, self._give_up)
         watch.daemon = True
         watch.start()
         try:
@@ -115,6 +129,7 @@ class Process:
             self._channel.send({name: each for name, each in _texts().items() if name != "boot"})
             self._channel.setcallback(self._inbox.put, endmarker=None)
         except OSError as error:
+            self._wait_a_moment()
             self.kill()
             raise self._unstarted(error) from None
         except BaseException:
@@ -163,6 +178,15 @@ class Process:
     def kill(self) -> None:
         """End the process, and those that it started, at once."""
         self._end()
+
+    def _wait_a_moment(self) -> None:
+        """Let one that has closed its line say why."""
+        if self._popen is not None:
+            _status(self._popen, _MOMENT)
+
+    def _give_up(self) -> None:
+        self._timed_out = True
+        self.kill()
 
     @property
     def status(self) -> int | None:
@@ -218,11 +242,25 @@ class Process:
                 next_step="Correct python, the command that starts the interpreter with TensorRT.",
             )
         tail = f": {told}" if told else ""
-        if location.ssh is not None and self.status in {_LOST, -signal.SIGKILL}:
+        if self._timed_out:
             return BackendError(
-                f"{location.host} can't be reached{tail}",
+                f"the interpreter gave no sign of life for {location.timeout:g} s and was "
+                f"ended{tail}",
                 where=location,
-                next_step=f"Let `ssh -o BatchMode=yes {location.ssh} true` work: no password.",
+                next_step="Give it more time by timeout, or see what it waits for.",
+            )
+        if location.ssh is not None and self.status == _LOST:
+            reason = told or "no answer"
+            return BackendError(
+                f"{location.host} can't be reached: {reason}",
+                where=location,
+                next_step=f"{_remedy(reason)}; `{location.trial}` has to work.",
+            )
+        if any(sign in told for sign in _NO_INPUT):
+            return BackendError(
+                "the interpreter reads nothing from its standard input",
+                where=location,
+                next_step="Let the command hand it on, as `docker exec -i` does.",
             )
         if self.status == _NOT_FOUND:
             return BackendError(
@@ -237,13 +275,19 @@ class Process:
         )
 
 
-def _status(popen: "subprocess.Popen[bytes]") -> int | None:
+def _remedy(reason: str) -> str:
+    """What to do about a connection that ssh refuses to make."""
+    found = (step for sign, step in _REMEDIES.items() if sign in reason)
+    return next(found, "Check host, network and keys")
+
+
+def _status(popen: "subprocess.Popen[bytes]", patience: float = _PATIENCE) -> int | None:
     """Exit status, waited for a while; the process keeps its number, which its group has, too."""
     if popen.returncode is not None or not hasattr(os, "waitid"):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return popen.wait(_PATIENCE)
+            return popen.wait(patience)
         return None
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + patience
     how = os.WEXITED | os.WNOWAIT | os.WNOHANG
     while (found := os.waitid(os.P_PID, popen.pid, how)) is None:
         if time.monotonic() > end:

@@ -104,3 +104,10 @@ def test_where_it_is_must_make_sense(keys: dict[str, Any], message: str) -> None
     for one in (TENSORRT, TENSORRT_RTX):
         with pytest.raises(SettingsError, match=message):
             one.settings(**keys)
+
+
+@pytest.mark.parametrize("ssh", ["jetson extra", "@", "user@ -p"])
+def test_a_machine_that_is_none_is_refused(ssh: str) -> None:
+    with pytest.raises(SettingsError, match="ssh is") as caught:
+        TensorrtSettings(ssh=ssh)
+    assert "user@host" in str(caught.value)

@@ -155,12 +155,19 @@ def test_memory_that_a_batch_needs_is_told(backend: Any) -> None:
         ),
         (f"{shlex.quote(sys.executable)} -S", "numpy can't be imported", "-m pip install numpy"),
         ("sh -c 'echo no room >&2; exit 3'", "exit status 3 before it could be used: no room", ""),
+        ("sh -c 'sleep 600'", "gave no sign of life for 2 s and was ended", "more time by timeout"),
+        (
+            f"sh -c 'exec \"$@\" </dev/null' sh {shlex.quote(sys.executable)}",
+            "reads nothing from its standard input",
+            "docker exec -i",
+        ),
     ],
 )
 def test_an_interpreter_that_cant_be_used_is_told(
     sessions: list[Session], command: str, told: str, step: str
 ) -> None:
-    sessions.append(Session(Location("tensorrt", python=command)))
+    timeout = 2 if "sleep" in command else 60
+    sessions.append(Session(Location("tensorrt", python=command, timeout=timeout)))
     with pytest.raises(BackendError) as caught:
         sessions[-1].look()
     assert told in str(caught.value)

@@ -14,7 +14,9 @@ from .errors import OUT_OF_MEMORY, Missing, RefusedError
 
 def serve(channel: Any) -> None:
     """Answer requests, one after the other; the process ends when the host hangs up."""
-    faulthandler.enable()  # the host quotes what stands on standard error when this process dies
+    faulthandler.enable(
+        all_threads=False
+    )  # the host quotes what stands on standard error when this process dies
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host, which is asked too, ends this process
     # RTX compiles its kernels when it runs, and uses TF32 there whatever the builder was told.
     # Only this variable of NVIDIA's libraries keeps FP32 exact.

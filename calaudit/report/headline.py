@@ -4,7 +4,12 @@ Neither claims more than its results do.
 """
 
 from calaudit.report.index import Index, cell_parts, variant
-from calaudit.report.precision import caveat, joint_caveat, overall_caveat
+from calaudit.report.precision import (
+    caveat,
+    joint_caveat,
+    overall_caveat,
+    prediction_sentence,
+)
 from calaudit.report.wording import (
     amount,
     bounds,
@@ -31,11 +36,15 @@ def headline(report: Report) -> str:
     engine's drop overall, and which engines pass all their gates; where nothing regressed,
     that FP32 itself is too bad, or else what is undecided and how many samples would decide it;
     where all passed, the comparison that came closest; without gates, whether the screening lists
-    anything. Where INT8 engines run less in INT8 than asked, or that is unproven, it says so.
+    anything. Where INT8 engines run less in INT8 than asked, or that is unproven, or engines are
+    predictions, it says so.
     """
     index = Index(report)
-    text, told = _sentence(index), overall_caveat(index)
-    return text if told in text else f"{text.removesuffix('.')}; {told}."
+    text = _sentence(index)
+    for told in (overall_caveat(index), prediction_sentence(index)):
+        if told not in text:
+            text = f"{text.removesuffix('.')}; {told}."
+    return text
 
 
 def _sentence(index: Index) -> str:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from calaudit.report.index import Index
+from calaudit.report.index import Index, predicts
 from calaudit.results.audited import CellRecord, EngineRecord, NodeRecord
 from calaudit.runtime.words import counted, visible
 
@@ -96,8 +96,39 @@ def _share(cell: CellRecord) -> float:
 
 
 def overall_verdict_text(index: Index) -> str:
-    """The verdict of the whole, such as ``"PASS, but 22 of 28 products in INT8"``."""
-    return with_caveat(index.report.verdict, overall_caveat(index))
+    """The verdict of the whole, such as ``"PASS, but 22 of 28 products in INT8"``.
+
+    Where it rests on predictions it says so: ``"PASS (predicted)"``.
+    """
+    judged, guessed = _judged(index), _predicted(index)
+    verdict: str = index.report.verdict
+    if guessed:
+        some = f"{len(guessed)} of {len(judged)} engines "
+        verdict += f" ({'' if len(guessed) == len(judged) else some}predicted)"
+    return with_caveat(verdict, overall_caveat(index))
+
+
+def prediction_sentence(index: Index) -> str:
+    """``"4 of 6 engines are predictions of …"``, of those that decide; empty where none is."""
+    judged, guessed = _judged(index), _predicted(index)
+    if not guessed:
+        return ""
+    what = " and ".join(dict.fromkeys(visible(predicts(cell)) for cell in guessed))
+    if len(judged) == 1:
+        return f"the engine is a prediction of {what}"
+    some = f"{len(guessed)} of {len(judged)}"
+    are = "is a prediction" if len(guessed) == 1 else "are predictions"
+    return f"{f'all {len(judged)}' if guessed == judged else some} engines {are} of {what}"
+
+
+def _judged(index: Index) -> list[CellRecord]:
+    """Engines that the verdict rests on; where every one is a control, those that are shown."""
+    judged = [c for c in index.report.cells if c.status == "judged" and c.precision != "fp32"]
+    return [cell for cell in judged if cell.id not in index.controls] or judged
+
+
+def _predicted(index: Index) -> list[CellRecord]:
+    return [cell for cell in _judged(index) if predicts(cell)]
 
 
 def with_caveat(verdict: str, told: str) -> str:

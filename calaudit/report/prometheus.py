@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from calaudit.report.forms import Evidence, Form
-from calaudit.report.index import Index
+from calaudit.report.index import Index, predicts
 from calaudit.report.precision import told_by
 from calaudit.results.audited import CellRecord
 from calaudit.results.comparison import ALL, Result, Verdict
@@ -15,7 +15,7 @@ from calaudit.results.report import EXIT_STATUS, Report
 from calaudit.runtime.words import visible
 
 VERDICTS = ("PASS", "REGRESSED", "INCONCLUSIVE")
-_ENGINE = ("audit", "calibset", "role", "method", "precision", "backend")
+_ENGINE = ("audit", "calibset", "role", "method", "precision", "backend", "predicts")
 _COMPARISON = (*_ENGINE, "slice", "metric")
 
 
@@ -24,7 +24,8 @@ def prometheus_text(report: Report) -> str:
 
     Numbers are in the metric's own unit: a drop of one point of accuracy is 0.01. What isn't
     gated is left out below the slice of everything: every series costs the server memory. A
-    control's numbers have the label ``role="control"``, and no status.
+    control's numbers have the label ``role="control"``, and no status. What an engine predicts is
+    the label ``predicts``, empty for engines that are what they say.
     """
     registry, index = CollectorRegistry(), Index(report)
     _add_whole(registry, index)
@@ -109,8 +110,9 @@ def _add_engines(registry: CollectorRegistry, index: Index) -> None:
 
 
 def _engine_labels(index: Index, cell: CellRecord) -> list[str]:
-    texts = (cell.calibset or "", cell.role, cell.method or "", cell.precision, cell.backend)
-    return [visible(name) for name in (index.report.audit.name, *texts)]
+    what = (cell.calibset or "", cell.role, cell.method or "", cell.precision)
+    texts = (index.report.audit.name, *what, cell.backend, predicts(cell))
+    return [visible(name) for name in texts]
 
 
 def _add_comparisons(registry: CollectorRegistry, index: Index) -> None:

@@ -33,8 +33,18 @@ EXIT_STATUS: Mapping[Verdict, int] = {
 }
 """Exit status per verdict; 2 is kept for bad input and configuration."""
 
-_GRAVE = ("reference_", "mean_units", "std_units", "probabilities", "random_ops")
-"""Codes of what makes all other numbers doubtful: told first."""
+_GRAVE = (
+    ("predicted",),
+    ("reference_", "mean_units", "std_units", "probabilities", "random_ops"),
+    ("no_gates", "nothing_judged", "gate_"),
+    ("calibset_",),
+    ("precision_", "nothing_quantized", "weakly_typed"),
+    ("cell_failed", "units_"),
+)
+"""How codes begin that are told before others, the gravest first: engines that are predictions,
+what makes all other numbers doubtful, gates, leaks, precision, what is missing."""
+_SINGLE = ("_tap", "_taps", "_channel")
+"""How codes end of what is known of one tensor: there may be hundreds, and they are told last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +86,8 @@ class Report:
     compared_ranges: tuple[ComparedRanges, ...] = ()
     """Where a backend's own ranges differ from calaudit's of the same sets."""
     warnings: tuple[Notice, ...] = ()
-    """What didn't stop the audit but belongs to it; what is wrong with FP32 itself comes first."""
+    """What didn't stop the audit but belongs to it, by importance: predictions and what is wrong
+    with FP32 itself come first, what is known of single taps last."""
     timings: Mapping[str, Size] = field(default_factory=dict)
     """Stage → seconds of wall time. With `created`, all that differs between equal runs."""
 
@@ -222,12 +233,19 @@ def _own_warnings(results: Iterable[Result], cells: Iterable[CellRecord]) -> Ite
             yield Notice("cell_failed", cell.reason or "it wasn't evaluated", f"cell {cell.id}")
 
 
+def _importance(code: str) -> int:
+    """What is told first has the lowest."""
+    if code.endswith(_SINGLE):
+        return len(_GRAVE) + 1
+    return next((i for i, starts in enumerate(_GRAVE) if code.startswith(starts)), len(_GRAVE))
+
+
 def _settled(warnings: Iterable[Notice]) -> tuple[Notice, ...]:
     return tuple(
         sorted(
             warnings,
             key=lambda each: (
-                not each.code.startswith(_GRAVE),
+                _importance(each.code),
                 each.code,
                 each.where or "",
                 each.message,

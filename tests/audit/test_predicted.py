@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from calaudit.audit.run import run_audit
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.scales import open_scales
 from calaudit.report.forms import write_forms
+from calaudit.report.headline import headline
+from calaudit.report.prometheus import prometheus_text
+from calaudit.report.terminal import render_report
 from calaudit.results.report import Report
 from tests.audit.world import AUDIT, make_world, weights
 from tests.cli.running import calaudit
@@ -50,6 +54,40 @@ def test_every_form_of_the_report_says_so(finished: tuple[Path, Report]) -> None
     shown = calaudit("report", "show", folder / "audit" / "report.json", "--all")
     assert "minmax predicted" in shown.out
     assert "by the prediction of TensorRT's implicit quantization" in " ".join(shown.out.split())
+
+
+def test_the_verdict_never_stands_without_it(finished: tuple[Path, Report]) -> None:
+    folder, report = finished
+    verdict = f"{report.verdict} (predicted)"
+    told = "all 4 engines are predictions of TensorRT's implicit quantization"
+    assert told in headline(report)
+    assert f"Verdict: {verdict}" in render_report(report)
+    (folder / "verdicts").mkdir()
+    page, marked, junit = (
+        html.unescape(
+            write_forms(report, folder / "verdicts", [name])[0].read_text(encoding="utf-8")
+        )
+        for name in ("html", "markdown", "junit")
+    )
+    assert f"<title>{verdict}: " in page
+    assert f"{verdict}: " in marked.splitlines()[0]
+    assert told in marked
+    assert verdict in junit
+
+
+def test_one_warning_in_the_terminal_is_that_engines_are_predictions(
+    finished: tuple[Path, Report],
+) -> None:
+    _, report = finished
+    assert report.warnings[0].code == "predicted"
+
+
+def test_prometheus_labels_what_they_predict(finished: tuple[Path, Report]) -> None:
+    _, report = finished
+    found = list(text_string_to_metric_families(prometheus_text(report)))
+    labels = [s.labels for f in found for s in f.samples if "calibset" in s.labels]
+    assert labels
+    assert {each["predicts"] for each in labels} == {"TensorRT's implicit quantization"}
 
 
 def test_what_an_int8_product_reads_is_rounded(finished: tuple[Path, Report]) -> None:

@@ -24,7 +24,7 @@ from calaudit.report.tables import View
 from calaudit.report.terminal import render_report
 from calaudit.results.audited import CellRecord, EngineRecord, NodeRecord
 from calaudit.results.report import Report
-from tests.report.factory import SAMPLE, cell, report, result
+from tests.report.factory import ENGINE, SAMPLE, cell, report, result
 
 SHORT_NODES = tuple(
     NodeRecord(f"depthwise{i}", "Conv", "int8", "fp32", "depthwise, no INT8 kernel", 10)
@@ -270,3 +270,15 @@ def test_a_markdown_summary_lists_what_the_engines_run_in() -> None:
     assert "What the engines run in" in text
     assert "22 of 28 products in INT8 (96 % of MACs), by the engine inspector: clean/m0" in text
     assert "  - Conv depthwise0 in FP32" in text
+
+
+def test_where_some_engines_are_predictions_the_verdict_counts_them() -> None:
+    guess = replace(ENGINE, options={"predicts": "TensorRT's implicit quantization"})
+    cells = tuple(
+        replace(c, engine=guess if i < 1 else ENGINE) for i, c in enumerate(report().cells)
+    )
+    made = report(cells=cells)
+    assert overall_verdict_text(Index(made)) == "REGRESSED (1 of 4 engines predicted)"
+    told = "1 of 4 engines is a prediction of TensorRT's implicit quantization."
+    assert headline(made).endswith(told)
+    assert "predict" not in headline(report())

@@ -136,6 +136,18 @@ def test_thin_slices_engines_and_warnings_are_told() -> None:
     assert "… and 3 more warnings in the report" in text
 
 
+def test_notes_on_single_taps_cut_off_nothing_graver() -> None:
+    taps = tuple(Notice("clipped_tap", "cut off", f"tap {i}") for i in range(9))
+    grave = tuple(Notice(code, f"told: {code}") for code in (
+        "predicted", "reference_low", "gate_near_zero", "calibset_repeats", "precision_short",
+    ))  # fmt: skip
+    made = report(warnings=(*taps, *reversed(grave)))
+    assert made.warnings[:5] == grave
+    text = render_report(made)
+    assert all(each.message in text for each in grave)
+    assert "… and 9 more warnings in the report" in text
+
+
 def test_files_of_candidates_are_told_unbroken_and_those_of_controls_not() -> None:
     file = "engines/clean_only-minmax-e710307ffb440c12.onnx"
     scales = "scales/a_set_of_a_long_name-minmax-e710307ffb440c12.json"

@@ -63,8 +63,14 @@ def write_command(
         typer.Option("--tensorrt", metavar="VERSION", help="TensorRT that will read it: 8.6.1."),
     ],
     method: Annotated[
-        str, typer.Option("--method", help="minmax, entropy, percentile, mse or entropy-trt.")
-    ] = "entropy",
+        str,
+        typer.Option(
+            "--method",
+            help="entropy-trt: what TensorRT's entropy calibrator chooses, of one set. minmax: "
+            "what its min-max calibrator chooses. entropy, percentile, mse: calaudit's own, which "
+            "TensorRT takes from a cache of its entropy calibrator.",
+        ),
+    ] = "entropy-trt",
     algorithm: AlgorithmFlag = None,
     ranges: Annotated[
         Path | None,
@@ -72,6 +78,14 @@ def write_command(
             "--ranges",
             metavar="FILE",
             help="Ranges file to keep what is observed in; without SETs it is read.",
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group",
+            metavar="NAME",
+            help="Set in ranges that are read, or all; needed where they hold several.",
         ),
     ] = None,
     skip_bad_samples: Annotated[
@@ -107,6 +121,7 @@ def write_command(
             version=parsed,
             algorithm=_algorithm(algorithm),
             ranges=ranges,
+            group=group,
             batch_size=batch_size,
             batching=read_batching(calibration_batch, calibration_order),
             threads=threads,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from calaudit.cli.output import text_columns
 from calaudit.formats.trt_header import ENTROPY_2
-from calaudit.runtime.words import command_line, visible
+from calaudit.runtime.words import command_line, counted, visible
 
 if TYPE_CHECKING:
     from calaudit.calibration.diff import Clipping, ScaleDiff, TapDifference
@@ -70,7 +70,7 @@ def scale_columns(cache: "TrtCache") -> str:
 
 def summary(cache: "TrtCache") -> str:
     """Version, algorithm and number of scales."""
-    n = f"{len(cache.entries):,} scales"
+    n = counted(len(cache.entries), "scale")
     if cache.header is None:
         return f"no header, {n}"
     version = cache.header.version or f"of unknown version {cache.header.number!r}"
@@ -81,11 +81,13 @@ def completeness(path: Path, made: "CompleteCache") -> str:
     """Header and number of scales, and how the network's tensors came to them."""
     kinds = Counter(each.kind for each in made.network.tensors)
     every = "the known tensors" if made.network.notices else "every tensor"
-    return (
-        f"{visible(path)}: {summary(made.cache)}, {every} of TensorRT's network: "
-        f"{kinds['observed']:,} of the model, {kinds['derived']:,} that its parser adds, "
-        f"{kinds['constant']:,} constants"
-    )
+    parts = [f"{kinds['observed']:,} of the model"]
+    if kinds["derived"]:
+        parts.append(f"{kinds['derived']:,} that its parser adds")
+    if kinds["constant"]:
+        parts.append(counted(kinds["constant"], "constant"))
+    head = f"{visible(path)}: {summary(made.cache)}"
+    return f"{head}, {every} of TensorRT's network: {', '.join(parts)}"
 
 
 def next_step(model: Path, path: Path, made: "CompleteCache") -> str:
@@ -102,7 +104,8 @@ def next_step(model: Path, path: Path, made: "CompleteCache") -> str:
 
 def differences(found: "ScaleDiff") -> str:
     """How many taps two files share, and which only one has."""
-    text = f"{len(found.shared):,} taps in both, {len(found.different):,} with different scales"
+    text = f"{counted(len(found.shared), 'tap')} in both"
+    text += f", {len(found.different):,} with different scales"
     for name, taps in (("A", found.only_first), ("B", found.only_second)):
         if taps:
             shown = ", ".join(map(visible, taps[:3])) + (", …" if len(taps) > 3 else "")
@@ -148,9 +151,12 @@ def verification_content(found: "Verification") -> dict[str, Any]:
 def verdict(cache: Path, model: Path | None, found: "Verification") -> str:
     """The line that says how much was found, in what."""
     n = len(found.findings)
-    text = f"{cache}: {'clean' if n == 0 else '1 finding' if n == 1 else f'{n:,} findings'}"
-    text += f"; {summary(found.cache)}"
-    return text if found.n_taps is None else f"{text}, for {found.n_taps:,} tensors of {model}"
+    text = f"{cache}: {'clean' if n == 0 else counted(n, 'finding')}; {summary(found.cache)}"
+    return (
+        text
+        if found.n_taps is None
+        else f"{text}, for {counted(found.n_taps, 'tensor')} of {model}"
+    )
 
 
 def by_kind(findings: "Sequence[Finding]", *, everything: bool) -> Iterator[str]:

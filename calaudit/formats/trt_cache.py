@@ -23,6 +23,7 @@ from calaudit.calibration.scales import (
 from calaudit.formats.trt_header import CacheHeader, TrtVersion, header_for
 from calaudit.formats.writing import atomic_write
 from calaudit.runtime.errors import FileFormatError, Notice, OutputError, Problem
+from calaudit.runtime.words import visible
 
 _BITS = re.compile(r"[0-9a-fA-F]{1,8}")
 _TEXT_STEP: Final = "Check the path; a cache is text that begins with TRT-<version>-<algorithm>."
@@ -276,5 +277,5 @@ def _foreign(content: bytes, where: object) -> FileFormatError:
 
 
 def _shown(line: bytes) -> str:
-    text = line[:60].decode(errors="backslashreplace").rstrip("\r")
-    return repr(text + ("…" if len(line) > 60 else ""))
+    text = visible(line[:60].decode(errors="backslashreplace").rstrip("\r"))
+    return f"'{text}{'…' if len(line) > 60 else ''}'"

@@ -16,7 +16,8 @@ from calaudit.formats.trt_cache import (
     write_trt_cache,
 )
 from calaudit.formats.trt_header import CacheHeader, TrtVersion, header_for
-from calaudit.runtime.errors import FileFormatError, Notice, SettingsError
+from calaudit.formats.writing import keep_apart
+from calaudit.runtime.errors import FileFormatError, Notice, OutputError, SettingsError
 from calaudit.runtime.words import counted
 
 
@@ -39,6 +40,26 @@ def read_scales(path: Path) -> tuple[dict[str, float], list[Notice]]:
         return open_scales(path).scales, []
     cache = open_trt_cache(path)
     return cache.scales, [Notice("unreadable_line", p.message, p.where) for p in cache.problems]
+
+
+def keep_foreign(out: Path) -> None:
+    """Refuse to write scales over a file that holds something else.
+
+    Raises
+    ------
+    OutputError
+        `out` is neither a calibration cache nor a scale table, nor empty.
+    """
+    if not out.is_file() or not out.stat().st_size:
+        return
+    try:
+        read_scales(out)
+    except FileFormatError:
+        raise OutputError(
+            "isn't a calibration cache or a scale table, and would be overwritten",
+            where=out,
+            next_step="Write to another file, or remove this one first.",
+        ) from None
 
 
 def diff_files(
@@ -107,8 +128,10 @@ def cache_to_table(source: Path, out: Path, *, calibset: str | None = None) -> t
     FileFormatError, RangesError
         The cache can't be read whole, or holds scales that no engine may get.
     OutputError
-        `out` can't be written.
+        `out` can't be written, is `source`, or holds something else than scales.
     """
+    keep_apart(out, source)
+    keep_foreign(out)
     table = table_of(open_trt_cache(source), calibset=calibset or source.stem)
     write_scales(out, table)
     return table.notices
@@ -149,8 +172,10 @@ def make_cache(
     FileFormatError
         The source can't be read whole.
     OutputError
-        `out` can't be written.
+        `out` can't be written, is `source`, or holds something else than scales.
     """
+    keep_apart(out, source)
+    keep_foreign(out)
     if _is_table(source):
         if version is None:
             raise SettingsError(

@@ -274,6 +274,7 @@ def _against(
     may_end_at_one = names.ends_at_one | names.constants | (scales.keys() - names.all)
     told: list[Finding | Notice | None] = [*lint_scales(scales, ends_at_one=may_end_at_one)]
     network = import_network(model)
+    told += network.notices
     others = [
         name
         for name in cache.scales

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from calaudit.calibration.batching import Batching
+from calaudit.calibration.equal_bins import EqualBins
 from calaudit.calibration.methods import ENTROPY_TRT, check_method
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import ScaleTable, estimate_scales, is_importer_made
@@ -16,9 +17,10 @@ from calaudit.formats.trt_header import TrtVersion, header_for
 from calaudit.formats.writing import keep_apart
 from calaudit.graph.load import check_pool_matches, load_model
 from calaudit.graph.network import Network, import_network
-from calaudit.runtime.errors import Notice, RangesError, SettingsError
+from calaudit.runtime.errors import Notice, OutputError, RangesError, SettingsError
 from calaudit.runtime.words import counted
 from calaudit.slices.dimension import EVERYTHING
+from calaudit.steps.cache import keep_foreign
 from calaudit.steps.calibrate import batching_for, observation_notices, open_sets
 from calaudit.steps.complete import observe_network, without_constants
 
@@ -45,6 +47,7 @@ def write_complete_cache(
     version: TrtVersion,
     algorithm: str | None = None,
     ranges: Path | None = None,
+    group: str | None = None,
     batch_size: int = 64,
     batching: Batching | None = None,
     threads: int = 0,
@@ -69,6 +72,9 @@ def write_complete_cache(
         What headers call the calibrator that will read it; by default by the method.
     ranges : Path, optional
         Ranges file of all tensors: written, or without sets read, for other methods.
+    group : str, optional
+        What the cache is made of where `ranges` are read and hold several sets: one of them, or
+        ``all``.
     batch_size, threads : int
         Samples per run at most; onnxruntime's threads, 0 for all cores.
     batching : Batching, optional
@@ -80,31 +86,30 @@ def write_complete_cache(
     ------
     SettingsError
         There is neither a set nor a ranges file; an unknown method, batches that it doesn't look
-        at, or several sets where it takes one; or this TensorRT reads no caches.
+        at, or several sets where it takes one; a group that isn't read or, of several recorded
+        ones, none; or this TensorRT reads no caches.
     ModelError, RangesError, BackendError, FileFormatError, OutputError
         A file can't be read, written, or doesn't belong to the model.
     """
     header_for(version, method)
     check_method(method, {})
     _refuse_batches(method, set_paths, batching)
+    _refuse_group(group, set_paths)
     batching = batching_for([method], batching)
-    for each in (out, ranges):
-        if each is not None:
-            keep_apart(each, model_path, *set_paths)
+    _keep_files(model_path, set_paths, out, ranges)
     network = import_network(load_model(model_path))
     observation = (
         _observed(network, set_paths, ranges, (batch_size, threads, batching), skip_bad=skip_bad)
         if set_paths
         else _found(network, ranges)
     )
-    sets = [name for name in observation.groups if name != EVERYTHING]
-    name = ", ".join(sets or observation.groups)  # a set may be called as all samples are
+    name = _taken(observation, group, method, ranges, read=not set_paths)
     table = estimate_scales(
-        observation.whole(),
+        observation.whole() if name is None else observation.of(name),
         0,
         method,
-        calibset=name,
-        equal=observation.equal_for(method, name),
+        calibset=name or ", ".join(each for each in observation.groups if each != EVERYTHING),
+        equal=None if name is None else _equal_bins(observation, method, name, ranges),
         model_fingerprint=observation.model_fingerprint,
         notices=observation_notices(observation),
     )
@@ -167,8 +172,68 @@ def _refuse_batches(method: str, set_paths: Sequence[Path], batching: Batching |
             f"{len(set_paths)} are given",
             where=", ".join(map(str, set_paths)),
             next_step="Give one set, drawn from all that the cache is to be made of, or take "
-            "another method.",
+            "--method minmax or entropy.",
         )
+
+
+def _refuse_group(group: str | None, set_paths: Sequence[Path]) -> None:
+    if group is not None and set_paths:
+        raise SettingsError(
+            f"group {group!r} beside calibration sets, which are taken together",
+            where="--group",
+            next_step="Give the one set alone, or no set and --ranges to read.",
+        )
+
+
+def _keep_files(
+    model_path: Path, set_paths: Sequence[Path], out: Path, ranges: Path | None
+) -> None:
+    """Refuse to write over what the cache is made from, or anything but a cache."""
+    if ranges is not None:
+        if out.resolve() == ranges.resolve():
+            raise OutputError(
+                "is the ranges file, too, and the cache would take its place",
+                where=out,
+                next_step="Write the cache to another file.",
+            )
+        keep_apart(out, ranges)
+        if set_paths:
+            keep_apart(ranges, model_path, *set_paths)
+    keep_apart(out, model_path, *set_paths)
+    keep_foreign(out)
+
+
+def _taken(
+    observation: Observation, group: str | None, method: str, ranges: Path | None, *, read: bool
+) -> str | None:
+    """The recorded group that a cache is made of; None: all sets, taken together."""
+    sets = [name for name in observation.groups if name != EVERYTHING]
+    if len(sets) < 2 and group is None:
+        return sets[0] if sets else EVERYTHING  # a set may be called as all samples are
+    if not read:
+        return None
+    if group is None:
+        every = f", or {EVERYTHING} for their union" if method != ENTROPY_TRT else ""
+        raise SettingsError(
+            f"holds ranges of {len(sets)} groups, and the cache is made of one: {', '.join(sets)}",
+            where=ranges,
+            next_step=f"Name it in --group{every}.",
+        )
+    return observation.find(group)
+
+
+def _equal_bins(
+    observation: Observation, method: str, group: str, ranges: Path | None
+) -> EqualBins | None:
+    try:
+        return observation.equal_for(method, group)
+    except RangesError as error:
+        raise RangesError(
+            error.problems[0].message,
+            where=ranges,
+            next_step="Give one calibration set with the model, or take --method minmax or "
+            "entropy.",
+        ) from None
 
 
 def _found(network: Network, ranges: Path | None) -> Observation:

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from calaudit.calibration.accumulate import Accumulator
 from calaudit.calibration.groups import split_into_parts
 from calaudit.calibration.observation import Observation
+from calaudit.cli.cache_text import verdict
 from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.ranges import write_ranges
 from calaudit.formats.scales import open_scales, write_scales
 from calaudit.formats.trt_cache import open_trt_cache
+from calaudit.steps.verify_cache import Verification
 from tests.calibration.trt import trt_amax
 from tests.cli.running import Ended, calaudit
 from tests.steps.cached import edit, smooth, table_for, write_cache, write_model
@@ -54,6 +56,28 @@ def test_show_prints_header_and_every_scale(tmp_path: Path) -> None:
         "image             0.00787402     1  3c010204",
         "(Layer 1) [x]: y           0     0         0",
     ]
+
+
+def test_one_scale_and_one_tensor_are_told_in_the_singular(tmp_path: Path) -> None:
+    path = tmp_path / "f.cache"
+    path.write_text("TRT-8601-EntropyCalibration2\nimage: 3c010204\n")
+    assert run("show", path).out.startswith(
+        f"{path}: TensorRT 8.6.1, EntropyCalibration2, 1 scale\n"
+    )
+    assert run("diff", path, path).out.splitlines()[2].startswith("1 tap in both, ")
+    found = Verification(open_trt_cache(path), (), (), 1)
+    assert verdict(path, Path("m.onnx"), found).endswith("1 scale, for 1 tensor of m.onnx")
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_what_isnt_a_cache_is_shown_with_its_bytes_escaped_once(
+    tmp_path: Path, command: str
+) -> None:
+    path = tmp_path / "f.cache"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n\0")
+    ended = run(command, path)
+    assert ended.status == 2
+    assert "it begins with '\\x89HDF'\n" in ended.err
 
 
 def test_show_as_json_holds_every_scale_and_problem(tmp_path: Path) -> None:
@@ -216,8 +240,26 @@ def test_convert_goes_there_and_back(cache: Path, tmp_path: Path) -> None:
     ended = run("convert", scales, back, "--tensorrt", "8.6.1")
     assert ended.out == f"{back}: TensorRT 8.6.1, MinMaxCalibration, 38 scales\n"
     assert back.read_bytes() == cache.read_bytes()
-    ended = run("convert", back, back, "--tensorrt", "10.3", "--algorithm", "entropy")
-    assert ended.out == f"{back}: TensorRT 10.3.0, EntropyCalibration2, 38 scales\n"
+    newer = tmp_path / "newer.cache"
+    ended = run("convert", back, newer, "--tensorrt", "10.3", "--algorithm", "entropy")
+    assert ended.out == f"{newer}: TensorRT 10.3.0, EntropyCalibration2, 38 scales\n"
+    assert run("convert", cache, newer, "--tensorrt", "8.5").status == 0, "a cache may be replaced"
+
+
+@pytest.mark.parametrize("out", ["f.cache", "set.h5", "report.json"])
+def test_convert_writes_over_caches_and_scale_tables_alone(
+    cache: Path, tmp_path: Path, out: str
+) -> None:
+    (tmp_path / "set.h5").write_bytes(b"\x89HDF\r\n\x1a\n\0 samples")
+    (tmp_path / "report.json").write_text('{"format": "report"}')
+    before = (tmp_path / out).read_bytes()
+    ended = run(
+        "convert", cache, tmp_path / out, *["--tensorrt", "10.3"][: 2 * ("json" not in out)]
+    )
+    assert (ended.status, ended.out) == (2, "")
+    assert f"{tmp_path / out}: is" in ended.err
+    assert "would be overwritten" in ended.err
+    assert (tmp_path / out).read_bytes() == before
 
 
 def test_convert_notes_fallbacks(tmp_path: Path) -> None:
@@ -261,7 +303,7 @@ def test_write_makes_a_cache_that_verify_finds_clean(
     assert ended.err.splitlines()[-2:] == [f"wrote {ranges}", f"wrote {out}"]
     assert ended.out.splitlines() == [
         f"{out}: TensorRT 8.6.1, MinMaxCalibration, 38 scales, every tensor of TensorRT's network: "
-        "38 of the model, 0 that its parser adds, 0 constants",
+        "38 of the model",
         "Next: a calibrator of MinMaxCalibration that returns it from read_calibration_cache; for "
         "trtexec, which has an entropy calibrator, add --algorithm entropy",
     ]
@@ -275,7 +317,7 @@ def test_write_takes_kept_ranges_for_another_method(
 ) -> None:
     out, ranges = tmp_path / "calib.cache", tmp_path / "all.h5"
     given = ["--tensorrt", "10.3", "-o", out, "--ranges", ranges]
-    run("write", model, calibset, *given)
+    run("write", model, calibset, *given, "--method", "entropy")
     first = out.read_bytes()
     ended = run("write", model, *given, "--method", "mse")
     assert ended.out.splitlines()[-1] == f"Next: trtexec --onnx={model} --int8 --calib={out}"
@@ -305,6 +347,68 @@ def test_write_as_tensorrts_entropy_calibrator_depends_on_batches(
     assert open_trt_cache(again).scales == scales["12"]
 
 
+def test_write_chooses_as_tensorrts_entropy_calibrator_does_unless_told_otherwise(
+    model: Path, calibset: Path, tmp_path: Path
+) -> None:
+    for out, method in (("default", []), ("named", ["--method", "entropy-trt"])):
+        ended = run("write", model, calibset, "--tensorrt", "8.6.1", "-o", tmp_path / out, *method)
+        assert ended.status == 0
+    assert (tmp_path / "default").read_bytes() == (tmp_path / "named").read_bytes()
+    found = open_trt_cache(tmp_path / "default")
+    assert str(found.header) == "TRT-8601-EntropyCalibration2"
+    assert found.scales["x"] == pytest.approx(trt_amax(smooth(12)) / 127, rel=1e-6)
+
+
+def test_a_cache_is_made_of_the_one_recorded_set_that_is_named(
+    model: Path, calibset: Path, tmp_path: Path
+) -> None:
+    pool, ranges, out = calibset.with_name("pool.h5"), tmp_path / "two.h5", tmp_path / "two.cache"
+    few = draw(pool, tmp_path / "few.h5", "few", 3).path
+    more = draw(pool, tmp_path / "more.h5", "more", 9).path
+    given = ["--tensorrt", "8.6.1", "--method", "minmax", "-o", out]
+    assert run("write", model, few, more, *given, "--ranges", ranges).status == 0
+    together = out.read_bytes()
+    ended = run("write", model, *given, "--ranges", ranges)
+    assert (ended.status, ended.out) == (2, "")
+    assert f"{ranges}: holds ranges of 2 groups" in ended.err
+    assert "few, more" in ended.err
+    assert "--group" in ended.err
+    assert out.read_bytes() == together
+    for name, alone in (("few", few), ("more", more)):
+        assert run("write", model, *given, "--ranges", ranges, "--group", name).status == 0
+        read = out.read_bytes()
+        assert run("write", model, alone, *given).status == 0
+        assert out.read_bytes() == read
+    assert run("write", model, *given, "--ranges", ranges, "--group", "all").status == 0
+    assert out.read_bytes() == together
+    lacking = run("write", model, *given[:2], "-o", out, "--ranges", ranges, "--group", "few")
+    assert lacking.status == 2
+    assert "--method minmax or entropy" in lacking.err
+    wrong = run("write", model, *given, "--ranges", ranges, "--group", "fw")
+    assert (wrong.status, "no ranges were recorded for 'fw'" in wrong.err) == (2, True)
+
+
+def test_write_never_writes_over_ranges_or_other_files(
+    model: Path, calibset: Path, tmp_path: Path
+) -> None:
+    ranges, given = tmp_path / "all.h5", ["--tensorrt", "8.6.1", "--method", "minmax"]
+    ended = run("write", model, calibset, *given, "--ranges", ranges, "--out", ranges)
+    assert (ended.status, ranges.exists()) == (2, False)
+    assert "is the ranges file, too" in ended.err
+    assert (
+        run("write", model, calibset, *given, "--ranges", ranges, "-o", tmp_path / "c").status == 0
+    )
+    before = ranges.read_bytes()
+    link = tmp_path / "link.h5"
+    link.hardlink_to(ranges)
+    for out, more in ((ranges, ["--ranges", ranges]), (link, ["--ranges", ranges])):
+        assert run("write", model, *given, *more, "--out", out).status == 2
+    ended = run("write", model, calibset, *given, "--out", ranges)
+    assert ended.status == 2
+    assert "isn't a calibration cache or a scale table, and would be overwritten" in ended.err
+    assert ranges.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -313,11 +417,28 @@ def test_write_as_tensorrts_entropy_calibrator_depends_on_batches(
             "batches of one calibration set, and 2 are given",
         ),
         (
+            ["{calibset}", "{calibset}", "--tensorrt", "8.6.1"],
+            "Give one set, drawn from all that the cache is to be made of, or take --method minmax "
+            "or entropy",
+        ),
+        (
+            ["{calibset}", "--tensorrt", "8.6.1", "--group", "all"],
+            "beside calibration sets, which are taken together",
+        ),
+        (
             ["--ranges", "{qdq}", "--tensorrt", "8.6.1", "--calibration-batch", "4"],
             "holds the batches that its bins were counted in",
         ),
         (
-            ["{calibset}", "--tensorrt", "8.6.1", "--calibration-order", "stored"],
+            [
+                "{calibset}",
+                "--tensorrt",
+                "8.6.1",
+                "--method",
+                "mse",
+                "--calibration-order",
+                "stored",
+            ],
             "only entropy-trt depends on batches",
         ),
         (["--tensorrt", "8.6.1"], "no calibration set"),

@@ -119,8 +119,8 @@ def test_a_header_changes_and_every_scale_stays_as_it_was(tmp_path: Path) -> Non
     assert out.read_text() == f"TRT-8601-EntropyCalibration2\n{lines}"
     make_cache(source, out, algorithm="MinMaxCalibration")
     assert out.read_text() == f"TRT-8XXX-MinMaxCalibration\n{lines}"
-    make_cache(source, source, version=V10, algorithm="MinMaxCalibration")
-    assert source.read_text() == f"TRT-100300-MinMaxCalibration\n{lines}"
+    make_cache(source, out, version=V10, algorithm="MinMaxCalibration")
+    assert out.read_text() == f"TRT-100300-MinMaxCalibration\n{lines}"
 
 
 def test_a_headless_cache_needs_the_whole_header(tmp_path: Path) -> None:

@@ -3,14 +3,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
-from calaudit.calibration.scales import TapScale
+from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
 from calaudit.formats.trt_header import TrtVersion
 from calaudit.graph.load import load_model
 from calaudit.graph.network import import_network
 from calaudit.runtime.errors import FileFormatError, ModelError
 from calaudit.steps.verify_cache import Verification, verify_cache
 from tests.graph import models
+from tests.graph.models import Sketch
 from tests.steps.cached import edit, table_for, write_cache, write_model
 
 Kinds = list[tuple[str, str | None]]
@@ -43,6 +45,25 @@ def test_a_cache_of_the_model_on_real_data_is_clean(cache: Path, model: Path) ->
     assert kinds(found) == []
     assert found.notices == ()
     assert found.n_taps == 38
+
+
+def test_an_operator_of_unknown_layers_is_noted_as_when_the_cache_was_written(
+    tmp_path: Path,
+) -> None:
+    s = Sketch()
+    s.nodes.append(
+        helper.make_node(
+            "LSTM", ["x", s.weight("W", 1, 20, 12), s.weight("R", 1, 20, 5)], ["y"], hidden_size=5
+        )
+    )
+    model = tmp_path / "m.onnx"
+    onnx.save(s.model({"x": ("t", "n", 12)}, {"y": ("t", 1, "n", 5)}), str(model))
+    network = import_network(load_model(model))
+    (told,) = [each for each in network.notices if each.code == "names_unsure"]
+    scale = scale_of(2.5)
+    taps = {name: TapScale(2.5, scale) for name in network.names}
+    path = write_cache(tmp_path / "f.cache", ScaleTable(taps, "minmax", "some"))
+    assert told in verify_cache(path, model, try_random=False).notices
 
 
 def test_without_a_model_names_are_noted_as_unchecked(cache: Path) -> None:

@@ -16,6 +16,8 @@ from calaudit.runtime.errors import Problem, SettingsError, near
 from calaudit.runtime.settings import keys_of, meant_in, parse_settings, setting
 
 _NAME: Final = re.compile(r"[^\W_][\w.-]{0,59}")
+_CONFUSING: Final = frozenset({"fp32", "fp16", "int8", "all", "predicted"})
+"""What reports call precisions, the slice of every sample, and engines that are predicted."""
 
 
 @setting
@@ -151,6 +153,8 @@ def _name_problems(
             taken = f"{head.name!r} is the name of a backend"
         elif name in reserved:
             taken = f"{head.name!r} has another meaning in the names of cells"
+        elif name in _CONFUSING:
+            taken = f"{head.name!r} has another meaning in reports, and would be confusing there"
         elif name in seen:
             taken = f"two targets are called {head.name!r}"
         else:

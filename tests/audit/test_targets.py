@@ -90,6 +90,9 @@ def test_a_target_is_of_tensorrt_unless_it_says_otherwise(tmp_path: Path) -> Non
          ("'tensorrt' is the name of a backend", "another name")),
         ("", KERNELS.replace('"one-thread"', '"minmax"'), "targets[1].name",
          ("'minmax' has another meaning", "another name")),
+        *(("", KERNELS.replace('"one-thread"', f'"{name}"'), "targets[1].name",
+           (f"'{name}' has another meaning in reports", "another name"))
+          for name in ("int8", "INT8", "fp32", "fp16", "all", "predicted")),
         ("", KERNELS.replace('"one-thread"', '"a/b"'), "targets[1]",
          ("'a/b' can't be a target's name", "letters, digits")),
         ("", KERNELS.replace('name = "fused"\n', ""), "targets[0].name",

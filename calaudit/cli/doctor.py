@@ -65,7 +65,8 @@ def doctor_command(
 ) -> None:
     """Try backends, or an audit's targets: what runs, what is missing, how to install it.
 
-    Exit status 1 when a backend that was named, or a target that the audit runs on, isn't usable.
+    Exit status 1 when a backend that was named, or a target that the audit runs on, isn't usable,
+    or none is where --python, --ssh or --for say.
     """
     flags = {"--python": python, "--ssh": ssh, "--ssh-config": ssh_config, "--for": capability}
     given = {flag: str(value) for flag, value in flags.items() if value is not None}
@@ -78,7 +79,8 @@ def doctor_command(
         print(json.dumps(_document(patients, found), indent=2, ensure_ascii=False))
     else:
         print(_shown(patients, found))
-    if not all(h.usable for p, h in zip(patients, found, strict=True) if p.named):
+    nothing = bool(given) and not any(each.usable for each in found)
+    if nothing or not all(h.usable for p, h in zip(patients, found, strict=True) if p.named):
         raise typer.Exit(1)
 
 

@@ -91,8 +91,21 @@ def test_flags_without_a_name_try_the_backends_that_have_them(fake: object) -> N
     assert (mine["name"], mine["interpreter"], mine["python"]) == (
         "fake", "python3 on orin", "3.8.10"
     )  # fmt: skip
+    assert calaudit("doctor", "--ssh", "orin").status == 0, "one of them is usable there"
     (only,) = json.loads(calaudit("doctor", "--for", "8.9", "--json").out)["backends"]
     assert only["backend"] == "tensorrt_rtx"
+
+
+def test_flags_without_a_name_end_with_status_1_where_nothing_is_usable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = Missing("TensorRT", "isn't installed", "Run: pip")
+    found = Found(None, {}, None, None, (), (gone,), "off")
+    monkeypatch.setattr(Session, "look", lambda self: found)
+    for flag, value in (("--python", "python3.8"), ("--ssh", "orin"), ("--for", "8.9")):
+        ended = calaudit("doctor", flag, value)
+        assert ended.status == 1
+        assert "TensorRT isn't installed" in ended.out
 
 
 def test_flags_that_no_named_backend_takes_are_refused(fake: object) -> None:

@@ -136,10 +136,24 @@ def audit_record(audit: Audit) -> AuditRecord:
         environment=describe_environment(accelerators(audit.backends)),
         ranges=audit.plan.ranges.name,
         targets=tuple(
-            TargetRecord(target.name, target.backend, audit.backends[target.name].environment)
+            TargetRecord(
+                target.name,
+                target.backend,
+                audit.backends[target.name].environment,
+                {key: _setting(value) for key, value in sorted(target.given.items())},
+            )
             for target in audit.config.columns
         ),
     )
+
+
+def _setting(value: object) -> str:
+    """A setting's value as text: ``"implicit"``, ``"true"``, ``"calaudit, tensorrt"``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_setting, value))
+    return str(value)
 
 
 def metric_records(scored: Iterable[Scored]) -> list[MetricRecord]:

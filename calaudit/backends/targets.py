@@ -48,6 +48,8 @@ class Target:
     """Of the backend's `BackendKind.settings`."""
     where: str
     """Place in the audit file that describes it."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Of its settings, those that the audit file gives it, as they stand there."""
 
     @property
     def kind(self) -> BackendKind:
@@ -185,7 +187,7 @@ def _of_audit(audit: AuditTable, name: str, place: str, problems: list[Problem])
     except SettingsError as error:
         problems += error.problems
         return None
-    return Target(name, name, _placed(settings, audit), place)
+    return Target(name, name, _placed(settings, audit), place, mine)
 
 
 def _of_table(
@@ -204,11 +206,13 @@ def _of_table(
     shared = {key: value for key, value in audit.values.items() if key in keys and key not in given}
     try:
         at = f"targets[{number}]"
-        settings = parse_settings({**shared, **given}, kind.settings, where=audit.where, at=at)
+        both = {**shared, **given}
+        settings = parse_settings(both, kind.settings, where=audit.where, at=at)
     except SettingsError as error:
         problems += [_at_home(each, place, shared, audit) for each in error.problems]
         return None
-    return Target(head.name, head.backend, _placed(settings, audit), f"{place} ({head.name})")
+    settings = _placed(settings, audit)
+    return Target(head.name, head.backend, settings, f"{place} ({head.name})", both)
 
 
 def _placed(settings: Any, audit: AuditTable) -> Any:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from calaudit.report.findings import (
     ATTRIBUTION_LEGEND,
+    attributed_method,
     attribution_sentences,
     clear_gaps,
     finding_text,
@@ -21,11 +22,12 @@ from calaudit.report.findings import (
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.precision import NAMED, standings
 from calaudit.report.tables import Column, View, build_table, more
-from calaudit.report.targets import HEADINGS, target_rows
+from calaudit.report.targets import HEADINGS, TEXTS, target_rows
 from calaudit.report.wording import (
     MISSING,
     amount,
     difference,
+    engine_name,
     in_sentence,
     percent,
     unit_name,
@@ -55,7 +57,7 @@ def target_table(index: Index, width: int) -> Iterator[RenderableType]:
     rows = [row.entries for row in target_rows(index)]
     if not rows:
         return
-    named = {HEADINGS[0]: 24, HEADINGS[1]: 44}
+    named = dict(zip(TEXTS, (24, 44, 44), strict=True))
     columns = [
         Column(heading, [Text(entry) for entry in entries], named.get(heading))
         for heading, *entries in zip(HEADINGS, *rows, strict=True)
@@ -260,14 +262,16 @@ def _ties(part: RankingSlice) -> str:
 def _moved(index: Index, shown: Sequence[tuple[RankingFlow, RankingSlice]]) -> Iterator[Text]:
     """The items that the first engine shows less and more, in a line."""
     record = shown[0][0]
-    calibset, _ = cell_parts(index.cells[record.cell], index.report)
     told = [
         f"{word} {_items(moved)}"
         for word, moved in (("lost most:", record.lost), ("gained most:", record.gained))
         if moved
     ]
     if told:
-        yield Text(f"Lists that show an item, under {visible(calibset)}: {'; '.join(told)}", "dim")
+        yield Text(
+            f"Lists that show an item, under {engine_name(index, record.cell)}: {'; '.join(told)}",
+            "dim",
+        )
     yield Text()
 
 
@@ -325,7 +329,7 @@ def _attribution_columns(index: Index, rows: Sequence[Attribution]) -> list[Colu
     return [
         *columns,
         Column("calibrated on", [Text(visible(one.recipe)) for one in rows], 24),
-        Column("method", [Text(visible(one.method)) for one in rows], 16),
+        Column("method", [Text(attributed_method(index, one.method)) for one in rows], 16),
         Column("draws", [Text(str(one.draws)) for one in rows], optional=1),
         Column("drop", [Text(difference(m, one.drop)) for m, one in pairs]),
         Column("best set", [Text(part_text(m, one.price)) for m, one in pairs]),

@@ -200,7 +200,7 @@ def attribution_sentence(index: Index, one: Attribution) -> str:
     """What is certain about a harmed slice; empty where it isn't harmed."""
     metric = index.metrics[one.metric]
     place = "overall" if one.slice == ALL else f"on {visible(one.slice)}"
-    here = f"{place}, {visible(one.method)} calibrated on {quoted(one.recipe)}"
+    here = f"{place}, {attributed_method(index, one.method)} calibrated on {quoted(one.recipe)}"
     more = f"{_loses(metric, one.addition, one.level, ' more')} than under the best other set tried"
     told: list[str] = []
     if "this-set" in one.findings:
@@ -211,19 +211,29 @@ def attribution_sentence(index: Index, one: Attribution) -> str:
         )
         told.append(f"{what}: {here} {more}.")
     if "no-set-fixes" in one.findings:
-        told.append(_no_set_fixes(metric, one, place))
+        told.append(_no_set_fixes(index, one, place))
     if "redraw" in one.findings:
         told.append(f"Undecided, more draws needed: {_redraw(metric, one, here, more)}.")
     return " ".join(told)
 
 
-def _no_set_fixes(metric: MetricRecord, one: Attribution, place: str) -> str:
+def attributed_method(index: Index, method: str) -> str:
+    """A method as people call its engines on the audit's own target, which attribution looks at."""
+    targets = index.report.audit.targets
+    for cell in index.report.cells:
+        if cell.method == method and (not targets or cell.backend == targets[0].name):
+            return visible(cell_parts(cell, index.report)[1])
+    return visible(method)
+
+
+def _no_set_fixes(index: Index, one: Attribution, place: str) -> str:
+    metric = index.metrics[one.metric]
     text = (
-        f"No calibration set tried here fixes it: {place}, {visible(one.method)} "
+        f"No calibration set tried here fixes it: {place}, {attributed_method(index, one.method)} "
         f"{_loses(metric, one.price, one.level)} even under the best of them"
     )
     if one.elsewhere is not None:
-        method, price = visible(one.elsewhere.method), one.elsewhere.price
+        method, price = attributed_method(index, one.elsewhere.method), one.elsewhere.price
         text += f"; with {method} the best {_loses(metric, price, one.level)}"
     return f"{text}."
 

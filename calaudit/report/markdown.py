@@ -12,7 +12,7 @@ from calaudit.report.headline import control_sentences
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.precision import NAMED, overall_verdict_text, standings
 from calaudit.report.tables import MARK, legend, verdict_mark
-from calaudit.report.targets import HEADINGS, target_rows
+from calaudit.report.targets import HEADINGS, TEXTS, target_rows
 from calaudit.report.wording import MISSING, between, difference, score, unit_name, units
 from calaudit.results.comparison import Result
 from calaudit.results.report import Report, unjudged
@@ -71,9 +71,10 @@ def _targets(index: Index) -> Iterator[str]:
     if not rows:
         return
     yield _row(HEADINGS)
-    yield "|---|---|---:|---:|---:|---:|"
+    yield f"|{'---|' * len(TEXTS)}{'---:|' * (len(HEADINGS) - len(TEXTS))}"
     for row in rows:
-        yield _row([_code(row.name), _inline(row.runs_on), *row.entries[2:]])
+        texts = map(_inline, (row.runs_on, row.settings))
+        yield _row([_code(row.name), *texts, *row.entries[len(TEXTS) :]])
     yield ""
 
 

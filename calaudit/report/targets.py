@@ -8,8 +8,9 @@ from calaudit.report.wording import MISSING
 from calaudit.results.audited import TargetRecord
 from calaudit.runtime.words import visible
 
-HEADINGS = ("target", "runs on", "engines", "regressed", "same verdicts", "FP32 differs by")
-"""Of the rows' entries, in their order."""
+TEXTS = ("target", "runs on", "settings")
+HEADINGS = (*TEXTS, "engines", "regressed", "same verdicts", "FP32 differs by")
+"""Of the rows' entries, in their order: texts, then numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class TargetRow:
     name: str
     runs_on: str
     """Its backend, with the device and the library's version where they are known."""
+    settings: str
+    """What it was given of its backend's keys: ``"int8 = implicit, kernels = fused"``."""
     engines: str
     """How many were judged, of how many; its FP32 isn't counted."""
     regressed: str
@@ -32,7 +35,7 @@ class TargetRow:
     def entries(self) -> tuple[str, ...]:
         """As `HEADINGS` has them."""
         numbers = (self.engines, self.regressed, self.same_verdicts, self.fp32)
-        return (self.name, self.runs_on, *numbers)
+        return (self.name, self.runs_on, self.settings, *numbers)
 
 
 def target_rows(index: Index) -> Iterator[TargetRow]:
@@ -55,6 +58,7 @@ def _row(index: Index, target: TargetRecord) -> TargetRow:
     return TargetRow(
         name=visible(target.name),
         runs_on=_place(target),
+        settings=visible(", ".join(f"{k} = {v}" for k, v in target.settings.items())) or MISSING,
         engines=f"{judged:,}" if judged == len(cells) else f"{judged:,} of {len(cells):,}",
         regressed=f"{regressed:,} of {len(gated):,}" if gated else MISSING,
         same_verdicts=f"{equal:,} of {verdicts:,}" if verdicts else MISSING,

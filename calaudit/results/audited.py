@@ -102,6 +102,8 @@ class TargetRecord:
     """The registered backend: ``name``, unless that is a target's."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Its ``gpu`` and the version of its library, where the backend tells them."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What the audit file gives it of its backend's keys, such as ``int8`` or ``kernels``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.audit.store import take_inventory
 from calaudit.report.files import read_report
+from calaudit.report.findings import attribution_sentences, harmed_slices
+from calaudit.report.headline import headline
 from calaudit.report.index import Index
 from calaudit.report.targets import target_rows
 from calaudit.results.report import Report
@@ -63,6 +65,11 @@ def test_a_target_has_the_keys_of_audit_unless_it_says_otherwise(tmp_path: Path)
     }  # fmt: skip
     assert list(found) == ["one-thread", "onnxruntime", "fused"]
     assert config.unused == ()
+    given = {each.name: each.given for each in config.columns}
+    assert given == {
+        "one-thread": {"threads": 1}, "onnxruntime": {"threads": 2},
+        "fused": {"threads": 2, "kernels": "fused"},
+    }  # fmt: skip
 
 
 def test_a_target_is_of_tensorrt_unless_it_says_otherwise(tmp_path: Path) -> None:
@@ -232,17 +239,33 @@ def test_forms_show_the_targets_side_by_side(finished: tuple[Path, Report]) -> N
     page = (folder / "report.html").read_text(encoding="utf-8")
     summary = (folder / "summary.md").read_text(encoding="utf-8")
     rows = [line.split() for line in shown.split("Targets")[1].splitlines()[4:7]]
-    assert [row[:3] for row in rows] == [
-        ["one-thread", "onnxruntime", "4"],
-        ["onnxruntime", "onnxruntime", "4"],
-        ["fused", "onnxruntime", "4"],
+    assert [" ".join(row[:6]) for row in rows] == [
+        "one-thread onnxruntime threads = 1 4",
+        "onnxruntime onnxruntime – 4 8 of",
+        "fused onnxruntime kernels = fused 4",
     ]
     assert [row[-1] for row in rows] == ["–", "0", "0"], "FP32's outputs are the same"
     assert " ".join(rows[1]).endswith("8 of 16 16 of 16 0")
-    assert '<th scope="row">one-thread</th><td>onnxruntime</td>' in page
-    assert "| `onnxruntime` | onnxruntime | 4 | 8 of 16 | 16 of 16 | 0 |" in summary
+    assert '<th scope="row">one-thread</th><td>onnxruntime</td><td>threads = 1</td>' in page
+    assert "| `onnxruntime` | onnxruntime | – | 4 | 8 of 16 | 16 of 16 | 0 |" in summary
     assert "minmax on fused" in summary
     assert "fp32 on" not in summary.split("###")[0], "FP32 elsewhere is no engine that may ship"
+
+
+def test_sentences_that_pick_an_engine_name_its_target(finished: tuple[Path, Report]) -> None:
+    _, report = finished
+    index = Index(report)
+    harmed = harmed_slices(index, set(index.slices))
+    told = [*attribution_sentences(index, harmed), headline(report)]
+    assert len(told) > 1
+    assert all("on one-thread" in each for each in told)
+
+
+def test_a_report_tells_what_its_targets_were_given(finished: tuple[Path, Report]) -> None:
+    path, report = finished
+    told = {"one-thread": {"threads": "1"}, "onnxruntime": {}, "fused": {"kernels": "fused"}}
+    assert {each.name: each.settings for each in report.audit.targets} == told
+    assert read_report(path.with_suffix("") / "report.json").audit.targets == report.audit.targets
 
 
 def test_every_form_names_the_targets(finished: tuple[Path, Report]) -> None:

@@ -42,7 +42,7 @@ from calaudit.report.precision import (
     standings,
     told_by,
 )
-from calaudit.report.targets import HEADINGS, target_rows
+from calaudit.report.targets import HEADINGS, TEXTS, target_rows
 from calaudit.report.wording import MISSING
 from calaudit.results.audited import CalibsetRecord, EngineRecord
 from calaudit.results.comparison import ALL
@@ -96,6 +96,7 @@ def html_page(
         verdict=overall_verdict_text(index),
         standings=list(standings(index)),
         target_headings=HEADINGS,
+        target_texts=len(TEXTS),
         targets=list(target_rows(index)),
         short_legend=SHORT_LEGEND,
         policy=_policy(style, [script, library]),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from calaudit.report.findings import (
     ATTRIBUTION_LEGEND,
+    attributed_method,
     attribution_sentences,
     clear_gaps,
     finding_text,
@@ -81,7 +82,7 @@ def _attribution_row(index: Index, one: Attribution) -> AttributionRow:
         slice=visible(one.slice),
         metric=visible(metric.title),
         recipe=visible(one.recipe),
-        method=visible(one.method),
+        method=attributed_method(index, one.method),
         draws=one.draws,
         drop=difference(metric, one.drop),
         unit=unit_name(metric),

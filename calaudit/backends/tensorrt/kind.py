@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -24,8 +25,14 @@ CALIBRATORS: Final[Mapping[str, tuple[Literal["entropy", "minmax"], tuple[str, .
 }
 """Method of a cell → TensorRT's own calibrator; our methods to hold it against, nearest first."""
 _OURS: Final = sorted({name for _, ours in CALIBRATORS.values() for name in ours})
-_IMPLICIT: Final = "python3.10 -m pip install 'tensorrt==8.5.3.1' 'pycuda>=2024.1'"
-"""The last release that PyPI has whole; its wheels are for CPython up to 3.10."""
+_EXPLICIT: Final = "'tensorrt>=10'"
+_IMPLICIT: Final = "'tensorrt>=10,<11'"
+"""What pip installs where no wheel of 8.5.3.1 fits, the last release that PyPI has whole."""
+_JETSON: Final = "on a Jetson JetPack's own"
+_WITH_CALIBRATORS: Final = (
+    f"a TensorRT up to 10: {_JETSON}, else python3.10 -m pip install 'tensorrt==8.5.3.1' "
+    f"'pycuda>=2024.1', or with a later Python -m pip install {_IMPLICIT} 'pycuda>=2024.1'"
+)
 
 
 @setting
@@ -135,6 +142,8 @@ class TensorrtKind(BackendKind):
             if session.look().library is not None:
                 return _examined(session, wanted, self.capability(settings))
             absent = session.look().missing
+            if self.implicit(settings):
+                absent = tuple(_calibrating(each, TITLES[self.name]) for each in absent)
         except BackendError as error:
             absent = tuple(
                 Missing(TITLES[self.name], f"can't be used: {each.message}", each.next_step or "")
@@ -153,7 +162,9 @@ class TensorrtKind(BackendKind):
         yield from health.obstacles
         if implicit and health.ranges and "tensorrt" not in health.ranges:
             reason = "has no calibrators: it quantizes by Q/DQ in the graph only"
-            step = f'Leave int8 = "implicit" out, or name in python one that has it: {_IMPLICIT}'
+            step = (
+                f'Leave int8 = "implicit" out, or name in python one that has {_WITH_CALIBRATORS}'
+            )
             yield Missing(health.library, reason, step)
 
     def int8(self, settings: Any, methods: Sequence[str], batching: "Batching") -> Iterator[Int8]:
@@ -207,6 +218,15 @@ def _location(library: "Library", settings: Any) -> "Location":
         ssh_config=settings.ssh_config,
         timeout=settings.timeout,
     )
+
+
+def _calibrating(missing: Missing, title: str) -> Missing:
+    """What is missing where calibrators are needed, which the newest TensorRT doesn't have."""
+    if missing.what != title or "pip install" not in missing.next_step:
+        return missing
+    step = missing.next_step.replace(_EXPLICIT, _IMPLICIT)
+    why = f"Implicit quantization needs a TensorRT up to 10, {_JETSON}, which pip can't install"
+    return replace(missing, next_step=f"{step}. {why}.")
 
 
 def _examined(session: "Session", wanted: "Wanted", capability: str | None) -> "Health":

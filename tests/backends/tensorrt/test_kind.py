@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -79,7 +79,8 @@ def test_without_calibrators_implicit_audits_end_before_any_work(
     assert str(missing) == (
         "TensorRT 11.4 has no calibrators: it quantizes by Q/DQ in the graph only"
     )
-    assert "tensorrt==8.5.3.1" in missing.next_step
+    for each in ("up to 10", "JetPack", "tensorrt==8.5.3.1", "tensorrt>=10,<11"):
+        assert each in missing.next_step
     assert list(TENSORRT.obstacles(TensorrtSettings(), wanted)) == []
     assert asked == [{"fp32"}, {"fp32", "int8"}], "a calibration isn't tried by Q/DQ"
 
@@ -89,6 +90,40 @@ def test_a_library_that_isnt_there_is_an_obstacle_with_what_installs_it_there() 
     (missing,) = TENSORRT.obstacles(settings, {"fp32": ["Conv"]})
     assert "numpy can't be imported" in str(missing), "-S hides what is installed"
     assert f"{sys.executable} -m pip install numpy" in missing.next_step
+
+
+@pytest.mark.parametrize(
+    ("loads", "reason"),
+    [
+        ("libnvinfer.so.8: cannot open shared object file", "installed but can't be loaded: lib"),
+        (None, "isn't installed"),
+    ],
+)
+def test_implicit_audits_are_told_to_install_a_tensorrt_that_has_calibrators(
+    tmp_path: Path, loads: str | None, reason: str
+) -> None:
+    hidden = "import importlib.util as u\nu.find_spec = lambda name: None\n"
+    if loads is not None:
+        (tmp_path / "tensorrt.py").write_text(f"raise ImportError({loads!r})\n", encoding="utf-8")
+        hidden = ""
+    (tmp_path / "sitecustomize.py").write_text(hidden, encoding="utf-8")
+    python = f"env PYTHONPATH={shlex.quote(str(tmp_path))} {shlex.quote(sys.executable)}"
+
+    def told(int8: Literal["explicit", "implicit"]) -> str:
+        settings = TensorrtSettings(int8=int8, python=python)
+        found = [*TENSORRT.obstacles(settings, {"fp32": ["Conv"]})]
+        (missing,) = [each for each in found if each.what == "TensorRT"]
+        assert reason in missing.reason
+        return missing.next_step
+
+    old = sys.version_info < (3, 11)
+    wheel = "'tensorrt==8.5.3.1'" if old else "'tensorrt>=10,<11'"
+    implicit = told("implicit")
+    assert f"{sys.executable} -m pip install {wheel} 'pycuda>=2024.1'. " in implicit
+    assert "a TensorRT up to 10, on a Jetson JetPack's own" in implicit
+    assert ("LD_LIBRARY_PATH" in implicit) == (loads is not None)
+    assert "<11" not in told("explicit")
+    assert "JetPack" not in told("explicit")
 
 
 @pytest.mark.parametrize(

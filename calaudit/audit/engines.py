@@ -163,7 +163,7 @@ def _graph(audit: Audit, planned: PlannedCell, observed: Observed, store: Store)
     observation = observed.network if implicit else observed.taps
     if planned.scales is None or observation is None:
         return _Graph(audit.model)
-    table = _scales(planned, observation)
+    table = _scales(planned, observation, audit.config.audit.methods)
     network = audit.network if implicit else None
     if network is not None:
         table = without_constants(table, network)
@@ -177,7 +177,7 @@ def _graph(audit: Audit, planned: PlannedCell, observed: Observed, store: Store)
     return _Graph(load_model(planned.engine, quantized=True), table, table.notices)
 
 
-def _scales(planned: PlannedCell, observation: Observation) -> ScaleTable:
+def _scales(planned: PlannedCell, observation: Observation, methods: Sequence[str]) -> ScaleTable:
     return estimate_scales(
         observation.of(str(planned.calibset)),
         0,
@@ -185,4 +185,5 @@ def _scales(planned: PlannedCell, observation: Observation) -> ScaleTable:
         calibset=str(planned.calibset),
         equal=observation.equal_for(str(planned.method), str(planned.calibset)),
         model_fingerprint=observation.model_fingerprint,
+        tried=methods,
     )

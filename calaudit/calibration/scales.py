@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -108,6 +108,7 @@ def estimate_scales(
     equal: EqualBins | None = None,
     model_fingerprint: str | None = None,
     notices: Sequence[Notice] = (),
+    tried: Collection[str] = (),
     **options: float,
 ) -> ScaleTable:
     """The scale table of one group by one method; taps are estimated on all cores.
@@ -132,6 +133,8 @@ def estimate_scales(
         Of the model that was observed.
     notices : sequence of Notice
         What is known of the observation already; the table's own follow.
+    tried : collection of str
+        Methods that the group has tables by, for what notices advise.
     **options
         Options of the method.
 
@@ -143,6 +146,7 @@ def estimate_scales(
         ``entropy-trt`` without equal bins of these taps.
     """
     check_method(method, options)
+    by = _By(method, calibset, "minmax" in tried)
     bins = _equal_bins(histograms, equal, calibset) if method == ENTROPY_TRT else None
 
     def estimate(position: int) -> tuple[float, list[Notice]]:
@@ -154,7 +158,7 @@ def estimate_scales(
             else:
                 amax = choose_amax(bins.counts[position], float(bins.widths[position]))
             amax = max(amax, _SMALLEST_AMAX)
-        return amax, _remarks(histograms.taps[position], histogram, amax, calibset)
+        return amax, _remarks(histograms.taps[position], histogram, amax, by)
 
     taps: dict[str, TapScale] = {}
     own: list[Notice] = []
@@ -181,9 +185,32 @@ def _equal_bins(histograms: Histograms, equal: EqualBins | None, calibset: str) 
     return equal
 
 
-def _remarks(name: str, histogram: Histogram, amax: float, calibset: str) -> list[Notice]:
+@dataclass(frozen=True, slots=True)
+class _By:
+    """What chose an amax, for notices."""
+
+    method: str
+    calibset: str
+    beside_minmax: bool
+    """Whether minmax is tried on the same set."""
+
+    @property
+    def instead(self) -> str:
+        """What to do where the largest values carry meaning."""
+        if self.beside_minmax:
+            return "Where they carry meaning, minmax, which is tried here too, keeps them"
+        return "Where they carry meaning, take minmax"
+
+
+def _percent(share: float) -> str:
+    """A share in percent, never rounded to all: ``"12.3 %"``."""
+    text = f"{100 * share:.3g}"
+    return "> 99.9 %" if share < 1 and text == "100" else f"{text} %"
+
+
+def _remarks(name: str, histogram: Histogram, amax: float, by: _By) -> list[Notice]:
     """What a user should know of one tap's scale."""
-    where, within = f"tap {name!r}", f"in calibration set {calibset!r}"
+    where, within = f"tap {name!r}", f"in calibration set {by.calibset!r}"
     if scale_of(histogram.amax) < SMALLEST_NORMAL:
         seen = f"never above {histogram.amax:.3g}" if histogram.n else "never observed"
         return [Notice("dead_tap", f"{seen} {within}: taken as amax = {DEAD_AMAX:g}", where)]
@@ -193,15 +220,15 @@ def _remarks(name: str, histogram: Histogram, amax: float, calibset: str) -> lis
     edge = bulk_edge(histogram)
     if amax <= histogram.edges[1] and first_bin(histogram.amax) > 0:
         message = (
-            f"amax {amax:.3g} isn't fitted to the values {within}: all below it lie in one bin, "
-            f"2^-{N_OCTAVES - 1} of the largest ({histogram.amax:.3g}). Leave out the samples that "
-            "hold such large values"
+            f"amax {amax:.3g} by {by.method} isn't fitted to the values {within}: all below it lie "
+            f"in one bin, 2^-{N_OCTAVES - 1} of the largest ({histogram.amax:.3g}). Leave out the "
+            "samples that hold such large values"
         )
         found.append(Notice("unresolved_tap", message, where))
     if amax > WIDE * edge:
         message = (
-            f"outliers {within}: amax {amax:.3g} is {amax / edge:.3g} times "
-            f"what {BULK:.2%} of the values stay below, which leaves them "
+            f"outliers {within}: amax {amax:.3g} by {by.method} is {amax / edge:.3g} times "
+            f"what {_percent(BULK)} of the values stay below, which leaves them "
             f"{math.floor(N_STEPS * edge / amax)} of {N_STEPS} steps"
         )
         found.append(Notice("outlier_tap", message, where))
@@ -210,9 +237,9 @@ def _remarks(name: str, histogram: Histogram, amax: float, calibset: str) -> lis
         lost = clipping(histogram, scale_of(amax))
         if lost.energy > MUCH:
             message = (
-                f"amax {amax:.3g} cuts off {lost.energy:.0%} of the signal power {within}: "
-                f"{lost.values:.2g} of the values saturate, the largest is {histogram.amax:.3g}. "
-                "Where they carry meaning, take minmax"
+                f"amax {amax:.3g} by {by.method} cuts off {_percent(lost.energy)} of the signal "
+                f"power {within}: {_percent(lost.values)} of the values saturate, the largest is "
+                f"{histogram.amax:.3g}. {by.instead}"
             )
             found.append(Notice("clipped_tap", message, where))
     return found

@@ -295,6 +295,7 @@ def _tables(
                     equal=equal[method],
                     model_fingerprint=observation.model_fingerprint,
                     notices=notices,
+                    tried=methods,
                     **given,
                 )
             )

@@ -1,4 +1,6 @@
 import math
+import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,10 +57,10 @@ def test_options_are_recorded_and_scales_are_by_name() -> None:
     assert table.taps["alive"].amax == pytest.approx(0.5, rel=1 / 256)
 
 
-def _table(values: NDArray[np.floating], method: str) -> ScaleTable:
+def _table(values: NDArray[np.floating], method: str, **options: Any) -> ScaleTable:
     collected = Accumulator(["t"], 1)
     collected.add(0, values.astype(np.float32), np.zeros(len(values), np.int64))
-    return estimate_scales(collected.histograms, 0, method, calibset="some")
+    return estimate_scales(collected.histograms, 0, method, calibset="some", **options)
 
 
 def _lost(values: NDArray[np.floating], amax: float) -> float:
@@ -92,8 +94,36 @@ def test_clipping_that_costs_a_tenth_of_the_power_is_remarked_on(
     said = [notice for notice in table.notices if notice.code == "clipped_tap"]
     assert bool(said) == (lost > 0.1), lost
     for notice in said:
-        assert f"{lost:.0%} of the signal power" in notice.message
+        told = re.search(
+            r"by (\S+) cuts off (?:> )?([0-9.e-]+) % of the signal power", notice.message
+        )
+        assert told is not None
+        assert told[1] == method
+        assert float(told[2]) == pytest.approx(100 * lost, rel=0.02)
         assert notice.where == "tap 't'"
+
+
+def _clipped(values: NDArray[np.floating], **options: Any) -> str:
+    table = _table(values[:, None], "percentile", **options)
+    (message,) = (each.message for each in table.notices if each.code == "clipped_tap")
+    return message
+
+
+def test_shares_are_told_in_percent_and_never_rounded_to_all() -> None:
+    # half of all values beyond a percentile of 40
+    values = np.r_[np.full(5000, 0.1), np.full(5000, 100.0)]
+    assert "50 % of the values saturate" in _clipped(values, fraction=0.4)
+    # all but two
+    values = np.r_[0.1, np.full(49_998, 100.0), 0.1]
+    assert "> 99.9 % of the values saturate" in _clipped(values, fraction=1e-5)
+
+
+def test_minmax_is_advised_as_what_it_is_beside_the_method() -> None:
+    values = np.r_[np.full(5000, 0.1), np.full(5000, 100.0)]
+    assert _clipped(values, fraction=0.4).endswith(". Where they carry meaning, take minmax")
+    beside = _clipped(values, fraction=0.4, tried=("percentile", "minmax"))
+    assert "take minmax" not in beside
+    assert beside.endswith("minmax, which is tried here too, keeps them")
 
 
 def test_sharp_values_are_not_destroyed_without_a_word() -> None:

@@ -19,6 +19,7 @@ from calaudit.report.findings import (
     part_text,
     screening_sentence,
 )
+from calaudit.report.handover import cache_hint, handed_file
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.precision import NAMED, standings
 from calaudit.report.tables import Column, View, build_table, more
@@ -133,18 +134,22 @@ def _ranges(report: Report, view: View, width: int) -> Iterator[RenderableType]:
 def _files(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     """Which file each candidate is: what is handed over. Controls never are."""
     cells = index.report.cells
-    kept = [cell for cell in cells if cell.file and cell.id not in index.controls]
+    kept = [cell for cell in cells if handed_file(cell) and cell.id not in index.controls]
     rows = kept[: view.limit]
     if not rows:
         return
     columns = [
         Column("engine", [Text(visible(cell.id)) for cell in rows], 40),
-        Column("file", [Text(visible(cell.file or "")) for cell in rows], 80, squeezes_to=80),
-        Column("scale table", [Text(visible(cell.scales or MISSING)) for cell in rows], 80,
-               optional=1, squeezes_to=80),
-    ]  # fmt: skip
+        Column("file", [Text(visible(handed_file(cell))) for cell in rows], 80, squeezes_to=80),
+    ]
+    if any(cell.file for cell in rows):
+        tables = [Text(visible(cell.scales or MISSING)) for cell in rows]
+        columns.append(Column("scale table", tables, 80, optional=1, squeezes_to=80))
     yield build_table("Files, beside report.json", columns, width=width)
     yield from more(len(kept) - len(rows), "engine")
+    hint = cache_hint(index, kept)
+    if hint:
+        yield Text(hint, "dim")
     yield Text()
 
 

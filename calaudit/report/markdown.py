@@ -8,6 +8,7 @@ from string import punctuation
 
 from calaudit.report.findings import attribution_sentences, findings, harmed_slices
 from calaudit.report.forms import Evidence, Form
+from calaudit.report.handover import cache_hint, handed_file
 from calaudit.report.headline import control_sentences
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.precision import NAMED, overall_verdict_text, standings
@@ -47,7 +48,7 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
         *_worst(index, limit),
         *_attribution(index, limit),
     ]
-    lines += [*_matrix(index, limit), *_precision(index, limit), *_files(report, limit)]
+    lines += [*_matrix(index, limit), *_precision(index, limit), *_files(index, limit)]
     lines += [*_warnings(report, limit), _footer(index)]
     return "\n".join(lines) + "\n"
 
@@ -171,8 +172,8 @@ def _precision(index: Index, limit: int) -> Iterator[str]:
     yield ""
 
 
-def _files(report: Report, limit: int) -> Iterator[str]:
-    kept = [cell for cell in report.cells if cell.file]
+def _files(index: Index, limit: int) -> Iterator[str]:
+    kept = [cell for cell in index.report.cells if handed_file(cell)]
     if not kept:
         return
     yield "<details><summary>Engine files, beside report.json</summary>"
@@ -180,8 +181,10 @@ def _files(report: Report, limit: int) -> Iterator[str]:
     yield _row(["engine", "file"])
     yield "|---|---|"
     for cell in kept[:limit]:
-        yield _row([_code(cell.id), _code(cell.file or "", longest=255)])
+        yield _row([_code(cell.id), _code(handed_file(cell), longest=255)])
     yield from _rest(len(kept) - limit, "engine")
+    hint = cache_hint(index, kept)
+    yield from ("", f"{_inline(hint)}.") if hint else ()
     yield ""
     yield "</details>"
     yield ""

@@ -11,8 +11,11 @@ from calaudit.audit.run import run_audit
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.scales import open_scales
+from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.report.forms import write_forms
 from calaudit.report.headline import headline
+from calaudit.report.html.page import html_page
+from calaudit.report.markdown import markdown_summary
 from calaudit.report.prometheus import prometheus_text
 from calaudit.report.terminal import render_report
 from calaudit.results.report import Report
@@ -88,6 +91,29 @@ def test_prometheus_labels_what_they_predict(finished: tuple[Path, Report]) -> N
     labels = [s.labels for f in found for s in f.samples if "calibset" in s.labels]
     assert labels
     assert {each["predicts"] for each in labels} == {"TensorRT's implicit quantization"}
+
+
+def test_scale_tables_are_listed_with_the_command_that_makes_caches_of_them(
+    finished: tuple[Path, Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, report = finished
+    tables = [str(cell.scales) for cell in report.cells]
+    assert all((folder / "audit" / table).is_file() for table in tables)
+    command = f"calaudit cache convert {tables[0]} calibration.cache --tensorrt 8.6.1"
+    text = render_report(report, width=100)
+    listed = text.split("Files, beside report.json")[1]
+    assert all(table in listed for table in tables)
+    assert command in " ".join(listed.split())
+    page = html.unescape(html_page(report))
+    assert command in page
+    files = markdown_summary(report).split("Engine files")[1]
+    assert all(f"`{table}`" in files for table in tables)
+    assert "calaudit cache convert" in files
+    monkeypatch.chdir(folder / "audit")
+    shown = calaudit(*command.split()[1:])
+    assert shown.status == 0, shown.err
+    cache = open_trt_cache(folder / "audit" / "calibration.cache")
+    assert cache.scales == pytest.approx(open_scales(folder / "audit" / tables[0]).scales)
 
 
 def test_what_an_int8_product_reads_is_rounded(finished: tuple[Path, Report]) -> None:

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from calaudit.report.headline import headline
 from calaudit.report.tables import View
 from calaudit.report.terminal import print_report, render_report, write_svg
-from calaudit.results.audited import SliceRecord
+from calaudit.results.audited import SliceRecord, TargetRecord
 from calaudit.results.report import Report
 from calaudit.runtime.errors import Notice, SliceError
 from tests.report.factory import NLL, SAMPLE, TOP1, cell, report, reports, result
@@ -261,3 +261,13 @@ def test_svg_is_the_same_for_the_same_report(tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         write_svg(report(), tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_caches_are_advised_of_implicit_engines_tables_alone() -> None:
+    cells = (cell("equal", file="engines/a.plan", scales="scales/a.json", backend="orin"),)
+    made = report([result("equal/minmax", "all", 0.0, "PASS")], cells=cells)
+    for int8, advised in (("implicit", True), ("explicit", False)):
+        target = TargetRecord("orin", "tensorrt", {}, {"int8": int8})
+        text = render_report(replace(made, audit=replace(made.audit, targets=(target,))))
+        command = "calaudit cache convert scales/a.json calibration.cache"
+        assert (command in " ".join(text.split())) == advised

@@ -23,6 +23,7 @@ from calaudit.formats.writing import write_text
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
 from calaudit.report.forms import Evidence, Form
+from calaudit.report.handover import cache_hint
 from calaudit.report.headline import control_sentences
 from calaudit.report.html.parts import (
     make_attribution,
@@ -97,6 +98,7 @@ def html_page(
         standings=list(standings(index)),
         target_headings=HEADINGS,
         target_texts=len(TEXTS),
+        cache_hint=cache_hint(index, report.cells),
         targets=list(target_rows(index)),
         short_legend=SHORT_LEGEND,
         policy=_policy(style, [script, library]),

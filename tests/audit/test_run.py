@@ -291,3 +291,20 @@ def test_an_fp16_model_is_audited_on_a_pool_in_its_type(
         if one.metric == "top1":
             same = expected[one.metric, one.slice, one.cell]
             assert one.reference == pytest.approx(same, abs=0.01)
+
+
+def test_notes_on_clipping_know_which_methods_the_audit_tries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calaudit.calibration.scales.MUCH", -1.0)  # every tap is remarked on
+    for methods, advice in (
+        ('["minmax", "mse"]', "minmax, which is tried here too, keeps them"),
+        ('["mse"]', "take minmax"),
+    ):
+        folder = tmp_path / methods[2:5]
+        folder.mkdir()
+        text = AUDIT.replace('["minmax", "mse"]', methods)
+        report, _ = run_audit(make_world(folder, audit=text, n=400))
+        told = [each.message for each in report.warnings if each.code == "clipped_tap"]
+        assert any("by mse cuts off" in each for each in told)
+        assert all(each.endswith(advice) for each in told)

@@ -233,7 +233,10 @@ def test_a_renamed_target_is_made_again_and_the_others_arent(
     assert drops[0] == drops[1]
 
 
-def test_forms_show_the_targets_side_by_side(finished: tuple[Path, Report]) -> None:
+def test_forms_show_the_targets_side_by_side(
+    finished: tuple[Path, Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # xdist sets a width that folds the line
     folder = finished[0].with_suffix("")
     shown = calaudit("report", "show", str(folder / "report.json")).out
     page = (folder / "report.html").read_text(encoding="utf-8")

@@ -105,6 +105,7 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "cli/recipe_flags.py": ("sample",),
     "formats/importers/": ("pool import",),
     "formats/trt_header.py": ("cache verify", "cache convert"),
+    "report/handover.py": ("cache convert",),
     "report/index.py": ("compare", "report show"),
     "steps/cache.py diff_files": ("cache diff",),
     "steps/cache.py": ("cache convert",),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calaudit.statistics.verdict import benjamini_yekutieli, holm
@@ -22,6 +22,7 @@ def test_it_rejects_exactly_what_stepping_down_rejects(p_values):
     assert ((holm(p) < alpha) == rejected).all()
 
 
+@settings(max_examples=50)  # theirs is slow
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_both_equal_statsmodels(p_values):
     multitest = pytest.importorskip("statsmodels.stats.multitest")

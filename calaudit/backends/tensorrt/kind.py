@@ -36,13 +36,9 @@ _WITH_CALIBRATORS: Final = (
 
 
 @setting
-class TensorrtSettings:
-    """Keys of ``[audit]`` that are TensorRT's."""
+class Place:
+    """Keys of both: where TensorRT is."""
 
-    int8: Literal["explicit", "implicit"] = "explicit"
-    """How it gets INT8: Q/DQ in the graph, or a calibration (up to TensorRT 10)."""
-    ranges: tuple[Literal["calaudit", "tensorrt"], ...] = ("calaudit",)
-    """Who estimates the ranges of implicit quantization; both are compared."""
     python: str | None = None
     """Command that starts the interpreter that has TensorRT; None: this one, or ``python3`` by
     SSH."""
@@ -54,8 +50,22 @@ class TensorrtSettings:
     """Seconds without a sign of life after which TensorRT counts as hanging."""
 
     def __post_init__(self) -> None:
+        """Refuse places that can't be one."""
+        _check_place(self)
+
+
+@setting
+class TensorrtSettings(Place):
+    """Keys of ``[audit]`` that are TensorRT's."""
+
+    int8: Literal["explicit", "implicit"] = "explicit"
+    """How it gets INT8: Q/DQ in the graph, or a calibration (up to TensorRT 10)."""
+    ranges: tuple[Literal["calaudit", "tensorrt"], ...] = ("calaudit",)
+    """Who estimates the ranges of implicit quantization; both are compared."""
+
+    def __post_init__(self) -> None:
         """Refuse keys that don't go together."""
-        _check_where(self)
+        _check_place(self)
         if not self.ranges or len(set(self.ranges)) < len(self.ranges):
             raise SettingsError("ranges must name calaudit, tensorrt or both, once each")
         if "tensorrt" in self.ranges and self.int8 == "explicit":
@@ -66,27 +76,14 @@ class TensorrtSettings:
 
 
 @setting
-class RtxSettings:
+class RtxSettings(Place):
     """Keys of ``[audit]`` that are TensorRT-RTX's."""
 
     compute_capability: str | None = None
     """The GPU to build for, such as ``"8.9"``; None: the one there."""
-    python: str | None = None
-    """Command that starts the interpreter that has TensorRT; None: this one, or ``python3`` by
-    SSH."""
-    ssh: str | None = None
-    """Machine that it is on: ``user@host``, after options of ssh; None: this one."""
-    ssh_config: Path | None = None
-    """Configuration file of ssh; None: the user's."""
-    timeout: float = 900
-    """Seconds without a sign of life after which TensorRT counts as hanging."""
-
-    def __post_init__(self) -> None:
-        """Refuse keys that don't go together."""
-        _check_where(self)
 
 
-def _check_where(settings: "TensorrtSettings | RtxSettings") -> None:
+def _check_place(settings: Place) -> None:
     if settings.timeout <= 0:
         raise SettingsError(f"timeout must be more than 0 seconds (got {settings.timeout:g})")
     for key, command in (("python", settings.python), ("ssh", settings.ssh)):

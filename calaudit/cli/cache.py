@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli import cache_text as text
-from calaudit.cli.flags import CalibrationBatchFlag, CalibrationOrderFlag, read_batching
+from calaudit.cli.flags import (
+    BatchSizeFlag,
+    CalibrationBatchFlag,
+    CalibrationOrderFlag,
+    SkipBadSamplesFlag,
+    ThreadsFlag,
+    read_batching,
+)
 from calaudit.cli.output import print_notes, print_written
 from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.progress import stage
@@ -88,20 +95,11 @@ def write_command(
             help="Set in ranges that are read, or all; needed where they hold several.",
         ),
     ] = None,
-    skip_bad_samples: Annotated[
-        bool,
-        typer.Option(
-            "--skip-bad-samples", help="Skip samples with NaN or infinity, with a notice."
-        ),
-    ] = False,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Samples per run at most.")
-    ] = 64,
+    skip_bad_samples: SkipBadSamplesFlag = False,
+    batch_size: BatchSizeFlag = 64,
     calibration_batch: CalibrationBatchFlag = None,
     calibration_order: CalibrationOrderFlag = None,
-    threads: Annotated[
-        int, typer.Option("--threads", min=0, max=1024, help="onnxruntime's; 0: all cores.")
-    ] = 0,
+    threads: ThreadsFlag = 0,
 ) -> None:
     """Calibrate for TensorRT up to 10 without TensorRT or a GPU.
 

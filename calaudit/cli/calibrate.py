@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.cli.flags import (
+    BatchSizeFlag,
     ByFlags,
     CalibrationBatchFlag,
     CalibrationOrderFlag,
     CrossFlags,
+    SkipBadSamplesFlag,
+    ThreadsFlag,
     WhereFlags,
     read_batching,
     read_dimensions,
@@ -68,20 +71,11 @@ def calibrate_command(
     weighted: Annotated[
         bool, typer.Option("--weighted", help="Count samples by their weights in the set.")
     ] = False,
-    skip_bad_samples: Annotated[
-        bool,
-        typer.Option(
-            "--skip-bad-samples", help="Skip samples with NaN or infinity, with a notice."
-        ),
-    ] = False,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Samples per run at most.")
-    ] = 64,
+    skip_bad_samples: SkipBadSamplesFlag = False,
+    batch_size: BatchSizeFlag = 64,
     calibration_batch: CalibrationBatchFlag = None,
     calibration_order: CalibrationOrderFlag = None,
-    threads: Annotated[
-        int, typer.Option("--threads", min=0, max=1024, help="onnxruntime's; 0: all cores.")
-    ] = 0,
+    threads: ThreadsFlag = 0,
     group: Annotated[
         list[str] | None,
         typer.Option("--group", rich_help_panel=_RANGES, help="A recorded group; default: all."),

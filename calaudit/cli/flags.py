@@ -28,6 +28,14 @@ SeedFlag = Annotated[
     int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed in place of the file's.")
 ]
 
+BatchSizeFlag = Annotated[int, typer.Option("--batch-size", min=1, help="Samples per run at most.")]
+ThreadsFlag = Annotated[
+    int, typer.Option("--threads", min=0, max=1024, help="onnxruntime's; 0: all cores.")
+]
+SkipBadSamplesFlag = Annotated[
+    bool,
+    typer.Option("--skip-bad-samples", help="Skip samples with NaN or infinity, with a notice."),
+]
 CalibrationBatchFlag = Annotated[
     int | None,
     typer.Option(

@@ -216,7 +216,8 @@ def _read_equal_bins(file: h5py.File, path: Path, taps: tuple[str, ...]) -> dict
     if (counts < 0).any() or not (np.isfinite(widths) & (widths >= 0)).all():
         raise _damaged(path, "/equal_bins holds counts or widths that can't be such")
     attributes = file["equal_bins"].attrs
-    order, last = (str(attributes.get(name)) for name in ("order", "last"))
+    # Words that aren't one of its own `Batching` refuses.
+    how: dict[str, Any] = {key: str(attributes.get(key)) for key in ("order", "last")}
     return {
         name: EqualBins(
             taps,
@@ -224,7 +225,7 @@ def _read_equal_bins(file: h5py.File, path: Path, taps: tuple[str, ...]) -> dict
             widths[:, number],
             start[:, number],
             int(n_samples[number]),
-            Batching(int(sizes[number]), last, order),  # type: ignore[arg-type]  # it looks
+            Batching(int(sizes[number]), **how),
         )
         for number, name in enumerate(sets)
     }

@@ -1,7 +1,7 @@
 """What kinds of task of other packages are held to: what their methods give, and their answers."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from types import NoneType
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from calaudit.metrics.base import Metric
 from calaudit.runtime.errors import Notice, SettingsError
 from calaudit.runtime.outside import ANYTHING, Contract, Gives, asked, hold, offer_of
 from calaudit.runtime.pool import Rows
-from calaudit.runtime.settings import check_settings
+from calaudit.runtime.settings import check_settings, keys_of
 from calaudit.runtime.user_code import file_of
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.baselines import Rival
@@ -43,9 +43,8 @@ def hold_task(kind: type[Task], offer: str) -> type[Task]:
         It lacks something that every kind has.
     """
     check_settings(kind, offer)
-    keys = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # a dataclass, as `check_settings` found
     lacking = [name for name in ("kind", "truth") if not hasattr(kind, name)]
-    lacking += sorted({"metrics", "output"} - keys)
+    lacking += sorted({"metrics", "output"} - keys_of(kind))
     if lacking:
         raise SettingsError(f"{offer} lacks {', '.join(lacking)}", next_step=_NEXT)
     hold(kind, offer, _METHODS)

@@ -36,7 +36,7 @@ def test_overrides_that_make_no_sense_are_refused(given: dict[str, Any], told: s
 def test_paths_may_be_texts_and_numbers_numpys(tmp_path: Path) -> None:
     audit = make_world(tmp_path, n=400)
     model, pool, out = (str(tmp_path / each) for each in ("model.onnx", "pool.h5", "out"))
-    given = Overrides(model, pool, out, np.int64(3))  # type: ignore[arg-type]
+    given = Overrides(model, pool, out, np.int64(3))  # type: ignore[arg-type]  # NumPy's is the case
     report, path = calaudit.run_audit(str(audit), given, formats=["junit"])
     assert path == tmp_path / "out" / "report.json"
     assert (report.audit.seed, type(given.seed)) == (3, int)

@@ -63,4 +63,4 @@ def start(channel: Any) -> None:
 
 
 if __name__ == "__channelexec__":
-    start(channel)  # type: ignore[name-defined]  # noqa: F821  # execnet's
+    start(globals()["channel"])  # which execnet puts there

@@ -33,13 +33,14 @@ reason, a family and what they could prove; attribution has several findings and
 """
 _ENGINE: Mapping[str, Any] = {"left_float": [], "macs": None, "int8_macs": None, "uncounted": 0}
 _NEW: Mapping[str, Mapping[str, Any]] = {
+    "": {"explanations": []},
     "audit": {"targets": []},
     "reference.engine": _ENGINE,
     "reference.engine.not_as_asked": {"macs": None},
     "cells.engine": _ENGINE,
     "cells.engine.not_as_asked": {"macs": None},
 }
-"""Keys that came within version 2."""
+"""Keys that came within version 2; "" is the report itself."""
 _LACKING: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
     1: {
         **_NEW,
@@ -119,6 +120,7 @@ def references(report: Report) -> Iterator[Reference]:
     yield from _of_attribution(report)
     yield from _of_rankings(report)
     yield from _of_exemplars(report)
+    yield from _of_explanations(report)
     for i, agreement in enumerate(report.agreement):
         for name in filter(None, (agreement.cell, agreement.other)):
             yield f"agreement[{i}]", "cell", name
@@ -152,6 +154,15 @@ def _of_exemplars(report: Report) -> Iterator[Reference]:
         for j, one in enumerate(exemplars.shown):
             for name in one.slices:
                 yield f"exemplars[{i}].shown[{j}].slices", "slice", name
+
+
+def _of_explanations(report: Report) -> Iterator[Reference]:
+    for i, one in enumerate(report.explanations):
+        yield f"explanations[{i}].cell", "cell", one.cell
+        yield f"explanations[{i}].slice", "slice", one.slice
+        yield f"explanations[{i}].metric", "metric", one.metric
+        for j, other in enumerate(one.alike):
+            yield f"explanations[{i}].alike[{j}].cell", "cell", other.cell
 
 
 def to_document(report: Report) -> dict[str, Any]:
@@ -219,7 +230,7 @@ def _upgraded(document: Mapping[str, Any]) -> dict[str, Any]:
     """
     made = {**document, "format_version": FORMAT_VERSION}
     for part, lacking in _LACKING[document["format_version"]].items():
-        made = _completed(made, part.split("."), lacking)
+        made = _completed(made, part.split(".") if part else [], lacking)
     return _from_version_1(made) if document["format_version"] == 1 else made
 
 

@@ -21,6 +21,7 @@ from calaudit.results.audited import (
 )
 from calaudit.results.comparison import Result, Verdict
 from calaudit.results.drops import Attribution, Exemplars, Gap, Screened
+from calaudit.results.explanation import Explanation
 from calaudit.results.rankings import RankingFlow
 from calaudit.results.values import Name, Size
 from calaudit.runtime.errors import Notice
@@ -85,6 +86,9 @@ class Report:
     """Of engines run on two targets: how near their outputs are, per output."""
     compared_ranges: tuple[ComparedRanges, ...] = ()
     """Where a backend's own ranges differ from calaudit's of the same sets."""
+    explanations: tuple[Explanation, ...] = ()
+    """What is behind the drops of harmed slices, as experiments on the tuning rows found it; empty
+    where nobody asked."""
     warnings: tuple[Notice, ...] = ()
     """What didn't stop the audit but belongs to it, by importance: predictions and what is wrong
     with FP32 itself come first, what is known of single taps last."""

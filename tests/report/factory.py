@@ -29,6 +29,14 @@ from calaudit.results.drops import (
     Part,
     Screened,
 )
+from calaudit.results.explanation import (
+    Alike,
+    Cause,
+    CurvePoint,
+    Explanation,
+    OpTrial,
+    Suspect,
+)
 from calaudit.results.rankings import (
     Flow,
     MovedItem,
@@ -141,6 +149,7 @@ def report(
     exemplars: tuple[Exemplars, ...] = (),
     agreement: tuple[Agreement, ...] = (),
     compared_ranges: tuple[ComparedRanges, ...] = (),
+    explanations: tuple[Explanation, ...] = (),
 ) -> Report:
     """A digits audit: two sets, two methods, the slice of everything and two noise levels."""
     if results is None:
@@ -150,7 +159,7 @@ def report(
     if slices is None:
         names = dict.fromkeys(["all", *(r.slice for r in results)])
         slices = tuple(SliceRecord(name, 1000, True, {"top1": 0.003}) for name in names)
-    return assemble(
+    made = assemble(
         audit=AUDIT,
         metrics=metrics,
         reference=REFERENCE,
@@ -170,6 +179,7 @@ def report(
         timings={"fp32": 1.5, "total": 12.25},
         created=WHEN,
     )
+    return replace(made, explanations=explanations)
 
 
 AGREEMENT = Agreement(
@@ -203,6 +213,38 @@ RANKING = RankingFlow(
 )
 EXEMPLARS = Exemplars(
     "top1", "sample", 4, 0.0, 2, (Exemplar("img-7", 3, 0, 1.0, 0.75, ("noise ≥ 0.4",)),)
+)
+EXPLANATION = Explanation(
+    "clean/minmax",
+    "noise ≥ 0.4",
+    "top1",
+    Cause.RANGES,
+    "The range of image that clean with minmax has, 0.62, clips 38 % of its values on noise ≥ 0.4.",
+    Part(0.061, 0.048, 0.074),
+    Part(0.058, 0.031, 0.09),
+    400,
+    0.02,
+    "equal/minmax",
+    ("image",),
+    Part(0.055, 0.03, 0.085),
+    Part(0.057, 0.03, 0.088),
+    (),
+    (Alike("clean/mse", Part(0.02, 0.01, 0.04), Part(0.003, -0.01, 0.012)),),
+    (
+        Suspect("image", 0.62, 1.0, 0.9, 0.2, 0.001, 0.98, 0.38, 127, 0.5),
+        Suspect("hidden", 3.0, 2.5, 0.1, 0.02, 0.012, 0.0, 0.0, 60),
+    ),
+    (
+        CurvePoint(0, (), Part(0.058, 0.031, 0.09)),
+        CurvePoint(1, ("image",), Part(0.003, -0.01, 0.018)),
+        CurvePoint(2, ("hidden",), Part(0.002, -0.01, 0.017)),
+    ),
+    (OpTrial("conv1", "Conv", Part(0.004, -0.01, 0.02), Part(0.05, 0.02, 0.08)),),
+    0.95,
+    6,
+    "onnxruntime 1.32.0, emulated",
+    7,
+    1.25,
 )
 
 SAMPLE = [
@@ -306,7 +348,7 @@ def reports(draw: st.DrawFn) -> Report:
         )
     )
     metrics = draw(st.lists(_metrics, min_size=1, max_size=2, unique_by=lambda each: each.name))
-    flows, exemplars, faults, gaps, screened = [], [], [], [], []
+    flows, exemplars, faults, gaps, screened, why = [], [], [], [], [], []
     if cells and slices and draw(st.booleans()):
         slice_names = st.sampled_from([each.name for each in slices])
         metric_names = st.sampled_from([each.name for each in metrics])
@@ -319,10 +361,11 @@ def reports(draw: st.DrawFn) -> Report:
         screened = draw(
             st.lists(st.builds(Screened, cell_names, slice_names, metric_names), max_size=1)
         )
+        why = draw(st.lists(_explanations(cell_names, slice_names, metric_names), max_size=1))
     keys = [(c.id, s.name, m.name) for c in cells for s in slices for m in metrics]
     chosen = draw(st.permutations(keys)) if keys else []
     results = [draw(_result(*key)) for key in chosen[: draw(st.integers(0, 6))]]
-    return assemble(
+    made = assemble(
         audit=replace(AUDIT, name=draw(_text), config=draw(st.dictionaries(_text, _json))),
         metrics=metrics,
         reference=REFERENCE,
@@ -338,6 +381,45 @@ def reports(draw: st.DrawFn) -> Report:
         screening=screened,
         timings=draw(st.dictionaries(_text, st.floats(0, 1e6), max_size=2)),
         created=draw(st.datetimes(timezones=st.just(UTC), min_value=datetime(1900, 1, 1))),
+    )
+    return replace(made, explanations=tuple(why))
+
+
+def _explanations(
+    cells: st.SearchStrategy[str], slices: st.SearchStrategy[str], metrics: st.SearchStrategy[str]
+) -> st.SearchStrategy[Explanation]:
+    part = st.builds(Part, _number, _number, _number)
+    size, share, names = st.floats(0, 1e9), st.floats(0, 1), st.lists(_text, max_size=2).map(tuple)
+    suspect = st.builds(
+        Suspect, _text, size, size, share, size, size, share, share, _count, st.none() | size
+    )
+    return st.builds(
+        Explanation,
+        cells,
+        slices,
+        metrics,
+        st.sampled_from(list(Cause)),
+        _text,
+        part,
+        st.none() | part,
+        _count,
+        st.none() | st.floats(0.001, 1),
+        st.none() | _text,
+        names,
+        st.none() | part,
+        st.none() | part,
+        names,
+        st.lists(st.builds(Alike, cells, part, part), max_size=1).map(tuple),
+        st.lists(suspect, max_size=2).map(tuple),
+        st.lists(st.builds(CurvePoint, _count, names, part), max_size=2).map(tuple),
+        st.lists(
+            st.builds(OpTrial, _text, _text, st.none() | part, st.none() | part), max_size=1
+        ).map(tuple),
+        st.sampled_from([0.9, 0.95]),
+        st.integers(1, 100),
+        st.none() | _text,
+        _count,
+        size,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from calaudit.results.comparison import Result
 from calaudit.results.document import to_document
 from calaudit.results.schema import report_schema
-from tests.report.factory import AGREEMENT, EXEMPLARS, RANGES, RANKING, report
+from tests.report.factory import AGREEMENT, EXEMPLARS, EXPLANATION, RANGES, RANKING, report
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +58,7 @@ def test_the_schemas_keys_are_those_of_a_document_in_its_order() -> None:
             exemplars=(EXEMPLARS,),
             agreement=(AGREEMENT,),
             compared_ranges=(RANGES,),
+            explanations=(EXPLANATION,),
         )
     )
     schema = report_schema()

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from calaudit.results.document import to_document
 from calaudit.results.report import Report
 from calaudit.results.schema import SHOWN, schema_problems
-from tests.report.factory import AGREEMENT, EXEMPLARS, RANGES, RANKING, report, reports
+from tests.report.factory import AGREEMENT, EXEMPLARS, EXPLANATION, RANGES, RANKING, report, reports
 
 DOCUMENT = to_document(
     report(
@@ -16,6 +16,7 @@ DOCUMENT = to_document(
         exemplars=(EXEMPLARS,),
         agreement=(AGREEMENT,),
         compared_ranges=(RANGES,),
+        explanations=(EXPLANATION,),
     )
 )
 OPEN = ("config", "environment", "options", "timings")

@@ -1,0 +1,229 @@
+"""Ranges for the worst slice: choose one amax per tap so that the largest harm is smallest.
+
+Costs are additive over taps: the harm of group g is Σ_t costs[t, g, choice_t]. With weights w over
+the groups that sum to 1, taps are independent of one another, and
+
+    bound(w) = Σ_t min_a Σ_g w_g · costs[t, g, a]
+
+is at most the worst group's harm under *any* choice, since a weighted mean is at most the maximum.
+The best such bound is a linear programme (its dual mixes choices); a choice that is near it is
+certified by it, however it was found.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+TOLERANCE: Final = 1e-9
+"""Relative; cuts that a bound misses by less aren't added."""
+_MOST_ROUNDS: Final = 500
+_ROUNDINGS: Final = 64
+"""Mixtures of choices that are rounded at random, beside the likeliest."""
+_STARTS: Final = 4
+"""Roundings that are improved tap by tap, the best first."""
+_MOST_SWEEPS: Final = 50
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """One amax per tap, and how far from the best it can be."""
+
+    choice: NDArray[np.int64]
+    """(T,) place on each tap's ladder."""
+    harm: Floats
+    """(G,) Σ over the taps."""
+    bound: float
+    """No choice at all has a smaller worst harm."""
+    weights: Floats
+    """(G,) that prove the bound; at least 0, sum 1. Groups of weight 0 don't limit it."""
+
+    @property
+    def worst(self) -> float:
+        """The largest harm of a group."""
+        return float(self.harm.max())
+
+    @property
+    def gap(self) -> float:
+        """Share of the worst harm that a better choice might still save; 0: it is the best."""
+        return max(0.0, 1.0 - self.bound / self.worst) if self.worst > 0 else 0.0
+
+
+def minimise_worst(costs: Floats, *, seed: int = 0) -> Choice:
+    """The choice per tap that makes the worst group's harm smallest, with a bound for any choice.
+
+    Parameters
+    ----------
+    costs : float64 (T, G, A)
+        Harm of each tap to each group at each of A amaxes; 0 or more. Infinite where a tap can't
+        take it: each tap can take one at least.
+    seed : int
+        Of the roundings.
+
+    Returns
+    -------
+    Choice
+        ``bound <= worst`` up to rounding. At most G taps are mixed in the linear programme's
+        solution, so the gap vanishes with many taps of like weight.
+
+    Raises
+    ------
+    ValueError
+        No taps, groups or amaxes; a negative cost or NaN; a tap that can take none.
+    """
+    _check(costs)
+    unit = _unit(costs)
+    scaled = costs / unit
+    weights, mixture = _solve(scaled)
+    chosen = _rounded(scaled, weights, mixture, np.random.default_rng(seed))
+    harm = _harm(scaled, chosen) * unit
+    return Choice(chosen, harm, min(_bound(scaled, weights) * unit, float(harm.max())), weights)
+
+
+def bound_of(costs: Floats, weights: Floats) -> float:
+    """What no choice's worst harm is below, by these weights (G,): at least 0, sum 1."""
+    _check(costs)
+    return _bound(costs, weights)
+
+
+def _check(costs: Floats) -> None:
+    if costs.ndim != 3 or 0 in costs.shape:
+        raise ValueError(f"costs must be (T, G, A), none of them 0; got {costs.shape}")
+    if np.isnan(costs).any() or (costs < 0).any():
+        raise ValueError("costs must be 0 or more")
+    if not np.isfinite(costs.max(axis=1).min(axis=1)).all():
+        raise ValueError("a tap has no amax at which all its costs are finite")
+
+
+def _unit(costs: Floats) -> float:
+    """About the worst harm: solvers want numbers near 1."""
+    total = np.where(np.isfinite(costs), costs, np.inf).max(axis=1).min(axis=1).sum()
+    return float(total) if total > 0 else 1.0
+
+
+def _weighted(costs: Floats, weights: Floats) -> Floats:
+    """(T, A); infinity stays infinity under a weight of 0."""
+    usable = np.isfinite(costs).all(axis=1)
+    mean: Floats = np.einsum("tga,g->ta", np.where(np.isfinite(costs), costs, 0.0), weights)
+    return np.where(usable, mean, np.inf)
+
+
+def _bound(costs: Floats, weights: Floats) -> float:
+    return float(_weighted(costs, weights).min(axis=1).sum())
+
+
+def _harm(costs: Floats, choice: NDArray[np.int64]) -> Floats:
+    taps = np.arange(len(costs))
+    harm: Floats = costs[taps, :, choice].sum(axis=0)
+    return harm
+
+
+def _solve(costs: Floats) -> tuple[Floats, Floats]:
+    """Weights of the best bound, and the mixture of choices that proves them best.
+
+    Cutting planes, one family for each tap: the largest Σ_t θ_t with θ_t ≤ Σ_g w_g·costs[t, g, a]
+    for the amaxes a seen so far. What a tap would rather take under the weights found is added,
+    until there is nothing (J. Kelley 1960; column generation, seen from the mixtures).
+
+    Returns
+    -------
+    weights : float64 (G,)
+    mixture : float64 (T, A)
+        How much of each amax a tap takes; rows sum to 1.
+    """
+    n_taps, n_groups, _ = costs.shape
+    taps = np.arange(n_taps)
+    seen = np.zeros((n_taps, costs.shape[2]), bool)
+    for weights in (np.full(n_groups, 1.0 / n_groups), *np.eye(n_groups)):
+        seen[taps, _weighted(costs, weights).argmin(axis=1)] = True
+    for _ in range(_MOST_ROUNDS):
+        weights, least, mixture = _master(costs, seen)
+        values = _weighted(costs, weights)
+        best = values.argmin(axis=1)
+        short = least - values[taps, best] > TOLERANCE / n_taps
+        if not (short & ~seen[taps, best]).any():
+            break
+        seen[taps[short], best[short]] = True
+    return weights, mixture
+
+
+def _master(costs: Floats, seen: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+    """The programme over the amaxes seen: weights (G,), θ (T,), and the dual mixture (T, A)."""
+    from scipy.optimize import linprog  # slow to import
+    from scipy.sparse import coo_array, csr_array, hstack
+
+    n_taps, n_groups, _ = costs.shape
+    tap, place = np.nonzero(seen)
+    rows = np.arange(len(tap))
+    of_tap = coo_array((np.ones(len(tap)), (rows, tap)), shape=(len(tap), n_taps))
+    cuts: Any = hstack([csr_array(-costs[tap, :, place]), of_tap], format="csr")
+    found = linprog(
+        c=np.concatenate([np.zeros(n_groups), np.full(n_taps, -1.0)]),
+        A_ub=cuts,
+        b_ub=np.zeros(len(tap)),
+        A_eq=np.concatenate([np.ones(n_groups), np.zeros(n_taps)])[None],
+        b_eq=[1.0],
+        bounds=[(0, None)] * n_groups + [(None, None)] * n_taps,
+        method="highs",
+    )
+    if found.x is None:
+        raise ValueError(f"the linear programme wasn't solved: {found.message}")
+    weights = np.maximum(found.x[:n_groups], 0.0)
+    mixture = np.zeros(seen.shape)
+    mixture[tap, place] = np.maximum(-found.ineqlin.marginals, 0.0)
+    return weights / weights.sum(), found.x[n_groups:], _normal(mixture, seen)
+
+
+def _normal(mixture: Floats, seen: NDArray[np.bool_]) -> Floats:
+    total = mixture.sum(axis=1, keepdims=True)
+    even = seen / seen.sum(axis=1, keepdims=True)
+    return np.where(total > 0, mixture / np.where(total > 0, total, 1.0), even)
+
+
+def _rounded(
+    costs: Floats, weights: Floats, mixture: Floats, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """One amax per tap, near the mixture: the best of several roundings, improved tap by tap."""
+    likeliest = mixture.argmax(axis=1)
+    # under the weights alone, with a little of every group, so that no tap is left to chance
+    even = 0.999 * weights + 0.001 / len(weights)
+    starts = [likeliest, _weighted(costs, even).argmin(axis=1)]
+    mixed = np.flatnonzero(mixture.max(axis=1) < 1 - 1e-9)
+    if len(mixed):
+        steps = np.cumsum(mixture[mixed], axis=1)
+        for _ in range(_ROUNDINGS):
+            drawn = likeliest.copy()
+            drawn[mixed] = (rng.random((len(mixed), 1)) < steps / steps[:, -1:]).argmax(axis=1)
+            starts.append(drawn)
+    starts.sort(key=lambda each: _objective(_harm(costs, each)))
+    improved = [_improved(costs, start) for start in starts[:_STARTS]]
+    return min(improved, key=lambda each: _objective(_harm(costs, each)))
+
+
+def _objective(harm: Floats) -> tuple[float, float]:
+    return float(harm.max()), float(harm.mean())
+
+
+def _improved(costs: Floats, start: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Change one tap at a time while the worst harm, or at the same worst the mean, gets less."""
+    choice = start.copy()
+    harm = _harm(costs, choice)
+    for _ in range(_MOST_SWEEPS):
+        changed = False
+        for tap, own in enumerate(costs):
+            others = harm - own[:, choice[tap]]
+            tried = others[:, None] + own
+            worst, mean = tried.max(axis=0), tried.mean(axis=0)
+            near = worst <= worst.min() * (1 + TOLERANCE)
+            best = int(np.where(near, mean, np.inf).argmin())
+            better = worst[best] < worst[choice[tap]] * (1 - TOLERANCE)
+            same = worst[best] <= worst[choice[tap]] * (1 + TOLERANCE)
+            if better or (same and mean[best] < mean[choice[tap]] * (1 - TOLERANCE)):
+                choice[tap], harm, changed = best, tried[:, best], True
+        harm = _harm(costs, choice)  # no drift of rounded differences
+        if not changed:
+            break
+    return choice

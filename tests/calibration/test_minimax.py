@@ -1,0 +1,181 @@
+"""The worst group's harm: what is reached, what can't be beaten, against other solvers."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+
+from calaudit.calibration.minimax import bound_of, minimise_worst
+
+Floats = NDArray[np.float64]
+
+
+def ladder_costs(seed: int, n_taps: int, n_groups: int, n_amax: int) -> Floats:
+    """Clipping that falls and resolution that grows with amax, each group with its own range."""
+    rng = np.random.default_rng(seed)
+    amax = np.geomspace(0.05, 1.0, n_amax)
+    largest = rng.uniform(0.05, 1.0, (n_taps, n_groups, 1))
+    coarse = rng.uniform(0.001, 0.1, (n_taps, n_groups, 1)) * amax**2
+    clipped = rng.uniform(0.1, 2.0, (n_taps, n_groups, 1)) * np.maximum(0, largest - amax) ** 2
+    return coarse + clipped
+
+
+def every_choice(costs: Floats) -> list[Floats]:
+    """The harm of every choice there is."""
+    taps = range(len(costs))
+    places = itertools.product(range(costs.shape[2]), repeat=len(costs))
+    return [sum(costs[t, :, a] for t, a in zip(taps, place, strict=True)) for place in places]
+
+
+def by_linear_programme(costs: Floats) -> float:
+    """The least worst harm of mixtures of choices, all at once: the best bound there is."""
+    n_taps, n_groups, n_amax = costs.shape
+    each = costs.transpose(1, 0, 2).reshape(n_groups, -1)
+    one = np.kron(np.eye(n_taps), np.ones(n_amax))
+    found = linprog(
+        np.append(np.zeros(n_taps * n_amax), 1.0),
+        A_ub=np.hstack([each, -np.ones((n_groups, 1))]),
+        b_ub=np.zeros(n_groups),
+        A_eq=np.hstack([one, np.zeros((n_taps, 1))]),
+        b_eq=np.ones(n_taps),
+        bounds=[(0, None)] * (n_taps * n_amax + 1),
+        method="highs-ipm",
+    )
+    return float(found.fun)
+
+
+def by_branch_and_bound(costs: Floats) -> float:
+    """The least worst harm of choices."""
+    n_taps, n_groups, n_amax = costs.shape
+    each = costs.transpose(1, 0, 2).reshape(n_groups, -1)
+    one = np.kron(np.eye(n_taps), np.ones(n_amax))
+    found = milp(
+        np.append(np.zeros(n_taps * n_amax), 1.0),
+        integrality=np.append(np.ones(n_taps * n_amax), 0),
+        bounds=Bounds(0, np.append(np.ones(n_taps * n_amax), np.inf)),
+        constraints=[
+            LinearConstraint(np.hstack([each, -np.ones((n_groups, 1))]), -np.inf, 0),
+            LinearConstraint(np.hstack([one, np.zeros((n_taps, 1))]), 1, 1),
+        ],
+        options={"mip_rel_gap": 1e-9},
+    )
+    return float(found.fun)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))
+def test_bound_reached_and_every_other_choice_are_in_order(
+    seed: int, n_taps: int, n_groups: int, n_amax: int
+) -> None:
+    costs = np.random.default_rng(seed).uniform(0, 1, (n_taps, n_groups, n_amax))
+    found = minimise_worst(costs)
+    best = min(float(harm.max()) for harm in every_choice(costs))
+    assert found.bound <= best + 1e-9
+    assert best <= found.worst + 1e-12
+    assert found.bound <= found.worst
+    np.testing.assert_allclose(
+        found.harm, sum(costs[t, :, a] for t, a in enumerate(found.choice)), rtol=1e-12
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 6), st.integers(1, 5), st.integers(1, 12))
+def test_bound_is_that_of_the_whole_linear_programme(
+    seed: int, n_taps: int, n_groups: int, n_amax: int
+) -> None:
+    costs = np.random.default_rng(seed).uniform(0, 1, (n_taps, n_groups, n_amax))
+    assert minimise_worst(costs).bound == pytest.approx(by_linear_programme(costs), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_reached_is_near_what_branch_and_bound_proves_best(seed: int) -> None:
+    costs = ladder_costs(seed, 8, 5, 24)
+    found, best = minimise_worst(costs), by_branch_and_bound(costs)
+    assert found.bound <= best * (1 + 1e-6)
+    assert best * (1 - 1e-6) <= found.worst <= best * 1.02
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gap_is_below_one_percent_with_as_many_taps_as_models_have(seed: int) -> None:
+    found = minimise_worst(ladder_costs(seed, 28, 20, 96))
+    assert 0 <= found.gap < 0.01
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32))
+def test_any_weights_give_a_bound_that_none_exceeds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    costs = ladder_costs(seed, 5, 4, 16)
+    weights = rng.dirichlet(np.ones(4))
+    found = minimise_worst(costs)
+    tried = rng.integers(0, 16, 5)
+    assert bound_of(costs, weights) <= found.bound * (1 + 1e-9)
+    assert found.bound <= costs[np.arange(5), :, tried].sum(axis=0).max()
+    assert found.weights.min() >= 0
+    assert found.weights.sum() == pytest.approx(1.0)
+    assert bound_of(costs, found.weights) == pytest.approx(found.bound)
+
+
+def test_one_group_gets_the_least_of_each_tap() -> None:
+    costs = ladder_costs(3, 6, 1, 30)
+    found = minimise_worst(costs)
+    np.testing.assert_array_equal(found.choice, costs[:, 0].argmin(axis=1))
+    assert found.gap == pytest.approx(0.0, abs=1e-9)
+
+
+def test_harm_of_the_bright_and_the_dark_is_evened_out() -> None:
+    """One tap: what is good for one group harms the other; the best serves both alike."""
+    amax = np.linspace(0.1, 1.0, 91)
+    costs = np.stack([amax, 1.1 - amax])[None]
+    found = minimise_worst(costs)
+    assert amax[found.choice[0]] == pytest.approx(0.55)
+    assert found.harm[0] == pytest.approx(found.harm[1])
+    np.testing.assert_allclose(found.weights, [0.5, 0.5], atol=1e-6)
+
+
+def test_amaxes_that_a_tap_cannot_take_are_not_chosen() -> None:
+    costs = ladder_costs(4, 5, 3, 12)
+    costs[2, :, 3:] = np.inf
+    found = minimise_worst(costs)
+    assert found.choice[2] < 3
+    assert np.isfinite(found.harm).all()
+    assert found.bound <= found.worst
+
+
+def test_groups_without_harm_do_not_limit_the_bound() -> None:
+    costs = ladder_costs(5, 4, 3, 12)
+    costs[:, 1] = 0.0
+    found, without = minimise_worst(costs), minimise_worst(costs[:, [0, 2]])
+    assert found.weights[1] == pytest.approx(0.0, abs=1e-9)
+    assert found.worst == pytest.approx(without.worst, rel=1e-6)
+
+
+def test_nothing_harms_anybody() -> None:
+    found = minimise_worst(np.zeros((3, 2, 4)))
+    assert found.worst == found.bound == found.gap == 0.0
+
+
+def test_the_same_costs_in_another_unit_give_the_same_choice() -> None:
+    costs = ladder_costs(6, 10, 6, 40)
+    found, small = minimise_worst(costs), minimise_worst(costs * 2.0**-60)
+    np.testing.assert_array_equal(found.choice, small.choice)
+    assert small.bound == pytest.approx(found.bound * 2.0**-60)
+
+
+@pytest.mark.parametrize(
+    "costs",
+    [
+        np.zeros((0, 1, 1)),
+        np.zeros((2, 3)),
+        np.full((1, 1, 2), -1.0),
+        np.full((1, 1, 2), np.nan),
+        np.full((1, 2, 2), np.inf),
+    ],
+)
+def test_costs_that_are_none_are_refused(costs: Floats) -> None:
+    with pytest.raises(ValueError, match="cost"):
+        minimise_worst(costs)

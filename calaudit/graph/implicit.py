@@ -15,9 +15,9 @@ from typing import Final
 import onnx
 
 from calaudit.graph.contents import values_of
+from calaudit.graph.exempt import within
 from calaudit.graph.model import Model
 from calaudit.graph.names import name_of
-from calaudit.graph.placement import same_shape
 from calaudit.graph.prepare import prepare
 from calaudit.graph.qdq import (
     Decision,
@@ -27,8 +27,8 @@ from calaudit.graph.qdq import (
     apply_qdq,
     estimate_weight_scales,
 )
-from calaudit.graph.rules import FLOAT_REASONS, MOVES_VALUES, PRODUCTS, STANDARD
-from calaudit.graph.survey import Shapes, Slot, Survey, sized_shapes, survey
+from calaudit.graph.rules import AS_ASKED, FLOAT_REASONS, MOVES_VALUES, PRODUCTS, STANDARD
+from calaudit.graph.survey import Shapes, Slot, Survey, same_shape, sized_shapes, survey
 
 FEWEST_WEIGHTS: Final = 4096
 """Gemm and MatMul with fewer weights stay in float: seen with 960 weights and below, while 370,432
@@ -52,7 +52,9 @@ _SMALL: Final = f"fewer than {FEWEST_WEIGHTS} weights: TensorRT's float kernel w
 _NO_RANGE: Final = "its input has no range"
 
 
-def implicit_graph(model: Model, scales: Mapping[str, float]) -> tuple[Model, QdqPlan]:
+def implicit_graph(
+    model: Model, scales: Mapping[str, float], *, float_ops: Collection[str] = ()
+) -> tuple[Model, QdqPlan]:
     """The Q/DQ graph that predicts an implicitly quantized engine.
 
     Parameters
@@ -62,6 +64,8 @@ def implicit_graph(model: Model, scales: Mapping[str, float]) -> tuple[Model, Qd
     scales : mapping
         Tensor → scale, as complete calibration caches have them; names that the model doesn't have
         are ignored.
+    float_ops : collection of str
+        Nodes of `model` whose layers are told to stay in float.
 
     Returns
     -------
@@ -76,11 +80,13 @@ def implicit_graph(model: Model, scales: Mapping[str, float]) -> tuple[Model, Qd
         A scale isn't a positive, finite, normal float32.
     """
     prepared = prepare(model)
-    plan = plan_implicit(prepared, scales)
+    plan = plan_implicit(prepared, scales, float_ops=within(float_ops, model, prepared))
     return apply_qdq(prepared, plan, scales), plan
 
 
-def plan_implicit(model: Model, ranged: Collection[str]) -> QdqPlan:
+def plan_implicit(
+    model: Model, ranged: Collection[str], *, float_ops: Collection[str] = ()
+) -> QdqPlan:
     """Predict which tensors TensorRT's implicit quantization rounds to int8.
 
     Parameters
@@ -89,6 +95,8 @@ def plan_implicit(model: Model, ranged: Collection[str]) -> QdqPlan:
         As `prepare` returns it.
     ranged : collection of str
         Tensors that have a range, as a complete calibration cache names them.
+    float_ops : collection of str
+        Nodes whose layers are told to stay in float.
 
     Returns
     -------
@@ -96,7 +104,8 @@ def plan_implicit(model: Model, ranged: Collection[str]) -> QdqPlan:
         For `apply_qdq`. Weights get a scale per output channel, as TensorRT gives them.
     """
     sized = cache(partial(sized_shapes, model))
-    return _Prediction(survey(model), model, frozenset(ranged), sized).plan()
+    facts = survey(model)
+    return _Prediction(facts, model, frozenset(ranged), sized, frozenset(float_ops)).plan()
 
 
 @dataclass(slots=True)
@@ -106,6 +115,7 @@ class _Prediction:
     ranged: frozenset[str]
     sized: Callable[[], Shapes]
     """Shapes where the inputs have no free sizes."""
+    float_ops: frozenset[str]
     int8: dict[int, str] = field(default_factory=dict)
     """Products that run in INT8 → tensor that they write to memory."""
     floats: dict[int, str] = field(default_factory=dict)
@@ -148,6 +158,8 @@ class _Prediction:
 
     def _decide(self, position: int, node: onnx.NodeProto) -> None:
         reason = self._why_float(node)
+        if reason in {"", _SMALL} and name_of(node) in self.float_ops:
+            reason = AS_ASKED
         if reason:
             self.floats[position] = reason
         else:

@@ -5,9 +5,10 @@ that a convolution fuses with. One activation gets one pair, however many ops re
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -25,6 +26,7 @@ from calaudit.graph.qdq import (
     estimate_weight_scales,
 )
 from calaudit.graph.rules import (
+    AS_ASKED,
     FLOAT_REASONS,
     MOVES_VALUES,
     MOVES_WEIGHTS,
@@ -33,8 +35,10 @@ from calaudit.graph.rules import (
     UNKNOWN,
     is_weighted,
 )
-from calaudit.graph.survey import Shape, Shapes, Slot, Survey, sized_shapes, survey
+from calaudit.graph.survey import Shapes, Slot, Survey, same_shape, sized_shapes, survey
 from calaudit.runtime.errors import ModelError, Notice, Problem
+
+Key = TypeVar("Key")
 
 _GIVE_UNFUSED = (
     "stay float in every engine: onnxruntime's optimiser made them. Give the model as it was "
@@ -47,23 +51,30 @@ _EXPORT_STRAIGHT = (
 )
 
 
-def plan_qdq(model: Model) -> QdqPlan:
+def plan_qdq(model: Model, *, float_ops: Collection[str] = ()) -> QdqPlan:
     """Decide where Q/DQ goes.
 
     Parameters
     ----------
     model : Model
         As `prepare` returns it.
+    float_ops : collection of str
+        Names of nodes (`name_of`) to leave in float: nothing they read gets Q/DQ for their sake,
+        nor does what is added to a convolution among them. The plan's taps are among those of the
+        plan without exemptions, so that its ranges serve.
 
     Raises
     ------
     ModelError
         Weights that hold NaN or infinity.
+    ValueError
+        `float_ops` names a node that the model doesn't have.
     """
     placement = _Placement(survey(model), model.label, cache(partial(sized_shapes, model)))
     for position in range(len(placement.facts.nodes)):
         placement.decide(position)
     placement.quantize_skip_inputs()
+    placement.leave_as_asked(float_ops)
     placement.notice_what_stays_float()
     weights = placement.quantized_weights()
     activations = placement.quantized_activations()
@@ -220,6 +231,21 @@ class _Placement:
             self.skips[slot] = main
             self.verdicts[position] = (None, f"skip input only: {main} and this Add fuse")
 
+    def leave_as_asked(self, float_ops: Collection[str]) -> None:
+        """Take Q/DQ away from these nodes, and from sums that one of them would fuse with."""
+        places = {name_of(node): place for place, node in enumerate(self.facts.nodes)}
+        unknown = sorted(set(float_ops) - places.keys())
+        if unknown:
+            raise ValueError(f"{self.label} has no node {unknown[0]!r}")
+        left = {places[name] for name in float_ops}
+        unfused = {s for s, main in self.skips.items() if self.facts.producers[main] in left}
+        for place in left | {slot.node for slot in unfused}:
+            if self.verdicts[place][0] is None:
+                asked = place in left
+                self._leave(place, AS_ASKED if asked else "its convolution is left in float")
+        self.acts = _without(self.acts, left, unfused)
+        self.consts = _without(self.consts, left, unfused)
+
     def _fuses_with_add(self, tensor: str) -> bool:
         """Whether a quantized Conv computes `tensor` for one reader alone."""
         producer = self.facts.producers.get(tensor)
@@ -314,44 +340,15 @@ class _Placement:
         return f"{node.op_type} {name_of(node)}"
 
 
-def same_shape(facts: Survey, sized: Callable[[], Shapes], main: str, skip: str) -> bool:
-    """Whether two tensors that are added have one shape, so that neither is broadcast.
-
-    Parameters
-    ----------
-    facts : Survey
-    sized : callable
-        Shapes where the inputs have no free sizes, for where the graph leaves them open.
-    main, skip : str
-        The tensors.
-    """
-    shapes = facts.shapes
-    if not (_is_fixed(shapes.get(main)) and _is_fixed(shapes.get(skip))):
-        shapes = sized()
-    return _may_be_equal(shapes.get(main), shapes.get(skip))
-
-
-def _is_fixed(shape: Shape | None) -> bool:
-    return shape is not None and all(isinstance(size, int) for size in shape)
-
-
-def _may_be_equal(main: Shape | None, skip: Shape | None) -> bool:
-    """Whether shapes that add up can be equal: an unknown size equals any but 1.
-
-    Unless it is the skip's batch where the convolution's is 1: batches are of one sample then.
-    """
-    if main is None or skip is None:
-        known = main if skip is None else skip
-        return known is None or 1 not in known[1:]
-    if len(main) != len(skip):
-        return False
-    pairs = list(zip(main, skip, strict=True))
-    if pairs and pairs[0][0] == 1 and not isinstance(pairs[0][1], int):
-        del pairs[0]
-    return all(
-        m == n or (1 not in {m, n} and not (isinstance(m, int) and isinstance(n, int)))
-        for m, n in pairs
-    )
+def _without(
+    read: Mapping[Key, list[Slot]], nodes: Collection[int], slots: Collection[Slot]
+) -> dict[Key, list[Slot]]:
+    """What is still quantized once these nodes and slots read it in float."""
+    kept = {
+        key: [each for each in readers if each.node not in nodes and each not in slots]
+        for key, readers in read.items()
+    }
+    return {key: readers for key, readers in kept.items() if readers}
 
 
 def _few(names: Sequence[str]) -> str:

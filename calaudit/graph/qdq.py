@@ -83,6 +83,15 @@ class QdqPlan:
         """Tensors whose ranges are needed: inputs first, then in the order they are computed."""
         return tuple(dict.fromkeys(each.scale_of or each.tensor for each in self.activations))
 
+    @property
+    def int8_ops(self) -> tuple[str, ...]:
+        """Products in INT8, in graph order: what can be left in float."""
+        return tuple(
+            each.subject
+            for each in self.decisions
+            if each.kind == "node" and each.weighted and each.action == "quantized"
+        )
+
 
 def explain(plan: QdqPlan) -> list[Decision]:
     """What `calaudit build --explain` shows.

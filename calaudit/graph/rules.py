@@ -86,6 +86,7 @@ MOVES_VALUES: Final = frozenset(op for op, reason in FLOAT_REASONS.items() if re
 """Operators that pass values on unchanged."""
 
 UNKNOWN: Final = "not among the ops that TensorRT runs in INT8 from Q/DQ"
+AS_ASKED: Final = "left in float as asked"
 MOVES_WEIGHTS: Final = "moves its weights and multiplies nothing with them, so they stay float"
 
 _NO_WEIGHTS: Final = frozenset(

@@ -1,6 +1,6 @@
 """What a graph says about its tensors: who makes them, who reads them, their types and shapes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -114,6 +114,46 @@ def sample_shapes(model: Model, samples: Mapping[str, Sequence[int | None]]) -> 
     """
     fixed = {spec.name: (1, *samples.get(spec.name, spec.shape)) for spec in model.inputs}
     return _infer(model.proto, fixed)[1]
+
+
+def same_shape(facts: Survey, sized: Callable[[], Shapes], main: str, skip: str) -> bool:
+    """Whether two tensors that are added have one shape, so that neither is broadcast.
+
+    Parameters
+    ----------
+    facts : Survey
+    sized : callable
+        Shapes where the inputs have no free sizes, for where the graph leaves them open.
+    main, skip : str
+        The tensors.
+    """
+    shapes = facts.shapes
+    if not (_is_fixed(shapes.get(main)) and _is_fixed(shapes.get(skip))):
+        shapes = sized()
+    return _may_be_equal(shapes.get(main), shapes.get(skip))
+
+
+def _is_fixed(shape: Shape | None) -> bool:
+    return shape is not None and all(isinstance(size, int) for size in shape)
+
+
+def _may_be_equal(main: Shape | None, skip: Shape | None) -> bool:
+    """Whether shapes that add up can be equal: an unknown size equals any but 1.
+
+    Unless it is the skip's batch where the convolution's is 1: batches are of one sample then.
+    """
+    if main is None or skip is None:
+        known = main if skip is None else skip
+        return known is None or 1 not in known[1:]
+    if len(main) != len(skip):
+        return False
+    pairs = list(zip(main, skip, strict=True))
+    if pairs and pairs[0][0] == 1 and not isinstance(pairs[0][1], int):
+        del pairs[0]
+    return all(
+        m == n or (1 not in {m, n} and not (isinstance(m, int) and isinstance(n, int)))
+        for m, n in pairs
+    )
 
 
 def infer_shapes(

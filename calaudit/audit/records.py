@@ -224,7 +224,7 @@ def calibset_record(audit: Audit, planned: PlannedSet, drawn: Calibset) -> Calib
         shortages=drawn.notices,
         fingerprint=drawn.fingerprint,
         draw=planned.draw or None,
-        file=_kept(audit, planned.path) or planned.path.name,
+        file=kept(audit, planned.path) or planned.path.name,
     )
 
 
@@ -233,14 +233,18 @@ def cell_record(
 ) -> CellRecord:
     """What a cell is, and where its files lie; without an engine it has failed."""
     own = audit.config.targets[planned.backend].kind.keeps_engines
+    calibrated = planned.given == "calibset"
     return filled(
         CellRecord,
         planned,
         status="failed" if engine is None else "judged",
         engine=engine,
         reason=reason,
-        file=_kept(audit, planned.built if own else planned.engine),
-        scales=_kept(audit, planned.scales),
+        file=kept(audit, planned.built if own else planned.engine),
+        scales=kept(audit, planned.scales),
+        graph=kept(audit, planned.engine),
+        cache=kept(audit, planned.built.with_suffix(".cache")) if calibrated else None,
+        predictions=None if engine is None else kept(audit, planned.predictions),
     )
 
 
@@ -325,7 +329,7 @@ def left_out_notices(comparisons: Sequence[Comparison]) -> list[Notice]:
     return list(found.values())
 
 
-def _kept(audit: Audit, path: Path | None) -> str | None:
+def kept(audit: Audit, path: Path | None) -> str | None:
     """A file's place within the results folder, if it lies there."""
     if path is None or not path.exists() or not path.is_relative_to(audit.folder):
         return None

@@ -140,7 +140,11 @@ def _assembled(
     return assemble(
         audit=records.audit_record(audit),
         metrics=records.metric_records(scored),
-        reference=ReferenceRecord(audit.plan.reference.backend, ran.reference.engine),
+        reference=ReferenceRecord(
+            audit.plan.reference.backend,
+            ran.reference.engine,
+            records.kept(audit, audit.plan.reference.predictions),
+        ),
         calibsets=[
             records.calibset_record(audit, planned, sets[planned.name])
             for planned in audit.plan.calibsets

@@ -15,6 +15,18 @@ def handed_file(cell: CellRecord) -> str:
     return cell.scales or "" if cell.status == "judged" else ""
 
 
+def named_files(cell: CellRecord) -> tuple[tuple[str, str], ...]:
+    """Every file of a cell that there is, from the report's folder, and what it is."""
+    files = (
+        ("engine", cell.file),
+        ("Q/DQ graph", cell.graph if cell.graph != cell.file else None),
+        ("scale table", cell.scales),
+        ("calibration cache", cell.cache),
+        ("predictions", cell.predictions),
+    )
+    return tuple((what, path) for what, path in files if path)
+
+
 def cache_hint(index: Index, cells: Iterable[CellRecord]) -> str:
     """How the scale tables of implicit engines among `cells` become calibration caches.
 

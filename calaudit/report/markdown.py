@@ -8,7 +8,7 @@ from string import punctuation
 
 from calaudit.report.findings import attribution_sentences, findings, harmed_slices
 from calaudit.report.forms import Evidence, Form
-from calaudit.report.handover import cache_hint, handed_file
+from calaudit.report.handover import cache_hint, named_files
 from calaudit.report.headline import control_sentences
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.precision import NAMED, overall_verdict_text, standings
@@ -173,15 +173,16 @@ def _precision(index: Index, limit: int) -> Iterator[str]:
 
 
 def _files(index: Index, limit: int) -> Iterator[str]:
-    kept = [cell for cell in index.report.cells if handed_file(cell)]
+    kept = [cell for cell in index.report.cells if named_files(cell)]
     if not kept:
         return
     yield "<details><summary>Engine files, beside report.json</summary>"
     yield ""
-    yield _row(["engine", "file"])
+    yield _row(["engine", "files"])
     yield "|---|---|"
     for cell in kept[:limit]:
-        yield _row([_code(cell.id), _code(handed_file(cell), longest=255)])
+        files = (f"{what} {_code(path, longest=255)}" for what, path in named_files(cell))
+        yield _row([_code(cell.id), ", ".join(files)])
     yield from _rest(len(kept) - limit, "engine")
     hint = cache_hint(index, kept)
     yield from ("", f"{_inline(hint)}.") if hint else ()

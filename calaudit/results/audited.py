@@ -199,6 +199,8 @@ class ReferenceRecord:
     """What ran it: ``"onnxruntime"``."""
     engine: EngineRecord
     """FP32."""
+    predictions: Name | None = None
+    """What it answered, from the report's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +304,14 @@ class CellRecord:
     it is made as it is needed, as FP16 for onnxruntime, or couldn't be built."""
     scales: Name | None = None
     """Its scale table, from the report's folder."""
+    graph: Name | None = None
+    """The Q/DQ graph that it was built from, from the report's folder: `file` itself where that
+    is what runs. None without Q/DQ."""
+    cache: Name | None = None
+    """The calibration cache that a calibration of TensorRT's own wrote, from the report's
+    folder."""
+    predictions: Name | None = None
+    """What it answered, from the report's folder. None where it wasn't judged."""
 
 
 @dataclass(frozen=True, slots=True)

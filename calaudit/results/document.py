@@ -32,9 +32,12 @@ report without a judged gate doesn't pass; results have a bound that holds for a
 reason, a family and what they could prove; attribution has several findings and p-values.
 """
 _ENGINE: Mapping[str, Any] = {"left_float": [], "macs": None, "int8_macs": None, "uncounted": 0}
+_CELL: Mapping[str, Any] = {"graph": None, "cache": None, "predictions": None}
 _NEW: Mapping[str, Mapping[str, Any]] = {
     "": {"explanations": []},
     "audit": {"targets": []},
+    "reference": {"predictions": None},
+    "cells": _CELL,
     "reference.engine": _ENGINE,
     "reference.engine.not_as_asked": {"macs": None},
     "cells.engine": _ENGINE,
@@ -45,7 +48,7 @@ _LACKING: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
     1: {
         **_NEW,
         "calibsets": {"role": "candidate", "file": None},
-        "cells": {"role": "candidate", "file": None, "scales": None},
+        "cells": {**_CELL, "role": "candidate", "file": None, "scales": None},
         "results": dict.fromkeys(
             (
                 "joint_low",

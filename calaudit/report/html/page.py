@@ -23,7 +23,7 @@ from calaudit.formats.writing import write_text
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
 from calaudit.report.forms import Evidence, Form
-from calaudit.report.handover import cache_hint
+from calaudit.report.handover import cache_hint, named_files
 from calaudit.report.headline import control_sentences
 from calaudit.report.html.parts import (
     make_attribution,
@@ -143,6 +143,7 @@ def environment() -> Environment:
     made.filters["labelled"] = _labelled
     made.filters["macs"] = _macs
     made.filters["by"] = told_by
+    made.filters["files"] = named_files
     return made
 
 

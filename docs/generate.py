@@ -21,6 +21,7 @@ from calaudit.results.comparison import Reason, Verdict
 from calaudit.results.document import FORMAT, FORMAT_VERSION
 from calaudit.results.drops import Finding
 from calaudit.results.explanation import Cause
+from calaudit.results.recommendation import Outcome, Remedy
 from calaudit.results.report import Report
 
 ROOT = Path(__file__).parents[1]
@@ -181,7 +182,7 @@ def make_tables() -> str:
         if kind is not Report:
             about = told(inspect.getdoc(kind) or "", "`")
             parts.append(_table(kind.__name__, about, schema["$defs"][kind.__name__]))
-    parts += [_values(kind) for kind in (Verdict, Reason, Finding, Cause)]
+    parts += [_values(kind) for kind in (Verdict, Reason, Finding, Cause, Outcome, Remedy)]
     return "\n\n".join(parts)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from calaudit.results.comparison import Result
 from calaudit.results.drops import Gap, Screened
+from calaudit.results.recommendation import Gain, Shortage
 from calaudit.results.report import Report, overall_verdict
 from calaudit.results.schema import SHOWN, schema_problems
 from calaudit.runtime.errors import FileFormatError, Problem, near
@@ -34,7 +35,7 @@ reason, a family and what they could prove; attribution has several findings and
 _ENGINE: Mapping[str, Any] = {"left_float": [], "macs": None, "int8_macs": None, "uncounted": 0}
 _CELL: Mapping[str, Any] = {"graph": None, "cache": None, "predictions": None}
 _NEW: Mapping[str, Mapping[str, Any]] = {
-    "": {"explanations": []},
+    "": {"explanations": [], "recommendation": None},
     "audit": {"targets": []},
     "reference": {"predictions": None},
     "cells": _CELL,
@@ -124,6 +125,7 @@ def references(report: Report) -> Iterator[Reference]:
     yield from _of_rankings(report)
     yield from _of_exemplars(report)
     yield from _of_explanations(report)
+    yield from _of_recommendation(report)
     for i, agreement in enumerate(report.agreement):
         for name in filter(None, (agreement.cell, agreement.other)):
             yield f"agreement[{i}]", "cell", name
@@ -166,6 +168,28 @@ def _of_explanations(report: Report) -> Iterator[Reference]:
         yield f"explanations[{i}].metric", "metric", one.metric
         for j, other in enumerate(one.alike):
             yield f"explanations[{i}].alike[{j}].cell", "cell", other.cell
+
+
+def _of_recommendation(report: Report) -> Iterator[Reference]:
+    told = report.recommendation
+    if told is None:
+        return
+    for name, cell in (("winner", told.winner), ("plain", told.plain)):
+        yield f"recommendation.{name}", "cell", cell
+    for i, rival in enumerate(told.rivals):
+        yield f"recommendation.rivals[{i}]", "cell", rival
+    for i, option in enumerate(told.options):
+        named = (("cell", option.cell), ("slice", option.slice), ("metric", option.metric))
+        for what, given in named:
+            if given is not None:
+                yield f"recommendation.options[{i}].{what}", what, given
+    judged: dict[str, Sequence[Gain | Shortage]] = {"gains": told.gains, "collect": told.collect}
+    for what, found in judged.items():
+        for i, one in enumerate(found):
+            yield f"recommendation.{what}[{i}].slice", "slice", one.slice
+            yield f"recommendation.{what}[{i}].metric", "metric", one.metric
+    for i, limit in enumerate(() if told.bound is None else told.bound.limits):
+        yield f"recommendation.bound.limits[{i}].slice", "slice", limit.slice
 
 
 def to_document(report: Report) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from calaudit.results.comparison import Result, Verdict
 from calaudit.results.drops import Attribution, Exemplars, Gap, Screened
 from calaudit.results.explanation import Explanation
 from calaudit.results.rankings import RankingFlow
+from calaudit.results.recommendation import Recommendation
 from calaudit.results.values import Name, Size
 from calaudit.runtime.errors import Notice
 from calaudit.version import __version__
@@ -89,6 +90,8 @@ class Report:
     explanations: tuple[Explanation, ...] = ()
     """What is behind the drops of harmed slices, as experiments on the tuning rows found it; empty
     where nobody asked."""
+    recommendation: Recommendation | None = None
+    """What to ship, where that was asked."""
     warnings: tuple[Notice, ...] = ()
     """What didn't stop the audit but belongs to it, by importance: predictions and what is wrong
     with FP32 itself come first, what is known of single taps last."""

@@ -19,7 +19,7 @@ from calaudit.results.audited import (
     ReferenceRecord,
     SliceRecord,
 )
-from calaudit.results.comparison import Flips, Gate, Result
+from calaudit.results.comparison import Flips, Gate, Result, Verdict
 from calaudit.results.drops import (
     Attribution,
     BestElsewhere,
@@ -43,6 +43,16 @@ from calaudit.results.rankings import (
     RankingFlow,
     RankingLoss,
     RankingSlice,
+)
+from calaudit.results.recommendation import (
+    Gain,
+    Limit,
+    Option,
+    Outcome,
+    RangeBound,
+    Recommendation,
+    Remedy,
+    Shortage,
 )
 from calaudit.results.report import Report, assemble
 from calaudit.runtime.errors import Notice
@@ -150,6 +160,7 @@ def report(
     agreement: tuple[Agreement, ...] = (),
     compared_ranges: tuple[ComparedRanges, ...] = (),
     explanations: tuple[Explanation, ...] = (),
+    recommendation: Recommendation | None = None,
 ) -> Report:
     """A digits audit: two sets, two methods, the slice of everything and two noise levels."""
     if results is None:
@@ -179,7 +190,7 @@ def report(
         timings={"fp32": 1.5, "total": 12.25},
         created=WHEN,
     )
-    return replace(made, explanations=explanations)
+    return replace(made, explanations=explanations, recommendation=recommendation)
 
 
 AGREEMENT = Agreement(
@@ -246,6 +257,36 @@ EXPLANATION = Explanation(
     7,
     1.25,
 )
+
+RECOMMENDATION = Recommendation(
+    Outcome.SHIP,
+    Verdict.PASS,
+    "Ship equal/minmax: it passes every gate on the evaluated samples.",
+    "equal/minmax",
+    Remedy.OTHER_SET,
+    "clean/minmax",
+    ("equal/mse",),
+    "split = 'calibration'",
+    800,
+    (
+        Option(
+            "clean/minmax", Remedy.PLAIN_SET, "clean/minmax", 0.2, "noise ≥ 0.4", "top1", 0.058,
+            2.8, False,
+        ),
+        Option(
+            "equal/minmax", Remedy.OTHER_SET, "equal/minmax", 0.02, "noise ≥ 0.4", "top1", 0.004,
+            0.15, True, "calibsets/equal.h5",
+        ),
+        Option("minimax", Remedy.FREE_RANGES, None, 0.012, None, None, None, None, None),
+    ),
+    (Gain("noise ≥ 0.4", "top1", 0.061, 0.004, Part(0.057, 0.04, 0.074), 0.95),),
+    RangeBound(
+        0.0115, 0.012, 0.04, "equal/mse", 0.015, 0.2, (Limit("noise ≥ 0.4", 0.8),), 128
+    ),
+    (Shortage("noise < 0.4", "top1", 60, 150, "too few units"),),
+    0.0,
+    ("ops in float: nothing was left to gain",),
+)  # fmt: skip
 
 SAMPLE = [
     result("clean/minmax", "all", 0.012, "PASS", half=0.004),
@@ -349,6 +390,7 @@ def reports(draw: st.DrawFn) -> Report:
     )
     metrics = draw(st.lists(_metrics, min_size=1, max_size=2, unique_by=lambda each: each.name))
     flows, exemplars, faults, gaps, screened, why = [], [], [], [], [], []
+    told = None
     if cells and slices and draw(st.booleans()):
         slice_names = st.sampled_from([each.name for each in slices])
         metric_names = st.sampled_from([each.name for each in metrics])
@@ -362,6 +404,7 @@ def reports(draw: st.DrawFn) -> Report:
             st.lists(st.builds(Screened, cell_names, slice_names, metric_names), max_size=1)
         )
         why = draw(st.lists(_explanations(cell_names, slice_names, metric_names), max_size=1))
+        told = draw(st.none() | _recommendations(cell_names, slice_names, metric_names))
     keys = [(c.id, s.name, m.name) for c in cells for s in slices for m in metrics]
     chosen = draw(st.permutations(keys)) if keys else []
     results = [draw(_result(*key)) for key in chosen[: draw(st.integers(0, 6))]]
@@ -382,7 +425,7 @@ def reports(draw: st.DrawFn) -> Report:
         timings=draw(st.dictionaries(_text, st.floats(0, 1e6), max_size=2)),
         created=draw(st.datetimes(timezones=st.just(UTC), min_value=datetime(1900, 1, 1))),
     )
-    return replace(made, explanations=tuple(why))
+    return replace(made, explanations=tuple(why), recommendation=told)
 
 
 def _explanations(
@@ -420,6 +463,53 @@ def _explanations(
         st.none() | _text,
         _count,
         size,
+    )
+
+
+def _recommendations(
+    cells: st.SearchStrategy[str], slices: st.SearchStrategy[str], metrics: st.SearchStrategy[str]
+) -> st.SearchStrategy[Recommendation]:
+    part = st.builds(Part, _number, _number, _number)
+    size, share, texts = st.floats(0, 1e9), st.floats(0, 1), st.lists(_text, max_size=2).map(tuple)
+    remedies = st.sampled_from(list(Remedy))
+    option = st.builds(
+        Option,
+        _text,
+        remedies,
+        st.none() | cells,
+        st.none() | size,
+        st.none() | slices,
+        st.none() | metrics,
+        _number,
+        _number,
+        st.none() | st.booleans(),
+        st.none() | _text,
+        texts,
+    )
+    limits = st.lists(st.builds(Limit, slices, share), max_size=2).map(tuple)
+    bound = st.builds(
+        RangeBound, size, size, share, st.none() | _text, st.none() | size, st.none() | size,
+        limits, _count,
+    )  # fmt: skip
+    gains = st.builds(Gain, slices, metrics, _number, _number, part, st.sampled_from([0.9, 0.95]))
+    short = st.builds(Shortage, slices, metrics, _count, st.none() | _count, st.none() | _text)
+    return st.builds(
+        Recommendation,
+        st.sampled_from(list(Outcome)),
+        st.sampled_from(list(Verdict)),
+        _text,
+        cells,
+        remedies,
+        cells,
+        st.lists(cells, max_size=2).map(tuple),
+        st.text(),
+        _count,
+        st.lists(option, max_size=2).map(tuple),
+        st.lists(gains, max_size=1).map(tuple),
+        st.none() | bound,
+        st.lists(short, max_size=1).map(tuple),
+        st.none() | share,
+        texts,
     )
 
 

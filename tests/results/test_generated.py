@@ -11,7 +11,15 @@ import pytest
 from calaudit.results.comparison import Result
 from calaudit.results.document import to_document
 from calaudit.results.schema import report_schema
-from tests.report.factory import AGREEMENT, EXEMPLARS, EXPLANATION, RANGES, RANKING, report
+from tests.report.factory import (
+    AGREEMENT,
+    EXEMPLARS,
+    EXPLANATION,
+    RANGES,
+    RANKING,
+    RECOMMENDATION,
+    report,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,6 +67,7 @@ def test_the_schemas_keys_are_those_of_a_document_in_its_order() -> None:
             agreement=(AGREEMENT,),
             compared_ranges=(RANGES,),
             explanations=(EXPLANATION,),
+            recommendation=RECOMMENDATION,
         )
     )
     schema = report_schema()

@@ -8,7 +8,16 @@ from hypothesis import HealthCheck, given, settings
 from calaudit.results.document import to_document
 from calaudit.results.report import Report
 from calaudit.results.schema import SHOWN, schema_problems
-from tests.report.factory import AGREEMENT, EXEMPLARS, EXPLANATION, RANGES, RANKING, report, reports
+from tests.report.factory import (
+    AGREEMENT,
+    EXEMPLARS,
+    EXPLANATION,
+    RANGES,
+    RANKING,
+    RECOMMENDATION,
+    report,
+    reports,
+)
 
 DOCUMENT = to_document(
     report(
@@ -17,6 +26,7 @@ DOCUMENT = to_document(
         agreement=(AGREEMENT,),
         compared_ranges=(RANGES,),
         explanations=(EXPLANATION,),
+        recommendation=RECOMMENDATION,
     )
 )
 OPEN = ("config", "environment", "options", "timings")

@@ -34,6 +34,14 @@ def build_command(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Engine (ONNX) to write.")
     ] = None,
+    float_ops: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--float-ops",
+            metavar="NODE",
+            help='Product to leave in float, or a pattern ("/head/*"); may be repeated.',
+        ),
+    ] = None,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Explain where Q/DQ goes, and what stays in float."),
@@ -55,7 +63,8 @@ def build_command(
     if scales is not None and out is not None:
         keep_apart(out, scales)
     with stage("building" if out else "reading the model"):
-        built = build_engine(model, None if scales is None else open_scales(scales), out)
+        table = None if scales is None else open_scales(scales)
+        built = build_engine(model, table, out, float_ops=float_ops or ())
     if as_json:
         print(json.dumps(_content(built, model), indent=2, ensure_ascii=False))
         return

@@ -99,10 +99,10 @@ def _matches(pattern: str, names: Collection[str]) -> bool:
 
 def _no_match(pattern: str, known: dict[str, set[str]], given: Model, where: object) -> Problem:
     nodes = {name_of(node): node.op_type for node in given.proto.graph.node}
-    what = f", but of a node ({nodes[pattern]})" if pattern in nodes else ""
+    what = f"; the node of that name is a {nodes[pattern]}" if pattern in nodes else ""
     names = {name for made_from in known.values() for name in made_from}
     return Problem(
-        f"{pattern!r} is the name of no product{what}: no Conv, Gemm, MatMul or the like",
+        f"{pattern!r} names no convolution or matrix product{what}",
         str(where),
-        f"{near(pattern, names)} calaudit build {given.label} --explain names all of them.",
+        f"{near(pattern.strip('*?'), names)} calaudit build {given.label} --explain names all of them.",
     )

@@ -1,11 +1,12 @@
 """Build: an INT8 engine's graph from an FP32 model and one scale table, with every decision."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.writing import atomic_write, keep_apart
+from calaudit.graph.exempt import match_products
 from calaudit.graph.load import load_model
 from calaudit.graph.macs import MacSum, count_macs, sum_macs
 from calaudit.graph.model import Model, write_model
@@ -40,7 +41,11 @@ class EngineBuild:
 
 
 def build_engine(
-    model_path: Path | str, table: ScaleTable | None = None, out: Path | str | None = None
+    model_path: Path | str,
+    table: ScaleTable | None = None,
+    out: Path | str | None = None,
+    *,
+    float_ops: Sequence[str] = (),
 ) -> EngineBuild:
     """Plan the Q/DQ of a model and, given a scale table, write the engine.
 
@@ -52,9 +57,13 @@ def build_engine(
         Scales of its activations; without it the placement is only explained.
     out : Path, optional
         ONNX file to write; needed with `table`.
+    float_ops : sequence of str
+        Products to leave in float: names of nodes, or patterns of them such as ``"/head/*"``.
 
     Raises
     ------
+    SettingsError
+        `float_ops` has a pattern that matches no product.
     ModelError
         The model can't be audited, or the table was made for another one.
     RangesError
@@ -66,8 +75,10 @@ def build_engine(
     out = None if out is None else Path(out)
     if out is not None:
         keep_apart(out, model_path)
-    model = prepare(load_model(model_path))
-    plan = plan_qdq(model)
+    given = load_model(model_path)
+    model = prepare(given)
+    left = match_products(float_ops, given, model, where="float_ops")
+    plan = plan_qdq(model, float_ops=left)
     if table is None or out is None:
         return EngineBuild(None, plan.decisions, plan.notices, count_macs(model))
     return replace(write_engine(model, plan, table, out), macs=count_macs(model))

@@ -8,6 +8,7 @@ from typer.testing import CliRunner, Result
 from calaudit.cli.app import app
 from calaudit.formats.scales import write_scales
 from calaudit.runtime.errors import CalauditError
+from calaudit.steps.build import build_engine
 from tests.graph import models
 from tests.steps.test_build import table_for
 
@@ -70,6 +71,36 @@ def test_explain_says_what_it_cant_count(tmp_path: Path) -> None:
     assert "Multiply-accumulates per sample: unknown; the model leaves" in build(
         path, "--explain"
     ).stdout  # fmt: skip
+
+
+def test_products_named_or_matched_stay_in_float_and_are_explained(source: Path) -> None:
+    result = build(source, "--explain", "--float-ops", "node_q0", "--float-ops", "node_k*")
+    out = result.stdout
+    assert "Weighted ops left in float: 4" in out
+    rows = [line for line in out.splitlines() if line.endswith("left in float as asked")]
+    assert [row.split()[0] for row in rows] == ["node_q0", "node_k0"]
+    assert "input of MatMul node_q0" not in out
+    kept = 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8 + 2 * 5 * 8 * 16 - 2 * 5 * 8 * 8
+    content = json.loads(build(source, "--explain", "--json", "--float-ops", "node_[qk]0").stdout)
+    assert content["macs"]["int8"] == kept
+
+
+def test_an_engine_is_built_with_what_is_left_in_float(source: Path, tmp_path: Path) -> None:
+    scales, out = tmp_path / "scales.json", tmp_path / "engine.onnx"
+    write_scales(scales, table_for(source))
+    result = build(source, "--scales", scales, "--out", out, "--float-ops", "node_q0")
+    assert result.exit_code == 0
+    assert "3 weighted ops left in float" in result.stdout
+    nodes = {node.name: node for node in onnx.load(str(out)).graph.node}
+    assert not any(name.endswith("_dequantized") for name in nodes["node_q0"].input)
+    assert all(name.endswith("_dequantized") for name in nodes["node_k0"].input)
+
+
+def test_a_pattern_that_matches_no_product_is_refused_with_near_names(source: Path) -> None:
+    with pytest.raises(CalauditError, match="'node_q1' names no convolution") as caught:
+        build_engine(source, float_ops=["node_q1"])
+    assert "Did you mean node_q0" in str(caught.value)
+    assert build(source, "--explain", "--float-ops", "node_q1").exit_code != 0
 
 
 def test_explain_as_json_holds_every_decision(source: Path) -> None:

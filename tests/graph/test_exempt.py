@@ -226,11 +226,11 @@ def test_patterns_that_match_no_product_are_told_at_once_with_near_names() -> No
     with pytest.raises(SettingsError) as caught:
         match_products(["node_c11", "node_r1", "*"], model, prepare(model), where="audit.float_ops")
     unknown, activation = caught.value.problems
-    assert unknown.message.startswith("'node_c11' is the name of no product")
+    assert unknown.message.startswith("'node_c11' names no convolution")
     assert "Did you mean node_c1" in str(unknown.next_step)
     assert "calaudit build nets/small.onnx --explain" in str(unknown.next_step)
     assert unknown.where == "audit.float_ops"
-    assert "a node (Relu)" in activation.message
+    assert activation.message.endswith("the node of that name is a Relu")
 
 
 def test_the_next_step_of_an_unknown_name_does_name_every_product() -> None:

@@ -104,5 +104,5 @@ def _no_match(pattern: str, known: dict[str, set[str]], given: Model, where: obj
     return Problem(
         f"{pattern!r} names no convolution or matrix product{what}",
         str(where),
-        f"{near(pattern.strip('*?'), names)} calaudit build {given.label} --explain names all of them.",
+        f"{near(pattern.strip('*?'), names)} calaudit build {given.label} --explain names them.",
     )

@@ -35,7 +35,7 @@ reason, a family and what they could prove; attribution has several findings and
 _ENGINE: Mapping[str, Any] = {"left_float": [], "macs": None, "int8_macs": None, "uncounted": 0}
 _CELL: Mapping[str, Any] = {"graph": None, "cache": None, "predictions": None}
 _NEW: Mapping[str, Mapping[str, Any]] = {
-    "": {"explanations": [], "recommendation": None},
+    "": {"harm": None, "explanations": [], "recommendation": None},
     "audit": {"targets": []},
     "reference": {"predictions": None},
     "cells": _CELL,
@@ -101,9 +101,25 @@ def inconsistencies(report: Report, *, where: object) -> Iterator[Problem]:
         if name not in known_names[what]:
             next_step = near(visible(name), map(visible, names[what]))
             yield Problem(f"no {what} is called {name!r}", f"{where}: {place}", next_step)
+    yield from _uneven_harm(report, where)
     due = overall_verdict(report.results, report.cells)
     if report.verdict != due:
         yield Problem(f"is {report.verdict}, but the results make it {due}", f"{where}: verdict")
+
+
+def _uneven_harm(report: Report, where: object) -> Iterator[Problem]:
+    """Numbers of harm that aren't one to a slice."""
+    if report.harm is None:
+        return
+    n = len(report.harm.slices)
+    for i, cell in enumerate(report.harm.cells):
+        place = f"{where}: harm.cells[{i}]"
+        for name in ("clipping", "resolution", "output_error"):
+            if len(getattr(cell, name)) != n:
+                yield Problem(f"must hold {n} numbers, one to a slice", f"{place}.{name}")
+        for j, tap in enumerate(cell.taps):
+            if not len(tap.clipping) == len(tap.resolution) == n:
+                yield Problem(f"must hold {n} numbers, one to a slice", f"{place}.taps[{j}]")
 
 
 def references(report: Report) -> Iterator[Reference]:
@@ -124,6 +140,7 @@ def references(report: Report) -> Iterator[Reference]:
     yield from _of_attribution(report)
     yield from _of_rankings(report)
     yield from _of_exemplars(report)
+    yield from _of_harm(report)
     yield from _of_explanations(report)
     yield from _of_recommendation(report)
     for i, agreement in enumerate(report.agreement):
@@ -159,6 +176,18 @@ def _of_exemplars(report: Report) -> Iterator[Reference]:
         for j, one in enumerate(exemplars.shown):
             for name in one.slices:
                 yield f"exemplars[{i}].shown[{j}].slices", "slice", name
+
+
+def _of_harm(report: Report) -> Iterator[Reference]:
+    if report.harm is None:
+        return
+    for i, each in enumerate(report.harm.slices):
+        yield f"harm.slices[{i}].slice", "slice", each.slice
+    for i, one in enumerate(report.harm.cells):
+        yield f"harm.cells[{i}].cell", "cell", one.cell
+    for i, rank in enumerate(report.harm.ranks):
+        if rank.metric is not None:
+            yield f"harm.ranks[{i}].metric", "metric", rank.metric
 
 
 def _of_explanations(report: Report) -> Iterator[Reference]:

@@ -22,6 +22,7 @@ from calaudit.results.audited import (
 from calaudit.results.comparison import Result, Verdict
 from calaudit.results.drops import Attribution, Exemplars, Gap, Screened
 from calaudit.results.explanation import Explanation
+from calaudit.results.harm import HarmRecord
 from calaudit.results.rankings import RankingFlow
 from calaudit.results.recommendation import Recommendation
 from calaudit.results.values import Name, Size
@@ -87,6 +88,9 @@ class Report:
     """Of engines run on two targets: how near their outputs are, per output."""
     compared_ranges: tuple[ComparedRanges, ...] = ()
     """Where a backend's own ranges differ from calaudit's of the same sets."""
+    harm: HarmRecord | None = None
+    """What the ranges of each engine are predicted to do to each slice; None where no engine is
+    INT8."""
     explanations: tuple[Explanation, ...] = ()
     """What is behind the drops of harmed slices, as experiments on the tuning rows found it; empty
     where nobody asked."""
@@ -167,6 +171,7 @@ def assemble(
     screening: Iterable[Screened] = (),
     agreement: Iterable[Agreement] = (),
     compared_ranges: Iterable[ComparedRanges] = (),
+    harm: HarmRecord | None = None,
     timings: Mapping[str, float] | None = None,
     created: datetime | None = None,
 ) -> Report:
@@ -185,6 +190,7 @@ def assemble(
         In any order; repeated ones count once.
     ranking_flow, exemplars, attribution, gaps, screening, agreement, compared_ranges
         In the order the report keeps.
+    harm : HarmRecord, optional
     timings : mapping of str to float, optional
         Stage → seconds.
     created : datetime, optional
@@ -225,6 +231,7 @@ def assemble(
         screening=tuple(screening),
         agreement=tuple(agreement),
         compared_ranges=tuple(compared_ranges),
+        harm=harm,
     )
 
 

@@ -37,6 +37,7 @@ from calaudit.results.explanation import (
     OpTrial,
     Suspect,
 )
+from calaudit.results.harm import CellHarm, HarmRank, HarmRecord, SliceHarm, TapHarm
 from calaudit.results.rankings import (
     Flow,
     MovedItem,
@@ -159,6 +160,7 @@ def report(
     exemplars: tuple[Exemplars, ...] = (),
     agreement: tuple[Agreement, ...] = (),
     compared_ranges: tuple[ComparedRanges, ...] = (),
+    harm: HarmRecord | None = None,
     explanations: tuple[Explanation, ...] = (),
     recommendation: Recommendation | None = None,
 ) -> Report:
@@ -187,6 +189,7 @@ def report(
         exemplars=exemplars,
         agreement=agreement,
         compared_ranges=compared_ranges,
+        harm=harm,
         timings={"fp32": 1.5, "total": 12.25},
         created=WHEN,
     )
@@ -224,6 +227,39 @@ RANKING = RankingFlow(
 )
 EXEMPLARS = Exemplars(
     "top1", "sample", 4, 0.0, 2, (Exemplar("img-7", 3, 0, 1.0, 0.75, ("noise ≥ 0.4",)),)
+)
+HARM = HarmRecord(
+    "split = 'calibration'",
+    600,
+    512,
+    23,
+    (
+        SliceHarm("all", 512, 0.003),
+        SliceHarm("noise < 0.4", 380, 0.0021),
+        SliceHarm("noise ≥ 0.4", 132, 0.0042),
+    ),
+    0.0045,
+    (
+        CellHarm(
+            "clean/minmax",
+            (0.02, 0.0, 0.21),
+            (0.004, 0.0035, 0.0051),
+            (0.013, 0.004, 0.11),
+            (
+                TapHarm("image", 0.62, (0.019, 0.0, 0.2), (0.0001, 0.0002, 0.0001)),
+                TapHarm("hidden", 3.0, (0.001, 0.0, 0.01), (0.002, 0.0018, 0.003)),
+            ),
+        ),
+        CellHarm(
+            "equal/minmax",
+            (0.0, 0.0, 0.0003),
+            (0.0051, 0.0061, 0.0049),
+            (0.005, 0.0052, None),
+            (TapHarm("hidden", 4.1, (0.0, 0.0, 0.0003), (0.004, 0.005, 0.0041)),),
+        ),
+    ),
+    (HarmRank(None, 0.9, 0.002, 8, 3), HarmRank("top1", 0.31, 0.2, 8, 3)),
+    "ranges/slices-0123456789abcdef.h5",
 )
 EXPLANATION = Explanation(
     "clean/minmax",
@@ -390,8 +426,9 @@ def reports(draw: st.DrawFn) -> Report:
     )
     metrics = draw(st.lists(_metrics, min_size=1, max_size=2, unique_by=lambda each: each.name))
     flows, exemplars, faults, gaps, screened, why = [], [], [], [], [], []
-    told = None
+    harm, told = None, None
     if cells and slices and draw(st.booleans()):
+        harm = draw(_harm(cells, slices, metrics))
         slice_names = st.sampled_from([each.name for each in slices])
         metric_names = st.sampled_from([each.name for each in metrics])
         flows = draw(_rankings(cells, slice_names, metric_names))
@@ -422,10 +459,41 @@ def reports(draw: st.DrawFn) -> Report:
         attribution=faults,
         gaps=gaps,
         screening=screened,
+        harm=harm,
         timings=draw(st.dictionaries(_text, st.floats(0, 1e6), max_size=2)),
         created=draw(st.datetimes(timezones=st.just(UTC), min_value=datetime(1900, 1, 1))),
     )
     return replace(made, explanations=tuple(why), recommendation=told)
+
+
+@st.composite
+def _harm(
+    draw: st.DrawFn,
+    cells: list[CellRecord],
+    slices: list[SliceRecord],
+    metrics: list[MetricRecord],
+) -> HarmRecord:
+    size = st.floats(0, 1e9)
+    of_slices = st.tuples(*[size] * len(slices))
+    taps = st.lists(st.builds(TapHarm, _text, size, of_slices, of_slices), max_size=2).map(tuple)
+    measured = st.tuples(*[st.none() | size] * len(slices))
+    names = st.none() | st.sampled_from([each.name for each in metrics])
+    correlation = st.none() | st.floats(-1, 1)
+    rank = st.builds(HarmRank, names, correlation, _share, _count, _count)
+    return HarmRecord(
+        draw(st.text()),
+        draw(_count),
+        draw(_count),
+        draw(_count),
+        tuple(draw(st.builds(SliceHarm, st.just(each.name), _count, size)) for each in slices),
+        draw(st.none() | size),
+        tuple(
+            draw(st.builds(CellHarm, st.just(each.id), of_slices, of_slices, measured, taps))
+            for each in cells
+        ),
+        tuple(draw(st.lists(rank, max_size=2))),
+        draw(st.none() | _text),
+    )
 
 
 def _explanations(

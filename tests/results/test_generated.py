@@ -15,6 +15,7 @@ from tests.report.factory import (
     AGREEMENT,
     EXEMPLARS,
     EXPLANATION,
+    HARM,
     RANGES,
     RANKING,
     RECOMMENDATION,
@@ -66,6 +67,7 @@ def test_the_schemas_keys_are_those_of_a_document_in_its_order() -> None:
             exemplars=(EXEMPLARS,),
             agreement=(AGREEMENT,),
             compared_ranges=(RANGES,),
+            harm=HARM,
             explanations=(EXPLANATION,),
             recommendation=RECOMMENDATION,
         )

@@ -12,6 +12,7 @@ from tests.report.factory import (
     AGREEMENT,
     EXEMPLARS,
     EXPLANATION,
+    HARM,
     RANGES,
     RANKING,
     RECOMMENDATION,
@@ -25,6 +26,7 @@ DOCUMENT = to_document(
         exemplars=(EXEMPLARS,),
         agreement=(AGREEMENT,),
         compared_ranges=(RANGES,),
+        harm=HARM,
         explanations=(EXPLANATION,),
         recommendation=RECOMMENDATION,
     )

@@ -1,21 +1,20 @@
 """What an audit is: the TOML file, read strictly, with paths relative to the file itself."""
 
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
+from calaudit.audit.entries import CalibsetEntry, name_problems, read_entry
 from calaudit.backends.base import DEFAULT, Int8
 from calaudit.backends.targets import AuditTable, Target, read_targets
 from calaudit.calibration.batching import DEFAULT_SIZE, Batching, SampleOrder
 from calaudit.calibration.methods import CALLED, ENTROPY_TRT
 from calaudit.runtime.errors import Problem, SettingsError, near
 from calaudit.runtime.settings import keys_of, meant_in, parse_settings, read_toml, setting
-from calaudit.sampling.kinds import parse_recipe, read_recipe
-from calaudit.sampling.recipe import Recipe, Role
+from calaudit.sampling.recipe import Role
 from calaudit.slices.dimension import Dimension
 from calaudit.statistics.criteria import Tolerance
 from calaudit.tasks.base import Task
@@ -153,28 +152,6 @@ class GateSettings:
         return Tolerance(self.max_drop, self.max_relative_drop)
 
 
-@setting
-class SetFile:
-    """A calibration set that exists already."""
-
-    file: str
-    name: str | None = None
-    role: Role | None = None
-
-
-@setting
-class RecipeFile:
-    """A recipe kept in a file of its own, such as those of calibsets/."""
-
-    recipe: str
-    name: str | None = None
-    role: Role | None = None
-    """None: as the recipe's file says."""
-
-
-CalibsetEntry = Recipe | SetFile
-
-
 @dataclass(frozen=True, slots=True)
 class AuditConfig:
     """A whole audit file."""
@@ -249,38 +226,17 @@ def read_audit(path: Path) -> AuditConfig:
     dimensions = _each(
         found, raw, "slices", path, lambda v, at: parse_settings(v, Dimension, where=path, at=at)
     )
-    entries = _each(found, raw, "calibsets", path, lambda v, at: _calibset(v, path, at))
+    entries = _each(found, raw, "calibsets", path, lambda v, at: read_entry(v, path, at))
     tasks = _each(found, raw, "tasks", path, lambda v, at: parse_task(v, where=path, at=at))
     gates = _each(
         found, raw, "gates", path, lambda v, at: parse_settings(v, GateSettings, where=path, at=at)
     )
-    found += _name_problems([name for name, _ in entries], path)
+    found += name_problems([name for name, _ in entries], path)
     if found or audit is None:
         raise SettingsError.of(found)
     return AuditConfig(
         path, audit, tuple(dimensions), dict(entries), tuple(tasks), tuple(gates), raw, targets
     )
-
-
-def _name_problems(names: Sequence[str], path: Path) -> Iterator[Problem]:
-    """What is wrong with the calibration sets' names."""
-    where = f"{path}: calibsets"
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield Problem(f"two calibration sets are called {name!r}", where, "Rename one.")
-    for name in names:
-        if re.fullmatch(r".+#\d+", name):
-            yield Problem(
-                f"{name!r} looks like a repeated draw of another set",
-                where,
-                "Rename it: a number after # is given to replicates.",
-            )
-    for name in names:
-        if name.endswith("(control)"):
-            yield Problem(
-                f"{name!r} looks like the mark of a control",
-                where,
-                'Rename it: reports add (control) to the sets of role = "control".',
-            )
 
 
 def _audit_table(
@@ -338,43 +294,3 @@ def _each(
         if one is not None:
             made.append(one)
     return made
-
-
-def _check_pointer(values: Mapping[str, Any], key: str, where: str) -> None:
-    """Refuse what describes a recipe beside the name of a file that holds one, or a set."""
-    kept = keys_of(SetFile if key == "file" else RecipeFile)
-    recipes = keys_of(Recipe)
-    foreign = [each for each in values if each in recipes and each not in kept]
-    if foreign:
-        raise SettingsError(
-            f"{' and '.join(foreign)} can't stand beside {key}, which is of a "
-            f"{'set that is drawn already' if key == 'file' else 'recipe in a file of its own'}",
-            where=where,
-            next_step=f"Drop {' and '.join(foreign)}, or describe a recipe without {key}.",
-        )
-
-
-def _calibset(values: Mapping[str, Any], path: Path, at: str) -> tuple[str, CalibsetEntry]:
-    kinds = [key for key in ("file", "recipe", "kind") if key in values]
-    if len(kinds) > 1:
-        raise SettingsError(
-            f"is described by {' and '.join(kinds)}",
-            where=f"{path}: {at}",
-            next_step="Name a file, or a recipe, or describe a recipe here: one of the three.",
-        )
-    if "file" in values or "recipe" in values:
-        _check_pointer(values, kinds[0], f"{path}: {at}")
-    if "file" in values:
-        entry = parse_settings(values, SetFile, where=path, at=at)
-        return entry.name or Path(entry.file).stem, entry
-    if "recipe" in values:
-        pointer = parse_settings(values, RecipeFile, where=path, at=at)
-        try:
-            recipe = read_recipe(path.parent / pointer.recipe)
-        except SettingsError as error:
-            raise SettingsError.of(
-                replace(each, where=f"{path}: {at}: {each.where}") for each in error.problems
-            ) from None
-        return pointer.name or recipe.name, replace(recipe, role=pointer.role or recipe.role)
-    recipe = parse_recipe(values, where=path, at=at, folder=path.parent)
-    return recipe.name, recipe

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from calaudit.audit.config import AuditConfig, CalibsetEntry, SetFile
+from calaudit.audit.config import AuditConfig
+from calaudit.audit.entries import CalibsetEntry, SetFile
 from calaudit.backends.base import DEFAULT, Int8, Precision
 from calaudit.backends.targets import Target
 from calaudit.calibration.methods import ENTROPY_TRT

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from rich.filesize import decimal
 
-from calaudit.audit.config import SetFile
+from calaudit.audit.entries import SetFile
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import check_owner, leftovers
 from calaudit.calibration.entropy_trt import N_EQUAL

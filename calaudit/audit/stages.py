@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from calaudit.audit import records
 from calaudit.audit.backends import RemoteBackend
-from calaudit.audit.config import SetFile
 from calaudit.audit.dask.cells import WorkerResults
 from calaudit.audit.engines import CellRun, map_in_threads, run_cell
+from calaudit.audit.entries import SetFile
 from calaudit.audit.observed import Observed, observe_all
 from calaudit.audit.plan import PlannedCell, PlannedSet
 from calaudit.audit.preflight import placed_in

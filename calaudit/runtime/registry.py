@@ -14,7 +14,7 @@ from calaudit.runtime.errors import Problem, SettingsError, near
 from calaudit.runtime.user_code import blamed
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import Distribution, EntryPoint
 
 T = TypeVar("T")
 
@@ -158,7 +158,13 @@ class Registry(Generic[T]):
 
 def package_of(entry: "EntryPoint") -> str:
     """The name of the distribution that declares an entry point."""
-    return "unknown" if entry.dist is None else entry.dist.name
+    return "unknown" if entry.dist is None else _name_of(entry.dist)
+
+
+@cache
+def _name_of(package: "Distribution") -> str:
+    """Its name; Python reads all of a package's metadata whenever it is asked."""
+    return package.name
 
 
 def remembered(function: Callable[[], T]) -> Callable[[], T]:
@@ -202,5 +208,6 @@ def _entries(group: str) -> Mapping[str, "tuple[EntryPoint, ...]"]:
 def forget() -> None:
     """Look for entry points anew; for packages that are installed while Python runs."""
     _entries.cache_clear()
+    _name_of.cache_clear()
     for clear in _remembered:
         clear()

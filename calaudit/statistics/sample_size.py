@@ -152,10 +152,21 @@ def _of_none(one: Comparison, n: int, *, may_pass: bool) -> float:
     """Of a bounded score of which not one unit changed: each that does may lose all it can."""
     assert one.max_drop is not None
     independent = (one.n_effective or one.n) * n / one.n
-    lost = np.minimum(_new_counts((0.0, 0.0), n / one.n)[0], independent - _LEAST)
-    share = betaincinv(lost + 1.0, independent - lost, 1.0 - one.alpha)
+    share = _highest_share_of_none(n / one.n, independent, one.alpha)
     reach = _unseen(one, independent) / (1.0 - one.alpha ** (1.0 / independent))
     return float(np.mean(may_pass & (share * reach < one.max_drop)))
+
+
+@lru_cache(maxsize=512)
+def _highest_share_of_none(scale: float, independent: float, alpha: float) -> Floats:
+    """Clopper and Pearson's upper bound of a share, in new samples where none was seen, (draws,).
+
+    The same for all cells and metrics of a slice.
+    """
+    lost = np.minimum(_new_counts((0.0, 0.0), scale)[0], independent - _LEAST)
+    counts, at = np.unique(lost, return_inverse=True)  # few: samples count whole units
+    bounds = betaincinv(counts + 1.0, independent - counts, 1.0 - alpha)
+    return np.asarray(bounds[at], dtype=np.float64)
 
 
 def _of_means(one: Comparison, n: int, tests: int, *, may_pass: bool) -> float:

@@ -1,13 +1,13 @@
 """What an audit is: the TOML file, read strictly, with paths relative to the file itself."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from calaudit.audit.entries import CalibsetEntry, name_problems, read_entry
+from calaudit.audit.entries import CalibsetEntry, ScalesFile, name_problems, read_entry, read_scales
 from calaudit.backends.base import DEFAULT, Int8
 from calaudit.backends.targets import AuditTable, Target, read_targets
 from calaudit.calibration.batching import DEFAULT_SIZE, Batching, SampleOrder
@@ -25,7 +25,7 @@ Method = Literal["minmax", "entropy", "percentile", "mse", "entropy-trt"]
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
 _NEEDED = ("audit", "slices", "calibsets", "tasks")
-_TABLES = (*_NEEDED, "gates", "targets")
+_TABLES = (*_NEEDED, "scales", "gates", "targets")
 
 
 @setting(
@@ -64,6 +64,8 @@ class AuditSettings:
     """Columns; samples equal in all of them belong together: a speaker's, a user's, an image's."""
     replicates: int = 1
     """Times each recipe is drawn: 2 or more give the between-draw SD."""
+    relative_to: str | None = None
+    """Folder that paths in the file are relative to, from the file's own, which is the default."""
 
     def __post_init__(self) -> None:
         """Refuse values that no run could use."""
@@ -167,6 +169,10 @@ class AuditConfig:
     """The file as read, for the report."""
     targets: Mapping[str, Target]
     """By name: ``[[targets]]``, the backends that it runs on, and the default one."""
+    scales: Mapping[str, ScalesFile] = field(default_factory=dict)
+    """Ranges that are given, by name, in the file's order."""
+    methods_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Calibration set → methods tried on it, where those aren't all."""
 
     @property
     def columns(self) -> tuple[Target, ...]:
@@ -179,13 +185,26 @@ class AuditConfig:
         columns = self.columns
         return tuple(t for t in self.targets.values() if t.named and t not in columns)
 
-    def role_of(self, calibset: str) -> Role:
-        """What a calibration set of the file is there for: a candidate unless it says otherwise."""
-        return self.calibsets[calibset].role or "candidate"
+    def role_of(self, name: str) -> Role:
+        """What a set, or given ranges, are there for: candidates unless the file says otherwise."""
+        entry = self.calibsets[name] if name in self.calibsets else self.scales[name]
+        return entry.role or "candidate"
+
+    def ways(self, target: Target, calibset: str | None = None) -> list[Int8]:
+        """How a target gets INT8 engines; with `calibset`, of that set alone."""
+        settings = self.audit
+        ways = target.kind.int8(target.settings, settings.methods, settings.batching)
+        tried = None if calibset is None else self.methods_of.get(calibset)
+        return [way for way in ways if tried is None or way.method in tried]
 
     def resolve(self, path: str) -> Path:
         """`path` as the audit file means it."""
-        return self.path.parent / path
+        return self.base / path
+
+    @property
+    def base(self) -> Path:
+        """What paths in the file are relative to."""
+        return self.path.parent / (self.audit.relative_to or "")
 
     @property
     def folder(self) -> Path:
@@ -215,7 +234,7 @@ def read_audit(path: Path) -> AuditConfig:
             "Add it; see docs/audit.md, or let `calaudit init MODEL POOL` write a first file.",
         )
         for key in _NEEDED
-        if not raw.get(key)
+        if not raw.get(key) and not (key == "calibsets" and raw.get("scales"))
     ]
     if problems:
         raise SettingsError.of(problems)
@@ -226,17 +245,49 @@ def read_audit(path: Path) -> AuditConfig:
     dimensions = _each(
         found, raw, "slices", path, lambda v, at: parse_settings(v, Dimension, where=path, at=at)
     )
-    entries = _each(found, raw, "calibsets", path, lambda v, at: read_entry(v, path, at))
+    base = path.parent / ((audit and audit.relative_to) or "")
+    sets = _each(found, raw, "calibsets", path, lambda v, at: read_entry(v, path, at, base))
+    scales = _each(found, raw, "scales", path, lambda v, at: read_scales(v, path, at))
     tasks = _each(found, raw, "tasks", path, lambda v, at: parse_task(v, where=path, at=at))
     gates = _each(
         found, raw, "gates", path, lambda v, at: parse_settings(v, GateSettings, where=path, at=at)
     )
-    found += name_problems([name for name, _ in entries], path)
+    found += name_problems([name for name, *_ in sets], path, "calibsets")
+    found += name_problems([name for name, _ in scales], path, "scales")
     if found or audit is None:
         raise SettingsError.of(found)
-    return AuditConfig(
-        path, audit, tuple(dimensions), dict(entries), tuple(tasks), tuple(gates), raw, targets
+    config = AuditConfig(
+        path=path,
+        audit=audit,
+        dimensions=tuple(dimensions),
+        calibsets={name: entry for name, entry, _ in sets},
+        tasks=tuple(tasks),
+        gates=tuple(gates),
+        raw=raw,
+        targets=targets,
+        scales=dict(scales),
+        methods_of={name: methods for name, _, methods in sets if methods is not None},
     )
+    found += _range_problems(config)
+    if found:
+        raise SettingsError.of(found)
+    return config
+
+
+def _range_problems(config: AuditConfig) -> Iterator[Problem]:
+    """Names that a set and given ranges share, methods that nothing offers, ranges for nothing."""
+    where = f"{config.path}: calibsets"
+    for name in config.scales:
+        if name in config.calibsets:
+            message = f"a calibration set is called {name!r} as well"
+            yield Problem(message, f"{config.path}: scales", "Rename one.")
+    ways = [way for target in config.columns for way in config.ways(target)]
+    offered = list(dict.fromkeys(way.method for way in ways))
+    for name, methods in config.methods_of.items():
+        for method in methods:
+            if method not in offered:
+                message = f"{name}: {method!r} isn't among the audit's methods"
+                yield Problem(message, where, near(method, offered, meant=CALLED))
 
 
 def _audit_table(
@@ -251,7 +302,8 @@ def _audit_table(
     if audit is None:
         return None, {}
     used = {"backend": (audit.backend,), "agree_with": audit.agree_with}
-    table = AuditTable(values, own, used, path, meant)
+    base = path.parent / (audit.relative_to or "")
+    table = AuditTable(values, own, used, path, base, meant)
     targets = _collect(found, lambda: read_targets(table, tables, reserved=get_args(Method))) or {}
     for target in targets.values():
         if target.name in (audit.backend, *audit.agree_with, DEFAULT):

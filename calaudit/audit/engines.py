@@ -161,9 +161,14 @@ def _graph(audit: Audit, planned: PlannedCell, observed: Observed, store: Store)
         return _Graph(audit.model, ranges=open_calibset(path))
     implicit = planned.given == "scales"
     observation = observed.network if implicit else observed.taps
-    if planned.scales is None or observation is None:
+    if planned.scales is None:
         return _Graph(audit.model)
-    table = _scales(planned, observation, audit.config.audit.methods)
+    if planned.given_ranges is not None:
+        table = audit.given[planned.given_ranges]
+    elif observation is not None:
+        table = _scales(planned, observation, audit.config.audit.methods)
+    else:
+        return _Graph(audit.model)
     network = audit.network if implicit else None
     if network is not None:
         table = without_constants(table, network)

@@ -40,7 +40,7 @@ def observe_all(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Obs
     RangesError
         An activation is NaN or infinite: names the tap and the samples.
     """
-    if "int8" not in audit.config.audit.precisions:
+    if "int8" not in audit.config.audit.precisions or not sets:
         return Observed()
     return Observed(_taps(audit, sets, store), _network(audit, sets, store))
 

@@ -9,16 +9,21 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from calaudit.audit.config import AuditConfig
 from calaudit.audit.entries import CalibsetEntry, SetFile
 from calaudit.backends.base import DEFAULT, Int8, Precision
 from calaudit.backends.targets import Target
 from calaudit.calibration.methods import ENTROPY_TRT
+from calaudit.calibration.scales import ScaleTable
+from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.settings import as_values
 from calaudit.sampling.recipe import Role
 from calaudit.version import __version__
+
+GIVEN: Final = "given"
+"""The method of cells whose ranges are given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class PlannedCell:
     """Its calibration set's; an engine without one may ship."""
     ranges_by: str | None = None
     """Who estimates its ranges: ``calaudit``, or the registered backend behind its target."""
+    given_ranges: str | None = None
+    """Name of the ranges of ``[[scales]]`` that it has in place of a calibration set's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,11 @@ class Plan:
     """FP32 on the audit's backend; not judged."""
     cells: tuple[PlannedCell, ...]
     report: Path
+
+    @property
+    def implicit(self) -> bool:
+        """Whether scale tables are given beside a graph, so that they need all its tensors."""
+        return any(cell.given == "scales" for cell in self.cells)
 
     @property
     def key(self) -> str:
@@ -118,6 +130,7 @@ def make_plan(
     seed: int,
     backends: Mapping[str, str],
     settled: Collection[str] = (),
+    given: Mapping[str, ScaleTable] | None = None,
 ) -> Plan:
     """Lay out an audit.
 
@@ -136,6 +149,8 @@ def make_plan(
         Target → what results depend on besides the graph: kernels, or library, version and GPU.
     settled : collection of str
         Recipes that leave nothing to chance: one draw of them is all there are.
+    given : mapping, optional
+        Ranges of ``[[scales]]``, by name.
     """
     base = {"calaudit": __version__, "pool": pool, "model": model}
     sets = tuple(
@@ -151,8 +166,8 @@ def make_plan(
     )
     network_key = content_key({"sets": sets_key, "tensors": "network", **batches})
     layout = _Layout(config, folder, {**base, "rows": rows}, backends, sets_key)
-    cells = tuple(layout.cells(sets))
-    implicit = any(cell.given == "scales" for cell in cells)
+    cells = tuple(layout.cells(sets, given or {}))
+    implicit = any(cell.given == "scales" and cell.calibset is not None for cell in cells)
     return Plan(
         calibsets=sets,
         ranges=folder / "ranges" / f"ranges-{ranges_key}.h5",
@@ -215,7 +230,9 @@ class _Layout:
     backends: Mapping[str, str]
     ranges: str
 
-    def cells(self, calibsets: Sequence[PlannedSet]) -> Iterator[PlannedCell]:
+    def cells(
+        self, calibsets: Sequence[PlannedSet], given: Mapping[str, ScaleTable]
+    ) -> Iterator[PlannedCell]:
         """The audit's own target's cells, then those it is to agree with."""
         settings = self.config.audit
         own, *others = self.config.columns
@@ -223,10 +240,11 @@ class _Layout:
             if target in others:
                 yield self.alone(target, "fp32")
             if "int8" in settings.precisions:
-                ways = list(target.kind.int8(target.settings, settings.methods, settings.batching))
                 for calibset in calibsets:
-                    for way in ways:
+                    for way in self.config.ways(target, calibset.recipe):
                         yield self.int8(target, calibset, way)
+                for name, table in given.items():
+                    yield self.with_ranges(target, name, table)
             if "fp16" in settings.precisions:
                 yield self.alone(target, "fp16")
 
@@ -262,6 +280,41 @@ class _Layout:
             nearest=way.nearest,
             role=planned.role,
             ranges_by=target.backend if way.given == "calibset" else "calaudit",
+        )
+
+    def with_ranges(self, target: Target, name: str, table: ScaleTable) -> PlannedCell:
+        """One INT8 cell whose ranges are given, the way the target takes those of our methods."""
+        ways = [way for way in self.config.ways(target) if way.given != "calibset"]
+        if not ways:
+            raise SettingsError(
+                f"{target.name} estimates its ranges itself, so it can't take those of {name!r}",
+                where=f"{self.config.path}: scales",
+                next_step='Add "calaudit" to its ranges, or drop [[scales]].',
+            )
+        way = ways[0]
+        graph = {
+            **self.base,
+            "scales": table.scales,
+            "options": dict(table.options),
+            **({"tensors": "network"} if way.given == "scales" else {}),
+        }
+        stem = f"{_slug(name)}-{GIVEN}"
+        shared = f"{stem}-{content_key(graph)}"
+        own = self._own(stem, target, {**graph, **way.depends_on})
+        return PlannedCell(
+            id=f"{name}/{GIVEN}{_behind(target)}",
+            backend=target.name,
+            precision="int8",
+            calibset=None,
+            method=GIVEN,
+            engine=self.folder / "engines" / f"{shared}.onnx" if way.given == "qdq" else None,
+            scales=self.folder / "scales" / f"{shared}.json",
+            built=self.folder / "engines" / f"{own}.engine",
+            predictions=self.folder / "predictions" / f"{own}.h5",
+            given=way.given,
+            role=self.config.role_of(name),
+            ranges_by=table.ranges_by,
+            given_ranges=name,
         )
 
     def alone(self, target: Target, precision: Precision) -> PlannedCell:

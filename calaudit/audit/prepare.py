@@ -14,9 +14,11 @@ from calaudit.audit.backends import (
     make_observer,
 )
 from calaudit.audit.config import AuditConfig, read_audit
+from calaudit.audit.given import check_given, open_given
 from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.audit.store import check_folder
 from calaudit.backends.base import Backend
+from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph.load import check_pool_matches, load_model
 from calaudit.graph.macs import count_macs
@@ -124,6 +126,8 @@ class Audit:
     network: Network | None
     """What TensorRT's parser makes of the model; None where no cell is quantized implicitly by
     ranges of ours."""
+    given: Mapping[str, ScaleTable]
+    """Ranges of ``[[scales]]``, by name."""
     seed: int
     jobs: int = 1
 
@@ -178,20 +182,14 @@ def _opened(
         metrics = [metric for eval_set in eval_sets for metric in eval_set.metrics]
         gates = resolve_gates(rules, metrics, slices)
         floors = resolve_floors(rules, metrics, slices)
-        clusters = read_clusters(
-            config.audit.cluster_columns,
-            pool,
-            evaluated,
-            dimensions=config.dimensions,
-            slices=slices,
-            where=f"{path}: audit.cluster_by",
-        )
+        clusters = _clusters(config, pool, evaluated, slices)
         folded = prepare(model)
         qdq = _placed(folded, model, config)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
         backends = make_backends(
             config, pool, model, qdq, folder=folder, jobs=overrides.jobs, remote=remote
         )
+        given = open_given(config)
         plan = make_plan(
             config,
             model=model.fingerprint,
@@ -201,6 +199,7 @@ def _opened(
             seed=seed,
             backends=backend_keys(backends),
             settled=_settled(config, pool, predicted, pool_slices),
+            given=given,
         )
         yield Audit(
             config=config,
@@ -220,10 +219,37 @@ def _opened(
             floors=floors,
             clusters=clusters,
             plan=plan,
-            network=None if plan.network_ranges is None else import_network(model),
+            network=_network(config, plan, given, qdq, model),
+            given=given,
             seed=seed,
             jobs=overrides.jobs,
         )
+
+
+def _clusters(
+    config: AuditConfig, pool: PoolFile, evaluated: Rows, slices: SliceSet
+) -> Clusters | None:
+    return read_clusters(
+        config.audit.cluster_columns,
+        pool,
+        evaluated,
+        dimensions=config.dimensions,
+        slices=slices,
+        where=f"{config.path}: audit.cluster_by",
+    )
+
+
+def _network(
+    config: AuditConfig,
+    plan: Plan,
+    given: Mapping[str, ScaleTable],
+    qdq: QdqPlan,
+    model: Model,
+) -> Network | None:
+    """What implicit quantization asks for, where any is; given ranges are held to it."""
+    network = import_network(model) if plan.implicit else None
+    check_given(config, plan, given, qdq, network)
+    return network
 
 
 def _evaluated(config: AuditConfig, pool: PoolFile) -> Rows:
@@ -292,7 +318,7 @@ def _eval_sets(
             slices,
             outputs,
             where=f"{config.path}: tasks[{number}]",
-            folder=config.path.parent,
+            folder=config.base,
         )
         for number, task in enumerate(config.tasks)
     ]

@@ -178,7 +178,7 @@ def agreement_records(
         if one.max_drop is not None
     }
     mine = {
-        (cell.precision, cell.calibset, cell.method): cell
+        (cell.precision, cell.calibset or cell.given_ranges, cell.method): cell
         for cell in audit.plan.cells
         if cell.backend == audit.config.audit.backend
     }
@@ -186,7 +186,8 @@ def agreement_records(
     for cell in audit.plan.cells:
         if cell.backend == audit.config.audit.backend or cell.id not in cells:
             continue
-        twin = mine.get((cell.precision, cell.calibset, cell.method))
+        ranges = cell.calibset or cell.given_ranges
+        twin = mine.get((cell.precision, ranges, cell.method))
         if twin is None and cell.precision != "fp32":
             continue
         other = reference if twin is None else cells.get(twin.id)

@@ -257,7 +257,7 @@ def _planned(plan: Plan) -> Iterator[tuple[Kind, str, Path]]:
         # a set that the audit file gives isn't the audit's to make
         if drawn.path.parent == folder:
             yield "calibration set", drawn.name, drawn.path
-    if any(cell.method is not None for cell in plan.cells):
+    if any(cell.calibset is not None for cell in plan.cells):
         yield "ranges", "all sets", plan.ranges
     if plan.network_ranges is not None:
         yield "ranges", "all sets, all tensors", plan.network_ranges

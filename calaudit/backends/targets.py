@@ -73,6 +73,8 @@ class AuditTable:
     """Key → the backends and targets that it names."""
     where: object
     """The audit file."""
+    folder: Path
+    """What paths are relative to."""
     meant: Mapping[str, str] = field(default_factory=dict)
     """What keys are called elsewhere → the keys."""
 
@@ -216,10 +218,9 @@ def _of_table(
 
 
 def _placed(settings: Any, audit: AuditTable) -> Any:
-    """Settings whose paths are relative to the audit file."""
-    folder = Path(str(audit.where)).parent
+    """Settings whose paths are relative to the audit's folder."""
     paths = {
-        each.name: folder / value.expanduser()
+        each.name: audit.folder / value.expanduser()
         for each in fields(settings)
         if isinstance(value := getattr(settings, each.name), Path)
     }

@@ -246,26 +246,33 @@ def _place(result: Result) -> str:
 
 
 def _lower_first(text: str) -> str:
-    return f"{text[:1].lower()}{text[1:]}" if text.startswith("Calibrated") else text
+    return f"{text[:1].lower()}{text[1:]}" if text.startswith(("Calibrated", "With")) else text
 
 
 def _subject(index: Index, result: Result) -> str:
     cell = index.cells[result.cell]
     calibset, method = map(quoted, cell_parts(cell, index.report))
+    if cell.given_ranges is not None:
+        return f"With the ranges of {calibset}, {method}"
     return method if cell.calibset is None else f"Calibrated on {calibset}, {method}"
 
 
 def control_sentences(index: Index) -> list[str]:
     """One sentence per control, in the report's order: how many gates it would have broken."""
-    recipes = dict.fromkeys(
-        index.recipes[each.name] for each in index.report.calibsets if each.role == "control"
-    )
-    return [told for each in recipes if (told := _control_sentence(index, each)) is not None]
+    cells: dict[str, set[str]] = {}
+    for cell in index.report.cells:
+        name = cell.given_ranges
+        if cell.calibset is not None:
+            name = index.recipes[cell.calibset]
+        if name is not None and cell.role == "control":
+            cells.setdefault(name, set()).add(cell.id)
+    places = list(dict.fromkeys(index.recipes[each.name] for each in index.report.calibsets))
+    ordered = sorted(cells, key=lambda name: places.index(name) if name in places else len(places))
+    found = [_control_sentence(index, name, cells[name]) for name in ordered]
+    return [told for told in found if told is not None]
 
 
-def _control_sentence(index: Index, recipe: str) -> str | None:
-    drawn = {name for name, own in index.recipes.items() if own == recipe}
-    cells = {cell.id for cell in index.report.cells if cell.calibset in drawn}
+def _control_sentence(index: Index, recipe: str, cells: set[str]) -> str | None:
     gated = [r for r in index.report.results if r.cell in cells and r.gate is not None]
     if not gated:
         return None

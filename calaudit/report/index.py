@@ -195,7 +195,7 @@ def cell_parts(cell: CellRecord, report: Report) -> tuple[str, str]:
         method += " predicted"
     if len({each.backend for each in report.cells}) > 1:
         method += f" on {cell.backend}"
-    return set_label(cell.calibset or "no set", cell.role), method
+    return set_label(cell.calibset or cell.given_ranges or "no set", cell.role), method
 
 
 def set_label(name: str, role: Role) -> str:

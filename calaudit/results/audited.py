@@ -281,9 +281,10 @@ class CellRecord:
     id: Name
     """As results refer to it."""
     calibset: Name | None
-    """None where no ranges are needed (FP16)."""
+    """None where no ranges are needed (FP16), or they are given."""
     method: Name | None
-    """Distribution → amax: ``"minmax"``, ``"entropy"``, ``"percentile"``, ``"mse"``, …"""
+    """Distribution → amax: ``"minmax"``, ``"entropy"``, ``"percentile"``, ``"mse"``, …; or
+    ``"given"``."""
     precision: Literal["int8", "fp16", "fp32"]
     """What it computes in."""
     backend: Name
@@ -304,6 +305,8 @@ class CellRecord:
     it is made as it is needed, as FP16 for onnxruntime, or couldn't be built."""
     scales: Name | None = None
     """Its scale table, from the report's folder."""
+    given_ranges: Name | None = None
+    """Name of the ranges that the audit file gives it, in place of a calibration set's."""
     graph: Name | None = None
     """The Q/DQ graph that it was built from, from the report's folder: `file` itself where that
     is what runs. None without Q/DQ."""

@@ -33,7 +33,7 @@ report without a judged gate doesn't pass; results have a bound that holds for a
 reason, a family and what they could prove; attribution has several findings and p-values.
 """
 _ENGINE: Mapping[str, Any] = {"left_float": [], "macs": None, "int8_macs": None, "uncounted": 0}
-_CELL: Mapping[str, Any] = {"graph": None, "cache": None, "predictions": None}
+_CELL: Mapping[str, Any] = dict.fromkeys(("graph", "cache", "predictions", "given_ranges"))
 _NEW: Mapping[str, Mapping[str, Any]] = {
     "": {"harm": None, "explanations": [], "recommendation": None},
     "audit": {"targets": []},

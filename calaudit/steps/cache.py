@@ -42,6 +42,27 @@ def read_scales(path: Path) -> tuple[dict[str, float], list[Notice]]:
     return cache.scales, [Notice("unreadable_line", p.message, p.where) for p in cache.problems]
 
 
+def open_table(path: Path, *, name: str) -> ScaleTable:
+    """The scale table of a file, which holds one or is a calibration cache.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        What the table calls the samples behind a cache's ranges; the cache doesn't say.
+
+    Raises
+    ------
+    FileFormatError
+        It is neither, or broken.
+    RangesError
+        Scales that no engine can use.
+    """
+    if _is_table(path):
+        return open_scales(path)
+    return table_of(open_trt_cache(path), calibset=name)
+
+
 def keep_foreign(out: Path) -> None:
     """Refuse to write scales over a file that holds something else.
 

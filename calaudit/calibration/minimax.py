@@ -7,14 +7,19 @@ the groups that sum to 1, taps are independent of one another, and
 
 is at most the worst group's harm under *any* choice, since a weighted mean is at most the maximum.
 The best such bound is a linear programme (its dual mixes choices); a choice that is near it is
-certified by it, however it was found.
+certified by it, however it was found. A bound of ranges is one for the amaxes that were looked at:
+a ladder over all that can make sense, and a finer one around the choice.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from calaudit.calibration.harm import Members, harm_curves, weighted
+from calaudit.calibration.histogram import Histograms
 
 Floats = NDArray[np.float64]
 
@@ -26,6 +31,8 @@ _ROUNDINGS: Final = 64
 _STARTS: Final = 4
 """Roundings that are improved tap by tap, the best first."""
 _MOST_SWEEPS: Final = 50
+_FINER: Final = 32
+"""Amaxes between each chosen one and the next on either side."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +57,65 @@ class Choice:
     def gap(self) -> float:
         """Share of the worst harm that a better choice might still save; 0: it is the best."""
         return max(0.0, 1.0 - self.bound / self.worst) if self.worst > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FreeRanges:
+    """Ranges that no calibration set gave: those that make the worst group's harm smallest."""
+
+    taps: tuple[str, ...]
+    groups: tuple[str, ...]
+    amax: Floats
+    """(T,)."""
+    found: Choice
+    """Its harm and bound; places are those of `n_amax` candidates."""
+    n_amax: int
+    """Candidates per tap that the bound holds for."""
+
+    @property
+    def ranges(self) -> dict[str, float]:
+        """Tap → amax."""
+        return dict(zip(self.taps, self.amax.tolist(), strict=True))
+
+
+def minimax_ranges(
+    histograms: Histograms,
+    *,
+    groups: Sequence[str],
+    members: Members | None = None,
+    weights: Floats | None = None,
+) -> FreeRanges:
+    """Ranges that make the largest predicted harm of any group smallest.
+
+    Parameters
+    ----------
+    histograms : Histograms
+        T taps over the G groups, or over parts that `members` sums up.
+    groups : sequence of str
+        Their names.
+    members : bool or float64 (G, P), optional
+        As `calaudit.calibration.harm.harm` has it.
+    weights : float64 (T,), optional
+        Of the taps' harm.
+
+    Raises
+    ------
+    ValueError
+        No taps or no groups.
+    """
+    coarse = harm_curves(histograms, groups=groups, members=members)
+    each = weighted(coarse.taps, weights)[:, None, None]
+    first = minimise_worst(coarse.total * each)
+    taps, last = np.arange(len(coarse.taps)), coarse.ladder.shape[1] - 1
+    low = coarse.ladder[taps, np.maximum(first.choice - 1, 0)]
+    high = coarse.ladder[taps, np.minimum(first.choice + 1, last)]
+    between = np.geomspace(low, high, 2 * _FINER + 1, axis=1)
+    fine = harm_curves(histograms, between, groups=groups, members=members)
+    ladder = np.concatenate([coarse.ladder, fine.ladder], axis=1)
+    found = minimise_worst(np.concatenate([coarse.total, fine.total], axis=2) * each)
+    return FreeRanges(
+        coarse.taps, tuple(groups), ladder[taps, found.choice], found, ladder.shape[1]
+    )
 
 
 def minimise_worst(costs: Floats, *, seed: int = 0) -> Choice:

@@ -7,9 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp, minimize
 
-from calaudit.calibration.minimax import bound_of, minimise_worst
+from calaudit.calibration.accumulate import observe
+from calaudit.calibration.harm import harm
+from calaudit.calibration.histogram import Histograms, no_histograms
+from calaudit.calibration.methods import estimate_amax
+from calaudit.calibration.minimax import bound_of, minimax_ranges, minimise_worst
 
 Floats = NDArray[np.float64]
 
@@ -179,3 +183,64 @@ def test_the_same_costs_in_another_unit_give_the_same_choice() -> None:
 def test_costs_that_are_none_are_refused(costs: Floats) -> None:
     with pytest.raises(ValueError, match="cost"):
         minimise_worst(costs)
+
+
+def observed(seed: int, n_taps: int = 5, n_groups: int = 4) -> Histograms:
+    """Groups whose values differ 30-fold in size and in how heavy their tails are."""
+    rng = np.random.default_rng(seed)
+    found = no_histograms([f"t{k}" for k in range(n_taps)], n_groups)
+    made = [
+        [
+            observe(
+                (rng.uniform(0.03, 1.0) * rng.standard_t(rng.uniform(2, 20), 4000)).astype(
+                    np.float32
+                )
+            )
+            for _ in range(n_groups)
+        ]
+        for _ in range(n_taps)
+    ]
+    counts = np.array([[each.counts for each in tap] for tap in made])
+    n_zero = np.array([[each.n_zero for each in tap] for tap in made])
+    amax = np.array([[each.amax for each in tap] for tap in made], np.float32)
+    return Histograms(found.taps, counts, n_zero, amax)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_ranges_of_any_kind_are_below_the_bound_of_free_ranges(seed: int) -> None:
+    """Ranges off the ladder, methods of every group, and a search that knows no bound."""
+    histograms = observed(seed)
+    names = [f"g{k}" for k in range(4)]
+    free = minimax_ranges(histograms, groups=names)
+    exact = harm(histograms, free.amax, groups=names)
+    np.testing.assert_allclose(exact.sums(), free.found.harm, rtol=1e-6)
+    rng = np.random.default_rng(seed)
+    tried = [
+        free.amax * np.exp(rng.normal(0, spread, 5)) for spread in (0.003, 0.02, 0.3)
+        for _ in range(40)
+    ]  # fmt: skip
+    tried += [
+        np.array([estimate_amax(histograms.one(t, g), method) for t in range(5)])
+        for g in range(4)
+        for method in ("minmax", "percentile", "mse", "entropy")
+    ]
+
+    def worst(log_amax: Floats) -> float:
+        return float(harm(histograms, np.exp(log_amax)).sums().max())
+
+    searched = minimize(worst, np.log(free.amax), method="Nelder-Mead", options={"maxfev": 600})
+    least = min(*(worst(np.log(each)) for each in tried), float(searched.fun))
+    # Between two rungs harm may be a little less than at both.
+    assert free.found.bound <= least * 1.001
+    assert free.found.worst <= least * 1.02
+    assert free.found.gap < 0.1
+
+
+def test_weights_decide_which_taps_free_ranges_serve() -> None:
+    histograms = observed(7)
+    names = [f"g{k}" for k in range(4)]
+    alike = minimax_ranges(histograms, groups=names)
+    first = minimax_ranges(histograms, groups=names, weights=np.array([1, 1e-6, 1e-6, 1e-6, 1e-6]))
+    own = harm(histograms, first.amax).total[0].max()
+    assert own <= harm(histograms, alike.amax).total[0].max() + 1e-12
+    assert first.ranges.keys() == set(histograms.taps)

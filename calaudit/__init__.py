@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from calaudit.audit.config import AuditConfig, read_audit
     from calaudit.audit.prepare import Overrides
     from calaudit.audit.run import run_audit
+    from calaudit.explain.export import export
     from calaudit.formats.calibset import Calibset, open_calibset
     from calaudit.formats.pool import open_pool
     from calaudit.formats.pool_writer import PoolWriter, write_pool
@@ -77,6 +78,7 @@ _HOMES = {
     "draw_calibset": "steps.sample",
     "evaluate_slices": "slices.evaluate",
     "exit_status": "results.report",
+    "export": "explain.export",
     "make_recipe": "sampling.kinds",
     "metric": "metrics.base",
     "open_calibset": "formats.calibset",
@@ -113,6 +115,7 @@ __all__ = [
     "draw_calibset",
     "evaluate_slices",
     "exit_status",
+    "export",
     "make_recipe",
     "metric",
     "open_calibset",

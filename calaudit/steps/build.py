@@ -115,11 +115,18 @@ def write_engine(model: Model, plan: QdqPlan, table: ScaleTable, out: Path) -> E
             next_step="Calibrate this model, or give the model that was calibrated.",
         )
     engine = apply_qdq(model, plan, table.scales)
-    _write(engine, out)
+    write_graph(engine, out)
     return EngineBuild(out, plan.decisions, (*plan.notices, *table.notices))
 
 
-def _write(engine: Model, out: Path) -> None:
+def write_graph(engine: Model, out: Path) -> None:
+    """Write a model, whole or not at all, with weights beyond 2 GiB in ``<out>.weights`` beside it.
+
+    Raises
+    ------
+    OutputError
+        `out` can't be written.
+    """
     with atomic_write(out) as aside:
         if not engine.oversized:
             aside.write_bytes(engine.serialize())

@@ -1,7 +1,7 @@
 """Write a calibration cache: complete, and without TensorRT or a GPU."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -52,6 +52,7 @@ def write_complete_cache(
     batching: Batching | None = None,
     threads: int = 0,
     skip_bad: bool = False,
+    own: ScaleTable | None = None,
 ) -> CompleteCache:
     """Calibrate a model for TensorRT's implicit quantization, without TensorRT.
 
@@ -81,6 +82,8 @@ def write_complete_cache(
         How TensorRT would be fed, for ``entropy-trt``; default: mixed batches of 64.
     skip_bad : bool
         Leave out samples with an activation that is NaN or infinite, with a notice.
+    own : ScaleTable, optional
+        Scales of some of the tensors, which stay as they are.
 
     Raises
     ------
@@ -114,6 +117,9 @@ def write_complete_cache(
         notices=observation_notices(observation),
     )
     table = without_constants(table, network)
+    if own is not None:
+        kept = {name: own.taps[name] for name in table.taps if name in own.taps}
+        table = replace(table, taps={**table.taps, **kept})
     cache = cache_of(table, version, algorithm=algorithm)
     write_trt_cache(out, cache)
     notices = (*network.notices, *_other_numbers(network, version), *table.notices)

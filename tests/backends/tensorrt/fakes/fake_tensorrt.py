@@ -117,6 +117,15 @@ def _stand_ins() -> Dict[str, Any]:
     class Logger:
         Severity = kind("Severity", "INTERNAL_ERROR ERROR WARNING INFO VERBOSE")
 
+    class PlainLogger(Logger):
+        WARNING = Logger.Severity.WARNING
+
+        def __init__(self, least: Any) -> None:
+            self.least = least
+
+        def log(self, severity: Any, text: str) -> None:
+            pass
+
     class Calibrator:
         pass
 
@@ -130,6 +139,7 @@ def _stand_ins() -> Dict[str, Any]:
     return {
         "__version__": "8.5.3.1",
         "ILogger": Logger,
+        "Logger": PlainLogger,
         "IInt8EntropyCalibrator2": EntropyCalibrator,
         "IInt8MinMaxCalibrator": MinMaxCalibrator,
         "IOutputAllocator": type("IOutputAllocator", (), {}),
@@ -234,6 +244,10 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
                 self._errors = [str(error)]
                 self.num_errors = 1
             return not self._errors
+
+        def parse_from_file(self, path: str) -> bool:
+            with open(path, "rb") as file:
+                return self.parse(file.read())
 
         def get_error(self, at: int) -> Any:
             return SimpleNamespace(desc=lambda: self._errors[at])

@@ -122,6 +122,12 @@ def mem_alloc(size):
     return _Memory(size)
 
 
+def to_device(values):
+    made = mem_alloc(max(1, values.nbytes))
+    memcpy_htod_async(made, values, None)
+    return made
+
+
 def pagelocked_empty(shape, dtype):
     return np.empty(shape, dtype)
 

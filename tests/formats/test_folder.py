@@ -1,7 +1,6 @@
 """Folders of files: whole or not at all, with their sums, never in the place of others' files."""
 
 import hashlib
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -95,7 +94,7 @@ def test_whatever_ends_it_leaves_what_was_there(error: BaseException, tmp_path: 
 def test_ctrl_c_while_files_are_written_leaves_what_was_there(tmp_path: Path) -> None:
     write(tmp_path / "out", a="one")
     with pytest.raises(KeyboardInterrupt):
-        write(tmp_path / "out", lambda: os.kill(os.getpid(), signal.SIGINT), a="half")
+        write(tmp_path / "out", lambda: signal.raise_signal(signal.SIGINT), a="half")
     assert content(tmp_path / "out")["a"] == "one"
     assert [each.name for each in tmp_path.iterdir()] == ["out"]
 

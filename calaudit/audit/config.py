@@ -44,6 +44,11 @@ class AuditSettings:
     """SQL predicate: the samples every engine is judged on."""
     calibrate: str | None = None
     """SQL predicate: the samples recipes may draw from, when they don't say themselves."""
+    tune: str | None = None
+    """SQL predicate: the tuning rows, by which ranges are chosen and explained. Default: those of
+    `calibrate`, else all that aren't evaluated."""
+    tune_samples: int = 2048
+    """Tuning rows that are observed at most."""
     seed: int = 0
     methods: tuple[Method, ...] = METHODS
     backend: str = DEFAULT
@@ -77,6 +82,8 @@ class AuditSettings:
             raise SettingsError("methods is empty", next_step=f"Name some of {', '.join(METHODS)}.")
         if self.batch_size < 1:
             raise SettingsError(f"batch_size must be at least 1 (got {self.batch_size})")
+        if self.tune_samples < 1:
+            raise SettingsError(f"tune_samples must be at least 1 (got {self.tune_samples})")
         if self.calibration_batch < 1:
             raise SettingsError(
                 f"calibration_batch must be at least 1 (got {self.calibration_batch})"

@@ -13,6 +13,8 @@ from calaudit.formats.ranges import open_ranges
 from calaudit.runtime.errors import Notice
 from calaudit.steps.calibrate import calibrate, observation_notices
 from calaudit.steps.complete import observe_network
+from calaudit.steps.observe import load_to_observe
+from calaudit.steps.tuning import SOURCE, observe_tuning
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,19 @@ class Observed:
     network: Observation | None = None
     """Of all tensors of the network that TensorRT's parser makes of the model as given; None where
     no engine is quantized implicitly by ranges of ours."""
+    slices: Observation | None = None
+    """As `taps`, of the slices of the tuning rows; None where there are no such rows."""
 
     @property
     def notices(self) -> list[Notice]:
         """What is to be said of the passes."""
-        passes = (each for each in (self.taps, self.network) if each is not None)
-        return list(dict.fromkeys(told for each in passes for told in observation_notices(each)))
+        passes = [(each, "") for each in (self.taps, self.network) if each is not None]
+        passes += [] if self.slices is None else [(self.slices, SOURCE)]
+        return list(
+            dict.fromkeys(
+                told for each, where in passes for told in observation_notices(each, where)
+            )
+        )
 
 
 def observe_all(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observed:
@@ -42,14 +51,14 @@ def observe_all(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Obs
     """
     if "int8" not in audit.config.audit.precisions or not sets:
         return Observed()
-    return Observed(_taps(audit, sets, store), _network(audit, sets, store))
+    return Observed(_taps(audit, sets, store), _network(audit, sets, store), _slices(audit, store))
 
 
 def open_observed(plan: Plan) -> Observed:
     """What a run has observed, those parts that are there."""
     found = (
         open_ranges(path) if path is not None and path.exists() else None
-        for path in (plan.ranges, plan.network_ranges)
+        for path in (plan.ranges, plan.network_ranges, plan.slice_ranges)
     )
     return Observed(*found)
 
@@ -88,6 +97,24 @@ def _network(audit: Audit, sets: Mapping[str, Calibset], store: Store) -> Observ
         path,
         batch_size=audit.config.audit.batch_size,
         batching=_batching(audit),
+    )
+    store.keep(path)
+    return observation
+
+
+def _slices(audit: Audit, store: Store) -> Observation | None:
+    path, rows = audit.plan.slice_ranges, audit.tuning.observed
+    if path is None:
+        return None
+    if store.holds(path):
+        return open_ranges(path)
+    observation = observe_tuning(
+        load_to_observe(audit.folded, audit.qdq.taps, audit.backend),
+        audit.pool,
+        rows,
+        audit.pool_slices.take(rows),
+        path,
+        batch_size=audit.config.audit.batch_size,
     )
     store.keep(path)
     return observation

@@ -90,6 +90,9 @@ class Plan:
     network_ranges: Path | None
     """Of all tensors that TensorRT's parser makes; None where no cell is quantized implicitly by
     ranges of ours."""
+    slice_ranges: Path | None
+    """Of the tensors that get Q/DQ, slice by slice over the tuning rows; None where no engine is
+    INT8, or there are no such rows."""
     reference: PlannedCell
     """FP32 on the audit's backend; not judged."""
     cells: tuple[PlannedCell, ...]
@@ -104,7 +107,8 @@ class Plan:
     def key(self) -> str:
         """Hash of all that the artefacts depend on: two plans of one key make the same ones."""
         cells = [(cell.id, cell.predictions.name) for cell in (self.reference, *self.cells)]
-        ranges = [path.name for path in (self.ranges, self.network_ranges) if path is not None]
+        paths = (self.ranges, self.network_ranges, self.slice_ranges)
+        ranges = [path.name for path in paths if path is not None]
         return content_key([[each.key for each in self.calibsets], ranges, cells])
 
 
@@ -131,6 +135,7 @@ def make_plan(
     backends: Mapping[str, str],
     settled: Collection[str] = (),
     given: Mapping[str, ScaleTable] | None = None,
+    tuning: str | None = None,
 ) -> Plan:
     """Lay out an audit.
 
@@ -151,6 +156,8 @@ def make_plan(
         Recipes that leave nothing to chance: one draw of them is all there are.
     given : mapping, optional
         Ranges of ``[[scales]]``, by name.
+    tuning : str, optional
+        Key of the tuning rows and of what is observed on them; None where nothing is.
     """
     base = {"calaudit": __version__, "pool": pool, "model": model}
     sets = tuple(
@@ -172,10 +179,21 @@ def make_plan(
         calibsets=sets,
         ranges=folder / "ranges" / f"ranges-{ranges_key}.h5",
         network_ranges=folder / "ranges" / f"network-{network_key}.h5" if implicit else None,
+        slice_ranges=_slice_ranges(config, base, tuning, folder),
         reference=layout.alone(config.columns[0], "fp32"),
         cells=cells,
         report=folder / "report.json",
     )
+
+
+def _slice_ranges(
+    config: AuditConfig, base: Mapping[str, str], tuning: str | None, folder: Path
+) -> Path | None:
+    if tuning is None or "int8" not in config.audit.precisions:
+        return None
+    slices = list(map(as_values, config.dimensions))
+    key = content_key({**base, "tuning": tuning, "slices": slices})
+    return folder / "ranges" / f"slices-{key}.h5"
 
 
 def _batches(config: AuditConfig) -> dict[str, str]:

@@ -57,6 +57,11 @@ def expected_sizes(audit: Audit) -> dict[Path, int]:
     if audit.plan.network_ranges is not None and audit.network is not None:
         observed[audit.plan.network_ranges] = len(audit.network.tensors)
     again = n_sets * N_EQUAL * np.dtype(np.uint32).itemsize
+    if audit.plan.slice_ranges is not None:
+        n_groups = sum(
+            n > 0 for n in audit.pool_slices.take(audit.tuning.observed).counts().values()
+        )
+        sizes[audit.plan.slice_ranges] = len(audit.qdq.taps) * n_groups * _FILLED_BINS * element
     for path, n_taps in observed.items():
         sizes[path] = n_taps * atoms * _FILLED_BINS * element
         sizes[path] += n_taps * again if audit.config.audit.counts_again else 0

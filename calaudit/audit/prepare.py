@@ -14,6 +14,7 @@ from calaudit.audit.backends import (
     make_observer,
 )
 from calaudit.audit.config import AuditConfig, read_audit
+from calaudit.audit.gates import read_gates
 from calaudit.audit.given import check_given, open_given
 from calaudit.audit.plan import Plan, content_key, make_plan
 from calaudit.audit.store import check_folder
@@ -28,7 +29,6 @@ from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
 from calaudit.graph.qdq import QdqPlan
 from calaudit.graph.survey import closing_op
-from calaudit.metrics.catalogue import parse_metric
 from calaudit.runtime.errors import (
     ModelError,
     Notice,
@@ -42,11 +42,11 @@ from calaudit.runtime.settings import whole_number
 from calaudit.runtime.words import first_of
 from calaudit.sampling.recipe import Recipe
 from calaudit.slices.evaluate import evaluate_slices, select_rows
-from calaudit.slices.sliceset import SliceSet, match_slices
+from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.criteria import Tolerance
 from calaudit.steps.clusters import Clusters, read_clusters
-from calaudit.steps.gates import GateRule, resolve_floors, resolve_gates
 from calaudit.steps.sample import draws_alike
+from calaudit.steps.tuning import Tuning, find_tuning
 from calaudit.tasks.base import EvalSet
 from calaudit.tasks.reading import read_eval_set, rows_to_predict
 
@@ -116,6 +116,8 @@ class Audit:
     """Over the evaluated rows."""
     predicted: Rows
     """Evaluated rows and galleries."""
+    tuning: Tuning
+    """Rows that things are chosen and explained by; none of them is predicted."""
     eval_sets: tuple[EvalSet, ...]
     gates: dict[tuple[str, str], Tolerance]
     floors: dict[tuple[str, str], float]
@@ -178,14 +180,12 @@ def _opened(
         pool_slices = evaluate_slices(config.dimensions, pool, where=f"{path}: slices")
         slices = _noted(pool_slices.take(evaluated), pool_slices, f"{path}: slices")
         eval_sets = _eval_sets(config, pool, evaluated, slices, model)
-        rules = _rules(config, slices)
-        metrics = [metric for eval_set in eval_sets for metric in eval_set.metrics]
-        gates = resolve_gates(rules, metrics, slices)
-        floors = resolve_floors(rules, metrics, slices)
+        gates, floors = read_gates(config, eval_sets, slices)
         clusters = _clusters(config, pool, evaluated, slices)
         folded = prepare(model)
         qdq = _placed(folded, model, config)
         predicted = rows_to_predict(config.tasks, pool, evaluated)
+        tuning = _tuning(config, pool, predicted, pool_slices, seed)
         backends = make_backends(
             config, pool, model, qdq, folder=folder, jobs=overrides.jobs, remote=remote
         )
@@ -195,6 +195,7 @@ def _opened(
             model=model.fingerprint,
             pool=pool.fingerprint(),
             rows=content_key(predicted.tolist()),
+            tuning=_tuning_key(tuning, qdq),
             folder=folder,
             seed=seed,
             backends=backend_keys(backends),
@@ -214,6 +215,7 @@ def _opened(
             evaluated=evaluated,
             slices=slices,
             predicted=predicted,
+            tuning=tuning,
             eval_sets=eval_sets,
             gates=gates,
             floors=floors,
@@ -263,6 +265,27 @@ def _evaluated(config: AuditConfig, pool: PoolFile) -> Rows:
             next_step="Fix the predicate; calaudit pool show lists the columns.",
         )
     return evaluated
+
+
+def _tuning(
+    config: AuditConfig, pool: PoolFile, predicted: Rows, slices: SliceSet, seed: int
+) -> Tuning:
+    return find_tuning(
+        pool,
+        tune=config.audit.tune,
+        calibrate=config.audit.calibrate,
+        evaluated=predicted,
+        slices=slices,
+        most=config.audit.tune_samples,
+        seed=seed,
+        where=f"{config.path}: audit",
+    )
+
+
+def _tuning_key(tuning: Tuning, qdq: QdqPlan) -> str | None:
+    """What is observed on the tuning rows, as a key; None where there are none."""
+    rows = tuning.observed.tolist()
+    return content_key({"rows": rows, "taps": list(qdq.taps)}) if rows else None
 
 
 def _settled(
@@ -341,51 +364,3 @@ def _eval_sets(
         shape = widths.get(eval_set.output, ())
         eval_set.task.check(eval_set, shape[0] if len(shape) == 1 else None, pool)
     return eval_sets
-
-
-def _one_spelling(metric: str) -> str:
-    """``top@1`` as tasks name it; what isn't a metric is told of where it is looked for."""
-    try:
-        return parse_metric(metric).name
-    except SettingsError:
-        return metric
-
-
-def _rules(config: AuditConfig, slices: SliceSet) -> list[GateRule]:
-    """The audit file's gates; a slice that it names and nobody is in is an error."""
-    rules = [
-        GateRule(
-            _one_spelling(gate.metric),
-            gate.slices,
-            gate.tolerance,
-            f"{config.path}: gates[{number}]",
-            gate.min_reference,
-        )
-        for number, gate in enumerate(config.gates)
-    ]
-    counts = slices.counts()
-    empty = [
-        Problem(
-            f'slice "{name}" holds no evaluated sample',
-            f"{config.path}: slices: {dimension.title}",
-            "Fix the slice or the evaluate predicate.",
-        )
-        for dimension in config.dimensions
-        if dimension.cross is None and dimension.by is None
-        for name in match_slices(dimension.title, slices.names)
-        if not counts[name]
-    ]
-    empty += [
-        Problem(
-            f'slice "{rule.slices}" is gated but holds no evaluated sample',
-            f"{rule.where}.slices",
-            "Fix the slice, the evaluate predicate, or the gate.",
-        )
-        for rule in rules
-        if all(
-            not counts[name] for name in match_slices(rule.slices, slices.names, where=rule.where)
-        )
-    ]
-    if empty:
-        raise SliceError.of(empty)
-    return rules

@@ -261,6 +261,8 @@ def _planned(plan: Plan) -> Iterator[tuple[Kind, str, Path]]:
         yield "ranges", "all sets", plan.ranges
     if plan.network_ranges is not None:
         yield "ranges", "all sets, all tensors", plan.network_ranges
+    if plan.slice_ranges is not None:
+        yield "ranges", "slices of the tuning rows", plan.slice_ranges
     yield "predictions", "FP32", plan.reference.predictions
     for cell in plan.cells:
         if cell.engine is not None:

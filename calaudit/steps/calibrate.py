@@ -102,11 +102,12 @@ def observe_sets(
     return observation
 
 
-def observation_notices(observation: Observation) -> list[Notice]:
+def observation_notices(observation: Observation, of: str = "") -> list[Notice]:
     """What is to be said of a pass: samples that were left out, and taps that slowed it down.
 
-    One notice per tap for the samples that were skipped because of it, one for all taps because of
-    which samples ran one by one, and one for those in which samples influence each other.
+    `of` says which samples, where they aren't those of calibration sets. One notice per tap for the
+    samples that were skipped because of it, one for all taps because of which samples ran one by
+    one, and one for those in which samples influence each other.
     """
     by_tap: dict[str, list[str]] = {}
     for each in observation.left_out:
@@ -116,7 +117,7 @@ def observation_notices(observation: Observation) -> list[Notice]:
             "bad_samples",
             f"NaN or infinite in {counted(len(ids), 'sample')}, left out of every group: "
             f"{_first(ids)}",
-            f"tap {tap!r}",
+            f"{of}, tap {tap!r}" if of else f"tap {tap!r}",
         )
         for tap, ids in by_tap.items()
     ]

@@ -102,6 +102,47 @@ def note_repeats(sets: Mapping[str, Calibset], digests: NDArray[np.str_]) -> tup
     return (Notice("calibset_repeats", message, "calibration sets"),)
 
 
+def note_tuning(
+    pool: Pool,
+    rows: Rows,
+    evaluated: Rows,
+    *,
+    digests: NDArray[np.str_],
+    columns: Sequence[str],
+) -> tuple[Notice, ...]:
+    """``tuning_repeats`` and ``tuning_clusters``: what tuning rows share with evaluated ones.
+
+    Parameters
+    ----------
+    pool : Pool
+    rows, evaluated : int64
+        Rows that things are chosen by, and evaluated ones; both ascending, none in both.
+    digests : (len(evaluated),) text
+        :func:`content_digests` of the evaluated ones.
+    columns : sequence of str
+        As :func:`note_clusters` has them.
+    """
+    own = content_digests(pool, rows, check=False)
+    found = [
+        ("tuning_repeats", "duplicates of evaluated samples", np.isin(own, np.unique(digests)))
+    ]
+    if columns and len(rows):
+        of_clusters = _in_evaluated_clusters(rows, pool, evaluated, columns)
+        what = f"samples of clusters ({', '.join(columns)}) that are evaluated as well"
+        found.append(("tuning_clusters", what, of_clusters))
+    notices = []
+    for code, what, which in found:
+        if which.any():
+            more = ", …" if which.sum() > SHOWN_IDS else ""
+            message = (
+                f"data leakage: {which.sum()} of {len(rows)} are {what} "
+                f"({', '.join(pool.ids(rows[which][:SHOWN_IDS]))}{more}): what is chosen by them "
+                "is flattered"
+            )
+            notices.append(Notice(code, message, "tuning rows"))
+    return tuple(notices)
+
+
 def note_clusters(
     sets: Mapping[str, Calibset], pool: Pool, evaluated: Rows, columns: Sequence[str]
 ) -> tuple[Notice, ...]:
@@ -158,12 +199,15 @@ def _are_rows(ids: NDArray[np.str_], rows: Rows) -> bool:
     return bool((ids == rows.astype(np.str_)).all())
 
 
-def content_digests(pool: Pool, rows: Rows) -> NDArray[np.str_]:
-    """Content digest of the inputs of each row (ascending), (len(rows),)."""
+def content_digests(pool: Pool, rows: Rows, *, check: bool = True) -> NDArray[np.str_]:
+    """Content digest of the inputs of each row (ascending), (len(rows),).
+
+    NaN or infinity among them raises `PoolError`, unless `check` is off.
+    """
     pieces = []
     with counter(len(rows), what="checksums") as done:
         for piece in batches(rows, _BATCH):
-            pieces.append(digest_rows(pool.read_inputs(piece)))
+            pieces.append(digest_rows(pool.read_inputs(piece, check=check)))
             done.advance(len(piece))
     return np.concatenate(pieces) if pieces else np.empty(0, np.str_)
 

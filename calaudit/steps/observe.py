@@ -21,7 +21,7 @@ from calaudit.runtime.errors import Problem, RangesError
 from calaudit.runtime.words import counted
 from calaudit.steps.recount import Recount
 from calaudit.steps.tapped import Run, SampleRunner, TappedEngine, load_tapped
-from calaudit.steps.union import CalibsetUnion, Read, run_through
+from calaudit.steps.union import CalibsetUnion, Read, Samples, run_through
 
 
 def release_memory() -> None:
@@ -48,28 +48,28 @@ def load_to_observe(model: Model, taps: tuple[str, ...], backend: Backend) -> Ta
 
 def observe(
     model: TappedEngine,
-    union: CalibsetUnion,
+    union: Samples,
     *,
     batch_size: int,
     pool_fingerprint: str,
     batching: Batching | None = None,
     skip_bad: bool = False,
 ) -> Observation:
-    """Observe tensors on every sample of a union of calibration sets.
+    """Observe tensors on every one of some samples.
 
     Parameters
     ----------
     model : TappedEngine
         From `load_to_observe`.
-    union : CalibsetUnion
-        Samples and groups.
+    union : Samples
+        Of a union of calibration sets, or of a pool.
     batch_size : int
         Samples per run at most, as `run_through` has it. The histograms don't depend on it.
     pool_fingerprint : str
         Recorded.
     batching : Batching, optional
-        Run all samples a second time, and count each set's equal bins for ``entropy-trt`` as
-        TensorRT would in these batches.
+        Run all samples of calibration sets a second time, and count each set's equal bins for
+        ``entropy-trt`` as TensorRT would in these batches.
     skip_bad : bool
         Leave out samples with an activation that is NaN or infinite, and record them.
 
@@ -85,6 +85,8 @@ def observe(
         run_through(union, partial(work.run, threads), batch_size=batch_size, what="ranges")
         work.check()
         if batching is not None:
+            if not isinstance(union, CalibsetUnion):
+                raise TypeError("only calibration sets are served in batches")
             recount = Recount(
                 model, work.runner, union, kept=work.kept, maxima=work.maxima, batching=batching
             )
@@ -93,7 +95,7 @@ def observe(
 
 
 class _Work:
-    def __init__(self, model: TappedEngine, union: CalibsetUnion, skip_bad: bool) -> None:
+    def __init__(self, model: TappedEngine, union: Samples, skip_bad: bool) -> None:
         self.model, self.union = model, union
         self.taps = model.taps
         self.runner = SampleRunner(model)
@@ -111,7 +113,7 @@ class _Work:
                 for run in self.runner.run(read.inputs)
             )
         except BadActivationsError as error:
-            where = f"{self.model.label}, calibration set {read.calibset}"
+            where = f"{self.model.label}, {read.source}"
             raise BadActivationsError.of(
                 Problem(p.message, where, p.next_step) for p in error.problems
             ) from None

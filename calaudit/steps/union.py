@@ -1,13 +1,14 @@
-"""The samples of several calibration sets, every distinct one once, and passes over them."""
+"""Samples to observe, of calibration sets (every distinct one once) or of a pool, and passes."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.calibset import Calibset
+from calaudit.runtime.pool import Pool, Rows, TensorSpec, batches
 from calaudit.runtime.progress import counter
 from calaudit.slices.dimension import EVERYTHING
 from calaudit.slices.sliceset import SliceSet
@@ -23,11 +24,72 @@ TAP_BYTES: Final = 32 << 20
 
 
 class Read(NamedTuple):
-    """Samples that were read: from which set, their places in the union, and their inputs."""
+    """Samples that were read: from where, their places among all, and their inputs."""
 
-    calibset: str
+    source: str
+    """For messages: ``"calibration set clean"``."""
     places: NDArray[np.int64]
     inputs: dict[str, NDArray[Any]]
+
+
+class Samples(Protocol):
+    """Samples to observe, and the groups that they are in."""
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        """(n,)."""
+        ...
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups."""
+        ...
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """(n_groups, n) how often each group counts each sample."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of samples n."""
+        ...
+
+    def read(self) -> Iterator[Read]:
+        """Every sample once, in pieces of a few megabytes."""
+        ...
+
+
+class PoolSamples:
+    """Rows of a pool, in the slices that they are in.
+
+    Parameters
+    ----------
+    pool : Pool
+    rows : int64 (n,)
+        Ascending.
+    slices : SliceSet
+        Over these rows; those that hold none of them are left out.
+    source : str
+        What messages call the rows.
+    """
+
+    def __init__(self, pool: Pool, rows: Rows, slices: SliceSet, source: str) -> None:
+        self._pool, self._rows, self._source = pool, rows, source
+        held = {name: mask for name, mask in slices.masks() if mask.any()}
+        self.ids: NDArray[np.str_] = pool.ids(rows)
+        self.groups: tuple[str, ...] = tuple(held)
+        self.weights: NDArray[np.float64] = np.stack(list(held.values())).astype(np.float64)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read(self) -> Iterator[Read]:
+        """See `Samples`. Values that aren't finite are left to who observes them."""
+        start = 0
+        for piece in batches(self._rows, _read_size(self._pool.inputs)):
+            places = np.arange(start, start + len(piece))
+            yield Read(self._source, places, self._pool.read_inputs(piece, check=False))
+            start += len(piece)
 
 
 class CalibsetUnion:
@@ -93,14 +155,18 @@ class CalibsetUnion:
         done = np.zeros(len(self), bool)
         for name, drawn in self._sets.items():
             places = self._places[name]
-            size = _read_size(drawn)
+            size = _read_size(drawn.inputs)
             for start in range(0, len(drawn), size):
                 here = places[start : start + size]
                 fresh = np.flatnonzero(~done[here])
                 if len(fresh):
                     values = drawn.read_inputs(start, start + len(here))
                     done[here] = True
-                    yield Read(name, here[fresh], {key: v[fresh] for key, v in values.items()})
+                    yield Read(
+                        f"calibration set {name}",
+                        here[fresh],
+                        {key: v[fresh] for key, v in values.items()},
+                    )
 
     def positions(self, name: str) -> NDArray[np.int64]:
         """Where each sample of a set, in the set's order, stands in the union."""
@@ -121,23 +187,23 @@ def _keys(drawn: Calibset) -> list[SampleKey]:
     return keys
 
 
-def _read_size(drawn: Calibset) -> int:
-    one = sum(spec.dtype.itemsize * int(np.prod(spec.shape)) for spec in drawn.inputs.values())
+def _read_size(inputs: Mapping[str, TensorSpec]) -> int:
+    one = sum(spec.dtype.itemsize * int(np.prod(spec.shape)) for spec in inputs.values())
     return int(np.clip(_READ_BYTES // max(one, 1), 1, _READ_AT_MOST))
 
 
 def run_through(
-    union: CalibsetUnion,
+    union: Samples,
     run: Callable[[Read], int],
     *,
     batch_size: int,
     what: str,
 ) -> None:
-    """One pass over a union: the same samples together each time, for a model of the same taps.
+    """One pass over samples: the same samples together each time, for a model of the same taps.
 
     Parameters
     ----------
-    union : CalibsetUnion
+    union : Samples
     run : callable
         Runs a few samples, and gives the size of their activations in bytes.
     batch_size : int
@@ -154,7 +220,7 @@ def run_through(
                 piece = slice(start, start + size)
                 places = read.places[piece]
                 feeds = {name: values[piece] for name, values in read.inputs.items()}
-                n_bytes = run(Read(read.calibset, places, feeds))
+                n_bytes = run(Read(read.source, places, feeds))
                 start += len(places)
                 done.advance(len(places))
                 size = int(np.clip(TAP_BYTES // max(n_bytes // len(places), 1), 1, batch_size))

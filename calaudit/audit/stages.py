@@ -11,31 +11,27 @@ from dataclasses import dataclass, field, replace
 from calaudit.audit import records
 from calaudit.audit.backends import RemoteBackend
 from calaudit.audit.dask.cells import WorkerResults
+from calaudit.audit.drawn import draw_sets, drawn_alike
 from calaudit.audit.engines import CellRun, map_in_threads, run_cell
-from calaudit.audit.entries import SetFile
+from calaudit.audit.harm import harm_notices, predicted_harm
 from calaudit.audit.observed import Observed, observe_all
-from calaudit.audit.plan import PlannedCell, PlannedSet
-from calaudit.audit.preflight import placed_in
+from calaudit.audit.plan import PlannedCell
 from calaudit.audit.prepare import Audit
 from calaudit.audit.records import compare_ranges
 from calaudit.audit.store import Store
 from calaudit.calibration.observation import Observation
-from calaudit.formats.calibset import Calibset, open_calibset
+from calaudit.formats.calibset import Calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.results.audited import CellRecord, ComparedRanges, ReferenceRecord
 from calaudit.results.comparison import Result
+from calaudit.results.harm import HarmRecord
 from calaudit.results.report import Report, assemble
 from calaudit.results.values import filled
 from calaudit.runtime.errors import BackendError, CalauditError, ModelError, Notice, RangesError
 from calaudit.runtime.progress import counter, stage
-from calaudit.runtime.words import counted
-from calaudit.sampling.recipe import Recipe
 from calaudit.statistics.attribution import Origin
 from calaudit.steps.gates import floor_notices, near_zero_notices
 from calaudit.steps.judge import Judgement, Terms, judge_cells
-from calaudit.steps.leak import check_leak, content_digests, note_clusters, note_repeats
-from calaudit.steps.predict import EngineOutputs
-from calaudit.steps.sample import draw_calibset
 from calaudit.steps.sanity import baseline_notices, cell_notices, order_notices
 from calaudit.steps.score import (
     Scored,
@@ -91,7 +87,8 @@ def go_through(
     """
     journal = _Journal()
     with journal.stage("calibration sets"):
-        sets = _calibration_sets(audit, journal)
+        sets, told = draw_sets(audit, journal.store)
+        journal.notices += told
     with journal.stage("ranges"):
         observed = observe_all(audit, sets, journal.store)
         journal.notices += observed.notices
@@ -102,7 +99,10 @@ def go_through(
     with journal.stage("statistics"):
         scored = score_eval_sets(audit.eval_sets, ran.reference.predictions, ran.predictions)
         judgement = judge_cells(scored, _terms(audit, sets))
-    return _assembled(audit, sets, ran, scored, judgement, journal=journal), observed.taps
+    with journal.stage("predicted harm"):
+        harm = _harm(audit, observed, ran, judgement, journal)
+    report = _assembled(audit, sets, ran, scored, judgement, harm=harm, journal=journal)
+    return report, observed.taps
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,25 @@ def _run_all(audit: Audit, observed: Observed, journal: _Journal) -> _Ran:
     return _Ran(reference, cells, predictions, compared)
 
 
+def _harm(
+    audit: Audit, observed: Observed, ran: _Ran, judgement: Judgement, journal: _Journal
+) -> HarmRecord | None:
+    """What ranges are predicted to do; None where no tuning row was observed."""
+    if observed.slices is None:
+        return None
+    judged = {cell: journal.scales[cell] for cell in ran.predictions if journal.scales.get(cell)}
+    record = predicted_harm(
+        audit,
+        observed.slices,
+        judged,
+        reference=ran.reference.predictions,
+        cells=ran.predictions,
+        comparisons=judgement.comparisons,
+    )
+    journal.notices += harm_notices(record, judgement.comparisons)
+    return record
+
+
 def _assembled(
     audit: Audit,
     sets: Mapping[str, Calibset],
@@ -134,6 +153,7 @@ def _assembled(
     scored: Sequence[Scored],
     judgement: Judgement,
     *,
+    harm: HarmRecord | None,
     journal: _Journal,
 ) -> Report:
     comparisons = judgement.comparisons
@@ -161,6 +181,7 @@ def _assembled(
             audit, ran.reference.predictions, ran.predictions, comparisons
         ),
         compared_ranges=ran.compared,
+        harm=harm,
         warnings=_warnings(audit, scored, judgement, journal),
         timings=journal.timings,
     )
@@ -200,7 +221,7 @@ def _quantized(audit: Audit) -> frozenset[str]:
 
 def _terms(audit: Audit, sets: Mapping[str, Calibset]) -> Terms:
     settled = {planned.recipe for planned in audit.plan.calibsets if planned.settled}
-    settled |= set(_recipes_of_equal_draws(audit, sets))
+    settled |= set(drawn_alike(audit, sets))
     return Terms(
         gates=audit.gates,
         floors=audit.floors,
@@ -214,81 +235,6 @@ def _terms(audit: Audit, sets: Mapping[str, Calibset]) -> Terms:
         },
         controls=frozenset(cell.id for cell in audit.plan.cells if cell.role == "control"),
     )
-
-
-def _recipes_of_equal_draws(audit: Audit, sets: Mapping[str, Calibset]) -> dict[str, int]:
-    """Recipes that several draws of gave the same set, and how many draws."""
-    rows: dict[str, list[tuple[int, ...]]] = {}
-    for planned in audit.plan.calibsets:
-        if planned.draw > 0:
-            rows.setdefault(planned.recipe, []).append(tuple(sets[planned.name].rows.tolist()))
-    return {
-        recipe: len(drawn)
-        for recipe, drawn in rows.items()
-        if len(drawn) > 1 and len(set(drawn)) == 1
-    }
-
-
-def _repeated_draw_notices(audit: Audit, sets: Mapping[str, Calibset]) -> Iterator[Notice]:
-    """Recipes whose draws can't differ, or happen not to, where draws were asked for."""
-    asked = audit.config.audit.replicates
-    for planned in audit.plan.calibsets:
-        if planned.settled and asked > 1:
-            message = (
-                "every draw of it would be the same "
-                f"{counted(len(sets[planned.name]), 'sample')}, so it "
-                f"was drawn once, not {asked} times: there is no between-draw variation"
-            )
-            yield Notice("drawn_once", message, f"calibration set {planned.recipe}")
-    for recipe, draws in _recipes_of_equal_draws(audit, sets).items():
-        message = f"its {draws} draws are the same set: there is no between-draw variation"
-        yield Notice("drawn_alike", message, f"calibration set {recipe}")
-
-
-def _calibration_sets(audit: Audit, journal: _Journal) -> dict[str, Calibset]:
-    sets = {}
-    given: list[Calibset] = []
-    for planned in audit.plan.calibsets:
-        entry = audit.config.calibsets[planned.recipe]
-        if isinstance(entry, SetFile):
-            sets[planned.name] = open_calibset(planned.path)
-            given.append(sets[planned.name])
-        else:
-            sets[planned.name] = _drawn(audit, entry, planned, journal.store)
-    digests = content_digests(audit.pool, audit.predicted)
-    for each in given:
-        journal.notices += check_leak(each, audit.pool, audit.predicted, digests=digests)
-    own = {name: drawn for name, drawn in sets.items() if drawn not in given}
-    columns = audit.config.audit.cluster_columns
-    journal.notices += [
-        *note_repeats(own, digests),
-        *note_clusters(sets, audit.pool, audit.predicted, columns),
-    ]
-    for name, drawn in sets.items():
-        journal.notices += [
-            Notice(notice.code, notice.message, f"calibration set {name}")
-            for notice in drawn.notices
-        ]
-    journal.notices += _repeated_draw_notices(audit, sets)
-    return sets
-
-
-def _drawn(audit: Audit, recipe: Recipe, planned: PlannedSet, store: Store) -> Calibset:
-    if store.holds(planned.path):
-        return open_calibset(planned.path)
-    with placed_in(audit, recipe):
-        drawn = draw_calibset(
-            audit.pool,
-            recipe if planned.draw == 1 else replace(recipe, seed=None),
-            planned.path,
-            seed=planned.seed,
-            evaluate=audit.predicted,
-            candidates=audit.config.audit.calibrate,
-            slices=audit.pool_slices,
-            run_outputs=EngineOutputs(audit.model, audit.pool, audit.backend),
-        )
-    store.keep(planned.path)
-    return drawn
 
 
 def _judged(audit: Audit, planned: PlannedCell, observed: Observed, journal: _Journal) -> CellRun:

@@ -26,6 +26,9 @@ from calaudit.runtime.words import counted
 from calaudit.steps.tapped import SampleRunner, load_tapped
 from calaudit.tasks.base import EvalSet
 
+_AT_A_TIME = 256
+"""Rows that are compared at a time."""
+
 
 def predict(
     engine: Engine,
@@ -200,6 +203,40 @@ def compare_outputs(
         excluded = eval_set.truth.exclude if isinstance(eval_set.truth, Relevance) else None
         same = top_overlap(_shown(a, excluded), _shown(b, excluded), k)
     return Agreement(cell, twin, eval_set.output, len(a), largest, k, same)
+
+
+def squared_differences(
+    output: str, one: Predictions, other: Predictions, rows: Rows
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Σ (a − b)² and Σ b² over each row's values of an output, both (n,).
+
+    Where both are the same infinity nothing differs, and it counts in neither sum; where just one
+    is, or one is NaN, the row's difference is NaN. Outputs of integers differ by NaN: their numbers
+    are names.
+
+    Parameters
+    ----------
+    output : str
+        A model output that both have.
+    one, other : Predictions
+        The second is what the first is compared with.
+    rows : int64 (n,)
+        Rows that both hold, ascending.
+    """
+    a, b = one.read(output, rows), other.read(output, rows)
+    differences, powers = np.full(len(rows), np.nan), np.zeros(len(rows))
+    if a.dtype.kind != "f" or a.shape != b.shape:
+        return differences, powers
+    for start in range(0, len(rows), _AT_A_TIME):
+        piece = slice(start, start + _AT_A_TIME)
+        x = a[piece].reshape(len(a[piece]), -1).astype(np.float64)
+        y = b[piece].reshape(x.shape).astype(np.float64)
+        apart = x != y
+        with np.errstate(invalid="ignore"):
+            lost = np.square(np.subtract(x, y, where=apart, out=np.zeros_like(x)))
+        differences[piece] = np.where(np.isfinite(lost).all(axis=1), lost.sum(axis=1), np.nan)
+        powers[piece] = np.square(np.where(np.isfinite(y), y, 0.0)).sum(axis=1)
+    return differences, powers
 
 
 def top_overlap(one: NDArray[Any], other: NDArray[Any], k: int) -> float:

@@ -1,0 +1,222 @@
+"""What the ranges of an audit's engines are predicted to do to each slice, for its report."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.audit.prepare import Audit
+from calaudit.calibration.harm import Harm, HarmCurves, harm_curves
+from calaudit.calibration.methods import N_STEPS
+from calaudit.calibration.minimax import minimise_worst
+from calaudit.calibration.observation import Observation
+from calaudit.formats.predictions import Predictions
+from calaudit.results.comparison import Verdict
+from calaudit.results.harm import (
+    MOST_TAPS,
+    CellHarm,
+    HarmRank,
+    HarmRecord,
+    SliceHarm,
+    TapHarm,
+)
+from calaudit.results.values import filled
+from calaudit.runtime.errors import Notice
+from calaudit.statistics.criteria import Comparison
+from calaudit.statistics.rank_prediction import rank_agreement
+from calaudit.steps.predict import squared_differences
+
+Floats = NDArray[np.float64]
+
+WEAK: Final = 0.5
+"""A rank correlation below it is called weak."""
+CHANCE: Final = 0.05
+"""A p-value above it says that chance ranks as well."""
+_DIGITS: Final = 4
+"""Significant ones that a report keeps."""
+
+
+def predicted_harm(
+    audit: Audit,
+    seen: Observation,
+    scales: Mapping[str, Mapping[str, float]],
+    *,
+    reference: Predictions,
+    cells: Mapping[str, Predictions],
+    comparisons: Sequence[Comparison],
+) -> HarmRecord:
+    """Predict every Q/DQ engine's harm, and rank the engines by it and by what was measured.
+
+    Parameters
+    ----------
+    audit : Audit
+    seen : Observation
+        Of the slices of the tuning rows.
+    scales : mapping
+        Cell → tap → scale, of INT8 engines.
+    reference : Predictions
+        FP32's.
+    cells : mapping
+        Cell → its predictions.
+    comparisons : sequence of Comparison
+        Of all cells.
+    """
+    path = audit.plan.slice_ranges
+    names = tuple(name for name in audit.slices.names if name in seen.groups)
+    members = seen.members[[seen.groups.index(name) for name in names]]
+    own = {cell.id for cell in audit.plan.cells if cell.given == "qdq"}
+    tables = {
+        cell: table
+        for cell, table in scales.items()
+        if cell in own and any(tap in table for tap in seen.histograms.taps)
+    }
+    harms = _harms(seen, tables, names, members)
+    every = harm_curves(seen.histograms, groups=names, members=members)
+    errors = {cell: _output_errors(audit, names, cells[cell], reference) for cell in tables}
+    counts = audit.pool_slices.take(audit.tuning.observed).counts()
+    mine = [
+        cell.id
+        for cell in audit.plan.cells
+        if cell.id in tables and cell.backend == audit.config.audit.backend
+    ]
+    total = _table([harms[cell].sums() for cell in mine], len(names))
+    measured: dict[str | None, Floats] = {None: _table([errors[c] for c in mine], len(names))}
+    measured.update(_drops(audit, names, mine, comparisons))
+    return HarmRecord(
+        tune=audit.tuning.predicate,
+        rows=len(audit.tuning.rows),
+        observed=len(audit.tuning.observed),
+        taps=len(seen.histograms.taps),
+        slices=tuple(
+            SliceHarm(name, counts[name], least)
+            for name, least in zip(names, _short(every.least()), strict=True)
+        ),
+        bound=_bound(every),
+        cells=tuple(_record(cell, harms[cell], tables[cell], errors[cell]) for cell in tables),
+        ranks=tuple(
+            filled(HarmRank, rank_agreement(total, values, seed=audit.seed), metric=metric)
+            for metric, values in measured.items()
+        ),
+        file=None if path is None else path.relative_to(audit.folder).as_posix(),
+    )
+
+
+def _harms(
+    seen: Observation,
+    tables: Mapping[str, Mapping[str, float]],
+    names: tuple[str, ...],
+    members: NDArray[np.bool_] | Floats,
+) -> dict[str, Harm]:
+    """Each cell's harm, all by one pass over the histograms. Taps that stay in float do none."""
+    taps = seen.histograms.taps
+    held = np.array([[tap in table for table in tables.values()] for tap in taps], bool)
+    amax = np.array([[N_STEPS * table.get(tap, 1.0) for table in tables.values()] for tap in taps])
+    if not tables:
+        return {}
+    curves = harm_curves(seen.histograms, amax, groups=names, members=members)
+    found = {}
+    for place, cell in enumerate(tables):
+        whole = curves.at(np.full(len(taps), place))
+        kept = held[:, place]
+        found[cell] = Harm(
+            tuple(tap for tap, is_held in zip(taps, kept, strict=True) if is_held),
+            names,
+            whole.clipping[kept],
+            whole.resolution[kept],
+            whole.power[kept],
+        )
+    return found
+
+
+def _bound(curves: HarmCurves) -> float | None:
+    if not curves.taps:
+        return None
+    return _short([minimise_worst(curves.total).bound])[0]
+
+
+def _output_errors(
+    audit: Audit, names: Sequence[str], cell: Predictions, reference: Predictions
+) -> Floats:
+    """(S,) squared difference of the first task's output over its sum of squares; NaN: none."""
+    output = audit.eval_sets[0].output
+    lost, power = squared_differences(output, cell, reference, audit.evaluated)
+    found = np.full(len(names), np.nan)
+    for place, name in enumerate(names):
+        held = audit.slices.mask(name)
+        total = power[held].sum()
+        if total > 0:
+            found[place] = lost[held].sum() / total
+    return found
+
+
+def _record(cell: str, harm: Harm, table: Mapping[str, float], errors: Floats) -> CellHarm:
+    worst = harm.total.max(axis=1)
+    listed = np.argsort(-worst, kind="stable")[:MOST_TAPS]
+    return CellHarm(
+        cell=cell,
+        clipping=_short(harm.clipping.sum(axis=0)),
+        resolution=_short(harm.resolution.sum(axis=0)),
+        output_error=tuple(
+            None if np.isnan(error) else _short([error])[0] for error in errors.tolist()
+        ),
+        taps=tuple(
+            TapHarm(
+                harm.taps[tap],
+                N_STEPS * table[harm.taps[tap]],
+                _short(harm.clipping[tap]),
+                _short(harm.resolution[tap]),
+            )
+            for tap in listed
+        ),
+    )
+
+
+def _short(values: Iterable[float]) -> tuple[float, ...]:
+    """Numbers with as many digits as they are worth."""
+    return tuple(float(f"{value:.{_DIGITS}g}") for value in values)
+
+
+def _table(columns: Sequence[Floats], n_slices: int) -> Floats:
+    """(S, C), also where there are no cells."""
+    return np.array(columns, np.float64).reshape(len(columns), n_slices).T
+
+
+def _drops(
+    audit: Audit, names: Sequence[str], cells: Sequence[str], comparisons: Sequence[Comparison]
+) -> dict[str, Floats]:
+    """Metric → the drop of each cell on each slice (S, C); NaN where there is none."""
+    metrics = [metric.name for eval_set in audit.eval_sets for metric in eval_set.metrics]
+    found = {metric: np.full((len(names), len(cells)), np.nan) for metric in metrics}
+    row = {name: place for place, name in enumerate(names)}
+    column = {cell: place for place, cell in enumerate(cells)}
+    for one in comparisons:
+        if one.slice in row and one.cell in column and one.drop is not None:
+            found[one.metric][row[one.slice], column[one.cell]] = one.drop
+    return found
+
+
+def harm_notices(record: HarmRecord, comparisons: Sequence[Comparison]) -> Iterator[Notice]:
+    """``harm_weak``: predictions that don't rank the audit's own engines as it measured them.
+
+    By the outputs' error always; by a metric's drop where an engine has regressed, since without
+    drops there is nothing to rank.
+    """
+    regressed = {one.metric for one in comparisons if one.verdict == Verdict.REGRESSED}
+    weak = []
+    for rank in record.ranks:
+        if rank.correlation is None or rank.p_value is None:
+            continue
+        if rank.correlation >= WEAK and rank.p_value <= CHANCE:
+            continue
+        if rank.metric is None or rank.metric in regressed:
+            what = (
+                "the error of their outputs" if rank.metric is None else f"drops of {rank.metric}"
+            )
+            weak.append(f"{what} ({rank.correlation:.2f}, p = {rank.p_value:.2g})")
+    if weak:
+        message = (
+            "hardly ranks these engines within slices: rank correlation with "
+            f"{' and '.join(weak)}. Don't choose ranges by it without running the engines"
+        )
+        yield Notice("harm_weak", message, "predicted harm")

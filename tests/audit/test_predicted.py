@@ -141,4 +141,4 @@ def test_a_second_run_observes_nothing_again(
     again, _ = run_audit(folder / "audit.toml")
     assert again.cells == report.cells
     names = sorted(path.name[:7] for path in (folder / "audit" / "ranges").glob("*.h5"))
-    assert names == ["network", "ranges-"]
+    assert names == ["network", "ranges-", "slices-"]

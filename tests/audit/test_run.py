@@ -7,9 +7,9 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, numpy_helper
 
+from calaudit.audit import drawn as audit_drawn
 from calaudit.audit import engines as audit_engines
 from calaudit.audit import observed as audit_observed
-from calaudit.audit import stages
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.audit.store import take_inventory
@@ -130,7 +130,8 @@ def test_second_run_makes_nothing_again(
     for module, name in (
         (audit_engines, "predict"),
         (audit_observed, "calibrate"),
-        (stages, "draw_calibset"),
+        (audit_observed, "observe_tuning"),
+        (audit_drawn, "draw_calibset"),
         (audit_engines, "write_engine"),
     ):
         monkeypatch.setattr(module, name, None)

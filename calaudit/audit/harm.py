@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.audit.prepare import Audit
-from calaudit.calibration.harm import Harm, HarmCurves, harm_curves
+from calaudit.calibration.harm import Harm, harm_curves
 from calaudit.calibration.methods import N_STEPS
-from calaudit.calibration.minimax import minimise_worst
+from calaudit.calibration.minimax import minimax_ranges
 from calaudit.calibration.observation import Observation
 from calaudit.formats.predictions import Predictions
 from calaudit.results.comparison import Verdict
@@ -29,10 +29,6 @@ from calaudit.steps.predict import squared_differences
 
 Floats = NDArray[np.float64]
 
-WEAK: Final = 0.5
-"""A rank correlation below it is called weak."""
-CHANCE: Final = 0.05
-"""A p-value above it says that chance ranks as well."""
 _DIGITS: Final = 4
 """Significant ones that a report keeps."""
 
@@ -92,7 +88,7 @@ def predicted_harm(
             SliceHarm(name, counts[name], least)
             for name, least in zip(names, _short(every.least()), strict=True)
         ),
-        bound=_bound(every),
+        bound=_bound(seen, names, members),
         cells=tuple(_record(cell, harms[cell], tables[cell], errors[cell]) for cell in tables),
         ranks=tuple(
             filled(HarmRank, rank_agreement(total, values, seed=audit.seed), metric=metric)
@@ -129,10 +125,13 @@ def _harms(
     return found
 
 
-def _bound(curves: HarmCurves) -> float | None:
-    if not curves.taps:
+def _bound(
+    seen: Observation, names: tuple[str, ...], members: NDArray[np.bool_] | Floats
+) -> float | None:
+    if not seen.histograms.taps:
         return None
-    return _short([minimise_worst(curves.total).bound])[0]
+    free = minimax_ranges(seen.histograms, groups=names, members=members)
+    return _short([free.found.bound])[0]
 
 
 def _output_errors(
@@ -205,11 +204,7 @@ def harm_notices(record: HarmRecord, comparisons: Sequence[Comparison]) -> Itera
     regressed = {one.metric for one in comparisons if one.verdict == Verdict.REGRESSED}
     weak = []
     for rank in record.ranks:
-        if rank.correlation is None or rank.p_value is None:
-            continue
-        if rank.correlation >= WEAK and rank.p_value <= CHANCE:
-            continue
-        if rank.metric is None or rank.metric in regressed:
+        if rank.weak and (rank.metric is None or rank.metric in regressed):
             what = (
                 "the error of their outputs" if rank.metric is None else f"drops of {rank.metric}"
             )

@@ -9,6 +9,9 @@ from string import punctuation
 from calaudit.report.findings import attribution_sentences, findings, harmed_slices
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.handover import cache_hint, named_files
+from calaudit.report.harm import HEADINGS as HEADINGS_OF_HARM
+from calaudit.report.harm import LEGEND as LEGEND_OF_HARM
+from calaudit.report.harm import harm_rows, harm_sentences
 from calaudit.report.headline import control_sentences
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.precision import NAMED, overall_verdict_text, standings
@@ -20,6 +23,7 @@ from calaudit.results.report import Report, unjudged
 from calaudit.runtime.words import visible
 
 BADGE = {"PASS": "✅ PASS", "REGRESSED": "❌ REGRESSED", "INCONCLUSIVE": "❔ INCONCLUSIVE"}
+_HARM_TEXTS = frozenset({"slice", "best engine", "worst engine", "most at"})
 LONGEST = 80
 """Characters of a name that are shown."""
 
@@ -48,7 +52,12 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
         *_worst(index, limit),
         *_attribution(index, limit),
     ]
-    lines += [*_matrix(index, limit), *_precision(index, limit), *_files(index, limit)]
+    lines += [
+        *_matrix(index, limit),
+        *_harm(index, limit),
+        *_precision(index, limit),
+        *_files(index, limit),
+    ]
     lines += [*_warnings(report, limit), _footer(index)]
     return "\n".join(lines) + "\n"
 
@@ -154,6 +163,28 @@ def _drop(index: Index, results: Sequence[Result]) -> str:
     worst = max(measured, key=lambda r: r.drop or 0.0)
     mark = verdict_mark(index, worst)
     return f"{difference(index.metrics[worst.metric], worst.drop)}{mark}"
+
+
+def _harm(index: Index, limit: int) -> Iterator[str]:
+    """Predicted harm of the best and worst engine, slice by slice."""
+    rows = harm_rows(index, set(index.slices))
+    if not rows:
+        return
+    yield "<details><summary>Predicted harm, by histograms of the tuning rows</summary>"
+    yield ""
+    yield _row(HEADINGS_OF_HARM)
+    yield _row(["---" if heading in _HARM_TEXTS else "---:" for heading in HEADINGS_OF_HARM])
+    for row in rows[:limit]:
+        entries = zip(HEADINGS_OF_HARM, row.entries(index), strict=True)
+        yield _row([_code(text) if heading in _HARM_TEXTS else text for heading, text in entries])
+    yield from _rest(len(rows) - limit, "slice")
+    yield ""
+    yield f"{_inline(LEGEND_OF_HARM)}."
+    yield ""
+    yield from (f"- {_inline(sentence)}" for sentence in harm_sentences(index))
+    yield ""
+    yield "</details>"
+    yield ""
 
 
 def _precision(index: Index, limit: int) -> Iterator[str]:

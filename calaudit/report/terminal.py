@@ -28,6 +28,7 @@ from calaudit.report.detail_tables import (
     target_table,
 )
 from calaudit.report.forms import Evidence, Form
+from calaudit.report.harm import harm_table
 from calaudit.report.headline import control_sentences, headline
 from calaudit.report.index import Index
 from calaudit.report.precision import overall_verdict_text
@@ -143,6 +144,7 @@ def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     yield from exemplar_lines(index, view)
     yield from attribution_table(index, view, width)
     yield from standout_lines(index, view)
+    yield from harm_table(index, view, width)
     yield from engine_tables(index, view, width)
     yield from _warnings(index.report)
     yield from map(Text, control_sentences(index))

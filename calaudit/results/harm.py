@@ -14,6 +14,12 @@ from calaudit.results.values import Count, Name, Share, Size, settle
 
 MOST_TAPS = 20
 """Taps that are listed of one engine."""
+FEWEST_CELLS = 5
+"""Engines that it takes to tell whether predictions rank them."""
+WEAK = 0.5
+"""A rank correlation below it is weak."""
+CHANCE = 0.05
+"""A p-value above it says that chance may rank as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,13 @@ class HarmRank:
 
     def __post_init__(self) -> None:
         settle(self)
+
+    @property
+    def weak(self) -> bool:
+        """Whether it ranks hardly, or no better than chance may; False where nothing is known."""
+        if self.correlation is None or self.p_value is None:
+            return False
+        return self.correlation < WEAK or self.p_value > CHANCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.results.harm import FEWEST_CELLS
+
 Floats = NDArray[np.float64]
 
-FEWEST: Final = 5
-"""Engines that it takes: of 4, one order in 24 is right by chance."""
 _EXACT: Final = 7
 """Engines up to which every order is tried."""
 _DRAWN: Final = 9999
@@ -22,7 +22,8 @@ class RankAgreement:
     """Spearman's rank correlation of prediction and measurement over engines, slice by slice."""
 
     correlation: float | None
-    """Mean over slices; None for fewer than `FEWEST` engines, or where nothing differs."""
+    """Mean over slices; None for fewer than 5 engines: of 4, one
+    order in 24 is right by chance, or where nothing differs."""
     p_value: float | None
     """One-sided: the share of orders of the engines, the same in every slice, that give as much."""
     cells: int
@@ -48,7 +49,7 @@ def rank_agreement(predicted: Floats, measured: Floats, *, seed: int) -> RankAgr
     """
     usable = _differs(predicted) & _differs(measured)
     n_cells, n_slices = predicted.shape[1], int(usable.sum())
-    if n_cells < FEWEST or n_slices == 0:
+    if n_cells < FEWEST_CELLS or n_slices == 0:
         return RankAgreement(None, None, n_cells, n_slices)
     one, two = _normal_ranks(predicted[usable]), _normal_ranks(measured[usable])
     # Σ over slices of the correlation, were engine i's prediction engine j's

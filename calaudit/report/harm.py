@@ -1,0 +1,163 @@
+"""Predicted harm in rows and sentences: the least possible, the best and the worst engine's."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from calaudit.report.index import Index
+from calaudit.report.tables import Column, View, build_table, more
+from calaudit.report.wording import engine_name, in_sentence
+from calaudit.results.harm import FEWEST_CELLS, HarmRank, HarmRecord
+from calaudit.runtime.words import counted, visible
+
+HEADINGS: Final = (
+    "slice", "tuning rows", "least", "best engine", "harm", "worst engine", "harm", "clipping",
+    "most at",
+)  # fmt: skip
+LEGEND: Final = (
+    "predicted harm: squared error of quantizing over signal power, summed over taps, on tuning "
+    "rows; least: by ranges for this slice alone; clipping: share of the worst engine's harm"
+)
+_FEW: Final = 5
+"""Slices that are shown without being asked for more."""
+_OPTIONAL: Final = {"tuning rows": 1, "most at": 2, "clipping": 3}
+_CLOSE: Final = 0.8
+"""A rank correlation from which predictions rank engines much as a measurement does."""
+
+
+@dataclass(frozen=True, slots=True)
+class HarmRow:
+    """One slice."""
+
+    slice: str
+    n: int
+    """Tuning rows."""
+    least: float
+    best: str
+    """Id of the cell with the least predicted harm."""
+    best_harm: float
+    worst: str
+    worst_harm: float
+    clipping: float
+    """Part of the worst cell's harm that is clipping."""
+    tap: str
+    """Where the worst cell's harm is largest; empty where there is none."""
+
+    def entries(self, index: Index) -> tuple[str, ...]:
+        """Texts under `HEADINGS`."""
+        return (
+            visible(self.slice),
+            f"{self.n:,}",
+            number(self.least),
+            engine_name(index, self.best),
+            number(self.best_harm),
+            engine_name(index, self.worst),
+            number(self.worst_harm),
+            f"{100 * self.clipping:.0f} %",
+            visible(self.tap),
+        )
+
+
+def number(value: float) -> str:
+    """A harm, in two significant digits."""
+    return f"{value:.2g}"
+
+
+def harm_rows(index: Index, names: Collection[str]) -> list[HarmRow]:
+    """Slices of these names, those first that an engine's ranges harm most beyond the least."""
+    record = index.report.harm
+    if record is None or not record.cells:
+        return []
+    rows = [_row(record, place) for place, each in enumerate(record.slices) if each.slice in names]
+    return sorted(rows, key=lambda row: row.least - row.worst_harm)
+
+
+def _row(record: HarmRecord, place: int) -> HarmRow:
+    held = record.slices[place]
+    totals = {cell.cell: cell.total[place] for cell in record.cells}
+    best, worst = min(totals, key=totals.__getitem__), max(totals, key=totals.__getitem__)
+    cell = next(each for each in record.cells if each.cell == worst)
+    taps = {tap.tap: tap.clipping[place] + tap.resolution[place] for tap in cell.taps}
+    return HarmRow(
+        held.slice,
+        held.n,
+        held.least,
+        best,
+        totals[best],
+        worst,
+        totals[worst],
+        cell.clipping[place] / totals[worst] if totals[worst] > 0 else 0.0,
+        max(taps, key=taps.__getitem__) if taps else "",
+    )
+
+
+def harm_sentences(index: Index) -> Iterator[str]:
+    """What no ranges can do better than, and how far the predictions rank these engines."""
+    record = index.report.harm
+    if record is None or not record.cells:
+        return
+    if record.bound is not None:
+        worst = {cell.cell: max(cell.total, default=0.0) for cell in record.cells}
+        best = min(worst, key=worst.__getitem__)
+        yield (
+            "Over all slices, no ranges take the worst one's predicted harm below "
+            f"{number(record.bound)}; of these engines {engine_name(index, best)} comes nearest, "
+            f"with {number(worst[best])}."
+        )
+    told = [rank for rank in record.ranks if rank.correlation is not None]
+    if not told:
+        yield _untold(record)
+        return
+    gated = {result.metric for result in index.gated}
+    shown = [r for r in told if r.metric is None or r.metric in gated] or told[:1]
+    what = " and ".join(_ranked(index, rank) for rank in shown)
+    yield f"Within slices, predicted harm ranks the {shown[0].cells} engines {what}."
+    if any(rank.weak for rank in shown):
+        yield (
+            "Where it ranks them hardly, it tells nothing of which engine is better: only running "
+            "them does."
+        )
+
+
+def _untold(record: HarmRecord) -> str:
+    cells = max((rank.cells for rank in record.ranks), default=0)
+    if cells < FEWEST_CELLS:
+        return (
+            f"Whether predicted harm ranks engines of this model can't be told from "
+            f"{counted(cells, 'engine')}: it takes {FEWEST_CELLS}."
+        )
+    return "Whether predicted harm ranks these engines can't be told: none differs from another."
+
+
+def _ranked(index: Index, rank: HarmRank) -> str:
+    """``"much as the error of their outputs does (rank correlation 0.90, p = 0.001)"``."""
+    what = "the error of their outputs does"
+    if rank.metric is not None:
+        what = f"drops of {in_sentence(index.metrics[rank.metric])} do"
+    assert rank.correlation is not None  # others aren't told
+    how = "hardly" if rank.weak else "much" if rank.correlation >= _CLOSE else "roughly"
+    chance = "" if rank.p_value is None else f", p = {rank.p_value:.2g}"
+    return f"{how} as {what} (rank correlation {rank.correlation:.2f}{chance})"
+
+
+def harm_table(index: Index, view: View, width: int) -> Iterator[RenderableType]:
+    """Predicted harm of the best and worst engine to the slices that ranges harm most."""
+    names = {each.name for each in index.matching_slices(view.slices)}
+    rows = harm_rows(index, names)
+    shown = rows if view.limit is None else rows[: min(view.limit, _FEW)]
+    if not shown:
+        return
+    entries = [[Text(entry) for entry in row.entries(index)] for row in shown]
+    texts = {"slice": 34, "best engine": 30, "worst engine": 30, "most at": 24}
+    columns = [
+        Column(heading, column, texts.get(heading), optional=_OPTIONAL.get(heading, 0))
+        for heading, column in zip(HEADINGS, zip(*entries, strict=True), strict=True)
+    ]
+    yield build_table("Predicted harm, by histograms of the tuning rows", columns, width=width)
+    yield Text(LEGEND, "dim")
+    yield from more(len(rows) - len(shown), "slice")
+    yield from map(Text, harm_sentences(index))
+    yield Text()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from calaudit.audit.entries import CalibsetEntry, ScalesFile, name_problems, read_entry, read_scales
+from calaudit.audit.exemptions import Exemption, exemption_problems, read_exemption
 from calaudit.backends.base import DEFAULT, Int8
 from calaudit.backends.targets import AuditTable, Target, read_targets
 from calaudit.calibration.batching import DEFAULT_SIZE, Batching, SampleOrder
@@ -25,7 +26,7 @@ Method = Literal["minmax", "entropy", "percentile", "mse", "entropy-trt"]
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
 _NEEDED = ("audit", "slices", "calibsets", "tasks")
-_TABLES = (*_NEEDED, "scales", "gates", "targets")
+_TABLES = (*_NEEDED, "scales", "gates", "targets", "exemptions")
 
 
 @setting(
@@ -54,6 +55,8 @@ class AuditSettings:
     backend: str = DEFAULT
     """What runs the FP32 reference and the engines that are judged: a backend or a target."""
     precisions: tuple[Literal["int8", "fp16"], ...] = ("int8",)
+    float_ops: tuple[str, ...] = ()
+    """Products that every INT8 engine leaves in float: names of nodes, or patterns of them."""
     agree_with: tuple[str, ...] = ()
     """Backends and targets that run the same engines, FP32 included, to be compared with
     `backend`."""
@@ -172,6 +175,7 @@ class AuditConfig:
     """By name, in the file's order."""
     tasks: tuple[Task, ...]
     gates: tuple[GateSettings, ...]
+    exemptions: tuple[Exemption, ...]
     raw: Mapping[str, Any]
     """The file as read, for the report."""
     targets: Mapping[str, Target]
@@ -192,10 +196,14 @@ class AuditConfig:
         columns = self.columns
         return tuple(t for t in self.targets.values() if t.named and t not in columns)
 
-    def role_of(self, name: str) -> Role:
-        """What a set, or given ranges, are there for: candidates unless the file says otherwise."""
+    def role_of(self, name: str, exemption: str | None = None) -> Role:
+        """What a set, or given ranges, are there for: candidates unless the file says otherwise.
+
+        With an exemption what their engines are that leave its products in float.
+        """
         entry = self.calibsets[name] if name in self.calibsets else self.scales[name]
-        return entry.role or "candidate"
+        own = next((each.role for each in self.exemptions if each.name == exemption), None)
+        return own or entry.role or "candidate"
 
     def ways(self, target: Target, calibset: str | None = None) -> list[Int8]:
         """How a target gets INT8 engines; with `calibset`, of that set alone."""
@@ -259,6 +267,7 @@ def read_audit(path: Path) -> AuditConfig:
     gates = _each(
         found, raw, "gates", path, lambda v, at: parse_settings(v, GateSettings, where=path, at=at)
     )
+    exemptions = _each(found, raw, "exemptions", path, lambda v, at: read_exemption(v, path, at))
     found += name_problems([name for name, *_ in sets], path, "calibsets")
     found += name_problems([name for name, _ in scales], path, "scales")
     if found or audit is None:
@@ -270,19 +279,20 @@ def read_audit(path: Path) -> AuditConfig:
         calibsets={name: entry for name, entry, _ in sets},
         tasks=tuple(tasks),
         gates=tuple(gates),
+        exemptions=tuple(exemptions),
         raw=raw,
         targets=targets,
         scales=dict(scales),
         methods_of={name: methods for name, _, methods in sets if methods is not None},
     )
-    found += _range_problems(config)
+    found += _engine_problems(config)
     if found:
         raise SettingsError.of(found)
     return config
 
 
-def _range_problems(config: AuditConfig) -> Iterator[Problem]:
-    """Names that a set and given ranges share, methods that nothing offers, ranges for nothing."""
+def _engine_problems(config: AuditConfig) -> Iterator[Problem]:
+    """Names that sets and given ranges share, methods that nothing offers, wrong exemptions."""
     where = f"{config.path}: calibsets"
     for name in config.scales:
         if name in config.calibsets:
@@ -295,6 +305,13 @@ def _range_problems(config: AuditConfig) -> Iterator[Problem]:
             if method not in offered:
                 message = f"{name}: {method!r} isn't among the audit's methods"
                 yield Problem(message, where, near(method, offered, meant=CALLED))
+    yield from exemption_problems(
+        config.exemptions,
+        config.audit.float_ops,
+        int8="int8" in config.audit.precisions,
+        sets=[*config.calibsets, *config.scales],
+        path=config.path,
+    )
 
 
 def _audit_table(

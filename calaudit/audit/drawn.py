@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.audit.entries import SetFile
-from calaudit.audit.plan import PlannedSet
+from calaudit.audit.planned_sets import PlannedSet
 from calaudit.audit.preflight import placed_in
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from calaudit.audit.backends import RemoteBackend
+from calaudit.audit.keys import content_key
 from calaudit.audit.observed import Observed
-from calaudit.audit.plan import PlannedCell, content_key
-from calaudit.audit.precision import engine_record, refuse_float
+from calaudit.audit.plan import PlannedCell
+from calaudit.audit.precision import engine_record, refuse_float, refuse_ignored
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store
 from calaudit.backends.base import Engine, Order
@@ -21,6 +22,7 @@ from calaudit.calibration.scales import ScaleTable, estimate_scales
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.scales import write_scales
+from calaudit.graph.exempt import given_names
 from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
@@ -98,6 +100,8 @@ def run_cell(audit: Audit, planned: PlannedCell, observed: Observed, store: Stor
             next_step="Run the audit again: finished artefacts are reused.",
         )
     graph = _graph(audit, planned, observed, store)
+    beside = planned.float_ops if graph.ranges is not None else ()
+    left = given_names(beside, audit.model, audit.folded)
     done = store.holds(planned.predictions)
     built = backend.make(
         Order(
@@ -109,6 +113,7 @@ def run_cell(audit: Audit, planned: PlannedCell, observed: Observed, store: Stor
             ranges=graph.ranges,
             method=planned.method,
             batching=audit.config.audit.batching,
+            float_ops=left,
             to_run=not done,
         )
     )
@@ -116,6 +121,7 @@ def run_cell(audit: Audit, planned: PlannedCell, observed: Observed, store: Stor
         if built.engine is not None:
             stack.callback(built.engine.close)
         refuse_float(planned, built)
+        refuse_ignored(planned, built, {*left, *planned.float_ops})
         answers = _answers(audit, planned, built.engine, store, done=done)
     said = (replace(each, where=f"cell {planned.id}") for each in built.notices)
     options = {**built.options, **({} if graph.table is None else graph.table.options)}
@@ -177,7 +183,7 @@ def _graph(audit: Audit, planned: PlannedCell, observed: Observed, store: Store)
         notices = () if network is None else network.notices
         return _Graph(audit.model, table, (*table.notices, *notices), ranges=table)
     if not store.holds(planned.engine):
-        write_engine(audit.folded, audit.qdq, table, planned.engine)
+        write_engine(audit.folded, audit.qdq_of(planned), table, planned.engine)
         store.keep(planned.engine)
     return _Graph(load_model(planned.engine, quantized=True), table, table.notices)
 

@@ -4,19 +4,20 @@ A key hashes whatever its artefact depends on, so a finished artefact is valid e
 its key is the same, and resuming an audit is: make what isn't there.
 """
 
-import hashlib
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from types import MappingProxyType
+from typing import Final, Literal
 
 from calaudit.audit.config import AuditConfig
-from calaudit.audit.entries import CalibsetEntry, SetFile
+from calaudit.audit.keys import content_key, slug
+from calaudit.audit.planned_sets import PlannedSet, plan_sets
 from calaudit.backends.base import DEFAULT, Int8, Precision
 from calaudit.backends.targets import Target
 from calaudit.calibration.methods import ENTROPY_TRT
 from calaudit.calibration.scales import ScaleTable
+from calaudit.results.audited import with_exemption
 from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.settings import as_values
 from calaudit.sampling.recipe import Role
@@ -27,30 +28,12 @@ GIVEN: Final = "given"
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedSet:
-    """A calibration set: drawn to `path`, or given there."""
-
-    name: str
-    path: Path
-    key: str
-    recipe: str
-    """Its name in the audit file; draws of one recipe share it."""
-    draw: int
-    """Number of the draw, from 1; 0 for a set that is given."""
-    seed: int
-    """Of this draw."""
-    role: Role = "candidate"
-    settled: bool = False
-    """Whether any other draw would be the same set, so that it is drawn once."""
-
-
-@dataclass(frozen=True, slots=True)
 class PlannedCell:
     """One engine to be judged."""
 
     id: str
-    """``calibset/method`` or the precision; the target behind it where it isn't the default
-    backend."""
+    """``calibset/method``, or the precision; behind the method ``+exemption``; the target behind
+    it where it isn't the default backend."""
     backend: str
     """Name of the target: a backend's own, or one of ``[[targets]]``."""
     precision: Precision
@@ -78,6 +61,15 @@ class PlannedCell:
     """Who estimates its ranges: ``calaudit``, or the registered backend behind its target."""
     given_ranges: str | None = None
     """Name of the ranges of ``[[scales]]`` that it has in place of a calibration set's."""
+    exemption: str | None = None
+    """One of the audit's ``[[exemptions]]``."""
+    float_ops: tuple[str, ...] = ()
+    """INT8: products of the folded model that are left in float, in graph order."""
+
+    @property
+    def way(self) -> str | None:
+        """How it got its ranges and what it leaves in float: ``minmax+head``."""
+        return with_exemption(self.method, self.exemption)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +104,6 @@ class Plan:
         return content_key([[each.key for each in self.calibsets], ranges, cells])
 
 
-def content_key(value: Any) -> str:
-    """Hash of a JSON-like value: 16 hexadecimal digits, independent of key order."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def file_key(path: Path) -> str:
-    """Hash of a file's bytes: 16 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
-
-
 def make_plan(
     config: AuditConfig,
     *,
@@ -136,6 +116,7 @@ def make_plan(
     settled: Collection[str] = (),
     given: Mapping[str, ScaleTable] | None = None,
     tuning: str | None = None,
+    float_ops: Mapping[str | None, tuple[str, ...]] = MappingProxyType({}),
 ) -> Plan:
     """Lay out an audit.
 
@@ -158,13 +139,11 @@ def make_plan(
         Ranges of ``[[scales]]``, by name.
     tuning : str, optional
         Key of the tuning rows and of what is observed on them; None where nothing is.
+    float_ops : mapping
+        Exemption → products that INT8 engines leave in float; None: engines without an exemption.
     """
     base = {"calaudit": __version__, "pool": pool, "model": model}
-    sets = tuple(
-        replace(_planned_set(config, name, base, folder, (draw, seed)), settled=name in settled)
-        for name, entry in config.calibsets.items()
-        for draw in _draws(entry, 1 if name in settled else config.audit.replicates)
-    )
+    sets = tuple(plan_sets(config, base, folder, seed, settled))
     sets_key = content_key({**base, "sets": [[s.name, s.key] for s in sets]})
     # scales come from the sets alone: other slices need other ranges, but no other engines
     batches = _batches(config) if config.audit.counts_again else {}
@@ -172,7 +151,9 @@ def make_plan(
         {"sets": sets_key, "slices": list(map(as_values, config.dimensions)), **batches}
     )
     network_key = content_key({"sets": sets_key, "tensors": "network", **batches})
-    layout = _Layout(config, folder, {**base, "rows": rows}, backends, sets_key)
+    layout = _Layout(
+        config, folder, {**base, "rows": rows}, backends, sets_key, float_ops or {None: ()}
+    )
     cells = tuple(layout.cells(sets, given or {}))
     implicit = any(cell.given == "scales" and cell.calibset is not None for cell in cells)
     return Plan(
@@ -201,43 +182,6 @@ def _batches(config: AuditConfig) -> dict[str, str]:
     return {"batching": str(config.audit.batching)}
 
 
-def _draws(entry: CalibsetEntry, replicates: int) -> Sequence[int]:
-    return (0,) if isinstance(entry, SetFile) else range(1, replicates + 1)
-
-
-def draw_seed(seed: int, draw: int) -> int:
-    """Seed of a recipe's draw: the audit's own for the first, so that more draws change no set."""
-    if draw <= 1:
-        return seed
-    digest = hashlib.blake2b(f"{seed}#{draw}".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "little")
-
-
-def _planned_set(
-    config: AuditConfig, recipe: str, base: Mapping[str, str], folder: Path, of: tuple[int, int]
-) -> PlannedSet:
-    draw, seed = of
-    entry = config.calibsets[recipe]
-    if isinstance(entry, SetFile):
-        path = config.resolve(entry.file)
-        key = file_key(path) if path.exists() else "missing"
-        return PlannedSet(recipe, path, key, recipe, draw, seed, config.role_of(recipe))
-    # a recipe's own seed is that of its first draw
-    own = seed if draw == 1 else draw_seed(seed if entry.seed is None else entry.seed, draw)
-    key = content_key(
-        {
-            **base,
-            "recipe": entry.choice,
-            "seed": own,
-            "evaluate": config.audit.evaluate,
-            "calibrate": config.audit.calibrate,
-        }
-    )
-    name = recipe if draw == 1 else f"{recipe}#{draw}"
-    path = folder / "calibsets" / f"{_slug(name)}-{key}.h5"
-    return PlannedSet(name, path, key, recipe, draw, own, config.role_of(recipe))
-
-
 @dataclass(frozen=True, slots=True)
 class _Layout:
     """Names of the cells' artefacts."""
@@ -247,6 +191,7 @@ class _Layout:
     base: Mapping[str, str]
     backends: Mapping[str, str]
     ranges: str
+    float_ops: Mapping[str | None, tuple[str, ...]]
 
     def cells(
         self, calibsets: Sequence[PlannedSet], given: Mapping[str, ScaleTable]
@@ -260,16 +205,20 @@ class _Layout:
             if "int8" in settings.precisions:
                 for calibset in calibsets:
                     for way in self.config.ways(target, calibset.recipe):
-                        yield self.int8(target, calibset, way)
+                        for exemption in self.exemptions(calibset.recipe):
+                            yield self.int8(target, calibset, way, exemption)
                 for name, table in given.items():
-                    yield self.with_ranges(target, name, table)
+                    for exemption in self.exemptions(name):
+                        yield self.with_ranges(target, name, table, exemption)
             if "fp16" in settings.precisions:
                 yield self.alone(target, "fp16")
 
-    def int8(self, target: Target, planned: PlannedSet, way: Int8) -> PlannedCell:
+    def int8(
+        self, target: Target, planned: PlannedSet, way: Int8, exemption: str | None
+    ) -> PlannedCell:
         """One INT8 cell. The graph and the scales don't depend on the target."""
-        method = way.method
-        graph = {
+        method, left = way.method, self.float_ops[exemption]
+        graph: dict[str, object] = {
             **self.base,
             "ranges": self.ranges,
             "calibset": planned.name,
@@ -278,12 +227,15 @@ class _Layout:
         }
         if way.given == "scales":
             graph["tensors"] = "network"
-        stem = f"{_slug(planned.name)}-{method}"
+        if left:
+            graph["float_ops"] = left
+        called = with_exemption(method, exemption)
+        stem = f"{slug(planned.name)}-{slug(str(called))}"
         shared = f"{stem}-{content_key(graph)}"
         own = self._own(stem, target, {**graph, **way.depends_on})
         scales = None if way.given == "calibset" else self.folder / "scales" / f"{shared}.json"
         return PlannedCell(
-            id=f"{planned.name}/{method}{_behind(target)}",
+            id=f"{planned.name}/{called}{_behind(target)}",
             backend=target.name,
             precision="int8",
             calibset=planned.name,
@@ -296,11 +248,22 @@ class _Layout:
             draw=planned.draw,
             given=way.given,
             nearest=way.nearest,
-            role=planned.role,
+            role=self.config.role_of(planned.recipe, exemption),
             ranges_by=target.backend if way.given == "calibset" else "calaudit",
+            exemption=exemption,
+            float_ops=left,
         )
 
-    def with_ranges(self, target: Target, name: str, table: ScaleTable) -> PlannedCell:
+    def exemptions(self, ranges: str) -> Iterator[str | None]:
+        """None, then the audit's exemptions that engines of these ranges are judged with."""
+        yield None
+        for each in self.config.exemptions:
+            if not each.sets or ranges in each.sets:
+                yield each.name
+
+    def with_ranges(
+        self, target: Target, name: str, table: ScaleTable, exemption: str | None
+    ) -> PlannedCell:
         """One INT8 cell whose ranges are given, the way the target takes those of our methods."""
         ways = [way for way in self.config.ways(target) if way.given != "calibset"]
         if not ways:
@@ -309,18 +272,20 @@ class _Layout:
                 where=f"{self.config.path}: scales",
                 next_step='Add "calaudit" to its ranges, or drop [[scales]].',
             )
-        way = ways[0]
+        way, left = ways[0], self.float_ops[exemption]
         graph = {
             **self.base,
             "scales": table.scales,
             "options": dict(table.options),
             **({"tensors": "network"} if way.given == "scales" else {}),
+            **({"float_ops": left} if left else {}),
         }
-        stem = f"{_slug(name)}-{GIVEN}"
+        called = with_exemption(GIVEN, exemption)
+        stem = f"{slug(name)}-{slug(str(called))}"
         shared = f"{stem}-{content_key(graph)}"
         own = self._own(stem, target, {**graph, **way.depends_on})
         return PlannedCell(
-            id=f"{name}/{GIVEN}{_behind(target)}",
+            id=f"{name}/{called}{_behind(target)}",
             backend=target.name,
             precision="int8",
             calibset=None,
@@ -330,9 +295,11 @@ class _Layout:
             built=self.folder / "engines" / f"{own}.engine",
             predictions=self.folder / "predictions" / f"{own}.h5",
             given=way.given,
-            role=self.config.role_of(name),
+            role=self.config.role_of(name, exemption),
             ranges_by=table.ranges_by,
             given_ranges=name,
+            exemption=exemption,
+            float_ops=left,
         )
 
     def alone(self, target: Target, precision: Precision) -> PlannedCell:
@@ -362,7 +329,3 @@ class _Layout:
 
 def _behind(target: Target) -> str:
     return "" if target.name == DEFAULT else f"/{target.name}"
-
-
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:60]

@@ -1,7 +1,7 @@
 """What an engine's products run in, as its record tells; INT8 engines that are none are refused."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -10,6 +10,7 @@ from calaudit.audit.prepare import Audit
 from calaudit.backends.base import BuiltEngine, NodePrecision, PrecisionProof
 from calaudit.graph.macs import sum_macs
 from calaudit.graph.model import Model
+from calaudit.graph.rules import AS_ASKED
 from calaudit.results.audited import EngineRecord, NodeRecord
 from calaudit.results.values import filled
 from calaudit.runtime.errors import BackendError
@@ -48,6 +49,23 @@ def refuse_float(planned: PlannedCell, built: BuiltEngine) -> None:
     )
 
 
+def refuse_ignored(planned: PlannedCell, built: BuiltEngine, left: Collection[str]) -> None:
+    """Raise `BackendError` where a backend asks INT8 of nodes that it was told to leave in float.
+
+    An engine without its exemption would be judged under the exemption's name.
+    """
+    proof = None if built.account is None else built.account.proof
+    nodes = () if proof is None else proof.nodes
+    ignored = [each for each in nodes if each.asked == "int8" and each.node in left]
+    if ignored:
+        raise BackendError(
+            f"INT8 is requested of {ignored[0].op_type} {ignored[0].node}, which float_ops leave "
+            "in float",
+            where=planned.backend,
+            next_step='Drop it from float_ops, or audit there with int8 = "explicit".',
+        )
+
+
 def engine_record(
     audit: Audit, planned: PlannedCell, model: Model, built: BuiltEngine
 ) -> EngineRecord:
@@ -64,8 +82,8 @@ def engine_record(
     account, int8 = built.account, planned.precision == "int8"
     proof = None if account is None else account.proof
     followed = account is None
-    told = tuple(_as_placed(audit, int8=int8)) if followed else () if proof is None else proof.nodes
-    nodes = tuple(_counted_by(audit.macs, each) for each in told)
+    told = tuple(_as_placed(audit, planned)) if followed else () if proof is None else proof.nodes
+    nodes = tuple(_as_asked(planned, _counted_by(audit.macs, each)) for each in told)
     in_int8 = _counted(each.op_type for each in nodes if each.got == "int8")
     in_float = _counted(each.op_type for each in nodes if each.got != "int8")
     products = [each for each in nodes if not followed or each.node in audit.macs]
@@ -94,6 +112,8 @@ def engine_record(
         macs=macs.all,
         int8_macs=None if unproven and int8 else macs.int8,
         uncounted=macs.uncounted,
+        exempt=planned.float_ops,
+        exempt_macs=sum_macs((audit.macs.get(each), False) for each in planned.float_ops).all,
     )
 
 
@@ -102,11 +122,17 @@ def _counted_by(macs: Mapping[str, int | None], node: NodePrecision) -> NodePrec
     return node if node.macs is not None else replace(node, macs=macs.get(node.node))
 
 
-def _as_placed(audit: Audit, *, int8: bool) -> Iterator[NodePrecision]:
+def _as_asked(planned: PlannedCell, node: NodePrecision) -> NodePrecision:
+    """The node with the audit's reason where the graph was asked to leave it in float."""
+    left = node.node in planned.float_ops and node.asked != "int8" and node.got is not None
+    return replace(node, reason=AS_ASKED) if left else node
+
+
+def _as_placed(audit: Audit, planned: PlannedCell) -> Iterator[NodePrecision]:
     """The weighted nodes of an engine that follows its graph."""
-    for each in audit.qdq.decisions:
+    for each in audit.qdq_of(planned).decisions:
         if each.kind == "node" and each.weighted:
-            quantized = int8 and each.action == "quantized"
+            quantized = planned.precision == "int8" and each.action == "quantized"
             kind, reason = ("int8", "") if quantized else ("fp32", each.reason)
             yield NodePrecision(each.subject, each.op_type, kind, kind, reason)
 

@@ -16,7 +16,9 @@ from calaudit.audit.backends import (
 from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.gates import read_gates
 from calaudit.audit.given import check_given, open_given
-from calaudit.audit.plan import Plan, content_key, make_plan
+from calaudit.audit.keys import content_key
+from calaudit.audit.placement import Placement, place
+from calaudit.audit.plan import Plan, PlannedCell, make_plan
 from calaudit.audit.store import check_folder
 from calaudit.backends.base import Backend
 from calaudit.calibration.scales import ScaleTable
@@ -25,12 +27,10 @@ from calaudit.graph.load import check_pool_matches, load_model
 from calaudit.graph.macs import count_macs
 from calaudit.graph.model import Model
 from calaudit.graph.network import Network, import_network
-from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
 from calaudit.graph.qdq import QdqPlan
 from calaudit.graph.survey import closing_op
 from calaudit.runtime.errors import (
-    ModelError,
     Notice,
     Problem,
     SettingsError,
@@ -102,7 +102,7 @@ class Audit:
     """As given: the FP32 reference runs it."""
     folded: Model
     """Constants and BatchNormalization folded: taps and Q/DQ belong to it."""
-    qdq: QdqPlan
+    placement: Placement
     macs: Mapping[str, int | None]
     """Product of `folded` → multiply-accumulates per sample, where the shapes tell."""
     backend: Backend
@@ -132,6 +132,15 @@ class Audit:
     """Ranges of ``[[scales]]``, by name."""
     seed: int
     jobs: int = 1
+
+    @property
+    def qdq(self) -> QdqPlan:
+        """Q/DQ without exemptions: its taps are observed."""
+        return self.placement.whole
+
+    def qdq_of(self, cell: PlannedCell) -> QdqPlan:
+        """Q/DQ of one engine."""
+        return self.placement.plans.get(cell.float_ops, self.qdq)
 
     @property
     def folder(self) -> Path:
@@ -183,7 +192,8 @@ def _opened(
         gates, floors = read_gates(config, eval_sets, slices)
         clusters = _clusters(config, pool, evaluated, slices)
         folded = prepare(model)
-        qdq = _placed(folded, model, config)
+        placement = place(config, model, folded)
+        qdq = placement.whole
         predicted = rows_to_predict(config.tasks, pool, evaluated)
         tuning = _tuning(config, pool, predicted, pool_slices, seed)
         backends = make_backends(
@@ -201,13 +211,14 @@ def _opened(
             backends=backend_keys(backends),
             settled=_settled(config, pool, predicted, pool_slices),
             given=given,
+            float_ops=placement.float_ops,
         )
         yield Audit(
             config=config,
             pool=pool,
             model=model,
             folded=folded,
-            qdq=qdq,
+            placement=placement,
             macs=count_macs(folded, {name: spec.shape for name, spec in pool.inputs.items()}),
             backend=make_observer(config, pool, folder),
             backends=backends,
@@ -315,18 +326,6 @@ def _noted(slices: SliceSet, whole: SliceSet, where: str) -> SliceSet:
         where,
     )
     return replace(slices, notices=(*slices.notices, notice))
-
-
-def _placed(folded: Model, model: Model, config: AuditConfig) -> QdqPlan:
-    """Where Q/DQ goes; a model that would stay float as a whole can't be audited for INT8."""
-    qdq = plan_qdq(folded)
-    if not qdq.taps and "int8" in config.audit.precisions:
-        raise ModelError(
-            "no op of this model would run in INT8, so there is nothing to audit",
-            where=model.label,
-            next_step="Give the FP32 model; calaudit build --explain says why each op stays float.",
-        )
-    return qdq
 
 
 def _eval_sets(

@@ -10,7 +10,9 @@ from typing import Final
 import numpy as np
 
 from calaudit.audit.backends import accelerators
-from calaudit.audit.plan import PlannedCell, PlannedSet, content_key
+from calaudit.audit.keys import content_key
+from calaudit.audit.plan import PlannedCell
+from calaudit.audit.planned_sets import PlannedSet
 from calaudit.audit.prepare import Audit
 from calaudit.calibration.diff import diff_scales
 from calaudit.formats.calibset import Calibset
@@ -30,6 +32,7 @@ from calaudit.results.audited import (
     MetricRecord,
     SliceRecord,
     TargetRecord,
+    with_exemption,
 )
 from calaudit.results.comparison import ALL, Interval
 from calaudit.results.drops import Screened
@@ -96,9 +99,10 @@ def compare_ranges(
     scales : mapping
         Cell id → tap → scale, of the cells that were built.
     """
-    planned = {(each.backend, each.calibset, each.method): each for each in cells}
+    planned = {(each.backend, each.calibset, each.way): each for each in cells}
     for (backend, calibset, _), cell in planned.items():
-        nearest = [planned.get((backend, calibset, ours)) for ours in cell.nearest]
+        ways = (with_exemption(ours, cell.exemption) for ours in cell.nearest)
+        nearest = [planned.get((backend, calibset, way)) for way in ways]
         other = next((each for each in nearest if each and scales.get(each.id)), None)
         if other is not None and scales.get(cell.id):
             yield _compared(cell.id, other.id, scales[cell.id], scales[other.id])
@@ -178,7 +182,7 @@ def agreement_records(
         if one.max_drop is not None
     }
     mine = {
-        (cell.precision, cell.calibset or cell.given_ranges, cell.method): cell
+        (cell.precision, cell.calibset or cell.given_ranges, cell.way): cell
         for cell in audit.plan.cells
         if cell.backend == audit.config.audit.backend
     }
@@ -187,7 +191,7 @@ def agreement_records(
         if cell.backend == audit.config.audit.backend or cell.id not in cells:
             continue
         ranges = cell.calibset or cell.given_ranges
-        twin = mine.get((cell.precision, ranges, cell.method))
+        twin = mine.get((cell.precision, ranges, cell.way))
         if twin is None and cell.precision != "fp32":
             continue
         other = reference if twin is None else cells.get(twin.id)

@@ -229,9 +229,9 @@ def _terms(audit: Audit, sets: Mapping[str, Calibset]) -> Terms:
         seed=audit.seed,
         clusters=audit.clusters,
         origins={
-            cell.id: Origin(cell.recipe, cell.method, cell.draw, cell.recipe in settled)
+            cell.id: Origin(cell.recipe, cell.way, cell.draw, cell.recipe in settled)
             for cell in audit.plan.cells
-            if cell.recipe and cell.method and cell.backend == audit.config.audit.backend
+            if cell.recipe and cell.way and cell.backend == audit.config.audit.backend
         },
         controls=frozenset(cell.id for cell in audit.plan.cells if cell.role == "control"),
     )

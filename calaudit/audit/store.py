@@ -15,7 +15,8 @@ from typing import Final, Literal
 
 from filelock import FileLock, Timeout
 
-from calaudit.audit.plan import Plan, content_key, file_key
+from calaudit.audit.keys import content_key, file_key
+from calaudit.audit.plan import Plan
 from calaudit.formats.writing import write_text
 from calaudit.runtime.errors import Notice, OutputError
 

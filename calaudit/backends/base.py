@@ -139,6 +139,9 @@ class Order:
     """`Int8.method` of a calibration set given in `ranges`."""
     batching: Batching = field(default_factory=Batching)
     """How a calibration set given in `ranges` is cut into batches."""
+    float_ops: tuple[str, ...] = ()
+    """INT8 of an FP32 graph: nodes of `model` whose layers are to stay in float; empty where the
+    graph says everything. `PrecisionProof` doesn't ask INT8 of them."""
     to_run: bool = True
     """False where the engine's answers are known: then it may be left out of what is made."""
 
@@ -156,6 +159,11 @@ class NodePrecision:
     """Why it doesn't run in INT8; empty where it does."""
     macs: int | None = None
     """Multiply-accumulates per sample; None where they are unknown."""
+
+    @property
+    def ignores_float(self) -> bool:
+        """Whether it was to stay in float and runs in INT8."""
+        return self.asked == "fp32" and self.got == "int8"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from calaudit.audit.config import read_audit
-from calaudit.audit.plan import content_key
+from calaudit.audit.keys import content_key
 from calaudit.audit.store import state_of
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.graph.load import load_model

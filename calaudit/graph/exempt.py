@@ -63,15 +63,17 @@ def within(names: Collection[str], given: Model, folded: Model) -> frozenset[str
 
 
 def given_names(names: Collection[str], given: Model, folded: Model) -> tuple[str, ...]:
-    """What products of a prepared model are called in the given one, in graph order.
+    """The nodes of the given model that products of the prepared one are, in graph order.
 
-    One that has no node of its own there, as it came out of a function, keeps its name.
+    Of each the node itself and what was folded into it. One that has no node there, as it came out
+    of a function, keeps its name.
     """
     wanted = set(names)
     return tuple(
-        made_from[-1] if made_from else product
+        name
         for product, made_from in _made_from(given, folded)
         if product in wanted
+        for name in made_from or (product,)
     )
 
 

@@ -158,7 +158,7 @@ class _Prediction:
 
     def _decide(self, position: int, node: onnx.NodeProto) -> None:
         reason = self._why_float(node)
-        if reason in {"", _SMALL} and name_of(node) in self.float_ops:
+        if name_of(node) in self.float_ops:
             reason = AS_ASKED
         if reason:
             self.floats[position] = reason

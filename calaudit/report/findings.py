@@ -221,7 +221,7 @@ def attributed_method(index: Index, method: str) -> str:
     """A method as people call its engines on the audit's own target, which attribution looks at."""
     targets = index.report.audit.targets
     for cell in index.report.cells:
-        if cell.method == method and (not targets or cell.backend == targets[0].name):
+        if cell.way == method and (not targets or cell.backend == targets[0].name):
             return visible(cell_parts(cell, index.report)[1])
     return visible(method)
 

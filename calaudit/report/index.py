@@ -175,8 +175,8 @@ class Index:
 
 
 def variant(cell: CellRecord) -> tuple[str, str, str]:
-    """What sets engines of one calibration set apart: method, precision, target."""
-    return cell.method or "", cell.precision, cell.backend
+    """What sets engines of one calibration set apart: method and exemption, precision, target."""
+    return cell.way or "", cell.precision, cell.backend
 
 
 def predicts(cell: CellRecord) -> str:
@@ -190,7 +190,7 @@ def cell_parts(cell: CellRecord, report: Report) -> tuple[str, str]:
     That an engine is a prediction is added, and the target where the report has several; a control
     is marked as one.
     """
-    method = cell.method or cell.precision
+    method = cell.way or cell.precision
     if predicts(cell):
         method += " predicted"
     if len({each.backend for each in report.cells}) > 1:

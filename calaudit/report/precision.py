@@ -174,8 +174,19 @@ def precision_told(cell: CellRecord, engine: EngineRecord) -> str:
         return ""
     if _unproven(engine):
         asked = counted(sum(engine.asked_ops.values()), "product")
-        return f"{asked} requested in {cell.precision.upper()}, unproven: {told_by(engine)} tells"
-    return f"{_in_precision(engine, cell.precision.upper())}, by {visible(told_by(engine))}"
+        told = f"{asked} requested in {cell.precision.upper()}, unproven: {told_by(engine)} tells"
+    else:
+        told = f"{_in_precision(engine, cell.precision.upper())}, by {visible(told_by(engine))}"
+    return "; ".join(filter(None, (told, left_as_asked(engine))))
+
+
+def left_as_asked(engine: EngineRecord) -> str:
+    """``"2 products left in float as asked (4 % of MACs)"``; empty where none is."""
+    if not engine.exempt:
+        return ""
+    share = engine.exempt_share
+    cost = "" if share is None else f" ({shown_share(share)} of MACs)"
+    return f"{counted(len(engine.exempt), 'product')} left in float as asked{cost}"
 
 
 def told_by(engine: EngineRecord) -> str:

@@ -87,6 +87,7 @@ def _add_engines(registry: CollectorRegistry, index: Index) -> None:
         "products_in_int8": "Of these: those that run in INT8.",
         "macs": "Multiply-accumulates per sample.",
         "macs_in_int8": "Of these: in products that run in INT8.",
+        "macs_left_in_float": "Of these: in products that the audit leaves in float.",
     }
     gauges = {
         name: Gauge(f"calaudit_{name}", text, _ENGINE, registry=registry)
@@ -103,6 +104,7 @@ def _add_engines(registry: CollectorRegistry, index: Index) -> None:
             "products_in_int8": asked - len(engine.not_as_asked) if proven else None,
             "macs": engine.macs,
             "macs_in_int8": engine.int8_macs,
+            "macs_left_in_float": engine.exempt_macs,
         }
         for name, value in values.items():
             if value is not None:
@@ -110,7 +112,7 @@ def _add_engines(registry: CollectorRegistry, index: Index) -> None:
 
 
 def _engine_labels(index: Index, cell: CellRecord) -> list[str]:
-    what = (cell.calibset or "", cell.role, cell.method or "", cell.precision)
+    what = (cell.calibset or "", cell.role, cell.way or "", cell.precision)
     texts = (index.report.audit.name, *what, cell.backend, predicts(cell))
     return [visible(name) for name in texts]
 

@@ -181,6 +181,10 @@ class EngineRecord:
     """Of `macs`: in products that run in INT8; None where it is unknown which do."""
     uncounted: Count = 0
     """Products whose multiply-accumulates are unknown: `macs` and `int8_macs` lack them."""
+    exempt: tuple[Name, ...] = ()
+    """Products that the audit asks to leave in float, by ``float_ops`` or an exemption."""
+    exempt_macs: Count | None = None
+    """Of `macs`: in `exempt`; None where none is exempt, or none of theirs is known."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", plain(self.options))
@@ -189,6 +193,11 @@ class EngineRecord:
     def int8_share(self) -> float | None:
         """Share of the multiply-accumulates that run in INT8; None where it is unknown."""
         return None if self.int8_macs is None or not self.macs else self.int8_macs / self.macs
+
+    @property
+    def exempt_share(self) -> float | None:
+        """Share of the multiply-accumulates left in float as asked; None where it is unknown."""
+        return None if self.exempt_macs is None or not self.macs else self.exempt_macs / self.macs
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +283,11 @@ class CalibsetRecord:
         settle(self)
 
 
+def with_exemption(method: str | None, exemption: str | None) -> str | None:
+    """A method as cells' ids and reports have it: ``"minmax+head"``."""
+    return method if exemption is None else f"{method}+{exemption}"
+
+
 @dataclass(frozen=True, slots=True)
 class CellRecord:
     """One engine that was judged."""
@@ -299,7 +313,9 @@ class CellRecord:
     reason: str | None = None
     """Why the cell failed or was skipped."""
     role: Role = "candidate"
-    """Its calibration set's."""
+    """Its calibration set's, unless its exemption has one of its own."""
+    exemption: Name | None = None
+    """The audit's exemption that leaves products of it in float; its engine names them."""
     file: Name | None = None
     """The engine, from the report's folder: the Q/DQ graph, or TensorRT's own engine. None where
     it is made as it is needed, as FP16 for onnxruntime, or couldn't be built."""
@@ -315,6 +331,11 @@ class CellRecord:
     folder."""
     predictions: Name | None = None
     """What it answered, from the report's folder. None where it wasn't judged."""
+
+    @property
+    def way(self) -> str | None:
+        """Its method, and the exemption behind it: ``"minmax+head"``."""
+        return with_exemption(self.method, self.exemption)
 
 
 @dataclass(frozen=True, slots=True)

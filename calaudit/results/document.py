@@ -32,8 +32,17 @@ don't know, and `_LACKING` says what stands for one in files that were written b
 report without a judged gate doesn't pass; results have a bound that holds for all at once, a
 reason, a family and what they could prove; attribution has several findings and p-values.
 """
-_ENGINE: Mapping[str, Any] = {"left_float": [], "macs": None, "int8_macs": None, "uncounted": 0}
-_CELL: Mapping[str, Any] = dict.fromkeys(("graph", "cache", "predictions", "given_ranges"))
+_ENGINE: Mapping[str, Any] = {
+    "left_float": [],
+    "macs": None,
+    "int8_macs": None,
+    "uncounted": 0,
+    "exempt": [],
+    "exempt_macs": None,
+}
+_CELL: Mapping[str, Any] = dict.fromkeys(
+    ("graph", "cache", "predictions", "given_ranges", "exemption")
+)
 _NEW: Mapping[str, Mapping[str, Any]] = {
     "": {"harm": None, "explanations": [], "recommendation": None},
     "audit": {"targets": []},

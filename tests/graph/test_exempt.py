@@ -217,7 +217,7 @@ def test_an_unnamed_product_goes_by_what_it_makes_before_and_after_folding() -> 
     (product,) = match_products(["c1"], model, folded, where="")
     assert product in plan_qdq(folded).int8_ops
     assert match_products([product], model, folded, where="") == (product,)
-    assert given_names([product], model, folded) == ("c1",)
+    assert given_names([product], model, folded) == ("node_n1", "c1")
     assert within(["c1"], model, folded) == {product}
 
 

@@ -25,6 +25,7 @@ from calaudit.graph.implicit import implicit_graph
 from calaudit.graph.model import MESSAGE, Model, ModelTensor, refer_from_one_folder, write_model
 from calaudit.graph.names import all_graphs
 from calaudit.graph.products import products
+from calaudit.graph.rules import AS_ASKED
 from calaudit.runtime.errors import BackendError, near
 
 _WEIGHTS_IN = "session.model_external_initializers_file_folder_path"
@@ -106,21 +107,26 @@ class OnnxruntimeBackend:
         )
 
     def _predicted(self, order: Order, table: ScaleTable) -> BuiltEngine:
-        graph, plan = implicit_graph(order.model, table.scales)
+        graph, plan = implicit_graph(order.model, table.scales, float_ops=order.float_ops)
         why = {each.subject: each.reason for each in plan.decisions if each.action == "float"}
         nodes = tuple(
             NodePrecision(
-                each.name, each.op_type, "int8", each.asked, why.get(each.name, each.reason),
+                each.name,
+                each.op_type,
+                "fp32" if why.get(each.name) == AS_ASKED else "int8",
+                each.asked,
+                why.get(each.name, each.reason),
                 each.macs,
             )
             for each in products(graph)
-        )  # fmt: skip
+        )
+        asked = Counter(each.op_type for each in nodes if each.asked == "int8")
         return BuiltEngine(
             engine=self.load(graph) if order.to_run else None,
             kernels=self._kernels,
             options={"predicts": PREDICTED},
             account=Account(
-                dict(sorted(Counter(each.op_type for each in nodes).items())),
+                dict(sorted(asked.items())),
                 PrecisionProof(f"prediction of {PREDICTED}", nodes),
             ),
             scales=table.scales,

@@ -112,10 +112,15 @@ class TensorrtBackend:
         """The GPU, and the library's version."""
         return {"gpu": self.gpu, self.name: self._version}
 
-    def asked(self, model: Model, *, implicit: bool = False) -> tuple[Product, ...]:
-        """The products of a model, with the precision that TensorRT is asked to run them in."""
+    def asked(
+        self, model: Model, *, implicit: bool = False, float_ops: Sequence[str] = ()
+    ) -> tuple[Product, ...]:
+        """The products of a model, with the precision that TensorRT is asked to run them in.
+
+        Implicit quantization is asked to leave `float_ops` in float; a graph says so itself.
+        """
         found = products(model, self._sizes)
-        return asked_implicitly(found) if implicit else found
+        return asked_implicitly(found, float_ops) if implicit else found
 
     def check(self, model: Model) -> None:
         """Raise `BackendError` where the model leaves open sizes that nobody gave."""
@@ -204,8 +209,8 @@ class TensorrtBackend:
         """
         _ = self.gpu
         ranges = _ranges(order)
-        scales = _ranges_key(order.scales, ranges)
-        asked = self.asked(order.model, implicit=ranges is not None)
+        scales = _ranges_key(order, ranges)
+        asked = self.asked(order.model, implicit=ranges is not None, float_ops=order.float_ops)
         kept = self._kept(order.path, order.model, scales)
         engine: TensorrtEngine | None = None
         if kept is None:
@@ -280,6 +285,7 @@ class TensorrtBackend:
             self._profile(order.model),
             what=order.what,
             timing=self._timing,
+            float_ops=order.float_ops,
         )
 
     def _profile(self, model: Model) -> dict[str, ShapeRange]:
@@ -348,13 +354,14 @@ def _calibration(ranges: NativeRanges | GivenRanges | None) -> dict[str, float |
     return ranges.batching.options if isinstance(ranges, NativeRanges) else {}
 
 
-def _ranges_key(scales: str | None, ranges: NativeRanges | GivenRanges | None) -> str | None:
-    """What an engine's ranges depend on."""
+def _ranges_key(order: Order, ranges: NativeRanges | GivenRanges | None) -> str | None:
+    """What an engine's ranges, and what it leaves in float beside its graph, depend on."""
     if ranges is None:
-        return scales
+        return order.scales
+    left = f", {' '.join(order.float_ops)} in float" if order.float_ops else ""
     if isinstance(ranges, GivenRanges):
-        return f"implicit, {scales}"
-    return f"{ranges.algorithm} of {ranges.calibset.fingerprint} in {ranges.batching}"
+        return f"implicit, {order.scales}{left}"
+    return f"{ranges.algorithm} of {ranges.calibset.fingerprint} in {ranges.batching}{left}"
 
 
 def _scales_in(ranges: NativeRanges | GivenRanges | None) -> dict[str, float]:

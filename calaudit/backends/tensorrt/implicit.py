@@ -4,7 +4,7 @@ Ranges come from TensorRT's own calibration on a set that is read here, or from 
 ours that is handed over as a calibration cache.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -31,6 +31,7 @@ from calaudit.formats.trt_cache import TrtCache, cache_of, parse_trt_cache
 from calaudit.formats.trt_header import ALGORITHMS, MINMAX, AlgorithmFlag, TrtVersion
 from calaudit.formats.writing import atomic_write
 from calaudit.graph.model import Model
+from calaudit.graph.names import name_of
 from calaudit.runtime.errors import BackendError, Notice
 
 _NO_RANGE: Final = "Missing scale and zero-point for tensor "
@@ -87,6 +88,7 @@ def build_implicit(
     *,
     what: str = "build",
     timing: TimingCache | None = None,
+    float_ops: Sequence[str] = (),
 ) -> ImplicitPlan:
     """Build an INT8 engine of an FP32 graph, or refuse it.
 
@@ -104,6 +106,8 @@ def build_implicit(
         Name of the build on its progress bar.
     timing : TimingCache, optional
         Where kernel timings are kept.
+    float_ops : sequence of str
+        Nodes of `model` whose layers are to stay in float.
 
     Raises
     ------
@@ -113,7 +117,7 @@ def build_implicit(
     CalauditError, KeyboardInterrupt
         What was raised while batches were read.
     """
-    order = _Build(session, model, profile, what, timing)
+    order = _Build(session, model, profile, what, timing, _nodes(model, float_ops))
     if isinstance(ranges, GivenRanges):
         answer, notices = _build_given(order, ranges.table)
     else:
@@ -139,6 +143,7 @@ class _Build:
     profile: Mapping[str, ShapeRange]
     what: str
     timing: TimingCache | None
+    float_ops: tuple[dict[str, str], ...]
 
     @property
     def version(self) -> TrtVersion:
@@ -158,6 +163,7 @@ class _Build:
             "calibrated": {name: list(shape) for name, shape in calibrated.items()},
             "algorithm": algorithm,
             "from_data": serve is not None,
+            "float_ops": list(self.float_ops),
         }
         kept = {} if cache is None else {"cache": np.frombuffer(cache, np.uint8)}
         timed = {} if self.timing is None else self.timing.read(self.session)
@@ -172,6 +178,20 @@ class _Build:
                     serve=None if serve is None else serve(worker),
                 )
             )
+
+
+def _nodes(model: Model, float_ops: Sequence[str]) -> tuple[dict[str, str], ...]:
+    """Nodes as a worker finds their layers: by name, and by what they make first."""
+    made = {name_of(node): node.output[0] for node in model.proto.graph.node}
+    unknown = [name for name in float_ops if name not in made]
+    if unknown:
+        raise BackendError(
+            f"{unknown[0]} is no node of the model as TensorRT is given it, so its layer can't be "
+            "held to float",
+            where=model.label,
+            next_step='Export the model without functions, or audit with int8 = "explicit".',
+        )
+    return tuple({"node": name, "makes": made[name]} for name in float_ops)
 
 
 def _build_given(order: _Build, table: ScaleTable) -> tuple[Answer, tuple[Notice, ...]]:

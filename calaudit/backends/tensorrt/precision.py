@@ -16,7 +16,9 @@ from typing import Any, Final, Literal
 from calaudit.backends.base import NodePrecision, PrecisionProof
 from calaudit.backends.tensorrt.layer_names import names_within, unnamed_layers
 from calaudit.graph.products import Product
+from calaudit.graph.rules import AS_ASKED
 from calaudit.runtime.errors import Notice
+from calaudit.runtime.words import counted, first_of
 
 Source = Literal["builder's layer report", "engine inspector"]
 
@@ -65,9 +67,10 @@ def precision_notices(proof: PrecisionProof | None, where: str) -> list[Notice]:
         return [
             Notice("precision_unproven", "TensorRT gave no layer information for the engine", where)
         ]
+    notices = _ignored(proof, where)
     short = proof.short_of()
     if not short:
-        return []
+        return notices
     shown = "; ".join(
         f"{node.op_type} {node.node} requested {node.asked}, got {node.got or 'nothing known'}"
         for node in short[:3]
@@ -76,7 +79,19 @@ def precision_notices(proof: PrecisionProof | None, where: str) -> list[Notice]:
     message = (
         f"{len(short)} of {len(proof.nodes)} products don't run in the requested precision: {shown}"
     )
-    return [Notice("precision_short", message + more, where)]
+    return [*notices, Notice("precision_short", message + more, where)]
+
+
+def _ignored(proof: PrecisionProof, where: str) -> list[Notice]:
+    """A warning where products that were to stay in float run in INT8 all the same."""
+    names = [f"{each.op_type} {each.node}" for each in proof.nodes if each.ignores_float]
+    if not names:
+        return []
+    message = (
+        f"{counted(len(names), 'product')} that were to stay in float run in INT8: "
+        f"{first_of(names[:3], len(names))}"
+    )
+    return [Notice("precision_ignored", message, where)]
 
 
 def read_layer_report(text: str) -> tuple[BuiltLayer, ...]:
@@ -121,9 +136,19 @@ def read_inspector(text: str) -> tuple[BuiltLayer, ...]:
     return tuple(_inspected(layer) for layer in layers if isinstance(layer, Mapping))
 
 
-def asked_implicitly(products: Iterable[Product]) -> tuple[Product, ...]:
-    """The products of an FP32 graph as implicit quantization asks for them: all in INT8."""
-    return tuple(replace(each, asked="int8", reason="") for each in products)
+def asked_implicitly(
+    products: Iterable[Product], float_ops: Collection[str] = ()
+) -> tuple[Product, ...]:
+    """The products of an FP32 graph as implicit quantization asks for them: in INT8.
+
+    All but `float_ops`, whose layers are told to stay in float.
+    """
+    return tuple(
+        replace(each, asked="fp32", reason=AS_ASKED)
+        if each.name in float_ops
+        else replace(each, asked="int8", reason="")
+        for each in products
+    )
 
 
 def tensors_without_range(warnings: Iterable[str]) -> frozenset[str]:

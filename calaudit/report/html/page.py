@@ -40,6 +40,7 @@ from calaudit.report.precision import (
     SHORT_LEGEND,
     overall_verdict_text,
     share_of_macs,
+    shown_share,
     standings,
     told_by,
 )
@@ -152,7 +153,9 @@ def _labelled(calibset: CalibsetRecord) -> str:
 
 
 def _macs(engine: EngineRecord) -> str:
-    return share_of_macs(engine).removesuffix(" of MACs") or MISSING
+    share = share_of_macs(engine).removesuffix(" of MACs") or MISSING
+    left = engine.exempt_share
+    return share if left is None else f"{share}; {shown_share(left)} left in float as asked"
 
 
 def _counts(ops: Mapping[str, int]) -> str:

@@ -280,6 +280,23 @@ def test_a_minmax_table_goes_in_under_the_minmax_calibrator(build: Build, model:
     assert seen.algorithm == "MINMAX_CALIBRATION"
 
 
+def test_named_nodes_are_held_to_float_by_a_flag_that_binds(worker: Loopback) -> None:
+    gemms = Model(models.gemms(), "gemms.onnx")
+    names = ["x", *(name for node in gemms.proto.graph.node for name in node.output)]
+    table = ScaleTable({n: TapScale(1.0, scale_of(1.0)) for n in names}, "minmax", "drawn")
+    for left, flags in (((), []), (("node_y",), ["OBEY_PRECISION_CONSTRAINTS"])):
+        seen = Behaviour()
+        build_implicit(
+            worker.session(seen),
+            gemms,
+            GivenRanges(table),
+            plan_profile(gemms, max_batch=8),
+            float_ops=left,
+        )
+        assert seen.held == list(left)
+        assert [flag for flag in seen.flags if "PRECISION" in flag] == flags
+
+
 def test_a_refused_scale_table_refuses_the_engine(build: Build, model: Model) -> None:
     with pytest.raises(BackendError, match="rejected the calibration cache"):
         build(Behaviour(takes_caches=False), ranges=GivenRanges(scale_table(model)))

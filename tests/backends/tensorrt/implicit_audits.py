@@ -25,6 +25,7 @@ from calaudit.graph.load import load_model
 from calaudit.graph.network import import_network
 from calaudit.results.report import Report
 from calaudit.runtime.errors import BackendError, SettingsError
+from tests.audit import exempting
 from tests.audit.world import AUDIT, make_world
 from tests.backends.tensorrt.fakes.fake_tensorrt import Behaviour
 from tests.backends.tensorrt.loopback import Loopback
@@ -52,11 +53,16 @@ class Fakes:
         )
         patch.setattr(TensorrtBackend, "ready", self.ready)
 
-    def build(self, _: Any, model: Any, ranges: Any, profile: Any, *, what: str, **__: Any) -> Any:
+    def build(
+        self, _: Any, model: Any, ranges: Any, profile: Any, *,
+        what: str, float_ops: Any, **__: Any,
+    ) -> Any:  # fmt: skip
         seen = Behaviour(takes_caches=self.takes_caches, clips=self.clips)
         self.builds.append(seen)
         session = self.worker.session(seen)
-        return implicit.build_implicit(session, model, ranges, profile, what=what)
+        return implicit.build_implicit(
+            session, model, ranges, profile, what=what, float_ops=float_ops
+        )
 
     @staticmethod
     def ready(backend: Any, plan: bytes, model: Any, *_: Any) -> Any:
@@ -174,6 +180,27 @@ def test_tables_of_ours_hold_every_tensor_of_the_network(tmp_path: Path, fakes: 
     assert [set(parse_trt_cache(each, where="given").scales) for each in given] == [
         {"x", "h", "y"}
     ] * 4
+
+
+def test_what_an_exemption_leaves_in_float_is_held_there(tmp_path: Path, fakes: Fakes) -> None:
+    text = exempting.AUDIT.replace("methods", f"{KEYS}methods") + exempting.HEAD
+    report, _ = run_audit(exempting.head_world(tmp_path, text))
+    held = {
+        f"both/{way}/tensorrt": ["/head/fc/Gemm"] if "+" in way else []
+        for way in ("minmax", "minmax+head", "native-minmax", "native-minmax+head")
+    }
+    cells = by_id(report)
+    assert {cell.status for cell in cells.values()} == {"judged"}
+    assert dict(zip(cells, (each.held for each in fakes.builds), strict=True)) == held
+    assert {"OBEY_PRECISION_CONSTRAINTS" in each.flags for each in fakes.builds if each.held} == {
+        True
+    }
+    exempt, plain = cells["both/minmax+head/tensorrt"], cells["both/minmax/tensorrt"]
+    assert exempt.engine.exempt == ("/head/fc/Gemm",)
+    assert exempt.engine.asked_ops == {"Gemm": 1}
+    assert plain.engine.asked_ops == {"Gemm": 2}
+    compared = {each.cell: each.other for each in report.compared_ranges}
+    assert compared["both/native-minmax+head/tensorrt"] == "both/minmax+head/tensorrt"
 
 
 def test_a_tensorrt_without_calibrators_stops_the_audit_before_any_work(

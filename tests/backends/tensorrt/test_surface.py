@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 SOURCES = sorted((ROOT / "calaudit" / "backends" / "tensorrt" / "worker").glob("*.py"))
-IMPLICIT = {"calibrators.py", "implicit.py"}
+IMPLICIT = {"calibrators.py", "floats.py", "implicit.py"}
 """Reached only where `Abilities.implicit` was found."""
 GUARDED = {
     "int8_calibrator": "Abilities.implicit",
@@ -21,6 +21,8 @@ GUARDED = {
     "IInt8EntropyCalibrator2": "Abilities.implicit",
     "IInt8MinMaxCalibrator": "Abilities.implicit",
     "set_calibration_profile": "Abilities.implicit",
+    "precision": "Abilities.implicit",
+    "set_output_type": "Abilities.implicit",
     "num_compute_capabilities": "Abilities.builds_without_gpu",
     "set_compute_capability": "Abilities.builds_without_gpu",
     "ComputeCapability": "Abilities.builds_without_gpu",

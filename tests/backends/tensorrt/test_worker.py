@@ -28,7 +28,10 @@ from calaudit.backends.tensorrt.location import Location
 from calaudit.backends.tensorrt.profile import plan_profile
 from calaudit.backends.tensorrt.session import Session
 from calaudit.calibration.batching import Batching
+from calaudit.calibration.scales import ScaleTable, TapScale
+from calaudit.graph.exempt import given_names
 from calaudit.graph.model import Model
+from calaudit.graph.prepare import prepare
 from calaudit.runtime.errors import BackendError
 from tests.backends.available import FAKES, played
 from tests.backends.tensorrt.calibsets import make_calibset, two_inputs
@@ -220,6 +223,68 @@ def test_weakly_typed_networks_get_the_flags_of_their_graph(backend: Any, tmp_pa
     assert [node.got for node in built.account.proof.nodes] == ["int8", "int8"]
 
 
+def ordered(made: Any, path: Path, *left: str, model: Model = MODEL) -> Any:
+    """An engine by implicit quantization, with every tensor's range."""
+    tensors = [*model.proto.graph.input, *model.proto.graph.output]
+    names = {each.name for each in tensors} | {n for e in model.proto.graph.node for n in e.output}
+    table = ScaleTable({name: TapScale(127.0, 1.0) for name in names}, "minmax", "some")
+    order = Order(
+        model=model, precision="int8", what="x", path=path, ranges=table, float_ops=left
+    )  # fmt: skip
+    built = made.make(order)
+    built.engine.close()
+    return built
+
+
+def test_layers_that_are_to_stay_in_float_do_and_arent_short(backend: Any, tmp_path: Path) -> None:
+    first, second = (node.name for node in MODEL.proto.graph.node if node.op_type == "Gemm")
+    built = ordered(backend(), tmp_path / "x.engine", first)
+    got = {node.node: (node.asked, node.got) for node in built.account.proof.nodes}
+    assert got == {first: ("fp32", "fp32"), second: ("int8", "int8")}
+    assert built.account.proof.short_of() == ()
+    assert built.account.asked == {"Gemm": 1}
+    assert built.notices == ()
+    assert {n.reason for n in built.account.proof.nodes} == {"left in float as asked", ""}
+
+
+def test_an_engine_that_is_kept_isnt_taken_for_other_exemptions(
+    backend: Any, tmp_path: Path
+) -> None:
+    made, path = backend(), tmp_path / "x.engine"
+    first, second = (node.name for node in MODEL.proto.graph.node if node.op_type == "Gemm")
+    for left in ((), (first,), (second,), (first,)):
+        built = ordered(made, path, *left)
+        floats = {node.node for node in built.account.proof.nodes if node.got == "fp32"}
+        assert floats == set(left)
+
+
+def test_a_norm_behind_a_convolution_is_held_with_it(backend: Any, tmp_path: Path) -> None:
+    model = Model(models.conv_bn_relu(), "sketch.onnx")
+    left = given_names(["node_c2"], model, prepare(model))
+    assert left == ("node_n2", "node_c2")
+    built = ordered(backend(), tmp_path / "x.engine", *left, model=model)
+    got = {node.node: node.got for node in built.account.proof.nodes}
+    assert got == {"node_c1": "int8", "node_c2": "fp32", "node_y": "int8"}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "left", "told"),
+    [
+        ({"binds": False}, "node_y", "has no builder flag that holds a layer to float32"),
+        ({}, "t", "has no layer for t, which is to stay in float"),
+        ({}, "inlined", "inlined is no node of the model as TensorRT is given it"),
+    ],
+)
+def test_what_cant_be_held_in_float_has_no_engine(
+    backend: Any, tmp_path: Path, behaviour: dict[str, Any], left: str, told: str
+) -> None:
+    proto = models.gemms()
+    proto.graph.node[1].name = ""
+    with pytest.raises(BackendError, match=told) as caught:
+        ordered(backend(**behaviour), tmp_path / "x.engine", left, model=Model(proto, "m.onnx"))
+    assert "explicit" in str(caught.value)
+
+
 def test_the_network_that_the_parser_makes_is_described(backend: Any) -> None:
     from calaudit.backends.tensorrt.build import describe_network
 
@@ -308,6 +373,7 @@ from calaudit.backends.tensorrt.kind import TENSORRT
 from calaudit.backends.tensorrt.location import Location
 from calaudit.backends.tensorrt.session import session_of
 from calaudit.graph.model import Model
+from calaudit.graph.prepare import prepare
 from tests.backends.tensorrt.calibsets import make_calibset, two_inputs
 from tests.graph import models
 made = TensorrtBackend(session_of(Location("tensorrt", python=sys.argv[1])))

@@ -20,6 +20,7 @@ from .build import (
 from .calibrators import Calibration, make_calibrator
 from .errors import RefusedError
 from .feed import BatchFeed, DeviceBuffers, HostBatches
+from .floats import hold_in_float
 from .line import as_array
 from .runner import DTYPES
 
@@ -41,6 +42,7 @@ def build(
     calibrated: Mapping[str, Sequence[int]],
     algorithm: str,
     from_data: bool,
+    float_ops: Sequence[Mapping[str, str]],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Calibrate and build, or refuse the engine.
 
@@ -57,6 +59,8 @@ def build(
         ``"entropy"`` or ``"minmax"``.
     from_data
         Whether there is a set to calibrate on, where the cache isn't there or is refused.
+    float_ops
+        Nodes whose layers are to stay in float; see `floats.hold_in_float`.
     """
     found = state.library
     if not found.abilities.implicit:
@@ -69,6 +73,7 @@ def build(
         _refuse_qdq(state, network)
         config = make_config(state)
         config.set_flag(found.module.BuilderFlag.INT8)
+        hold_in_float(state, network, config, float_ops)
         feed = None
         if from_data:
             about, _ = state.line.need("calibration", dtypes=buffer_dtypes(state, network))

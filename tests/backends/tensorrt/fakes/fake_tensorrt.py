@@ -64,6 +64,8 @@ class Behaviour:
     gpu_bytes: int = 2**34
     registers: bool = True
     inspects: bool = True
+    binds: bool = True
+    """Whether a builder flag makes layers' precisions binding."""
     work: Callable[[int, Dict[str, Any]], None] = lambda number, batch: None
     """What it does with a batch while it lies in its buffers."""
 
@@ -76,6 +78,8 @@ class Behaviour:
     written: Optional[bytes] = None
     flags: List[str] = field(default_factory=list)
     """Of the latest build."""
+    held: List[str] = field(default_factory=list)
+    """Layers of the latest build that were held to float, precision and outputs alike."""
 
     def end(self, where: str, logger: Any, severity: Any) -> bool:
         """End as is wanted here; True when there is no memory."""
@@ -147,13 +151,16 @@ def _stand_ins() -> Dict[str, Any]:
             "CalibrationAlgoType", {"ENTROPY_CALIBRATION_2": 2, "MINMAX_CALIBRATION": 3}
         ),
         "DataType": kind("DataType", "FLOAT HALF INT8 INT32 BOOL"),
-        "BuilderFlag": kind("BuilderFlag", "FP16 INT8 TF32"),
+        "BuilderFlag": kind("BuilderFlag", "FP16 INT8 TF32 OBEY_PRECISION_CONSTRAINTS"),
         "NetworkDefinitionCreationFlag": kind("Flag", "EXPLICIT_BATCH"),
         "ProfilingVerbosity": kind("ProfilingVerbosity", "NONE DETAILED"),
         "TacticSource": kind(
             "TacticSource", "CUBLAS CUBLAS_LT CUDNN EDGE_MASK_CONVOLUTIONS JIT_CONVOLUTIONS"
         ),
-        "LayerType": kind("LayerType", "CONSTANT ELEMENTWISE QUANTIZE DEQUANTIZE"),
+        "LayerType": kind(
+            "LayerType",
+            "CONSTANT ELEMENTWISE QUANTIZE DEQUANTIZE CONVOLUTION MATRIX_MULTIPLY SCALE ACTIVATION",
+        ),
         "TensorIOMode": kind("TensorIOMode", "NONE INPUT OUTPUT"),
         "TensorLocation": kind("TensorLocation", "DEVICE HOST"),
         "LayerInformationFormat": kind("LayerInformationFormat", "ONELINE JSON"),
@@ -171,6 +178,9 @@ def make_module(behaviour: Behaviour) -> ModuleType:
             raise ImportError
     except ImportError:
         names = _stand_ins()
+    if not behaviour.binds:
+        flags = [name for name in names["BuilderFlag"].__members__ if "PRECISION" not in name]
+        names["BuilderFlag"] = enum.IntEnum("BuilderFlag", {n: at for at, n in enumerate(flags)})
     module = ModuleType("a_fake_tensorrt")
     module.__dict__.update({k: v for k, v in names.items() if k not in {"__name__", "__spec__"}})
     _add(module, behaviour)
@@ -268,6 +278,7 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
         def build_serialized_network(self, network: Any, config: Any) -> Optional[bytes]:
             behaviour.calls.append("build")
             behaviour.flags = sorted(config.flags)
+            behaviour.held = [each.name for each in network.layers if each.is_float(trt)]
             if behaviour.end("build", self._logger, severity):
                 self._logger.log(severity.ERROR, "Requested size was 1 GiB: out of memory")
                 return None
@@ -281,7 +292,11 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
             if not behaviour.builds:
                 return None
             int8 = config.int8_calibrator is not None
-            head = {"profile": config.profiles[0] if config.profiles else {}, "int8": int8}
+            # TensorRT only prefers a layer's precision unless a flag binds it.
+            binding = {"OBEY_PRECISION_CONSTRAINTS", "STRICT_TYPES"} & config.flags
+            held = behaviour.held if binding else []
+            profile = config.profiles[0] if config.profiles else {}
+            head = {"profile": profile, "int8": int8, "held": held}
             return json.dumps(head).encode() + b"\n" + network.content
 
     class ICudaEngine:
@@ -318,7 +333,7 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
             return IExecutionContext(self)
 
         def create_engine_inspector(self) -> Any:
-            return _Inspector(self.network, self._told["int8"], behaviour)
+            return _Inspector(self.network, self._told, behaviour)
 
     class IExecutionContext:
         def __init__(self, engine: Any) -> None:
@@ -434,7 +449,11 @@ class _Network:
                 raise ValueError(f"no importer registered for op: {node.op_type}")
         self.inputs = [_tensor(trt, value, half) for value in self.graph.input]
         self.outputs = [_tensor(trt, value, False) for value in self.graph.output]
-        kinds = {"QuantizeLinear": "QUANTIZE", "DequantizeLinear": "DEQUANTIZE"}
+        kinds = {
+            "QuantizeLinear": "QUANTIZE", "DequantizeLinear": "DEQUANTIZE", "Conv": "CONVOLUTION",
+            "Gemm": "MATRIX_MULTIPLY", "MatMul": "MATRIX_MULTIPLY", "BatchNormalization": "SCALE",
+            "Tanh": "ACTIVATION",
+        }  # fmt: skip
         self.layers = [
             _Layer(node, getattr(trt.LayerType, kinds.get(node.op_type, "ELEMENTWISE")), trt)
             for node in self.graph.node
@@ -464,8 +483,11 @@ class _Network:
 
 
 class _Layer:
+    precision: Any = None
+
     def __init__(self, node: Any, kind: Any, trt: Any) -> None:
         self.name, self.type = node.name, kind
+        self._types: Dict[int, Any] = {}
         self._inputs = [SimpleNamespace(name=name) for name in node.input]
         self._outputs = [
             SimpleNamespace(name=name, dtype=trt.DataType.FLOAT, shape=(-1,))
@@ -481,12 +503,20 @@ class _Layer:
     def get_output(self, at: int) -> Any:
         return self._outputs[at]
 
+    def set_output_type(self, at: int, dtype: Any) -> None:
+        assert at < self.num_outputs
+        self._types[at] = dtype
+
+    def is_float(self, trt: Any) -> bool:
+        kinds = [self.precision, *(self._types.get(at) for at in range(self.num_outputs))]
+        return all(each == trt.DataType.FLOAT for each in kinds)
+
 
 class _Inspector:
     execution_context: Any = None
 
-    def __init__(self, network: Any, int8: bool, behaviour: Behaviour) -> None:
-        self._network, self._int8, self._behaviour = network, int8, behaviour
+    def __init__(self, network: Any, told: Dict[str, Any], behaviour: Behaviour) -> None:
+        self._network, self._told, self._behaviour = network, told, behaviour
 
     def get_engine_information(self, kind: Any) -> str:
         graph = getattr(self._network, "graph", None)
@@ -498,7 +528,8 @@ class _Inspector:
             if node.op_type not in {"Conv", "Gemm", "MatMul"}:
                 continue
             known = self.execution_context is not None
-            int8 = known and (self._int8 or all(name in rounded for name in node.input[:2]))
+            implicit = self._told["int8"] and node.name not in self._told["held"]
+            int8 = known and (implicit or all(name in rounded for name in node.input[:2]))
             dtype = "Int8" if int8 else "FP32" if known else "N/A due to dynamic shapes"
             operand = {"Name": "x", "Dimensions": [64], "Format/Datatype": dtype}
             layers.append({

@@ -1,13 +1,14 @@
 """The README's and the docs' code blocks run, in a folder with the demo's pool and model.
 
 ```console blocks: each `$ command` runs; lines below it are its expected stdout (`...` matches
-anything). ```python blocks of one page run one after another in one interpreter. Blocks marked
-```text are not run.
+anything), in a shell where it needs one, else in a process forked for it. ```python blocks of one
+page run one after another in one interpreter. Blocks marked ```text are not run.
 """
 
 import doctest
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from calaudit.metrics.catalogue import definitions, known_metrics
 from calaudit.report.forms import FORMS
 from calaudit.sampling.kinds import KINDS
 from calaudit.tasks.base import TASKS
+from tests.docs.forked import Ended, interpreter, run_command
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -47,17 +49,33 @@ def folder(tmp_path: Path, digits_pool: Path) -> Path:
     return tmp_path
 
 
-def run(command: list[str] | str, folder: Path) -> subprocess.CompletedProcess[str]:
+def environment() -> dict[str, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
+    return {**os.environ, "PATH": path, "NO_COLOR": "1", "COLUMNS": "120"}
+
+
+def run(command: str, folder: Path) -> Ended:
+    words = _plain_words(command)
+    if words[:1] == ["calaudit"]:
+        return run_command(words[1:], folder, environment())
+    done = subprocess.run(
         command,
         cwd=folder,
-        shell=isinstance(command, str),
+        shell=True,
         text=True,
         capture_output=True,
-        env={**os.environ, "PATH": path, "NO_COLOR": "1", "COLUMNS": "120"},
+        env=environment(),
         check=False,
     )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def _plain_words(command: str) -> list[str]:
+    """The words of a command for which a shell does nothing but split and quote; else none."""
+    unquoted = re.sub(r"""'[^']*'|"[^"$`\\]*"|\\\n""", "", command)
+    if re.search(r"""[|&;<>()$`*?\[\]{}~!'"\\\n]""", unquoted):
+        return []
+    return shlex.split(command.replace("\\\n", ""), comments=True)
 
 
 def _command_length(lines: list[str]) -> int:
@@ -77,23 +95,22 @@ def check_console(block: str, folder: Path) -> None:
         if command.startswith(("make ", "git ", "pip ", "python -m pip", "cd ")):
             continue
         result = run(command, folder)
-        assert result.returncode in ENDINGS, f"$ {command}\n{result.stdout}{result.stderr}"
+        assert result.status in ENDINGS, f"$ {command}\n{result.out}{result.err}"
         if wanted.strip():
-            matches = doctest.OutputChecker().check_output(wanted + "\n", result.stdout, OPTIONS)
-            assert matches, f"$ {command}\nwanted:\n{wanted}\ngot:\n{result.stdout}"
+            matches = doctest.OutputChecker().check_output(wanted + "\n", result.out, OPTIONS)
+            assert matches, f"$ {command}\nwanted:\n{wanted}\ngot:\n{result.out}"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_documented_code_runs(page: Path, folder: Path) -> None:
-    script = []
-    for kind, block in FENCE.findall(page.read_text(encoding="utf-8")):
-        if kind == "console":
-            check_console(block, folder)
-        else:
-            script.append(block)
-            result = run([sys.executable, "-c", "\n".join(script)], folder)
-            assert result.returncode == 0, f"{block}\n{result.stderr}"
+    with interpreter(folder, environment()) as run_block:
+        for kind, block in FENCE.findall(page.read_text(encoding="utf-8")):
+            if kind == "console":
+                check_console(block, folder)
+            else:
+                told = run_block(block)
+                assert told is None, f"{block}\n{told}"
 
 
 def test_every_command_has_a_page() -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from calaudit.audit.config import AuditConfig, read_audit
     from calaudit.audit.prepare import Overrides
     from calaudit.audit.run import run_audit
+    from calaudit.explain.difference import diff_reports
     from calaudit.explain.export import export
     from calaudit.formats.calibset import Calibset, open_calibset
     from calaudit.formats.pool import open_pool
@@ -75,6 +76,7 @@ _HOMES = {
     "calibrate_sets": "steps.calibrate",
     "compare_cells": "statistics.compare",
     "describe_slices": "slices.sliceset",
+    "diff_reports": "explain.difference",
     "draw_calibset": "steps.sample",
     "evaluate_slices": "slices.evaluate",
     "exit_status": "results.report",
@@ -112,6 +114,7 @@ __all__ = [
     "calibrate_sets",
     "compare_cells",
     "describe_slices",
+    "diff_reports",
     "draw_calibset",
     "evaluate_slices",
     "exit_status",

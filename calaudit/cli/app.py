@@ -27,7 +27,7 @@ COMMANDS = {
     "compare": "Draw sets, build engines, compare them with FP32 slice by slice, write the report.",
     "export": "Export a judged engine: graph, scales, calibration cache and set, and a README that "
     "runs it.",
-    "report": "Show or render the report of a finished audit.",
+    "report": "Show or render the report of a finished audit, or compare two.",
     "status": "Print which artefacts of an audit are finished, missing or outdated.",
     "clean": "Remove outdated artefacts of an audit; reports and other files are kept.",
     "doctor": "Try backends, or an audit's targets: what runs, what is missing, how to install it.",

@@ -22,7 +22,7 @@ RENDER_EXAMPLES = (
 
 app = typer.Typer(
     name="report",
-    help="Show or render the report of a finished audit.",
+    help="Show or render the report of a finished audit, or compare two.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -144,3 +144,42 @@ def render(
         print_written(path)
     if failure is not None:
         raise failure
+
+
+@app.command("diff", epilog="Example:  calaudit report diff before/report.json after/report.json")
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="report.json of an audit, or its folder.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another: what changed from A to B.")],
+    *,
+    audit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="AUDIT.toml",
+            help="The audit file of either, to compare unit by unit; default: beside its folder.",
+        ),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows per table.")] = 15,
+    everything: Annotated[bool, typer.Option("--all", help="All rows.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what changed between two reports, per slice and beyond noise.
+
+    Exit status: 0 B loses nowhere more than A beyond noise, 1 it does somewhere, 3 nothing could be
+    compared, 2 a report can't be read.
+    """
+    with stage("starting"):
+        from calaudit.explain.difference import diff_reports
+        from calaudit.report.difference import difference_tables
+        from calaudit.report.files import dump
+        from calaudit.report.terminal import print_parts
+        from calaudit.results.values import plain
+
+    with stage("comparing the reports"):
+        found = diff_reports(a, b, audit=audit)
+    if as_json:
+        head = {"calaudit_format": "report difference", "format_version": 1}
+        typer.echo(dump({**head, **plain(found)}), nl=False)
+    else:
+        rows = None if everything else limit
+        print_parts(lambda width: difference_tables(found, limit=rows, width=width))
+    raise typer.Exit(found.exit_status)

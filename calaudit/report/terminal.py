@@ -4,7 +4,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -38,6 +38,9 @@ from calaudit.results.comparison import ALL
 from calaudit.results.report import Report, unjudged
 from calaudit.runtime.words import counted, visible
 
+Parts = Callable[[int], Iterable[RenderableType]]
+"""Columns → what is printed, one after another."""
+
 LOG_WIDTH = 120
 """Columns where the output is no terminal and ``COLUMNS`` isn't set."""
 
@@ -68,19 +71,28 @@ def print_report(
     SliceError
         The view's pattern matches no slice.
     """
+    print_parts(lambda wide: _parts(Index(report), view or View(), wide), file=file, width=width)
+
+
+def print_parts(make: Parts, *, file: TextIO | None = None, width: int | None = None) -> None:
+    """Print what `make` gives for a number of columns, as :func:`print_report` prints a report."""
     stream = file or sys.stdout
     console = Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
     if console.is_terminal and not console.no_color:
-        _show(console, report, view or View())
+        _show(console, make)
         return
     fallback = console.width if stream.isatty() or os.environ.get("COLUMNS") else LOG_WIDTH
-    text = render_report(report, view=view, width=width or fallback)
+    text = _plain(make, width or fallback)
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def render_report(report: Report, *, view: View | None = None, width: int = LOG_WIDTH) -> str:
     """The report as plain text, `width` columns wide."""
+    return _plain(lambda wide: _parts(Index(report), view or View(), wide), width)
+
+
+def _plain(make: Parts, width: int) -> str:
     text = io.StringIO()
     console = Console(
         file=text,
@@ -91,7 +103,7 @@ def render_report(report: Report, *, view: View | None = None, width: int = LOG_
         color_system=None,
         force_terminal=False,
     )
-    _show(console, report, view or View())
+    _show(console, make)
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
@@ -120,14 +132,14 @@ def render_svg(report: Report, *, view: View | None = None) -> str:
         emoji=False,
         markup=False,
     )
-    _show(console, report, view or View())
+    _show(console, lambda wide: _parts(Index(report), view or View(), wide))
     offline = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     title = f"calaudit: {visible(report.audit.name)}"
     return console.export_svg(title=title, code_format=offline)
 
 
-def _show(console: Console, report: Report, view: View) -> None:
-    for part in _parts(Index(report), view, console.width):
+def _show(console: Console, make: Parts) -> None:
+    for part in make(console.width):
         console.print(part)
 
 

@@ -99,7 +99,7 @@ def judge_cells(scored: Sequence[Scored], terms: Terms) -> Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """Slices whose units hang together in one way."""
 
     slices: dict[str, Rows]
@@ -114,7 +114,7 @@ class _Compared:
     metric: Metric
     reference: Scores
     cells: Mapping[str, Scores]
-    parts: list[_Part]
+    parts: list[Part]
     comparisons: list[Comparison]
     support: Mapping[str, MinSupport]
     """Of each slice."""
@@ -133,7 +133,7 @@ def _compare(scored: Scored, metric: Metric, terms: Terms, *, headline: bool) ->
     }
     reference = scored.reference[metric]
     cells = {cell: scores[metric] for cell, scores in scored.cells.items()}
-    parts = _parts(scored, terms.clusters)
+    parts = parts_of(scored, terms.clusters)
     found: list[Comparison] = []
     for part in parts:
         found += compare(
@@ -239,12 +239,13 @@ def _gaps(one: _Compared, compared: Sequence[_Compared], terms: Terms) -> list[G
     )
 
 
-def _parts(scored: Scored, clusters: Clusters | None) -> list[_Part]:
+def parts_of(scored: Scored, clusters: Clusters | None) -> list[Part]:
+    """The slices of an evaluation set, apart by whether their units come in clusters."""
     slices = scored.eval_set.slices
     rows = {name: slices.rows(name) for name in slices.names}
     if clusters is None:
-        return [_Part(rows, None)]
+        return [Part(rows, None)]
     code = clusters.of(scored.eval_set)
     together = {name: own for name, own in rows.items() if name not in clusters.alone}
     alone = {name: own for name, own in rows.items() if name in clusters.alone}
-    return [_Part(together, code), *([_Part(alone, None)] if alone else [])]
+    return [Part(together, code), *([Part(alone, None)] if alone else [])]

@@ -233,13 +233,13 @@ def test_a_failed_engine_is_refused_with_its_reason(
     failed = replace(first, status="failed", engine=None, reason="no kernel", role="control")
     results = [each for each in report.results if each.cell != first.id]
     broken = replace(report, cells=(failed, *others), results=tuple(results))
-    write_report(_consistent(broken), tmp_path / "report.json")
+    write_report(consistent(broken), tmp_path / "report.json")
     with pytest.raises(SettingsError, match="failed: no kernel"):
         calaudit.export(tmp_path / "report.json", first.id, out=tmp_path / "ship")
     assert not (tmp_path / "ship").exists()
 
 
-def _consistent(report: Report) -> Report:
+def consistent(report: Report) -> Report:
     """Without what names results that are gone."""
     return replace(report, attribution=(), gaps=(), screening=(), exemplars=(), ranking_flow=())
 

@@ -86,7 +86,7 @@ def predicted_harm(
         taps=len(seen.histograms.taps),
         slices=tuple(
             SliceHarm(name, counts[name], least)
-            for name, least in zip(names, _short(every.least()), strict=True)
+            for name, least in zip(names, _short(every.least(beside=harms.values())), strict=True)
         ),
         bound=_bound(seen, names, members),
         cells=tuple(_record(cell, harms[cell], tables[cell], errors[cell]) for cell in tables),

@@ -19,7 +19,7 @@ Each level's error is Σx² − 2l·Σx + l²·Σ1, from differences of cumulati
 amax, whatever the number of values and bins.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -111,12 +111,18 @@ class HarmCurves:
             self.power,
         )
 
-    def least(self, weights: Floats | None = None) -> Floats:
+    def least(self, weights: Floats | None = None, *, beside: Iterable[Harm] = ()) -> Floats:
         """The least harm of each group (G,) by ranges of its own, weighted by `weights` (T,).
 
-        No ranges for all groups together do better by any of them. Holds for the candidates.
+        No ranges for all groups together do better by any of them. Holds for the candidates, and
+        for those `beside` them: choices for the same groups, of these taps or some of them.
         """
-        found: Floats = weighted(self.taps, weights) @ self.total.min(axis=2)
+        each = self.total.min(axis=2)
+        place = {tap: number for number, tap in enumerate(self.taps)}
+        for other in beside:
+            held = [place[tap] for tap in other.taps]
+            each[held] = np.minimum(each[held], other.total)
+        found: Floats = weighted(self.taps, weights) @ each
         return found
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calaudit.cli.coverage_text import coverage_text
 from calaudit.cli.flags import (
     BatchSizeFlag,
     ByFlags,
@@ -76,6 +77,15 @@ def calibrate_command(
     calibration_batch: CalibrationBatchFlag = None,
     calibration_order: CalibrationOrderFlag = None,
     threads: ThreadsFlag = 0,
+    cover: Annotated[
+        Path | None,
+        typer.Option(
+            "--cover",
+            metavar="RANGES",
+            help="Say how well the sets cover the groups of this ranges file, such as an audit's "
+            "ranges/slices-*.h5; default: the slices recorded by this pass.",
+        ),
+    ] = None,
     group: Annotated[
         list[str] | None,
         typer.Option("--group", rich_help_panel=_RANGES, help="A recorded group; default: all."),
@@ -142,6 +152,7 @@ def calibrate_command(
                 skip_bad=skip_bad_samples,
             )
     _show(tables, scales)
+    _show_coverage(tables, cover, out)
     if out is not None:
         print_written(out)
 
@@ -157,6 +168,22 @@ def _show(tables: "list[ScaleTable]", scales: Path | None) -> None:
     heading = ["tap", *(f"{table.calibset} {table.method}" for table in tables)]
     rows = [[tap, *(f"{table.taps[tap].amax:.4g}" for table in tables)] for tap in tables[0].taps]
     print(text_columns([heading, *rows], left=frozenset({0})))
+
+
+def _show_coverage(tables: "list[ScaleTable]", cover: Path | None, out: Path | None) -> None:
+    """How well the tables cover the groups of `cover`, or else the slices that `out` holds."""
+    from calaudit.formats.ranges import open_ranges
+    from calaudit.slices.dimension import EVERYTHING
+    from calaudit.steps.range_coverage import cover_slices
+
+    path = cover or out
+    if path is None:
+        return
+    observation = open_ranges(path)
+    sets = {table.calibset for table in tables}
+    slices = [name for name in observation.groups if cover or name not in sets]
+    if slices and slices != [EVERYTHING]:
+        print(f"\n{coverage_text(cover_slices(observation, slices, tables))}")
 
 
 def _is_hdf5(path: Path) -> bool:

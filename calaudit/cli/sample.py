@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from calaudit.cli import recipe_flags as flags
+from calaudit.cli.coverage_text import coverage_json, coverage_text
 from calaudit.cli.flags import ByFlags, CrossFlags, WhereFlags, read_dimensions
 from calaudit.cli.output import print_notes, text_columns
 from calaudit.runtime.errors import SettingsError
@@ -19,7 +20,10 @@ from calaudit.runtime.words import counted
 if TYPE_CHECKING:
     from calaudit.formats.calibset import DrawnSet
     from calaudit.runtime.pool import Pool
+    from calaudit.sampling.recipe import Recipe
+    from calaudit.slices.sliceset import SliceSet
     from calaudit.steps.predict import ModelOutputs
+    from calaudit.steps.range_coverage import RangeCoverage
 
 Recipes = Annotated[
     list[Path] | None,
@@ -44,7 +48,15 @@ Evaluate = Annotated[
     ),
 ]
 ModelFile = Annotated[
-    Path | None, typer.Option("--model", help="FP32 model (ONNX), for fp32-loss and taps.")
+    Path | None, typer.Option("--model", help="FP32 model (ONNX), for fp32-loss, taps and --cover.")
+]
+Cover = Annotated[
+    bool,
+    typer.Option(
+        "--cover",
+        help="Say how well each set's ranges cover each slice: predicted harm beside the least "
+        "possible, by one FP32 pass. Needs --model.",
+    ),
 ]
 
 
@@ -63,6 +75,7 @@ def sample_command(
     seed: Seed = 0,
     evaluate: Evaluate = None,
     model: ModelFile = None,
+    cover: Cover = False,
     by: ByFlags = None,
     where: WhereFlags = None,
     cross: CrossFlags = None,
@@ -92,6 +105,12 @@ def sample_command(
     given = {key: value for key, value in given.items() if value not in (None, [], ())}
     dimensions = read_dimensions(by, where, cross)
     chosen = flags.read_recipes(recipes or [], given, read_dimensions(stratify), dimensions)
+    if cover and model is None:
+        raise SettingsError(
+            "ranges are of a model's tensors, and no model is given",
+            where="--cover",
+            next_step="Add --model with the FP32 model (ONNX).",
+        )
     places = _places([path.stem for path in recipes or []] or [chosen[0].name], out)
     with stage("starting"):
         from calaudit.formats.pool import open_pool
@@ -109,10 +128,33 @@ def sample_command(
             draw_set(opened, each, seed=seed, evaluate=evaluate, slices=slices, run_outputs=run)
             for each in chosen
         ]
+        covered = None
+        if cover and model is not None:
+            covered = _covered(model, opened, chosen, drawn, slices=slices, evaluate=evaluate)
         for each, place in zip(drawn, places, strict=True):
             if place is not None:
                 write_set(opened, each, place)
-    _print(drawn, places, as_json=as_json)
+    _print(drawn, places, covered, as_json=as_json)
+
+
+def _covered(
+    model: Path,
+    pool: "Pool",
+    recipes: "Sequence[Recipe]",
+    drawn: "Sequence[DrawnSet]",
+    *,
+    slices: "SliceSet",
+    evaluate: str | None,
+) -> "RangeCoverage":
+    """How well the sets cover the slices that were asked for, and those of their recipes."""
+    from calaudit.steps.candidates import find_slices
+    from calaudit.steps.range_coverage import cover_draws
+
+    for recipe in recipes:
+        slices = find_slices(pool, recipe, slices)
+    return cover_draws(
+        model, pool, {each.name: each.rows for each in drawn}, slices, evaluate=evaluate
+    )
 
 
 def _read_model(path: Path, pool: "Pool") -> "ModelOutputs":
@@ -137,14 +179,25 @@ def _places(names: Sequence[str], out: Path | None) -> list[Path | None]:
     return [out]
 
 
-def _print(drawn: Sequence["DrawnSet"], places: Sequence[Path | None], *, as_json: bool) -> None:
+def _print(
+    drawn: Sequence["DrawnSet"],
+    places: Sequence[Path | None],
+    covered: "RangeCoverage | None",
+    *,
+    as_json: bool,
+) -> None:
     if as_json:
-        content = [_as_json(each, place) for each, place in zip(drawn, places, strict=True)]
-        print(json.dumps({"calibsets": content}, indent=2, ensure_ascii=False))
+        sets = [_as_json(each, place) for each, place in zip(drawn, places, strict=True)]
+        content: dict[str, Any] = {"calibsets": sets}
+        if covered is not None:
+            content["coverage"] = coverage_json(covered)
+        print(json.dumps(content, indent=2, ensure_ascii=False))
         return
     for number, each in enumerate(drawn):
         print_notes(each.notices)
         print(("\n" if number else "") + _as_text(each))
+    if covered is not None:
+        print(f"\n{coverage_text(covered)}")
     for place in places:
         done = "nothing was written; --out writes the set" if place is None else f"wrote {place}"
         print(f"calaudit: {done}", file=sys.stderr)

@@ -180,7 +180,7 @@ def observe_tuning(
     """
     observation = observe(
         engine,
-        PoolSamples(pool, rows, slices, SOURCE),
+        PoolSamples(pool, rows, slices.masks(), SOURCE),
         batch_size=batch_size,
         pool_fingerprint=pool.fingerprint(),
         skip_bad=True,

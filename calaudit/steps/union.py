@@ -1,7 +1,7 @@
 """Samples to observe, of calibration sets (every distinct one once) or of a pool, and passes."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -60,22 +60,24 @@ class Samples(Protocol):
 
 
 class PoolSamples:
-    """Rows of a pool, in the slices that they are in.
+    """Rows of a pool, in the groups that they are in.
 
     Parameters
     ----------
     pool : Pool
     rows : int64 (n,)
         Ascending.
-    slices : SliceSet
-        Over these rows; those that hold none of them are left out.
+    groups : iterable of (str, bool (n,))
+        Name and rows of each group, such as `SliceSet.masks`; those without rows are left out.
     source : str
         What messages call the rows.
     """
 
-    def __init__(self, pool: Pool, rows: Rows, slices: SliceSet, source: str) -> None:
+    def __init__(
+        self, pool: Pool, rows: Rows, groups: Iterable[tuple[str, NDArray[np.bool_]]], source: str
+    ) -> None:
         self._pool, self._rows, self._source = pool, rows, source
-        held = {name: mask for name, mask in slices.masks() if mask.any()}
+        held = {name: mask for name, mask in groups if mask.any()}
         self.ids: NDArray[np.str_] = pool.ids(rows)
         self.groups: tuple[str, ...] = tuple(held)
         self.weights: NDArray[np.float64] = np.stack(list(held.values())).astype(np.float64)

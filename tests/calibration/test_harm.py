@@ -204,6 +204,21 @@ def test_curves_at_rungs_are_harm_there_and_no_choice_is_below_the_least() -> No
         assert (some.sums(weights) >= curves.least(weights) * (1 - 1e-12)).all()
 
 
+def test_the_least_is_no_more_than_any_choice_beside_the_candidates() -> None:
+    histograms = two_taps()
+    curves = harm_curves(histograms, n_rungs=4)
+    other = harm_curves(histograms, n_rungs=64)
+    better = other.at(other.total.sum(axis=1).argmin(axis=1))
+    both = curves.least(beside=[better])
+    assert (both <= better.sums()).all()
+    assert (both <= curves.least()).all()
+    part = Histograms(("two",), histograms.counts[1:], histograms.n_zero[1:], histograms.amax[1:])
+    one = harm(part, other.ladder[1:, 40])
+    assert curves.least(beside=[one]) == pytest.approx(
+        curves.total[0].min(axis=1) + np.minimum(curves.total[1].min(axis=1), one.total[0])
+    )
+
+
 @pytest.mark.parametrize("amax", [0.0, -1.0, np.nan, np.inf, 1e-40])
 def test_ranges_that_no_engine_should_get_are_refused(amax: float) -> None:
     with pytest.raises(ValueError, match="amax"):

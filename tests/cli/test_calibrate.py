@@ -115,6 +115,41 @@ def test_slices_named_by_flags_are_recorded(folder: Path) -> None:
     assert "early=0.7,rest=0.3" in ended.out
 
 
+def test_how_well_sets_cover_the_slices_is_said_after_the_table(folder: Path) -> None:
+    ended = calaudit(
+        "calibrate", "model.onnx", "loud.h5", "any.h5", "--out", "ranges.h5", "--method", "minmax",
+        "--pool", "pool.h5", "--by", "loudness",
+    )  # fmt: skip
+    assert ended.status == 0
+    first, rest = ended.out.split("\n\nPredicted harm to each slice")
+    assert list(table(first)[1]) == TAPS
+    rows = {line.split("  ")[0]: line for line in rest.splitlines()}
+    assert {"all", "loudness = loud", "loudness = quiet"} <= set(rows)
+    assert rest.splitlines()[2].split() == [
+        "slice", "samples", "least", "loud", "minmax", "any", "minmax",
+    ]  # fmt: skip
+    assert "loud, minmax: farthest from the least possible is" in rest
+    assert "Whatever the ranges, some slice's harm is at least" in rest
+
+
+def test_slices_of_another_ranges_file_are_covered_where_asked(folder: Path) -> None:
+    ended = calaudit(
+        "calibrate", "model.onnx", "any.h5", "--out", "all.h5", "--method", "minmax",
+        "--pool", "pool.h5", "--where", "early=number < 12",
+    )  # fmt: skip
+    assert ended.status == 0
+    plain = ["calibrate", "model.onnx", "loud.h5", "--out", "loud-ranges.h5", "--method", "mse"]
+    assert "Predicted harm" not in calaudit(*plain).out
+    covered = calaudit(*plain, "--cover", "all.h5")
+    assert (covered.status, "early" in covered.out) == (0, True)
+    again = calaudit(
+        "calibrate", "loud-ranges.h5", "--group", "loud", "--method", "mse", "--cover", "all.h5"
+    )
+    assert again.out.split("Predicted harm")[1] == covered.out.split("Predicted harm")[1]
+    missing = calaudit(*plain, "--cover", "none.h5")
+    assert (missing.status, "none.h5" in missing.err) == (2, True)
+
+
 def test_options_of_percentile_and_weights_are_passed_on(folder: Path) -> None:
     calaudit("calibrate", "model.onnx", "any.h5", "--out", "ranges.h5", "--weighted")
     ended = calaudit(

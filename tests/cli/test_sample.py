@@ -11,6 +11,8 @@ from calaudit.formats.calibset import open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.sampling.kinds import KINDS, read_recipe
 from calaudit.steps.sample import draw_set
+from tests.audit.world import make_world
+from tests.cli.running import calaudit
 from tests.steps.drawing import CALIBRATE, EVALUATE, write_small_pool
 
 EQUAL = """
@@ -200,6 +202,8 @@ def test_size_may_be_changed_beside_a_recipe_file(run) -> None:
         (["pool.h5", "--kind", "ids", "--option", "ids=no.txt"], "list of ids can't be read", "id"),
         (["pool.h5", "--size", 3, "--tap", "inner"], "needs the FP32 model", "--model"),
         (["pool.h5", "--size", 3, "--tap", "t", "--model", "no.onnx"], "no.onnx", ""),
+        (["pool.h5", "--size", 3, "--cover"], "no model is given", "Add --model"),
+        (["pool.h5", "--size", 3, "--cover", "--model", "no.onnx"], "no.onnx", ""),
         (
             ["pool.h5", "--size", 3, "--candidates", "noise = 0", "--evaluate", EVALUATE],
             "33 of 100 candidates are evaluation samples",
@@ -244,3 +248,29 @@ def test_help_names_every_kind_of_recipe(run) -> None:
     status, out, _ = run("--help")
     assert status == 0
     assert [kind for kind in KINDS.names() if kind not in out] == []
+
+
+def test_how_well_sets_cover_slices_is_said_and_kept_in_json(tmp_path: Path) -> None:
+    make_world(tmp_path, n=400)
+    given = [
+        "sample", tmp_path / "pool.h5", "--model", tmp_path / "model.onnx", "--cover",
+        "--size", 30, "--name", "quiet", "--by", "loudness", "--evaluate", EVALUATE,
+        "--candidates", "split = 'calibration' and loudness = 'quiet'",
+    ]  # fmt: skip
+    ended = calaudit(*given)
+    assert ended.status == 0
+    text = ended.out.split("Predicted harm to each slice")[1]
+    assert text.splitlines()[2].split() == [
+        "slice", "samples", "least", "quiet", "minmax", "quiet", "best",
+    ]  # fmt: skip
+    assert text.splitlines()[3].startswith("loudness = loud")
+    assert "farthest from the least possible is loudness = loud" in text
+    coverage = json.loads(calaudit(*given, "--json").out)["coverage"]
+    assert [each["slice"] for each in coverage["slices"]] == [
+        "all", "loudness = loud", "loudness = quiet",
+    ]  # fmt: skip
+    assert [each["method"] for each in coverage["tables"]] == [
+        "minmax", "entropy", "percentile", "mse",
+    ]  # fmt: skip
+    assert coverage["tables"][0]["harm"][1] > 0.8
+    assert coverage["bound"] < 0.1

@@ -239,13 +239,18 @@ def timing_cache(state: State, config: Any, arrays: dict[str, Any]) -> Iterator[
 
 
 def _taken(state: State, config: Any, given: bytes, timed: Timed) -> Any:
-    """The cache that was there, unless TensorRT refuses it: which it says in one of three ways."""
+    """The cache that was there, unless TensorRT refuses it.
+
+    8.5 says of every cache "The timing cache will not be used!", since Myelin can't read its own
+    part, and uses the rest all the same.
+    """
     with state.ear.listening() as heard:
         try:
             cache = config.create_timing_cache(given)
         except Exception as error:  # noqa: BLE001  # bindings raise what they like
             cache, heard.errors = None, [*heard.errors, " ".join(str(error).split())]
-        if cache is not None and not heard.errors and config.set_timing_cache(cache, False):
+        # True: measurements on another GPU of this model serve as well.
+        if cache is not None and config.set_timing_cache(cache, True):
             return cache
     timed.refused = heard.explain()
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ DTYPES = {
     "UINT8": "uint8", "BOOL": "bool",
 }  # fmt: skip
 """TensorRT's element types that numpy has."""
+_UNKNOWN = "dynamic shapes"
+"""What the inspector says in place of a format: ``N/A due to dynamic shapes``."""
 _numbers = itertools.count(1)
 
 
@@ -33,6 +36,16 @@ class Loaded:
         self.inputs, self.outputs = describe_io(state.library, engine)
         self.context = make_context(state, engine)
         self.pipeline = Pipeline(state, self.context, self.inputs, self.outputs)
+
+    def run_zeros(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        """Run once on zeros, as far as TensorRT lets it; `shapes` are those of dynamic inputs."""
+        feeds = {
+            name: np.zeros(tuple(shapes.get(name, spec.shape)), spec.dtype)
+            for name, spec in self.inputs.items()
+        }
+        n = min((len(values) for values in feeds.values() if values.ndim), default=1)
+        with suppress(EnqueueError):
+            self.pipeline.run(feeds, n, np.empty)
 
     def close(self) -> None:
         """Free everything on the GPU."""
@@ -87,7 +100,8 @@ def inspect(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The engine inspector's JSON under inputs of these shapes; None where it tells nothing.
 
-    Without a context whose shapes are set, a dynamic engine's formats aren't known.
+    Without a context whose shapes are set, a dynamic engine's formats aren't known; 8.5 knows them
+    once such inputs have run.
     """
     found = state.library
     if not found.abilities.inspector:
@@ -103,6 +117,10 @@ def inspect(
     if hasattr(inspector, "execution_context"):
         inspector.execution_context = loaded.context
     text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+    if _UNKNOWN in text:
+        with state.ear.listening():
+            loaded.run_zeros(shapes)
+        text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
     return {"text": text}, {}
 
 

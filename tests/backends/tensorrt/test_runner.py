@@ -50,6 +50,22 @@ def test_page_locked_feeds_give_the_same_bits(backend: TensorrtBackend) -> None:
     np.testing.assert_array_equal(engine.run(locked)["y"], engine.run(x)["y"])
 
 
+def test_small_and_large_batches_in_turn_give_their_own_answers(backend: TensorrtBackend) -> None:
+    """A small one's outputs are written to the host's memory, a large one's are copied there."""
+    model = Model(models.gemms(), "sketch")
+    whole = models.feeds(model.proto, n=410)["x"]
+    engine = backend.load(model)
+    wanted = OnnxruntimeBackend().load(model).run({"x": whole})["y"]
+    kept = []
+    for n in (1, 400, 1, 2, 400, 3, 16):
+        start = len(kept)
+        fed = engine.empty_feeds(n)
+        fed["x"][:] = whole[start : start + n]
+        kept.append((slice(start, start + n), engine.run(fed)["y"]))
+    for rows, found in kept:
+        np.testing.assert_allclose(found, wanted[rows], rtol=1e-4, atol=1e-4)
+
+
 def test_output_whose_size_only_the_run_tells_comes_whole(backend: TensorrtBackend) -> None:
     s = models.Sketch()
     s.op("NonZero", ["x"], "where")

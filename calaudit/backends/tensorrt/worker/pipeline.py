@@ -2,8 +2,9 @@
 
 While one piece computes, the next is copied in and the one before is copied out, each on a stream
 of its own. Each of two slots holds the device memory of one piece. A batch of a single piece takes
-one stream, and when it is small none of the copies: the GPU then reads and writes the host's
-page-locked memory itself. Outputs whose size only the run tells lie in device memory that grows
+one stream, and when it is small nothing is copied out: the GPU then writes to the host's
+page-locked memory itself. (It doesn't read there: kernels would wait for what they read, and nobody
+waits for what they write.) Outputs whose size only the run tells lie in device memory that grows
 when TensorRT asks.
 """
 
@@ -28,7 +29,7 @@ Array = Any
 
 N_SLOTS = 2
 SMALL = 2**16
-"""Bytes of inputs and outputs up to which copies take longer than the GPU's way to the host."""
+"""Bytes of inputs and outputs up to which copying out takes longer than writing to the host."""
 ALIGNED = 256
 """Bytes that addresses of TensorRT's tensors are multiples of."""
 
@@ -135,7 +136,7 @@ class Shaped(NamedTuple):
     unknown: tuple[str, ...]
     """Names of the others."""
     small: bool
-    """Whether copies aren't worth their while."""
+    """Whether copying out isn't worth its while."""
 
 
 class Pipeline:
@@ -192,6 +193,11 @@ class Pipeline:
             self._streams.synchronize()
             raise
 
+    def forget(self) -> None:
+        """Take nothing of the context for known: somebody else has used it."""
+        self.bindings = Bindings(self._context)
+        self._shaped = self._bound = None
+
     def close(self) -> None:
         """Wait for the GPU and free all memory on it."""
         self._streams.synchronize()
@@ -203,13 +209,13 @@ class Pipeline:
         shaped = self._shaped_by(feeds)
         stream = self._streams.compute
         targets: dict[str, Array] | None = None
+        places: tuple[int, ...] | None = None
         if shaped.small:
             targets = {name: empty(shape, dtype) for name, shape, dtype in shaped.known}
-            if self._mapped(feeds, targets):
-                self._enqueue()
-                stream.synchronize()
-                return targets
-        places = self._places(shaped)
+            if self._mapped(targets):
+                places = ()
+        if places is None:
+            places = self._places(shaped)
         driver = self._cuda.driver
         for device, values in zip(self._slots[0].inputs.values(), feeds.values()):
             driver.memcpy_htod_async(device, values, stream)
@@ -229,8 +235,7 @@ class Pipeline:
         if self._bound is not None:
             return self._bound
         slot = self._slots[0]
-        for name, device in slot.inputs.items():
-            self.bindings.address(name, int(device))
+        self._bind_inputs()
         made = []
         for name, shape, dtype in shaped.known:
             made.append(slot.output(name, _n_bytes(shape, dtype)))
@@ -238,16 +243,21 @@ class Pipeline:
         self._bound = tuple(made)
         return self._bound
 
-    def _mapped(self, feeds: Mapping[str, Array], targets: Mapping[str, Array]) -> bool:
-        """Let the GPU work on the host's arrays themselves, where it reaches all of them."""
+    def _mapped(self, targets: Mapping[str, Array]) -> bool:
+        """Let the GPU write to the host's arrays themselves, where it reaches all of them."""
         self._bound = None
-        for tensors in (feeds, targets):
-            for name, values in tensors.items():
-                address = self._device_address(values)
-                if not address or address % ALIGNED:
-                    return False
-                self.bindings.address(name, address)
+        for name, values in targets.items():
+            address = self._device_address(values)
+            if not address or address % ALIGNED:
+                return False
+            self.bindings.address(name, address)
+        self._bind_inputs()
         return True
+
+    def _bind_inputs(self) -> None:
+        """Have inputs read from the first slot."""
+        for name, device in self._slots[0].inputs.items():
+            self.bindings.address(name, int(device))
 
     def _run_pieces(self, feeds: Mapping[str, Array], n: int, empty: Empty) -> dict[str, Array]:
         whole: dict[str, Array] = {}

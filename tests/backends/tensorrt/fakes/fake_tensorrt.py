@@ -192,6 +192,7 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
 
     class IBuilderConfig:
         int8_calibrator = None
+        logger: Any = None
         if hasattr(trt, "IProgressMonitor"):
             progress_monitor = None
 
@@ -223,6 +224,8 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
         def create_timing_cache(self, content: bytes) -> Any:
             if content and not content.startswith(TIMES):
                 return None
+            if content:  # 8.5 complains of its own caches, and uses them
+                self.logger.log(severity.ERROR, "4: The timing cache will not be used!")
             return SimpleNamespace(content=content or TIMES)
 
         def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
@@ -270,7 +273,9 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
             return _Network(trt, behaviour)
 
         def create_builder_config(self) -> Any:
-            return IBuilderConfig()
+            config = IBuilderConfig()
+            config.logger = self._logger
+            return config
 
         def create_optimization_profile(self) -> Any:
             return Profile()
@@ -341,6 +346,7 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
             self._shapes: Dict[str, Tuple[int, ...]] = {}
             self._addresses: Dict[str, int] = {}
             self._allocators: Dict[str, Any] = {}
+            self.ran = False
 
         def set_input_shape(self, name: str, shape: Tuple[int, ...]) -> bool:
             self._shapes[name] = tuple(shape)
@@ -377,6 +383,7 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
                 else:
                     address = self._addresses[name]
                 ctypes.memmove(address, np.ascontiguousarray(values).ctypes.data, values.nbytes)
+            self.ran = True
             return True
 
     class Runtime:
@@ -527,7 +534,8 @@ class _Inspector:
         for node in graph.node:
             if node.op_type not in {"Conv", "Gemm", "MatMul"}:
                 continue
-            known = self.execution_context is not None
+            context = self.execution_context
+            known = context is not None and context.ran
             implicit = self._told["int8"] and node.name not in self._told["held"]
             int8 = known and (implicit or all(name in rounded for name in node.input[:2]))
             dtype = "Int8" if int8 else "FP32" if known else "N/A due to dynamic shapes"

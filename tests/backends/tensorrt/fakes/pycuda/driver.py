@@ -10,8 +10,8 @@ import numpy as np
 _SAID = json.loads(os.environ.get("FAKE_TENSORRT", "{}"))
 TOTAL = int(_SAID.get("gpu_bytes", 2**34))
 _used = [0]
-registered = []
-"""Sizes of the host memory that was registered, in this order."""
+registered = {}
+"""Host memory that is page-locked: where it begins → its bytes."""
 
 
 class Error(Exception):
@@ -24,11 +24,6 @@ class MemoryError(Error, builtins.MemoryError):  # noqa: A001  # pycuda's name
 
 class event_flags:  # noqa: N801
     DISABLE_TIMING = 2
-
-
-class mem_host_register_flags:  # noqa: N801
-    PORTABLE = 1
-    DEVICEMAP = 2
 
 
 class _Primary:
@@ -97,19 +92,34 @@ class Event:
         pass
 
 
-class _Registered:
-    def __init__(self, values):
-        self._values = values
+class _Libcuda:
+    """What calaudit calls of CUDA's own library."""
 
-    def get_device_pointer(self):
-        return self._values.ctypes.data
+    def cuMemHostRegister_v2(self, start, size, flags):
+        assert start.value % 4096 == 0, "page-aligned"
+        if not _SAID.get("registers", True):
+            return 801  # CUDA_ERROR_NOT_SUPPORTED
+        registered[start.value] = size.value
+        return 0
 
-    def unregister(self):
-        registered.remove(self._values.nbytes)
+    def cuMemHostGetDevicePointer_v2(self, found, start, flags):
+        assert start.value in registered
+        found._obj.value = start.value
+        return 0
+
+    def cuMemHostUnregister(self, start):
+        del registered[start.value]
+        return 0
 
 
-class _View:
-    base = None
+_open_library = ctypes.CDLL
+
+
+def _opened(name, *rest):
+    return _Libcuda() if name == "libcuda.so.1" else _open_library(name, *rest)
+
+
+ctypes.CDLL = _opened
 
 
 def init():
@@ -134,16 +144,6 @@ def pagelocked_empty(shape, dtype):
 
 def mem_get_info():
     return TOTAL - _used[0], TOTAL
-
-
-def register_host_memory(values, flags=0):
-    assert values.ctypes.data % 4096 == 0, "page-aligned"
-    if not _SAID.get("registers", True):
-        raise Error("cuMemHostRegister failed: operation not supported")
-    registered.append(values.nbytes)
-    view = _View()
-    view.base = _Registered(values)
-    return view
 
 
 def memcpy_htod_async(target, source, stream):

@@ -21,6 +21,7 @@ from tests.audit.fake_worker import fake_backend
 from tests.audit.world import AUDIT, make_world
 from tests.cli.running import calaudit
 
+AUDITS = Path(__file__).parents[2] / "audits"
 KERNELS = """
 [[targets]]
 name = "fused"
@@ -406,3 +407,8 @@ def test_targets_out_of_reach_are_told_of_all_at_once_before_any_work(
         for number, name in enumerate(("new", "old"))
     ]
     assert not (tmp_path / "audit").exists()
+
+
+@pytest.mark.parametrize("path", sorted(AUDITS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_audit_files_of_the_repository_are_read(path: Path) -> None:
+    assert read_audit(path).calibsets

@@ -121,6 +121,25 @@ def test_no_amax_leaves_float32() -> None:
 # --- TensorRT 8.5.3.1 itself -------------------------------------------------------------------
 
 
+NARROW = {
+    "half": (lambda n, one, other: 0.5 + 0.1 * n, "3bf93730"),
+    "half05": (lambda n, one, other: 0.5 + 0.05 * n, "3bc10267"),
+    "uniform46": (lambda n, one, other: 0.4 + 0.2 * one, "3b9ad893"),
+    "one": (lambda n, one, other: 1 + 0.02 * n, "3c09ebc3"),
+    "two": (lambda n, one, other: np.where(other < 0.5, 0.5 + 0.05 * n, n), "3cdd5554"),
+}
+"""Values far from 0, and the scale that TensorRT 8.5.3.1 wrote for them (batches of 16)."""
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_narrow_values_far_from_zero_are_clipped_as_tensorrt_clipped_them(name: str) -> None:
+    random, shape = np.random.default_rng(7), (64, 3, 32, 32)
+    make, recorded = NARROW[name]
+    values = make(random.standard_normal(shape), random.random(shape), random.random(shape))
+    amax = trt_amax(*values.astype(np.float32).reshape(4, 16, -1))
+    assert np.float32(scale_of(amax)).tobytes()[::-1].hex() == recorded
+
+
 def _growing(factor: float) -> NDArray[np.float64]:
     steps: NDArray[np.float64] = factor ** (np.arange(64.0) // 16)
     return steps.reshape(64, 1, 1, 1)

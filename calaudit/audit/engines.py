@@ -127,6 +127,9 @@ def run_cell(audit: Audit, planned: PlannedCell, observed: Observed, store: Stor
     options = {**built.options, **({} if graph.table is None else graph.table.options)}
     record = engine_record(audit, planned, graph.model, replace(built, options=options))
     scales = built.scales or (graph.table.scales if graph.table is not None else {})
+    if planned.given == "qdq":
+        in_float = set(audit.qdq.taps) - set(audit.qdq_of(planned).taps)
+        scales = {tap: scale for tap, scale in scales.items() if tap not in in_float}
     return CellRun(record, answers, (*graph.notices, *said), scales)
 
 

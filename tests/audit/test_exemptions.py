@@ -87,6 +87,14 @@ def test_the_engine_on_disk_leaves_the_head_alone(finished: tuple[Path, Report])
     assert read[EXEMPT]["/body/fc/Gemm"] == read[PLAIN]["/body/fc/Gemm"]
 
 
+def test_what_isnt_rounded_is_predicted_to_do_no_harm(finished: tuple[Path, Report]) -> None:
+    _, report = finished
+    assert report.harm is not None
+    harm = {one.cell: one for one in report.harm.cells}
+    assert {tap.tap for tap in harm[PLAIN].taps} == {"x", "m"}
+    assert {tap.tap for tap in harm[EXEMPT].taps} == {"x"}
+
+
 def test_every_form_names_the_cell_and_what_it_leaves_in_float(
     finished: tuple[Path, Report],
 ) -> None:

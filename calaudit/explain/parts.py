@@ -18,12 +18,13 @@ from calaudit.formats.scales import open_scales, write_scales
 from calaudit.formats.trt_cache import cache_of, open_trt_cache, table_of, write_trt_cache
 from calaudit.formats.trt_header import ENTROPY_2, MINMAX, TrtVersion
 from calaudit.formats.writing import write_text
+from calaudit.graph.exempt import given_names
 from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.implicit import implicit_graph
 from calaudit.graph.load import load_model
 from calaudit.graph.metadata import with_metadata
 from calaudit.graph.model import Model
-from calaudit.graph.names import all_graphs
+from calaudit.graph.names import all_graphs, name_of
 from calaudit.graph.prepare import prepare
 from calaudit.report.index import Index, predicts
 from calaudit.results.audited import CellRecord
@@ -73,13 +74,17 @@ class Parts:
     """Of the inputs with free axes."""
     fixed_batch: bool = False
     subgraphs: bool = False
+    held: dict[str, str] = field(default_factory=dict)
+    """Nodes of the FP32 model that implicit quantization is to leave in float → what they make."""
+    beyond: str = ""
+    """Where tensors without Q/DQ have their ranges from, in words; empty without a cache."""
 
     @property
     def kind(self) -> Kind:
         """What the engine is made of."""
         if self.cell.precision == "fp16":
             return "fp16"
-        if self.cell.ranges_by != "calaudit":
+        if self.cell.given_ranges is None and self.cell.ranges_by != "calaudit":
             return "native"
         told = {each.name: each.settings for each in self.finished.report.audit.targets}
         implicit = told.get(self.cell.backend, {}).get("int8") == "implicit"
@@ -127,6 +132,9 @@ class Parts:
             "model": f"{report.audit.model.name} {report.audit.model.fingerprint}",
             "pool": f"{report.audit.pool.name} {report.audit.pool.fingerprint}",
             "method": cell.method or "",
+            "given_ranges": cell.given_ranges or "",
+            "exemption": cell.exemption or "",
+            "left_in_float": "" if engine is None else ", ".join(engine.exempt),
             "ranges_by": cell.ranges_by or "",
             "calibset": cell.calibset or "",
             "calibset_drawn": "" if drawn is None else drawn.method,
@@ -180,33 +188,33 @@ def _explicit(parts: Parts, drawn: Calibset | None) -> Model:
     _check(parts, graph)
     _write_graph(parts, graph, GRAPH, "the INT8 engine: a Q/DQ graph with all its weights")
     table = _table(parts)
-    if drawn is None or table.method not in ALL_METHODS:
-        why = "its ranges belong to no calibration set that the tensors without Q/DQ could take"
-        parts.notices.append(Notice("no_cache", f"no calibration cache: {why} theirs from"))
-        return graph
     try:
         _complete_cache(parts, table, drawn)
     except CalauditError as error:
         (parts.folder / CACHE).unlink(missing_ok=True)
-        parts.notices.append(
-            Notice("no_cache", f"no calibration cache: {' '.join(str(error).split())}")
-        )
+        message = f"no calibration cache: {' '.join(str(error).split())}"
+        parts.notices.append(Notice("no_cache", message))
     return graph
 
 
-def _complete_cache(parts: Parts, table: ScaleTable, drawn: Calibset) -> None:
+def _complete_cache(parts: Parts, table: ScaleTable, drawn: Calibset | None) -> None:
+    """A cache of the engine's own scales; other tensors are observed on its set, or on all sets."""
     model = parts.finished.model(parts.given)
-    options = table.options
-    batching = None
-    if table.method == ENTROPY_TRT:
-        stored = options.get("calibration_order") == "stored"
+    sets, method, batching = [drawn], table.method, None
+    parts.beyond = "one by the same set and method"
+    if drawn is None or method not in ALL_METHODS:
+        records = parts.finished.report.calibsets
+        sets, method = [parts.finished.calibset(each.name) for each in records], "minmax"
+        parts.beyond = f"a min-max range over {counted(len(sets), 'calibration set')} of the audit"
+    if method == ENTROPY_TRT:
+        stored = table.options.get("calibration_order") == "stored"
         order: SampleOrder = "stored" if stored else "mixed"
-        batching = Batching(int(options.get("calibration_batch", 64)), order=order)
+        batching = Batching(int(table.options.get("calibration_batch", 64)), order=order)
     made = write_complete_cache(
         Path(model.label),
-        [drawn.path],
+        [each.path for each in sets if each is not None],
         parts.folder / CACHE,
-        method=table.method,
+        method=method,
         version=parts.version,
         algorithm=ENTROPY_2,
         batch_size=parts.batch_size,
@@ -217,6 +225,18 @@ def _complete_cache(parts: Parts, table: ScaleTable, drawn: Calibset) -> None:
     parts.notices += [each for each in made.notices if each.code in kept]
     _cache_written(parts)
     _write_graph(parts, model, FP32, "the FP32 model, for the calibration cache")
+    _hold(parts, model)
+
+
+def _hold(parts: Parts, model: Model) -> tuple[str, ...]:
+    """Note which nodes of the FP32 model the engine leaves in float as asked; gives their names."""
+    engine = parts.cell.engine
+    if engine is None or not engine.exempt:
+        return ()
+    names = given_names(engine.exempt, model, prepare(model))
+    made = {name_of(node): node.output[0] for node in model.proto.graph.node}
+    parts.held = {name: made[name] for name in names if name in made}
+    return names
 
 
 def _half(parts: Parts) -> Model:
@@ -244,8 +264,9 @@ def _implicit(parts: Parts) -> Model:
         write_trt_cache(parts.folder / CACHE, cache)
     _cache_written(parts)
     _write_graph(parts, model, FP32, "the FP32 model, which TensorRT quantizes by the cache")
+    held = _hold(parts, model)
     if predicts(parts.cell):
-        graph, _ = implicit_graph(model, table.scales)
+        graph, _ = implicit_graph(model, table.scales, float_ops=held)
         what = "what was judged: the graph that predicts TensorRT's engine, for onnxruntime"
         _write_graph(parts, graph, PREDICTED, what)
     return model

@@ -89,6 +89,8 @@ def _context(parts: Parts) -> dict[str, Any]:
         "calibrator": parts.calibrator if cache else "",
         "fp32": FP32,
         "shape_flags": _shape_flags(parts),
+        "held_flags": _held_flags(parts),
+        "held": "\n".join(_held(parts)),
         "run_shapes": _flag("shapes", parts, "largest"),
         "tactics": _TACTICS,
         "profile": "\n".join(_profile(parts)),
@@ -104,7 +106,11 @@ def _intro(parts: Parts) -> str:
         "implicit": "An FP32 model with a calibration cache, which TensorRT up to 10 quantizes",
         "native": "An FP32 model with a calibration cache of TensorRT's own",
     }[parts.kind]
-    ranges = f", with ranges of {_text(cell.calibset)} by {cell.method}" if cell.calibset else ""
+    ranges = f", with ranges of {_text(cell.calibset)} by {cell.way}" if cell.calibset else ""
+    if cell.given_ranges:
+        ranges = f", with the ranges {_text(cell.given_ranges)}, which were given"
+    left = parts.provenance().get("left_in_float")
+    ranges += f", and left in float as asked: {_text(left)}" if left else ""
     verdict = verdict_of(Index(parts.finished.report), cell.id)
     judged = "not gated" if verdict is None else f"verdict {verdict}"
     return f"{what}{ranges}: {judged}, judged on {_text(cell.backend)}."
@@ -152,8 +158,8 @@ def _cache_says(parts: Parts) -> str:
     if parts.kind == "qdq":
         return (
             f"For implicit quantization of the FP32 model: `{CACHE}` holds the engine's own "
-            "ranges, and for every other tensor that TensorRT asks for one by the same set and "
-            "method. Such an engine isn't the Q/DQ graph: it rounds elsewhere, and was not judged "
+            f"ranges, and for every other tensor that TensorRT asks for {parts.beyond}. Such an "
+            "engine isn't the Q/DQ graph: it rounds elsewhere, and was not judged "
             'here. `int8 = "implicit"` in the audit file judges it.'
         )
     return f"TensorRT quantizes `{FP32}` by the ranges in `{CACHE}`; it needs no data."
@@ -173,6 +179,33 @@ def _flag(flag: str, parts: Parts, which: str) -> str:
         told = f"'{name}'" if set(name) & set(":,'") else name
         given.append(f"{told}:{'x'.join(map(str, getattr(each, which)))}")
     return " " + shlex.quote(f"--{flag}={','.join(given)}")
+
+
+def _held_flags(parts: Parts) -> str:
+    """Flags of trtexec that hold layers to float32."""
+    if not parts.held:
+        return ""
+    layers = ",".join(f"{name}:fp32" for name in parts.held)
+    flags = (f"--layerPrecisions={layers}", f"--layerOutputTypes={layers}")
+    return " ".join(["", "--precisionConstraints=obey", *map(shlex.quote, flags)])
+
+
+def _held(parts: Parts) -> Iterator[str]:
+    """The same in Python."""
+    if not parts.held:
+        return
+    yield "FLOAT_OPS = {  # node → what it makes: left in float, as the audit asked"
+    for name, made in parts.held.items():
+        yield f"    {_quoted(name)}: {_quoted(made)},"
+    yield """}
+for at in range(network.num_layers):
+    layer = network.get_layer(at)
+    makes = {layer.get_output(i).name for i in range(layer.num_outputs)}
+    if layer.name in FLOAT_OPS or makes & set(FLOAT_OPS.values()):
+        layer.precision = trt.DataType.FLOAT
+        for i in range(layer.num_outputs):
+            layer.set_output_type(i, trt.DataType.FLOAT)
+config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)"""
 
 
 def _profile(parts: Parts) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 import calaudit
 from calaudit.audit.run import run_audit
@@ -20,6 +21,8 @@ from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.graph.load import load_model
 from calaudit.graph.network import import_network
 from calaudit.report.files import write_report
+from calaudit.results.comparison import Verdict
+from calaudit.results.recommendation import Outcome, Recommendation, Remedy
 from calaudit.results.report import Report
 from calaudit.runtime.errors import (
     CalauditError,
@@ -71,9 +74,59 @@ def exported(of: tuple[Path, Report], cell: str, out: Path) -> Exported:
     return made
 
 
+EXEMPT = """
+[[exemptions]]
+name = "last"
+float_ops = ["second"]
+"""
+
+
+def two_products(path: Path) -> None:
+    """Put a second product behind the first, so that one of them can stay in float."""
+    proto = onnx.load(path)
+    turn = np.random.default_rng(4).normal(size=(4, 4)).astype(np.float32)
+    proto.graph.initializer.append(
+        numpy_helper.from_array(np.eye(4, dtype=np.float32) + turn / 40, "v")
+    )
+    proto.graph.node[-1].output[0] = "first"
+    proto.graph.node.append(helper.make_node("MatMul", ["first", "v"], ["y"], name="second"))
+    onnx.save(proto, path)
+
+
+def with_more(folder: Path, audit: str) -> tuple[Path, Report]:
+    """An audit with exemptions and, from a first run, given ranges."""
+    path = make_world(folder, audit=audit)
+    two_products(folder / "model.onnx")
+    first, _ = run_audit(path, formats="none")
+    table = next(each.scales for each in first.cells if each.id == "both/minmax")
+    shutil.copy(path.with_suffix("") / str(table), folder / "given.json")
+    scales = '\n[[scales]]\nname = "minimax"\nfile = "given.json"\n'
+    path.write_text(f"{audit}{EXEMPT}{scales}")
+    report, _ = run_audit(path, formats="none")
+    return path, report
+
+
+@pytest.fixture(scope="module")
+def more(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    text = AUDIT.replace('["minmax", "mse"]', '["minmax"]')
+    return with_more(tmp_path_factory.mktemp("more"), text)
+
+
+@pytest.fixture(scope="module")
+def more_predicted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
+    text = AUDIT.replace('["minmax", "mse"]', '["minmax"]\nint8 = "implicit"')
+    return with_more(tmp_path_factory.mktemp("more-predicted"), text)
+
+
 @pytest.mark.parametrize(
     ("world_name", "cell"),
     [
+        ("more", "both/minmax+last"),
+        ("more", "minimax/given"),
+        ("more", "minimax/given+last"),
+        ("more_predicted", "both/minmax+last"),
+        ("more_predicted", "minimax/given"),
+        ("more_predicted", "minimax/given+last"),
         ("world", "both/minmax"),
         ("world", "both/entropy-trt"),
         ("world", "loud only/minmax"),
@@ -488,3 +541,62 @@ def test_given_ranges_of_an_implicit_engine_are_handed_over_as_a_cache(
 def test_fp32_of_a_target_is_refused(on_targets: tuple[Path, Report], tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="is FP32, the model itself"):
         calaudit.export(on_targets[0], "fp32/explicit", out=tmp_path / "ship")
+
+
+def test_ops_left_in_float_stay_so_under_the_cache(
+    more: tuple[Path, Report], more_predicted: tuple[Path, Report], tmp_path: Path
+) -> None:
+    for number, world in enumerate((more, more_predicted)):
+        out = tmp_path / str(number)
+        exported(world, "both/minmax+last", out)
+        told = json.loads((out / "provenance.json").read_text())
+        assert (told["exemption"], told["left_in_float"]) == ("last", "second")
+        readme = (out / "README.md").read_text()
+        assert "left in float as asked: second" in readme
+        (line,) = (each for each in readme.splitlines() if "--calib=" in each)
+        assert "--precisionConstraints=obey --layerPrecisions=second:fp32" in line
+        assert "--layerOutputTypes=second:fp32" in line
+        (block,) = [each for each in blocks(out, "in Python") if "class Given" in each]
+        then = "print([network.get_layer(i).name for i in range(network.num_layers) if "
+        then += "getattr(network.get_layer(i), 'precision', None) == trt.DataType.FLOAT])"
+        assert run_block(out, block, then, FAKE) == "['second']\n"
+
+
+def test_given_ranges_get_a_complete_cache_from_all_sets(
+    more: tuple[Path, Report], tmp_path: Path
+) -> None:
+    path, _ = more
+    out = tmp_path / "ship"
+    exported(more, "minimax/given", out)
+    assert not (out / "calibset.npz").exists()
+    cache, table = open_trt_cache(out / "calibration.cache"), open_scales(out / "scales.json")
+    network = import_network(load_model(path.parent / "model.onnx"))
+    assert list(cache.scales) == list(network.names)
+    assert {name: cache.scales[name] for name in table.scales} == table.scales
+    readme = (out / "README.md").read_text()
+    assert "a min-max range over 2 calibration sets of the audit" in readme
+    assert "with the ranges minimax, which were given" in readme
+
+
+def test_the_recommended_engine_is_the_default(world: tuple[Path, Report], tmp_path: Path) -> None:
+    path, report = world
+    shutil.copytree(path.parent, tmp_path / "copy")
+    told = Recommendation(
+        outcome=Outcome.COLLECT,
+        verdict=Verdict.REGRESSED,
+        sentence="Collect.",
+        winner="both/minmax",
+        remedy=Remedy.PLAIN_SET,
+        plain="both/minmax",
+        rivals=(),
+        tune="split = 'calibration'",
+        n_tuning=100,
+        options=(),
+    )
+    where = tmp_path / "copy" / "audit" / "report.json"
+    write_report(replace(report, recommendation=told), where)
+    assert calaudit.export(where, out=tmp_path / "ship").cell == "both/minmax"
+    write_report(
+        replace(report, recommendation=replace(told, outcome=Outcome.NOTHING_HOLDS)), where
+    )
+    assert calaudit.export(where, out=tmp_path / "other").cell == "fp16"

@@ -3,19 +3,18 @@
 A column says which samples are evaluated and which may be drawn, or else every fourth of something.
 """
 
-import json
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from calaudit.audit.proposal.choices import Sliced, Table, choose_slices, propose_sets
+from calaudit.formats.toml import toml_value
 from calaudit.graph.load import check_pool_matches
 from calaudit.graph.model import Model
 from calaudit.graph.survey import closing_op
@@ -317,7 +316,7 @@ def _table(header: str, table: Table) -> Iterator[str]:
         yield from _comment(table.remark)
     yield header
     for key, value in table.values.items():
-        yield f"{key} = {_value(value)}"
+        yield f"{key} = {toml_value(value)}"
 
 
 def _left_out(proposal: Proposal) -> Iterator[str]:
@@ -332,14 +331,3 @@ def _comment(text: str) -> list[str]:
     return textwrap.wrap(
         visible(text), WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False
     )
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{key} = {_value(each)}' for key, each in value.items())} }}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, str):
-        # JSON's texts are TOML's, but for the one control character that JSON leaves as it is
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return json.dumps(value)

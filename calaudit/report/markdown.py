@@ -15,6 +15,8 @@ from calaudit.report.harm import harm_rows, harm_sentences
 from calaudit.report.headline import control_sentences
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.precision import NAMED, overall_verdict_text, standings
+from calaudit.report.recommendation import TITLE as RECOMMENDATION
+from calaudit.report.recommendation import columns_of, option_rows, recommendation_lines
 from calaudit.report.tables import MARK, legend, verdict_mark
 from calaudit.report.targets import HEADINGS, TEXTS, target_rows
 from calaudit.report.wording import MISSING, between, difference, score, unit_name, units
@@ -48,6 +50,7 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
     lines += [
         "",
         *_counts(index),
+        *_recommendation(index, limit),
         *_targets(index),
         *_worst(index, limit),
         *_attribution(index, limit),
@@ -73,6 +76,27 @@ def _counts(index: Index) -> Iterator[str]:
     yield "|---:|---:|---:|---:|"
     named = ("REGRESSED", "INCONCLUSIVE", "PASS")
     yield _row([f"{len(verdicts):,}", *(f"{verdicts.count(name):,}" for name in named)])
+    yield ""
+
+
+def _recommendation(index: Index, limit: int) -> Iterator[str]:
+    told = index.report.recommendation
+    if told is None:
+        return
+    yield f"### {RECOMMENDATION}"
+    yield ""
+    first, *others = recommendation_lines(index, told)
+    yield f"**{_inline(first)}**"
+    yield ""
+    yield from (f"- {_inline(line)}" for line in others)
+    rows = list(option_rows(index, told))
+    columns = columns_of(rows[:limit])
+    yield ""
+    yield _row([heading for heading, _ in columns])
+    yield f"|{'---|' * len(columns)}"
+    for entries in zip(*(entries for _, entries in columns), strict=True):
+        yield _row([_code(entries[0]), *map(_inline, entries[1:])])
+    yield from _rest(len(rows) - limit, "engine")
     yield ""
 
 

@@ -32,7 +32,11 @@ from calaudit.report.harm import harm_table
 from calaudit.report.headline import control_sentences, headline
 from calaudit.report.index import Index
 from calaudit.report.precision import overall_verdict_text
-from calaudit.report.tables import STYLE, View
+from calaudit.report.recommendation import (
+    TITLE as RECOMMENDATION,
+)
+from calaudit.report.recommendation import columns_of, option_rows, recommendation_lines
+from calaudit.report.tables import STYLE, Column, View, build_table
 from calaudit.report.wording import score
 from calaudit.results.comparison import ALL
 from calaudit.results.report import Report, unjudged
@@ -158,6 +162,7 @@ def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     yield from standout_lines(index, view)
     yield from harm_table(index, view, width)
     yield from engine_tables(index, view, width)
+    yield from _recommendation(index, view, width)
     yield from _warnings(index.report)
     yield from map(Text, control_sentences(index))
     yield _verdict(index)
@@ -198,6 +203,22 @@ def _facts(index: Index) -> Iterator[tuple[str, str]]:
     )
     yield (f"   {index.judged} from {sets} calibration set{'' if sets == 1 else 's'}{aside}", "")
     yield (f", {counted(len(report.slices), 'slice')}, seed {report.audit.seed}", "")
+
+
+def _recommendation(index: Index, view: View, width: int) -> Iterator[RenderableType]:
+    told = index.report.recommendation
+    if told is None:
+        return
+    rows = list(option_rows(index, told))[: view.limit]
+    columns = [
+        Column(heading, [Text(each) for each in entries], 34 if place in {0, 1, 3, 5} else None)
+        for place, (heading, entries) in enumerate(columns_of(rows))
+    ]
+    yield build_table(RECOMMENDATION, columns, width=width)
+    first, *others = recommendation_lines(index, told)
+    yield Text(first, "bold")
+    yield from (Text(f"  {line}") for line in others)
+    yield Text()
 
 
 def _warnings(report: Report) -> Iterator[Text]:

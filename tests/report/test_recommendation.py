@@ -1,0 +1,83 @@
+"""What reports say of a recommendation: in the terminal, and in the Markdown summary."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from calaudit.report.index import Index
+from calaudit.report.markdown import markdown_summary
+from calaudit.report.recommendation import TITLE, option_rows, recommendation_lines
+from calaudit.report.terminal import render_report
+from calaudit.results.document import inconsistencies
+from calaudit.results.report import Report
+from tests.report.factory import RECOMMENDATION, report, reports
+
+REPORT = report(recommendation=RECOMMENDATION)
+
+
+@pytest.mark.parametrize("show", [lambda r: render_report(r, width=200), markdown_summary])
+def test_a_recommendation_is_told_with_what_stands_behind_it(show: object) -> None:
+    told = " ".join(str(show(REPORT)).split())  # type: ignore[operator]
+    for expected in (
+        "Ship equal/minmax: it passes every gate on the evaluated samples.",
+        "the plain set loses 6.1 points, this 0.4; gain 5.7 (4.0–7.4)",
+        "Predicted harm to the worst slice: 0.0115 at least by any ranges, 0.012 reached",
+        "0.015 by the best set drawn (equal/mse), 0.2 by the plain set",
+        "about 150 samples of noise",
+        "Chosen on 800 tuning rows (split = 'calibration'), of 3 engines, 2 of which were run",
+        "Not tried: ops in float",
+        "280 % ✗",
+    ):
+        assert expected in told
+
+
+def test_without_a_recommendation_nothing_is_said() -> None:
+    assert f"\n{TITLE}\n" not in render_report(report())
+    assert TITLE not in markdown_summary(report())
+
+
+def test_each_option_says_what_became_of_it() -> None:
+    rows = list(option_rows(Index(REPORT), RECOMMENDATION))
+    assert [row.role for row in rows] == ["plain set", "winner", ""]
+    assert rows[2].worst == rows[2].used == "–"
+    assert all(len(row.entries) == 6 for row in rows)
+
+
+def test_a_share_in_float_is_told() -> None:
+    told = replace(RECOMMENDATION, float_macs=0.125)
+    lines = list(recommendation_lines(Index(REPORT), told))
+    assert "12.5 % of its multiply-accumulates run in float" in lines
+
+
+@pytest.mark.parametrize(
+    ("changed", "place"),
+    [
+        ({"winner": "nobody"}, "recommendation.winner"),
+        ({"plain": "nobody"}, "recommendation.plain"),
+        ({"rivals": ("nobody",)}, "recommendation.rivals[0]"),
+        (
+            {"options": (replace(RECOMMENDATION.options[0], slice="nowhere"),)},
+            "recommendation.options[0].slice",
+        ),
+        (
+            {"gains": (replace(RECOMMENDATION.gains[0], metric="none"),)},
+            "recommendation.gains[0].metric",
+        ),
+        (
+            {"collect": (replace(RECOMMENDATION.collect[0], slice="nowhere"),)},
+            "recommendation.collect[0].slice",
+        ),
+    ],
+)
+def test_names_that_point_nowhere_are_noticed(changed: dict[str, object], place: str) -> None:
+    made = report(recommendation=replace(RECOMMENDATION, **changed))  # type: ignore[arg-type]
+    assert [problem.where for problem in inconsistencies(made, where="r")] == [f"r: {place}"]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(reports())
+def test_any_recommendation_can_be_shown(made: Report) -> None:
+    if made.recommendation is not None:
+        assert render_report(made)
+        assert markdown_summary(made)

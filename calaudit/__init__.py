@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from calaudit.audit.run import run_audit
     from calaudit.explain.difference import diff_reports
     from calaudit.explain.export import export
+    from calaudit.explain.run import explain_audit
     from calaudit.formats.calibset import Calibset, open_calibset
     from calaudit.formats.pool import open_pool
     from calaudit.formats.pool_writer import PoolWriter, write_pool
@@ -80,6 +81,7 @@ _HOMES = {
     "draw_calibset": "steps.sample",
     "evaluate_slices": "slices.evaluate",
     "exit_status": "results.report",
+    "explain_audit": "explain.run",
     "export": "explain.export",
     "make_recipe": "sampling.kinds",
     "metric": "metrics.base",
@@ -118,6 +120,7 @@ __all__ = [
     "draw_calibset",
     "evaluate_slices",
     "exit_status",
+    "explain_audit",
     "export",
     "make_recipe",
     "metric",

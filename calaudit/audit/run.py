@@ -11,7 +11,7 @@ from calaudit.runtime.errors import Notice, Problem
 from calaudit.runtime.interrupts import listening
 
 if TYPE_CHECKING:
-    from calaudit.audit.prepare import Overrides
+    from calaudit.audit.prepare import Audit, Overrides
     from calaudit.report.forms import Evidence
     from calaudit.results.report import Report
 
@@ -23,6 +23,7 @@ def run_audit(
     *,
     formats: str | Sequence[str] = "all",
     tell: "Callable[[Notice], None] | None" = None,
+    then: "Callable[[Audit, Report], Report] | None" = None,
 ) -> "tuple[Report, Path]":
     """Run or resume an audit, and write its report in all forms asked for.
 
@@ -40,6 +41,8 @@ def run_audit(
         ``"none"``. Other forms that an earlier run left in the folder are deleted.
     tell : callable, optional
         Is given a notice of what was deleted; default: a Python warning.
+    then : callable, optional
+        Makes the report that is written from the audit and what it found, while the folder is held.
 
     Returns
     -------
@@ -78,6 +81,8 @@ def run_audit(
         if scheduler is not None:
             ask_workers = partial(run_cells_on_workers, scheduler, audit, path, given)
         report, observation = go_through(audit, ask_workers)
+        if then is not None:
+            report = then(audit, report)
         with stage("report"):
             _write(report, audit.plan.report, forms, Evidence(observation, audit.pool), say)
         return report, audit.plan.report

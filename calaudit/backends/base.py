@@ -41,6 +41,9 @@ class Capabilities:
     needs_gpu: bool
     concurrent: bool
     """Whether several engines may be made and run at a time, in threads of one process."""
+    feeds_scales: bool = False
+    """Whether a Q/DQ graph that reads its scales from an input gives the answers of one that holds
+    the same scales, to the bit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ COMMANDS = {
     "cache": "Write, show, compare, verify and convert TensorRT calibration caches.",
     "build": "Build an INT8 engine from a scale table, or explain where Q/DQ goes in a model.",
     "compare": "Draw sets, build engines, compare them with FP32 slice by slice, write the report.",
+    "explain": "Find out, by experiments on the tuning rows, which ranges or ops are behind "
+    "regressions.",
     "export": "Export a judged engine: graph, scales, calibration cache and set, and a README that "
     "runs it.",
     "report": "Show or render the report of a finished audit, or compare two.",

@@ -1,15 +1,18 @@
 """``calaudit compare``: run or resume an audit across slices, and write its report."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calaudit.audit.run import run_audit
 from calaudit.cli.flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag, renamed_flag
 from calaudit.cli.output import print_notes, print_written
 from calaudit.cli.report import print_found
 from calaudit.cli.status import show_plan
+from calaudit.explain.run import explain_audit
 from calaudit.report.forms import FORMS, FormsError
 from calaudit.runtime.errors import Notice, SliceError
 from calaudit.runtime.progress import stage
@@ -17,6 +20,7 @@ from calaudit.runtime.progress import stage
 if TYPE_CHECKING:
     from calaudit.audit.prepare import Overrides
     from calaudit.report.tables import View
+    from calaudit.results.report import Report
 
 EPILOG = (
     "Examples:  calaudit compare audits/speech-power.toml  ·  "
@@ -71,6 +75,12 @@ def compare_command(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for another run on this audit to end.")
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Also find out what is behind regressions, as calaudit explain does."
+        ),
+    ] = False,
     cluster: Annotated[str | None, renamed_flag("--cluster", "--dask")] = None,
 ) -> None:
     """Draw sets, build engines, compare them with FP32 slice by slice, write the report.
@@ -88,7 +98,8 @@ def compare_command(
     if dry_run:
         show_plan(audit, overrides, everything=True, as_json=as_json, checked=True)
         return
-    show_audit(audit, overrides, view, formats=formats, as_json=as_json)
+    run = explain_audit if explain else run_audit
+    show_audit(audit, overrides, view, run=run, formats=formats, as_json=as_json)
 
 
 def show_audit(
@@ -96,12 +107,24 @@ def show_audit(
     overrides: "Overrides",
     view: "View",
     *,
+    run: "Callable[..., tuple[Report, Path]]" = run_audit,
     formats: str = "all",
     as_json: bool = False,
 ) -> None:
-    """Run an audit, write its report in all forms, print its tables, exit with its verdict."""
+    """Run an audit, write its report in all forms, print its tables, exit with its verdict.
+
+    Parameters
+    ----------
+    audit, overrides, formats
+        As `run` takes them.
+    view : View
+        What is printed.
+    run : callable
+        `run_audit`, or what does more of the kind.
+    as_json : bool
+        Print report.json in place of tables.
+    """
     with stage("starting"):
-        from calaudit.audit.run import run_audit
         from calaudit.report.forms import form_path, parse_forms
         from calaudit.results.report import exit_status
 
@@ -109,7 +132,7 @@ def show_audit(
     chosen = parse_forms(formats, where="--formats", tell=notices.append)
     failure: FormsError | None = None
     try:
-        report, path = run_audit(audit, overrides, formats=chosen or "none", tell=notices.append)
+        report, path = run(audit, overrides, formats=chosen or "none", tell=notices.append)
         forms = [form_path(path.parent, name) for name in chosen]
     except FormsError as error:  # the audit is done: its verdict is shown all the same
         report, forms, failure = error.report, list(error.written), error

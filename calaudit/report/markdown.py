@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from string import punctuation
 
+from calaudit.report.explanations import TITLE, explanation_lines
 from calaudit.report.findings import attribution_sentences, findings, harmed_slices
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.handover import cache_hint, named_files
@@ -54,6 +55,7 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
         *_targets(index),
         *_worst(index, limit),
         *_attribution(index, limit),
+        *_explanations(index, limit),
     ]
     lines += [
         *_matrix(index, limit),
@@ -146,6 +148,20 @@ def _attribution(index: Index, limit: int) -> Iterator[str]:
     yield ""
     yield from (f"- {_inline(sentence)}" for sentence in sentences[: min(limit, 5)])
     yield from _rest(len(sentences) - min(limit, 5), "sentence")
+    yield ""
+
+
+def _explanations(index: Index, limit: int) -> Iterator[str]:
+    found = index.report.explanations
+    if not found:
+        return
+    yield f"### {TITLE}"
+    yield ""
+    for one in found[:limit]:
+        first, *others = explanation_lines(index, one)
+        yield f"- {_inline(first)}"
+        yield from (f"  - {_inline(line)}" for line in others)
+    yield from _rest(len(found) - limit, "explanation")
     yield ""
 
 

@@ -27,6 +27,7 @@ from calaudit.report.detail_tables import (
     standout_lines,
     target_table,
 )
+from calaudit.report.explanations import TITLE, explanation_lines
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.harm import harm_table
 from calaudit.report.headline import control_sentences, headline
@@ -36,7 +37,7 @@ from calaudit.report.recommendation import (
     TITLE as RECOMMENDATION,
 )
 from calaudit.report.recommendation import columns_of, option_rows, recommendation_lines
-from calaudit.report.tables import STYLE, Column, View, build_table
+from calaudit.report.tables import STYLE, Column, View, build_table, more
 from calaudit.report.wording import score
 from calaudit.results.comparison import ALL
 from calaudit.results.report import Report, unjudged
@@ -160,6 +161,7 @@ def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     yield from exemplar_lines(index, view)
     yield from attribution_table(index, view, width)
     yield from standout_lines(index, view)
+    yield from _explanations(index, view)
     yield from harm_table(index, view, width)
     yield from engine_tables(index, view, width)
     yield from _recommendation(index, view, width)
@@ -203,6 +205,18 @@ def _facts(index: Index) -> Iterator[tuple[str, str]]:
     )
     yield (f"   {index.judged} from {sets} calibration set{'' if sets == 1 else 's'}{aside}", "")
     yield (f", {counted(len(report.slices), 'slice')}, seed {report.audit.seed}", "")
+
+
+def _explanations(index: Index, view: View) -> Iterator[Text]:
+    found = index.report.explanations
+    if not found:
+        return
+    yield Text(TITLE, "bold")
+    for one in found[: view.limit]:
+        first, *others = explanation_lines(index, one)
+        yield Text(f"• {first}")
+        yield from (Text(f"  {line}", "dim") for line in others)
+    yield from more(len(found) - len(found[: view.limit]), "explanation")
 
 
 def _recommendation(index: Index, view: View, width: int) -> Iterator[RenderableType]:

@@ -206,6 +206,7 @@ def _of_explanations(report: Report) -> Iterator[Reference]:
         yield f"explanations[{i}].metric", "metric", one.metric
         for j, other in enumerate(one.alike):
             yield f"explanations[{i}].alike[{j}].cell", "cell", other.cell
+            yield f"explanations[{i}].alike[{j}].slice", "slice", other.slice
 
 
 def _of_recommendation(report: Report) -> Iterator[Reference]:

@@ -15,27 +15,33 @@ from calaudit.results.values import Count, Level, Name, Ordinal, Share, Size, se
 
 MOST_SUSPECTS = 20
 """Taps that an explanation lists."""
+MOST_VALUES = 0.9
+"""Share of a tap's values that `Suspect.steps` is told of."""
 
 
 class Cause(StrEnum):
     """What experiments found behind a drop."""
 
     RANGES = "ranges"
-    """The ranges of the taps in `taps`: with the donor's instead, all that the donor avoids is
-    avoided, or the gate is kept; beyond chance."""
+    """The ranges of the taps in `taps`: with the donor's instead, four fifths of the drop or more
+    are taken back, or what is left is within the gate; beyond chance."""
     RANGES_IN_PART = "ranges in part"
-    """Other ranges of the taps in `taps` take back part of the drop, beyond chance; more than the
-    gate allows may be left, whatever ranges were tried."""
+    """Other ranges of the taps in `taps` take back part of the drop, beyond chance; no ranges that
+    were tried take back the rest."""
     OPS = "ops"
-    """The ops in `ops`: left in float, the drop is smaller, beyond chance; no ranges that were
-    tried do as much."""
+    """The op in `ops`: left in float, four fifths of the drop or more are taken back, or what is
+    left is within the gate, beyond chance; no ranges that were tried do as much."""
+    OPS_IN_PART = "ops in part"
+    """Left in float, the op in `ops` takes back half of the drop or more, beyond chance, but not
+    all of it."""
     WHOLE = "whole"
-    """Other ranges help only where they are exchanged at most taps: nothing single does it."""
+    """Other ranges help only where they are exchanged at many taps: nothing single does it."""
     NOTHING_FOUND = "nothing found"
-    """The drop is there, and neither the ranges nor the single ops that were tried take it back
-    beyond chance."""
+    """The drop is there, and neither the ranges nor the single ops that were tried take back most
+    of it."""
     NOT_ON_TUNING_ROWS = "not on tuning rows"
-    """The tuning rows of this slice lose less than the evaluated ones, beyond chance."""
+    """The tuning rows of this slice lose less than the evaluated ones, or no more than the gate
+    allows, beyond chance."""
     TOO_FEW_ROWS = "too few tuning rows"
     """The drop on the tuning rows may be none: they can't tell what takes it back."""
     NOT_TRIED = "not tried"
@@ -61,9 +67,9 @@ class Suspect:
     clipping: Share
     """Part of `harm` that is clipping; the rest is resolution."""
     clipped: Share
-    """Share of this slice's values, zeros included, that are larger than `amax`."""
+    """Share of this slice's values, zeros left out, that saturate."""
     steps: Count
-    """Of the 127 quantization steps: how many 99.99 % of this slice's non-zero values use."""
+    """Of the 127 quantization steps: how many 90 % of this slice's values, zeros left out, use."""
     sensitivity: Size | None = None
     """Squared relative error of the output per unit of this tap's harm, measured with the tap
     alone quantized; None where it wasn't measured and taps weigh alike."""
@@ -104,14 +110,16 @@ class OpTrial:
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """Another cell that the same taps were tried on."""
+    """Another cell or slice that the same change was tried on."""
 
     cell: Name
     """The id of a cell."""
+    slice: Name
+    """The name of a slice."""
     drop: Part
     """Its drop on the tuning rows."""
     left: Part
-    """The same with the donor's ranges at the explanation's taps."""
+    """The same with the donor's ranges at the explanation's taps, or float for its ops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,24 +151,31 @@ class Explanation:
     removed: Part | None = None
     """Of the drop on the tuning rows: what the donor's ranges of `taps`, or float for `ops`, take
     back, paired row by row."""
+    left: Part | None = None
+    """The drop that they leave."""
     others: Part | None = None
     """The drop left where every tap but `taps` has the donor's range; None where not judged."""
     ops: tuple[Name, ...] = ()
     """Ops that are found to need float."""
     alike: tuple[Alike, ...] = ()
-    """Cells of the same slice on which the same taps take the drop back, beyond chance as well."""
+    """Other harmed results of the same metric in which the same change takes the drop back, beyond
+    chance as well."""
     suspects: Annotated[tuple[Suspect, ...], MaxLen(MOST_SUSPECTS)] = ()
     """The taps with the largest predicted harm that the donor avoids, the largest first."""
     curve: tuple[CurvePoint, ...] = ()
-    """Ranges exchanged in the order of predicted harm, which no label had a part in."""
+    """Ranges exchanged in the order of `suspects`: that of predicted harm, which no answer of an
+    engine had a part in, unless `searched`."""
     trials: tuple[OpTrial, ...] = ()
-    """Single ops that were judged, after a search by the error of the output that kept the better
-    half at each step."""
+    """Single ops that were judged: the readers of the first of `taps`, or if `searched` those that
+    a search by the error of the output found, the better half of them at each step."""
+    searched: bool = False
+    """Whether predictions led nowhere, so that donor, taps and ops were searched for by the error
+    of the output, on half of the slice's tuning rows; the numbers are of the other half."""
     level: Level = 0.95
     """Of the intervals."""
     at_once: Ordinal = 1
-    """Experiments that the intervals, but for that of `measured`, hold for at once (Bonferroni):
-    the best of them may be picked."""
+    """Intervals that hold at once (Bonferroni), so that the best experiment may be picked: all but
+    those of `measured`, `tuning` and `alike`, each of which holds alone."""
     backend: str | None = None
     """What ran the experiments, and in which kernels."""
     engines: Count = 0

@@ -50,7 +50,7 @@ def test_a_large_model_goes_by_way_of_files_and_gives_the_same(
 def test_an_fp16_model_runs_and_stays_near_its_source() -> None:
     source = prepare(Model(models.residual(), "sketch"))
     feeds = models.feeds(source.proto, n=16)
-    assert "fp16" in OnnxruntimeBackend.capabilities.precisions
+    assert "fp16" in OnnxruntimeBackend().capabilities.precisions
     wanted, found = run(source, feeds)["y"], run(convert_to_fp16(source)[0], feeds)["y"]
     assert 0 < np.abs(wanted - found).max() < 0.01 * np.abs(wanted).max()
 

@@ -75,13 +75,17 @@ class OnnxruntimeBackend:
     """
 
     name = "onnxruntime"
-    capabilities = Capabilities(
-        precisions=frozenset({"fp32", "fp16", "int8"}), needs_gpu=False, concurrent=True
-    )
 
     def __init__(self, *, threads: int = 0, kernels: Kernels = "emulated") -> None:
         self._threads = threads
         self._kernels: Kernels = kernels
+        self.capabilities = Capabilities(
+            precisions=frozenset({"fp32", "fp16", "int8"}),
+            needs_gpu=False,
+            concurrent=True,
+            # integer kernels are chosen where scales are constants
+            feeds_scales=kernels == "emulated",
+        )
 
     @property
     def key(self) -> str:

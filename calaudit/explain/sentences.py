@@ -1,0 +1,243 @@
+"""What an explanation says, in one or two sentences that claim no more than the experiments did."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from calaudit.explain.suspects import MINIMAX
+from calaudit.report.index import Index
+from calaudit.report.wording import (
+    between,
+    difference,
+    engine_name,
+    in_sentence,
+    percent,
+    unit_name,
+)
+from calaudit.results.audited import MetricRecord
+from calaudit.results.comparison import ALL
+from calaudit.results.drops import Part
+from calaudit.results.explanation import MOST_VALUES, Cause, Explanation, OpTrial, Suspect
+from calaudit.runtime.words import counted, visible
+
+_NAMED: Final = 3
+"""Taps that a sentence names."""
+_ALL_STEPS: Final = 127
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What sentences need beside an explanation without one."""
+
+    index: Index
+    one: Explanation
+    n_taps: int
+    reason: str = ""
+    """Why nothing was tried."""
+
+    @property
+    def metric(self) -> MetricRecord:
+        """The metric's record."""
+        return self.index.metrics[self.one.metric]
+
+    @property
+    def place(self) -> str:
+        """``on light = clean``."""
+        return "overall" if self.one.slice == ALL else f"on {visible(self.one.slice)}"
+
+    @property
+    def engine(self) -> str:
+        """``dark with minmax``."""
+        return engine_name(self.index, self.one.cell)
+
+
+def sentence(told: Told) -> str:
+    """The finding in words."""
+    return _SENTENCES[told.one.cause](told)
+
+
+def _not_tried(told: Told) -> str:
+    return f"No experiment was run on {told.engine} {told.place}: {told.reason}."
+
+
+def _ranges(told: Told) -> str:
+    one = told.one
+    guilty = [each for name in one.taps for each in one.suspects if each.tap == name]
+    shown = [_deed(each) for each in guilty[:_NAMED]]
+    more = len(one.taps) - len(shown)
+    if len(one.taps) == 1:
+        text = f"{told.place}, the range of {_quoted(guilty[0].tap)} that {told.engine} has "
+        text += f"({guilty[0].amax:.3g}) {_what(guilty[0])}"
+    else:
+        text = f"{told.place}, {told.engine} has {len(one.taps)} ranges that do harm: "
+        text += ", ".join(shown) + (f" and {more} more" if more else "")
+    those = "that" if len(one.taps) == 1 else "those"
+    text = f"{_upper(text)}; with {those} of {_donor(told)}"
+    if len(one.taps) == 1:
+        text += f" ({guilty[0].donor:.3g})"
+    text += f" {_is_left(told, one.left)}"
+    if one.cause is Cause.RANGES_IN_PART:
+        text += ", which no other ranges that were tried take back"
+    return f"{text}.{_control(told)}"
+
+
+def _deed(suspect: Suspect) -> str:
+    return f"that of {_quoted(suspect.tap)} ({suspect.amax:.3g}) {_what(suspect)}"
+
+
+def _what(suspect: Suspect) -> str:
+    """``clips 38 % of its values there``; or how few steps a range leaves."""
+    if suspect.clipping >= 0.5:
+        return f"clips {_share(suspect.clipped)} of its values"
+    steps = f"{suspect.steps} of {_ALL_STEPS} steps"
+    return f"leaves {steps} to {100 * MOST_VALUES:.0f} % of its values"
+
+
+def _share(share: float) -> str:
+    return "less than 0.01 %" if share < 1e-4 else f"{100 * share:.2g} %"
+
+
+def _donor(told: Told) -> str:
+    """Whose ranges: of another engine, or made to do the worst slice least harm."""
+    if told.one.donor == MINIMAX:
+        return "the minimax table"
+    return engine_name(told.index, str(told.one.donor))
+
+
+def _is_left(told: Told, left: Part | None) -> str:
+    """``0.3 of 32.1 points are left (95 % CI −0.5 to 1.2, on 64 tuning samples)``."""
+    one, metric = told.one, told.metric
+    whole = None if one.tuning is None else one.tuning.value
+    of = f"{difference(metric, None if left is None else left.value)} of {_amount(metric, whole)}"
+    return f"{of} are left ({_interval(told, left)}, on {_rows(told)})"
+
+
+def _interval(told: Told, part: Part | None) -> str:
+    if part is None:
+        return "no interval"
+    return f"{percent(told.one.level)} CI {between(told.metric, part.low, part.high)}"
+
+
+def _amount(metric: MetricRecord, value: float | None) -> str:
+    shown = f"{difference(metric, value)} {unit_name(metric)}".rstrip()
+    return f"{shown} of {in_sentence(metric)}"
+
+
+def _rows(told: Told) -> str:
+    return f"{told.one.n_tuning:,} tuning {'sample' if told.one.n_tuning == 1 else 'samples'}"
+
+
+def _control(told: Told) -> str:
+    """What all other taps do."""
+    one = told.one
+    rest = told.n_taps - len(one.taps)
+    if one.others is None or not rest:
+        return ""
+    taps = "the other tap" if rest == 1 else f"all {rest} other taps"
+    return f" With its ranges at {taps} instead, {difference(told.metric, one.others.value)} are."
+
+
+def _ops(told: Told) -> str:
+    one = told.one
+    trial = next(each for each in one.trials if each.op in one.ops)
+    text = f"{_upper(told.place)}, {told.engine} loses by {_op(trial)} in INT8: with it in float, "
+    text += _is_left(told, trial.left)
+    if trial.alone is not None:
+        alone = difference(told.metric, trial.alone.value)
+        text += f"; alone in INT8 it costs {alone} ({_interval(told, trial.alone)})"
+    if one.cause is Cause.OPS_IN_PART:
+        text += ", and nothing that was tried takes back the rest"
+    return f"{text}.{_best_ranges(told)}"
+
+
+def _op(trial: OpTrial) -> str:
+    return f"the {trial.op_type} {_quoted(trial.op)}"
+
+
+def _best_ranges(told: Told) -> str:
+    """What ranges do at best."""
+    one = told.one
+    if one.donor is None or not one.curve:
+        return ""
+    last = one.curve[-1].left
+    return f" The ranges of {_donor(told)} leave {difference(told.metric, last.value)}."
+
+
+def _whole(told: Told) -> str:
+    one = told.one
+    return (
+        f"{_upper(told.place)}, nothing single is behind the drop of {told.engine}: the ranges of "
+        f"{_donor(told)} have to be taken at {len(one.taps)} of {told.n_taps} taps before "
+        f"{_is_left(told, one.left)}."
+    )
+
+
+def _nothing(told: Told) -> str:
+    one = told.one
+    text = (
+        f"{_upper(told.place)}, nothing that was tried takes back what {told.engine} loses, "
+        f"{_amount(told.metric, None if one.tuning is None else one.tuning.value)} on {_rows(told)}"
+    )
+    tried = []
+    if one.donor is not None and one.curve:
+        last = one.curve[-1].left
+        tried.append(
+            f"all ranges of {_donor(told)} leave {difference(told.metric, last.value)} "
+            f"({_interval(told, last)})"
+        )
+    tried += [
+        f"{_op(trial)} in float, the best of the single ops, leaves "
+        f"{difference(told.metric, trial.left.value)} ({_interval(told, trial.left)})"
+        for trial in one.trials[:1]
+        if trial.left is not None
+    ]
+    return f"{text}: {', '.join(tried)}." if tried else f"{text}."
+
+
+def _not_there(told: Told) -> str:
+    one = told.one
+    return (
+        f"{_upper(told.place)}, {told.engine} loses {_amount(told.metric, one.measured.value)} on "
+        f"the evaluated samples, but the tuning samples lose less: "
+        f"{_value(told, one.tuning)}. They can't explain it."
+    )
+
+
+def _too_few(told: Told) -> str:
+    one = told.one
+    if not one.n_tuning:
+        return (
+            f"{_upper(told.place)} there is no tuning sample, so what {told.engine} loses there "
+            "can't be explained: widen tune."
+        )
+    are = "is" if one.n_tuning == 1 else "are"
+    return (
+        f"{_upper(told.place)}, {_rows(told)} {are} too few to tell what is behind the drop of "
+        f"{told.engine}: {_value(told, one.tuning)} as measured on them."
+    )
+
+
+def _value(told: Told, part: Part | None) -> str:
+    value = _amount(told.metric, None if part is None else part.value)
+    return f"{value} ({_interval(told, part)}, {counted(told.one.n_tuning, 'sample')})"
+
+
+def _quoted(tensor: str) -> str:
+    return visible(tensor)
+
+
+def _upper(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
+_SENTENCES: Final[Mapping[Cause, Callable[[Told], str]]] = {
+    Cause.RANGES: _ranges,
+    Cause.RANGES_IN_PART: _ranges,
+    Cause.OPS: _ops,
+    Cause.OPS_IN_PART: _ops,
+    Cause.WHOLE: _whole,
+    Cause.NOTHING_FOUND: _nothing,
+    Cause.NOT_ON_TUNING_ROWS: _not_there,
+    Cause.TOO_FEW_ROWS: _too_few,
+    Cause.NOT_TRIED: _not_tried,
+}

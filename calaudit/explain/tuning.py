@@ -1,0 +1,173 @@
+"""One slice's tuning rows, and how engines are judged on them: paired with FP32, row by row."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.audit.prepare import Audit
+from calaudit.formats.predictions import Predictions
+from calaudit.metrics.base import Metric
+from calaudit.metrics.unit_scores import Scores
+from calaudit.results.drops import Part
+from calaudit.runtime.pool import Rows
+from calaudit.statistics.compare import compare
+from calaudit.steps.clusters import read_clusters
+from calaudit.steps.score import score_eval_sets
+from calaudit.tasks.base import EvalSet
+from calaudit.tasks.reading import read_eval_set, rows_to_predict
+
+MOST_UNITS: Final = 1024
+"""Samples (queries) of a slice that experiments are judged on at most, drawn at random."""
+FEWEST_UNITS: Final = 30
+"""Of a half to search on, or to judge on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuningSlice:
+    """Tuning rows of one slice, for one metric."""
+
+    slice: str
+    metric: Metric
+    rows: Rows
+    """Its pool rows, ascending."""
+    predicted: Rows
+    """These and what else the task needs, such as a gallery; ascending."""
+    eval_set: EvalSet
+    clusters: NDArray[np.int64] | None
+    seed: int
+
+    def scores(
+        self, reference: Predictions, engines: Mapping[str, Predictions]
+    ) -> tuple[Scores, dict[str, Scores]]:
+        """FP32's scores, and each engine's."""
+        (scored,) = score_eval_sets([self.eval_set], reference, engines)
+        own = {name: scores[self.metric] for name, scores in scored.cells.items()}
+        return scored.reference[self.metric], own
+
+    def drops(self, before: Scores, after: Mapping[str, Scores], level: float) -> dict[str, Part]:
+        """How much lower than `before` each is, with two-sided intervals of `level`."""
+        units = np.arange(len(before), dtype=np.int64)
+        found = compare(
+            self.metric,
+            before,
+            after,
+            {self.slice: units},
+            clusters=self.clusters,
+            seed=self.seed,
+            level=level,
+        )
+        return {one.cell: Part(one.drop, one.low, one.high) for one in found}
+
+    def n_scored(self, reference: Scores) -> int:
+        """Units that FP32 has a score of."""
+        return int(reference.present.sum())
+
+
+def halves(audit: Audit, place: TuningSlice) -> tuple[Rows, TuningSlice] | None:
+    """Half of a slice's units to search on, and the other half to judge on.
+
+    None where neither would have `FEWEST_UNITS`.
+
+    Returns
+    -------
+    int64 (n,)
+        Pool rows to search on.
+    TuningSlice
+        The rest.
+    """
+    of_row = place.eval_set.unit_of_row
+    of_row = np.arange(len(place.rows)) if of_row is None else of_row
+    units = np.unique(of_row)
+    if len(units) < 2 * FEWEST_UNITS:
+        return None
+    chosen = np.random.default_rng([audit.seed, len(units), 1]).permutation(units)
+    searched = np.isin(of_row, chosen[: len(units) // 2])
+    rest = _made(audit, place.slice, place.metric.name, place.rows[~searched])
+    return place.rows[searched], rest
+
+
+def tuning_slice(audit: Audit, slice_name: str, metric_name: str, rows: Rows) -> TuningSlice | None:
+    """The tuning rows of a slice, at most `MOST_UNITS` units; None where it holds none.
+
+    Parameters
+    ----------
+    audit : Audit
+    slice_name, metric_name : str
+    rows : int64 (n,)
+        All tuning rows, ascending.
+    """
+    held = rows[audit.pool_slices.take(rows).rows(slice_name)]
+    if not len(held):
+        return None
+    number = _number(audit, metric_name)
+    rng = np.random.default_rng([audit.seed, len(held)])
+    kept = _capped(held, _read(audit, number, held).unit_of_row, rng)
+    return _made(audit, slice_name, metric_name, kept)
+
+
+def _number(audit: Audit, metric_name: str) -> int:
+    return next(
+        place
+        for place, each in enumerate(audit.eval_sets)
+        if metric_name in {metric.name for metric in each.metrics}
+    )
+
+
+def _made(audit: Audit, slice_name: str, metric_name: str, rows: Rows) -> TuningSlice:
+    eval_set = _read(audit, _number(audit, metric_name), rows)
+    metric = next(each for each in eval_set.metrics if each.name == metric_name)
+    eval_set = replace(eval_set, metrics=(metric,))
+    return TuningSlice(
+        slice_name,
+        metric,
+        rows,
+        rows_to_predict([eval_set.task], audit.pool, rows),
+        eval_set,
+        _clusters(audit, eval_set, slice_name, rows),
+        audit.seed,
+    )
+
+
+def _read(audit: Audit, number: int, rows: Rows) -> EvalSet:
+    config = audit.config
+    return read_eval_set(
+        config.tasks[number],
+        audit.pool,
+        rows,
+        audit.pool_slices.take(rows),
+        [output.name for output in audit.model.outputs],
+        where=f"{config.path}: tasks[{number}]",
+        folder=config.path.parent,
+    )
+
+
+def _capped(
+    rows: Rows, unit_of_row: NDArray[np.int64] | None, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """At most `MOST_UNITS` units' rows, each unit whole."""
+    of_row = np.arange(len(rows)) if unit_of_row is None else unit_of_row
+    units = np.unique(of_row)
+    if len(units) <= MOST_UNITS:
+        return rows
+    chosen = rng.choice(units, MOST_UNITS, replace=False)
+    return rows[np.isin(of_row, chosen)]
+
+
+def _clusters(
+    audit: Audit, eval_set: EvalSet, slice_name: str, rows: Rows
+) -> NDArray[np.int64] | None:
+    config = audit.config
+    clusters = read_clusters(
+        config.audit.cluster_columns,
+        audit.pool,
+        rows,
+        dimensions=config.dimensions,
+        slices=audit.pool_slices,
+        where=f"{config.path}: audit.cluster_by",
+    )
+    if clusters is None or slice_name in clusters.alone:
+        return None
+    return clusters.of(eval_set)

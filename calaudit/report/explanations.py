@@ -1,0 +1,40 @@
+"""Explanations of drops in words: one sentence each, what else the cause is behind, the curve."""
+
+from collections.abc import Iterator
+
+from calaudit.report.index import Index
+from calaudit.report.wording import difference, engine_name
+from calaudit.results.comparison import ALL
+from calaudit.results.explanation import Explanation
+from calaudit.runtime.words import counted, first_of, visible
+
+_SHOWN = 3
+
+TITLE = "Explanations, by experiments on the tuning rows"
+
+
+def explanation_lines(index: Index, one: Explanation) -> Iterator[str]:
+    """An explanation's sentence, then what belongs to it, a line each."""
+    yield one.sentence
+    if one.alike:
+        yield _alike(index, one)
+    if len(one.curve) > 1:
+        yield _curve(index, one)
+
+
+def _alike(index: Index, one: Explanation) -> str:
+    """Other results that the same change takes back."""
+    named = [
+        f"{engine_name(index, each.cell)} "
+        f"{'overall' if each.slice == ALL else f'on {visible(each.slice)}'}"
+        for each in one.alike
+    ]
+    results = counted(len(named), "other result")
+    return f"The same takes back {results}: {first_of(named[:_SHOWN], len(named))}"
+
+
+def _curve(index: Index, one: Explanation) -> str:
+    """``Ranges exchanged → drop left: 0 → 57.3, 1 → 53.0, 4 → 11.3``."""
+    metric = index.metrics[one.metric]
+    points = (f"{each.k} → {difference(metric, each.left.value)}" for each in one.curve)
+    return f"Ranges exchanged → drop left: {', '.join(points)}"

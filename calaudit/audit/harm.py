@@ -211,7 +211,7 @@ def harm_notices(record: HarmRecord, comparisons: Sequence[Comparison]) -> Itera
             weak.append(f"{what} ({rank.correlation:.2f}, p = {rank.p_value:.2g})")
     if weak:
         message = (
-            "hardly ranks these engines within slices: rank correlation with "
-            f"{' and '.join(weak)}. Don't choose ranges by it without running the engines"
+            "hardly ranks these engines within slices as they were measured: rank correlation with "
+            f"{' and '.join(weak)}. Don't choose ranges by it without running engines"
         )
         yield Notice("harm_weak", message, "predicted harm")

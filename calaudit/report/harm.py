@@ -46,15 +46,16 @@ class HarmRow:
     tap: str
     """Where the worst cell's harm is largest; empty where there is none."""
 
-    def entries(self, index: Index) -> tuple[str, ...]:
+    @property
+    def entries(self) -> tuple[str, ...]:
         """Texts under `HEADINGS`."""
         return (
             visible(self.slice),
             f"{self.n:,}",
             number(self.least),
-            engine_name(index, self.best),
+            visible(self.best),
             number(self.best_harm),
-            engine_name(index, self.worst),
+            visible(self.worst),
             number(self.worst_harm),
             f"{100 * self.clipping:.0f} %",
             visible(self.tap),
@@ -113,7 +114,10 @@ def harm_sentences(index: Index) -> Iterator[str]:
         return
     gated = {result.metric for result in index.gated}
     shown = [r for r in told if r.metric is None or r.metric in gated] or told[:1]
-    what = " and ".join(_ranked(index, rank) for rank in shown)
+    ways: dict[str, list[str]] = {}
+    for rank in shown:
+        ways.setdefault(_how(rank), []).append(_measured(index, rank))
+    what = "; ".join(f"{how} as {' and '.join(each)}" for how, each in ways.items())
     yield f"Within slices, predicted harm ranks the {shown[0].cells} engines {what}."
     if any(rank.weak for rank in shown):
         yield (
@@ -132,15 +136,19 @@ def _untold(record: HarmRecord) -> str:
     return "Whether predicted harm ranks these engines can't be told: none differs from another."
 
 
-def _ranked(index: Index, rank: HarmRank) -> str:
-    """``"much as the error of their outputs does (rank correlation 0.90, p = 0.001)"``."""
-    what = "the error of their outputs does"
+def _how(rank: HarmRank) -> str:
+    if rank.weak:
+        return "hardly"
+    return "much" if (rank.correlation or 0.0) >= _CLOSE else "roughly"
+
+
+def _measured(index: Index, rank: HarmRank) -> str:
+    """``"the error of their outputs (rank correlation 0.90, p = 0.001)"``."""
+    what = "the error of their outputs"
     if rank.metric is not None:
-        what = f"drops of {in_sentence(index.metrics[rank.metric])} do"
-    assert rank.correlation is not None  # others aren't told
-    how = "hardly" if rank.weak else "much" if rank.correlation >= _CLOSE else "roughly"
+        what = f"drops of {in_sentence(index.metrics[rank.metric])}"
     chance = "" if rank.p_value is None else f", p = {rank.p_value:.2g}"
-    return f"{how} as {what} (rank correlation {rank.correlation:.2f}{chance})"
+    return f"{what} (rank correlation {rank.correlation:.2f}{chance})"
 
 
 def harm_table(index: Index, view: View, width: int) -> Iterator[RenderableType]:
@@ -150,7 +158,7 @@ def harm_table(index: Index, view: View, width: int) -> Iterator[RenderableType]
     shown = rows if view.limit is None else rows[: min(view.limit, _FEW)]
     if not shown:
         return
-    entries = [[Text(entry) for entry in row.entries(index)] for row in shown]
+    entries = [[Text(entry) for entry in row.entries] for row in shown]
     texts = {"slice": 34, "best engine": 30, "worst engine": 30, "most at": 24}
     columns = [
         Column(heading, column, texts.get(heading), optional=_OPTIONAL.get(heading, 0))

@@ -215,7 +215,7 @@ def _harm(index: Index, limit: int) -> Iterator[str]:
     yield _row(HEADINGS_OF_HARM)
     yield _row(["---" if heading in _HARM_TEXTS else "---:" for heading in HEADINGS_OF_HARM])
     for row in rows[:limit]:
-        entries = zip(HEADINGS_OF_HARM, row.entries(index), strict=True)
+        entries = zip(HEADINGS_OF_HARM, row.entries, strict=True)
         yield _row([_code(text) if heading in _HARM_TEXTS else text for heading, text in entries])
     yield from _rest(len(rows) - limit, "slice")
     yield ""

@@ -41,17 +41,17 @@ def test_what_no_ranges_can_do_better_than_is_said_beside_the_nearest_engine() -
 def test_a_prediction_that_ranks_engines_says_how_well() -> None:
     (told,) = sentences(HarmRank(None, 0.93, 0.002, 8, 3), HarmRank("top1", 0.6, 0.04, 8, 3))[1:]
     assert told == (
-        "Within slices, predicted harm ranks the 8 engines much as the error of their outputs does "
-        "(rank correlation 0.93, p = 0.002) and roughly as drops of top-1 accuracy do (rank "
-        "correlation 0.60, p = 0.04)."
+        "Within slices, predicted harm ranks the 8 engines much as the error of their outputs "
+        "(rank correlation 0.93, p = 0.002); roughly as drops of top-1 accuracy (rank correlation "
+        "0.60, p = 0.04)."
     )
 
 
 @pytest.mark.parametrize(("correlation", "p_value"), [(0.3, 0.001), (0.8, 0.2), (-0.4, 0.9)])
 def test_a_weak_prediction_is_called_so_with_what_to_do(correlation: float, p_value: float) -> None:
     told = sentences(HarmRank(None, correlation, p_value, 8, 3))[1:]
-    assert "ranks the 8 engines hardly as the error of their outputs does" in told[0]
-    assert "only running them does" in told[1]
+    assert "ranks the 8 engines hardly as the error of their outputs (" in told[0]
+    assert "running them does" in told[1]
 
 
 def test_too_few_engines_to_tell_is_said() -> None:
@@ -73,9 +73,9 @@ def test_terminal_and_markdown_show_the_same_slices_and_sentences() -> None:
         assert "Predicted harm, by histograms of the tuning rows" in shown
         for sentence in harm_sentences(Index(made)):
             assert sentence in shown
-    assert summary.count("`clean with minmax`") == 3
+    assert summary.count("`clean/minmax`") == 3
     one = render_report(made, view=View(slices="noise < 0.4"), width=200)
-    assert re.search(r"noise < 0.4 +380 +0.0021 +clean with minmax +0.0035", one)
+    assert re.search(r"noise < 0.4 +380 +0.0021 +clean/minmax +0.0035", one)
     assert not re.search(r"noise ≥ 0.4 +132", one)
     for without in (report(), report(harm=replace(HARM, cells=()))):
         assert "redicted harm" not in render_report(without)

@@ -217,6 +217,7 @@ def _explanations(index: Index, view: View) -> Iterator[Text]:
         yield Text(f"• {first}")
         yield from (Text(f"  {line}", "dim") for line in others)
     yield from more(len(found) - len(found[: view.limit]), "explanation")
+    yield Text()
 
 
 def _recommendation(index: Index, view: View, width: int) -> Iterator[RenderableType]:

@@ -1,11 +1,12 @@
 """The terminal's comparisons: worst first, all metrics side by side, and matrices of drops."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from calaudit.report.index import Index, cell_parts, variant
+from calaudit.report.groups import EngineGroup, FoldedResult, engine_groups, folded
+from calaudit.report.index import Index, cell_parts
 from calaudit.report.precision import SHORT, caveat
 from calaudit.report.tables import (
     Column,
@@ -32,59 +33,86 @@ Row = tuple[str, MetricRecord]
 
 
 def worst_table(index: Index, view: View, width: int) -> Iterator[RenderableType]:
-    """Comparisons, worst first: the gated ones, and all of the headline metric."""
+    """Comparisons, worst first: the gated ones, and all of the headline metric.
+
+    A row stands for all engines of a group, and tells of the worst; by method each has its own.
+    """
     rows = _worst(index, view)
     if not rows:
         return
     shown = rows[: view.limit]
-    title = f"Worst slices first{_note(index, rows)}"
+    folds = any(len(row.results) > 1 for row in shown)
+    title = f"Worst slices first{_note(index, [row.worst for row in rows])}"
     yield build_table(title, _columns(index, shown), width=width)
-    flips = "; flips: lost/gained" if any(r.flips is not None for r in shown) else ""
-    yield Text(f"{legend(index)}{flips}", "dim")
-    yield from more(len(rows) - len(shown), "comparison") if len(rows) > len(shown) else [Text()]
+    flips = "; flips: lost/gained" if any(r.worst.flips is not None for r in shown) else ""
+    note = "; engines: those with this verdict; all else is of the worst" if folds else ""
+    yield Text(f"{legend(index)}{flips}{note}", "dim")
+    what = "finding" if folds else "comparison"
+    yield from more(len(rows) - len(shown), what) if len(rows) > len(shown) else [Text()]
 
 
-def _worst(index: Index, view: View) -> list[Result]:
+def _worst(index: Index, view: View) -> list[FoldedResult]:
     names = {each.name for each in index.matching_slices(view.slices)}
     headline = index.report.metrics[0].name if index.report.metrics else None
-    return index.worst(
+    found = [
         r
         for r in index.report.results
         if r.slice in names and (r.gate is not None or r.metric == headline)
-    )
-
-
-def _columns(index: Index, rows: Sequence[Result]) -> list[Column]:
-    def texts(write: Callable[[MetricRecord, Result], str]) -> list[Text]:
-        return [Text(write(index.metrics[r.metric], r)) for r in rows]
-
-    parts = [cell_parts(index.cells[r.cell], index.report) for r in rows]
-    columns = [
-        Column("slice", [Text(visible(r.slice)) for r in rows], 34, 16),
-        Column("n", [Text(support(units(r), index.slices[r.slice])) for r in rows]),
     ]
-    if len({r.metric for r in rows}) > 1:
+    return folded(index, found, apart=view.by_method)
+
+
+def _columns(index: Index, rows: Sequence[FoldedResult]) -> list[Column]:
+    worst = [row.worst for row in rows]
+    folds = any(len(row.results) > 1 for row in rows)
+
+    def texts(write: Callable[[MetricRecord, Result], str]) -> list[Text]:
+        return [Text(write(index.metrics[r.metric], r)) for r in worst]
+
+    columns = [
+        Column("slice", [Text(visible(r.slice)) for r in worst], 34, 16),
+        Column("n", [Text(support(units(r), index.slices[r.slice])) for r in worst]),
+    ]
+    if len({r.metric for r in worst}) > 1:
         columns.append(Column("metric", texts(lambda m, _: visible(m.title)), 20))
     columns += [
-        Column("calibrated on", [Text(visible(calibset)) for calibset, _ in parts], 24),
-        Column("method", [Text(visible(method)) for _, method in parts], 16),
+        Column("calibrated on", [Text(_calibset(index, row)) for row in rows], 24),
+        Column("method", [Text(_method(index, row)) for row in rows], 16),
+        *([Column("engines", [Text(row.engines()) for row in rows])] if folds else []),
         Column("FP32", texts(lambda m, r: score(m, r.reference)), optional=3),
         Column(candidate_heading(index), texts(lambda m, r: score(m, r.candidate)), optional=4),
-        Column("drop", [marked_drop(index, index.metrics[r.metric], r) for r in rows]),
+        Column("drop", [_drops(index, row) for row in rows]),
         Column("interval", texts(_interval)),
     ]
-    if any(r.flips is not None for r in rows):
+    if any(r.flips is not None for r in worst):
         columns.append(Column("flips", texts(_flips), optional=1))
-    verdicts = [Text(_verdict(index, r), verdict_style(index, r) or "dim") for r in rows]
+    verdicts = [Text(_verdict(index, r), verdict_style(index, r.worst) or "dim") for r in rows]
     columns.append(Column("verdict", verdicts, 12, optional=5))
-    if any(r.n_needed is not None for r in rows):
+    if any(r.n_needed is not None for r in worst):
         columns.append(Column("needs n", texts(_needed), optional=2))
-    if any(r.reason is not None for r in rows):
+    if any(r.reason is not None for r in worst):
         columns.append(Column("why", texts(lambda _, r: r.reason or ""), 24, optional=1))
     return columns
 
 
-def _verdict(index: Index, result: Result) -> str:
+def _calibset(index: Index, row: FoldedResult) -> str:
+    if len(row.results) > 1:
+        return visible(row.group.label)
+    return visible(cell_parts(index.cells[row.worst.cell], index.report)[0])
+
+
+def _method(index: Index, row: FoldedResult) -> str:
+    return visible(cell_parts(index.cells[row.worst.cell], index.report)[1])
+
+
+def _drops(index: Index, row: FoldedResult) -> Text:
+    metric = index.metrics[row.metric]
+    ends = [row.worst] if row.best is row.worst else [row.worst, row.best]
+    return Text(" … ").join(marked_drop(index, metric, each) for each in ends)
+
+
+def _verdict(index: Index, row: FoldedResult) -> str:
+    result = row.worst
     if not result.verdict or result.gate is None:
         return "not gated"
     verdict = result.verdict + (f" {SHORT}" if caveat(index.cells[result.cell]) else "")
@@ -119,7 +147,8 @@ def metric_tables(index: Index, view: View, width: int) -> Iterator[RenderableTy
     """
     metrics = index.report.metrics
     names = {each.name for each in index.matching_slices(view.slices)}
-    listed = [*_worst(index, view), *(r for r in index.report.results if r.slice in names)]
+    worst = [result for row in _worst(index, view) for result in row.results]
+    listed = [*worst, *(r for r in index.report.results if r.slice in names)]
     keys = list(dict.fromkeys((r.slice, r.cell) for r in listed))
     if len(metrics) < 2 or not keys:
         return
@@ -185,8 +214,8 @@ def drop_matrices(index: Index, view: View, width: int) -> Iterator[RenderableTy
     rows = [(each.name, metric) for each in shown]
     unit = unit_name(metric)
     what = f"Drop of {visible(metric.title)}{f' in {unit}' if unit else ''}"
-    for title, cells in _groups(index, view, what):
-        yield from _matrix(index, rows, cells, fixed, title=title, width=width)
+    for title, sets in _groups(index, view, what):
+        yield from _matrix(index, rows, sets, fixed, title=title, width=width)
     yield from more(len(slices) - len(shown), "slice")
 
 
@@ -202,44 +231,51 @@ def metric_matrices(index: Index, view: View, width: int) -> Iterator[Renderable
         Column("unit", [Text(unit_name(metric)) for metric in shown], 12),
     ]
     rows = [(ALL, metric) for metric in shown]
-    for title, cells in _groups(index, view, "Overall drops"):
-        yield from _matrix(index, rows, cells, fixed, title=title, width=width)
+    for title, sets in _groups(index, view, "Overall drops"):
+        yield from _matrix(index, rows, sets, fixed, title=title, width=width)
 
 
-def _groups(index: Index, view: View, what: str) -> Iterator[tuple[str, list[CellRecord]]]:
-    """Titles, and the cells whose drops are told below them."""
-    groups: dict[str, list[CellRecord]] = {}
+def _groups(
+    index: Index, view: View, what: str
+) -> Iterator[tuple[str, dict[str, list[CellRecord]]]]:
+    """Titles, and what the columns below them are called: the cells whose drops each tells."""
+    if not view.by_method:
+        groups = engine_groups(index)
+        named = {group.label: list(group.cells) for group in groups}
+        yield f"{what}{_between(groups)}", named
+        return
+    methods: dict[str, dict[str, list[CellRecord]]] = {}
     for cell in index.report.cells:
-        name = cell_parts(cell, index.report)[1] if view.by_method else ""
-        groups.setdefault(name, []).append(cell)
-    for name, cells in groups.items():
-        yield f"{what}{f', {visible(name)}' if name else _between_methods(cells)}", cells
+        calibset, method = cell_parts(cell, index.report)
+        methods.setdefault(method, {}).setdefault(calibset, []).append(cell)
+    for name, sets in methods.items():
+        yield f"{what}, {visible(name)}", sets
 
 
-def _between_methods(cells: Sequence[CellRecord]) -> str:
-    variants = {variant(cell) for cell in cells}
-    if len(variants) == 1:
+def _between(groups: Sequence[EngineGroup]) -> str:
+    """What the ends of a column's drops lie between."""
+    methods = any(len({cell.method for cell in group.cells}) > 1 for group in groups)
+    draws = any(len({cell.calibset for cell in group.cells}) > 1 for group in groups)
+    if not methods and not draws:
         return ""
-    only_methods = len({each[1:] for each in variants}) == 1
-    return f": worst … best {'method' if only_methods else 'engine'}, as measured"
+    what = "engine" if methods and draws else "method" if methods else "draw"
+    return f": worst … best {what}, as measured"
 
 
 def _matrix(
     index: Index,
     rows: Sequence[Row],
-    cells: Sequence[CellRecord],
+    sets: Mapping[str, Sequence[CellRecord]],
     fixed: Sequence[Column],
     *,
     title: str,
     width: int,
 ) -> Iterator[RenderableType]:
-    sets: dict[str, list[CellRecord]] = {}
-    for cell in cells:
-        sets.setdefault(cell_parts(cell, index.report)[0], []).append(cell)
     drops = [
         Column(visible(name), [_entry(index, row, members) for row in rows])
         for name, members in sets.items()
     ]
+    cells = [cell for members in sets.values() for cell in members]
     reference = Column("FP32", [Text(_reference(index, row, cells)) for row in rows])
     yield from build_tables(title, [*fixed, reference], drops, width=width)
 

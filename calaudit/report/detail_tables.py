@@ -14,6 +14,7 @@ from calaudit.report.findings import (
     attribution_sentences,
     clear_gaps,
     finding_text,
+    fold_methods,
     gap_sentence,
     harmed_slices,
     part_text,
@@ -313,19 +314,24 @@ def attribution_table(index: Index, view: View, width: int) -> Iterator[Renderab
     harmed = harmed_slices(index, {each.name for each in index.matching_slices(view.slices)})
     if not harmed:
         return
-    shown = harmed[: view.limit]
+    every = fold_methods(harmed)
+    shown = every[: view.limit]
     yield build_table(
-        f"Attribution{_attribution_note(index, shown)}",
+        f"Attribution{_attribution_note(index, harmed)}",
         _attribution_columns(index, shown),
         width=width,
     )
     yield Text(ATTRIBUTION_LEGEND, "dim")
-    yield from more(len(harmed) - len(shown), "harmed slice")
-    yield from map(Text, attribution_sentences(index, shown)[:3])
+    yield from more(len(every) - len(shown), "harmed slice")
+    yield from map(Text, attribution_sentences(index, harmed)[:3])
     yield Text()
 
 
-def _attribution_columns(index: Index, rows: Sequence[Attribution]) -> list[Column]:
+def _attribution_columns(
+    index: Index, folded: Sequence[tuple[Attribution, tuple[str, ...]]]
+) -> list[Column]:
+    rows = [one for one, _ in folded]
+    methods = [", ".join(attributed_method(index, method) for method in each) for _, each in folded]
     metrics = [index.metrics[one.metric] for one in rows]
     pairs = list(zip(metrics, rows, strict=True))
     columns = [Column("slice", [Text(visible(one.slice)) for one in rows], 34, 16)]
@@ -334,7 +340,7 @@ def _attribution_columns(index: Index, rows: Sequence[Attribution]) -> list[Colu
     return [
         *columns,
         Column("calibrated on", [Text(visible(one.recipe)) for one in rows], 24),
-        Column("method", [Text(attributed_method(index, one.method)) for one in rows], 16),
+        Column("method", [Text(each) for each in methods], 16),
         Column("draws", [Text(str(one.draws)) for one in rows], optional=1),
         Column("drop", [Text(difference(m, one.drop)) for m, one in pairs]),
         Column("best set", [Text(part_text(m, one.price)) for m, one in pairs]),

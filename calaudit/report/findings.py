@@ -268,12 +268,17 @@ def harmed_slices(index: Index, names: Collection[str]) -> list[Attribution]:
     return sorted(found, key=lambda one: -(one.drop or 0.0))
 
 
+def fold_methods(harmed: Iterable[Attribution]) -> list[tuple[Attribution, tuple[str, ...]]]:
+    """One row per slice, metric, recipe and finding: the first of its methods, and all of them."""
+    found: dict[tuple[object, ...], list[Attribution]] = {}
+    for one in harmed:
+        found.setdefault((one.slice, one.metric, one.recipe, one.findings), []).append(one)
+    return [(each[0], tuple(one.method for one in each)) for each in found.values()]
+
+
 def attribution_sentences(index: Index, harmed: Iterable[Attribution]) -> list[str]:
     """What is to be done, once per slice, metric and recipe: of its methods the first tells it."""
-    told: dict[tuple[object, ...], Attribution] = {}
-    for one in harmed:
-        told.setdefault((one.slice, one.metric, one.recipe, one.findings), one)
-    return [attribution_sentence(index, one) for one in told.values()]
+    return [attribution_sentence(index, one) for one, _ in fold_methods(harmed)]
 
 
 def part_text(metric: MetricRecord, part: Part | None) -> str:

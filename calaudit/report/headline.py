@@ -263,7 +263,7 @@ def control_sentences(index: Index) -> list[str]:
     for cell in index.report.cells:
         name = cell.given_ranges
         if cell.calibset is not None:
-            name = index.recipes[cell.calibset]
+            name = index.recipes.get(cell.calibset, cell.calibset)
         if name is not None and cell.role == "control":
             cells.setdefault(name, set()).add(cell.id)
     places = list(dict.fromkeys(index.recipes[each.name] for each in index.report.calibsets))

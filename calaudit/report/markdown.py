@@ -9,6 +9,7 @@ from string import punctuation
 from calaudit.report.explanations import TITLE, explanation_lines
 from calaudit.report.findings import attribution_sentences, findings, harmed_slices
 from calaudit.report.forms import Evidence, Form
+from calaudit.report.groups import FoldedResult, engine_groups, folded
 from calaudit.report.handover import cache_hint, named_files
 from calaudit.report.harm import HEADINGS as HEADINGS_OF_HARM
 from calaudit.report.harm import LEGEND as LEGEND_OF_HARM
@@ -115,29 +116,33 @@ def _targets(index: Index) -> Iterator[str]:
 
 
 def _worst(index: Index, limit: int) -> Iterator[str]:
-    found = [r for r in index.worst(index.gated) if r.verdict != "PASS"]
+    found = [row for row in folded(index, index.gated) if row.worst.verdict != "PASS"]
     if not found:
         return
     yield "### Worst slices first"
     yield ""
-    yield _row(["", "slice", "n", "metric", "calibrated on", "method", "FP32", "engine", "drop"])
-    yield "|---|---|---:|---|---|---|---:|---:|---|"
-    for result in found[:limit]:
-        yield _row(_comparison(index, result))
-    yield from _rest(len(found) - limit, "comparison")
+    heads = ["slice", "n", "metric", "calibrated on", "method", "engines", "FP32", "engine", "drop"]
+    yield _row(["", *heads])
+    yield "|---|---|---:|---|---|---|---:|---:|---:|---|"
+    for row in found[:limit]:
+        yield _row(_comparison(index, row))
+    yield from _rest(len(found) - limit, "finding")
     yield ""
 
 
-def _comparison(index: Index, result: Result) -> list[str]:
-    metric = index.metrics[result.metric]
+def _comparison(index: Index, row: FoldedResult) -> list[str]:
+    """The worst engine's numbers, and how many of the group have its verdict."""
+    result, metric = row.worst, index.metrics[row.metric]
     calibset, method = cell_parts(index.cells[result.cell], index.report)
     drop = f"**{difference(metric, result.drop)}** {_inline(unit_name(metric))}".rstrip()
     if result.low is not None:
         drop += f" ({between(metric, result.low, result.high)})"
+    if len(row.results) > 1:
+        calibset = row.group.label
     names = [_code(name) for name in (result.slice, result.metric, calibset, method)]
     scores = [score(metric, value) for value in (result.reference, result.candidate)]
     mark = MARK[result.verdict or "INCONCLUSIVE"]
-    return [mark, names[0], units(result), *names[1:], *scores, drop]
+    return [mark, names[0], units(result), *names[1:], row.engines(), *scores, drop]
 
 
 def _attribution(index: Index, limit: int) -> Iterator[str]:
@@ -168,9 +173,7 @@ def _explanations(index: Index, limit: int) -> Iterator[str]:
 def _matrix(index: Index, limit: int) -> Iterator[str]:
     """The headline metric: slices × calibration sets, the worst method of each."""
     report = index.report
-    sets: dict[str, list[str]] = {}
-    for cell in report.cells:
-        sets.setdefault(cell_parts(cell, report)[0], []).append(cell.id)
+    sets = {group.label: [cell.id for cell in group.cells] for group in engine_groups(index)}
     if not report.metrics or not sets:
         return
     metric = report.metrics[0]
@@ -179,7 +182,7 @@ def _matrix(index: Index, limit: int) -> Iterator[str]:
         return
     unit = unit_name(metric)
     what = f"Drop of {visible(metric.title)}{f' in {unit}' if unit else ''}"
-    how = "worst method per calibration set, as measured"
+    how = "worst engine per calibration set, as measured"
     yield f"<details><summary>{escape(what)}, {how}</summary>"
     yield ""
     yield _row(["slice", "n", *map(_code, sets)])

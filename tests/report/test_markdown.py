@@ -10,7 +10,7 @@ from calaudit.report.forms import write_forms
 from calaudit.report.markdown import _code, _inline, markdown_summary
 from calaudit.results.report import Report
 from calaudit.runtime.errors import Notice
-from tests.report.factory import report, reports, result
+from tests.report.factory import SAMPLE, report, reports, result
 from tests.report.hostile import hostile_report
 
 GITHUB = MarkdownIt("commonmark", {"linkify": False}).enable(["table", "strikethrough"])
@@ -31,10 +31,9 @@ def test_verdict_sentences_and_worst_slices_come_in_this_order() -> None:
     assert lines[0] == "## ❌ REGRESSED: digits"
     assert lines[2].startswith("- Calibrated on clean, minmax loses 6.1 points")
     assert [line for line in lines if line.startswith("| ✗")] == [
-        "| ✗ | `noise ≥ 0.4` | 1,000 | `top1` | `clean` | `minmax` | 0.950 | 0.889 "
-        "| **6.1** points (4.8–7.4) |"
+        "| ✗ | `noise ≥ 0.4` | 1,000 | `top1` | `clean` | `minmax` | 1 of 2 | 0.950 "
+        "| 0.889 | **6.1** points (4.8–7.4) |"
     ]
-    assert next(line for line in lines if line.startswith("| ?")).startswith("| ? | `noise ≥ 0.4`")
     assert "| `noise ≥ 0.4` | 1,000 | 6.1✗ | 0.4✓ |" in lines
 
 
@@ -46,8 +45,9 @@ def test_a_passed_audit_has_no_table_of_worst_slices() -> None:
 
 def test_rows_beyond_the_limit_are_counted() -> None:
     notices = tuple(Notice("a", f"warning {i}") for i in range(5))
-    text = markdown_summary(report(warnings=notices), limit=1)
-    assert "… and 1 more comparison in the report." in text
+    lost = [result("clean/minmax", name, 0.1, "REGRESSED") for name in ("all", "noise ≥ 0.4")]
+    text = markdown_summary(report([*lost, *SAMPLE[8:]], warnings=notices), limit=1)
+    assert "… and 1 more finding in the report." in text
     assert "… and 2 more slices in the report." in text
     assert "… and 4 more warnings in the report." in text
 

@@ -161,7 +161,7 @@ def test_every_form_tells_it_with_the_verdict(
 
 def test_verdicts_of_single_comparisons_are_marked() -> None:
     given = made(SHORT, WHOLE)
-    text = render_report(given)
+    text = render_report(given, view=View(by_method=True))
     lines = [row for row in text.splitlines() if row.startswith(" all ")]
     rows = {name: row for row in lines for name in ("m0", "m1") if f" {name} " in row}
     assert "PASS †" in rows["m0"]
@@ -171,6 +171,15 @@ def test_verdicts_of_single_comparisons_are_marked() -> None:
     page = html_page(given)
     assert f"passed, but {TOLD}" in page
     assert "✓†" in page
+
+
+def test_a_pass_with_a_caveat_stands_for_others_of_its_set() -> None:
+    for given in (made(SHORT, WHOLE), made(WHOLE, SHORT, drops=(0.002, 0.001))):
+        text = render_report(given)
+        (row,) = [row for row in text.splitlines() if row.startswith(" all ") and "PASS" in row]
+        assert "PASS †" in row
+        folded = html_page(given).partition('class="folded')[2].partition("</td>")[0]
+        assert f"passed, but {TOLD}" in folded
 
 
 def test_a_test_case_that_passes_says_what_it_ran_in() -> None:

@@ -46,13 +46,31 @@ def test_worst_comparisons_come_first() -> None:
     table = rows(render_report(report()), "Worst slices first")
     cells = [re.split(r" {2,}", line.strip()) for line in table]
     assert cells[0] == [
-        "noise ≥ 0.4", "1,000", "clean", "minmax", "0.950", "0.889", "6.1✗", "4.8–7.4", "64/3",
-        "REGRESSED",
+        "noise ≥ 0.4", "1,000", "clean", "minmax", "1 of 2", "0.950", "0.889", "6.1✗ … 2.0?",
+        "4.8–7.4", "64/3", "REGRESSED",
     ]  # fmt: skip
-    assert cells[1][-2:] == ["INCONCLUSIVE", "1,200"]
-    passed = [float(each[6].rstrip("✓").replace("−", "-")) for each in cells[2:]]
+    passed = [float(each[7].partition("✓")[0].replace("−", "-")) for each in cells[1:]]
     assert passed == sorted(passed, reverse=True)
+    assert len(cells) == len(SAMPLE) / 2
+
+
+def test_by_method_every_engine_has_its_row() -> None:
+    table = rows(render_report(report(), view=View(by_method=True)), "Worst slices first")
+    cells = [re.split(r" {2,}", line.strip()) for line in table]
+    assert cells[0][2:4] == ["clean", "minmax"]
+    assert cells[0][6:8] == ["6.1✗", "4.8–7.4"]
+    assert cells[1][-2:] == ["INCONCLUSIVE", "1,200"]
     assert len(cells) == len(SAMPLE)
+
+
+def test_draws_of_a_recipe_fold_into_one_column_and_row() -> None:
+    sets = tuple(replace(each, recipe="clean") for each in report().calibsets)
+    made = replace(report(), calibsets=sets)
+    text = render_report(made)
+    (first, *_) = rows(text, "Worst slices first")
+    assert re.split(r" {2,}", first.strip())[2:5] == ["clean", "minmax", "1 of 4"]
+    table = rows(text, "Drop of top-1 accuracy in points")
+    assert re.split(r" {2,}", table[1].strip()) == ["noise ≥ 0.4", "1,000", "0.950", "6.1✗ … 0.3✓"]
 
 
 def test_matrix_tells_the_worst_and_best_method_per_set() -> None:
@@ -88,13 +106,13 @@ def test_several_metrics_stand_side_by_side() -> None:
 
 def test_an_ungated_metric_that_is_not_the_headline_is_no_row() -> None:
     table = rows(render_report(two_metrics()), "Worst slices first")
-    assert len(table) == len(SAMPLE)
+    assert len(table) == len(SAMPLE) / 2
 
 
 def test_limit_cuts_tables_and_says_by_how_much() -> None:
     text = render_report(report(), view=View(limit=2))
     assert len(rows(text, "Worst slices first")) == 2
-    assert "… and 10 more comparisons (calaudit report show --all)" in text
+    assert "… and 4 more findings (calaudit report show --all)" in text
     assert "… and 1 more slice (calaudit report show --all)" in text
     assert "more" not in render_report(report(), view=View(limit=None))
 

@@ -54,9 +54,13 @@ def full() -> Report:
 
 
 def see(page: Any, *charts: str) -> None:
+    """Charts are drawn already, in sight or not."""
     for name in charts:
-        page.locator(f"#{name}").scroll_into_view_if_needed()
-        page.wait_for_selector(f"#{name} svg")
+        assert page.locator(f"#{name} svg").count() == 1
+
+
+def open_all(page: Any) -> None:
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
 
 
 def shown(page: Any) -> list[str]:
@@ -71,7 +75,7 @@ def drops(page: Any) -> list[list[str]]:
     table: list[list[str]] = page.eval_on_selector_all(
         "#heat tbody tr:not([hidden])",
         """rows => rows.map(row => [...row.querySelectorAll("td[data-column]:not([hidden])")]
-           .map(cell => cell.firstChild.textContent))""",
+           .filter(cell => cell.offsetParent).map(cell => cell.firstChild.textContent))""",
     )
     return table
 
@@ -93,7 +97,11 @@ def test_scripts_show_what_the_templates_showed(open_report: Open, evidence: Sho
         plain = page.locator("#heat tbody").inner_text()
         assert "noise ≥ 0.4" in plain
         assert page.locator("#found li").count() == 3
-        assert not page.locator("#tools").is_visible()
+        assert not page.locator("#metric").is_visible()
+        assert drops(page)[1] == ["6.1", "0.4"]
+        page.locator("#every").check()
+        assert drops(page)[1] == ["6.1", "2.0", "0.4", "0.3"]
+        page.locator("#every").uncheck()
         assert page.locator("#json").get_attribute("href").startswith("data:application/gzip")
     with open_report(full()) as page:
         assert page.locator("#heat tbody").inner_text() == plain
@@ -105,7 +113,8 @@ def test_verdicts_of_engines_that_are_partly_int8_say_so(open_report: Open) -> N
         plain = page.locator("#heat tbody").inner_text()
     with open_report(given) as page:
         assert page.locator("#heat tbody").inner_text() == plain
-        cells = page.locator("#heat tbody td[data-column]")
+        cells = page.locator("#heat tbody td.one")
+        page.locator("#every").check()
         assert "✗†" in cells.nth(0).inner_text()
         assert "†" not in cells.nth(1).inner_text()
         assert f"regressed, with {TOLD}" in cells.nth(0).text_content()
@@ -117,11 +126,11 @@ def test_verdicts_of_engines_that_are_partly_int8_say_so(open_report: Open) -> N
 def test_columns_sort_with_the_keyboard(open_report: Open) -> None:
     with open_report(report()) as page:
         assert shown(page) == ["all", "noise ≥ 0.4", "noise < 0.4"]
-        button = page.locator('#heat button[data-sort="0"]')
+        button = page.locator('#heat button[data-sort="4"]')
         button.focus()
         page.keyboard.press("Enter")
         assert shown(page) == ["noise ≥ 0.4", "all", "noise < 0.4"]
-        head = page.locator('#heat th[data-column="0"]')
+        head = page.locator('#heat th[data-column="4"]')
         assert head.get_attribute("aria-sort") == "descending"
         page.keyboard.press("Space")
         assert shown(page) == ["noise < 0.4", "all", "noise ≥ 0.4"]
@@ -155,6 +164,8 @@ def test_slices_sets_methods_and_verdicts_are_filtered(open_report: Open) -> Non
 def test_another_metric_shows_its_own_drops(open_report: Open) -> None:
     with open_report(full()) as page:
         page.locator("#metric").select_option(label="negative log-likelihood")
+        assert drops(page)[:2] == [["0.300", "–"]] * 2
+        page.locator("#every").check()
         assert drops(page)[:2] == [["0.300", "–", "–", "–"]] * 2
         assert "in nats" in page.locator("#heat-caption").inner_text()
         see(page, "drops-chart")
@@ -169,11 +180,18 @@ def test_arrow_keys_move_through_the_grid_and_tell_each_comparison(open_report: 
         inside.focus()
         page.keyboard.press("ArrowDown")
         strip = page.locator("#strip")
-        assert strip.inner_text() == (
-            "noise ≥ 0.4 under clean, minmax: drop 6.1 points (4.8–7.4), gate 2, regressed"
+        told = (
+            "drop 6.1 points (4.8–7.4), gate 2, regressed"
             " · FP32 0.950 · engine 0.889 · samples 1,000 · lost / gained 64 / 3"
             " · adjusted p 0.04"
         )
+        assert strip.inner_text() == (
+            f"noise ≥ 0.4 under clean, minmax (the worst of 2): {told} · the others 2.0"
+        )
+        page.locator("#every").check()
+        inside.focus()
+        page.keyboard.press("ArrowDown")
+        assert strip.inner_text() == f"noise ≥ 0.4 under clean, minmax: {told}"
         for key in ("ArrowRight", "End", "PageDown", "ArrowDown"):
             page.keyboard.press(key)
         assert strip.inner_text().startswith("noise < 0.4 under equal, mse: drop 0.2 points")
@@ -261,7 +279,8 @@ def test_hostile_names_are_shown_as_text(open_report: Open) -> None:
         assert sorted(shown(page)) == sorted(map(spelled, NAMES))
         told = "REGRESSED, with 2 of 14 products in INT8 (88 % of MACs)"
         assert page.title() == f"{told}: <title>&\"' – calaudit"
-        see(page, "drops-chart")
+        page.locator("#drops-all").click()
+        page.wait_for_function("document.querySelectorAll('#drops-chart svg text').length > 20")
         labels = page.locator("#drops-chart svg text").all_text_contents()
         for name in NAMES[:5]:
             assert any(label.startswith(spelled(name)[:20]) for label in labels)
@@ -299,7 +318,7 @@ WIDE = "a slice with a name that goes on & on, 0.289 ≤ brightness < 0.322 & no
 CUT = """() => {
   const found = [];
   const said = (element) => element.textContent.trim().slice(0, 40);
-  const texts = "th, td, th *, td *, h1, h2, h3, dd, button, .key *";
+  const texts = "th, td, th *, td *, h1, h2, h3, dd, li, summary, summary *, button, .key *";
   for (const each of document.querySelectorAll(texts)) {
     if (each.closest(".unseen")) continue;
     const { overflowX, overflowY } = getComputedStyle(each);
@@ -345,11 +364,15 @@ def wide() -> Report:
 @pytest.mark.parametrize("width", [320, 420, 1300, 1920])
 def test_no_name_is_cut_at_any_width(open_report: Open, evidence: Shown, width: int) -> None:
     with open_report(wide(), evidence=evidence, viewport={"width": width, "height": 900}) as page:
+        open_all(page)
         see(page, "drops-chart", "sets-chart", "taps-chart", "tap-chart")
         assert page.evaluate(CUT) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.locator("#every").check()
+        assert page.evaluate(CUT) == []
         heads = page.locator("#heat thead button").all_text_contents()
         assert heads.count("percentile") == 4
+        assert heads.count("worst of 4") == 4
         labels = "".join(page.locator("#drops-chart svg text").all_text_contents())
         assert WIDE.replace(" ", "") in labels.replace(" ", "")
 
@@ -358,5 +381,6 @@ def test_no_name_is_cut_on_paper(open_report: Open) -> None:
     # A4 landscape less its margins, at 96 pixels an inch.
     with open_report(wide(), viewport={"width": 1032, "height": 700}) as page:
         see(page, "drops-chart", "sets-chart")
+        open_all(page)
         page.emulate_media(media="print")
         assert page.evaluate(CUT) == []

@@ -47,7 +47,7 @@ def test_the_report_names_the_files_of_every_cell_and_they_are_there(
 
 def test_page_and_summary_name_them(finished: tuple[Path, Report]) -> None:
     _, report = finished
-    page = html.unescape(html_page(report)).split("<h3>Engines</h3>")[1]
+    page = html.unescape(html_page(report)).split("<summary>Engines:")[1]
     listed = markdown_summary(report).split("Engine files")[1]
     for cell in report.cells:
         for what, path in named_files(cell):

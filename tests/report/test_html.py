@@ -91,13 +91,45 @@ def test_findings_verdict_and_every_drop_are_readable_without_scripts() -> None:
     page = Page(html_page(made))
     assert [text for text in page.text_of("li") if text.strip()] == list(findings(made))
     assert page.of("html")[0]["class"] == "no-script"
-    cells = [each for each in page.of("td") if "data-column" in each]
-    assert len(cells) == 3 * 4
-    assert [each.get("class") for each in cells[4:8]] == ["loss5", "loss3", None, None]
-    texts = [text for text in page.text_of("td") if re.fullmatch(r"−?\d+\.\d", text)]
-    assert texts[:12] == [
+    table = html_page(made).partition('id="heat"')[2].partition("</table>")[0]
+    cells = [each for each in Page(f"<table>{table}</table>").of("td") if "data-column" in each]
+    engines = [each for each in cells if each["class"].startswith("one")]
+    assert len(engines) == 3 * 4
+    assert [each["class"] for each in engines[4:8]] == ["one loss5", "one loss3", "one", "one"]
+    texts = re.findall(r'class="one[^>]*>(−?\d+\.\d)', table)
+    assert texts == [
         "1.2", "0.6", "0.3", "0.2", "6.1", "2.0", "0.4", "0.3", "0.1", "0.0", "−0.2", "0.2",
     ]  # fmt: skip
+
+
+def test_columns_fold_to_the_worst_of_each_sets_engines() -> None:
+    table = html_page(report()).partition('id="heat"')[2].partition("</table>")[0]
+    folded = re.findall(r'class="folded[^>]*>(−?\d+\.\d).*?aria-hidden="true">(.)<', table)
+    assert folded == [
+        ("1.2", "✓"),
+        ("0.3", "✓"),
+        ("6.1", "✗"),
+        ("0.4", "✓"),
+        ("0.1", "✓"),
+        ("0.2", "✓"),
+    ]
+    heads = re.findall(r"<th[^>]*folded[^>]*>(?:<button[^>]*>)?([^<]*)", table)
+    assert heads == ["clean", "equal", "worst of 2", "worst of 2"]
+    single = report(cells=(cell("clean"), cell("equal")), results=[
+        each for each in SAMPLE if each.cell.endswith("minmax")
+    ])  # fmt: skip
+    assert "folded" not in html_page(single).partition('id="map"')[2].partition("</section>")[0]
+
+
+def test_a_verdict_outweighs_a_larger_drop_where_columns_fold() -> None:
+    given = [
+        result("clean/minmax", "all", 0.03, "REGRESSED"),
+        result("clean/mse", "all", 0.04, "INCONCLUSIVE", half=0.05),
+    ]
+    made = report(given, cells=(cell("clean"), cell("clean", "mse")))
+    page = html_page(made)
+    assert re.findall(r'<td data-column="2" class="folded[^>]*>(−?\d+\.\d)', page) == ["3.0"]
+    assert "1 of 2 engines" in page
 
 
 def test_nothing_is_loaded_and_only_the_pages_own_scripts_may_run() -> None:

@@ -1,5 +1,6 @@
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,12 +34,16 @@ TAPS = ("first", "<second>")
 
 
 def observed(values: dict[str, np.ndarray]) -> Observation:
-    """Both taps of each group: the values, and a hundredth of them."""
-    accumulator = Accumulator(TAPS, len(values))
+    return observed_as(TAPS, values)
+
+
+def observed_as(taps: Sequence[str], values: dict[str, np.ndarray]) -> Observation:
+    """Every tap of each group: the values, and at each next tap a hundredth of them."""
+    accumulator = Accumulator(tuple(taps), len(values))
     for part, each in enumerate(values.values()):
-        for tap, scale in enumerate((1.0, 0.01)):
-            array = (scale * each).astype(np.float32)[:, None]
-            accumulator.add(tap, array, np.full(len(each), part))
+        for tap in range(len(taps)):
+            array = (0.01 ** min(tap, 1) * (1 + 0.1 * part * (tap > 1)) * each).astype(np.float32)
+            accumulator.add(tap, array[:, None], np.full(len(each), part))
     histograms: Histograms = accumulator.histograms
     sizes = np.array([len(each) for each in values.values()])
     return Observation(histograms, tuple(values), np.eye(len(values)), sizes, "m", "p")

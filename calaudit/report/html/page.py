@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -25,16 +25,17 @@ from calaudit.report.findings import findings
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.handover import cache_hint, named_files
 from calaudit.report.headline import control_sentences
+from calaudit.report.html.found import all_findings, first_findings, set_rows
 from calaudit.report.html.parts import (
+    AttributionPart,
     make_attribution,
-    make_holdings,
     make_rankings,
     rankings_document,
-    sets_document,
 )
 from calaudit.report.html.pictures import Picture, draw_samples, make_samples
+from calaudit.report.html.sets import make_holdings, make_recipes, sets_document
 from calaudit.report.html.taps import Taps, make_taps, taps_document
-from calaudit.report.html.view import WORDS, PageView, make_view, view_document
+from calaudit.report.html.view import make_view, view_document
 from calaudit.report.index import Index, set_label
 from calaudit.report.precision import (
     SHORT_LEGEND,
@@ -44,6 +45,7 @@ from calaudit.report.precision import (
     standings,
     told_by,
 )
+from calaudit.report.shipping import shipping_sentence
 from calaudit.report.targets import HEADINGS, TEXTS, target_rows
 from calaudit.report.wording import MISSING
 from calaudit.results.audited import CalibsetRecord, EngineRecord
@@ -53,8 +55,10 @@ from calaudit.results.report import Report
 from calaudit.runtime.errors import OutputError
 from calaudit.runtime.words import counted, visible
 
-SHOWN_COMPARISONS = 25
-"""Rows of the table of the worst."""
+FEW, FEW_REASONS = 3, 2
+"""Warnings, and sentences on causes, that the first screen shows."""
+FEW_SAMPLES = 4
+"""Samples of a group that are shown so: one row, and half of one where rankings stand beside."""
 SCRIPTS = ("page", "heat", "drops", "sets", "taps", "rankings", "main")
 
 PACKAGE = "vl-convert-python"
@@ -86,6 +90,7 @@ def html_page(
     rankings = make_rankings(index)
     attribution = make_attribution(index)
     samples = make_samples(index, pictures or {})
+    first, every = first_findings(index, view), all_findings(index, view)
     document = view_document(view) | sets_document(report)
     if taps is not None:
         document["taps"] = taps_document(taps)
@@ -110,12 +115,20 @@ def html_page(
         parts=_parts(attribution is not None, rankings is not None, bool(samples)),
         findings=findings(report),
         controls=control_sentences(index),
-        tiles=_tiles(index),
+        shipping=shipping_sentence(index),
+        why=_why(index, attribution),
+        first=first.shown,
+        first_left=first.left,
+        sets=set_rows(index),
+        several_metrics=len({r.metric for r in index.report.results if r.gate is not None}) > 1,
+        shown_warnings=FEW,
+        few_samples=FEW_SAMPLES if rankings is None else FEW_SAMPLES // 2,
         view=view,
-        set_names=list(dict.fromkeys(cell.calibset for cell in view.cells)),
         method_names=list(dict.fromkeys(cell.method for cell in view.cells)),
-        worst=(worst := _worst(index, view))[:SHOWN_COMPARISONS],
-        worst_left=max(0, len(worst) - SHOWN_COMPARISONS),
+        worst=every.shown,
+        worst_left=every.left,
+        recipes=make_recipes(report),
+        drawn_often=any((each.draw or 1) > 1 for each in report.calibsets),
         holdings=make_holdings(report),
         taps=taps,
         taps_missing="The ranges file wasn't available when this page was written.",
@@ -198,7 +211,7 @@ class Section(NamedTuple):
 
 def _parts(has_attribution: bool, has_rankings: bool, has_samples: bool) -> list[Section]:
     parts = {
-        "found": "What was found",
+        "found": "Ship what, who is hurt, why",
         "map": "Slices × engines",
         "drops": "Intervals",
         "attribution": "Attribution" if has_attribution else "",
@@ -223,40 +236,10 @@ def _facts(index: Index) -> list[str]:
     return facts
 
 
-class Tile(NamedTuple):
-    """A number, and what it counts."""
-
-    name: str
-    value: str
-    verdict: str
-
-
-def _tiles(index: Index) -> list[Tile]:
-    verdicts: list[str] = [r.verdict or "INCONCLUSIVE" for r in index.gated]
-    counted = [
-        Tile(word, f"{verdicts.count(verdict):,}", verdict if verdict in verdicts else "")
-        for verdict, word in WORDS.items()
-    ]
-    return [Tile("gated comparisons", f"{len(verdicts):,}", ""), *counted]
-
-
-def _worst(index: Index, view: PageView) -> list[dict[str, Any]]:
-    headline = index.report.metrics[0].name if index.report.metrics else ""
-    metrics = {each.name: i for i, each in enumerate(view.metrics)}
-    slices = {each: i for i, each in enumerate(view.slice_names)}
-    cells = {cell.id: i for i, cell in enumerate(index.report.cells)}
-    found = index.worst(
-        r for r in index.report.results if r.gate is not None or r.metric == headline
-    )
-    return [
-        {
-            "slice": visible(r.slice),
-            "metric": view.metrics[metrics[r.metric]],
-            "cell": view.cells[cells[r.cell]],
-            "entry": view.entries[metrics[r.metric], slices[r.slice], cells[r.cell]],
-        }
-        for r in found
-    ]
+def _why(index: Index, attribution: AttributionPart | None) -> list[str]:
+    """What the first screen says of causes: the attribution's first sentences."""
+    told = [] if attribution is None else [*attribution.sentences, *attribution.standouts]
+    return told[:FEW_REASONS]
 
 
 def _file_name(name: str) -> str:

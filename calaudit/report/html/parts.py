@@ -1,4 +1,4 @@
-"""Parts of the page that are tables: attribution, rankings, calibration sets."""
+"""Parts of the page that are tables: attribution and rankings."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,18 +11,18 @@ from calaudit.report.findings import (
     attribution_sentences,
     clear_gaps,
     finding_text,
+    fold_methods,
     gap_sentence,
     harmed_slices,
     part_text,
     screening_sentence,
 )
-from calaudit.report.index import Index, cell_parts, set_label
+from calaudit.report.groups import engine_groups
+from calaudit.report.index import Index, cell_parts
 from calaudit.report.wording import MISSING, difference, percent, score, unit_name
-from calaudit.results.audited import CompositionRow
 from calaudit.results.comparison import ALL
 from calaudit.results.drops import Attribution
 from calaudit.results.rankings import Flow, MovedItem, RankingFlow, RankingLoss, RankingSlice
-from calaudit.results.report import Report
 from calaudit.runtime.words import visible
 
 SHOWN_SENTENCES, SHOWN_ROWS = 5, 25
@@ -66,23 +66,24 @@ def make_attribution(index: Index) -> AttributionPart | None:
     standouts += filter(None, [screening_sentence(index, list(index.report.screening))])
     if not harmed and not standouts:
         return None
+    rows = fold_methods(harmed)
     return AttributionPart(
         attribution_sentences(index, harmed)[:SHOWN_SENTENCES],
-        [_attribution_row(index, one) for one in harmed[:SHOWN_ROWS]],
-        max(0, len(harmed) - SHOWN_ROWS),
+        [_attribution_row(index, one, methods) for one, methods in rows[:SHOWN_ROWS]],
+        max(0, len(rows) - SHOWN_ROWS),
         percent(harmed[0].level) if harmed else "",
         ATTRIBUTION_LEGEND,
         standouts,
     )
 
 
-def _attribution_row(index: Index, one: Attribution) -> AttributionRow:
+def _attribution_row(index: Index, one: Attribution, methods: Sequence[str]) -> AttributionRow:
     metric = index.metrics[one.metric]
     return AttributionRow(
         slice=visible(one.slice),
         metric=visible(metric.title),
         recipe=visible(one.recipe),
-        method=attributed_method(index, one.method),
+        method=", ".join(attributed_method(index, method) for method in methods),
         draws=one.draws,
         drop=difference(metric, one.drop),
         unit=unit_name(metric),
@@ -107,6 +108,13 @@ class Rankings:
     moved: tuple[Mapping[str, Any], ...]
     flows: tuple[Mapping[str, Any], ...]
     """For the chart."""
+    groups: tuple[tuple[str, tuple[int, ...]], ...]
+    """Labels, and the places of their engines among `engines`."""
+
+    @property
+    def folds(self) -> bool:
+        """Whether any group has several engines."""
+        return len(self.groups) < len(self.engines)
 
 
 def make_rankings(index: Index) -> Rankings | None:
@@ -153,12 +161,21 @@ def make_rankings(index: Index) -> Rankings | None:
             for part in each.slices
             if part.flow is not None
         ),
+        groups=tuple(
+            (visible(group.label), own)
+            for group in engine_groups(index)
+            if (own := tuple(cells.index(c.id) for c in group.cells if c.id in cells))
+        ),
     )
 
 
 def rankings_document(rankings: Rankings) -> dict[str, Any]:
     """What the script draws."""
-    return {"engines": list(rankings.engines), "flows": [dict(each) for each in rankings.flows]}
+    return {
+        "engines": list(rankings.engines),
+        "groups": [[label, list(own)] for label, own in rankings.groups],
+        "flows": [dict(each) for each in rankings.flows],
+    }
 
 
 def _engine(index: Index, cell: str) -> str:
@@ -226,56 +243,3 @@ def _share(value: float | None, whole: float) -> str:
     if value is None or not whole:
         return MISSING
     return f"{100 * value / whole:.1f} %"
-
-
-def _held(report: Report) -> list[str]:
-    """Slices that any calibration set tells about, in the first one's order."""
-    return list(dict.fromkeys(row.slice for each in report.calibsets for row in each.composition))
-
-
-def sets_document(report: Report) -> dict[str, Any]:
-    """What each calibration set holds of each slice, as JSON values for the scripts."""
-    held = _held(report)
-    place = {name: i for i, name in enumerate(held)}
-    return {
-        "held": [visible(name) for name in held],
-        "sets": [
-            {
-                "name": visible(set_label(each.name, each.role)),
-                "rows": [
-                    [place[row.slice], row.n, _short(row.share), _short(row.pool_share)]
-                    for row in each.composition
-                ],
-            }
-            for each in report.calibsets
-        ],
-    }
-
-
-def _short(share: float | None) -> float | None:
-    return None if share is None else float(f"{share:.5g}")
-
-
-def make_holdings(report: Report) -> list[dict[str, Any]]:
-    """What each calibration set holds of each slice, as texts: a row per slice, the pool beside."""
-    held: list[dict[str, CompositionRow]] = [
-        {row.slice: row for row in each.composition} for each in report.calibsets
-    ]
-    rows = []
-    for name in _held(report):
-        shares = [each[name].pool_share for each in held if name in each]
-        told = [share for share in shares if share is not None]
-        rows.append(
-            {
-                "slice": visible(name),
-                "pool": _percent(told[0]) if told else MISSING,
-                "shares": [
-                    _percent(each[name].share) if name in each else MISSING for each in held
-                ],
-            }
-        )
-    return rows
-
-
-def _percent(share: float | None) -> str:
-    return MISSING if share is None else f"{100 * share:.1f} %"

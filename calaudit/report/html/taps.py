@@ -11,6 +11,7 @@ from calaudit.calibration.histogram import BINS_PER_OCTAVE, Histogram, first_bin
 from calaudit.calibration.methods import ENTROPY_TRT, METHODS
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import ScaleTable, estimate_scales
+from calaudit.report.html.sets import recipes_of
 from calaudit.report.index import cell_parts
 from calaudit.results.audited import CellRecord
 from calaudit.results.comparison import ALL
@@ -69,12 +70,14 @@ class Taps:
     """All tensors."""
 
     taps: tuple[Tap, ...]
-    sets: tuple[tuple[str, int], ...]
-    """Names, and which of the report's sets each is."""
+    sets: tuple[tuple[str, str, int], ...]
+    """Names, the labels of their recipes, and which of the report's recipes each is of."""
     slices: tuple[str, ...]
     methods: tuple[str, ...]
     cells: tuple[tuple[str, str], ...]
     """(set, method) of each column of amax."""
+    recipes: tuple[str, ...]
+    """The label of each column's recipe."""
 
     @property
     def columns(self) -> list[str]:
@@ -89,6 +92,7 @@ def make_taps(report: Report, observation: Observation) -> Taps | None:
     others estimated have no column.
     """
     order = [each.name for each in report.calibsets]
+    recipes = recipes_of(report)
     sets = [name for name in order if name in observation.groups]
     slices = {each.name for each in report.slices} - {ALL, *sets}
     behind = [name for name in observation.groups if name in slices][:MOST_SLICES]
@@ -123,10 +127,11 @@ def make_taps(report: Report, observation: Observation) -> Taps | None:
     ]
     return Taps(
         tuple(taps),
-        tuple((visible(name), order.index(name)) for name in sets),
+        tuple((visible(name), *recipes[name]) for name in sets),
         tuple(map(visible, behind)),
         tuple(dict.fromkeys(method for _, method in shown_cells)),
         tuple(shown_cells),
+        tuple(recipes[str(cell.calibset)][0] for cell in cells),
     )
 
 
@@ -205,6 +210,7 @@ def taps_document(taps: Taps) -> dict[str, Any]:
         "slices": list(taps.slices),
         "methods": list(taps.methods),
         "columns": [list(cell) for cell in taps.cells],
+        "recipes": list(taps.recipes),
         "taps": [
             {
                 "name": tap.name,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from calaudit.report.groups import EngineGroup, engine_groups, grade
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.precision import SHORT, caveat, with_caveat
 from calaudit.report.tables import MARK
@@ -40,6 +41,17 @@ class CellHead:
     """Calibration set and method in one text."""
     caveat: str
     """What its verdicts have to be told with, if anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupHead:
+    """Columns of the heat map that fold into one."""
+
+    label: str
+    cells: tuple[int, ...]
+    """Their places among the columns."""
+    method: str
+    """What it is one of: ``"worst of 6"``, or the only method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,12 @@ class Entry:
     """FP32, engine, n, flips, adjusted p, samples needed; empty where there is none."""
 
     @property
+    def gravity(self) -> tuple[int, float]:
+        """Sort key, the worst first: by verdict, then by drop."""
+        rank = grade(self.verdict.removesuffix(OF_CONTROL), self.caveat)
+        return rank, math.inf if self.drop is None else -self.drop
+
+    @property
     def mark(self) -> str:
         """The verdict as one character, in brackets for a control."""
         mark = MARK.get(self.verdict.removesuffix(OF_CONTROL), "")
@@ -112,12 +130,24 @@ class PageView:
     """`ALL` first, then as the headline metric is worst."""
     entries: Mapping[tuple[int, int, int], Entry]
     """(metric, slice, cell) → entry."""
-    slice_names: tuple[str, ...]
-    """Of `slices`, as the report's records name them."""
+    by_name: Mapping[tuple[str, str, str], Entry]
+    """The same by the names of metric, slice and cell."""
+    groups: tuple[GroupHead, ...]
+    """All cells, folded where only draw and method set them apart."""
     level: str
     """Level of the intervals, such as ``"95 %"``; empty where they differ."""
 
-    def groups(self) -> list[tuple[str, int]]:
+    @property
+    def folds(self) -> bool:
+        """Whether folding leaves fewer columns."""
+        return len(self.groups) < len(self.cells)
+
+    def worst(self, metric: int, row: int, group: GroupHead) -> Entry | None:
+        """The entry that stands for a group."""
+        found = [self.entries.get((metric, row, cell)) for cell in group.cells]
+        return min((each for each in found if each), key=lambda each: each.gravity, default=None)
+
+    def spans(self) -> list[tuple[str, int]]:
         """Calibration sets over the columns, and how many columns each spans."""
         found: list[tuple[str, int]] = []
         for cell in self.cells:
@@ -148,17 +178,17 @@ def make_view(index: Index) -> PageView:
     }
     gated = {result.metric for result in index.gated}
     levels = {r.level for r in report.results if r.level is not None}
+    by_name = {(r.metric, r.slice, r.cell): _entry(index, r) for r in report.results}
     return PageView(
         metrics=tuple(_metric(metric, metric.name in gated) for metric in metrics),
         cells=tuple(_cell(cell, report) for cell in report.cells),
         slices=tuple(SliceHead(visible(each.name), each.n, not each.support_ok) for each in slices),
         entries={
-            (place["metric"][r.metric], place["slice"][r.slice], place["cell"][r.cell]): _entry(
-                index, r
-            )
-            for r in report.results
+            (place["metric"][metric], place["slice"][name], place["cell"][cell]): entry
+            for (metric, name, cell), entry in by_name.items()
         },
-        slice_names=tuple(each.name for each in slices),
+        by_name=by_name,
+        groups=tuple(_group(each, place["cell"]) for each in engine_groups(index)),
         level=percent(levels.pop()) if len(levels) == 1 else "",
     )
 
@@ -184,6 +214,15 @@ def _metric(metric: MetricRecord, gated: bool) -> MetricHead:
 
 def _scale(metric: MetricRecord) -> float:
     return 100.0 if metric.unit == "fraction" else 1.0
+
+
+def _group(group: EngineGroup, places: Mapping[str, int]) -> GroupHead:
+    count, first = len(group.cells), group.cells[0]
+    return GroupHead(
+        visible(group.label),
+        tuple(places[cell.id] for cell in group.cells),
+        visible(first.method or first.precision) if count == 1 else f"worst of {count}",
+    )
 
 
 def _cell(cell: CellRecord, report: Report) -> CellHead:
@@ -242,6 +281,7 @@ def view_document(view: PageView) -> dict[str, Any]:
     return {
         "metrics": [[m.name, m.title, m.unit, int(m.gated)] for m in view.metrics],
         "cells": [[cell.calibset, cell.method, cell.caveat] for cell in view.cells],
+        "groups": [[each.label, list(each.cells), each.method] for each in view.groups],
         "slices": [[each.name, each.n, int(each.thin)] for each in view.slices],
         "level": view.level,
         "facts": list(FACTS),

@@ -1,6 +1,6 @@
-// Drops with intervals: one row per slice, one mark per calibration set.
+// Drops with intervals: one row per slice, one mark per group of engines, which is its worst.
 
-const FEW_SLICES = 12;
+const FEW_SLICES = 8;
 const VERDICT_SHAPES = [["regressed", "diamond"], ["inconclusive", "triangle-up"], ["passed", "circle"],
   ["not gated", "square"]];
 
@@ -12,46 +12,29 @@ class Drops {
       this.every = !this.every;
       this.update();
     });
-    heat.onChange(() => { if (this.begun) this.update(); });
-    again(() => { if (this.begun) this.update(); });
-    whenSeen("drops-chart", () => {
-      this.begun = true;
-      this.update();
-    });
+    heat.onChange(() => this.update());
+    again(() => this.update());
   }
 
-  // Each set's engine with the largest drop, where several methods are shown.
   values(slices) {
-    const sets = new Map();
-    for (const column of this.heat.columns()) {
-      const [set] = this.heat.view.cells[column];
-      if (!sets.has(set)) sets.set(set, []);
-      sets.get(set).push(column);
-    }
-    this.several = [...sets.values()].some((columns) => columns.length > 1);
-    const values = [];
-    for (const slice of slices) {
-      for (const [set, columns] of sets) {
-        const found = columns.map((column) => [column, this.heat.entry(slice, column)])
-          .filter(([, entry]) => entry && entry[DROP] !== null)
-          .sort(([, a], [, b]) => b[DROP] - a[DROP]);
-        if (found.length) values.push(this.value(slice, set, ...found[0]));
-      }
-    }
-    return values;
+    return slices.flatMap((slice) => this.heat.groups().flatMap((group) => {
+      const found = this.heat.measured(slice, group).filter((entry) => entry[DROP] !== null);
+      return found.length ? [this.value(slice, group, found)] : [];
+    }));
   }
 
-  value(slice, set, column, entry) {
-    const { view, metric } = this.heat;
-    const unit = view.metrics[metric][2];
+  value(slice, group, found) {
+    const { view, metric } = this.heat, entry = this.heat.worst(found);
+    const unit = view.metrics[metric][2], set = this.heat.all[group].set;
+    const [calibset, method, caveat] = view.cells[entry[CELL]];
     return {
       slice: key(slice), set, drop: entry[DROP], low: entry[LOW] ?? entry[DROP],
       high: entry[HIGH] ?? entry[DROP], gate: entry[GATE], verdict: wordOf(entry[VERDICT]),
       tip: {
-        slice: view.slices[slice][0], set, method: view.cells[column][1],
+        slice: view.slices[slice][0], set: calibset, method,
         drop: `${entry[TEXT]} ${unit}`, interval: entry[INTERVAL],
-        verdict: wordWith(entry[VERDICT], view.cells[column][2]),
-        samples: entry[FACT][2],
+        verdict: wordWith(entry[VERDICT], caveat), samples: entry[FACT][2],
+        ...(found.length > 1 ? { "worst of": `${found.length} engines, ${spanOf(found)}` } : {}),
       },
     };
   }
@@ -59,7 +42,7 @@ class Drops {
   async update() {
     const shown = new Set(this.heat.shownRows());
     const measured = this.heat.order.filter((slice) => shown.has(slice) &&
-      this.heat.columns().some((column) => this.heat.entry(slice, column)));
+      this.heat.groups().some((group) => this.heat.entry(slice, group)));
     const slices = this.every ? measured : measured.slice(0, FEW_SLICES);
     const more = byId("drops-all");
     more.hidden = measured.length <= FEW_SLICES;
@@ -68,14 +51,14 @@ class Drops {
     const metric = this.heat.view.metrics[this.heat.metric];
     const level = this.heat.view.level;
     byId("drops-note").textContent = (values.length ? "" : "Nothing to show. ") +
-      (this.several ? "Of several methods, each set's worst. " : "") +
+      (this.heat.view.groups.some(([, cells]) => cells.length > 1) ? "Of a set's engines, the worst. " : "") +
       `Dashed: what the gate accepts. ${level ? `Lines: ${level} intervals.` : "Lines: intervals."}`;
     if (values.length) await draw("drops-chart", this.spec(values, slices, metric));
     else byId("drops-chart").replaceChildren();
   }
 
   spec(values, slices, metric) {
-    const sets = [...new Set(this.heat.view.cells.map((cell) => cell[0]))];
+    const sets = this.heat.view.groups.map(([label]) => label);
     const used = sets.filter((set) => values.some((value) => value.set === set));
     const names = this.heat.view.slices.map((slice) => slice[0]);
     const gates = [...new Set(values.map((value) => value.gate).filter((gate) => gate !== null))];
@@ -98,7 +81,7 @@ class Drops {
     const tooltip = { field: "tip" };
     const verdicts = [...new Set(values.map((value) => value.verdict))];
     return {
-      height: { step: Math.max(used.length > 1 ? 9 : 20, LINE * lines / used.length), for: "offset" },
+      height: { step: Math.max(used.length > 1 ? 7 : 20, LINE * lines / used.length), for: "offset" },
       description: `Drop of ${metric[1]} with its interval, per slice and calibration set`,
       data: { values },
       layer: [

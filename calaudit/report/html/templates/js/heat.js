@@ -1,11 +1,16 @@
 // The heat map: metric, columns and rows chosen, sorted, read with the keyboard.
 
-const DROP = 3, LOW = 4, HIGH = 5, GATE = 6, VERDICT = 7, SHADE = 8, TEXT = 9, INTERVAL = 10,
+const CELL = 2, DROP = 3, LOW = 4, HIGH = 5, GATE = 6, VERDICT = 7, SHADE = 8, TEXT = 9, INTERVAL = 10,
   FACT = 11;
 
 class Heat {
   constructor(view) {
     this.view = view;
+    // columns of single engines, then those that stand for all engines of a group
+    this.all = [
+      ...view.cells.map(([set, method], i) => ({ set, method, cells: [i] })),
+      ...view.groups.map(([set, cells, method]) => ({ set, method, cells })),
+    ];
     this.entries = new Map(view.entries.map((e) => [`${e[0]} ${e[1]} ${e[2]}`, e]));
     this.table = byId("heat");
     this.rows = [...this.table.tBodies[0].rows];
@@ -14,8 +19,8 @@ class Heat {
     this.at = null;
     this.prepareGrid();
     this.prepareSorting();
-    for (const id of ["metric", "set", "method", "verdict", "intervals"])
-      byId(id).addEventListener("change", () => this.update());
+    for (const id of ["metric", "set", "method", "verdict", "intervals", "every"])
+      byId(id)?.addEventListener("change", () => this.update());
     byId("filter").addEventListener("input", () => this.update());
     byId("tools").addEventListener("submit", (event) => event.preventDefault());
     byId("tools").addEventListener("reset", () => setTimeout(() => {
@@ -27,12 +32,50 @@ class Heat {
 
   get metric() { return Number(byId("metric").value); }
 
-  entry(row, column) { return this.entries.get(`${this.metric} ${row} ${column}`); }
+  // The entries of a column's engines that the choices leave.
+  measured(row, column) {
+    return this.engines(column).map((cell) => this.entries.get(`${this.metric} ${row} ${cell}`)).filter(Boolean);
+  }
 
+  engines(column) {
+    const method = byId("method").value;
+    return this.all[column].cells.filter((cell) => !method || this.view.cells[cell][1] === method);
+  }
+
+  entry(row, column) { return this.worst(this.measured(row, column)); }
+
+  // The worst of several entries stands for all: by verdict, also a control's, then by drop. A pass
+  // that has to be told with something is worse than another.
+  worst(entries) {
+    const gravity = (entry) => {
+      const rank = ["REGRESSED", "INCONCLUSIVE", "PASS", ""].indexOf(said(entry[VERDICT]));
+      const plain = rank === 2 && this.view.cells[entry[CELL]][2] ? 0 : 1;
+      return [rank, plain, entry[DROP] === null ? Infinity : -entry[DROP]];
+    };
+    return [...entries].sort((a, b) => {
+      const [x, y] = [gravity(a), gravity(b)];
+      const at = x.findIndex((value, i) => value !== y[i]);
+      return at < 0 ? 0 : x[at] < y[at] ? -1 : 1;
+    })[0];
+  }
+
+  get folded() { return Boolean(byId("every")) && !byId("every").checked; }
+
+  get firstGroup() { return this.view.cells.length; }
+
+  // Groups that the choices leave, as columns.
+  groups() {
+    const set = byId("set").value;
+    return this.view.groups.map((_, i) => this.firstGroup + i).filter((column) =>
+      (set === "" || column === this.firstGroup + Number(set)) && this.engines(column).length);
+  }
+
+  // Columns of the table that the choices leave.
   columns() {
-    const set = byId("set").value, method = byId("method").value;
-    return this.view.cells.map((cell, i) => i).filter((i) =>
-      (!set || this.view.cells[i][0] === set) && (!method || this.view.cells[i][1] === method));
+    const groups = this.groups();
+    if (this.folded) return groups;
+    const kept = new Set(groups.flatMap((column) => this.engines(column)));
+    return this.view.cells.map((_, i) => i).filter((i) => kept.has(i));
   }
 
   shownRows() { return this.rows.filter((row) => !row.hidden).map((row) => Number(row.dataset.row)); }
@@ -65,7 +108,7 @@ class Heat {
       const column = Number(cell.dataset.column);
       const entry = this.entry(index, column);
       cell.hidden = !columns.has(column);
-      this.fillCell(cell, entry, this.view.cells[column][2]);
+      this.fillCell(cell, entry);
       if (entry) reference = entry[FACT][0];
       if (entry && columns.has(column)) found.push(entry);
     }
@@ -73,8 +116,9 @@ class Heat {
     return found;
   }
 
-  fillCell(cell, entry, caveat) {
-    cell.className = entry ? entry[SHADE] : "";
+  fillCell(cell, entry) {
+    const caveat = entry ? this.view.cells[entry[CELL]][2] : "";
+    cell.className = `${Number(cell.dataset.column) < this.firstGroup ? "one" : "folded"} ${entry ? entry[SHADE] : ""}`;
     const verdict = byId("verdict").value;
     if (verdict && entry && entry[VERDICT] !== verdict) cell.classList.add("aside");
     if (!entry) return void cell.replaceChildren("–");
@@ -89,8 +133,9 @@ class Heat {
     const [sets, heads] = this.table.tHead.rows;
     for (const head of heads.cells)
       if (head.dataset.column !== undefined) head.hidden = !columns.has(Number(head.dataset.column));
+    [...sets.querySelectorAll(".folded")].forEach((set, i) => { set.hidden = !columns.has(this.firstGroup + i); });
     let column = 0;
-    for (const set of sets.querySelectorAll("th")) {
+    for (const set of sets.querySelectorAll(".one")) {
       set.dataset.span ??= set.colSpan;
       let span = 0;
       for (let i = 0; i < Number(set.dataset.span); i++) span += columns.has(column++) ? 1 : 0;
@@ -197,16 +242,26 @@ class Heat {
       cell.tabIndex = 0;
     }
     const row = Number(cell.parentElement.dataset.row), column = Number(cell.dataset.column);
-    const [calibset, method, caveat] = this.view.cells[column];
     const strip = byId("strip");
-    strip.replaceChildren(element("b", this.view.slices[row][0]), ` under ${calibset}, ${method}: `);
-    const entry = this.entry(row, column);
-    if (!entry) return void strip.append("not measured");
+    strip.replaceChildren(element("b", this.view.slices[row][0]));
+    const found = this.measured(row, column), entry = this.worst(found);
+    if (!entry) return void strip.append(` under ${this.all[column].set}: not measured`);
+    const [calibset, method, caveat] = this.view.cells[entry[CELL]];
+    strip.append(` under ${calibset}, ${method}${found.length > 1 ? ` (the worst of ${found.length})` : ""}: `);
     const unit = this.view.metrics[this.metric][2];
     strip.append(element("b", `drop ${entry[TEXT]}${unit ? ` ${unit}` : ""}`));
     if (entry[INTERVAL]) strip.append(` (${entry[INTERVAL]})`);
     if (entry[GATE] !== null) strip.append(`, gate ${entry[GATE]}`);
     strip.append(", ", element("b", wordWith(entry[VERDICT], caveat), entry[VERDICT]));
     entry[FACT].forEach((fact, i) => { if (fact) strip.append(` · ${this.view.facts[i]} ${fact}`); });
+    if (found.length > 1) strip.append(` · the others ${spanOf(found.filter((each) => each !== entry))}`);
   }
+}
+
+// Drops from the least to the most: "0.2 to 2.0".
+function spanOf(entries) {
+  const sorted = entries.filter((entry) => entry[DROP] !== null).sort((a, b) => a[DROP] - b[DROP]);
+  if (!sorted.length) return "not measured";
+  const [least, most] = [sorted[0][TEXT], sorted[sorted.length - 1][TEXT]];
+  return least === most ? least : `${least} to ${most}`;
 }

@@ -20,15 +20,32 @@ function offerThemes() {
   });
 }
 
+// On paper details can't be opened: those that matter are open there, and as they were afterwards.
+function openForPaper() {
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details[data-print]:not([open])")];
+    for (const each of opened) each.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const each of opened) each.open = false;
+  });
+}
+
+// Charts are drawn at once, in sight or not: a picture of the whole page shows them all.
 async function start() {
   const view = await unpackJson(byId("view").textContent);
   document.documentElement.classList.remove("no-script");
   offerThemes();
   offerJson();
-  if (byId("heat")) new Drops(new Heat(view));
-  if (view.sets) drawSets(view.sets, view.held);
-  if (view.taps) new Taps(view.taps);
-  if (view.rankings) new Rankings(view.rankings);
+  openForPaper();
+  const charts = [];
+  if (byId("heat")) charts.push(new Drops(new Heat(view)));
+  if (view.taps) charts.push(new Taps(view.taps));
+  if (view.rankings) charts.push(new Rankings(view.rankings));
+  const drawing = charts.map((each) => each.update());
+  if (view.sets) drawing.push(drawSets(view.sets, view.held));
+  await Promise.all(drawing);
   document.documentElement.dataset.ready = "true";
 }
 

@@ -123,9 +123,9 @@ function labelsOf(names, width) {
 // Lines that the longest of some names take.
 const linesOf = (names, width) => Math.max(1, ...names.map((name) => folded(name, Math.min(260, 0.42 * width)).length));
 
-// A legend in as many columns as its names leave room for.
-function legendOf(names, width) {
-  const beside = width - Math.min(260, 0.42 * width) - 10;
+// A legend in as many columns as its names leave room for beside what the axis's labels take.
+function legendOf(names, width, labels = Math.min(260, 0.42 * width)) {
+  const beside = width - labels - 10;
   const room = beside - 40;
   const lines = Object.fromEntries(names.map((name) => [name, folded(name, room)]));
   const widest = Math.max(1, ...Object.values(lines).flat().map(widthOf)) + 40;
@@ -135,7 +135,8 @@ function legendOf(names, width) {
   };
 }
 
-const roomOf = (id) => byId(id).clientWidth;
+// Within closed details a place has no width of its own: it will have about its part's.
+const roomOf = (id) => byId(id).clientWidth || byId(id).closest("section").clientWidth - 48;
 
 const drawn = new Map();
 
@@ -146,7 +147,7 @@ const fitted = (compiled) => ({ ...compiled, autosize: { type: "fit-x", contains
 async function draw(id, spec) {
   const place = byId(id);
   const whole = !spec.facet;
-  if (whole) spec = { ...spec, width: place.clientWidth };
+  if (whole) spec = { ...spec, width: roomOf(id) };
   const turn = (drawn.get(id)?.turn || 0) + 1;
   drawn.get(id)?.view?.finalize();
   drawn.set(id, { turn });
@@ -157,24 +158,6 @@ async function draw(id, spec) {
   if (drawn.get(id).turn === turn) drawn.get(id).view = made.view;
   else made.view.finalize();
   return made.view;
-}
-
-// Draws a chart when it first comes near the screen, else when there is nothing better to do, and
-// at once when the page is printed: what is drawn only then may come too late for the paper.
-function whenSeen(id, start) {
-  let waiting = true;
-  const begin = () => {
-    if (waiting) start();
-    waiting = false;
-  };
-  const observer = new IntersectionObserver((found) => {
-    if (!found.some((each) => each.isIntersecting)) return;
-    observer.disconnect();
-    begin();
-  }, { rootMargin: "600px" });
-  observer.observe(byId(id));
-  addEventListener("beforeprint", begin);
-  (window.requestIdleCallback || setTimeout)(begin);
 }
 
 function again(start) {

@@ -1,6 +1,6 @@
 // Composition of the calibration sets against the pool.
 
-const MOST_HELD = 24;
+const MOST_HELD = 10;
 
 function drawSets(sets, names) {
   const gap = new Map();
@@ -13,15 +13,15 @@ function drawSets(sets, names) {
   const slices = all.filter((slice) => kept.has(slice));
   byId("sets-note").textContent = all.length > slices.length
     ? `The ${slices.length} slices that differ most, of ${all.length}.` : "";
-  if (!slices.length) return;
+  if (!slices.length) return undefined;
   const values = sets.flatMap(({ name, rows }, index) => rows.filter(([slice]) => kept.has(slice))
     .map(([slice, n, share, pool]) => ({
       set: key(index), slice: key(slice), share, pool,
       tip: { slice: names[slice], set: name, samples: String(n), "of the set": percent(share), "of the pool": percent(pool) },
     })));
   const start = () => draw("sets-chart", setsSpec(values, sets.map((set) => set.name), slices, names));
-  whenSeen("sets-chart", start);
   again(start);
+  return start();
 }
 
 const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)} %`);
@@ -29,7 +29,7 @@ const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)
 function setsSpec(values, sets, slices, names) {
   const columns = Math.min(sets.length, innerWidth < 760 ? 1 : 4);
   const width = roomOf("sets-chart");
-  const aside = Math.min(210, 0.42 * width);
+  const aside = Math.min(250, 0.42 * width);
   const room = width - aside - 25;
   const y = {
     field: "slice", type: "nominal", sort: slices.map(key), title: null,
@@ -42,7 +42,7 @@ function setsSpec(values, sets, slices, names) {
     facet: { field: "set", type: "nominal", sort: sets.map((_, i) => key(i)), title: null, header: { labelExpr: labelsOf(sets, Math.max(90, room / columns - 26) / 0.42).labelExpr, labelLineHeight: LINE } },
     columns, spacing: 22,
     spec: {
-      width: Math.max(90, room / columns - 26), height: { step: Math.max(19, LINE * linesOf(slices.map((slice) => names[slice]), aside / 0.42)) },
+      width: Math.max(90, room / columns - 26), height: { step: Math.max(18, LINE * linesOf(slices.map((slice) => names[slice]), aside / 0.42)) },
       layer: [
         { mark: { type: "bar", height: { band: 0.6 }, cornerRadiusEnd: 2, opacity: 0.85 },
           encoding: {

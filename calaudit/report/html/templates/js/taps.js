@@ -1,6 +1,6 @@
 // Ranges: amax of every tensor by set and method, and one tensor's distributions.
 
-const MOST_TAPS = 30;
+const MOST_TAPS = 16;
 const METHOD_SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"];
 const DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 1], [1, 3]];
 
@@ -12,18 +12,20 @@ class Taps {
     byId("tap-tools").addEventListener("submit", (event) => event.preventDefault());
     const spreads = taps.taps.map((tap) => tap.spread);
     byId("tap").value = String(spreads.indexOf(Math.max(...spreads)));
-    whenSeen("taps-chart", () => this.overview());
-    whenSeen("tap-chart", () => this.one());
-    again(() => { this.overview(); this.one(); });
+    again(() => this.update());
   }
+
+  update() { return Promise.all([this.overview(), this.one()]); }
+
 
   get methods() { return byId("tap-method")?.value ? [byId("tap-method").value] : this.taps.methods; }
 
   colour(room) {
-    const { sets } = this.taps;
+    const recipes = new Map(this.taps.sets.map(([, label, place]) => [label, place]));
+    const labels = [...recipes.keys()];
     return {
-      field: "set", type: "nominal", title: null, legend: legendOf(sets.map((set) => set[0]), room),
-      scale: { domain: sets.map((set) => set[0]), range: sets.map((set) => COLOURS[set[1] % COLOURS.length]) },
+      field: "recipe", type: "nominal", title: null, legend: legendOf(labels, room, 90),
+      scale: { domain: labels, range: labels.map((label) => COLOURS[recipes.get(label) % COLOURS.length]) },
     };
   }
 
@@ -32,7 +34,7 @@ class Taps {
     return columns.filter((column) => tap.amax[column] !== null).map((column) => {
       const [set, method] = this.taps.columns[column];
       return {
-        tap: key(index), set, method, amax: tap.amax[column],
+        tap: key(index), recipe: this.taps.recipes[column], method, amax: tap.amax[column],
         tip: { tensor: tap.name, set, method, amax: tap.amax[column].toPrecision(4), "values clipped": share(tap.clipped[column]) },
       };
     });
@@ -43,8 +45,8 @@ class Taps {
     const columns = this.taps.columns.map((_, i) => i);
     const kept = new Set([...every].sort((a, b) => this.taps.taps[b].spread - this.taps.taps[a].spread).slice(0, MOST_TAPS));
     const shown = every.filter((i) => kept.has(i));
-    byId("taps-note").textContent = "In the model's order; click one to see its distributions below." +
-      (every.length > shown.length ? ` The ${shown.length} tensors whose amax differs most, of ${every.length}.` : "");
+    byId("taps-note").textContent = (every.length > shown.length ? `The ${shown.length} of ${every.length} tensors whose amax differs most. ` : "") +
+      "Click one to see its distributions.";
     const room = roomOf("taps-chart"), names = this.taps.taps.map((tap) => tap.name);
     const view = await draw("taps-chart", {
       height: { step: Math.max(17, LINE * linesOf(shown.map((i) => names[i]), room)) },
@@ -55,7 +57,7 @@ class Taps {
         y: { field: "tap", type: "nominal", sort: shown.map(key), title: null, axis: { ...labelsOf(names, room), grid: true, domain: false, ticks: false, labelPadding: 8 } },
         x: { field: "amax", type: "quantitative", title: "amax", scale: { type: "log", nice: false, padding: 12 }, axis: { tickCount: room < 600 ? 3 : 6, format: "~g" } },
         color: this.colour(room),
-        shape: { field: "method", type: "nominal", title: null, legend: legendOf(this.taps.methods, room), scale: { domain: this.taps.methods, range: METHOD_SHAPES } },
+        shape: { field: "method", type: "nominal", title: null, legend: legendOf(this.taps.methods, room, 90), scale: { domain: this.taps.methods, range: METHOD_SHAPES } },
         tooltip: { field: "tip" },
       },
     });
@@ -79,7 +81,7 @@ class Taps {
     const index = Number(byId("tap").value), tap = this.taps.taps[index];
     const behind = byId("tap-behind")?.value ?? "";
     const slices = behind === "*" ? this.taps.slices.map((_, i) => i) : behind === "" ? [] : [Number(behind)];
-    const values = this.taps.sets.flatMap(([set], i) => this.curve(tap.sets[i], tap.first).map((point) => ({ ...point, set })));
+    const values = this.taps.sets.flatMap(([set, recipe], i) => this.curve(tap.sets[i], tap.first).map((point) => ({ ...point, set, recipe })));
     const shadows = slices.flatMap((i) => this.curve(tap.slices[i], tap.first).map((point) => ({ ...point, slice: key(i), tip: { slice: this.taps.slices[i] } })));
     const columns = this.taps.columns.map((_, i) => i).filter((i) => this.methods.includes(this.taps.columns[i][1]));
     const seen = [...values, ...shadows];
@@ -93,16 +95,16 @@ class Taps {
       axis: { values: ticks(seen.map((point) => point.y), [1]), labelExpr: "format(100 * datum.value, '~g') + ' %'" },
     };
     await draw("tap-chart", {
-      height: 300,
+      height: 240,
       description: `Distribution of |x| of ${tap.name} in each calibration set, and each set's and method's amax`,
       layer: [
         ...(shadows.length ? [{ data: { values: shadows }, mark: { type: "line", color: "var(--muted)", strokeWidth: slices.length > 1 ? 1 : 2.5, opacity: slices.length > 1 ? 0.35 : 0.7 },
           encoding: { x, y, detail: { field: "slice" }, tooltip: { field: "tip" } } }] : []),
-        { data: { values }, mark: { type: "line", strokeWidth: 2 }, encoding: { x, y, color: this.colour(room) } },
+        { data: { values }, mark: { type: "line", strokeWidth: 1.7 }, encoding: { x, y, color: this.colour(room), detail: { field: "set" } } },
         { data: { values: this.amaxValues(index, columns) }, mark: { type: "rule", strokeWidth: 1.8 },
           encoding: {
             x: { field: "amax", type: "quantitative" }, color: this.colour(room), tooltip: { field: "tip" },
-            strokeDash: { field: "method", type: "nominal", title: null, legend: legendOf(this.taps.methods, room), scale: { domain: this.taps.methods, range: DASHES } },
+            strokeDash: { field: "method", type: "nominal", title: null, legend: legendOf(this.taps.methods, room, 90), scale: { domain: this.taps.methods, range: DASHES } },
           } },
       ],
     });

@@ -1,0 +1,106 @@
+"""Which engines may ship, in one sentence that claims no more than their gates do."""
+
+from collections.abc import Sequence
+
+from calaudit.report.groups import EngineGroup, engine_groups
+from calaudit.report.index import Index
+from calaudit.report.precision import joint_caveat
+from calaudit.report.wording import engine_name, quoted
+from calaudit.results.comparison import Result
+
+_NAMED = 3
+"""Engines that are named one by one."""
+
+
+def shipping_sentence(index: Index) -> str:
+    """What passed every gate; where nothing did, what came closest and what it lacks.
+
+    Groups of engines are named where all of their engines passed, single engines where others of
+    their group didn't.
+    """
+    own = _gated_by_cell(index)
+    if not own:
+        return "Nothing is shown fit to ship: no gate was held against a candidate."
+    groups = [
+        group
+        for group in engine_groups(index)
+        if not group.control and any(cell.id in own for cell in group.cells)
+    ]
+    passed = [cell for cell, results in own.items() if _passes(results)]
+    whole = [group for group in groups if all(cell.id in passed for cell in group.cells)]
+    if whole:
+        return f"{_ship(index, whole, own)}{_but(index, whole)}."
+    if passed:
+        return f"{_some(index, passed, own)}."
+    return _nothing(index, groups, own)
+
+
+def _gated_by_cell(index: Index) -> dict[str, list[Result]]:
+    found: dict[str, list[Result]] = {}
+    for result in index.gated:
+        found.setdefault(result.cell, []).append(result)
+    # an FP32 of another target is no engine that one would ship
+    return {cell: rs for cell, rs in found.items() if index.cells[cell].precision != "fp32"}
+
+
+def _passes(results: Sequence[Result]) -> bool:
+    return all(result.verdict == "PASS" for result in results)
+
+
+def _ship(index: Index, whole: Sequence[EngineGroup], own: dict[str, list[Result]]) -> str:
+    names = " or ".join(quoted(group.label) for group in whole)
+    cells = [cell.id for group in whole for cell in group.cells]
+    count = sum(len(own[cell]) for cell in cells)
+    if len(cells) == 1:
+        return f"Ship {engine_name(index, cells[0])}: it passed {_gates(count)}"
+    engines = f"all {len(cells)} engines" if len(whole) > 1 else f"each of its {len(cells)} engines"
+    return f"Ship {names}: {engines} passed every gate ({count:,} comparisons)"
+
+
+def _some(index: Index, passed: Sequence[str], own: dict[str, list[Result]]) -> str:
+    """Of engines whose draws or methods didn't all pass."""
+    names = [engine_name(index, cell) for cell in passed]
+    shown = " or ".join(names[:_NAMED])
+    more = f", or {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    rest = [results for cell, results in own.items() if cell not in passed]
+    told = joint_caveat(index, passed)
+    but = f", but with {told}" if told else ""
+    each = "it" if len(names) == 1 else "each"
+    return f"Ship {shown}{more}: {each} passed every gate{but}; {_others(rest)}"
+
+
+def _others(rest: Sequence[Sequence[Result]]) -> str:
+    count = len(rest)
+    lost = sum(any(r.verdict == "REGRESSED" for r in results) for results in rest)
+    others = "the other candidate" if count == 1 else f"the {count} other candidates"
+    if lost == count:
+        return f"{others} regressed"
+    if not lost:
+        return f"{others} {'is' if count == 1 else 'are'} inconclusive"
+    undecided = count - lost
+    verb = "is" if undecided == 1 else "are"
+    return f"of {others}, {lost} regressed and {undecided} {verb} inconclusive"
+
+
+def _gates(count: int) -> str:
+    return "its only gate" if count == 1 else f"every gate ({count:,} comparisons)"
+
+
+def _but(index: Index, whole: Sequence[EngineGroup]) -> str:
+    told = joint_caveat(index, [cell.id for group in whole for cell in group.cells])
+    return f", but with {told}" if told else ""
+
+
+def _nothing(index: Index, groups: Sequence[EngineGroup], own: dict[str, list[Result]]) -> str:
+    def failing(group: EngineGroup) -> tuple[int, int, int]:
+        results = [r for cell in group.cells for r in own.get(cell.id, [])]
+        regressed = sum(r.verdict == "REGRESSED" for r in results)
+        return regressed, sum(r.verdict != "PASS" for r in results) - regressed, len(results)
+
+    closest = min(groups, key=failing)
+    regressed, undecided, count = failing(closest)
+    parts = [f"regressed in {regressed:,}" if regressed else ""]
+    parts += [f"inconclusive in {undecided:,}" if undecided else ""]
+    told = " and ".join(filter(None, parts))
+    text = f"Nothing to ship yet: no engine passed every gate. Closest: {quoted(closest.label)}"
+    return f"{text}, {told} of {count:,} comparisons."

@@ -1,0 +1,172 @@
+"""What is seen of report.html without a hand: its first screen, its length, pictures, paper."""
+
+import io
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from calaudit.report.html.pictures import draw_sample
+from calaudit.report.html.taps import make_taps
+from calaudit.results.audited import CompositionRow, SliceRecord
+from calaudit.results.drops import Exemplar, Exemplars
+from calaudit.results.rankings import Flow, RankingFlow, RankingSlice
+from calaudit.results.report import Report
+from tests.browser.conftest import Open
+from tests.report.factory import NLL, TOP1, calibset, cell, report, result
+from tests.report.test_html_parts import observed_as
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.flaky(reruns=2, only_rerun=["BrowserEndedError"]),
+]
+
+WIDTH, HEIGHT = 1280, 800
+RECIPES = ("clean only", "head only", "proportional", "equal")
+CONTROLS = RECIPES[:2]
+TAPS = tuple(f"hardswish_{i}" for i in range(23))
+NOISE = ("noise < 0.05", "0.05 ≤ noise < 0.15", "0.15 ≤ noise < 0.25", "0.25 ≤ noise < 0.35",
+         "noise ≥ 0.35")  # fmt: skip
+CLASSES = ("class in head", "class in mid", "class in tail")
+SLICES = ("all", *NOISE, *CLASSES, *(f"{a} & {b}" for a, b in product(NOISE, CLASSES)))
+
+
+def names(recipe: str) -> list[str]:
+    return [recipe, f"{recipe}#2", f"{recipe}#3"]
+
+
+def as_large_as_the_demo() -> Report:
+    """24 engines of four recipes over 24 slices, two gated metrics, rankings and samples."""
+    random = np.random.default_rng(5)
+    cells, results, flows = [], [], []
+    sets = []
+    for recipe in RECIPES:
+        role = "control" if recipe in CONTROLS else "candidate"
+        for number, name in enumerate(names(recipe)):
+            rows = tuple(CompositionRow(s, 20, 0.3, 0.2) for s in SLICES)
+            made = replace(calibset(name), composition=rows, recipe=recipe, draw=number + 1)
+            sets.append(replace(made, role=role, file=f"calibsets/{name}.h5"))
+            cells += [cell(name, m, role=role) for m in ("minmax", "mse")]
+    for each, name, metric in product(cells, SLICES, ("top1", "ndcg")):
+        hurt = "clean" in each.id and "0.35" in name
+        drop = round(float(random.normal(0.12 if hurt else 0.002, 0.005)), 4)
+        verdict = "REGRESSED" if hurt else "INCONCLUSIVE" if "tail" in name else "PASS"
+        results.append(result(each.id, name, drop, verdict, metric=metric, n_needed=599))
+    flow = Flow(1000, 900, 40, 35, 5, 20)
+    for each in cells:
+        parts = tuple(RankingSlice(s, 100, 0.0, 0.3, flow, ()) for s in ("all", NOISE[0]))
+        flows.append(RankingFlow(each.id, "embedding", 10, 500, 100, parts, (), ()))
+    shown = tuple(
+        Exemplar(f"digit-{i}/noise-0.10", 3, 9, 1.0, 0.75, SLICES[1:5]) for i in range(10)
+    )
+    samples = [Exemplars(m, "sample", 24, 0.0, 7, shown) for m in ("top1", "ndcg")]
+    made = report(
+        results, metrics=(TOP1, replace(TOP1, name="ndcg", title="nDCG@10"), NLL),
+        cells=tuple(cells), slices=tuple(SliceRecord(name, 180, True) for name in SLICES),
+        ranking_flow=tuple(flows), exemplars=tuple(samples),
+    )  # fmt: skip
+    return replace(made, calibsets=tuple(sets))
+
+
+@pytest.fixture(scope="module")
+def large() -> Report:
+    return as_large_as_the_demo()
+
+
+@pytest.fixture(scope="module")
+def evidence(large: Report) -> dict[str, Any]:
+    random = np.random.default_rng(1)
+    groups = {s: random.normal(size=300) for r in RECIPES for s in names(r)}
+    picture = draw_sample(random.normal(size=(8, 8)))
+    return {
+        "taps": make_taps(large, observed_as(TAPS, groups)),
+        "pictures": {f"digit-{i}/noise-0.10": picture for i in range(10)},
+    }
+
+
+@pytest.fixture
+def screen() -> dict[str, Any]:
+    return {"viewport": {"width": WIDTH, "height": HEIGHT}}
+
+
+CHARTS = ("drops-chart", "sets-chart", "taps-chart", "tap-chart", "flow-chart")
+
+
+def box(page: Any, selector: str) -> dict[str, float]:
+    found: dict[str, float] = page.locator(selector).first.bounding_box()
+    return found
+
+
+def test_the_first_screen_says_what_to_ship_who_is_hurt_and_why(
+    open_report: Open, large: Report, evidence: dict[str, Any], screen: dict[str, Any]
+) -> None:
+    with open_report(large, evidence=evidence, **screen) as page:
+        for selector in (".answer", "#found .finding", "#found .first", "#found .scroll tbody tr"):
+            seen = box(page, selector)
+            assert seen["y"] + seen["height"] < HEIGHT
+        assert page.locator(".answer").inner_text().startswith("Nothing to ship yet")
+        findings = page.locator("#found summary.finding")
+        assert findings.count() == 6
+        assert "clean only (control)" in findings.first.inner_text()
+        assert "all 6 engines" in findings.first.inner_text()
+        last = box(page, "#found .first > div:last-child p:last-of-type")
+        assert last["y"] + last["height"] < HEIGHT
+
+
+def test_an_audit_of_24_engines_and_24_slices_takes_six_screens(
+    open_report: Open, large: Report, evidence: dict[str, Any], screen: dict[str, Any]
+) -> None:
+    with open_report(large, evidence=evidence, **screen) as page:
+        height = page.evaluate("document.documentElement.scrollHeight")
+        assert 3 * HEIGHT < height <= 6 * HEIGHT
+        assert page.evaluate("document.documentElement.scrollWidth") == WIDTH
+
+
+def test_a_picture_of_the_whole_page_has_every_chart_though_nobody_scrolled(
+    open_report: Open, large: Report, evidence: dict[str, Any], screen: dict[str, Any]
+) -> None:
+    with open_report(large, evidence=evidence, **screen) as page:
+        boxes = {name: box(page, f"#{name}") for name in CHARTS}
+        assert page.evaluate("scrollY") == 0
+        picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("L")
+        for name, at in boxes.items():
+            left, top = int(at["x"]), int(at["y"])
+            part = picture.crop((left, top, left + int(at["width"]), top + int(at["height"])))
+            assert at["height"] > 100, name
+            rows = np.asarray(part).std(axis=1)
+            assert (rows > 1).mean() > 0.5, name
+
+
+def test_each_finding_opens_to_its_engines_and_is_found_as_text(
+    open_report: Open, large: Report, evidence: dict[str, Any], screen: dict[str, Any]
+) -> None:
+    with open_report(large, evidence=evidence, **screen) as page:
+        first = page.locator("#found details.found").first
+        assert not first.locator("table").is_visible()
+        first.locator("summary").focus()
+        page.keyboard.press("Enter")
+        assert first.locator("tbody tr").count() == 6
+        assert first.locator("table").is_visible()
+        everything = page.locator("main").text_content()
+        for text in ("calibsets/equal#3.h5", "ties count as wrong", "clean only#2 (control), mse"):
+            assert text in everything
+
+
+def test_paper_opens_what_matters_and_closes_it_again(
+    open_report: Open, large: Report, evidence: dict[str, Any], tmp_path: Path
+) -> None:
+    with open_report(large, evidence=evidence) as page:
+        assert page.locator("details[data-print]").count() > 4
+        page.evaluate(
+            """() => { window.printed = []; addEventListener("beforeprint", () => {
+              const parts = [...document.querySelectorAll("details[data-print]")];
+              printed.push(parts.every((each) => each.open)); }); }"""
+        )
+        page.pdf(path=tmp_path / "report.pdf")
+        assert page.evaluate("printed") == [True]
+        assert page.locator("details[data-print][open]").count() == 0
+    assert (tmp_path / "report.pdf").stat().st_size > 50_000

@@ -8,6 +8,8 @@ exchanges ranges, `ops` leaves single products in float, `search` finds what pre
 `halving`. They stand on `engines` (which graphs), `runs` (their answers), `tuning` (the rows and
 their truth) and `judging` (paired intervals).
 
+`exemptions` searches for the fewest products to leave in float, whatever judges its engines.
+
 **Export**: `export` hands an engine over as files; `difference` compares reports. `finished` finds
 the report and its files and chooses a cell; `parts` writes an export's files, and `readme` the
 lines that use them; `paired` scores two audits' predictions again, unit by unit.

@@ -2,7 +2,8 @@
 
 Rank correlation (Spearman) over an audit's INT8 engines within a slice, the mean over slices: of
 predicted harm with the error of the outputs and with the drop of each metric, on evaluation rows
-that the prediction never saw.
+that the prediction never saw. Also weighted: harm of a tap times its sensitivity, the error of the
+outputs with that tap alone quantized over its harm, on 128 tuning rows.
 
     python benchmarks/harm.py [--data ../shared/data] [--out build/harm] [--only speech] [--draws 1]
 
@@ -20,12 +21,18 @@ from pathlib import Path
 
 import numpy as np
 
-from calaudit.audit.prepare import Overrides
+from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
+from calaudit.calibration.harm import observed_harm
+from calaudit.calibration.minimax import minimax_ranges
 from calaudit.demo.digits import DEMO_AUDIT, DEMO_MODEL, build_digits_pool
+from calaudit.explain.sensitivity import ROWS, measure_sensitivities
+from calaudit.formats.ranges import open_ranges
+from calaudit.formats.scales import open_scales
+from calaudit.results.comparison import ALL
 from calaudit.results.harm import HarmRecord
 from calaudit.results.report import Report
-from calaudit.statistics.rank_prediction import rank_agreement
+from calaudit.statistics.rank_prediction import RankAgreement, rank_agreement
 
 ROOT = Path(__file__).parents[1]
 METHODS = '["minmax", "entropy", "percentile", "mse"]'
@@ -94,6 +101,46 @@ def by_dimension(report: Report, record: HarmRecord) -> Iterator[tuple[str, floa
             yield f"{name} ({len(places)})", found.correlation
 
 
+def weighted_ranks(
+    path: Path, overrides: Overrides, report: Report
+) -> tuple[dict[str | None, RankAgreement], float]:
+    """By each measurement: rank agreement of weighted harm; and the seconds that weights took."""
+    record = report.harm
+    assert record is not None
+    names = [each.slice for each in record.slices]
+    with prepared_audit(path, overrides) as audit:
+        assert audit.plan.slice_ranges is not None
+        seen = open_ranges(audit.plan.slice_ranges)
+        rows = np.random.default_rng(0).choice(audit.tuning.rows, ROWS, replace=False)
+        started = time.perf_counter()
+        amax = minimax_ranges(seen.histograms, groups=seen.groups, members=seen.members).ranges
+        found = measure_sensitivities(
+            audit.folded,
+            audit.qdq,
+            audit.backend,
+            pool=audit.pool,
+            rows=np.sort(rows),
+            amax=amax,
+            outputs=[audit.eval_sets[0].output],
+        )
+        seconds = time.perf_counter() - started
+        weights = found.weights(observed_harm(seen, amax, [ALL]).total[:, 0])
+        tables = {cell.id: cell.scales for cell in audit.plan.cells}
+        predicted = []
+        for cell in record.cells:
+            scales = open_scales(tables[cell.cell])
+            ranges = {tap: each.amax for tap, each in scales.taps.items()}
+            predicted.append(observed_harm(seen, ranges, names).sums(weights))
+    measured = {None: np.array([cell.output_error for cell in record.cells], np.float64).T}
+    column = {cell.cell: place for place, cell in enumerate(record.cells)}
+    for result in report.results:
+        if result.slice in names and result.cell in column and result.drop is not None:
+            table = measured.setdefault(result.metric, np.full((len(names), len(column)), np.nan))
+            table[names.index(result.slice), column[result.cell]] = result.drop
+    table = np.array(predicted).T
+    return {name: rank_agreement(table, each, seed=0) for name, each in measured.items()}, seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -114,10 +161,17 @@ def main() -> None:
         overrides = Overrides(model=case.model, pool=case.pool)
         started = time.perf_counter()
         report, _ = run_audit(path, overrides, formats="none")
-        print_case(case, report, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        print_case(case, report, seconds, *weighted_ranks(path, overrides, report))
 
 
-def print_case(case: Case, report: Report, seconds: float) -> None:
+def print_case(
+    case: Case,
+    report: Report,
+    seconds: float,
+    weighted: dict[str | None, RankAgreement],
+    weighing: float,
+) -> None:
     record = report.harm
     assert record is not None
     print(
@@ -131,10 +185,14 @@ def print_case(case: Case, report: Report, seconds: float) -> None:
         f"  worst slice's harm: bound {record.bound:.4g}, best {worst[best]:.4g} ({best}), worst "
         f"{max(worst.values()):.4g}"
     )
+    print(f"  {'rank correlation with':24}  alike  weighted ({weighing:.0f} s)  p, slices")
     for rank in record.ranks:
-        what = rank.metric or "error of the outputs"
-        told = "–" if rank.correlation is None else f"{rank.correlation:.2f}, p {rank.p_value:.2g}"
-        print(f"  {what:24} {told}  ({rank.slices} slices){'  weak' if rank.weak else ''}")
+        if rank.correlation is not None:
+            what, other = rank.metric or "error of the outputs", weighted[rank.metric].correlation
+            print(
+                f"  {what:24} {rank.correlation:6.2f} {other:8.2f}  {rank.p_value:.2g}, "
+                f"{rank.slices}{'  weak' if rank.weak else ''}"
+            )
     for name, correlation in by_dimension(report, record):
         print(f"    error, {name:28} {correlation:.2f}")
     for notice in report.warnings:

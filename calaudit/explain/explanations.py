@@ -94,9 +94,11 @@ def _explain_all(
             if subject is not None and one.cause in _FOUND:
                 alike = list(_alike(lab, one, subject, rest))
             told = {id(result) for result, _ in alike}
+            if one.cause is Cause.NOT_TRIED:  # which holds for the cell, whatever the slice
+                told |= {id(each) for each in rest if each.cell == first.cell}
             left = [each for each in rest if id(each) not in told]
             found.append(replace(one, alike=tuple(each for _, each in alike)))
-            done.advance(1 + len(alike))
+            done.advance(1 + len(told))
     return found, len(left)
 
 

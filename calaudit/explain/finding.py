@@ -59,6 +59,8 @@ class Subject:
     few."""
     runs: Runs
     index: Index
+    elsewhere: str
+    """What the cell runs in, where experiments run in something else."""
     level: float
     seed: int
 
@@ -88,7 +90,7 @@ def explain(subject: Subject) -> Explanation:
         found = replace(base, cause=_absent(subject.result, base.tuning))
     cost = subject.runs.cost
     found = replace(found, engines=cost.engines - engines, cost=float(cost.samples - samples))
-    told = Told(subject.index, found, len(subject.patient.ranges))
+    told = Told(subject.index, found, len(subject.patient.ranges), elsewhere=subject.elsewhere)
     return replace(found, sentence=sentence(told))
 
 

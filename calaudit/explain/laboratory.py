@@ -129,8 +129,6 @@ class Laboratory:
 
         Those that are predicted to do less harm than the cell's own ranges somewhere.
         """
-        if slice_name not in self.predictor.slices:
-            return ()
         cells = [name for name in others if name != MINIMAX]
         best = sorted(cells, key=lambda name: self.predictor.total(others[name], slice_name))[:1]
         found = []
@@ -140,22 +138,33 @@ class Laboratory:
                 found.append(Donor(name, others[name], suspects))
         return found
 
+    def elsewhere(self, cell: str) -> str:
+        """What a cell runs in, where experiments run in something else; else empty."""
+        planned = self.planned[cell]
+        if planned.given != "qdq":
+            return "implicit quantization"
+        own = experiments_backend(self.audit, planned) is self.audit.backends[planned.backend]
+        return "" if own else planned.backend
+
     def subject(self, result: Result, place: TuningSlice) -> Subject:
         """A harmed result of a cell with `ranges`, ready for experiments."""
         patient = self.patient(result.cell)
         others = self.others(result.cell, patient)
+        # of a small slice none of the rows may have been observed
+        known = result.slice if result.slice in self.predictor.slices else ALL
         return Subject(
             result=result,
             place=place,
             patient=patient,
-            donors=self.donors(result.slice, patient, others),
+            donors=self.donors(known, patient, others),
             others=others,
             suspects=lambda donor, named: self.predictor.suspects(
-                patient.ranges, donor, result.slice, named
+                patient.ranges, donor, known, named
             ),
             halves=lambda: halves(self.audit, place),
             runs=self.runs,
             index=self.index,
+            elsewhere=self.elsewhere(result.cell),
             level=self.audit.config.audit.level,
             seed=self.audit.seed,
         )

@@ -34,6 +34,8 @@ class Told:
     n_taps: int
     reason: str = ""
     """Why nothing was tried."""
+    elsewhere: str = ""
+    """What the engine runs in, where experiments run in something else."""
 
     @property
     def metric(self) -> MetricRecord:
@@ -53,7 +55,10 @@ class Told:
 
 def sentence(told: Told) -> str:
     """The finding in words."""
-    return _SENTENCES[told.one.cause](told)
+    text = _SENTENCES[told.one.cause](told)
+    if told.elsewhere:
+        text += f" Experiments ran as Q/DQ in {told.one.backend}, the engine in {told.elsewhere}."
+    return text
 
 
 def _not_tried(told: Told) -> str:

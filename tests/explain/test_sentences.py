@@ -107,3 +107,10 @@ def test_every_cause_has_a_sentence() -> None:
     for cause in Cause:
         ops = ("conv1",) if cause in {Cause.OPS, Cause.OPS_IN_PART} else ()
         assert told(replace(EXPLANATION, cause=cause, ops=ops)).endswith(".")
+
+
+def test_where_experiments_ran_in_something_else_it_is_said() -> None:
+    text = sentence(Told(Index(report()), EXPLANATION, 5, elsewhere="orin"))
+    assert text.endswith(
+        " Experiments ran as Q/DQ in onnxruntime 1.32.0, emulated, the engine in orin."
+    )

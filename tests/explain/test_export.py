@@ -368,6 +368,26 @@ def test_another_model_is_refused(moved: Path, tmp_path: Path) -> None:
         calaudit.export(moved, "fp16", out=tmp_path / "ship", model=tmp_path / "other.onnx")
 
 
+def test_large_weights_lie_beside_the_graph_that_needs_them(
+    world: tuple[Path, Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, report = world
+    out = tmp_path / "ship"
+    with monkeypatch.context() as patched:
+        patched.setattr("calaudit.graph.model.PROTOBUF_LIMIT", 100)
+        patched.setattr("calaudit.graph.model.SMALL", 8)
+        patched.setattr("calaudit.backends.onnxruntime.sessions.MESSAGE", 100)
+        made = exported(world, "both/minmax", out)
+    assert [str(each) for each in made.notices if each.code == "no_cache"] == []
+    assert {"model.onnx.weights", "fp32.onnx.weights"} <= {each.name for each in made.files}
+    assert "model.onnx.weights" in (out / "SHA256SUMS").read_text()
+    record = next(each for each in report.cells if each.id == "both/minmax")
+    rows, wanted = judged(path.with_suffix("") / str(record.predictions))
+    (block,) = blocks(out, "onnxruntime")
+    found = answers(out, block, pool_inputs(path.parent / "pool.h5", rows), batch=100)
+    assert found["y"].tobytes() == wanted["y"].tobytes()
+
+
 def test_an_older_export_is_replaced_and_nothing_else(
     world: tuple[Path, Report], tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """How all tests run: no time limits within, as a loaded machine must not fail a right answer."""
 
+import gc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,6 +12,15 @@ from tests.permissions import held_to_permissions
 
 settings.register_profile("calaudit", deadline=None)
 settings.load_profile("calaudit")
+
+
+def pytest_collection_finish() -> None:
+    """Let garbage collection pass over what was imported and collected: it stays to the end.
+
+    With all of it, one gc.collect() takes half a second; statsmodels calls it in each correction.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -130,22 +130,47 @@ def _new_counts(counts: tuple[float, float], scale: float) -> list[Floats]:
 def _of_flips(one: Comparison, n: int, tests: int, *, may_pass: bool) -> float:
     assert one.flips is not None
     assert one.max_drop is not None
-    effect, scale = one.design_effect or 1.0, n / one.n
-    independent, t = n / effect, -float(ndtri(one.alpha))
+    effect, freedom = one.design_effect or 1.0, None
     if one.n_clusters is not None:
-        freedom = max((one.n_effective or 0.0) * scale - 1.0, 1.0)
-        t = -float(stdtrit(freedom, one.alpha))
-    lost, gained = _new_counts((one.flips.lost / effect, one.flips.gained / effect), scale)
+        freedom = max((one.n_effective or 0.0) * (n / one.n) - 1.0, 1.0)
+    counts = (one.flips.lost / effect, one.flips.gained / effect)
+    gates = (one.alpha, one.max_drop, one.margin)
+    return _of_counts(
+        counts,
+        n / one.n,
+        independent=n / effect,
+        freedom=freedom,
+        gates=gates,
+        tests=tests,
+        may_pass=may_pass,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _of_counts(
+    counts: tuple[float, float],
+    scale: float,
+    *,
+    independent: float,
+    freedom: float | None,
+    gates: tuple[float, float, float],
+    tests: int,
+    may_pass: bool,
+) -> float:
+    """Of flips; kept, as small slices and few flips often count the same."""
+    alpha, max_drop, margin = gates
+    t = -float(ndtri(alpha) if freedom is None else stdtrit(freedom, alpha))
+    lost, gained = _new_counts(counts, scale)
     gained = np.minimum(gained, independent)
     lost = np.minimum(lost, independent - gained)
-    passes = may_pass & (tango_z(lost, gained, independent, one.max_drop) < -t)
-    if one.margin == 0:
+    passes = may_pass & (tango_z(lost, gained, independent, max_drop) < -t)
+    if margin == 0:
         z = divide(lost - gained, np.sqrt(lost + gained), 0.0)  # Tango's at 0
         p_value = mcnemar(np.rint(lost).astype(np.int64), np.rint(gained).astype(np.int64))
     else:
-        z = tango_z(lost, gained, independent, one.margin)
+        z = tango_z(lost, gained, independent, margin)
         p_value = ndtr(-z)
-    return float(np.mean(passes | ((p_value * tests < one.alpha) & (z > t))))
+    return float(np.mean(passes | ((p_value * tests < alpha) & (z > t))))
 
 
 def _of_none(one: Comparison, n: int, *, may_pass: bool) -> float:

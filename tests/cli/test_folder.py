@@ -48,8 +48,8 @@ def test_before_a_run_everything_is_left_to_make_and_nothing_is_written(tmp_path
     audit = make_world(tmp_path, n=400)
     ended = calaudit("status", audit)
     assert ended.status == 0
-    assert "0 of 12 artefacts are made" in ended.out
-    assert "Remaining: 2 calibration sets, 1 ranges, 5 predictions, 4 engines: 5 times" in ended.out
+    assert "0 of 13 artefacts are made" in ended.out
+    assert "Remaining: 2 calibration sets, 2 ranges, 5 predictions, 4 engines: 5 times" in ended.out
     assert not (tmp_path / "audit").exists()
     assert calaudit("compare", audit, "--dry-run").out == calaudit("status", audit, "--all").out
     assert "nothing to remove" in calaudit("clean", audit).err
@@ -69,7 +69,7 @@ def test_after_a_run_nothing_is_left(world: Path) -> None:
 def test_damage_and_gaps_are_told_and_looking_changes_nothing(world: Path) -> None:
     engine, *_ = sorted((world / "audit" / "engines").glob("*.onnx"))
     engine.write_bytes(engine.read_bytes()[:-1])
-    (ranges,) = (world / "audit" / "ranges").glob("*.h5")
+    (ranges,) = (world / "audit" / "ranges").glob("ranges-*.h5")
     ranges.unlink()
     drawn, *_ = sorted((world / "audit" / "calibsets").glob("*.seal"))
     drawn.write_bytes(b"\xff\x00")

@@ -12,9 +12,11 @@ from calaudit.audit.config import read_audit
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.cli.app import app
+from calaudit.formats.ranges import open_ranges
 from calaudit.report.files import read_report
 from calaudit.report.headline import headline
 from calaudit.report.html.page import html_page
+from calaudit.report.html.taps import make_taps
 from calaudit.report.junit import junit_xml
 from calaudit.report.markdown import markdown_summary
 from calaudit.report.prometheus import prometheus_text
@@ -124,6 +126,15 @@ def test_a_second_run_makes_nothing_anew(finished: tuple[Path, Report]) -> None:
     assert len(times) > 5
     assert {path: path.stat().st_mtime_ns for path in made} == times
     assert again.results == first.results
+
+
+def test_ranges_that_engines_with_and_without_it_share_are_shown_once(
+    finished: tuple[Path, Report],
+) -> None:
+    folder, report = finished
+    taps = make_taps(report, open_ranges(folder / "ranges" / str(report.audit.ranges)))
+    assert taps is not None
+    assert taps.cells == (("both", "minmax"),)
 
 
 def test_float_ops_of_the_audit_hold_for_every_engine_under_its_plain_name(

@@ -136,8 +136,8 @@ def make_taps(report: Report, observation: Observation) -> Taps | None:
 
 
 def _estimable(cell: CellRecord, sets: Sequence[str], observation: Observation) -> bool:
-    if cell.calibset not in sets or cell.ranges_by != "calaudit":
-        return False
+    if cell.calibset not in sets or cell.ranges_by != "calaudit" or cell.exemption is not None:
+        return False  # with an exemption the ranges are those of the engine without it
     # ranges of an earlier release have no bins for entropy-trt
     counted = cell.method == ENTROPY_TRT and cell.calibset in observation.equal_bins
     return cell.method in METHODS or counted

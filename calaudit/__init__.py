@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from calaudit.audit.run import run_audit
     from calaudit.explain.difference import diff_reports
     from calaudit.explain.export import export
+    from calaudit.explain.recommend.run import recommend_audit
     from calaudit.explain.run import explain_audit
     from calaudit.formats.calibset import Calibset, open_calibset
     from calaudit.formats.pool import open_pool
@@ -94,6 +95,7 @@ _HOMES = {
     "read_audit": "audit.config",
     "read_recipe": "sampling.kinds",
     "read_report": "report.files",
+    "recommend_audit": "explain.recommend.run",
     "run_audit": "audit.run",
     "score": "metrics.scoring",
     "select_rows": "slices.evaluate",
@@ -133,6 +135,7 @@ __all__ = [
     "read_audit",
     "read_recipe",
     "read_report",
+    "recommend_audit",
     "run_audit",
     "score",
     "select_rows",

@@ -29,6 +29,8 @@ COMMANDS = {
     "regressions.",
     "export": "Export a judged engine: graph, scales, calibration cache and set, and a README that "
     "runs it.",
+    "recommend": "Choose what to ship, the cheapest remedy first, and judge it on samples nobody "
+    "chose by.",
     "report": "Show or render the report of a finished audit, or compare two.",
     "status": "Print which artefacts of an audit are finished, missing or outdated.",
     "clean": "Remove outdated artefacts of an audit; reports and other files are kept.",

@@ -10,6 +10,8 @@ their truth) and `judging` (paired intervals).
 
 `exemptions` searches for the fewest products to leave in float, whatever judges its engines.
 
+**Recommendations** stand in the package `recommend`: what to ship, chosen and proven.
+
 **Export**: `export` hands an engine over as files; `difference` compares reports. `finished` finds
 the report and its files and chooses a cell; `parts` writes an export's files, and `readme` the
 lines that use them; `paired` scores two audits' predictions again, unit by unit.

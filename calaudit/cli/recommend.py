@@ -1,0 +1,78 @@
+"""``calaudit recommend``: choose what to ship on tuning rows, and judge it on evaluated ones."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from calaudit.cli.compare import show_audit
+from calaudit.cli.flags import AuditFile, ModelFlag, PoolFlag, SeedFlag
+from calaudit.explain.recommend.run import recommend_audit
+from calaudit.report.forms import FORMS
+from calaudit.runtime.progress import stage
+
+EPILOG = (
+    "Examples:  calaudit recommend audits/speech-power.toml  ·  "
+    "calaudit recommend digits.toml --plain uniform --out to-ship"
+)
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("recommend", epilog=EPILOG)
+def recommend_command(
+    audit: AuditFile,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where recommended.toml and what it names go; default: the folder recommend in "
+            "the audit's results folder.",
+        ),
+    ] = None,
+    plain: Annotated[
+        str | None,
+        typer.Option(
+            "--plain",
+            metavar="NAME",
+            help="The calibration set that gains are told against; default: the first uniform one.",
+        ),
+    ] = None,
+    model: ModelFlag = None,
+    pool: PoolFlag = None,
+    seed: SeedFlag = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows shown per table.")] = 15,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--formats",
+            help=f"Written beside report.json: some of {', '.join(FORMS.names())}, with commas; "
+            "or all (the default formats), or none.",
+        ),
+    ] = "all",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report itself instead of tables.")
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Engines of the audit that run at a time.")
+    ] = 1,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for another run on this audit to end.")
+    ] = False,
+) -> None:
+    """Choose what to ship, the cheapest remedy first, and judge it on samples nobody chose by.
+
+    Sets, mixtures, methods per tap, ranges of no set, ops in float: chosen on tuning rows, judged
+    as calaudit compare judges. Exit status: 0 the winner passes every gate, 1 it regressed, 3 it is
+    inconclusive, 2 bad input or configuration.
+    """
+    with stage("starting"):
+        from calaudit.audit.prepare import Overrides
+        from calaudit.report.tables import View
+
+    overrides = Overrides(model, pool, None, seed, wait=wait, jobs=jobs)
+    run = partial(recommend_audit, out=out, plain=plain)
+    show_audit(audit, overrides, View(limit=limit), run=run, formats=formats, as_json=as_json)

@@ -123,8 +123,8 @@ MUTATIONS = (
             "count / n, pool[name] / max(1, len(audit.pool))",
             "count / n", "pool[name] / max(1, len(audit.pool))"),
     swapped("engine and scale table",
-            "file=_kept(audit, planned.built if own else planned.engine),\n"
-            "        scales=_kept(audit, planned.scales)", "file=", "scales="),
+            "file=kept(audit, planned.built if own else planned.engine),\n"
+            "        scales=kept(audit, planned.scales)", "file=", "scales="),
     swapped("ops in INT8 and in float",
             "in_int8,\n        in_float,", "in_int8", "in_float"),
     Mutation("all multiply-accumulates for those in INT8",

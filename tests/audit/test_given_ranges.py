@@ -62,7 +62,9 @@ def test_given_ranges_need_no_calibration_set(world: Path) -> None:
     report = run(world, "alone", AUDIT[:start] + AUDIT[end:] + GIVEN)
     assert [each.id for each in report.cells] == ["ours/given"]
     assert report.calibsets == ()
-    assert not list((world / "alone").glob("ranges/*"))
+    assert not list((world / "alone").glob("ranges/ranges-*"))
+    assert report.harm is not None
+    assert [each.cell for each in report.harm.cells] == ["ours/given"]
     status = calaudit("status", world / "alone.toml")
     assert status.status == 0
     assert "missing" not in status.out

@@ -43,7 +43,7 @@ def test_paths_may_be_texts_and_numbers_numpys(tmp_path: Path) -> None:
     assert calaudit.read_report(str(path)) == report
     (scales,) = (tmp_path / "out" / "scales").glob("both-minmax-*.json")
     calaudit.write_scales(str(tmp_path / "s.json"), calaudit.open_scales(str(scales)))
-    (ranges,) = (tmp_path / "out" / "ranges").glob("*.h5")
+    (ranges,) = (tmp_path / "out" / "ranges").glob("ranges-*.h5")
     assert calaudit.open_ranges(str(ranges)).groups == calaudit.open_ranges(ranges).groups
 
 

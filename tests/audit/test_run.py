@@ -100,7 +100,7 @@ def test_report_names_the_file_of_every_engine_set_and_scale_table(
 
 def test_ranges_are_those_of_each_sets_own_samples(finished: tuple[Path, Report]) -> None:
     folder, _ = finished
-    observed = open_ranges(next((folder / "audit" / "ranges").glob("*.h5")))
+    observed = open_ranges(next((folder / "audit" / "ranges").glob("ranges-*.h5")))
     for path in (folder / "audit" / "calibsets").glob("*.h5"):
         drawn = open_calibset(path)
         x = drawn.read_inputs(0, len(drawn))["x"]

@@ -78,7 +78,7 @@ def test_damage_and_gaps_are_told_and_looking_changes_nothing(world: Path) -> No
     assert found[f"engines/{engine.name}"] == "damaged"
     assert found[f"ranges/{ranges.name}"] == "missing"
     assert found[f"calibsets/{drawn.stem}"] == "damaged"
-    assert sorted(found.values()).count("made") == 9
+    assert sorted(found.values()).count("made") == 10
     assert everything(world) == before
 
 

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,14 +32,20 @@ class Said:
     """The function it stands in."""
 
 
-def pieces() -> Iterator[Said]:
+@cache
+def pieces() -> tuple[Said, ...]:
     """Every string of the package that isn't a docstring; of an f-string, its fixed parts.
 
     A former flag, the first argument of `renamed_flag`, is none that is advised.
     """
-    for path in sorted(PACKAGE.rglob("*.py")):
-        module = path.relative_to(PACKAGE).as_posix()
-        yield from _pieces(ast.parse(path.read_text(encoding="utf-8")), (module, None, ""))
+    return tuple(
+        each
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for each in _pieces(
+            ast.parse(path.read_text(encoding="utf-8")),
+            (path.relative_to(PACKAGE).as_posix(), None, ""),
+        )
+    )
 
 
 def _pieces(node: ast.AST, place: tuple[str, str | None, str]) -> Iterator[Said]:
@@ -73,6 +80,7 @@ def _command(function: ast.FunctionDef, module: str) -> str | None:
     return None
 
 
+@cache
 def options_by_command() -> dict[str, frozenset[str]]:
     """Command → its options."""
     found = {"": frozenset({"--help", "--version"})}
@@ -90,8 +98,6 @@ def options_by_command() -> dict[str, frozenset[str]]:
     return found
 
 
-OPTIONS: Final = options_by_command()
-SAID: Final = tuple(pieces())
 SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "audit/dask/": ("compare",),
     "audit/preflight.py": ("compare",),
@@ -126,17 +132,19 @@ _KEY: Final = re.compile(r"\b([a-z][a-z0-9_]*) = (?=[\"\[{…\d]|true|false)")
 
 
 def test_the_package_says_enough_for_this_test_to_mean_something() -> None:
-    assert sum(bool(_OPTION.search(each.text)) for each in SAID) > 100
-    assert sum(bool(_COMMAND.search(each.text)) for each in SAID) > 30
-    assert {"compare", "report show", "pool import"} <= set(OPTIONS)
+    assert sum(bool(_OPTION.search(each.text)) for each in pieces()) > 100
+    assert sum(bool(_COMMAND.search(each.text)) for each in pieces()) > 30
+    assert {"compare", "report show", "pool import"} <= set(options_by_command())
 
 
 def test_every_command_that_is_advised_exists() -> None:
-    groups = {name.split()[0] for name in OPTIONS if " " in name}
+    groups = {name.split()[0] for name in options_by_command() if " " in name}
     missing = []
-    for each in SAID:
+    for each in pieces():
         for first, second in _COMMAND.findall(each.text):
-            known = first in OPTIONS or (first in groups and f"{first} {second}" in OPTIONS)
+            known = first in options_by_command() or (
+                first in groups and f"{first} {second}" in options_by_command()
+            )
             if not known and first not in PROSE:
                 missing.append(f"{each.module}:{each.line}: calaudit {first} {second}")
     assert missing == []
@@ -148,7 +156,7 @@ def advisers(each: Said, option: re.Match[str]) -> tuple[str, ...]:
     if _OTHERS.search(sentence):
         return ()
     named = [" ".join(filter(None, m.groups())) for m in _COMMAND.finditer(sentence)]
-    named = [name if name in OPTIONS else name.split()[0] for name in named]
+    named = [name if name in options_by_command() else name.split()[0] for name in named]
     if named:
         return (named[-1],)
     if each.command is not None:
@@ -160,18 +168,21 @@ def advisers(each: Said, option: re.Match[str]) -> tuple[str, ...]:
 
 def commands_in(module: str) -> list[str]:
     """Commands that a module of ``cli/`` defines."""
-    return [said.command for said in SAID if said.module == module and said.command]
+    return [said.command for said in pieces() if said.module == module and said.command]
 
 
 def test_every_option_that_is_advised_exists_on_the_command_that_says_so() -> None:
     missing = []
-    for each in SAID:
+    for each in pieces():
         if each.module == "cli/flags.py" and _OPTION.fullmatch(each.text):
             continue  # declares it
         for option in _OPTION.finditer(each.text):
             commands = advisers(each, option)
             own = commands_in(each.module) if commands == ("?",) else []
-            there = [option[0] in OPTIONS.get(command, frozenset()) for command in own or commands]
+            there = [
+                option[0] in options_by_command().get(command, frozenset())
+                for command in own or commands
+            ]
             if not (any(there) if own else all(there)):
                 missing.append(f"{each.module}:{each.line}: {option[0]} of {commands}")
     assert missing == []
@@ -184,7 +195,7 @@ def headings(page: Path) -> set[str]:
 
 def test_every_page_that_is_named_exists() -> None:
     missing = []
-    for each in SAID:
+    for each in pieces():
         for name, heading in _PAGE.findall(each.text):
             page = ROOT / name
             written = "summary.md"  # by an audit
@@ -210,7 +221,7 @@ def test_every_key_of_a_file_that_is_advised_exists() -> None:
     assert {"max_drop", "candidates", "methods", "ranges"} <= known
     missing = [
         f"{each.module}:{each.line}: {key}"
-        for each in SAID
+        for each in pieces()
         for key in _KEY.findall(each.text)
         if key not in known | EXAMPLES
     ]

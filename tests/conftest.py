@@ -1,7 +1,9 @@
 """How all tests run: no time limits within, as a loaded machine must not fail a right answer."""
 
 import gc
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import settings
 
 from tests.packages import EXAMPLE, installed
 from tests.permissions import held_to_permissions
+from tests.real_pools import build_pools
 
 settings.register_profile("calaudit", deadline=None)
 settings.load_profile("calaudit")
@@ -36,6 +39,14 @@ def wheel_cache(request: pytest.FixtureRequest) -> Path:
     cache = request.config.cache
     assert cache is not None
     return cache.mkdir("wheels")
+
+
+@pytest.fixture(scope="session")
+def real_pools(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives the pools of ``"speech"`` (a folder) or ``"ranking"`` (a file), to be read only."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return partial(build_pools, shared=shared)
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """The two cases calaudit exists for: real models, real data, where they are."""
 
-import os
-import subprocess
-import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,23 +10,9 @@ from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
 from calaudit.results.report import Report
 from tests.cli.running import calaudit
+from tests.real_pools import DATA, ROOT
 
-ROOT = Path(__file__).parents[2]
-DATA = Path(os.environ.get("CALAUDIT_DATA", ROOT.parent / "shared" / "data"))
 pytestmark = [pytest.mark.slow, pytest.mark.data]
-
-
-def build(case: str, out: Path) -> None:
-    """Build a case's pool with the data's own script; skip where that can't be."""
-    script = DATA / case / "build"
-    if not script.exists():
-        pytest.skip(f"the {case} data isn't there (set CALAUDIT_DATA; see examples/{case})")
-    done = subprocess.run(
-        [sys.executable, str(script), str(out)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        pytest.skip(f"the {case} pool can't be built here: {reason}")
 
 
 def audit(name: str, model: Path, pool: Path, out: Path, **replaced: str) -> Report:
@@ -63,20 +47,18 @@ SNR = {
 
 
 @pytest.fixture(scope="module")
-def speech_pools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("speech")
-    build("speech", folder)
-    return folder
+def speech_pools(real_pools: Callable[[str], Path]) -> Path:
+    return real_pools("speech")
 
 
 @pytest.fixture(scope="module")
-def speech(speech_pools: Path) -> dict[str, Report]:
-    folder = speech_pools
+def speech(speech_pools: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
+    folder = tmp_path_factory.mktemp("speech")
     return {
         name: audit(
             f"speech-{name}",
             DATA / "speech" / name / "model.onnx",
-            folder / name / "pool.h5",
+            speech_pools / name / "pool.h5",
             folder,
             evaluate='methods = ["minmax"]',
         )
@@ -127,14 +109,12 @@ def test_negative_control_loses_little_under_any_set(speech: dict[str, Report]) 
 
 
 @pytest.fixture(scope="module")
-def ranking(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    folder = tmp_path_factory.mktemp("ranking")
-    build("ranking", folder / "pool.h5")
+def ranking(real_pools: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Report:
     return audit(
         "ranking",
         DATA / "ranking" / "model.onnx",
-        folder / "pool.h5",
-        folder,
+        real_pools("ranking"),
+        tmp_path_factory.mktemp("ranking"),
         evaluate='methods = ["minmax"]',
     )
 

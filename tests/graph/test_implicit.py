@@ -1,8 +1,7 @@
 """Predicted implicit engines, held against what TensorRT 8.5.3.1 built and answered on an H200."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,28 +30,25 @@ gave the 3,600 evaluated rows. All by TensorRT 8.5.3.1 on an NVIDIA H200."""
 
 
 @cache
-def speech_rows() -> NDArray[Any]:
+def speech_rows(path: Path) -> NDArray[Any]:
     """Every fifth evaluated row."""
-    if not (DATA / "speech" / "audio.h5").is_file():
-        pytest.skip("the speech recordings aren't beside the project")
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
-            [sys.executable, DATA / "speech" / "build", folder], check=True, capture_output=True
-        )
-        with h5py.File(Path(folder) / "power" / "pool.h5") as pool:
-            chosen = pool["meta/split"].asstr()[:] == "evaluation"
-            rows: NDArray[Any] = pool["inputs/x"][:][chosen]
+    with h5py.File(path) as pool:
+        chosen = pool["meta/split"].asstr()[:] == "evaluation"
+        rows: NDArray[Any] = pool["inputs/x"][:][chosen]
     return rows[::5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(ENGINES["speech"]))
-def test_a_predicted_engine_answers_as_the_real_one(name: str) -> None:
+def test_a_predicted_engine_answers_as_the_real_one(
+    name: str, real_pools: Callable[[str], Path]
+) -> None:
     model = load_model(real_model("power"))
     graph, _ = implicit_graph(model, open_trt_cache(real_cache(name)).scales)
+    if not (DATA / "speech" / "audio.h5").is_file():
+        pytest.skip("the speech recordings aren't beside the project")
     engine = OnnxruntimeBackend().load(graph)
-    rows = speech_rows()
+    rows = speech_rows(real_pools("speech") / "power" / "pool.h5")
     found = np.concatenate(
         [engine.run({"x": rows[at : at + 64]})["y"] for at in range(0, len(rows), 64)]
     )

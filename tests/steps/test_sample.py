@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +33,6 @@ from tests.steps import layouts
 from tests.steps.drawing import CALIBRATE, EVALUATE, FakeModel, write_small_pool
 
 CALIBSETS = Path(__file__).parents[2] / "calibsets"
-DATA = Path(__file__).parents[3] / "shared" / "data"
 
 NOISE = Dimension(by="noise")
 
@@ -352,15 +351,10 @@ def test_a_real_model_gives_losses_and_taps(digits: Path) -> None:
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_the_speech_and_ranking_recipes_draw_what_they_say(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    if not DATA.exists():
-        pytest.skip("the speech and ranking data aren't here")
-    speech, ranking = tmp_path / "speech", tmp_path / "ranking.h5"
-    subprocess.run([sys.executable, DATA / "speech" / "build", speech], check=True)
-    subprocess.run([sys.executable, DATA / "ranking" / "build", ranking], check=True)
+def test_the_speech_and_ranking_recipes_draw_what_they_say(
+    real_pools: Callable[[str], Path],
+) -> None:
+    speech, ranking = real_pools("speech"), real_pools("ranking")
     with open_pool(speech / "power" / "pool.h5") as pool:
         drawn = {
             path.stem: draw_set(pool, read_recipe(path), evaluate=EVALUATE)

@@ -4,9 +4,7 @@ Batches were served in the order of the sets' files. A cache holds 81 tensors: 6
 and 16 that TensorRT's parser makes.
 """
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +29,8 @@ from calaudit.steps.complete import observe_network
 from calaudit.steps.sample import draw_calibset
 from tests.calibration.trt import trt_amax
 from tests.graph.running import run
+from tests.real_pools import DATA, ROOT
 
-ROOT = Path(__file__).parents[2]
-DATA = Path(os.environ.get("CALAUDIT_DATA", ROOT.parent / "shared" / "data"))
 CACHES = DATA.parent / "trt"
 pytestmark = [pytest.mark.slow, pytest.mark.data]
 
@@ -60,14 +57,14 @@ def network() -> Network:
 
 
 @pytest.fixture(scope="module", params=["clean", "stratified"])
-def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Calibset:
-    script = DATA / "speech" / "build"
-    if not script.exists():
-        pytest.skip("the speech data isn't there (set CALAUDIT_DATA; see examples/speech)")
+def drawn(
+    request: pytest.FixtureRequest,
+    real_pools: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Calibset:
     folder = tmp_path_factory.mktemp("caches")
-    subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, check=True)
     recipe = read_recipe(ROOT / "calibsets" / f"speech-{request.param}.toml")
-    with open_pool(folder / "power" / "pool.h5") as pool:
+    with open_pool(real_pools("speech") / "power" / "pool.h5") as pool:
         return draw_calibset(
             pool, recipe, folder / f"{request.param}.h5", evaluate="split = 'evaluation'"
         )

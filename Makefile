@@ -31,9 +31,10 @@ lint: $(BIN)/.dev
 generate: $(BIN)/.dev
 	$(BIN)/python docs/generate.py
 
-# PYTEST: more options, as .ci/run gives them. A file's tests stay in one process, and share its fixtures.
+# PYTEST: more options, as .ci/run gives them. A file's tests stay in one process, and share its
+# fixtures; files start in the order of tests/conftest.py.
 test: lint
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST)
 
 # Each prints a table of ratios measured in one run; minutes each.
 benchmark: $(BIN)/.dev

@@ -26,6 +26,7 @@ def start(*arguments: object) -> "subprocess.Popen[str]":
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_leaves_nothing_half_written_and_the_next_run_goes_on(
     tmp_path: Path, how: signal.Signals
@@ -72,6 +73,7 @@ def test_ctrl_c_in_a_program_ends_every_job_of_its_audit(tmp_path: Path) -> None
     assert list(tmp_path.rglob("*.part")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [1_000, 100_000])
 def test_a_full_disk_ends_with_a_message_and_the_next_run_goes_on(
     tmp_path: Path, most: int

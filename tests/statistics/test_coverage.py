@@ -11,6 +11,8 @@ from calaudit.statistics.compare import compare_cells
 from calaudit.statistics.power import verdict_chances
 from tests.statistics.cases import TOP1
 
+pytestmark = pytest.mark.slow
+
 UNLIKELY = 1e-4
 """Chance that a method that keeps its promise exceeds its tolerance."""
 

@@ -93,6 +93,8 @@ def _change(a: Result, b: Result, paired: Difference | None) -> Change:
         metric=b.metric,
         n_a=a.n,
         n_b=b.n,
+        broken_a=a.n_broken,
+        broken_b=b.n_broken,
         drop_a=a.drop,
         drop_b=b.drop,
         change=plain if found is None else found.estimate,
@@ -105,6 +107,7 @@ def _change(a: Result, b: Result, paired: Difference | None) -> Change:
         gated=a.gate is not None or b.gate is not None,
         verdict_a=a.verdict,
         verdict_b=b.verdict,
+        finding="worse" if b.n_broken > a.n_broken else None,
     )
 
 
@@ -125,6 +128,8 @@ def _corrected(changes: list[Change]) -> list[Change]:
 
 
 def _finding(one: Change, p_adjusted: float) -> Finding | None:
+    if one.finding:
+        return one.finding
     if p_adjusted >= 1 - one.level or not one.change:
         return None
     return "worse" if one.change > 0 else "better"

@@ -4,7 +4,7 @@ Both audits' predictions are scored again, by the tasks and slices of one audit 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,7 @@ from calaudit.audit.prepare import Audit, Overrides, prepared_audit
 from calaudit.explain.finished import Finished
 from calaudit.formats.predictions import Predictions
 from calaudit.runtime.errors import CalauditError
-from calaudit.statistics.compare import compare
-from calaudit.statistics.criteria import Comparison
-from calaudit.statistics.difference import Difference
+from calaudit.statistics.difference import Difference, differences_by_pairs
 from calaudit.steps.judge import parts_of
 from calaudit.steps.score import Scored, score_eval_sets
 
@@ -157,32 +155,16 @@ def _of_cell(
     opened: Audit, scored: Scored, level: float
 ) -> Iterator[tuple[tuple[str, str], Difference]]:
     for metric in scored.eval_set.metrics:
-        a, b = (scored.cells[which][metric] for which in (FIRST, SECOND))
-        # one engine's likeness to FP32 beside another's can rise as well as fall
-        compared = replace(metric, is_agreement=False)
+        first, second = (scored.cells[which][metric] for which in (FIRST, SECOND))
         for part in parts_of(scored, opened.clusters):
-            worse, better = (
-                compare(
-                    compared,
-                    one,
-                    {"": other},
-                    part.slices,
-                    clusters=part.clusters,
-                    seed=opened.seed,
-                    level=level,
-                )
-                for one, other in ((a, b), (b, a))
+            found = differences_by_pairs(
+                metric,
+                first,
+                second,
+                part.slices,
+                clusters=part.clusters,
+                seed=opened.seed,
+                level=level,
             )
-            for up, down in zip(worse, better, strict=True):
-                found = _two_sided(up, down)
-                if found is not None:
-                    yield (up.slice, metric.name), found
-
-
-def _two_sided(up: Comparison, down: Comparison) -> Difference | None:
-    """Both one-sided tests of a comparison as one."""
-    if up.drop is None:
-        return None
-    tails = [each.p_value for each in (up, down) if each.p_value is not None]
-    p_value = min(1.0, 2 * min(tails)) if len(tails) > 1 else None
-    return Difference(up.drop, up.low, up.high, p_value if up.n_changed else 1.0)
+            for name, difference in found.items():
+                yield (name, metric.name), difference

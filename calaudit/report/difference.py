@@ -109,6 +109,7 @@ def _table(
         Column("change", texts(lambda c: _amount(found, c, c.change))),
         Column("95 % CI", texts(lambda c: _interval(found, c))),
         Column("verdict", texts(_verdicts), 28, optional=2),
+        *([Column("broken A, B", texts(_broken))] if any(map(_breaks, shown)) else []),
         Column("by", texts(lambda c: c.how), 9, optional=1),
     ]
     yield build_table(title, columns, width=width)
@@ -119,6 +120,14 @@ def _rest(n: int, what: str) -> Iterator[Text]:
     if n:
         yield Text(f"… and {counted(n, f'more {what}')} (--all)", "dim")
     yield Text()
+
+
+def _breaks(one: Change) -> bool:
+    return one.broken_a + one.broken_b > 0
+
+
+def _broken(one: Change) -> str:
+    return f"{one.broken_a:,}, {one.broken_b:,}"
 
 
 def _verdicts(one: Change) -> str:

@@ -64,6 +64,10 @@ class Change:
     """Units of the first."""
     n_b: Count
     """Units of the second."""
+    broken_a: Count
+    """Units that the engine of the first gave no finite output for; no drop counts them."""
+    broken_b: Count
+    """Those of the second."""
     drop_a: float | None
     """Drop in the first report, in the metric's unit."""
     drop_b: float | None
@@ -89,7 +93,8 @@ class Change:
     verdict_b: Verdict | None
     """In the second."""
     finding: Finding | None = None
-    """Whether the second loses more or less, beyond noise; None where neither is known."""
+    """Whether the second loses more or less, beyond noise, or breaks more units; None where neither
+    is known."""
 
     def __post_init__(self) -> None:
         settle(self)

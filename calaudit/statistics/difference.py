@@ -1,9 +1,18 @@
-"""The difference of two drops that were measured apart, by their intervals alone."""
+"""The difference of two drops: on the same units, or measured apart and by intervals alone."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+from numpy.typing import NDArray
+
+from calaudit.metrics.base import Metric
+from calaudit.metrics.unit_scores import Scores
 from calaudit.results.comparison import Result
+from calaudit.statistics.compare import compare
+from calaudit.statistics.criteria import Comparison
+from calaudit.statistics.tally import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +25,53 @@ class Difference:
     """Two-sided interval at the level that was asked for; None where nothing bounds it."""
     p_value: float | None
     """Two-sided, of no difference; None where unknown."""
+
+
+def differences_by_pairs(
+    metric: Metric,
+    first: Scores,
+    second: Scores,
+    slices: Mapping[str, Rows],
+    *,
+    clusters: NDArray[Any] | None = None,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Difference]:
+    """How much more the second of two engines loses, slice by slice, on the same units.
+
+    As `calaudit.statistics.compare.compare` measures an engine against FP32, with the first in
+    FP32's place; the p-value is twice the smaller of the tests in both directions.
+
+    Parameters
+    ----------
+    metric : Metric
+    first, second : Scores
+        Of the same n units, in the same order.
+    slices : mapping
+        Slice → positions of its units.
+    clusters : array of integers (n,), optional
+        Units of equal number belong together.
+    seed : int
+        Of the replicates.
+    level : float
+        Two-sided level of the intervals.
+    """
+    # one engine's likeness to FP32 beside another's can rise as well as fall
+    compared = replace(metric, is_agreement=False)
+    ups, downs = (
+        compare(compared, one, {"": other}, slices, clusters=clusters, seed=seed, level=level)
+        for one, other in ((first, second), (second, first))
+    )
+    found = ((up.slice, _two_sided(up, down)) for up, down in zip(ups, downs, strict=True))
+    return {name: each for name, each in found if each is not None}
+
+
+def _two_sided(up: Comparison, down: Comparison) -> Difference | None:
+    if up.drop is None:
+        return None
+    tails = [each.p_value for each in (up, down) if each.p_value is not None]
+    p_value = min(1.0, 2 * min(tails)) if len(tails) > 1 else None
+    return Difference(up.drop, up.low, up.high, p_value if up.n_changed else 1.0)
 
 
 def difference_by_intervals(

@@ -171,6 +171,21 @@ def test_nothing_in_common_is_told_and_ends_with_3(before: Path, tmp_path: Path)
     assert summary(found).startswith("Nothing is in both reports")
 
 
+def test_an_engine_that_breaks_more_units_is_worse(before: Path, tmp_path: Path) -> None:
+    report = read_report(before / "report.json")
+    first, *others = report.results
+    broken = replace(first, n_broken=2)
+    write_report(replace(report, results=(broken, *others)), tmp_path / "report.json")
+    found = diff_reports(before, tmp_path / "report.json")
+    (worse,) = (each for each in found.changes if each.finding == "worse")
+    assert (worse.cell, worse.slice, worse.broken_a, worse.broken_b) == (
+        first.cell, first.slice, 0, 2
+    )  # fmt: skip
+    assert found.exit_status == 1
+    assert "0, 2" in calaudit("report", "diff", before, tmp_path / "report.json").out
+    assert diff_reports(tmp_path / "report.json", before).exit_status == 0
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_older_reports_are_compared_by_their_intervals(version: int, before: Path) -> None:
     sample = SAMPLES / f"version_{version}.json"

@@ -8,7 +8,7 @@ from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.unit_scores import UnitScores
 from calaudit.results.comparison import Result
 from calaudit.statistics.compare import compare
-from calaudit.statistics.difference import difference_by_intervals
+from calaudit.statistics.difference import difference_by_intervals, differences_by_pairs
 from calaudit.statistics.verdict import holm
 
 TOP1 = parse_metric("top1")
@@ -82,4 +82,38 @@ def test_two_audits_of_equal_engines_seldom_differ() -> None:
         found = [difference_by_intervals(a, b) for a, b in zip(*both, strict=True)]
         p = [each.p_value for each in found if each is not None and each.p_value is not None]
         claims += bool((holm(p) < 0.05).any())
+    assert claims / 400 < 0.08
+
+
+def test_pairs_of_right_and_wrong_are_tested_by_mcnemar_both_ways() -> None:
+    first = np.array([True] * 60 + [False] * 40)
+    second = first.copy()
+    second[:12] = False
+    second[60:63] = True
+    rows = {"all": np.arange(100)}
+    there = differences_by_pairs(TOP1, UnitScores(TOP1, first), UnitScores(TOP1, second), rows)
+    back = differences_by_pairs(TOP1, UnitScores(TOP1, second), UnitScores(TOP1, first), rows)
+    assert there["all"].estimate == pytest.approx(0.09)
+    assert back["all"].estimate == pytest.approx(-0.09)
+    wanted = stats.binomtest(12, 15).pvalue
+    assert there["all"].p_value == pytest.approx(wanted)
+    assert back["all"].p_value == pytest.approx(wanted)
+
+
+def test_engines_that_answer_alike_have_no_change() -> None:
+    scores = UnitScores(TOP1, np.array([True, False] * 50))
+    found = differences_by_pairs(TOP1, scores, scores, {"all": np.arange(100)})["all"]
+    assert (found.estimate, found.p_value) == (0.0, 1.0)
+
+
+@pytest.mark.slow
+def test_two_engines_alike_on_the_same_samples_seldom_differ() -> None:
+    rng = np.random.default_rng(4)
+    slices = {f"s{i}": np.arange(i * 300, (i + 1) * 300) for i in range(5)}
+    claims = 0
+    for _ in range(400):
+        fp32 = rng.random(1500) < 0.9
+        one, other = (UnitScores(TOP1, fp32 ^ (rng.random(1500) < 0.06)) for _engine in range(2))
+        found = differences_by_pairs(TOP1, one, other, slices)
+        claims += bool((holm([each.p_value for each in found.values()]) < 0.05).any())
     assert claims / 400 < 0.08

@@ -18,7 +18,7 @@ _PASS_WITH_CAVEAT = 2
 
 @dataclass(frozen=True, slots=True)
 class EngineGroup:
-    """Engines of one recipe and precision on one target: only draw and method set them apart."""
+    """Engines of one recipe, precision, exemption and target: draw and method set them apart."""
 
     label: str
     """What people call it: the recipe, and what else it takes to tell groups apart."""
@@ -85,7 +85,8 @@ def engine_groups(index: Index) -> tuple[EngineGroup, ...]:
 
 
 def _key(index: Index, cell: CellRecord) -> tuple[str, ...]:
-    return _source(index, cell), cell.role, cell.precision, predicts(cell), cell.backend
+    parts = (cell.exemption or "", cell.role, cell.precision, predicts(cell), cell.backend)
+    return _source(index, cell), *parts
 
 
 def _source(index: Index, cell: CellRecord) -> str:
@@ -97,6 +98,7 @@ def _source(index: Index, cell: CellRecord) -> str:
 
 def _label(index: Index, cell: CellRecord, several_targets: bool) -> str:
     source = _source(index, cell) or cell.method or cell.precision
+    source += f" +{cell.exemption}" if cell.exemption else ""
     label = set_label(source, cell.role)
     label += " predicted" if predicts(cell) else ""
     return f"{label} on {cell.backend}" if several_targets else label

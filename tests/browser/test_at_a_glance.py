@@ -1,6 +1,7 @@
 """What is seen of report.html without a hand: its first screen, its length, pictures, paper."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -12,8 +13,10 @@ from PIL import Image
 
 from calaudit.report.html.pictures import draw_sample
 from calaudit.report.html.taps import make_taps
-from calaudit.results.audited import CompositionRow, SliceRecord
-from calaudit.results.drops import Exemplar, Exemplars
+from calaudit.results.audited import CellRecord, CompositionRow, SliceRecord
+from calaudit.results.drops import Exemplar, Exemplars, Part
+from calaudit.results.explanation import Cause, CurvePoint, Explanation, Suspect
+from calaudit.results.harm import CellHarm, HarmRank, HarmRecord, SliceHarm, TapHarm
 from calaudit.results.rankings import Flow, RankingFlow, RankingSlice
 from calaudit.results.report import Report
 from tests.browser.conftest import Open
@@ -69,7 +72,37 @@ def as_large_as_the_demo() -> Report:
         cells=tuple(cells), slices=tuple(SliceRecord(name, 180, True) for name in SLICES),
         ranking_flow=tuple(flows), exemplars=tuple(samples),
     )  # fmt: skip
-    return replace(made, calibsets=tuple(sets))
+    made = replace(made, calibsets=tuple(sets), harm=harm(cells))
+    return replace(made, explanations=(explained(),))
+
+
+def harm(cells: Sequence[CellRecord]) -> HarmRecord:
+    """Every tap of every engine, those of the clean sets clipping where noise is high."""
+    slices = tuple(SliceHarm(name, 100, 0.005) for name in SLICES)
+    made = []
+    for each in cells:
+        clipped = [0.1 if "clean" in each.id and "0.35" in name else 0.001 for name in SLICES]
+        taps = tuple(
+            TapHarm(tap, 1.5, tuple(c / (i + 2) for c in clipped), (0.001,) * len(SLICES))
+            for i, tap in enumerate(TAPS[:20])
+        )
+        total = tuple(0.2 + c for c in clipped)
+        made.append(CellHarm(each.id, total, (0.01,) * len(SLICES), (0.01,) * len(SLICES), taps))
+    ranks = (HarmRank(None, 0.9, 0.001, len(cells), len(SLICES)),)
+    return HarmRecord("split = 'tuning'", 900, 600, len(TAPS), slices, 0.009, tuple(made), ranks)
+
+
+def explained() -> Explanation:
+    drops = (0.30, 0.12, 0.02, 0.01)
+    curve = tuple(
+        CurvePoint(k, TAPS[k // 2 : k], Part(drop, drop - 0.03, drop + 0.03))
+        for k, drop in zip((0, 1, 4, 8), drops, strict=True)
+    )
+    return Explanation(
+        "clean only/minmax", NOISE[4], "top1", Cause.RANGES, "The range of hardswish_0 clips 38 %.",
+        Part(0.3, 0.2, 0.4), Part(0.3, 0.2, 0.4), 400, 0.02, curve=curve,
+        suspects=tuple(Suspect(tap, 1.0, 2.0, 0.4, 0.1, 0.01, 0.9, 0.38, 120) for tap in TAPS[:3]),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +126,7 @@ def screen() -> dict[str, Any]:
     return {"viewport": {"width": WIDTH, "height": HEIGHT}}
 
 
-CHARTS = ("drops-chart", "sets-chart", "taps-chart", "tap-chart", "flow-chart")
+CHARTS = ("curve-chart", "drops-chart", "sets-chart", "taps-chart", "tap-chart", "flow-chart")
 
 
 def box(page: Any, selector: str) -> dict[str, float]:
@@ -110,7 +143,8 @@ def test_the_first_screen_says_what_to_ship_who_is_hurt_and_why(
             assert seen["y"] + seen["height"] < HEIGHT
         assert page.locator(".answer").inner_text().startswith("Nothing to ship yet")
         findings = page.locator("#found summary.finding")
-        assert findings.count() == 6
+        assert findings.count() == 5
+        assert page.locator(".why").first.inner_text() == "The range of hardswish_0 clips 38 %."
         assert "clean only (control)" in findings.first.inner_text()
         assert "all 6 engines" in findings.first.inner_text()
         last = box(page, "#found .first > div:last-child p:last-of-type")
@@ -154,6 +188,20 @@ def test_each_finding_opens_to_its_engines_and_is_found_as_text(
         everything = page.locator("main").text_content()
         for text in ("calibsets/equal#3.h5", "ties count as wrong", "clean only#2 (control), mse"):
             assert text in everything
+
+
+def test_harm_is_shown_of_one_engine_at_a_time(
+    open_report: Open, large: Report, evidence: dict[str, Any], screen: dict[str, Any]
+) -> None:
+    with open_report(large, evidence=evidence, **screen) as page:
+        tables = page.locator(".harm-table")
+        assert tables.count() == 4
+        assert [tables.nth(i).is_visible() for i in range(4)] == [True, False, False, False]
+        page.locator("#harm-cell").select_option(label="proportional, minmax")
+        assert page.locator(".harm-table:visible caption").inner_text() == "proportional, minmax"
+        assert page.locator(".harm-table:visible tbody tr").count() == 8
+    with open_report(large, java_script_enabled=False, ready=False, **screen) as page:
+        assert page.locator(".harm-table:visible").count() == 4
 
 
 def test_paper_opens_what_matters_and_closes_it_again(

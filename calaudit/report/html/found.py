@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from calaudit.report.groups import EngineGroup, FoldedResult, engine_groups, folded
 from calaudit.report.html.view import WORDS, Entry, PageView
 from calaudit.report.index import Index, cell_parts
+from calaudit.report.recommendation import columns_of, option_rows, recommendation_lines
 from calaudit.report.wording import difference, unit_name
 from calaudit.results.comparison import Result
 from calaudit.runtime.words import visible
 
-FIRST_REGRESSED, FIRST_CONTROLS, FIRST_OPEN = 5, 4, 2
+FIRST_REGRESSED, FIRST_CONTROLS, FIRST_OPEN = 5, 3, 2
 """Findings on the first screen: candidates' regressions, controls', and what is inconclusive."""
-FIRST = 6
+FIRST = 5
 """All of them together."""
 SHOWN_FINDINGS = 40
 """Rows of the table of all findings."""
@@ -101,6 +102,36 @@ def _worst_drop(index: Index, measured: Sequence[Result]) -> str:
     metric = index.metrics[worst.metric]
     size = f"{difference(metric, worst.drop)} {unit_name(metric)}".rstrip()
     return f"{size} on {visible(worst.slice)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """What was recommended, for the top of the page."""
+
+    sentence: str
+    lines: tuple[str, ...]
+    """What stands behind it."""
+    columns: tuple[tuple[str, tuple[str, ...]], ...]
+    """Options: heading and entries of each column."""
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """The options, a row each."""
+        return list(zip(*(entries for _, entries in self.columns), strict=True))
+
+
+def make_recommended(index: Index) -> Recommended | None:
+    """The report's recommendation; None where it has none."""
+    told = index.report.recommendation
+    if told is None:
+        return None
+    sentence, *lines = recommendation_lines(index, told)
+    columns = columns_of(list(option_rows(index, told)))
+    return Recommended(
+        visible(sentence),
+        tuple(map(visible, lines)),
+        tuple((heading, tuple(entries)) for heading, entries in columns),
+    )
 
 
 @dataclass(frozen=True, slots=True)

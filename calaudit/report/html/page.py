@@ -25,7 +25,13 @@ from calaudit.report.findings import findings
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.handover import cache_hint, named_files
 from calaudit.report.headline import control_sentences
-from calaudit.report.html.found import all_findings, first_findings, set_rows
+from calaudit.report.html.causes import Causes, make_causes
+from calaudit.report.html.found import (
+    all_findings,
+    first_findings,
+    make_recommended,
+    set_rows,
+)
 from calaudit.report.html.parts import (
     AttributionPart,
     make_attribution,
@@ -59,7 +65,7 @@ FEW, FEW_REASONS = 3, 2
 """Warnings, and sentences on causes, that the first screen shows."""
 FEW_SAMPLES = 4
 """Samples of a group that are shown so: one row, and half of one where rankings stand beside."""
-SCRIPTS = ("page", "heat", "drops", "sets", "taps", "rankings", "main")
+SCRIPTS = ("page", "heat", "drops", "causes", "sets", "taps", "rankings", "main")
 
 PACKAGE = "vl-convert-python"
 _DIGEST_LENGTH = 32
@@ -88,7 +94,7 @@ def html_page(
     index = Index(report)
     view = make_view(index)
     rankings = make_rankings(index)
-    attribution = make_attribution(index)
+    attribution, causes = make_attribution(index), make_causes(index)
     samples = make_samples(index, pictures or {})
     first, every = first_findings(index, view), all_findings(index, view)
     document = view_document(view) | sets_document(report)
@@ -96,6 +102,8 @@ def html_page(
         document["taps"] = taps_document(taps)
     if rankings is not None:
         document["rankings"] = rankings_document(rankings)
+    if causes is not None:
+        document["curves"] = causes.curves
     style, script, library = _text("style.css"), _script(), chart_library()
     page = environment().get_template("report.html")
     return page.render(
@@ -112,11 +120,13 @@ def html_page(
         script=Markup(script),
         library=Markup(library),
         facts=_facts(index),
-        parts=_parts(attribution is not None, rankings is not None, bool(samples)),
+        parts=_parts(causes=causes, attribution=attribution, rankings=rankings, samples=samples),
+        causes=causes,
+        recommended=make_recommended(index),
         findings=findings(report),
         controls=control_sentences(index),
         shipping=shipping_sentence(index),
-        why=_why(index, attribution),
+        why=_why(causes, attribution),
         first=first.shown,
         first_left=first.left,
         sets=set_rows(index),
@@ -209,19 +219,22 @@ class Section(NamedTuple):
     title: str
 
 
-def _parts(has_attribution: bool, has_rankings: bool, has_samples: bool) -> list[Section]:
+def _parts(**optional: object) -> list[Section]:
+    """All parts, without those of `optional` that are empty."""
     parts = {
         "found": "Ship what, who is hurt, why",
         "map": "Slices × engines",
+        "causes": "Causes",
         "drops": "Intervals",
-        "attribution": "Attribution" if has_attribution else "",
+        "attribution": "Attribution",
         "sets": "Calibration sets",
         "tensors": "Ranges",
-        "rankings": "Rankings" if has_rankings else "",
-        "samples": "Samples" if has_samples else "",
+        "rankings": "Rankings",
+        "samples": "Samples",
         "provenance": "Provenance",
     }
-    return [Section(name, title) for name, title in parts.items() if title]
+    parts = {name: title for name, title in parts.items() if optional.get(name, True)}
+    return [Section(name, title) for name, title in parts.items()]
 
 
 def _facts(index: Index) -> list[str]:
@@ -236,9 +249,11 @@ def _facts(index: Index) -> list[str]:
     return facts
 
 
-def _why(index: Index, attribution: AttributionPart | None) -> list[str]:
-    """What the first screen says of causes: the attribution's first sentences."""
-    told = [] if attribution is None else [*attribution.sentences, *attribution.standouts]
+def _why(causes: Causes | None, attribution: AttributionPart | None) -> list[str]:
+    """What the first screen says of causes: what experiments found, then the attribution."""
+    told = [] if causes is None else [each.sentence for each in causes.explained]
+    if attribution is not None:
+        told += [*attribution.sentences, *attribution.standouts]
     return told[:FEW_REASONS]
 
 

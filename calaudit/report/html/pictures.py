@@ -21,7 +21,7 @@ SMALLEST_IMAGE, LARGEST_IMAGE = 4, 160
 SHORTEST_WAVE = 256
 """Values below which a vector isn't drawn as a waveform."""
 WAVE_COLUMNS, WAVE_HEIGHT = 240, 64
-SHOWN_SLICES = 4
+SHOWN_SLICES = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 // Drops with intervals: one row per slice, one mark per group of engines, which is its worst.
 
-const FEW_SLICES = 8;
+const FEW_SLICES = 6;
 const VERDICT_SHAPES = [["regressed", "diamond"], ["inconclusive", "triangle-up"], ["passed", "circle"],
   ["not gated", "square"]];
 

@@ -1,6 +1,6 @@
 // Composition of the calibration sets against the pool.
 
-const MOST_HELD = 10;
+const MOST_HELD = 8;
 
 function drawSets(sets, names) {
   const gap = new Map();

@@ -95,7 +95,7 @@ class Taps {
       axis: { values: ticks(seen.map((point) => point.y), [1]), labelExpr: "format(100 * datum.value, '~g') + ' %'" },
     };
     await draw("tap-chart", {
-      height: 240,
+      height: 225,
       description: `Distribution of |x| of ${tap.name} in each calibration set, and each set's and method's amax`,
       layer: [
         ...(shadows.length ? [{ data: { values: shadows }, mark: { type: "line", color: "var(--muted)", strokeWidth: slices.length > 1 ? 1 : 2.5, opacity: slices.length > 1 ? 0.35 : 0.7 },

@@ -24,6 +24,8 @@ from calaudit.runtime.errors import BackendError, Notice
 from calaudit.runtime.progress import counter
 from calaudit.runtime.words import counted
 
+_PREDICTED: Final = 0.5
+"""Share of the harm that the donor avoids, below which a change of some taps isn't tried."""
 _FOUND: Final = frozenset({Cause.RANGES, Cause.RANGES_IN_PART, Cause.OPS, Cause.OPS_IN_PART})
 
 
@@ -174,6 +176,6 @@ def _changed(
     if not one.searched:
         ranges = {tap: donor.get(tap, own) for tap, own in patient.ranges.items()}
         suspects = lab.predictor.suspects(patient.ranges, ranges, result.slice)
-        if not suspects or suspects[0].tap not in one.taps:
+        if sum(each.share for each in suspects if each.tap in one.taps) < _PREDICTED:
             return None
     return patient.given(donor, one.taps)

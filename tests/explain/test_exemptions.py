@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.worlds.needs_float import LAYERS, NAMES, WIDTH, Bench
 from calaudit.explain.exemptions import Exempted, search_exemptions
-from tests.explain.float_nets import LAYERS, NAMES, WIDTH, Bench
 
 OPS = tuple(f"op{number}" for number in range(24))
 MACS: dict[str, int | None] = {op: 1000 + 10 * place for place, op in enumerate(OPS)}

@@ -1,10 +1,11 @@
-"""Networks of which it is known which products need float, with engines judged by onnxruntime."""
+"""Networks of which it is known which products need float, judged by engines of onnxruntime."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.graph.macs import count_macs
@@ -13,32 +14,36 @@ from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
 from calaudit.graph.qdq import apply_qdq
 from calaudit.graph.taps import with_taps
-from tests.graph.models import Sketch
 
 LAYERS, WIDTH, N = 6, 16, 400
 LARGE = 3000.0
 NAMES = tuple(f"node_g{number}" for number in range(LAYERS))
 
 
-def float_net(guilty: Collection[str]) -> Model:
+def float_net(guilty: Collection[str], seed: int = 5) -> Model:
     """Gemm, Relu, … of one width; in what guilty products read, one channel is `LARGE` times more.
 
     Their weights divide it again, so that FP32 computes what it did: but rounded to 255 steps of
     the large channel, the others are lost.
     """
-    s = Sketch(5)
-    x = "x"
+    rng = np.random.default_rng(seed)
+    nodes, weights, x = [], {}, "x"
     for number, name in enumerate(NAMES):
         factors = np.ones(WIDTH, np.float32)
         if name in guilty:
             factors[0] = LARGE
-        scaled = s.op("Mul", [x, s.array(f"f{number}", factors)], f"m{number}")
-        weight = s.rng.normal(0, np.sqrt(2 / WIDTH), (WIDTH, WIDTH)).astype(np.float32)
-        inputs = [scaled, s.array(f"w{number}", weight / factors[:, None])]
-        x = s.op("Gemm", inputs, f"g{number}")
-        if number < LAYERS - 1:
-            x = s.op("Relu", [x], f"r{number}")
-    return prepare(Model(s.model({"x": ["b", WIDTH]}, {x: ["b", WIDTH]}), "planted"))
+        weight = rng.normal(0, np.sqrt(2 / WIDTH), (WIDTH, WIDTH)).astype(np.float32)
+        weights |= {f"f{number}": factors, f"w{number}": weight / factors[:, None]}
+        nodes.append(helper.make_node("Mul", [x, f"f{number}"], [f"m{number}"]))
+        made = "y" if number == LAYERS - 1 else f"g{number}"
+        nodes.append(helper.make_node("Gemm", [f"m{number}", f"w{number}"], [made], name=name))
+        if made != "y":
+            nodes.append(helper.make_node("Relu", [made], [x := f"r{number}"]))
+    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", WIDTH])] for name in "xy"]
+    held = [numpy_helper.from_array(values, name) for name, values in weights.items()]
+    graph = helper.make_graph(nodes, "planted", *ends, held)
+    opset = helper.make_opsetid("", 17)
+    return prepare(Model(helper.make_model(graph, opset_imports=[opset], ir_version=8), "planted"))
 
 
 @dataclass(frozen=True)
@@ -51,14 +56,14 @@ class Verdict:
 
 
 class Bench:
-    """Engines by min-max of one network, run and held against FP32: a gate of 4 % of flips."""
+    """Engines by min-max of one network, run and held against FP32: a gate of 10 % of flips."""
 
-    gate = 0.04
+    gate = 0.1
 
-    def __init__(self, guilty: Collection[str]) -> None:
-        self._model = float_net(guilty)
+    def __init__(self, guilty: Collection[str], seed: int = 5) -> None:
+        self._model = float_net(guilty, seed)
         self._backend = OnnxruntimeBackend(threads=1)
-        rng = np.random.default_rng(1)
+        rng = np.random.default_rng([seed, 1])
         self._x = rng.normal(size=(N, WIDTH)).astype(np.float32)
         taps = plan_qdq(self._model).taps
         observed = self._backend.load(with_taps(self._model, taps)).run({"x": self._x})

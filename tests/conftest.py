@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.packages import EXAMPLE, installed
 from tests.permissions import held_to_permissions
 from tests.real_pools import build_pools
 
-settings.register_profile("calaudit", deadline=None)
+settings.register_profile("calaudit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("calaudit")
 
 

@@ -465,7 +465,7 @@ def test_what_write_cant_do_is_refused(
 heads = st.sampled_from([b"", b"TRT-8601-EntropyCalibration2\n", b"TRT-8601-X\na: 0\n", b"{"])
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(heads, st.binary(max_size=100), st.sampled_from(["show", "verify", "diff", "convert"]))
 def test_no_bytes_make_a_traceback(
     tmp_path: Path, cache: Path, head: bytes, content: bytes, command: str

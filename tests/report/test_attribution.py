@@ -213,7 +213,8 @@ def test_a_view_of_some_slices_tells_of_those_only() -> None:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(made=reports())
 def test_any_reports_faults_can_be_told(made: Report) -> None:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ import calaudit
 from calaudit.audit.run import run_audit
 from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.results.report import Report
-from tests.audit.test_real_audits import DATA, build
 from tests.explain.readmes import answers, blocks, judged, pool_inputs
+from tests.real_pools import DATA
 
 pytestmark = [pytest.mark.slow, pytest.mark.data]
 
@@ -40,9 +41,11 @@ kind = "classification"
 
 
 @pytest.fixture(scope="module")
-def speech(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
-    folder = tmp_path_factory.mktemp("speech")
-    build("speech", folder)
+def speech(
+    real_pools: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Report]:
+    pools, folder = real_pools("speech"), tmp_path_factory.mktemp("speech")
+    (folder / "power").symlink_to(pools / "power")
     (folder / "model.onnx").symlink_to(DATA / "speech" / "power" / "model.onnx")
     (folder / "speech.toml").write_text(SPEECH, encoding="utf-8")
     report, _ = run_audit(folder / "speech.toml", formats="none")

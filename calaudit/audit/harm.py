@@ -198,17 +198,20 @@ def _drops(
 def harm_notices(record: HarmRecord, comparisons: Sequence[Comparison]) -> Iterator[Notice]:
     """``harm_weak``: predictions that don't rank the audit's own engines as it measured them.
 
-    By the outputs' error always; by a metric's drop where an engine has regressed, since without
-    drops there is nothing to rank.
+    By the outputs' error, and by the drops of gated metrics. Where none has regressed that is said
+    too, since small drops can't be ranked by anything.
     """
+    gated = {one.metric for one in comparisons if one.verdict is not None}
     regressed = {one.metric for one in comparisons if one.verdict == Verdict.REGRESSED}
     weak = []
     for rank in record.ranks:
-        if rank.weak and (rank.metric is None or rank.metric in regressed):
-            what = (
-                "the error of their outputs" if rank.metric is None else f"drops of {rank.metric}"
-            )
-            weak.append(f"{what} ({rank.correlation:.2f}, p = {rank.p_value:.2g})")
+        if not rank.weak or (rank.metric is not None and rank.metric not in gated):
+            continue
+        what = "the error of their outputs" if rank.metric is None else f"drops of {rank.metric}"
+        few = (
+            "" if rank.metric is None or rank.metric in regressed else ", no regression among them"
+        )
+        weak.append(f"{what} ({rank.correlation:.2f}, p = {rank.p_value:.2g}{few})")
     if weak:
         message = (
             "hardly ranks these engines within slices as they were measured: rank correlation with "

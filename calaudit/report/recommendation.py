@@ -37,8 +37,8 @@ class OptionRow:
 
 
 def option_rows(index: Index, told: Recommendation) -> Iterator[OptionRow]:
-    """What was considered, the cheapest remedy first."""
-    for one in told.options:
+    """What was considered, the cheapest remedy first; what wasn't run on tuning rows last."""
+    for one in sorted(told.options, key=lambda one: one.used is None):
         yield OptionRow(
             name=visible(one.name),
             remedy=one.remedy,

@@ -44,6 +44,14 @@ def test_each_option_says_what_became_of_it() -> None:
     assert all(len(row.entries) == 6 for row in rows)
 
 
+def test_options_that_were_not_run_come_last() -> None:
+    plain, winner, free = RECOMMENDATION.options
+    told = replace(RECOMMENDATION, options=(free, plain, winner))
+    assert [row.name for row in option_rows(Index(REPORT), told)] == [
+        plain.name, winner.name, free.name,
+    ]  # fmt: skip
+
+
 def test_a_share_in_float_is_told() -> None:
     told = replace(RECOMMENDATION, float_macs=0.125)
     lines = list(recommendation_lines(Index(REPORT), told))

@@ -20,10 +20,8 @@ import numpy as np
 from worlds.planted import KINDS, Planted, write_world
 
 from calaudit.explain.run import explain_audit
-from calaudit.results.explanation import Cause, Explanation
+from calaudit.results.explanation import FOUND, Cause, Explanation
 from calaudit.results.report import Report
-
-ACCUSED = frozenset({Cause.RANGES, Cause.RANGES_IN_PART, Cause.OPS, Cause.OPS_IN_PART, Cause.WHOLE})
 
 
 @dataclass
@@ -44,7 +42,7 @@ class Tally:
 def says_the_truth(kind: Planted, one: Explanation) -> bool:
     """Whether an explanation names what was planted and nothing else."""
     if kind.null:
-        return one.cause not in ACCUSED
+        return one.cause not in FOUND
     if kind.taps:
         return one.cause is Cause.RANGES and set(one.taps) == set(kind.taps)
     if kind.ops:
@@ -54,7 +52,7 @@ def says_the_truth(kind: Planted, one: Explanation) -> bool:
 
 def accuses_falsely(kind: Planted, one: Explanation) -> bool:
     """Whether it names a tap or an op that has no part in the harm."""
-    if one.cause not in ACCUSED:
+    if one.cause not in FOUND:
         return False
     if kind.null:
         return True

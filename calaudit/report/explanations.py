@@ -1,16 +1,43 @@
 """Explanations of drops in words: one sentence each, what else the cause is behind, the curve."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from calaudit.report.index import Index
 from calaudit.report.wording import difference, engine_name
 from calaudit.results.comparison import ALL
-from calaudit.results.explanation import Explanation
+from calaudit.results.explanation import FOUND, Cause, Explanation
+from calaudit.results.report import Report
 from calaudit.runtime.words import counted, first_of, visible
 
 _SHOWN = 3
+_OPEN = 2
+"""Explanations of one cause that are told, where nothing was found."""
 
 TITLE = "Explanations, by experiments on the tuning rows"
+
+
+def told(report: Report) -> tuple[list[Explanation], list[str]]:
+    """Explanations to tell: all that found something, and of each other cause the first few.
+
+    Returns
+    -------
+    list of Explanation
+        In the report's order.
+    list of str
+        How many more there are, cause by cause.
+    """
+    counts: Counter[Cause] = Counter()
+    kept = []
+    for one in report.explanations:
+        counts[one.cause] += 1
+        if one.cause in FOUND or counts[one.cause] <= _OPEN:
+            kept.append(one)
+    rest = {cause: n - _OPEN for cause, n in counts.items() if cause not in FOUND and n > _OPEN}
+    return kept, [
+        f"… and {counted(n, 'more', 'more')} like these in the report: {cause}"
+        for cause, n in rest.items()
+    ]
 
 
 def explanation_lines(index: Index, one: Explanation) -> Iterator[str]:

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from string import punctuation
 
-from calaudit.report.explanations import TITLE, explanation_lines
+from calaudit.report.explanations import TITLE, explanation_lines, told
 from calaudit.report.findings import attribution_sentences, findings, harmed_slices
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.groups import FoldedResult, engine_groups, folded
@@ -157,7 +157,7 @@ def _attribution(index: Index, limit: int) -> Iterator[str]:
 
 
 def _explanations(index: Index, limit: int) -> Iterator[str]:
-    found = index.report.explanations
+    found, rest = told(index.report)
     if not found:
         return
     yield f"### {TITLE}"
@@ -166,6 +166,7 @@ def _explanations(index: Index, limit: int) -> Iterator[str]:
         first, *others = explanation_lines(index, one)
         yield f"- {_inline(first)}"
         yield from (f"  - {_inline(line)}" for line in others)
+    yield from (f"- {_inline(line)}" for line in rest)
     yield from _rest(len(found) - limit, "explanation")
     yield ""
 

@@ -27,7 +27,7 @@ from calaudit.report.detail_tables import (
     standout_lines,
     target_table,
 )
-from calaudit.report.explanations import TITLE, explanation_lines
+from calaudit.report.explanations import TITLE, explanation_lines, told
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.harm import harm_table
 from calaudit.report.headline import control_sentences, headline
@@ -208,7 +208,7 @@ def _facts(index: Index) -> Iterator[tuple[str, str]]:
 
 
 def _explanations(index: Index, view: View) -> Iterator[Text]:
-    found = index.report.explanations
+    found, rest = told(index.report)
     if not found:
         return
     yield Text(TITLE, "bold")
@@ -216,6 +216,7 @@ def _explanations(index: Index, view: View) -> Iterator[Text]:
         first, *others = explanation_lines(index, one)
         yield Text(f"• {first}")
         yield from (Text(f"  {line}", "dim") for line in others)
+    yield from (Text(line, "dim") for line in rest)
     yield from more(len(found) - len(found[: view.limit]), "explanation")
     yield Text()
 

@@ -48,6 +48,10 @@ class Cause(StrEnum):
     """No experiment was run; the sentence says why."""
 
 
+FOUND = frozenset({Cause.RANGES, Cause.RANGES_IN_PART, Cause.OPS, Cause.OPS_IN_PART, Cause.WHOLE})
+"""Causes that say what takes the drop back, or a part of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Suspect:
     """One tap, by what is predicted of it on the slice's tuning rows."""

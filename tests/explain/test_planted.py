@@ -17,10 +17,8 @@ from calaudit.explain.runs import Runs
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
 from calaudit.report.files import read_report
-from calaudit.results.explanation import Cause, Explanation
+from calaudit.results.explanation import FOUND, Cause, Explanation
 from calaudit.slices.evaluate import select_rows
-
-ACCUSED = {Cause.RANGES, Cause.RANGES_IN_PART, Cause.OPS, Cause.OPS_IN_PART, Cause.WHOLE}
 
 
 def named(name: str) -> Planted:
@@ -117,7 +115,7 @@ def test_where_no_ranges_help_none_are_accused(explained: Explained) -> None:
 def test_where_nothing_is_planted_nothing_is_accused(explained: Explained, seed: int) -> None:
     found = explained(named("nothing"), seed).explanations
     assert found, "drops as measured are looked at though none is significant"
-    assert not ACCUSED & {one.cause for one in found}
+    assert not FOUND & {one.cause for one in found}
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from calaudit.report.explanations import TITLE
 from calaudit.report.markdown import markdown_summary
 from calaudit.report.tables import View
 from calaudit.report.terminal import render_report
-from calaudit.results.explanation import Alike
+from calaudit.results.explanation import Alike, Cause
 from tests.report.factory import EXPLANATION, report
 
 ALIKE = tuple(Alike("clean/mse", "noise ≥ 0.4", each.drop, each.left) for each in EXPLANATION.alike)
@@ -49,3 +49,17 @@ def test_more_than_three_alike_are_counted() -> None:
     )
     assert "The same takes back 5 other results:" in text
     assert "and 2 more" in text
+
+
+def test_of_what_found_nothing_two_are_told_and_the_rest_counted() -> None:
+    many = tuple(
+        replace(EXPLANATION, cause=Cause.NOTHING_FOUND, sentence=f"Nothing {i}.") for i in range(12)
+    )
+    for text in (
+        render_report(report(explanations=(*many, EXPLANATION))),
+        markdown_summary(report(explanations=(*many, EXPLANATION))),
+    ):
+        assert "Nothing 1." in text
+        assert "Nothing 2." not in text
+        assert "… and 10 more like these in the report: nothing found" in text
+        assert "clips 38 %" in text

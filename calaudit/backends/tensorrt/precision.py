@@ -88,8 +88,8 @@ def _ignored(proof: PrecisionProof, where: str) -> list[Notice]:
     if not names:
         return []
     message = (
-        f"{counted(len(names), 'product')} that were to stay in float run in INT8: "
-        f"{first_of(names[:3], len(names))}"
+        f"{counted(len(names), 'product runs', 'products run')} in INT8 though float was asked "
+        f"for: {first_of(names[:3], len(names))}"
     )
     return [Notice("precision_ignored", message, where)]
 

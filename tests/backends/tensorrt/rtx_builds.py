@@ -31,13 +31,15 @@ from calaudit.backends.tensorrt.session import session_of
 from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
+from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
 from calaudit.graph.products import products
+from calaudit.graph.qdq import apply_qdq
 from calaudit.results.document import to_document, without_times
 from calaudit.runtime.errors import BackendError, Notice
 from tests.audit.world import AUDIT, make_world
 from tests.graph import models
-from tests.graph.running import quantize
+from tests.graph.running import minmax_scales, quantize
 
 SKETCHES = ("residual", "depthwise_se", "attention", "gemms", "conv_1d")
 CAPABILITIES = ("8.9", "12.0")
@@ -98,6 +100,27 @@ def table(paths: list[str]) -> list[dict[str, Any]]:
                     "notices": [notice.code for notice in built.notices],
                 })  # fmt: skip
     return rows
+
+
+def left_in_float() -> list[dict[str, Any]]:
+    """Each product of a residual net left in float alone, and all but one: what the others run in.
+
+    Convolutions in front of an Add, behind one, and the Gemm.
+    """
+    source = prepare(Model(models.residual(), "residual"))
+    whole = plan_qdq(source)
+    scales = minmax_scales(source, whole, models.feeds(source.proto, n=8))
+    sets = [{op} for op in whole.int8_ops] + [set(whole.int8_ops) - {"node_c3"}]
+    found = []
+    for left in sets:
+        graph = apply_qdq(source, plan_qdq(source, float_ops=left), scales)
+        built = build(graph)
+        found.append({
+            "left": sorted(left),
+            "got": {node.node: node.got for node in built.proof.nodes},
+            "notices": [notice.code for notice in built.notices],
+        })  # fmt: skip
+    return found
 
 
 def scales_along_inputs() -> dict[str, Any]:
@@ -215,6 +238,7 @@ batch_size = 100"""
 if __name__ == "__main__":
     answers = {
         "table": table(sys.argv[1:]),
+        "left_in_float": left_in_float(),
         "scales_along_inputs": scales_along_inputs(),
         "refused": refused(),
         "interrupted": interrupted(),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from calaudit.backends.base import PrecisionProof
+from calaudit.backends.base import NodePrecision, PrecisionProof
 from calaudit.backends.tensorrt.precision import (
     asked_implicitly,
     precision_notices,
@@ -57,6 +57,15 @@ def test_less_than_asked_is_a_warning_that_names_the_nodes() -> None:
     whole = prove(NODES[:1], read_layer_report(REPORT), "engine inspector")
     assert precision_notices(whole, "m") == []
     assert [n.code for n in precision_notices(None, "m")] == ["precision_unproven"]
+
+
+def test_int8_where_float_was_asked_for_is_a_warning_of_its_own() -> None:
+    node = NodePrecision("head", "Gemm", "fp32", "int8", "")
+    (notice,) = precision_notices(PrecisionProof("engine inspector", (node,)), "m.onnx")
+    assert notice.code == "precision_ignored"
+    assert notice.message == "1 product runs in INT8 though float was asked for: Gemm head"
+    kept = replace(node, got="fp32")
+    assert precision_notices(PrecisionProof("engine inspector", (kept,)), "m.onnx") == []
 
 
 def test_inspectors_of_old_and_new_releases_are_understood() -> None:

@@ -75,6 +75,16 @@ def test_fp16_products_run_in_fp16(built: list[dict[str, Any]]) -> None:
     assert all(asked == got for each in counts for asked, got in each.values())
 
 
+def test_products_left_in_float_are_float_and_all_others_int8(answers: dict[str, Any]) -> None:
+    built = answers["left_in_float"]
+    assert len(built) == 8
+    for each in built:
+        floats = sorted(node for node, got in each["got"].items() if got == "fp32")
+        assert floats == each["left"]
+        assert {got for node, got in each["got"].items() if node not in floats} <= {"int8"}
+        assert each["notices"] == []
+
+
 def test_float_emulation_of_a_quantized_conv_is_told(answers: dict[str, Any]) -> None:
     found = answers["scales_along_inputs"]
     assert [asked for asked, _, _ in found["nodes"]] == ["int8", "int8"]

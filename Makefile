@@ -32,8 +32,10 @@ generate: $(BIN)/.dev
 	$(BIN)/python docs/generate.py
 
 # PYTEST: more options, as .ci/run gives them. A file's tests stay in one process, and share its
-# fixtures; files start in the order of tests/conftest.py.
+# fixtures; files start in the order of tests/conftest.py. Tests start hundreds of processes: with
+# PYTHONDONTWRITEBYTECODE set, each would compile the package anew.
 test: lint
+	$(BIN)/python -m compileall -q -j 0 calaudit
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST)
 
 # Each prints a table of ratios measured in one run; minutes each.

@@ -37,7 +37,7 @@ class Finished:
     path: Path
     """Of report.json."""
     beside: Path
-    """The folder of the audit file: what its paths are relative to."""
+    """What paths of the audit file are relative to."""
     notices: tuple[Notice, ...] = ()
 
     def file(self, name: str) -> Path:
@@ -127,7 +127,9 @@ def open_finished(path: Path) -> Finished:
     """
     if path.suffix != ".toml":
         path = path / "report.json" if path.is_dir() else path
-        return Finished(read_report(path), path, path.absolute().parent.parent)
+        report = read_report(path)
+        beside = path.absolute().parent.parent / str(_table(report, "audit").get("relative_to", ""))
+        return Finished(report, path, beside)
     config = read_audit(path)
     found = config.folder / "report.json"
     if not found.is_file():
@@ -142,7 +144,7 @@ def open_finished(path: Path) -> Finished:
     if content_key(config.raw) != report.audit.config_fingerprint:
         message = "has changed since the report was made: what follows is the report's"
         notices.append(Notice("audit_changed", message, str(path)))
-    return Finished(report, found, path.absolute().parent, tuple(notices))
+    return Finished(report, found, config.base.absolute(), tuple(notices))
 
 
 def choose_cell(report: Report, cell: str | None = None) -> CellRecord:

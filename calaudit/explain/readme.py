@@ -113,7 +113,9 @@ def _intro(parts: Parts) -> str:
     ranges += f", and left in float as asked: {_text(left)}" if left else ""
     verdict = verdict_of(Index(parts.finished.report), cell.id)
     judged = "not gated" if verdict is None else f"verdict {verdict}"
-    return f"{what}{ranges}: {judged}, judged on {_text(cell.backend)}."
+    told = parts.finished.report.recommendation
+    why = f" Recommended: {_text(told.sentence)}" if told and told.winner == cell.id else ""
+    return f"{what}{ranges}: {judged}, judged on {_text(cell.backend)}.{why}"
 
 
 def _row(index: Index, result: Result) -> tuple[str, ...]:

@@ -323,6 +323,18 @@ def test_a_report_alone_suffices_where_its_files_lie(moved: Path, tmp_path: Path
     assert {"fp32.onnx", "calibset.npz"} <= {each.name for each in made.files}
 
 
+def test_paths_of_the_audit_file_are_relative_to_what_it_says(tmp_path: Path) -> None:
+    path = make_world(tmp_path)
+    (tmp_path / "chosen").mkdir()
+    text = AUDIT.replace("[audit]", '[audit]\nrelative_to = ".."').replace(', "mse"]', "]")
+    path = tmp_path / "chosen" / "recommended.toml"
+    path.write_text(text, encoding="utf-8")
+    run_audit(path, formats="none")
+    for source in (path, path.with_suffix("") / "report.json"):
+        made = calaudit.export(source, "both/minmax", out=tmp_path / "ship")
+        assert "fp32.onnx" in {each.name for each in made.files}
+
+
 def test_a_changed_engine_is_refused(moved: Path, tmp_path: Path) -> None:
     (graph,) = (moved.parent / "engines").glob("both-minmax-*.onnx")
     proto = onnx.load(graph)
@@ -616,6 +628,7 @@ def test_the_recommended_engine_is_the_default(world: tuple[Path, Report], tmp_p
     where = tmp_path / "copy" / "audit" / "report.json"
     write_report(replace(report, recommendation=told), where)
     assert calaudit.export(where, out=tmp_path / "ship").cell == "both/minmax"
+    assert "Recommended: Collect." in (tmp_path / "ship" / "README.md").read_text()
     write_report(
         replace(report, recommendation=replace(told, outcome=Outcome.NOTHING_HOLDS)), where
     )

@@ -16,9 +16,9 @@ from calaudit.results.explanation import Explanation, OpTrial, Suspect
 from calaudit.results.harm import CellHarm, HarmRecord, TapHarm
 from calaudit.runtime.words import visible
 
-SHOWN_TABLES, SHOWN_SLICES, SHOWN_TAPS = 12, 8, 12
+SHOWN_TABLES, SHOWN_SLICES, SHOWN_TAPS = 12, 8, 10
 """Engines, slices and taps of the map of harm: those with the most."""
-TAPS_BESIDE_CURVE = 7
+TAPS_BESIDE_CURVE = 6
 SHADES = (0.02, 0.08, 0.2, 0.4, 0.7)
 """Harm of a tap, over the largest in its table, at which it gets the next shade."""
 

@@ -39,14 +39,23 @@ class Drops {
     };
   }
 
+  // The first rows as the table was sorted; else the worst, also under controls, in its order.
+  few(measured) {
+    if (this.heat.sorted) return measured.slice(0, FEW_SLICES);
+    const found = new Map(measured.map((slice) => [this.heat.worst(
+      this.heat.groups().flatMap((group) => this.heat.measured(slice, group))), slice]));
+    const kept = new Set(this.heat.ordered([...found.keys()]).map((entry) => found.get(entry)).slice(0, FEW_SLICES));
+    return measured.filter((slice) => kept.has(slice));
+  }
+
   async update() {
     const shown = new Set(this.heat.shownRows());
     const measured = this.heat.order.filter((slice) => shown.has(slice) &&
       this.heat.groups().some((group) => this.heat.entry(slice, group)));
-    const slices = this.every ? measured : measured.slice(0, FEW_SLICES);
+    const slices = this.every ? measured : this.few(measured);
     const more = byId("drops-all");
     more.hidden = measured.length <= FEW_SLICES;
-    more.textContent = this.every ? `Show the first ${FEW_SLICES} slices` : `Show all ${measured.length} slices`;
+    more.textContent = this.every ? `Show ${FEW_SLICES} slices` : `Show all ${measured.length} slices`;
     const values = this.values(slices);
     const metric = this.heat.view.metrics[this.heat.metric];
     const level = this.heat.view.level;

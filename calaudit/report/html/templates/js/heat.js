@@ -46,7 +46,9 @@ class Heat {
 
   // The worst of several entries stands for all: by verdict, also a control's, then by drop. A pass
   // that has to be told with something is worse than another.
-  worst(entries) {
+  worst(entries) { return this.ordered(entries)[0]; }
+
+  ordered(entries) {
     const gravity = (entry) => {
       const rank = ["REGRESSED", "INCONCLUSIVE", "PASS", ""].indexOf(said(entry[VERDICT]));
       const plain = rank === 2 && this.view.cells[entry[CELL]][2] ? 0 : 1;
@@ -56,7 +58,7 @@ class Heat {
       const [x, y] = [gravity(a), gravity(b)];
       const at = x.findIndex((value, i) => value !== y[i]);
       return at < 0 ? 0 : x[at] < y[at] ? -1 : 1;
-    })[0];
+    });
   }
 
   get folded() { return Boolean(byId("every")) && !byId("every").checked; }

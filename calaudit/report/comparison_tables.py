@@ -87,7 +87,7 @@ def _columns(index: Index, rows: Sequence[FoldedResult]) -> list[Column]:
     if any(r.flips is not None for r in worst):
         columns.append(Column("flips", texts(_flips), optional=1))
     verdicts = [Text(_verdict(index, r), verdict_style(index, r.worst) or "dim") for r in rows]
-    columns.append(Column("verdict", verdicts, 12, optional=5))
+    columns.append(Column("verdict", verdicts, 14, optional=5))
     if any(r.n_needed is not None for r in worst):
         columns.append(Column("needs n", texts(_needed), optional=2))
     if any(r.reason is not None for r in worst):

@@ -51,7 +51,7 @@ def test_exit_status_is_the_reports_verdict(
 def test_slices_limit_and_all_choose_the_rows(run: Run, path: Path) -> None:
     _, out, _ = run(path, "--slices", "noise ≥*", "--limit", 1)
     assert "noise < 0.4" not in out
-    assert "… and 3 more comparisons" in out
+    assert "… and 1 more finding" in out
     _, out, _ = run(path, "--all", "--limit", 1)
     assert out.count("noise < 0.4") == 4 + 2
     assert "[4.8–7.4]✗" in out

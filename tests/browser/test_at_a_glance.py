@@ -20,6 +20,7 @@ from calaudit.results.harm import CellHarm, HarmRank, HarmRecord, SliceHarm, Tap
 from calaudit.results.rankings import Flow, RankingFlow, RankingSlice
 from calaudit.results.report import Report
 from tests.browser.conftest import Open
+from tests.browser.test_report_html import CUT
 from tests.report.factory import NLL, TOP1, calibset, cell, report, result
 from tests.report.test_html_parts import observed_as
 
@@ -158,6 +159,7 @@ def test_an_audit_of_24_engines_and_24_slices_takes_six_screens(
         height = page.evaluate("document.documentElement.scrollHeight")
         assert 3 * HEIGHT < height <= 6 * HEIGHT
         assert page.evaluate("document.documentElement.scrollWidth") == WIDTH
+        assert page.evaluate(CUT) == []
 
 
 def test_a_picture_of_the_whole_page_has_every_chart_though_nobody_scrolled(

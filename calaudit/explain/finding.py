@@ -65,8 +65,6 @@ class Subject:
     seed: int
 
 
-_STAGES: Final = 2
-"""Along predictions on all rows, then by search on half of them: either may err half as often."""
 _DONE: Final = (Cause.RANGES, Cause.OPS, Cause.WHOLE)
 _PARTS: Final = (Cause.RANGES_IN_PART, Cause.OPS_IN_PART)
 
@@ -118,14 +116,7 @@ def is_done(result: Result, drop: Part, left: Part) -> bool:
 def _judge(subject: Subject, place: TuningSlice, donors: Sequence[Donor]) -> Judge:
     most = max((most_judged(len(each.suspects)) for each in donors), default=0)
     engines = most + max(0, len(donors) - 1) + 2 * FINALISTS
-    return Judge(
-        place,
-        subject.runs,
-        subject.patient.experiments,
-        subject.level,
-        # of each engine the drop that is left, and what it takes back
-        at_once=_STAGES * 2 * engines,
-    )
+    return Judge(place, subject.runs, subject.patient.experiments, subject.level, at_once=engines)
 
 
 def _drop(subject: Subject, judge: Judge) -> Explanation:

@@ -1,7 +1,7 @@
 """Experiments judged: the drop that is left under an engine, and what it takes back of another's.
 
-All intervals of one explanation hold at once (Bonferroni over the most experiments that it may
-judge), so that the best of them can be told.
+Intervals hold for whichever engine is picked (Bonferroni over the most that an explanation may
+judge): all of what is left at once, and all of what is taken back at once.
 """
 
 from dataclasses import dataclass, field
@@ -29,9 +29,9 @@ class Judge:
     runs: Runs
     experiments: Experiments
     level: float
-    """Two-sided, of all intervals at once."""
+    """Two-sided, of all engines' intervals at once."""
     at_once: int
-    """The most intervals that it will give."""
+    """The most engines that it will judge."""
     _scores: dict[str, Scores] = field(default_factory=dict)
     _lefts: dict[str, Part] = field(default_factory=dict)
 

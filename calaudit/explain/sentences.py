@@ -99,7 +99,9 @@ def _what(suspect: Suspect) -> str:
 
 
 def _share(share: float) -> str:
-    return "less than 0.01 %" if share < 1e-4 else f"{100 * share:.2g} %"
+    if share < 1e-4:
+        return "less than 0.01 %"
+    return f"{100 * share:.0f} %" if share > 0.1 else f"{100 * share:.2g} %"
 
 
 def _donor(told: Told) -> str:

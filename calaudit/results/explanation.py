@@ -178,8 +178,9 @@ class Explanation:
     level: Level = 0.95
     """Of the intervals."""
     at_once: Ordinal = 1
-    """Intervals that hold at once (Bonferroni), so that the best experiment may be picked: all but
-    those of `measured`, `tuning` and `alike`, each of which holds alone."""
+    """Engines that may be picked from: intervals of what is left hold for all of them at once
+    (Bonferroni), and so do those of what is taken back. Those of `measured`, `tuning` and `alike`
+    hold each alone."""
     backend: str | None = None
     """What ran the experiments, and in which kernels."""
     engines: Count = 0

@@ -114,3 +114,13 @@ def test_where_experiments_ran_in_something_else_it_is_said() -> None:
     assert text.endswith(
         " Experiments ran as Q/DQ in onnxruntime 1.32.0, emulated, the engine in orin."
     )
+
+
+@pytest.mark.parametrize(
+    ("clipped", "told_as"),
+    [(1.0, "100 %"), (0.294, "29 %"), (0.052, "5.2 %"), (1e-6, "less than 0.01 %")],
+)
+def test_shares_are_told_in_percent(clipped: float, told_as: str) -> None:
+    suspect = replace(EXPLANATION.suspects[0], clipped=clipped)
+    text = told(replace(EXPLANATION, suspects=(suspect,)))
+    assert f"clips {told_as} of its values;" in text

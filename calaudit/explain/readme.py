@@ -33,7 +33,10 @@ def readme_text(parts: Parts) -> str:
         keep_trailing_newline=True,
     )
     made.filters["text"] = _text
-    place = files("calaudit.explain").joinpath("templates", "readme.md.j2")
+    made.filters["quoted"] = _quoted
+    made.filters["shell"] = shlex.quote
+    made.filters["hold"] = "{}:fp32".format
+    place = files("calaudit.explain").joinpath("templates", "readme.j2")
     return made.from_string(place.read_text("utf-8")).render(_context(parts))
 
 
@@ -89,8 +92,7 @@ def _context(parts: Parts) -> dict[str, Any]:
         "calibrator": parts.calibrator if cache else "",
         "fp32": FP32,
         "shape_flags": _shape_flags(parts),
-        "held_flags": _held_flags(parts),
-        "held": "\n".join(_held(parts)),
+        "held": parts.held,
         "run_shapes": _flag("shapes", parts, "largest"),
         "tactics": _TACTICS,
         "profile": "\n".join(_profile(parts)),
@@ -181,33 +183,6 @@ def _flag(flag: str, parts: Parts, which: str) -> str:
         told = f"'{name}'" if set(name) & set(":,'") else name
         given.append(f"{told}:{'x'.join(map(str, getattr(each, which)))}")
     return " " + shlex.quote(f"--{flag}={','.join(given)}")
-
-
-def _held_flags(parts: Parts) -> str:
-    """Flags of trtexec that hold layers to float32."""
-    if not parts.held:
-        return ""
-    layers = ",".join(f"{name}:fp32" for name in parts.held)
-    flags = (f"--layerPrecisions={layers}", f"--layerOutputTypes={layers}")
-    return " ".join(["", "--precisionConstraints=obey", *map(shlex.quote, flags)])
-
-
-def _held(parts: Parts) -> Iterator[str]:
-    """The same in Python."""
-    if not parts.held:
-        return
-    yield "FLOAT_OPS = {  # node → what it makes: left in float, as the audit asked"
-    for name, made in parts.held.items():
-        yield f"    {_quoted(name)}: {_quoted(made)},"
-    yield """}
-for at in range(network.num_layers):
-    layer = network.get_layer(at)
-    makes = {layer.get_output(i).name for i in range(layer.num_outputs)}
-    if layer.name in FLOAT_OPS or makes & set(FLOAT_OPS.values()):
-        layer.precision = trt.DataType.FLOAT
-        for i in range(layer.num_outputs):
-            layer.set_output_type(i, trt.DataType.FLOAT)
-config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)"""
 
 
 def _profile(parts: Parts) -> Iterator[str]:

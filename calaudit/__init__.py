@@ -36,12 +36,11 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from calaudit.audit.config import AuditConfig, read_audit
+    from calaudit.audit.difference import diff_reports
     from calaudit.audit.prepare import Overrides
     from calaudit.audit.run import run_audit
-    from calaudit.explain.difference import diff_reports
-    from calaudit.explain.export import export
-    from calaudit.explain.recommend.run import recommend_audit
     from calaudit.explain.run import explain_audit
+    from calaudit.export.run import export
     from calaudit.formats.calibset import Calibset, open_calibset
     from calaudit.formats.pool import open_pool
     from calaudit.formats.pool_writer import PoolWriter, write_pool
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
     from calaudit.metrics.base import metric
     from calaudit.metrics.catalogue import parse_metric
     from calaudit.metrics.scoring import score
+    from calaudit.recommend.run import recommend_audit
     from calaudit.report.files import read_report
     from calaudit.report.terminal import print_report
     from calaudit.results.report import Report, exit_status
@@ -78,12 +78,12 @@ _HOMES = {
     "calibrate_sets": "steps.calibrate",
     "compare_cells": "statistics.compare",
     "describe_slices": "slices.sliceset",
-    "diff_reports": "explain.difference",
+    "diff_reports": "audit.difference",
     "draw_calibset": "steps.sample",
     "evaluate_slices": "slices.evaluate",
     "exit_status": "results.report",
     "explain_audit": "explain.run",
-    "export": "explain.export",
+    "export": "export.run",
     "make_recipe": "sampling.kinds",
     "metric": "metrics.base",
     "open_calibset": "formats.calibset",
@@ -95,7 +95,7 @@ _HOMES = {
     "read_audit": "audit.config",
     "read_recipe": "sampling.kinds",
     "read_report": "report.files",
-    "recommend_audit": "explain.recommend.run",
+    "recommend_audit": "recommend.run",
     "run_audit": "audit.run",
     "score": "metrics.scoring",
     "select_rows": "slices.evaluate",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from calaudit.cli.output import print_notes, text_columns
-from calaudit.explain.export import TENSORRT
+from calaudit.export.run import TENSORRT
 from calaudit.runtime.progress import stage
 from calaudit.runtime.words import visible
 
@@ -57,7 +57,7 @@ def export_command(
     verdict doesn't count.
     """
     with stage("starting"):
-        from calaudit.explain.export import export
+        from calaudit.export.run import export
 
     made = export(audit, cell, out=out, tensorrt=tensorrt, model=model)
     if as_json:

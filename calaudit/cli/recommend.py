@@ -8,7 +8,7 @@ import typer
 
 from calaudit.cli.compare import show_audit
 from calaudit.cli.flags import AuditFile, ModelFlag, PoolFlag, SeedFlag
-from calaudit.explain.recommend.run import recommend_audit
+from calaudit.recommend.run import recommend_audit
 from calaudit.report.forms import FORMS
 from calaudit.runtime.progress import stage
 

@@ -168,7 +168,7 @@ def diff(
     compared, 2 a report can't be read.
     """
     with stage("starting"):
-        from calaudit.explain.difference import diff_reports
+        from calaudit.audit.difference import diff_reports
         from calaudit.report.difference import difference_tables
         from calaudit.report.files import dump
         from calaudit.report.terminal import print_parts

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from calaudit.audit.difference import diff_reports
 from calaudit.audit.run import run_audit
-from calaudit.explain.difference import diff_reports
 from calaudit.report.difference import summary
 from calaudit.report.files import read_report, write_report
 from calaudit.results.comparison import Verdict
 from calaudit.results.difference import Change, ReportDifference
 from tests.audit.world import AUDIT, make_world
 from tests.cli.running import calaudit
-from tests.explain.test_export import consistent
+from tests.export.test_export import consistent
 
 SAMPLES = Path(__file__).parents[1] / "results" / "samples"
 LOUD = "split = 'calibration' and loudness = 'loud'"

@@ -13,8 +13,8 @@ from calaudit.runtime.interrupts import listening
 
 if TYPE_CHECKING:
     from calaudit.audit.prepare import Audit, Overrides
-    from calaudit.explain.recommend.choosing import Chosen
-    from calaudit.explain.recommend.written import Written
+    from calaudit.recommend.choosing import Chosen
+    from calaudit.recommend.written import Written
     from calaudit.results.report import Report
 
 FOLDER = "recommend"
@@ -88,9 +88,9 @@ def _choose(
         from calaudit.audit.preflight import check_before_run, check_results
         from calaudit.audit.prepare import prepared_audit
         from calaudit.audit.store import Store, hold_lock, remove_leftovers
-        from calaudit.explain.recommend.choosing import choose
-        from calaudit.explain.recommend.options import audits_float_ops
-        from calaudit.explain.recommend.written import write_recommended
+        from calaudit.recommend.choosing import choose
+        from calaudit.recommend.options import audits_float_ops
+        from calaudit.recommend.written import write_recommended
 
     with ExitStack() as opened:
         audit = opened.enter_context(prepared_audit(path, overrides))
@@ -126,7 +126,7 @@ def _with_recommendation(
     written: "Written",
     base: frozenset[str],
 ) -> "Report":
-    from calaudit.explain.recommend.records import recommendation
+    from calaudit.recommend.records import recommendation
 
     told = recommendation(audit, report, chosen, written, base)
     return replace(report, recommendation=told)

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from calaudit.audit.finished import Finished, verdict_of
 from calaudit.backends.tensorrt.profile import ShapeRange, plan_profile
 from calaudit.calibration.batching import Batching, SampleOrder
 from calaudit.calibration.methods import ALL_METHODS, ENTROPY_TRT
 from calaudit.calibration.scales import ScaleTable
-from calaudit.explain.finished import Finished, verdict_of
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.engine import facts_path
 from calaudit.formats.npz import write_ids, write_npz

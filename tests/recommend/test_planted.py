@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from worlds.planted import KINDS, Planted, write_world
 
-from calaudit.explain.recommend.run import recommend_audit
+from calaudit.recommend.run import recommend_audit
 from calaudit.results.comparison import Verdict
 from calaudit.results.recommendation import Outcome, Recommendation, Remedy
 from calaudit.results.report import Report

@@ -8,7 +8,7 @@ from calaudit.runtime.errors import Notice, OutputError
 from calaudit.runtime.interrupts import listening
 
 if TYPE_CHECKING:
-    from calaudit.explain.finished import Finished
+    from calaudit.audit.finished import Finished
     from calaudit.formats.trt_header import TrtVersion
     from calaudit.results.audited import CellRecord
 
@@ -75,7 +75,7 @@ def export(
     OutputError
         `out` holds other files, or can't be written.
     """
-    from calaudit.explain.finished import choose_cell, open_finished
+    from calaudit.audit.finished import choose_cell, open_finished
     from calaudit.formats.folder import check_replaceable
     from calaudit.formats.trt_header import TrtVersion, header_for
     from calaudit.runtime.progress import stage
@@ -103,8 +103,8 @@ def _exported(
     version: "TrtVersion",
     model: Path | str | None,
 ) -> Exported:
-    from calaudit.explain.parts import README, Parts, write_parts
-    from calaudit.explain.readme import readme_text, told_of
+    from calaudit.export.parts import README, Parts, write_parts
+    from calaudit.export.readme import readme_text, told_of
     from calaudit.formats.folder import read_sums, written_folder
     from calaudit.formats.writing import write_text
 

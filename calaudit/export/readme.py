@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, Final
 
-from calaudit.explain.finished import verdict_of
-from calaudit.explain.parts import CACHE, FP32, GRAPH, PLAN, PREDICTED, SAMPLES, Parts
+from calaudit.audit.finished import verdict_of
+from calaudit.export.parts import CACHE, FP32, GRAPH, PLAN, PREDICTED, SAMPLES, Parts
 from calaudit.report.index import Index, predicts
 from calaudit.report.precision import caveat
 from calaudit.report.wording import between, difference, score, unit_name, units
@@ -36,7 +36,7 @@ def readme_text(parts: Parts) -> str:
     made.filters["quoted"] = _quoted
     made.filters["shell"] = shlex.quote
     made.filters["hold"] = "{}:fp32".format
-    place = files("calaudit.explain").joinpath("templates", "readme.j2")
+    place = files("calaudit.export").joinpath("templates", "readme.j2")
     return made.from_string(place.read_text("utf-8")).render(_context(parts))
 
 

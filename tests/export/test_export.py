@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 import calaudit
 from calaudit.audit.run import run_audit
-from calaudit.explain.export import Exported
+from calaudit.export.run import Exported
 from calaudit.formats.calibset import open_calibset
 from calaudit.formats.scales import open_scales
 from calaudit.formats.trt_cache import open_trt_cache
@@ -35,7 +35,7 @@ from tests.audit.test_worker_targets import target
 from tests.audit.world import AUDIT, make_world
 from tests.backends.available import FAKES
 from tests.cli.running import calaudit as command
-from tests.explain.readmes import answers, blocks, judged, pool_inputs, run_block
+from tests.export.readmes import answers, blocks, judged, pool_inputs, run_block
 
 TOLERANT = (
     AUDIT.replace("[audit]", '[audit]\nprecisions = ["int8", "fp16"]')

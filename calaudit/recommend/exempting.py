@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from calaudit.explain.exemptions import Exempted, Ops, Rows, search_exemptions
-from calaudit.explain.recommend.options import Candidate
-from calaudit.explain.recommend.trials import Trials
 from calaudit.explain.sensitivity import relative_error
+from calaudit.recommend.options import Candidate
+from calaudit.recommend.trials import Trials
 from calaudit.results.recommendation import Remedy
 from calaudit.statistics.choice import Standing
 

@@ -1,4 +1,4 @@
-"""Recommend: which ranges to ship, chosen on tuning rows, proven by an audit of evaluated ones.
+"""What to ship: ranges, sets, products in float; chosen on tuning rows, proven on evaluated ones.
 
 `predicting` says what ranges do to the slices that count, `options` which ranges there are to
 choose from, `mixtures` which shares of slices a set should have; `trials` runs them on tuning rows.

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from calaudit.audit.prepare import Audit
-from calaudit.explain.recommend.choosing import Chosen
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.base import Metric
 from calaudit.metrics.unit_scores import Scores
+from calaudit.recommend.choosing import Chosen
 from calaudit.results.comparison import ALL, Result, Verdict
 from calaudit.results.drops import Part
 from calaudit.results.recommendation import Gain, Shortage

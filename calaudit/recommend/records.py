@@ -1,10 +1,10 @@
 """From what was chosen and proven to the report's record."""
 
 from calaudit.audit.prepare import Audit
-from calaudit.explain.recommend.choosing import Chosen, Considered
-from calaudit.explain.recommend.proof import gains, shortages, verdict_of
-from calaudit.explain.recommend.sentences import outcome_of, sentence
-from calaudit.explain.recommend.written import Written
+from calaudit.recommend.choosing import Chosen, Considered
+from calaudit.recommend.proof import gains, shortages, verdict_of
+from calaudit.recommend.sentences import outcome_of, sentence
+from calaudit.recommend.written import Written
 from calaudit.results.recommendation import (
     Limit,
     Option,

@@ -12,7 +12,7 @@ import calaudit
 from calaudit.audit.run import run_audit
 from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.results.report import Report
-from tests.explain.readmes import answers, blocks, judged, pool_inputs
+from tests.export.readmes import answers, blocks, judged, pool_inputs
 from tests.real_pools import DATA
 
 pytestmark = [pytest.mark.slow, pytest.mark.data]

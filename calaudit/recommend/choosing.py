@@ -17,9 +17,11 @@ from calaudit.audit.prepare import Audit
 from calaudit.calibration.methods import METHODS
 from calaudit.calibration.minimax import FreeRanges
 from calaudit.calibration.scales import estimate_scales
-from calaudit.explain.recommend.exempting import exempt
-from calaudit.explain.recommend.mixtures import Mixture, best_mixtures
-from calaudit.explain.recommend.options import (
+from calaudit.explain.sensitivity import ROWS, measure_sensitivities
+from calaudit.formats.calibset import open_calibset
+from calaudit.recommend.exempting import exempt
+from calaudit.recommend.mixtures import Mixture, best_mixtures
+from calaudit.recommend.options import (
     Candidate,
     FromRecipe,
     FromSearch,
@@ -30,10 +32,8 @@ from calaudit.explain.recommend.options import (
     plain_set,
     with_predictions,
 )
-from calaudit.explain.recommend.predicting import Floats, Predictor, predictor
-from calaudit.explain.recommend.trials import Trials, trials
-from calaudit.explain.sensitivity import ROWS, measure_sensitivities
-from calaudit.formats.calibset import open_calibset
+from calaudit.recommend.predicting import Floats, Predictor, predictor
+from calaudit.recommend.trials import Trials, trials
 from calaudit.results.recommendation import Remedy
 from calaudit.runtime.errors import BackendError, CalauditError, SettingsError
 from calaudit.sampling.kinds import make_recipe

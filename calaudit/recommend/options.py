@@ -11,7 +11,7 @@ from calaudit.audit.plan import PlannedCell
 from calaudit.audit.planned_sets import PlannedSet
 from calaudit.audit.prepare import Audit
 from calaudit.calibration.scales import ScaleTable, estimate_scales
-from calaudit.explain.recommend.predicting import Predictor, Ranges
+from calaudit.recommend.predicting import Predictor, Ranges
 from calaudit.results.recommendation import Remedy
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.sampling.recipe import Recipe

@@ -16,10 +16,10 @@ from calaudit.audit.entries import SetFile
 from calaudit.audit.plan import GIVEN
 from calaudit.audit.prepare import Audit, Overrides
 from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
-from calaudit.explain.recommend.options import Candidate, FromFile, FromRecipe, FromSet
 from calaudit.formats.scales import write_scales
 from calaudit.formats.toml import toml_tables
 from calaudit.formats.writing import write_text
+from calaudit.recommend.options import Candidate, FromFile, FromRecipe, FromSet
 from calaudit.results.audited import with_exemption
 from calaudit.runtime.settings import as_values
 from calaudit.sampling.recipe import Recipe

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from calaudit.calibration.compiled import map_on_cores
 from calaudit.calibration.methods import estimate_amax
 from calaudit.calibration.observation import Observation
-from calaudit.explain.recommend.predicting import Predictor
+from calaudit.recommend.predicting import Predictor
 from calaudit.runtime.progress import counter
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.sliceset import SliceSet

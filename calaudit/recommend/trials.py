@@ -7,10 +7,10 @@ from pathlib import Path
 from calaudit.audit.prepare import Audit
 from calaudit.calibration.scales import scale_of
 from calaudit.explain.engines import Experiments, Variant, experiments_backend
-from calaudit.explain.recommend.options import Candidate
 from calaudit.explain.runs import Runs
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.base import Metric
+from calaudit.recommend.options import Candidate
 from calaudit.runtime.pool import Rows
 from calaudit.runtime.progress import progress
 from calaudit.slices.sliceset import SliceSet

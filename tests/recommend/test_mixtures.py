@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.explain.recommend.mixtures import MOST_TRIES, STEPS, search_shares
+from calaudit.recommend.mixtures import MOST_TRIES, STEPS, search_shares
 
 
 def every(n: int) -> list[tuple[int, ...]]:

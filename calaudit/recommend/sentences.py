@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from calaudit.explain.recommend.choosing import Chosen
-from calaudit.explain.recommend.options import Candidate
+from calaudit.recommend.choosing import Chosen
+from calaudit.recommend.options import Candidate
 from calaudit.report.wording import amount
 from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import ALL, Verdict

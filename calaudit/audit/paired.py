@@ -11,9 +11,9 @@ import numpy as np
 
 from calaudit.audit.backends import RemoteBackend
 from calaudit.audit.config import read_audit
+from calaudit.audit.finished import Finished
 from calaudit.audit.keys import content_key
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
-from calaudit.explain.finished import Finished
 from calaudit.formats.predictions import Predictions
 from calaudit.runtime.errors import CalauditError
 from calaudit.statistics.difference import Difference, differences_by_pairs

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from calaudit.explain.finished import Finished, open_finished
-from calaudit.explain.paired import Key, NotPairedError, paired_differences
+from calaudit.audit.finished import Finished, open_finished
+from calaudit.audit.paired import Key, NotPairedError, paired_differences
 from calaudit.results.comparison import Result
 from calaudit.results.difference import (
     Change,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from calaudit.audit.prepare import Overrides
     from calaudit.audit.run import run_audit
     from calaudit.explain.run import explain_audit
-    from calaudit.export.run import export
+    from calaudit.export.run import export_engine
     from calaudit.formats.calibset import Calibset, open_calibset
     from calaudit.formats.pool import open_pool
     from calaudit.formats.pool_writer import PoolWriter, write_pool
@@ -83,7 +83,7 @@ _HOMES = {
     "evaluate_slices": "slices.evaluate",
     "exit_status": "results.report",
     "explain_audit": "explain.run",
-    "export": "export.run",
+    "export_engine": "export.run",
     "make_recipe": "sampling.kinds",
     "metric": "metrics.base",
     "open_calibset": "formats.calibset",
@@ -123,7 +123,7 @@ __all__ = [
     "evaluate_slices",
     "exit_status",
     "explain_audit",
-    "export",
+    "export_engine",
     "make_recipe",
     "metric",
     "open_calibset",

@@ -57,9 +57,9 @@ def export_command(
     verdict doesn't count.
     """
     with stage("starting"):
-        from calaudit.export.run import export
+        from calaudit.export.run import export_engine
 
-    made = export(audit, cell, out=out, tensorrt=tensorrt, model=model)
+    made = export_engine(audit, cell, out=out, tensorrt=tensorrt, model=model)
     if as_json:
         content = {**asdict(made), "folder": str(made.folder)}
         print(json.dumps(content, indent=2, ensure_ascii=False))

@@ -42,7 +42,7 @@ class Exported:
 
 
 @listening()
-def export(
+def export_engine(
     path: Path | str,
     cell: str | None = None,
     *,

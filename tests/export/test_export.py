@@ -68,7 +68,7 @@ def fused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
 
 
 def exported(of: tuple[Path, Report], cell: str, out: Path) -> Exported:
-    made = calaudit.export(of[0], cell, out=out)
+    made = calaudit.export_engine(of[0], cell, out=out)
     # the audit is out of reach: what runs below runs by the export alone
     assert (out / "README.md").is_file()
     return made
@@ -272,9 +272,9 @@ def test_a_predicted_engine_ships_as_model_and_cache(
 def test_the_only_candidate_that_passes_is_the_default(
     world: tuple[Path, Report], predicted: tuple[Path, Report], tmp_path: Path
 ) -> None:
-    assert calaudit.export(world[0], out=tmp_path / "ship").cell == "fp16"
+    assert calaudit.export_engine(world[0], out=tmp_path / "ship").cell == "fp16"
     with pytest.raises(SettingsError, match=r"no candidate keeps every gate.*which engine") as told:
-        calaudit.export(predicted[0], out=tmp_path / "other")
+        calaudit.export_engine(predicted[0], out=tmp_path / "other")
     assert "Name one: loud only/minmax, both/minmax." in str(told.value)
 
 
@@ -288,7 +288,7 @@ def test_a_failed_engine_is_refused_with_its_reason(
     broken = replace(report, cells=(failed, *others), results=tuple(results))
     write_report(consistent(broken), tmp_path / "report.json")
     with pytest.raises(SettingsError, match="failed: no kernel"):
-        calaudit.export(tmp_path / "report.json", first.id, out=tmp_path / "ship")
+        calaudit.export_engine(tmp_path / "report.json", first.id, out=tmp_path / "ship")
     assert not (tmp_path / "ship").exists()
 
 
@@ -301,14 +301,14 @@ def test_an_unknown_engine_is_refused_with_near_names(
     world: tuple[Path, Report], tmp_path: Path
 ) -> None:
     with pytest.raises(SettingsError, match="no engine 'both/minmix'") as told:
-        calaudit.export(world[0], "both/minmix", out=tmp_path / "ship")
+        calaudit.export_engine(world[0], "both/minmix", out=tmp_path / "ship")
     assert "Did you mean both/minmax" in str(told.value)
 
 
 def test_an_audit_that_was_not_run_is_refused(tmp_path: Path) -> None:
     path = make_world(tmp_path)
     with pytest.raises(FileFormatError, match="has no report"):
-        calaudit.export(path, out=tmp_path / "ship")
+        calaudit.export_engine(path, out=tmp_path / "ship")
 
 
 @pytest.fixture
@@ -319,7 +319,7 @@ def moved(world: tuple[Path, Report], tmp_path: Path) -> Path:
 
 
 def test_a_report_alone_suffices_where_its_files_lie(moved: Path, tmp_path: Path) -> None:
-    made = calaudit.export(moved, "both/minmax", out=tmp_path / "ship")
+    made = calaudit.export_engine(moved, "both/minmax", out=tmp_path / "ship")
     assert {"fp32.onnx", "calibset.npz"} <= {each.name for each in made.files}
 
 
@@ -331,7 +331,7 @@ def test_paths_of_the_audit_file_are_relative_to_what_it_says(tmp_path: Path) ->
     path.write_text(text, encoding="utf-8")
     run_audit(path, formats="none")
     for source in (path, path.with_suffix("") / "report.json"):
-        made = calaudit.export(source, "both/minmax", out=tmp_path / "ship")
+        made = calaudit.export_engine(source, "both/minmax", out=tmp_path / "ship")
         assert "fp32.onnx" in {each.name for each in made.files}
 
 
@@ -342,10 +342,10 @@ def test_a_changed_engine_is_refused(moved: Path, tmp_path: Path) -> None:
     weight.raw_data = weight.raw_data[::-1]
     onnx.save(proto, graph)
     with pytest.raises(FileFormatError, match="isn't what the audit wrote"):
-        calaudit.export(moved, "both/minmax", out=tmp_path / "ship")
+        calaudit.export_engine(moved, "both/minmax", out=tmp_path / "ship")
     graph.with_name(f"{graph.name}.seal").unlink()  # as after a copy without seals
     with pytest.raises(ModelError, match="isn't the graph that was judged"):
-        calaudit.export(moved, "both/minmax", out=tmp_path / "ship")
+        calaudit.export_engine(moved, "both/minmax", out=tmp_path / "ship")
     assert not (tmp_path / "ship").exists()
 
 
@@ -353,20 +353,20 @@ def test_a_missing_set_is_refused(moved: Path, tmp_path: Path) -> None:
     (drawn,) = (moved.parent / "calibsets").glob("both-*.h5")
     drawn.unlink()
     with pytest.raises(CalauditError, match="calibsets/both-"):
-        calaudit.export(moved, "both/minmax", out=tmp_path / "ship")
+        calaudit.export_engine(moved, "both/minmax", out=tmp_path / "ship")
     assert not (tmp_path / "ship").exists()
 
 
 def test_without_the_model_there_is_no_cache_and_that_is_told(moved: Path, tmp_path: Path) -> None:
     moved.parent.with_name("model.onnx").rename(tmp_path / "elsewhere.onnx")
-    made = calaudit.export(moved, "both/minmax", out=tmp_path / "ship")
+    made = calaudit.export_engine(moved, "both/minmax", out=tmp_path / "ship")
     (told,) = (each for each in made.notices if each.code == "no_cache")
     assert "the FP32 model isn't there" in told.message
     assert "no calibration cache" in (tmp_path / "ship" / "README.md").read_text()
     assert not (tmp_path / "ship" / "calibration.cache").exists()
     with pytest.raises(ModelError, match="the FP32 model isn't there"):
-        calaudit.export(moved, "fp16", out=tmp_path / "other")
-    found = calaudit.export(
+        calaudit.export_engine(moved, "fp16", out=tmp_path / "other")
+    found = calaudit.export_engine(
         moved, "both/minmax", out=tmp_path / "ship", model=tmp_path / "elsewhere.onnx"
     )
     assert "calibration.cache" in {each.name for each in found.files}
@@ -377,7 +377,7 @@ def test_another_model_is_refused(moved: Path, tmp_path: Path) -> None:
     proto.graph.node[1].name = "other"
     onnx.save(proto, tmp_path / "other.onnx")
     with pytest.raises(ModelError, match="isn't the model that was audited"):
-        calaudit.export(moved, "fp16", out=tmp_path / "ship", model=tmp_path / "other.onnx")
+        calaudit.export_engine(moved, "fp16", out=tmp_path / "ship", model=tmp_path / "other.onnx")
 
 
 def test_large_weights_lie_beside_the_graph_that_needs_them(
@@ -410,10 +410,10 @@ def test_an_older_export_is_replaced_and_nothing_else(
     (out / "notes.txt").write_text("mine")
     before = {each.name: each.read_bytes() for each in out.iterdir()}
     with pytest.raises(OutputError, match=r"would be lost: notes\.txt"):
-        calaudit.export(world[0], "both/minmax", out=out)
+        calaudit.export_engine(world[0], "both/minmax", out=out)
     assert {each.name: each.read_bytes() for each in out.iterdir()} == before
     with pytest.raises(OutputError, match="would be lost"):
-        calaudit.export(world[0], "both/minmax", out=world[0].with_suffix(""))
+        calaudit.export_engine(world[0], "both/minmax", out=world[0].with_suffix(""))
     assert sorted(each.name for each in tmp_path.iterdir()) == ["ship"]
 
 
@@ -421,7 +421,7 @@ def test_a_tensorrt_without_caches_is_refused_before_any_work(
     world: tuple[Path, Report], tmp_path: Path
 ) -> None:
     with pytest.raises(SettingsError, match="reads no calibration caches"):
-        calaudit.export(world[0], "both/minmax", out=tmp_path / "ship", tensorrt="11.0")
+        calaudit.export_engine(world[0], "both/minmax", out=tmp_path / "ship", tensorrt="11.0")
     assert not (tmp_path / "ship").exists()
 
 
@@ -538,7 +538,9 @@ def test_a_targets_engine_is_handed_over_with_its_graph(
     # reports that don't name the graph yet: it is found by the scale table's name
     cells = tuple(replace(each, graph=None) for each in report.cells)
     write_report(replace(report, cells=cells), path.with_suffix("") / "older.json")
-    made = calaudit.export(path.with_suffix("") / "older.json", record.id, out=tmp_path / "ship")
+    made = calaudit.export_engine(
+        path.with_suffix("") / "older.json", record.id, out=tmp_path / "ship"
+    )
     assert "model.onnx" in {each.name for each in made.files}
 
 
@@ -572,7 +574,7 @@ def test_given_ranges_of_an_implicit_engine_are_handed_over_as_a_cache(
 
 def test_fp32_of_a_target_is_refused(on_targets: tuple[Path, Report], tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="is FP32, the model itself"):
-        calaudit.export(on_targets[0], "fp32/explicit", out=tmp_path / "ship")
+        calaudit.export_engine(on_targets[0], "fp32/explicit", out=tmp_path / "ship")
 
 
 def test_ops_left_in_float_stay_so_under_the_cache(
@@ -627,9 +629,9 @@ def test_the_recommended_engine_is_the_default(world: tuple[Path, Report], tmp_p
     )
     where = tmp_path / "copy" / "audit" / "report.json"
     write_report(replace(report, recommendation=told), where)
-    assert calaudit.export(where, out=tmp_path / "ship").cell == "both/minmax"
+    assert calaudit.export_engine(where, out=tmp_path / "ship").cell == "both/minmax"
     assert "Recommended: Collect." in (tmp_path / "ship" / "README.md").read_text()
     write_report(
         replace(report, recommendation=replace(told, outcome=Outcome.NOTHING_HOLDS)), where
     )
-    assert calaudit.export(where, out=tmp_path / "other").cell == "fp16"
+    assert calaudit.export_engine(where, out=tmp_path / "other").cell == "fp16"

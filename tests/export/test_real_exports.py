@@ -49,7 +49,7 @@ def speech(
     (folder / "model.onnx").symlink_to(DATA / "speech" / "power" / "model.onnx")
     (folder / "speech.toml").write_text(SPEECH, encoding="utf-8")
     report, _ = run_audit(folder / "speech.toml", formats="none")
-    calaudit.export(folder / "speech.toml", "random/entropy-trt", out=folder / "ship")
+    calaudit.export_engine(folder / "speech.toml", "random/entropy-trt", out=folder / "ship")
     return folder, report
 
 

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from calaudit.audit.run import run_audit
-from calaudit.cli.flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag, renamed_flag
+from calaudit.cli.flags import (
+    AuditFile,
+    JobsFlag,
+    LimitFlag,
+    ModelFlag,
+    OutFlag,
+    PoolFlag,
+    ReportJsonFlag,
+    SeedFlag,
+    WaitFlag,
+    renamed_flag,
+)
 from calaudit.cli.output import print_notes, print_written
 from calaudit.cli.report import print_found
 from calaudit.cli.status import show_plan
@@ -29,6 +40,14 @@ EPILOG = (
 
 
 app = typer.Typer(add_completion=False)
+FormatsFlag = Annotated[
+    str,
+    typer.Option(
+        "--formats",
+        help=f"Written beside report.json: some of {', '.join(FORMS.names())}, with commas; "
+        "or all (the default formats), or none.",
+    ),
+]
 
 
 @app.command("compare", epilog=EPILOG)
@@ -39,24 +58,13 @@ def compare_command(
     pool: PoolFlag = None,
     out: OutFlag = None,
     seed: SeedFlag = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows shown per table.")] = 15,
+    limit: LimitFlag = 15,
     slices: Annotated[
         str | None, typer.Option("--slices", help="Show only slices that match this pattern.")
     ] = None,
-    formats: Annotated[
-        str,
-        typer.Option(
-            "--formats",
-            help=f"Written beside report.json: some of {', '.join(FORMS.names())}, with commas; "
-            "or all (the default formats), or none.",
-        ),
-    ] = "all",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the report itself instead of tables.")
-    ] = False,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Engines that run at a time.")
-    ] = 1,
+    formats: FormatsFlag = "all",
+    as_json: ReportJsonFlag = False,
+    jobs: JobsFlag = 1,
     dask: Annotated[
         str | None,
         typer.Option(
@@ -72,9 +80,7 @@ def compare_command(
             "--dry-run", help="Only print the plan: which artefacts are finished and missing."
         ),
     ] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for another run on this audit to end.")
-    ] = False,
+    wait: WaitFlag = False,
     explain: Annotated[
         bool,
         typer.Option(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from calaudit.cli.compare import show_audit
+from calaudit.cli.flags import LimitFlag
 from calaudit.runtime.progress import stage
 from calaudit.runtime.words import command_line, visible
 
@@ -19,7 +20,7 @@ def demo_command(
     out: Annotated[
         Path, typer.Option("--out", help="Folder for the pool, model, audit file and results.")
     ] = Path("calaudit-demo"),
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows shown per table.")] = 15,
+    limit: LimitFlag = 15,
 ) -> None:
     """Audit a digit classifier: find the slices INT8 hurts, and the calibration set that fixes it.
 

@@ -28,6 +28,15 @@ SeedFlag = Annotated[
     int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed in place of the file's.")
 ]
 
+LimitFlag = Annotated[int, typer.Option("--limit", min=1, help="Rows shown per table.")]
+ReportJsonFlag = Annotated[
+    bool, typer.Option("--json", help="Print the report itself instead of tables.")
+]
+JobsFlag = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Engines that run at a time.")]
+WaitFlag = Annotated[
+    bool, typer.Option("--wait", help="Wait for another run on this audit to end.")
+]
+
 BatchSizeFlag = Annotated[int, typer.Option("--batch-size", min=1, help="Samples per run at most.")]
 ThreadsFlag = Annotated[
     int, typer.Option("--threads", min=0, max=1024, help="onnxruntime's; 0: all cores.")

@@ -6,10 +6,18 @@ from typing import Annotated
 
 import typer
 
-from calaudit.cli.compare import show_audit
-from calaudit.cli.flags import AuditFile, ModelFlag, PoolFlag, SeedFlag
+from calaudit.cli.compare import FormatsFlag, show_audit
+from calaudit.cli.flags import (
+    AuditFile,
+    JobsFlag,
+    LimitFlag,
+    ModelFlag,
+    PoolFlag,
+    ReportJsonFlag,
+    SeedFlag,
+    WaitFlag,
+)
 from calaudit.recommend.run import recommend_audit
-from calaudit.report.forms import FORMS
 from calaudit.runtime.progress import stage
 
 EPILOG = (
@@ -44,24 +52,11 @@ def recommend_command(
     model: ModelFlag = None,
     pool: PoolFlag = None,
     seed: SeedFlag = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Rows shown per table.")] = 15,
-    formats: Annotated[
-        str,
-        typer.Option(
-            "--formats",
-            help=f"Written beside report.json: some of {', '.join(FORMS.names())}, with commas; "
-            "or all (the default formats), or none.",
-        ),
-    ] = "all",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the report itself instead of tables.")
-    ] = False,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Engines of the audit that run at a time.")
-    ] = 1,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for another run on this audit to end.")
-    ] = False,
+    limit: LimitFlag = 15,
+    formats: FormatsFlag = "all",
+    as_json: ReportJsonFlag = False,
+    jobs: JobsFlag = 1,
+    wait: WaitFlag = False,
 ) -> None:
     """Choose what to ship, the cheapest remedy first, and judge it on samples nobody chose by.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from calaudit.cli.flags import ReportJsonFlag
 from calaudit.cli.output import print_notes, print_written
 from calaudit.report.forms import FORMS, FormsError
 from calaudit.runtime.errors import Notice
@@ -43,9 +44,7 @@ def show(
     svg: Annotated[
         Path | None, typer.Option(metavar="OUT.svg", help="Also write the picture as SVG.")
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the report itself instead of tables.")
-    ] = False,
+    as_json: ReportJsonFlag = False,
 ) -> None:
     """Print a report's tables, worst slices first; exit with the audit's verdict.
 

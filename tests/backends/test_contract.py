@@ -173,8 +173,8 @@ def test_ctrl_c_ends_a_run_and_leaves_an_engine_that_runs(backend: Backend) -> N
     main = threading.main_thread().ident
     assert main is not None
     timer = threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT))
-    timer.start()
     with pytest.raises(KeyboardInterrupt):
+        timer.start()
         run_on(engine, feeds)
     timer.join()
     np.testing.assert_array_equal(engine.run(feeds)["y"], wanted)

@@ -165,18 +165,20 @@ def test_closing_frees_the_weights(backend: Backend) -> None:
     assert in_use(backend) - before < n * 16.8e6 / 2, "each has 16.8 MB of weights"
 
 
+def run_until_interrupted(engine: Any, feeds: Any) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+    run_on(engine, feeds)
+
+
 def test_ctrl_c_ends_a_run_and_leaves_an_engine_that_runs(backend: Backend) -> None:
     model = Model(models.conv_bn_relu(), "sketch")
     feeds = models.feeds(model.proto, n=50)
     engine = backend.load(model)
     wanted = engine.run(feeds)["y"].copy()
-    main = threading.main_thread().ident
-    assert main is not None
-    timer = threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        timer.start()
-        run_on(engine, feeds)
-    timer.join()
+        run_until_interrupted(engine, feeds)
     np.testing.assert_array_equal(engine.run(feeds)["y"], wanted)
 
 

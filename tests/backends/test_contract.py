@@ -165,7 +165,7 @@ def test_closing_frees_the_weights(backend: Backend) -> None:
     assert in_use(backend) - before < n * 16.8e6 / 2, "each has 16.8 MB of weights"
 
 
-def run_until_interrupted(engine: Any, feeds: Any) -> None:
+def run_until_interrupted(engine: Engine, feeds: dict[str, np.ndarray]) -> None:
     main = threading.main_thread().ident
     assert main is not None
     threading.Timer(0.2, lambda: signal.pthread_kill(main, signal.SIGINT)).start()

@@ -1,4 +1,4 @@
-"""Which results are explained: those that lose significantly, the gravest first."""
+"""Which results are explained: those that lose significantly, candidates' gravest first."""
 
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
@@ -12,7 +12,7 @@ from calaudit.slices.sliceset import match_slices
 def harmed_results(
     report: Report, *, cells: Sequence[str] = (), slices: Sequence[str] = (), every: bool = False
 ) -> list[Result]:
-    """Results to explain, the largest certain loss (over the gate) first.
+    """Harmed results: candidates' before controls', the largest certain loss (over the gate) first.
 
     Those of candidates and of controls whose gate regressed; where nothing has a gate, what
     screening lists of the headline metric.
@@ -53,7 +53,8 @@ def harmed_results(
         for result in report.results
         if result.cell in wanted_cells and result.slice in wanted and counts(result)
     ]
-    return sorted(found, key=_gravity, reverse=True)
+    controls = {cell.id for cell in report.cells if cell.role == "control"}
+    return sorted(found, key=lambda each: (each.cell in controls, -_gravity(each)))
 
 
 def _gravity(result: Result) -> float:

@@ -74,9 +74,11 @@ def explain_audit(
     def explained(audit: "Audit", report: "Report") -> "Report":
         from calaudit.explain.explanations import Asked
 
-        return with_explanations(
-            audit, report, Asked(tuple(cells), tuple(slices), every=every, most=most)
-        )
+        asked = Asked(tuple(cells), tuple(slices), every=every, most=most)
+        done = with_explanations(audit, report, asked)
+        if tell is not None and not done.explanations and done.warnings == report.warnings:
+            tell(_nothing_to_explain(asked))
+        return done
 
     return run_audit(path, overrides, formats=formats, tell=tell, then=explained)
 
@@ -93,3 +95,16 @@ def with_explanations(audit: "Audit", report: "Report", asked: "Asked") -> "Repo
     return replace(
         report, explanations=found, warnings=(*report.warnings, *notices), timings=timings
     )
+
+
+def _nothing_to_explain(asked: "Asked") -> Notice:
+    """Why there is no explanation, and how drops that aren't significant get one."""
+    of = "of the engines and slices asked for " if asked.cells or asked.slices else ""
+    if asked.every:
+        message = f"nothing {of}drops, so there is nothing to explain"
+    else:
+        message = (
+            f"nothing {of}regressed, so nothing is explained; calaudit explain --all explains "
+            "drops that aren't significant, too"
+        )
+    return Notice("nothing_to_explain", message, "audit")

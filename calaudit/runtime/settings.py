@@ -116,6 +116,12 @@ def read_toml(path: Path) -> dict[str, Any]:
             f"can't be read: {error.strerror or error}", where=path, next_step="Check the path."
         ) from None
     except tomllib.TOMLDecodeError as error:
+        if content.lstrip().startswith(b"{"):  # which no TOML file does
+            raise SettingsError(
+                "is JSON, such as a report, and no TOML file",
+                where=path,
+                next_step="Give the TOML file: of an audit, the one that calaudit compare ran.",
+            ) from None
         raise SettingsError(
             f"isn't valid TOML: {error}", where=path, next_step="Fix the line it names."
         ) from None

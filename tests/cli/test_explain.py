@@ -93,3 +93,11 @@ def test_what_matches_nothing_ends_with_status_2(world: Path, flags: list[str], 
     ended = calaudit("explain", world, *flags, "--formats", "none")
     assert ended.status == 2
     assert told in ended.err
+
+
+def test_a_report_in_place_of_the_audit_file_is_recognised(world: Path) -> None:
+    report = world.with_suffix("") / "report.json"
+    ended = calaudit("explain", report)
+    assert ended.status == 2
+    assert f"{report}: is JSON, such as a report, and no TOML file" in ended.err
+    assert "Give the TOML file" in ended.err

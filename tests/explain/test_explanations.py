@@ -8,7 +8,7 @@ from calaudit.audit.run import run_audit
 from calaudit.explain.run import explain_audit
 from calaudit.results.explanation import Cause
 from calaudit.results.report import Report
-from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.errors import Notice, SettingsError
 from tests.audit.world import AUDIT, make_world
 
 GUILTY = (
@@ -73,9 +73,11 @@ def test_nothing_harmed_is_nothing_explained(tmp_path: Path) -> None:
     quiet = GUILTY.replace("max_drop = 0.05", "max_drop = 0.9")
     path = make_world(tmp_path, n=1200, audit=quiet)
     plain, _ = run_audit(path, formats="none")
-    report, _ = explain_audit(path, formats="none")
+    told: list[Notice] = []
+    report, _ = explain_audit(path, formats="none", tell=told.append)
     assert report.explanations == ()
     assert report.warnings == plain.warnings
+    assert ["nothing regressed" in str(each) and "--all" in str(each) for each in told] == [True]
 
 
 @pytest.mark.parametrize(

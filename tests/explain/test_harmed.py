@@ -41,6 +41,16 @@ def test_controls_are_explained_too() -> None:
     assert len(harmed_results(report(HARMED, cells=cells))) == 2
 
 
+def test_candidates_come_before_controls_that_lose_more() -> None:
+    cells = tuple(
+        replace(cell(c, m), role="control" if m == "mse" else "candidate")
+        for c in ("clean", "equal") for m in ("minmax", "mse")
+    )  # fmt: skip
+    assert keys(harmed_results(report(HARMED, cells=cells))) == [
+        ("clean/minmax", "noise ≥ 0.4"), ("clean/mse", "noise ≥ 0.4"),
+    ]  # fmt: skip
+
+
 def test_everything_that_drops_is_looked_at_when_asked_for() -> None:
     found = harmed_results(report(HARMED), every=True)
     assert ("clean/mse", "noise < 0.4") in keys(found)

@@ -116,6 +116,7 @@ def show_audit(
     run: "Callable[..., tuple[Report, Path]]" = run_audit,
     formats: str = "all",
     as_json: bool = False,
+    last: "Callable[[Report, Path], str | None] | None" = None,
 ) -> None:
     """Run an audit, write its report in all forms, print its tables, exit with its verdict.
 
@@ -129,6 +130,8 @@ def show_audit(
         `run_audit`, or what does more of the kind.
     as_json : bool
         Print report.json in place of tables.
+    last : callable, optional
+        Of the report and where its report.json lies: a line below the tables.
     """
     with stage("starting"):
         from calaudit.report.forms import form_path, parse_forms
@@ -153,4 +156,7 @@ def show_audit(
         print_found(report, replace(view, slices=None), as_json=as_json)
     if failure is not None:
         raise failure
+    told = None if last is None or as_json else last(report, path)
+    if told is not None:
+        print(told)
     raise typer.Exit(exit_status(report))

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,10 @@ from calaudit.cli.flags import (
 )
 from calaudit.recommend.run import recommend_audit
 from calaudit.runtime.progress import stage
+from calaudit.runtime.words import command_line
+
+if TYPE_CHECKING:
+    from calaudit.results.report import Report
 
 EPILOG = (
     "Examples:  calaudit recommend audits/speech-power.toml  ·  "
@@ -70,4 +74,24 @@ def recommend_command(
 
     overrides = Overrides(model, pool, None, seed, wait=wait, jobs=jobs)
     run = partial(recommend_audit, out=out, plain=plain)
-    show_audit(audit, overrides, View(limit=limit), run=run, formats=formats, as_json=as_json)
+    show_audit(
+        audit,
+        overrides,
+        View(limit=limit),
+        run=run,
+        formats=formats,
+        as_json=as_json,
+        last=partial(_next, name=audit.stem),
+    )
+
+
+def _next(report: "Report", path: Path, name: str) -> str | None:
+    """The command that writes what may ship; None where nothing may."""
+    from calaudit.results.recommendation import Outcome
+
+    told = report.recommendation
+    if told is None or told.outcome is not Outcome.SHIP:
+        return None
+    written = path.parent.with_suffix(".toml")
+    out = Path(f"{name}-to-ship")
+    return f"Next: {command_line('calaudit', 'export', written, '--out', out)}"

@@ -17,7 +17,7 @@ _WHAT = {
     Remedy.OTHER_SET: "the calibration set {0}",
     Remedy.MIXTURE: "a set drawn as {0}",
     Remedy.METHODS_PER_TAP: "the scale table {0}",
-    Remedy.FREE_RANGES: "the scale table {0}, which no calibration set gives",
+    Remedy.FREE_RANGES: "the scale table {0} (no calibration set gives it)",
     Remedy.FLOAT_OPS: "{0} with {1} left in float",
 }
 
@@ -105,9 +105,16 @@ def _undecided(chosen: Chosen, report: Report, what: str, winner: str) -> str:
     if how.endswith(" "):
         how += "not every gate,"
     return (
-        f"Nothing ships yet: {what} {how} on the tuning rows, and passes {passed:,} of "
-        f"{counted(len(gated), 'gate')} on the evaluated samples; the others are inconclusive."
+        f"Nothing ships yet: {what} {how} on the tuning rows, and passes {passed or 'none'} of "
+        f"{counted(len(gated), 'gate')} on the evaluated samples; {_left(len(gated), passed)}."
     )
+
+
+def _left(n: int, passed: int) -> str:
+    """Of gates that weren't passed."""
+    if n == passed + 1:
+        return "the other is inconclusive" if passed else "it is inconclusive"
+    return "the others are inconclusive" if passed else "all are inconclusive"
 
 
 def _lacks(collect: Sequence[Shortage], report: Report) -> str:

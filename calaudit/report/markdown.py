@@ -18,7 +18,12 @@ from calaudit.report.headline import control_sentences
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.precision import NAMED, overall_verdict_text, standings
 from calaudit.report.recommendation import TITLE as RECOMMENDATION
-from calaudit.report.recommendation import columns_of, option_rows, recommendation_lines
+from calaudit.report.recommendation import (
+    columns_of,
+    legend_of,
+    option_rows,
+    recommendation_lines,
+)
 from calaudit.report.tables import MARK, legend, verdict_mark
 from calaudit.report.targets import HEADINGS, TEXTS, target_rows
 from calaudit.report.wording import MISSING, between, difference, score, unit_name, units
@@ -101,6 +106,9 @@ def _recommendation(index: Index, limit: int) -> Iterator[str]:
         yield _row([_code(entries[0]), *map(_inline, entries[1:])])
     yield from _rest(len(rows) - limit, "engine")
     yield ""
+    if legend := legend_of(told):
+        yield _inline(legend)
+        yield ""
 
 
 def _targets(index: Index) -> Iterator[str]:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from calaudit.report.index import Index
-from calaudit.report.wording import MISSING, amount, between, difference
+from calaudit.report.wording import MINUS, MISSING, ROUNDING, difference, unit_name
+from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import ALL
 from calaudit.results.recommendation import Gain, Option, RangeBound, Recommendation, Shortage
 from calaudit.runtime.words import counted, first_of, visible
@@ -12,6 +13,11 @@ from calaudit.runtime.words import counted, first_of, visible
 TITLE = "Recommendation"
 HEADINGS = ("considered", "remedy", "predicted harm", "worst on tuning rows", "of its gate", "")
 """Of the rows' entries: texts and numbers in turn."""
+LEGEND = (
+    "worst on tuning rows: where most of a gate is used up, with the drop there, drawn towards the "
+    "engine's mean drop by as much as it may be noise"
+)
+_OF_GATE = "of its gate: that drop as a share of max_drop; ✗: isn't taken to keep its gates"
 _SHOWN = 3
 
 
@@ -24,9 +30,9 @@ class OptionRow:
     predicted: str
     """Harm to the slice that is harmed most."""
     worst: str
-    """Slice and drop on the tuning rows."""
+    """Metric, slice and shrunken drop on the tuning rows."""
     used: str
-    """Share of the gate used up there, after shrinkage."""
+    """The same drop as a share of its gate."""
     role: str
     """``winner``, ``rival``, ``plain set``, or nothing."""
 
@@ -75,13 +81,36 @@ def _worst(index: Index, one: Option) -> str:
         return MISSING
     metric = index.metrics[one.metric]
     place = "overall" if one.slice == ALL else visible(one.slice)
-    return f"{place}: {difference(metric, one.drop)}"
+    drop = f"{_fine(metric, _shrunken(index, one))} {unit_name(metric)}".rstrip()
+    return f"{visible(metric.title)}, {place}: {drop}"
+
+
+def _shrunken(index: Index, one: Option) -> float | None:
+    """The drop that `used` is the share of."""
+    if one.used is None or one.holds is None:
+        return one.used
+    gates = (
+        result.gate.max_drop
+        for result in index.report.results
+        if result.gate is not None and (result.slice, result.metric) == (one.slice, one.metric)
+    )
+    gate = next(gates, None)
+    return one.drop if gate is None else one.used * gate
 
 
 def _used(one: Option) -> str:
     if one.used is None or one.holds is None:
         return MISSING
-    return f"{100 * max(one.used, 0.0):.0f} %{'' if one.holds else ' ✗'}"
+    share = round(100 * one.used)
+    return f"{MINUS if share < 0 else ''}{abs(share)} %{'' if one.holds else ' ✗'}"
+
+
+def _fine(metric: MetricRecord, value: float | None) -> str:
+    """As `difference`, but what isn't 0 neither looks like it nor loses its sign."""
+    text = difference(metric, value)
+    if value is None or metric.unit != "fraction" or abs(value) <= ROUNDING or text.strip("0."):
+        return text
+    return f"{MINUS if value < 0 else ''}{100 * abs(value):.1g}"
 
 
 def _role(told: Recommendation, one: Option) -> str:
@@ -97,11 +126,12 @@ def _role(told: Recommendation, one: Option) -> str:
 def _gain(index: Index, gain: Gain) -> str:
     metric = index.metrics[gain.metric]
     place = "Overall" if gain.slice == ALL else f"On {visible(gain.slice)}"
-    saved = between(metric, gain.gain.low, gain.gain.high)
-    plain = MISSING if gain.plain is None else amount(metric, gain.plain)
+    ends = _fine(metric, gain.gain.low), _fine(metric, gain.gain.high)
+    saved = (" to " if MINUS in "".join(ends) or MISSING in ends else "–").join(ends)
+    plain = f"{_fine(metric, gain.plain)} {unit_name(metric)}".rstrip()
     return (
         f"{place}, {visible(metric.title)}: the plain set loses {plain}, this "
-        f"{difference(metric, gain.winner)}; gain {difference(metric, gain.gain.value)} ({saved})"
+        f"{_fine(metric, gain.winner)}; gain {_fine(metric, gain.gain.value)} ({saved})"
     )
 
 
@@ -124,6 +154,14 @@ def _collect(one: Shortage) -> str:
     needed = "more samples" if one.n_needed is None else f"about {one.n_needed:,} samples"
     reason = f" ({visible(one.reason)})" if one.reason else ""
     return f"To decide {visible(one.metric)}: {needed} {place}; {one.n:,} are evaluated{reason}"
+
+
+def legend_of(told: Recommendation) -> str:
+    """What the columns of options are; empty where no engine was run."""
+    if all(one.used is None for one in told.options):
+        return ""
+    gated = any(one.holds is not None for one in told.options)
+    return f"{LEGEND}; {_OF_GATE}" if gated else LEGEND
 
 
 def columns_of(rows: Sequence[OptionRow]) -> list[tuple[str, list[str]]]:

@@ -36,7 +36,12 @@ from calaudit.report.precision import overall_verdict_text
 from calaudit.report.recommendation import (
     TITLE as RECOMMENDATION,
 )
-from calaudit.report.recommendation import columns_of, option_rows, recommendation_lines
+from calaudit.report.recommendation import (
+    columns_of,
+    legend_of,
+    option_rows,
+    recommendation_lines,
+)
 from calaudit.report.tables import STYLE, Column, View, build_table, more
 from calaudit.report.wording import score
 from calaudit.results.comparison import ALL
@@ -50,6 +55,8 @@ LOG_WIDTH = 120
 """Columns where the output is no terminal and ``COLUMNS`` isn't set."""
 
 SHOWN_WARNINGS = 5
+_LONGEST = 48
+"""Characters of a text of the recommendation, before it is broken or cut."""
 
 
 def print_report(
@@ -227,10 +234,14 @@ def _recommendation(index: Index, view: View, width: int) -> Iterator[Renderable
         return
     rows = list(option_rows(index, told))[: view.limit]
     columns = [
-        Column(heading, [Text(each) for each in entries], 34 if place in {0, 1, 3, 5} else None)
+        Column(
+            heading, [Text(each) for each in entries], _LONGEST if place in {0, 1, 3, 5} else None
+        )
         for place, (heading, entries) in enumerate(columns_of(rows))
     ]
     yield build_table(RECOMMENDATION, columns, width=width)
+    if legend := legend_of(told):
+        yield Text(f"{legend}\n", "dim")
     first, *others = recommendation_lines(index, told)
     yield Text(first, "bold")
     yield from (Text(f"  {line}") for line in others)

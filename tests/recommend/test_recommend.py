@@ -46,7 +46,10 @@ def recommended(folder: Path, *arguments: object, text: str, n: int = 3000) -> t
     ended = calaudit("recommend", audit, "--formats", "markdown", *arguments)
     assert ended.status in {0, 1, 3}, ended.err
     assert "Recommendation" in ended.out
-    return read_report(folder / "audit/recommend/recommended/report.json"), ended.status
+    report = read_report(folder / "audit/recommend/recommended/report.json")
+    last = ended.out.splitlines()[-1]
+    assert last.startswith("Next: calaudit export ") == (told(report).outcome is Outcome.SHIP)
+    return report, ended.status
 
 
 def told(report: Report) -> Recommendation:

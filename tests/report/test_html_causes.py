@@ -119,5 +119,7 @@ def test_a_recommendation_is_the_pages_answer() -> None:
     for row in shown.rows:
         for entry in row:
             assert not entry or f">{entry}</t" in page
+    assert shown.legend
+    assert shown.legend in page
     assert make_recommended(Index(report())) is None
     assert "Ship equal with" not in html_page(report()).partition('class="answer"')[0]

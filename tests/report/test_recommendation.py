@@ -7,9 +7,15 @@ from hypothesis import HealthCheck, given, settings
 
 from calaudit.report.index import Index
 from calaudit.report.markdown import markdown_summary
-from calaudit.report.recommendation import TITLE, option_rows, recommendation_lines
+from calaudit.report.recommendation import (
+    TITLE,
+    legend_of,
+    option_rows,
+    recommendation_lines,
+)
 from calaudit.report.terminal import render_report
 from calaudit.results.document import inconsistencies
+from calaudit.results.drops import Part
 from calaudit.results.report import Report
 from tests.report.factory import RECOMMENDATION, report, reports
 
@@ -28,6 +34,9 @@ def test_a_recommendation_is_told_with_what_stands_behind_it(show: object) -> No
         "Chosen on 800 tuning rows (split = 'calibration'), of 3 engines, 2 of which were run",
         "Not tried: ops in float",
         "280 % ✗",
+        "top-1 accuracy, noise ≥ 0.4: 5.6 points",
+        "worst on tuning rows: where most of a gate is used up",
+        "of its gate: that drop as a share of",
     ):
         assert expected in told
 
@@ -42,6 +51,31 @@ def test_each_option_says_what_became_of_it() -> None:
     assert [row.role for row in rows] == ["plain set", "winner", ""]
     assert rows[2].worst == rows[2].used == "–"
     assert all(len(row.entries) == 6 for row in rows)
+
+
+def test_drop_and_share_of_the_gate_are_of_one_number() -> None:
+    """Gates are 2 points."""
+    plain, winner, _ = RECOMMENDATION.options
+    told = replace(RECOMMENDATION, options=(replace(plain, drop=0.103, used=1.18),))
+    (row,) = option_rows(Index(REPORT), told)
+    assert (row.worst, row.used) == ("top-1 accuracy, noise ≥ 0.4: 2.4 points", "118 % ✗")
+    told = replace(RECOMMENDATION, options=(replace(winner, used=-0.04),))
+    (row,) = option_rows(Index(REPORT), told)
+    assert (row.worst, row.used) == ("top-1 accuracy, noise ≥ 0.4: −0.1 points", "−4 %")
+    told = replace(RECOMMENDATION, options=(replace(winner, used=0.006),))
+    (row,) = option_rows(Index(REPORT), told)
+    assert (row.worst, row.used) == ("top-1 accuracy, noise ≥ 0.4: 0.01 points", "1 %")
+    ungated = replace(RECOMMENDATION, options=(replace(winner, used=0.08, holds=None),))
+    (row,) = option_rows(Index(REPORT), ungated)
+    assert (row.worst, row.used) == ("top-1 accuracy, noise ≥ 0.4: 8.0 points", "–")
+    assert "of its gate" not in legend_of(ungated)
+
+
+def test_what_rounds_to_nothing_keeps_its_sign() -> None:
+    (gain,) = RECOMMENDATION.gains
+    told = replace(RECOMMENDATION, gains=(replace(gain, gain=Part(0.001, -0.0003, 0.007)),))
+    lines = list(recommendation_lines(Index(REPORT), told))
+    assert any(line.endswith("gain 0.1 (−0.03 to 0.7)") for line in lines)
 
 
 def test_options_that_were_not_run_come_last() -> None:

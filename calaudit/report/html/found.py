@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from calaudit.report.groups import EngineGroup, FoldedResult, engine_groups, folded
 from calaudit.report.html.view import WORDS, Entry, PageView
 from calaudit.report.index import Index, cell_parts
-from calaudit.report.recommendation import columns_of, option_rows, recommendation_lines
+from calaudit.report.recommendation import (
+    columns_of,
+    legend_of,
+    option_rows,
+    recommendation_lines,
+)
 from calaudit.report.wording import difference, unit_name
 from calaudit.results.comparison import Result
 from calaudit.runtime.words import visible
@@ -113,6 +118,8 @@ class Recommended:
     """What stands behind it."""
     columns: tuple[tuple[str, tuple[str, ...]], ...]
     """Options: heading and entries of each column."""
+    legend: str
+    """What the columns are."""
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
@@ -131,6 +138,7 @@ def make_recommended(index: Index) -> Recommended | None:
         visible(sentence),
         tuple(map(visible, lines)),
         tuple((heading, tuple(entries)) for heading, entries in columns),
+        legend_of(told),
     )
 
 

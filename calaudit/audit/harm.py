@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from calaudit.audit.prepare import Audit
 from calaudit.calibration.harm import Harm, harm_curves
+from calaudit.calibration.histogram import Histograms
 from calaudit.calibration.methods import N_STEPS
 from calaudit.calibration.minimax import minimax_ranges
 from calaudit.calibration.observation import Observation
@@ -67,9 +68,12 @@ def predicted_harm(
         for cell, table in scales.items()
         if cell in own and any(tap in table for tap in seen.histograms.taps)
     }
-    harms = _harms(seen, tables, names, members)
-    every = harm_curves(seen.histograms, groups=names, members=members)
+    histograms = _quantized(seen.histograms, tables)
+    harms = _harms(histograms, tables, names, members)
     errors = {cell: _output_errors(audit, names, cells[cell], reference) for cell in tables}
+    records = tuple(_record(cell, harms[cell], tables[cell], errors[cell]) for cell in tables)
+    whole = [each for each in records if harms[each.cell].taps == histograms.taps]
+    least = _least(histograms, names, members, harms.values(), whole)
     counts = audit.pool_slices.take(audit.tuning.observed).counts()
     mine = [
         cell.id
@@ -83,13 +87,12 @@ def predicted_harm(
         tune=audit.tuning.predicate,
         rows=len(audit.tuning.rows),
         observed=len(audit.tuning.observed),
-        taps=len(seen.histograms.taps),
+        taps=len(histograms.taps),
         slices=tuple(
-            SliceHarm(name, counts[name], least)
-            for name, least in zip(names, _short(every.least(beside=harms.values())), strict=True)
+            SliceHarm(name, counts[name], value) for name, value in zip(names, least, strict=True)
         ),
-        bound=_bound(seen, names, members),
-        cells=tuple(_record(cell, harms[cell], tables[cell], errors[cell]) for cell in tables),
+        bound=_bound(histograms, names, members, whole),
+        cells=records,
         ranks=tuple(
             filled(HarmRank, rank_agreement(total, values, seed=audit.seed), metric=metric)
             for metric, values in measured.items()
@@ -98,19 +101,34 @@ def predicted_harm(
     )
 
 
+def _quantized(histograms: Histograms, tables: Mapping[str, Mapping[str, float]]) -> Histograms:
+    """Without the taps that every engine leaves in float; all where there is no engine."""
+    held = [
+        place
+        for place, tap in enumerate(histograms.taps)
+        if not tables or any(tap in table for table in tables.values())
+    ]
+    return Histograms(
+        tuple(histograms.taps[place] for place in held),
+        histograms.counts[held],
+        histograms.n_zero[held],
+        histograms.amax[held],
+    )
+
+
 def _harms(
-    seen: Observation,
+    histograms: Histograms,
     tables: Mapping[str, Mapping[str, float]],
     names: tuple[str, ...],
     members: NDArray[np.bool_] | Floats,
 ) -> dict[str, Harm]:
     """Each cell's harm, all by one pass over the histograms. Taps that stay in float do none."""
-    taps = seen.histograms.taps
+    taps = histograms.taps
     held = np.array([[tap in table for table in tables.values()] for tap in taps], bool)
     amax = np.array([[N_STEPS * table.get(tap, 1.0) for table in tables.values()] for tap in taps])
     if not tables:
         return {}
-    curves = harm_curves(seen.histograms, amax, groups=names, members=members)
+    curves = harm_curves(histograms, amax, groups=names, members=members)
     found = {}
     for place, cell in enumerate(tables):
         whole = curves.at(np.full(len(taps), place))
@@ -125,13 +143,31 @@ def _harms(
     return found
 
 
+def _least(
+    histograms: Histograms,
+    names: tuple[str, ...],
+    members: NDArray[np.bool_] | Floats,
+    harms: Iterable[Harm],
+    whole: Sequence[CellHarm],
+) -> tuple[float, ...]:
+    """Of each slice; as rounded, no more than that of an engine with ranges of all taps."""
+    every = harm_curves(histograms, groups=names, members=members)
+    found = np.array([_short(every.least(beside=harms)), *(each.total for each in whole)])
+    least: list[float] = found.min(axis=0).tolist()
+    return tuple(least)
+
+
 def _bound(
-    seen: Observation, names: tuple[str, ...], members: NDArray[np.bool_] | Floats
+    histograms: Histograms,
+    names: tuple[str, ...],
+    members: NDArray[np.bool_] | Floats,
+    whole: Sequence[CellHarm],
 ) -> float | None:
-    if not seen.histograms.taps:
+    """For all slices at once; no more than that of an engine, whose ranges lie between amaxes."""
+    if not histograms.taps:
         return None
-    free = minimax_ranges(seen.histograms, groups=names, members=members)
-    return _short([free.found.bound])[0]
+    free = minimax_ranges(histograms, groups=names, members=members)
+    return min([*_short([free.found.bound]), *(max(each.total) for each in whole)])
 
 
 def _output_errors(

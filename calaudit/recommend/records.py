@@ -100,7 +100,8 @@ def _bound(chosen: Chosen) -> RangeBound:
         zip(free.groups, free.found.weights.tolist(), strict=True), key=lambda each: -each[1]
     )
     return RangeBound(
-        bound=free.found.bound,
+        # sets' ranges lie between the amaxes that the bound holds for
+        bound=min([free.found.bound, *(each.predicted for each in sets), chosen.plain.predicted]),
         reached=free.found.worst,
         gap=free.found.gap,
         best_set=None if best is None else best.name,

@@ -10,7 +10,7 @@ from rich.text import Text
 from calaudit.report.index import Index
 from calaudit.report.tables import Column, View, build_table, more
 from calaudit.report.wording import engine_name, in_sentence
-from calaudit.results.harm import FEWEST_CELLS, HarmRank, HarmRecord
+from calaudit.results.harm import FEWEST_CELLS, CellHarm, HarmRank, HarmRecord
 from calaudit.runtime.words import counted, visible
 
 HEADINGS: Final = (
@@ -37,7 +37,7 @@ class HarmRow:
     """Tuning rows."""
     least: float
     best: str
-    """Id of the cell with the least predicted harm."""
+    """Id of the cell with the least predicted harm, of those without an exemption."""
     best_harm: float
     worst: str
     worst_harm: float
@@ -72,14 +72,24 @@ def harm_rows(index: Index, names: Collection[str]) -> list[HarmRow]:
     record = index.report.harm
     if record is None or not record.cells:
         return []
-    rows = [_row(record, place) for place, each in enumerate(record.slices) if each.slice in names]
+    whole = whole_cells(index, record)
+    if not whole:
+        return []
+    places = [place for place, each in enumerate(record.slices) if each.slice in names]
+    rows = [_row(record, whole, place) for place in places]
     return sorted(rows, key=lambda row: row.least - row.worst_harm)
 
 
-def _row(record: HarmRecord, place: int) -> HarmRow:
+def whole_cells(index: Index, record: HarmRecord) -> list[CellHarm]:
+    """Engines that the least and the bound hold for: with an exemption, fewer ranges do harm."""
+    return [cell for cell in record.cells if index.cells[cell.cell].exemption is None]
+
+
+def _row(record: HarmRecord, whole: Collection[CellHarm], place: int) -> HarmRow:
     held = record.slices[place]
     totals = {cell.cell: cell.total[place] for cell in record.cells}
-    best, worst = min(totals, key=totals.__getitem__), max(totals, key=totals.__getitem__)
+    best = min((cell.cell for cell in whole), key=totals.__getitem__)
+    worst = max(totals, key=totals.__getitem__)
     cell = next(each for each in record.cells if each.cell == worst)
     taps = {tap.tap: tap.clipping[place] + tap.resolution[place] for tap in cell.taps}
     return HarmRow(
@@ -100,14 +110,22 @@ def harm_sentences(index: Index) -> Iterator[str]:
     record = index.report.harm
     if record is None or not record.cells:
         return
-    if record.bound is not None:
-        worst = {cell.cell: max(cell.total, default=0.0) for cell in record.cells}
+    whole = whole_cells(index, record)
+    if record.bound is not None and whole:
+        worst = {cell.cell: max(cell.total, default=0.0) for cell in whole}
         best = min(worst, key=worst.__getitem__)
+        exempted = len(whole) < len(record.cells)
         yield (
             "Over all slices, no ranges take the worst one's predicted harm below "
-            f"{number(record.bound)}; of these engines {engine_name(index, best)} comes nearest, "
-            f"with {number(worst[best])}."
+            f"{number(record.bound)}; of {'the' if exempted else 'these'} engines "
+            f"{'without an exemption ' if exempted else ''}{engine_name(index, best)} comes "
+            f"nearest, with {number(worst[best])}."
         )
+        if exempted:
+            yield (
+                "Exemptions leave fewer ranges to do harm, so neither this bound nor “least” holds "
+                "for engines with one, and none of them is named as the best."
+            )
     told = [rank for rank in record.ranks if rank.correlation is not None]
     if not told:
         yield _untold(record)

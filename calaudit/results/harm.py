@@ -31,7 +31,8 @@ class SliceHarm:
     n: Count
     """Tuning rows that were observed in it."""
     least: Size
-    """Predicted harm of the best ranges for this slice alone: no ranges do less to it."""
+    """Predicted harm of the best ranges for this slice alone: no ranges of all taps do less to
+    it. Engines with an exemption have fewer, and may."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -114,12 +115,13 @@ class HarmRecord:
     observed: Count
     """Of these: those whose activations were observed."""
     taps: Count
-    """Tensors that were observed: those that get Q/DQ."""
+    """Tensors that some engine quantizes."""
     slices: tuple[SliceHarm, ...]
     """Those that hold tuning rows; the slice of everything comes first."""
     bound: Size | None
-    """Lower bound: whatever the ranges, some slice's predicted harm is at least this; up to the
-    spacing of the candidates for amax. None where there is nothing to quantize."""
+    """Lower bound: whatever the ranges of all taps, some slice's predicted harm is at least this;
+    up to the spacing of the candidates for amax. Doesn't hold for engines with an exemption, which
+    have fewer. None where there is nothing to quantize."""
     cells: tuple[CellHarm, ...]
     """In the audit's order."""
     ranks: tuple[HarmRank, ...]

@@ -14,9 +14,11 @@ from calaudit.audit.run import run_audit
 from calaudit.cli.app import app
 from calaudit.formats.ranges import open_ranges
 from calaudit.report.files import read_report
+from calaudit.report.harm import harm_rows, whole_cells
 from calaudit.report.headline import headline
 from calaudit.report.html.page import html_page
 from calaudit.report.html.taps import make_taps
+from calaudit.report.index import Index
 from calaudit.report.junit import junit_xml
 from calaudit.report.markdown import markdown_summary
 from calaudit.report.prometheus import prometheus_text
@@ -271,3 +273,21 @@ def test_audits_without_int8_have_nothing_to_leave_in_float(tmp_path: Path) -> N
     path = head_world(tmp_path, text)
     with pytest.raises(SettingsError, match="precisions doesn't name int8"):
         read_audit(path)
+
+
+@pytest.mark.parametrize("audit", [AUDIT + HEAD, EVERYWHERE], ids=["exemption", "everywhere"])
+def test_no_engine_is_below_the_least_and_the_bound_of_its_own_taps(
+    tmp_path: Path, audit: str
+) -> None:
+    report, _ = run_audit(head_world(tmp_path, audit), formats="none")
+    record, index = report.harm, Index(report)
+    assert record is not None
+    assert record.taps == (2 if audit.endswith(HEAD) else 1)
+    for each in whole_cells(index, record):
+        assert record.bound is not None
+        assert max(each.total) >= record.bound
+        assert all(one.least <= total for one, total in zip(record.slices, each.total, strict=True))
+    assert [each.cell for each in whole_cells(index, record)] == [PLAIN]
+    for row in harm_rows(index, {one.slice for one in record.slices}):
+        assert row.least <= row.best_harm
+        assert row.best == PLAIN

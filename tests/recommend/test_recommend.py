@@ -147,6 +147,9 @@ def test_the_bound_is_below_all_that_was_predicted(harmful: tuple[Path, Report, 
     found = told(report)
     assert found.bound is not None
     assert 0 <= found.bound.bound <= found.bound.reached
+    assert found.bound.plain_harm is not None
+    assert found.bound.best_set_harm is not None
+    assert found.bound.bound <= found.bound.best_set_harm <= found.bound.plain_harm
     assert all(
         found.bound.bound <= each.predicted * (1 + 1e-9)
         for each in found.options

@@ -6,12 +6,15 @@ from dataclasses import replace
 import pytest
 
 from calaudit.report.harm import harm_rows, harm_sentences
+from calaudit.report.html.causes import make_causes
 from calaudit.report.index import Index
 from calaudit.report.markdown import markdown_summary
 from calaudit.report.tables import View
 from calaudit.report.terminal import render_report
+from calaudit.report.wording import MISSING
 from calaudit.results.harm import HarmRank, HarmRecord
-from tests.report.factory import HARM, report
+from calaudit.results.report import Report
+from tests.report.factory import HARM, cell, report
 
 
 def index_of(harm: HarmRecord | None) -> Index:
@@ -36,6 +39,42 @@ def test_what_no_ranges_can_do_better_than_is_said_beside_the_nearest_engine() -
     told = sentences(HarmRank(None, 0.9, 0.002, 8, 3))[0]
     assert "below 0.0045" in told
     assert "equal with minmax comes nearest, with 0.0061" in told
+
+
+def with_an_exempted_engine() -> Report:
+    """Its ranges are fewer, and its harm is below what ranges of all taps can reach."""
+    (_, equal) = HARM.cells
+    part = replace(
+        equal, cell="equal/minmax+stem", clipping=(0.0,) * 3, resolution=(0.001, 0.001, 0.001)
+    )
+    made = report(harm=replace(HARM, cells=(*HARM.cells, part)))
+    exempted = cell("equal", "minmax", id="equal/minmax+stem", exemption="stem")
+    return replace(made, cells=(*made.cells, exempted))
+
+
+def test_engines_with_fewer_ranges_are_not_held_against_the_bound_of_all() -> None:
+    index = Index(with_an_exempted_engine())
+    told = " ".join(harm_sentences(index))
+    assert (
+        "of the engines without an exemption equal with minmax comes nearest, with 0.0061" in told
+    )
+    assert "none of them is named as the best" in told
+    rows = harm_rows(index, {"all", "noise < 0.4", "noise ≥ 0.4"})
+    assert {row.best for row in rows} <= {"equal/minmax", "clean/minmax"}
+    assert all(row.least <= row.best_harm <= row.worst_harm for row in rows)
+    causes = make_causes(index)
+    assert causes is not None
+    least = {table.label: {row[2] for row in table.rows} for table in causes.tables}
+    assert least.pop("equal, minmax+stem") == {MISSING}
+    assert all(MISSING not in each for each in least.values())
+
+
+def test_exempted_engines_alone_are_held_against_nothing() -> None:
+    made = with_an_exempted_engine()
+    assert made.harm is not None
+    alone = Index(replace(made, harm=replace(made.harm, cells=made.harm.cells[-1:])))
+    assert harm_rows(alone, {"all"}) == []
+    assert "below 0.0045" not in " ".join(harm_sentences(alone))
 
 
 def test_a_prediction_that_ranks_engines_says_how_well() -> None:

@@ -43,7 +43,8 @@ class HarmTable:
     taps: tuple[tuple[str, str], ...]
     """Names, and each one's amax."""
     rows: tuple[tuple[str, str, str, tuple[HarmEntry, ...]], ...]
-    """Slice, harm of all taps, least possible, and an entry per tap."""
+    """Slice, harm of all taps, least possible (of an engine without an exemption), and an entry per
+    tap."""
     left: int
     """Slices that aren't shown."""
 
@@ -122,7 +123,9 @@ def _most(cell: CellHarm) -> float:
 
 def _table(index: Index, record: HarmRecord, cell: CellHarm, n_taps: int) -> HarmTable:
     taps, totals = cell.taps[:n_taps], cell.total
-    order = sorted(range(len(record.slices)), key=lambda i: record.slices[i].least - totals[i])
+    bounded = index.cells[cell.cell].exemption is None
+    least = [each.least if bounded else 0.0 for each in record.slices]
+    order = sorted(range(len(least)), key=lambda i: least[i] - totals[i])
     shown = order[:SHOWN_SLICES]
     top = max((_harm(tap, i) for tap in taps for i in shown), default=0.0)
     calibset, method = cell_parts(index.cells[cell.cell], index.report)
@@ -133,7 +136,7 @@ def _table(index: Index, record: HarmRecord, cell: CellHarm, n_taps: int) -> Har
             (
                 visible(record.slices[i].slice),
                 number(totals[i]),
-                number(record.slices[i].least),
+                number(least[i]) if bounded else MISSING,
                 tuple(_entry(tap, i, totals[i], top) for tap in taps),
             )
             for i in shown

@@ -325,7 +325,8 @@ def _exemptions(audit: Audit, found: _Field) -> None:
     if not any(cell.given == "qdq" for cell in audit.plan.cells):
         found.untried.append(f"{what}: sought only where Q/DQ says what is quantized")
         return
-    one, how = exempt(found.bench, found.best, audit.macs, audit.seed)
+    taken = {each.name for each in audit.config.exemptions}
+    one, how = exempt(found.bench, found.best, audit.macs, audit.seed, taken=taken)
     if one.float_ops == found.best.float_ops:
         found.untried.append(f"{what}: {how.sentence}")
         return

@@ -1,18 +1,31 @@
 """The fewest products to leave in float, sought from the best ranges on."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, count
+from typing import Final
 
+from calaudit.audit.exemptions import FORBIDDEN
 from calaudit.explain.exemptions import Exempted, Ops, Rows, search_exemptions
 from calaudit.explain.sensitivity import relative_error
 from calaudit.recommend.options import Candidate
 from calaudit.recommend.trials import Trials
+from calaudit.results.audited import with_exemption
 from calaudit.results.recommendation import Remedy
 from calaudit.statistics.choice import Standing
 
+_NAMED: Final = 3
+"""Products that an exemption is called by."""
+
 
 def exempt(
-    bench: Trials, start: Candidate, macs: Mapping[str, int | None], seed: int
+    bench: Trials,
+    start: Candidate,
+    macs: Mapping[str, int | None],
+    seed: int,
+    *,
+    taken: Collection[str] = (),
 ) -> tuple[Candidate, Exempted]:
     """The same ranges with as few products in float as let the gates pass on the tuning rows.
 
@@ -26,6 +39,8 @@ def exempt(
     macs : mapping
         Product → multiply-accumulates per sample.
     seed : int
+    taken : collection of str
+        Names of exemptions that mean other products.
     """
     own = frozenset(start.float_ops)
     products = {name: macs.get(name) for name in bench.experiments.products if name not in own}
@@ -35,11 +50,35 @@ def exempt(
         return found
 
     found = search_exemptions(products, judge, _loss(bench, start), len(bench.rows), seed=seed)
+    name = exemption_name(found.float_ops, taken)
     return replace(
         _with(start, frozenset(found.float_ops)),
-        name=f"{start.name}, {len(found.float_ops)} in float",
+        name=with_exemption(_without_exemption(start), name) or start.name,
         remedy=Remedy.FLOAT_OPS,
+        exemption=name,
     ), found
+
+
+def exemption_name(ops: Sequence[str], taken: Collection[str] = ()) -> str:
+    """An exemption called by its products, which ids can hold and no other one has.
+
+    Examples
+    --------
+    >>> exemption_name(["/head/fc1"]), exemption_name(["fc1"], {"fc1"})
+    ('head.fc1', 'fc1-2')
+    >>> exemption_name(["stem", "body", "fc1", "head"])
+    'stem-body-fc1-and-1-more'
+    """
+    more = len(ops) - _NAMED
+    words = [re.sub(rf"[\s{re.escape(FORBIDDEN)}]+", ".", op).strip(".") for op in ops[:_NAMED]]
+    name = "-".join([*filter(None, words), *([f"and-{more}-more"] if more > 0 else [])])
+    name = name or "in-float"
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(each for each in chain([name], numbered) if each not in taken)
+
+
+def _without_exemption(start: Candidate) -> str:
+    return start.name if start.exemption is None else start.name.replace(f"+{start.exemption}", "")
 
 
 def _with(start: Candidate, ops: Ops) -> Candidate:

@@ -66,6 +66,8 @@ class Candidate:
     """Harm to the slice that is harmed most."""
     float_ops: tuple[str, ...] = ()
     """Products that it leaves in float, the audit's own among them."""
+    exemption: str | None = None
+    """What these are called: one of the audit's ``[[exemptions]]``, or by its ops."""
 
     @property
     def price(self) -> int:
@@ -157,6 +159,7 @@ def _of_cell(
         {tap: table.taps[tap].amax for tap in predictor.taps},
         source,
         float_ops=cell.float_ops,
+        exemption=cell.exemption,
     )
 
 

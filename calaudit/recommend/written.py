@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,14 +20,13 @@ from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
 from calaudit.formats.scales import write_scales
 from calaudit.formats.toml import toml_tables
 from calaudit.formats.writing import write_text
+from calaudit.recommend.exempting import exemption_name
 from calaudit.recommend.options import Candidate, FromFile, FromRecipe, FromSet
 from calaudit.results.audited import with_exemption
 from calaudit.runtime.settings import as_values
 from calaudit.sampling.recipe import Recipe
 
 FILE: Final = "recommended.toml"
-EXEMPTION: Final = "recommended"
-"""Name of the winner's exemption."""
 _SLUG = re.compile(r"[^\w.#-]+")
 
 
@@ -62,13 +62,23 @@ class _Content:
         own = "control" if left else role
         stem = self._set(candidate, own) or self._table(candidate, own)
         if left:
-            name = EXEMPTION if role == "candidate" else f"{EXEMPTION}-{len(self.exemptions)}"
-            method = stem.rpartition("/")[2]
-            self.exemptions.append(
-                {"name": name, "float_ops": left, "sets": [stem.rpartition("/")[0]], "role": role}
-            )
-            stem = f"{stem.rpartition('/')[0]}/{with_exemption(method, name)}"
+            calibset, _, method = stem.rpartition("/")
+            name = self._exemption(candidate, left, calibset, role)
+            stem = f"{calibset}/{with_exemption(method, name)}"
         self.cells[candidate.name] = stem
+
+    def _exemption(self, candidate: Candidate, left: list[str], calibset: str, role: str) -> str:
+        """Its name in the file: the candidate's, unless another one is called so."""
+        own = candidate.exemption or exemption_name(left)
+        for each in self.exemptions:
+            if (each["name"], each["float_ops"], each["role"]) == (own, left, role):
+                each["sets"] = list(dict.fromkeys([*each["sets"], calibset]))
+                return own
+        numbered = (f"{own}-{number}" for number in count(2))
+        names = {each["name"] for each in self.exemptions}
+        name = next(each for each in chain([own], numbered) if each not in names)
+        self.exemptions.append({"name": name, "float_ops": left, "sets": [calibset], "role": role})
+        return name
 
     def _set(self, candidate: Candidate, role: str) -> str | None:
         """As a calibration set, where there is one and its role isn't taken; its cell's id."""

@@ -1,5 +1,6 @@
 """Nets with a planted reason: what is recommended is what the truth allows."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,9 @@ def test_a_head_that_needs_float_is_left_in_float(tmp_path: Path) -> None:
     assert found.remedy is Remedy.FLOAT_OPS
     winner = next(each for each in found.options if each.cell == found.winner)
     assert winner.float_ops == ("gemm4",)
-    assert found.winner.endswith("+recommended")
+    assert found.winner.endswith("+gemm4")
+    assert winner.name.endswith("+gemm4")
+    assert f"{winner.name.replace('/', ' with ')}”" in found.sentence
     assert found.float_macs is not None
     assert 0 < found.float_macs < 0.5
     assert "gemm4 left in float" in found.sentence
@@ -60,3 +63,17 @@ def test_where_nothing_is_planted_the_plain_set_ships(tmp_path: Path) -> None:
     assert found.outcome is not Outcome.NOTHING_HOLDS
     assert found.remedy is Remedy.PLAIN_SET
     assert found.winner.startswith("both/")
+
+
+def test_an_exemption_of_the_audit_keeps_its_name(tmp_path: Path) -> None:
+    path = write_world(tmp_path, BY_NAME["head needs float"], seed=0)
+    with path.open("a", encoding="utf-8") as file:
+        file.write('\n[[exemptions]]\nname = "my head"\nfloat_ops = ["gemm4"]\n')
+    report, json = recommend_audit(path, formats="none")
+    found = report.recommendation
+    assert found is not None
+    assert found.winner.endswith("+my head")
+    winner = next(each for each in found.options if each.cell == found.winner)
+    assert winner.name == found.winner
+    content = tomllib.loads(json.parent.with_suffix(".toml").read_text(encoding="utf-8"))
+    assert "my head" in [each["name"] for each in content["exemptions"]]

@@ -18,15 +18,14 @@ from calaudit.explain.runs import Runs
 from calaudit.explain.sentences import Told, sentence
 from calaudit.explain.transplants import Patient
 from calaudit.results.comparison import Result
-from calaudit.results.explanation import Alike, Cause, Explanation
+from calaudit.results.explanation import FOUND, Alike, Cause, Explanation
 from calaudit.results.report import Report
 from calaudit.runtime.errors import BackendError, Notice
 from calaudit.runtime.progress import counter
 from calaudit.runtime.words import counted
 
-_PREDICTED: Final = 0.5
-"""Share of the harm that the donor avoids, below which a change of some taps isn't tried."""
-_FOUND: Final = frozenset({Cause.RANGES, Cause.RANGES_IN_PART, Cause.OPS, Cause.OPS_IN_PART})
+_OPEN: Final = frozenset({Cause.NOTHING_FOUND, Cause.TOO_FEW_ROWS})
+"""Causes that a change found for a later result may settle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def _explain_all(
     lab: Laboratory, harmed: Sequence[Result], most: int
 ) -> tuple[list[Explanation], int]:
     """Explanations, the gravest result's first, and how many results have none."""
-    found: list[Explanation] = []
+    found: list[tuple[Result, Explanation]] = []
     left = list(harmed)
     lab.runs.hold_inputs(lab.rows)
     with counter(len(harmed), what="explanations", unit="result") as done:
@@ -93,15 +92,17 @@ def _explain_all(
             first, *rest = left
             one, subject = _explain_one(lab, first)
             alike: list[tuple[Result, Alike]] = []
-            if subject is not None and one.cause in _FOUND:
-                alike = list(_alike(lab, one, subject, rest))
+            if subject is not None and one.cause in FOUND:
+                unsettled = [earlier for earlier, each in found if each.cause in _OPEN]
+                alike = list(_alike(lab, one, subject, [*unsettled, *rest]))
             told = {id(result) for result, _ in alike}
+            found = [(earlier, each) for earlier, each in found if id(earlier) not in told]
             if one.cause is Cause.NOT_TRIED:  # which holds for the cell, whatever the slice
                 told |= {id(each) for each in rest if each.cell == first.cell}
             left = [each for each in rest if id(each) not in told]
-            found.append(replace(one, alike=tuple(each for _, each in alike)))
-            done.advance(1 + len(told))
-    return found, len(left)
+            found.append((first, replace(one, alike=tuple(each for _, each in alike))))
+            done.advance(1 + len(rest) - len(left))
+    return [one for _, one in found], len(left)
 
 
 def _explain_one(lab: Laboratory, result: Result) -> tuple[Explanation, Subject | None]:
@@ -148,7 +149,7 @@ def _alike(
         if place is None:
             continue
         patient = lab.patient(result.cell)
-        changed = _changed(lab, one, subject, result, patient)
+        changed = _changed(one, subject, result, patient)
         if changed is None:
             continue
         judge = Judge(place, lab.runs, patient.experiments, subject.level, at_once=1)
@@ -162,20 +163,17 @@ def _alike(
 
 
 def _changed(
-    lab: Laboratory, one: Explanation, subject: Subject, result: Result, patient: Patient
+    one: Explanation, subject: Subject, result: Result, patient: Patient
 ) -> Variant | None:
-    """The engine with the change, where predictions make it worth a try."""
-    if one.ops:
+    """The engine with the change; None where there is nothing to change."""
+    if not one.taps:
         (op,) = one.ops
         return None if op in patient.float_ops else patient.with_float(op)
     donor = subject.others[str(one.donor)]
     if one.donor == result.cell or not set(one.taps) <= set(patient.ranges):
         return None
+    if one.cause is Cause.WHOLE and result.cell != one.cell:  # it would be another engine
+        return None
     if all(donor[tap] == patient.ranges[tap] for tap in one.taps):
         return None
-    if not one.searched:
-        ranges = {tap: donor.get(tap, own) for tap, own in patient.ranges.items()}
-        suspects = lab.predictor.suspects(patient.ranges, ranges, result.slice)
-        if sum(each.share for each in suspects if each.tap in one.taps) < _PREDICTED:
-            return None
     return patient.given(donor, one.taps)

@@ -84,6 +84,8 @@ def explain(subject: Subject) -> Explanation:
         found = _by_prediction(subject, judge, base)
         if found.cause is not Cause.RANGES:
             found = _better(found, _by_search(subject))
+            if not found.trials:  # too little is lost on half of the rows, or ranges do more
+                found = _better(found, _by_ops(subject, found.donor))
     else:
         found = replace(base, cause=_absent(subject.result, base.tuning))
     cost = subject.runs.cost
@@ -113,9 +115,11 @@ def is_done(result: Result, drop: Part, left: Part) -> bool:
     return value(left) <= max(allowed if whole > allowed else 0.0, (1 - ENOUGH) * whole)
 
 
-def _judge(subject: Subject, place: TuningSlice, donors: Sequence[Donor]) -> Judge:
+def _judge(
+    subject: Subject, place: TuningSlice, donors: Sequence[Donor], n_ops: int = FINALISTS
+) -> Judge:
     most = max((most_judged(len(each.suspects)) for each in donors), default=0)
-    engines = most + max(0, len(donors) - 1) + 2 * FINALISTS
+    engines = most + max(0, len(donors) - 1) + 2 * max(n_ops, FINALISTS)
     return Judge(place, subject.runs, subject.patient.experiments, subject.level, at_once=engines)
 
 
@@ -164,7 +168,8 @@ def _by_prediction(subject: Subject, judge: Judge, base: Explanation) -> Explana
 
 def _with_ranges(subject: Subject, judge: Judge, base: Explanation, donor: Donor) -> Explanation:
     """What the ranges of one donor do."""
-    found = transplant(judge, subject.patient, donor.ranges, donor.suspects)
+    single = _most_single(subject)
+    found = transplant(judge, subject.patient, donor.ranges, donor.suspects, single)
     base = replace(
         base,
         donor=donor.name,
@@ -176,7 +181,7 @@ def _with_ranges(subject: Subject, judge: Judge, base: Explanation, donor: Donor
         return replace(base, cause=_nothing([found.removed], drop))
     base = replace(base, taps=found.taps, removed=found.taken, left=found.left, others=found.others)
     done = is_done(subject.result, drop, found.left)
-    if len(found.taps) > _most_single(subject):
+    if len(found.taps) > single:
         return replace(base, cause=Cause.WHOLE if done else _nothing([found.removed], drop))
     return replace(base, cause=Cause.RANGES if done else Cause.RANGES_IN_PART)
 
@@ -204,16 +209,34 @@ def _by_search(subject: Subject) -> Explanation | None:
     if base.tuning is None or not is_there(base.tuning):
         return None
     found = _with_ranges(subject, judge, base, donors[0]) if donors else base
+    return _with_ops_tried(subject, judge, base, found if donors else None, search)
+
+
+def _by_ops(subject: Subject, donor: str | None) -> Explanation | None:
+    """Single ops on all rows: intervals hold for every op, however those judged were chosen."""
+    place, donors = subject.place, [each for each in subject.donors if each.name == donor]
+    search = Search(subject.patient, subject.runs, place, place.rows, subject.seed)
+    judge = _judge(subject, place, donors, n_ops=len(search.products))
+    base = _drop(subject, judge)
+    found = _with_ranges(subject, judge, base, donors[0]) if donors else None
+    return _with_ops_tried(subject, judge, base, found, search)
+
+
+def _with_ops_tried(
+    subject: Subject, judge: Judge, base: Explanation, by_ranges: Explanation | None, search: Search
+) -> Explanation:
+    """What single ops do, beside what ranges do on the same rows."""
     trials = tried(judge, subject.patient, search.ops())
     by_op = _with_op(subject, judge, replace(base, trials=trials))
-    if not donors:
+    if by_ranges is None:
         return by_op
-    return _better(replace(found, trials=trials), _beside(by_op, found))
-
-
-def _beside(by_op: Explanation, by_ranges: Explanation) -> Explanation:
-    """An op's finding, with what ranges did."""
-    return replace(by_op, donor=by_ranges.donor, suspects=by_ranges.suspects, curve=by_ranges.curve)
+    by_ranges = replace(by_ranges, trials=trials)
+    if by_ranges.cause is Cause.WHOLE and by_op.cause is Cause.OPS_IN_PART:
+        return replace(by_ranges, ops=by_op.ops)
+    beside = replace(
+        by_op, donor=by_ranges.donor, suspects=by_ranges.suspects, curve=by_ranges.curve
+    )
+    return _better(by_ranges, beside)
 
 
 def _with_op(subject: Subject, judge: Judge, base: Explanation) -> Explanation:
@@ -245,7 +268,7 @@ def _nothing(taken: Sequence[Part], drop: Part) -> Cause:
 
 
 def _better(first: Explanation, second: Explanation | None) -> Explanation:
-    """The one that says more: what takes the drop back, or more of it; else the later one."""
+    """The one that says more: what takes the drop back, or more of it; what may; else the later."""
     if second is None:
         return first
 
@@ -254,6 +277,6 @@ def _better(first: Explanation, second: Explanation | None) -> Explanation:
             return 1 + len(_DONE) - _DONE.index(one.cause), 0.0
         if one.cause in _PARTS and one.removed is not None and one.tuning is not None:
             return 1, value(one.removed) / max(value(one.tuning), 1e-12)
-        return 0, 0.0
+        return 0, float(one.cause is Cause.TOO_FEW_ROWS)
 
     return first if rank(first) > rank(second) else second

@@ -54,9 +54,13 @@ class Search:
 
     def ops(self) -> list[str]:
         """The products that, alone in float, do most; the best first."""
+        return self._best({op: self.patient.with_float(op) for op in self.products}, FINALISTS)
+
+    @property
+    def products(self) -> list[str]:
+        """Those that the cell runs in INT8, in graph order."""
         patient = self.patient
-        products = [op for op in patient.experiments.products if op not in patient.float_ops]
-        return self._best({op: patient.with_float(op) for op in products}, FINALISTS)
+        return [op for op in patient.experiments.products if op not in patient.float_ops]
 
     def _best(self, variants: Mapping[str, Variant], keep: int) -> list[str]:
         def loss(name: str, taken: NDArray[np.int64]) -> float:

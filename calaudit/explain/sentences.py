@@ -1,7 +1,8 @@
 """What an explanation says, in one or two sentences that claim no more than the experiments did."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from calaudit.explain.suspects import MINIMAX
@@ -23,6 +24,8 @@ from calaudit.runtime.words import counted, visible
 _NAMED: Final = 3
 """Taps that a sentence names."""
 _ALL_STEPS: Final = 127
+_RECOMMENDED: Final = frozenset({Cause.OPS, Cause.OPS_IN_PART, Cause.WHOLE, Cause.NOTHING_FOUND})
+"""Causes where exempting ops may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Told:
 def sentence(told: Told) -> str:
     """The finding in words."""
     text = _SENTENCES[told.one.cause](told)
+    if told.one.cause in _RECOMMENDED and told.one.cell not in told.index.controls:
+        text += " calaudit recommend looks for the fewest ops to leave in float."
     if told.elsewhere:
         text += f" Experiments ran as Q/DQ in {told.one.backend}, the engine in {told.elsewhere}."
     return text
@@ -82,7 +87,8 @@ def _ranges(told: Told) -> str:
         text += f" ({guilty[0].donor:.3g})"
     text += f" {_is_left(told, one.left)}"
     if one.cause is Cause.RANGES_IN_PART:
-        text += ", which no other ranges that were tried take back"
+        text += f", a part of the drop.{_best_ranges(told)}{_best_op(told)}"
+        return text + _control(told)
     return f"{text}.{_control(told)}"
 
 
@@ -147,14 +153,17 @@ def _control(told: Told) -> str:
 def _ops(told: Told) -> str:
     one = told.one
     trial = next(each for each in one.trials if each.op in one.ops)
-    text = f"{_upper(told.place)}, {told.engine} loses by {_op(trial)} in INT8: with it in float, "
-    text += _is_left(told, trial.left)
-    if trial.alone is not None:
-        alone = difference(told.metric, trial.alone.value)
-        text += f"; alone in INT8 it costs {alone} ({_interval(told, trial.alone)})"
-    if one.cause is Cause.OPS_IN_PART:
-        text += ", and nothing that was tried takes back the rest"
-    return f"{text}.{_best_ranges(told)}"
+    part = ", in part," if one.cause is Cause.OPS_IN_PART else ""
+    text = f"{_upper(told.place)}, {told.engine} loses{part} by {_op(trial)} in INT8: with it in "
+    return f"{text}float, {_is_left(told, trial.left)}{_alone(told, trial)}.{_best_ranges(told)}"
+
+
+def _alone(told: Told, trial: OpTrial) -> str:
+    """``; alone in INT8 it costs 5.0 (95 % CI 2.0–8.0)``."""
+    if trial.alone is None:
+        return ""
+    alone = difference(told.metric, trial.alone.value)
+    return f"; alone in INT8 it costs {alone} ({_interval(told, trial.alone)})"
 
 
 def _op(trial: OpTrial) -> str:
@@ -167,24 +176,62 @@ def _best_ranges(told: Told) -> str:
     if one.donor is None or not one.curve:
         return ""
     last = one.curve[-1].left
-    return f" The ranges of {_donor(told)} leave {difference(told.metric, last.value)}."
+    return f" All ranges of {_donor(told)} leave {difference(told.metric, last.value)}."
+
+
+def _best_op(told: Told) -> str:
+    """What single ops do at best."""
+    trial = _best_trial(told.one)
+    if trial is None:
+        return ""
+    left = difference(told.metric, None if trial.left is None else trial.left.value)
+    interval = _interval(told, trial.left)
+    return (
+        f" With {_op(trial)} in float instead, {left} are left ({interval}){_alone(told, trial)}."
+    )
+
+
+def _best_trial(one: Explanation) -> OpTrial | None:
+    """The op that was found, or that leaves least."""
+    known = [each for each in one.trials if each.left is not None and each.left.value is not None]
+    named = [each for each in known if each.op in one.ops] or known
+    return min(named, key=lambda each: _measured(each.left), default=None)
+
+
+def _measured(part: Part | None) -> float:
+    return inf if part is None or part.value is None else part.value
 
 
 def _whole(told: Told) -> str:
     one = told.one
     return (
-        f"{_upper(told.place)}, nothing single is behind the drop of {told.engine}: the ranges of "
-        f"{_donor(told)} have to be taken at {len(one.taps)} of {told.n_taps} taps before "
-        f"{_is_left(told, one.left)}."
+        f"{_upper(told.place)}, ranges take back the drop of {told.engine} only where many are "
+        f"exchanged: those of {_donor(told)} have to be taken at {len(one.taps)} of {told.n_taps} "
+        f"taps before {_is_left(told, one.left)}.{_best_op(told)}"
     )
 
 
 def _nothing(told: Told) -> str:
     one = told.one
     text = (
-        f"{_upper(told.place)}, nothing that was tried takes back what {told.engine} loses, "
+        f"{_upper(told.place)}, nothing that was tried is shown to take back most of what "
+        f"{told.engine} loses, "
         f"{_amount(told.metric, None if one.tuning is None else one.tuning.value)} on {_rows(told)}"
     )
+    return f"{text}: {'; '.join([*_tried(told), *_untried(told)])}."
+
+
+def _untried(told: Told) -> Iterator[str]:
+    """What wasn't tried, and why."""
+    if not told.one.curve:
+        yield "no other ranges promise less harm, so none were tried at single taps"
+    if not told.one.trials:
+        yield "no product is left in INT8 that could be tried in float"
+
+
+def _tried(told: Told) -> list[str]:
+    """What ranges, and what single ops do at best."""
+    one = told.one
     tried = []
     if one.donor is not None and one.curve:
         last = one.curve[-1].left
@@ -192,13 +239,12 @@ def _nothing(told: Told) -> str:
             f"all ranges of {_donor(told)} leave {difference(told.metric, last.value)} "
             f"({_interval(told, last)})"
         )
-    tried += [
-        f"{_op(trial)} in float, the best of the single ops, leaves "
-        f"{difference(told.metric, trial.left.value)} ({_interval(told, trial.left)})"
-        for trial in one.trials[:1]
-        if trial.left is not None
-    ]
-    return f"{text}: {', '.join(tried)}." if tried else f"{text}."
+    trial = _best_trial(one)
+    if trial is not None:
+        left = difference(told.metric, None if trial.left is None else trial.left.value)
+        best = ", the best of the single ops that were tried," if len(one.trials) > 1 else ""
+        tried.append(f"{_op(trial)} in float{best} leaves {left} ({_interval(told, trial.left)})")
+    return tried
 
 
 def _not_there(told: Told) -> str:
@@ -217,10 +263,11 @@ def _too_few(told: Told) -> str:
             f"{_upper(told.place)} there is no tuning sample, so what {told.engine} loses there "
             "can't be explained: widen tune."
         )
-    are = "is" if one.n_tuning == 1 else "are"
+    are, tried = "is" if one.n_tuning == 1 else "are", "; ".join(_tried(told))
     return (
         f"{_upper(told.place)}, {_rows(told)} {are} too few to tell what is behind the drop of "
-        f"{told.engine}: {_value(told, one.tuning)} as measured on them."
+        f"{told.engine}: {_value(told, one.tuning)} as measured on them"
+        + (f". Of that, {tried}." if tried else ".")
     )
 
 

@@ -80,7 +80,7 @@ def most_judged(n_suspects: int) -> int:
 
 
 def transplant(
-    judge: Judge, patient: Patient, donor: Ranges, suspects: Sequence[Suspect]
+    judge: Judge, patient: Patient, donor: Ranges, suspects: Sequence[Suspect], single: int
 ) -> Transplanted:
     """Find the fewest suspects whose ranges take back what all of the donor's do.
 
@@ -92,6 +92,8 @@ def transplant(
         Tap → amax, of every tap of the patient.
     suspects : sequence of Suspect
         In the order in which they are tried; not empty.
+    single : int
+        Of more taps than these it isn't told which are needed: the curve's point stands.
     """
     order = [each.tap for each in suspects]
     cell, whole = patient.engine, patient.given(donor, order)
@@ -109,7 +111,8 @@ def transplant(
     for k in _steps(len(order)):
         found.points[k] = judge.left(patient.given(donor, order[:k]))
         if enough(order[:k]):
-            found.taps = _needed(order[:k], enough)
+            needed = _needed(order[:k], enough)
+            found.taps = needed if len(needed) <= single else tuple(order[:k])
             break
     chosen = patient.given(donor, found.taps)
     found.taken, found.left = judge.removed(chosen, cell), judge.left(chosen)

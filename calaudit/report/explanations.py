@@ -64,4 +64,9 @@ def _curve(index: Index, one: Explanation) -> str:
     """``Ranges exchanged → drop left: 0 → 57.3, 1 → 53.0, 4 → 11.3``."""
     metric = index.metrics[one.metric]
     points = (f"{each.k} → {difference(metric, each.left.value)}" for each in one.curve)
-    return f"Ranges exchanged → drop left: {', '.join(points)}"
+    text = f"Ranges exchanged → drop left: {', '.join(points)}"
+    order = [tap for point in one.curve for tap in point.added]
+    first = [set(order[: point.k]) for point in one.curve]
+    if one.taps and one.left is not None and set(one.taps) not in first:
+        text += f"; those named alone → {difference(metric, one.left.value)}"
+    return text

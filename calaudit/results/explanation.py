@@ -26,8 +26,7 @@ class Cause(StrEnum):
     """The ranges of the taps in `taps`: with the donor's instead, four fifths of the drop or more
     are taken back, or what is left is within the gate; beyond chance."""
     RANGES_IN_PART = "ranges in part"
-    """Other ranges of the taps in `taps` take back part of the drop, beyond chance; no ranges that
-    were tried take back the rest."""
+    """Other ranges of the taps in `taps` take back part of the drop, beyond chance."""
     OPS = "ops"
     """The op in `ops`: left in float, four fifths of the drop or more are taken back, or what is
     left is within the gate, beyond chance; no ranges that were tried do as much."""
@@ -35,10 +34,11 @@ class Cause(StrEnum):
     """Left in float, the op in `ops` takes back half of the drop or more, beyond chance, but not
     all of it."""
     WHOLE = "whole"
-    """Other ranges help only where they are exchanged at many taps: nothing single does it."""
+    """Other ranges take the drop back only where they are exchanged at many taps; where a single op
+    takes back half of it or more as well, beyond chance, `ops` names it."""
     NOTHING_FOUND = "nothing found"
-    """The drop is there, and neither the ranges nor the single ops that were tried take back most
-    of it."""
+    """The drop is there, and neither the ranges nor the single ops that were tried are shown to
+    take back most of it."""
     NOT_ON_TUNING_ROWS = "not on tuning rows"
     """The tuning rows of this slice lose less than the evaluated ones, or no more than the gate
     allows, beyond chance."""
@@ -153,14 +153,14 @@ class Explanation:
     taps: tuple[Name, ...] = ()
     """Taps whose ranges are found guilty, the first suspect first."""
     removed: Part | None = None
-    """Of the drop on the tuning rows: what the donor's ranges of `taps`, or float for `ops`, take
-    back, paired row by row."""
+    """Of the drop on the tuning rows: what the donor's ranges of `taps`, or without any float for
+    `ops`, take back, paired row by row."""
     left: Part | None = None
     """The drop that they leave."""
     others: Part | None = None
     """The drop left where every tap but `taps` has the donor's range; None where not judged."""
     ops: tuple[Name, ...] = ()
-    """Ops that are found to need float."""
+    """Ops that are found to need float; beside many `taps`: that take back much of the drop too."""
     alike: tuple[Alike, ...] = ()
     """Other harmed results of the same metric in which the same change takes the drop back, beyond
     chance as well."""
@@ -170,8 +170,9 @@ class Explanation:
     """Ranges exchanged in the order of `suspects`: that of predicted harm, which no answer of an
     engine had a part in, unless `searched`."""
     trials: tuple[OpTrial, ...] = ()
-    """Single ops that were judged: the readers of the first of `taps`, or if `searched` those that
-    a search by the error of the output found, the better half of them at each step."""
+    """Single ops that were judged: the readers of the first of `taps`, or those that a search by
+    the error of the output found, the better half of them at each step. Unless `searched`, it saw
+    the rows that judge, and intervals hold for all ops of the engine at once."""
     searched: bool = False
     """Whether predictions led nowhere, so that donor, taps and ops were searched for by the error
     of the output, on half of the slice's tuning rows; the numbers are of the other half."""

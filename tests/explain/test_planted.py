@@ -101,6 +101,36 @@ def test_the_op_that_needs_float_is_found(explained: Explained, kind: Planted) -
         assert trial.alone.value > 0.5 * one.tuning.value
 
 
+def few_rows(folder: Path, kind: Planted) -> Path:
+    """Slices of some forty tuning rows: none can be halved into search and judgement."""
+    path = write_world(folder, kind, seed=0, n=220)
+    path.write_text(path.read_text("utf-8").replace("size = 256", "size = 20"), "utf-8")
+    return path
+
+
+def test_ops_are_tried_where_rows_are_too_few_to_search_on_half(tmp_path: Path) -> None:
+    path = few_rows(tmp_path, named("head needs float"))
+    report, _ = explain_audit(path, formats="none", cells=["both/*"], slices=["light = *"])
+    assert report.explanations
+    for one in report.explanations:
+        assert one.cause is Cause.OPS
+        assert one.ops == ("gemm4",)
+        assert not one.searched
+        assert one.n_tuning < 60
+        assert one.at_once >= 8, "as many as four ops take, in float and alone in INT8"
+
+
+def test_a_result_is_told_of_once_and_what_is_open_was_tried_with_what_was_found(
+    tmp_path: Path,
+) -> None:
+    report, _ = explain_audit(few_rows(tmp_path, named("outlier channels")), formats="none")
+    told = [(one.cell, one.slice) for one in report.explanations]
+    told += [(each.cell, each.slice) for one in report.explanations for each in one.alike]
+    harmed = [(one.cell, one.slice) for one in report.results if one.verdict == "REGRESSED"]
+    assert sorted(told) == sorted(harmed)
+    assert all(one.trials for one in report.explanations if one.cause is Cause.NOTHING_FOUND)
+
+
 @pytest.mark.slow
 def test_where_no_ranges_help_none_are_accused(explained: Explained) -> None:
     found = explained(named("no ranges help")).explanations

@@ -7,8 +7,8 @@ import pytest
 from calaudit.explain.sentences import Told, sentence
 from calaudit.report.index import Index
 from calaudit.results.drops import Part
-from calaudit.results.explanation import Cause, Explanation
-from tests.report.factory import EXPLANATION, report
+from calaudit.results.explanation import Cause, Explanation, OpTrial
+from tests.report.factory import EXPLANATION, cell, report
 
 
 def told(one: Explanation, reason: str = "") -> str:
@@ -41,7 +41,9 @@ def test_several_ranges_are_named_up_to_three() -> None:
 def test_ranges_in_part_say_that_something_is_left() -> None:
     part = replace(EXPLANATION, cause=Cause.RANGES_IN_PART, left=Part(0.03, 0.01, 0.05))
     assert "3.0 of 5.8 points" in told(part)
-    assert "which no other ranges that were tried take back" in told(part)
+    text = told(part)
+    assert ", a part of the drop. All ranges of equal with minmax leave 0.2. With the Conv" in text
+    assert "no other" not in text
 
 
 def test_the_minimax_table_as_donor_and_everything_as_place() -> None:
@@ -53,26 +55,46 @@ def test_the_minimax_table_as_donor_and_everything_as_place() -> None:
 @pytest.mark.parametrize("cause", [Cause.OPS, Cause.OPS_IN_PART])
 def test_an_op(cause: Cause) -> None:
     text = told(replace(EXPLANATION, cause=cause, taps=(), ops=("conv1",)))
+    part = ", in part," if cause is Cause.OPS_IN_PART else ""
     assert text.startswith(
-        "On noise ≥ 0.4, clean with minmax loses by the Conv conv1 in INT8: with it in float, 0.4 "
+        f"On noise ≥ 0.4, clean with minmax loses{part} by the Conv conv1 in INT8: with it in "
+        "float, 0.4 "
         "of 5.8 points of top-1 accuracy are left (95 % CI −1.0 to 2.0, on 400 tuning samples); "
         "alone in INT8 it costs 5.0 (95 % CI 2.0–8.0)"
     )
-    assert text.endswith(" The ranges of equal with minmax leave 0.2.")
-    assert ("takes back the rest" in text) == (cause is Cause.OPS_IN_PART)
+    assert " All ranges of equal with minmax leave 0.2. calaudit recommend looks" in text
 
 
-def test_nothing_single() -> None:
-    whole = replace(EXPLANATION, cause=Cause.WHOLE, taps=("a", "b", "c"))
-    assert "nothing single is behind the drop of clean with minmax" in told(whole)
-    assert "at 3 of 5 taps" in told(whole)
+def test_many_ranges_and_the_op_beside_them() -> None:
+    text = told(replace(EXPLANATION, cause=Cause.WHOLE, taps=("a", "b", "c"), ops=("conv1",)))
+    assert "ranges take back the drop of clean with minmax only where many are exchanged" in text
+    assert "at 3 of 5 taps" in text
+    assert "With the Conv conv1 in float instead, 0.4 are left (95 % CI −1.0 to 2.0)" in text
+    assert "alone in INT8 it costs 5.0" in text
 
 
 def test_nothing_found_names_the_best_that_was_tried() -> None:
-    text = told(replace(EXPLANATION, cause=Cause.NOTHING_FOUND, taps=()))
-    assert "nothing that was tried takes back what clean with minmax loses, 5.8 points" in text
+    worse = OpTrial("conv0", "Conv", Part(0.05, 0.02, 0.08), None)
+    trials = (worse, *EXPLANATION.trials)
+    text = told(replace(EXPLANATION, cause=Cause.NOTHING_FOUND, taps=(), trials=trials))
+    assert "nothing that was tried is shown to take back most of what clean with minmax" in text
     assert "all ranges of equal with minmax leave 0.2 (95 % CI −1.0 to 1.7)" in text
-    assert "the Conv conv1 in float, the best of the single ops, leaves 0.4" in text
+    assert "conv1 in float, the best of the single ops that were tried, leaves 0.4" in text
+
+
+def test_what_wasnt_tried_is_said_beside_nothing_found() -> None:
+    nothing = replace(EXPLANATION, cause=Cause.NOTHING_FOUND, taps=(), trials=(), curve=())
+    text = told(nothing)
+    assert "no other ranges promise less harm" in text
+    assert "no product is left in INT8 that could be tried in float" in text
+
+
+def test_controls_arent_sent_to_recommend() -> None:
+    nothing = replace(EXPLANATION, cause=Cause.NOTHING_FOUND, taps=())
+    assert "calaudit recommend" in told(nothing)
+    control = replace(cell("clean", "minmax"), role="control")
+    known = Index(report(cells=(control, cell("equal", "minmax"))))
+    assert "calaudit recommend" not in sentence(Told(known, nothing, 5))
 
 
 def test_a_drop_that_isnt_on_the_tuning_rows() -> None:
@@ -88,6 +110,7 @@ def test_a_drop_that_isnt_on_the_tuning_rows() -> None:
 
 def test_too_few_rows_say_how_many_and_what_they_measure() -> None:
     few = replace(EXPLANATION, cause=Cause.TOO_FEW_ROWS, n_tuning=1)
+    assert "Of that, all ranges of equal with minmax leave 0.2" in told(few)
     assert "1 tuning sample is too few to tell" in told(few)
     none = replace(EXPLANATION, cause=Cause.TOO_FEW_ROWS, tuning=None, n_tuning=0)
     assert told(none) == (

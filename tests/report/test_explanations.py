@@ -63,3 +63,10 @@ def test_of_what_found_nothing_two_are_told_and_the_rest_counted() -> None:
         assert "Nothing 2." not in text
         assert "… and 10 more like these in the report: nothing found" in text
         assert "clips 38 %" in text
+
+
+def test_a_point_that_the_curve_lacks_is_told_beside_it() -> None:
+    apart = replace(EXPLANATION, taps=("hidden",))
+    text = " ".join(render_report(report(explanations=(apart,))).split())
+    assert "0 → 5.8, 1 → 0.3, 2 → 0.2; those named alone → 0.3" in text
+    assert "named alone" not in render_report(report(explanations=(EXPLANATION,)))

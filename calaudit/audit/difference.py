@@ -8,6 +8,7 @@ from typing import Any
 
 from calaudit.audit.finished import Finished, open_finished
 from calaudit.audit.paired import Key, NotPairedError, paired_differences
+from calaudit.results.audited import Role
 from calaudit.results.comparison import Result
 from calaudit.results.difference import (
     Change,
@@ -77,14 +78,17 @@ def _changes(a: Finished, b: Finished, paired: Mapping[Key, Difference]) -> Iter
     before = {(r.cell, r.slice, r.metric): r for r in a.report.results}
     sizes = {each.name: each.n for each in a.report.slices}
     same = {each.name for each in b.report.slices if sizes.get(each.name) == each.n}
+    cells = (*a.report.cells, *b.report.cells)
+    candidates = {each.id for each in cells if each.role == "candidate"}
     for result in b.report.results:
         key = result.cell, result.slice, result.metric
         if key in before:
             found = paired.get(key) if result.slice in same else None
-            yield _change(before[key], result, found)
+            role: Role = "candidate" if result.cell in candidates else "control"
+            yield _change(before[key], result, found, role)
 
 
-def _change(a: Result, b: Result, paired: Difference | None) -> Change:
+def _change(a: Result, b: Result, paired: Difference | None, role: Role) -> Change:
     found = paired or difference_by_intervals(a, b, level=LEVEL)
     plain = None if a.drop is None or b.drop is None else b.drop - a.drop
     return Change(
@@ -105,6 +109,7 @@ def _change(a: Result, b: Result, paired: Difference | None) -> Change:
         p_value=None if found is None else found.p_value,
         p_adjusted=None,
         gated=a.gate is not None or b.gate is not None,
+        role=role,
         verdict_a=a.verdict,
         verdict_b=b.verdict,
         finding="worse" if b.n_broken > a.n_broken else None,
@@ -112,12 +117,12 @@ def _change(a: Result, b: Result, paired: Difference | None) -> Change:
 
 
 def _corrected(changes: list[Change]) -> list[Change]:
-    """With p-values corrected for multiple comparisons: what is gated is one family."""
-    for gated, correct in ((True, holm), (False, benjamini_yekutieli)):
+    """With p-values corrected for multiple comparisons: what decides is one family."""
+    for decides, correct in ((True, holm), (False, benjamini_yekutieli)):
         tested = {
             i: each.p_value
             for i, each in enumerate(changes)
-            if each.gated == gated and each.p_value is not None
+            if each.decides == decides and each.p_value is not None
         }
         if tested:
             adjusted = correct(list(tested.values())).tolist()

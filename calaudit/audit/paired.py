@@ -16,6 +16,7 @@ from calaudit.audit.keys import content_key
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
 from calaudit.formats.predictions import Predictions
 from calaudit.runtime.errors import CalauditError
+from calaudit.runtime.words import visible
 from calaudit.statistics.difference import Difference, differences_by_pairs
 from calaudit.steps.judge import parts_of
 from calaudit.steps.score import Scored, score_eval_sets
@@ -75,7 +76,12 @@ def paired_differences(
             _refuse_other_rows(opened, both)
             return dict(_differences(opened, both, cells, level))
     except CalauditError as error:
-        raise NotPairedError(error.problems[0].message) from error
+        raise NotPairedError(_told(error)) from error
+
+
+def _told(error: CalauditError) -> str:
+    first = error.problems[0]
+    return visible(first.message if first.where is None else f"{first.where}: {first.message}")
 
 
 def _refuse_others(first: Finished, second: Finished) -> None:
@@ -99,8 +105,12 @@ def _audit_file(first: Finished, second: Finished, given: Path | None) -> tuple[
             continue
         if content_key(read_audit(path).raw) == finished.report.audit.config_fingerprint:
             return path, finished
-    where = f"{given} is" if given else "no audit file beside the results is"
-    raise NotPairedError(f"{where} that of either report; --audit names one")
+    if given is None:
+        raise NotPairedError(
+            "no audit file beside the results is that of either report; --audit names one"
+        )
+    why = "isn't the audit file of either report" if given.is_file() else "isn't there"
+    raise NotPairedError(f"--audit {visible(given)} {why}")
 
 
 def _ids(finished: Finished) -> list[str]:

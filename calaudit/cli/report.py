@@ -163,8 +163,8 @@ def diff(
 ) -> None:
     """Print what changed between two reports, per slice and beyond noise.
 
-    Exit status: 0 B loses nowhere more than A beyond noise, 1 it does somewhere, 3 nothing could be
-    compared, 2 a report can't be read.
+    Exit status, of candidates' gated comparisons: 0 B loses nowhere more than A beyond noise, 1 it
+    does somewhere, 3 none could be compared; 2 a report can't be read.
     """
     with stage("starting"):
         from calaudit.audit.difference import diff_reports

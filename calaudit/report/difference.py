@@ -40,9 +40,10 @@ def difference_tables(
     if found.settings or found.only or found.rebuilt:
         yield Text()
     for finding, title in (("worse", "B loses more"), ("better", "B loses less")):
-        rows = sorted((c for c in found.changes if c.finding == finding), key=_size, reverse=True)
+        rows = sorted((c for c in found.changes if c.finding == finding), key=_rank)
         yield from _table(f"{title}, beyond noise", found, rows, limit, width)
     turned = [c for c in found.changes if not c.finding and c.verdict_a != c.verdict_b]
+    turned.sort(key=lambda one: not one.decides)
     title = "Other verdict, though the change may be noise"
     yield from _table(title, found, turned, limit, width)
     yield Text(summary(found))
@@ -64,6 +65,14 @@ def summary(found: ReportDifference) -> str:
     )
     if unknown:
         text += f"; of {unknown:,} nothing bounds the change"
+    decisive = [each for each in found.changes if each.decides]
+    lost = sum(each.finding == "worse" for each in decisive)
+    text += (
+        f". Of these, {counted(len(decisive), 'gated comparison')} of candidates "
+        f"{'decides' if len(decisive) == 1 else 'decide'}: B loses more in {lost:,}"
+        if decisive
+        else ". No gate holds any of a candidate, so nothing decides"
+    )
     basis = f"{paired:,} paired, unit by unit" if paired else ""
     rest = n - paired
     if rest:
@@ -101,14 +110,14 @@ def _table(
         return [Text(write(each)) for each in shown]
 
     columns = [
-        Column("engine", texts(lambda c: visible(c.cell)), 30),
+        Column("engine", texts(_engine), 30),
         Column("slice", texts(lambda c: visible(c.slice)), 30),
         Column("metric", texts(lambda c: visible(c.metric)), 20),
         Column("drop A", texts(lambda c: _amount(found, c, c.drop_a))),
         Column("drop B", texts(lambda c: _amount(found, c, c.drop_b))),
         Column("change", texts(lambda c: _amount(found, c, c.change))),
-        Column("95 % CI", texts(lambda c: _interval(found, c))),
-        Column("verdict", texts(_verdicts), 28, optional=2),
+        Column("95 % CI", texts(lambda c: _interval(found, c)), optional=2),
+        Column("verdict", texts(_verdicts), 28),
         *([Column("broken A, B", texts(_broken))] if any(map(_breaks, shown)) else []),
         Column("by", texts(lambda c: c.how), 9, optional=1),
     ]
@@ -130,10 +139,18 @@ def _broken(one: Change) -> str:
     return f"{one.broken_a:,}, {one.broken_b:,}"
 
 
+def _engine(one: Change) -> str:
+    return f"{visible(one.cell)} (control)" if one.role == "control" else visible(one.cell)
+
+
 def _verdicts(one: Change) -> str:
-    if one.verdict_a == one.verdict_b:
-        return one.verdict_b or ""
-    return f"{one.verdict_a or 'no gate'} → {one.verdict_b or 'no gate'}"
+    """In brackets where a control's, as in reports."""
+    if not one.gated:
+        return "not gated"
+    told = one.verdict_b or ""
+    if one.verdict_a != one.verdict_b:
+        told = f"{one.verdict_a or 'no gate'} → {one.verdict_b or 'no gate'}"
+    return f"({told})" if told and one.role == "control" else told
 
 
 def _interval(found: ReportDifference, one: Change) -> str:
@@ -148,8 +165,9 @@ def _amount(found: ReportDifference, one: Change, value: float | None) -> str:
     return text.lstrip("-") if not text.strip("-0.") else text.replace("-", MINUS, 1)
 
 
-def _size(one: Change) -> float:
-    return 0.0 if one.change is None else abs(one.change)
+def _rank(one: Change) -> tuple[bool, float]:
+    """What decides first, then the largest change."""
+    return not one.decides, 0.0 if one.change is None else -abs(one.change)
 
 
 def _short(value: str | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from calaudit.results.audited import Role
 from calaudit.results.comparison import Verdict
 from calaudit.results.values import Count, Level, Name, Share, settle
 
@@ -85,9 +86,11 @@ class Change:
     p_value: Share | None
     """Two-sided, of no change; None where unknown."""
     p_adjusted: Share | None
-    """Holm's correction over all gated changes; of the others Benjamini and Yekutieli's."""
+    """Holm's correction over the changes that decide; of the others Benjamini and Yekutieli's."""
     gated: bool
     """Whether a gate of either report holds it."""
+    role: Role
+    """Of the engine: a control only where it is one in both reports."""
     verdict_a: Verdict | None
     """In the first report; None without a gate."""
     verdict_b: Verdict | None
@@ -98,6 +101,11 @@ class Change:
 
     def __post_init__(self) -> None:
         settle(self)
+
+    @property
+    def decides(self) -> bool:
+        """Whether the exit status asks for it: a gate holds it, and it isn't a control's."""
+        return self.gated and self.role == "candidate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +129,11 @@ class ReportDifference:
 
     @property
     def exit_status(self) -> int:
-        """1 where something is worse beyond noise, 3 where nothing could be compared, else 0."""
-        if any(each.finding == "worse" for each in self.changes):
+        """Of candidates' gated comparisons: 1 one is worse beyond noise, 3 none could be compared.
+
+        0 else.
+        """
+        decisive = [each for each in self.changes if each.decides]
+        if any(each.finding == "worse" for each in decisive):
             return 1
-        return 0 if any(each.p_value is not None for each in self.changes) else 3
+        return 0 if any(each.p_value is not None for each in decisive) else 3

@@ -118,11 +118,77 @@ def test_without_audit_file_or_predictions_it_goes_by_intervals(
 
 def test_pairs_tell_more_than_intervals(before: Path, after: Path, tmp_path: Path) -> None:
     apart = diff_reports(moved(before, tmp_path / "audit"), after, audit=tmp_path / "no.toml")
-    assert "is that of either report" in str(apart.unpaired)
+    assert str(apart.unpaired) == f"--audit {tmp_path / 'no.toml'} isn't there"
     pairs, alone = by_key(diff_reports(before, after)), by_key(apart)
     one, other = (each["both/minmax", "all", "top1"] for each in (pairs, alone))
     assert (one.low, one.high) != (other.low, other.high)
     assert (one.high or 0) - (one.low or 0) < (other.high or 0) - (other.low or 0)
+
+
+def test_an_audit_file_of_neither_report_is_named_as_such(
+    before: Path, after: Path, tmp_path: Path
+) -> None:
+    other = make_world(tmp_path, audit=NARROW.replace("batch_size = 100", "batch_size = 50"))
+    told = calaudit("report", "diff", before, after, "--audit", other)
+    assert told.status == 1
+    reason = f"by the reports' intervals: --audit {other} isn't the audit file of either report."
+    assert reason in " ".join(told.out.split())
+
+
+def test_a_pool_that_is_gone_is_named(after: Path, tmp_path: Path) -> None:
+    folder = run(tmp_path, NARROW)
+    (tmp_path / "pool.h5").rename(tmp_path / "moved.h5")
+    assert diff_reports(after, folder).unpaired == f"{tmp_path / 'pool.h5'}: there is no such file"
+
+
+def as_control(audit: str) -> str:
+    return audit.replace('name = "loud only"', 'name = "loud only"\nrole = "control"')
+
+
+def test_controls_and_what_no_gate_holds_are_shown_and_decide_nothing(
+    before: Path, after: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    a = run(tmp_path / "a", as_control(NARROW))
+    b = run(tmp_path / "b", as_control(OTHER_SET))
+    found = diff_reports(a, b)
+    worse = {key for key, each in by_key(found).items() if each.finding == "worse"}
+    assert ("loud only/minmax", "loudness = loud", "top1") in worse
+    assert any(metric != "top1" for _, _, metric in worse)
+    assert {key[0] for key in worse} == {"loud only/minmax"}
+    assert found.exit_status == 0
+    told = calaudit("report", "diff", a, b)
+    assert told.status == 0
+    text = " ".join(told.out.split())
+    for part in (
+        "loud only/minmax (control)", " not gated ", "(PASS → REGRESSED)",
+        "4 gated comparisons of candidates decide: B loses more in 0.",
+    ):  # fmt: skip
+        assert part in text, part
+    # a candidate of either report decides
+    for first, second in ((a, after), (before, b)):
+        assert diff_reports(first, second).exit_status == 1
+    assert "(control)" not in calaudit("report", "diff", a, after).out
+
+
+def test_what_decides_stands_first(
+    before: Path, after: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = calaudit("report", "diff", before, after, "--all").out.split("B loses more, beyond")[1]
+    rows = [line for line in lines.split("B loses less")[0].splitlines() if "/minmax" in line]
+    held = ["top1 " in line for line in rows]  # the one metric with a gate
+    assert {*held} == {True, False}
+    assert held == sorted(held, reverse=True)
+
+
+def test_without_a_gate_nothing_decides(tmp_path: Path) -> None:
+    bare = NARROW[: NARROW.index("[[gates]]")]
+    a, b = run(tmp_path / "a", bare), run(tmp_path / "b", OTHER_SET[: OTHER_SET.index("[[gates]]")])
+    found = diff_reports(a, b)
+    assert "worse" in {each.finding for each in found.changes}
+    assert found.exit_status == 3
+    assert "No gate holds any of a candidate, so nothing decides" in summary(found)
 
 
 def test_other_models_pools_and_tasks_arent_paired(before: Path, tmp_path: Path) -> None:

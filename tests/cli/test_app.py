@@ -1,6 +1,8 @@
 """What ``calaudit --help`` says of the commands is what the commands say."""
 
 import pkgutil
+import subprocess
+import sys
 
 import pytest
 
@@ -30,6 +32,18 @@ def test_help_lists_every_command() -> None:
     ended = run("--help")
     assert ended.status == 0
     assert [name for name in COMMANDS if f"│ {name} " not in ended.out] == []
+
+
+def test_python_runs_the_package_as_the_command() -> None:
+    for arguments in (["--version"], ["slicse"]):
+        ended = subprocess.run(
+            [sys.executable, "-m", "calaudit", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        told = run(*arguments)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (told.status, told.out, told.err)
 
 
 def test_a_mistyped_command_is_refused_with_the_one_that_was_meant() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from calaudit.runtime import interrupts
 from tests.packages import EXAMPLE, installed
 from tests.permissions import held_to_permissions
 from tests.real_pools import build_pools
@@ -33,6 +34,14 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_stay_the_tests_own() -> Iterator[None]:
+    """A command that runs in this process keeps no signals, to raise them later."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interrupts, "listen", lambda: None)
+        yield
 
 
 @pytest.fixture

@@ -126,12 +126,10 @@ def harm_sentences(index: Index) -> Iterator[str]:
                 "Exemptions leave fewer ranges to do harm, so neither this bound nor “least” holds "
                 "for engines with one, and none of them is named as the best."
             )
-    told = [rank for rank in record.ranks if rank.correlation is not None]
-    if not told:
+    shown = _shown_ranks(index, record)
+    if not shown:
         yield _untold(record)
         return
-    gated = {result.metric for result in index.gated}
-    shown = [r for r in told if r.metric is None or r.metric in gated] or told[:1]
     ways: dict[str, list[str]] = {}
     for rank in shown:
         ways.setdefault(_how(rank), []).append(_measured(index, rank))
@@ -142,6 +140,23 @@ def harm_sentences(index: Index) -> Iterator[str]:
             "Where it ranks them hardly, it tells nothing of which engine is better: only running "
             "them does."
         )
+
+
+def _shown_ranks(index: Index, record: HarmRecord) -> list[HarmRank]:
+    told = [rank for rank in record.ranks if rank.correlation is not None]
+    gated = {result.metric for result in index.gated}
+    return [r for r in told if r.metric is None or r.metric in gated] or told[:1]
+
+
+def tells_weak_ranks(index: Index) -> bool:
+    """Whether `harm_sentences` say of every weak rank what the warning ``harm_weak`` says."""
+    record = index.report.harm
+    if record is None or not record.cells:
+        return False
+    gated = {result.metric for result in index.report.results if result.gate is not None}
+    weak = [r for r in record.ranks if r.weak and (r.metric is None or r.metric in gated)]
+    shown = _shown_ranks(index, record)
+    return all(rank in shown for rank in weak)
 
 
 def _untold(record: HarmRecord) -> str:

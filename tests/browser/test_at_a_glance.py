@@ -21,7 +21,7 @@ from calaudit.results.rankings import Flow, RankingFlow, RankingSlice
 from calaudit.results.report import Report
 from tests.browser.conftest import Open
 from tests.browser.test_report_html import CUT
-from tests.report.factory import NLL, TOP1, calibset, cell, report, result
+from tests.report.factory import NLL, RECOMMENDATION, TOP1, calibset, cell, report, result
 from tests.report.test_html_parts import observed_as
 
 pytestmark = [
@@ -145,7 +145,8 @@ def test_the_first_screen_says_what_to_ship_who_is_hurt_and_why(
         assert page.locator(".answer").inner_text().startswith("Nothing to ship yet")
         findings = page.locator("#found summary.finding")
         assert findings.count() == 5
-        assert page.locator(".why").first.inner_text() == "The range of hardswish_0 clips 38 %."
+        told = "Control: The range of hardswish_0 clips 38 %."
+        assert page.locator(".why").first.inner_text() == told
         assert "clean only (control)" in findings.first.inner_text()
         assert "all 6 engines" in findings.first.inner_text()
         last = box(page, "#found .first > div:last-child p:last-of-type")
@@ -204,6 +205,59 @@ def test_harm_is_shown_of_one_engine_at_a_time(
         assert page.locator(".harm-table:visible tbody tr").count() == 8
     with open_report(large, java_script_enabled=False, ready=False, **screen) as page:
         assert page.locator(".harm-table:visible").count() == 4
+
+
+APART = """() => {
+  const texts = [...document.querySelectorAll("#heat thead th")]
+    .filter((head) => head.offsetParent && head.textContent.trim()).map((head) => {
+      const range = document.createRange();
+      range.selectNodeContents(head);
+      const rects = [...range.getClientRects()].filter((r) => r.width);
+      return { text: head.textContent, row: head.parentElement.rowIndex,
+        left: Math.min(...rects.map((r) => r.left)),
+        right: Math.max(...rects.map((r) => r.right)) };
+    });
+  return texts.flatMap((a, i) => texts.slice(i + 1, i + 2)
+    .filter((b) => a.row === b.row && b.left - a.right < 4).map((b) => [a.text, b.text]));
+}"""
+"""Heads of the heat map whose text comes within four pixels of the next one's."""
+
+
+def recommended() -> Report:
+    """A winner and a rival with products in float, beside the plain set: long names."""
+    ways = (None, "recommended", "recommended-1")
+    cells = tuple(
+        cell("equal", "minmax", id=f"equal/minmax{f'+{way}' if way else ''}", exemption=way,
+             role="candidate" if way == "recommended" else "control")
+        for way in ways
+    )  # fmt: skip
+    results = [result(each.id, name, 0.004, "PASS") for each in cells for name in SLICES[:6]]
+    slices = tuple(SliceRecord(name, 180, True) for name in SLICES[:6])
+    made = report(results, cells=cells, slices=slices)
+    told = replace(
+        RECOMMENDATION, winner=cells[1].id, plain=cells[0].id, rivals=(cells[2].id,), gains=(),
+        options=tuple(replace(one, cell=None) for one in RECOMMENDATION.options), collect=(),
+        bound=None,
+    )  # fmt: skip
+    return replace(made, recommendation=told)
+
+
+def test_a_recommendation_answers_and_its_long_heads_stay_apart(
+    open_report: Open, screen: dict[str, Any]
+) -> None:
+    made = recommended()
+    assert made.recommendation is not None
+    with open_report(made, **screen) as page:
+        assert page.locator(".answer").inner_text() == made.recommendation.sentence
+        heads = page.locator("#heat thead th[data-column]:visible").all_inner_texts()
+        flat = ["".join(text.split()) for text in heads]
+        assert flat == ["minmax", "minmax+recommended", "minmax+recommended-1"]
+        assert page.evaluate(APART) == []
+        assert page.evaluate(CUT) == []
+        page.get_by_text("How the recommendation was chosen").click()
+        rows = page.locator("#found details[open] tbody tr:visible")
+        assert rows.count() == len(made.recommendation.options)
+        assert page.evaluate("document.documentElement.scrollWidth") == WIDTH
 
 
 def test_paper_opens_what_matters_and_closes_it_again(

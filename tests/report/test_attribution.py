@@ -173,7 +173,7 @@ def test_one_sentence_tells_a_slice_and_recipe_whatever_the_methods() -> None:
     ]  # fmt: skip
     table = render_report(made).partition("Attribution")[2].partition("best set:")[0]
     assert table.count("caused by this") == 2
-    assert [text.split(" loses")[0] for text in faults.sentences] == [
+    assert [text.split(" loses")[0] for text, _ in faults.sentences] == [
         "Caused by this calibration set: on noise ≥ 0.4, minmax calibrated on equal",
         "Caused by this calibration set: on noise ≥ 0.4, minmax calibrated on clean",
     ]

@@ -28,7 +28,7 @@ from tests.report.factory import SAMPLE, TOP1, cell, report, reports, result
 from tests.report.hostile import METHOD, NAMES, SET, hostile_report
 
 LIBRARY = "window.vegaEmbed = null;"
-VOID = {"meta", "br", "img", "input", "path"}
+VOID = {"meta", "br", "wbr", "img", "input", "path"}
 
 
 @pytest.fixture(autouse=True)

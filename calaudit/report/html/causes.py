@@ -1,8 +1,8 @@
 """What is behind drops: predicted harm as taps × slices, explanations and their curves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from calaudit.report.explanations import explanation_lines
 from calaudit.report.groups import engine_groups
@@ -12,9 +12,9 @@ from calaudit.report.wording import MISSING, between, difference, in_sentence, u
 from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import ALL
 from calaudit.results.drops import Part
-from calaudit.results.explanation import Explanation, OpTrial, Suspect
+from calaudit.results.explanation import Cause, Explanation, OpTrial, Suspect
 from calaudit.results.harm import CellHarm, HarmRecord, TapHarm
-from calaudit.runtime.words import visible
+from calaudit.runtime.words import counted, visible
 
 SHOWN_TABLES, SHOWN_SLICES, SHOWN_TAPS = 12, 8, 10
 """Engines, slices and taps of the map of harm: those with the most."""
@@ -54,6 +54,10 @@ class ExplainedDrop:
     """One explanation, as texts and as what its chart needs."""
 
     title: str
+    cause: str
+    """In a few words."""
+    control: bool
+    """Whether the engine is a control."""
     sentence: str
     lines: tuple[str, ...]
     """What belongs to the sentence."""
@@ -171,6 +175,8 @@ def _explained(index: Index, one: Explanation) -> ExplainedDrop:
     points = [_point(metric, each.k, each.added, each.left, scale) for each in one.curve]
     return ExplainedDrop(
         f"{_place(one.slice)} under {visible(calibset)}, {visible(method)}: {in_sentence(metric)}",
+        _cause(one),
+        one.cell in index.controls,
         visible(sentence),
         tuple(map(visible, lines)),
         unit_name(metric),
@@ -180,6 +186,30 @@ def _explained(index: Index, one: Explanation) -> ExplainedDrop:
         tuple(_suspect(each) for each in one.suspects),
         tuple(_trial(metric, each) for each in one.trials),
     )
+
+
+_CAUSES: Final[Mapping[Cause, str]] = {
+    Cause.NOTHING_FOUND: "nothing found that takes it back",
+    Cause.NOT_ON_TUNING_ROWS: "not there on the tuning samples",
+    Cause.TOO_FEW_ROWS: "too few tuning samples to tell",
+    Cause.NOT_TRIED: "no experiment was run",
+}
+
+
+def _cause(one: Explanation) -> str:
+    """``the range of hidden``, ``in part: 3 ranges``, ``the op head in INT8``."""
+    if one.cause in _CAUSES:
+        return _CAUSES[one.cause]
+    if one.cause is Cause.WHOLE:
+        return f"nothing single, {counted(len(one.taps), 'range')} together"
+    ops = one.cause in {Cause.OPS, Cause.OPS_IN_PART}
+    names = one.ops if ops else one.taps
+    if len(names) == 1:
+        what = f"the {'op' if ops else 'range of'} {visible(names[0])}{' in INT8' if ops else ''}"
+    else:
+        what = f"{counted(len(names), 'op' if ops else 'range')}{' in INT8' if ops else ''}"
+    in_part = one.cause in {Cause.OPS_IN_PART, Cause.RANGES_IN_PART}
+    return f"in part {what}" if in_part else what
 
 
 def _place(name: str) -> str:

@@ -24,6 +24,7 @@ from calaudit.report.files import dump
 from calaudit.report.findings import findings
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.handover import cache_hint, named_files
+from calaudit.report.harm import tells_weak_ranks
 from calaudit.report.headline import control_sentences
 from calaudit.report.html.causes import Causes, make_causes
 from calaudit.report.html.found import (
@@ -58,7 +59,7 @@ from calaudit.results.audited import CalibsetRecord, EngineRecord
 from calaudit.results.comparison import ALL
 from calaudit.results.document import to_document
 from calaudit.results.report import Report
-from calaudit.runtime.errors import OutputError
+from calaudit.runtime.errors import Notice, OutputError
 from calaudit.runtime.words import counted, visible
 
 FEW, FEW_REASONS = 3, 2
@@ -131,6 +132,7 @@ def html_page(
         first_left=first.left,
         sets=set_rows(index),
         several_metrics=len({r.metric for r in index.report.results if r.gate is not None}) > 1,
+        warnings=_warnings(index),
         shown_warnings=FEW,
         few_samples=FEW_SAMPLES if rankings is None else FEW_SAMPLES // 2,
         view=view,
@@ -166,6 +168,7 @@ def environment() -> Environment:
     made.filters["counts"] = _counts
     made.filters["labelled"] = _labelled
     made.filters["macs"] = _macs
+    made.filters["breakable"] = _breakable
     made.filters["by"] = told_by
     made.filters["files"] = named_files
     return made
@@ -173,6 +176,11 @@ def environment() -> Environment:
 
 def _labelled(calibset: CalibsetRecord) -> str:
     return visible(set_label(calibset.name, calibset.role))
+
+
+def _breakable(text: str) -> Markup:
+    """May be broken before an exemption: ``minmax`` and ``+head`` on two lines."""
+    return Markup("<wbr>+").join(text.split("+"))
 
 
 def _macs(engine: EngineRecord) -> str:
@@ -249,12 +257,24 @@ def _facts(index: Index) -> list[str]:
     return facts
 
 
-def _why(causes: Causes | None, attribution: AttributionPart | None) -> list[str]:
-    """What the first screen says of causes: what experiments found, then the attribution."""
-    told = [] if causes is None else [each.sentence for each in causes.explained]
+def _why(causes: Causes | None, attribution: AttributionPart | None) -> list[tuple[str, bool]]:
+    """What the first screen says of causes, each with whether it is of a control.
+
+    What experiments found, then the attribution; both of candidates before those of controls.
+    """
+    told = [] if causes is None else [(each.sentence, each.control) for each in causes.explained]
     if attribution is not None:
-        told += [*attribution.sentences, *attribution.standouts]
+        told += attribution.sentences
+    told.sort(key=lambda each: each[1])
+    if attribution is not None:
+        told += [(sentence, False) for sentence in attribution.standouts]
     return told[:FEW_REASONS]
+
+
+def _warnings(index: Index) -> list[Notice]:
+    """The report's, but for what the part on causes says in its own words."""
+    told = {"harm_weak"} if tells_weak_ranks(index) else set()
+    return [notice for notice in index.report.warnings if notice.code not in told]
 
 
 def _file_name(name: str) -> str:

@@ -50,7 +50,8 @@ class AttributionRow(NamedTuple):
 class AttributionPart:
     """The page's section on attribution, as its template takes it."""
 
-    sentences: Sequence[str]
+    sentences: Sequence[tuple[str, bool]]
+    """Candidates' first; each with whether it is of a control."""
     rows: Sequence[AttributionRow]
     left: int
     """Rows that aren't shown."""
@@ -67,14 +68,28 @@ def make_attribution(index: Index) -> AttributionPart | None:
     if not harmed and not standouts:
         return None
     rows = fold_methods(harmed)
+    first = sorted(harmed, key=lambda one: _of_control(index, one))
+    told = zip(attribution_sentences(index, first), fold_methods(first), strict=True)
+    sentences = [(sentence, _of_control(index, one)) for sentence, (one, _) in told]
     return AttributionPart(
-        attribution_sentences(index, harmed)[:SHOWN_SENTENCES],
+        sentences[:SHOWN_SENTENCES],
         [_attribution_row(index, one, methods) for one, methods in rows[:SHOWN_ROWS]],
         max(0, len(rows) - SHOWN_ROWS),
         percent(harmed[0].level) if harmed else "",
         ATTRIBUTION_LEGEND,
         standouts,
     )
+
+
+def _of_control(index: Index, one: Attribution) -> bool:
+    """Whether every engine of this recipe and method is a control."""
+    own = [
+        cell.id
+        for cell in index.report.cells
+        if cell.way == one.method
+        and one.recipe in {index.recipes.get(cell.calibset or ""), cell.given_ranges}
+    ]
+    return bool(own) and all(cell in index.controls for cell in own)
 
 
 def _attribution_row(index: Index, one: Attribution, methods: Sequence[str]) -> AttributionRow:

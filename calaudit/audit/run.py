@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +28,9 @@ def run_audit(
 ) -> "tuple[Report, Path]":
     """Run or resume an audit, and write its report in all forms asked for.
 
-    Artefacts that exist under the plan's names are used: their names hash what they depend on. The
-    results folder is held from the first artefact to the last form of the report.
+    Artefacts that exist under the plan's names are used: their names hash what they depend on.
+    Explanations of an earlier run are kept where what they are of is unchanged. The results folder
+    is held from the first artefact to the last form of the report.
 
     Parameters
     ----------
@@ -61,6 +63,7 @@ def run_audit(
     with stage("starting"):  # what an audit needs takes long to import
         from calaudit.audit.dask.cells import remote_backends, run_cells_on_workers
         from calaudit.audit.dask.scheduler import connect_scheduler
+        from calaudit.audit.earlier import earlier_report, forgotten, still_holding
         from calaudit.audit.preflight import check_before_run, check_results
         from calaudit.audit.prepare import Overrides, prepared_audit
         from calaudit.audit.stages import go_through
@@ -81,8 +84,12 @@ def run_audit(
         if scheduler is not None:
             ask_workers = partial(run_cells_on_workers, scheduler, audit, path, given)
         report, observation = go_through(audit, ask_workers)
+        earlier = earlier_report(audit.plan.report)
+        report = replace(report, explanations=still_holding(report, earlier))
         if then is not None:
             report = then(audit, report)
+        for notice in forgotten(report, earlier):
+            say(notice)
         with stage("report"):
             _write(report, audit.plan.report, forms, Evidence(observation, audit.pool), say)
         return report, audit.plan.report

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from calaudit.audit.earlier import results_of
 from calaudit.audit.observed import open_observed
 from calaudit.audit.prepare import Audit
 from calaudit.explain.engines import Variant
@@ -52,6 +53,7 @@ def explanations_of(
     audit : Audit
         Its folder is held, and its artefacts are made.
     report : Report
+        Its explanations, of an earlier run, aren't left even where they aren't asked for again.
     asked : Asked
 
     Raises
@@ -69,7 +71,9 @@ def explanations_of(
     with tempfile.TemporaryDirectory(prefix="calaudit-explain-") as folder:
         runs = Runs(audit.pool, Path(folder), audit.config.audit.batch_size)
         lab = Laboratory(audit, report, observed, runs)
-        found, left = _explain_all(lab, harmed, asked.most)
+        found, rest = _explain_all(lab, harmed, asked.most)
+    known = {each for one in report.explanations for each in results_of(one)}
+    left = sum((each.cell, each.slice, each.metric) not in known for each in rest)
     if not left:
         return tuple(found), ()
     message = (
@@ -82,8 +86,8 @@ def explanations_of(
 
 def _explain_all(
     lab: Laboratory, harmed: Sequence[Result], most: int
-) -> tuple[list[Explanation], int]:
-    """Explanations, the gravest result's first, and how many results have none."""
+) -> tuple[list[Explanation], list[Result]]:
+    """Explanations, the gravest result's first, and the results that have none."""
     found: list[tuple[Result, Explanation]] = []
     left = list(harmed)
     lab.runs.hold_inputs(lab.rows)
@@ -102,7 +106,7 @@ def _explain_all(
             left = [each for each in rest if id(each) not in told]
             found.append((first, replace(one, alike=tuple(each for _, each in alike))))
             done.advance(1 + len(rest) - len(left))
-    return [one for _, one in found], len(left)
+    return [one for _, one in found], left
 
 
 def _explain_one(lab: Laboratory, result: Result) -> tuple[Explanation, Subject | None]:

@@ -75,25 +75,28 @@ def explain_audit(
         from calaudit.explain.explanations import Asked
 
         asked = Asked(tuple(cells), tuple(slices), every=every, most=most)
-        done = with_explanations(audit, report, asked)
-        if tell is not None and not done.explanations and done.warnings == report.warnings:
-            tell(_nothing_to_explain(asked))
-        return done
+        return with_explanations(audit, report, asked, tell or (lambda notice: None))
 
     return run_audit(path, overrides, formats=formats, tell=tell, then=explained)
 
 
-def with_explanations(audit: "Audit", report: "Report", asked: "Asked") -> "Report":
-    """The report of an audit that is held, with explanations."""
+def with_explanations(
+    audit: "Audit", report: "Report", asked: "Asked", tell: Callable[[Notice], None]
+) -> "Report":
+    """The report of an audit that is held, with explanations before those that it has already."""
+    from calaudit.audit.earlier import merged
     from calaudit.explain.explanations import explanations_of
     from calaudit.runtime.progress import stage
 
     start = time.perf_counter()
     with stage("explanations"):
         found, notices = explanations_of(audit, report, asked)
+    if not found and not notices:
+        tell(_nothing_to_explain(asked))
     timings = {**report.timings, "explanations": round(time.perf_counter() - start, 3)}
+    explanations = merged(found, report.explanations)
     return replace(
-        report, explanations=found, warnings=(*report.warnings, *notices), timings=timings
+        report, explanations=explanations, warnings=(*report.warnings, *notices), timings=timings
     )
 
 

@@ -25,6 +25,14 @@ candidates = "split = 'calibration' and loudness = 'quiet'"
 SETS += 'slices = "loudness = quiet"\n'
 
 
+@pytest.fixture(autouse=True)
+def unexplained(request: pytest.FixtureRequest) -> None:
+    """Each test starts from a report without explanations, which later runs would keep."""
+    if "world" in request.fixturenames:
+        folder = request.getfixturevalue("world").with_suffix("")
+        folder.joinpath("report.json").unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Loud inputs are forty times as large: calibrated on them, quiet ones are left a few steps."""
@@ -36,6 +44,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def report_of(audit: Path) -> dict:
     return json.loads(audit.with_suffix("").joinpath("report.json").read_text("utf-8"))
+
+
+def results_told(explanations: list[dict]) -> list[tuple[str, str]]:
+    return sorted(
+        (each["cell"], each["slice"]) for one in explanations for each in (one, *one["alike"])
+    )
 
 
 def test_a_control_is_explained_and_the_exit_status_is_the_audits(world: Path) -> None:
@@ -58,8 +72,26 @@ def test_compare_explain_is_the_same(world: Path) -> None:
     second = report_of(world)
     assert second["explanations"] == first["explanations"] != []
     assert "explanations" in second["timings"]
-    assert calaudit("compare", world, "--formats", "none").status == 0
+
+
+def test_a_later_compare_and_a_narrower_explain_keep_what_was_explained(world: Path) -> None:
+    calaudit("explain", world, "--formats", "none")
+    whole = report_of(world)["explanations"]
+    ended = calaudit("compare", world, "--formats", "none")
+    assert report_of(world)["explanations"] == whole != []
+    assert "explained" not in ended.err
+    calaudit("explain", world, "--cell", "*/mse", "--formats", "none")
+    assert results_told(report_of(world)["explanations"]) == results_told(whole)
+
+
+def test_what_no_longer_holds_is_dropped_with_a_note(world: Path) -> None:
+    calaudit("explain", world, "--formats", "none")
+    n = len(results_told(report_of(world)["explanations"]))
+    ended = calaudit("compare", world, "--seed", "5", "--formats", "none")
     assert report_of(world)["explanations"] == []
+    assert f"{n} results that the report of an earlier run explained aren't" in ended.err
+    ended = calaudit("compare", world, "--formats", "none")
+    assert "an earlier run explained" not in ended.err
 
 
 def test_the_choice_can_be_narrowed(world: Path) -> None:
@@ -96,6 +128,7 @@ def test_what_matches_nothing_ends_with_status_2(world: Path, flags: list[str], 
 
 
 def test_a_report_in_place_of_the_audit_file_is_recognised(world: Path) -> None:
+    calaudit("compare", world, "--formats", "none")
     report = world.with_suffix("") / "report.json"
     ended = calaudit("explain", report)
     assert ended.status == 2

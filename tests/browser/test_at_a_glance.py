@@ -253,6 +253,8 @@ def test_a_recommendation_answers_and_its_long_heads_stay_apart(
         flat = ["".join(text.split()) for text in heads]
         assert flat == ["minmax", "minmax+recommended", "minmax+recommended-1"]
         assert page.evaluate(APART) == []
+        choice, reset = box(page, "#metric"), box(page, "#tools button")
+        assert abs(choice["y"] - reset["y"]) < reset["height"]  # on one line
         assert page.evaluate(CUT) == []
         page.get_by_text("How the recommendation was chosen").click()
         rows = page.locator("#found details[open] tbody tr:visible")

@@ -197,7 +197,7 @@ def verdict_of(index: Index, cell: str) -> Verdict | None:
 def _default(index: Index) -> str:
     told = index.report.recommendation
     if told is not None and told.outcome != Outcome.NOTHING_HOLDS:
-        return told.winner
+        return told.plain if told.outcome == Outcome.KEEP else told.winner
     passed = [
         cell.id
         for cell in _exportable(index)

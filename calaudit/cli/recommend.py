@@ -87,10 +87,16 @@ def recommend_command(
 
 def _next(report: "Report", path: Path, name: str) -> str | None:
     """The command that writes what may ship; None where nothing may."""
+    from calaudit.audit.finished import verdict_of
+    from calaudit.report.index import Index
+    from calaudit.results.comparison import Verdict
     from calaudit.results.recommendation import Outcome
 
     told = report.recommendation
-    if told is None or told.outcome is not Outcome.SHIP:
+    if told is None or told.outcome not in {Outcome.SHIP, Outcome.KEEP}:
+        return None
+    ships = told.plain if told.outcome is Outcome.KEEP else told.winner
+    if verdict_of(Index(report), ships) != Verdict.PASS:
         return None
     written = path.parent.with_suffix(".toml")
     out = Path(f"{name}-to-ship")

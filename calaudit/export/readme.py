@@ -12,6 +12,7 @@ from calaudit.report.index import Index, predicts
 from calaudit.report.precision import caveat
 from calaudit.report.wording import between, difference, score, unit_name, units
 from calaudit.results.comparison import Result, Verdict
+from calaudit.results.recommendation import Outcome
 from calaudit.runtime.words import counted, visible
 
 _ROWS: Final = 20
@@ -116,7 +117,8 @@ def _intro(parts: Parts) -> str:
     verdict = verdict_of(Index(parts.finished.report), cell.id)
     judged = "not gated" if verdict is None else f"verdict {verdict}"
     told = parts.finished.report.recommendation
-    why = f" Recommended: {_text(told.sentence)}" if told and told.winner == cell.id else ""
+    meant = told and (told.plain if told.outcome == Outcome.KEEP else told.winner)
+    why = f" Recommended: {_text(told.sentence)}" if told and meant == cell.id else ""
     return f"{what}{ranges}: {judged}, judged on {_text(cell.backend)}.{why}"
 
 

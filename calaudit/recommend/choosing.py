@@ -39,7 +39,7 @@ from calaudit.runtime.errors import BackendError, CalauditError, SettingsError
 from calaudit.sampling.kinds import make_recipe
 from calaudit.sampling.recipe import Recipe
 from calaudit.slices.dimension import EVERYTHING
-from calaudit.statistics.choice import Standing, ranked
+from calaudit.statistics.choice import Standing, ranked, rows_needed
 from calaudit.steps.calibrate import calibrate
 from calaudit.steps.predict import EngineOutputs
 from calaudit.steps.sample import draw_calibset
@@ -74,7 +74,14 @@ class Chosen:
     predictor: Predictor
     n_rows: int
     """Tuning rows that engines were run on."""
+    n_needed: int
+    """Below so many, one row may decide."""
     untried: tuple[str, ...] = ()
+
+    @property
+    def few(self) -> bool:
+        """Whether too few rows chose."""
+        return self.n_rows < self.n_needed
 
     def standing(self, candidate: Candidate) -> Standing:
         """How one that was run did."""
@@ -88,6 +95,7 @@ class _Field:
     """Candidates so far."""
 
     bench: Trials
+    few: bool
     held: list[Candidate] = field(default_factory=list)
     standings: list[Standing] = field(default_factory=list)
     untried: list[str] = field(default_factory=list)
@@ -102,7 +110,11 @@ class _Field:
 
     @property
     def best(self) -> Candidate:
-        return self.held[ranked(self.standings)[0]]
+        return self.held[self.order[0]]
+
+    @property
+    def order(self) -> list[int]:
+        return ranked(self.standings, few=self.few)
 
 
 def choose(
@@ -137,15 +149,15 @@ def choose(
     drawn = candidates_of_sets(audit, tables, name, foreseen)
     first = _plain(audit, drawn, name)
     free = foreseen.free()
-    kept = _pruned(drawn)
     bench = trials(audit, audit.tuning.observed, folder)
     bench.runs.hold_inputs(bench.predicted)
-    found = _Field(bench)
-    found.add(kept)
+    needed = _rows_needed(audit, bench)
+    found = _Field(bench, few=len(bench.rows) < needed)
+    found.add(_pruned(drawn, keep=found.few or not audit.gates))
     _mixtures(audit, foreseen, found, folder, name)
     _searched(audit, foreseen, found, free, name)
     _exemptions(audit, found)
-    order = ranked(found.standings)
+    order = found.order
     winner = found.held[order[0]]
     others = [found.held[place] for place in order[1:] if found.held[place] is not first]
     return Chosen(
@@ -156,6 +168,7 @@ def choose(
         free=free,
         predictor=foreseen,
         n_rows=len(bench.rows),
+        n_needed=needed,
         untried=tuple(found.untried),
     )
 
@@ -181,10 +194,22 @@ def _plain(audit: Audit, drawn: Sequence[Candidate], name: str) -> Candidate:
     return found
 
 
-def _pruned(drawn: Sequence[Candidate]) -> list[Candidate]:
-    """The plain set's, and the others that are predicted best; of one remedy the best first."""
+def _rows_needed(audit: Audit, bench: Trials) -> int:
+    spans = {each.name: each.span for one in bench.eval_sets for each in one.metrics}
+    return rows_needed(
+        (gate.max_drop, spans.get(metric))
+        for (metric, _), gate in audit.gates.items()
+        if gate.max_drop is not None
+    )
+
+
+def _pruned(drawn: Sequence[Candidate], *, keep: bool) -> list[Candidate]:
+    """The plain set's, and the others that are predicted best; of one remedy the best first.
+
+    Where little speaks for a change (`keep`), the plain set's as the audit orders its methods.
+    """
     ordered = sorted(drawn, key=lambda each: each.predicted)
-    mine = [each for each in ordered if each.remedy is Remedy.PLAIN_SET]
+    mine = [each for each in (drawn if keep else ordered) if each.remedy is Remedy.PLAIN_SET]
     others = [each for each in ordered if each.remedy is not Remedy.PLAIN_SET]
     return [*mine, *others[:MOST_OTHERS]]
 

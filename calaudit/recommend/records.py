@@ -38,14 +38,17 @@ def recommendation(
     winner, plain = (written.cells[each.name] for each in (chosen.winner, chosen.plain))
     verdict = verdict_of(report, winner)
     gained = gains(audit, report, chosen, winner, plain)
+    plains = None if winner == plain else verdict_of(report, plain)
+    outcome = outcome_of(verdict, plains, gained)
     short = shortages(report, winner)
     return Recommendation(
-        outcome=outcome_of(verdict),
+        outcome=outcome,
         verdict=verdict,
         sentence=sentence(
             chosen,
             report,
-            verdict=verdict,
+            outcome=outcome,
+            plain=plains,
             winner=winner,
             gains=gained,
             collect=short,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from calaudit.recommend.choosing import Chosen
 from calaudit.recommend.options import Candidate
-from calaudit.report.wording import amount
+from calaudit.report.wording import amount, between, in_sentence, percent
 from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import ALL, Verdict
 from calaudit.results.recommendation import Gain, Outcome, Remedy, Shortage
@@ -30,8 +30,21 @@ def what_ships(candidate: Candidate, base: frozenset[str]) -> str:
     return _WHAT[candidate.remedy].format(f"“{visible(name)}”", ops)
 
 
-def outcome_of(verdict: Verdict) -> Outcome:
-    """What follows from the winner's verdict."""
+def outcome_of(verdict: Verdict, plain: Verdict | None, gains: Sequence[Gain]) -> Outcome:
+    """What follows from the winner's verdict, the plain set's, and what is saved against it.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    plain : Verdict, optional
+        None where the winner is the plain set.
+    gains : sequence of Gain
+    """
+    worse = _clearest_cost(gains) is not None
+    if plain == Verdict.PASS and (worse or verdict != Verdict.PASS):
+        return Outcome.KEEP
+    if plain == Verdict.INCONCLUSIVE and worse:
+        return Outcome.KEEP
     return {
         Verdict.PASS: Outcome.SHIP,
         Verdict.REGRESSED: Outcome.NOTHING_HOLDS,
@@ -43,7 +56,8 @@ def sentence(
     chosen: Chosen,
     report: Report,
     *,
-    verdict: Verdict,
+    outcome: Outcome,
+    plain: Verdict | None,
     winner: str,
     gains: Sequence[Gain],
     collect: Sequence[Shortage],
@@ -51,12 +65,64 @@ def sentence(
 ) -> str:
     """What to do, and why; no more than was measured."""
     what = what_ships(chosen.winner, base)
-    outcome = outcome_of(verdict)
-    if outcome is Outcome.SHIP:
-        return f"Ship {what}: it passes every gate on the evaluated samples{_saved(report, gains)}."
-    if outcome is Outcome.NOTHING_HOLDS:
-        return f"{_nothing(chosen)} The best found, {what}, {_lost(report, winner)}."
-    return f"{_undecided(chosen, report, what, winner)} {_lacks(collect, report)}"
+    worse = _worse(report, gains)
+    if outcome is Outcome.KEEP:
+        text = _keep(report, what_ships(chosen.plain, base), what, plain, worse)
+    elif outcome is Outcome.SHIP:
+        saved = _saved(report, gains) + (f"; but it {worse}" if worse else "")
+        text = f"Ship {what}: it passes every gate on the evaluated samples{saved}."
+    elif outcome is Outcome.NOTHING_HOLDS:
+        text = f"{_nothing(chosen)} The best found, {what}, {_lost(report, winner)}."
+    else:
+        text = f"{_undecided(chosen, report, what, winner)} {_lacks(collect, report)}"
+        text += f" On the evaluated samples it {worse}." if worse else ""
+    return text + _few(chosen)
+
+
+def _keep(report: Report, kept: str, what: str, plain: Verdict | None, worse: str) -> str:
+    if plain == Verdict.PASS and not worse:
+        return (
+            f"Keep {kept}: it passes every gate on the evaluated samples, which {what}, chosen on "
+            "the tuning rows, doesn't."
+        )
+    text = f"Keep {kept}: on the evaluated samples {what}, chosen on the tuning rows, {worse}."
+    if plain == Verdict.PASS:
+        return f"{text} The plain set passes every gate."
+    if not any(each.gate is not None for each in report.results):
+        return f"{text} Add [[gates]] to say what may be lost."
+    return f"{text} The plain set isn't shown to keep every gate either."
+
+
+def _clearest_cost(gains: Sequence[Gain]) -> Gain | None:
+    """Where the winner is significantly worse than the plain set; the clearest."""
+    found = [each for each in gains if each.gain.high is not None and each.gain.high < 0]
+    return min(found, key=lambda each: each.gain.high or 0.0, default=None)
+
+
+def _worse(report: Report, gains: Sequence[Gain]) -> str:
+    """What the winner costs against the plain set, as far as it is certain; may be empty."""
+    cost = _clearest_cost(gains)
+    if cost is None or cost.gain.low is None or cost.gain.high is None:
+        return ""
+    metric = _metric(report, cost.metric)
+    place = "overall" if cost.slice == ALL else f"on {visible(cost.slice)}"
+    interval = between(metric, -cost.gain.high, -cost.gain.low)
+    return (
+        f"is significantly worse than the plain set {place}, by "
+        f"{amount(metric, cost.gain.value or 0.0)} of {in_sentence(metric)} "
+        f"({percent(cost.level)} CI {interval})"
+    )
+
+
+def _few(chosen: Chosen) -> str:
+    """That too few rows chose."""
+    if not chosen.few:
+        return ""
+    return (
+        f" Only {counted(chosen.n_rows, 'tuning row')} chose, too few to tell engines apart: it "
+        f"takes {chosen.n_needed:,} before no single one decides. Raise tune_samples, or let "
+        "evaluate leave out more."
+    )
 
 
 def _saved(report: Report, gains: Sequence[Gain]) -> str:
@@ -99,22 +165,43 @@ def _lost(report: Report, winner: str) -> str:
 def _undecided(chosen: Chosen, report: Report, what: str, winner: str) -> str:
     gated = [r for r in report.results if r.cell == winner and r.gate is not None]
     if not gated:
-        return f"Nothing is gated, so nothing can pass: {what} loses least on the tuning rows."
+        text = "Nothing is gated, so nothing can pass: on the tuning rows"
+        if chosen.winner is chosen.plain:
+            return f"{text} nothing that was tried is shown to do better than {what}."
+        return (
+            f"{text} {what} saves more on the slice where the plain set loses most than it costs "
+            "on any."
+        )
     passed = sum(r.verdict == Verdict.PASS for r in gated)
-    how = "keeps the gates" if chosen.standing(chosen.winner).holds else "does best, but keeps "
-    if how.endswith(" "):
-        how += "not every gate,"
+    how = "keeps the gates on the tuning rows"
+    if not chosen.standing(chosen.winner).holds:
+        how = "does best on the tuning rows, but doesn't keep every gate there"
+        if chosen.few:
+            how = "is kept, since no other engine is shown to do better on the tuning rows"
     return (
-        f"Nothing ships yet: {what} {how} on the tuning rows, and passes {passed or 'none'} of "
-        f"{counted(len(gated), 'gate')} on the evaluated samples; {_left(len(gated), passed)}."
+        f"Nothing ships yet: {what} {how}; on the evaluated samples it "
+        f"{gates_passed(len(gated), passed)}."
     )
 
 
-def _left(n: int, passed: int) -> str:
-    """Of gates that weren't passed."""
-    if n == passed + 1:
-        return "the other is inconclusive" if passed else "it is inconclusive"
-    return "the others are inconclusive" if passed else "all are inconclusive"
+def gates_passed(n: int, passed: int) -> str:
+    """How many of an engine's gates it passes, where none regressed.
+
+    Examples
+    --------
+    >>> gates_passed(29, 28)
+    'passes 28 of 29 gates; the other is inconclusive'
+    >>> gates_passed(6, 0)
+    'passes none of 6 gates, all inconclusive'
+    """
+    if passed == 0:
+        return (
+            "doesn't pass its gate, inconclusive"
+            if n == 1
+            else f"passes none of {n:,} gates, all inconclusive"
+        )
+    others = "the other is" if n == passed + 1 else "the others are"
+    return f"passes {passed:,} of {n:,} gates; {others} inconclusive"
 
 
 def _lacks(collect: Sequence[Shortage], report: Report) -> str:

@@ -14,8 +14,8 @@ TITLE = "Recommendation"
 HEADINGS = ("considered", "remedy", "predicted harm", "worst on tuning rows", "of its gate", "")
 """Of the rows' entries: texts and numbers in turn."""
 LEGEND = (
-    "worst on tuning rows: where most of a gate is used up, with the drop there, drawn towards the "
-    "engine's mean drop by as much as it may be noise"
+    "worst on tuning rows: where {worst}, with the drop there, drawn towards the engine's mean "
+    "drop by as much as it may be noise"
 )
 _OF_GATE = "of its gate: that drop as a share of max_drop; ✗: isn't taken to keep its gates"
 _SHOWN = 3
@@ -90,9 +90,9 @@ def _shrunken(index: Index, one: Option) -> float | None:
     if one.used is None or one.holds is None:
         return one.used
     gates = (
-        result.gate.max_drop
+        result.max_drop
         for result in index.report.results
-        if result.gate is not None and (result.slice, result.metric) == (one.slice, one.metric)
+        if result.max_drop is not None and (result.slice, result.metric) == (one.slice, one.metric)
     )
     gate = next(gates, None)
     return one.drop if gate is None else one.used * gate
@@ -161,7 +161,9 @@ def legend_of(told: Recommendation) -> str:
     if all(one.used is None for one in told.options):
         return ""
     gated = any(one.holds is not None for one in told.options)
-    return f"{LEGEND}; {_OF_GATE}" if gated else LEGEND
+    if not gated:
+        return LEGEND.format(worst="the drop is largest")
+    return f"{LEGEND.format(worst='most of a gate is used up')}; {_OF_GATE}"
 
 
 def columns_of(rows: Sequence[OptionRow]) -> list[tuple[str, list[str]]]:

@@ -34,6 +34,9 @@ class Outcome(StrEnum):
 
     SHIP = "ship"
     """The winner passes every gate on the evaluated rows."""
+    KEEP = "keep plain set"
+    """On the evaluated rows the plain set passes every gate and the winner doesn't, or the winner
+    is significantly worse than a plain set that didn't regress."""
     NOTHING_HOLDS = "nothing holds"
     """The winner regressed, or on the tuning rows no remedy that was tried keeps the gates."""
     COLLECT = "collect"

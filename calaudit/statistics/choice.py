@@ -7,8 +7,9 @@ Controlled Clinical Trials 7, 177–188). Where slices differ by chance alone al
 where one is harmed it stays apart.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,8 @@ Floats = NDArray[np.float64]
 
 ROOM: Final = 0.5
 """Share of a gate that may be used up: what is left is room for other rows, and to prove it."""
+LEAST_ROWS: Final = 30
+"""Rows below which nothing is told apart, whatever the gates."""
 
 
 def shrink(drops: Floats, errors: Floats) -> Floats:
@@ -66,6 +69,8 @@ class Standing:
     lost: bool = False
     """Whether a drop is significantly above 0 that isn't provably below its gate."""
     gated: bool = True
+    drops: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    """Metric and slice → what `used` and `error` are of the worst."""
 
     @property
     def holds(self) -> bool:
@@ -103,8 +108,21 @@ def standing(comparisons: Sequence[Comparison], *, price: int) -> Standing:
         ]
     if not found:
         return Standing(price, None, np.inf, 0.0, lost=True, gated=gated)
+    places = {(one.metric, one.slice): (drop, noise) for drop, noise, one in found}
     used, error, worst = max(found, key=lambda each: each[0])
-    return Standing(price, worst, used, error, lost=lost, gated=gated)
+    return Standing(price, worst, used, error, lost=lost, gated=gated, drops=places)
+
+
+def rows_needed(gates: Iterable[tuple[float, float | None]]) -> int:
+    """Rows to choose by: so many that no single one uses up all the room that gates leave.
+
+    Parameters
+    ----------
+    gates : iterable of (float, float or None)
+        Gates, each with how far a unit's score can change; None where nothing bounds it.
+    """
+    rows = (span / (ROOM * gate) for gate, span in gates if span is not None and gate > 0)
+    return max(LEAST_ROWS, ceil(max(rows, default=0.0) - 1e-9))
 
 
 def _errors(comparisons: Sequence[Comparison]) -> Floats:
@@ -122,16 +140,23 @@ def _errors(comparisons: Sequence[Comparison]) -> Floats:
     return found
 
 
-def ranked(standings: Sequence[Standing]) -> list[int]:
+def ranked(standings: Sequence[Standing], *, few: bool = False) -> list[int]:
     """Places of the engines, the one to ship first; of equal ones the earlier.
 
     Engines that hold come first, the cheapest remedy first; within a remedy the earlier, unless
     another uses up less of its gate beyond the noise. Where none holds, the cheapest one that does
     as well as the best, up to the noise of both, comes first. The rest follow by how much they use
     up, those that hold before the others.
+
+    Without gates the first of the cheapest is kept, unless another saves more on the slice where it
+    loses most than it costs on any, beyond the noise: worst drops of different slices aren't
+    compared. It is also kept where `few` rows chose and no other does better beyond the noise.
     """
     holding = [place for place, one in enumerate(standings) if one.holds]
-    if holding:
+    kept = _cheapest(standings, range(len(standings)))[0]
+    if not any(one.gated for one in standings):
+        first = _least_by_slices(standings, kept)
+    elif holding:
         first = _least_within(standings, _cheapest(standings, holding))
     else:
         best = min(range(len(standings)), key=lambda place: standings[place].used)
@@ -141,6 +166,8 @@ def ranked(standings: Sequence[Standing]) -> list[int]:
             if one.used - standings[best].used <= float(np.hypot(one.error, standings[best].error))
         ]
         first = _least_within(standings, _cheapest(standings, near))
+    if few and not standings[kept].lost and not _less(standings[first], standings[kept]):
+        first = kept
     rest = sorted(
         (place for place in range(len(standings)) if place != first),
         key=lambda place: (not standings[place].holds, standings[place].used, place),
@@ -151,6 +178,39 @@ def ranked(standings: Sequence[Standing]) -> list[int]:
 def _cheapest(standings: Sequence[Standing], places: Sequence[int]) -> list[int]:
     least = min(standings[place].price for place in places)
     return [place for place in places if standings[place].price == least]
+
+
+def _less(one: Standing, other: Standing) -> bool:
+    """Whether it uses up less, beyond the noise."""
+    return other.used - one.used > float(np.hypot(one.error, other.error))
+
+
+def _least_by_slices(standings: Sequence[Standing], kept: int) -> int:
+    first = kept
+    for place in sorted(range(len(standings)), key=lambda place: standings[place].price):
+        if all(_improves(standings[place], standings[each]) for each in {first, kept}):
+            first = place
+    return first
+
+
+def _improves(one: Standing, other: Standing) -> bool:
+    """Whether it saves more where the other loses most than it costs anywhere, beyond the noise."""
+    if one.worst is None or other.worst is None:
+        return other.worst is None and one.worst is not None
+    saved, noise = _lost_more(other, one, (other.worst.metric, other.worst.slice))
+    costs = [_lost_more(one, other, where) for where in one.drops]
+    cost, its_noise = max(costs, default=(0.0, 0.0))
+    if cost <= 0:
+        return saved > noise
+    return saved - cost > float(np.hypot(noise, its_noise))
+
+
+def _lost_more(one: Standing, other: Standing, where: tuple[str, str]) -> tuple[float, float]:
+    """How much more it loses on a slice, and the noise of that."""
+    if where not in one.drops or where not in other.drops:
+        return 0.0, 0.0
+    (drop, noise), (own, its) = one.drops[where], other.drops[where]
+    return drop - own, float(np.hypot(noise, its))
 
 
 def _least_within(standings: Sequence[Standing], places: Sequence[int]) -> int:

@@ -635,3 +635,7 @@ def test_the_recommended_engine_is_the_default(world: tuple[Path, Report], tmp_p
         replace(report, recommendation=replace(told, outcome=Outcome.NOTHING_HOLDS)), where
     )
     assert calaudit.export_engine(where, out=tmp_path / "other").cell == "fp16"
+    kept = replace(told, outcome=Outcome.KEEP, winner="fp16")
+    write_report(replace(report, recommendation=kept), where)
+    assert calaudit.export_engine(where, out=tmp_path / "kept").cell == "both/minmax"
+    assert "Recommended: Collect." in (tmp_path / "kept" / "README.md").read_text()

@@ -183,6 +183,32 @@ def test_where_no_ranges_can_it_is_said_with_the_bound(tmp_path: Path) -> None:
     assert mixture.name.startswith("mixture by loudness/")
 
 
+def test_few_tuning_rows_keep_the_plain_set_and_are_told_of(tmp_path: Path) -> None:
+    text = HARMFUL.replace("[[slices]]", "tune_samples = 12\n\n[[slices]]", 1)
+    report, _ = recommended(tmp_path, text=text, n=1500)
+    found = told(report)
+    assert found.n_tuning == 12
+    assert found.winner == found.plain
+    assert found.remedy is Remedy.PLAIN_SET
+    assert "Only 12 tuning rows chose, too few to tell engines apart: it takes 40" in found.sentence
+
+
+def test_enough_tuning_rows_are_not_told_to_be_few(harmful: tuple[Path, Report, int]) -> None:
+    assert "too few to tell" not in told(harmful[1]).sentence
+
+
+def test_without_gates_no_slice_is_traded_for_another(tmp_path: Path) -> None:
+    """Other sets save loud samples, and of quiet ones lose more than they save of hard ones."""
+    text = HARMFUL[: HARMFUL.index("[[gates]]")]
+    report, status = recommended(tmp_path, "--plain", "quiet only", text=text)
+    found = told(report)
+    assert (status, found.outcome, found.remedy) == (3, Outcome.COLLECT, Remedy.PLAIN_SET)
+    assert found.winner == found.plain
+    assert "nothing that was tried is shown to do better than the plain set" in found.sentence
+    used = {each.name: each.used for each in found.options if each.used is not None}
+    assert min(used.values()) < used["quiet only/minmax"]
+
+
 def test_too_few_evaluated_samples_are_said_to_be_lacking(tmp_path: Path) -> None:
     report, status = recommended(tmp_path, text=NULL.replace("0.05", "0.004"), n=1500)
     found = told(report)

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.unit_scores import UnitScores
-from calaudit.statistics.choice import ROOM, Standing, ranked, shrink, standing
+from calaudit.statistics.choice import ROOM, Standing, ranked, rows_needed, shrink, standing
 from calaudit.statistics.compare import compare
 from calaudit.statistics.verdict import judge
 
@@ -124,3 +124,45 @@ def test_every_engine_is_ranked_once_and_one_that_holds_is_first_if_any_does(
         assert standings[order[0]].holds
         assert standings[order[0]].price == min(one.price for one in holding)
         assert standings[order[0]].used <= ROOM
+
+
+def ungated(price: int, *, first: float, others: float, n_first: int = 80) -> Standing:
+    """Loses shares of two slices, of which the first is small."""
+    n = {"first": n_first, "others": 4000}
+    right = np.ones(sum(n.values()))
+    wrong = right.copy()
+    wrong[: round(first * n_first)] = 0.0
+    wrong[n_first : n_first + round(others * n["others"])] = 0.0
+    slices = {"first": np.arange(n_first), "others": np.arange(n_first, len(right))}
+    made = compare(TOP1, UnitScores(TOP1, right), {"engine": UnitScores(TOP1, wrong)}, slices)
+    return standing(judge(made), price=price)
+
+
+def test_without_gates_a_worst_slice_is_not_compared_with_anothers() -> None:
+    """Losing 5 % everywhere is no remedy for losing 10 % of a few rows and nothing else."""
+    plain = ungated(0, first=0.1, others=0.005)
+    everywhere = ungated(4, first=0.05, others=0.05)
+    assert everywhere.used < plain.used
+    assert ranked([plain, everywhere])[0] == 0
+    cured = ungated(5, first=0.0, others=0.005)
+    assert ranked([plain, everywhere, cured])[0] == 2
+
+
+def test_without_gates_nobody_pays_for_noise() -> None:
+    plain, other = (ungated(price, first=lost, others=0.0) for price, lost in ((0, 0.02), (1, 0.0)))
+    assert ranked([plain, other])[0] == 0
+    assert ranked([standing([], price=0), other])[0] == 1
+
+
+def test_few_rows_leave_what_is_not_beaten_beyond_the_noise() -> None:
+    standings = [of(0, 1.03, 1.3), of(0, 0.0, 1.3), of(4, 0.0, 1.3)]
+    assert ranked(standings)[0] == 1
+    assert ranked(standings, few=True)[0] == 0
+    assert ranked([of(0, 4.0, 1.3), of(4, 0.0, 1.3)], few=True)[0] == 1
+    assert ranked([of(0, 0.4, lost=True), of(4, 0.4)], few=True)[0] == 1
+
+
+def test_so_many_rows_are_needed_that_one_leaves_room() -> None:
+    assert rows_needed([]) == rows_needed([(0.5, 1.0), (0.01, None)]) == 30
+    assert rows_needed([(0.05, 1.0), (0.5, 1.0)]) == 40
+    assert rows_needed([(0.01, 2.0)]) == 400

@@ -1,9 +1,9 @@
 """A finished audit: its report, where its files lie, and the cell that is chosen."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from calaudit.audit.config import read_audit
 from calaudit.audit.keys import content_key
@@ -26,6 +26,8 @@ from calaudit.runtime.errors import (
 )
 from calaudit.runtime.words import command_line, counted, visible
 
+RECOMMENDED: Final = Path("recommend", "recommended.toml")
+"""What ``calaudit recommend`` writes, within the audit's results folder unless it is said."""
 _RUN = "Run calaudit compare again: it makes what is missing or damaged."
 
 
@@ -147,6 +149,32 @@ def open_finished(path: Path) -> Finished:
     return Finished(report, found, config.base.absolute(), tuple(notices))
 
 
+def recommended(finished: Finished) -> Finished | None:
+    """What ``calaudit recommend`` judged for this audit; None where there is nothing to ship.
+
+    Of another model, pool, or other tasks, slices or gates it doesn't count: the audit has changed
+    since.
+
+    Raises
+    ------
+    FileFormatError
+        Its report can't be read.
+    """
+    path = finished.path.parent / RECOMMENDED.with_suffix("") / "report.json"
+    if not path.is_file():
+        return None
+    found = open_finished(path)
+    told, mine, other = found.report.recommendation, finished.report.audit, found.report.audit
+    same = (mine.model.fingerprint, mine.pool.fingerprint) == (
+        other.model.fingerprint,
+        other.pool.fingerprint,
+    ) and all(mine.config.get(key) == other.config.get(key) for key in ("tasks", "slices", "gates"))
+    if told is None or told.outcome == Outcome.NOTHING_HOLDS or not same:
+        return None
+    notice = Notice("recommended", f"{told.winner} is what calaudit recommend chose", str(path))
+    return replace(found, notices=(*finished.notices, notice))
+
+
 def choose_cell(report: Report, cell: str | None = None) -> CellRecord:
     """The engine to hand over.
 
@@ -163,6 +191,8 @@ def choose_cell(report: Report, cell: str | None = None) -> CellRecord:
     """
     index = Index(report)
     name = _default(index) if cell is None else cell
+    if name.lower() == "fp32" and name not in index.cells:
+        raise _the_model_itself(name, index)
     if name not in index.cells:
         raise SettingsError(
             f"the report has no engine {name!r}", where="CELL", next_step=near(name, index.cells)
@@ -176,12 +206,16 @@ def choose_cell(report: Report, cell: str | None = None) -> CellRecord:
             next_step=f"Choose one that was judged: {_listed(_exportable(index))}.",
         )
     if found.precision == "fp32":
-        raise SettingsError(
-            f"{name!r} is FP32, the model itself: there is nothing to export",
-            where="CELL",
-            next_step=f"Choose an engine: {_listed(_exportable(index))}.",
-        )
+        raise _the_model_itself(name, index)
     return found
+
+
+def _the_model_itself(name: str, index: Index) -> SettingsError:
+    return SettingsError(
+        f"{name!r} is FP32, the model itself: there is nothing to export",
+        where="CELL",
+        next_step=f"Choose an engine: {_listed(_exportable(index))}.",
+    )
 
 
 def verdict_of(index: Index, cell: str) -> Verdict | None:

@@ -69,8 +69,7 @@ def check_given(
             model, needed = network.given.fingerprint, network.varying
         else:
             model, needed = qdq.fingerprint, qdq.taps
-        problems += _of_another_model(table, model, where)
-        problems += _lacking(table, needed, where)
+        problems += list(_of_another_model(table, model, where)) or _lacking(table, needed, where)
     if problems:
         raise RangesError.of(dict.fromkeys(problems))
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -28,7 +28,7 @@ from calaudit.graph.names import all_graphs, name_of
 from calaudit.graph.prepare import prepare
 from calaudit.report.index import Index, predicts
 from calaudit.results.audited import CellRecord
-from calaudit.runtime.errors import CalauditError, ModelError, Notice
+from calaudit.runtime.errors import CalauditError, ModelError, Notice, RangesError
 from calaudit.runtime.words import counted
 from calaudit.steps.build import write_graph
 from calaudit.steps.write_cache import write_complete_cache
@@ -192,8 +192,13 @@ def _explicit(parts: Parts, drawn: Calibset | None) -> Model:
         _complete_cache(parts, table, drawn)
     except CalauditError as error:
         (parts.folder / CACHE).unlink(missing_ok=True)
-        message = f"no calibration cache: {' '.join(str(error).split())}"
-        parts.notices.append(Notice("no_cache", message))
+        # other next steps are flags that an export hasn't
+        problems = (
+            each if "--model" in (each.next_step or "") else replace(each, next_step=None)
+            for each in error.problems
+        )
+        told = "; ".join(map(str, problems))
+        parts.notices.append(Notice("no_cache", f"no calibration cache: {' '.join(told.split())}"))
     return graph
 
 
@@ -205,6 +210,11 @@ def _complete_cache(parts: Parts, table: ScaleTable, drawn: Calibset | None) -> 
     if drawn is None or method not in ALL_METHODS:
         records = parts.finished.report.calibsets
         sets, method = [parts.finished.calibset(each.name) for each in records], "minmax"
+        if not sets:
+            raise RangesError(
+                "the audit has no calibration set on which to observe the tensors without given "
+                "ranges"
+            )
         parts.beyond = f"a min-max range over {counted(len(sets), 'calibration set')} of the audit"
     if method == ENTROPY_TRT:
         stored = table.options.get("calibration_order") == "stored"

@@ -1,9 +1,11 @@
 """README.md of an export: what was judged, and the lines that run it, for each runtime."""
 
 import json
+import os
 import shlex
 from collections.abc import Iterator
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 from calaudit.audit.finished import verdict_of
@@ -73,7 +75,7 @@ def _context(parts: Parts) -> dict[str, Any]:
         "cell": cell,
         "audit": report.audit.name,
         "intro": _intro(parts),
-        "warnings": [*told_of(parts), *map(str, parts.notices)],
+        "warnings": [*told_of(parts), *(_portable(parts, str(each)) for each in parts.notices)],
         "files": parts.files,
         "provenance": parts.provenance(),
         "gated": [_row(index, result) for result in gated[:_ROWS]],
@@ -99,6 +101,25 @@ def _context(parts: Parts) -> dict[str, Any]:
         "profile": "\n".join(_profile(parts)),
         "calibration_profile": "\n".join(_calibration_profile(parts)),
     }
+
+
+def _portable(parts: Parts, text: str) -> str:
+    """Without the folders of the machine that wrote it."""
+    for folder in sorted(_folders(parts), key=lambda one: len(str(one)), reverse=True):
+        if folder.name:  # neither the root nor the working folder
+            text = text.replace(f"{folder}{os.sep}", "")
+    return text
+
+
+def _folders(parts: Parts) -> Iterator[Path]:
+    finished, config = parts.finished, parts.finished.report.audit.config
+    known = [finished.path, finished.beside / "model", parts.folder / GRAPH]
+    known += [] if parts.given is None else [parts.given]
+    tables = [config.get("audit"), *config.get("calibsets", ()), *config.get("scales", ())]
+    named = [each.get(key) for each in tables if each for key in ("model", "pool", "file")]
+    known += [Path(each) for each in named if each and Path(each).is_absolute()]
+    for file in known:
+        yield from {file.parent, file.absolute().parent, file.resolve().parent}
 
 
 def _intro(parts: Parts) -> str:

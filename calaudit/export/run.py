@@ -57,8 +57,8 @@ def export_engine(
     path : Path
         The audit file, or the report.json of a finished audit.
     cell : str, optional
-        The engine's id; default: the recommended one, or else the only candidate that keeps every
-        gate.
+        The engine's id; default: the recommended one, also where it was judged in the folder
+        ``recommend`` of the audit's results, or else the only candidate that keeps every gate.
     out : Path
         Folder to write: a new one, or one that an export wrote and nobody changed since.
     tensorrt : str
@@ -75,7 +75,7 @@ def export_engine(
     OutputError
         `out` holds other files, or can't be written.
     """
-    from calaudit.audit.finished import choose_cell, open_finished
+    from calaudit.audit.finished import choose_cell, open_finished, recommended
     from calaudit.formats.folder import check_replaceable
     from calaudit.formats.trt_header import TrtVersion, header_for
     from calaudit.runtime.progress import stage
@@ -84,6 +84,8 @@ def export_engine(
     header_for(version, "minmax")  # refuses what reads no caches, before any work
     with stage("reading the report"):
         finished = open_finished(Path(path))
+        if cell is None and finished.report.recommendation is None:
+            finished = recommended(finished) or finished
     chosen = choose_cell(finished.report, cell)
     check_replaceable(Path(out))
     if finished.path.absolute().is_relative_to(Path(out).absolute()):

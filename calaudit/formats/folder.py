@@ -5,6 +5,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from calaudit.runtime.interrupts import listening, stop_if_asked, unbroken
 SUMS: Final = "SHA256SUMS"
 """Lists every other file of the folder, as ``sha256sum --check`` reads it."""
 _SHOWN: Final = 3
+_WRITABLE: Final = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 _in_flight: set[Path] = set()
 
 
@@ -25,12 +27,12 @@ def written_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder that takes the place of `path`, with its sums, if all goes well.
 
     What is at `path` may be nothing, an empty folder, or one that this function wrote and nobody
-    changed since. On any exception (Ctrl-C included) it stays as it is.
+    changed since; its mode is kept. On any exception (Ctrl-C included) it stays as it is.
 
     Raises
     ------
     OutputError
-        `path` holds anything else, which would be lost; or it can't be written.
+        `path` holds anything else, which would be lost; or it is read-only, or can't be written.
     """
     place = Path(os.path.realpath(path))
     check_replaceable(path)
@@ -54,11 +56,24 @@ def written_folder(path: Path) -> Iterator[Path]:
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse a folder with files that :func:`written_folder` didn't write. Raises `OutputError`."""
+    """Refuse a read-only folder, and one with files that :func:`written_folder` didn't write.
+
+    Raises
+    ------
+    OutputError
+        It is one of these, or a file.
+    """
     if not path.exists():
         return
     if not path.is_dir():
         raise OutputError("is a file, not a folder", where=path, next_step="Name another folder.")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & _WRITABLE or not os.access(path, os.W_OK):  # root may write to any
+        raise OutputError(
+            f"is read-only (mode {mode:o})",
+            where=path,
+            next_step="Name another folder, or make it writable (chmod u+w).",
+        )
     foreign = _foreign(path)
     if foreign:
         more = f", … {len(foreign)} in all" if len(foreign) > _SHOWN else ""
@@ -115,6 +130,7 @@ def _swap(made: Path, place: Path) -> None:
     if not place.exists():
         made.rename(place)
         return
+    made.chmod(stat.S_IMODE(place.stat().st_mode))
     before = place.with_name(f"{made.name}.old")
     place.rename(before)
     try:

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from calaudit.recommend.written import Written
     from calaudit.results.report import Report
 
-FOLDER = "recommend"
-"""Where a recommendation goes within the audit's results folder, unless it is said."""
-
 
 @listening()
 def recommend_audit(
@@ -84,6 +81,7 @@ def _choose(
 
     with stage("starting"):
         from calaudit.audit.drawn import draw_sets
+        from calaudit.audit.finished import RECOMMENDED
         from calaudit.audit.observed import observe_all
         from calaudit.audit.preflight import check_before_run, check_results
         from calaudit.audit.prepare import prepared_audit
@@ -110,7 +108,7 @@ def _choose(
         written = write_recommended(
             audit,
             overrides,
-            Path(out) if out is not None else audit.folder / FOLDER,
+            Path(out) if out is not None else (audit.folder / RECOMMENDED).parent,
             winner=chosen.winner,
             others=(chosen.plain, *chosen.rivals),
             base=base,

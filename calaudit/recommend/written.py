@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from calaudit.audit.entries import SetFile
+from calaudit.audit.finished import RECOMMENDED
 from calaudit.audit.plan import GIVEN
 from calaudit.audit.prepare import Audit, Overrides
 from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
@@ -26,7 +27,6 @@ from calaudit.results.audited import with_exemption
 from calaudit.runtime.settings import as_values
 from calaudit.sampling.recipe import Recipe
 
-FILE: Final = "recommended.toml"
 _SLUG = re.compile(r"[^\w.#-]+")
 
 
@@ -193,7 +193,7 @@ def write_recommended(
         "targets": raw.get("targets", []),
         "exemptions": content.exemptions,
     }
-    path = folder / FILE
+    path = folder / RECOMMENDED.name
     lines = [
         f"# What `calaudit recommend` chose for {audit.config.path.name}, and judges here:",
         "# the winner is the only candidate; the plain set and the next best are controls.",

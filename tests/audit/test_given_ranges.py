@@ -116,6 +116,10 @@ def test_a_changed_table_is_another_engine(world: Path) -> None:
     [
         ({"taps": {"y": {"amax": 127.0, "scale": 1.0}}}, "has no range for 1 tensor"),
         ({"model_fingerprint": "0123"}, "was made for another model (fingerprint 0123"),
+        (
+            {"model_fingerprint": "0123", "taps": {"y": {"amax": 127.0, "scale": 1.0}}},
+            "was made for another model (fingerprint 0123",
+        ),
         ({"calaudit_format": "pool"}, "isn't a scale table"),
     ],
 )
@@ -130,6 +134,7 @@ def test_tables_that_do_not_fit_are_refused_before_any_work(
     assert ended.status == 2
     assert said in ended.err
     assert "wrong.json" in ended.err
+    assert ended.err.count("calaudit: error: ") == 1  # one cause is told once
     assert not (world / "refused").exists()
 
 

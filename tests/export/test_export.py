@@ -362,7 +362,10 @@ def test_without_the_model_there_is_no_cache_and_that_is_told(moved: Path, tmp_p
     made = calaudit.export_engine(moved, "both/minmax", out=tmp_path / "ship")
     (told,) = (each for each in made.notices if each.code == "no_cache")
     assert "the FP32 model isn't there" in told.message
-    assert "no calibration cache" in (tmp_path / "ship" / "README.md").read_text()
+    assert told.message.endswith("→ Give the model that was audited by --model.")
+    readme = (tmp_path / "ship" / "README.md").read_text()
+    assert "> no calibration cache: model.onnx: the FP32 model isn't there" in readme
+    assert str(tmp_path) not in readme
     assert not (tmp_path / "ship" / "calibration.cache").exists()
     with pytest.raises(ModelError, match="the FP32 model isn't there"):
         calaudit.export_engine(moved, "fp16", out=tmp_path / "other")
@@ -572,6 +575,44 @@ def test_given_ranges_of_an_implicit_engine_are_handed_over_as_a_cache(
     assert not (out / "predicted.onnx").exists()
 
 
+def test_fp32_is_the_model_itself(world: tuple[Path, Report], tmp_path: Path) -> None:
+    ended = command("export", world[0], "fp32", "--out", tmp_path / "ship")
+    assert ended.status == 2
+    assert "'fp32' is FP32, the model itself: there is nothing to export" in ended.err
+    assert "Choose an engine: loud only/minmax" in ended.err
+
+
+def test_nothing_handed_over_names_the_machines_folders(
+    world: tuple[Path, Report], tmp_path: Path
+) -> None:
+    for cell in ("both/minmax", "fp16"):
+        out = tmp_path / cell
+        exported(world, cell, out)
+        for file in out.iterdir():
+            assert str(world[0].parent).encode() not in file.read_bytes(), file
+            assert str(tmp_path).encode() not in file.read_bytes(), file
+    assert any("model.onnx" in line for line in (out / "README.md").read_text().splitlines())
+
+
+def test_given_ranges_without_any_set_have_no_cache_and_no_advice_of_other_commands(
+    more: tuple[Path, Report], tmp_path: Path
+) -> None:
+    folder = tmp_path / "alone"
+    shutil.copytree(more[0].parent, folder)
+    (folder / "audit.toml").unlink()
+    shutil.rmtree(folder / "audit")
+    start, end = (AUDIT.index(each) for each in ("[[calibsets]]", "[[tasks]]"))
+    scales = '[[scales]]\nname = "minimax"\nfile = "given.json"\n\n'
+    path = folder / "alone.toml"
+    path.write_text(AUDIT[:start] + scales + AUDIT[end:])
+    run_audit(path, formats="none")
+    made = calaudit.export_engine(path, "minimax/given", out=tmp_path / "ship")
+    (told,) = (each.message for each in made.notices if each.code == "no_cache")
+    assert "the audit has no calibration set" in told
+    assert "--" not in told
+    assert told in (tmp_path / "ship" / "README.md").read_text()
+
+
 def test_fp32_of_a_target_is_refused(on_targets: tuple[Path, Report], tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="is FP32, the model itself"):
         calaudit.export_engine(on_targets[0], "fp32/explicit", out=tmp_path / "ship")
@@ -610,6 +651,47 @@ def test_given_ranges_get_a_complete_cache_from_all_sets(
     readme = (out / "README.md").read_text()
     assert "a min-max range over 2 calibration sets of the audit" in readme
     assert "with the ranges minimax, which were given" in readme
+
+
+@pytest.mark.parametrize("change", ["none", "nothing holds", "other gates"])
+def test_what_was_recommended_for_an_audit_is_its_default(
+    change: str, world: tuple[Path, Report], tmp_path: Path
+) -> None:
+    path, report = world
+    folder = tmp_path / "copy"
+    shutil.copytree(path.parent, folder)
+    beside = folder / "audit" / "recommend" / "recommended"
+    shutil.copytree(path.parent / "audit", beside)
+    told = Recommendation(
+        outcome=Outcome.NOTHING_HOLDS if change == "nothing holds" else Outcome.COLLECT,
+        verdict=Verdict.PASS,
+        sentence="Ship it.",
+        winner="both/entropy-trt",
+        remedy=Remedy.PLAIN_SET,
+        plain="both/minmax",
+        rivals=(),
+        tune="split = 'calibration'",
+        n_tuning=100,
+        options=(),
+    )
+    table = {**dict(report.audit.config["audit"]), "relative_to": "../.."}
+    config = {**report.audit.config, "audit": table}
+    if change == "other gates":
+        config["gates"] = []
+    written = replace(report, recommendation=told, audit=replace(report.audit, config=config))
+    write_report(written, beside / "report.json")
+    ended = command("export", folder / path.name, "--out", tmp_path / "ship")
+    if change != "none":  # the audit's own rule
+        assert "recommend" not in ended.err
+        assert "both/entropy-trt" not in ended.out
+        return
+    assert ended.status == 0
+    assert ended.out.startswith("both/entropy-trt, in ")
+    where = beside / "report.json"
+    assert f"{where}: both/entropy-trt is what calaudit recommend chose" in ended.err
+    assert "calibration.cache" in ended.out
+    named = calaudit.export_engine(folder / path.name, "both/minmax", out=tmp_path / "other")
+    assert named.cell == "both/minmax"
 
 
 def test_the_recommended_engine_is_the_default(world: tuple[Path, Report], tmp_path: Path) -> None:

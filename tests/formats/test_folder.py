@@ -1,6 +1,7 @@
 """Folders of files: whole or not at all, with their sums, never in the place of others' files."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,6 +75,26 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     write(tmp_path / "out", a="one")
     assert content(tmp_path / "out")["a"] == "one"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders have no such modes on Windows")
+def test_a_read_only_folder_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir(mode=0o555)
+    with pytest.raises(OutputError, match=r"is read-only \(mode 555\)"):
+        write(tmp_path / "out", a="one")
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+    assert content(tmp_path / "out") == {}
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o555
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders have no such modes on Windows")
+def test_a_folders_mode_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out").chmod(0o750)
+    for text in ("one", "two"):
+        write(tmp_path / "out", a=text)
+        assert content(tmp_path / "out")["a"] == text
+        assert (tmp_path / "out").stat().st_mode & 0o777 == 0o750
 
 
 def ended(error: BaseException) -> Callable[[], object]:

@@ -173,16 +173,23 @@ def _bound(
 def _output_errors(
     audit: Audit, names: Sequence[str], cell: Predictions, reference: Predictions
 ) -> Floats:
-    """(S,) squared difference of the first task's output over its sum of squares; NaN: none."""
-    output = audit.eval_sets[0].output
-    lost, power = squared_differences(output, cell, reference, audit.evaluated)
-    found = np.full(len(names), np.nan)
-    for place, name in enumerate(names):
-        held = audit.slices.mask(name)
-        total = power[held].sum()
-        if total > 0:
-            found[place] = lost[held].sum() / total
-    return found
+    """(S,) squared difference of the first task's output over its sum of squares; NaN: none.
+
+    For a task that reads several outputs the mean over the engine's outputs.
+    """
+    own = audit.eval_sets[0].output
+    read = [own] if own in cell.output_names else cell.output_names
+    found = np.full((len(read), len(names)), np.nan)
+    for errors, output in zip(found, read, strict=True):
+        lost, power = squared_differences(output, cell, reference, audit.evaluated)
+        for place, name in enumerate(names):
+            held = audit.slices.mask(name)
+            total = power[held].sum()
+            if total > 0:
+                errors[place] = lost[held].sum() / total
+    kept = found[~np.isnan(found).all(axis=1)]
+    whole: Floats = kept.mean(axis=0) if len(kept) else found[0]
+    return whole
 
 
 def _record(cell: str, harm: Harm, table: Mapping[str, float], errors: Floats) -> CellHarm:

@@ -126,8 +126,9 @@ def test_pairs_tell_more_than_intervals(before: Path, after: Path, tmp_path: Pat
 
 
 def test_an_audit_file_of_neither_report_is_named_as_such(
-    before: Path, after: Path, tmp_path: Path
+    before: Path, after: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
     other = make_world(tmp_path, audit=NARROW.replace("batch_size = 100", "batch_size = 50"))
     told = calaudit("report", "diff", before, after, "--audit", other)
     assert told.status == 1
@@ -267,7 +268,10 @@ def test_older_reports_are_compared_by_their_intervals(version: int, before: Pat
     assert now.a.verdict == "REGRESSED"
 
 
-def test_the_command_prints_both_ways(before: Path, after: Path) -> None:
+def test_the_command_prints_both_ways(
+    before: Path, after: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     told = calaudit("report", "diff", before / "report.json", after)
     assert told.status == 1
     assert told.out.startswith("A: world, ")

@@ -111,6 +111,7 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "cli/recipe_flags.py": ("sample",),
     "audit/finished.py": ("export",),
     "explain/harmed.py": ("explain",),
+    "export/": ("export",),
     "audit/paired.py": ("report diff",),
     "recommend/": ("recommend",),
     "formats/importers/": ("pool import",),

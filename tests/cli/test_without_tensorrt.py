@@ -46,6 +46,9 @@ compare audit.toml
 status audit.toml
 clean audit.toml --dry-run
 report show audit/report.json
+explain audit.toml --most 1
+recommend audit.toml
+export audit.toml both/minmax --out ship
 demo --out demo
 """
 SHORT_DEMO = """
@@ -70,7 +73,7 @@ kind = "classification"
 output = "logits"
 metrics = ["top1"]
 """
-ENDED = {"compare": 1, "report": 1}
+ENDED = {"compare": 1, "explain": 1, "recommend": 1, "report": 1}
 """The audit's verdict: something regressed."""
 
 

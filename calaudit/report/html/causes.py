@@ -14,6 +14,7 @@ from calaudit.results.comparison import ALL
 from calaudit.results.drops import Part
 from calaudit.results.explanation import Cause, Explanation, OpTrial, Suspect
 from calaudit.results.harm import CellHarm, HarmRecord, TapHarm
+from calaudit.results.values import finite
 from calaudit.runtime.words import counted, visible
 
 SHOWN_TABLES, SHOWN_SLICES, SHOWN_TAPS = 12, 8, 10
@@ -181,7 +182,7 @@ def _explained(index: Index, one: Explanation) -> ExplainedDrop:
         tuple(map(visible, lines)),
         unit_name(metric),
         visible(metric.title),
-        None if one.max_drop is None else scale * one.max_drop,
+        None if one.max_drop is None else finite(scale * one.max_drop),
         tuple(points),
         tuple(_suspect(each) for each in one.suspects),
         tuple(_trial(metric, each) for each in one.trials),
@@ -220,7 +221,7 @@ def _point(
     metric: MetricRecord, k: int, added: Sequence[str], left: Part, scale: float
 ) -> dict[str, Any]:
     def scaled(value: float | None) -> float | None:
-        return None if value is None else float(f"{scale * value:.5g}")
+        return None if value is None else finite(float(f"{scale * value:.5g}"))
 
     return {
         "k": k,

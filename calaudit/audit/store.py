@@ -241,8 +241,8 @@ def is_locked(folder: Path) -> bool | None:
             return False
     except Timeout:
         return True
-    except (OSError, NotImplementedError):
-        return None  # no locks on this file system, or no permission to ask
+    except (OSError, NotImplementedError):  # the latter: no flock on this file system
+        return None  # nor where there is no permission to ask
 
 
 def _content(path: Path) -> str:

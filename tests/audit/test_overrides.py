@@ -55,7 +55,7 @@ def test_a_draw_takes_texts_for_paths_and_refuses_seeds_that_are_none(tmp_path: 
         made = calaudit.draw_calibset(pool, recipe, out, seed=3)
         for seed in (-1, "x", 1.5):
             with pytest.raises(SettingsError, match="seed"):
-                calaudit.draw_calibset(pool, recipe, out, seed=seed)  # type: ignore[arg-type]
+                calaudit.draw_calibset(pool, recipe, out, seed=seed)  # type: ignore[arg-type]  # wrong on purpose
     assert calaudit.open_calibset(out).fingerprint == made.fingerprint
 
 

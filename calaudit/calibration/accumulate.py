@@ -10,7 +10,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.calibration.compiled import compiled
 from calaudit.calibration.histogram import (
     BINS_PER_OCTAVE,
     DROPPED_BITS,
@@ -22,6 +21,7 @@ from calaudit.calibration.histogram import (
     as_float32,
     no_histograms,
 )
+from calaudit.runtime.compiled import compiled
 from calaudit.runtime.errors import RangesError
 from calaudit.runtime.words import counted
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.calibration.compiled import compiled
+from calaudit.runtime.compiled import compiled
 
 N_LEVELS: Final = 128
 """Levels of int8 magnitudes in the published scheme."""

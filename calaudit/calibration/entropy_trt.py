@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.calibration.compiled import compiled
 from calaudit.calibration.entropy import N_LEVELS, SAME_DIVERGENCE
+from calaudit.runtime.compiled import compiled
 
 N_EQUAL: Final = 2048
 """Bins of a calibrator's histogram."""

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.calibration.batching import Batching
-from calaudit.calibration.compiled import compiled
 from calaudit.calibration.entropy_trt import N_EQUAL
 from calaudit.calibration.histogram import as_float32
+from calaudit.runtime.compiled import compiled
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.words import counted
 

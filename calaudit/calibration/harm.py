@@ -26,11 +26,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.calibration.compiled import compiled, map_on_cores
 from calaudit.calibration.histogram import FRACTION_BITS, N_BINS, Histograms, edges, first_bin
 from calaudit.calibration.methods import N_STEPS
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import SMALLEST_NORMAL
+from calaudit.runtime.compiled import compiled, map_on_cores
 from calaudit.runtime.errors import RangesError, near
 
 Floats = NDArray[np.float64]

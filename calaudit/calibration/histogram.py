@@ -31,7 +31,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.calibration.compiled import compiled
+from calaudit.runtime.compiled import compiled
 
 Counts = NDArray[np.int64] | NDArray[np.float64]
 

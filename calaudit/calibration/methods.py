@@ -17,9 +17,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.calibration.compiled import compiled
 from calaudit.calibration.entropy import N_LEVELS, SAME_DIVERGENCE, kl_divergences
 from calaudit.calibration.histogram import Histogram, bulk_of, covering
+from calaudit.runtime.compiled import compiled
 from calaudit.runtime.errors import SettingsError, near
 
 N_STEPS: Final = 127

@@ -8,7 +8,6 @@ from typing import Final, Literal
 
 import numpy as np
 
-from calaudit.calibration.compiled import map_on_cores
 from calaudit.calibration.diff import clipping
 from calaudit.calibration.entropy_trt import choose_amax
 from calaudit.calibration.equal_bins import EqualBins
@@ -21,6 +20,7 @@ from calaudit.calibration.histogram import (
     first_bin,
 )
 from calaudit.calibration.methods import ENTROPY_TRT, N_STEPS, check_method, estimate_amax
+from calaudit.runtime.compiled import map_on_cores
 from calaudit.runtime.errors import Notice, Problem, RangesError
 
 DEAD_AMAX: Final = 1.0

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from calaudit.metrics.case import Case
-from calaudit.metrics.guard import check_kind, held_parts
+from calaudit.metrics.guard import check_kind, held_parts, held_scores
 from calaudit.metrics.truth import Truth
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.lent import lent
@@ -47,6 +47,7 @@ PARAMETERS: Final = (
     "popularity",
     "tail",
     "k",
+    "class_name",
     "case",
 )
 """What a function may ask for by naming its parameters so.
@@ -62,6 +63,9 @@ exclude, popularity, tail
     where the pool doesn't say.
 k
     The rank at which lists are cut. Audits then name the metric with it: ``"name@10"``.
+class_name
+    The class that the metric is of. Audits name it in brackets: ``"name[person]"``; where the
+    parameter has a default, the metric is known without a class as well.
 case
     All of it, with what metrics share: `calaudit.metrics.case.Case`.
 """
@@ -112,6 +116,8 @@ class Metric:
     """What an engine that equals FP32 has in a metric of likeness; None: what it scores."""
     quality: bool = False
     """Whether it says how good answers are, so that who knows nothing has nothing to lose by it."""
+    class_name: str | None = None
+    """The class that it is of; None: of all."""
 
     def __str__(self) -> str:
         return self.name
@@ -166,13 +172,28 @@ class Definition:
         """Whether lists are cut at a rank k."""
         return "k" in self.asked
 
-    def metric(self, name: str, family: str, k: int | None = None) -> Metric:
-        """The metric of that name, cut at k."""
+    @property
+    def takes_class(self) -> bool:
+        """Whether there is one for each class."""
+        return "class_name" in self.asked
+
+    @property
+    def needs_class(self) -> bool:
+        """Whether there is none but for each class."""
+        given = inspect.signature(self.function).parameters.get("class_name")
+        return given is not None and given.default is inspect.Parameter.empty
+
+    def metric(
+        self, name: str, family: str, k: int | None = None, class_name: str | None = None
+    ) -> Metric:
+        """The metric of that name, cut at k, of a class."""
+        title = self.title.replace("{k}", str(k))
         return Metric(
             name=name,
             family=family,
             k=k,
-            title=self.title.replace("{k}", str(k)),
+            class_name=class_name,
+            title=title if class_name is None else f"{title} of {class_name}",
             kind=self.kind,
             direction=self.direction,
             unit=self.unit,
@@ -183,26 +204,21 @@ class Definition:
             quality=self.quality,
         )
 
-    def scores(self, case: Case, k: int | None) -> PerUnit:
-        """Per-unit scores of a case.
+    def scores(self, case: Case, metric: Metric) -> PerUnit:
+        """Per-unit scores of a case by one of its metrics.
 
         Raises
         ------
         SettingsError
             A function of another package failed, or returned something that is no score.
         """
-        given = {name: _argument(name, case, k) for name in self.asked}
+        given = {name: _argument(name, case, metric) for name in self.asked}
         if self.is_ours:
             ours: PerUnit = self.function(**given)
             return ours
         with blamed(self.path, "failed", SettingsError, file=file_of(self.function)):
             returned = self.function(**lent(given))
-            if sparse.issparse(returned):
-                return _statistics(returned, self, len(case.outputs))
-            if self.kind == "ratio" and isinstance(returned, tuple) and len(returned) == 2:
-                returned = np.stack([np.asarray(part, np.float64) for part in returned], axis=-1)
-            values = np.asarray(returned)
-        return _checked(values, self, len(case.outputs))
+            return held_scores(returned, self.path, self.kind, len(case.outputs))
 
     def check(self) -> None:
         """Refuse parameters that no metric is given. Raises `SettingsError`."""
@@ -337,7 +353,7 @@ def definition_in(value: object) -> Definition | None:
     return found if isinstance(found, Definition) else None
 
 
-def _argument(name: str, case: Case, k: int | None) -> Any:
+def _argument(name: str, case: Case, metric: Metric) -> Any:
     match name:
         case "outputs":
             return case.outputs
@@ -346,40 +362,8 @@ def _argument(name: str, case: Case, k: int | None) -> Any:
         case "case":
             return case
         case "k":
-            return k
+            return metric.k
+        case "class_name":
+            return metric.class_name
         case _:
             return getattr(case.truth, name, None)
-
-
-def _checked(values: NDArray[Any], definition: Definition, n: int) -> PerUnit:
-    """What a function of another package returned, as scores."""
-    path, kind = definition.path, definition.kind
-    if kind == "set":
-        return _statistics(values, definition, n)
-    wanted = (n, 2) if kind == "ratio" else (n,)
-    if values.shape != wanted or values.dtype.kind not in "biuf":
-        raise SettingsError(
-            f"{path} returned {values.dtype} of shape {values.shape}, "
-            f"expected {'two numbers' if kind == 'ratio' else 'one number'} for each of {n} units"
-        )
-    if kind == "binary":
-        unknown = np.isnan(values)
-        if not np.isin(values[~unknown], (0, 1)).all():
-            raise SettingsError(f"{path} is binary, but returned something else than 0 and 1")
-        return np.where(unknown, np.nan, values) if unknown.any() else values.astype(bool)
-    scores = values.astype(np.float64)
-    scores[~np.isfinite(scores)] = np.nan
-    if kind == "ratio":
-        scores[:, 1] = np.nan_to_num(scores[:, 1])
-        if (scores[:, 1] < 0).any():
-            raise SettingsError(f"{path} returned a denominator below 0")
-    return scores
-
-
-def _statistics(values: Any, definition: Definition, n: int) -> sparse.csr_array:
-    if values.ndim != 2 or values.shape[0] != n or values.dtype.kind not in "biuf":
-        raise SettingsError(
-            f"{definition.path} returned {values.dtype} of shape {values.shape}, "
-            f"expected a row of statistics for each of {n} units"
-        )
-    return sparse.csr_array(values.astype(np.float64))

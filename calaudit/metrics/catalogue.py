@@ -15,6 +15,8 @@ from calaudit.runtime.user_code import find_function
 
 _BEFORE: Final = re.compile(r"^(mean|avg|val|test|eval)")
 _AFTER: Final = re.compile(r"(loss|metric|value|percent|pct)$")
+_NAME: Final = re.compile(r"([^@\[]+)(?:\[(.+)\])?(?:@(\d+))?")
+"""Family, class and cut: ``ap[person]``, ``ndcg@10``."""
 _CUT: Final = re.compile(r"@\s*(\d+)|(?<=top)[\s_-]*(\d+)")
 
 
@@ -88,9 +90,11 @@ def _offered(entry: str, package: str) -> Iterator[tuple[str, Definition]]:
 
 
 def known_metrics() -> list[str]:
-    """Names that `parse_metric` reads, with k standing for a number."""
+    """Names that `parse_metric` reads, with k standing for a number, ``…`` for a class."""
     return [
-        "topk" if family == "top" else f"{family}@k" if definition.cut else family
+        "topk"
+        if family == "top"
+        else f"{family}{'[…]' * definition.needs_class}{'@k' * definition.cut}"
         for family, definition in definitions().items()
     ]
 
@@ -98,11 +102,13 @@ def known_metrics() -> list[str]:
 def parse_metric(name: str) -> Metric:
     """The metric of that name: ``top1``, ``nll``, ``ndcg@10``, ``my_metrics:brier`` and so on.
 
+    Where there is one for each class, the class stands in brackets: ``ap[person]``.
+
     Raises
     ------
     SettingsError
-        The name isn't known, its cut is missing, superfluous or 0, or the user's own function can't
-        serve as a metric.
+        The name isn't known, its cut or class is missing, superfluous or 0, or the user's own
+        function can't serve as a metric.
 
     Examples
     --------
@@ -111,19 +117,28 @@ def parse_metric(name: str) -> Metric:
     """
     if top := re.fullmatch(r"top[_@]?(\d+)", name):
         return _metric("top", f"top{int(top[1])}", int(top[1]))
-    found = re.fullmatch(r"([^@]+)(?:@(\d+))?", name)
-    family, k = (found[1], found[2]) if found else (name, None)
+    found = _NAME.fullmatch(name)
+    family, class_name, k = (found[1], found[2], found[3]) if found else (name, None, None)
     if family == "top" or not _is_known(family):
         unknown = Problem(f"there is no metric {name!r}", next_step=suggest_metric(name))
         raise SettingsError.of([unknown, *_found()[2]])
-    cut = _definition(family).cut
-    if cut and k is None:
+    definition = _definition(family)
+    if definition.cut and k is None:
         raise SettingsError(
             f"{name} needs the rank at which lists are cut", next_step=f"Write {name}@10."
         )
-    if not cut and k is not None:
+    if not definition.cut and k is not None:
         raise SettingsError(f"{family} takes no cut", next_step=f"Write {family}.")
-    return _metric(family, family if k is None else f"{family}@{int(k)}", k and int(k))
+    if class_name is not None and not definition.takes_class:
+        raise SettingsError(f"{family} isn't made class by class", next_step=f"Write {family}.")
+    if class_name is None and definition.needs_class:
+        raise SettingsError(
+            f"{name} needs the name of a class", next_step=f'Write "{family}[…]" with the class.'
+        )
+    written = family if class_name is None else f"{family}[{class_name}]"
+    return _metric(
+        family, written if k is None else f"{written}@{int(k)}", k and int(k), class_name
+    )
 
 
 def definition_of(metric: Metric) -> Definition:
@@ -142,11 +157,11 @@ def make_importable(folder: Path) -> None:
         sys.path.append(str(folder.resolve()))
 
 
-def _metric(family: str, name: str, k: int | str | None) -> Metric:
+def _metric(family: str, name: str, k: int | str | None, class_name: str | None = None) -> Metric:
     cut = None if k is None else int(k)
     if cut == 0:
         raise SettingsError(f"{name} shows nothing", next_step="Choose k ≥ 1.")
-    return _definition(family).metric(name, family, cut)
+    return _definition(family).metric(name, family, cut, class_name)
 
 
 def _is_known(family: str) -> bool:

@@ -1,4 +1,4 @@
-"""The parts of another package's metric beside its function, held to what they should give."""
+"""What another package's metric gives, held to what it should: its scores and its other parts."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.outside import Gives, asked
@@ -130,3 +131,47 @@ def _held_bounds(path: str, bounds: Callable[..., Any]) -> Callable[..., Any]:
         return worst, best
 
     return held
+
+
+def held_scores(returned: Any, path: str, kind: str, n: int) -> NDArray[Any] | sparse.csr_array:
+    """What the function of another package's metric returned, as scores of n units.
+
+    Raises
+    ------
+    SettingsError
+        It is no score of its kind.
+    """
+    if sparse.issparse(returned):
+        return _statistics(returned, path, n)
+    if kind == "ratio" and isinstance(returned, tuple) and len(returned) == 2:
+        returned = np.stack([np.asarray(part, np.float64) for part in returned], axis=-1)
+    values = np.asarray(returned)
+    if kind == "set":
+        return _statistics(values, path, n)
+    wanted = (n, 2) if kind == "ratio" else (n,)
+    if values.shape != wanted or values.dtype.kind not in "biuf":
+        raise SettingsError(
+            f"{path} returned {values.dtype} of shape {values.shape}, "
+            f"expected {'two numbers' if kind == 'ratio' else 'one number'} for each of {n} units"
+        )
+    if kind == "binary":
+        unknown = np.isnan(values)
+        if not np.isin(values[~unknown], (0, 1)).all():
+            raise SettingsError(f"{path} is binary, but returned something else than 0 and 1")
+        return np.where(unknown, np.nan, values) if unknown.any() else values.astype(bool)
+    scores = values.astype(np.float64)
+    scores[~np.isfinite(scores)] = np.nan
+    if kind == "ratio":
+        scores[:, 1] = np.nan_to_num(scores[:, 1])
+        if (scores[:, 1] < 0).any():
+            raise SettingsError(f"{path} returned a denominator below 0")
+    return scores
+
+
+def _statistics(values: Any, path: str, n: int) -> sparse.csr_array:
+    if values.ndim != 2 or values.shape[0] != n or values.dtype.kind not in "biuf":
+        raise SettingsError(
+            f"{path} returned {values.dtype} of shape {values.shape}, "
+            f"expected a row of statistics for each of {n} units"
+        )
+    return sparse.csr_array(values.astype(np.float64))

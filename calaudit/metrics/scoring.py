@@ -75,7 +75,7 @@ def score_all(
 def scores_of(metric: Metric, case: Case) -> Scores:
     """Score a case by one metric; see `score_all`."""
     definition = definition_of(metric)
-    values = definition.scores(case, metric.k)
+    values = definition.scores(case, metric)
     missing = case.unanswered
     if isinstance(values, sparse.csr_array):
         functional = definition.functional

@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.calibration.compiled import map_on_cores
 from calaudit.calibration.methods import estimate_amax
 from calaudit.calibration.observation import Observation
 from calaudit.recommend.predicting import Predictor
+from calaudit.runtime.compiled import map_on_cores
 from calaudit.runtime.progress import counter
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.sliceset import SliceSet

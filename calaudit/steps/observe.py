@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from calaudit.backends.base import Backend
 from calaudit.calibration.accumulate import Accumulator, BadActivationsError, bad_samples, warm_up
 from calaudit.calibration.batching import Batching
-from calaudit.calibration.compiled import n_cores
 from calaudit.calibration.equal_bins import EqualBins
 from calaudit.calibration.groups import Parts, split_into_parts
 from calaudit.calibration.observation import LeftOut, Observation, ObservedSamples, OneByOne
 from calaudit.graph.model import Model
+from calaudit.runtime.compiled import n_cores
 from calaudit.runtime.errors import Problem, RangesError
 from calaudit.runtime.words import counted
 from calaudit.steps.recount import Recount

@@ -236,3 +236,42 @@ def test_a_kind_that_does_not_fit_names_the_function_and_its_line(kind, more, to
     place = rf"test_own:own \(.*test_own.py, line {line}\) {told}"
     with pytest.raises(SettingsError, match=place):
         metric(kind, **more)(own)
+
+
+@metric("mean", title="Share seen", span=1.0)
+def share_seen(outputs, class_name):
+    """How often a class is named."""
+    return (outputs == class_name).astype(float)
+
+
+@metric("mean", title="Share shown", span=1.0)
+def share_shown(outputs, k, class_name=None):
+    """How often a class, or any, is among the first."""
+    return (outputs[:, :k] == (class_name or outputs[:, :k])).mean(axis=1)
+
+
+def test_a_metric_of_one_class_is_named_with_it_in_brackets():
+    path = f"{__name__}:share_seen"
+    found = parse_metric(f"{path}[zebra crossing]")
+    assert (found.family, found.class_name) == (path, "zebra crossing")
+    assert found.title == "Share seen of zebra crossing"
+    assert parse_metric(found.name) == found
+    seen = score(found, np.array(["person", "zebra crossing"], object), None)
+    assert seen.values.tolist() == [0, 1]
+    with pytest.raises(SettingsError, match="needs the name of a class") as error:
+        parse_metric(path)
+    assert error.value.problems[0].next_step == f'Write "{path}[…]" with the class.'
+
+
+def test_a_metric_of_one_class_may_be_cut_and_may_be_known_without_a_class():
+    path = f"{__name__}:share_shown"
+    outputs = np.array([["a", "b"], ["b", "b"]], object)
+    shares = [score(parse_metric(f"{path}{of}@2"), outputs, None).value() for of in ("", "[b]")]
+    assert shares == [1.0, 0.75]
+    assert parse_metric(f"{path}[b]@2").name == f"{path}[b]@2"
+
+
+def test_a_class_is_refused_where_there_is_no_metric_of_one():
+    with pytest.raises(SettingsError, match="nll isn't made class by class") as error:
+        parse_metric("nll[cat]")
+    assert error.value.problems[0].next_step == "Write nll."

@@ -47,7 +47,7 @@ class OnnxruntimeKind(BackendKind):
     def make(self, settings: OnnxruntimeSettings, site: Site) -> "OnnxruntimeBackend":
         """The backend; its threads are divided among the site's jobs."""
         from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-        from calaudit.calibration.compiled import n_cores
+        from calaudit.runtime.compiled import n_cores
 
         threads = settings.threads or 0
         if site.jobs > 1:

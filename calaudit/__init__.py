@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from calaudit.report.terminal import print_report
     from calaudit.results.report import Report, exit_status
     from calaudit.runtime.errors import CalauditError, Notice
+    from calaudit.runtime.objects import Objects
     from calaudit.sampling.kinds import make_recipe, read_recipe
     from calaudit.sampling.recipe import Recipe
     from calaudit.slices.dimension import Dimension
@@ -70,6 +71,7 @@ _HOMES = {
     "Calibset": "formats.calibset",
     "Dimension": "slices.dimension",
     "Notice": "runtime.errors",
+    "Objects": "runtime.objects",
     "Overrides": "audit.prepare",
     "PoolWriter": "formats.pool_writer",
     "Recipe": "sampling.recipe",
@@ -109,6 +111,7 @@ __all__ = [
     "Calibset",
     "Dimension",
     "Notice",
+    "Objects",
     "Overrides",
     "PoolWriter",
     "Recipe",

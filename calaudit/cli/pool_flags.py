@@ -182,7 +182,7 @@ def class_names(roles: RoleFlags) -> dict[str, tuple[str, ...]]:
     FileFormatError
         A file of names can't be used.
     """
-    from calaudit.formats.pool_layout import read_names
+    from calaudit.formats.class_names import read_names
 
     targets = list(_pairs(roles.target, "--target"))
     found: dict[str, tuple[str, ...]] = {}

@@ -20,7 +20,7 @@ _SHOWN = 5
 
 DIGEST_BYTES = 16
 """BLAKE2b-128: 32 hexadecimal digits."""
-_ROLES = ("classes", "ids", "inputs", "items", "meta", "missing", "targets")
+_ROLES = ("classes", "ids", "ignored", "inputs", "items", "meta", "missing", "targets")
 
 
 def check_ids(ids: pl.Series | NDArray[Any], *, where: str) -> None:

@@ -14,10 +14,21 @@ from numpy.typing import NDArray
 
 from calaudit.formats.hdf5 import is_text, open_hdf5, read_texts, reading
 from calaudit.formats.identity import check_ids, fingerprint_of
-from calaudit.formats.pool_layout import CLASSES, IDS, KIND, MISSING, VERSION, Layout, read_layout
+from calaudit.formats.pool_layout import (
+    CLASSES,
+    IDS,
+    IGNORED,
+    KIND,
+    MISSING,
+    VERSION,
+    Layout,
+    read_layout,
+)
+from calaudit.formats.pool_objects import read_objects
 from calaudit.formats.rows import check_rows, not_finite_problem, read_rows
 from calaudit.runtime.errors import CalauditError, Notice, PoolError, Problem, near
-from calaudit.runtime.pool import Rows, TensorSpec, read_as_numbers
+from calaudit.runtime.objects import Objects
+from calaudit.runtime.pool import ObjectsSpec, Rows, TensorSpec, read_as_numbers
 
 _ATTRIBUTE = "notices"
 
@@ -95,6 +106,11 @@ class PoolFile:
     def targets(self) -> Mapping[str, TensorSpec]:
         """What a prediction is judged against, by name."""
         return self._layout.targets
+
+    @property
+    def objects(self) -> Mapping[str, ObjectsSpec]:
+        """Targets that are annotated objects, by name; they aren't among `targets`."""
+        return self._layout.objects
 
     @property
     def meta(self) -> Mapping[str, TensorSpec]:
@@ -270,6 +286,37 @@ class PoolFile:
                 next_step="Exclude these samples from the evaluation, or store the target as text.",
             )
         return numbers
+
+    def read_objects(self, name: str, rows: Rows) -> Objects:
+        """The annotated objects of `rows` (ascending).
+
+        Raises
+        ------
+        PoolError
+            There is no such target, or its boxes, labels or areas make no sense.
+        """
+        check_rows(rows, len(self))
+        if name not in self.objects:
+            raise PoolError(
+                f"there are no objects {name!r}",
+                where=self.label,
+                next_step=near(name, self.objects),
+            )
+        path = f"targets/{name}"
+        with reading(self.path, path):
+            return read_objects(
+                self._file[path],
+                self.objects[name],
+                rows,
+                self.class_names(name),
+                where=f"{self.label}: /{path}",
+            )
+
+    def ignored_class(self, target: str) -> int | None:
+        """The number that masks hold where they say nothing; None where each pixel has a class."""
+        if target not in self._layout.ignored:
+            return None
+        return int(self._numbers(f"{IGNORED}/{target}", np.zeros(1, np.int64))[0])
 
     def class_names(self, target: str) -> tuple[str, ...]:
         """Names of a target's classes, in the order of the model's outputs; none if not stored."""

@@ -1,119 +1,33 @@
 """What a pool file holds and whether it hangs together: names, types, shapes, one N, classes."""
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 import h5py
 import numpy as np
-import polars as pl
 
 from calaudit.formats.hdf5 import datasets_in, is_text, node_at
-from calaudit.runtime.errors import FileFormatError, PoolError, Problem, near
-from calaudit.runtime.pool import TensorSpec
-from calaudit.runtime.words import counted
-
-_SHOWN = 10
+from calaudit.formats.pool_objects import UNIT_AREA, Members, apart, check_objects, spec_of
+from calaudit.runtime.errors import PoolError, Problem
+from calaudit.runtime.pool import ObjectsSpec, TensorSpec
 
 KIND = "pool"
-VERSION = 2
+VERSION = 3
 """Format history: 1, the first; 2, missing values of integer and boolean columns (/missing)
-and class names (/classes)."""
+and class names (/classes); 3, objects (groups under /targets), class names of objects and masks,
+and the number that is no class in masks (/ignored)."""
 IDS = "ids"
 MISSING = "missing"
 """Group of masks, which mark the missing values of integer and boolean columns."""
 CLASSES = "classes"
 """Group of the names of a target's classes, in the order of the model's outputs."""
+IGNORED = "ignored"
+"""Group of the numbers, one per target of masks, that stand where a mask says nothing."""
 ITEM_TARGETS = ("relevance", "exclude")
 """Targets whose second axis, when they have one, counts the items."""
-
-
-def as_names(column: pl.Series, names: Sequence[str], *, where: str) -> pl.Series:
-    """A target's values as class names; missing ones stay missing.
-
-    Numbers are places among the names, unless the names are numbers themselves.
-
-    Raises
-    ------
-    PoolError
-        Values that are no class, with the near ones.
-    """
-    if column.dtype == pl.Boolean or (
-        column.dtype.is_float() and (column == column.round()).all()  # beside missing ones
-    ):
-        column = column.cast(pl.Int64)
-    numbered = column.dtype.is_integer() and not all(name.isdecimal() for name in names)
-    if numbered:
-        texts = column.replace_strict(dict(enumerate(names)), default=None, return_dtype=pl.String)
-    else:
-        texts = column.cast(pl.String)
-        texts = texts.set(~texts.is_in(list(names)).fill_null(True), None)
-    strange = column.filter(texts.is_null() & column.is_not_null()).unique().sort()
-    strange = strange.filter(strange != "") if strange.dtype == pl.String else strange
-    if len(strange):
-        span = f"0 to {len(names) - 1}" if numbered else None
-        raise PoolError.of(
-            Problem(
-                f"{value!r} is not among the {counted(len(names), 'class', 'classes')}",
-                where,
-                f"Classes are numbered {span}." if span else near(str(value), names),
-            )
-            for value in strange.head(_SHOWN)
-        )
-    return texts
-
-
-def check_classes(classes: Mapping[str, Sequence[str]], *, where: str) -> Iterator[Problem]:
-    """What is wrong with the names of classes by target."""
-    for target, names in classes.items():
-        twice = [name for name, n in Counter(names).items() if n > 1]
-        if twice:
-            yield Problem(
-                f"classes of {target}: {', '.join(map(repr, twice[:_SHOWN]))} occur twice",
-                where,
-                "Name each class once, in the order of the model's outputs.",
-            )
-        if not names or not all(names):
-            yield Problem(
-                f"classes of {target}: a name is empty" if names else f"{target} has no classes",
-                where,
-                "Name every class, in the order of the model's outputs.",
-            )
-
-
-def read_names(path: Path) -> tuple[str, ...]:
-    """Class names in a file: one a line, a JSON list, or a JSON mapping of names to numbers.
-
-    Raises
-    ------
-    FileFormatError
-        It can't be read, or doesn't name the classes from 0.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
-    except (OSError, ValueError) as error:
-        raise FileFormatError(
-            f"can't be read: {error}", where=path, next_step="Give one class name per line."
-        ) from None
-    if isinstance(content, dict):
-        if all(key.isdecimal() for key in content):  # {"0": "cat"}, as transformers has it
-            content = {name: int(key) for key, name in content.items()}
-        numbers = {number: name for name, number in content.items()}
-        if sorted(map(str, numbers)) == sorted(map(str, range(len(content)))):
-            content = [numbers[place] for place in range(len(content))]
-    names = content if isinstance(content, list) else []
-    while names and names[-1] == "":
-        names.pop()
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise FileFormatError(
-            "doesn't give one name for each class from 0",
-            where=path,
-            next_step="Give one name per line, a JSON list, or a JSON mapping of names to numbers.",
-        )
-    return tuple(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +41,13 @@ class Layout:
     meta: dict[str, TensorSpec]
     items: dict[str, TensorSpec]
     has_ids: bool
+    objects: dict[str, ObjectsSpec] = field(default_factory=dict)
     masked: frozenset[str] = frozenset()
     """Paths of columns with missing values of which a mask tells: ``"meta/age"``."""
     classes: frozenset[str] = frozenset()
     """Targets whose classes have names."""
+    ignored: frozenset[str] = frozenset()
+    """Targets whose masks say nothing of some pixels."""
 
     def column_path(self, name: str) -> str | None:
         """Where a slice column is stored: ``"meta/snr_db"``; None when there is no such column."""
@@ -156,6 +73,7 @@ def read_layout(file: h5py.File, path: Path) -> Layout:
     """
     check = _Check(path)
     groups = {role: datasets_in(file, role) for role in ("inputs", "targets", "meta", "items")}
+    groups["targets"], objects = apart(file, groups["targets"])
     for role in groups:
         if isinstance(node_at(file, role), h5py.Dataset):
             check.add("is an array, not a group of arrays", f"/{role}", f"Store /{role}/<name>.")
@@ -178,22 +96,59 @@ def read_layout(file: h5py.File, path: Path) -> Layout:
     }
     if ids is not None:
         per_sample["/ids"] = ids
+    for name, members in objects.items():
+        check.problems += check_objects(name, members, where=str(path))
+        if UNIT_AREA in members:
+            per_sample[f"/targets/{name}/{UNIT_AREA}"] = members[UNIT_AREA]
     n = check.same_n(per_sample)
     check.items(groups["targets"], groups["items"])
     check.shared_names(specs["meta"], specs["targets"])
     masks = datasets_in(file, MISSING)
     check.masks(masks, groups)
     classes = datasets_in(file, CLASSES)
-    check.classes(classes, groups["targets"])
+    check.classes(classes, groups["targets"], objects)
+    ignored = datasets_in(file, IGNORED)
+    check.ignored(ignored, groups["targets"])
     if check.problems:
         raise PoolError.of(check.problems)
     return Layout(
         n=n,
         has_ids=ids is not None,
+        objects={name: spec_of(name, members) for name, members in objects.items()},
         masked=frozenset(masks),
         classes=frozenset(classes),
+        ignored=frozenset(ignored),
         **specs,
     )
+
+
+def holds_masks(target: h5py.Dataset | None) -> bool:
+    """Whether a target is (N, height, width) whole numbers: a class per pixel."""
+    return target is not None and target.ndim == 3 and target.dtype.kind in "iu"
+
+
+def check_name(key: str, where: str) -> None:
+    """Refuse what can't be a path in HDF5. Raises `PoolError`."""
+    parts = key.split("/")
+    if any(part in {"", ".", ".."} or "\0" in part for part in parts):
+        raise PoolError(
+            f"{key!r} can't be a name in HDF5",
+            where=where,
+            next_step="Use names without empty parts between slashes, '.' and '..'.",
+        )
+
+
+def check_apart(names: Iterable[str], where: str) -> None:
+    """A name with slashes lies in groups, which can't be arrays as well. Raises `PoolError`."""
+    known = set(names)
+    for name in sorted(known):
+        for above in accumulate(name.split("/")[:-1], "{}/{}".format):
+            if above in known:
+                raise PoolError(
+                    f"{above!r} and {name!r} can't both be names in HDF5",
+                    where=where,
+                    next_step=f"Rename one of them: {name!r} would lie in {above!r}.",
+                )
 
 
 @dataclass(slots=True)
@@ -289,13 +244,20 @@ class _Check:
                     "Store one boolean per value, True where it is missing.",
                 )
 
-    def classes(self, classes: dict[str, h5py.Dataset], targets: dict[str, h5py.Dataset]) -> None:
-        """Names of classes belong to a target of text, which holds some of them."""
+    def classes(
+        self,
+        classes: dict[str, h5py.Dataset],
+        targets: dict[str, h5py.Dataset],
+        objects: Mapping[str, Members],
+    ) -> None:
+        """Names of classes belong to masks, to objects, or to text, which holds some of them."""
         for name, names in classes.items():
             target = targets.get(name)
-            if target is None or target.ndim != 1 or not is_text(target):
+            texts = target is not None and target.ndim == 1 and is_text(target)
+            if not (texts or holds_masks(target) or name in objects):
                 self.add(
-                    f"names the classes of /targets/{name}, which isn't text of one per sample",
+                    f"names the classes of /targets/{name}, which isn't text of one per sample, "
+                    "masks or objects",
                     f"/{CLASSES}/{name}",
                     "Store the names in /targets as well, or remove this.",
                 )
@@ -304,6 +266,29 @@ class _Check:
                     "must be text of shape (classes,)",
                     f"/{CLASSES}/{name}",
                     "Store one name per output of the model.",
+                )
+        for name in objects:
+            if name not in classes:
+                self.add(
+                    "holds objects whose classes have no names",
+                    f"/targets/{name}",
+                    f"Store the names in /{CLASSES}/{name}, in the order of the model's outputs.",
+                )
+
+    def ignored(self, ignored: dict[str, h5py.Dataset], targets: dict[str, h5py.Dataset]) -> None:
+        """A number that is no class belongs to masks."""
+        for name, number in ignored.items():
+            if not holds_masks(targets.get(name)):
+                self.add(
+                    f"says which number is no class in /targets/{name}, which holds no masks",
+                    f"/{IGNORED}/{name}",
+                    "Remove it, or store masks of whole numbers (N, height, width).",
+                )
+            elif number.shape != (1,) or number.dtype.kind not in "iu":
+                self.add(
+                    f"is {number.dtype} of shape {number.shape}",
+                    f"/{IGNORED}/{name}",
+                    "Store one whole number, of shape (1,).",
                 )
 
     def shared_names(self, meta: dict[str, TensorSpec], targets: dict[str, TensorSpec]) -> None:

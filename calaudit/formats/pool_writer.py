@@ -1,8 +1,7 @@
 """Writing pools sample by sample: memory holds the columns and one block of each array."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -12,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from calaudit.formats.class_names import as_names, check_classes, mask_problems
 from calaudit.formats.hdf5 import mark, write_texts
 from calaudit.formats.identity import check_ids
 from calaudit.formats.pool import open_pool, write_notices
@@ -19,16 +19,19 @@ from calaudit.formats.pool_columns import Column, Joined, as_series, join, whole
 from calaudit.formats.pool_layout import (
     CLASSES,
     IDS,
+    IGNORED,
     KIND,
     MISSING,
     VERSION,
-    as_names,
-    check_classes,
+    check_apart,
+    check_name,
     read_layout,
 )
+from calaudit.formats.pool_objects import object_problems, write_objects
 from calaudit.formats.rows import not_finite_problem
 from calaudit.formats.writing import ArrayStream, Hdf5Writing, written_hdf5
 from calaudit.runtime.errors import Notice, PoolError, Problem, near
+from calaudit.runtime.objects import Objects
 
 
 class PoolWriter:
@@ -40,7 +43,10 @@ class PoolWriter:
         Where the pool goes. Until it is whole it is written beside, and removed on any exception.
     classes : mapping, optional
         Target name to the names of its classes, in the order of the model's outputs. Its values may
-        be names or numbers; names are stored.
+        be names or numbers; names are stored. Masks (n, height, width) hold numbers and stay so;
+        objects say their classes themselves.
+    ignored : mapping, optional
+        Target of masks to the number that stands where a mask says nothing, such as 255.
     compress : bool
         Store arrays with gzip (level 1): smaller when many values are equal, slower to read.
     notices : sequence of Notice
@@ -58,17 +64,20 @@ class PoolWriter:
         path: str | Path,
         *,
         classes: Mapping[str, Sequence[str]] | None = None,
+        ignored: Mapping[str, int] | None = None,
         compress: bool = False,
         notices: Sequence[Notice] = (),
     ) -> None:
         self.path = Path(path)
         self._classes = {target: tuple(names) for target, names in (classes or {}).items()}
+        self._ignored = dict(ignored or {})
         self._compress = compress
         self._notices = notices
         self._stack = ExitStack()
         self._writing: Hdf5Writing | None = None
         self._arrays: dict[str, ArrayStream] = {}
         self._columns: dict[str, list[pl.Series]] = {}
+        self._objects: dict[str, list[Objects]] = {}
         self._names: frozenset[str] | None = None
         self._n = 0
 
@@ -98,7 +107,7 @@ class PoolWriter:
     def append(
         self,
         inputs: Mapping[str, ArrayLike],
-        targets: Mapping[str, ArrayLike | Column] | None = None,
+        targets: Mapping[str, ArrayLike | Column | Objects] | None = None,
         meta: Mapping[str, Column] | None = None,
         ids: Sequence[str] | None = None,
     ) -> None:
@@ -109,7 +118,8 @@ class PoolWriter:
         inputs : mapping
             Model input name to (n, …) numbers. Element type and shape stay those of the first call.
         targets : mapping, optional
-            Name to (n, …): one label, a vector or a matrix per sample.
+            Name to (n, …): one label, a vector or a matrix per sample; or to the `Objects` of n
+            images.
         meta : mapping, optional
             Column name to n numbers or texts; None, NaN or ``""`` where a value is missing.
         ids : sequence of str, optional
@@ -123,8 +133,13 @@ class PoolWriter:
             The disk is full.
         """
         file = self._open_file()
-        arrays, columns = _by_kind(inputs, targets or {}, meta or {}, ids, where=self._where)
-        n = self._checked(arrays, columns)
+        given = targets or {}
+        objects = {
+            f"targets/{name}": each for name, each in given.items() if isinstance(each, Objects)
+        }
+        plain = {name: each for name, each in given.items() if not isinstance(each, Objects)}
+        arrays, columns = _by_kind(inputs, plain, meta or {}, ids, where=self._where)
+        n = self._checked(arrays, columns, objects)
         series = {
             key: self._named(key, as_series(key, values, where=self._where))
             for key, values in columns.items()
@@ -137,6 +152,8 @@ class PoolWriter:
             self._arrays[key].add(values)
         for key, piece in series.items():
             self._columns.setdefault(key, []).append(piece)
+        for key, found in objects.items():
+            self._objects.setdefault(key, []).append(found)
         self._n += n
 
     def _named(self, key: str, column: pl.Series) -> pl.Series:
@@ -154,7 +171,7 @@ class PoolWriter:
         """
         file = self._open_file()
         for name, values in columns.items():
-            _check_name(f"items/{name}", self._where)
+            check_name(f"items/{name}", self._where)
             if isinstance(values, np.ndarray) and values.ndim == 2:
                 file.create_dataset(f"items/{name}", data=values)
                 continue
@@ -171,13 +188,18 @@ class PoolWriter:
         self._writing.check()
         return self._writing.file
 
-    def _checked(self, arrays: dict[str, NDArray[Any]], columns: dict[str, Any]) -> int:
+    def _checked(
+        self,
+        arrays: dict[str, NDArray[Any]],
+        columns: dict[str, Any],
+        objects: dict[str, Objects],
+    ) -> int:
         """The number of samples n of a batch that fits what came before."""
-        names = frozenset([*arrays, *columns])
+        names = frozenset([*arrays, *columns, *objects])
         if self._names is None:
             for key in names:
-                _check_name(key, self._where)
-            _check_apart(names, self._where)
+                check_name(key, self._where)
+            check_apart(names, self._where)
             self._names = names
         problems = [
             Problem(
@@ -198,7 +220,7 @@ class PoolWriter:
             )
             for key in sorted(keys)
         ]
-        sizes = {key: len(values) for key, values in {**arrays, **columns}.items()}
+        sizes = {key: len(values) for key, values in {**arrays, **columns, **objects}.items()}
         if len(set(sizes.values())) > 1:
             listed = ", ".join(f"{key} has {size}" for key, size in sizes.items())
             problems.append(
@@ -210,6 +232,7 @@ class PoolWriter:
             )
         elif sizes:
             problems += self._not_finite(arrays, columns.get(IDS))
+            problems += self._strange(arrays, objects)
         if problems:
             raise PoolError.of(problems)
         return next(iter(sizes.values()), 0)
@@ -227,6 +250,28 @@ class PoolWriter:
         )
         return [problem for problem in found if problem is not None]
 
+    def _strange(
+        self, arrays: dict[str, NDArray[Any]], objects: dict[str, Objects]
+    ) -> Iterator[Problem]:
+        """Classes that masks and objects can't have, and boxes that can't be."""
+        for key, found in objects.items():
+            where = f"{self._where}: /{key}"
+            first = self._objects.get(key, [found])[0]
+            rows = np.arange(self._n, self._n + len(found))
+            yield from object_problems(found, rows, where=where)
+            if (first.classes, set(first.columns)) != (found.classes, set(found.columns)):
+                yield Problem(
+                    f"knows other classes or columns from sample {self._n} on",
+                    where,
+                    "Give the same to every sample's objects.",
+                )
+        for name, names in self._classes.items():
+            masks = arrays.get(f"targets/{name}")
+            if masks is not None and masks.ndim == 3 and masks.dtype.kind in "iu":
+                yield from mask_problems(
+                    masks, len(names), self._ignored.get(name), where=f"{self._where}: {name}"
+                )
+
     def _finish(self) -> None:
         file = self._open_file()
         if self._n == 0:
@@ -240,38 +285,51 @@ class PoolWriter:
             if key == IDS:
                 check_ids(values.values, where=f"{self._where}: /{IDS}")
             _write_column(file, key, values)
+        for key, found in self._objects.items():
+            write_objects(file, key.removeprefix("targets/"), found, where=self._where)
         write_notices(file, self._notices)
-        self._write_classes(file)
-        # With nothing that is new in it, it is a pool of the first version.
+        newest = self._write_classes(file)
+        # With nothing that is new in it, it is a pool of an older version.
         newer = MISSING in file or CLASSES in file
-        mark(file, kind=KIND, version=VERSION if newer else 1)
+        mark(file, kind=KIND, version=VERSION if newest else 2 if newer else 1)
         read_layout(file, self.path)
 
-    def _write_classes(self, file: h5py.File) -> None:
-        known = [key.removeprefix("targets/") for key in self._columns if key[:8] == "targets/"]
-        for target, names in self._classes.items():
-            if target not in known:
+    def _write_classes(self, file: h5py.File) -> bool:
+        """Names of classes, and numbers that are none; whether version 3 has to say them."""
+        columns, masks, objects = (
+            [key.removeprefix("targets/") for key in keys if key.startswith("targets/")]
+            for keys in (self._columns, self._arrays, self._objects)
+        )
+        classes = {name: self._objects[f"targets/{name}"][0].classes for name in objects}
+        known = [*columns, *masks]
+        for target in {**self._classes, **self._ignored}:
+            if target not in known and target not in classes:
                 raise PoolError(
-                    f"there is no target {target!r} with one value per sample to name classes of",
+                    f"there is no target {target!r} to name classes of",
                     where=self._where,
                     next_step=near(target, known) if known else "Give the target as well.",
                 )
+        for target, names in {**self._classes, **classes}.items():
             write_texts(file, f"{CLASSES}/{target}", pl.Series(names, dtype=pl.String))
+        for target, number in self._ignored.items():
+            file.create_dataset(f"{IGNORED}/{target}", data=np.array([number], np.int64))
+        return bool(objects or self._ignored) or any(name in masks for name in self._classes)
 
 
 def write_pool(
     path: str | Path,
     *,
     inputs: Mapping[str, ArrayLike],
-    targets: Mapping[str, ArrayLike | Column] | None = None,
+    targets: Mapping[str, ArrayLike | Column | Objects] | None = None,
     meta: Mapping[str, Column] | None = None,
     items: Mapping[str, Column] | None = None,
     ids: Sequence[str] | None = None,
     classes: Mapping[str, Sequence[str]] | None = None,
+    ignored: Mapping[str, int] | None = None,
     compress: bool = False,
 ) -> None:
     """Write a whole pool from arrays in memory; see `PoolWriter` for the parameters."""
-    with PoolWriter(path, classes=classes, compress=compress) as pool:
+    with PoolWriter(path, classes=classes, ignored=ignored, compress=compress) as pool:
         pool.append(inputs, targets, meta, ids)
         if items:
             pool.write_items(items)
@@ -311,29 +369,6 @@ def _is_column(values: Any) -> bool:
 
 def _check_pool(path: Path) -> None:
     open_pool(path).close()
-
-
-def _check_name(key: str, where: str) -> None:
-    parts = key.split("/")
-    if any(part in {"", ".", ".."} or "\0" in part for part in parts):
-        raise PoolError(
-            f"{key!r} can't be a name in HDF5",
-            where=where,
-            next_step="Use names without empty parts between slashes, '.' and '..'.",
-        )
-
-
-def _check_apart(names: Iterable[str], where: str) -> None:
-    """A name with slashes lies in groups, which can't be arrays as well."""
-    known = set(names)
-    for name in sorted(known):
-        for above in accumulate(name.split("/")[:-1], "{}/{}".format):
-            if above in known:
-                raise PoolError(
-                    f"{above!r} and {name!r} can't both be names in HDF5",
-                    where=where,
-                    next_step=f"Rename one of them: {name!r} would lie in {above!r}.",
-                )
 
 
 def _write_column(file: h5py.File, key: str, column: Joined) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from calaudit.runtime.objects import Objects
+
 _SAFE_DIGITS = {np.dtype(np.float16): 3, np.dtype(np.float32): 6}
 """Decimal digits that survive being stored: so many were surely written."""
 _EXACT = 2.0**53
@@ -102,6 +104,17 @@ class TensorSpec:
     """Shape of one sample, without the leading N."""
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectsSpec:
+    """One target whose samples have any number of objects each."""
+
+    name: str
+    n_objects: int
+    """Of all samples."""
+    columns: Mapping[str, TensorSpec]
+    """What is known of each object beside its box and class."""
+
+
 class Pool(Protocol):
     """N samples, read lazily. Implementations read in storage order, whatever N is."""
 
@@ -122,6 +135,11 @@ class Pool(Protocol):
     @property
     def targets(self) -> Mapping[str, TensorSpec]:
         """What a prediction is judged against, by name."""
+        ...
+
+    @property
+    def objects(self) -> Mapping[str, ObjectsSpec]:
+        """Targets that are annotated objects, by name; they aren't among `targets`."""
         ...
 
     @property
@@ -170,8 +188,16 @@ class Pool(Protocol):
         """One target of `rows` (ascending), (len(rows), …)."""
         ...
 
+    def read_objects(self, name: str, rows: Rows) -> Objects:
+        """The annotated objects of `rows` (ascending)."""
+        ...
+
     def class_names(self, target: str) -> tuple[str, ...]:
         """Names of a target's classes, in the order of the model's outputs; none if not known."""
+        ...
+
+    def ignored_class(self, target: str) -> int | None:
+        """The number that masks hold where they say nothing; None where each pixel has a class."""
         ...
 
     def fingerprint(self) -> str:

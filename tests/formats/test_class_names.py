@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from calaudit.formats.class_names import as_names, read_names
 from calaudit.formats.pool import open_pool
-from calaudit.formats.pool_layout import as_names, read_names
 from calaudit.formats.pool_writer import write_pool
 from calaudit.runtime.errors import FileFormatError, PoolError
 

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.runtime.pool import Rows, TensorSpec
+from calaudit.runtime.objects import Objects
+from calaudit.runtime.pool import ObjectsSpec, Rows, TensorSpec
 
 
 class MemoryPool:
@@ -24,6 +25,7 @@ class MemoryPool:
 
     inputs: Mapping[str, TensorSpec] = {}
     targets: Mapping[str, TensorSpec] = {}
+    objects: Mapping[str, ObjectsSpec] = {}
     meta: Mapping[str, TensorSpec] = {}
     items: Mapping[str, TensorSpec] = {}
 
@@ -46,6 +48,12 @@ class MemoryPool:
 
     def read_target(self, name: str, rows: Rows) -> NDArray[Any]:
         raise AssertionError("slices don't read whole targets")
+
+    def read_objects(self, name: str, rows: Rows) -> Objects:
+        raise AssertionError("slices don't read whole targets")
+
+    def ignored_class(self, target: str) -> int | None:
+        raise AssertionError("slices don't read masks")
 
     def class_names(self, target: str) -> tuple[str, ...]:
         raise AssertionError("slices don't read class names")

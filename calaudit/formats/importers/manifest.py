@@ -13,6 +13,7 @@ from typing import Any, Literal
 import polars as pl
 from numpy.typing import NDArray
 
+from calaudit.formats.class_names import as_names
 from calaudit.formats.importers.csv_table import find_type, read_csv
 from calaudit.formats.importers.manifest_settings import (
     InputSettings,
@@ -23,7 +24,6 @@ from calaudit.formats.importers.manifest_settings import (
 from calaudit.formats.importers.media import read_audio, read_image, read_npy
 from calaudit.formats.importers.samples import BATCH, Imported, Sample, Scalar, write_samples
 from calaudit.formats.pool_columns import as_series
-from calaudit.formats.pool_layout import as_names
 from calaudit.formats.writing import keep_apart
 from calaudit.runtime.errors import (
     CalauditError,

@@ -24,6 +24,7 @@ from scipy import sparse
 
 from calaudit.metrics.case import Case
 from calaudit.metrics.guard import check_kind, held_parts, held_scores
+from calaudit.metrics.set_statistics import Functional, SetStatistics
 from calaudit.metrics.truth import Truth
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.lent import lent
@@ -34,7 +35,8 @@ Kind = Literal["binary", "mean", "ratio", "set"]
 
 ``binary``: the share of units that are right; ``mean``: the mean of one number per unit;
 ``ratio``: the sum of one number per unit over the sum of another (word errors over words);
-``set``: a function of sums over the units (balanced accuracy, coverage, Gini).
+``set``: a function of sums over the units (balanced accuracy, coverage, Gini), or of what else all
+of them together have (average precision).
 """
 
 Direction = Literal["higher_is_better", "lower_is_better"]
@@ -70,15 +72,13 @@ case
     All of it, with what metrics share: `calaudit.metrics.case.Case`.
 """
 
-PerUnit = NDArray[Any] | sparse.csr_array
+PerUnit = NDArray[Any] | sparse.csr_array | SetStatistics
 """By the metric's kind: binary (n,) bool, or float64 with NaN; mean (n,) float64; ratio (n, 2)
-float64, numerator and denominator; set (n, m) additive statistics. NaN: the unit has no score."""
+float64, numerator and denominator; set (n, m) additive statistics, or what a metric has in their
+place. NaN: the unit has no score."""
 
 Bounds = Callable[..., tuple[NDArray[Any], NDArray[Any]]]
 """case (and k) → per-unit scores with every tie broken (against, for) quality."""
-
-Functional = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""Sums over units (…, m) → metric (…); NaN where the metric isn't defined."""
 
 SetInfluence = Callable[[int | None, NDArray[np.float64], int], float]
 """k, summed statistics, n → the most that one of n units can move a set metric."""
@@ -250,6 +250,7 @@ def metric(
     shown_only: bool = False,
     functional: Functional | None = None,
     influence: SetInfluence = unbounded,
+    sums: bool = True,
     bounds: Bounds | None = None,
     convention: str | None = None,
     synonyms: str = "",
@@ -290,6 +291,9 @@ def metric(
         Of a set metric: sums of the statistics (…, m) → the metric (…), NaN where it isn't defined.
     influence : callable
         Of a set metric: k (None without), sums (m,), n → the most that one of n units can move it.
+    sums : bool
+        Of a set metric: whether it is a function of sums. One that isn't has no functional; its
+        function returns a `calaudit.metrics.set_statistics.SetStatistics`.
     bounds : callable, optional
         case (and k) → scores with every tie broken (against, for) quality.
     convention : str, optional
@@ -308,7 +312,7 @@ def metric(
     """
 
     def mark(function: F) -> F:
-        check_kind(kind, get_args(Kind), functional, function)
+        check_kind(kind, get_args(Kind), (functional, sums), function)
         asked = tuple(inspect.signature(function).parameters)
         own = function.__name__
         bound = 1.0 if kind == "binary" else span

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from calaudit.metrics.set_statistics import SetStatistics
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.outside import Gives, asked
 from calaudit.runtime.user_code import check_call, file_of, place_of
@@ -16,9 +17,18 @@ _NUMBERS = (np.ndarray, np.number, float, int)
 
 
 def check_kind(
-    kind: str, kinds: Sequence[str], functional: object, function: Callable[..., Any]
+    kind: str, kinds: Sequence[str], of_sums: tuple[object, bool], function: Callable[..., Any]
 ) -> None:
     """Refuse a kind that there isn't, or that doesn't fit the functional.
+
+    Parameters
+    ----------
+    kind : str
+    kinds : sequence of str
+        Those that there are.
+    of_sums : tuple
+        The functional, and whether a set metric is a function of sums.
+    function : callable
 
     Raises
     ------
@@ -30,12 +40,14 @@ def check_kind(
         raise SettingsError(
             f"the metric {of} can't be of kind {kind!r}", next_step=near(kind, kinds)
         )
-    if (kind == "set") != (functional is not None):
+    functional, sums = of_sums
+    if (kind == "set" and sums) != (functional is not None):
         raise SettingsError(
             f"the metric {of} is of kind {kind!r}, which takes "
-            f"{'a' if kind == 'set' else 'no'} functional",
+            f"{'a' if kind == 'set' and sums else 'no'} functional"
+            f"{'' if sums else ' where it is no function of sums'}",
             next_step="Give functional=…, from sums of the statistics to the metric."
-            if kind == "set"
+            if kind == "set" and sums
             else "Leave it out, or make the metric one of kind 'set'.",
         )
 
@@ -133,7 +145,9 @@ def _held_bounds(path: str, bounds: Callable[..., Any]) -> Callable[..., Any]:
     return held
 
 
-def held_scores(returned: Any, path: str, kind: str, n: int) -> NDArray[Any] | sparse.csr_array:
+def held_scores(
+    returned: Any, path: str, kind: str, n: int
+) -> NDArray[Any] | sparse.csr_array | SetStatistics:
     """What the function of another package's metric returned, as scores of n units.
 
     Raises
@@ -141,6 +155,8 @@ def held_scores(returned: Any, path: str, kind: str, n: int) -> NDArray[Any] | s
     SettingsError
         It is no score of its kind.
     """
+    if kind == "set" and isinstance(returned, SetStatistics) and len(returned) == n:
+        return returned
     if sparse.issparse(returned):
         return _statistics(returned, path, n)
     if kind == "ratio" and isinstance(returned, tuple) and len(returned) == 2:

@@ -12,6 +12,7 @@ from scipy import sparse
 from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import definition_of
+from calaudit.metrics.set_statistics import SetStatistics, Sums
 from calaudit.metrics.truth import Truth
 from calaudit.metrics.unit_scores import RatioScores, Scores, SetScores, UnitScores
 
@@ -80,8 +81,9 @@ def scores_of(metric: Metric, case: Case) -> Scores:
     if isinstance(values, sparse.csr_array):
         functional = definition.functional
         assert functional is not None
-        influence = partial(definition.influence, metric.k)
-        return SetScores(metric, values, functional, influence, missing, case.infinite)
+        values = Sums(values, functional, partial(definition.influence, metric.k))
+    if isinstance(values, SetStatistics):
+        return SetScores(metric, values, missing, case.infinite)
     if metric.kind == "ratio":
         top = np.where(missing, np.nan, values[:, 0])
         return RatioScores(metric, top, values[:, 1], case.infinite)

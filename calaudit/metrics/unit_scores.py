@@ -1,23 +1,16 @@
 """Scores: what every unit got from one engine, in the form its metric's kind asks for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from calaudit.metrics.base import Functional, Metric
+from calaudit.metrics.base import Metric
 from calaudit.metrics.division import divide
+from calaudit.metrics.set_statistics import LARGEST, SetStatistics
 from calaudit.runtime.errors import SettingsError
-
-Influence = Callable[[NDArray[np.float64], int], float]
-"""Sums over n units (m,), and n → the most that one changed unit can move the metric."""
-
-
-LARGEST = 2.0**400
-"""Scores beyond it count as not finite: their squares would not be."""
 
 _ROUNDING = 2.0**-36
 """Scores that differ by a smaller share of themselves differ by rounding."""
@@ -112,34 +105,26 @@ class RatioScores:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SetScores:
-    """Statistics that add up over units; the metric is a function of their sums."""
+    """Scores of a metric that is a function of the whole set of units."""
 
     metric: Metric
-    statistics: sparse.csr_array
-    """(n, m) float64, what each unit adds; nothing where it has no score."""
-    functional: Functional
-    influence: Influence
+    statistics: SetStatistics
+    """Of n units; nothing where one has no score."""
     missing: NDArray[np.bool_] | None = None
-    """(n,) units that have no score; None: those of which a statistic is NaN."""
+    """(n,) units that have no score; None: those of which a statistic isn't a number."""
     infinite: NDArray[np.uint64] | None = None
     """As for `UnitScores`."""
 
     def __post_init__(self) -> None:
-        given = sparse.csr_array(self.statistics)
-        row = np.repeat(np.arange(given.shape[0]), np.diff(given.indptr))
-        missing = np.zeros(given.shape[0], dtype=bool)
+        missing = self.statistics.undefined
         if self.missing is not None:
-            missing |= self.missing
-        missing[row[np.isnan(_limited(given.data))]] = True
+            missing = missing | self.missing
         if missing.any():
-            given = given.copy()
-            given.data[missing[row]] = 0.0
-            given.eliminate_zeros()
-        object.__setattr__(self, "statistics", given)
+            object.__setattr__(self, "statistics", self.statistics.emptied(missing))
         object.__setattr__(self, "missing", missing if missing.any() else None)
 
     def __len__(self) -> int:
-        return int(self.statistics.shape[0])
+        return len(self.statistics)
 
     @property
     def present(self) -> NDArray[np.bool_]:
@@ -149,34 +134,11 @@ class SetScores:
     def value(self, rows: NDArray[np.int64] | None = None) -> float:
         """The metric over `rows` (all units by default); NaN where it isn't defined."""
         kept = np.flatnonzero(self.present) if rows is None else rows[self.present[rows]]
-        if not len(kept):
-            return float("nan")
-        chosen = self.statistics[kept]
-        return float(self.functional(np.asarray(chosen.sum(axis=0), dtype=np.float64)))
+        return self.statistics.value(kept) if len(kept) else float("nan")
 
     def n_left_out(self, rows: NDArray[np.int64] | None = None) -> int:
         """Units without a score."""
         return _n_left_out(self.present, rows)
-
-    def totals(
-        self, rows: NDArray[np.int64], group: NDArray[np.int64], n_groups: int
-    ) -> NDArray[np.float64]:
-        """Sums of the statistics by group.
-
-        Parameters
-        ----------
-        rows : ndarray, shape (r,)
-            The units to add up.
-        group : ndarray, shape (r,)
-            Group of each, in [0, n_groups).
-
-        Returns
-        -------
-        ndarray, shape (n_groups, m)
-        """
-        shape = (n_groups, len(self))
-        member = sparse.csr_array((np.ones(len(rows)), (group, rows)), shape=shape)
-        return np.asarray((member @ self.statistics).toarray(), dtype=np.float64)
 
 
 Scores = UnitScores | RatioScores | SetScores
@@ -233,9 +195,9 @@ def concatenate(parts: Sequence[Scores]) -> Scores:
             np.concatenate([part.denominator for part in ratios]),
             infinite,
         )
-    stacked = [part.statistics for part in parts if isinstance(part, SetScores)]
-    joined = sparse.csr_array(sparse.vstack(stacked, format="csr"))
-    return SetScores(first.metric, joined, first.functional, first.influence, missing, infinite)
+    statistics = [part.statistics for part in parts if isinstance(part, SetScores)]
+    joined = statistics[0].joined(statistics[1:])
+    return SetScores(first.metric, joined, missing, infinite)
 
 
 def _limited(values: NDArray[Any]) -> NDArray[np.float64]:

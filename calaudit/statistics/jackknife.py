@@ -10,23 +10,21 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.special import stdtr, stdtrit
 
+from calaudit.metrics.set_statistics import Pair
 from calaudit.metrics.unit_scores import SetScores
 from calaudit.statistics.bootstrap import statistic, stretch
 from calaudit.statistics.bounds import few_changed_in_set
 from calaudit.statistics.clusters import Groups, deal
 from calaudit.statistics.estimate import Estimate, Levels, no_estimate
-from calaudit.statistics.permutation import FEW, swap_test
+from calaudit.statistics.permutation import FEW, MOST_BLOCKS, blocks_of, swap_test
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FEW_CHANGED = 20
 """With fewer changed units their number says more than their spread."""
-_NOISE = 1e-12
-"""Statistics that differ by a smaller share differ by rounding."""
 
 
 class SetDrops:
@@ -45,8 +43,15 @@ class SetDrops:
     ) -> None:
         self.reference = reference
         self.candidates = candidates
-        self.moved = [_difference(reference, each) for each in candidates]
+        self._pairs: dict[int, Pair] = {}
         self._cluster = cluster
+
+    def pair(self, cell: int) -> Pair:
+        """FP32's statistics beside a candidate's."""
+        if cell not in self._pairs:
+            candidate = self.candidates[cell]
+            self._pairs[cell] = self.reference.statistics.beside(candidate.statistics)
+        return self._pairs[cell]
 
     def groups(self, rows: Ints) -> Groups:
         """The units of a slice, dealt into groups."""
@@ -91,7 +96,6 @@ class SetDrops:
         groups = self.groups(rows)
         drops, influence = self.influence(rows, groups)
         errors = np.sqrt((influence**2).sum(axis=1))
-        totals = _total(self.reference, rows)
         # A cluster that changes may do so as a whole.
         reach = self.most(rows)(len(rows)) * len(rows) / groups.effective
         found = no_estimate(drops.shape)
@@ -101,16 +105,17 @@ class SetDrops:
         freedom = max(groups.freedom, 1.0)
         wider = stretch(influence)
         for cell, drop in enumerate(drops.tolist()):
-            moved = _by_cluster(self.moved[cell][rows], groups.place)
-            n_changed = np.count_nonzero(np.diff(self.moved[cell][rows].indptr))
+            changed = self.pair(cell).changed[rows]
+            member, n_moved = _changed_clusters(changed, groups.place)
+            n_changed = np.count_nonzero(changed)
             found.n_changed[cell] = n_changed
             # Where all groups lose alike, that of one more unit that doesn't.
             error = max(errors[cell], min(reach, abs(drop) / groups.effective))
             stretched = error * wider[0][cell], error * wider[1][cell]
             known = groups.enough and error > 0
             ends = np.array([-np.inf, np.inf, -np.inf, np.inf])
-            if moved.shape[0] < FEW_CHANGED and 2 * moved.shape[0] < groups.n_clusters:
-                ends = few_changed_in_set(drop, moved.shape[0], groups.effective, reach, levels)
+            if n_moved < FEW_CHANGED and 2 * n_moved < groups.n_clusters:
+                ends = few_changed_in_set(drop, n_moved, groups.effective, reach, levels)
                 found.interval[cell] = "clopper-pearson"
             elif known:
                 ends = _ends(drop, stretched, freedom, levels)
@@ -124,51 +129,34 @@ class SetDrops:
                 by_t = float(stdtr(freedom, -statistic(gap, far, float(n_changed))))
             found.p_value[cell] = by_t
             if above == 0:
-                both = totals, _total(self.candidates[cell], rows)
-                few = groups.n_clusters < FEW and 2 * moved.shape[0] >= groups.n_clusters
+                few = groups.n_clusters < FEW and 2 * n_moved >= groups.n_clusters
+                n_blocks = min(n_moved, MOST_BLOCKS)
                 found.p_value[cell] = swap_test(
-                    self.reference, both, moved, key=key, beyond=by_t, few=few
+                    self.reference.metric,
+                    self.pair(cell).swaps(rows, blocks_of(member, n_moved), n_blocks),
+                    n_blocks,
+                    key=key,
+                    beyond=by_t,
+                    few=few,
                 )
         return found
 
     def most(self, rows: Ints) -> Callable[[float], float]:
         """N → the most that one of n units like those at `rows` can move the metric."""
-        totals = _total(self.reference, rows)
-
-        def of(n: float) -> float:
-            return self.reference.influence(totals * (n / len(rows)), round(n))
-
-        return of
+        return self.reference.statistics.most(rows)
 
 
-def _difference(reference: SetScores, candidate: SetScores) -> sparse.csr_array:
-    """The engine's statistics minus FP32's, (n, m); rows that don't differ are empty."""
-    difference = sparse.csr_array(candidate.statistics - reference.statistics)
-    size = abs(reference.statistics).maximum(abs(candidate.statistics))
-    apart = abs(difference) > _NOISE * size
-    difference = sparse.csr_array(difference.multiply(apart))
-    difference.eliminate_zeros()
-    return difference
-
-
-def _by_cluster(moved: sparse.csr_array, place: Ints) -> sparse.csr_array:
-    """Rows summed over each cluster that changed, (clusters, m)."""
-    changed = np.flatnonzero(np.diff(moved.indptr))
-    places, member = np.unique(place[changed], return_inverse=True)
-    shape = (len(places), len(place))
-    gather = sparse.csr_array((np.ones(len(member)), (member, changed)), shape=shape)
-    return sparse.csr_array(gather @ moved)
+def _changed_clusters(changed: NDArray[np.bool_], place: Ints) -> tuple[Ints, int]:
+    """Cluster of each unit among those that changed, -1 for others; and the number of those."""
+    places = np.unique(place[changed])
+    at = np.searchsorted(places, place)
+    member = np.where(changed, at, -1).astype(np.int64)
+    return member, len(places)
 
 
 def _leave_out(scores: SetScores, rows: Ints, groups: Groups) -> tuple[float, Floats]:
     """The metric over all rows, and without each group, (groups,)."""
-    totals = scores.totals(rows, groups.group, len(groups.size))
-    whole = totals.sum(axis=0)
-    return float(scores.functional(whole)), scores.functional(whole - totals)
-
-
-def _total(scores: SetScores, rows: Ints) -> Floats:
-    return np.asarray(scores.statistics[rows].sum(axis=0), dtype=np.float64)
+    return scores.statistics.without_groups(rows, groups.group, len(groups.size))
 
 
 def _ends(drop: float, errors: tuple[float, float], freedom: float, levels: Levels) -> Floats:

@@ -10,11 +10,11 @@ do (J. Besag & P. Clifford 1991, Sequential Monte Carlo p-values, Biometrika 78,
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from scipy.special import gammaln, ndtr
 
+from calaudit.metrics.base import Metric
 from calaudit.metrics.division import divide
-from calaudit.metrics.unit_scores import SetScores
+from calaudit.metrics.set_statistics import Swaps
 from calaudit.statistics.random_numbers import random_signs
 
 Floats = NDArray[np.float64]
@@ -26,12 +26,14 @@ _ROUNDING = 1e-12
 """Equal sums differ by rounding: a share of the sum of sizes."""
 
 MOST_SWAPS = 999
+FEWEST_SWAPS = 99
+"""However long one takes."""
 _ENOUGH = 20
 """Tosses that show as much, after which the p-value is known well enough."""
 _AT_ONCE = 111
 _NOISE = 1e-12
 """Of a metric's value: what rounding leaves of 0."""
-_MOST_BLOCKS = 512
+MOST_BLOCKS = 512
 """Swapped as a whole: the test stays exact, and its cost no longer grows with n."""
 
 
@@ -93,9 +95,9 @@ def signs_of_many(totals: Floats, coins: Floats) -> Floats:
 
 
 def swap_test(
-    reference: SetScores,
-    totals: tuple[Floats, Floats],
-    moved: sparse.csr_array,
+    metric: Metric,
+    swaps: Swaps,
+    n_blocks: int,
     *,
     key: str,
     beyond: float = 1.0,
@@ -105,12 +107,11 @@ def swap_test(
 
     Parameters
     ----------
-    reference : SetScores
-        FP32's, for the metric's function and direction.
-    totals : two ndarrays, shape (m,)
-        Summed statistics of the slice under FP32 and under the engine.
-    moved : csr_array, shape (clusters, m)
-        The engine's statistics minus FP32's, summed over each cluster that changed.
+    metric : Metric
+    swaps : Swaps
+        The metric by FP32 and by the engine, with blocks of units swapped.
+    n_blocks : int
+        Those that changed.
     key : str
         Of the tosses.
     beyond : float
@@ -119,33 +120,31 @@ def swap_test(
     few : bool
         Whether there are so few clusters that no pattern of swaps is rare.
     """
-    n = moved.shape[0]
-    if n == 0:
+    if n_blocks == 0:
         return 1.0
-    if n > _MOST_BLOCKS:
-        dealt = sparse.csr_array(
-            (np.ones(n), (np.arange(n) % _MOST_BLOCKS, np.arange(n))), shape=(_MOST_BLOCKS, n)
-        )
-        moved = sparse.csr_array(dealt @ moved)
-    sign = 1.0 if reference.metric.higher_is_better else -1.0
-    before, after = totals
-    values = float(reference.functional(before)), float(reference.functional(after))
+    sign = 1.0 if metric.higher_is_better else -1.0
+    values = [float(each[0]) for each in swaps(np.zeros((1, n_blocks), np.uint8))]
     # Equal drops differ by rounding.
     least = sign * (values[0] - values[1]) - _NOISE * max(map(abs, values))
-    coins = random_signs(key, moved.shape[0], MOST_SWAPS)
+    most = min(MOST_SWAPS, max(swaps.affordable, FEWEST_SWAPS))
+    coins = random_signs(key, n_blocks, MOST_SWAPS)
     tossed = found = 0
     others = False
-    while tossed < MOST_SWAPS and found < _ENOUGH:
-        swap = coins[tossed : tossed + _AT_ONCE].astype(np.float64)
-        step = np.asarray((moved.T @ swap.T).T)
-        drops = sign * (reference.functional(before + step) - reference.functional(after - step))
-        shown = drops >= least
+    while tossed < most and found < _ENOUGH:
+        swap = coins[tossed : min(tossed + _AT_ONCE, most)].astype(np.uint8)
+        before, after = swaps(swap)
+        shown = sign * (before - after) >= least
         found += int(np.count_nonzero(shown))
         others |= bool((shown & swap.any(axis=1)).any())
         tossed += len(swap)
     p_value = found / tossed if found >= _ENOUGH else (found + 1.0) / (tossed + 1.0)
     alone = found == 0 or (few and not others)
     return min(p_value, beyond) if alone else p_value
+
+
+def blocks_of(member: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Blocks in which n clusters are swapped, for the cluster of each unit; -1 stays so."""
+    return np.where(member < 0, member, member % min(n, MOST_BLOCKS)) if n else member
 
 
 def _heads(tosses: int) -> Floats:

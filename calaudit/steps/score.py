@@ -158,9 +158,9 @@ def try_metrics(eval_sets: Iterable[EvalSet], reference: Predictions) -> None:
             for metric in others:
                 scores = scores_of(metric, case)
                 if isinstance(scores, SetScores):
-                    totals = np.asarray(scores.statistics.sum(axis=0), dtype=np.float64)
-                    scores.functional(np.stack([totals, totals]))
-                    scores.influence(totals, len(scores))
+                    everyone = np.arange(len(scores), dtype=np.int64)
+                    scores.statistics.without_groups(everyone, everyone % 2, 2)
+                    scores.statistics.most(everyone)(len(scores))
 
 
 def _scored(eval_set: EvalSet, reference: Predictions, cells: Mapping[str, Predictions]) -> Scored:

@@ -275,3 +275,13 @@ def test_a_class_is_refused_where_there_is_no_metric_of_one():
     with pytest.raises(SettingsError, match="nll isn't made class by class") as error:
         parse_metric("nll[cat]")
     assert error.value.problems[0].next_step == "Write nll."
+
+
+def test_a_set_metric_without_sums_takes_no_functional_and_one_of_sums_needs_one():
+    def statistics(outputs):
+        return outputs
+
+    with pytest.raises(SettingsError, match="'set', which takes a functional"):
+        metric("set")(statistics)
+    with pytest.raises(SettingsError, match="takes no functional where it is no function of sums"):
+        metric("set", sums=False, functional=np.sum)(statistics)

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.set_statistics import Sums
 from calaudit.metrics.unit_scores import RatioScores, SetScores, UnitScores
 from calaudit.results.drops import Exemplar
 from calaudit.slices.sliceset import CodedDimension, SliceSet
@@ -75,7 +76,8 @@ def test_errors_of_a_ratio_flip_the_sample():
 
 def test_sets_and_no_engines_have_no_exemplars_and_no_units_none_to_list():
     gini = parse_metric("gini@5")
-    scores = SetScores(gini, sparse.csr_array(np.ones((2, 3))), np.sum, lambda *_: 1.0)
+    statistics = Sums(sparse.csr_array(np.ones((2, 3))), np.sum, lambda *_: 1.0)
+    scores = SetScores(gini, statistics)
     assert exemplars(gini, scores, [scores]) is None
     assert exemplars(TOP1, binary(1), []) is None
     assert exemplars(TOP1, binary(), [binary()]).flipping == 0

@@ -6,6 +6,7 @@ from scipy import sparse, stats
 
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.scoring import score
+from calaudit.metrics.set_statistics import Sums, SumSwaps
 from calaudit.metrics.truth import Labels, Relevance
 from calaudit.metrics.unit_scores import SetScores
 from calaudit.statistics.clusters import GROUPS, deal
@@ -57,7 +58,7 @@ def test_the_interval_equals_a_loop_that_leaves_each_group_out(name):
 def mean_of(values, weights=None):
     """A mean as a set metric: the sums are of values and of weights."""
     columns = np.stack([values, np.ones(len(values)) if weights is None else weights], axis=1)
-    return SetScores(GINI, sparse.csr_array(columns), _mean, lambda *_: 1.0)
+    return SetScores(GINI, Sums(sparse.csr_array(columns), _mean, lambda *_: 1.0))
 
 
 def _mean(totals):
@@ -169,7 +170,7 @@ def test_no_single_unit_moves_a_set_metric_by_more_than_its_influence(seed):
     ]:
         metric = parse_metric(name)
         before = score(metric, outputs, given)
-        most = before.influence(np.asarray(before.statistics.sum(axis=0)), 12)
+        most = before.statistics.most(np.arange(12))(12)
         for unit in range(12):
             other = outputs.copy()
             other[unit] = rng.normal(size=other.shape[1])
@@ -180,7 +181,6 @@ def test_no_single_unit_moves_a_set_metric_by_more_than_its_influence(seed):
 def test_swapping_labels_comes_near_the_share_of_all_swaps():
     rng = np.random.default_rng(5)
     before, moved = rng.random(10) * 20, rng.normal(0.4, 1.0, (9, 10))
-    reference = mean_like(before)
     observed = drop_of(before, before + moved.sum(axis=0))
     drops = []
     for swap in itertools.product((0, 1), repeat=9):
@@ -188,12 +188,8 @@ def test_swapping_labels_comes_near_the_share_of_all_swaps():
         drops.append(drop_of(before + step, before + moved.sum(axis=0) - step))
     exact = np.mean(np.array(drops) >= observed - 1e-12)
     totals = before, before + moved.sum(axis=0)
-    found = swap_test(reference, totals, sparse.csr_array(moved), key="k")
+    found = swap_test(GINI, SumSwaps(_spread, totals, sparse.csr_array(moved)), 9, key="k")
     assert found == pytest.approx(exact, abs=4 * np.sqrt(exact / 20) * exact + 0.05)
-
-
-def mean_like(totals):
-    return SetScores(GINI, sparse.csr_array(totals[None]), _spread, lambda *_: 1.0)
 
 
 def _spread(totals):
@@ -218,7 +214,6 @@ def test_an_engine_that_only_relabels_ties_is_not_accused_more_often_than_promis
 
 def test_a_clear_drop_is_rarer_than_the_swaps_that_are_drawn():
     fp32, int8 = (score(GINI, *ranked(6, noise=noise)) for noise in (0.0, 3.0))
-    swapped = SetScores(GINI, int8.statistics, int8.functional, int8.influence)
-    worse = compared(swapped, [fp32], np.arange(200))
+    worse = compared(int8, [fp32], np.arange(200))
     assert worse.drop[0] > 0.1
     assert worse.p_value[0] < 1e-4

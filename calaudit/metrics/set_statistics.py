@@ -1,0 +1,223 @@
+"""What units add to a metric of the whole set, and what the metric is without some of them.
+
+Most such metrics are a function of sums over the units: `Sums`. Others need more than sums can
+hold, such as average precision, which orders what all units show: they bring a `SetStatistics` of
+their own.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+Functional = Callable[[Floats], Floats]
+"""Sums over units (…, m) → metric (…); NaN where the metric isn't defined."""
+
+Influence = Callable[[Floats, int], float]
+"""Sums over n units (m,), and n → the most that one changed unit can move the metric."""
+
+LARGEST = 2.0**400
+"""Scores beyond it count as not finite: their squares would not be."""
+
+_NOISE = 1e-12
+"""Statistics that differ by a smaller share differ by rounding."""
+
+
+class Swaps(Protocol):
+    """A metric of some units by two engines, whose answers change places block by block."""
+
+    @property
+    def affordable(self) -> int:
+        """How many patterns of swaps may be tried within a few seconds."""
+        ...
+
+    def __call__(self, swapped: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """The metric by one engine and by the other, both (patterns,).
+
+        Parameters
+        ----------
+        swapped : ndarray, shape (patterns, blocks)
+            1 where the answers of the block's units change places.
+        """
+        ...
+
+
+class Pair(Protocol):
+    """One engine's statistics beside another's, over the same units."""
+
+    @property
+    def changed(self) -> Bools:
+        """(n,) units whose statistics differ by more than rounding."""
+        ...
+
+    def swaps(self, rows: Ints, block: Ints, n_blocks: int) -> Swaps:
+        """What swaps do.
+
+        Parameters
+        ----------
+        rows : ndarray, shape (r,)
+            The units that count.
+        block : ndarray, shape (r,)
+            Block of each in [0, n_blocks); -1: it is never swapped, and didn't change.
+        n_blocks : int
+        """
+        ...
+
+
+@runtime_checkable
+class SetStatistics(Protocol):
+    """What each of n units adds to a set metric, by one engine."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def undefined(self) -> Bools:
+        """(n,) units of which a statistic isn't a number."""
+        ...
+
+    def emptied(self, units: Bools) -> "SetStatistics":
+        """The same, but the units marked (n,) add nothing."""
+        ...
+
+    def joined(self, others: Sequence[Any]) -> "SetStatistics":
+        """These units, and after them those of `others`, which are of the same class."""
+        ...
+
+    def value(self, rows: Ints) -> float:
+        """The metric over the units at `rows`, each once; NaN where it isn't defined."""
+        ...
+
+    def without_groups(self, rows: Ints, group: Ints, n_groups: int) -> tuple[float, Floats]:
+        """The metric over `rows`, and with each group left out, (n_groups,).
+
+        Parameters
+        ----------
+        rows : ndarray, shape (r,)
+            The units that count.
+        group : ndarray, shape (r,)
+            Group of each, in [0, n_groups).
+        n_groups : int
+        """
+        ...
+
+    def beside(self, other: Any) -> Pair:
+        """These statistics beside another engine's, of the same class and units."""
+        ...
+
+    def most(self, rows: Ints) -> Callable[[float], float]:
+        """N → the most that one of n units like those at `rows` can move the metric."""
+        ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sums:
+    """Statistics that add up over units; the metric is a function of their sums."""
+
+    columns: sparse.csr_array
+    """(n, m) float64, what each unit adds."""
+    functional: Functional
+    influence: Influence
+
+    def __len__(self) -> int:
+        return int(self.columns.shape[0])
+
+    @property
+    def undefined(self) -> Bools:
+        """(n,) units with NaN, or a number whose square has no room."""
+        found = np.zeros(len(self), dtype=bool)
+        row = np.repeat(np.arange(len(self)), np.diff(self.columns.indptr))
+        found[row[~(np.abs(self.columns.data) <= LARGEST)]] = True
+        return found
+
+    def emptied(self, units: Bools) -> "Sums":
+        """The same, but the units marked (n,) add nothing."""
+        row = np.repeat(np.arange(len(self)), np.diff(self.columns.indptr))
+        kept = self.columns.copy()
+        kept.data[units[row]] = 0.0
+        kept.eliminate_zeros()
+        return replace(self, columns=kept)
+
+    def joined(self, others: Sequence["Sums"]) -> "Sums":
+        """These units, and after them those of `others`."""
+        stacked = sparse.vstack([self.columns, *(each.columns for each in others)], format="csr")
+        return replace(self, columns=sparse.csr_array(stacked))
+
+    def value(self, rows: Ints) -> float:
+        """The metric over the units at `rows`."""
+        return float(self.functional(self.total(rows)))
+
+    def total(self, rows: Ints) -> Floats:
+        """The sums over the units at `rows`, (m,)."""
+        return np.asarray(self.columns[rows].sum(axis=0), dtype=np.float64)
+
+    def without_groups(self, rows: Ints, group: Ints, n_groups: int) -> tuple[float, Floats]:
+        """The metric over `rows`, and with each group left out; see `SetStatistics`."""
+        member = sparse.csr_array((np.ones(len(rows)), (group, rows)), shape=(n_groups, len(self)))
+        totals = np.asarray((member @ self.columns).toarray(), dtype=np.float64)
+        whole = totals.sum(axis=0)
+        return float(self.functional(whole)), self.functional(whole - totals)
+
+    def beside(self, other: "Sums") -> "SumsBeside":
+        """These sums beside another engine's."""
+        difference = sparse.csr_array(other.columns - self.columns)
+        size = abs(self.columns).maximum(abs(other.columns))
+        apart = abs(difference) > _NOISE * size
+        difference = sparse.csr_array(difference.multiply(apart))
+        difference.eliminate_zeros()
+        return SumsBeside(self, other, difference, np.diff(difference.indptr) > 0)
+
+    def most(self, rows: Ints) -> Callable[[float], float]:
+        """N → the most that one of n units like those at `rows` can move the metric."""
+        totals = self.total(rows)
+
+        def of(n: float) -> float:
+            return self.influence(totals * (n / len(rows)), round(n))
+
+        return of
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SumsBeside:
+    """One engine's sums beside another's."""
+
+    one: Sums
+    other: Sums
+    difference: sparse.csr_array
+    """(n, m) the other's minus the one's; rows that don't differ are empty."""
+    changed: Bools
+
+    def swaps(self, rows: Ints, block: Ints, n_blocks: int) -> "SumSwaps":
+        """What swaps do; see `Pair`."""
+        moving = np.flatnonzero(block >= 0)
+        gather = sparse.csr_array(
+            (np.ones(len(moving)), (block[moving], rows[moving])),
+            shape=(n_blocks, len(self.one)),
+        )
+        moved = sparse.csr_array(gather @ self.difference)
+        totals = self.one.total(rows), self.other.total(rows)
+        return SumSwaps(self.one.functional, totals, moved)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SumSwaps:
+    """Sums of two engines, of which blocks change places."""
+
+    functional: Functional
+    totals: tuple[Floats, Floats]
+    """(m,) each."""
+    moved: sparse.csr_array
+    """(blocks, m) what the other engine adds to the one's sums."""
+    affordable: int = 10**9
+
+    def __call__(self, swapped: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+        """The metric by both engines, (patterns,)."""
+        step = np.asarray((self.moved.T @ swapped.T.astype(np.float64)).T)
+        before, after = self.totals
+        return self.functional(before + step), self.functional(after - step)

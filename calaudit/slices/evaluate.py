@@ -1,15 +1,16 @@
 """Evaluate declared dimensions, and crosses of them, over a pool or a frame."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.runtime.errors import Notice, Problem, SliceError, near
-from calaudit.runtime.pool import Pool, Rows, widened
+from calaudit.runtime.pool import Rows, widened
 from calaudit.runtime.words import counted
 from calaudit.slices.binning import Bins, bin_by_edges, bin_by_quantiles
 from calaudit.slices.categories import (
@@ -73,8 +74,26 @@ def cross(
     return CodedDimension(name, labels, codes, min_support), notices
 
 
+class Columns(Protocol):
+    """Columns over the same rows: a pool's samples, or its objects."""
+
+    def __len__(self) -> int: ...
+
+    def column_names(self) -> list[str]:
+        """Names usable in slices."""
+        ...
+
+    def columns(self, names: Sequence[str]) -> pl.DataFrame:
+        """Some of them; missing values are null."""
+        ...
+
+
 def evaluate_slices(
-    dimensions: Sequence[Dimension], source: Pool | pl.DataFrame, *, where: str = "slices"
+    dimensions: Sequence[Dimension],
+    source: Columns | pl.DataFrame,
+    *,
+    where: str = "slices",
+    known: Mapping[str, CodedDimension] | None = None,
 ) -> SliceSet:
     """Find every slice and who is in it.
 
@@ -85,10 +104,12 @@ def evaluate_slices(
     ----------
     dimensions : sequence of Dimension
         Their titles differ; a cross names others of them.
-    source : Pool or polars.DataFrame
+    source : Pool, other columns, or polars.DataFrame
         A frame's NaN counts as missing, as null does.
     where : str
         What messages call the place the dimensions come from.
+    known : mapping, optional
+        Title → a dimension that is evaluated already, over the same rows; crosses may name it.
 
     Raises
     ------
@@ -96,16 +117,17 @@ def evaluate_slices(
         With every unknown column or dimension, predicate that doesn't parse, and doubled name;
         or with the first column that can't be sliced as declared.
     """
+    coded: dict[str, CodedDimension] = dict(known or {})
+    open_ones = [each for each in dimensions if each.title not in coded]
     columns = _Columns(source)
-    predicates = _check(dimensions, columns, where)
+    predicates = _check(dimensions, open_ones, columns, where)
     columns.expect(
-        [name for each in dimensions for name in each.columns]
+        [name for each in open_ones for name in each.columns]
         + [name for predicate in predicates.values() for name in predicate.columns]
     )
-    coded: dict[str, CodedDimension] = {}
     notices: list[Notice] = []
-    crosses = [each for each in dimensions if each.cross is not None]
-    for dimension in [each for each in dimensions if each.cross is None] + crosses:
+    crosses = [each for each in open_ones if each.cross is not None]
+    for dimension in [each for each in open_ones if each.cross is None] + crosses:
         place = f"{where}: {dimension.title}"
         if dimension.cross is not None:
             parts = [coded[name] for name in dimension.cross]
@@ -123,7 +145,9 @@ def evaluate_slices(
     return SliceSet(len(source), tuple(coded[each.title] for each in dimensions), tuple(notices))
 
 
-def select_rows(predicate: str, source: Pool | pl.DataFrame, *, where: str = "predicate") -> Rows:
+def select_rows(
+    predicate: str, source: Columns | pl.DataFrame, *, where: str = "predicate"
+) -> Rows:
     """Rows that a SQL predicate selects, ascending; only the columns it names are read.
 
     Infinity is written ``'inf'::float``. A sample for which the predicate is NULL isn't selected.
@@ -143,7 +167,7 @@ def select_rows(predicate: str, source: Pool | pl.DataFrame, *, where: str = "pr
 class _Columns:
     """Reads each column once and lets go of it after its last use."""
 
-    def __init__(self, source: Pool | pl.DataFrame) -> None:
+    def __init__(self, source: Columns | pl.DataFrame) -> None:
         self._source = source
         self._held: dict[str, pl.Series] = {}
         self._uses: Counter[str] = Counter()
@@ -167,7 +191,12 @@ class _Columns:
         return widened(self._source.get_column(name))
 
 
-def _check(dimensions: Sequence[Dimension], columns: _Columns, where: str) -> dict[str, Predicate]:
+def _check(
+    dimensions: Sequence[Dimension],
+    open_ones: Sequence[Dimension],
+    columns: _Columns,
+    where: str,
+) -> dict[str, Predicate]:
     """Everything that can be wrong before data is read, all at once."""
     problems: list[Problem] = []
     predicates: dict[str, Predicate] = {}
@@ -176,7 +205,7 @@ def _check(dimensions: Sequence[Dimension], columns: _Columns, where: str) -> di
         if n > 1:
             step = "Give one of them another name (on the command line :name=...)."
             problems.append(Problem(f'{n} dimensions are called "{title}"', where, step))
-    for dimension in dimensions:
+    for dimension in open_ones:
         place = f"{where}: {dimension.title}"
         problems.extend(
             Problem(f'no column "{column}"', place, near(column, columns.known))

@@ -51,6 +51,19 @@ _FAILURES = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
 """What the expression parser and evaluator raise; a panic isn't an `Exception`."""
 
 
+_DOTTED = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|(?<![\w.])([^\W\d]\w*\.[^\W\d]\w*)(?![\w.])"""
+)
+
+
+def quoted_dots(sql: str) -> str:
+    """A predicate with dotted names as one name each: ``object.class`` as ``"object.class"``.
+
+    Without quotes SQL takes what stands before the dot for a table.
+    """
+    return _DOTTED.sub(lambda found: f'"{found[1]}"' if found[1] else found[0], sql)
+
+
 def find_forbidden(sql: str, where: str) -> Iterator[Problem]:
     """What a predicate holds that it may not: comments, subqueries, functions over many rows."""
     for token in _TOKEN.finditer(sql):
@@ -142,13 +155,14 @@ def parse_predicate(text: str, known: Sequence[str], *, where: str) -> Predicate
         It doesn't parse, uses what isn't allowed, or names no or unknown columns (all of them
         at once, with the near ones).
     """
-    forbidden = list(find_forbidden(text, where))
+    sql = quoted_dots(text)
+    forbidden = list(find_forbidden(sql, where))
     if forbidden:
         raise SliceError.of(forbidden)
     try:
-        pl.sql_expr(text)
+        pl.sql_expr(sql)
         # In parentheses no name may follow, which alone would be taken for an alias.
-        expression = pl.sql_expr(f"({text})")
+        expression = pl.sql_expr(f"({sql})")
         columns = tuple(dict.fromkeys(expression.meta.root_names()))
     except _FAILURES as error:
         raise SliceError(

@@ -1,6 +1,6 @@
 """Prepare: open and check everything an audit needs, before any work is done."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -41,14 +41,15 @@ from calaudit.runtime.progress import stage
 from calaudit.runtime.settings import whole_number
 from calaudit.runtime.words import first_of
 from calaudit.sampling.recipe import Recipe
-from calaudit.slices.evaluate import evaluate_slices, select_rows
+from calaudit.slices.evaluate import select_rows
+from calaudit.slices.objects import OBJECT, ObjectSlices, slice_pool
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.criteria import Tolerance
 from calaudit.steps.clusters import Clusters, read_clusters
 from calaudit.steps.sample import draws_alike
 from calaudit.steps.tuning import Tuning, find_tuning
 from calaudit.tasks.base import EvalSet
-from calaudit.tasks.reading import read_eval_set, rows_to_predict
+from calaudit.tasks.reading import read_eval_sets, rows_to_predict
 
 _SHOWN = 5
 
@@ -109,8 +110,8 @@ class Audit:
     """Observes ranges and draws sets, whatever is audited."""
     backends: dict[str, AnyBackend]
     """The audited backend first, then those it is to agree with."""
-    pool_slices: SliceSet
-    """Over the whole pool."""
+    object_slices: ObjectSlices
+    """Slices of the whole pool, and of its objects."""
     evaluated: Rows
     slices: SliceSet
     """Over the evaluated rows."""
@@ -132,6 +133,11 @@ class Audit:
     """Ranges of ``[[scales]]``, by name."""
     seed: int
     jobs: int = 1
+
+    @property
+    def pool_slices(self) -> SliceSet:
+        """Over the whole pool."""
+        return self.object_slices.samples
 
     @property
     def qdq(self) -> QdqPlan:
@@ -186,16 +192,16 @@ def _opened(
     with open_pool(overrides.pool or config.resolve(config.audit.pool)) as pool:
         check_pool_matches(model.inputs, pool.inputs, where=pool.label)
         evaluated = _evaluated(config, pool)
-        pool_slices = evaluate_slices(config.dimensions, pool, where=f"{path}: slices")
-        slices = _noted(pool_slices.take(evaluated), pool_slices, f"{path}: slices")
-        eval_sets = _eval_sets(config, pool, evaluated, slices, model)
-        gates, floors = read_gates(config, eval_sets, slices)
-        clusters = _clusters(config, pool, evaluated, slices)
+        whole = slice_pool(config.dimensions, pool, where=f"{path}: slices")
+        slices = _noted(whole.samples.take(evaluated), whole.samples, f"{path}: slices")
+        eval_sets = _eval_sets(config, evaluated, slices, whole, model)
+        gates, floors = read_gates(config, eval_sets)
+        clusters = _clusters(config, pool, evaluated, eval_sets)
         folded = prepare(model)
         placement = place(config, model, folded)
         qdq = placement.whole
         predicted = rows_to_predict(config.tasks, pool, evaluated)
-        tuning = _tuning(config, pool, predicted, pool_slices, seed)
+        tuning = _tuning(config, pool, predicted, whole.samples, seed)
         backends = make_backends(
             config, pool, model, qdq, folder=folder, jobs=overrides.jobs, remote=remote
         )
@@ -209,7 +215,7 @@ def _opened(
             folder=folder,
             seed=seed,
             backends=backend_keys(backends),
-            settled=_settled(config, pool, predicted, pool_slices),
+            settled=_settled(config, pool, predicted, whole.samples),
             given=given,
             float_ops=placement.float_ops,
         )
@@ -222,7 +228,7 @@ def _opened(
             macs=count_macs(folded, {name: spec.shape for name, spec in pool.inputs.items()}),
             backend=make_observer(config, pool, folder),
             backends=backends,
-            pool_slices=pool_slices,
+            object_slices=whole,
             evaluated=evaluated,
             slices=slices,
             predicted=predicted,
@@ -240,14 +246,14 @@ def _opened(
 
 
 def _clusters(
-    config: AuditConfig, pool: PoolFile, evaluated: Rows, slices: SliceSet
+    config: AuditConfig, pool: PoolFile, evaluated: Rows, eval_sets: Sequence[EvalSet]
 ) -> Clusters | None:
     return read_clusters(
         config.audit.cluster_columns,
         pool,
         evaluated,
         dimensions=config.dimensions,
-        slices=slices,
+        slices=[each.slices for each in eval_sets],
         where=f"{config.path}: audit.cluster_by",
     )
 
@@ -329,11 +335,14 @@ def _noted(slices: SliceSet, whole: SliceSet, where: str) -> SliceSet:
 
 
 def _eval_sets(
-    config: AuditConfig, pool: PoolFile, evaluated: Rows, slices: SliceSet, model: Model
+    config: AuditConfig, evaluated: Rows, slices: SliceSet, whole: ObjectSlices, model: Model
 ) -> tuple[EvalSet, ...]:
+    pool = whole.pool
     outputs = [output.name for output in model.outputs]
     found = [
-        read_eval_set(
+        eval_set
+        for number, task in enumerate(config.tasks)
+        for eval_set in read_eval_sets(
             task,
             pool,
             evaluated,
@@ -341,9 +350,10 @@ def _eval_sets(
             outputs,
             where=f"{config.path}: tasks[{number}]",
             folder=config.base,
+            object_slices=whole,
         )
-        for number, task in enumerate(config.tasks)
     ]
+    _refuse_unjudged(whole, found)
     eval_sets = tuple(
         replace(eval_set, closing=closing_op(model, eval_set.output)) for eval_set in found
     )
@@ -363,3 +373,19 @@ def _eval_sets(
         shape = widths.get(eval_set.output, ())
         eval_set.task.check(eval_set, shape[0] if len(shape) == 1 else None, pool)
     return eval_sets
+
+
+def _refuse_unjudged(slices: ObjectSlices, eval_sets: Sequence[EvalSet]) -> None:
+    """Refuse slices of objects where no metric scores objects."""
+    if any(each.unit == OBJECT for each in eval_sets):
+        return
+    problems = [
+        Problem(
+            "is a slice of objects, and no task's metric scores objects",
+            f"{slices.where}: {each.title}",
+            "Add object_recall to a detection task's metrics, or drop the slice.",
+        )
+        for each in slices.of_objects
+    ]
+    if problems:
+        raise SliceError.of(problems)

@@ -7,8 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from calaudit.audit.backends import accelerators
 from calaudit.audit.keys import content_key
 from calaudit.audit.plan import PlannedCell
@@ -30,7 +28,6 @@ from calaudit.results.audited import (
     CompositionRow,
     EngineRecord,
     MetricRecord,
-    SliceRecord,
     TargetRecord,
     with_exemption,
 )
@@ -39,12 +36,11 @@ from calaudit.results.drops import Screened
 from calaudit.results.values import filled
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.words import counted
-from calaudit.statistics.clusters import effective_blocks
-from calaudit.statistics.criteria import Comparison, MinSupport
-from calaudit.statistics.power import smallest_provable_drop
+from calaudit.statistics.criteria import Comparison
 from calaudit.statistics.verdict import screen
 from calaudit.steps.predict import compare_outputs
 from calaudit.steps.score import Scored
+from calaudit.tasks.base import EvalSet
 from calaudit.version import __version__
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "h5py", "onnx", "onnxruntime", "polars")
@@ -163,7 +159,11 @@ def _setting(value: object) -> str:
 def metric_records(scored: Iterable[Scored]) -> list[MetricRecord]:
     """All tasks' metrics; the first task's first is the headline."""
     return [
-        _metric(metric, one.eval_set.task.computed(metric, probabilities=one.probabilities))
+        _metric(
+            metric,
+            one.eval_set.task.computed(metric, probabilities=one.probabilities),
+            one.eval_set.unit,
+        )
         for one in scored
         for metric in one.eval_set.metrics
     ]
@@ -211,9 +211,17 @@ def agreement_records(
                 verdicts=len(pairs),
                 verdicts_equal=equal,
             )
-            for eval_set in audit.eval_sets
+            for eval_set in _first_of_tasks(audit.eval_sets)
         ]
     return found
+
+
+def _first_of_tasks(eval_sets: Iterable[EvalSet]) -> Iterable[EvalSet]:
+    """One of each task: outputs are compared, whatever units are made of them."""
+    found: dict[str, EvalSet] = {}
+    for each in eval_sets:
+        found.setdefault(each.where, each)
+    return found.values()
 
 
 def calibset_record(audit: Audit, planned: PlannedSet, drawn: Calibset) -> CalibsetRecord:
@@ -269,35 +277,6 @@ def prediction_notices(cells: Iterable[CellRecord]) -> Iterator[Notice]:
         yield Notice("predicted", message)
 
 
-def slice_records(audit: Audit, comparisons: Sequence[Comparison]) -> list[SliceRecord]:
-    """Every slice; n counts evaluated samples.
-
-    What a slice can prove by a gated metric is what its comparisons say, of the units that they
-    compared; without any, of its samples.
-    """
-    counts = audit.slices.counts()
-    metrics = [metric for eval_set in audit.eval_sets for metric in eval_set.metrics]
-    measured: dict[tuple[str, str], float] = {}
-    for one in comparisons:
-        if one.smallest_provable_drop is not None:
-            here = one.metric, one.slice
-            measured[here] = max(measured.get(here, 0.0), one.smallest_provable_drop)
-    found = []
-    for name, n in counts.items():
-        support = MinSupport().at_least(audit.slices.min_support(name))
-        provable: dict[str, float | None] = {}
-        for metric in metrics:
-            if (metric.name, name) not in audit.gates:
-                continue
-            least = smallest_provable_drop(
-                metric, _independent(audit, name, n), min_support=support
-            )
-            thin = n < support.counted
-            provable[metric.name] = None if thin else measured.get((metric.name, name), least)
-        found.append(SliceRecord(name, n, n >= audit.slices.min_support(name), provable))
-    return found
-
-
 def screening_records(comparisons: Iterable[Comparison]) -> list[Screened]:
     """Comparisons without a gate that lose significantly."""
     return [filled(Screened, one) for one in screen(comparisons)]
@@ -345,23 +324,15 @@ def _artefact(label: str, fingerprint: str) -> Artefact:
     return Artefact(label.replace("\\", "/").rsplit("/", 1)[-1], fingerprint)
 
 
-def _metric(metric: Metric, computed: Metric) -> MetricRecord:
+def _metric(metric: Metric, computed: Metric, unit: str) -> MetricRecord:
     return filled(
         MetricRecord,
         metric,
         title=computed.title,
         interval=INTERVALS[metric.kind],
         convention=convention_of(computed),
+        per=unit,
     )
-
-
-def _independent(audit: Audit, name: str, n: int) -> float:
-    """Units of a slice that are certain to be independent: a cluster may change as a whole."""
-    clusters = audit.clusters
-    if clusters is None or name in clusters.alone:
-        return n
-    held = np.bincount(clusters.code[audit.slices.rows(name)]).astype(np.float64)
-    return float(effective_blocks(held))
 
 
 def _composition(audit: Audit, drawn: Calibset) -> Iterable[CompositionRow]:

@@ -18,6 +18,7 @@ from calaudit.audit.observed import Observed, observe_all
 from calaudit.audit.plan import PlannedCell
 from calaudit.audit.prepare import Audit
 from calaudit.audit.records import compare_ranges
+from calaudit.audit.slice_records import slice_records
 from calaudit.audit.store import Store
 from calaudit.calibration.observation import Observation
 from calaudit.formats.calibset import Calibset
@@ -170,7 +171,7 @@ def _assembled(
             for planned in audit.plan.calibsets
         ],
         cells=ran.cells,
-        slices=records.slice_records(audit, comparisons),
+        slices=slice_records(audit, comparisons),
         results=[filled(Result, one) for one in comparisons],
         attribution=judgement.attributions,
         gaps=judgement.gaps,
@@ -195,6 +196,7 @@ def _warnings(
         *_unused_notices(audit),
         *audit.pool.notices,
         *audit.slices.notices,
+        *_object_notices(audit),
         *audit.qdq.notices,
         *journal.from_workers.notices,
         *journal.store.notices,
@@ -213,6 +215,13 @@ def _unused_notices(audit: Audit) -> Iterator[Notice]:
     for target in audit.config.unused:
         message = "isn't used: neither backend nor agree_with names it"
         yield Notice("target_unused", message, f"target {target.name}")
+
+
+def _object_notices(audit: Audit) -> Iterator[Notice]:
+    """What was merged, left out or empty among slices of objects."""
+    for each in audit.eval_sets:
+        if each.row_of_unit is not None:
+            yield from each.slices.notices
 
 
 def _quantized(audit: Audit) -> frozenset[str]:

@@ -19,7 +19,7 @@ from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import ALL
 from calaudit.results.drops import Part
 from calaudit.results.explanation import MOST_VALUES, Cause, Explanation, OpTrial, Suspect
-from calaudit.runtime.words import counted, visible
+from calaudit.runtime.words import counted, counted_units, plural, visible
 
 _NAMED: Final = 3
 """Taps that a sentence names."""
@@ -137,7 +137,9 @@ def _amount(metric: MetricRecord, value: float | None) -> str:
 
 
 def _rows(told: Told) -> str:
-    return f"{told.one.n_tuning:,} tuning {'sample' if told.one.n_tuning == 1 else 'samples'}"
+    return counted(
+        told.one.n_tuning, f"tuning {told.metric.per}", f"tuning {plural(told.metric.per)}"
+    )
 
 
 def _control(told: Told) -> str:
@@ -251,7 +253,7 @@ def _not_there(told: Told) -> str:
     one = told.one
     return (
         f"{_upper(told.place)}, {told.engine} loses {_amount(told.metric, one.measured.value)} on "
-        f"the evaluated samples, but the tuning samples lose less: "
+        f"the evaluated samples, but the tuning {plural(told.metric.per)} lose less: "
         f"{_value(told, one.tuning)}. They can't explain it."
     )
 
@@ -260,8 +262,8 @@ def _too_few(told: Told) -> str:
     one = told.one
     if not one.n_tuning:
         return (
-            f"{_upper(told.place)} there is no tuning sample, so what {told.engine} loses there "
-            "can't be explained: widen tune."
+            f"{_upper(told.place)} there is no tuning {told.metric.per}, so what {told.engine} "
+            "loses there can't be explained: widen tune."
         )
     are, tried = "is" if one.n_tuning == 1 else "are", "; ".join(_tried(told))
     return (
@@ -273,7 +275,7 @@ def _too_few(told: Told) -> str:
 
 def _value(told: Told, part: Part | None) -> str:
     value = _amount(told.metric, None if part is None else part.value)
-    return f"{value} ({_interval(told, part)}, {counted(told.one.n_tuning, 'sample')})"
+    return f"{value} ({_interval(told, part)}, {counted_units(told.one.n_tuning, told.metric.per)})"
 
 
 def _quoted(tensor: str) -> str:

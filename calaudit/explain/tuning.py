@@ -14,10 +14,10 @@ from calaudit.metrics.unit_scores import Scores
 from calaudit.results.drops import Part
 from calaudit.runtime.pool import Rows
 from calaudit.statistics.compare import compare
-from calaudit.steps.clusters import read_clusters
+from calaudit.steps.clusters import clusters_of, read_clusters
 from calaudit.steps.score import score_eval_sets
 from calaudit.tasks.base import EvalSet
-from calaudit.tasks.reading import read_eval_set, rows_to_predict
+from calaudit.tasks.reading import read_eval_sets, rows_to_predict
 
 MOST_UNITS: Final = 1024
 """Samples (queries) of a slice that experiments are judged on at most, drawn at random."""
@@ -32,11 +32,15 @@ class TuningSlice:
     slice: str
     metric: Metric
     rows: Rows
-    """Its pool rows, ascending."""
+    """Pool rows that its units are of, ascending."""
     predicted: Rows
     """These and what else the task needs, such as a gallery; ascending."""
     eval_set: EvalSet
+    """Of these rows, by this metric alone."""
+    units: NDArray[np.int64]
+    """Those of the evaluation set that are in the slice, ascending."""
     clusters: NDArray[np.int64] | None
+    """Of all of its units."""
     seed: int
 
     def scores(
@@ -49,12 +53,11 @@ class TuningSlice:
 
     def drops(self, before: Scores, after: Mapping[str, Scores], level: float) -> dict[str, Part]:
         """How much lower than `before` each is, with two-sided intervals of `level`."""
-        units = np.arange(len(before), dtype=np.int64)
         found = compare(
             self.metric,
             before,
             after,
-            {self.slice: units},
+            {self.slice: self.units},
             clusters=self.clusters,
             seed=self.seed,
             level=level,
@@ -63,7 +66,7 @@ class TuningSlice:
 
     def n_scored(self, reference: Scores) -> int:
         """Units that FP32 has a score of."""
-        return int(reference.present.sum())
+        return int(reference.present[self.units].sum())
 
 
 def halves(audit: Audit, place: TuningSlice) -> tuple[Rows, TuningSlice] | None:
@@ -99,25 +102,25 @@ def tuning_slice(audit: Audit, slice_name: str, metric_name: str, rows: Rows) ->
     rows : int64 (n,)
         All tuning rows, ascending.
     """
-    held = rows[audit.pool_slices.take(rows).rows(slice_name)]
+    held = _rows_in(audit, slice_name, metric_name, rows)
     if not len(held):
         return None
-    number = _number(audit, metric_name)
     rng = np.random.default_rng([audit.seed, len(held)])
-    kept = _capped(held, _read(audit, number, held).unit_of_row, rng)
+    kept = _capped(held, _read(audit, metric_name, held).unit_of_row, rng)
     return _made(audit, slice_name, metric_name, kept)
 
 
-def _number(audit: Audit, metric_name: str) -> int:
-    return next(
-        place
-        for place, each in enumerate(audit.eval_sets)
-        if metric_name in {metric.name for metric in each.metrics}
-    )
+def _rows_in(audit: Audit, slice_name: str, metric_name: str, rows: Rows) -> Rows:
+    """Those that are in a slice; of a slice of objects those that hold some."""
+    if slice_name in audit.pool_slices.names:
+        return rows[audit.pool_slices.take(rows).rows(slice_name)]
+    eval_set = _read(audit, metric_name, rows)
+    own = eval_set.slices.rows(slice_name)
+    return rows if eval_set.row_of_unit is None else rows[np.unique(eval_set.row_of_unit[own])]
 
 
 def _made(audit: Audit, slice_name: str, metric_name: str, rows: Rows) -> TuningSlice:
-    eval_set = _read(audit, _number(audit, metric_name), rows)
+    eval_set = _read(audit, metric_name, rows)
     metric = next(each for each in eval_set.metrics if each.name == metric_name)
     eval_set = replace(eval_set, metrics=(metric,))
     return TuningSlice(
@@ -126,22 +129,32 @@ def _made(audit: Audit, slice_name: str, metric_name: str, rows: Rows) -> Tuning
         rows,
         rows_to_predict([eval_set.task], audit.pool, rows),
         eval_set,
+        eval_set.slices.rows(slice_name),
         _clusters(audit, eval_set, slice_name, rows),
         audit.seed,
     )
 
 
-def _read(audit: Audit, number: int, rows: Rows) -> EvalSet:
+def _read(audit: Audit, metric_name: str, rows: Rows) -> EvalSet:
+    """The evaluation set of some rows that has the metric."""
     config = audit.config
-    return read_eval_set(
-        config.tasks[number],
+    task = next(
+        each.task
+        for each in audit.eval_sets
+        if metric_name in {metric.name for metric in each.metrics}
+    )
+    number = config.tasks.index(task)
+    found = read_eval_sets(
+        task,
         audit.pool,
         rows,
         audit.pool_slices.take(rows),
         [output.name for output in audit.model.outputs],
         where=f"{config.path}: tasks[{number}]",
-        folder=config.path.parent,
+        folder=config.base,
+        object_slices=audit.object_slices,
     )
+    return next(each for each in found if metric_name in {metric.name for metric in each.metrics})
 
 
 def _capped(
@@ -165,9 +178,8 @@ def _clusters(
         audit.pool,
         rows,
         dimensions=config.dimensions,
-        slices=audit.pool_slices,
+        slices=[audit.pool_slices, eval_set.slices],
         where=f"{config.path}: audit.cluster_by",
     )
-    if clusters is None or slice_name in clusters.alone:
-        return None
-    return clusters.of(eval_set)
+    alone = clusters is not None and slice_name in clusters.alone
+    return clusters_of(clusters, eval_set, alone=alone)

@@ -233,7 +233,7 @@ def _mixtures(audit: Audit, foreseen: Predictor, found: _Field, folder: Path, pl
         return
     methods = [name for name in audit.config.audit.methods if name in METHODS]
     slices = audit.pool_slices.take(audit.tuning.observed)
-    mixed = best_mixtures(foreseen, slices, audit.config.dimensions, methods)
+    mixed = best_mixtures(foreseen, slices, audit.object_slices.of_samples, methods)
     if not mixed:
         found.untried.append(f"{what}: no slices of a column that shares could be given to")
         return

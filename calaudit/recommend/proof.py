@@ -13,6 +13,7 @@ from calaudit.results.recommendation import Gain, Shortage
 from calaudit.results.report import Report
 from calaudit.statistics.compare import compare
 from calaudit.statistics.criteria import Comparison
+from calaudit.steps.clusters import clusters_of
 from calaudit.steps.score import Scored, score_eval_sets
 
 
@@ -88,7 +89,8 @@ def _paired(
     plain, winner = cells
     before: Scores = scored.cells[winner][metric]
     after: Scores = scored.cells[plain][metric]
-    together = None if clusters is None or name in clusters.alone else clusters.of(scored.eval_set)
+    alone = clusters is not None and name in clusters.alone
+    together = clusters_of(clusters, scored.eval_set, alone=alone)
     found: Sequence[Comparison] = compare(
         metric,
         before,

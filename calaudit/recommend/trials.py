@@ -18,10 +18,10 @@ from calaudit.statistics.choice import Standing, standing
 from calaudit.statistics.compare import compare
 from calaudit.statistics.criteria import Comparison, MinSupport
 from calaudit.statistics.verdict import judge
-from calaudit.steps.clusters import Clusters, read_clusters
+from calaudit.steps.clusters import Clusters, clusters_of, read_clusters
 from calaudit.steps.score import Scored, score_eval_sets
 from calaudit.tasks.base import EvalSet
-from calaudit.tasks.reading import read_eval_set, rows_to_predict
+from calaudit.tasks.reading import read_eval_sets, rows_to_predict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +109,7 @@ class Trials:
                 {cell: scores[metric] for cell, scores in scored.cells.items()},
                 rows,
                 max_drop=gates,
-                clusters=None if apart or clusters is None else clusters.of(scored.eval_set),
+                clusters=clusters_of(clusters, scored.eval_set, alone=apart),
                 seed=self.audit.seed,
                 level=self.audit.config.audit.level,
             )
@@ -134,18 +134,19 @@ def trials(audit: Audit, rows: Rows, folder: Path) -> Trials:
     """
     config = audit.config
     slices = audit.pool_slices.take(rows)
+    eval_sets = _eval_sets(audit, rows, slices)
     cell = next(each for each in audit.plan.cells if each.precision == "int8")
     return Trials(
         audit=audit,
         rows=rows,
         predicted=rows_to_predict(config.tasks, audit.pool, rows),
-        eval_sets=_eval_sets(audit, rows, slices),
+        eval_sets=eval_sets,
         clusters=read_clusters(
             config.audit.cluster_columns,
             audit.pool,
             rows,
             dimensions=config.dimensions,
-            slices=slices,
+            slices=[slices, *(each.slices for each in eval_sets)],
             where=f"{config.path}: audit.cluster_by",
         ),
         experiments=Experiments(audit, experiments_backend(audit, cell)),
@@ -157,8 +158,9 @@ def _eval_sets(audit: Audit, rows: Rows, slices: SliceSet) -> tuple[EvalSet, ...
     config = audit.config
     found: list[EvalSet] = []
     gated = {metric for metric, _ in audit.gates}
+    headline = audit.eval_sets[0].metrics[0]
     for number, task in enumerate(config.tasks):
-        one = read_eval_set(
+        for one in read_eval_sets(
             task,
             audit.pool,
             rows,
@@ -166,10 +168,11 @@ def _eval_sets(audit: Audit, rows: Rows, slices: SliceSet) -> tuple[EvalSet, ...
             [output.name for output in audit.model.outputs],
             where=f"{config.path}: tasks[{number}]",
             folder=config.base,
-        )
-        counted = tuple(each for each in one.metrics if each.name in gated)
-        if not gated and number == 0:
-            counted = one.metrics[:1]
-        if counted:
-            found.append(replace(one, metrics=counted))
+            object_slices=audit.object_slices,
+        ):
+            counted = tuple(each for each in one.metrics if each.name in gated)
+            if not gated and one.metrics[0] == headline:
+                counted = one.metrics[:1]
+            if counted:
+                found.append(replace(one, metrics=counted))
     return tuple(found)

@@ -38,7 +38,7 @@ from calaudit.results.comparison import ALL
 from calaudit.results.drops import Attribution, Exemplars
 from calaudit.results.rankings import Flow, MovedItem, RankingFlow, RankingLoss, RankingSlice
 from calaudit.results.report import Report
-from calaudit.runtime.words import visible
+from calaudit.runtime.words import plural, visible
 
 _REFERENCE = "the FP32 reference"
 
@@ -291,8 +291,7 @@ def _exemplars(index: Index, found: Exemplars, view: View) -> Text:
     shown = found.shown[: FEW if view.limit is not None else None]
     rest = found.flipping - len(shown)
     more = f" and {rest:,} more in the report" if rest > 0 else ""
-    units = f"{found.unit}s" if found.unit == "sample" else "queries"
-    units = found.unit if found.flipping == 1 else units
+    units = found.unit if found.flipping == 1 else plural(found.unit)
     metric = index.metrics[found.metric]
     verb, worse, better = "change", "worse", "better"
     if metric.kind == "binary":

@@ -27,7 +27,7 @@ from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import ALL, Result
 from calaudit.results.drops import Attribution, Gap, Part, Screened
 from calaudit.results.report import Report
-from calaudit.runtime.words import visible
+from calaudit.runtime.words import plural, visible
 
 FINDINGS = {
     ("no-set-fixes",): "no set tried here fixes this",
@@ -159,7 +159,7 @@ def _undecided(index: Index, undecided: Sequence[Result]) -> str:
     are = "is" if len(undecided) == 1 else "are"
     text = (
         f"{len(undecided):,} of {len(index.gated):,} gated comparisons {are} inconclusive, on "
-        f"slices of {_range([r.n for r in undecided])} samples"
+        f"slices of {_range([r.n for r in undecided])} {_scored(index, undecided)}"
     )
     needed = [r.n_needed for r in undecided if r.n_needed is not None]
     if not needed:
@@ -168,6 +168,11 @@ def _undecided(index: Index, undecided: Sequence[Result]) -> str:
     if len(needed) == 1:
         return f"{text}; {'it' if len(undecided) == 1 else 'one of them'} needs {needed[0]:,}"
     return f"{text}; the median required sample size is {median_high(needed):,}"
+
+
+def _scored(index: Index, results: Sequence[Result]) -> str:
+    """What they score, in the plural."""
+    return " or ".join(dict.fromkeys(plural(index.metrics[r.metric].per) for r in results))
 
 
 def _range(counts: Sequence[int]) -> str:

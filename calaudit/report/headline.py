@@ -23,10 +23,11 @@ from calaudit.report.wording import (
     percent,
     quoted,
     score,
+    units_named,
 )
 from calaudit.results.comparison import ALL, Result
 from calaudit.results.report import Report
-from calaudit.runtime.words import counted, visible
+from calaudit.runtime.words import visible
 
 
 def headline(report: Report) -> str:
@@ -139,7 +140,7 @@ def _inconclusive(index: Index) -> str:
         f"comparisons {'is' if len(open_ones) == 1 else 'are'} inconclusive, the worst: "
         f"{_lower_first(_subject(index, gravest))} {lost(index, gravest)} {_place(gravest)}"
         f"{doubt}; the smallest slice, {visible(thinnest.slice)}, has "
-        f"{counted(thinnest.n, 'sample')}"
+        f"{units_named(index, thinnest.metric, thinnest.n)}"
     )
     if thinnest.n_needed is not None:
         text += f" and needs {thinnest.n_needed:,}"

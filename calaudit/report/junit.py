@@ -19,11 +19,12 @@ from calaudit.report.wording import (
     percent,
     score,
     units,
+    units_named,
 )
 from calaudit.results.audited import CellRecord
 from calaudit.results.comparison import Result
 from calaudit.results.report import Report, unjudged
-from calaudit.runtime.words import counted, visible
+from calaudit.runtime.words import visible
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 can't hold, not even escaped."""
@@ -102,7 +103,7 @@ def _case(index: Index, cell: CellRecord, result: Result) -> TestCase:
     case = TestCase(_text(f"{result.metric} on {result.slice}"), _class(cell), 0)
     told = change_of_metric(metric, result.drop)
     if result.n_broken:
-        told = f"{broken_units(result)}; else {told}"
+        told = f"{broken_units(index, result)}; else {told}"
     if result.gate is not None:
         told += f"; {amount(metric, result.gate.max_drop)} allowed"
     short = caveat(cell)
@@ -124,7 +125,9 @@ def _needed(index: Index, result: Result) -> str:
     if index.misses_floor(result) and result.gate is not None:
         floor = score(metric, result.gate.min_reference)
         return f"; FP32 itself reaches {score(metric, result.reference)}, not {floor}"
-    needed = f"; needs {counted(result.n_needed, 'sample')}" if result.n_needed is not None else ""
+    needed = ""
+    if result.n_needed is not None:
+        needed = f"; needs {units_named(index, result.metric, result.n_needed)}"
     return needed if result.reason is None else f"; {result.reason}{needed}"
 
 

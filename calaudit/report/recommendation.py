@@ -8,7 +8,7 @@ from calaudit.report.wording import MINUS, MISSING, ROUNDING, difference, unit_n
 from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import ALL
 from calaudit.results.recommendation import Gain, Option, RangeBound, Recommendation, Shortage
-from calaudit.runtime.words import counted, first_of, visible
+from calaudit.runtime.words import counted, first_of, plural, visible
 
 TITLE = "Recommendation"
 HEADINGS = ("considered", "remedy", "predicted harm", "worst on tuning rows", "of its gate", "")
@@ -65,7 +65,7 @@ def recommendation_lines(index: Index, told: Recommendation) -> Iterator[str]:
     if told.bound is not None:
         yield _bound(told.bound)
     for one in told.collect[:_SHOWN]:
-        yield _collect(one)
+        yield _collect(index, one)
     tried = sum(one.used is not None for one in told.options)
     yield (
         f"Chosen on {counted(told.n_tuning, 'tuning row')} ({visible(told.tune)}), of "
@@ -149,9 +149,10 @@ def _bound(bound: RangeBound) -> str:
     return f"{text}; limited by {first_of(names, len(bound.limits))}" if names else text
 
 
-def _collect(one: Shortage) -> str:
+def _collect(index: Index, one: Shortage) -> str:
     place = "overall" if one.slice == ALL else f"of {visible(one.slice)}"
-    needed = "more samples" if one.n_needed is None else f"about {one.n_needed:,} samples"
+    several = plural(index.metrics[one.metric].per)
+    needed = f"more {several}" if one.n_needed is None else f"about {one.n_needed:,} {several}"
     reason = f" ({visible(one.reason)})" if one.reason else ""
     return f"To decide {visible(one.metric)}: {needed} {place}; {one.n:,} are evaluated{reason}"
 

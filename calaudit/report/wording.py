@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from calaudit.report.index import Index, cell_parts
 from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import Result
-from calaudit.runtime.words import visible
+from calaudit.runtime.words import counted_units, plural, visible
 
 MISSING = "–"
 MINUS = "−"
@@ -99,9 +99,16 @@ def units(result: Result) -> str:
     return f"{result.n:,}{broken}"
 
 
-def broken_units(result: Result) -> str:
+def broken_units(index: Index, result: Result) -> str:
     """``"non-finite outputs for 4 of 2,000 samples"``."""
-    return f"non-finite outputs for {result.n_broken:,} of {result.n + result.n_broken:,} samples"
+    n = result.n + result.n_broken
+    scored = plural(index.metrics[result.metric].per)
+    return f"non-finite outputs for {result.n_broken:,} of {n:,} {scored}"
+
+
+def units_named(index: Index, metric: str, n: int) -> str:
+    """As many of what a metric scores: ``"2,000 samples"``, ``"1 object"``."""
+    return counted_units(n, visible(index.metrics[metric].per))
 
 
 def quoted(name: str) -> str:
@@ -159,7 +166,7 @@ def lost(index: Index, result: Result) -> str:
     """
     metric = index.metrics[result.metric]
     if result.n_broken:
-        return f"gives {broken_units(result)}"
+        return f"gives {broken_units(index, result)}"
     text = change_of_metric(metric, result.drop)
     if result.low is None or result.high is None or result.level is None:
         return text

@@ -231,6 +231,9 @@ class MetricRecord:
     """How its intervals are computed; None for a metric without."""
     convention: str
     """The definition's choices in a sentence: ties, gain, what is left out."""
+    per: Name = "sample"
+    """What it scores, and `n` of its results counts: ``"sample"``, ``"query"``, ``"image"`` or
+    ``"object"``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,17 +343,20 @@ class CellRecord:
 
 @dataclass(frozen=True, slots=True)
 class SliceRecord:
-    """One slice of the evaluated samples."""
+    """One slice of the evaluated samples, or of their objects."""
 
     name: Name
-    """As results refer to it; ``"all"`` holds every sample and comes first."""
+    """As results refer to it; ``"all"`` holds every sample and comes first. A slice of samples
+    holds their objects as well; a slice of objects has results of metrics that score objects."""
     n: Count
-    """Evaluated samples in it."""
+    """Evaluated samples in it, or objects: see `unit`."""
     support_ok: bool
     """Whether `n` reaches the slice's minimum support; below it nothing passes."""
     smallest_provable_drop: Mapping[str, float | None] = field(default_factory=dict)
     """Metric → the smallest ``max_drop`` that a slice of this size could pass, in the metric's
     unit; None where unknown."""
+    unit: Name = "sample"
+    """What is in it: ``"sample"``, or ``"object"`` for a slice of objects."""
 
     def __post_init__(self) -> None:
         settle(self)

@@ -81,7 +81,7 @@ class Result:
     metric: Name
     """The name of a metric."""
     n: Count
-    """Samples (queries, for ranking) that the numbers rest on."""
+    """Samples that the numbers rest on, or what else the metric scores: see its `per`."""
     reference: float | None
     """The metric under FP32; None where it isn't defined, as for `n` = 0."""
     candidate: float | None

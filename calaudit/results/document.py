@@ -47,6 +47,8 @@ _NEW: Mapping[str, Mapping[str, Any]] = {
     "": {"harm": None, "explanations": [], "recommendation": None},
     "audit": {"targets": []},
     "reference": {"predictions": None},
+    "metrics": {"per": "sample"},
+    "slices": {"unit": "sample"},
     "cells": _CELL,
     "reference.engine": _ENGINE,
     "reference.engine.not_as_asked": {"macs": None},

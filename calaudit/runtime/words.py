@@ -83,3 +83,25 @@ def counted(n: int, thing: str, things: str | None = None) -> str:
     ('1 sample', '1,200 samples', '0 queries')
     """
     return f"{n:,} {thing if n == 1 else things or f'{thing}s'}"
+
+
+def plural(unit: str) -> str:
+    """What several of them are called.
+
+    Examples
+    --------
+    >>> plural("object"), plural("query")
+    ('objects', 'queries')
+    """
+    return f"{unit[:-1]}ies" if unit.endswith("y") else f"{unit}s"
+
+
+def counted_units(n: int, unit: str) -> str:
+    """A number of units.
+
+    Examples
+    --------
+    >>> counted_units(1, "query"), counted_units(1200, "object")
+    ('1 query', '1,200 objects')
+    """
+    return counted(n, unit, plural(unit))

@@ -1,6 +1,6 @@
 """Clusters: which evaluated samples belong together, and where that changes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ class Clusters:
     varies."""
 
     def of(self, eval_set: EvalSet) -> NDArray[np.int64]:
-        """Clusters of an evaluation set's units.
+        """Clusters of an evaluation set's units (u,).
 
         Raises
         ------
@@ -37,12 +37,33 @@ class Clusters:
         if first is None:
             return self.code
         own = self.code[first]
-        if (own[eval_set.unit_of_row] != self.code).any():
+        of_row = eval_set.unit_of_row
+        if of_row is not None and (own[of_row] != self.code).any():
             raise SliceError(
                 f'clusters by "{", ".join(self.columns)}" differ within a query',
                 next_step="Name a column that belongs to the query.",
             )
         return own
+
+
+def clusters_of(
+    clusters: Clusters | None, eval_set: EvalSet, *, alone: bool = False
+) -> NDArray[np.int64] | None:
+    """Which units belong together (u,); None where each stands alone.
+
+    Units that one sample has several of, such as the objects of an image, always belong together.
+
+    Parameters
+    ----------
+    clusters : Clusters or None
+        As the audit declares them.
+    eval_set : EvalSet
+    alone : bool
+        Whether it is asked for slices that are about one cluster each.
+    """
+    if clusters is None or alone:
+        return eval_set.row_of_unit
+    return clusters.of(eval_set)
 
 
 def read_clusters(
@@ -51,7 +72,7 @@ def read_clusters(
     evaluated: Rows,
     *,
     dimensions: Sequence[Dimension],
-    slices: SliceSet,
+    slices: Iterable[SliceSet],
     where: str,
 ) -> Clusters | None:
     """Read the columns that say which samples belong together; None without any.
@@ -65,8 +86,8 @@ def read_clusters(
         Rows to judge on.
     dimensions : sequence of Dimension
         As the audit declares them.
-    slices : SliceSet
-        What they came to.
+    slices : iterable of SliceSet
+        What they came to, for each kind of unit.
     where : str
         Place in the audit file, for messages.
 
@@ -108,7 +129,9 @@ def cluster_codes(
     return code
 
 
-def _alone(columns: Sequence[str], dimensions: Sequence[Dimension], slices: SliceSet) -> list[str]:
+def _alone(
+    columns: Sequence[str], dimensions: Sequence[Dimension], slices: Iterable[SliceSet]
+) -> list[str]:
     """Slices whose samples are all of one cluster, because they are defined by it."""
     by = {
         each.title: each.by
@@ -120,4 +143,5 @@ def _alone(columns: Sequence[str], dimensions: Sequence[Dimension], slices: Slic
         for each in dimensions
         if set(columns) <= {by.get(title) for title in each.cross or (each.title,)}
     ]
-    return [label for title in titles for label in slices.dimension(title).labels]
+    made = [dimension for each in slices for dimension in each.dimensions]
+    return [label for each in made if each.name in titles for label in each.labels]

@@ -44,9 +44,11 @@ class GateRule:
 
 
 def resolve_gates(
-    rules: Sequence[GateRule], metrics: Sequence[Metric], slices: SliceSet
+    rules: Sequence[GateRule], slices: Mapping[Metric, SliceSet]
 ) -> dict[tuple[str, str], Tolerance]:
     """Which (metric, slice) is held to which drop.
+
+    `slices` has every metric's, over the units that it scores.
 
     A gate that names one slice holds there, whatever patterns say; of several gates of one kind
     the strictest does. Their order doesn't matter. Patterns mean the slices that hold samples:
@@ -60,7 +62,7 @@ def resolve_gates(
     SliceError
         A gate's slices match nothing.
     """
-    known = {metric.name: metric for metric in metrics}
+    known = {metric.name: metric for metric in slices}
     by_pattern: dict[tuple[str, str], Tolerance] = {}
     by_name: dict[tuple[str, str], Tolerance] = {}
     for rule in rules:
@@ -68,10 +70,11 @@ def resolve_gates(
             raise SettingsError(
                 f"no task computes {rule.metric!r}",
                 where=f"{rule.where}.metric",
-                next_step=suggest_metric(rule.metric, metrics),
+                next_step=suggest_metric(rule.metric, list(slices)),
             )
-        _check_bounded(rule, known[rule.metric])
-        named, places = places_of(rule, slices)
+        metric = known[rule.metric]
+        _check_bounded(rule, metric)
+        named, places = places_of(rule, slices[metric])
         kept = by_name if named else by_pattern
         for name in places:
             here = rule.metric, name
@@ -110,7 +113,7 @@ def _check_bounded(rule: GateRule, metric: Metric) -> None:
 
 
 def resolve_floors(
-    rules: Sequence[GateRule], metrics: Sequence[Metric], slices: SliceSet
+    rules: Sequence[GateRule], slices: Mapping[Metric, SliceSet]
 ) -> dict[tuple[str, str], float]:
     """Which (metric, slice) has which floor, by the precedence of :func:`resolve_gates`.
 
@@ -121,13 +124,13 @@ def resolve_floors(
     SliceError
         A gate's slices match nothing.
     """
-    known = {metric.name: metric for metric in metrics}
+    known = {metric.name: metric for metric in slices}
     by_pattern: dict[tuple[str, str], float | None] = {}
     by_name: dict[tuple[str, str], float | None] = {}
     for rule in rules:
         metric = known[rule.metric]
         _check_reachable(rule, metric)
-        named, places = places_of(rule, slices)
+        named, places = places_of(rule, slices[metric])
         kept = by_name if named else by_pattern
         for name in places:
             here = rule.metric, name

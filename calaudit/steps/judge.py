@@ -15,7 +15,7 @@ from calaudit.statistics.criteria import Comparison, MinSupport
 from calaudit.statistics.tally import Rows
 from calaudit.statistics.verdict import judge
 from calaudit.statistics.worst_slice import joint_lows, worst_gaps
-from calaudit.steps.clusters import Clusters
+from calaudit.steps.clusters import Clusters, clusters_of
 from calaudit.steps.gates import Floors, Gates, hold_to_floors
 from calaudit.steps.sanity import BaselineFailure, baseline_failures
 from calaudit.steps.score import Scored
@@ -243,9 +243,10 @@ def parts_of(scored: Scored, clusters: Clusters | None) -> list[Part]:
     """The slices of an evaluation set, apart by whether their units come in clusters."""
     slices = scored.eval_set.slices
     rows = {name: slices.rows(name) for name in slices.names}
+    code = clusters_of(clusters, scored.eval_set)
     if clusters is None:
-        return [Part(rows, None)]
-    code = clusters.of(scored.eval_set)
+        return [Part(rows, code)]
     together = {name: own for name, own in rows.items() if name not in clusters.alone}
     alone = {name: own for name, own in rows.items() if name in clusters.alone}
-    return [Part(together, code), *([Part(alone, None)] if alone else [])]
+    apart = clusters_of(clusters, scored.eval_set, alone=True)
+    return [Part(together, code), *([Part(alone, apart)] if alone else [])]

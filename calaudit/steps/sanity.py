@@ -20,7 +20,7 @@ from calaudit.statistics.baselines import (
     is_constant,
     is_quality,
 )
-from calaudit.steps.clusters import Clusters
+from calaudit.steps.clusters import Clusters, clusters_of
 from calaudit.steps.pool_summary import describe_inputs
 from calaudit.tasks.base import EvalSet
 
@@ -71,7 +71,7 @@ def baseline_failures(
         if one.constant:
             found.append(BaselineFailure(one.eval_set, None))
             continue
-        code = None if clusters is None else clusters.of(one.eval_set)
+        code = clusters_of(clusters, one.eval_set)
         beaten = next((each for each in one.rivals if not each.beaten(code)), None)
         if beaten is not None:
             found.append(BaselineFailure(one.eval_set, beaten))
@@ -121,7 +121,8 @@ def order_notices(scored: "Iterable[Scored]", clusters: Clusters | None) -> Iter
         if one.answer is None or not isinstance(one.eval_set.truth, Labels):
             continue
         kept = one.answer >= 0
-        code = None if clusters is None else clusters.of(one.eval_set)[kept]
+        code = clusters_of(clusters, one.eval_set)
+        code = None if code is None else code[kept]
         found = find_class_order(one.eval_set.truth.label[kept], one.answer[kept], code)
         if found is not None:
             yield Notice("class_order", _of_order(found, one.eval_set), one.eval_set.target)

@@ -21,6 +21,7 @@ from calaudit.results.drops import Exemplars
 from calaudit.results.rankings import RankingFlow, RankingSlice
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.progress import progress
+from calaudit.runtime.words import plural
 from calaudit.statistics.baselines import Rival, is_constant
 from calaudit.statistics.exemplars import find_exemplars
 from calaudit.statistics.ranking_change import RankingChange, changes_in
@@ -216,10 +217,9 @@ def _scored(eval_set: EvalSet, reference: Predictions, cells: Mapping[str, Predi
 def _named(eval_set: EvalSet, units: NDArray[np.bool_]) -> str:
     """How many units, of how many, and the ids of the first."""
     rows = np.flatnonzero(units)
-    plural = {"query": "queries"}.get(eval_set.unit, f"{eval_set.unit}s")
     more = ", …" if len(rows) > _SHOWN else ""
     ids = ", ".join(eval_set.ids(rows[:_SHOWN]))
-    return f"{len(rows):,} of {len(units):,} {plural}: {ids}{more}"
+    return f"{len(rows):,} of {len(units):,} {plural(eval_set.unit)}: {ids}{more}"
 
 
 def list_exemplars(

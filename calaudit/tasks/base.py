@@ -5,7 +5,9 @@ task
     is particular to it: the table's keys, the truth, how outputs become answers, who FP32 should be
     better than, and what ``calaudit init`` proposes.
 evaluation set
-    A task read from a pool: the units to judge (samples, or queries), their truth and slices.
+    A task read from a pool: the units to judge (samples, queries, objects), their truth and slices.
+    A task has one for each kind of unit that its metrics score: a detector's images for AP, their
+    objects for recall.
 answers
     What an engine's outputs say, one per unit, as metrics take them.
 
@@ -41,10 +43,13 @@ from calaudit.formats.predictions import Predictions
 from calaudit.graph.model import ModelTensor
 from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case
+from calaudit.metrics.catalogue import definition_of
 from calaudit.metrics.truth import Truth
 from calaudit.runtime.errors import Notice, PoolError, Problem, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.registry import Registry
+from calaudit.runtime.words import plural
+from calaudit.slices.objects import ObjectSlices
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.baselines import Rival
 
@@ -67,8 +72,10 @@ class Task(ABC):
     """As audit files and the entry point name it."""
     truth: ClassVar[type[Truth]]
     """What answers are held against; metrics of another truth are refused."""
+    further: ClassVar[tuple[type[Truth], ...]] = ()
+    """Truths of its further evaluation sets, which score other units."""
     unit: ClassVar[str] = "sample"
-    """What is judged: ``"sample"`` or ``"query"``."""
+    """What is judged: ``"sample"``, ``"query"`` or ``"image"``."""
     top: ClassVar[int | None] = None
     """How many of the highest answers two backends should share; None: they aren't ranked."""
     proposed: ClassVar[int | None] = None
@@ -79,8 +86,8 @@ class Task(ABC):
     metrics: tuple[str, ...]
 
     @abstractmethod
-    def read(self, samples: "Samples") -> "EvalSet":
-        """Read what the task needs from the pool.
+    def read(self, samples: "Samples") -> "EvalSet | tuple[EvalSet, ...]":
+        """Read what the task needs from the pool: an evaluation set, or one per kind of unit.
 
         Raises
         ------
@@ -197,6 +204,8 @@ class Samples:
     """Place of the task in the audit file, for messages."""
     folder: Path
     """What paths in the audit file are relative to."""
+    object_slices: ObjectSlices | None = None
+    """Slices of objects; None where there are no objects."""
 
     @property
     def output(self) -> str:
@@ -211,6 +220,20 @@ class Samples:
         """An output of the evaluated rows; by default the first."""
         return predictions.read(output or self.output, self.evaluated)
 
+    def metrics_of(self, task: Task, truth: type[Truth]) -> tuple[Metric, ...]:
+        """Those that an evaluation set with such a truth is judged by.
+
+        Metrics that need no truth go with the task's first.
+        """
+        if not task.further:
+            return self.metrics
+        needs = ((metric, definition_of(metric).needs) for metric in self.metrics)
+        return tuple(
+            metric
+            for metric, need in needs
+            if issubclass(truth, task.truth if need is None else need)
+        )
+
     def eval_set(
         self,
         task: Task,
@@ -221,13 +244,15 @@ class Samples:
         slices: SliceSet | None = None,
         ids: Names | None = None,
         items: Names | None = None,
+        unit: str | None = None,
         unit_of_row: NDArray[np.int64] | None = None,
+        row_of_unit: NDArray[np.int64] | None = None,
         classes: tuple[str, ...] = (),
     ) -> "EvalSet":
         """An evaluation set whose units are the evaluated rows, where nothing else is said."""
         return EvalSet(
             task=task,
-            metrics=self.metrics,
+            metrics=self.metrics_of(task, type(truth)),
             truth=truth,
             slices=slices or self.slices,
             answer=answer or (lambda predictions, _: self.read(predictions)),
@@ -235,8 +260,10 @@ class Samples:
             where=self.where,
             target=f"{self.pool.label}: /targets/{target}",
             ids=ids or ids_of(self.pool, self.evaluated),
+            unit=unit or task.unit,
             items=items,
             unit_of_row=unit_of_row,
+            row_of_unit=row_of_unit,
             classes=classes,
         )
 
@@ -260,23 +287,24 @@ class EvalSet:
     """Place of the truth in the pool, for messages."""
     ids: Names
     """Ids of units, by their positions."""
+    unit: str
+    """What one is called: ``"sample"``, ``"query"``, ``"image"`` or ``"object"``."""
     items: Names | None = None
     """Of a ranking: names of catalogue items, by their positions."""
     unit_of_row: NDArray[np.int64] | None = None
     """Unit of each evaluated row, where a unit has several; None: each row is one."""
+    row_of_unit: NDArray[np.int64] | None = None
+    """Place among the evaluated rows of each unit's, where a row has several, or none."""
     classes: tuple[str, ...] = ()
     """Of a classification: names of the classes; empty where they are numbers alone."""
     closing: str | None = None
     """ONNX op type that computes the output's values; None where it isn't known."""
 
     @property
-    def unit(self) -> str:
-        """``"sample"`` or ``"query"``."""
-        return self.task.unit
-
-    @property
     def first_rows(self) -> NDArray[np.int64] | None:
         """The first evaluated row of each unit; None: each row is one."""
+        if self.row_of_unit is not None:
+            return self.row_of_unit
         if self.unit_of_row is None:
             return None
         return np.asarray(np.unique(self.unit_of_row, return_index=True)[1], dtype=np.int64)
@@ -301,7 +329,7 @@ class Proposed:
     @property
     def units(self) -> str:
         """What is judged, in the plural."""
-        return {"query": "queries"}.get(unit := TASKS.load(self.values["kind"]).unit, f"{unit}s")
+        return plural(TASKS.load(self.values["kind"]).unit)
 
 
 def find_output(asked: str | None, known: Sequence[str], where: str) -> str:

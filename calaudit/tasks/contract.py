@@ -20,7 +20,7 @@ from calaudit.statistics.baselines import Rival
 from calaudit.tasks.base import Answer, EvalSet, Names, Proposed, Task
 
 _METHODS: Final[Contract] = {
-    "read": Gives("an EvalSet", (EvalSet,)),
+    "read": Gives("an EvalSet, or a tuple of them", (EvalSet, tuple)),
     "outputs": Gives("names of outputs", (str,), each=True),
     "more_rows": Gives("rows or None", (np.ndarray, NoneType)),
     "check": Gives("nothing", (NoneType,)),
@@ -62,14 +62,16 @@ def held_outputs(task: Task, outputs: Sequence[str], known: Sequence[str]) -> tu
     return tuple(outputs)
 
 
-def held_eval_set(task: Task, eval_set: EvalSet, n_evaluated: int) -> EvalSet:
-    """An evaluation set whose answers and ids are checked whenever they are asked for.
+def held_eval_sets(
+    task: Task, found: EvalSet | tuple[EvalSet, ...], n_evaluated: int
+) -> tuple[EvalSet, ...]:
+    """Evaluation sets whose answers and ids are checked whenever they are asked for.
 
     Parameters
     ----------
     task : Task
         Of another package; calaudit's own are left as they are.
-    eval_set : EvalSet
+    found : EvalSet, or tuple of them
     n_evaluated : int
         Rows that are judged.
 
@@ -78,9 +80,19 @@ def held_eval_set(task: Task, eval_set: EvalSet, n_evaluated: int) -> EvalSet:
     SettingsError
         Units, truth, slices and metrics don't belong together.
     """
+    eval_sets = found if isinstance(found, tuple) else (found,)
     offer = offer_of(type(task))
     if offer is None:
-        return eval_set
+        return eval_sets
+    if not eval_sets or not all(isinstance(each, EvalSet) for each in eval_sets):
+        raise SettingsError(
+            f"{offer} gave a tuple from read that holds something else than values of EvalSet",
+            next_step=_NEXT,
+        )
+    return tuple(_held_eval_set(offer, each, n_evaluated) for each in eval_sets)
+
+
+def _held_eval_set(offer: str, eval_set: EvalSet, n_evaluated: int) -> EvalSet:
     if offer_of(type(eval_set.truth)) is not None:
         truth = type(eval_set.truth)
         hold(truth, f"the truth of {offer}", {
@@ -108,9 +120,19 @@ def _wrong(eval_set: EvalSet, n_evaluated: int) -> str:
     n = len(eval_set.truth)
     if n != slices.n_rows:
         return f"has a truth of {n} units and slices of {slices.n_rows}"
+    if eval_set.row_of_unit is not None:
+        return _rows_wrong(eval_set.row_of_unit, n, n_evaluated)
     if eval_set.unit_of_row is None:
         return "" if n == n_evaluated else f"has {n} units for {n_evaluated} rows, no unit_of_row"
     return _units_wrong(eval_set.unit_of_row, n, n_evaluated)
+
+
+def _rows_wrong(rows: Any, n: int, n_evaluated: int) -> str:
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "iu" or rows.shape != (n,):
+        return f"has a row_of_unit that isn't an array of {n} whole numbers"
+    if n and not 0 <= rows.min() <= rows.max() < n_evaluated:
+        return f"has a row_of_unit that names rows beyond the {n_evaluated} evaluated ones"
+    return ""
 
 
 def _units_wrong(units: Any, n: int, n_evaluated: int) -> str:

@@ -9,12 +9,14 @@ import numpy as np
 from calaudit.graph.model import ModelTensor
 from calaudit.metrics.base import Metric
 from calaudit.metrics.catalogue import definition_of, definitions, make_importable, parse_metric
+from calaudit.metrics.truth import Truth
 from calaudit.runtime.errors import PoolError, Problem, SettingsError
 from calaudit.runtime.pool import Pool, Rows, TensorSpec
 from calaudit.runtime.settings import parse_settings
+from calaudit.slices.objects import ObjectSlices
 from calaudit.slices.sliceset import SliceSet
 from calaudit.tasks.base import TASKS, Closing, EvalSet, Proposed, Samples, Task
-from calaudit.tasks.contract import held_eval_set, held_outputs
+from calaudit.tasks.contract import held_eval_sets, held_outputs
 
 
 def parse_task(values: Mapping[str, Any], *, where: object, at: str) -> Task:
@@ -37,7 +39,7 @@ def rows_to_predict(tasks: Sequence[Task], pool: Pool, evaluated: Rows) -> Rows:
     return np.unique(np.concatenate(wanted)).astype(np.int64)
 
 
-def read_eval_set(
+def read_eval_sets(
     task: Task,
     pool: Pool,
     evaluated: Rows,
@@ -46,8 +48,12 @@ def read_eval_set(
     *,
     where: str,
     folder: Path | None = None,
-) -> EvalSet:
-    """Read the targets a task needs.
+    object_slices: ObjectSlices | None = None,
+) -> tuple[EvalSet, ...]:
+    """Read the targets a task needs: one evaluation set per kind of unit that its metrics score.
+
+    They come in the order of their first metrics, so that the task's first metric is the first
+    one's first.
 
     Parameters
     ----------
@@ -64,6 +70,8 @@ def read_eval_set(
     folder : Path, optional
         Where the audit file is: what paths are relative to, and where metrics of the user's own
         may be.
+    object_slices : ObjectSlices, optional
+        Slices of the pool's objects.
 
     Raises
     ------
@@ -81,8 +89,12 @@ def read_eval_set(
         outputs=held_outputs(task, task.outputs(outputs, where), outputs),
         where=where,
         folder=folder or Path(),
+        object_slices=object_slices,
     )
-    return held_eval_set(task, task.read(samples), len(evaluated))
+    found = held_eval_sets(task, task.read(samples), len(evaluated))
+    asked = [each for each in found if each.metrics]
+    place = {metric: number for number, metric in enumerate(samples.metrics)}
+    return tuple(sorted(asked, key=lambda each: place.get(each.metrics[0], 0)))
 
 
 def offered_metrics(task: type[Task]) -> list[str]:
@@ -90,8 +102,12 @@ def offered_metrics(task: type[Task]) -> list[str]:
     return [
         name
         for name, definition in definitions().items()
-        if definition.needs is None or issubclass(task.truth, definition.needs)
+        if definition.needs is None or _has(task, definition.needs)
     ]
+
+
+def _has(task: type[Task], needs: type[Truth]) -> bool:
+    return any(issubclass(truth, needs) for truth in (task.truth, *task.further))
 
 
 def _metrics(task: Task, where: str, folder: Path | None) -> tuple[Metric, ...]:
@@ -108,7 +124,7 @@ def _metrics(task: Task, where: str, folder: Path | None) -> tuple[Metric, ...]:
             ]
             continue
         needs = definition_of(metric).needs
-        if needs is not None and not issubclass(task.truth, needs):
+        if needs is not None and not _has(type(task), needs):
             message = f"{name} needs {needs.what}, which a {task.kind} task doesn't have"
             problems.append(Problem(message, f"{where}.metrics", needs.where_from))
         found.append(metric)

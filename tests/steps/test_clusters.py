@@ -58,11 +58,11 @@ def test_a_slice_stands_alone_if_it_is_by_all_of_the_columns(pool: Path) -> None
         found = {}
         for columns in (("speaker",), ("speaker", "take")):
             clusters = read_clusters(
-                columns, opened, rows, dimensions=dimensions, slices=slices, where="audit.toml"
+                columns, opened, rows, dimensions=dimensions, slices=[slices], where="audit.toml"
             )
             assert clusters is not None
             found[columns] = {name.count("&") for name in clusters.alone}, len(clusters.alone)
-        assert read_clusters((), opened, rows, dimensions=(), slices=slices, where="") is None
+        assert read_clusters((), opened, rows, dimensions=(), slices=[slices], where="") is None
     assert found["speaker", "take"] == ({1}, 4)
     assert found["speaker",][0] == {0, 1}
 

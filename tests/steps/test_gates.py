@@ -25,6 +25,7 @@ SLICES = SliceSet(
     4, (CodedDimension("user", ("user = ann", "user = bob"), np.array([0, 0, 1, 1])),)
 )
 METRICS = [parse_metric("top1"), parse_metric("nll")]
+OF_ALL = dict.fromkeys(METRICS, SLICES)
 
 
 def rule(slices: str, max_drop: float, metric: str = "top1") -> GateRule:
@@ -39,22 +40,20 @@ def test_the_order_of_gates_does_not_matter_and_the_strictest_pattern_holds() ->
         ("top1", "user = bob"): Tolerance(0.01),
     }
     for order in itertools.permutations(rules):
-        assert resolve_gates(order, METRICS, SLICES) == expected
+        assert resolve_gates(order, OF_ALL) == expected
 
 
 def test_a_gate_that_names_one_slice_holds_there_whatever_patterns_say() -> None:
     for order in itertools.permutations([rule("*", 0.02), rule("user = ann", 0.05)]):
-        gates = resolve_gates(order, METRICS, SLICES)
+        gates = resolve_gates(order, OF_ALL)
         assert gates["top1", "user = ann"] == Tolerance(0.05)
         assert gates["top1", "user = bob"] == Tolerance(0.02)
 
 
 def test_a_fraction_can_not_be_allowed_to_drop_by_all_of_it_but_nats_can() -> None:
     with pytest.raises(SettingsError, match="lose everything"):
-        resolve_gates([rule("*", 2.0)], METRICS, SLICES)
-    assert resolve_gates([rule("all", 2.0, "nll")], METRICS, SLICES) == {
-        ("nll", "all"): Tolerance(2.0)
-    }
+        resolve_gates([rule("*", 2.0)], OF_ALL)
+    assert resolve_gates([rule("all", 2.0, "nll")], OF_ALL) == {("nll", "all"): Tolerance(2.0)}
 
 
 @pytest.mark.parametrize(
@@ -64,25 +63,27 @@ def test_a_gate_on_a_metric_by_another_name_is_told_which_of_the_audits_it_means
     name: str, meant: str
 ) -> None:
     with pytest.raises(SettingsError, match="no task computes") as error:
-        resolve_gates([rule("*", 0.02, name)], METRICS, SLICES)
+        resolve_gates([rule("*", 0.02, name)], OF_ALL)
     assert error.value.problems[0].next_step == f"Did you mean {meant}?"
 
 
 def test_gates_of_both_kinds_hold_together() -> None:
     share = GateRule("top1", "*", Tolerance(max_relative_drop=0.05), "audit.toml: gates[0]")
-    gates = resolve_gates([share, rule("*", 0.02)], METRICS, SLICES)
+    gates = resolve_gates([share, rule("*", 0.02)], OF_ALL)
     assert gates["top1", "all"] == Tolerance(0.02, 0.05)
     both = GateRule("nll", "*", Tolerance(max_relative_drop=1.5), "audit.toml: gates[0]")
-    assert resolve_gates([both], METRICS, SLICES)["nll", "all"].max_relative_drop == 1.5
+    assert resolve_gates([both], OF_ALL)["nll", "all"].max_relative_drop == 1.5
 
 
 def test_a_pattern_leaves_out_slices_without_an_evaluated_sample_and_a_name_does_not() -> None:
     empty = SLICES.take(np.array([0, 1]))
-    assert set(resolve_gates([rule("*", 0.02)], METRICS, empty)) == {
+    assert set(resolve_gates([rule("*", 0.02)], dict.fromkeys(METRICS, empty))) == {
         ("top1", "all"),
         ("top1", "user = ann"),
     }
-    assert ("top1", "user = bob") in resolve_gates([rule("user = bob", 0.02)], METRICS, empty)
+    assert ("top1", "user = bob") in resolve_gates(
+        [rule("user = bob", 0.02)], dict.fromkeys(METRICS, empty)
+    )
 
 
 def floored(slices: str, floor: float | None, metric: str = "top1") -> GateRule:
@@ -92,7 +93,7 @@ def floored(slices: str, floor: float | None, metric: str = "top1") -> GateRule:
 def test_the_strictest_floor_holds_and_a_name_goes_before_patterns() -> None:
     rules = [floored("*", 0.5), floored("*", 0.7), floored("*", None), floored("user = bob", 0.2)]
     for order in itertools.permutations(rules):
-        assert resolve_floors(order, METRICS, SLICES) == {
+        assert resolve_floors(order, OF_ALL) == {
             ("top1", "all"): 0.7,
             ("top1", "user = ann"): 0.7,
             ("top1", "user = bob"): 0.2,
@@ -101,12 +102,12 @@ def test_the_strictest_floor_holds_and_a_name_goes_before_patterns() -> None:
 
 def test_of_a_metric_that_is_better_low_the_lowest_floor_is_the_strictest() -> None:
     rules = [floored("all", 2.0, "nll"), floored("all", 1.5, "nll")]
-    assert resolve_floors(rules, METRICS, SLICES) == {("nll", "all"): 1.5}
+    assert resolve_floors(rules, OF_ALL) == {("nll", "all"): 1.5}
 
 
 def test_a_gate_that_names_a_slice_without_a_floor_lifts_it_there() -> None:
     rules = [floored("*", 0.5), floored("user = ann", None)]
-    assert ("top1", "user = ann") not in resolve_floors(rules, METRICS, SLICES)
+    assert ("top1", "user = ann") not in resolve_floors(rules, OF_ALL)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_a_gate_that_names_a_slice_without_a_floor_lifts_it_there() -> None:
 )
 def test_floors_that_mean_nothing_are_refused(metric: str, floor: float, told: str) -> None:
     with pytest.raises(SettingsError, match=told):
-        resolve_floors([floored("*", floor, metric)], [parse_metric(metric)], SLICES)
+        resolve_floors([floored("*", floor, metric)], {parse_metric(metric): SLICES})
 
 
 def judged(reference: float | None, verdict: Verdict, metric: str = "top1") -> Comparison:

@@ -14,7 +14,7 @@ from calaudit.slices.evaluate import evaluate_slices
 from calaudit.statistics.criteria import Tolerance
 from calaudit.steps.judge import Terms, judge_cells
 from calaudit.steps.score import Scored, list_exemplars, notices_of, rankings_of, score_eval_sets
-from calaudit.tasks.reading import parse_task, read_eval_set
+from calaudit.tasks.reading import parse_task, read_eval_sets
 
 N, ITEMS = 60, 20
 
@@ -24,7 +24,7 @@ def scored(
 ) -> list[Scored]:
     rows = np.arange(len(pool))
     slices = evaluate_slices([Dimension(by="group")], pool)
-    eval_set = read_eval_set(
+    (eval_set,) = read_eval_sets(
         parse_task(task, where="a.toml", at="tasks[0]"), pool, rows, slices, ["y"], where="tasks[0]"
     )
 

@@ -20,7 +20,7 @@ from calaudit.tasks.reading import (
     offered_metrics,
     parse_task,
     propose_task,
-    read_eval_set,
+    read_eval_sets,
     rows_to_predict,
 )
 from tests.packages import EXAMPLE, installed
@@ -57,7 +57,8 @@ def eval_set_of(task: Task, world: World, pool, names: tuple[str, ...] | None = 
     evaluated = np.flatnonzero(np.arange(N) < (N if task.kind != "retrieval" else N / 2))
     slices = evaluate_slices([Dimension(by="half")], pool).take(evaluated)
     outputs = tuple(world.outputs) if names is None else names
-    return read_eval_set(task, pool, evaluated, slices, outputs, where="a.toml: tasks[0]")
+    found = read_eval_sets(task, pool, evaluated, slices, outputs, where="a.toml: tasks[0]")
+    return found[0]
 
 
 def predicted(world: World, task: Task, pool, path: Path, shift: int = 0) -> Predictions:

@@ -14,7 +14,7 @@ from calaudit.metrics.truth import Relevance, Texts, Values
 from calaudit.runtime.errors import CalauditError, PoolError, SettingsError
 from calaudit.slices.evaluate import evaluate_slices
 from calaudit.tasks.base import EvalSet
-from calaudit.tasks.reading import parse_task, read_eval_set
+from calaudit.tasks.reading import parse_task, read_eval_sets
 
 ROWS = np.arange(4)
 X = {"x": np.zeros((4, 1), np.float32)}
@@ -25,7 +25,7 @@ def make_eval_set(
     path: Path, output: np.ndarray | None = None, **task: object
 ) -> tuple[EvalSet, dict]:
     with open_pool(path) as pool:
-        eval_set = read_eval_set(
+        (eval_set,) = read_eval_sets(
             parse_task(task, where="audit.toml", at="tasks[0]"),
             pool,
             ROWS,
@@ -239,7 +239,8 @@ def test_queries_beyond_what_floats_hold_stay_apart(tmp_path: Path) -> None:
     eval_set = open_pool(path)
     slices = evaluate_slices([], eval_set)
     task = parse_task({"kind": "pairwise"}, where="", at="")
-    truth = read_eval_set(task, eval_set, ROWS, slices, ["y"], where="").truth
+    (read,) = read_eval_sets(task, eval_set, ROWS, slices, ["y"], where="")
+    truth = read.truth
     assert len(truth) == 2
 
 

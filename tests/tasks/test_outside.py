@@ -13,7 +13,7 @@ from calaudit.runtime.errors import SettingsError
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
 from calaudit.tasks.base import TASKS, EvalSet
-from calaudit.tasks.reading import parse_task, propose_task, read_eval_set, rows_to_predict
+from calaudit.tasks.reading import parse_task, propose_task, read_eval_sets, rows_to_predict
 from tests.audit.world import AUDIT, make_world
 from tests.cli.running import calaudit
 from tests.packages import installed, package_of
@@ -63,7 +63,7 @@ def everything(folder: Path) -> EvalSet:
         evaluated = np.arange(N)
         slices = evaluate_slices([Dimension(by="half")], pool)
         rows_to_predict([task], pool, evaluated)
-        eval_set = read_eval_set(task, pool, evaluated, slices, tuple(world.outputs), where="a")
+        (eval_set,) = read_eval_sets(task, pool, evaluated, slices, tuple(world.outputs), where="a")
         task.check(eval_set, 3, pool)
         found = write_predictions(folder / "p.h5", evaluated, [dict(world.outputs)])
         answers = eval_set.answer(found, found)

@@ -14,7 +14,7 @@ from calaudit.metrics.scoring import score_all
 from calaudit.runtime.errors import PoolError, SettingsError, SliceError
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
-from calaudit.tasks.reading import parse_task, read_eval_set, rows_to_predict
+from calaudit.tasks.reading import parse_task, read_eval_sets, rows_to_predict
 
 RANKING = ("ndcg@5", "recall@5", "coverage@5", "gini@5", "long_tail_share@5")
 N_QUERIES, N_ITEMS = 40, 12
@@ -76,7 +76,7 @@ def test_pairwise_pool_scores_as_the_same_pool_listwise(
         with open_pool(path) as pool:
             rows = np.arange(len(pool))
             slices = evaluate_slices([], pool)
-            eval_set = read_eval_set(
+            (eval_set,) = read_eval_sets(
                 task(kind=kind, metrics=RANKING), pool, rows, slices, ["y"], where="tasks[0]"
             )
             found.append(values(eval_set, predictions(tmp_path / f"{kind}.h5", rows, y=answered)))
@@ -115,7 +115,7 @@ def test_samples_with_a_target_that_cannot_be_judged_are_named_by_id(
     with open_pool(tmp_path / "p.h5") as pool:
         slices = evaluate_slices([], pool).take(ODD)
         with pytest.raises(PoolError, match=said) as caught:
-            read_eval_set(task(**settings, **known), pool, ODD, slices, ["o"], where="tasks[0]")
+            read_eval_sets(task(**settings, **known), pool, ODD, slices, ["o"], where="tasks[0]")
     assert "/targets/y" in str(caught.value)
 
 
@@ -130,7 +130,7 @@ def test_a_pair_of_negative_relevance_is_named_by_query_and_item(tmp_path: Path)
     with open_pool(tmp_path / "p.h5") as pool:
         slices = evaluate_slices([], pool)
         with pytest.raises(PoolError, match="-2 for query u2, item a"):
-            read_eval_set(pairwise, pool, rows, slices, ["o"], where="tasks[0]")
+            read_eval_sets(pairwise, pool, rows, slices, ["o"], where="tasks[0]")
 
 
 def test_dimension_that_differs_within_a_query_is_refused(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_dimension_that_differs_within_a_query_is_refused(tmp_path: Path) -> Non
     with open_pool(tmp_path / "pool.h5") as pool:
         slices = evaluate_slices([Dimension(by="shown")], pool)
         with pytest.raises(SliceError, match="shown differs within query 0"):
-            read_eval_set(
+            read_eval_sets(
                 task(kind="pairwise"), pool, np.arange(4), slices, ["y"], where="tasks[0]"
             )
 
@@ -166,7 +166,7 @@ def test_retrieval_ranks_the_gallery_by_cosine_and_never_shows_the_query_itself(
         rows = rows_to_predict([asked], pool, evaluated)
         np.testing.assert_array_equal(rows, np.arange(30))
         slices = evaluate_slices([], pool).take(evaluated)
-        eval_set = read_eval_set(asked, pool, evaluated, slices, ["e"], where="tasks[0]")
+        (eval_set,) = read_eval_sets(asked, pool, evaluated, slices, ["e"], where="tasks[0]")
         answered = predictions(tmp_path / "p.h5", rows, e=embedding)
         found = score_all(eval_set.metrics, eval_set.answer(answered, answered), eval_set.truth)[
             parse_metric("recall@5")
@@ -202,7 +202,7 @@ def test_task_that_makes_no_sense_is_a_settings_error(
         targets={"label": np.arange(4)},
     )
     with open_pool(tmp_path / "pool.h5") as pool, pytest.raises(SettingsError, match=message):
-        read_eval_set(
+        read_eval_sets(
             task(**values), pool, np.arange(4), evaluate_slices([], pool), ["logits", "embedding"],
             where="tasks[0]",
         )  # fmt: skip
@@ -221,5 +221,5 @@ def test_queries_and_gallery_rows_without_a_label_are_not_alike(tmp_path: Path) 
             asked = task(kind="retrieval", gallery="gallery = 1", metrics=["recall@1"])
             evaluated = np.arange(2)
             slices = evaluate_slices([], pool).take(evaluated)
-            eval_set = read_eval_set(asked, pool, evaluated, slices, ["e"], where="tasks[0]")
+            (eval_set,) = read_eval_sets(asked, pool, evaluated, slices, ["e"], where="tasks[0]")
         assert eval_set.truth.relevance.tolist() == [[1, 0, 0], [0, 0, 0]]

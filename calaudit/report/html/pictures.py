@@ -14,7 +14,7 @@ from calaudit.report.index import Index
 from calaudit.report.wording import difference, in_sentence, score, unit_name
 from calaudit.results.drops import Exemplar, Exemplars
 from calaudit.runtime.pool import Pool, Rows
-from calaudit.runtime.words import counted, visible
+from calaudit.runtime.words import counted, plural, visible
 
 SMALLEST_IMAGE, LARGEST_IMAGE = 4, 160
 """Pixels of a side: smaller arrays are no images, larger ones are thinned out."""
@@ -103,8 +103,7 @@ def make_samples(index: Index, pictures: Mapping[str, Picture]) -> list[dict[str
 
 def _group(index: Index, found: Exemplars, pictures: Mapping[str, Picture]) -> dict[str, Any]:
     metric = index.metrics[found.metric]
-    several = "queries" if found.unit == "query" else "samples"
-    units = found.unit if found.flipping == 1 else several
+    units = found.unit if found.flipping == 1 else plural(found.unit)
     note = (
         f"{found.flipping:,} {visible(units)} change under more than half of "
         f"{counted(found.engines, 'engine')}"

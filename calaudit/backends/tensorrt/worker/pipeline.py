@@ -10,7 +10,9 @@ when TensorRT asks.
 
 from __future__ import annotations
 
+from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import ref
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from .outputs import GrowingOutput, make_allocator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from weakref import ReferenceType
 
     from .cuda import Cuda
     from .state import State
@@ -172,6 +175,9 @@ class Pipeline:
         self._shaped: Shaped | None = None
         self._bound: tuple[int, ...] | None = None
         """What `_places` gave, as long as it holds."""
+        self._direct: list[ReferenceType[Array]] = []
+        """The host's arrays that the GPU writes to itself, as long as it is told to; their memory
+        isn't held."""
         self.piece = min((spec.largest[0] for spec in inputs.values()), default=1)
         """Rows that one enqueue takes."""
 
@@ -196,7 +202,8 @@ class Pipeline:
     def forget(self) -> None:
         """Take nothing of the context for known: somebody else has used it."""
         self.bindings = Bindings(self._context)
-        self._shaped = self._bound = None
+        self._unbind()
+        self._shaped = None
 
     def close(self) -> None:
         """Wait for the GPU and free all memory on it."""
@@ -207,17 +214,19 @@ class Pipeline:
     def _run_one(self, feeds: Mapping[str, Array], empty: Empty) -> dict[str, Array]:
         """A batch that one enqueue takes, on one stream."""
         shaped = self._shaped_by(feeds)
-        stream = self._streams.compute
+        driver, stream = self._cuda.driver, self._streams.compute
+        entering = zip(self._slots[0].inputs.values(), feeds.values())
         targets: dict[str, Array] | None = None
-        places: tuple[int, ...] | None = None
         if shaped.small:
             targets = {name: empty(shape, dtype) for name, shape, dtype in shaped.known}
             if self._mapped(targets):
-                places = ()
-        if places is None:
-            places = self._places(shaped)
-        driver = self._cuda.driver
-        for device, values in zip(self._slots[0].inputs.values(), feeds.values()):
+                for device, values in entering:
+                    driver.memcpy_htod_async(device, values, stream)
+                self._enqueue()
+                stream.synchronize()
+                return targets
+        places = self._places(shaped)
+        for device, values in entering:
             driver.memcpy_htod_async(device, values, stream)
         self._enqueue()
         if targets is None:
@@ -234,6 +243,7 @@ class Pipeline:
         """Addresses of the outputs in the first slot, to which all tensors are bound."""
         if self._bound is not None:
             return self._bound
+        self._unbind()
         slot = self._slots[0]
         self._bind_inputs()
         made = []
@@ -245,14 +255,21 @@ class Pipeline:
 
     def _mapped(self, targets: Mapping[str, Array]) -> bool:
         """Let the GPU write to the host's arrays themselves, where it reaches all of them."""
-        self._bound = None
+        if self._direct and all(map(is_, [held() for held in self._direct], targets.values())):
+            return True
+        self._unbind()
         for name, values in targets.items():
             address = self._device_address(values)
             if not address or address % ALIGNED:
                 return False
             self.bindings.address(name, address)
         self._bind_inputs()
+        self._direct = [ref(values) for values in targets.values()]
         return True
+
+    def _unbind(self) -> None:
+        """Take no tensor's place for known: they are about to change."""
+        self._bound, self._direct = None, []
 
     def _bind_inputs(self) -> None:
         """Have inputs read from the first slot."""
@@ -284,7 +301,7 @@ class Pipeline:
         """Start one piece; gives the outputs that don't go into the whole batch's array."""
         slot.enter(piece, self._streams)
         shaped = self._shaped_by(piece)
-        self._bound = None
+        self._unbind()
         for name in piece:
             self.bindings.address(name, int(slot.inputs[name]))
         targets: dict[str, Array] = {}
@@ -306,7 +323,8 @@ class Pipeline:
         fed = [values.shape for values in feeds.values()]
         if self._shaped is not None and self._shaped.fed == fed:
             return self._shaped
-        self._shaped = self._bound = None
+        self._unbind()
+        self._shaped = None
         for name, values in feeds.items():
             self.bindings.shape(name, values.shape)
         known, unknown = [], []

@@ -1,7 +1,7 @@
 """``calaudit pool``: show what a pool holds, make one from other files."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,13 @@ from calaudit.runtime.words import counted, visible
 
 if TYPE_CHECKING:
     from calaudit.formats.importers.samples import Imported
-    from calaudit.steps.pool_summary import ArraySummary, ColumnSummary, PoolSummary
+    from calaudit.steps.pool_summary import (
+        ArraySummary,
+        ColumnSummary,
+        MaskSummary,
+        ObjectsSummary,
+        PoolSummary,
+    )
 
 app = typer.Typer(
     name="pool",
@@ -61,6 +67,8 @@ def import_command(
     *,
     input_: flags.InputFlags = None,
     target: flags.TargetFlags = None,
+    mask: flags.MaskFlags = None,
+    ignore: flags.IgnoreFlag = None,
     classes: flags.ClassesFlags = None,
     meta: flags.MetaFlags = None,
     item: flags.ItemFlags = None,
@@ -81,7 +89,14 @@ def import_command(
 ) -> None:
     """Make a pool from an .npz file, a manifest of files, or a Python function."""
     roles = flags.RoleFlags(
-        input=input_, target=target, classes=classes, meta=meta, item=item, ids=ids
+        input=input_,
+        target=target,
+        mask=mask,
+        ignore=ignore,
+        classes=classes,
+        meta=meta,
+        item=item,
+        ids=ids,
     )
     files = flags.FileFlags(
         config=config,
@@ -105,9 +120,9 @@ def import_command(
 def _import(
     source: str, out: Path, roles: flags.RoleFlags, files: flags.FileFlags, *, compress: bool
 ) -> "Imported":
+    from calaudit.formats.importers.generator import import_generator, is_reference
     from calaudit.formats.importers.manifest import import_manifest
     from calaudit.formats.importers.npz import import_npz
-    from calaudit.formats.importers.samples import import_generator, is_reference
 
     path = Path(source)
     if path.suffix.lower() == ".npz":
@@ -135,7 +150,12 @@ def _shown(summary: "PoolSummary") -> str:
         head += f", {summary.n_items:,} items"
     parts = [f"{head}\nfingerprint {summary.fingerprint}", _arrays(summary)]
     parts.append(_inputs(summary))
-    parts += [_classes(target, names) for target, names in summary.classes.items()]
+    parts += [_objects(each) for each in summary.objects]
+    parts += [_masks(each) for each in summary.masks]
+    masks = {each.name for each in summary.masks}
+    parts += [
+        _classes(target, names) for target, names in summary.classes.items() if target not in masks
+    ]
     if summary.columns:
         parts.append(_columns("column", summary.columns))
     if summary.items:
@@ -150,6 +170,35 @@ def _classes(target: str, names: "Sequence[str]") -> str:
     return (
         f"{counted(len(names), 'class', 'classes')} of {target}, in the order of the "
         f"outputs: {listed}{more}"
+    )
+
+
+def _objects(objects: "ObjectsSummary") -> str:
+    head = f"objects of {visible(objects.name)}: {objects.n:,}"
+    if objects.n_crowds:
+        head += f", of which {counted(objects.n_crowds, 'crowd')}"
+    empty = counted(objects.n_empty, "sample has none", "samples have none")
+    lines = [
+        f"{head}; {empty}",
+        f"  by class  {_tally(objects.classes)}",
+        f"  by size   {_tally(objects.sizes)} (COCO's, by area)",
+    ]
+    table = [_columns("of each object", objects.columns)] if objects.columns else []
+    return "\n".join([*lines, *table])
+
+
+def _masks(masks: "MaskSummary") -> str:
+    pixels = dict(masks.classes)
+    if masks.ignored is not None:
+        pixels["(ignored)"] = masks.ignored
+    total = max(1, sum(pixels.values()))
+    shares = {name: f"{100 * n / total:.3g} %" for name, n in pixels.items()}
+    return f"pixels of {visible(masks.name)}\n  by class  {_tally(shares)}"
+
+
+def _tally(counts: "Mapping[str, int | str]") -> str:
+    return ", ".join(
+        f"{visible(name)} ({n if isinstance(n, str) else f'{n:,}'})" for name, n in counts.items()
     )
 
 

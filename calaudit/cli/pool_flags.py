@@ -24,6 +24,17 @@ InputFlags = Annotated[
 TargetFlags = Annotated[
     list[str] | None, _named("--target", "Ground truth that predictions are compared with.")
 ]
+MaskFlags = Annotated[
+    list[str] | None, _named("--mask", "Ground truth that is masks, from a column of paths.")
+]
+IgnoreFlag = Annotated[
+    int | None,
+    typer.Option(
+        "--ignore",
+        metavar="NUMBER",
+        help="Number that stands where a mask says nothing, such as 255.",
+    ),
+]
 ClassesFlags = Annotated[
     list[str] | None,
     typer.Option(
@@ -100,6 +111,8 @@ class RoleFlags:
 
     input: Sequence[str] | None
     target: Sequence[str] | None
+    mask: Sequence[str] | None
+    ignore: int | None
     meta: Sequence[str] | None
     item: Sequence[str] | None
     classes: Sequence[str] | None
@@ -139,7 +152,7 @@ def refuse(flags: RoleFlags | FileFlags, source: str, *, known: Sequence[str] = 
             "Leave it out.",
         )
         for name, value in asdict(flags).items()
-        if value and name not in known
+        if value is not None and value is not False and value != [] and name not in known
     ]
     if problems:
         raise SettingsError.of(problems)
@@ -184,7 +197,7 @@ def class_names(roles: RoleFlags) -> dict[str, tuple[str, ...]]:
     """
     from calaudit.formats.class_names import read_names
 
-    targets = list(_pairs(roles.target, "--target"))
+    targets = [*_pairs(roles.target, "--target"), *_pairs(roles.mask, "--mask")]
     found: dict[str, tuple[str, ...]] = {}
     for text in roles.classes or ():
         name, sign, names = text.partition("=")
@@ -230,7 +243,8 @@ def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "Mani
         refuse(roles, f"{source} with --config")
         refuse(files, f"{source} with --config", known=["config"])
         return read_settings(files.config, ManifestSettings)
-    refuse(roles, str(source), known=["input", "target", "classes", "meta", "ids"])
+    known = ["input", "target", "mask", "ignore", "classes", "meta", "ids"]
+    refuse(roles, str(source), known=known)
     inputs = _pairs(roles.input, "--input", alone="path")
     if not inputs:
         raise SettingsError(
@@ -240,7 +254,12 @@ def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "Mani
         )
     dtypes = asked_dtypes(files)
     check_named(dtypes, inputs, where=source)
-    targets, classes = _pairs(roles.target, "--target"), class_names(roles)
+    targets, masks = _pairs(roles.target, "--target"), _pairs(roles.mask, "--mask")
+    if roles.ignore is not None and not masks:
+        raise SettingsError(
+            "there are no masks", where="--ignore", next_step="Name a column of them: --mask."
+        )
+    targets, classes = {**targets, **masks}, class_names(roles)
     strange = [name for name in classes if name not in targets]
     if strange:
         raise SettingsError(
@@ -255,7 +274,11 @@ def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "Mani
                 for name, column in inputs.items()
             },
             "targets": {
-                name: {"column": column, "classes": classes.get(name)}
+                name: {
+                    "column": column,
+                    "classes": classes.get(name),
+                    "mask": {"ignore": roles.ignore} if name in masks else None,
+                }
                 for name, column in targets.items()
             },
             "meta": None if roles.meta is None else dict(_pairs(roles.meta, "--meta")),

@@ -21,7 +21,7 @@ from calaudit.statistics.baselines import (
     is_quality,
 )
 from calaudit.steps.clusters import Clusters, clusters_of
-from calaudit.steps.pool_summary import describe_inputs
+from calaudit.steps.input_ranges import describe_inputs
 from calaudit.tasks.base import EvalSet
 
 if TYPE_CHECKING:

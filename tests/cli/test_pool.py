@@ -16,6 +16,7 @@ from PIL import Image
 from calaudit.cli import main
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
+from calaudit.runtime.objects import Objects
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -331,3 +332,45 @@ def test_classes_are_named_by_a_flag_for_every_kind_of_source(run: Run) -> None:
         run, "import", "a.npz", "q.h5", "--classes", "dog,cat", "--classes", "label=dog,cat"
     )
     assert "none.txt" in refused(run, "import", "a.npz", "q.h5", "--classes", "none.txt")
+
+
+def test_show_tells_objects_by_class_and_size_and_their_columns(run: Run) -> None:
+    objects = Objects.from_images(
+        [[[0, 0, 10, 10], [0, 0, 40, 40]], [], [[0, 0, 100, 100]]],
+        [[0, 1], [], [1]],
+        classes=["red", "white"],
+        crowd=[[False, True], [], [False]],
+        columns={"stain": [["a", ""], [], ["b"]]},
+    )
+    write_pool("p.h5", inputs={"x": np.zeros((3, 1), np.float32)}, targets={"cells": objects})
+    status, out, _ = run("show", "p.h5")
+    assert status == 0
+    assert (
+        "objects of cells: 3, of which 1 crowd; 1 sample has none\n"
+        "  by class  red (1), white (2)\n"
+        "  by size   small (1), medium (1), large (1) (COCO's, by area)\n"
+        "of each object  type  missing  range  values\n"
+        "stain           text        1         2: a (1), b (1)"
+    ) in out
+    shown = json.loads(run("show", "p.h5", "--json")[1])
+    assert shown["objects"][0]["classes"] == {"red": 1, "white": 2}
+
+
+def test_masks_are_imported_by_flags_and_shown_by_class(run: Run) -> None:
+    rows = ["path,mask"]
+    for i in range(2):
+        Image.new("RGB", (4, 4)).save(f"{i}.png")
+        Image.fromarray(np.array([[0, 0, 1, 7]] * 4, np.uint8)).save(f"m{i}.png")
+        rows.append(f"{i}.png,m{i}.png")
+    Path("frames.csv").write_text("\n".join(rows))
+    status, _, err = run(
+        "import", "frames.csv", "p.h5", "--input", "image=path", "--mask", "mask", "--ignore", 7,
+        "--classes", "road,sky",
+    )  # fmt: skip
+    assert (status, err) == (0, "")
+    assert (
+        "pixels of mask\n  by class  road (50 %), sky (25 %), (ignored) (25 %)"
+        in run("show", "p.h5")[1]
+    )
+    said = refused(run, "import", "frames.csv", "q.h5", "--input", "image=path", "--ignore", 7)
+    assert "--ignore: there are no masks" in said

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.formats.importers.samples import import_generator, is_reference
+from calaudit.formats.importers.generator import import_generator, is_reference
 from calaudit.formats.pool import open_pool
 from calaudit.runtime.errors import CalauditError, PoolError, SettingsError
 from tests.cli.running import calaudit
@@ -260,3 +260,67 @@ def test_values_keep_what_they_are_from_batch_to_batch(
     import_generator(f"{kinds}:{function}", tmp_path / "p.h5")
     with open_pool(tmp_path / "p.h5") as pool:
         assert pool.columns(["m", "y"]).to_dict(as_series=False) == read
+
+
+OBJECTS = """
+import numpy as np
+
+def cells():
+    for i in range(70):  # more than a batch
+        yield {
+            "inputs": {"x": np.zeros((3, 4, 4), np.float32)},
+            "targets": {"cells": {
+                "boxes": np.array([[0, 0, 1 + k, 2] for k in range(i % 3)]),
+                "label": np.full(i % 3, i % 2),
+                "columns": {"age": np.arange(i % 3)},
+            }},
+        }
+
+def wrong_shape():
+    yield {"inputs": {"x": [1.0]}, "targets": {"cells": {"boxes": [[1, 2, 3]], "label": [0]}}}
+
+def without_label():
+    yield {"inputs": {"x": [1.0]}, "targets": {"cells": {"boxes": []}}}
+
+def near_key():
+    yield {"inputs": {"x": [1.0]}, "targets": {"cells": {"boxs": [], "boxes": [], "label": []}}}
+
+def once():
+    yield {"inputs": {"x": [1.0]}, "targets": {"cells": {"boxes": [], "label": []}}}
+    yield {"inputs": {"x": [1.0]}, "targets": {"cells": 1}}
+"""
+
+
+@pytest.fixture
+def objects(module: str, tmp_path: Path) -> str:
+    (tmp_path / f"{module}_objects.py").write_text(OBJECTS)
+    return f"{module}_objects"
+
+
+def test_objects_of_each_image_are_written_as_objects(objects: str, tmp_path: Path) -> None:
+    import_generator(f"{objects}:cells", tmp_path / "p.h5", classes={"cells": ["red", "white"]})
+    with open_pool(tmp_path / "p.h5") as pool:
+        found = pool.read_objects("cells", np.arange(70))
+    assert found.classes == ("red", "white")
+    assert found.counts.tolist() == [i % 3 for i in range(70)]
+    assert found.label.tolist() == [i % 2 for i in range(70) for _ in range(i % 3)]
+    assert found.columns["age"].tolist() == [k for i in range(70) for k in range(i % 3)]
+    assert found.area.tolist() == [2 * (1 + k) for i in range(70) for k in range(i % 3)]
+
+
+@pytest.mark.parametrize(
+    ("function", "named", "said"),
+    [
+        ("cells", {}, "the classes of cells have no names"),
+        ("wrong_shape", {"cells": ["a"]}, "sample 0: targets: cells: image 0: boxes have shape"),
+        ("without_label", {"cells": ["a"]}, "sample 0: targets: cells has no label"),
+        ("near_key", {"cells": ["a"]}, "unknown key 'boxs'\n  → Did you mean boxes?"),
+        ("once", {"cells": ["a"]}, "'cells' holds objects in some samples and not in sample 1"),
+    ],
+)
+def test_objects_that_make_no_sense_are_told_with_their_sample(
+    objects: str, tmp_path: Path, function: str, named: dict[str, list[str]], said: str
+) -> None:
+    with pytest.raises(PoolError) as caught:
+        import_generator(f"{objects}:{function}", tmp_path / "p.h5", classes=named)
+    assert said in str(caught.value)

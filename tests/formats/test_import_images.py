@@ -20,7 +20,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def read(path: Path, **values: Any) -> np.ndarray[Any, Any]:
-    return read_image(path, ImageSettings(**values))
+    return read_image(path, ImageSettings(**values)).values
 
 
 def test_pixels_become_channels_first_in_zero_to_one(picture: Path) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
 from calaudit.runtime.pool import Rows, TensorSpec
-from calaudit.steps.pool_summary import InputRanges, channel_axis, describe_inputs
+from calaudit.steps.input_ranges import InputRanges, channel_axis, describe_inputs
 from tests.cli.running import calaudit
 from tests.slices.memory_pool import MemoryPool
 

@@ -5,8 +5,8 @@ read.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,20 +14,31 @@ import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.formats.class_names import as_names
-from calaudit.formats.importers.csv_table import find_type, read_csv
 from calaudit.formats.importers.manifest_settings import (
     InputSettings,
     ManifestSettings,
+    MaskSettings,
     TargetSettings,
     unit_notices,
 )
-from calaudit.formats.importers.media import read_audio, read_image, read_npy
-from calaudit.formats.importers.samples import BATCH, Imported, Sample, Scalar, write_samples
+from calaudit.formats.importers.media import (
+    Picture,
+    read_audio,
+    read_image,
+    read_mask,
+    read_npy,
+)
+from calaudit.formats.importers.samples import (
+    Imported,
+    Sample,
+    Scalar,
+    read_each,
+    write_samples,
+)
+from calaudit.formats.importers.table_file import read_table_file, typed
 from calaudit.formats.pool_columns import as_series
 from calaudit.formats.writing import keep_apart
 from calaudit.runtime.errors import (
-    CalauditError,
-    FileFormatError,
     Notice,
     PoolError,
     Problem,
@@ -37,12 +48,8 @@ from calaudit.runtime.errors import (
 from calaudit.runtime.pool import widened
 from calaudit.runtime.words import first_of
 
-SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")
 _ROWS_SHOWN = 10
-
-_MOST_PROBLEMS = 10
-"""Unreadable files after which an import gives up."""
 _SHOWN = 3
 
 
@@ -52,6 +59,8 @@ class Table:
 
     paths: dict[str, list[Path]]
     """Input name → files, absolute."""
+    masks: dict[str, list[Path]]
+    """Target name → files of masks."""
     targets: dict[str, list[Scalar]]
     meta: dict[str, list[Scalar]]
     ids: list[str]
@@ -77,8 +86,9 @@ def read_table(source: Path, settings: ManifestSettings) -> Table:
     first = next(iter(path_columns.values()))
     ids = settings.ids or first
     targets = settings.targets or {}
-    texts = {*path_columns.values(), ids}
-    read = _read_source(source)
+    mask_columns = [targets[name].column for name in _masks(settings)]
+    texts = {*path_columns.values(), *mask_columns, ids}
+    read = read_table_file(source)
     frame, notices = read.frame, read.notices
     _check_columns(frame, settings, source)
     if frame.is_empty():
@@ -87,15 +97,20 @@ def read_table(source: Path, settings: ManifestSettings) -> Table:
     meta = settings.meta
     if meta is None:
         meta = {name: name for name in frame.columns if name not in used}
-    frame, decided = _typed(read, {*used, *meta.values()}, texts, source)
+    frame, decided = typed(read, {*used, *meta.values()}, texts, source)
     problems: list[Problem] = []
     paths = {
         name: _paths(frame[column], source, settings.outside, problems)
         for name, column in path_columns.items()
     }
+    masks = {
+        name: _paths(frame[targets[name].column], source, settings.outside, problems)
+        for name in _masks(settings)
+    }
     labels = {
         name: _labels(frame[target.column], target, source, problems)
         for name, target in targets.items()
+        if name not in masks
     }
     if frame[ids].null_count():
         problems.append(
@@ -113,6 +128,7 @@ def read_table(source: Path, settings: ManifestSettings) -> Table:
         notices = (*notices, notice)
     return Table(
         paths=paths,
+        masks=masks,
         targets=labels,
         meta={
             name: widened(as_series(column, frame[column], where=str(source))).to_list()
@@ -121,60 +137,6 @@ def read_table(source: Path, settings: ManifestSettings) -> Table:
         ids=frame[ids].to_list(),
         notices=(*notices, *decided),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    frame: pl.DataFrame
-    separator: str | None
-    """Of a CSV file, whose columns are all text."""
-    notices: tuple[Notice, ...] = ()
-
-
-def _read_source(source: Path) -> _Read:
-    """Read a table; that of a CSV file holds text alone.
-
-    Raises
-    ------
-    FileFormatError
-        Missing, unreadable, or of another kind.
-    """
-    name = source.name.lower()
-    if not name.endswith(SUFFIXES):
-        raise FileFormatError(
-            f"has the ending {source.suffix!r}, a manifest has {', '.join(SUFFIXES)}",
-            where=source,
-            next_step="Save the table in one of these formats.",
-        )
-    if not source.is_file():
-        raise FileFormatError("there is no such file", where=source, next_step="Check the path.")
-    if not name.endswith(".parquet"):
-        table = read_csv(source)
-        return _Read(table.frame, table.separator, table.notices)
-    try:
-        return _Read(pl.read_parquet(source, use_statistics=False), None)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise FileFormatError(
-            f"can't be read as a table: {error}", where=source, next_step="Fix the file."
-        ) from None
-
-
-def _typed(
-    read: _Read, used: set[str], texts: set[str], source: Path
-) -> tuple[pl.DataFrame, list[Notice]]:
-    """The used columns in their types; those in `texts` as text (``007`` keeps its zeros)."""
-    found: list[pl.Series] = []
-    notices: list[Notice] = []
-    for column in read.frame:
-        if column.name in texts:
-            found.append(column.cast(pl.String))
-        elif read.separator is not None and column.name in used:
-            typed = find_type(column, decimal_comma=read.separator != ",", where=str(source))
-            found.append(typed.column.alias(column.name))
-            notices.extend(typed.notices)
-        else:
-            found.append(column)
-    return pl.DataFrame(found), notices
 
 
 def _check_columns(frame: pl.DataFrame, settings: ManifestSettings, source: Path) -> None:
@@ -254,7 +216,7 @@ def kind_of(source: Path, column: str) -> Literal["image", "audio", "npy"]:
     """
     from PIL import Image
 
-    frame = _read_source(source).frame
+    frame = read_table_file(source).frame
     if column not in frame.columns:
         raise SettingsError(
             f"there is no column {column!r}", where=source, next_step=near(column, frame.columns)
@@ -320,8 +282,15 @@ def import_manifest(
         if target.classes is not None
     }
     units = tuple(_units(settings))
+    masks = _masks(settings).items()
     n = write_samples(
-        out, samples, total=len(table), classes=classes, compress=compress, notices=units
+        out,
+        samples,
+        total=len(table),
+        classes=classes,
+        ignored={name: mask.ignore for name, mask in masks if mask.ignore is not None},
+        compress=compress,
+        notices=units,
     )
     return Imported(n, (*table.notices, *_first_frames(several, source), *units))
 
@@ -343,50 +312,46 @@ def _first_frames(several: list[Path], source: Path) -> Iterator[Notice]:
 def _samples(
     table: Table, settings: ManifestSettings, several: Callable[[Path], None]
 ) -> Iterator[Sample]:
-    problems: list[Problem] = []
-    with ThreadPoolExecutor() as threads:
-        for start in range(0, len(table), BATCH):
-            rows = range(start, min(start + BATCH, len(table)))
-            # Decoding runs outside Python's lock, so threads share the work; order is kept.
-            for row, read in zip(
-                rows,
-                threads.map(lambda row: _read(table, settings, row, several), rows),
-                strict=True,
-            ):
-                if isinstance(read, CalauditError):
-                    problems.extend(read.problems)
-                elif not problems:
-                    yield _sample(table, row, read)
-            if len(problems) >= _MOST_PROBLEMS:
-                break
-    if problems:
-        raise PoolError.of(problems)
-
-
-def _sample(table: Table, row: int, inputs: dict[str, NDArray[Any]]) -> Sample:
-    return Sample(
-        inputs=inputs,
-        targets={name: values[row] for name, values in table.targets.items()},
-        meta={name: values[row] for name, values in table.meta.items()},
-        id=table.ids[row],
-    )
+    for row, (inputs, masks) in read_each(
+        len(table), lambda row: _read(table, settings, row, several)
+    ):
+        targets = {name: values[row] for name, values in table.targets.items()}
+        yield Sample(
+            inputs=inputs,
+            targets={**targets, **masks},
+            meta={name: values[row] for name, values in table.meta.items()},
+            id=table.ids[row],
+        )
 
 
 def _read(
     table: Table, settings: ManifestSettings, row: int, several: Callable[[Path], None]
-) -> dict[str, NDArray[Any]] | PoolError:
-    try:
-        return {
-            name: _read_file(table.paths[name][row], how, several)
-            for name, how in settings.inputs.items()
-        }
-    except PoolError as error:
-        return error
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Inputs and masks of one sample."""
+    inputs: dict[str, NDArray[Any]] = {}
+    pictures: dict[str, Picture] = {}
+    for name, how in settings.inputs.items():
+        path = table.paths[name][row]
+        if how.image is None:
+            inputs[name] = _read_file(path, how)
+        else:
+            pictures[name] = read_image(path, how.image, several=partial(several, path))
+            inputs[name] = pictures[name].values
+    masks = {
+        name: read_mask(
+            table.masks[name][row], pictures[settings.image_of(name, mask)], mask.ignore
+        )
+        for name, mask in _masks(settings).items()
+    }
+    return inputs, masks
 
 
-def _read_file(path: Path, how: InputSettings, several: Callable[[Path], None]) -> NDArray[Any]:
-    if how.image is not None:
-        return read_image(path, how.image, several=lambda: several(path))
+def _masks(settings: ManifestSettings) -> dict[str, MaskSettings]:
+    targets = (settings.targets or {}).items()
+    return {name: target.mask for name, target in targets if target.mask is not None}
+
+
+def _read_file(path: Path, how: InputSettings) -> NDArray[Any]:
     if how.audio is not None:
         return read_audio(path, how.audio)
     if how.npy is not None:

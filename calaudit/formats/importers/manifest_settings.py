@@ -23,10 +23,15 @@ class ImageSettings:
 
     size: tuple[int, int] | None = None
     """(height, width) in pixels; None keeps the file's."""
-    fit: Literal["stretch", "crop"] = "stretch"
-    """``crop`` keeps the aspect ratio and cuts the centre; ``stretch`` takes the whole image."""
+    fit: Literal["stretch", "crop", "letterbox"] = "stretch"
+    """``crop`` keeps the aspect ratio and cuts the centre; ``stretch`` takes the whole image;
+    ``letterbox`` takes it, keeps the aspect ratio and leaves a border."""
     shorter_side: int | None = None
     """With ``crop``: scale the shorter side to this first (ImageNet: 256, then size 224)."""
+    border: float = 114.0
+    """With ``letterbox``: what an 8-bit value of the border is, before the division."""
+    align: Literal["center", "top-left"] = "center"
+    """With ``letterbox``: where the image lies."""
     interpolation: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
     channels: Literal["rgb", "bgr", "gray"] = "rgb"
     divide_by: float = 255.0
@@ -56,6 +61,8 @@ class ImageSettings:
         for name, value in (("divide_by", self.divide_by), ("white", self.white)):
             if value is not None and not 0 < value < math.inf:
                 raise SettingsError(f"{name} must be positive, got {value}")
+        if not 0 <= self.border <= 255:
+            raise SettingsError(f"border must be an 8-bit value, 0 to 255, got {self.border:g}")
         if self.shorter_side is not None:
             self._check_shorter_side(self.shorter_side)
         if self.dtype == "uint8" and (self.divide_by != 1.0 or self.mean or self.std):
@@ -165,12 +172,28 @@ class InputSettings:
 
 
 @setting
+class MaskSettings:
+    """Images of a class number per pixel, laid as the model's input is."""
+
+    ignore: int | None = None
+    """The number that stands where a mask says nothing, and for the border of a letterbox."""
+    input: str | None = None
+    """The input that is the masks' image; not needed where only one is made of images."""
+
+    def __post_init__(self) -> None:
+        if self.ignore is not None and not 0 <= self.ignore < 2**16:
+            raise SettingsError(f"ignore must be 0 to 65535, got {self.ignore}")
+
+
+@setting
 class TargetSettings:
-    """One target: a column of numbers, of text, or of classes that have names."""
+    """One target: a column of numbers, of text, of classes that have names, or of masks' paths."""
 
     column: str
     classes: tuple[str, ...] | None = None
     """Class names in the order of the model's outputs; the column may hold names or numbers."""
+    mask: MaskSettings | None = None
+    """Says that the column holds paths of masks."""
 
     def __post_init__(self) -> None:
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
@@ -194,3 +217,22 @@ class ManifestSettings:
     def __post_init__(self) -> None:
         if not self.inputs:
             raise SettingsError("there is no input", next_step="Add a table [inputs.<name>].")
+        for name, target in (self.targets or {}).items():
+            if target.mask is not None:
+                self.image_of(name, target.mask)
+
+    def image_of(self, target: str, mask: MaskSettings) -> str:
+        """The input whose image a target's masks belong to. Raises `SettingsError`."""
+        images = [name for name, how in self.inputs.items() if how.image is not None]
+        if mask.input in images:
+            return str(mask.input)
+        if mask.input is None and len(images) == 1:
+            return images[0]
+        listed = ", ".join(images) or "none"
+        raise SettingsError(
+            f"the masks of {target} belong to one input of images, and there are {listed}"
+            if mask.input is None
+            else f"the masks of {target} belong to {mask.input!r}, which is no input of images "
+            f"(there are {listed})",
+            next_step='Say which in its table: mask = {input = "…"}.',
+        )

@@ -3,7 +3,9 @@
 Pickled objects are refused, never loaded.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from calaudit.formats.importers.manifest_settings import ArraySettings, AudioSettings, ImageSettings
+from calaudit.formats.importers.placement import Placement, place
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
 
 EVERY = "*"
@@ -21,6 +24,7 @@ EVERY = "*"
 
 _MODES = {"rgb": "RGB", "bgr": "RGB", "gray": "L"}
 _DEEP = ("I", "F")
+_MASKS = ("P", "L", "1")
 _PHOTOMETRIC = 262
 """TIFF tag that says what 0 means."""
 _WHITE_IS_ZERO = 0
@@ -98,14 +102,21 @@ def converted(values: NDArray[Any], dtype: str, *, where: object) -> NDArray[Any
     return made
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as the model takes it, and how it got there."""
+
+    values: NDArray[Any]
+    """(channels, height, width), or (height, width, channels), by the settings' layout."""
+    size: tuple[int, int]
+    """Width and height of the file's image in pixels, camera orientation applied."""
+    placement: Placement
+
+
 def read_image(
     path: Path, settings: ImageSettings, *, several: Callable[[], None] | None = None
-) -> NDArray[Any]:
+) -> Picture:
     """Read and preprocess one image; of several frames the first, which `several` is told.
-
-    Returns
-    -------
-    (channels, height, width) or (height, width, channels) by `settings.layout`.
 
     Raises
     ------
@@ -113,21 +124,19 @@ def read_image(
         The file isn't an image, is damaged, is too large to be meant, or holds values beyond
         what is white.
     """
-    try:
-        with Image.open(path) as opened:
-            if several is not None and getattr(opened, "n_frames", 1) > 1:
-                several()
-            upright = ImageOps.exif_transpose(opened)
-            if opened.mode in _DEEP or opened.mode.startswith("I;16"):
-                image = _resized(_deep(upright, opened, settings, path), settings)
-            else:
-                image = _resized(upright.convert(_MODES[settings.channels]), settings)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise PoolError(
-            f"isn't a readable image: {error}", where=path, next_step="Fix or remove the file."
-        ) from None
-    except Image.DecompressionBombError as error:
-        raise PoolError(str(error), where=path, next_step="Scale the image down.") from None
+    with _named(path), Image.open(path) as opened:
+        if several is not None and getattr(opened, "n_frames", 1) > 1:
+            several()
+        upright = ImageOps.exif_transpose(opened)
+        if opened.mode in _DEEP or opened.mode.startswith("I;16"):
+            upright = _deep(upright, opened, settings, path)
+        else:
+            upright = upright.convert(_MODES[settings.channels])
+        placement = place(*upright.size, settings)
+        method = Image.Resampling[settings.interpolation.upper()]
+        border = settings.border if upright.mode == "F" else round(settings.border)
+        fill = border if upright.mode in "FL" else (int(border),) * 3
+        image = placement.apply(upright, method, fill=fill)
     values = np.asarray(image)
     if values.dtype.kind == "f":
         values = values.clip(0, 255)  # as 8-bit images are, where resizing overshoots
@@ -141,7 +150,72 @@ def read_image(
     else:
         values = _normalised(values.astype(np.float32), settings)
         values = converted(values, settings.dtype, where=path)
-    return np.ascontiguousarray(values if settings.layout == "NHWC" else np.moveaxis(values, -1, 0))
+    values = values if settings.layout == "NHWC" else np.moveaxis(values, -1, 0)
+    return Picture(np.ascontiguousarray(values), upright.size, placement)
+
+
+def read_mask(path: Path, picture: Picture, border: int | None) -> NDArray[np.integer]:
+    """Read a mask, a class number per pixel, and lay it as its image was laid.
+
+    Parameters
+    ----------
+    path : Path
+        A palette image, whose numbers are taken and not its colours, or a grey one.
+    picture : Picture
+        The image that it belongs to.
+    border : int or None
+        The number for pixels around the image, where it is letterboxed.
+
+    Returns
+    -------
+    (height, width) uint8, or uint16 of images with 16 bits.
+
+    Raises
+    ------
+    PoolError
+        It isn't such an image, has another size than its image, or there is a border and no
+        number for it.
+    """
+    with _named(path), Image.open(path) as opened:
+        deep = opened.mode.startswith("I")
+        if not deep and opened.mode not in _MASKS:
+            raise PoolError(
+                f"has colours (mode {opened.mode}), expected a class number per pixel",
+                where=path,
+                next_step="Save masks as palette or grey images, whose values are the classes.",
+            )
+        upright = ImageOps.exif_transpose(opened)
+        numbers = np.asarray(upright).astype(np.int32)
+    if upright.size != picture.size:
+        shown = " × ".join(map(str, upright.size)), " × ".join(map(str, picture.size))
+        raise PoolError(
+            f"is {shown[0]} pixels, its image {shown[1]}",
+            where=path,
+            next_step="Give the mask the size of its image; both are then resized alike.",
+        )
+    placement = picture.placement
+    bordered = not placement.cuts and placement.scaled != placement.canvas
+    if bordered and border is None:
+        raise PoolError(
+            "is letterboxed, and no number is known for the border",
+            where=path,
+            next_step="Say which number stands where a mask says nothing: --ignore 255.",
+        )
+    laid = placement.apply(Image.fromarray(numbers), Image.Resampling.NEAREST, fill=border or 0)
+    return np.asarray(laid).astype(np.uint16 if deep else np.uint8)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Say of which file what Pillow says of an image."""
+    try:
+        yield
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise PoolError(
+            f"isn't a readable image: {error}", where=path, next_step="Fix or remove the file."
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise PoolError(str(error), where=path, next_step="Scale the image down.") from None
 
 
 def _deep(
@@ -164,21 +238,6 @@ def _deep(
     if isinstance(opened, TiffImageFile) and opened.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         values = white - values
     return Image.fromarray(values * np.float32(255 / white))
-
-
-def _resized(image: Image.Image, settings: ImageSettings) -> Image.Image:
-    if settings.size is None:
-        return image
-    height, width = settings.size
-    method = Image.Resampling[settings.interpolation.upper()]
-    if settings.fit == "stretch":
-        return image.resize((width, height), method)
-    if settings.shorter_side is None:
-        return ImageOps.fit(image, (width, height), method)
-    ratio = settings.shorter_side / min(image.size)
-    scaled = image.resize((round(image.width * ratio), round(image.height * ratio)), method)
-    left, top = (scaled.width - width) // 2, (scaled.height - height) // 2
-    return scaled.crop((left, top, left + width, top + height))
 
 
 def _normalised(values: NDArray[np.float32], settings: ImageSettings) -> NDArray[np.float32]:

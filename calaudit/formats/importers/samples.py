@@ -1,28 +1,26 @@
-"""Samples one by one, gathered into batches and written as a pool.
+"""Samples one by one, gathered into batches and written as a pool; files read by threads."""
 
-They come from a manifest, or from a Python function that yields them: ``module:function``.
-"""
-
-import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass, field, replace
-from itertools import count, islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from calaudit.formats.importers.media import as_asked, check_named
 from calaudit.formats.pool_columns import whole
 from calaudit.formats.pool_writer import PoolWriter
-from calaudit.runtime.errors import Notice, PoolError, Problem, near
+from calaudit.runtime.errors import Notice, PoolError, Problem
+from calaudit.runtime.objects import Objects, join_objects
 from calaudit.runtime.progress import counter
-from calaudit.runtime.user_code import blamed, file_of, find_function
 
 BATCH = 64
 """Samples gathered before they are written."""
+
+_MOST_PROBLEMS = 10
+"""Unreadable files after which an import gives up."""
 
 _EXACT = 2**53
 """Beyond it a float doesn't hold every whole number."""
@@ -30,11 +28,8 @@ _EXACT = 2**53
 Classes = Mapping[str, Sequence[str]]
 """Target name → its class names, in the order of the model's outputs."""
 
+T = TypeVar("T")
 Scalar = bool | int | float | str | None
-
-_REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_KEYS = ("inputs", "targets", "meta", "id")
-_END = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +48,8 @@ class Sample:
 
     inputs: Mapping[str, ArrayLike]
     """Model input name to one sample's value, without the leading N."""
-    targets: Mapping[str, ArrayLike | None] = field(default_factory=dict)
-    """Target name to a number, text or array."""
+    targets: Mapping[str, "ArrayLike | Objects | None"] = field(default_factory=dict)
+    """Target name to a number, text, array, or the objects of one image."""
     meta: Mapping[str, Scalar] = field(default_factory=dict)
     """Column name to one number or text; None where it is missing."""
     id: str | None = None
@@ -66,6 +61,7 @@ def write_samples(
     *,
     total: int | None,
     classes: Classes | None = None,
+    ignored: Mapping[str, int] | None = None,
     compress: bool = False,
     notices: Sequence[Notice] = (),
 ) -> int:
@@ -79,7 +75,7 @@ def write_samples(
         Consumed once.
     total : int or None
         How many there are, for the progress bar.
-    classes, compress, notices
+    classes, ignored, compress, notices
         See `PoolWriter`.
 
     Returns
@@ -95,7 +91,9 @@ def write_samples(
     """
     stream = iter(samples)
     with (
-        PoolWriter(out, classes=classes, compress=compress, notices=notices) as pool,
+        PoolWriter(
+            out, classes=classes, ignored=ignored, compress=compress, notices=notices
+        ) as pool,
         counter(total, what="import") as done,
     ):
         while batch := list(islice(stream, BATCH)):
@@ -106,6 +104,40 @@ def write_samples(
                 "there are no samples to write", where=out, next_step="Check the source."
             )
         return len(pool)
+
+
+def read_each(n: int, read: Callable[[int], T]) -> Iterator[tuple[int, T]]:
+    """What `read` gives for 0 to n - 1, in order, by several threads.
+
+    After a first problem nothing more is given, but the rest is read until there are
+    `_MOST_PROBLEMS`, so that a user sees more than one of them.
+
+    Raises
+    ------
+    PoolError
+        What `read` raised, all of it.
+    """
+
+    def tried(number: int) -> T | PoolError:
+        try:
+            return read(number)
+        except PoolError as error:
+            return error
+
+    problems: list[Problem] = []
+    with ThreadPoolExecutor() as threads:
+        for start in range(0, n, BATCH):
+            numbers = range(start, min(start + BATCH, n))
+            # Decoding runs outside Python's lock, so threads share the work; order is kept.
+            for number, found in zip(numbers, threads.map(tried, numbers), strict=True):
+                if isinstance(found, PoolError):
+                    problems.extend(found.problems)
+                elif not problems:
+                    yield number, found
+            if len(problems) >= _MOST_PROBLEMS:
+                break
+    if problems:
+        raise PoolError.of(problems)
 
 
 def _append(pool: PoolWriter, batch: list[Sample], *, where: str) -> None:
@@ -144,16 +176,23 @@ def _append(pool: PoolWriter, batch: list[Sample], *, where: str) -> None:
 
 
 def _target(
-    name: str, values: list[ArrayLike | None], samples: list[str], where: str
-) -> NDArray[Any] | list[Any]:
+    name: str, values: list[Any], samples: list[str], where: str
+) -> NDArray[Any] | list[Any] | Objects:
+    objects = [isinstance(value, Objects) for value in values]
+    if all(objects):
+        return join_objects(values)
+    if any(objects):
+        raise PoolError(
+            f"{name!r} holds objects in some samples and not in {samples[objects.index(False)]}",
+            where=where,
+            next_step="Give objects for every sample; without boxes where there are none.",
+        )
     if all(np.ndim(value) == 0 for value in values if value is not None):
         return list(values)
     return _stack(name, values, samples, where)
 
 
-def _stack(
-    name: str, values: list[ArrayLike | None], samples: list[str], where: str
-) -> NDArray[Any]:
+def _stack(name: str, values: list[Any], samples: list[str], where: str) -> NDArray[Any]:
     arrays = [
         whole(value, f"{name!r} in {sample}", where=where)
         for sample, value in zip(samples, values, strict=True)
@@ -188,126 +227,3 @@ def _called(sample: Sample, number: int) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "(none)"
-
-
-def is_reference(source: str) -> bool:
-    """Whether a text has the form ``module:function``."""
-    return _REFERENCE.fullmatch(source) is not None
-
-
-def import_generator(
-    reference: str,
-    out: Path,
-    *,
-    dtypes: Mapping[str, str] | None = None,
-    classes: Classes | None = None,
-    compress: bool = False,
-) -> Imported:
-    """Call ``module:function`` and write the samples it yields.
-
-    Parameters
-    ----------
-    reference : str
-        ``"package.module:function"``; the current folder is searched first. The function takes no
-        arguments and returns an iterable of mappings with ``inputs`` (name → array of one sample),
-        and optionally ``targets`` (name → number or array), ``meta`` (name → number or text) and
-        ``id`` (text). A length, where the iterable has one, serves the progress bar.
-    out : Path
-        The pool.
-    dtypes : mapping, optional
-        Element types of inputs, by name or ``"*"``; by default as they are yielded.
-    classes, compress
-        See `PoolWriter`.
-
-    Raises
-    ------
-    SettingsError
-        There is no such module or function, or the module can't be imported.
-    PoolError
-        It yields something else, or raises.
-    OutputError
-        `out` can't be written.
-    """
-    function = _find(reference)
-    produced = _call(function, reference)
-    total = len(produced) if isinstance(produced, Sized) else None
-    samples = _samples(produced, reference, dtypes or {}, file_of(function))
-    n = write_samples(out, samples, total=total, classes=classes, compress=compress)
-    return Imported(n)
-
-
-def _find(reference: str) -> Callable[..., Any]:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    return find_function(
-        reference, next_step="Run from the folder that holds it, or install its package."
-    )
-
-
-def _call(function: Callable[..., Any], reference: str) -> Iterable[Any]:
-    with blamed(reference, "failed", PoolError, file=file_of(function)):
-        produced = function()
-    if not isinstance(produced, Iterable):
-        raise PoolError(
-            f"returned {type(produced).__name__}, not samples one after another",
-            where=reference,
-            next_step="Yield one mapping per sample.",
-        )
-    return produced
-
-
-def _samples(
-    produced: Iterable[Any], reference: str, dtypes: Mapping[str, str], file: str | None
-) -> Iterator[Sample]:
-    stream: Iterator[Any] | None = None
-    for number in count():
-        # An OSError that crossed the writer would be taken for a full disk.
-        with blamed(reference, f"failed at sample {number}", PoolError, file=file):
-            stream = iter(produced) if stream is None else stream
-            item = next(stream, _END)
-            if item is _END:
-                return
-            where = f"{reference}: sample {number}"
-            sample = _sample(item, where)
-            converted = _converted(sample, dtypes, where) if dtypes else sample
-        yield converted
-
-
-def _converted(sample: Sample, dtypes: Mapping[str, str], where: str) -> Sample:
-    check_named(dtypes, sample.inputs, where=where)
-    inputs = {
-        name: as_asked(name, whole(values, repr(name), where=where), dtypes, where=where)
-        for name, values in sample.inputs.items()
-    }
-    return replace(sample, inputs=inputs)
-
-
-def _sample(item: Any, where: str) -> Sample:
-    if not isinstance(item, Mapping):
-        raise PoolError(
-            f"is {type(item).__name__}, not a mapping",
-            where=where,
-            next_step="Yield {'inputs': {…}, 'targets': {…}, 'meta': {…}, 'id': '…'}.",
-        )
-    problems = [
-        Problem(f"unknown key {key!r}", where, near(str(key), _KEYS))
-        for key in item
-        if key not in _KEYS
-    ]
-    if not item.get("inputs"):
-        problems.append(Problem("has no inputs", where, "Yield at least one input."))
-    problems += [
-        Problem(f"{role} is {type(item[role]).__name__}, not a mapping", where, "Name the values.")
-        for role in _KEYS[:3]
-        if role in item and not isinstance(item[role], Mapping)
-    ]
-    if problems:
-        raise PoolError.of(problems)
-    given = item.get("id")
-    return Sample(
-        inputs=item["inputs"],
-        targets=item.get("targets", {}),
-        meta=item.get("meta", {}),
-        id=None if given is None else str(given),
-    )

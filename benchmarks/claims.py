@@ -121,7 +121,7 @@ def simulated(rng: Generator, world: World) -> tuple[Report, Floats]:
     eval_set = EvalSet(
         task=Classification(), metrics=(TOP1,),
         truth=Labels(np.zeros(len(codes), np.int64)), slices=slices,
-        answer=lambda predictions, _: predictions.read("scores", np.empty(0, np.int64)),
+        answer=lambda given, _, units: given.read("scores", np.empty(0, np.int64)),
         output="scores", where="simulated", target="label",
         ids=lambda rows: [str(row) for row in rows.tolist()],
     )  # fmt: skip

@@ -61,6 +61,8 @@ class AuditSettings:
     """Backends and targets that run the same engines, FP32 included, to be compared with
     `backend`."""
     batch_size: int = 64
+    keep_outputs: bool = False
+    """Keep all that engines give, beside what tasks make of it."""
     calibration_batch: int = DEFAULT_SIZE
     """Samples per batch where ranges depend on the batches: TensorRT's own calibrators, and
     ``entropy-trt``."""

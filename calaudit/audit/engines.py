@@ -138,6 +138,9 @@ def _answers(
 ) -> Predictions:
     if done or engine is None:
         return Predictions(planned.predictions)
+    is_reference = planned == audit.plan.reference
+    kept = audit.kept(planned)
+    held_against = kept.against_reference and not is_reference
     answers = predict(
         engine,
         audit.pool,
@@ -145,7 +148,9 @@ def _answers(
         planned.predictions,
         batch_size=audit.config.audit.batch_size,
         what=planned.id,
-        reference=planned == audit.plan.reference,
+        kept=kept,
+        reference=Predictions(audit.plan.reference.predictions) if held_against else None,
+        is_reference=is_reference,
     )
     store.keep(planned.predictions)
     return answers

@@ -175,11 +175,14 @@ def _output_errors(
 ) -> Floats:
     """(S,) squared difference of the first task's output over its sum of squares; NaN: none.
 
-    For a task that reads several outputs the mean over the engine's outputs.
+    For a task that reads several outputs the mean over all that are kept.
     """
-    own = audit.eval_sets[0].output
-    read = [own] if own in cell.output_names else cell.output_names
+    kept = [name for name in cell.output_names if name in reference.output_names]
+    own = audit.eval_sets[0].outputs
+    read = kept if len(own) > 1 else [name for name in kept if name in own]
     found = np.full((len(read), len(names)), np.nan)
+    if not read:
+        return np.full(len(names), np.nan)
     for errors, output in zip(found, read, strict=True):
         lost, power = squared_differences(output, cell, reference, audit.evaluated)
         for place, name in enumerate(names):

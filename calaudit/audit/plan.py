@@ -5,7 +5,7 @@ its key is the same, and resuming an audit is: make what isn't there.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
@@ -112,6 +112,8 @@ def make_plan(
     rows: str,
     folder: Path,
     seed: int,
+    kept: Mapping[str, object] = MappingProxyType({}),
+    kept_of_reference: Mapping[str, object] = MappingProxyType({}),
     backends: Mapping[str, str],
     settled: Collection[str] = (),
     given: Mapping[str, ScaleTable] | None = None,
@@ -127,6 +129,8 @@ def make_plan(
         Content fingerprints.
     rows : str
         Key of the rows to be predicted.
+    kept, kept_of_reference : mapping
+        What predictions of engines keep, and those of FP32; empty where it is all outputs.
     folder : Path
         Where artefacts go.
     seed : int
@@ -152,8 +156,18 @@ def make_plan(
     )
     network_key = content_key({"sets": sets_key, "tensors": "network", **batches})
     layout = _Layout(
-        config, folder, {**base, "rows": rows}, backends, sets_key, float_ops or {None: ()}
+        config,
+        folder,
+        {**base, "rows": rows},
+        backends,
+        sets_key,
+        float_ops or {None: ()},
+        kept_of_reference,
     )
+    reference = layout.alone(config.columns[0], "fp32")
+    # what is held against FP32 depends on who ran that
+    held = {**kept, "reference": reference.predictions.name} if kept else {}
+    layout = replace(layout, kept=held)
     cells = tuple(layout.cells(sets, given or {}))
     implicit = any(cell.given == "scales" and cell.calibset is not None for cell in cells)
     return Plan(
@@ -161,7 +175,7 @@ def make_plan(
         ranges=folder / "ranges" / f"ranges-{ranges_key}.h5",
         network_ranges=folder / "ranges" / f"network-{network_key}.h5" if implicit else None,
         slice_ranges=_slice_ranges(config, base, tuning, folder),
-        reference=layout.alone(config.columns[0], "fp32"),
+        reference=reference,
         cells=cells,
         report=folder / "report.json",
     )
@@ -192,6 +206,8 @@ class _Layout:
     backends: Mapping[str, str]
     ranges: str
     float_ops: Mapping[str | None, tuple[str, ...]]
+    kept: Mapping[str, object]
+    """What predictions keep, and what that depends on; empty where it is all outputs."""
 
     def cells(
         self, calibsets: Sequence[PlannedSet], given: Mapping[str, ScaleTable]
@@ -243,7 +259,7 @@ class _Layout:
             engine=self.folder / "engines" / f"{shared}.onnx" if way.given == "qdq" else None,
             scales=scales,
             built=self.folder / "engines" / f"{own}.engine",
-            predictions=self.folder / "predictions" / f"{own}.h5",
+            predictions=self._predictions(own),
             recipe=planned.recipe,
             draw=planned.draw,
             given=way.given,
@@ -293,7 +309,7 @@ class _Layout:
             engine=self.folder / "engines" / f"{shared}.onnx" if way.given == "qdq" else None,
             scales=self.folder / "scales" / f"{shared}.json",
             built=self.folder / "engines" / f"{own}.engine",
-            predictions=self.folder / "predictions" / f"{own}.h5",
+            predictions=self._predictions(own),
             given=way.given,
             role=self.config.role_of(name, exemption),
             ranges_by=table.ranges_by,
@@ -314,8 +330,13 @@ class _Layout:
             engine=None,
             scales=None,
             built=self.folder / "engines" / f"{own}.engine",
-            predictions=self.folder / "predictions" / f"{own}.h5",
+            predictions=self._predictions(own),
         )
+
+    def _predictions(self, own: str) -> Path:
+        """An engine's file; what it keeps of the outputs is part of the name."""
+        kept = f"-{content_key(self.kept)}" if self.kept else ""
+        return self.folder / "predictions" / f"{own}{kept}.h5"
 
     def _own(self, stem: str, target: Target, graph: Mapping[str, object]) -> str:
         """Name of what is made on a target: of two that are alike each has its own.

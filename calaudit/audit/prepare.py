@@ -14,6 +14,7 @@ from calaudit.audit.backends import (
     make_observer,
 )
 from calaudit.audit.config import AuditConfig, read_audit
+from calaudit.audit.eval_sets import kept_by, read_tasks
 from calaudit.audit.gates import read_gates
 from calaudit.audit.given import check_given, open_given
 from calaudit.audit.keys import content_key
@@ -29,10 +30,8 @@ from calaudit.graph.model import Model
 from calaudit.graph.network import Network, import_network
 from calaudit.graph.prepare import prepare
 from calaudit.graph.qdq import QdqPlan
-from calaudit.graph.survey import closing_op
 from calaudit.runtime.errors import (
     Notice,
-    Problem,
     SettingsError,
     SliceError,
 )
@@ -42,14 +41,15 @@ from calaudit.runtime.settings import whole_number
 from calaudit.runtime.words import first_of
 from calaudit.sampling.recipe import Recipe
 from calaudit.slices.evaluate import select_rows
-from calaudit.slices.objects import OBJECT, ObjectSlices, slice_pool
+from calaudit.slices.objects import ObjectSlices, slice_pool
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.criteria import Tolerance
 from calaudit.steps.clusters import Clusters, read_clusters
 from calaudit.steps.sample import draws_alike
 from calaudit.steps.tuning import Tuning, find_tuning
 from calaudit.tasks.base import EvalSet
-from calaudit.tasks.reading import read_eval_sets, rows_to_predict
+from calaudit.tasks.reading import rows_to_predict
+from calaudit.tasks.reduction import Kept
 
 _SHOWN = 5
 
@@ -148,6 +148,15 @@ class Audit:
         """Q/DQ of one engine."""
         return self.placement.plans.get(cell.float_ops, self.qdq)
 
+    def kept(self, cell: PlannedCell) -> Kept:
+        """What predictions of an engine keep."""
+        return kept_by(self.config, self.eval_sets, reference=cell == self.plan.reference)
+
+    @property
+    def kept_of_experiments(self) -> Kept:
+        """What experiments on tuning rows keep: outputs, and answers for any rows."""
+        return kept_by(self.config, self.eval_sets, reference=True, every=True)
+
     @property
     def folder(self) -> Path:
         """Where artefacts and report go."""
@@ -194,7 +203,7 @@ def _opened(
         evaluated = _evaluated(config, pool)
         whole = slice_pool(config.dimensions, pool, where=f"{path}: slices")
         slices = _noted(whole.samples.take(evaluated), whole.samples, f"{path}: slices")
-        eval_sets = _eval_sets(config, evaluated, slices, whole, model)
+        eval_sets = read_tasks(config, evaluated, slices, whole, model)
         gates, floors = read_gates(config, eval_sets)
         clusters = _clusters(config, pool, evaluated, eval_sets)
         folded = prepare(model)
@@ -211,6 +220,8 @@ def _opened(
             model=model.fingerprint,
             pool=pool.fingerprint(),
             rows=content_key(predicted.tolist()),
+            kept=kept_by(config, eval_sets).key,
+            kept_of_reference=kept_by(config, eval_sets, reference=True).key,
             tuning=_tuning_key(tuning, qdq),
             folder=folder,
             seed=seed,
@@ -332,60 +343,3 @@ def _noted(slices: SliceSet, whole: SliceSet, where: str) -> SliceSet:
         where,
     )
     return replace(slices, notices=(*slices.notices, notice))
-
-
-def _eval_sets(
-    config: AuditConfig, evaluated: Rows, slices: SliceSet, whole: ObjectSlices, model: Model
-) -> tuple[EvalSet, ...]:
-    pool = whole.pool
-    outputs = [output.name for output in model.outputs]
-    found = [
-        eval_set
-        for number, task in enumerate(config.tasks)
-        for eval_set in read_eval_sets(
-            task,
-            pool,
-            evaluated,
-            slices,
-            outputs,
-            where=f"{config.path}: tasks[{number}]",
-            folder=config.base,
-            object_slices=whole,
-        )
-    ]
-    _refuse_unjudged(whole, found)
-    eval_sets = tuple(
-        replace(eval_set, closing=closing_op(model, eval_set.output)) for eval_set in found
-    )
-    names = [metric.name for eval_set in eval_sets for metric in eval_set.metrics]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise SettingsError.of(
-            Problem(
-                f"metric {name} belongs to two tasks",
-                f"{config.path}: tasks",
-                "Drop it from one of them.",
-            )
-            for name in twice
-        )
-    widths = {output.name: output.shape for output in model.outputs}
-    for eval_set in eval_sets:
-        shape = widths.get(eval_set.output, ())
-        eval_set.task.check(eval_set, shape[0] if len(shape) == 1 else None, pool)
-    return eval_sets
-
-
-def _refuse_unjudged(slices: ObjectSlices, eval_sets: Sequence[EvalSet]) -> None:
-    """Refuse slices of objects where no metric scores objects."""
-    if any(each.unit == OBJECT for each in eval_sets):
-        return
-    problems = [
-        Problem(
-            "is a slice of objects, and no task's metric scores objects",
-            f"{slices.where}: {each.title}",
-            "Add object_recall to a detection task's metrics, or drop the slice.",
-        )
-        for each in slices.of_objects
-    ]
-    if problems:
-        raise SliceError.of(problems)

@@ -69,7 +69,9 @@ def explanations_of(
         reason = "there are no tuning rows, or no engine is INT8"
         return (), (Notice("nothing_explained", f"no result is explained: {reason}", "audit"),)
     with tempfile.TemporaryDirectory(prefix="calaudit-explain-") as folder:
-        runs = Runs(audit.pool, Path(folder), audit.config.audit.batch_size)
+        runs = Runs(
+            audit.pool, Path(folder), audit.config.audit.batch_size, audit.kept_of_experiments
+        )
         lab = Laboratory(audit, report, observed, runs)
         found, rest = _explain_all(lab, harmed, asked.most)
     known = {each for one in report.explanations for each in results_of(one)}

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.base import Engine
+from calaudit.formats.given import Batch, join
 from calaudit.formats.predictions import Predictions, write_predictions
 from calaudit.runtime.interrupts import stop_if_asked
 from calaudit.runtime.pool import Pool, Rows, batches
+from calaudit.tasks.reduction import EVERYTHING, Kept
 
 Feeds = Mapping[str, NDArray[Any]]
 _HELD = 512 << 20
@@ -35,9 +37,12 @@ class Runs:
     folder : Path
         For the files; its owner deletes it.
     batch_size : int
+    kept : Kept
+        Outputs, and what they are reduced to.
     """
 
-    def __init__(self, pool: Pool, folder: Path, batch_size: int) -> None:
+    def __init__(self, pool: Pool, folder: Path, batch_size: int, kept: Kept = EVERYTHING) -> None:
+        self._kept = kept
         self._pool = pool
         self._folder = folder
         self._batch_size = batch_size
@@ -71,20 +76,17 @@ class Runs:
         missing = rows if known is None else np.setdiff1d(rows, known.rows)
         if known is not None and not len(missing):
             return known
-        outputs = self._run(load(), missing, more or {})
+        batch = self._run(load(), missing, more or {})
         self.cost.engines += known is None
         self.cost.samples += len(missing)
         every = missing
         if known is not None:
+            order = np.argsort(np.concatenate([known.rows, missing]))
             every = np.union1d(known.rows, missing)
-            at_old, at_new = np.searchsorted(every, known.rows), np.searchsorted(every, missing)
-            for output, values in outputs.items():
-                whole = np.empty((len(every), *values.shape[1:]), values.dtype)
-                whole[at_old], whole[at_new] = known.read(output), values
-                outputs[output] = whole
+            batch = join([known.whole(), batch]).take(order)
         self._files += 1
         path = self._folder / f"{self._files}.h5"
-        self._known[name] = write_predictions(path, every, [outputs])
+        self._known[name] = write_predictions(path, every, [batch])
         if known is not None:
             known.path.unlink()
         return self._known[name]
@@ -103,16 +105,17 @@ class Runs:
         if size * len(rows) <= _HELD:
             self._inputs = rows, self._pool.read_inputs(rows)
 
-    def _run(self, engine: Engine, rows: Rows, more: Feeds) -> dict[str, NDArray[Any]]:
+    def _run(self, engine: Engine, rows: Rows, more: Feeds) -> Batch:
         pieces = []
         for piece in batches(rows, self._batch_size):
             fed = {
                 name: np.broadcast_to(values, (len(piece), *np.shape(values)))
                 for name, values in more.items()
             }
-            pieces.append(engine.run({**self._read(piece), **fed}))
+            outputs = engine.run({**self._read(piece), **fed})
+            pieces.append(self._kept.batch(outputs, piece, None))
             stop_if_asked()
-        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+        return join(pieces)
 
     def _read(self, rows: Rows) -> Feeds:
         if self._inputs is not None:

@@ -153,6 +153,7 @@ def _read(audit: Audit, metric_name: str, rows: Rows) -> EvalSet:
         where=f"{config.path}: tasks[{number}]",
         folder=config.base,
         object_slices=audit.object_slices,
+        shapes={output.name: output.shape for output in audit.model.outputs},
     )
     return next(each for each in found if metric_name in {metric.name for metric in each.metrics})
 

@@ -150,7 +150,7 @@ def trials(audit: Audit, rows: Rows, folder: Path) -> Trials:
             where=f"{config.path}: audit.cluster_by",
         ),
         experiments=Experiments(audit, experiments_backend(audit, cell)),
-        runs=Runs(audit.pool, folder, config.audit.batch_size),
+        runs=Runs(audit.pool, folder, config.audit.batch_size, audit.kept_of_experiments),
     )
 
 
@@ -169,6 +169,7 @@ def _eval_sets(audit: Audit, rows: Rows, slices: SliceSet) -> tuple[EvalSet, ...
             where=f"{config.path}: tasks[{number}]",
             folder=config.base,
             object_slices=audit.object_slices,
+            shapes={output.name: output.shape for output in audit.model.outputs},
         ):
             counted = tuple(each for each in one.metrics if each.name in gated)
             if not gated and one.metrics[0] == headline:

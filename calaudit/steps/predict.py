@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend, Engine
+from calaudit.formats.given import Given
 from calaudit.formats.predictions import Predictions, write_predictions
 from calaudit.graph.load import check_pool_matches, load_model
 from calaudit.graph.model import Model
@@ -25,6 +26,7 @@ from calaudit.runtime.progress import counter
 from calaudit.runtime.words import counted
 from calaudit.steps.tapped import SampleRunner, load_tapped
 from calaudit.tasks.base import EvalSet
+from calaudit.tasks.reduction import EVERYTHING, Kept
 
 _AT_A_TIME = 256
 """Rows that are compared at a time."""
@@ -38,12 +40,31 @@ def predict(
     *,
     batch_size: int,
     what: str,
-    reference: bool = False,
+    kept: Kept = EVERYTHING,
+    reference: Given | None = None,
+    is_reference: bool = False,
 ) -> Predictions:
-    """Run `engine` over `rows` (ascending) and write its outputs to `out`.
+    """Run `engine` over `rows` (ascending) and write what is `kept` of its outputs to `out`.
 
-    Outputs that aren't finite are kept as they are: they are judged. But a `reference` of which
+    Outputs that aren't finite are kept as they are: they are judged. But a reference of which
     every output of every sample overflows says nothing, and is refused.
+
+    Parameters
+    ----------
+    engine : Engine
+    pool : Pool
+    rows : int64 (n,)
+        Ascending.
+    out : Path
+    batch_size : int
+    what : str
+        Name of the engine, for messages.
+    kept : Kept
+        Outputs, and what they are reduced to batch by batch.
+    reference : Given, optional
+        FP32's, where reductions hold engines against it.
+    is_reference : bool
+        Whether this is FP32 itself.
 
     Raises
     ------
@@ -52,13 +73,16 @@ def predict(
     PoolError
         An input holds NaN or infinity.
     """
-    return write_predictions(out, rows, _outputs(engine, pool, rows, batch_size, (what, reference)))
+    outputs = _outputs(engine, pool, rows, batch_size, (what, is_reference))
+    return write_predictions(
+        out, rows, (kept.batch(found, piece, reference) for piece, found in outputs)
+    )
 
 
 def _outputs(
     engine: Engine, pool: Pool, rows: Rows, batch_size: int, how: tuple[str, bool]
-) -> Iterator[dict[str, NDArray[Any]]]:
-    what, reference = how
+) -> Iterator[tuple[Rows, dict[str, NDArray[Any]]]]:
+    what, is_reference = how
     sound = False
     with counter(len(rows), what=what) as done:
         for piece in batches(rows, batch_size):
@@ -66,9 +90,9 @@ def _outputs(
             for name, values in outputs.items():
                 _check_batched(name, values, len(piece), what)
                 sound = sound or not _overflows(values).all()
-            yield outputs
+            yield piece, outputs
             done.advance(len(piece))
-    if reference and len(rows) and not sound:
+    if is_reference and len(rows) and not sound:
         raise BackendError(
             f"all outputs are NaN or infinite for all {counted(len(rows), 'sample')}, such as "
             f"{', '.join(pool.ids(rows[:3]))}",
@@ -190,7 +214,7 @@ def compare_outputs(
     one, other : Predictions
         Theirs.
     """
-    a, b = eval_set.answer(one, other), eval_set.answer(other, other)
+    a, b = eval_set.answers(one, other), eval_set.answers(other, other)
     if a.dtype.kind == "O":
         same_text = float(np.mean(a == b)) if len(a) else None
         return Agreement(cell, twin, eval_set.output, len(a), None, 1, same_text)

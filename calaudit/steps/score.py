@@ -152,7 +152,7 @@ def try_metrics(eval_sets: Iterable[EvalSet], reference: Predictions) -> None:
         others = [metric for metric in eval_set.metrics if not definition_of(metric).is_ours]
         if not others:
             continue
-        fp32 = eval_set.answer(reference, reference)
+        fp32 = eval_set.answers(reference, reference)
         probabilities = eval_set.task.gives_probabilities(eval_set, fp32)
         case = Case(fp32, eval_set.truth, fp32, probabilities=probabilities, ids=eval_set.ids)
         with placed(target=eval_set.target, where=eval_set.where):
@@ -165,7 +165,7 @@ def try_metrics(eval_sets: Iterable[EvalSet], reference: Predictions) -> None:
 
 
 def _scored(eval_set: EvalSet, reference: Predictions, cells: Mapping[str, Predictions]) -> Scored:
-    fp32 = eval_set.answer(reference, reference)
+    fp32 = eval_set.answers(reference, reference)
     probabilities = eval_set.task.gives_probabilities(eval_set, fp32)
     base = Case(fp32, eval_set.truth, fp32, probabilities=probabilities, ids=eval_set.ids)
     theirs = {}
@@ -183,7 +183,7 @@ def _scored(eval_set: EvalSet, reference: Predictions, cells: Mapping[str, Predi
     candidates: dict[str, CellScores] = {}
     rankings: list[RankingFlow] = []
     for cell, predictions in progress(cells.items(), total=len(cells), what="scores", unit="cell"):
-        case = base.with_outputs(eval_set.answer(predictions, reference))
+        case = base.with_outputs(eval_set.answers(predictions, reference))
         with placed(target=eval_set.target, where=eval_set.where):
             candidates[cell] = {metric: scores_of(metric, case) for metric in eval_set.metrics}
         if not constant and is_constant(case.outputs):

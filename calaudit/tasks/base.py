@@ -26,20 +26,21 @@ of its own::
             return samples.eval_set(self, Values(samples.target(self.target)), target=self.target)
 
 Answers needn't be arrays of numbers: an array of objects holds whatever a kind makes of several
-outputs, one per unit and None where there is none, and its metrics read.
+outputs, one per unit and None where there is none, and its metrics read. What a kind makes of large
+outputs may be kept in their place (`Task.reduces`); its `answer` then reads that.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.formats.predictions import Predictions
+from calaudit.formats.given import Given
 from calaudit.graph.model import ModelTensor
 from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case
@@ -52,12 +53,11 @@ from calaudit.runtime.words import plural
 from calaudit.slices.objects import ObjectSlices
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.baselines import Rival
+from calaudit.tasks.names import Names, ids_of
+from calaudit.tasks.reduction import Reduction
 
-Names = Callable[[Rows], list[str]]
-"""Positions → what people know them by."""
-
-Answer = Callable[[Predictions, Predictions], NDArray[Any]]
-"""An engine's predictions, and FP32's → (units, …) the answers."""
+Answer = Callable[[Given, Given, Rows], NDArray[Any]]
+"""What an engine gave, what FP32 gave, positions of units (u,), ascending → (u, …) the answers."""
 
 Closing = Callable[[str], str | None]
 """Name of a model's output → the ONNX op type that computes it; None where it isn't known."""
@@ -116,6 +116,10 @@ class Task(ABC):
 
     def more_rows(self, pool: Pool, where: str) -> Rows | None:
         """Rows to predict beside the evaluated ones, ascending; None: no more."""
+        return None
+
+    def reduces(self, samples: "Samples") -> Reduction | None:
+        """What outputs are reduced to while an engine runs; None: they are kept as they are."""
         return None
 
     def check(self, eval_set: "EvalSet", width: int | None, pool: Pool) -> None:
@@ -206,6 +210,8 @@ class Samples:
     """What paths in the audit file are relative to."""
     object_slices: ObjectSlices | None = None
     """Slices of objects; None where there are no objects."""
+    shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
+    """Output → shape of one sample, None where the model leaves a size open."""
 
     @property
     def output(self) -> str:
@@ -216,9 +222,12 @@ class Samples:
         """A target of the evaluated rows."""
         return self.pool.read_target(name, self.evaluated)
 
-    def read(self, predictions: Predictions, output: str | None = None) -> NDArray[Any]:
-        """An output of the evaluated rows; by default the first."""
-        return predictions.read(output or self.output, self.evaluated)
+    def read(
+        self, given: Given, units: Rows | None = None, output: str | None = None
+    ) -> NDArray[Any]:
+        """An output of the evaluated rows, or of those at some positions; by default the first."""
+        rows = self.evaluated if units is None else self.evaluated[units]
+        return given.read(output or self.output, rows)
 
     def metrics_of(self, task: Task, truth: type[Truth]) -> tuple[Metric, ...]:
         """Those that an evaluation set with such a truth is judged by.
@@ -255,7 +264,7 @@ class Samples:
             metrics=self.metrics_of(task, type(truth)),
             truth=truth,
             slices=slices or self.slices,
-            answer=answer or (lambda predictions, _: self.read(predictions)),
+            answer=answer or (lambda given, _, units: self.read(given, units)),
             output=", ".join(self.outputs),
             where=self.where,
             target=f"{self.pool.label}: /targets/{target}",
@@ -278,7 +287,8 @@ class EvalSet:
     slices: SliceSet
     """Over the units."""
     answer: Answer
-    """An engine's answers, one per unit, as `calaudit.metrics.scoring.score_all` takes them."""
+    """An engine's answers, one for each of some units, as `calaudit.metrics.scoring.score_all`
+    takes them."""
     output: str
     """The model output behind it."""
     where: str
@@ -299,6 +309,18 @@ class EvalSet:
     """Of a classification: names of the classes; empty where they are numbers alone."""
     closing: str | None = None
     """ONNX op type that computes the output's values; None where it isn't known."""
+    reduction: Reduction | None = None
+    """What the output is reduced to while engines run; None: it is kept."""
+
+    def answers(self, given: Given, reference: Given, units: Rows | None = None) -> NDArray[Any]:
+        """An engine's answers, one for each unit or for each of `units`, ascending."""
+        every = np.arange(len(self.truth)) if units is None else units
+        return self.answer(given, reference, every)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The model's outputs behind it."""
+        return tuple(self.output.split(", "))
 
     @property
     def first_rows(self) -> NDArray[np.int64] | None:
@@ -346,23 +368,6 @@ def find_output(asked: str | None, known: Sequence[str], where: str) -> str:
         where=f"{where}.output",
         next_step=near(asked or "", known) if asked else 'Add output = "…".',
     )
-
-
-def ids_of(pool: Pool, rows: Rows) -> Names:
-    """Names of units that are the pool's `rows`."""
-
-    def name(units: Rows) -> list[str]:
-        order = np.argsort(rows[units])  # pools are read in ascending order
-        found = np.empty(len(units), dtype=object)
-        found[order] = pool.ids(rows[units][order])
-        return [str(one) for one in found]
-
-    return name
-
-
-def texts_of(values: NDArray[Any] | list[Any]) -> Names:
-    """Names of units or items that are listed in memory."""
-    return lambda positions: [str(values[int(at)]) for at in positions]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.formats.predictions import Predictions
+from calaudit.formats.given import Given
 from calaudit.metrics.base import Metric
 from calaudit.runtime.errors import Notice, SettingsError
 from calaudit.runtime.outside import ANYTHING, Contract, Gives, asked, hold, offer_of
@@ -17,12 +17,15 @@ from calaudit.runtime.settings import check_settings, keys_of
 from calaudit.runtime.user_code import file_of
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.baselines import Rival
-from calaudit.tasks.base import Answer, EvalSet, Names, Proposed, Task
+from calaudit.tasks.base import Answer, EvalSet, Proposed, Task
+from calaudit.tasks.names import Names
+from calaudit.tasks.reduction import Reduction
 
 _METHODS: Final[Contract] = {
     "read": Gives("an EvalSet, or a tuple of them", (EvalSet, tuple)),
     "outputs": Gives("names of outputs", (str,), each=True),
     "more_rows": Gives("rows or None", (np.ndarray, NoneType)),
+    "reduces": Gives("a Reduction or None", (Reduction, NoneType)),
     "check": Gives("nothing", (NoneType,)),
     "rivals": Gives("values of Rival", (Rival,), each=True),
     "gives_probabilities": Gives("true or false", (bool, np.bool_)),
@@ -101,10 +104,9 @@ def _held_eval_set(offer: str, eval_set: EvalSet, n_evaluated: int) -> EvalSet:
     wrong = _wrong(eval_set, n_evaluated)
     if wrong:
         raise SettingsError(f"{offer} read an EvalSet that {wrong}", next_step=_NEXT)
-    n = len(eval_set.truth)
     return replace(
         eval_set,
-        answer=_held_answer(offer, eval_set.answer, n),
+        answer=_held_answer(offer, eval_set.answer),
         ids=_held_names(offer, "ids", eval_set.ids),
         items=None if eval_set.items is None else _held_names(offer, "items", eval_set.items),
     )
@@ -145,17 +147,17 @@ def _units_wrong(units: Any, n: int, n_evaluated: int) -> str:
     return ""
 
 
-def _held_answer(offer: str, answer: Answer, n: int) -> Answer:
+def _held_answer(offer: str, answer: Answer) -> Answer:
     gives = Gives("an array", (np.ndarray,))
 
-    def held(predictions: Predictions, reference: Predictions) -> NDArray[Any]:
+    def held(given: Given, reference: Given, units: NDArray[np.int64]) -> NDArray[Any]:
         found: NDArray[Any] = asked(
-            offer, "answer", gives, file_of(answer), answer, predictions, reference
+            offer, "answer", gives, file_of(answer), answer, given, reference, units
         )
-        if found.ndim == 0 or len(found) != n or found.dtype.kind not in "biufO":
+        if found.ndim == 0 or len(found) != len(units) or found.dtype.kind not in "biufO":
             raise SettingsError(
                 f"{offer} gave {found.dtype} of shape {found.shape} from answer, expected numbers "
-                f"or objects for each of {n} units",
+                f"or objects for each of {len(units)} units",
                 next_step=_NEXT,
             )
         return found

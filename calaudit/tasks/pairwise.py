@@ -16,7 +16,8 @@ from calaudit.runtime.settings import setting
 from calaudit.runtime.words import counted, first_of
 from calaudit.slices.predicate import column_in_sql
 from calaudit.slices.sliceset import SliceSet
-from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, named, placed, texts_of
+from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, named, placed
+from calaudit.tasks.names import texts_of
 from calaudit.tasks.ranking import (
     CUT,
     RANKED,
@@ -59,7 +60,9 @@ class Pairwise(RankingTask):
             self,
             truth,
             target=self.relevance,
-            answer=lambda predictions, _: pairs.listwise(samples.read(predictions)),
+            answer=lambda given, _, units: pairs.listwise(
+                samples.read(given, pairs.pairs_of(units)), units
+            ),
             slices=_slices_of_queries(samples.slices, pairs, pool.label),
             unit_of_row=pairs.row,
             ids=texts_of(pairs.queries),
@@ -106,23 +109,38 @@ class Pairs:
         """(q,) the first pair of each query: where to read its metadata."""
         return np.asarray(np.unique(self.row, return_index=True)[1], dtype=np.int64)
 
-    def listwise(self, scores: ArrayLike) -> NDArray[Any]:
+    def pairs_of(self, queries: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions of the pairs of some queries, ascending."""
+        if len(queries) == len(self.queries):
+            return np.arange(len(self.row))
+        return np.flatnonzero(np.isin(self.row, queries))
+
+    def listwise(self, scores: ArrayLike, queries: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """Scores of the pairs (pairs,) or (pairs, 1) as (q, items), in their own type.
 
         The lowest number of the type, −inf for floats, where there is no pair.
+
+        Parameters
+        ----------
+        scores : array_like
+            Of the pairs of `queries`, in their order.
+        queries : int64 (q,), optional
+            Ascending; default: all.
         """
         given = np.asarray(scores)
         flat = given.reshape(-1)
-        if flat.shape != self.row.shape:
+        every = np.arange(len(self.queries)) if queries is None else queries
+        pairs = self.pairs_of(every)
+        if flat.shape != pairs.shape:
             raise PoolError(
-                f"the model gave {given.shape} scores for {counted(len(self.row), 'pair')}, "
+                f"the model gave {given.shape} scores for {counted(len(pairs), 'pair')}, "
                 "expected one score per pair"
             )
         integer = np.issubdtype(flat.dtype, np.integer)
         lowest = np.iinfo(flat.dtype).min if integer else -np.inf
         dtype = flat.dtype if flat.dtype.kind in "iuf" else np.dtype(np.float64)
-        dense = np.full(self.truth.relevance.shape, lowest, dtype=dtype)
-        dense[self.row, self.column] = flat
+        dense = np.full((len(every), len(self.items)), lowest, dtype=dtype)
+        dense[np.searchsorted(every, self.row[pairs]), self.column[pairs]] = flat
         return dense
 
 

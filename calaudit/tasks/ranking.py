@@ -21,19 +21,8 @@ from calaudit.runtime.errors import PoolError, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import setting
 from calaudit.statistics.baselines import Floats, Rival
-from calaudit.tasks.base import (
-    Closing,
-    EvalSet,
-    Names,
-    Proposed,
-    Samples,
-    Task,
-    ids_of,
-    named,
-    placed,
-    texts_of,
-    width_of,
-)
+from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task, named, placed, width_of
+from calaudit.tasks.names import Names, ids_of, texts_of
 
 RANKING_METRICS = (
     "ndcg@10",

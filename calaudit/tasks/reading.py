@@ -1,6 +1,7 @@
 """Tasks as an audit file says them: parsed, read from the pool, or proposed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def read_eval_sets(
     where: str,
     folder: Path | None = None,
     object_slices: ObjectSlices | None = None,
+    shapes: Mapping[str, tuple[int | None, ...]] | None = None,
 ) -> tuple[EvalSet, ...]:
     """Read the targets a task needs: one evaluation set per kind of unit that its metrics score.
 
@@ -72,6 +74,8 @@ def read_eval_sets(
         may be.
     object_slices : ObjectSlices, optional
         Slices of the pool's objects.
+    shapes : mapping, optional
+        Output → shape of one sample, as far as the model says.
 
     Raises
     ------
@@ -90,9 +94,11 @@ def read_eval_sets(
         where=where,
         folder=folder or Path(),
         object_slices=object_slices,
+        shapes=shapes or {},
     )
+    reduction = task.reduces(samples)
     found = held_eval_sets(task, task.read(samples), len(evaluated))
-    asked = [each for each in found if each.metrics]
+    asked = [replace(each, reduction=reduction) for each in found if each.metrics]
     place = {metric: number for number, metric in enumerate(samples.metrics)}
     return tuple(sorted(asked, key=lambda each: place.get(each.metrics[0], 0)))
 

@@ -10,7 +10,8 @@ from calaudit.metrics.truth import Truth, Values
 from calaudit.runtime.errors import PoolError
 from calaudit.runtime.settings import setting
 from calaudit.statistics.baselines import Rival
-from calaudit.tasks.base import EvalSet, Samples, Task, ids_of
+from calaudit.tasks.base import EvalSet, Samples, Task
+from calaudit.tasks.names import ids_of
 
 
 @setting

@@ -5,14 +5,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.formats.predictions import Predictions
+from calaudit.formats.given import Given
 from calaudit.metrics.division import unit_rows
 from calaudit.metrics.truth import Relevance
 from calaudit.runtime.errors import SliceError
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import setting
 from calaudit.slices.evaluate import select_rows
-from calaudit.tasks.base import EvalSet, Samples, ids_of, placed
+from calaudit.tasks.base import EvalSet, Samples, placed
+from calaudit.tasks.names import ids_of
 from calaudit.tasks.ranking import RANKING_METRICS, RankingTask, Tail, read_popularity, tail_of
 
 
@@ -53,10 +54,8 @@ class Retrieval(RankingTask):
         with placed(target=f"{pool.label}: /meta"):
             truth = Relevance(relevance.astype(np.uint8), exclude, popularity, tail)
 
-        def answer(predictions: Predictions, _: Predictions) -> NDArray[Any]:
-            return retrieval_scores(
-                samples.read(predictions), predictions.read(samples.output, gallery)
-            )
+        def answer(given: Given, _: Given, units: NDArray[np.int64]) -> NDArray[Any]:
+            return retrieval_scores(samples.read(given, units), given.read(samples.output, gallery))
 
         return samples.eval_set(
             self, truth, target=self.target, answer=answer, items=ids_of(pool, gallery)

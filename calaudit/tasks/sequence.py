@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.formats.predictions import Predictions
+from calaudit.formats.given import Given
 from calaudit.metrics.case import Case, unanswered
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.scoring import scores_of
@@ -68,8 +68,8 @@ class SequenceTask(Task):
                 text, ignore_case=self.ignore_case, ignore_punctuation=self.ignore_punctuation
             )
 
-        def answer(predictions: Predictions, reference: Predictions) -> NDArray[Any]:
-            texts = decode(samples.read(predictions), spelling, samples.read(reference))
+        def answer(given: Given, reference: Given, units: NDArray[np.int64]) -> NDArray[Any]:
+            texts = decode(samples.read(given, units), spelling, samples.read(reference, units))
             texts[:] = [None if text is None else plain(text) for text in texts]
             return texts
 

@@ -284,8 +284,8 @@ class _Overflowing:
 def test_an_engine_that_overflows_where_fp32_does_not_has_regressed_and_everyone_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gated: bool
 ) -> None:
-    def overflowing(engine: Engine, *args: Any, reference: bool, **how: Any) -> Predictions:
-        return predict(engine if reference else _Overflowing(engine), *args, **how)
+    def overflowing(engine: Engine, *args: Any, is_reference: bool, **how: Any) -> Predictions:
+        return predict(engine if is_reference else _Overflowing(engine), *args, **how)
 
     monkeypatch.setattr("calaudit.audit.engines.predict", overflowing)
     text = AUDIT.replace('["minmax", "mse"]', '["mse"]')

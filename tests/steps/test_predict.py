@@ -27,7 +27,7 @@ def predicted(folder: Path, *outputs: np.ndarray, reference: bool = True) -> lis
     with open_pool(folder / "pool.h5") as pool:
         out = predict(
             Fixed(*outputs), pool, np.arange(n), folder / "out.h5",
-            batch_size=2, what="fp32", reference=reference,
+            batch_size=2, what="fp32", is_reference=reference,
         )  # fmt: skip
     return [out.read(name) for name in out.output_names]
 

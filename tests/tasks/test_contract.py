@@ -116,7 +116,7 @@ def test_units_truth_slices_and_answers_belong_together(kind, world, pool, tmp_p
     assert counts.pop("all") == sum(counts.values()) == n
     assert len(set(eval_set.ids(np.arange(n)))) == n
     fp32 = predicted(world, task, pool, tmp_path / "fp32.h5")
-    answers = eval_set.answer(fp32, fp32)
+    answers = eval_set.answers(fp32, fp32)
     assert len(answers) == n
     part = eval_set.truth.take(np.arange(1, n, 2))
     assert len(part) == n // 2
@@ -130,9 +130,9 @@ def test_every_one_of_its_metrics_tells_right_answers_from_shuffled_ones(
     eval_set = eval_set_of(task, world, pool)
     fp32 = predicted(world, task, pool, tmp_path / "fp32.h5")
     worse = predicted(world, task, pool, tmp_path / "worse.h5", shift=7)
-    reference = eval_set.answer(fp32, fp32)
+    reference = eval_set.answers(fp32, fp32)
     right = score_all(eval_set.metrics, reference, eval_set.truth, reference)
-    wrong = score_all(eval_set.metrics, eval_set.answer(worse, fp32), eval_set.truth, reference)
+    wrong = score_all(eval_set.metrics, eval_set.answers(worse, fp32), eval_set.truth, reference)
     for metric in eval_set.metrics:
         held = right[metric]
         if metric.is_agreement:
@@ -150,7 +150,7 @@ def test_fp32_is_better_than_all_who_know_nothing_and_shuffled_answers_are_not(
     task = task_of(kind, world)
     eval_set = eval_set_of(task, world, pool)
     fp32 = predicted(world, task, pool, tmp_path / "fp32.h5")
-    answers = eval_set.answer(fp32, fp32)
+    answers = eval_set.answers(fp32, fp32)
     rivals = task.rivals(Case(answers, eval_set.truth, answers), 3)
     assert any(rival.knows_nothing for rival in rivals)
     assert all(rival.beaten(None) for rival in rivals if rival.knows_nothing)

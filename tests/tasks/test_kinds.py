@@ -39,7 +39,7 @@ def make_eval_set(
     if output is None:
         return eval_set, {}
     answers = write_predictions(path.parent / "predictions.h5", ROWS, [{"y": output}])
-    given = eval_set.answer(answers, answers)
+    given = eval_set.answers(answers, answers)
     scores = score_all(eval_set.metrics, given, eval_set.truth, given)
     return eval_set, {metric.name: each.value() for metric, each in scores.items()}
 

@@ -66,7 +66,7 @@ def everything(folder: Path) -> EvalSet:
         (eval_set,) = read_eval_sets(task, pool, evaluated, slices, tuple(world.outputs), where="a")
         task.check(eval_set, 3, pool)
         found = write_predictions(folder / "p.h5", evaluated, [dict(world.outputs)])
-        answers = eval_set.answer(found, found)
+        answers = eval_set.answers(found, found)
         task.gives_probabilities(eval_set, answers)
         list(task.notices(eval_set, probabilities=False))
         eval_set.ids(evaluated[3:5])
@@ -101,13 +101,13 @@ def test_a_kind_that_keeps_its_contract_stays_as_it_is(tmp_path: Path) -> None:
         ("def notices(self, *_, **__): yield 'text'", "from notices, expected values of Notice"),
         ("propose = classmethod(lambda cls, *_: 'odd')", "gave str from propose, expected Propos"),
         ("propose = classmethod(lambda cls, *_: {}['x'])", "failed in propose .*KeyError: 'x'"),
-        ("def read(self, s): return self.whole(s, answer=lambda p, r: {}['x'])",
+        ("def read(self, s): return self.whole(s, answer=lambda p, r, u: {}['x'])",
          "failed in answer .*odd_members.py, line 25.: KeyError: 'x'"),
-        ("def read(self, s): return self.whole(s, answer=lambda p, r: s.read(p)[:-1])",
+        ("def read(self, s): return self.whole(s, answer=lambda p, r, u: s.read(p, u)[:-1])",
          "gave float32 of shape .* from answer, expected numbers or objects for each of"),
-        ("def read(self, s): return self.whole(s, answer=lambda p, r: [1])",
+        ("def read(self, s): return self.whole(s, answer=lambda p, r, u: [1])",
          "gave list from answer, expected an array"),
-        ("def read(self, s): return self.whole(s, answer=lambda p, r: s.read(p).astype(complex))",
+        ("def read(self, s): return self.whole(s, answer=lambda p, r, u: s.read(p, u).astype('D'))",
          "gave complex128 of shape"),
         ("def read(self, s): return self.whole(s, slices=SliceSet(3))",
          f"read an EvalSet that has a truth of {N} units and slices of 3"),

@@ -42,9 +42,9 @@ def predictions(path: Path, rows: np.ndarray, **outputs: np.ndarray) -> Predicti
 def values(eval_set, answered: Predictions) -> dict[str, float]:
     scored = score_all(
         eval_set.metrics,
-        eval_set.answer(answered, answered),
+        eval_set.answers(answered, answered),
         eval_set.truth,
-        eval_set.answer(answered, answered),
+        eval_set.answers(answered, answered),
     )
     return {metric.name: scored[metric].value() for metric in eval_set.metrics}
 
@@ -168,7 +168,7 @@ def test_retrieval_ranks_the_gallery_by_cosine_and_never_shows_the_query_itself(
         slices = evaluate_slices([], pool).take(evaluated)
         (eval_set,) = read_eval_sets(asked, pool, evaluated, slices, ["e"], where="tasks[0]")
         answered = predictions(tmp_path / "p.h5", rows, e=embedding)
-        found = score_all(eval_set.metrics, eval_set.answer(answered, answered), eval_set.truth)[
+        found = score_all(eval_set.metrics, eval_set.answers(answered, answered), eval_set.truth)[
             parse_metric("recall@5")
         ]
     unit = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)

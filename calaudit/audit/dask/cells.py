@@ -6,7 +6,7 @@ goes on as one does that finds its artefacts made.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -104,15 +104,30 @@ def run_cells_on_workers(
         where = _absolute(path, overrides)
         request = Request(*where, remote, audit.plan.key, token, scheduler.slots())
         calls = [Call(c.id, make_cell, (request, c.id), c.backend in remote) for c in cells]
-        found = {}
+        found: dict[str, Any] = {}
         with counter(len(calls), what="engines on Dask workers", unit="engine") as done:
-            for name, outcome in scheduler.outcomes(calls):
-                found[name] = outcome
-                done.advance(1)
+            for together in _in_turn(audit, calls):
+                for name, outcome in scheduler.outcomes(together):
+                    found[name] = outcome
+                    done.advance(1)
+                if len(found) < len(calls) and not isinstance(found[calls[0].name], Made):
+                    lost = Lost("FP32, which it is held against, wasn't made by a worker")
+                    found |= {call.name: lost for call in calls[len(together) :]}
+                    break
     result = WorkerResults(notices=notices)
     for cell in cells:
         _take(result, cell, found[cell.id], needs_gpu=cell.backend in remote)
     return result
+
+
+def _in_turn(audit: Audit, calls: Sequence[Call]) -> Iterator[Sequence[Call]]:
+    """Calls that are asked together: engines that are held against FP32 as they run wait for it."""
+    first = (
+        1 if any(audit.kept(cell).against_reference for cell in audit.plan.cells) else len(calls)
+    )
+    yield calls[:first]
+    if first < len(calls):
+        yield calls[first:]
 
 
 def _take(result: WorkerResults, cell: PlannedCell, outcome: Any, *, needs_gpu: bool) -> None:

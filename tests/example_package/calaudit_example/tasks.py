@@ -65,8 +65,8 @@ class Grading(Task):
             raise PoolError("grades must be whole numbers", where=samples.pool.label)
         score, thresholds = samples.outputs
 
-        def answer(predictions, _):
-            above = samples.read(predictions, score) > samples.read(predictions, thresholds)
+        def answer(given, _, units):
+            above = samples.read(given, units, score) > samples.read(given, units, thresholds)
             return above.sum(axis=1)
 
         return samples.eval_set(self, Grades(grade), target=self.target, answer=answer)

@@ -1,0 +1,103 @@
+"""The tasks of an audit, read from its pool, and what predictions keep for them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from calaudit.audit.config import AuditConfig
+from calaudit.graph.model import Model
+from calaudit.graph.survey import closing_op
+from calaudit.runtime.errors import Problem, SettingsError, SliceError
+from calaudit.runtime.pool import Rows
+from calaudit.slices.objects import OBJECT, ObjectSlices
+from calaudit.slices.sliceset import SliceSet
+from calaudit.tasks.base import EvalSet
+from calaudit.tasks.reading import read_eval_sets
+from calaudit.tasks.reduction import Kept, Reading, kept_of
+
+
+def read_tasks(
+    config: AuditConfig, evaluated: Rows, slices: SliceSet, whole: ObjectSlices, model: Model
+) -> tuple[EvalSet, ...]:
+    """Read what the tasks need, and check that it fits the model.
+
+    Parameters
+    ----------
+    config : AuditConfig
+    evaluated : int64 (n,)
+        Rows to judge on, ascending.
+    slices : SliceSet
+        Over `evaluated`.
+    whole : ObjectSlices
+        Over all objects of the pool.
+    model : Model
+
+    Raises
+    ------
+    CalauditError
+        A task that can't be read, or doesn't fit the model; slices that nothing is judged on.
+    """
+    pool = whole.pool
+    outputs = [output.name for output in model.outputs]
+    found = [
+        eval_set
+        for number, task in enumerate(config.tasks)
+        for eval_set in read_eval_sets(
+            task,
+            pool,
+            evaluated,
+            slices,
+            outputs,
+            where=f"{config.path}: tasks[{number}]",
+            folder=config.base,
+            object_slices=whole,
+            shapes={output.name: output.shape for output in model.outputs},
+        )
+    ]
+    _refuse_unjudged(whole, found)
+    eval_sets = tuple(
+        replace(eval_set, closing=closing_op(model, eval_set.output)) for eval_set in found
+    )
+    names = [metric.name for eval_set in eval_sets for metric in eval_set.metrics]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SettingsError.of(
+            Problem(
+                f"metric {name} belongs to two tasks",
+                f"{config.path}: tasks",
+                "Drop it from one of them.",
+            )
+            for name in twice
+        )
+    widths = {output.name: output.shape for output in model.outputs}
+    for eval_set in eval_sets:
+        shape = widths.get(eval_set.output, ())
+        eval_set.task.check(eval_set, shape[0] if len(shape) == 1 else None, pool)
+    return eval_sets
+
+
+def _refuse_unjudged(slices: ObjectSlices, eval_sets: Sequence[EvalSet]) -> None:
+    """Refuse slices of objects where no metric scores objects."""
+    if any(each.unit == OBJECT for each in eval_sets):
+        return
+    problems = [
+        Problem(
+            "is a slice of objects, and no task's metric scores objects",
+            f"{slices.where}: {each.title}",
+            "Add object_recall to a detection task's metrics, or drop the slice.",
+        )
+        for each in slices.of_objects
+    ]
+    if problems:
+        raise SliceError.of(problems)
+
+
+def kept_by(
+    config: AuditConfig,
+    eval_sets: Sequence[EvalSet],
+    *,
+    reference: bool = False,
+    every: bool = False,
+) -> Kept:
+    """What predictions keep, of engines or of FP32; with `every` outputs beside answers."""
+    readings = [Reading(each.outputs, each.reduction) for each in eval_sets]
+    return kept_of(readings, every=every or config.audit.keep_outputs, reference=reference)

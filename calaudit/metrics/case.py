@@ -22,6 +22,7 @@ from calaudit.runtime.lent import lent
 from calaudit.runtime.words import counted
 
 T = TypeVar("T", bound=Truth)
+Kept = TypeVar("Kept")
 
 
 def unanswered(
@@ -91,6 +92,7 @@ class Case:
     """Whether the outputs are known to be probabilities, where metrics expect logits."""
     ids: Callable[[NDArray[np.int64]], Sequence[str]] | None = None
     """Names of units by their positions, for messages."""
+    _kept: dict[str, Any] = field(default_factory=dict)
     _shown: dict[int, Shown] = field(default_factory=dict)
     _reference_shown: dict[int, Shown] = field(default_factory=dict)
 
@@ -208,11 +210,18 @@ class Case:
 
     def with_outputs(self, outputs: NDArray[Any]) -> "Case":
         """The same case for another engine; what is known of FP32 is shared."""
-        return replace(self, outputs=outputs, _shown={})
+        return replace(self, outputs=outputs, _shown={}, _kept={})
 
     def with_shown(self, k: int, shown: Shown) -> "Case":
         """The same case, but for who is in the top `k`."""
-        return replace(self, _shown={k: shown})
+        return replace(self, _shown={k: shown}, _kept={})
+
+    def kept(self, name: str, make: Callable[[], Kept]) -> Kept:
+        """What `make` gives, made once for all metrics that ask for it by the same name."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        found: Kept = self._kept[name]
+        return found
 
     def shown(self, k: int) -> Shown:
         """Who is in the top `k` of the outputs."""

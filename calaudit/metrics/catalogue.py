@@ -165,7 +165,7 @@ def _metric(family: str, name: str, k: int | str | None, class_name: str | None 
 
 
 def _is_known(family: str) -> bool:
-    return ":" in family or family in _built_in() or family in definitions()
+    return (":" in family and "@" not in family) or family in _built_in() or family in definitions()
 
 
 def _definition(family: str) -> Definition:

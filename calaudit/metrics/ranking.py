@@ -216,7 +216,7 @@ def average_precision_bounds(case: Case, k: int) -> tuple[Floats, Floats]:
     bounds=average_precision_bounds,
     convention="precision at each relevant item of the top k, added up, over the smaller of k "
     f"and the relevant items; {_LEFT_OUT}; {TIES}",
-    synonyms="ap, average precision, precision, p",
+    synonyms="average precision, precision, p",
 )
 def average_precision(case: Case, k: int) -> Floats:
     """AP@k: precision at each relevant item of the top k, added up, over min(R, k), (queries,)."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.runtime.errors import PoolError
+from calaudit.runtime.objects import Objects
 from calaudit.runtime.words import counted
 
 
@@ -137,6 +138,31 @@ class Texts:
     def take(self, rows: NDArray[np.int64]) -> "Texts":
         """The samples at `rows`, in their order."""
         return Texts(self.text[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectTruth:
+    """The objects of each image."""
+
+    what: ClassVar[str] = "boxes of objects"
+    where_from: ClassVar[str] = "Use a detection task, which names the pool's target of boxes."
+
+    objects: Objects
+    """Of n images."""
+
+    @property
+    def target(self) -> NDArray[Any]:
+        """(n,) objects of `Objects`, each of one image."""
+        found = np.empty(len(self), dtype=object)
+        found[:] = [self.objects.take(np.array([image])) for image in range(len(self))]
+        return found
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def take(self, rows: NDArray[np.int64]) -> "ObjectTruth":
+        """The images at `rows`, in their order."""
+        return ObjectTruth(self.objects.take(rows))
 
 
 @dataclass(frozen=True, eq=False)

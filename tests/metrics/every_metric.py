@@ -4,8 +4,9 @@ import numpy as np
 
 from calaudit.metrics.catalogue import definition_of, known_metrics, parse_metric
 from calaudit.metrics.scoring import perfect, score
-from calaudit.metrics.truth import Labels, Relevance, Texts, Values
+from calaudit.metrics.truth import Labels, ObjectTruth, Relevance, Texts, Values
 from calaudit.statistics.compare import compare_cells
+from tests.metrics.coco import scenes
 
 K = 3
 CLASSES, ITEMS = 5, 8
@@ -21,7 +22,8 @@ def form_of(name):
     if name.endswith("of_probabilities"):
         return "probabilities"
     needs = definition_of(parse_metric(name)).needs
-    return {Texts: "texts", Values: "values", Relevance: "scores"}.get(needs, "logits")
+    forms = {Texts: "texts", Values: "values", Relevance: "scores", ObjectTruth: "boxes"}
+    return forms.get(needs, "logits")
 
 
 def world(name, n=60, seed=0, engine_noise=0.3):
@@ -35,6 +37,9 @@ def world(name, n=60, seed=0, engine_noise=0.3):
             np.where(rng.random(n) < engine_noise, rng.choice(WORDS, n), fp32),
             Texts(truth),
         )
+    if form == "boxes":
+        truth, fp32, engine = scenes(seed, n)
+        return fp32, engine, truth
     if form == "values":
         true = rng.normal(size=(n, 2))
         fp32 = true + rng.normal(0, 0.1, true.shape)

@@ -351,7 +351,7 @@ def _swapped(
     hits, wrong = counts
     reached = hits / true
     if recall:
-        return reached
+        return np.asarray(reached, np.float64)
     step = (np.searchsorted(RECALLS, reached, side="right") - 1).astype(np.int32)
     room = step, np.zeros(step.shape), np.zeros(step.shape)
     _read_swapped((right, block, arm), side, (hits, wrong), (float(true), RECALLS), room)

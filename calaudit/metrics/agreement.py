@@ -19,7 +19,7 @@ from calaudit.metrics.truth import Relevance
     title="Top-1 agreement with FP32",
     perfect=1.0,
     convention="share of samples on which the highest score is the same class as FP32's",
-    synonyms="agreement, fidelity, consistency, match rate",
+    synonyms="agreement, top agreement, fidelity, consistency, match rate",
 )
 def top1_agreement(case: Case) -> NDArray[np.bool_]:
     """Whether the engine and FP32 predict the same class, (n,)."""

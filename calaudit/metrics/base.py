@@ -24,7 +24,7 @@ from scipy import sparse
 
 from calaudit.metrics.case import Case
 from calaudit.metrics.guard import check_kind, held_parts, held_scores
-from calaudit.metrics.set_statistics import Functional, SetStatistics
+from calaudit.metrics.set_statistics import Functional, Reach, SetStatistics
 from calaudit.metrics.truth import Truth
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.lent import lent
@@ -151,6 +151,7 @@ class Definition:
     shown_only: bool
     functional: Functional | None
     influence: SetInfluence
+    reach: Reach | None
     bounds: Bounds | None
     convention: str
     synonyms: tuple[str, ...]
@@ -250,6 +251,7 @@ def metric(
     shown_only: bool = False,
     functional: Functional | None = None,
     influence: SetInfluence = unbounded,
+    reach: Reach | None = None,
     sums: bool = True,
     bounds: Bounds | None = None,
     convention: str | None = None,
@@ -291,6 +293,9 @@ def metric(
         Of a set metric: sums of the statistics (…, m) → the metric (…), NaN where it isn't defined.
     influence : callable
         Of a set metric: k (None without), sums (m,), n → the most that one of n units can move it.
+    reach : callable, optional
+        Of a set metric whose units are of very different weight, in place of `influence`: sums
+        (m,), units' own statistics (n, m) → the most that each of them can move it, (n,).
     sums : bool
         Of a set metric: whether it is a function of sums. One that isn't has no functional; its
         function returns a `calaudit.metrics.set_statistics.SetStatistics`.
@@ -320,10 +325,10 @@ def metric(
         told = (inspect.getdoc(function) or f"the user's own {own}").splitlines()[0]
         likeness = perfect is not None or "reference" in asked if agreement is None else agreement
         least = 0.0 if higher_is_better else 1.0
-        held = functional, influence, bounds
+        held = functional, influence, reach, bounds
         if not function.__module__.startswith(f"{_OURS}."):
             path = f"{function.__module__}:{function.__qualname__}"
-            held = held_parts(path, needs, *held, cut="k" in asked)
+            held = held_parts(path, needs, held, cut="k" in asked)
         definition = Definition(
             function=function,
             name=name or own,
@@ -340,7 +345,8 @@ def metric(
             shown_only=shown_only,
             functional=held[0],
             influence=held[1],
-            bounds=held[2],
+            reach=held[2],
+            bounds=held[3],
             convention=convention or told,
             synonyms=tuple(filter(None, (each.strip() for each in synonyms.split(",")))),
             asked=asked,

@@ -17,6 +17,7 @@ _BEFORE: Final = re.compile(r"^(mean|avg|val|test|eval)")
 _AFTER: Final = re.compile(r"(loss|metric|value|percent|pct)$")
 _NAME: Final = re.compile(r"([^@\[]+)(?:\[(.+)\])?(?:@(\d+))?")
 """Family, class and cut: ``ap[person]``, ``ndcg@10``."""
+_CLASS: Final = re.compile(r"\[.+\]")
 _CUT: Final = re.compile(r"@\s*(\d+)|(?<=top)[\s_-]*(\d+)")
 
 
@@ -252,16 +253,17 @@ def suggest_metric(name: str, among: Sequence[Metric] | None = None) -> str:
 
 def _meant(name: str) -> list[str]:
     """Metrics that `name` means in plain usage, spelled as `parse_metric` reads them."""
-    found = _CUT.search(name.casefold())
+    found = _CUT.search(_CLASS.sub("", name).casefold())
     k = int(found[1] or found[2]) if found else None
-    plain = _plain(_CUT.sub("", name.casefold()))
+    of = _CLASS.search(name)
+    plain = _plain(_CUT.sub("", _CLASS.sub("", name).casefold()))
     called = _called()
     bare = _BEFORE.sub("", plain)
     tries = (plain, bare, _AFTER.sub("", plain), _AFTER.sub("", bare))
     families: list[str] = next(filter(None, map(called.get, tries)), [])
     if k is not None:
         families = [each for each in families if definitions()[each].cut] or families
-    return [_spelled(family, k) for family in families]
+    return [_spelled(family, k, of[0] if of else "") for family in families]
 
 
 def _called() -> dict[str, list[str]]:
@@ -279,7 +281,10 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.casefold())
 
 
-def _spelled(family: str, k: int | None) -> str:
+def _spelled(family: str, k: int | None, of: str) -> str:
     if family == "top":
         return f"top{k or 1}"
-    return f"{family}@{k or 10}" if definitions()[family].cut else family
+    definition = definitions()[family]
+    kept = of if definition.takes_class else ""
+    spelled = family + (kept or "[…]" * definition.needs_class)
+    return f"{spelled}@{k or 10}" if definition.cut else spelled

@@ -55,13 +55,11 @@ def check_kind(
 def held_parts(
     path: str,
     needs: object,
-    functional: Callable[..., Any] | None,
-    influence: Callable[..., Any],
-    bounds: Callable[..., Any] | None,
+    parts: tuple[Any, Any, Any, Any],
     *,
     cut: bool = False,
-) -> tuple[Any, Any, Any]:
-    """Functional, influence and bounds of another package's metric, held to what they give.
+) -> tuple[Any, Any, Any, Any]:
+    """Functional, influence, reach and bounds of another package's metric, held to what they give.
 
     Raises
     ------
@@ -73,14 +71,18 @@ def held_parts(
             f"{path} needs {needs!r}, expected the class of a truth",
             next_step="Name a class, such as calaudit.metrics.truth.Labels.",
         )
+    functional, influence, reach, bounds = parts
     if functional is not None:
         check_call(functional, f"the functional of {path}", ("sums",))
     check_call(influence, f"the influence of {path}", ("k", "sums", "n"))
+    if reach is not None:
+        check_call(reach, f"the reach of {path}", ("sums", "units"))
     if bounds is not None:
         check_call(bounds, f"the bounds of {path}", ("case", "k") if cut else ("case",))
     return (
         functional and _held_functional(path, functional),
         _held_influence(path, influence),
+        reach and _held_reach(path, reach),
         bounds and _held_bounds(path, bounds),
     )
 
@@ -120,6 +122,24 @@ def _held_influence(path: str, influence: Callable[..., Any]) -> Callable[..., A
                 next_step="Give the most that one unit can move the metric, or leave it out.",
             )
         return found
+
+    return held
+
+
+def _held_reach(path: str, reach: Callable[..., Any]) -> Callable[..., Any]:
+    """What each of some units can move a set metric: numbers of 0 or more, (n,)."""
+
+    @wraps(reach)
+    def held(sums: NDArray[np.float64], units: NDArray[np.float64]) -> NDArray[np.float64]:
+        gives = Gives("numbers", (np.ndarray,))
+        found = np.asarray(asked(path, "its reach", gives, file_of(reach), reach, sums, units))
+        if found.shape != (len(units),) or found.dtype.kind not in "biuf" or not (found >= 0).all():
+            raise SettingsError(
+                f"the reach of {path} ({place_of(reach)}) gave {found.dtype} of shape "
+                f"{found.shape}, expected a number of 0 or more for each of {len(units)} units",
+                next_step="Give the most that each unit can move the metric, or leave it out.",
+            )
+        return np.asarray(found, dtype=np.float64)
 
     return held
 

@@ -81,7 +81,8 @@ def scores_of(metric: Metric, case: Case) -> Scores:
     if isinstance(values, sparse.csr_array):
         functional = definition.functional
         assert functional is not None
-        values = Sums(values, functional, partial(definition.influence, metric.k))
+        influence = partial(definition.influence, metric.k)
+        values = Sums(values, functional, influence, definition.reach)
     if isinstance(values, SetStatistics):
         return SetScores(metric, values, missing, case.infinite)
     if metric.kind == "ratio":

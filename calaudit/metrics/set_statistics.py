@@ -23,9 +23,15 @@ Functional = Callable[[Floats], Floats]
 Influence = Callable[[Floats, int], float]
 """Sums over n units (m,), and n → the most that one changed unit can move the metric."""
 
+Reach = Callable[[Floats, Floats], Floats]
+"""Sums (m,), some units' own statistics (n, m) → the most that each can move the metric, (n,)."""
+
 LARGEST = 2.0**400
 """Scores beyond it count as not finite: their squares would not be."""
 
+_AT_ONCE = 1024
+_FARTHEST = 64
+"""Units that are asked how far they would reach among more, or fewer, units."""
 _NOISE = 1e-12
 """Statistics that differ by a smaller share differ by rounding."""
 
@@ -124,6 +130,8 @@ class Sums:
     """(n, m) float64, what each unit adds."""
     functional: Functional
     influence: Influence
+    reach: Reach | None = None
+    """Where units are of very different weight; it goes before `influence`."""
 
     def __len__(self) -> int:
         return int(self.columns.shape[0])
@@ -174,11 +182,20 @@ class Sums:
         return SumsBeside(self, other, difference, np.diff(difference.indptr) > 0)
 
     def most(self, rows: Ints) -> Callable[[float], float]:
-        """N → the most that one of n units like those at `rows` can move the metric."""
-        totals = self.total(rows)
+        """N → the most that one of n units like those at `rows` can move the metric.
+
+        How far units reach is asked of all where there are as many, else of the farthest.
+        """
+        totals, reach = self.total(rows), self.reach
+        if reach is None:
+            return lambda n: self.influence(totals * (n / len(rows)), round(n))
+        pieces = (rows[at : at + _AT_ONCE] for at in range(0, len(rows), _AT_ONCE))
+        found = np.concatenate([reach(totals, self.columns[each].toarray()) for each in pieces])
+        largest = float(found.max())
+        far = self.columns[rows[np.argsort(-found, kind="stable")[:_FARTHEST]]].toarray()
 
         def of(n: float) -> float:
-            return self.influence(totals * (n / len(rows)), round(n))
+            return largest if n == len(rows) else float(reach(totals * (n / len(rows)), far).max())
 
         return of
 

@@ -1,4 +1,4 @@
-"""What predictions are judged against: labels, values, texts, or relevance of catalogue items."""
+"""What predictions are judged against: labels, values, texts, masks, or relevance of items."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -163,6 +163,40 @@ class ObjectTruth:
     def take(self, rows: NDArray[np.int64]) -> "ObjectTruth":
         """The images at `rows`, in their order."""
         return ObjectTruth(self.objects.take(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """Class of each pixel of every sample, as numbers of pixels; the masks stay in the pool."""
+
+    what: ClassVar[str] = "masks"
+    where_from: ClassVar[str] = "Use a segmentation task, which names the pool's masks."
+
+    pixels: NDArray[np.int64]
+    """(n, classes) pixels of each class; those that are ignored belong to none."""
+    classes: tuple[str, ...]
+    """Names of the classes."""
+
+    def __post_init__(self) -> None:
+        pixels = np.asarray(self.pixels)
+        if pixels.ndim != 2 or pixels.shape[1] != len(self.classes):
+            raise PoolError(
+                f"pixels have shape {pixels.shape}, expected a number for each of "
+                f"{counted(len(self.classes), 'class', 'classes')}"
+            )
+        object.__setattr__(self, "pixels", pixels.astype(np.int64, copy=False))
+
+    @property
+    def target(self) -> NDArray[np.int64]:
+        """`pixels`."""
+        return self.pixels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def take(self, rows: NDArray[np.int64]) -> "Masks":
+        """The samples at `rows`, in their order."""
+        return Masks(self.pixels[rows], self.classes)
 
 
 @dataclass(frozen=True, eq=False)

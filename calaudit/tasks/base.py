@@ -122,6 +122,10 @@ class Task(ABC):
         """What outputs are reduced to while an engine runs; None: they are kept as they are."""
         return None
 
+    def class_names(self, pool: Pool) -> tuple[str, ...]:
+        """Classes that metrics may name in brackets, ``iou[road]``; none: they aren't known."""
+        return ()
+
     def check(self, eval_set: "EvalSet", width: int | None, pool: Pool) -> None:
         """Refuse what couldn't be judged, before any work is done.
 

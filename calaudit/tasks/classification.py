@@ -78,6 +78,10 @@ class Classification(Task):
         if isinstance(eval_set.truth, Labels):
             check_labels(eval_set.truth.label, width, where=eval_set.target, ids=eval_set.ids)
 
+    def class_names(self, pool: Pool) -> tuple[str, ...]:
+        """Those of the table, or of the pool."""
+        return tuple(self.classes or pool.class_names(self.target))
+
     def rivals(self, case: Case, k: int) -> list[Rival]:
         """Its own answers dealt out (Cohen's kappa is 0 for them), and the commonest class."""
         if case.outputs.ndim != 2 or case.outputs.shape[1] < 2:

@@ -26,6 +26,7 @@ _METHODS: Final[Contract] = {
     "outputs": Gives("names of outputs", (str,), each=True),
     "more_rows": Gives("rows or None", (np.ndarray, NoneType)),
     "reduces": Gives("a Reduction or None", (Reduction, NoneType)),
+    "class_names": Gives("names", (str,), each=True),
     "check": Gives("nothing", (NoneType,)),
     "rivals": Gives("values of Rival", (Rival,), each=True),
     "gives_probabilities": Gives("true or false", (bool, np.bool_)),

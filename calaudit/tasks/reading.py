@@ -11,7 +11,7 @@ from calaudit.graph.model import ModelTensor
 from calaudit.metrics.base import Metric
 from calaudit.metrics.catalogue import definition_of, definitions, make_importable, parse_metric
 from calaudit.metrics.truth import Truth
-from calaudit.runtime.errors import PoolError, Problem, SettingsError
+from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows, TensorSpec
 from calaudit.runtime.settings import parse_settings
 from calaudit.slices.objects import ObjectSlices
@@ -89,7 +89,7 @@ def read_eval_sets(
         pool=pool,
         evaluated=evaluated,
         slices=slices,
-        metrics=_metrics(task, where, folder),
+        metrics=_metrics(task, pool, where, folder),
         outputs=held_outputs(task, task.outputs(outputs, where), outputs),
         where=where,
         folder=folder or Path(),
@@ -116,29 +116,52 @@ def _has(task: type[Task], needs: type[Truth]) -> bool:
     return any(issubclass(truth, needs) for truth in (task.truth, *task.further))
 
 
-def _metrics(task: Task, where: str, folder: Path | None) -> tuple[Metric, ...]:
+def _metrics(task: Task, pool: Pool, where: str, folder: Path | None) -> tuple[Metric, ...]:
     if folder is not None and any(":" in name for name in task.metrics):
         make_importable(folder)
     found: list[Metric] = []
     problems: list[Problem] = []
     for name in task.metrics:
         try:
-            metric = parse_metric(name)
+            named = _named(name, task, pool)
         except SettingsError as error:
             problems += [
                 Problem(p.message, f"{where}.metrics", p.next_step) for p in error.problems
             ]
             continue
-        needs = definition_of(metric).needs
+        needs = definition_of(named[0]).needs
         if needs is not None and not _has(type(task), needs):
             message = f"{name} needs {needs.what}, which a {task.kind} task doesn't have"
             problems.append(Problem(message, f"{where}.metrics", needs.where_from))
-        found.append(metric)
+        found += named
     if not task.metrics:
         problems.append(Problem("names no metric", f"{where}.metrics", "Name one, such as top1."))
     if problems:
         raise SettingsError.of(problems)
     return tuple(dict.fromkeys(found))
+
+
+def _named(name: str, task: Task, pool: Pool) -> list[Metric]:
+    """The metric of that name, or that of every class where it names ``[*]``.
+
+    Raises
+    ------
+    SettingsError
+        There is no such metric, or it names a class that the task doesn't have.
+    """
+    metric = parse_metric(name)
+    if metric.class_name is None:
+        return [metric]
+    known = task.class_names(pool)
+    if metric.class_name == "*":
+        if not known:
+            told = "Name one class in the brackets, or store names of classes in the pool."
+            raise SettingsError(f"the classes that {name} stands for aren't known", next_step=told)
+        return [parse_metric(metric.name.replace("[*]", f"[{each}]")) for each in known]
+    if known and metric.class_name not in known:
+        told = near(metric.class_name, known)
+        raise SettingsError(f"{name} names no class of the task", next_step=told)
+    return [metric]
 
 
 def propose_task(pool: Pool, outputs: Sequence[ModelTensor], closing: Closing) -> Proposed:

@@ -141,8 +141,7 @@ def test_a_metrics_row_has_its_kind_and_direction() -> None:
         for names, kind, better in re.findall(r"^\| (`[^|]*`) \| (\w+) \| (\w+) \|", page, re.M)
         for name in re.findall("`([^`]+)`", names)
     }
-    for family, definition in definitions().items():
-        name = "topk" if family == "top" else f"{family}@k" if definition.cut else family
+    for name, definition in zip(known_metrics(), definitions().values(), strict=True):
         direction = definition.direction.partition("_")[0]
         assert told.get(name) == (definition.kind, direction), name
 

@@ -4,7 +4,8 @@ import numpy as np
 
 from calaudit.metrics.catalogue import definition_of, known_metrics, parse_metric
 from calaudit.metrics.scoring import perfect, score
-from calaudit.metrics.truth import Labels, ObjectTruth, Relevance, Texts, Values
+from calaudit.metrics.segmentation import Confused, count_pairs
+from calaudit.metrics.truth import Labels, Masks, ObjectTruth, Relevance, Texts, Values
 from calaudit.statistics.compare import compare_cells
 from tests.metrics.coco import scenes
 
@@ -22,7 +23,13 @@ def form_of(name):
     if name.endswith("of_probabilities"):
         return "probabilities"
     needs = definition_of(parse_metric(name)).needs
-    forms = {Texts: "texts", Values: "values", Relevance: "scores", ObjectTruth: "boxes"}
+    forms = {
+        Texts: "texts",
+        Values: "values",
+        Relevance: "scores",
+        ObjectTruth: "boxes",
+        Masks: "masks",
+    }
     return forms.get(needs, "logits")
 
 
@@ -40,6 +47,8 @@ def world(name, n=60, seed=0, engine_noise=0.3):
     if form == "boxes":
         truth, fp32, engine = scenes(seed, n)
         return fp32, engine, truth
+    if form == "masks":
+        return masks_world(rng, n, engine_noise)
     if form == "values":
         true = rng.normal(size=(n, 2))
         fp32 = true + rng.normal(0, 0.1, true.shape)
@@ -52,6 +61,35 @@ def world(name, n=60, seed=0, engine_noise=0.3):
     if form != "scores":
         return fp32, engine, Labels(rng.integers(0, CLASSES, n))
     return fp32, engine, relevance(n, rng)
+
+
+def masks_world(rng, n, engine_noise, side=8):
+    """Masks of three classes, of which the metric `iou[…]` asks for the last, and ignored ones.
+
+    The last class is rare, and one sample holds most of it.
+    """
+    classes = ("road", "sky", "…")
+    true = rng.integers(0, 2, (n, side, side))
+    true[rng.random(true.shape) < 0.01] = 2
+    true[n // 2, : side // 2] = 2
+    true[rng.random(true.shape) < 0.1] = 255
+    fp32 = np.where(rng.random(true.shape) < 0.2, rng.integers(0, 3, true.shape), true % 255)
+    other = np.where(rng.random((n, 1, 1)) < 0.3, 2, rng.integers(0, 3, true.shape))
+    engine = np.where(rng.random(true.shape) < engine_noise / 2, other, fp32)
+    pixels = np.stack([(true == number).sum(axis=(1, 2)) for number in range(3)], axis=1)
+    return confused(fp32, true, fp32), confused(engine, true, fp32), Masks(pixels, classes)
+
+
+def confused(masks, true, fp32, classes=3):
+    """What a segmentation task makes of an engine's masks, (n,) of objects."""
+    found = np.empty(len(masks), dtype=object)
+    for at, (mask, own, reference) in enumerate(zip(masks, true, fp32, strict=True)):
+        counted = own != 255
+        found[at] = Confused(
+            count_pairs(own[counted], mask[counted], classes),
+            count_pairs(reference, mask, classes),
+        )
+    return found
 
 
 def column_world(n=60, seed=0):

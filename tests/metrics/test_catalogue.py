@@ -58,6 +58,9 @@ def test_an_unknown_metric_is_refused_with_the_near_ones(name, near):
         ("precision@10", "recall@10 or map@10"),
         ("agreement", "top1_agreement"),
         ("cosine similarity", "cosine"),
+        ("mIoU|Mean intersection over union|jaccard index", "mean_iou"),
+        ("IoU[Car]|class IoU[Car]", "iou[Car]"),
+        ("iou |IoU", "iou[…]"),
     ],
 )
 def test_what_people_call_a_metric_is_understood_before_what_it_looks_like(names, meant):

@@ -75,6 +75,29 @@ def test_an_influence_is_held_to_a_number(influence: Callable[..., Any], told: s
 
 
 @pytest.mark.parametrize(
+    ("reach", "told"),
+    [
+        (raises, "failed in its reach .*KeyError"),
+        (lambda sums, units: 1.0, "gave float from its reach, expected numbers"),
+        (lambda sums, units: sums, r"gave float64 of shape \(3,\), expected .* each of 2 units"),
+        (lambda sums, units: -units[:, 0] - 1, "expected a number of 0 or more"),
+    ],
+)
+def test_a_reach_is_held_to_a_number_for_each_unit(reach: Callable[..., Any], told: str) -> None:
+    found = made(functional=lambda sums: sums.sum(axis=-1), reach=reach)
+    with pytest.raises(SettingsError, match=told):
+        found.reach(SUMS.sum(axis=0), SUMS)
+
+
+def test_a_metric_of_another_package_may_say_how_far_each_unit_reaches() -> None:
+    found = made(
+        functional=lambda sums: sums[..., 0] / sums[..., 1],
+        reach=lambda sums, units: units[:, 1] / sums[1],
+    )
+    assert found.reach(SUMS.sum(axis=0), SUMS).tolist() == [1 / 5, 4 / 5]
+
+
+@pytest.mark.parametrize(
     ("bounds", "told"),
     [
         (raises, "failed in its bounds .*KeyError"),
@@ -99,6 +122,10 @@ def test_bounds_are_held_to_two_arrays_of_scores(bounds: Callable[..., Any], tol
         (
             {"functional": lambda sums: sums[..., 0], "influence": lambda sums: 1},
             r"influence of .*line \d+\) can't be called with \(k, sums, n\)",
+        ),
+        (
+            {"functional": lambda sums: sums[..., 0], "reach": lambda sums: sums},
+            r"reach of .*line \d+\) can't be called with \(sums, units\)",
         ),
         ({"bounds": lambda case, k: case}, r"bounds of .* can't be called with \(case\)"),
     ],

@@ -10,7 +10,8 @@ import pytest
 from calaudit.metrics.catalogue import definitions, parse_metric
 from calaudit.metrics.detections import Detections
 from calaudit.metrics.scoring import tie_bounds
-from calaudit.metrics.truth import Labels, ObjectTruth, Relevance, Texts, Values
+from calaudit.metrics.segmentation import Confused
+from calaudit.metrics.truth import Labels, Masks, ObjectTruth, Relevance, Texts, Values
 from calaudit.results.comparison import Verdict
 from calaudit.statistics.attribution import Origin, attribute
 from calaudit.statistics.compare import compare_cells
@@ -59,6 +60,8 @@ def ties(outputs):
     if isinstance(outputs[0], Detections):
         same = Detections(np.array([[1, 1, 9, 9]] * 2), np.full(2, 0.5), np.array([0, 1]))
         return np.array([same] * len(outputs), dtype=object)
+    if isinstance(outputs[0], Confused):
+        return np.array([outputs[0]] * len(outputs), dtype=object)
     return np.full(outputs.shape, "one" if outputs.dtype == object else 0.5, outputs.dtype)
 
 
@@ -76,6 +79,8 @@ def no_truth(truth):
             return [ObjectTruth(each) for each in (none, replace(objects, crowd=every), huge)]
         case Texts():
             return [Texts(np.full(N, ""))]
+        case Masks(pixels, classes):
+            return [Masks(np.zeros_like(pixels), classes)]
         case Relevance():
             nothing = np.zeros_like(truth.relevance)
             everything = np.ones_like(truth.exclude)

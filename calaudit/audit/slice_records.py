@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from calaudit.audit.prepare import Audit
 from calaudit.metrics.base import Metric
 from calaudit.results.audited import SliceRecord
+from calaudit.slices.objects import OBJECT
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.clusters import effective_blocks
 from calaudit.statistics.criteria import Comparison, MinSupport
@@ -43,7 +44,8 @@ def slice_records(audit: Audit, comparisons: Sequence[Comparison]) -> list[Slice
 def _slices(audit: Audit) -> Iterator[tuple[str, SliceSet, list[str]]]:
     """Slices of samples, and those that only hold units of another kind."""
     told = list(audit.slices.names)
-    yield "sample", audit.slices, told
+    units = {each.unit for each in audit.eval_sets}
+    yield "image" if units <= {"image", OBJECT} else "sample", audit.slices, list(told)
     for each in audit.eval_sets:
         own = [name for name in each.slices.names if name not in told]
         if own:

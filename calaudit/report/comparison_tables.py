@@ -199,17 +199,26 @@ def _value(index: Index, key: tuple[str, str], metric: MetricRecord) -> Text:
 
 
 def drop_matrices(index: Index, view: View, width: int) -> Iterator[RenderableType]:
-    """The headline metric per slice: one matrix over the methods, or one per method."""
-    if not index.report.metrics or len(index.report.cells) < 2:
+    """The headline metric per slice: one matrix over the methods, or one per method.
+
+    Below it the first metric that scores objects, where there are slices of objects.
+    """
+    if len(index.report.cells) < 2:
         return
-    metric = index.report.metrics[0]
+    for metric in index.leading:
+        yield from _drop_matrices(index, metric, view, width)
+
+
+def _drop_matrices(
+    index: Index, metric: MetricRecord, view: View, width: int
+) -> Iterator[RenderableType]:
     slices = index.worst_slices(metric, index.matching_slices(view.slices))
     if not slices:
         return
     shown = slices[: view.limit]
     fixed = [
         Column("slice", [Text(visible(each.name)) for each in shown], 34, 16),
-        Column("n", [Text(support(f"{each.n:,}", each)) for each in shown]),
+        Column("n", [Text(support(f"{index.n_in(each, metric):,}", each)) for each in shown]),
     ]
     rows = [(each.name, metric) for each in shown]
     unit = unit_name(metric)

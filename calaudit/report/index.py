@@ -16,6 +16,8 @@ from calaudit.results.comparison import ALL, Result
 from calaudit.results.report import Report
 from calaudit.runtime.errors import SliceError, near
 
+OBJECT = "object"
+"""What a metric scores, or a slice holds, beside samples."""
 POINT = 0.01
 """One point, in a metric whose unit is a fraction."""
 
@@ -37,6 +39,18 @@ class Index:
     def metrics(self) -> dict[str, MetricRecord]:
         """Metric name → record."""
         return {metric.name: metric for metric in self.report.metrics}
+
+    @cached_property
+    def leading(self) -> tuple[MetricRecord, ...]:
+        """The headline metric, and the first that scores what is in slices that it says nothing of.
+
+        So with a detector's AP, of images, goes the first metric that scores objects.
+        """
+        first = self.report.metrics[:1]
+        of_objects = [each for each in self.report.metrics if each.per == OBJECT][:1]
+        if any(each.unit == OBJECT for each in self.report.slices):
+            return tuple(dict.fromkeys([*first, *of_objects]))
+        return tuple(first)
 
     @cached_property
     def slices(self) -> dict[str, SliceRecord]:
@@ -150,6 +164,13 @@ class Index:
         order = {name: i for i, name in enumerate(dict.fromkeys(r.slice for r in worst))}
         found = [each for each in slices if each.name in order]
         return sorted(found, key=lambda each: (each.name != ALL, order[each.name]))
+
+    def n_in(self, record: SliceRecord, metric: MetricRecord) -> int:
+        """How many are in a slice of what the metric scores."""
+        if metric.per != OBJECT or record.unit == OBJECT:
+            return record.n
+        own = (self.results.get((cell, record.name, metric.name)) for cell in self.cells)
+        return max((r.n + r.n_broken + r.n_left_out for r in own if r is not None), default=0)
 
     def matching_slices(self, pattern: str | None) -> tuple[SliceRecord, ...]:
         """Slices whose name matches a shell-style pattern, or contains it if it has no wildcard.

@@ -1,7 +1,7 @@
 """A summary in Markdown, for pull requests and job summaries."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from string import punctuation
@@ -27,6 +27,7 @@ from calaudit.report.recommendation import (
 from calaudit.report.tables import MARK, legend, verdict_mark
 from calaudit.report.targets import HEADINGS, TEXTS, target_rows
 from calaudit.report.wording import MISSING, between, difference, score, unit_name, units
+from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import Result
 from calaudit.results.report import Report, unjudged
 from calaudit.runtime.words import visible
@@ -180,13 +181,16 @@ def _explanations(index: Index, limit: int) -> Iterator[str]:
 
 
 def _matrix(index: Index, limit: int) -> Iterator[str]:
-    """The headline metric: slices × calibration sets, the worst method of each."""
-    report = index.report
+    """Slices × calibration sets, the worst method of each: of the metrics that lead."""
     sets = {group.label: [cell.id for cell in group.cells] for group in engine_groups(index)}
-    if not report.metrics or not sets:
-        return
-    metric = report.metrics[0]
-    slices = index.worst_slices(metric, report.slices)
+    for metric in index.leading if sets else ():
+        yield from _matrix_of(index, metric, sets, limit)
+
+
+def _matrix_of(
+    index: Index, metric: MetricRecord, sets: Mapping[str, Sequence[str]], limit: int
+) -> Iterator[str]:
+    slices = index.worst_slices(metric, index.report.slices)
     if not slices:
         return
     unit = unit_name(metric)
@@ -201,7 +205,8 @@ def _matrix(index: Index, limit: int) -> Iterator[str]:
             [r for c in cells if (r := index.results.get((c, each.name, metric.name))) is not None]
             for cells in sets.values()
         ]
-        yield _row([_code(each.name), f"{each.n:,}", *(_drop(index, group) for group in found)])
+        n = f"{index.n_in(each, metric):,}"
+        yield _row([_code(each.name), n, *(_drop(index, group) for group in found)])
     yield from _rest(len(slices) - limit, "slice")
     yield ""
     yield "</details>"

@@ -44,9 +44,10 @@ from calaudit.report.recommendation import (
 )
 from calaudit.report.tables import STYLE, Column, View, build_table, more
 from calaudit.report.wording import score
+from calaudit.results.audited import SliceRecord
 from calaudit.results.comparison import ALL
 from calaudit.results.report import Report, unjudged
-from calaudit.runtime.words import counted, visible
+from calaudit.runtime.words import counted, counted_units, visible
 
 Parts = Callable[[int], Iterable[RenderableType]]
 """Columns → what is printed, one after another."""
@@ -183,7 +184,7 @@ def _header(index: Index) -> Iterator[Text]:
     audit = report.audit
     yield Text.assemble(("Audit ", "dim"), (visible(audit.name), "bold"), *_facts(index))
     everything = index.slices.get(ALL)
-    size = "" if everything is None else f": {counted(everything.n, 'sample')} evaluated"
+    size = "" if everything is None else f": {_size(everything)} evaluated"
     yield Text.assemble(
         ("Model ", "dim"),
         visible(audit.model.name),
@@ -201,6 +202,10 @@ def _header(index: Index) -> Iterator[Text]:
     ]
     if shown:
         yield Text.assemble(("FP32  ", "dim"), ", ".join(shown))
+
+
+def _size(everything: SliceRecord) -> str:
+    return counted_units(everything.n, visible(everything.unit))
 
 
 def _facts(index: Index) -> Iterator[tuple[str, str]]:

@@ -356,7 +356,8 @@ class SliceRecord:
     """Metric → the smallest ``max_drop`` that a slice of this size could pass, in the metric's
     unit; None where unknown."""
     unit: Name = "sample"
-    """What is in it: ``"sample"``, or ``"object"`` for a slice of objects."""
+    """What is in it: ``"sample"`` (``"image"`` where nothing else is judged than images and their
+    objects), or ``"object"`` for a slice of objects."""
 
     def __post_init__(self) -> None:
         settle(self)

@@ -71,6 +71,8 @@ def held_eval_sets(
 ) -> tuple[EvalSet, ...]:
     """Evaluation sets whose answers and ids are checked whenever they are asked for.
 
+    Of several those without a metric are left out.
+
     Parameters
     ----------
     task : Task
@@ -84,15 +86,17 @@ def held_eval_sets(
     SettingsError
         Units, truth, slices and metrics don't belong together.
     """
-    eval_sets = found if isinstance(found, tuple) else (found,)
     offer = offer_of(type(task))
-    if offer is None:
-        return eval_sets
-    if not eval_sets or not all(isinstance(each, EvalSet) for each in eval_sets):
+    eval_sets = found if isinstance(found, tuple) else (found,)
+    if offer is not None and not all(isinstance(each, EvalSet) for each in eval_sets):
         raise SettingsError(
             f"{offer} gave a tuple from read that holds something else than values of EvalSet",
             next_step=_NEXT,
         )
+    if isinstance(found, tuple) and any(each.metrics for each in found):
+        eval_sets = tuple(each for each in found if each.metrics)
+    if offer is None:
+        return eval_sets
     return tuple(_held_eval_set(offer, each, n_evaluated) for each in eval_sets)
 
 

@@ -60,7 +60,7 @@ from calaudit.results.comparison import ALL
 from calaudit.results.document import to_document
 from calaudit.results.report import Report
 from calaudit.runtime.errors import Notice, OutputError
-from calaudit.runtime.words import counted, visible
+from calaudit.runtime.words import counted, counted_units, visible
 
 FEW, FEW_REASONS = 3, 2
 """Warnings, and sentences on causes, that the first screen shows."""
@@ -250,7 +250,7 @@ def _facts(index: Index) -> list[str]:
     everything = index.slices.get(ALL)
     facts = [f"model {visible(report.audit.model.name)}", f"pool {visible(report.audit.pool.name)}"]
     if everything is not None:
-        facts.append(f"{counted(everything.n, 'sample')} evaluated")
+        facts.append(f"{counted_units(everything.n, visible(everything.unit))} evaluated")
     facts.append(f"{index.judged} compared with FP32")
     facts.append(counted(len(report.slices), "slice"))
     facts.append(visible(report.created.replace("T", " ").replace("+00:00", " UTC")))

@@ -17,7 +17,7 @@ from calaudit.report.wording import MISSING, between, difference, percent, score
 from calaudit.results.audited import CellRecord, MetricRecord, SliceRecord
 from calaudit.results.comparison import ALL, Result
 from calaudit.results.report import Report
-from calaudit.runtime.words import visible
+from calaudit.runtime.words import plural, visible
 
 LOSS_STEPS = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0)
 """Drops in gates at which a loss gets the next shade; gains have the first three of them."""
@@ -26,7 +26,7 @@ WORDS = {"REGRESSED": "regressed", "INCONCLUSIVE": "inconclusive", "PASS": "pass
 OF_CONTROL = " control"
 """Stands after the verdict of a result that decides nothing."""
 
-FACTS = ("FP32", "engine", "samples", "lost / gained", "adjusted p", "needs", "why")
+FACTS = ("FP32", "engine", "n", "lost / gained", "adjusted p", "needs", "why")
 """What :attr:`Entry.facts` are called."""
 
 
@@ -76,6 +76,8 @@ class MetricHead:
     """Shown drop over stored drop: 100 for points."""
     convention: str
     gated: bool
+    scored: str
+    """What it scores, in the plural."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,7 @@ def _metric(metric: MetricRecord, gated: bool) -> MetricHead:
         _scale(metric),
         visible(metric.convention),
         gated,
+        plural(visible(metric.per)),
     )
 
 
@@ -279,7 +282,7 @@ def _shade(in_gates: float) -> str:
 def view_document(view: PageView) -> dict[str, Any]:
     """`view` as JSON values for the scripts: an entry is a list, in the order of its fields."""
     return {
-        "metrics": [[m.name, m.title, m.unit, int(m.gated)] for m in view.metrics],
+        "metrics": [[m.name, m.title, m.unit, int(m.gated), m.scored] for m in view.metrics],
         "cells": [[cell.calibset, cell.method, cell.caveat] for cell in view.cells],
         "groups": [[each.label, list(each.cells), each.method] for each in view.groups],
         "slices": [[each.name, each.n, int(each.thin)] for each in view.slices],

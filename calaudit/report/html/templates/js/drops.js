@@ -25,7 +25,7 @@ class Drops {
 
   value(slice, group, found) {
     const { view, metric } = this.heat, entry = this.heat.worst(found);
-    const unit = view.metrics[metric][2], set = this.heat.all[group].set;
+    const [, , unit, , scored] = view.metrics[metric], { set } = this.heat.all[group];
     const [calibset, method, caveat] = view.cells[entry[CELL]];
     return {
       slice: key(slice), set, drop: entry[DROP], low: entry[LOW] ?? entry[DROP],
@@ -33,7 +33,7 @@ class Drops {
       tip: {
         slice: view.slices[slice][0], set: calibset, method,
         drop: `${entry[TEXT]} ${unit}`, interval: entry[INTERVAL],
-        verdict: wordWith(entry[VERDICT], caveat), samples: entry[FACT][2],
+        verdict: wordWith(entry[VERDICT], caveat), [scored]: entry[FACT][2],
         ...(found.length > 1 ? { "worst of": `${found.length} engines, ${spanOf(found)}` } : {}),
       },
     };

@@ -250,12 +250,13 @@ class Heat {
     if (!entry) return void strip.append(` under ${this.all[column].set}: not measured`);
     const [calibset, method, caveat] = this.view.cells[entry[CELL]];
     strip.append(` under ${calibset}, ${method}${found.length > 1 ? ` (the worst of ${found.length})` : ""}: `);
-    const unit = this.view.metrics[this.metric][2];
+    const [, , unit, , scored] = this.view.metrics[this.metric];
     strip.append(element("b", `drop ${entry[TEXT]}${unit ? ` ${unit}` : ""}`));
     if (entry[INTERVAL]) strip.append(` (${entry[INTERVAL]})`);
     if (entry[GATE] !== null) strip.append(`, gate ${entry[GATE]}`);
     strip.append(", ", element("b", wordWith(entry[VERDICT], caveat), entry[VERDICT]));
-    entry[FACT].forEach((fact, i) => { if (fact) strip.append(` · ${this.view.facts[i]} ${fact}`); });
+    const labels = this.view.facts.map((label) => (label === "n" ? scored : label));
+    entry[FACT].forEach((fact, i) => { if (fact) strip.append(` · ${labels[i]} ${fact}`); });
     if (found.length > 1) strip.append(` · the others ${spanOf(found.filter((each) => each !== entry))}`);
   }
 }

@@ -35,7 +35,7 @@ def unanswered(
     Parameters
     ----------
     outputs : ndarray, shape (n, …)
-        Numbers; or texts, None where there is none.
+        Numbers; texts or other objects, None where there is none; or records of several numbers.
     reference : ndarray, optional
         What FP32 gave, of the same shape; FP32's own outputs are held against themselves. Without,
         infinities are left to `infinities`.
@@ -44,6 +44,10 @@ def unanswered(
     """
     if outputs.dtype.kind == "O":
         return np.array([each is None for each in outputs], dtype=bool)
+    if outputs.dtype.names is not None:
+        named = (outputs[name] for name in outputs.dtype.names)
+        wrong = [np.isnan(each) for each in named if each.dtype.kind == "f"]
+        return np.asarray(np.any(wrong, axis=0), dtype=bool)
     if _all_finite(outputs):
         return np.zeros(len(outputs), dtype=bool)
     wrong = np.isnan(outputs)

@@ -64,7 +64,10 @@ class DetectionLists:
 
     def at_least(self, score: float) -> "DetectionLists":
         """Those with at least that score."""
-        kept = self.score >= score
+        return self.take(self.score >= score)
+
+    def take(self, kept: NDArray[np.bool_]) -> "DetectionLists":
+        """Those that are marked, (m,)."""
         counts = np.bincount(self.image[kept], minlength=len(self))
         return DetectionLists(
             offsets_of(counts), self.boxes[kept], self.score[kept], self.label[kept]

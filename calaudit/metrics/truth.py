@@ -149,6 +149,10 @@ class ObjectTruth:
 
     objects: Objects
     """Of n images."""
+    working_score: float = 0.25
+    """The score that a box needs where the detector is used."""
+    working_iou: float = 0.5
+    """Intersection over union from which on a box finds an object there."""
 
     @property
     def target(self) -> NDArray[Any]:
@@ -162,7 +166,30 @@ class ObjectTruth:
 
     def take(self, rows: NDArray[np.int64]) -> "ObjectTruth":
         """The images at `rows`, in their order."""
-        return ObjectTruth(self.objects.take(rows))
+        return replace(self, objects=self.objects.take(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class TrueObjects:
+    """Objects that are judged one by one."""
+
+    what: ClassVar[str] = "objects one by one"
+    where_from: ClassVar[str] = "Use a detection task, which names the pool's target of boxes."
+
+    label: NDArray[np.int64]
+    """(u,) class of each."""
+
+    @property
+    def target(self) -> NDArray[np.int64]:
+        """`label`."""
+        return self.label
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def take(self, rows: NDArray[np.int64]) -> "TrueObjects":
+        """The objects at `rows`, in their order."""
+        return TrueObjects(self.label[rows])
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,9 +3,18 @@
 import numpy as np
 
 from calaudit.metrics.catalogue import definition_of, known_metrics, parse_metric
+from calaudit.metrics.objects import found_objects
 from calaudit.metrics.scoring import perfect, score
 from calaudit.metrics.segmentation import Confused, count_pairs
-from calaudit.metrics.truth import Labels, Masks, ObjectTruth, Relevance, Texts, Values
+from calaudit.metrics.truth import (
+    Labels,
+    Masks,
+    ObjectTruth,
+    Relevance,
+    Texts,
+    TrueObjects,
+    Values,
+)
 from calaudit.statistics.compare import compare_cells
 from tests.metrics.coco import scenes
 
@@ -29,6 +38,7 @@ def form_of(name):
         Relevance: "scores",
         ObjectTruth: "boxes",
         Masks: "masks",
+        TrueObjects: "objects",
     }
     return forms.get(needs, "logits")
 
@@ -44,9 +54,8 @@ def world(name, n=60, seed=0, engine_noise=0.3):
             np.where(rng.random(n) < engine_noise, rng.choice(WORDS, n), fp32),
             Texts(truth),
         )
-    if form == "boxes":
-        truth, fp32, engine = scenes(seed, n)
-        return fp32, engine, truth
+    if form in ("boxes", "objects"):
+        return boxes_world(seed, n, one_by_one=form == "objects")
     if form == "masks":
         return masks_world(rng, n, engine_noise)
     if form == "values":
@@ -61,6 +70,16 @@ def world(name, n=60, seed=0, engine_noise=0.3):
     if form != "scores":
         return fp32, engine, Labels(rng.integers(0, CLASSES, n))
     return fp32, engine, relevance(n, rng)
+
+
+def boxes_world(seed, n, *, one_by_one):
+    """Boxes of n images, or what became of n objects."""
+    truth, fp32, engine = scenes(seed, n // 4 if one_by_one else n)
+    if not one_by_one:
+        return fp32, engine, truth
+    units = np.flatnonzero(~truth.objects.crowd)[:n]
+    found = (found_objects(truth, each)[units] for each in (fp32, engine))
+    return *found, TrueObjects(truth.objects.label[units])
 
 
 def masks_world(rng, n, engine_noise, side=8):

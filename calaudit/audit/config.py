@@ -72,6 +72,8 @@ class AuditSettings:
     """Two-sided confidence level of the intervals."""
     cluster_by: str | tuple[str, ...] = ()
     """Columns; samples equal in all of them belong together: a speaker's, a user's, an image's."""
+    pictures: int = 12
+    """Samples to picture per metric, at most; 0: none, and no sample leaves the pool."""
     replicates: int = 1
     """Times each recipe is drawn: 2 or more give the between-draw SD."""
     relative_to: str | None = None
@@ -85,16 +87,13 @@ class AuditSettings:
             raise SettingsError("methods names one twice", next_step="Name each method once.")
         if not self.methods:
             raise SettingsError("methods is empty", next_step=f"Name some of {', '.join(METHODS)}.")
-        if self.batch_size < 1:
-            raise SettingsError(f"batch_size must be at least 1 (got {self.batch_size})")
-        if self.tune_samples < 1:
-            raise SettingsError(f"tune_samples must be at least 1 (got {self.tune_samples})")
-        if self.calibration_batch < 1:
-            raise SettingsError(
-                f"calibration_batch must be at least 1 (got {self.calibration_batch})"
-            )
+        for name in ("batch_size", "tune_samples", "calibration_batch"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"{name} must be at least 1 (got {getattr(self, name)})")
         if not 0 <= self.seed < 2**63:
             raise SettingsError(f"seed must lie between 0 and 2^63 - 1 (got {self.seed})")
+        if not 0 <= self.pictures <= 1000:
+            raise SettingsError(f"pictures must lie between 0 and 1000 (got {self.pictures})")
         if not 1 <= self.replicates <= 100:
             raise SettingsError(f"replicates must lie between 1 and 100 (got {self.replicates})")
         if not 0.5 < self.level <= 0.9999:

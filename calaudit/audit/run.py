@@ -68,6 +68,7 @@ def run_audit(
         from calaudit.audit.prepare import Overrides, prepared_audit
         from calaudit.audit.stages import go_through
         from calaudit.audit.store import hold_lock, remove_leftovers
+        from calaudit.formats.pictures import FOLDER
         from calaudit.report.forms import Evidence, parse_forms
 
     path, given, say = Path(path), overrides or Overrides(), tell or _warn
@@ -91,7 +92,9 @@ def run_audit(
         for notice in forgotten(report, earlier):
             say(notice)
         with stage("report"):
-            _write(report, audit.plan.report, forms, Evidence(observation, audit.pool), say)
+            pool = audit.pool if audit.config.audit.pictures else None
+            evidence = Evidence(observation, pool, audit.plan.report.parent / FOLDER)
+            _write(report, audit.plan.report, forms, evidence, say)
         return report, audit.plan.report
 
 
@@ -107,6 +110,7 @@ def _write(
     tell: Callable[[Notice], None],
 ) -> None:
     """Write report.json and the forms asked for, and leave none of an earlier report."""
+    from calaudit.audit.pictures import remove_pictures
     from calaudit.report.files import write_report
     from calaudit.report.forms import FormsError, remove_forms, write_forms
 
@@ -114,6 +118,7 @@ def _write(
     earlier = path.exists()
     removed = remove_forms(path.parent, but=forms) if earlier else ()
     write_report(report, path)
+    remove_pictures(path.parent, report)
     if removed:
         names = ", ".join(each.name for each in removed)
         notice = Notice(

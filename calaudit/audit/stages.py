@@ -15,6 +15,7 @@ from calaudit.audit.drawn import draw_sets, drawn_alike
 from calaudit.audit.engines import CellRun, map_in_threads, run_cell
 from calaudit.audit.harm import harm_notices, predicted_harm
 from calaudit.audit.observed import Observed, observe_all
+from calaudit.audit.pictures import make_pictures
 from calaudit.audit.plan import PlannedCell
 from calaudit.audit.prepare import Audit
 from calaudit.audit.records import compare_ranges
@@ -25,7 +26,9 @@ from calaudit.formats.calibset import Calibset
 from calaudit.formats.predictions import Predictions
 from calaudit.results.audited import CellRecord, ComparedRanges, ReferenceRecord
 from calaudit.results.comparison import Result
+from calaudit.results.drops import Exemplars
 from calaudit.results.harm import HarmRecord
+from calaudit.results.pictures import Pictures
 from calaudit.results.report import Report, assemble
 from calaudit.results.values import filled
 from calaudit.runtime.errors import BackendError, CalauditError, ModelError, Notice, RangesError
@@ -102,7 +105,16 @@ def go_through(
         judgement = judge_cells(scored, _terms(audit, sets))
     with journal.stage("predicted harm"):
         harm = _harm(audit, observed, ran, judgement, journal)
-    report = _assembled(audit, sets, ran, scored, judgement, harm=harm, journal=journal)
+    with journal.stage("pictures"):
+        seen = make_pictures(
+            audit,
+            scored,
+            judgement.comparisons,
+            list_exemplars(scored, judgement.tolerated),
+            reference=ran.reference.predictions,
+            cells=ran.predictions,
+        )
+    report = _assembled(audit, sets, ran, scored, judgement, harm=harm, seen=seen, journal=journal)
     return report, observed.taps
 
 
@@ -155,6 +167,7 @@ def _assembled(
     judgement: Judgement,
     *,
     harm: HarmRecord | None,
+    seen: tuple[list[Pictures], list[Exemplars]],
     journal: _Journal,
 ) -> Report:
     comparisons = judgement.comparisons
@@ -177,7 +190,8 @@ def _assembled(
         gaps=judgement.gaps,
         screening=records.screening_records(comparisons),
         ranking_flow=rankings_of(scored),
-        exemplars=list_exemplars(scored, judgement.tolerated),
+        pictures=seen[0],
+        exemplars=seen[1],
         agreement=records.agreement_records(
             audit, ran.reference.predictions, ran.predictions, comparisons
         ),

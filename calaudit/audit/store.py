@@ -23,7 +23,7 @@ from calaudit.runtime.errors import Notice, OutputError
 State = Literal["made", "missing", "damaged"]
 
 Kind = Literal["calibration set", "ranges", "predictions", "engine"]
-FOLDERS = ("calibsets", "ranges", "scales", "engines", "predictions")
+FOLDERS = ("calibsets", "ranges", "scales", "engines", "predictions", "pictures")
 """Where an audit keeps artefacts, within its results folder."""
 _KEYED = re.compile(r".+-[0-9a-f]{16}\.(h5|json|onnx|engine|cache)(\.weights|\.seal|\.json)?")
 _LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part(\.weights)?")

@@ -109,6 +109,7 @@ def render(
     """
     with stage("starting"):
         from calaudit.audit.store import LOCK_FILE, hold_lock
+        from calaudit.formats.pictures import FOLDER
         from calaudit.formats.writing import keep_apart
         from calaudit.report.files import read_report
         from calaudit.report.forms import (
@@ -134,7 +135,10 @@ def render(
         evidence = None
         if any(FORMS.load(name).uses_evidence for name in chosen):
             kept = ranges or ranges_beside(found, report.parent)
-            evidence = opened.enter_context(open_evidence(found, ranges=kept, pool=pool))
+            beside = report.parent / FOLDER
+            evidence = opened.enter_context(
+                open_evidence(found, ranges=kept, pool=pool, pictures=beside)
+            )
         try:
             made = write_forms(found, folder, chosen, evidence=evidence)
         except FormsError as error:

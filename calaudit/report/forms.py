@@ -36,6 +36,8 @@ class Evidence:
     observation: "Observation | None" = None
     """The ranges: histograms of every tap per calibration set and slice."""
     pool: "Pool | None" = None
+    pictures: Path | None = None
+    """Folder of the pictures that the report names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +265,11 @@ def ranges_beside(report: "Report", folder: Path) -> Path | None:
 
 @contextmanager
 def open_evidence(
-    report: "Report", *, ranges: Path | None = None, pool: Path | None = None
+    report: "Report",
+    *,
+    ranges: Path | None = None,
+    pool: Path | None = None,
+    pictures: Path | None = None,
 ) -> Iterator[Evidence]:
     """Open the audit's other files.
 
@@ -275,6 +281,8 @@ def open_evidence(
     pool : Path, optional
         The audit's pool; read only if the report has samples to show. Its content is compared with
         what was audited, which reads all of it.
+    pictures : Path, optional
+        The folder of pictures beside the report.
 
     Raises
     ------
@@ -288,7 +296,7 @@ def open_evidence(
 
     observation = None if ranges is None else open_ranges(ranges)
     if pool is None or not any(group.shown for group in report.exemplars):
-        yield Evidence(observation)
+        yield Evidence(observation, None, pictures)
         return
     with open_pool(pool) as opened:
         if opened.fingerprint() != report.audit.pool.fingerprint:
@@ -297,4 +305,4 @@ def open_evidence(
                 where=pool,
                 next_step=f"Give the pool that was {report.audit.pool.name} then, or none.",
             )
-        yield Evidence(observation, opened)
+        yield Evidence(observation, opened, pictures)

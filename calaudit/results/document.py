@@ -44,8 +44,9 @@ _CELL: Mapping[str, Any] = dict.fromkeys(
     ("graph", "cache", "predictions", "given_ranges", "exemption")
 )
 _NEW: Mapping[str, Mapping[str, Any]] = {
-    "": {"harm": None, "explanations": [], "recommendation": None},
+    "": {"harm": None, "explanations": [], "recommendation": None, "pictures": []},
     "audit": {"targets": []},
+    "exemplars.shown": {"picture": None, "truth": None, "fp32": None, "answers": []},
     "reference": {"predictions": None},
     "metrics": {"per": "sample"},
     "slices": {"unit": "sample"},
@@ -151,6 +152,7 @@ def references(report: Report) -> Iterator[Reference]:
     yield from _of_attribution(report)
     yield from _of_rankings(report)
     yield from _of_exemplars(report)
+    yield from _of_pictures(report)
     yield from _of_harm(report)
     yield from _of_explanations(report)
     yield from _of_recommendation(report)
@@ -187,6 +189,14 @@ def _of_exemplars(report: Report) -> Iterator[Reference]:
         for j, one in enumerate(exemplars.shown):
             for name in one.slices:
                 yield f"exemplars[{i}].shown[{j}].slices", "slice", name
+
+
+def _of_pictures(report: Report) -> Iterator[Reference]:
+    for i, pictures in enumerate(report.pictures):
+        yield f"pictures[{i}].metric", "metric", pictures.metric
+        for j, one in enumerate(pictures.shown):
+            yield f"pictures[{i}].shown[{j}].slice", "slice", one.slice
+            yield f"pictures[{i}].shown[{j}].cell", "cell", one.cell
 
 
 def _of_harm(report: Report) -> Iterator[Reference]:

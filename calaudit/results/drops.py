@@ -128,6 +128,16 @@ class Screened:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """A class, and how many engines say it of a sample."""
+
+    label: str
+    """The class."""
+    engines: Ordinal
+    """Engines that say it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Exemplar:
     """A sample, or query, that flips under most engines."""
 
@@ -143,6 +153,15 @@ class Exemplar:
     """Mean over the engines of what it lost."""
     slices: tuple[Name, ...]
     """Slices it is in, but for that of everything."""
+    picture: str | None = None
+    """File, in the folder ``pictures`` beside the report; None where its input doesn't look like
+    an image."""
+    truth: str | None = None
+    """Its class, of a classification."""
+    fp32: str | None = None
+    """The class that FP32 says."""
+    answers: tuple[Said, ...] = ()
+    """Classes that engines say, that of most engines first."""
 
     def __post_init__(self) -> None:
         settle(self)

@@ -23,6 +23,7 @@ from calaudit.results.comparison import Result, Verdict
 from calaudit.results.drops import Attribution, Exemplars, Gap, Screened
 from calaudit.results.explanation import Explanation
 from calaudit.results.harm import HarmRecord
+from calaudit.results.pictures import Pictures
 from calaudit.results.rankings import RankingFlow
 from calaudit.results.recommendation import Recommendation
 from calaudit.results.values import Name, Size
@@ -78,6 +79,8 @@ class Report:
     """Of ranking tasks: losses by cause and exposure that moved, per cell and cut."""
     exemplars: tuple[Exemplars, ...] = ()
     """Samples that flip under most engines, per metric."""
+    pictures: tuple[Pictures, ...] = ()
+    """Samples that lost most, with what is true of them and what engines say, per metric."""
     attribution: tuple[Attribution, ...] = ()
     """Drops split into the best set's drop, the excess of this set, and between-draw variation."""
     gaps: tuple[Gap, ...] = ()
@@ -166,6 +169,7 @@ def assemble(
     warnings: Iterable[Notice] = (),
     ranking_flow: Iterable[RankingFlow] = (),
     exemplars: Iterable[Exemplars] = (),
+    pictures: Iterable[Pictures] = (),
     attribution: Iterable[Attribution] = (),
     gaps: Iterable[Gap] = (),
     screening: Iterable[Screened] = (),
@@ -188,7 +192,7 @@ def assemble(
         In any order.
     warnings : iterable of Notice
         In any order; repeated ones count once.
-    ranking_flow, exemplars, attribution, gaps, screening, agreement, compared_ranges
+    ranking_flow, exemplars, pictures, attribution, gaps, screening, agreement, compared_ranges
         In the order the report keeps.
     harm : HarmRecord, optional
     timings : mapping of str to float, optional
@@ -226,6 +230,7 @@ def assemble(
         timings=dict(timings or {}),
         ranking_flow=tuple(ranking_flow),
         exemplars=tuple(exemplars),
+        pictures=tuple(pictures),
         attribution=tuple(attribution),
         gaps=tuple(gaps),
         screening=tuple(screening),

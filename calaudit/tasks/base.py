@@ -53,6 +53,7 @@ from calaudit.runtime.words import plural
 from calaudit.slices.objects import ObjectSlices
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.baselines import Rival
+from calaudit.tasks.depiction import Depicts
 from calaudit.tasks.names import Names, ids_of
 from calaudit.tasks.reduction import Reduction
 
@@ -63,7 +64,7 @@ Closing = Callable[[str], str | None]
 """Name of a model's output → the ONNX op type that computes it; None where it isn't known."""
 
 
-class Task(ABC):
+class Task(Depicts, ABC):
     """One way of judging a model's outputs; a kind of task is a class made by `setting`."""
 
     __slots__ = ()
@@ -291,8 +292,7 @@ class EvalSet:
     slices: SliceSet
     """Over the units."""
     answer: Answer
-    """An engine's answers, one for each of some units, as `calaudit.metrics.scoring.score_all`
-    takes them."""
+    """An engine's answers, one for each of some units, as metrics take them."""
     output: str
     """The model output behind it."""
     where: str

@@ -8,16 +8,17 @@ from numpy.typing import NDArray
 
 from calaudit.graph.model import ModelTensor
 from calaudit.metrics.base import Metric
-from calaudit.metrics.case import Case
+from calaudit.metrics.case import Case, unanswered
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.classification import holds_probabilities, predicted
 from calaudit.metrics.truth import Labels, Truth, check_labels
 from calaudit.runtime.errors import Notice, Problem, SettingsError
-from calaudit.runtime.pool import Pool
+from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import setting
 from calaudit.runtime.words import counted
 from calaudit.statistics.baselines import Rival
 from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task, named, placed, width_of
+from calaudit.tasks.depiction import Shown, Sides, class_name
 from calaudit.tasks.labels import holds_names, read_labels
 
 OF_LOGITS: Final = frozenset({"nll", "ece"})
@@ -104,6 +105,23 @@ class Classification(Task):
                 False,
             ),
         ]
+
+    def depict(
+        self, eval_set: EvalSet, units: Rows, fp32: NDArray[Any], engine: NDArray[Any]
+    ) -> list[Sides] | None:
+        """Names of the true class, FP32's and the engine's; numbers where classes have no names."""
+        if not isinstance(eval_set.truth, Labels) or fp32.ndim != 2:
+            return None
+
+        def told(classes: NDArray[np.int64]) -> list[Shown]:
+            return [Shown(label=class_name(eval_set.classes, int(each))) for each in classes]
+
+        def said(outputs: NDArray[Any]) -> list[Shown]:
+            found = zip(told(predicted(outputs)), unanswered(outputs), strict=True)
+            return [Shown(label="no finite answer") if broken else one for one, broken in found]
+
+        sides = (told(eval_set.truth.label[units]), said(fp32), said(engine))
+        return [Sides(*each) for each in zip(*sides, strict=True)]
 
     def gives_probabilities(self, eval_set: EvalSet, fp32: NDArray[Any]) -> bool:
         """Whether every row is a distribution, whatever op made it so, or comes from a sigmoid.

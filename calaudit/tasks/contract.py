@@ -18,6 +18,7 @@ from calaudit.runtime.user_code import file_of
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.baselines import Rival
 from calaudit.tasks.base import Answer, EvalSet, Proposed, Task
+from calaudit.tasks.depiction import Losses
 from calaudit.tasks.names import Names
 from calaudit.tasks.reduction import Reduction
 
@@ -30,6 +31,8 @@ _METHODS: Final[Contract] = {
     "check": Gives("nothing", (NoneType,)),
     "rivals": Gives("values of Rival", (Rival,), each=True),
     "gives_probabilities": Gives("true or false", (bool, np.bool_)),
+    "losses": Gives("Losses or None", (Losses, NoneType)),
+    "depict": Gives("a list of Sides or None", (list, NoneType)),
     "computed": Gives("a Metric", (Metric,)),
     "notices": Gives("values of Notice", (Notice,), each=True),
     "propose": Gives("Proposed or None", (Proposed, NoneType)),

@@ -27,6 +27,7 @@ from calaudit.results.drops import (
     Exemplars,
     Gap,
     Part,
+    Said,
     Screened,
 )
 from calaudit.results.explanation import (
@@ -38,6 +39,7 @@ from calaudit.results.explanation import (
     Suspect,
 )
 from calaudit.results.harm import CellHarm, HarmRank, HarmRecord, SliceHarm, TapHarm
+from calaudit.results.pictures import Pictures
 from calaudit.results.rankings import (
     Flow,
     MovedItem,
@@ -57,6 +59,7 @@ from calaudit.results.recommendation import (
 )
 from calaudit.results.report import Report, assemble
 from calaudit.runtime.errors import Notice
+from tests.report.pictured import any_pictures
 
 ENGINE = EngineRecord(
     "e1", "emulated", {"Conv": 2, "MatMul": 1}, {"Softmax": 1}, {"threads": 2, "arena": False}
@@ -158,6 +161,7 @@ def report(
     warnings: tuple[Notice, ...] = (),
     ranking_flow: tuple[RankingFlow, ...] = (),
     exemplars: tuple[Exemplars, ...] = (),
+    pictures: tuple[Pictures, ...] = (),
     agreement: tuple[Agreement, ...] = (),
     compared_ranges: tuple[ComparedRanges, ...] = (),
     harm: HarmRecord | None = None,
@@ -187,6 +191,7 @@ def report(
         warnings=warnings,
         ranking_flow=ranking_flow,
         exemplars=exemplars,
+        pictures=pictures,
         agreement=agreement,
         compared_ranges=compared_ranges,
         harm=harm,
@@ -427,7 +432,7 @@ def reports(draw: st.DrawFn) -> Report:
         )
     )
     metrics = draw(st.lists(_metrics, min_size=1, max_size=2, unique_by=lambda each: each.name))
-    flows, exemplars, faults, gaps, screened, why = [], [], [], [], [], []
+    flows, exemplars, faults, gaps, screened, why, pictures = [], [], [], [], [], [], []
     harm, told = None, None
     if cells and slices and draw(st.booleans()):
         harm = draw(_harm(cells, slices, metrics))
@@ -442,6 +447,8 @@ def reports(draw: st.DrawFn) -> Report:
         screened = draw(
             st.lists(st.builds(Screened, cell_names, slice_names, metric_names), max_size=1)
         )
+        seen = any_pictures(cell_names, slice_names, metric_names)
+        pictures = draw(st.lists(seen, max_size=1))
         why = draw(st.lists(_explanations(cell_names, slice_names, metric_names), max_size=1))
         told = draw(st.none() | _recommendations(cell_names, slice_names, metric_names))
     keys = [(c.id, s.name, m.name) for c in cells for s in slices for m in metrics]
@@ -458,6 +465,7 @@ def reports(draw: st.DrawFn) -> Report:
         warnings=draw(_notices),
         ranking_flow=flows,
         exemplars=exemplars,
+        pictures=pictures,
         attribution=faults,
         gaps=gaps,
         screening=screened,
@@ -627,6 +635,10 @@ def _exemplars(
         _number,
         _number,
         st.lists(slices, max_size=1).map(tuple),
+        st.none() | st.text(),
+        st.none() | st.text(),
+        st.none() | st.text(),
+        st.lists(st.builds(Said, st.text(), st.integers(1, 9)), max_size=2).map(tuple),
     )
     return st.builds(
         Exemplars,

@@ -47,7 +47,7 @@ def test_top_level_keys_are_those_promised() -> None:
     promised = [
         "calaudit_format", "format_version", "calaudit_version", "created", "verdict", "audit",
         "metrics", "reference", "calibsets", "cells", "slices", "results", "ranking_flow",
-        "exemplars", "attribution", "gaps", "screening", "agreement", "compared_ranges",
+        "exemplars", "pictures", "attribution", "gaps", "screening", "agreement", "compared_ranges",
         "harm", "explanations", "recommendation", "warnings", "timings",
     ]  # fmt: skip
     assert list(document) == promised

@@ -27,6 +27,7 @@ from calaudit.report.handover import cache_hint, named_files
 from calaudit.report.harm import tells_weak_ranks
 from calaudit.report.headline import control_sentences
 from calaudit.report.html.causes import Causes, make_causes
+from calaudit.report.html.depicted import make_figures
 from calaudit.report.html.found import (
     all_findings,
     first_findings,
@@ -39,7 +40,7 @@ from calaudit.report.html.parts import (
     make_rankings,
     rankings_document,
 )
-from calaudit.report.html.pictures import Picture, draw_samples, make_samples
+from calaudit.report.html.pictures import Picture, drawn_samples, make_samples
 from calaudit.report.html.sets import make_holdings, make_recipes, sets_document
 from calaudit.report.html.taps import Taps, make_taps, taps_document
 from calaudit.report.html.view import make_view, view_document
@@ -77,7 +78,11 @@ SHOWN_SLICES = 30
 
 
 def html_page(
-    report: Report, *, taps: Taps | None = None, pictures: Mapping[str, Picture] | None = None
+    report: Report,
+    *,
+    taps: Taps | None = None,
+    pictures: Mapping[str, Picture] | None = None,
+    folder: Path | None = None,
 ) -> str:
     """The report as one HTML file.
 
@@ -90,13 +95,17 @@ def html_page(
     taps : Taps, optional
         Ranges; without them their part says that they weren't at hand.
     pictures : mapping of str to Picture, optional
-        Sample id → picture.
+        Sample id → picture, of the samples that change under most engines.
+    folder : Path, optional
+        Where the pictures that the report names lie.
     """
     index = Index(report)
     view = make_view(index)
     rankings = make_rankings(index)
     attribution, causes = make_attribution(index), make_causes(index)
-    samples = make_samples(index, pictures or {})
+    seen = {
+        "samples": make_samples(index, pictures or {}), "figures": make_figures(index, folder)
+    }  # fmt: skip
     first, every = first_findings(index, view), all_findings(index, view)
     document = view_document(view) | sets_document(report)
     if taps is not None:
@@ -105,7 +114,6 @@ def html_page(
         document["rankings"] = rankings_document(rankings)
     if causes is not None:
         document["curves"] = causes.curves
-    style, script, library = _text("style.css"), _script(), chart_library()
     page = environment().get_template("report.html")
     return page.render(
         report=report,
@@ -116,12 +124,11 @@ def html_page(
         cache_hint=cache_hint(index, report.cells),
         targets=list(target_rows(index)),
         short_legend=SHORT_LEGEND,
-        policy=_policy(style, [script, library]),
-        style=Markup(style),
-        script=Markup(script),
-        library=Markup(library),
+        **_own_code(),
         facts=_facts(index),
-        parts=_parts(causes=causes, attribution=attribution, rankings=rankings, samples=samples),
+        parts=_parts(
+            causes=causes, attribution=attribution, rankings=rankings, samples=any(seen.values())
+        ),
         causes=causes,
         recommended=make_recommended(index),
         findings=findings(report),
@@ -146,7 +153,7 @@ def html_page(
         taps_missing="The ranges file wasn't available when this page was written.",
         rankings=rankings,
         attribution=attribution,
-        samples=samples,
+        **seen,
         config=dump(report.audit.config),
         download=f"{_file_name(report.audit.name)}-report.json",
         document_packed=_packed(dump(to_document(report))),
@@ -191,6 +198,17 @@ def _macs(engine: EngineRecord) -> str:
 
 def _counts(ops: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {visible(name)}" for name, n in ops.items()) or MISSING
+
+
+def _own_code() -> dict[str, str]:
+    """Style and scripts, and the policy that allows these alone."""
+    style, script, library = _text("style.css"), _script(), chart_library()
+    return {
+        "policy": _policy(style, [script, library]),
+        "style": Markup(style),
+        "script": Markup(script),
+        "library": Markup(library),
+    }
 
 
 def _script() -> str:
@@ -341,12 +359,12 @@ def notebook_html(report: Report) -> str:
 
 
 def _write(report: Report, evidence: Evidence, path: Path) -> None:
-    observation, pool = evidence.observation, evidence.pool
-    ids = {one.id for group in report.exemplars for one in group.shown}
+    observation, folder = evidence.observation, evidence.pictures
     page = html_page(
         report,
         taps=None if observation is None else make_taps(report, observation),
-        pictures=None if pool is None else draw_samples(pool, ids),
+        pictures=drawn_samples(report, folder=folder, pool=evidence.pool),
+        folder=folder,
     )
     path.write_text(page, encoding="utf-8")
 

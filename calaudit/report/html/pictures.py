@@ -1,23 +1,26 @@
 """Samples to look at: pictures of model inputs, and what is told beside them."""
 
-import base64
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from calaudit.formats.pictures import as_image, as_pixels
+from calaudit.report.html.embedded import data_address, embedded
 from calaudit.report.index import Index
 from calaudit.report.wording import difference, in_sentence, score, unit_name
 from calaudit.results.drops import Exemplar, Exemplars
+from calaudit.results.report import Report
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.words import counted, plural, visible
 
-SMALLEST_IMAGE, LARGEST_IMAGE = 4, 160
-"""Pixels of a side: smaller arrays are no images, larger ones are thinned out."""
+LARGEST_IMAGE = 160
+"""Pixels of a side: larger arrays are thinned out."""
 SHORTEST_WAVE = 256
 """Values below which a vector isn't drawn as a waveform."""
 WAVE_COLUMNS, WAVE_HEIGHT = 240, 64
@@ -53,6 +56,18 @@ def draw_samples(pool: Pool, ids: Iterable[str]) -> dict[str, Picture]:
     return found
 
 
+def drawn_samples(report: Report, *, folder: Path | None, pool: Pool | None) -> dict[str, Picture]:
+    """Pictures of the report's exemplars by id: their files, else from the pool."""
+    shown = [one for group in report.exemplars for one in group.shown]
+    found = {}
+    for one in shown:
+        image = embedded(folder, one.picture)
+        if image is not None:
+            found[one.id] = Picture(image=image)
+    rest = {one.id for one in shown} - set(found)
+    return found if pool is None else draw_samples(pool, rest) | found
+
+
 def draw_sample(values: NDArray[Any]) -> Picture | None:
     """An image for a grid of values, a waveform for a long vector, None for anything else.
 
@@ -60,31 +75,26 @@ def draw_sample(values: NDArray[Any]) -> Picture | None:
     ----------
     values : array
         One sample: (H, W), (channels, H, W) or (H, W, channels) with 1 or 3 channels, or (n,);
-        axes of length 1 count for nothing. Images are stretched from the smallest to the largest
-        value.
+        axes of length 1 count for nothing. Values of 0 to 1 are shades from black to white; any
+        other range is stretched.
     """
     if values.dtype.kind not in "fiu":
         return None
+    images = as_image(values[None])
+    if images is not None:
+        return Picture(image=_png(images))
     values = np.squeeze(values.astype(np.float64))
-    if values.ndim == 3 and values.shape[0] == 3:
-        values = np.moveaxis(values, 0, -1)
-    grid = values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)
-    if grid and min(values.shape[:2]) >= SMALLEST_IMAGE:
-        return Picture(image=_png(values))
     if values.ndim == 1 and len(values) >= SHORTEST_WAVE:
         return Picture(path=_wave(values))
     return None
 
 
-def _png(values: NDArray[np.float64]) -> str:
-    steps = [-(-side // LARGEST_IMAGE) for side in values.shape[:2]]
-    values = values[:: steps[0], :: steps[1]]
-    # halves: the span of values near the largest float isn't a float
-    low, high = float(values.min()) / 2, float(values.max()) / 2
-    pixels = (255 * ((values / 2 - low) / ((high - low) or 1.0))).round().astype(np.uint8)
+def _png(images: NDArray[Any]) -> str:
+    steps = [-(-side // LARGEST_IMAGE) for side in images.shape[1:3]]
+    pixels = as_pixels(images[:, :: steps[0], :: steps[1]])[0]
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    return data_address(file.getvalue(), "png")
 
 
 def _wave(values: NDArray[np.float64]) -> str:
@@ -117,6 +127,7 @@ def _group(index: Index, found: Exemplars, pictures: Mapping[str, Picture]) -> d
             {
                 "id": visible(each.id),
                 "picture": pictures.get(each.id),
+                "answers": _answers(each),
                 "counts": _counts(index, found, each),
                 "slices": _slices(each),
             }
@@ -134,6 +145,17 @@ def _counts(index: Index, found: Exemplars, one: Exemplar) -> str:
         return text
     drop = f"{difference(metric, one.mean_drop)} {unit_name(metric)}".rstrip()
     return f"{text}; FP32 {score(metric, one.reference)}, mean drop {drop}"
+
+
+def _answers(one: Exemplar) -> str:
+    """What is true and what FP32 and the engines say; empty where they say no class."""
+    if one.truth is None or one.fp32 is None:
+        return ""
+    said = ", ".join(
+        f"{visible(each.label)} ({each.engines:,})" if len(one.answers) > 1 else visible(each.label)
+        for each in one.answers
+    )
+    return f"true {visible(one.truth)}, FP32 {visible(one.fp32)}, engines {said}"
 
 
 def _slices(one: Exemplar) -> str:

@@ -14,6 +14,8 @@ from calaudit.runtime.errors import FileFormatError
 from calaudit.runtime.words import counted, visible
 
 if TYPE_CHECKING:
+    from calaudit.formats.importers.annotated import Annotations
+    from calaudit.formats.importers.annotated_settings import AnnotatedSettings
     from calaudit.formats.importers.samples import Imported
     from calaudit.steps.pool_summary import (
         ArraySummary,
@@ -60,7 +62,9 @@ def import_command(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="data.npz, manifest.csv|.tsv|.parquet, or module:function."
+            metavar="SOURCE",
+            help="COCO's annotations.json, YOLO's data.yaml, manifest.csv|.tsv|.parquet, data.npz, "
+            "or module:function.",
         ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The pool to write.")],
@@ -76,6 +80,10 @@ def import_command(
     config: flags.ConfigFlag = None,
     kind: flags.KindFlag = None,
     size: flags.SizeFlag = None,
+    fit: flags.FitFlag = None,
+    images: flags.ImagesFlag = None,
+    splits: flags.SplitsFlag = None,
+    most: flags.MostFlags = None,
     channels: flags.ChannelsFlag = None,
     mean: flags.MeanFlag = None,
     std: flags.StdFlag = None,
@@ -87,7 +95,7 @@ def import_command(
     outside: flags.OutsideFlag = False,
     compress: flags.CompressFlag = False,
 ) -> None:
-    """Make a pool from an .npz file, a manifest of files, or a Python function."""
+    """Make a pool from COCO's or YOLO's annotations, a manifest, arrays, or a Python function."""
     roles = flags.RoleFlags(
         input=input_,
         target=target,
@@ -102,6 +110,10 @@ def import_command(
         config=config,
         kind=kind,
         size=size,
+        fit=fit,
+        images=images,
+        splits=splits,
+        most=most,
         channels=channels,
         mean=mean,
         std=std,
@@ -120,6 +132,8 @@ def import_command(
 def _import(
     source: str, out: Path, roles: flags.RoleFlags, files: flags.FileFlags, *, compress: bool
 ) -> "Imported":
+    from calaudit.cli.pool_settings import manifest_settings
+    from calaudit.formats.importers.annotated import import_annotated
     from calaudit.formats.importers.generator import import_generator, is_reference
     from calaudit.formats.importers.manifest import import_manifest
     from calaudit.formats.importers.npz import import_npz
@@ -140,8 +154,29 @@ def _import(
         return import_generator(source, out, dtypes=dtypes, classes=named, compress=compress)
     if not path.exists():  # before its columns are asked for
         raise FileFormatError("there is no such file", where=path, next_step="Check the path.")
-    settings = flags.manifest_settings(path, roles, files)
+    annotated = _annotated(path, roles, files)
+    if annotated is not None:
+        found, how = annotated
+        return import_annotated(found, out, how, compress=compress)
+    settings = manifest_settings(path, roles, files)
     return import_manifest(path, out, settings, compress=compress)
+
+
+def _annotated(
+    path: Path, roles: flags.RoleFlags, files: flags.FileFlags
+) -> "tuple[Annotations, AnnotatedSettings] | None":
+    """COCO's or YOLO's annotations and how to read them; None: it is something else."""
+    from calaudit.cli.pool_settings import annotated_settings
+    from calaudit.formats.importers import coco, yolo
+
+    data = yolo.data_file(path) if path.is_dir() else path
+    if data is not None and data.suffix.lower() in yolo.SUFFIXES:
+        how = annotated_settings(data, roles, files)
+        return yolo.read_yolo(data, how), how
+    if path.is_dir() or path.suffix.lower() == ".json":
+        how = annotated_settings(path, roles, files)
+        return coco.read_coco(path, how), how
+    return None
 
 
 def _shown(summary: "PoolSummary") -> str:

@@ -1,7 +1,7 @@
 """Flags of ``calaudit pool import``: what each column becomes, and how files are read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -10,7 +10,6 @@ import typer
 from calaudit.runtime.errors import Problem, SettingsError, near
 
 if TYPE_CHECKING:
-    from calaudit.formats.importers.manifest_settings import ManifestSettings
     from calaudit.formats.importers.npz import Roles
 
 
@@ -62,6 +61,30 @@ KindFlag = Annotated[
 ]
 SizeFlag = Annotated[
     str | None, typer.Option("--size", metavar="HxW", help="Image size: 224 or 224x320.")
+]
+FitFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--fit",
+        help="How images come to their size: stretch, crop or letterbox; letterbox by default of "
+        "images with boxes, else stretch.",
+    ),
+]
+ImagesFlag = Annotated[
+    Path | None,
+    typer.Option("--images", metavar="FOLDER", help="Where the images of COCO's JSON are."),
+]
+SplitsFlag = Annotated[
+    str | None,
+    typer.Option("--splits", metavar="NAME,...", help="Splits of images with boxes to take."),
+]
+MostFlags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--most",
+        metavar="[SPLIT=]N",
+        help="Images with boxes to take at most, of each split or of one, at even distances.",
+    ),
 ]
 ChannelsFlag = Annotated[str | None, typer.Option("--channels", help="rgb (default), bgr or gray.")]
 MeanFlag = Annotated[
@@ -126,6 +149,10 @@ class FileFlags:
     config: Path | None
     kind: str | None
     size: str | None
+    fit: str | None
+    images: Path | None
+    splits: str | None
+    most: Sequence[str] | None
     channels: str | None
     mean: str | None
     std: str | None
@@ -135,6 +162,9 @@ class FileFlags:
     sample_rate: int | None
     length: int | None
     outside: bool
+
+
+FILE_FLAGS = tuple(each.name for each in fields(FileFlags))
 
 
 def refuse(flags: RoleFlags | FileFlags, source: str, *, known: Sequence[str] = ()) -> None:
@@ -197,7 +227,7 @@ def class_names(roles: RoleFlags) -> dict[str, tuple[str, ...]]:
     """
     from calaudit.formats.class_names import read_names
 
-    targets = [*_pairs(roles.target, "--target"), *_pairs(roles.mask, "--mask")]
+    targets = [*pairs(roles.target, "--target"), *pairs(roles.mask, "--mask")]
     found: dict[str, tuple[str, ...]] = {}
     for text in roles.classes or ():
         name, sign, names = text.partition("=")
@@ -219,105 +249,15 @@ def npz_roles(flags: RoleFlags) -> "Roles":
     from calaudit.formats.importers.npz import Roles
 
     return Roles(
-        inputs=_pairs(flags.input, "--input"),
-        targets=_pairs(flags.target, "--target"),
-        meta=_pairs(flags.meta, "--meta"),
-        items=_pairs(flags.item, "--item"),
+        inputs=pairs(flags.input, "--input"),
+        targets=pairs(flags.target, "--target"),
+        meta=pairs(flags.meta, "--meta"),
+        items=pairs(flags.item, "--item"),
         ids=flags.ids,
     )
 
 
-def manifest_settings(source: Path, roles: RoleFlags, files: FileFlags) -> "ManifestSettings":
-    """Settings of a manifest from ``--config``, or from the other flags.
-
-    Raises
-    ------
-    SettingsError
-        Flags beside ``--config``, or values that make no sense.
-    """
-    from calaudit.formats.importers.manifest_settings import ManifestSettings
-    from calaudit.formats.importers.media import EVERY, check_named
-    from calaudit.runtime.settings import parse_settings, read_settings
-
-    if files.config is not None:
-        refuse(roles, f"{source} with --config")
-        refuse(files, f"{source} with --config", known=["config"])
-        return read_settings(files.config, ManifestSettings)
-    known = ["input", "target", "mask", "ignore", "classes", "meta", "ids"]
-    refuse(roles, str(source), known=known)
-    inputs = _pairs(roles.input, "--input", alone="path")
-    if not inputs:
-        raise SettingsError(
-            "no column is an input",
-            where=source,
-            next_step="Name the model's input and the column of paths: --input image=path.",
-        )
-    dtypes = asked_dtypes(files)
-    check_named(dtypes, inputs, where=source)
-    targets, masks = _pairs(roles.target, "--target"), _pairs(roles.mask, "--mask")
-    if roles.ignore is not None and not masks:
-        raise SettingsError(
-            "there are no masks", where="--ignore", next_step="Name a column of them: --mask."
-        )
-    targets, classes = {**targets, **masks}, class_names(roles)
-    strange = [name for name in classes if name not in targets]
-    if strange:
-        raise SettingsError(
-            f"there is no target {strange[0]!r}",
-            where="--classes",
-            next_step=near(strange[0], targets) if targets else "Name it: --target label.",
-        )
-    return parse_settings(
-        {
-            "inputs": {
-                name: _input(source, column, files, dtypes.get(name, dtypes.get(EVERY)))
-                for name, column in inputs.items()
-            },
-            "targets": {
-                name: {
-                    "column": column,
-                    "classes": classes.get(name),
-                    "mask": {"ignore": roles.ignore} if name in masks else None,
-                }
-                for name, column in targets.items()
-            },
-            "meta": None if roles.meta is None else dict(_pairs(roles.meta, "--meta")),
-            "ids": roles.ids,
-            "outside": files.outside,
-        },
-        ManifestSettings,
-        where="flags",
-    )
-
-
-def _input(source: Path, column: str, files: FileFlags, dtype: str | None) -> dict[str, Any]:
-    from calaudit.formats.importers.manifest import kind_of
-
-    kind = files.kind or kind_of(source, column)
-    values: dict[str, Any] = {
-        "size": _size(files.size),
-        "channels": files.channels,
-        "mean": _numbers("--mean", files.mean),
-        "std": _numbers("--std", files.std),
-        "white": files.white,
-        "layout": files.layout,
-        "dtype": dtype,
-        "sample_rate": files.sample_rate,
-        "length": files.length,
-    }
-    if kind == "image" and dtype == "uint8":
-        values["divide_by"] = 1.0  # pixels as they are
-    if kind == "audio":
-        values |= {key: values[key][0] for key in ("mean", "std") if values[key]}
-    return {
-        "column": column,
-        kind: {key: value for key, value in values.items() if value is not None},
-    }
-
-
-def _pairs(
-    flags: Sequence[str] | None, flag: str, *, alone: str | None = None
-) -> Mapping[str, str]:
+def pairs(flags: Sequence[str] | None, flag: str, *, alone: str | None = None) -> Mapping[str, str]:
     """``NAME=FROM`` taken apart; ``NAME`` comes from `alone`, or from what has the same name."""
     found: dict[str, str] = {}
     for text in flags or ():
@@ -330,30 +270,3 @@ def _pairs(
             )
         found[name] = source or alone or name
     return found
-
-
-def _size(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    try:
-        sizes = [int(part) for part in text.lower().split("x")]
-    except ValueError:
-        sizes = []
-    if len(sizes) not in {1, 2}:
-        raise SettingsError(
-            f"{text!r} isn't a size", where="--size", next_step="Write 224 or 224x320."
-        )
-    return [sizes[0], sizes[-1]]
-
-
-def _numbers(flag: str, text: str | None) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise SettingsError(
-            f"{text!r} isn't numbers",
-            where=flag,
-            next_step="Write numbers with commas: 0.5,0.5,0.5.",
-        ) from None

@@ -170,7 +170,7 @@ def join_objects(pieces: Sequence[Objects]) -> Objects:
         unit_area=np.concatenate([each.unit_area for each in pieces]),
         classes=first.classes,
         columns={
-            name: np.concatenate([each.columns[name] for each in pieces]) for name in first.columns
+            name: _concatenated([each.columns[name] for each in pieces]) for name in first.columns
         },
     )
 
@@ -190,5 +190,10 @@ def _joined(name: str, values: Sequence[ArrayLike], counts: NDArray[np.int64]) -
             where=f"image {at}",
             next_step=f"Give one {name} per box of each image.",
         )
+    return _concatenated(pieces)
+
+
+def _concatenated(pieces: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """One column; pieces without objects say nothing of its type."""
     filled = [each for each in pieces if each.size]
     return np.concatenate(filled) if filled else np.empty(0, np.float64)

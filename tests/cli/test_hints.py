@@ -108,6 +108,7 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "cli/cache_text.py": ("cache verify",),
     "cli/flags.py": ("slices", "sample", "calibrate"),
     "cli/pool_flags.py": ("pool import",),
+    "cli/pool_settings.py": ("pool import",),
     "cli/recipe_flags.py": ("sample",),
     "audit/finished.py": ("export",),
     "explain/harmed.py": ("explain",),

@@ -17,6 +17,7 @@ from calaudit.cli import main
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
 from calaudit.runtime.objects import Objects
+from tests.formats.boxes import write_coco, write_yolo
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -374,3 +375,62 @@ def test_masks_are_imported_by_flags_and_shown_by_class(run: Run) -> None:
     )
     said = refused(run, "import", "frames.csv", "q.h5", "--input", "image=path", "--ignore", 7)
     assert "--ignore: there are no masks" in said
+
+
+def test_coco_and_yolo_are_imported_by_flags_with_a_table(run: Run) -> None:
+    write_coco(Path("coco"))
+    write_yolo(Path("yolo"))
+    rows = ["file,light", *(f"{at}.png,{'day' if at else 'night'}" for at in range(4))]
+    Path("images.csv").write_text("\n".join(rows))
+    flags = ("--input", "x", "--target", "cells", "--size", "64", "--meta", "images.csv")
+    for number, source in enumerate(("coco/annotations.json", "coco", "yolo/data.yaml", "yolo")):
+        status, out, err = run("import", source, f"{number}.h5", *flags)
+        assert (status, out) == (0, f"{number}.h5: 4 samples\n")
+        assert "rows are found by the column file" in err
+        assert "were letterboxed to 64 × 64 pixels" in err
+        with open_pool(f"{number}.h5") as pool:
+            assert (*pool.inputs, *pool.objects) == ("x", "cells")
+            assert pool.columns(["light"])["light"].to_list() == ["night"] + ["day"] * 3
+
+
+def test_flags_choose_splits_images_and_classes_of_annotations(run: Run) -> None:
+    write_yolo(Path("yolo"))
+    status, out, _ = run(
+        "import", "yolo", "p.h5", "--size", "64", "--most", "train=1", "--classes", "a,b,c",
+        "--fit", "stretch",
+    )  # fmt: skip
+    assert (status, out) == (0, "p.h5: 3 samples\n")
+    with open_pool("p.h5") as pool:
+        assert pool.class_names("objects") == ("a", "b", "c")
+    status, out, _ = run("import", "yolo", "p.h5", "--size", "64", "--splits", "val")
+    assert (status, out) == (0, "p.h5: 2 samples\n")
+    Path("how.toml").write_text('input = "x"\n[image]\nsize = [32, 32]\nborder = 0\n')
+    assert run("import", "yolo", "p.h5", "--config", "how.toml")[0] == 0
+    with open_pool("p.h5") as pool:
+        assert pool.inputs["x"].shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--meta", "light"], "--meta: 'light' is no table"),
+        (["--input", "a=b"], "--input: 'a=b' isn't one name"),
+        (["--most", "val"], "--most: 'val' isn't a number of images"),
+        (["--splits", "tset"], "there is no split 'tset'"),
+        (["--ids", "id"], "--ids means nothing for this source"),
+        (["--length", "5"], "--length means nothing for this source"),
+        (["--fit", "zoom"], "fit"),
+    ],
+)
+def test_flags_that_annotations_do_not_take_are_refused(
+    run: Run, flags: list[str], said: str
+) -> None:
+    write_yolo(Path("yolo"))
+    assert said in refused(run, "import", "yolo", "p.h5", "--size", "64", *flags)
+
+
+def test_flags_of_boxes_are_refused_for_a_manifest(run: Run) -> None:
+    Image.new("RGB", (4, 4)).save("a.png")
+    Path("list.csv").write_text("path\na.png\n")
+    said = refused(run, "import", "list.csv", "p.h5", "--input", "x=path", "--most", "3")
+    assert "--most means nothing for this source" in said

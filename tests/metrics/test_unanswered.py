@@ -18,7 +18,7 @@ from calaudit.statistics.worst_slice import worst_gaps
 from calaudit.tasks.retrieval import retrieval_scores
 from tests.metrics.every_metric import NAMES, form_of, judged, scored, world
 
-NUMBERS = [name for name in NAMES if form_of(name) not in ("texts", "boxes", "masks")]
+NUMBERS = [name for name in NAMES if form_of(name) not in ("texts", "boxes", "objects", "masks")]
 WRONG = [np.nan, np.inf, -np.inf]
 
 

@@ -11,7 +11,7 @@ from calaudit.metrics.catalogue import definitions, parse_metric
 from calaudit.metrics.detections import Detections
 from calaudit.metrics.scoring import tie_bounds
 from calaudit.metrics.segmentation import Confused
-from calaudit.metrics.truth import Labels, Masks, ObjectTruth, Relevance, Texts, Values
+from calaudit.metrics.truth import Labels, Masks, ObjectTruth, Relevance, Texts, TrueObjects, Values
 from calaudit.results.comparison import Verdict
 from calaudit.statistics.attribution import Origin, attribute
 from calaudit.statistics.compare import compare_cells
@@ -77,8 +77,9 @@ def no_truth(truth):
             none = objects.from_images([[]] * N, [[]] * N, classes=objects.classes)
             huge = replace(objects, boxes=objects.boxes * 1e300, area=objects.area * 1e300)
             return [ObjectTruth(each) for each in (none, replace(objects, crowd=every), huge)]
-        case Texts():
-            return [Texts(np.full(N, ""))]
+        case TrueObjects() | Texts():
+            none = np.full(N, "") if isinstance(truth, Texts) else np.zeros(N, np.int64)
+            return [type(truth)(none)]
         case Masks(pixels, classes):
             return [Masks(np.zeros_like(pixels), classes)]
         case Relevance():

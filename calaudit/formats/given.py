@@ -116,6 +116,11 @@ class Given(Protocol):
         """The outputs that are kept."""
         ...
 
+    @property
+    def answers(self) -> Mapping[str, tuple[str, ...]]:
+        """Reduction → its columns."""
+        ...
+
     def read(self, output: str, rows: Rows | None = None) -> NDArray[Any]:
         """One output of all rows or of some, ascending, (n, …)."""
         ...
@@ -140,6 +145,11 @@ class Held:
     def output_names(self) -> tuple[str, ...]:
         """See `Given`."""
         return tuple(self.outputs)
+
+    @property
+    def answers(self) -> Mapping[str, tuple[str, ...]]:
+        """None are held."""
+        return {}
 
     def read(self, output: str, rows: Rows | None = None) -> NDArray[Any]:
         """See `Given`."""

@@ -75,7 +75,7 @@ def test_no_kind_is_left_out_here():
 def test_its_facts_are_complete(kind):
     found = TASKS.load(kind)
     assert found.kind == kind
-    assert found.unit in ("sample", "query")
+    assert found.unit in ("sample", "query", "image")
     assert found.truth.what
     assert found.truth.where_from.endswith(".")
     assert {"output", "metrics"} <= {each.name for each in fields(found)}
@@ -187,4 +187,6 @@ def test_an_unknown_kind_gets_the_near_ones():
         parse_task({"kind": "gradnig"}, where="a.toml", at="tasks[1]")
     assert error.value.problems[0].where == "a.toml: tasks[1].kind"
     step = error.value.problems[0].next_step or ""
-    assert step.startswith("Did you mean grading or ranking? Known: classification, grading, ")
+    assert step.startswith(
+        "Did you mean grading or ranking? Known: classification, detection, grading"
+    )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from calaudit.formats.pool_writer import write_pool
+from calaudit.runtime.objects import Objects
 
 N, CLASSES, ITEMS = 360, 4, 9
 
@@ -22,6 +23,8 @@ class World:
     keys: Mapping[str, Any] = field(default_factory=dict)
     """Of the audit file's table, beside `kind`."""
     meta: Mapping[str, Any] = field(default_factory=dict)
+    sample: tuple[int, ...] = (1,)
+    """Shape of the model's input."""
     proposed: bool = True
     """Whether ``calaudit init`` proposes this kind for it."""
 
@@ -29,7 +32,7 @@ class World:
         """Its pool."""
         write_pool(
             path,
-            inputs={"x": np.zeros((N, 1), np.float32)},
+            inputs={"x": np.zeros((N, *self.sample), np.float32)},
             targets=dict(self.targets),
             meta={"half": np.where(np.arange(N) < N / 2, "first", "second"), **self.meta},
         )
@@ -95,6 +98,28 @@ def _grading() -> World:
     return World({"grade": grade}, outputs)
 
 
+def _detection() -> World:
+    rng = _rng()
+    corner = rng.uniform(0, 80, (N, 3, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(8, 40, (N, 3, 2))], axis=2)
+    label = rng.integers(0, CLASSES, (N, 3))
+    objects = Objects.from_images(boxes, label, classes=[f"kind {k}" for k in range(CLASSES)])
+    anchors = np.concatenate([boxes, rng.uniform(0, 60, (N, 5, 4))], axis=1)
+    anchors[:, 3:, 2:] += anchors[:, 3:, :2]
+    anchors += rng.normal(0, 1, anchors.shape)
+    centre, size = (anchors[..., 2:] + anchors[..., :2]) / 2, anchors[..., 2:] - anchors[..., :2]
+    scores = 0.4 * rng.random((N, 8, CLASSES))
+    scores[:, :3] += 0.5 * np.eye(CLASSES)[label]
+    output = np.concatenate([centre, size, scores], axis=2).transpose(0, 2, 1)
+    return World(
+        {"objects": objects},
+        {"output0": output.astype(np.float32)},
+        {"format": "yolov8"},
+        sample=(3, 96, 128),
+        proposed=False,
+    )
+
+
 WORLDS: Mapping[str, Callable[[], World]] = {
     "classification": _classification,
     "regression": _regression,
@@ -102,6 +127,7 @@ WORLDS: Mapping[str, Callable[[], World]] = {
     "ranking": _ranking,
     "pairwise": _pairwise,
     "retrieval": _retrieval,
+    "detection": _detection,
     "grading": _grading,
 }
 """By kind; the last is the example package's."""

@@ -1,0 +1,293 @@
+"""Detection: objects with boxes; the model's outputs hold boxes, classes and scores."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calaudit.formats.given import Given
+from calaudit.metrics.case import Case
+from calaudit.metrics.catalogue import make_importable
+from calaudit.metrics.detections import lists_of
+from calaudit.metrics.division import divide
+from calaudit.metrics.matching import match
+from calaudit.metrics.truth import ObjectTruth, Truth
+from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
+from calaudit.runtime.objects import Objects
+from calaudit.runtime.pool import Pool, Rows
+from calaudit.runtime.settings import setting
+from calaudit.runtime.user_code import check_call, find_function
+from calaudit.statistics.baselines import Floats, Rival
+from calaudit.tasks.base import EvalSet, Samples, Task, find_output
+from calaudit.tasks.detection.decoders import FORMATS, BoxFormat, Layout
+from calaudit.tasks.detection.detecting import Detecting
+
+METRICS: Final = ("ap", "ap50", "ap75", "ar@100")
+_ROLES: Final = ("boxes", "scores", "labels", "counts")
+_DEALT: Final = 4
+"""Times that answers are dealt out among the images."""
+
+
+@setting
+class Detection(Task):
+    """Objects with boxes; the model's outputs hold boxes, classes and scores."""
+
+    kind: ClassVar[str] = "detection"
+    truth: ClassVar[type[Truth]] = ObjectTruth
+    unit: ClassVar[str] = "image"
+    format: str
+    """How the outputs hold boxes: "yolov8", "yolov5", "end-to-end", "detr", or module:function."""
+    target: str | None = None
+    """The pool's objects; not needed where it has only one target of them."""
+    output: str | None = None
+    """The model's output; not needed when it has only one."""
+    boxes: str | None = None
+    """Output of the boxes, of a format that has them in an output of their own."""
+    scores: str | None = None
+    """Output of the scores; of "detr", of the logits."""
+    labels: str | None = None
+    """Output of the class numbers; of "end-to-end"."""
+    counts: str | None = None
+    """Output that says how many boxes count; of "end-to-end", where there is one."""
+    classes: tuple[str, ...] | None = None
+    """The classes in the order of the model's outputs; by default the pool's."""
+    score_threshold: float = 0.001
+    """Boxes with at most this score are dropped."""
+    nms_iou: float | None = None
+    """Boxes that overlap a better one of their class by more than this IoU are dropped. By default
+    .7 for "yolov8" and .6 for "yolov5"; nothing is dropped by the others."""
+    max_detections: int = 100
+    """Boxes kept per image, those with the highest scores."""
+    box_format: BoxFormat | None = None
+    """"xyxy", "xywh" or "cxcywh", where it isn't the format's own."""
+    normalised: bool | None = None
+    """Whether boxes run from 0 to 1, where the format's own do otherwise."""
+    first_class: int = 0
+    """The number that the model gives the first class; lower ones are background."""
+    metrics: tuple[str, ...] = METRICS
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS and ":" not in self.format:
+            raise SettingsError(
+                f"there is no format {self.format!r}",
+                next_step=f"{near(self.format, list(FORMATS))} Or name a function of your own: "
+                "module:function.",
+            )
+        for name in ("score_threshold", "nms_iou"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise SettingsError(f"{name} must lie between 0 and 1 (got {share})")
+        if self.max_detections < 1 or self.first_class < 0:
+            raise SettingsError("max_detections must be at least 1, and first_class at least 0")
+        if self.classes is not None and len(set(self.classes)) < len(self.classes):
+            raise SettingsError("classes holds a name twice")
+
+    def outputs(self, known: Sequence[str], where: str) -> tuple[str, ...]:
+        """Those that the format reads, in its order; a function of the user's own gets all."""
+        named = {role: getattr(self, role) for role in _ROLES if getattr(self, role) is not None}
+        found = FORMATS.get(self.format)
+        roles = () if found is None else found.roles
+        problems = [
+            Problem(
+                f"the format {self.format!r} has no output of {role}",
+                f"{where}.{role}",
+                "Leave it out, or choose another format.",
+            )
+            for role in named
+            if role not in roles
+        ]
+        if problems:
+            raise SettingsError.of(problems)
+        if found is None and self.output is None:
+            return tuple(known)
+        if not named and (found is None or found.single):
+            return (find_output(self.output, known, where),)
+        return tuple(
+            find_output(named.get(role) or _role_in(known, role, where), known, where)
+            for role in roles
+            if role != "counts" or role in named
+        )
+
+    def reduces(self, samples: Samples) -> Detecting:
+        """Detections, since the outputs are large."""
+        found = FORMATS.get(self.format)
+        own = None if found is not None else _own(self.format, samples.folder)
+        objects = self._objects(samples.pool, samples.evaluated[:0])
+        box_format: BoxFormat = "xyxy" if found is None else found.box_format
+        layout = Layout(
+            n_classes=len(objects.classes),
+            size=_input_size(samples.pool),
+            score_threshold=self.score_threshold,
+            box_format=self.box_format or box_format,
+            normalised=found is not None and found.normalised
+            if self.normalised is None
+            else self.normalised,
+            first_class=self.first_class,
+        )
+        usual = None if found is None else found.nms_iou
+        return Detecting(
+            format=self.format,
+            outputs=samples.outputs,
+            layout=layout,
+            nms_iou=usual if self.nms_iou is None else self.nms_iou,
+            max_detections=self.max_detections,
+            where=samples.where,
+            own=own,
+        )
+
+    def read(self, samples: Samples) -> EvalSet:
+        """The objects of the evaluated images, with classes in the order of the model's outputs."""
+        objects = self._objects(samples.pool, samples.evaluated)
+        detecting = self.reduces(samples)
+        _check_classes(samples, objects.classes)
+        _check_shapes(detecting, samples)
+
+        def answer(given: Given, _: Given, units: Rows) -> NDArray[np.object_]:
+            return detecting.read(given, samples.evaluated[units])
+
+        return samples.eval_set(
+            self,
+            ObjectTruth(objects),
+            target=self._target(samples.pool),
+            answer=answer,
+            classes=objects.classes,
+        )
+
+    def check(self, eval_set: EvalSet, width: int | None, pool: Pool) -> None:
+        """Refuse images without any object."""
+        if isinstance(eval_set.truth, ObjectTruth) and not len(eval_set.truth.objects.label):
+            raise PoolError(
+                "no evaluated image has an object",
+                where=eval_set.target,
+                next_step="Evaluate images with annotations, or import the pool again with them.",
+            )
+
+    def rivals(self, case: Case, k: int) -> list[Rival]:
+        """Who shows an image the boxes of another one."""
+        truth, rng = case.truth_of(ObjectTruth).objects, np.random.default_rng(0)
+        own = _found(truth, case.outputs)
+        dealt = [_found(truth, case.outputs[rng.permutation(len(truth))]) for _ in range(_DEALT)]
+        gain = np.where(case.unanswered, np.nan, own - np.mean(dealt, axis=0))
+        return [Rival("its own boxes dealt out at random among the images", (gain,), True)]
+
+    def _target(self, pool: Pool) -> str:
+        if self.target is None and len(pool.objects) == 1:
+            return next(iter(pool.objects))
+        if self.target in pool.objects:
+            return str(self.target)
+        known = list(pool.objects)
+        told = f"has {len(known)} targets of objects ({', '.join(known) or 'none'})"
+        if self.target is not None:
+            told = f"has no objects {self.target!r}"
+        raise PoolError(
+            told,
+            where=pool.label,
+            next_step=near(self.target or "", known)
+            if known
+            else "Import images with their boxes: calaudit pool import.",
+        )
+
+    def _objects(self, pool: Pool, rows: Rows) -> Objects:
+        """Objects of some rows, numbered as the task's classes are."""
+        name = self._target(pool)
+        objects = pool.read_objects(name, rows)
+        if self.classes is None:
+            return objects
+        strange = [each for each in objects.classes if each not in self.classes]
+        if strange:
+            raise PoolError.of(
+                Problem(
+                    f"has the class {each!r}, which the task's classes lack",
+                    f"{pool.label}: /targets/{name}",
+                    near(each, self.classes),
+                )
+                for each in strange
+            )
+        number = np.array([self.classes.index(each) for each in objects.classes], np.int64)
+        label = number[objects.label] if len(number) else objects.label
+        return replace(objects, label=label, classes=self.classes)
+
+
+def _check_classes(samples: Samples, classes: Sequence[str]) -> None:
+    """Refuse metrics of classes that there aren't."""
+    problems = [
+        Problem(
+            f"{metric.name}: there is no class {metric.class_name!r}",
+            f"{samples.where}.metrics",
+            near(metric.class_name, list(classes)),
+        )
+        for metric in samples.metrics
+        if metric.class_name is not None and metric.class_name not in classes
+    ]
+    if problems:
+        raise SettingsError.of(problems)
+
+
+def _check_shapes(detecting: Detecting, samples: Samples) -> None:
+    """Decode an image of zeros in the shapes that the model says: what doesn't fit fails now."""
+    shapes = [samples.shapes.get(name, (None,)) for name in detecting.outputs]
+    sizes = [tuple(size for size in shape if size is not None) for shape in shapes]
+    if detecting.own is None and all(map(len, sizes)) and sizes == shapes:
+        zeros = {
+            name: np.zeros((1, *size), np.float32)
+            for name, size in zip(detecting.outputs, sizes, strict=True)
+        }
+        detecting(zeros, np.zeros(1, np.int64), None)
+
+
+def _role_in(known: Sequence[str], role: str, where: str) -> str | None:
+    """The only output whose name speaks of boxes, scores or labels."""
+    words = {
+        "boxes": ("box",),
+        "scores": ("score", "conf", "logit", "prob"),
+        "labels": ("label", "class", "cls"),
+    }[role]
+    found = [name for name in known if any(word in name.casefold() for word in words)]
+    if len(found) == 1:
+        return found[0]
+    raise SettingsError(
+        f"the model has {len(known)} outputs ({', '.join(known)}); say which one holds the {role}",
+        where=f"{where}.{role}",
+        next_step=f'Add {role} = "…".',
+    )
+
+
+def _own(path: str, folder: Path) -> Any:
+    """The user's function, whose file may lie beside the audit file."""
+    make_importable(folder)
+    function = find_function(
+        path, next_step="Put the file beside the audit file, or install its package."
+    )
+    check_call(function, path, ("outputs", "height", "width"))
+    return function
+
+
+def _input_size(pool: Pool) -> tuple[int, int]:
+    """Height and width of the images that the model takes."""
+    images = [spec.shape for spec in pool.inputs.values() if len(spec.shape) == 3]
+    if not images:
+        raise PoolError(
+            "has no input of images (channels, height, width)",
+            where=pool.label,
+            next_step="Detection needs images as the model takes them.",
+        )
+    first, second, third = images[0]
+    # Few channels, many pixels: images are (channels, height, width), or have channels last.
+    return (second, third) if first <= third else (first, second)
+
+
+def _found(truth: Objects, outputs: NDArray[np.object_]) -> Floats:
+    """Share of each image's objects that as many of its best boxes find, (n,); NaN without any."""
+    counted = ~truth.crowd
+    objects = np.bincount(truth.image[counted], minlength=len(truth))
+    best = outputs.copy()
+    for image, each in enumerate(outputs):
+        if each is not None:
+            order = np.argsort(-each.score, kind="stable")[: objects[image]]
+            best[image] = each.take(order)
+    found = match(truth, lists_of(best), np.array([0.5])).found[0] & counted
+    hits = np.bincount(truth.image[found], minlength=len(truth))
+    return divide(hits, objects, np.nan)

@@ -1,0 +1,1 @@
+"""Tests of calaudit.tasks.detection."""

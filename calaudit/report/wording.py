@@ -75,7 +75,8 @@ def change_of_metric(metric: MetricRecord, drop: float | None) -> str:
 def in_sentence(metric: MetricRecord) -> str:
     """The metric's title as it stands within a sentence: ``"top-1 accuracy"``, ``"nDCG@10"``."""
     title = visible(metric.title)
-    starts_a_word = title[1:2].islower() and not title.startswith(_PROPER_NAMES)
+    first = title.partition(" ")[0]
+    starts_a_word = first[1:].islower() and not title.startswith(_PROPER_NAMES)
     return f"{title[:1].lower()}{title[1:]}" if starts_a_word else title
 
 

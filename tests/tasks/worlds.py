@@ -25,6 +25,10 @@ class World:
     meta: Mapping[str, Any] = field(default_factory=dict)
     sample: tuple[int, ...] = (1,)
     """Shape of the model's input."""
+    classes: Mapping[str, Any] = field(default_factory=dict)
+    """Target → names of its classes."""
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """Target of masks → the number that says nothing."""
     proposed: bool = True
     """Whether ``calaudit init`` proposes this kind for it."""
 
@@ -34,6 +38,8 @@ class World:
             path,
             inputs={"x": np.zeros((N, *self.sample), np.float32)},
             targets=dict(self.targets),
+            classes=dict(self.classes),
+            ignored=dict(self.ignored),
             meta={"half": np.where(np.arange(N) < N / 2, "first", "second"), **self.meta},
         )
         return path
@@ -47,6 +53,19 @@ def _classification() -> World:
     label = _rng().integers(0, CLASSES, N)
     logits = _rng().normal(size=(N, CLASSES)) + 2 * np.eye(CLASSES)[label]
     return World({"label": label}, {"logits": logits.astype(np.float32)})
+
+
+def _segmentation() -> World:
+    mask = _rng().integers(0, CLASSES, (N, 6, 5))
+    noise = np.random.default_rng(1).normal(size=(N, CLASSES, 6, 5))
+    logits = noise + 2 * np.eye(CLASSES)[mask].transpose(0, 3, 1, 2)
+    mask[_rng().random(mask.shape) < 0.1] = 255
+    return World(
+        {"mask": mask},
+        {"logits": logits.astype(np.float32)},
+        classes={"mask": [f"kind {number}" for number in range(CLASSES)]},
+        ignored={"mask": 255},
+    )
 
 
 def _regression() -> World:
@@ -128,6 +147,7 @@ WORLDS: Mapping[str, Callable[[], World]] = {
     "pairwise": _pairwise,
     "retrieval": _retrieval,
     "detection": _detection,
+    "segmentation": _segmentation,
     "grading": _grading,
 }
 """By kind; the last is the example package's."""

@@ -123,7 +123,7 @@ def simulated(rng: Generator, world: World) -> tuple[Report, Floats]:
         truth=Labels(np.zeros(len(codes), np.int64)), slices=slices,
         answer=lambda given, _, units: given.read("scores", np.empty(0, np.int64)),
         output="scores", where="simulated", target="label",
-        ids=lambda rows: [str(row) for row in rows.tolist()],
+        ids=lambda rows: [str(row) for row in rows.tolist()], unit="sample",
     )  # fmt: skip
     cells = {f"c{i}/m": {TOP1: scores} for i, scores in enumerate(engines)}
     gates = {} if world.gate is None else {

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from worlds.hard import HARD, UNKNOWABLE
+from worlds.objects import BY_IMAGE, OBJECTS
 from worlds.ordinary import ORDINARY, TOP1, Sample, World
 
 from calaudit.metrics.unit_scores import UnitScores
@@ -112,7 +113,7 @@ def show_worlds(simulations: int, only: str) -> None:
     )
     columns = "".join(f"{each:>15}" for each in headings)
     print(f"{'interval and world':46}{'n':>6}{columns}  ±2 se  intervals used")
-    for world in (*ORDINARY, *HARD, *UNKNOWABLE):
+    for world in (*ORDINARY, *HARD, *OBJECTS, *BY_IMAGE, *UNKNOWABLE):
         if only not in world.name:
             continue
         for n in world.sizes:

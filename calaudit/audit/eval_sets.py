@@ -8,7 +8,8 @@ from calaudit.graph.model import Model
 from calaudit.graph.survey import closing_op
 from calaudit.runtime.errors import Problem, SettingsError, SliceError
 from calaudit.runtime.pool import Rows
-from calaudit.slices.objects import OBJECT, ObjectSlices
+from calaudit.slices.dimension import OBJECT
+from calaudit.slices.objects import ObjectSlices
 from calaudit.slices.sliceset import SliceSet
 from calaudit.tasks.base import EvalSet
 from calaudit.tasks.reading import read_eval_sets

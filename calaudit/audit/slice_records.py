@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from calaudit.audit.prepare import Audit
 from calaudit.metrics.base import Metric
 from calaudit.results.audited import SliceRecord
-from calaudit.slices.objects import OBJECT
+from calaudit.slices.dimension import OBJECT
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.clusters import effective_blocks
 from calaudit.statistics.criteria import Comparison, MinSupport

@@ -1,10 +1,11 @@
 """What a user declares: along which dimensions samples are sliced."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
-from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.settings import setting
 from calaudit.slices.categories import MAX_CATEGORIES
 
@@ -16,6 +17,9 @@ EVERYTHING = "all"
 
 CROSS = " & "
 """What joins the labels of crossed slices."""
+
+OBJECT = "object"
+"""The unit of what scores objects, and what stands before the names of their columns."""
 
 _LARGEST_EXACT = 1 << 53
 """Whole numbers up to here are exact as float64."""
@@ -78,6 +82,16 @@ class Dimension:
     def columns(self) -> tuple[str, ...]:
         """Columns it reads, those of a predicate aside."""
         return tuple(column for column in (self.by, self.count) if column is not None)
+
+
+def step_for(column: str, known: Sequence[str]) -> str:
+    """A next step for a column that isn't among those known."""
+    if column.startswith(f"{OBJECT}.") and not any(each.startswith(f"{OBJECT}.") for each in known):
+        return (
+            "Columns of objects slice what a detection task judges, not the samples: name a column "
+            "of the images here."
+        )
+    return near(column, known)
 
 
 def _as_float(edge: float) -> float:

@@ -20,7 +20,7 @@ from calaudit.slices.categories import (
     group_by_frequency,
     missing_label,
 )
-from calaudit.slices.dimension import CROSS, Dimension, tail_labels
+from calaudit.slices.dimension import CROSS, Dimension, step_for, tail_labels
 from calaudit.slices.predicate import Predicate, parse_predicate
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 
@@ -208,7 +208,7 @@ def _check(
     for dimension in open_ones:
         place = f"{where}: {dimension.title}"
         problems.extend(
-            Problem(f'no column "{column}"', place, near(column, columns.known))
+            Problem(f'no column "{column}"', place, step_for(column, columns.known))
             for column in dimension.columns
             if column not in columns.known
         )

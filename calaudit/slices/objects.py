@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 
 from calaudit.runtime.objects import Objects
 from calaudit.runtime.pool import Pool, Rows, read_as_numbers
-from calaudit.slices.dimension import Dimension
+from calaudit.slices.dimension import OBJECT, Dimension
 from calaudit.slices.evaluate import evaluate_slices
 from calaudit.slices.predicate import quoted_dots
 from calaudit.slices.sliceset import SliceSet
 
-OBJECT: Final = "object"
-"""The unit of an evaluation set that scores objects."""
 PREFIX: Final = f"{OBJECT}."
 """Before the name of an object's column."""
 SIZES: Final = (("small", 32.0**2), ("medium", 96.0**2), ("large", np.inf))

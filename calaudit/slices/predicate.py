@@ -14,6 +14,7 @@ import polars.selectors as cs
 from numpy.typing import NDArray
 
 from calaudit.runtime.errors import Problem, SliceError, near
+from calaudit.slices.dimension import step_for
 
 _ROW_FUNCTION_NAMES = """
     cast try_cast coalesce nullif ifnull if greatest least
@@ -174,7 +175,7 @@ def parse_predicate(text: str, known: Sequence[str], *, where: str) -> Predicate
     unknown = [column for column in columns if column not in known]
     if unknown:
         raise SliceError.of(
-            Problem(f'predicate {text!r}: no column "{column}"', where, near(column, known))
+            Problem(f'predicate {text!r}: no column "{column}"', where, step_for(column, known))
             for column in unknown
         )
     if not columns:

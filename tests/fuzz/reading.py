@@ -27,6 +27,9 @@ def read_pool(path: Path) -> None:
             pool.item_column(name)
         for name in pool.targets:
             pool.read_target(name, rows)
+            pool.ignored_class(name)
+        for name in pool.objects:
+            pool.read_objects(name, rows)
         pool.read_inputs(rows)
         pool.ids(rows)
         pool.fingerprint()
@@ -46,6 +49,7 @@ def read_predictions(path: Path) -> None:
 
 READERS: dict[str, Callable[[Path], object]] = {
     "pool": read_pool,
+    "boxes": read_pool,
     "calibset": read_calibset,
     "ranges": open_ranges,
     "predictions": read_predictions,

@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calaudit.audit.run import run_audit
+from calaudit.formats.pool_writer import write_pool
 from tests.audit.world import AUDIT, make_world
 from tests.fuzz.mutations import EDITS, TRIES, edited, fuzzed
+from tests.runtime.test_objects import made as objects
 
 ROOT = Path(__file__).parents[2]
 FEW = 40
@@ -77,7 +79,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     audit = AUDIT.replace('"mse"]', '"entropy-trt"]')
     run_audit(make_world(folder, n=600, audit=audit))
     made = folder / "audit"
+    write_pool(
+        folder / "boxes.h5",
+        inputs={"x": np.zeros((4, 2, 3), np.float32)},
+        targets={"objects": objects([2, 0, 1, 3]), "mask": np.zeros((4, 2, 3), np.uint8)},
+        classes={"mask": ["road", "sky"]},
+        ignored={"mask": 255},
+    )
     return {
+        "boxes": folder / "boxes.h5",
         "pool": folder / "pool.h5",
         "calibset": min((made / "calibsets").glob("*.h5")),
         "ranges": min((made / "ranges").glob("*.h5")),
@@ -85,7 +95,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     }
 
 
-KINDS = st.sampled_from(["pool", "calibset", "ranges", "predictions"])
+KINDS = st.sampled_from(["pool", "boxes", "calibset", "ranges", "predictions"])
 
 
 @fuzzed(FEW)

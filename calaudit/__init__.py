@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from calaudit.audit.run import run_audit
     from calaudit.explain.run import explain_audit
     from calaudit.export.run import export_engine
+    from calaudit.formats.answers import write_answers
     from calaudit.formats.calibset import Calibset, open_calibset
     from calaudit.formats.pool import open_pool
     from calaudit.formats.pool_writer import PoolWriter, write_pool
@@ -101,6 +102,7 @@ _HOMES = {
     "run_audit": "audit.run",
     "score": "metrics.scoring",
     "select_rows": "slices.evaluate",
+    "write_answers": "formats.answers",
     "write_pool": "formats.pool_writer",
     "write_scales": "formats.scales",
 }
@@ -142,6 +144,7 @@ __all__ = [
     "run_audit",
     "score",
     "select_rows",
+    "write_answers",
     "write_pool",
     "write_scales",
 ]

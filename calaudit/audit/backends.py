@@ -39,7 +39,7 @@ def make_backends(
     jobs: int,
     remote: Mapping[str, RemoteBackend],
 ) -> dict[str, AnyBackend]:
-    """The backend of the audit's own target, then of those it is to agree with, by target.
+    """The backend of the audit's own target, then of all others that it runs on, by target.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def make_backends(
     precisions: tuple[Precision, ...] = ("fp32", *config.audit.precisions)
     made: dict[str, AnyBackend] = {}
     problems: list[Problem] = []
-    for target in config.columns:
+    for target in config.used:
         if target.name in remote:
             made[target.name] = remote[target.name]
             continue
@@ -76,7 +76,7 @@ def make_backends(
                 continue
             site = _site(config, target, pool, folder, jobs)
             backend = target.kind.make(target.settings, site)
-            problems += _unfit(backend, target, precisions)
+            problems += _unfit(backend, target, precisions) if target in config.columns else ()
             made[target.name] = backend
             backend.check(model)
         except BackendError as error:

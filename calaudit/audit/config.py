@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from calaudit.audit.entries import CalibsetEntry, ScalesFile, name_problems, read_entry, read_scales
 from calaudit.audit.exemptions import Exemption, exemption_problems, read_exemption
+from calaudit.audit.foreign_entry import ELSEWHERE, EngineFile, engine_name_problems, read_engine
 from calaudit.backends.base import DEFAULT, Int8
 from calaudit.backends.targets import AuditTable, Target, read_targets
 from calaudit.calibration.batching import DEFAULT_SIZE, Batching, SampleOrder
@@ -26,7 +27,8 @@ Method = Literal["minmax", "entropy", "percentile", "mse", "entropy-trt"]
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
 _NEEDED = ("audit", "slices", "calibsets", "tasks")
-_TABLES = (*_NEEDED, "scales", "gates", "targets", "exemptions")
+_TABLES = (*_NEEDED, "scales", "engines", "gates", "targets", "exemptions")
+_IN_PLACE_OF_SETS = ("scales", "engines")
 
 
 @setting(
@@ -185,6 +187,8 @@ class AuditConfig:
     """Ranges that are given, by name, in the file's order."""
     methods_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Calibration set → methods tried on it, where those aren't all."""
+    engines: Mapping[str, EngineFile] = field(default_factory=dict)
+    """Engines that somebody else made, by name, in the file's order."""
 
     @property
     def columns(self) -> tuple[Target, ...]:
@@ -192,10 +196,20 @@ class AuditConfig:
         return tuple(self.targets[n] for n in (self.audit.backend, *self.audit.agree_with))
 
     @property
+    def used(self) -> tuple[Target, ...]:
+        """The columns, then what else runs engines that somebody else made."""
+        others = filter(None, map(self.target_of, self.engines.values()))
+        return tuple({target.name: target for target in (*self.columns, *others)}.values())
+
+    def target_of(self, engine: EngineFile) -> Target | None:
+        """What runs an engine that somebody else made; None where its answers are given."""
+        return None if engine.kind == "answers" else self.targets[engine.target or DEFAULT]
+
+    @property
     def unused(self) -> tuple[Target, ...]:
         """``[[targets]]`` that it doesn't run on."""
-        columns = self.columns
-        return tuple(t for t in self.targets.values() if t.named and t not in columns)
+        used = self.used
+        return tuple(t for t in self.targets.values() if t.named and t not in used)
 
     def role_of(self, name: str, exemption: str | None = None) -> Role:
         """What a set, or given ranges, are there for: candidates unless the file says otherwise.
@@ -250,14 +264,15 @@ def read_audit(path: Path) -> AuditConfig:
             "Add it; see docs/audit.md, or let `calaudit init MODEL POOL` write a first file.",
         )
         for key in _NEEDED
-        if not raw.get(key) and not (key == "calibsets" and raw.get("scales"))
+        if not raw.get(key) and not (key == "calibsets" and any(map(raw.get, _IN_PLACE_OF_SETS)))
     ]
     if problems:
         raise SettingsError.of(problems)
 
     found: list[Problem] = []
     tables = _each(found, raw, "targets", path, lambda v, at: v)
-    audit, targets = _audit_table(found, raw["audit"], tables, path)
+    engines = _each(found, raw, "engines", path, lambda v, at: read_engine(v, path, at))
+    audit, targets = _audit_table(found, raw["audit"], tables, engines, path)
     dimensions = _each(
         found, raw, "slices", path, lambda v, at: parse_settings(v, Dimension, where=path, at=at)
     )
@@ -271,6 +286,8 @@ def read_audit(path: Path) -> AuditConfig:
     exemptions = _each(found, raw, "exemptions", path, lambda v, at: read_exemption(v, path, at))
     found += name_problems([name for name, *_ in sets], path, "calibsets")
     found += name_problems([name for name, _ in scales], path, "scales")
+    named = [*(name for name, *_ in sets), *(name for name, _ in scales)]
+    found += engine_name_problems([name for name, _ in engines], named, path)
     if found or audit is None:
         raise SettingsError.of(found)
     config = AuditConfig(
@@ -285,6 +302,7 @@ def read_audit(path: Path) -> AuditConfig:
         targets=targets,
         scales=dict(scales),
         methods_of={name: methods for name, _, methods in sets if methods is not None},
+        engines=dict(engines),
     )
     found += _engine_problems(config)
     if found:
@@ -316,7 +334,11 @@ def _engine_problems(config: AuditConfig) -> Iterator[Problem]:
 
 
 def _audit_table(
-    found: list[Problem], values: Any, tables: Sequence[Mapping[str, Any]], path: Path
+    found: list[Problem],
+    values: Any,
+    tables: Sequence[Mapping[str, Any]],
+    engines: Sequence[tuple[str, EngineFile]],
+    path: Path,
 ) -> tuple[AuditSettings | None, dict[str, Target]]:
     """The ``[audit]`` table: the audit's own keys, and those of the targets it runs on."""
     read = partial(parse_settings, cls=AuditSettings, where=path, at="audit")
@@ -326,10 +348,12 @@ def _audit_table(
     audit = _collect(found, lambda: read({k: v for k, v in values.items() if k in own}))
     if audit is None:
         return None, {}
-    used = {"backend": (audit.backend,), "agree_with": audit.agree_with}
+    used = {"audit.backend": (audit.backend,), "audit.agree_with": audit.agree_with}
+    used["engines"] = tuple(each.target for _, each in engines if each.target is not None)
     base = path.parent / (audit.relative_to or "")
     table = AuditTable(values, own, used, path, base, meant)
-    targets = _collect(found, lambda: read_targets(table, tables, reserved=get_args(Method))) or {}
+    reserved = (*get_args(Method), ELSEWHERE)
+    targets = _collect(found, lambda: read_targets(table, tables, reserved=reserved)) or {}
     for target in targets.values():
         if target.name in (audit.backend, *audit.agree_with, DEFAULT):
             ways = target.kind.int8(target.settings, audit.methods, audit.batching)

@@ -3,24 +3,28 @@
 Threads of one process are enough: onnxruntime computes without the GIL.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, Final, TypeVar
+
+from numpy.typing import NDArray
 
 from calaudit.audit.backends import RemoteBackend
+from calaudit.audit.foreign import Foreign, foreign_engine_record
 from calaudit.audit.keys import content_key
 from calaudit.audit.observed import Observed
 from calaudit.audit.plan import PlannedCell
 from calaudit.audit.precision import engine_record, refuse_float, refuse_ignored
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store
-from calaudit.backends.base import Engine, Order
+from calaudit.backends.base import Backend, Engine, Order
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import ScaleTable, estimate_scales
 from calaudit.formats.calibset import Calibset, open_calibset
-from calaudit.formats.predictions import Predictions
+from calaudit.formats.given import Batch
+from calaudit.formats.predictions import Predictions, write_predictions
 from calaudit.formats.scales import write_scales
 from calaudit.graph.exempt import given_names
 from calaudit.graph.fp16 import convert_to_fp16
@@ -32,6 +36,11 @@ from calaudit.runtime.interrupts import stop_if_asked
 from calaudit.steps.build import write_engine
 from calaudit.steps.complete import without_constants
 from calaudit.steps.predict import predict
+
+_ALONE: Final = (
+    "takes the ranges of activations from each batch, so it was run sample by sample: in larger "
+    "batches a sample's answer depends on the others"
+)
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -92,13 +101,9 @@ def run_cell(audit: Audit, planned: PlannedCell, observed: Observed, store: Stor
     BackendError
         The engine can't be built, failed, or is asked for INT8 and runs nothing in it.
     """
-    backend = audit.backends[planned.backend]
-    if isinstance(backend, RemoteBackend):
-        raise BackendError(
-            f"no Dask worker with a GPU made {planned.id}, and none is used here",
-            where=backend.name,
-            next_step="Run the audit again: finished artefacts are reused.",
-        )
+    if planned.foreign is not None or planned.precision == "unknown":
+        return _run_foreign(audit, planned, audit.foreign[str(planned.foreign)], store)
+    backend = _backend(audit, planned)
     graph = _graph(audit, planned, observed, store)
     beside = planned.float_ops if graph.ranges is not None else ()
     left = given_names(beside, audit.model, audit.folded)
@@ -133,8 +138,77 @@ def run_cell(audit: Audit, planned: PlannedCell, observed: Observed, store: Stor
     return CellRun(record, answers, (*graph.notices, *said), scales)
 
 
+def _backend(audit: Audit, planned: PlannedCell) -> Backend:
+    backend = audit.backends[planned.backend]
+    if isinstance(backend, RemoteBackend):
+        raise BackendError(
+            f"no Dask worker with a GPU made {planned.id}, and none is used here",
+            where=backend.name,
+            next_step="Run the audit again: finished artefacts are reused.",
+        )
+    return backend
+
+
+def _run_foreign(audit: Audit, planned: PlannedCell, engine: Foreign, store: Store) -> CellRun:
+    """Run an engine that somebody else made, or take the answers that it comes with."""
+    done = store.holds(planned.predictions)
+    if engine.answers is not None:
+        if not done:
+            ids, size = audit.pool.ids(audit.predicted).tolist(), audit.config.audit.batch_size
+            given = engine.answers.batches(ids, size)
+            write_predictions(planned.predictions, audit.predicted, _kept(audit, planned, given))
+            store.keep(planned.predictions)
+        record = foreign_engine_record(engine, None)
+        return CellRun(record, Predictions(planned.predictions), (), {})
+    backend = _backend(audit, planned)
+    if engine.model is None and not backend.capabilities.loads_plans:
+        raise BackendError(
+            f"{planned.backend} can't run a TensorRT plan",
+            where=engine.path,
+            next_step="Name a target whose backend is TensorRT.",
+        )
+    built = backend.make(
+        Order(
+            model=engine.model or audit.model,
+            precision="int8" if engine.part.int8 else "fp32",
+            what=planned.id,
+            path=planned.built,
+            kernels=engine.entry.kernels,
+            plan=engine.path.read_bytes() if engine.model is None else None,
+            to_run=not done,
+        )
+    )
+    alone = engine.contents is not None and engine.contents.dynamic
+    with ExitStack() as stack:
+        if built.engine is not None:
+            stack.callback(built.engine.close)
+        answers = _answers(audit, planned, built.engine, store, done=done, alone=alone)
+    said = [replace(each, where=f"cell {planned.id}") for each in built.notices]
+    said += [Notice("ran_alone", _ALONE, f"cell {planned.id}")] if alone else []
+    return CellRun(foreign_engine_record(engine, built), answers, tuple(said), {})
+
+
+def _kept(
+    audit: Audit, planned: PlannedCell, given: Iterable[Mapping[str, NDArray[Any]]]
+) -> Iterator[Batch]:
+    """What predictions keep of outputs that were given, batch by batch."""
+    kept, rows = audit.kept(planned), audit.predicted
+    reference = Predictions(audit.plan.reference.predictions) if kept.against_reference else None
+    done = 0
+    for outputs in given:
+        piece = rows[done : done + len(next(iter(outputs.values())))]
+        done += len(piece)
+        yield kept.batch(outputs, piece, reference)
+
+
 def _answers(
-    audit: Audit, planned: PlannedCell, engine: Engine | None, store: Store, *, done: bool
+    audit: Audit,
+    planned: PlannedCell,
+    engine: Engine | None,
+    store: Store,
+    *,
+    done: bool,
+    alone: bool = False,
 ) -> Predictions:
     if done or engine is None:
         return Predictions(planned.predictions)
@@ -146,7 +220,7 @@ def _answers(
         audit.pool,
         audit.predicted,
         planned.predictions,
-        batch_size=audit.config.audit.batch_size,
+        batch_size=1 if alone else audit.config.audit.batch_size,
         what=planned.id,
         kept=kept,
         reference=Predictions(audit.plan.reference.predictions) if held_against else None,

@@ -71,7 +71,7 @@ def paired_differences(
     try:
         config = read_audit(path)
         # nothing is built or run here: no target has to be reached
-        unused = {each.name: RemoteBackend(each.name, "", {}) for each in config.columns}
+        unused = {each.name: RemoteBackend(each.name, "", {}) for each in config.used}
         with prepared_audit(path, Overrides(out=folder), unused) as opened:
             _refuse_other_rows(opened, both)
             return dict(_differences(opened, both, cells, level))

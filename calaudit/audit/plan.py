@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from calaudit.audit.config import AuditConfig
+from calaudit.audit.foreign_entry import ELSEWHERE
 from calaudit.audit.keys import content_key, slug
 from calaudit.audit.planned_sets import PlannedSet, plan_sets
 from calaudit.backends.base import DEFAULT, Int8, Precision
@@ -32,13 +33,14 @@ class PlannedCell:
     """One engine to be judged."""
 
     id: str
-    """``calibset/method``, or the precision; behind the method ``+exemption``; the target behind
-    it where it isn't the default backend."""
+    """``calibset/method``, the precision, or the name of an engine that somebody else made; behind
+    the method ``+exemption``; the target behind it where it isn't the default backend."""
     backend: str
-    """Name of the target: a backend's own, or one of ``[[targets]]``."""
-    precision: Precision
+    """Name of the target: a backend's own, or one of ``[[targets]]``; or `ELSEWHERE`."""
+    precision: Precision | Literal["unknown"]
+    """Unknown where somebody else made it and its file doesn't show INT8."""
     calibset: str | None
-    """None where no ranges are needed."""
+    """None where no ranges are needed, and of engines that somebody else made."""
     method: str | None
     """One of the audit's, or the name of a calibration of the backend's own."""
     engine: Path | None
@@ -65,11 +67,23 @@ class PlannedCell:
     """One of the audit's ``[[exemptions]]``."""
     float_ops: tuple[str, ...] = ()
     """INT8: products of the folded model that are left in float, in graph order."""
+    foreign: str | None = None
+    """One of the audit's ``[[engines]]``, which somebody else made."""
 
     @property
     def way(self) -> str | None:
         """How it got its ranges and what it leaves in float: ``minmax+head``."""
         return with_exemption(self.method, self.exemption)
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignPart:
+    """What a plan needs of an engine that somebody else made."""
+
+    fingerprint: str
+    """Hash of its file's content."""
+    int8: bool
+    """Whether its file shows products in INT8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,7 @@ def make_plan(
     given: Mapping[str, ScaleTable] | None = None,
     tuning: str | None = None,
     float_ops: Mapping[str | None, tuple[str, ...]] = MappingProxyType({}),
+    foreign: Mapping[str, ForeignPart] = MappingProxyType({}),
 ) -> Plan:
     """Lay out an audit.
 
@@ -145,6 +160,8 @@ def make_plan(
         Key of the tuning rows and of what is observed on them; None where nothing is.
     float_ops : mapping
         Exemption → products that INT8 engines leave in float; None: engines without an exemption.
+    foreign : mapping
+        Engines that somebody else made, by name.
     """
     base = {"calaudit": __version__, "pool": pool, "model": model}
     sets = tuple(plan_sets(config, base, folder, seed, settled))
@@ -168,7 +185,10 @@ def make_plan(
     # what is held against FP32 depends on who ran that
     held = {**kept, "reference": reference.predictions.name} if kept else {}
     layout = replace(layout, kept=held)
-    cells = tuple(layout.cells(sets, given or {}))
+    cells = (
+        *layout.cells(sets, given or {}),
+        *(layout.foreign(name, part) for name, part in foreign.items()),
+    )
     implicit = any(cell.given == "scales" and cell.calibset is not None for cell in cells)
     return Plan(
         calibsets=sets,
@@ -316,6 +336,30 @@ class _Layout:
             given_ranges=name,
             exemption=exemption,
             float_ops=left,
+        )
+
+    def foreign(self, name: str, part: ForeignPart) -> PlannedCell:
+        """An engine that somebody else made."""
+        entry = self.config.engines[name]
+        target = self.config.target_of(entry)
+        depends = {**self.base, "file": part.fingerprint, "kernels": entry.kernels}
+        stem = f"engine-{slug(name)}"
+        if target is None:
+            own = f"{stem}-{content_key(depends)}"
+        else:
+            own = self._own(stem, target, depends)
+        return PlannedCell(
+            id=name if target is None else f"{name}{_behind(target)}",
+            backend=ELSEWHERE if target is None else target.name,
+            precision="int8" if part.int8 else "unknown",
+            calibset=None,
+            method=None,
+            engine=None,
+            scales=None,
+            built=self.folder / "engines" / f"{own}.engine",
+            predictions=self.folder / "predictions" / f"{own}.h5",
+            role=entry.role or "candidate",
+            foreign=name,
         )
 
     def alone(self, target: Target, precision: Precision) -> PlannedCell:

@@ -15,6 +15,7 @@ from calaudit.audit.backends import (
 )
 from calaudit.audit.config import AuditConfig, read_audit
 from calaudit.audit.eval_sets import kept_by, read_tasks
+from calaudit.audit.foreign import Foreign, Wanted, open_foreign
 from calaudit.audit.gates import read_gates
 from calaudit.audit.given import check_given, open_given
 from calaudit.audit.keys import content_key
@@ -131,6 +132,8 @@ class Audit:
     ranges of ours."""
     given: Mapping[str, ScaleTable]
     """Ranges of ``[[scales]]``, by name."""
+    foreign: Mapping[str, Foreign]
+    """Engines that somebody else made, by name."""
     seed: int
     jobs: int = 1
 
@@ -195,65 +198,96 @@ def _opened(
     path: Path, overrides: Overrides, remote: Mapping[str, RemoteBackend]
 ) -> Iterator[Audit]:
     config = read_audit(path)
-    check_folder(folder := Path(overrides.out or config.folder))
-    seed = config.audit.seed if overrides.seed is None else overrides.seed
+    check_folder(Path(overrides.out or config.folder))
     model = load_model(Path(overrides.model or config.resolve(config.audit.model)))
     with open_pool(overrides.pool or config.resolve(config.audit.pool)) as pool:
         check_pool_matches(model.inputs, pool.inputs, where=pool.label)
-        evaluated = _evaluated(config, pool)
-        whole = slice_pool(config.dimensions, pool, where=f"{path}: slices")
-        slices = _noted(whole.samples.take(evaluated), whole.samples, f"{path}: slices")
-        eval_sets = read_tasks(config, evaluated, slices, whole, model)
-        gates, floors = read_gates(config, eval_sets)
-        clusters = _clusters(config, pool, evaluated, eval_sets)
-        folded = prepare(model)
-        placement = place(config, model, folded)
-        qdq = placement.whole
-        predicted = rows_to_predict(config.tasks, pool, evaluated)
-        tuning = _tuning(config, pool, predicted, whole.samples, seed)
-        backends = make_backends(
-            config, pool, model, qdq, folder=folder, jobs=overrides.jobs, remote=remote
-        )
-        given = open_given(config)
-        plan = make_plan(
-            config,
-            model=model.fingerprint,
-            pool=pool.fingerprint(),
-            rows=content_key(predicted.tolist()),
-            kept=kept_by(config, eval_sets).key,
-            kept_of_reference=kept_by(config, eval_sets, reference=True).key,
-            tuning=_tuning_key(tuning, qdq),
-            folder=folder,
-            seed=seed,
-            backends=backend_keys(backends),
-            settled=_settled(config, pool, predicted, whole.samples),
-            given=given,
-            float_ops=placement.float_ops,
-        )
-        yield Audit(
-            config=config,
-            pool=pool,
-            model=model,
-            folded=folded,
-            placement=placement,
-            macs=count_macs(folded, {name: spec.shape for name, spec in pool.inputs.items()}),
-            backend=make_observer(config, pool, folder),
-            backends=backends,
-            object_slices=whole,
-            evaluated=evaluated,
-            slices=slices,
-            predicted=predicted,
-            tuning=tuning,
-            eval_sets=eval_sets,
-            gates=gates,
-            floors=floors,
-            clusters=clusters,
-            plan=plan,
-            network=_network(config, plan, given, qdq, model),
-            given=given,
-            seed=seed,
-            jobs=overrides.jobs,
-        )
+        yield _prepared(config, overrides, remote, model, pool)
+
+
+def _prepared(
+    config: AuditConfig,
+    overrides: Overrides,
+    remote: Mapping[str, RemoteBackend],
+    model: Model,
+    pool: PoolFile,
+) -> Audit:
+    path, folder = config.path, Path(overrides.out or config.folder)
+    seed = config.audit.seed if overrides.seed is None else overrides.seed
+    evaluated = _evaluated(config, pool)
+    whole = slice_pool(config.dimensions, pool, where=f"{path}: slices")
+    slices = _noted(whole.samples.take(evaluated), whole.samples, f"{path}: slices")
+    eval_sets = read_tasks(config, evaluated, slices, whole, model)
+    gates, floors = read_gates(config, eval_sets)
+    clusters = _clusters(config, pool, evaluated, eval_sets)
+    placement = place(config, model, folded := prepare(model))
+    predicted = rows_to_predict(config.tasks, pool, evaluated)
+    tuning = _tuning(config, pool, predicted, whole.samples, seed)
+    backends = make_backends(
+        config, pool, model, placement.whole, folder=folder, jobs=overrides.jobs, remote=remote
+    )
+    given = open_given(config)
+    foreign = _foreign(config, pool, predicted, eval_sets, folded)
+    plan = make_plan(
+        config,
+        model=model.fingerprint,
+        pool=pool.fingerprint(),
+        rows=content_key(predicted.tolist()),
+        kept=kept_by(config, eval_sets).key,
+        kept_of_reference=kept_by(config, eval_sets, reference=True).key,
+        tuning=_tuning_key(tuning, placement.whole),
+        folder=folder,
+        seed=seed,
+        backends=backend_keys(backends),
+        settled=_settled(config, pool, predicted, whole.samples),
+        given=given,
+        float_ops=placement.float_ops,
+        foreign={name: each.part for name, each in foreign.items()},
+    )
+    return Audit(
+        config=config,
+        pool=pool,
+        model=model,
+        folded=folded,
+        placement=placement,
+        macs=_macs(folded, pool),
+        backend=make_observer(config, pool, folder),
+        backends=backends,
+        object_slices=whole,
+        evaluated=evaluated,
+        slices=slices,
+        predicted=predicted,
+        tuning=tuning,
+        eval_sets=eval_sets,
+        gates=gates,
+        floors=floors,
+        clusters=clusters,
+        plan=plan,
+        network=_network(config, plan, given, placement.whole, model),
+        given=given,
+        foreign=foreign,
+        seed=seed,
+        jobs=overrides.jobs,
+    )
+
+
+def _macs(folded: Model, pool: PoolFile) -> dict[str, int | None]:
+    return count_macs(folded, {name: spec.shape for name, spec in pool.inputs.items()})
+
+
+def _foreign(
+    config: AuditConfig,
+    pool: PoolFile,
+    predicted: Rows,
+    eval_sets: Sequence[EvalSet],
+    folded: Model,
+) -> dict[str, Foreign]:
+    """Engines that somebody else made, held against the pool and the outputs that tasks read."""
+    if not config.engines:
+        return {}
+    read = {name for each in eval_sets for name in each.outputs}
+    outputs = [each for each in folded.outputs if each.name in read]
+    return open_foreign(config, Wanted(pool, predicted, outputs, _macs(folded, pool)))
 
 
 def _clusters(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from calaudit.audit.backends import accelerators
+from calaudit.audit.foreign import foreign_record
 from calaudit.audit.keys import content_key
 from calaudit.audit.plan import PlannedCell
 from calaudit.audit.planned_sets import PlannedSet
@@ -142,7 +143,7 @@ def audit_record(audit: Audit) -> AuditRecord:
                 audit.backends[target.name].environment,
                 {key: _setting(value) for key, value in sorted(target.given.items())},
             )
-            for target in audit.config.columns
+            for target in audit.config.used
         ),
     )
 
@@ -184,11 +185,11 @@ def agreement_records(
     mine = {
         (cell.precision, cell.calibset or cell.given_ranges, cell.way): cell
         for cell in audit.plan.cells
-        if cell.backend == audit.config.audit.backend
+        if cell.backend == audit.config.audit.backend and not cell.foreign
     }
     found: list[Agreement] = []
     for cell in audit.plan.cells:
-        if cell.backend == audit.config.audit.backend or cell.id not in cells:
+        if cell.backend == audit.config.audit.backend or cell.id not in cells or cell.foreign:
             continue
         ranges = cell.calibset or cell.given_ranges
         twin = mine.get((cell.precision, ranges, cell.way))
@@ -245,7 +246,9 @@ def cell_record(
     audit: Audit, planned: PlannedCell, engine: EngineRecord | None, reason: str | None = None
 ) -> CellRecord:
     """What a cell is, and where its files lie; without an engine it has failed."""
-    own = audit.config.targets[planned.backend].kind.keeps_engines
+    target = audit.config.targets.get(planned.backend)
+    own = target is not None and target.kind.keeps_engines
+    foreign = None if planned.foreign is None else audit.foreign[planned.foreign]
     calibrated = planned.given == "calibset"
     return filled(
         CellRecord,
@@ -258,6 +261,7 @@ def cell_record(
         graph=kept(audit, planned.engine),
         cache=kept(audit, planned.built.with_suffix(".cache")) if calibrated else None,
         predictions=None if engine is None else kept(audit, planned.predictions),
+        foreign=foreign and foreign_record(audit.config, foreign, audit.slices.names),
     )
 
 

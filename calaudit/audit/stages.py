@@ -227,7 +227,7 @@ def _warnings(
 
 def _unused_notices(audit: Audit) -> Iterator[Notice]:
     for target in audit.config.unused:
-        message = "isn't used: neither backend nor agree_with names it"
+        message = "isn't used: neither backend, agree_with nor an engine names it"
         yield Notice("target_unused", message, f"target {target.name}")
 
 
@@ -310,7 +310,7 @@ def _outcomes(audit: Audit, observed: Observed, journal: _Journal) -> dict[str, 
             made = [*map_in_threads(outcome, mine, jobs=audit.jobs), *map(outcome, others)]
             return dict(zip((cell.id for cell in (*mine, *others)), made, strict=True))
 
-        references = [cell for cell in planned if cell.precision == "fp32"]
+        references = [cell for cell in planned if cell.precision == "fp32" and not cell.foreign]
         found = all_of(references)
         lost = {cell.backend for cell in references if isinstance(found[cell.id], str)}
         for cell in planned:
@@ -321,7 +321,9 @@ def _outcomes(audit: Audit, observed: Observed, journal: _Journal) -> dict[str, 
 
 
 def _in_threads(audit: Audit, cell: PlannedCell) -> bool:
-    backend = audit.backends[cell.backend]
+    backend = audit.backends.get(cell.backend)
+    if backend is None:  # its answers were given
+        return True
     return not isinstance(backend, RemoteBackend) and backend.capabilities.concurrent
 
 

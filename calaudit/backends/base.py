@@ -44,6 +44,8 @@ class Capabilities:
     feeds_scales: bool = False
     """Whether a Q/DQ graph that reads its scales from an input gives the answers of one that holds
     the same scales, to the bit."""
+    loads_plans: bool = False
+    """Whether it runs engines of its library's own that somebody else built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,12 @@ class Order:
     float_ops: tuple[str, ...] = ()
     """INT8 of an FP32 graph: nodes of `model` whose layers are to stay in float; empty where the
     graph says everything. `PrecisionProof` doesn't ask INT8 of them."""
+    kernels: Literal["emulated", "fused"] | None = None
+    """Of a graph that somebody else quantized: how its Q/DQ is computed, where the backend can
+    choose; None: as the backend's settings say."""
+    plan: bytes | None = None
+    """An engine of the library's own that somebody else built, to be run as it is: `model` is the
+    FP32 model, whose inputs and outputs it has. Only for backends that load plans."""
     to_run: bool = True
     """False where the engine's answers are known: then it may be left out of what is made."""
 

@@ -70,7 +70,7 @@ class AuditTable:
     own: Collection[str]
     """The keys that are the audit's."""
     used: Mapping[str, Sequence[str]]
-    """Key → the backends and targets that it names."""
+    """Place in the file, such as ``"audit.backend"`` → the backends and targets named there."""
     where: object
     """The audit file."""
     folder: Path
@@ -109,7 +109,7 @@ def read_targets(
     plain = {DEFAULT: f"{audit.where}: audit"}
     for key, names in audit.used.items():
         for name in names:
-            place = f"{audit.where}: audit.{key}"
+            place = f"{audit.where}: {key}"
             if name in BACKENDS:
                 plain[name] = place
             elif name not in listed:

@@ -114,7 +114,7 @@ def _of_audit(path: Path, names: Sequence[str]) -> list[_Patient]:
     from calaudit.audit.config import read_audit
 
     config = read_audit(path)
-    known = {target.name: target for target in (*config.columns, *config.unused)}
+    known = {target.name: target for target in (*config.used, *config.unused)}
     unknown = [
         Problem(f"the audit has no target {name!r}", str(path), near(name, known))
         for name in names
@@ -123,7 +123,7 @@ def _of_audit(path: Path, names: Sequence[str]) -> list[_Patient]:
     if unknown:
         raise SettingsError.of(unknown)
     return [
-        _Patient(target, name in names or target in config.columns, target in config.columns)
+        _Patient(target, name in names or target in config.used, target in config.used)
         for name, target in known.items()
         if name in names or not names
     ]
@@ -242,7 +242,7 @@ def _told(patient: _Patient, health: "Health") -> list[str]:
         version = f" (Python {health.python})" if health.python else ""
         lines += ["", f"{name} runs in {health.interpreter}{version}"]
     if not patient.used:
-        lines += ["", f"{name} isn't used: neither backend nor agree_with names it"]
+        lines += ["", f"{name} isn't used: neither backend, agree_with nor an engine names it"]
     if health.builds_for and health.device is None:
         gpus = ", ".join(health.builds_for)
         lines += ["", f"{name} can build here but not run, for {gpus}"]

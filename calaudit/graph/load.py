@@ -127,10 +127,9 @@ def load_model(path: Path, *, quantized: bool = False) -> Model:
         Missing, not ONNX, invalid, of an opset that can't be converted, quantized already, in
         training mode, or of another fixed batch. All reasons at once.
     """
-    proto = _read(path)
-    _drop_initializers_from_inputs(proto.graph)
+    proto = check_file(path)
     tell_nodes_apart(proto.graph)
-    found = _unsuitable(proto) + ([] if quantized else _quantized_already(proto))
+    found = unsuitable(proto) + ([] if quantized else _quantized_already(proto))
     problems = [Problem(message, str(path), next_step) for message, next_step in found]
     random = random_ops(proto)
     notices: tuple[Notice, ...] = ()
@@ -147,7 +146,8 @@ def load_model(path: Path, *, quantized: bool = False) -> Model:
     return Model(proto, str(path), notices)
 
 
-def _read(path: Path) -> onnx.ModelProto:
+def check_file(path: Path) -> onnx.ModelProto:
+    """A file's model, found valid, with the weights kept beside it. Raises `ModelError`."""
     if path.exists() and not path.is_file():
         raise ModelError("isn't a file", where=path, next_step="Name the model's .onnx file.")
     if not path.is_file():
@@ -174,6 +174,7 @@ def _read(path: Path) -> onnx.ModelProto:
             where=path,
             next_step="Export it again; weights kept in a file of their own belong beside it.",
         ) from None
+    _drop_initializers_from_inputs(proto.graph)
     return proto
 
 
@@ -186,7 +187,8 @@ def _drop_initializers_from_inputs(graph: onnx.GraphProto) -> None:
         graph.input.extend(fed)
 
 
-def _unsuitable(proto: onnx.ModelProto) -> list[tuple[str, str]]:
+def unsuitable(proto: onnx.ModelProto) -> list[tuple[str, str]]:
+    """What keeps a model from being audited, whatever it runs in, and what to do about each."""
     found: list[tuple[str, str]] = []
     if proto.graph.sparse_initializer:
         found.append(("holds sparse weights", "Export it with dense weights."))
@@ -198,10 +200,13 @@ def _unsuitable(proto: onnx.ModelProto) -> list[tuple[str, str]]:
 
 
 def _quantized_already(proto: onnx.ModelProto) -> list[tuple[str, str]]:
-    nodes = [n for n in _all_nodes(proto) if _is_quantized(n)]
+    nodes = [n for n in _all_nodes(proto) if is_quantized(n)]
     if not nodes:
         return []
-    step = "Give the FP32 model that it was made from; calaudit places the Q/DQ itself."
+    step = (
+        "Give the FP32 model that it was made from; calaudit places the Q/DQ itself, and judges "
+        "this one beside its own engines as one of [[engines]] of an audit file."
+    )
     return [(f"is quantized already ({_named(nodes)})", step)]
 
 
@@ -211,7 +216,8 @@ def _all_nodes(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
     return [*outer, *(node for graph in inner for node in graph.node)]
 
 
-def _is_quantized(node: onnx.NodeProto) -> bool:
+def is_quantized(node: onnx.NodeProto) -> bool:
+    """Whether a node is one of the quantized operators, ONNX's and onnxruntime's own."""
     known = node.domain in STANDARD or node.domain.startswith(ONNXRUNTIMES)
     return known and _QUANTIZED.fullmatch(node.op_type) is not None
 

@@ -3,10 +3,10 @@
 Draws and methods of one recipe mostly lose alike: told one by one, they bury what else was found.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from calaudit.report.index import Index, predicts, set_label
+from calaudit.report.index import Index, predicts, ran_on, set_label, source_of, way_of
 from calaudit.report.precision import caveat
 from calaudit.results.audited import CellRecord
 from calaudit.results.comparison import Result
@@ -34,7 +34,7 @@ class EngineGroup:
         methods = len({cell.method for cell in self.cells})
         draws = len({cell.calibset for cell in self.cells})
         if len(self.cells) == 1:
-            return visible(self.cells[0].method or self.cells[0].precision)
+            return visible(self.cells[0].method or way_of(self.cells[0]))
         parts = [f"{methods} methods" if methods > 1 else "", f"{draws} draws" if draws > 1 else ""]
         return f"{len(self.cells)} ({' × '.join(filter(None, parts))})"
 
@@ -77,7 +77,7 @@ def engine_groups(index: Index) -> tuple[EngineGroup, ...]:
     found: dict[tuple[str, ...], list[CellRecord]] = {}
     for cell in cells:
         found.setdefault(_key(index, cell), []).append(cell)
-    several = len({cell.backend for cell in cells}) > 1
+    several = ran_on(cells) if len(ran_on(cells)) > 1 else frozenset()
     return tuple(
         EngineGroup(_label(index, members[0], several), tuple(members))
         for members in found.values()
@@ -90,18 +90,18 @@ def _key(index: Index, cell: CellRecord) -> tuple[str, ...]:
 
 
 def _source(index: Index, cell: CellRecord) -> str:
-    """What the ranges are of: a recipe, or ranges that were given; empty for none."""
+    """What the ranges are of: a recipe, ranges that were given, or an engine's own name."""
     if cell.calibset is None:
-        return cell.given_ranges or ""
+        return source_of(cell)
     return index.recipes.get(cell.calibset, cell.calibset)
 
 
-def _label(index: Index, cell: CellRecord, several_targets: bool) -> str:
+def _label(index: Index, cell: CellRecord, several: Collection[str]) -> str:
     source = _source(index, cell) or cell.method or cell.precision
     source += f" +{cell.exemption}" if cell.exemption else ""
     label = set_label(source, cell.role)
     label += " predicted" if predicts(cell) else ""
-    return f"{label} on {cell.backend}" if several_targets else label
+    return f"{label} on {cell.backend}" if cell.backend in several else label
 
 
 def grade(verdict: str | None, told: str) -> int:

@@ -3,7 +3,7 @@
 Neither claims more than its results do.
 """
 
-from calaudit.report.index import Index, cell_parts, variant
+from calaudit.report.index import Index, cell_parts, variant, way_of
 from calaudit.report.precision import (
     caveat,
     joint_caveat,
@@ -253,6 +253,8 @@ def _lower_first(text: str) -> str:
 def _subject(index: Index, result: Result) -> str:
     cell = index.cells[result.cell]
     calibset, method = map(quoted, cell_parts(cell, index.report))
+    if cell.foreign is not None:
+        return f"{calibset}, {visible(way_of(cell))},"
     if cell.given_ranges is not None:
         return f"With the ranges of {calibset}, {method}"
     return method if cell.calibset is None else f"Calibrated on {calibset}, {method}"
@@ -262,7 +264,7 @@ def control_sentences(index: Index) -> list[str]:
     """One sentence per control, in the report's order: how many gates it would have broken."""
     cells: dict[str, set[str]] = {}
     for cell in index.report.cells:
-        name = cell.given_ranges
+        name = cell.given_ranges or (cell.foreign.name if cell.foreign else None)
         if cell.calibset is not None:
             name = index.recipes.get(cell.calibset, cell.calibset)
         if name is not None and cell.role == "control":

@@ -197,7 +197,22 @@ class Index:
 
 def variant(cell: CellRecord) -> tuple[str, str, str]:
     """What sets engines of one calibration set apart: method and exemption, precision, target."""
-    return cell.way or "", cell.precision, cell.backend
+    return cell.way or source_of(cell), cell.precision, cell.backend
+
+
+def source_of(cell: CellRecord) -> str:
+    """What an engine's ranges are of: its calibration set, given ranges, or its own name.
+
+    The last of an engine that somebody else made; empty for none.
+    """
+    return cell.calibset or cell.given_ranges or (cell.foreign.name if cell.foreign else "")
+
+
+def way_of(cell: CellRecord) -> str:
+    """How an engine came about: its method and exemption, its precision, or that others made it."""
+    if cell.foreign is None:
+        return cell.way or cell.precision
+    return "answers given" if cell.foreign.kind == "answers" else "made elsewhere"
 
 
 def predicts(cell: CellRecord) -> str:
@@ -208,15 +223,25 @@ def predicts(cell: CellRecord) -> str:
 def cell_parts(cell: CellRecord, report: Report) -> tuple[str, str]:
     """What people call a cell: its calibration set, and its method or precision.
 
+    Of an engine that somebody else made its name, and that they did.
+
     That an engine is a prediction is added, and the target where the report has several; a control
     is marked as one.
     """
-    method = cell.way or cell.precision
+    method = way_of(cell)
     if predicts(cell):
         method += " predicted"
-    if len({each.backend for each in report.cells}) > 1:
+    ran = ran_on(report.cells)
+    if len(ran) > 1 and cell.backend in ran:
         method += f" on {cell.backend}"
-    return set_label(cell.calibset or cell.given_ranges or "no set", cell.role), method
+    return set_label(source_of(cell) or "no set", cell.role), method
+
+
+def ran_on(cells: Iterable[CellRecord]) -> frozenset[str]:
+    """Targets of engines; those whose answers were given have none."""
+    return frozenset(
+        each.backend for each in cells if each.foreign is None or each.foreign.kind != "answers"
+    )
 
 
 def set_label(name: str, role: Role) -> str:

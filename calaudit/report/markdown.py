@@ -8,6 +8,7 @@ from string import punctuation
 
 from calaudit.report.explanations import TITLE, explanation_lines, told
 from calaudit.report.findings import attribution_sentences, findings, harmed_slices
+from calaudit.report.foreign import foreign_sentences
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.groups import FoldedResult, engine_groups, folded
 from calaudit.report.handover import cache_hint, named_files
@@ -55,6 +56,7 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
     lines = [f"## {verdict}: {_inline(report.audit.name)}", ""]
     lines += [f"- {_inline(sentence)}" for sentence in findings(report)]
     lines += [f"- {_inline(sentence)}" for sentence in control_sentences(index)]
+    lines += [f"- {_inline(sentence)}" for sentence in foreign_sentences(index)]
     lines += [
         "",
         *_counts(index),

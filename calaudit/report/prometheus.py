@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from calaudit.report.forms import Evidence, Form
-from calaudit.report.index import Index, predicts
+from calaudit.report.index import Index, predicts, source_of, way_of
 from calaudit.report.precision import told_by
 from calaudit.results.audited import CellRecord
 from calaudit.results.comparison import ALL, Result, Verdict
@@ -112,7 +112,8 @@ def _add_engines(registry: CollectorRegistry, index: Index) -> None:
 
 
 def _engine_labels(index: Index, cell: CellRecord) -> list[str]:
-    what = (cell.calibset or "", cell.role, cell.way or "", cell.precision)
+    way = way_of(cell) if cell.foreign else cell.way or ""
+    what = (source_of(cell), cell.role, way, cell.precision)
     texts = (index.report.audit.name, *what, cell.backend, predicts(cell))
     return [visible(name) for name in texts]
 

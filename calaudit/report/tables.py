@@ -165,7 +165,8 @@ def support(n: str, record: SliceRecord) -> str:
 def candidate_heading(index: Index) -> str:
     """What stands beside FP32: ``"INT8"``, or ``"engine"`` for several precisions."""
     precisions = {cell.precision for cell in index.report.cells}
-    return precisions.pop().upper() if len(precisions) == 1 else "engine"
+    known = len(precisions) == 1 and "unknown" not in precisions
+    return precisions.pop().upper() if known else "engine"
 
 
 def more(rest: int, what: str) -> Iterator[Text]:

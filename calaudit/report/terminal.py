@@ -28,6 +28,7 @@ from calaudit.report.detail_tables import (
     target_table,
 )
 from calaudit.report.explanations import TITLE, explanation_lines, told
+from calaudit.report.foreign import foreign_sentences
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.harm import harm_table
 from calaudit.report.headline import control_sentences, headline
@@ -175,6 +176,7 @@ def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     yield from _recommendation(index, view, width)
     yield from _warnings(index.report)
     yield from map(Text, control_sentences(index))
+    yield from map(Text, foreign_sentences(index))
     yield _verdict(index)
     yield Text(headline(index.report))
 

@@ -122,6 +122,8 @@ def engine_name(index: Index, cell: str) -> str:
     """An engine within a sentence: ``"clean with minmax"``, or what it is without a set."""
     record = index.cells[cell]
     calibset, method = map(quoted, cell_parts(record, index.report))
+    if record.foreign is not None:
+        return calibset
     ranges = record.calibset or record.given_ranges
     return method if ranges is None else f"{calibset} with {method}"
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import MaxLen
 
 from calaudit.results.comparison import Interval
+from calaudit.results.foreign import ForeignRecord
 from calaudit.results.values import Count, Name, Ordinal, Share, Size, finite, plain, settle
 from calaudit.runtime.errors import Notice
 
@@ -298,14 +299,16 @@ class CellRecord:
     id: Name
     """As results refer to it."""
     calibset: Name | None
-    """None where no ranges are needed (FP16), or they are given."""
+    """None where no ranges are needed (FP16), they are given, or somebody else made the engine."""
     method: Name | None
     """Distribution → amax: ``"minmax"``, ``"entropy"``, ``"percentile"``, ``"mse"``, …; or
     ``"given"``."""
-    precision: Literal["int8", "fp16", "fp32"]
-    """What it computes in."""
+    precision: Literal["int8", "fp16", "fp32", "unknown"]
+    """What it computes in; ``"unknown"`` where somebody else made it and its file doesn't show
+    INT8."""
     backend: Name
-    """What built and ran it: a backend, or a target by its name."""
+    """What built and ran it: a backend, or a target by its name; ``"elsewhere"`` where its answers
+    were given."""
     ranges_by: str | None
     """Who estimated the ranges: ``"calaudit"``, or the registered backend; None where none are
     needed."""
@@ -334,6 +337,8 @@ class CellRecord:
     folder."""
     predictions: Name | None = None
     """What it answered, from the report's folder. None where it wasn't judged."""
+    foreign: ForeignRecord | None = None
+    """What is known of an engine that somebody else made; None of the audit's own."""
 
     @property
     def way(self) -> str | None:

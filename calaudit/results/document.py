@@ -22,7 +22,7 @@ Reference = tuple[str, str, str]
 """Place in the document, kind of record, its name."""
 
 FORMAT = "report"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version of report.json. What an older release would misread raises it: a key that goes or means
 something else, a value that it doesn't know. A new key doesn't: readers ignore keys that they
 don't know, and `_LACKING` says what stands for one in files that were written before it.
@@ -31,6 +31,8 @@ don't know, and `_LACKING` says what stands for one in files that were written b
 2 (0.1.0): calibration sets and cells have a role and name their files, gates min_reference; a
 report without a judged gate doesn't pass; results have a bound that holds for all at once, a
 reason, a family and what they could prove; attribution has several findings and p-values.
+3: cells tell of engines that somebody else made, whose precision may be unknown and whose
+backend ``elsewhere``.
 """
 _ENGINE: Mapping[str, Any] = {
     "left_float": [],
@@ -41,7 +43,7 @@ _ENGINE: Mapping[str, Any] = {
     "exempt_macs": None,
 }
 _CELL: Mapping[str, Any] = dict.fromkeys(
-    ("graph", "cache", "predictions", "given_ranges", "exemption")
+    ("graph", "cache", "predictions", "given_ranges", "exemption", "foreign")
 )
 _NEW: Mapping[str, Mapping[str, Any]] = {
     "": {"harm": None, "explanations": [], "recommendation": None, "pictures": []},
@@ -56,7 +58,7 @@ _NEW: Mapping[str, Mapping[str, Any]] = {
     "cells.engine": _ENGINE,
     "cells.engine.not_as_asked": {"macs": None},
 }
-"""Keys that came within version 2; "" is the report itself."""
+"""Keys that came after version 2's first release; "" is the report itself."""
 _LACKING: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
     1: {
         **_NEW,
@@ -83,6 +85,7 @@ _LACKING: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
         },
     },
     2: _NEW,
+    3: _NEW,
 }
 """Version → part of the report → keys that it or its entries may lack, and what stands for them."""
 READABLE = tuple(_LACKING)

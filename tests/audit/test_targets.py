@@ -284,7 +284,9 @@ def test_every_form_names_the_targets(finished: tuple[Path, Report]) -> None:
 def test_an_unused_target_is_told_of(tmp_path: Path) -> None:
     report, _ = run_audit(audit(tmp_path, 'agree_with = ["fused"]', n=400))
     told = [(each.where, each.message) for each in report.warnings if each.code == "target_unused"]
-    assert told == [("target one-thread", "isn't used: neither backend nor agree_with names it")]
+    assert told == [
+        ("target one-thread", "isn't used: neither backend, agree_with nor an engine names it")
+    ]
     assert "one-thread" not in {cell.backend for cell in report.cells}
 
 

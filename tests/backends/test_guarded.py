@@ -69,7 +69,7 @@ def backend(folder: Path, **own: str) -> Iterator[None]:
 def everything(folder: Path) -> None:
     """All that an audit asks of a backend."""
     kind = BACKENDS.load("odd")
-    table = AuditTable({}, (), {"backend": ["odd"]}, "audit.toml", Path())
+    table = AuditTable({}, (), {"audit.backend": ["odd"]}, "audit.toml", Path())
     settings = read_targets(table)["odd"].settings
     list(kind.int8(settings, ("mse",), Batching(4)))
     list(kind.obstacles(settings, {}))

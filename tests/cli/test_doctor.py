@@ -148,7 +148,7 @@ def test_an_audits_targets_are_tried_with_their_settings(tmp_path: Path, fake: o
     assert [row.split()[:3] for row in rows] == [
         ["orin", "fake", "yes"], ["here", "onnxruntime", "yes"], ["spare", "fake", "no"]
     ]  # fmt: skip
-    assert "spare isn't used: neither backend nor agree_with names it" in shown.out
+    assert "spare isn't used: neither backend, agree_with nor an engine names it" in shown.out
     assert "spare: nowhere can't be reached" in shown.out
     used = audit(tmp_path, 'backend = "onnxruntime"\nagree_with = ["spare"]')
     assert calaudit("doctor", str(used)).status == 1

@@ -29,7 +29,7 @@ def test_there_is_a_sample_of_every_version_that_can_be_read() -> None:
 @pytest.mark.parametrize("version", READABLE)
 def test_every_version_is_read_and_written_again_as_this_one(tmp_path: Path, version: int) -> None:
     report = read_report(sample(version))
-    assert (exit_status(report), len(report.cells)) == (1, 4)
+    assert (exit_status(report), len(report.cells)) == (1, 4 if version < 3 else 5)
     write_report(report, tmp_path / "report.json")
     assert read_report(tmp_path / "report.json") == report
     document = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
@@ -77,7 +77,13 @@ def test_what_version_1_didnt_tell_is_unknown() -> None:
     assert all(isinstance(f, Finding) for each in report.attribution for f in each.findings)
 
 
-@pytest.mark.parametrize("version", [0, 3, "2", None, 2.5])
+def test_engines_made_elsewhere_are_told_since_version_3() -> None:
+    told = [each.foreign for each in read_report(sample(3)).cells]
+    assert [each and each.kind for each in told] == [None] * 4 + ["answers"]
+    assert {each.foreign for each in read_report(sample(2)).cells} == {None}
+
+
+@pytest.mark.parametrize("version", [0, 4, "2", None, 2.5])
 def test_an_unknown_version_is_refused_with_those_that_are_known(
     tmp_path: Path, version: object
 ) -> None:
@@ -87,4 +93,4 @@ def test_an_unknown_version_is_refused_with_those_that_are_known(
     with pytest.raises(FileFormatError) as caught:
         read_report(path)
     assert f"format_version {version!r} can't be read by this release" in str(caught.value)
-    assert "Known: 1, 2. Update calaudit, or run the audit again." in str(caught.value)
+    assert "Known: 1, 2, 3. Update calaudit, or run the audit again." in str(caught.value)

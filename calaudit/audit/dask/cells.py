@@ -59,7 +59,7 @@ def remote_backends(
     CalauditError
         The audit can't be opened there.
     """
-    if not any(target.kind.needs_gpu for target in read_audit(path).columns):
+    if not any(target.kind.needs_gpu for target in read_audit(path).used):
         return {}
     if not scheduler.workers(with_gpu=True):
         raise BackendError(

@@ -104,10 +104,10 @@ class OnnxruntimeBackend:
         """An engine of the order's graph, or of one that predicts TensorRT's; nothing is kept."""
         if isinstance(order.ranges, ScaleTable):
             return self._predicted(order, order.ranges)
-        int8 = order.precision == "int8"
+        int8, kernels = order.precision == "int8", order.kernels or self._kernels
         return BuiltEngine(
-            engine=self.load(order.model) if order.to_run else None,
-            kernels=self._kernels if int8 else "float",
+            engine=self._loaded(order.model, kernels) if order.to_run else None,
+            kernels=kernels if int8 else "float",
         )
 
     def _predicted(self, order: Order, table: ScaleTable) -> BuiltEngine:
@@ -138,6 +138,9 @@ class OnnxruntimeBackend:
 
     def load(self, model: Model) -> "OnnxruntimeEngine":
         """Make an engine. Raises `BackendError` when onnxruntime refuses the model."""
+        return self._loaded(model, self._kernels)
+
+    def _loaded(self, model: Model, kernels: Kernels) -> "OnnxruntimeEngine":
         options = ort.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
@@ -145,7 +148,7 @@ class OnnxruntimeBackend:
         options.log_severity_level = 3
         # Between runs its threads would go on waiting busily, for what reads the outputs to pay.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        if self._kernels == "emulated":
+        if kernels == "emulated":
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             session = _session(model, options)
@@ -165,7 +168,7 @@ class OnnxruntimeBackend:
         record = {
             "library": library_title(),
             "provider": "CPUExecutionProvider",
-            "kernels": self._kernels,
+            "kernels": kernels,
         }
         return OnnxruntimeEngine(session, model, record)
 

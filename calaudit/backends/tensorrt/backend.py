@@ -91,7 +91,9 @@ class TensorrtBackend:
     def capabilities(self) -> Capabilities:
         """FP32, FP16 and INT8, one engine at a time."""
         precisions: frozenset[Precision] = frozenset({"fp32", "fp16", "int8"})
-        return Capabilities(precisions=precisions, needs_gpu=True, concurrent=False)
+        return Capabilities(
+            precisions=precisions, needs_gpu=True, concurrent=False, loads_plans=True
+        )
 
     @property
     def gpu(self) -> str:
@@ -208,6 +210,8 @@ class TensorrtBackend:
             The engine can't be written.
         """
         _ = self.gpu
+        if order.plan is not None:
+            return self._given(order, order.plan)
         ranges = _ranges(order)
         scales = _ranges_key(order, ranges)
         asked = self.asked(order.model, implicit=ranges is not None, float_ops=order.float_ops)
@@ -238,6 +242,23 @@ class TensorrtBackend:
                 for each in facts.notices
             ),
             scales=_scales_in(ranges),
+        )
+
+    def _given(self, order: Order, plan: bytes) -> BuiltEngine:
+        """A plan that somebody else built, and what its own inspector tells of it."""
+        engine = self.ready(plan, order.model)
+        proof = self.inspect(engine, order.model, self.asked(order.model))
+        int8 = proof is not None and any(each.got == "int8" for each in proof.nodes)
+        found = self.session.look()
+        return BuiltEngine(
+            engine=engine,
+            kernels="fused" if int8 else "float",
+            options={
+                "library": self.session.title,
+                "gpu": found.gpu,
+                "compute_capability": found.compute_capability,
+            },
+            account=Account({}, proof),
         )
 
     def _made(

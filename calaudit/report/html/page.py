@@ -22,6 +22,7 @@ from platformdirs import user_cache_path
 from calaudit.formats.writing import write_text
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
+from calaudit.report.foreign import foreign_sentences
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.handover import cache_hint, named_files
 from calaudit.report.harm import tells_weak_ranks
@@ -132,7 +133,7 @@ def html_page(
         causes=causes,
         recommended=make_recommended(index),
         findings=findings(report),
-        controls=control_sentences(index),
+        controls=[*control_sentences(index), *foreign_sentences(index)],
         shipping=shipping_sentence(index),
         why=_why(causes, attribution),
         first=first.shown,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calaudit.report.groups import EngineGroup, engine_groups, grade
-from calaudit.report.index import Index, cell_parts
+from calaudit.report.index import Index, cell_parts, way_of
 from calaudit.report.precision import SHORT, caveat, with_caveat
 from calaudit.report.tables import MARK
 from calaudit.report.wording import MISSING, between, difference, percent, score, unit_name, units
@@ -224,7 +224,7 @@ def _group(group: EngineGroup, places: Mapping[str, int]) -> GroupHead:
     return GroupHead(
         visible(group.label),
         tuple(places[cell.id] for cell in group.cells),
-        visible(first.method or first.precision) if count == 1 else f"worst of {count}",
+        visible(first.method or way_of(first)) if count == 1 else f"worst of {count}",
     )
 
 

@@ -1,0 +1,199 @@
+"""Engines that somebody else made (``[[engines]]``): opened and checked, then run as they are."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from calaudit.audit.config import AuditConfig
+from calaudit.audit.foreign_entry import EngineFile
+from calaudit.audit.keys import file_key
+from calaudit.audit.plan import ForeignPart
+from calaudit.backends.base import BuiltEngine, NodePrecision
+from calaudit.formats.answers import AnswersFile
+from calaudit.graph.load import check_pool_matches
+from calaudit.graph.macs import sum_macs
+from calaudit.graph.model import Model, ModelTensor
+from calaudit.graph.quantized import Contents, contents_of, load_quantized
+from calaudit.results.audited import EngineRecord, NodeRecord
+from calaudit.results.foreign import ForeignRecord
+from calaudit.results.values import filled
+from calaudit.runtime.errors import CalauditError, FileFormatError, ModelError, Problem, near
+from calaudit.runtime.pool import Pool, Rows
+
+_MOST: Final = 4 << 30
+"""Bytes of a plan at most: it is read as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """An engine that somebody else made, opened."""
+
+    entry: EngineFile
+    path: Path
+    part: ForeignPart
+    model: Model | None = None
+    """Of an ONNX file."""
+    contents: Contents | None = None
+    """Of an ONNX file: what of it is in INT8."""
+    answers: AnswersFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an engine has to fit."""
+
+    pool: Pool
+    predicted: Rows
+    """Rows that engines answer for, ascending."""
+    outputs: Sequence[ModelTensor]
+    """The model's outputs that tasks read."""
+    macs: Mapping[str, int | None]
+    """Product of the FP32 model → multiply-accumulates per sample."""
+
+
+def open_foreign(config: AuditConfig, wanted: Wanted) -> dict[str, Foreign]:
+    """Open every engine that somebody else made, and check that it fits the audit.
+
+    Raises
+    ------
+    CalauditError
+        Files that are missing or broken, or that don't fit the pool or the tasks; every problem
+        of the first such engine.
+    """
+    found = {}
+    for number, (name, entry) in enumerate(config.engines.items()):
+        path = config.resolve(entry.file)
+        try:
+            found[name] = _opened(entry, path, wanted)
+        except CalauditError as error:
+            place = f"{config.path}: engines[{number}] ({name})"
+            raise type(error).of(
+                Problem(p.message, f"{place}: {p.where or path}", p.next_step)
+                for p in error.problems
+            ) from None
+    return found
+
+
+def _opened(entry: EngineFile, path: Path, wanted: Wanted) -> Foreign:
+    if not path.is_file():
+        raise FileFormatError("there is no such file", where=path, next_step="Check the path.")
+    if entry.kind == "onnx":
+        model = load_quantized(path)
+        check_pool_matches(model.inputs, wanted.pool.inputs, where=wanted.pool.label)
+        _check_outputs({e.name: e.shape for e in model.outputs}, wanted.outputs, path)
+        shapes = {name: spec.shape for name, spec in wanted.pool.inputs.items()}
+        contents = contents_of(model, shapes, wanted.macs)
+        part = ForeignPart(model.fingerprint, contents.int8)
+        return Foreign(entry, path, part, model, contents)
+    if entry.kind == "answers":
+        answers = AnswersFile(path)
+        every = wanted.pool.ids(np.arange(len(wanted.pool), dtype=np.int64)).tolist()
+        _check_outputs(answers.shapes, wanted.outputs, path)
+        answers.check(wanted.pool.ids(wanted.predicted).tolist(), every)
+        return Foreign(entry, path, ForeignPart(file_key(path), False), answers=answers)
+    if path.stat().st_size > _MOST:
+        raise FileFormatError(
+            "is larger than 4 GiB, which no plan is that can be sent to a worker",
+            where=path,
+            next_step="Check the path.",
+        )
+    return Foreign(entry, path, ForeignPart(file_key(path), False))
+
+
+def _check_outputs(
+    found: Mapping[str, tuple[int | None, ...]], wanted: Sequence[ModelTensor], path: Path
+) -> None:
+    """Refuse an engine without what tasks read, or with other sizes of it than FP32 has."""
+    problems = []
+    for each in wanted:
+        if each.name not in found:
+            message = f"has no output {each.name!r}, which a task reads"
+            problems.append(Problem(message, str(path), near(each.name, found)))
+        elif not _alike(found[each.name], each.shape):
+            sizes, own = (_shown(shape) for shape in (found[each.name], each.shape))
+            message = f"output {each.name} is {sizes} for a sample, and {own} in the FP32 model"
+            step = "Give an engine of the same model, whose outputs have its names and sizes."
+            problems.append(Problem(message, str(path), step))
+    if problems:
+        raise ModelError.of(problems)
+
+
+def _alike(one: Sequence[int | None], other: Sequence[int | None]) -> bool:
+    return len(one) == len(other) and all(
+        None in {a, b} or a == b for a, b in zip(one, other, strict=True)
+    )
+
+
+def _shown(shape: Sequence[int | None]) -> str:
+    return "×".join("any" if size is None else str(size) for size in shape) or "a single number"
+
+
+def foreign_record(config: AuditConfig, engine: Foreign, slices: Iterable[str]) -> ForeignRecord:
+    """What is known of an engine, for the report."""
+    entry = engine.entry
+    told = entry.calibrated_on
+    known = {*config.calibsets, *config.scales}
+    return ForeignRecord(
+        name=entry.name,
+        kind=entry.kind,
+        file=engine.path.name,
+        fingerprint=engine.part.fingerprint,
+        maker=entry.maker,
+        calibrated_on=told,
+        names="calibset" if told in known else "slice" if told in set(slices) else None,
+    )
+
+
+def foreign_engine_record(engine: Foreign, built: BuiltEngine | None) -> EngineRecord:
+    """What an engine is: by its library's account, by its graph, or nothing but its file.
+
+    Parameters
+    ----------
+    engine : Foreign
+    built : BuiltEngine or None
+        None where its answers were given.
+    """
+    proof = None if built is None or built.account is None else built.account.proof
+    nodes = tuple(_by_graph(engine)) if proof is None else proof.nodes
+    followed = proof is None
+    macs = sum_macs((each.macs, each.got == "int8") for each in nodes)
+    asked = Counter(each.op_type for each in nodes if each.asked == "int8")
+    style: dict[str, str] = {}
+    if engine.contents is not None:
+        style["quantization"] = engine.contents.style or "none"
+        if engine.contents.dynamic and not engine.contents.fixed:
+            style["ranges"] = "made anew"
+    options = {} if built is None else dict(built.options)
+    return EngineRecord(
+        engine.part.fingerprint,
+        "unknown" if built is None else built.kernels,
+        _counted(each.op_type for each in nodes if each.got == "int8"),
+        _counted(each.op_type for each in nodes if each.got not in {"int8", None}),
+        options={**options, **style},
+        asked_ops=dict(sorted(asked.items())),
+        proof=None if proof is None else proof.source,
+        not_as_asked=()
+        if proof is None
+        else tuple(filled(NodeRecord, each) for each in proof.short_of()),
+        left_float=tuple(
+            filled(NodeRecord, each)
+            for each in nodes
+            if engine.part.int8 and each.asked != "int8" and each.got != "int8"
+        ),
+        macs=macs.all,
+        int8_macs=macs.int8 if nodes and (followed or proof is not None) else None,
+        uncounted=macs.uncounted,
+    )
+
+
+def _by_graph(engine: Foreign) -> Iterator[NodePrecision]:
+    for each in () if engine.contents is None else engine.contents.products:
+        yield NodePrecision(each.name, each.op_type, each.asked, each.asked, each.reason, each.macs)
+
+
+def _counted(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))

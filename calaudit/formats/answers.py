@@ -1,0 +1,236 @@
+"""A file of answers: what an engine that ran elsewhere gave, by sample id.
+
+An .npz or HDF5 file that any tool may write: ``ids`` (n,), and each output under the model's own
+name for it, (n, …). Samples may come in any order.
+"""
+
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from calaudit.formats.rows import read_rows
+from calaudit.formats.writing import atomic_write
+from calaudit.runtime.errors import FileFormatError, OutputError
+from calaudit.runtime.words import counted, first_of
+
+IDS: Final = "ids"
+_SHOWN: Final = 3
+_DOCS: Final = "docs/formats/answers.md shows how such a file is written."
+
+
+class AnswersFile:
+    """Answers by sample id, read when asked for.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.npz``, ``.h5`` or ``.hdf5``.
+
+    Raises
+    ------
+    FileFormatError
+        There is no such file, it is broken or has no ids, ids occur twice, or an entry isn't an
+        array of numbers with one row per id.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._open() as entries:
+            if IDS not in entries:
+                raise self._wrong("has no ids", _DOCS)
+            self.ids = _texts(np.asarray(entries[IDS][...]), path)
+            found = {n: (each.shape, each.dtype) for n, each in entries.items() if n != IDS}
+        _check(self.ids, found, path)
+        self.shapes: dict[str, tuple[int, ...]] = {name: s[1:] for name, (s, _) in found.items()}
+        """Output → shape of a sample's answer."""
+        self._places = {text: place for place, text in enumerate(self.ids)}
+
+    def check(self, needed: Sequence[str], known: Sequence[str]) -> None:
+        """Refuse a file that lacks answers, or that has some of samples which nobody knows.
+
+        Parameters
+        ----------
+        needed : sequence of str
+            Ids of the samples that are judged.
+        known : sequence of str
+            Ids of all samples of the pool.
+
+        Raises
+        ------
+        FileFormatError
+            With the first of what is missing or unknown, and how many there are.
+        """
+        missing = [each for each in needed if each not in self._places]
+        if missing:
+            raise self._wrong(
+                f"has no answers for {counted(len(missing), 'sample')} of {len(needed):,} that are "
+                f"judged: {_named(missing)}",
+                "Answer every sample that the audit's evaluate selects, and those of galleries.",
+            )
+        unknown = sorted(set(self.ids) - set(known))
+        if unknown:
+            raise self._wrong(
+                f"has answers for {counted(len(unknown), 'sample')} that the pool doesn't hold: "
+                f"{_named(unknown)}",
+                "Give answers by the pool's ids; without ids in the pool, by row numbers from 0.",
+            )
+
+    def batches(self, ids: Sequence[str], size: int) -> Iterator[dict[str, NDArray[Any]]]:
+        """All outputs of the samples `ids`, in their order, `size` at a time.
+
+        Raises
+        ------
+        FileFormatError
+            The file is damaged.
+        """
+        places = np.array([self._places[each] for each in ids], np.int64)
+        with self._open() as entries:
+            whole = {name: entries[name] for name in self.shapes}
+            for start in range(0, len(places), size):
+                piece = places[start : start + size]
+                yield {name: _rows(entry, piece) for name, entry in whole.items()}
+
+    @contextmanager
+    def _open(self) -> Iterator[Mapping[str, Any]]:
+        """Entries by name: arrays, or datasets."""
+        if not self.path.is_file():
+            raise self._wrong("there is no such file", "Check the path.")
+        try:
+            if self.path.suffix.lower() == ".npz":
+                with np.load(self.path, allow_pickle=False) as archive:
+                    yield {name: archive[name] for name in archive.files}
+            else:
+                with h5py.File(self.path, "r", locking=False) as file:
+                    yield _datasets(file)
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+            said = " ".join(str(error).split())
+            raise self._wrong(f"can't be read: {said}", _DOCS) from None
+
+    def _wrong(self, message: str, next_step: str) -> FileFormatError:
+        return FileFormatError(message, where=self.path, next_step=next_step)
+
+
+def _check(
+    ids: Sequence[str], outputs: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], path: Path
+) -> None:
+    """Refuse ids that occur twice, and outputs that aren't one row of numbers per id."""
+    if not outputs:
+        raise FileFormatError("holds no outputs beside its ids", where=path, next_step=_DOCS)
+    twice = [text for text, n in Counter(ids).items() if n > 1]
+    if twice:
+        raise FileFormatError(
+            f"ids occur more than once: {_named(twice)}",
+            where=path,
+            next_step="Give each sample one answer.",
+        )
+    for name, (shape, dtype) in outputs.items():
+        if not shape or shape[0] != len(ids):
+            raise FileFormatError(
+                f"{name} has shape {tuple(shape)}, not one row for each of {len(ids):,} ids",
+                where=path,
+                next_step="Write outputs with the samples along their first axis.",
+            )
+        if dtype.kind not in "fiub":
+            raise FileFormatError(
+                f"{name} holds no numbers",
+                where=path,
+                next_step="Write outputs as arrays of numbers.",
+            )
+
+
+def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """All datasets; a name with / in it leads through groups, and may begin with one."""
+    found: dict[str, h5py.Dataset] = {}
+
+    def visit(name: str, node: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(node, h5py.Dataset) and node.shape is not None:
+            found[str(node.attrs.get("name", name))] = node
+
+    file.visititems(visit)
+    return found
+
+
+def _rows(entry: Any, places: NDArray[np.int64]) -> NDArray[Any]:
+    if isinstance(entry, np.ndarray):
+        return entry[places]
+    order = np.argsort(places, kind="stable")
+    values = np.empty((len(places), *entry.shape[1:]), entry.dtype)
+    values[order] = read_rows(entry, places[order])
+    return values
+
+
+def _texts(ids: NDArray[Any], path: Path) -> list[str]:
+    """Ids as a pool has them: whole numbers stand for texts."""
+    if ids.ndim == 1:
+        if ids.dtype.kind in "iuU":
+            return [str(each) for each in ids.tolist()]
+        if ids.dtype.kind in "SO":
+            try:
+                return [e.decode() if isinstance(e, bytes) else str(e) for e in ids.tolist()]
+            except UnicodeDecodeError:
+                pass
+    raise FileFormatError(
+        "ids aren't a list of texts or whole numbers", where=path, next_step=_DOCS
+    )
+
+
+def _named(ids: Sequence[str]) -> str:
+    return first_of(map(repr, ids[:_SHOWN]), len(ids))
+
+
+def write_answers(
+    path: Path | str, ids: Sequence[str] | Sequence[int], outputs: Mapping[str, ArrayLike]
+) -> None:
+    """Write a file of answers, which an audit judges as one of its ``[[engines]]``.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.npz``, or in ``.h5`` or ``.hdf5``.
+    ids : sequence
+        Sample ids, as the pool has them, each once; row numbers from 0 for a pool without ids.
+    outputs : mapping
+        The model's name for an output → (n, …) answers in the order of `ids`.
+
+    Raises
+    ------
+    OutputError
+        Another suffix, or the file can't be written.
+    FileFormatError
+        Ids that occur twice, outputs of other lengths or without numbers.
+    """
+    path = Path(path)
+    arrays = {name: np.asarray(values) for name, values in outputs.items()}
+    texts = np.array([str(each) for each in ids], np.str_)
+    _check(texts.tolist(), {name: (each.shape, each.dtype) for name, each in arrays.items()}, path)
+    suffix = path.suffix.lower()
+    if suffix not in {".npz", ".h5", ".hdf5"}:
+        raise OutputError(
+            "a file of answers ends in .npz, .h5 or .hdf5", where=path, next_step="Rename it."
+        )
+    with atomic_write(path) as aside:
+        if suffix == ".npz":
+            _write_npz(aside, {IDS: texts, **arrays})
+        else:
+            _write_hdf5(aside, texts, arrays)
+
+
+def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, values in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, values, allow_pickle=False)
+
+
+def _write_hdf5(path: Path, ids: NDArray[np.str_], arrays: Mapping[str, NDArray[Any]]) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset(IDS, data=ids.astype(object), dtype=h5py.string_dtype())
+        for name, values in arrays.items():
+            file.create_dataset(name, data=values).attrs["name"] = name

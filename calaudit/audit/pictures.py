@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +53,7 @@ class _Engines:
         """What every unit lost, by the kind of task."""
         eval_set, found = self.eval_set, []
         for units in batches(np.arange(len(eval_set.truth), dtype=np.int64), _PIECE):
-            one = eval_set.task.losses(eval_set, units, *self._answers(cell, units))
+            one = eval_set.task.losses(eval_set, units, self.reference, self.cells[cell])
             if one is None:
                 return None
             found.append(one)
@@ -66,15 +65,9 @@ class _Engines:
     def sides(self, cell: str, units: NDArray[np.int64]) -> list[Sides] | None:
         """Truth, FP32 and a cell of some units, which may repeat; None where nothing is shown."""
         once, places = np.unique(units, return_inverse=True)
-        told = self.eval_set.task.depict(self.eval_set, once, *self._answers(cell, once))
+        given = self.reference, self.cells[cell]
+        told = self.eval_set.task.depict(self.eval_set, once, *given)
         return None if told is None else [told[place] for place in places.tolist()]
-
-    def _answers(self, cell: str, units: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """FP32's, and a cell's."""
-        return (
-            self.eval_set.answers(self.reference, self.reference, units),
-            self.eval_set.answers(self.cells[cell], self.reference, units),
-        )
 
 
 def make_pictures(

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.formats.given import Given
 from calaudit.graph.model import ModelTensor
 from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case, unanswered
@@ -107,10 +108,11 @@ class Classification(Task):
         ]
 
     def depict(
-        self, eval_set: EvalSet, units: Rows, fp32: NDArray[Any], engine: NDArray[Any]
+        self, eval_set: EvalSet, units: Rows, fp32: Given, engine: Given
     ) -> list[Sides] | None:
         """Names of the true class, FP32's and the engine's; numbers where classes have no names."""
-        if not isinstance(eval_set.truth, Labels) or fp32.ndim != 2:
+        answers = [eval_set.answers(given, fp32, units) for given in (fp32, engine)]
+        if not isinstance(eval_set.truth, Labels) or answers[0].ndim != 2:
             return None
 
         def told(classes: NDArray[np.int64]) -> list[Shown]:
@@ -120,7 +122,7 @@ class Classification(Task):
             found = zip(told(predicted(outputs)), unanswered(outputs), strict=True)
             return [Shown(label="no finite answer") if broken else one for one, broken in found]
 
-        sides = (told(eval_set.truth.label[units]), said(fp32), said(engine))
+        sides = (told(eval_set.truth.label[units]), *map(said, answers))
         return [Sides(*each) for each in zip(*sides, strict=True)]
 
     def gives_probabilities(self, eval_set: EvalSet, fp32: NDArray[Any]) -> bool:

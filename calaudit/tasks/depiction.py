@@ -1,11 +1,12 @@
 """What a kind of task shows of a sample: what is true, what FP32 says, what the engine says."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.formats.given import Given
 from calaudit.results.pictures import Mark
 from calaudit.runtime.pool import Rows
 
@@ -50,9 +51,7 @@ class Depicts:
 
     __slots__ = ()
 
-    def losses(
-        self, eval_set: "EvalSet", units: Rows, fp32: NDArray[Any], engine: NDArray[Any]
-    ) -> Losses | None:
+    def losses(self, eval_set: "EvalSet", units: Rows, fp32: Given, engine: Given) -> Losses | None:
         """What some units lost, for pictures by metrics of whole sets, which score no unit.
 
         Parameters
@@ -60,13 +59,13 @@ class Depicts:
         eval_set : EvalSet
         units : int64 (k,)
             Positions, ascending.
-        fp32, engine : ndarray, shape (k, …)
-            Their answers.
+        fp32, engine : Given
+            What the two gave.
         """
         return None
 
     def depict(
-        self, eval_set: "EvalSet", units: Rows, fp32: NDArray[Any], engine: NDArray[Any]
+        self, eval_set: "EvalSet", units: Rows, fp32: Given, engine: Given
     ) -> list[Sides] | None:
         """Truth, FP32 and an engine of some units, as pictures show them; None: in no way.
 
@@ -75,8 +74,8 @@ class Depicts:
         eval_set : EvalSet
         units : int64 (k,)
             Positions, ascending.
-        fp32, engine : ndarray, shape (k, …)
-            Their answers.
+        fp32, engine : Given
+            What the two gave.
         """
         return None
 

@@ -95,7 +95,7 @@ def _group(index: Index, found: Pictures, number: int, folder: Path | None) -> F
     if found.judged > len(found.shown):
         note += f"; {len(found.shown):,} of {counted(found.judged, 'such pair')}"
     if found.by != found.metric:
-        note += f"; of single samples that is {found.by}"
+        note += f"; single samples are compared by {found.by}"
     boxes = [box for each in figures for panel in each.panels for box in panel.boxes]
     return FigureGroup(
         f"Lost most by {in_sentence(metric)}",

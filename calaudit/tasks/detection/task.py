@@ -22,7 +22,9 @@ from calaudit.runtime.settings import setting
 from calaudit.runtime.user_code import check_call, find_function
 from calaudit.statistics.baselines import Floats, Rival
 from calaudit.tasks.base import EvalSet, Samples, Task, find_output
+from calaudit.tasks.depiction import Losses, Sides
 from calaudit.tasks.detection.decoders import FORMATS, BoxFormat, Layout
+from calaudit.tasks.detection.depicted import losses_of_boxes, sides_of_boxes
 from calaudit.tasks.detection.detecting import Detecting
 
 METRICS: Final = ("ap", "ap50", "ap75", "ar@100")
@@ -172,6 +174,22 @@ class Detection(Task):
         dealt = [_found(truth, case.outputs[rng.permutation(len(truth))]) for _ in range(_DEALT)]
         gain = np.where(case.unanswered, np.nan, own - np.mean(dealt, axis=0))
         return [Rival("its own boxes dealt out at random among the images", (gain,), True)]
+
+    def losses(self, eval_set: EvalSet, units: Rows, fp32: Given, engine: Given) -> Losses | None:
+        """What images lost of the F1 score of their boxes."""
+        if not isinstance(eval_set.truth, ObjectTruth):
+            return None
+        answers = (eval_set.answers(given, fp32, units) for given in (fp32, engine))
+        return losses_of_boxes(eval_set.truth.take(units), *answers)
+
+    def depict(
+        self, eval_set: EvalSet, units: Rows, fp32: Given, engine: Given
+    ) -> list[Sides] | None:
+        """Boxes at the working point: true, FP32's, the engine's."""
+        if not isinstance(eval_set.truth, ObjectTruth):
+            return None
+        answers = (eval_set.answers(given, fp32, units) for given in (fp32, engine))
+        return sides_of_boxes(eval_set.truth.take(units), *answers)
 
     def _target(self, pool: Pool) -> str:
         if self.target is None and len(pool.objects) == 1:

@@ -7,7 +7,7 @@ from calaudit.metrics.detections import Detections
 from calaudit.metrics.truth import ObjectTruth
 from calaudit.results.pictures import Mark
 from calaudit.runtime.objects import Objects
-from calaudit.tasks.depicted_boxes import losses_of_boxes, sides_of_boxes
+from calaudit.tasks.detection.depicted import losses_of_boxes, sides_of_boxes
 
 CLASSES = ("cell", "platelet")
 CELL, PLATELET, CROWD = (0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 24.0, 4.0), (0.0, 40.0, 40.0, 80.0)

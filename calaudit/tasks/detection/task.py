@@ -14,7 +14,7 @@ from calaudit.metrics.catalogue import make_importable
 from calaudit.metrics.detections import lists_of
 from calaudit.metrics.division import divide
 from calaudit.metrics.matching import match
-from calaudit.metrics.truth import ObjectTruth, Truth
+from calaudit.metrics.truth import ObjectTruth, TrueObjects, Truth
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
 from calaudit.runtime.objects import Objects
 from calaudit.runtime.pool import Pool, Rows
@@ -26,8 +26,9 @@ from calaudit.tasks.depiction import Losses, Sides
 from calaudit.tasks.detection.decoders import FORMATS, BoxFormat, Layout
 from calaudit.tasks.detection.depicted import losses_of_boxes, sides_of_boxes
 from calaudit.tasks.detection.detecting import Detecting
+from calaudit.tasks.detection.objects import object_set
 
-METRICS: Final = ("ap", "ap50", "ap75", "ar@100")
+METRICS: Final = ("ap", "ap50", "ap75", "ar@100", "object_recall")
 _ROLES: Final = ("boxes", "scores", "labels", "counts")
 _DEALT: Final = 4
 """Times that answers are dealt out among the images."""
@@ -39,6 +40,7 @@ class Detection(Task):
 
     kind: ClassVar[str] = "detection"
     truth: ClassVar[type[Truth]] = ObjectTruth
+    further: ClassVar[tuple[type[Truth], ...]] = (TrueObjects,)
     unit: ClassVar[str] = "image"
     format: str
     """How the outputs hold boxes: "yolov8", "yolov5", "end-to-end", "detr", or module:function."""
@@ -69,6 +71,11 @@ class Detection(Task):
     """Whether boxes run from 0 to 1, where the format's own do otherwise."""
     first_class: int = 0
     """The number that the model gives the first class; lower ones are background."""
+    working_score: float = 0.25
+    """The score that a box needs where the detector is used: for metrics of single objects and
+    boxes."""
+    working_iou: float = 0.5
+    """The intersection over union from which on a box finds an object, for these."""
     metrics: tuple[str, ...] = METRICS
 
     def __post_init__(self) -> None:
@@ -78,10 +85,16 @@ class Detection(Task):
                 next_step=f"{near(self.format, list(FORMATS))} Or name a function of your own: "
                 "module:function.",
             )
-        for name in ("score_threshold", "nms_iou"):
+        for name in ("score_threshold", "nms_iou", "working_score", "working_iou"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
                 raise SettingsError(f"{name} must lie between 0 and 1 (got {share})")
+        if self.working_score < self.score_threshold:
+            raise SettingsError(
+                f"working_score = {self.working_score:g} is below score_threshold = "
+                f"{self.score_threshold:g}, at which boxes are dropped",
+                next_step="Lower score_threshold, or raise working_score.",
+            )
         if self.max_detections < 1 or self.first_class < 0:
             raise SettingsError("max_detections must be at least 1, and first_class at least 0")
         if self.classes is not None and len(set(self.classes)) < len(self.classes):
@@ -140,8 +153,8 @@ class Detection(Task):
             own=own,
         )
 
-    def read(self, samples: Samples) -> EvalSet:
-        """The objects of the evaluated images, with classes in the order of the model's outputs."""
+    def read(self, samples: Samples) -> tuple[EvalSet, ...]:
+        """The evaluated images and their objects, with classes in the order of the outputs."""
         objects = self._objects(samples.pool, samples.evaluated)
         detecting = self.reduces(samples)
         _check_classes(samples, objects.classes)
@@ -150,13 +163,14 @@ class Detection(Task):
         def answer(given: Given, _: Given, units: Rows) -> NDArray[np.object_]:
             return detecting.read(given, samples.evaluated[units])
 
-        return samples.eval_set(
-            self,
-            ObjectTruth(objects),
-            target=self._target(samples.pool),
-            answer=answer,
-            classes=objects.classes,
+        target = self._target(samples.pool)
+        truth = ObjectTruth(objects, self.working_score, self.working_iou)
+        images = samples.eval_set(
+            self, truth, target=target, answer=answer, classes=objects.classes
         )
+        if not samples.metrics_of(self, TrueObjects):
+            return (images,)
+        return images, object_set(samples, self, truth, target=target, read=detecting.read)
 
     def check(self, eval_set: EvalSet, width: int | None, pool: Pool) -> None:
         """Refuse images without any object."""
@@ -168,7 +182,9 @@ class Detection(Task):
             )
 
     def rivals(self, case: Case, k: int) -> list[Rival]:
-        """Who shows an image the boxes of another one."""
+        """Who shows an image the boxes of another one; single objects know none."""
+        if not isinstance(case.truth, ObjectTruth):
+            return []
         truth, rng = case.truth_of(ObjectTruth).objects, np.random.default_rng(0)
         own = _found(truth, case.outputs)
         dealt = [_found(truth, case.outputs[rng.permutation(len(truth))]) for _ in range(_DEALT)]

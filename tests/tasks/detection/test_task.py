@@ -30,7 +30,7 @@ def pool(world, tmp_path_factory):
 def read(pool, outputs=("output0",), shapes=None, folder=None, **keys):
     task = parse_task({"kind": "detection", "format": "yolov8", **keys}, where="a.toml", at="t")
     rows = np.arange(len(pool))
-    (found,) = read_eval_sets(
+    found, *_ = read_eval_sets(
         task, pool, rows, SliceSet(len(rows), ()), outputs, where="a.toml: tasks[0]",
         shapes=shapes, folder=folder,
     )  # fmt: skip

@@ -90,6 +90,21 @@ def matrices(answers: NDArray[Any], classes: int, *, fp32: bool = False) -> spar
     return sparse.csr_array((pixels, column, starts), shape=(len(answers), (classes + 1) ** 2))
 
 
+def right_pixels(answers: NDArray[Any], classes: int) -> Floats:
+    """Share of each unit's pixels that have their true class, (n,); NaN where it has no answer.
+
+    Parameters
+    ----------
+    answers : ndarray of object (n,)
+        `Confused` or None.
+    classes : int
+    """
+    found = matrices(answers, classes)
+    row, column = np.divmod(np.arange((classes + 1) ** 2), classes + 1)
+    right = found @ (row == column).astype(np.float64)
+    return divide(right, np.asarray(found.sum(axis=1), dtype=np.float64), np.nan)
+
+
 def _sums(case: Case, *, fp32: bool = False) -> list[sparse.csr_array]:
     """Pixels of each unit by class, in the rows, in the columns, in both, each (n, classes)."""
     classes = len(case.truth_of(Masks).classes)

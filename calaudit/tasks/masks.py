@@ -123,6 +123,10 @@ class MaskReduction(Reduction):
         """How many there are."""
         return len(self._masks.names)
 
+    def true(self, rows: Rows) -> NDArray[Any]:
+        """The pool's masks of some rows, (n, height, width)."""
+        return self._masks.read(rows)
+
     @property
     def row_bytes(self) -> int:
         """A byte for each pixel, before compression, and the confusion matrix."""
@@ -212,6 +216,14 @@ class MaskReader:
         for at, one in enumerate(self._each(given, reference, rows)):
             found[at] = one
         return found
+
+    def masks(self, given: Given, units: Rows) -> NDArray[Any]:
+        """Classes of the pixels of some units, (u, height, width); another number: none."""
+        return self._read(given, self.rows[units]).mask
+
+    def true_masks(self, units: Rows) -> NDArray[Any]:
+        """The same, of the true masks; the ignored number stays."""
+        return self.reduction.true(self.rows[units])
 
     def _each(self, given: Given, reference: Given, rows: Rows) -> Iterator[Confused | None]:
         for piece in batches(rows, _AT_ONCE):

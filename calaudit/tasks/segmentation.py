@@ -1,21 +1,24 @@
 """Segmentation: a class for each pixel; the output holds a score per class, or the classes."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from calaudit.formats.given import Given
 from calaudit.graph.model import ModelTensor
 from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import definition_of
-from calaudit.metrics.segmentation import matrices
+from calaudit.metrics.segmentation import matrices, right_pixels
 from calaudit.metrics.truth import Masks, Truth
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
-from calaudit.runtime.pool import Pool
+from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import setting
 from calaudit.runtime.words import counted
 from calaudit.statistics.baselines import Rival
 from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task, named
+from calaudit.tasks.depiction import IGNORED, Losses, Shown, Sides
 from calaudit.tasks.masks import MaskReader, MaskReduction, TrueMasks
 from calaudit.tasks.reduction import Reduction
 
@@ -101,6 +104,24 @@ class Segmentation(Task):
             ),
         ]
 
+    def losses(self, eval_set: EvalSet, units: Rows, fp32: Given, engine: Given) -> Losses | None:
+        """What images lost of the share of their pixels that is right."""
+        classes = len(eval_set.classes)
+        answers = (eval_set.answers(given, fp32, units) for given in (fp32, engine))
+        before, after = (right_pixels(each, classes) for each in answers)
+        after[np.isnan(after) & ~np.isnan(before)] = 0.0
+        return Losses("the share of their pixels that is right", before, before - after)
+
+    def depict(
+        self, eval_set: EvalSet, units: Rows, fp32: Given, engine: Given
+    ) -> list[Sides] | None:
+        """Masks: the true one, FP32's, the engine's."""
+        reader: Any = eval_set.answer
+        true = reader.true_masks(units)
+        masks = (true, *(reader.masks(given, units) for given in (fp32, engine)))
+        shown = ([Shown(mask=_bytes(one, len(eval_set.classes))) for one in all_] for all_ in masks)
+        return [Sides(*each) for each in zip(*shown, strict=True)]
+
     @classmethod
     def propose(
         cls, pool: Pool, outputs: Sequence[ModelTensor], closing: Closing
@@ -180,6 +201,12 @@ class Segmentation(Task):
             )
         names = names or tuple(map(str, range(scored or 0)))
         return TrueMasks(pool, self.target, names, ignored)
+
+
+def _bytes(mask: NDArray[Any], classes: int) -> NDArray[np.uint8]:
+    """A mask as pictures have it; classes from 255 on share the numbers of others."""
+    known = (mask >= 0) & (mask < classes)
+    return np.where(known, mask % IGNORED, IGNORED).astype(np.uint8)
 
 
 def _channels(

@@ -246,3 +246,35 @@ def test_init_prefers_scores_of_the_masks_size_and_names_the_output(tmp_path):
                 pool, [ModelTensor("logits", np.dtype(np.float32), (3, 9, 9))], lambda name: None
             )
         assert "masks of the output's height and width" in str(error.value)
+
+
+def test_pictures_show_the_three_masks_and_what_images_lost(tmp_path: Path) -> None:
+    true = true_masks()
+    fp32, engine = true.copy(), true.copy()
+    fp32[fp32 == 255] = 1
+    engine[engine == 255] = 2
+    wrong = engine[3, 1:, :]
+    engine[3, 1:, :] = (wrong + 1) % 3  # 15 of the 19 pixels that have a class
+    eval_set, _ = read(pool_of(tmp_path), scores_for(fp32))
+    given = []
+    for name, mask in (("a", fp32), ("b", engine)):
+        outputs = [{"y": scores_for(mask)}]
+        given.append(write_predictions(tmp_path / f"{name}.h5", ROWS, outputs))
+    units = np.array([1, 3])
+    with open_pool(tmp_path / "pool.h5") as pool:
+        task = parse_task({"kind": "segmentation"}, where="a.toml", at="tasks[0]")
+        (eval_set,) = read_eval_sets(
+            task, pool, ROWS, evaluate_slices([], pool), ["y"], where="tasks[0]",
+            shapes={"y": (3, *SIZE)},
+        )  # fmt: skip
+        lost = task.losses(eval_set, units, *given)
+        sides = task.depict(eval_set, units, *given)
+    assert lost.by == "the share of their pixels that is right"
+    assert lost.reference.tolist() == [1.0, 1.0]
+    assert lost.lost.tolist() == pytest.approx([0.0, 15 / 19])
+    for each, unit in zip(sides, units, strict=True):
+        assert np.array_equal(each.truth.mask, true[unit])
+    assert sides[1].truth.mask[0, 0] == 255
+    assert np.array_equal(sides[1].fp32.mask, fp32[3])
+    assert np.array_equal(sides[1].engine.mask, engine[3])
+    assert {each.mask.dtype for each in (sides[0].truth, sides[0].engine)} == {np.dtype(np.uint8)}

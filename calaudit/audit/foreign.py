@@ -159,9 +159,11 @@ def foreign_engine_record(engine: Foreign, built: BuiltEngine | None) -> EngineR
     """
     proof = None if built is None or built.account is None else built.account.proof
     nodes = tuple(_by_graph(engine)) if proof is None else proof.nodes
-    followed = proof is None
+    # of a plan nobody knows what was asked for
+    told = "asked" if engine.contents is not None else "got"
     macs = sum_macs((each.macs, each.got == "int8") for each in nodes)
-    asked = Counter(each.op_type for each in nodes if each.asked == "int8")
+    asked = _counted(each.op_type for each in nodes if getattr(each, told) == "int8")
+    int8 = any(each.got == "int8" for each in nodes)
     style: dict[str, str] = {}
     if engine.contents is not None:
         style["quantization"] = engine.contents.style or "none"
@@ -174,7 +176,7 @@ def foreign_engine_record(engine: Foreign, built: BuiltEngine | None) -> EngineR
         _counted(each.op_type for each in nodes if each.got == "int8"),
         _counted(each.op_type for each in nodes if each.got not in {"int8", None}),
         options={**options, **style},
-        asked_ops=dict(sorted(asked.items())),
+        asked_ops=asked,
         proof=None if proof is None else proof.source,
         not_as_asked=()
         if proof is None
@@ -182,10 +184,10 @@ def foreign_engine_record(engine: Foreign, built: BuiltEngine | None) -> EngineR
         left_float=tuple(
             filled(NodeRecord, each)
             for each in nodes
-            if engine.part.int8 and each.asked != "int8" and each.got != "int8"
+            if int8 and each.asked != "int8" and each.got != "int8"
         ),
         macs=macs.all,
-        int8_macs=macs.int8 if nodes and (followed or proof is not None) else None,
+        int8_macs=macs.int8 if nodes else None,
         uncounted=macs.uncounted,
     )
 

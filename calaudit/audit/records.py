@@ -250,6 +250,7 @@ def cell_record(
     own = target is not None and target.kind.keeps_engines
     foreign = None if planned.foreign is None else audit.foreign[planned.foreign]
     calibrated = planned.given == "calibset"
+    shows_int8 = foreign is not None and engine is not None and bool(engine.quantized_ops)
     return filled(
         CellRecord,
         planned,
@@ -261,6 +262,7 @@ def cell_record(
         graph=kept(audit, planned.engine),
         cache=kept(audit, planned.built.with_suffix(".cache")) if calibrated else None,
         predictions=None if engine is None else kept(audit, planned.predictions),
+        precision="int8" if shows_int8 else planned.precision,
         foreign=foreign and foreign_record(audit.config, foreign, audit.slices.names),
     )
 

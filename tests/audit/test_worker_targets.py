@@ -120,3 +120,44 @@ def test_doctor_says_where_each_target_runs(tmp_path: Path) -> None:
     (missing,) = other["missing"]
     assert "no-such-python" in missing["reason"]
     assert missing["next_step"]
+
+
+def test_a_plan_that_somebody_else_built_runs_on_its_target_and_is_judged(tmp_path: Path) -> None:
+    path = audit(tmp_path, target("own"), keys='backend = "own"\ntimeout = 20\n')
+    report, _ = run_audit(path)
+    twin = next(each for each in report.cells if each.id == "both/mse/own")
+    assert twin.file is not None
+    (tmp_path / "theirs.plan").write_bytes((tmp_path / "audit" / twin.file).read_bytes())
+    engine = '\n[[engines]]\nname = "theirs"\nfile = "theirs.plan"\ntarget = "own"\n'
+    text = AUDIT.replace("batch_size", "timeout = 20\nbatch_size", 1) + target("own") + engine
+    beside = tmp_path / "beside.toml"
+    beside.write_text(text, encoding="utf-8")
+    report, _ = run_audit(beside)
+    cell = next(each for each in report.cells if each.id == "theirs/own")
+    assert (cell.status, cell.backend, cell.method) == ("judged", "own", None)
+    assert cell.foreign is not None
+    assert (cell.foreign.name, cell.foreign.kind) == ("theirs", "plan")
+    assert cell.engine is not None
+    assert "a fake GPU" in str(cell.engine.options["gpu"])
+    drops = {(r.cell, r.slice, r.metric): r.drop for r in report.results}
+    compared = [key for key in drops if key[0] == "theirs/own"]
+    assert len(compared) == 16
+    for _, name, metric in compared:
+        assert drops["theirs/own", name, metric] == drops["both/mse", name, metric]
+    assert [each.name for each in report.audit.targets] == ["onnxruntime", "own"]
+    assert "target_unused" not in {each.code for each in report.warnings}
+
+
+def test_a_plan_that_a_target_cant_run_is_a_failed_cell_that_says_why(tmp_path: Path) -> None:
+    (tmp_path / "theirs.plan").write_bytes(b"no plan at all")
+    engine = '\n[[engines]]\nname = "theirs"\nfile = "theirs.plan"\ntarget = "{}"\n'
+    text = AUDIT.replace("batch_size", "timeout = 20\nbatch_size", 1) + target("own")
+    path = make_world(tmp_path, n=400, audit=text + engine.format("own"))
+    report, _ = run_audit(path)
+    (lost,) = [each for each in report.cells if each.status == "failed"]
+    assert lost.id == "theirs/own"
+    assert "can't load the engine" in str(lost.reason)
+    path.write_text(AUDIT + engine.format("onnxruntime"), encoding="utf-8")
+    report, _ = run_audit(path)
+    (lost,) = [each for each in report.cells if each.status == "failed"]
+    assert "onnxruntime can't run a TensorRT plan" in str(lost.reason)

@@ -1,7 +1,7 @@
 """An engine that runs in a worker: takes host arrays and gives host arrays."""
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -78,6 +78,12 @@ class TensorrtEngine:
         """Library, GPU and precision."""
         return self._record
 
+    @property
+    def largest(self) -> dict[str, list[int]]:
+        """Input → the largest shape that it takes, batch included."""
+        self._session.perform(self.number)
+        return {name: list(spec["largest"]) for name, spec in self._specs.items()}
+
     def empty_feeds(self, n: int) -> dict[str, Array]:
         """Uninitialised input arrays for `n` rows, which the GPU copies from without a detour.
 
@@ -150,8 +156,28 @@ class TensorrtEngine:
                 raise self._unloaded(error) from None
             raise
         self._specs = {each["name"]: each for each in told.values["inputs"]}
+        self._check_names("input", self._specs, [each.name for each in self._model.inputs])
+        self._check_names("output", [each["name"] for each in told.values["outputs"]], self.outputs)
         self._loaded = (weakref.ref(worker), int(told.values["engine"]))
         return self._loaded[1]
+
+    def _check_names(self, what: str, own: Collection[str], wanted: Sequence[str]) -> None:
+        """Refuse a plan of another model: TensorRT would run it with other tensors."""
+        # what nothing is computed from isn't in a plan
+        strange = [name for name in own if name not in wanted] if what == "input" else []
+        lacking = [name for name in wanted if name not in own] if what == "output" else []
+        for name in strange:
+            raise BackendError(
+                f"the engine has an input {name!r}, which the model hasn't",
+                where=self._model.label,
+                next_step=near(name, wanted),
+            )
+        for name in lacking:
+            raise BackendError(
+                f"the engine has no output {name!r}, which the model has",
+                where=self._model.label,
+                next_step=near(name, own),
+            )
 
     def _run(self, worker: Worker, used: Mapping[str, Array], n: int) -> Answer:
         number = self.number(worker)

@@ -88,6 +88,32 @@ class Finished:
             )
         return model
 
+    def engine(self, cell: CellRecord) -> Path:
+        """The file of an engine that somebody else made.
+
+        Raises
+        ------
+        FileFormatError
+            It isn't where the audit file says, or its answers are all there is.
+        """
+        told = cell.foreign
+        tables = _tables(self.report, "engines")
+        named = [each.get("file") for each in tables if told and each.get("name") == told.name]
+        path = self.beside / str(named[0] if named else "")
+        if told is None or told.kind == "answers":
+            raise FileFormatError(
+                f"of {cell.id} the answers were given, and no engine",
+                where=path,
+                next_step="Export an engine that has a file.",
+            )
+        if not path.is_file():
+            raise FileFormatError(
+                f"the engine {cell.id} isn't there",
+                where=path,
+                next_step="Put it where the audit file says.",
+            )
+        return path
+
     def calibset(self, name: str) -> Calibset:
         """A calibration set of the audit.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from calaudit.audit.finished import Finished, verdict_of
+from calaudit.audit.keys import file_key
 from calaudit.backends.tensorrt.profile import ShapeRange, plan_profile
 from calaudit.calibration.batching import Batching, SampleOrder
 from calaudit.calibration.methods import ALL_METHODS, ENTROPY_TRT
@@ -26,16 +27,24 @@ from calaudit.graph.metadata import with_metadata
 from calaudit.graph.model import Model
 from calaudit.graph.names import all_graphs, name_of
 from calaudit.graph.prepare import prepare
+from calaudit.graph.quantized import load_quantized
 from calaudit.report.index import Index, predicts
 from calaudit.results.audited import CellRecord
-from calaudit.runtime.errors import CalauditError, ModelError, Notice, RangesError
+from calaudit.runtime.errors import (
+    CalauditError,
+    FileFormatError,
+    ModelError,
+    Notice,
+    RangesError,
+)
 from calaudit.runtime.words import counted
 from calaudit.steps.build import write_graph
 from calaudit.steps.write_cache import write_complete_cache
 from calaudit.version import __version__
 
-Kind = Literal["qdq", "fp16", "implicit", "native"]
-"""A graph with Q/DQ; one of FP16; FP32 with a cache of calaudit's ranges, or of TensorRT's own."""
+Kind = Literal["qdq", "fp16", "implicit", "native", "foreign"]
+"""A graph with Q/DQ; one of FP16; FP32 with a cache of calaudit's ranges, or of TensorRT's own; an
+engine that somebody else made."""
 
 GRAPH: Final = "model.onnx"
 FP32: Final = "fp32.onnx"
@@ -82,6 +91,8 @@ class Parts:
     @property
     def kind(self) -> Kind:
         """What the engine is made of."""
+        if self.cell.foreign is not None:
+            return "foreign"
         if self.cell.precision == "fp16":
             return "fp16"
         if self.cell.given_ranges is None and self.cell.ranges_by != "calaudit":
@@ -133,6 +144,8 @@ class Parts:
             "pool": f"{report.audit.pool.name} {report.audit.pool.fingerprint}",
             "method": cell.method or "",
             "given_ranges": cell.given_ranges or "",
+            "made_by": (cell.foreign and cell.foreign.maker) or "",
+            "calibrated_on": (cell.foreign and cell.foreign.calibrated_on) or "",
             "exemption": cell.exemption or "",
             "left_in_float": "" if engine is None else ", ".join(engine.exempt),
             "ranges_by": cell.ranges_by or "",
@@ -156,6 +169,8 @@ def write_parts(parts: Parts) -> None:
     drawn = _calibset(parts)
     if parts.kind == "qdq":
         model = _explicit(parts, drawn)
+    elif parts.kind == "foreign":
+        model = _foreign(parts)
     elif parts.kind == "fp16":
         model = _half(parts)
     else:
@@ -254,6 +269,25 @@ def _half(parts: Parts) -> Model:
     parts.notices += notices
     _check(parts, graph)
     _write_graph(parts, graph, GRAPH, "the FP16 engine: a graph with all its weights")
+    return graph
+
+
+def _foreign(parts: Parts) -> Model:
+    """What somebody else made, as it was judged."""
+    path, told = parts.finished.engine(parts.cell), parts.cell.foreign
+    if told is not None and told.kind == "plan":
+        if file_key(path) != told.fingerprint:
+            raise FileFormatError(
+                f"isn't the plan that was judged as {parts.cell.id!r}",
+                where=path,
+                next_step="Run calaudit compare again.",
+            )
+        shutil.copyfile(path, parts.folder / PLAN)
+        parts.files[PLAN] = "TensorRT's plan as it was given, bound to its release and GPU"
+        return parts.finished.model(parts.given)
+    graph = load_quantized(path)
+    _check(parts, graph)
+    _write_graph(parts, graph, GRAPH, "the engine as it was given: a graph with all its weights")
     return graph
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from calaudit.audit.finished import verdict_of
 from calaudit.export.parts import CACHE, FP32, GRAPH, PLAN, PREDICTED, SAMPLES, Parts
+from calaudit.formats.engine import facts_path
 from calaudit.report.index import Index, predicts
 from calaudit.report.precision import caveat
 from calaudit.report.wording import between, difference, score, unit_name, units
@@ -69,7 +70,7 @@ def _context(parts: Parts) -> dict[str, Any]:
     cell, report = parts.cell, parts.finished.report
     index = Index(report)
     gated = index.worst(r for r in report.results if r.cell == cell.id and r.gate is not None)
-    direct = GRAPH if GRAPH in parts.files else ""
+    direct = GRAPH if GRAPH in parts.files and _takes_tensorrt(parts) else ""
     cache = CACHE if CACHE in parts.files else ""
     return {
         "cell": cell,
@@ -88,6 +89,7 @@ def _context(parts: Parts) -> dict[str, Any]:
         "batch": parts.batch_size,
         "samples": SAMPLES if SAMPLES in parts.files else "",
         "plan": PLAN if PLAN in parts.files else "",
+        "plan_facts": facts_path(Path(PLAN)).name in parts.files,
         "direct": direct,
         "flag": "fp16" if cell.precision == "fp16" else "int8",
         "cache": cache,
@@ -103,6 +105,13 @@ def _context(parts: Parts) -> dict[str, Any]:
     }
 
 
+def _takes_tensorrt(parts: Parts) -> bool:
+    """Whether the graph is one that TensorRT builds: Q/DQ, or float."""
+    engine = parts.cell.engine
+    style = None if engine is None else engine.options.get("quantization")
+    return style in {None, "Q/DQ", "none"}
+
+
 def _portable(parts: Parts, text: str) -> str:
     """Without the folders of the machine that wrote it."""
     for folder in sorted(_folders(parts), key=lambda one: len(str(one)), reverse=True):
@@ -116,6 +125,7 @@ def _folders(parts: Parts) -> Iterator[Path]:
     known = [finished.path, finished.beside / "model", parts.folder / GRAPH]
     known += [] if parts.given is None else [parts.given]
     tables = [config.get("audit"), *config.get("calibsets", ()), *config.get("scales", ())]
+    tables += config.get("engines", ())
     named = [each.get(key) for each in tables if each for key in ("model", "pool", "file")]
     known += [Path(each) for each in named if each and Path(each).is_absolute()]
     for file in known:
@@ -129,6 +139,7 @@ def _intro(parts: Parts) -> str:
         "fp16": "An FP16 engine",
         "implicit": "An FP32 model with a calibration cache, which TensorRT up to 10 quantizes",
         "native": "An FP32 model with a calibration cache of TensorRT's own",
+        "foreign": "An engine that was made elsewhere",
     }[parts.kind]
     ranges = f", with ranges of {_text(cell.calibset)} by {cell.way}" if cell.calibset else ""
     if cell.given_ranges:

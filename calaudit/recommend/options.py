@@ -168,7 +168,7 @@ def cell_tables(
 ) -> Iterator[tuple[str, ScaleTable]]:
     """Cells of the audit's own target that ranges of all `taps` are known of, with their tables."""
     for cell in audit.plan.cells:
-        if cell.precision != "int8" or cell.backend != audit.config.audit.backend:
+        if cell.precision != "int8" or cell.backend != audit.config.audit.backend or cell.foreign:
             continue
         table: ScaleTable | None = None
         if cell.given_ranges is not None:
@@ -189,7 +189,7 @@ def cell_tables(
 
 def audits_float_ops(audit: Audit) -> tuple[str, ...]:
     """Products that all of the audit's engines leave in float."""
-    found = (each for each in audit.plan.cells if each.precision == "int8" and not each.exemption)
+    found = (each for each in audit.plan.cells if each.method is not None and not each.exemption)
     return next(found).float_ops
 
 

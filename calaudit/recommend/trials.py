@@ -135,7 +135,7 @@ def trials(audit: Audit, rows: Rows, folder: Path) -> Trials:
     config = audit.config
     slices = audit.pool_slices.take(rows)
     eval_sets = _eval_sets(audit, rows, slices)
-    cell = next(each for each in audit.plan.cells if each.precision == "int8")
+    cell = next(each for each in audit.plan.cells if each.method is not None)
     return Trials(
         audit=audit,
         rows=rows,

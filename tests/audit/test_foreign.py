@@ -230,3 +230,35 @@ def test_engines_alone_need_no_calibration_set_and_a_second_run_makes_nothing(wo
 )
 def test_what_is_wrong_with_an_engine_is_said(world: Path, tables: str, said: str) -> None:
     assert said in refused(world, AUDIT + tables)
+
+
+def test_an_engine_made_elsewhere_is_exported_as_it_was_judged(world: Path) -> None:
+    run(world, "shipped", alone(engine("theirs", "static.onnx", 'maker = "onnxruntime"')))
+    out = world / "ship"
+    ended = calaudit("export", world / "shipped.toml", "theirs", "--out", out)
+    assert ended.status == 0, ended.err
+    x = elsewhere.inputs(world, EVALUATED)
+    np.testing.assert_array_equal(
+        elsewhere.answers(out / "model.onnx", x, 100),
+        elsewhere.answers(world / "static.onnx", x, 100),
+    )
+    told = (out / "README.md").read_text(encoding="utf-8")
+    assert "An engine that was made elsewhere" in told
+    assert "| made_by | onnxruntime |" in told
+    (world / "static.onnx").rename(world / "moved.onnx")
+    ended = calaudit("export", world / "shipped.toml", "theirs", "--out", world / "again")
+    (world / "moved.onnx").rename(world / "static.onnx")
+    assert ended.status == 2
+    assert "the engine theirs isn't there" in ended.err
+
+
+def test_given_answers_arent_exported(world: Path) -> None:
+    names = elsewhere.ids(world, EVALUATED)
+    x = elsewhere.inputs(world, EVALUATED)
+    y = elsewhere.answers(world / "model.onnx", x, 100)
+    write_answers(world / "phone.npz", names, {"y": y})
+    run(world, "phone", alone(engine("phone", "phone.npz")))
+    ended = calaudit("export", world / "phone.toml", "phone", "--out", world / "nothing")
+    assert ended.status == 2
+    assert "of phone the answers were given, and no engine" in ended.err
+    assert not (world / "nothing").exists()

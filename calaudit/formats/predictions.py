@@ -128,6 +128,19 @@ class Predictions:
             wanted = np.repeat(starts, counts) + within
             return Ragged(read_rows(file["answers"][place]["values"], wanted), counts)
 
+    def bytes_of(self, outputs: Iterable[str]) -> int:
+        """What some outputs take in memory, as far as they are kept."""
+        held = [self._stored_as[name] for name in outputs if name in self._stored_as]
+        with self._open() as file, reading(self.path, "outputs"):
+            return sum(int(file["outputs"][place].nbytes) for place in held)
+
+    def bytes_of_answers(self, name: str) -> int:
+        """What a reduction's answers take in memory; 0 where there are none."""
+        with self._open() as file, reading(self.path, f"answers/{name}"):
+            nodes = [file["answers"][place] for place in self._columns.get(name, {}).values()]
+            datasets = [e["values"] if isinstance(e, h5py.Group) else e for e in nodes]
+            return sum(int(each.nbytes) for each in datasets)
+
     def _read_column(self, name: str, column: str) -> Column:
         with self._open() as file:
             ragged = isinstance(file["answers"][self._columns[name][column]], h5py.Group)

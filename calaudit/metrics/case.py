@@ -7,10 +7,10 @@ doesn't, the engine has broken.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from calaudit.runtime.words import counted
 
 T = TypeVar("T", bound=Truth)
 Kept = TypeVar("Kept")
+
+PIECE_BYTES: Final = 16 << 20
+"""Outputs of units that are looked at together: metrics make a few times as much of them."""
 
 
 def unanswered(
@@ -107,6 +110,33 @@ class Case:
                     f"the engine gave outputs for {counted(len(self.outputs), 'unit')}, "
                     f"{what} has {len(other)}"
                 )
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    def take(self, units: NDArray[np.int64]) -> "Case":
+        """The units at some positions, ascending."""
+        names, theirs = self.ids, self.reference_outputs
+        outputs = self.outputs[units]
+        if theirs is not None:
+            theirs = outputs if theirs is self.outputs else theirs[units]
+        return Case(
+            outputs,
+            None if self.truth is None else self.truth.take(units),
+            theirs,
+            probabilities=self.probabilities,
+            ids=None if names is None else lambda positions: names(units[positions]),
+        )
+
+    def pieces(self) -> Iterator["Case"]:
+        """The case in pieces of few enough outputs, in order; whole where they are few."""
+        one = self.outputs.dtype.itemsize * math.prod(self.outputs.shape[1:])
+        spans = list(spans_of(len(self), one))
+        if len(spans) < 2 and isinstance(self.outputs, np.ndarray):
+            yield self
+        else:
+            for units in spans:
+                yield self.take(units)
 
     @cached_property
     def unanswered(self) -> NDArray[np.bool_]:
@@ -239,6 +269,13 @@ class Case:
             reference = _two_axes(self.reference_answers, "items")
             self._reference_shown[k] = lent(show(reference, self.exclude(), k))
         return self._reference_shown[k]
+
+
+def spans_of(n: int, unit_bytes: int) -> Iterator[NDArray[np.int64]]:
+    """Positions of n units, as many at a time as `PIECE_BYTES` hold of them."""
+    size = max(1, PIECE_BYTES // max(1, unit_bytes))
+    for start in range(0, n, size):
+        yield np.arange(start, min(start + size, n))
 
 
 def flat(values: NDArray[Any]) -> NDArray[Any]:

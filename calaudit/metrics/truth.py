@@ -308,7 +308,10 @@ class Relevance:
     @cached_property
     def n_relevant(self) -> NDArray[np.int64]:
         """(queries,) eligible items with relevance above 0."""
-        return np.asarray(np.count_nonzero(self.gain, axis=1), dtype=np.int64)
+        relevant = self.relevance > 0
+        if self.exclude is not None:
+            relevant &= ~self.exclude
+        return np.asarray(np.count_nonzero(relevant, axis=1), dtype=np.int64)
 
     def take(self, rows: NDArray[np.int64]) -> "Relevance":
         """The queries at `rows`, in their order; the catalogue stays whole."""

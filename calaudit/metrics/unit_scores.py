@@ -178,15 +178,12 @@ def answered(reference: Scores, other: Scores) -> Scores:
 def concatenate(parts: Sequence[Scores]) -> Scores:
     """Join the scores of successive batches of units, in order; at least one part."""
     first = parts[0]
-    missing = ~np.concatenate([part.present for part in parts])
-    infinite: NDArray[np.uint64] | None = None
-    if any(part.infinite is not None for part in parts):
-        infinite = np.concatenate(
-            [np.zeros(len(p), np.uint64) if p.infinite is None else p.infinite for p in parts]
-        )
+    if len(parts) == 1:
+        return first
     if isinstance(first, UnitScores):
-        values = [part.values for part in parts if isinstance(part, UnitScores)]
-        return UnitScores(first.metric, np.concatenate(values), missing, infinite)
+        return join_units([part for part in parts if isinstance(part, UnitScores)])
+    missing = ~np.concatenate([part.present for part in parts])
+    infinite = _joined_infinite(parts)
     if isinstance(first, RatioScores):
         ratios = [part for part in parts if isinstance(part, RatioScores)]
         return RatioScores(
@@ -198,6 +195,21 @@ def concatenate(parts: Sequence[Scores]) -> Scores:
     statistics = [part.statistics for part in parts if isinstance(part, SetScores)]
     joined = statistics[0].joined(statistics[1:])
     return SetScores(first.metric, joined, missing, infinite)
+
+
+def join_units(parts: Sequence[UnitScores]) -> UnitScores:
+    """As `concatenate`, of scores that are one number per unit."""
+    missing = ~np.concatenate([part.present for part in parts])
+    values = np.concatenate([part.values for part in parts])
+    return UnitScores(parts[0].metric, values, missing, _joined_infinite(parts))
+
+
+def _joined_infinite(parts: Sequence[Scores]) -> NDArray[np.uint64] | None:
+    if all(part.infinite is None for part in parts):
+        return None
+    return np.concatenate(
+        [np.zeros(len(p), np.uint64) if p.infinite is None else p.infinite for p in parts]
+    )
 
 
 def _limited(values: NDArray[Any]) -> NDArray[np.float64]:

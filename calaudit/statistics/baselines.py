@@ -79,26 +79,45 @@ def is_quality(metric: Metric) -> bool:
     return metric.quality and not metric.is_agreement
 
 
+class Constancy:
+    """Whether an output (n, …) is the same for every unit, up to rounding, looked at in pieces."""
+
+    def __init__(self) -> None:
+        self._first: Any = None
+        self._n = 0
+        self._varies = False
+
+    @property
+    def constant(self) -> bool:
+        """Whether all units so far, at least two, have the same output."""
+        return self._n > 1 and not self._varies
+
+    def look(self, outputs: NDArray[Any]) -> None:
+        """Look at further units; of numbers, those that aren't finite are passed over."""
+        rows = flat(outputs) if outputs.ndim > 1 else outputs[:, None]
+        for start in range(0, len(rows), _PIECE):
+            if self._varies:
+                return
+            piece = rows[start : start + _PIECE]
+            if rows.dtype.kind in "fiub":
+                piece = piece[np.isfinite(piece).all(axis=1)].astype(np.float64)
+            if len(piece) and self._first is None:
+                self._first = piece[0]
+            self._n += len(piece)
+            self._varies = self._n > 0 and self._differ(piece)
+
+    def _differ(self, piece: NDArray[Any]) -> bool:
+        if piece.dtype.kind != "f":
+            return not bool((piece == self._first).all())
+        most = 1e-6 * np.abs(self._first).max(initial=0)
+        return bool((np.abs(piece - self._first) > most).any())
+
+
 def is_constant(outputs: NDArray[Any]) -> bool:
     """Whether an output (n, …) is the same for every unit, up to rounding."""
-    if len(outputs) < 2:
-        return False
-    rows = flat(outputs) if outputs.ndim > 1 else outputs[:, None]
-    if rows.dtype.kind not in "fiub":
-        return bool((rows == rows[0]).all())
-    first, n = None, 0
-    for start in range(0, len(rows), _PIECE):
-        piece = rows[start : start + _PIECE]
-        piece = piece[np.isfinite(piece).all(axis=1)].astype(np.float64)
-        if len(piece) and first is None:
-            first = piece[0]
-        n += len(piece)
-        if (
-            first is not None
-            and (np.abs(piece - first) > 1e-6 * np.abs(first).max(initial=0)).any()
-        ):
-            return False
-    return n > 1
+    found = Constancy()
+    found.look(outputs)
+    return found.constant
 
 
 @dataclass(frozen=True, slots=True)

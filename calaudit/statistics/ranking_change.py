@@ -29,7 +29,7 @@ from calaudit.metrics.division import divide
 from calaudit.metrics.scoring import TieBounds, bounds_of, scores_of
 from calaudit.metrics.shown import Shown
 from calaudit.metrics.truth import Relevance
-from calaudit.metrics.unit_scores import Scores
+from calaudit.metrics.unit_scores import Scores, concatenate, join_units
 from calaudit.results.rankings import Flow, MovedItem, RankingLoss
 
 Floats = NDArray[np.float64]
@@ -286,6 +286,39 @@ def changes_in(metrics: Iterable[Metric], case: Case) -> list[RankingChange]:
         _change(case, k, [metric for metric in cut if metric.k == k])
         for k in sorted({metric.k for metric in cut if metric.k is not None})
     ]
+
+
+def join_changes(parts: Sequence[RankingChange], truth: Relevance) -> RankingChange:
+    """What an engine made of successive queries' lists as one; `truth` is that of them all."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    flowed = [each.flows for each in parts if each.flows is not None]
+
+    def exposures(which: int) -> sparse.csr_array:
+        return sparse.csr_array(sparse.vstack([p.exposure[which] for p in parts], format="csr"))
+
+    def step(metric: Metric, place: int) -> Scores:
+        return concatenate([each.steps[metric][place] for each in parts])
+
+    return RankingChange(
+        k=first.k,
+        truth=truth,
+        answered=np.concatenate([each.answered for each in parts]),
+        tied={name: np.concatenate([each.tied[name] for each in parts]) for name in first.tied},
+        steps={m: (step(m, 0), step(m, 1), step(m, 2), step(m, 3)) for m in first.steps},
+        bounds={
+            metric: TieBounds(
+                *(
+                    join_units([getattr(p.bounds[metric], which) for p in parts])
+                    for which in ("worst", "best")
+                )
+            )
+            for metric in first.bounds
+        },
+        flows=np.concatenate(flowed) if flowed else None,
+        exposure=(exposures(0), exposures(1)),
+    )
 
 
 def _changes(values: NDArray[Any]) -> NDArray[np.bool_]:

@@ -1,14 +1,10 @@
 """Sanity checks: what is odd about a model and its samples, whatever INT8 does to them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from calaudit.metrics.case import Case
-from calaudit.metrics.classification import predicted
 from calaudit.metrics.truth import Labels
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.pool import Pool, Rows
@@ -17,7 +13,6 @@ from calaudit.statistics.baselines import (
     ClassOrder,
     Rival,
     find_class_order,
-    is_constant,
     is_quality,
 )
 from calaudit.steps.clusters import Clusters, clusters_of
@@ -27,20 +22,28 @@ from calaudit.tasks.base import EvalSet
 if TYPE_CHECKING:
     from calaudit.steps.score import Scored
 
-_PIECE = 1024
 _SHOWN = 5
 """Classes that a notice lists."""
 _LOOK = 2**26
 """Bytes of inputs that are looked at to tell their ranges."""
 
 
-def rivals_in(eval_set: EvalSet, case: Case) -> tuple[Rival, ...]:
-    """Whom FP32 should be better than; nobody where no metric says how good it is."""
+def rivals_in(eval_set: EvalSet, case: Callable[[], Case], *, constant: bool) -> tuple[Rival, ...]:
+    """Whom FP32 should be better than; nobody where no metric says how good it is.
+
+    Parameters
+    ----------
+    eval_set : EvalSet
+    case : callable
+        Gives FP32's answers to all units.
+    constant : bool
+        Whether these are all the same.
+    """
     quality = [metric for metric in eval_set.metrics if is_quality(metric)]
-    if not quality or is_constant(case.outputs):
+    if not quality or constant:
         return ()
     cuts = [metric.k for metric in quality if metric.k is not None]
-    return tuple(eval_set.task.rivals(case, cuts[0] if cuts else 10))
+    return tuple(eval_set.task.rivals(case(), cuts[0] if cuts else 10))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +111,6 @@ def baseline_notices(
             yield Notice("reference_weak", f"{told}: {hint}", where)
 
 
-def answers_of(case: Case) -> NDArray[np.int64] | None:
-    """(n,) the class that FP32 answers, -1 for none; None where it doesn't choose among classes."""
-    if not isinstance(case.truth, Labels) or case.outputs.ndim != 2 or case.outputs.shape[1] < 2:
-        return None
-    return np.where(case.unanswered, -1, predicted(case.logits()))
-
-
 def order_notices(scored: "Iterable[Scored]", clusters: Clusters | None) -> Iterator[Notice]:
     """Labels in another order than the model was trained with, as far as FP32's answers show it."""
     for one in scored:
@@ -172,13 +168,3 @@ def cell_notices(scored: "Iterable[Scored]", quantized: frozenset[str]) -> Itera
             "INT8; calaudit build MODEL --explain says what stays float"
         )
         yield Notice("engine_identical", message, f"cell {cell}")
-
-
-def is_identical(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Whether two engines gave the same numbers, NaN for NaN."""
-    if one.shape != other.shape or one.dtype.kind != "f":
-        return False
-    return all(
-        np.array_equal(one[at : at + _PIECE], other[at : at + _PIECE], equal_nan=True)
-        for at in range(0, len(one), _PIECE)
-    )

@@ -5,7 +5,7 @@ numbers and from kinds of task.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,40 +16,23 @@ from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import definition_of
 from calaudit.metrics.scoring import perfect, scores_of
 from calaudit.metrics.truth import Relevance
-from calaudit.metrics.unit_scores import Scores, SetScores
+from calaudit.metrics.unit_scores import Scores, SetScores, concatenate
 from calaudit.results.drops import Exemplars
 from calaudit.results.rankings import RankingFlow, RankingSlice
 from calaudit.runtime.errors import Notice
-from calaudit.runtime.progress import progress
+from calaudit.runtime.progress import counter
 from calaudit.runtime.words import plural
-from calaudit.statistics.baselines import Rival, is_constant
+from calaudit.statistics.baselines import Constancy, Rival
 from calaudit.statistics.exemplars import find_exemplars
-from calaudit.statistics.ranking_change import RankingChange, changes_in
-from calaudit.steps.sanity import answers_of, is_identical, rivals_in
+from calaudit.statistics.ranking_change import RankingChange
+from calaudit.steps.pieces import Pieces
+from calaudit.steps.sanity import rivals_in
+from calaudit.steps.unit_facts import UnitFacts, facts_of, join_facts
 from calaudit.tasks.base import EvalSet, placed
 
 CellScores = Mapping[Metric, Scores]
 
 _SHOWN = 3
-
-
-def describe_ranking(
-    cell: str, eval_set: EvalSet, truth: Relevance, case: Case
-) -> list[RankingFlow]:
-    """Losses by cause, ties and exposure that moved: one for each cut among the metrics.
-
-    Parameters
-    ----------
-    cell : str
-        Its id.
-    eval_set : EvalSet
-        A ranking.
-    truth : Relevance
-        The evaluation set's.
-    case : Case
-        Scores by the cell's engine and by FP32.
-    """
-    return [_flow(cell, eval_set, truth, change) for change in changes_in(eval_set.metrics, case)]
 
 
 def _flow(cell: str, eval_set: EvalSet, truth: Relevance, change: RankingChange) -> RankingFlow:
@@ -111,7 +94,7 @@ class Scored:
 def score_eval_sets(
     eval_sets: Iterable[EvalSet], reference: Predictions, cells: Mapping[str, Predictions]
 ) -> list[Scored]:
-    """Score every evaluation set; one cell's outputs are in memory at a time.
+    """Score every evaluation set, piece by piece: no engine's outputs are in memory whole.
 
     Parameters
     ----------
@@ -152,66 +135,89 @@ def try_metrics(eval_sets: Iterable[EvalSet], reference: Predictions) -> None:
         others = [metric for metric in eval_set.metrics if not definition_of(metric).is_ours]
         if not others:
             continue
-        fp32 = eval_set.answers(reference, reference)
-        probabilities = eval_set.task.gives_probabilities(eval_set, fp32)
-        case = Case(fp32, eval_set.truth, fp32, probabilities=probabilities, ids=eval_set.ids)
         with placed(target=eval_set.target, where=eval_set.where):
+            cases = [case for _, case in Pieces(eval_set, reference).bases()]
             for metric in others:
-                scores = scores_of(metric, case)
+                scores = concatenate([scores_of(metric, case) for case in cases])
                 if isinstance(scores, SetScores):
                     everyone = np.arange(len(scores), dtype=np.int64)
                     scores.statistics.without_groups(everyone, everyone % 2, 2)
                     scores.statistics.most(everyone)(len(scores))
 
 
+@dataclass(slots=True, eq=False)
+class _Engine:
+    """What is known of one engine so far."""
+
+    parts: list[UnitFacts] = field(default_factory=list)
+    constancy: Constancy = field(default_factory=Constancy)
+
+    def look(self, case: Case, metrics: Sequence[Metric], *, rankings: bool) -> None:
+        """Take the next units."""
+        self.parts.append(facts_of(case, metrics, rankings=rankings))
+        self.constancy.look(case.outputs)
+
+
 def _scored(eval_set: EvalSet, reference: Predictions, cells: Mapping[str, Predictions]) -> Scored:
-    fp32 = eval_set.answers(reference, reference)
-    probabilities = eval_set.task.gives_probabilities(eval_set, fp32)
-    base = Case(fp32, eval_set.truth, fp32, probabilities=probabilities, ids=eval_set.ids)
-    theirs = {}
-    with placed(target=eval_set.target, where=eval_set.where):
-        for metric in eval_set.metrics:
-            scores = scores_of(metric, base)
-            theirs[metric] = perfect(metric, scores) if metric.is_agreement else scores
-    notices: list[Notice] = []
-    if base.unanswered.any():
-        message = (
-            f"FP32's output {eval_set.output} isn't finite for {_named(eval_set, base.unanswered)}"
-        )
-        notices.append(Notice("reference_not_finite", f"{message}; left out"))
-    constant, constant_cells, identical = is_constant(fp32), [], set()
-    candidates: dict[str, CellScores] = {}
-    rankings: list[RankingFlow] = []
-    for cell, predictions in progress(cells.items(), total=len(cells), what="scores", unit="cell"):
-        case = base.with_outputs(eval_set.answers(predictions, reference))
-        with placed(target=eval_set.target, where=eval_set.where):
-            candidates[cell] = {metric: scores_of(metric, case) for metric in eval_set.metrics}
-        if not constant and is_constant(case.outputs):
-            constant_cells.append(cell)
-        if is_identical(case.outputs, fp32):
-            identical.add(cell)
-        broken = case.unanswered & ~base.unanswered
-        if broken.any():
-            message = f"its output {eval_set.output} isn't finite where FP32's is, for"
-            notices.append(
-                Notice("output_not_finite", f"{message} {_named(eval_set, broken)}", f"cell {cell}")
-            )
-        if isinstance(eval_set.truth, Relevance):
-            rankings += describe_ranking(cell, eval_set, eval_set.truth, case)
+    pieces = Pieces(eval_set, reference)
+    fp32, engines = _Engine(), {cell: _Engine() for cell in cells}
+    looks = len(pieces.spans) * len(cells)
+    floating = False
+    with counter(looks, what="scores", unit="cell") as done:
+        for units, base in pieces.bases():
+            floating = base.outputs.dtype.kind == "f"
+            with placed(target=eval_set.target, where=eval_set.where):
+                fp32.look(base, eval_set.metrics, rankings=False)
+            for cell, predictions in cells.items():
+                case = base.with_outputs(eval_set.answers(predictions, reference, units))
+                with placed(target=eval_set.target, where=eval_set.where):
+                    engines[cell].look(case, eval_set.metrics, rankings=True)
+                done.advance(1)
+    own = join_facts(fp32.parts, eval_set.truth)
+    facts = {cell: join_facts(engine.parts, eval_set.truth) for cell, engine in engines.items()}
+    constant = fp32.constancy.constant
     return Scored(
         eval_set,
-        theirs,
-        candidates,
-        tuple(rankings),
-        tuple(notices),
-        probabilities,
-        rivals=rivals_in(eval_set, base),
+        {m: perfect(m, s) if m.is_agreement else s for m, s in own.scores.items()},
+        {cell: each.scores for cell, each in facts.items()},
+        tuple(_rankings(eval_set, facts)),
+        tuple(_not_finite(eval_set, own, facts)),
+        pieces.probabilities,
+        rivals=rivals_in(eval_set, pieces.whole, constant=constant),
         constant=constant,
-        constant_cells=tuple(constant_cells),
-        identical=frozenset(identical),
-        answer=answers_of(base),
-        floating=fp32.dtype.kind == "f",
+        constant_cells=tuple(
+            cell for cell, each in engines.items() if not constant and each.constancy.constant
+        ),
+        identical=frozenset(cell for cell, each in facts.items() if each.identical),
+        answer=own.answer,
+        floating=floating,
     )
+
+
+def _rankings(eval_set: EvalSet, facts: Mapping[str, UnitFacts]) -> Iterator[RankingFlow]:
+    """Losses by cause, ties and exposure that moved: one for each cell and cut."""
+    truth = eval_set.truth
+    if isinstance(truth, Relevance):
+        for cell, each in facts.items():
+            for change in each.changes:
+                yield _flow(cell, eval_set, truth, change)
+
+
+def _not_finite(
+    eval_set: EvalSet, fp32: UnitFacts, facts: Mapping[str, UnitFacts]
+) -> Iterator[Notice]:
+    """Units whose outputs can't be judged, of FP32 and of each cell where FP32's can."""
+    if fp32.unanswered.any():
+        named = _named(eval_set, fp32.unanswered)
+        message = f"FP32's output {eval_set.output} isn't finite for {named}; left out"
+        yield Notice("reference_not_finite", message)
+    for cell, each in facts.items():
+        broken = each.unanswered & ~fp32.unanswered
+        if broken.any():
+            message = f"its output {eval_set.output} isn't finite where FP32's is, for"
+            yield Notice(
+                "output_not_finite", f"{message} {_named(eval_set, broken)}", f"cell {cell}"
+            )
 
 
 def _named(eval_set: EvalSet, units: NDArray[np.bool_]) -> str:

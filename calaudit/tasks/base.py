@@ -79,6 +79,9 @@ class Task(Depicts, ABC):
     """What is judged: ``"sample"``, ``"query"`` or ``"image"``."""
     top: ClassVar[int | None] = None
     """How many of the highest answers two backends should share; None: they aren't ranked."""
+    by_row: ClassVar[bool] = False
+    """Whether each unit is a row, and its answer depends on that row's outputs alone; then `rivals`
+    takes a case in pieces."""
     proposed: ClassVar[int | None] = None
     """Place in the order in which ``calaudit init`` tries the kinds; None: it never does."""
 

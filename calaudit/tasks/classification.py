@@ -38,6 +38,7 @@ class Classification(Task):
     kind: ClassVar[str] = "classification"
     truth: ClassVar[type[Truth]] = Labels
     top: ClassVar[int | None] = 1
+    by_row: ClassVar[bool] = True
     proposed: ClassVar[int | None] = 30
     target: str = "label"
     output: str | None = None
@@ -88,8 +89,8 @@ class Classification(Task):
         """Its own answers dealt out (Cohen's kappa is 0 for them), and the commonest class."""
         if case.outputs.ndim != 2 or case.outputs.shape[1] < 2:
             return []
-        label, answer = case.label(), predicted(case.logits())
-        missing = case.unanswered
+        pieces = [(p.label(), predicted(p.logits()), p.unanswered) for p in case.pieces()]
+        label, answer, missing = (np.concatenate(each) for each in zip(*pieces, strict=True))
         if missing.all():
             return []
         right = np.where(missing, np.nan, answer == label)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from calaudit.graph.model import ModelTensor
 from calaudit.metrics.base import Metric
-from calaudit.metrics.case import Case
+from calaudit.metrics.case import Case, spans_of
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.popularity import tail_by_interactions, tail_by_rank
 from calaudit.metrics.scoring import scores_of
@@ -85,12 +85,12 @@ class RankingTask(Task):
 
     def rivals(self, case: Case, k: int) -> list[Rival]:
         """Who ranks at random, and who shows everybody the most popular items."""
-        metric, truth = parse_metric(f"ndcg@{k}"), case.relevance()
+        metric, truth = parse_metric(f"ndcg@{k}"), case.truth_of(Relevance)
         count = min(len(truth), MOST_QUERIES)
         rows = np.linspace(0, len(truth) - 1, count).round().astype(np.int64)
         part = truth.take(rows)
         shape = (count, truth.n_items)
-        own = _scored(metric, case)
+        own = np.concatenate([_scored(metric, piece) for piece in case.pieces()])
 
         def over(theirs: Floats) -> Floats:
             gain = np.full(len(own), np.nan)
@@ -117,6 +117,7 @@ class Ranking(RankingTask):
     """Listwise: one row per query, the output scores every item of the catalogue."""
 
     kind: ClassVar[str] = "ranking"
+    by_row: ClassVar[bool] = True
     proposed: ClassVar[int | None] = 10
     output: str | None = None
     relevance: str = "relevance"
@@ -272,7 +273,10 @@ def _item_names(column: str | None, pool: Pool, n_items: int) -> Names:
 
 def _counted_from(popularity: Floats, truth: Relevance) -> bool:
     """Whether popularity was counted from what is judged, so that it knows the answers."""
-    counted = (truth.gain.sum(axis=0), truth.relevance.sum(axis=0, dtype=np.float64))
+    gained = np.zeros(truth.n_items)
+    for units in spans_of(len(truth), truth.n_items * gained.itemsize):
+        gained += truth.take(units).gain.sum(axis=0)
+    counted = (gained, truth.relevance.sum(axis=0, dtype=np.float64))
     return any(np.array_equal(popularity, each) for each in counted)
 
 

@@ -3,9 +3,10 @@
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calaudit.formats.rows import not_finite_problem
-from calaudit.metrics.case import Case
+from calaudit.metrics.case import Case, flat
 from calaudit.metrics.truth import Truth, Values
 from calaudit.runtime.errors import PoolError
 from calaudit.runtime.settings import setting
@@ -20,6 +21,7 @@ class Regression(Task):
 
     kind: ClassVar[str] = "regression"
     truth: ClassVar[type[Truth]] = Values
+    by_row: ClassVar[bool] = True
     target: str = "value"
     output: str | None = None
     metrics: tuple[str, ...] = ("mae", "rmse", "r2", "max_abs_diff")
@@ -38,8 +40,15 @@ class Regression(Task):
 
     def rivals(self, case: Case, k: int) -> list[Rival]:
         """The constant: by squares the mean is the best one, by absolute errors the median."""
-        true, given = case.values()
-        squares = ((true - true.mean(axis=0)) ** 2 - (true - given) ** 2).mean(axis=1)
-        absolute = (np.abs(true - np.median(true, axis=0)) - np.abs(true - given)).mean(axis=1)
-        gains = tuple(np.where(case.unanswered, np.nan, each) for each in (squares, absolute))
+        value = flat(case.truth_of(Values).value)
+        mean, median = value.mean(axis=0), np.median(value, axis=0)
+
+        def gains_in(piece: Case) -> list[NDArray[np.float64]]:
+            true, given = piece.values()
+            squares = ((true - mean) ** 2 - (true - given) ** 2).mean(axis=1)
+            absolute = (np.abs(true - median) - np.abs(true - given)).mean(axis=1)
+            return [np.where(piece.unanswered, np.nan, each) for each in (squares, absolute)]
+
+        pieces = [gains_in(piece) for piece in case.pieces()]
+        gains = tuple(np.concatenate(each) for each in zip(*pieces, strict=True))
         return [Rival("always predicting the mean target", gains, True)]

@@ -26,7 +26,7 @@ from calaudit.results.values import filled
 from calaudit.runtime.errors import Notice
 from calaudit.statistics.criteria import Comparison
 from calaudit.statistics.rank_prediction import rank_agreement
-from calaudit.steps.predict import squared_differences
+from calaudit.steps.agreement import squared_differences
 
 Floats = NDArray[np.float64]
 

@@ -39,7 +39,7 @@ from calaudit.runtime.errors import Notice
 from calaudit.runtime.words import counted
 from calaudit.statistics.criteria import Comparison
 from calaudit.statistics.verdict import screen
-from calaudit.steps.predict import compare_outputs
+from calaudit.steps.agreement import compare_outputs
 from calaudit.steps.score import Scored
 from calaudit.tasks.base import EvalSet
 from calaudit.version import __version__

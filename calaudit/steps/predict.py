@@ -1,8 +1,4 @@
-"""Predict: run one engine over pool rows, into a file or memory; agreement of two backends.
-
-Rows are run batch by batch. Predictions of the same engine on two backends are compared output by
-output.
-"""
+"""Predict: run one engine over pool rows, batch by batch, into a file or memory."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,19 +13,12 @@ from calaudit.formats.predictions import Predictions, write_predictions
 from calaudit.graph.load import check_pool_matches, load_model
 from calaudit.graph.model import Model
 from calaudit.graph.taps import with_taps
-from calaudit.metrics.shown import rankable
-from calaudit.metrics.truth import Relevance
-from calaudit.results.audited import Agreement
 from calaudit.runtime.errors import BackendError, DrawError
 from calaudit.runtime.pool import Pool, Rows, batches
 from calaudit.runtime.progress import counter
 from calaudit.runtime.words import counted
 from calaudit.steps.tapped import SampleRunner, load_tapped
-from calaudit.tasks.base import EvalSet
 from calaudit.tasks.reduction import EVERYTHING, Kept
-
-_AT_A_TIME = 256
-"""Rows that are compared at a time."""
 
 
 def predict(
@@ -199,79 +188,3 @@ def read_model_outputs(path: Path, pool: Pool) -> EngineOutputs:
     model = load_model(path)
     check_pool_matches(model.inputs, pool.inputs, where=pool.label)
     return EngineOutputs(model, pool, OnnxruntimeBackend())
-
-
-def compare_outputs(
-    eval_set: EvalSet, cell: str, one: Predictions, twin: str | None, other: Predictions
-) -> Agreement:
-    """Compare a task's output as two backends give it for the same rows.
-
-    Parameters
-    ----------
-    eval_set : EvalSet
-    cell, twin : str
-        The cells; `twin` is None for the FP32 reference.
-    one, other : Predictions
-        Theirs.
-    """
-    a, b = eval_set.answers(one, other), eval_set.answers(other, other)
-    if a.dtype.kind == "O":
-        same_text = float(np.mean(a == b)) if len(a) else None
-        return Agreement(cell, twin, eval_set.output, len(a), None, 1, same_text)
-    kept = np.isfinite(a) & np.isfinite(b)
-    difference = np.abs(a[kept].astype(np.float64) - b[kept].astype(np.float64))
-    largest = float(difference.max()) if difference.size else None
-    k = eval_set.task.top if a.ndim == 2 else None
-    same = None
-    if k is not None:
-        excluded = eval_set.truth.exclude if isinstance(eval_set.truth, Relevance) else None
-        same = top_overlap(_shown(a, excluded), _shown(b, excluded), k)
-    return Agreement(cell, twin, eval_set.output, len(a), largest, k, same)
-
-
-def squared_differences(
-    output: str, one: Predictions, other: Predictions, rows: Rows
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Σ (a − b)² and Σ b² over each row's values of an output, both (n,).
-
-    Where both are the same infinity nothing differs, and it counts in neither sum; where just one
-    is, or one is NaN, the row's difference is NaN. Outputs of integers differ by NaN: their numbers
-    are names.
-
-    Parameters
-    ----------
-    output : str
-        A model output that both have.
-    one, other : Predictions
-        The second is what the first is compared with.
-    rows : int64 (n,)
-        Rows that both hold, ascending.
-    """
-    a, b = one.read(output, rows), other.read(output, rows)
-    differences, powers = np.full(len(rows), np.nan), np.zeros(len(rows))
-    if a.dtype.kind != "f" or a.shape != b.shape:
-        return differences, powers
-    for start in range(0, len(rows), _AT_A_TIME):
-        piece = slice(start, start + _AT_A_TIME)
-        x = a[piece].reshape(len(a[piece]), -1).astype(np.float64)
-        y = b[piece].reshape(x.shape).astype(np.float64)
-        apart = x != y
-        with np.errstate(invalid="ignore"):
-            lost = np.square(np.subtract(x, y, where=apart, out=np.zeros_like(x)))
-        differences[piece] = np.where(np.isfinite(lost).all(axis=1), lost.sum(axis=1), np.nan)
-        powers[piece] = np.square(np.where(np.isfinite(y), y, 0.0)).sum(axis=1)
-    return differences, powers
-
-
-def top_overlap(one: NDArray[Any], other: NDArray[Any], k: int) -> float:
-    """Mean share of each row's `k` highest columns that two score arrays (n, items) share.
-
-    Of equal scores the lower column comes first.
-    """
-    first, second = (np.argsort(-each, axis=1, kind="stable")[:, :k] for each in (one, other))
-    shared = [len(np.intersect1d(a, b)) for a, b in zip(first, second, strict=True)]
-    return float(np.mean(shared) / first.shape[1])
-
-
-def _shown(scores: NDArray[Any], excluded: NDArray[Any] | None) -> NDArray[Any]:
-    return rankable(scores, None if excluded is None else excluded.astype(bool))

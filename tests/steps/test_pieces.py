@@ -13,8 +13,10 @@ from calaudit.formats.predictions import Predictions, write_predictions
 from calaudit.metrics.case import Case
 from calaudit.metrics.set_statistics import Sums
 from calaudit.metrics.unit_scores import RatioScores, Scores, UnitScores
+from calaudit.results.audited import Agreement
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
+from calaudit.steps.agreement import compare_outputs, squared_differences
 from calaudit.steps.pieces import Pieces
 from calaudit.steps.score import Scored, score_eval_sets
 from calaudit.tasks.base import EvalSet
@@ -139,3 +141,29 @@ def test_no_more_units_are_read_at_a_time_than_a_piece_holds(
     made.scored()
     unit = max(made.eval_sets[0].answers(made.fp32, made.fp32, np.arange(1)).nbytes, 1)
     assert 0 < max(most) <= 2 * max(SMALL, unit)  # in float64, where a metric asks for it
+
+
+def test_two_engines_agree_as_much_in_pieces(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> list[Agreement]:
+        return [
+            compare_outputs(one, cell, made.cells[cell], "t", other)
+            for one in made.eval_sets
+            for cell in made.cells
+            for other in (made.fp32, made.cells["rolled"])
+        ]
+
+    def differences() -> list[object]:
+        rows = made.fp32.rows[1::2]
+        return [
+            values.tolist()
+            for name in made.fp32.output_names
+            for values in squared_differences(name, made.cells["broken"], made.fp32, rows)
+        ]
+
+    whole, apart = found(), differences()
+    monkeypatch.setattr("calaudit.metrics.case.PIECE_BYTES", SMALL)
+    for one, other in zip(found(), whole, strict=True):
+        # a product of matrices is rounded otherwise for other shapes
+        assert one.max_abs_diff == pytest.approx(other.max_abs_diff, rel=1e-14)
+        assert replace(one, max_abs_diff=None) == replace(other, max_abs_diff=None)
+    np.testing.assert_equal(differences(), apart)

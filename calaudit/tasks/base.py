@@ -46,7 +46,7 @@ from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import definition_of
 from calaudit.metrics.truth import Truth
-from calaudit.runtime.errors import Notice, PoolError, Problem, SettingsError, near
+from calaudit.runtime.errors import Notice, PoolError, Problem, SettingsError
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.registry import Registry
 from calaudit.runtime.words import plural
@@ -54,7 +54,7 @@ from calaudit.slices.objects import ObjectSlices
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.baselines import Rival
 from calaudit.tasks.depiction import Depicts
-from calaudit.tasks.names import Names, ids_of
+from calaudit.tasks.names import Names, find_output, ids_of
 from calaudit.tasks.reduction import Reduction
 
 Answer = Callable[[Given, Given, Rows], NDArray[Any]]
@@ -359,22 +359,6 @@ class Proposed:
     def units(self) -> str:
         """What is judged, in the plural."""
         return plural(TASKS.load(self.values["kind"]).unit)
-
-
-def find_output(asked: str | None, known: Sequence[str], where: str) -> str:
-    """The model's output of that name, or the only one. Raises `SettingsError`."""
-    if asked is None and len(known) == 1:
-        return known[0]
-    if asked in known:
-        return str(asked)
-    raise SettingsError(
-        f"the model has no output {asked!r}"
-        if asked
-        else f"the model has {len(known)} outputs ({', '.join(known)}); "
-        "say which one this task judges",
-        where=f"{where}.output",
-        next_step=near(asked or "", known) if asked else 'Add output = "…".',
-    )
 
 
 @contextmanager

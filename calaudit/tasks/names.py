@@ -1,11 +1,12 @@
-"""Names of units and items: what people know them by."""
+"""Names: of units and items, what people know them by; of outputs, which one is meant."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.pool import Pool, Rows
 
 Names = Callable[[Rows], list[str]]
@@ -27,3 +28,19 @@ def ids_of(pool: Pool, rows: Rows) -> Names:
 def texts_of(values: NDArray[Any] | list[Any]) -> Names:
     """Names of units or items that are listed in memory."""
     return lambda positions: [str(values[int(at)]) for at in positions]
+
+
+def find_output(asked: str | None, known: Sequence[str], where: str) -> str:
+    """The model's output of that name, or the only one. Raises `SettingsError`."""
+    if asked is None and len(known) == 1:
+        return known[0]
+    if asked in known:
+        return str(asked)
+    raise SettingsError(
+        f"the model has no output {asked!r}"
+        if asked
+        else f"the model has {len(known)} outputs ({', '.join(known)}); "
+        "say which one this task judges",
+        where=f"{where}.output",
+        next_step=near(asked or "", known) if asked else 'Add output = "…".',
+    )

@@ -9,7 +9,8 @@ from calaudit.metrics.base import metric
 from calaudit.runtime.errors import PoolError
 from calaudit.runtime.settings import setting
 from calaudit.statistics.baselines import Rival
-from calaudit.tasks.base import Proposed, Task, find_output
+from calaudit.tasks.base import Proposed, Task
+from calaudit.tasks.names import find_output
 
 
 @dataclass(frozen=True, eq=False)

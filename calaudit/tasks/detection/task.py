@@ -21,12 +21,13 @@ from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import setting
 from calaudit.runtime.user_code import check_call, find_function
 from calaudit.statistics.baselines import Floats, Rival
-from calaudit.tasks.base import EvalSet, Samples, Task, find_output
+from calaudit.tasks.base import EvalSet, Samples, Task
 from calaudit.tasks.depiction import Losses, Sides
 from calaudit.tasks.detection.decoders import FORMATS, BoxFormat, Layout
 from calaudit.tasks.detection.depicted import losses_of_boxes, sides_of_boxes
 from calaudit.tasks.detection.detecting import Detecting
 from calaudit.tasks.detection.objects import object_set
+from calaudit.tasks.names import find_output
 
 METRICS: Final = ("ap", "ap50", "ap75", "ar@100", "object_recall")
 _ROLES: Final = ("boxes", "scores", "labels", "counts")

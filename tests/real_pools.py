@@ -1,4 +1,4 @@
-"""The pools of the real speech and ranking data, built once for all processes of a test run."""
+"""Pools, and folders of images, of the real data, built once for all processes of a test run."""
 
 import os
 import subprocess
@@ -10,8 +10,8 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("CALAUDIT_DATA", ROOT.parent / "shared" / "data"))
-MADE = {"speech": "speech", "ranking": "ranking.h5"}
-"""Case → what its script makes: a folder of pools, or one pool."""
+MADE = {"speech": "speech", "ranking": "ranking.h5", "detection": "detection"}
+"""Case → what its script makes: a folder of pools or images, or one pool."""
 
 
 def build_pools(case: str, shared: Path) -> Path:

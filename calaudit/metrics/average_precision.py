@@ -1,31 +1,25 @@
 """Average precision of any part of the images, without some, or with two engines' answers swapped.
 
-What all images show is ordered by score, class by class, once. Precision is made not to rise with
-recall and read at 101 recalls, as COCO does (pycocotools' accumulate), from the lowest score up:
-only a detection that is right adds to it, so that leaving out each of G groups costs the number of
-right detections times G, and one pass over all.
+What all images show is ordered by score, class by class, once; `calaudit.metrics.precision_curve`
+reads a part of it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.metrics.division import divide
-from calaudit.runtime.compiled import compiled
+from calaudit.metrics.precision_curve import swapped_blocks, without_groups
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-RECALLS: Final = np.linspace(0.0, 1.0, 101)
-"""At which precision is read."""
-
-SPACING: Final = float(np.spacing(1))
-"""What pycocotools adds to the number of detections that precision is over."""
 
 _SAME = 2.0**-20
 """Scores that differ by a smaller share differ by rounding."""
@@ -33,7 +27,7 @@ _STEPS = 2e9
 """Detections times thresholds times patterns that are worth a test."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class RankedDetections:
     """The detections of n images by class and score, and whether they are right.
 
@@ -53,7 +47,7 @@ class RankedDetections:
     ignored: NDArray[np.uint16]
     """(m,) bits: whether it counts neither as right nor as wrong."""
     true_image: Ints
-    """(objects,) image of each object that counts."""
+    """(objects,) image of each object that counts, ascending."""
     true_class: Ints
     """(objects,)"""
     thresholds: tuple[int, ...]
@@ -76,12 +70,7 @@ class RankedDetections:
 
     def emptied(self, units: Bools) -> "RankedDetections":
         """The same, but the images marked (n,) show nothing and have no objects."""
-        kept, kept_true = ~units[self.image], ~units[self.true_image]
-        return replace(
-            self._kept(np.flatnonzero(kept)),
-            true_image=self.true_image[kept_true],
-            true_class=self.true_class[kept_true],
-        )
+        return self._of(np.flatnonzero(~units))
 
     def joined(self, others: Sequence["RankedDetections"]) -> "RankedDetections":
         """These images, and after them those of `others`."""
@@ -113,15 +102,15 @@ class RankedDetections:
         """The metric over `rows`, and with each group left out; see `SetStatistics`."""
         member = np.full(self.n, -1, np.int64)
         member[rows] = group
-        part = self._kept(np.flatnonzero(member[self.image] >= 0))
-        true = self._true(member, n_groups)
+        part = self._of(rows)
+        true = part._true(member, n_groups)
         # without each group, and at the end all of them
         left = true.sum(axis=1, keepdims=True) - np.append(true, np.zeros((len(true), 1)), axis=1)
         total = np.zeros(n_groups + 1)
         of_group = member[part.image]
         for k, bit in part._looked_at(left[:, -1]):
             kept, right = part._judged(k, bit)
-            total += _without(right, of_group[kept], left[k], recall=self.recall)
+            total += without_groups(right, of_group[kept], left[k], recall=self.recall)
         known = np.count_nonzero(left, axis=0) * len(self.thresholds)
         found = divide(total, known, np.nan)
         return float(found[-1]), found[:-1]
@@ -138,7 +127,7 @@ class RankedDetections:
         """
         member = np.full(self.n, -1, np.int64)
         member[rows] = np.arange(len(rows))
-        per_image = self._true(member, len(rows)).astype(np.float64)
+        per_image = self._of(rows)._true(member, len(rows)).astype(np.float64)
         total = per_image.sum(axis=1)
         there = total > 0
         share = divide((per_image**2).sum(axis=1)[there], total[there] ** 2, 0.0)
@@ -155,8 +144,18 @@ class RankedDetections:
         kept = first + np.flatnonzero((self.ignored[first:last] >> bit) & 1 == 0)
         return kept, (self.right[kept] >> bit) & 1 == 1
 
-    def _kept(self, chosen: Ints) -> "RankedDetections":
-        """The detections at ascending places; objects stay."""
+    @cached_property
+    def _by_image(self) -> tuple[Ints, Ints]:
+        """Places of the detections by image, and where each image's begin, (n + 1,)."""
+        order = np.argsort(self.image, kind="stable")
+        return order, np.searchsorted(self.image[order], np.arange(self.n + 1))
+
+    def _of(self, rows: Ints) -> "RankedDetections":
+        """What the images at `rows` show and hold; they keep their numbers."""
+        order, first = self._by_image
+        chosen = np.sort(order[_joined(first[rows], first[rows + 1])])
+        first_true = np.searchsorted(self.true_image, rows)
+        kept = _joined(first_true, np.searchsorted(self.true_image, rows, side="right"))
         return replace(
             self,
             first=np.searchsorted(chosen, self.first).astype(np.int64),
@@ -164,13 +163,14 @@ class RankedDetections:
             score=self.score[chosen],
             right=self.right[chosen],
             ignored=self.ignored[chosen],
+            true_image=self.true_image[kept],
+            true_class=self.true_class[kept],
         )
 
     def _true(self, member: Ints, n_groups: int) -> Ints:
-        """Objects of each class in each group, (classes, groups); group -1 doesn't count."""
+        """Objects of each class in each group, (classes, groups)."""
         n_classes = len(self.first) - 1
-        group = member[self.true_image]
-        place = (self.true_class * n_groups + group)[group >= 0]
+        place = self.true_class * n_groups + member[self.true_image]
         counts = np.bincount(place, minlength=n_classes * n_groups)
         return counts.reshape(n_classes, n_groups).astype(np.int64)
 
@@ -196,11 +196,9 @@ class RankedPair:
 
     def swaps(self, rows: Ints, block: Ints, n_blocks: int) -> "RankedSwaps":
         """What swaps do; see `calaudit.metrics.set_statistics.Pair`."""
-        member = np.full(self.one.n, -2, np.int64)
+        member = np.full(self.one.n, -1, np.int64)
         member[rows] = block
-        parts = [
-            each._kept(np.flatnonzero(member[each.image] >= -1)) for each in (self.one, self.other)
-        ]
+        parts = [each._of(rows) for each in (self.one, self.other)]
         arm = np.repeat(np.array([0, 1], np.uint8), [len(each.image) for each in parts])
         columns = ("classes", "image", "score", "right", "ignored")
         label, image, score, right, ignored = (
@@ -215,7 +213,7 @@ class RankedPair:
             right=right[order],
             ignored=ignored[order],
         )
-        true = self.one._true(np.where(member >= -1, 0, -1), 1)[:, 0]
+        true = parts[0]._true(np.zeros(self.one.n, np.int64), 1)[:, 0]
         return RankedSwaps(both, member[both.image], arm[order], true)
 
 
@@ -245,10 +243,17 @@ class RankedSwaps:
         for k, bit in self.both._looked_at(self.true):
             kept, right = self.both._judged(k, bit)
             where = self.block[kept], self.arm[kept]
-            total += _swapped(right, where, self.true[k], side, recall=self.both.recall)
+            total += swapped_blocks(right, where, self.true[k], side, recall=self.both.recall)
         known = np.count_nonzero(self.true) * len(self.both.thresholds)
         before, after = divide(total, known, np.nan)
         return before, after
+
+
+def _joined(starts: Ints, stops: Ints) -> Ints:
+    """Numbers from each start to its stop, one range after the other."""
+    counts = stops - starts
+    within = np.arange(counts.sum(), dtype=np.int64)
+    return np.asarray(within + np.repeat(starts - np.cumsum(counts) + counts, counts), np.int64)
 
 
 def _changed(one: RankedDetections, other: RankedDetections) -> Bools:
@@ -265,133 +270,3 @@ def _changed(one: RankedDetections, other: RankedDetections) -> Bools:
         apart |= getattr(a, name)[at] != getattr(b, name)[there]
     changed[a.image[at][apart]] = True
     return np.asarray(changed, np.bool_)
-
-
-def _without(right: Bools, group: Ints, true: Floats, *, recall: bool) -> Floats:
-    """Average precision, or recall, without each group, and of all, (groups + 1,).
-
-    Parameters
-    ----------
-    right : ndarray, shape (m,)
-        By falling score.
-    group : ndarray, shape (m,)
-    true : ndarray, shape (groups + 1,)
-        Objects without each group, and all.
-    recall : bool
-    """
-    n = len(true)
-    hits = np.count_nonzero(right) - np.bincount(group[right], minlength=n)
-    reached = divide(hits, true, 0.0)
-    if recall:
-        return reached
-    wrong = np.bincount(group[~right], minlength=n)
-    step = np.searchsorted(RECALLS, reached, side="right") - 1
-    area = np.zeros(n)
-    counts = hits, wrong, len(right) - np.count_nonzero(right)
-    _read(right, group, counts, (step, np.maximum(true, 1.0), RECALLS), area)
-    return area / len(RECALLS)
-
-
-@compiled
-def _read(right: Bools, group: Ints, counts: Any, read: Any, area: Floats) -> None:
-    """Add up the precisions that are read at the recalls, from the lowest score up.
-
-    Parameters
-    ----------
-    right, group : ndarray, shape (m,)
-    counts : right ones without each group, wrong ones of each group, (groups + 1,), and all wrong
-    read : last recall that is reached, objects, (groups + 1,), and the recalls
-    area : zeros, (groups + 1,)
-    """
-    hits, own, wrong = counts
-    step, true, recalls = read
-    best = np.zeros(len(area))
-    for e in range(len(right) - 1, -1, -1):
-        mine = group[e]
-        if not right[e]:
-            own[mine] -= 1
-            wrong -= 1
-            continue
-        for g in range(len(area)):
-            if g == mine:
-                continue
-            precision = hits[g] / (wrong - own[g] + hits[g] + SPACING)
-            best[g] = max(best[g], precision)
-            hits[g] -= 1
-            before = hits[g] / true[g]
-            while step[g] > 0 and recalls[step[g]] > before:
-                area[g] += best[g]
-                step[g] -= 1
-    area += best
-
-
-def _swapped(
-    right: Bools, where: tuple[Ints, Any], true: int, side: NDArray[np.int32], *, recall: bool
-) -> Floats:
-    """Average precision, or recall, by both engines under each pattern of swaps, (2, patterns).
-
-    Parameters
-    ----------
-    right : ndarray, shape (m,)
-        By falling score.
-    where : block and engine of each detection, (m,)
-    true : int
-        Objects.
-    side : ndarray, shape (blocks + 1, patterns)
-        1 where a block is swapped.
-    recall : bool
-    """
-    block, arm = where
-    place = np.where(block < 0, len(side) - 1, block) + arm.astype(np.int64) * len(side)
-    counts = []
-    for kind in (right, ~right):
-        of = np.bincount(place[kind], minlength=2 * len(side)).reshape(2, len(side))
-        moved = of @ side
-        counts.append((of.sum(axis=1)[:, None] - moved + moved[::-1]).astype(np.int32))
-    hits, wrong = counts
-    reached = hits / true
-    if recall:
-        return np.asarray(reached, np.float64)
-    step = (np.searchsorted(RECALLS, reached, side="right") - 1).astype(np.int32)
-    room = step, np.zeros(step.shape), np.zeros(step.shape)
-    _read_swapped((right, block, arm), side, (hits, wrong), (float(true), RECALLS), room)
-    return np.asarray(room[2] / len(RECALLS), np.float64)
-
-
-@compiled
-def _read_swapped(
-    detections: Any, side: NDArray[np.int32], counts: Any, read: Any, room: Any
-) -> None:
-    """Add up the precisions that are read at the recalls, from the lowest score up.
-
-    Parameters
-    ----------
-    detections : right, block and engine, (m,)
-    side : ndarray, shape (blocks + 1, patterns)
-    counts : right and wrong ones, (2, patterns)
-    read : objects, and the recalls
-    room : last recall that is reached, zeros, and zeros to add to, (2, patterns)
-    """
-    right, block, arm = detections
-    hits, wrong = counts
-    true, recalls = read
-    step, best, area = room
-    n = side.shape[1]
-    for e in range(len(right) - 1, -1, -1):
-        moved = side[block[e]]
-        if not right[e]:
-            here, there = wrong[arm[e]], wrong[1 - arm[e]]
-            for p in range(n):
-                here[p] -= 1 - moved[p]
-                there[p] -= moved[p]
-            continue
-        for p in range(n):
-            a = arm[e] ^ moved[p]
-            precision = hits[a, p] / (wrong[a, p] + hits[a, p] + SPACING)
-            best[a, p] = max(best[a, p], precision)
-            hits[a, p] -= 1
-            before = hits[a, p] / true
-            while step[a, p] > 0 and recalls[step[a, p]] > before:
-                area[a, p] += best[a, p]
-                step[a, p] -= 1
-    area += best

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from calaudit.audit.config import AuditConfig
 from calaudit.graph.model import Model
-from calaudit.graph.survey import closing_op
+from calaudit.graph.survey import closing_op, sized_outputs
 from calaudit.runtime.errors import Problem, SettingsError, SliceError
 from calaudit.runtime.pool import Rows
 from calaudit.slices.dimension import OBJECT
@@ -39,6 +39,7 @@ def read_tasks(
     """
     pool = whole.pool
     outputs = [output.name for output in model.outputs]
+    sized = sized_outputs(model, {name: spec.shape for name, spec in pool.inputs.items()})
     found = [
         eval_set
         for number, task in enumerate(config.tasks)
@@ -51,7 +52,7 @@ def read_tasks(
             where=f"{config.path}: tasks[{number}]",
             folder=config.base,
             object_slices=whole,
-            shapes={output.name: output.shape for output in model.outputs},
+            shapes={output.name: output.shape for output in sized},
         )
     ]
     _refuse_unjudged(whole, found)

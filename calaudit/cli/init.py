@@ -76,8 +76,10 @@ def init_command(
         with prepared_audit(aside, Overrides()) as audit:
             n_cells = len(audit.plan.cells)
     print_written(path)
-    if classes := proposal.task.values.get("classes"):
-        print_notes([_class_order_note(classes)])
+    print_notes([f"guessed: {task.remark}" for task in proposal.tasks if task.remark])
+    print_notes(
+        [_class_order_note(c) for task in proposal.tasks if (c := task.values.get("classes"))]
+    )
     print(
         f"{counted(len(proposal.slices), 'dimension')} of slices, "
         f"{counted(len(proposal.calibsets), 'calibration set')}, "

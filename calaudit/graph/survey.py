@@ -1,14 +1,14 @@
 """What a graph says about its tensors: who makes them, who reads them, their types and shapes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import onnx
 from onnx import TensorProto
 
 from calaudit.calibration.scales import is_importer_made
-from calaudit.graph.model import Model, light_copy
+from calaudit.graph.model import Model, ModelTensor, light_copy
 from calaudit.graph.names import graphs_within, tensor_names
 from calaudit.graph.rules import MOVES_VALUES, STANDARD
 
@@ -173,6 +173,35 @@ def infer_shapes(
     if fixed is not None:
         _fix_sizes(light.graph, fixed)
     return onnx.shape_inference.infer_shapes(light, data_prop=True).graph
+
+
+def sized_outputs(
+    model: Model, inputs: Mapping[str, Sequence[int | None]]
+) -> tuple[ModelTensor, ...]:
+    """A model's outputs with the shapes that inputs of some sizes give them.
+
+    Exporters leave sizes open that follow from the inputs'.
+
+    Parameters
+    ----------
+    model : Model
+    inputs : mapping
+        Input → its sizes per sample, without the batch.
+    """
+    if all(None not in output.shape for output in model.outputs):
+        return model.outputs
+    fixed = {name: (1, *shape) for name, shape in inputs.items()}
+    _, shapes = _infer(model.proto, fixed)
+
+    def sized(output: ModelTensor) -> ModelTensor:
+        found = shapes.get(output.name, ())[1:]
+        if len(found) != len(output.shape):
+            return output
+        told = zip(output.shape, found, strict=True)
+        sizes = (new if old is None and isinstance(new, int) else old for old, new in told)
+        return replace(output, shape=tuple(sizes))
+
+    return tuple(map(sized, model.outputs))
 
 
 def _infer(

@@ -354,6 +354,8 @@ class Proposed:
     """The class column."""
     query: str | None = None
     """Pairwise: samples of one query are judged together."""
+    objects: str | None = None
+    """Objects of the pool that are judged one by one as well."""
 
     @property
     def units(self) -> str:

@@ -19,6 +19,9 @@ from calaudit.slices.sliceset import SliceSet
 from calaudit.tasks.base import TASKS, Closing, EvalSet, Proposed, Samples, Task
 from calaudit.tasks.contract import held_eval_sets, held_outputs
 
+_OUTPUTS = ("output", "boxes", "scores", "labels", "counts")
+"""Keys of tasks that name outputs."""
+
 
 def parse_task(values: Mapping[str, Any], *, where: object, at: str) -> Task:
     """One ``[[tasks]]`` table, by its `kind`. Raises `SettingsError`."""
@@ -164,21 +167,38 @@ def _named(name: str, task: Task, pool: Pool) -> list[Metric]:
     return [metric]
 
 
-def propose_task(pool: Pool, outputs: Sequence[ModelTensor], closing: Closing) -> Proposed:
-    """The task that the pool's targets and the model's outputs fit.
+def propose_tasks(
+    pool: Pool, outputs: Sequence[ModelTensor], closing: Closing
+) -> tuple[Proposed, ...]:
+    """Tasks that the pool's targets and the model's outputs fit, the first of which leads.
+
+    A further one is of another kind, judges the same units, and reads outputs that none before it
+    does: a model may have several heads.
 
     Raises
     ------
     PoolError
-        None of the kinds that can be proposed.
+        No kind can be proposed.
     """
     kinds = [kind for kind in map(TASKS.load, TASKS.names()) if kind.proposed is not None]
     kinds.sort(key=lambda kind: kind.proposed or 0)
+    found: list[Proposed] = []
+    left = list(outputs)
     for kind in kinds:
-        found = kind.propose(pool, outputs, closing)
-        if found is not None:
-            return found
-    targets = ", ".join(map(_described, pool.targets.values()))
+        one = kind.propose(pool, left, closing)
+        if one is None or (found and one.units != found[0].units):
+            continue
+        read = _outputs_of(one, left)
+        if found:
+            one = _further(one, found, read[0])
+        if one is not None:
+            found.append(one)
+            left = [each for each in left if each.name not in read]
+        if not left:
+            break
+    if found:
+        return tuple(found)
+    targets = ", ".join([*map(_described, pool.targets.values()), *map(_objects, pool.objects)])
     shapes = ", ".join(f"{each.name} {each.shape}" for each in outputs)
     hints = [kind.hint(pool, outputs) for kind in kinds]
     raise PoolError(
@@ -189,6 +209,27 @@ def propose_task(pool: Pool, outputs: Sequence[ModelTensor], closing: Closing) -
         or "A target of class indices for an output of logits, or relevance (N, items) for "
         "an output of scores, can be. For other tasks write the file by docs/audit.md.",
     )
+
+
+def _outputs_of(proposed: Proposed, outputs: Sequence[ModelTensor]) -> list[str]:
+    """Names of the outputs that a proposed task reads: those it names, or the first."""
+    names = [each.name for each in outputs]
+    told = [proposed.values[key] for key in _OUTPUTS if key in proposed.values]
+    return told or names[:1]
+
+
+def _further(one: Proposed, before: Sequence[Proposed], output: str) -> Proposed | None:
+    """A task beside others, by metrics that none of them has; None where it has none left."""
+    values = {"output": output} | dict(one.values)
+    known = {name for each in before for name in each.values.get("metrics", ())}
+    metrics = [name for name in values.pop("metrics", ()) if name not in known]
+    values = {"kind": values.pop("kind")} | values | {"metrics": metrics}
+    gated = tuple(name for name in one.gated if name in metrics)
+    return replace(one, values=values, gated=gated) if metrics else None
+
+
+def _objects(name: str) -> str:
+    return f"{name} objects"
 
 
 def _described(target: TensorSpec) -> str:

@@ -19,7 +19,7 @@ from calaudit.tasks.base import TASKS, EvalSet, Task
 from calaudit.tasks.reading import (
     offered_metrics,
     parse_task,
-    propose_task,
+    propose_tasks,
     read_eval_sets,
     rows_to_predict,
 )
@@ -169,7 +169,7 @@ def test_init_proposes_it_where_pool_and_outputs_fit_as_a_table_that_reads_back(
     assert (found is not None) == world.proposed
     if found is None:
         return
-    assert propose_task(pool, outputs, lambda output: None) == found
+    assert propose_tasks(pool, outputs, lambda output: None)[0] == found
     assert found.values["kind"] == kind
     assert found.remark.endswith(".")
     proposed = parse_task(found.values, where="a.toml", at="tasks[0]")

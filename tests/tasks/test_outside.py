@@ -13,7 +13,7 @@ from calaudit.runtime.errors import SettingsError
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
 from calaudit.tasks.base import TASKS, EvalSet
-from calaudit.tasks.reading import parse_task, propose_task, read_eval_sets, rows_to_predict
+from calaudit.tasks.reading import parse_task, propose_tasks, read_eval_sets, rows_to_predict
 from tests.audit.world import AUDIT, make_world
 from tests.cli.running import calaudit
 from tests.packages import installed, package_of
@@ -71,7 +71,7 @@ def everything(folder: Path) -> EvalSet:
         list(task.notices(eval_set, probabilities=False))
         eval_set.ids(evaluated[3:5])
         eval_set.truth.take(evaluated[:2])
-        propose_task(pool, (), lambda _: None)
+        propose_tasks(pool, (), lambda _: None)
     return eval_set
 
 

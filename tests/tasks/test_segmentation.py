@@ -13,7 +13,7 @@ from calaudit.metrics.case import Case
 from calaudit.metrics.scoring import score_all
 from calaudit.runtime.errors import CalauditError, PoolError, SettingsError
 from calaudit.slices.evaluate import evaluate_slices
-from calaudit.tasks.reading import parse_task, propose_task, read_eval_sets
+from calaudit.tasks.reading import parse_task, propose_tasks, read_eval_sets
 from calaudit.tasks.reduction import Reading, kept_of
 
 N, SIZE = 6, (4, 5)
@@ -235,14 +235,14 @@ def test_init_prefers_scores_of_the_masks_size_and_names_the_output(tmp_path):
             ModelTensor("classes", np.dtype(np.uint8), SIZE),
             ModelTensor("logits", np.dtype(np.float32), (3, *SIZE)),
         ]
-        found = propose_task(pool, outputs, lambda name: None)
+        (found,) = propose_tasks(pool, outputs, lambda name: None)
         assert found.values["kind"] == "segmentation"
         assert found.values["output"] == "logits"
         assert found.values["metrics"][:2] == ["mean_iou", "iou[*]"]
-        only = propose_task(pool, outputs[:2], lambda name: None)
+        (only,) = propose_tasks(pool, outputs[:2], lambda name: None)
         assert only.values["output"] == "classes"
         with pytest.raises(PoolError, match="can't be inferred") as error:
-            propose_task(
+            propose_tasks(
                 pool, [ModelTensor("logits", np.dtype(np.float32), (3, 9, 9))], lambda name: None
             )
         assert "masks of the output's height and width" in str(error.value)

@@ -135,7 +135,6 @@ def _detection() -> World:
         {"output0": output.astype(np.float32)},
         {"format": "yolov8"},
         sample=(3, 96, 128),
-        proposed=False,
     )
 
 

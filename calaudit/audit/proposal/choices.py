@@ -27,7 +27,12 @@ MOST_BINS = 3
 MOST_CROSSED = 40
 """Crossed slices that a person still reads."""
 IDENTIFIERS = ("id", "ids", "idx", "index", "row", "number", "sample", "file", "path", "name")
-ENTITIES = ("user", "item", "query", "image", "recording", "session", "document", "video", "frame")
+ENTITIES = (
+    "user", "item", "query", "image", "photograph", "photo", "scene", "patient", "recording",
+    "session", "document", "video", "frame", "clip",
+)  # fmt: skip
+FEWEST_CLUSTERS = 20
+"""Different values of an identifier from which its samples are judged as clusters."""
 
 SET_SIZE = 128
 """Samples of a calibration set, where there are twice as many to draw from."""
@@ -208,6 +213,15 @@ def _identifies(name: str, distinct: int) -> bool:
     return last in IDENTIFIERS or (last in ENTITIES and distinct > MOST_GROUPS)
 
 
+def find_clusters(frame: pl.DataFrame) -> str | None:
+    """The column that says which samples show the same thing: an identifier that isn't unique."""
+    for name in frame.columns:
+        distinct = frame[name].drop_nulls().n_unique()
+        if _identifies(name, distinct) and FEWEST_CLUSTERS <= distinct < frame.height:
+            return name
+    return None
+
+
 def propose_sets(sliced: Sliced, candidates: Rows) -> Iterator[Table]:
     """Recipes that can be drawn from the candidates."""
     size = max(1, min(SET_SIZE, len(candidates) // 2))
@@ -216,6 +230,8 @@ def propose_sets(sliced: Sliced, candidates: Rows) -> Iterator[Table]:
         "A random sample: the usual choice.",
     )
     plain = [table.values for table in sliced.tables[: sliced.n_plain]]
+    if not plain:
+        return
     drawable = sliced.slices.take(candidates)
     counted = [_counts(each) for each in drawable.dimensions[: sliced.n_plain]]
     yield from _equal(size, plain, counted)

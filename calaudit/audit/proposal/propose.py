@@ -5,7 +5,7 @@ A column says which samples are evaluated and which may be drawn, or else every 
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,12 +13,20 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from calaudit.audit.proposal.choices import Sliced, Table, choose_slices, propose_sets
+from calaudit.audit.proposal.choices import (
+    Table,
+    choose_slices,
+    find_clusters,
+    propose_sets,
+)
+from calaudit.audit.proposal.object_choices import choose_object_slices
 from calaudit.formats.toml import toml_value
 from calaudit.graph.load import check_pool_matches
 from calaudit.graph.model import Model
-from calaudit.graph.survey import closing_op
-from calaudit.metrics.catalogue import parse_metric
+from calaudit.graph.survey import closing_op, sized_outputs
+from calaudit.metrics.catalogue import definition_of, parse_metric
+from calaudit.metrics.truth import TrueObjects
+from calaudit.results.comparison import ALL
 from calaudit.runtime.errors import PoolError, SliceError
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.words import command_line, visible
@@ -27,7 +35,7 @@ from calaudit.slices.predicate import column_in_sql
 from calaudit.statistics.criteria import MinSupport
 from calaudit.statistics.power import smallest_provable_drop
 from calaudit.tasks.base import Proposed
-from calaudit.tasks.reading import propose_task
+from calaudit.tasks.reading import propose_tasks
 
 JUDGED = ("evaluation", "eval", "test", "testing", "validation", "valid", "val", "dev")
 DRAWN = ("calibration", "calib", "cal", "train", "training")
@@ -42,6 +50,7 @@ LARGEST_GATE = 0.05
 PROVABLE = 150
 """Judged samples of a slice with which a gate of five points can be kept by a good engine."""
 
+IMAGES, OBJECTS = "images", "objects"
 WIDTH = 98
 DRAWS = 3
 """Draws of a recipe that give a usable between-draw SD."""
@@ -147,8 +156,12 @@ class Proposal:
     left_out: tuple[tuple[str, str], ...]
     """Columns that make no slices, and why."""
     calibsets: tuple[Table, ...]
-    task: Table
+    tasks: tuple[Table, ...]
     gates: tuple[Table, ...]
+    cluster_by: str | None = None
+    """Column whose samples belong together."""
+    unread: tuple[str, ...] = ()
+    """Outputs of the model that no task reads."""
 
 
 def propose_audit(
@@ -170,34 +183,61 @@ def propose_audit(
     """
     check_pool_matches(model.inputs, pool.inputs, where=pool.label)
     frame = pool.columns(pool.column_names())
-    guess = propose_task(pool, model.outputs, partial(closing_op, model))
+    outputs = sized_outputs(model, {name: spec.shape for name, spec in pool.inputs.items()})
+    guesses = propose_tasks(pool, outputs, partial(closing_op, model))
+    guess = guesses[0]
     judged_by = [*guess.used, *([guess.label] if guess.label else [])]
     split = _split(pool, frame.drop(judged_by, strict=False), evaluate, calibrate)
     judged = select_rows(split.evaluate, pool, where="evaluate")
     candidates = select_rows(split.calibrate, pool, where="calibrate")
     _check_parts(pool, split, judged, candidates)
     units, sliceable = _units(frame, guess, split, judged)
-    kinds = [parse_metric(name).kind for name in guess.gated]
-    support = MinSupport()
-    needed = PROVABLE if set(kinds) == {"binary"} else max(PROVABLE, support.resampled)
+    cluster_by = find_clusters(sliceable) if guess.units == "images" else None
+    sliceable = sliceable.drop([] if cluster_by is None else cluster_by)
+    needed = _needed(each for one in guesses for each in one.gated)
     sliced = choose_slices(pool, sliceable, units, needed=needed, guess=guess)
-    if not sliced.tables:
+    objects = [
+        choose_object_slices(pool, each.objects, judged, sliced, needed=PROVABLE)
+        for each in guesses
+        if each.objects is not None and any(map(of_objects, each.values["metrics"]))
+    ]
+    own = [table for each in objects for table in each.tables]
+    if not sliced.tables and not own:
         raise PoolError(
             "no column gives usable slices",
             where=pool.label,
             next_step="Add metadata columns when the pool is built.",
         )
+    read = {value for each in guesses for value in each.values.values() if isinstance(value, str)}
+    several = len(model.outputs) > 1
     return Proposal(
         split=split,
         units=guess.units,
         n_judged=len(units),
         n_candidates=len(candidates),
-        slices=sliced.tables,
-        left_out=sliced.left_out,
+        slices=(*sliced.tables, *own),
+        left_out=(*sliced.left_out, *(left for each in objects for left in each.left_out)),
         calibsets=tuple(propose_sets(sliced, candidates)),
-        task=Table(guess.values, guess.remark),
-        gates=tuple(_gate(name, sliced, guess.units) for name in guess.gated),
+        tasks=tuple(Table(each.values, each.remark) for each in guesses),
+        gates=tuple(
+            _gate(name, objects[0].least if of_objects(name) else sliced.least, len(units), guess)
+            for each in guesses
+            for name in each.gated
+        ),
+        cluster_by=cluster_by,
+        unread=tuple(each.name for each in model.outputs if several and each.name not in read),
     )
+
+
+def of_objects(metric: str) -> bool:
+    """Whether a metric scores objects one by one."""
+    return definition_of(parse_metric(metric)).needs is TrueObjects
+
+
+def _needed(gated: Iterable[str]) -> int:
+    """Judged units below which a slice proves nothing that matters."""
+    kinds = {parse_metric(name).kind for name in gated if not of_objects(name)}
+    return PROVABLE if kinds == {"binary"} else max(PROVABLE, MinSupport().resampled)
 
 
 def _split(pool: Pool, frame: pl.DataFrame, evaluate: str | None, calibrate: str | None) -> Split:
@@ -245,17 +285,29 @@ def _units(
     return rows, columns.drop(unusable, strict=False)
 
 
-def _gate(metric: str, sliced: Sliced, units: str) -> Table:
-    """Three times what the thinnest slice could prove, within bounds: good engines flip too."""
-    provable = smallest_provable_drop(parse_metric(metric), sliced.least) or 0.0
+def _gate(metric: str, least: int, n: int, guess: Proposed) -> Table:
+    """Three times what the thinnest slice could prove, within bounds: good engines flip too.
+
+    Where images are judged and slices are too thin to prove anything, the gate is on all of them.
+    """
+    units = OBJECTS if of_objects(metric) else guess.units
+    parsed = parse_metric(metric)
+    thin = guess.units == IMAGES and parsed.kind != "binary" and least < MinSupport().resampled
+    provable = smallest_provable_drop(parsed, n if thin else least) or 0.0
     drop = min(LARGEST_GATE, max(SMALLEST_GATE, math.ceil(300 * provable) / 100))
     remark = f"{100 * drop:g} points, on every slice and overall."
-    if provable:
+    if thin:
+        remark = (
+            f"{100 * drop:g} points, overall: the smallest slice holds {least:,} evaluated "
+            f"{units}, and {MinSupport().resampled} are needed to pass this metric."
+        )
+    elif provable:
         remark += (
-            f" The smallest slice holds {sliced.least:,} evaluated {units}: if no answer "
+            f" The smallest slice holds {least:,} evaluated {units}: if no answer "
             f"changes, its minimum detectable drop is {100 * provable:.1f} points."
         )
-    return Table({"metric": metric, "slices": "*", "max_drop": drop}, remark)
+    slices = ALL if thin else "*"
+    return Table({"metric": metric, "slices": slices, "max_drop": drop}, remark)
 
 
 def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file: Path) -> str:
@@ -290,6 +342,9 @@ def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file:
         "methods": ["minmax", "entropy", "percentile", "mse"],
         "replicates": DRAWS,
     }
+    if proposal.cluster_by is not None:
+        head["cluster_by"] = proposal.cluster_by
+        remark += f" Samples of one {proposal.cluster_by} belong together."
     lines = [
         f"# Which {units} does INT8 hurt, by how much, and which calibration set fixes it?",
         f"#   {command_line('calaudit', 'compare', file)}",
@@ -298,7 +353,8 @@ def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file:
         *_section("Slices, evaluated separately.", "[[slices]]", proposal.slices),
         *_left_out(proposal),
         *_section("The calibration sets to compare.", "[[calibsets]]", proposal.calibsets),
-        *_section("Tasks and their metrics.", "[[tasks]]", (proposal.task,)),
+        *_section("Tasks and their metrics.", "[[tasks]]", proposal.tasks),
+        *_unread(proposal),
         *_section("Gates: the largest drop allowed.", "[[gates]]", proposal.gates),
     ]
     return "\n".join(lines) + "\n"
@@ -325,6 +381,13 @@ def _left_out(proposal: Proposal) -> Iterator[str]:
         yield "# Columns that make no slices here:"
         for column, reason in proposal.left_out:
             yield f"#   {visible(column)}: {reason}"
+
+
+def _unread(proposal: Proposal) -> Iterator[str]:
+    if proposal.unread:
+        yield ""
+        names = ", ".join(map(visible, proposal.unread))
+        yield from _comment(f"No task reads the outputs {names}; docs/audit.md has every kind.")
 
 
 def _comment(text: str) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.given import Given
+from calaudit.graph.model import ModelTensor
 from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import make_importable
 from calaudit.metrics.detections import lists_of
@@ -21,15 +22,17 @@ from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import setting
 from calaudit.runtime.user_code import check_call, find_function
 from calaudit.statistics.baselines import Floats, Rival
-from calaudit.tasks.base import EvalSet, Samples, Task
+from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task
 from calaudit.tasks.depiction import Losses, Sides
 from calaudit.tasks.detection.decoders import FORMATS, BoxFormat, Layout
 from calaudit.tasks.detection.depicted import losses_of_boxes, sides_of_boxes
 from calaudit.tasks.detection.detecting import Detecting
 from calaudit.tasks.detection.objects import object_set
+from calaudit.tasks.detection.proposing import WORDS, guess_format, hint_of
 from calaudit.tasks.names import find_output
 
 METRICS: Final = ("ap", "ap50", "ap75", "ar@100", "object_recall")
+_GATED: Final = ("ap", "object_recall")
 _ROLES: Final = ("boxes", "scores", "labels", "counts")
 _DEALT: Final = 4
 """Times that answers are dealt out among the images."""
@@ -43,6 +46,7 @@ class Detection(Task):
     truth: ClassVar[type[Truth]] = ObjectTruth
     further: ClassVar[tuple[type[Truth], ...]] = (TrueObjects,)
     unit: ClassVar[str] = "image"
+    proposed: ClassVar[int | None] = 5
     format: str
     """How the outputs hold boxes: "yolov8", "yolov5", "end-to-end", "detr", or module:function."""
     target: str | None = None
@@ -208,6 +212,31 @@ class Detection(Task):
         answers = (eval_set.answers(given, fp32, units) for given in (fp32, engine))
         return sides_of_boxes(eval_set.truth.take(units), *answers)
 
+    @classmethod
+    def propose(
+        cls, pool: Pool, outputs: Sequence[ModelTensor], closing: Closing
+    ) -> Proposed | None:
+        """Objects for outputs whose layout can be told from their shapes and names."""
+        for target in pool.objects:
+            found = guess_format(outputs, len(pool.class_names(target)))
+            if found is None:
+                continue
+            values = {
+                "kind": cls.kind,
+                "format": found.format,
+                **({} if len(pool.objects) == 1 else {"target": target}),
+                **({"output": found.outputs[0]} if len(found.outputs) == 1 < len(outputs) else {}),
+                **found.more,
+                "metrics": list(METRICS),
+            }
+            return Proposed(values, f"{found.remark}.", _GATED, objects=target)
+        return None
+
+    @classmethod
+    def hint(cls, pool: Pool, outputs: Sequence[ModelTensor]) -> str:
+        """The way out for another number of classes, and for heads that aren't decoded."""
+        return hint_of(pool, outputs)
+
     def _target(self, pool: Pool) -> str:
         if self.target is None and len(pool.objects) == 1:
             return next(iter(pool.objects))
@@ -275,11 +304,7 @@ def _check_shapes(detecting: Detecting, samples: Samples) -> None:
 
 def _role_in(known: Sequence[str], role: str, where: str) -> str | None:
     """The only output whose name speaks of boxes, scores or labels."""
-    words = {
-        "boxes": ("box",),
-        "scores": ("score", "conf", "logit", "prob"),
-        "labels": ("label", "class", "cls"),
-    }[role]
+    words = WORDS[role]
     found = [name for name in known if any(word in name.casefold() for word in words)]
     if len(found) == 1:
         return found[0]

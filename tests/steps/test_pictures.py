@@ -148,3 +148,16 @@ def test_a_metric_is_told_by_its_value(world: Scored) -> None:
     assert found is not None
     assert isinstance(found.metric, Metric)
     assert {each.by for each in found.units} == {""}
+
+
+def test_of_objects_the_sample_that_lost_most_of_them_is_taken(world: Scored) -> None:
+    eval_set = replace(world.eval_set, unit="object", row_of_unit=np.arange(N) // 6)
+    found = chosen(replace(world, eval_set=eval_set))
+    assert found is not None
+    first = found.units[0]
+    # of the objects of sample 0 that are in b, 1, 3 and 5, the engine loses all
+    assert (first.slice, first.cell, first.unit) == ("group = b", "worse", 0)
+    assert (first.by, first.reference, first.lost) == ("objects found", 3.0, 3.0)
+    everything = next(each for each in found.units if each.slice == "all")
+    assert everything.reference == 6.0
+    assert everything.unit != first.unit or everything.cell != first.cell

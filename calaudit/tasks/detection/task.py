@@ -162,7 +162,6 @@ class Detection(Task):
         """The evaluated images and their objects, with classes in the order of the outputs."""
         objects = self._objects(samples.pool, samples.evaluated)
         detecting = self.reduces(samples)
-        _check_classes(samples, objects.classes)
         _check_shapes(detecting, samples)
 
         def answer(given: Given, _: Given, units: Rows) -> NDArray[np.object_]:
@@ -176,6 +175,10 @@ class Detection(Task):
         if not samples.metrics_of(self, TrueObjects):
             return (images,)
         return images, object_set(samples, self, truth, target=target, read=detecting.read)
+
+    def class_names(self, pool: Pool) -> tuple[str, ...]:
+        """Those of the table, or of the pool's objects."""
+        return self._objects(pool, np.empty(0, np.int64)).classes
 
     def check(self, eval_set: EvalSet, width: int | None, pool: Pool) -> None:
         """Refuse images without any object."""
@@ -273,21 +276,6 @@ class Detection(Task):
         number = np.array([self.classes.index(each) for each in objects.classes], np.int64)
         label = number[objects.label] if len(number) else objects.label
         return replace(objects, label=label, classes=self.classes)
-
-
-def _check_classes(samples: Samples, classes: Sequence[str]) -> None:
-    """Refuse metrics of classes that there aren't."""
-    problems = [
-        Problem(
-            f"{metric.name}: there is no class {metric.class_name!r}",
-            f"{samples.where}.metrics",
-            near(metric.class_name, list(classes)),
-        )
-        for metric in samples.metrics
-        if metric.class_name is not None and metric.class_name not in classes
-    ]
-    if problems:
-        raise SettingsError.of(problems)
 
 
 def _check_shapes(detecting: Detecting, samples: Samples) -> None:

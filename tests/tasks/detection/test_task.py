@@ -96,10 +96,18 @@ def test_classes_in_another_order_number_the_objects_so(pool):
 
 def test_a_metric_of_a_class_that_is_not_there_is_refused_before_any_work(pool):
     found = problem(pool, metrics=["ap", "ap[kind 9]"])
-    assert found.message == "ap[kind 9]: there is no class 'kind 9'"
+    assert found.message == "ap[kind 9] names no class of the task"
     assert found.where == "a.toml: tasks[0].metrics"
     assert "kind 1" in found.next_step
     assert read(pool, metrics=["ap[kind 1]", "ar[kind 2]@10"]).metrics[1].k == 10
+
+
+def test_a_metric_may_stand_for_every_class_by_its_name(pool):
+    assert [each.name for each in read(pool, metrics=["ap", "ap50[*]"]).metrics] == [
+        "ap", *(f"ap50[{name}]" for name in CLASSES),
+    ]  # fmt: skip
+    turned = read(pool, metrics=["ap[*]"], classes=[*CLASSES[::-1], "more"])
+    assert [each.class_name for each in turned.metrics] == [*CLASSES[::-1], "more"]
 
 
 def test_a_layout_that_does_not_fit_the_models_shapes_is_refused_before_any_work(pool):

@@ -22,6 +22,7 @@ from calaudit.report.findings import (
 )
 from calaudit.report.handover import cache_hint, handed_file
 from calaudit.report.index import Index, cell_parts
+from calaudit.report.pictured import picture_sentences
 from calaudit.report.precision import NAMED, standings
 from calaudit.report.tables import Column, View, build_table, more
 from calaudit.report.targets import HEADINGS, TEXTS, target_rows
@@ -173,10 +174,10 @@ def ranking_tables(index: Index, view: View, width: int) -> Iterator[RenderableT
 
 
 def exemplar_lines(index: Index, view: View) -> Iterator[Text]:
-    """The samples that flip under most engines, a line per metric."""
-    found = [one for one in index.report.exemplars if one.flipping]
-    for one in found:
-        yield _exemplars(index, one, view)
+    """The samples that flip under most engines, and those that lost most: a line per metric."""
+    found = [_exemplars(index, one, view) for one in index.report.exemplars if one.flipping]
+    found += map(Text, picture_sentences(index))
+    yield from found
     if found:
         yield Text()
 

@@ -17,6 +17,7 @@ from calaudit.report.harm import LEGEND as LEGEND_OF_HARM
 from calaudit.report.harm import harm_rows, harm_sentences
 from calaudit.report.headline import control_sentences
 from calaudit.report.index import Index, cell_parts
+from calaudit.report.pictured import picture_sentences
 from calaudit.report.precision import NAMED, overall_verdict_text, standings
 from calaudit.report.recommendation import TITLE as RECOMMENDATION
 from calaudit.report.recommendation import (
@@ -65,6 +66,7 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
         *_worst(index, limit),
         *_attribution(index, limit),
         *_explanations(index, limit),
+        *_pictures(index),
     ]
     lines += [
         *_matrix(index, limit),
@@ -180,6 +182,13 @@ def _explanations(index: Index, limit: int) -> Iterator[str]:
     yield from (f"- {_inline(line)}" for line in rest)
     yield from _rest(len(found) - limit, "explanation")
     yield ""
+
+
+def _pictures(index: Index) -> Iterator[str]:
+    sentences = list(picture_sentences(index))
+    yield from (f"- {_inline(sentence)}" for sentence in sentences)
+    if sentences:
+        yield ""
 
 
 def _matrix(index: Index, limit: int) -> Iterator[str]:

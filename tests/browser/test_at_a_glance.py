@@ -22,6 +22,7 @@ from calaudit.results.report import Report
 from tests.browser.conftest import Open
 from tests.browser.test_report_html import CUT
 from tests.report.factory import NLL, RECOMMENDATION, TOP1, calibset, cell, report, result
+from tests.report.pictured import classed, of, write_files
 from tests.report.test_html_parts import observed_as
 
 pytestmark = [
@@ -68,10 +69,17 @@ def as_large_as_the_demo() -> Report:
         Exemplar(f"digit-{i}/noise-0.10", 3, 9, 1.0, 0.75, SLICES[1:5]) for i in range(10)
     )
     samples = [Exemplars(m, "sample", 24, 0.0, 7, shown) for m in ("top1", "ndcg")]
+    pictured = of(
+        *(
+            replace(classed(f"digit-{i}"), cell="clean only/minmax", slice=NOISE[4])
+            for i in range(12)
+        ),
+        judged=96,
+    )
     made = report(
         results, metrics=(TOP1, replace(TOP1, name="ndcg", title="nDCG@10"), NLL),
         cells=tuple(cells), slices=tuple(SliceRecord(name, 180, True) for name in SLICES),
-        ranking_flow=tuple(flows), exemplars=tuple(samples),
+        ranking_flow=tuple(flows), exemplars=tuple(samples), pictures=(pictured,),
     )  # fmt: skip
     made = replace(made, calibsets=tuple(sets), harm=harm(cells))
     return replace(made, explanations=(explained(),))
@@ -112,13 +120,16 @@ def large() -> Report:
 
 
 @pytest.fixture(scope="module")
-def evidence(large: Report) -> dict[str, Any]:
+def evidence(large: Report, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("pictures")
+    write_files(folder)
     random = np.random.default_rng(1)
     groups = {s: random.normal(size=300) for r in RECIPES for s in names(r)}
     picture = draw_sample(random.normal(size=(8, 8)))
     return {
         "taps": make_taps(large, observed_as(TAPS, groups)),
         "pictures": {f"digit-{i}/noise-0.10": picture for i in range(10)},
+        "folder": folder,
     }
 
 

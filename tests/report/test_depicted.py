@@ -14,6 +14,9 @@ from calaudit.report.html.depicted import FigureGroup, make_figures
 from calaudit.report.html.embedded import embedded
 from calaudit.report.html.page import html_page
 from calaudit.report.index import Index
+from calaudit.report.markdown import markdown_summary
+from calaudit.report.pictured import picture_sentences
+from calaudit.report.terminal import render_report
 from calaudit.results.drops import Exemplar, Exemplars, Said
 from calaudit.results.pictures import Depiction, Mark
 from tests.report.factory import TOP1, report
@@ -59,7 +62,7 @@ def test_boxes_of_truth_fp32_and_engine_stand_beside_each_other(folder: Path) ->
         (name, class_colour(i)) for i, name in enumerate(("RBC", "WBC", "Platelets"))
     )
     assert group.dashed
-    assert figure.lost == "found boxes 1.00 under FP32, 0.50 here"
+    assert figure.lost == "found boxes 1 under FP32, 0.5 here"
     assert [each.told for each in figure.panels] == [
         "cells <1>, true: 1 RBC, 1 Platelets",
         "cells <1>, FP32: 1 RBC, 1 Platelets",
@@ -173,3 +176,20 @@ def test_what_a_sample_lost_is_told_in_the_metrics_unit() -> None:
     assert [each.lost for each in shown] == ["FP32 0.250, lost 1.500 nats", "no finite answer"]
     assert {(each.slice, each.engine) for each in shown} == {(SLICE, "clean, minmax")}
     assert made.pictures[0].shown[0].cell == CELL
+
+
+def test_terminal_and_summary_tell_of_the_first_in_a_sentence() -> None:
+    made = report(pictures=(of(boxed(), boxed("b"), by="the F1 score of its boxes"), of(classed())))
+    first = (
+        "By top-1 accuracy, “cells <1>” lost most on noise ≥ 0.4 under clean with minmax: "
+        "the F1 score of its boxes 1 under FP32, 0.5 here (2 pictures beside the report)"
+    )
+    second = (
+        "By top-1 accuracy, digit lost most on noise ≥ 0.4 under clean with minmax: true three, "
+        "FP32 three, engine eight; right under FP32, wrong here (1 picture beside the report)"
+    )
+    assert list(picture_sentences(Index(made))) == [first, second]
+    assert first in render_report(made, width=300)
+    summary = markdown_summary(made)
+    assert f"- {second}" in summary
+    assert "“cells &lt;1&gt;” lost most" in summary

@@ -7,7 +7,8 @@ from pathlib import Path
 from calaudit.formats.pictures import class_colour
 from calaudit.report.html.embedded import embedded
 from calaudit.report.index import Index, cell_parts
-from calaudit.report.wording import difference, in_sentence, score, unit_name
+from calaudit.report.pictured import answers_text, lost_text
+from calaudit.report.wording import in_sentence
 from calaudit.results.pictures import Depiction, Mark, Picture, Pictures
 from calaudit.runtime.words import counted, visible
 
@@ -137,36 +138,12 @@ def _figure(index: Index, found: Pictures, one: Picture, key: str, folder: Path 
         height=one.height,
         slice=visible(one.slice),
         engine=engine,
-        lost=_lost(index, found, one),
-        answers=_answers(one),
+        lost=lost_text(index, found, one),
+        answers=answers_text(one),
         panels=tuple(_panel(title, side, one, colours, folder) for title, side in sides)
         if drawn
         else (),
     )
-
-
-def _lost(index: Index, found: Pictures, one: Picture) -> str:
-    """What the sample itself lost: ``"right under FP32, wrong here"``, ``"0.8 lost of 0.9"``."""
-    metric = index.metrics[found.metric]
-    if found.by != found.metric:
-        if one.lost is None or one.reference is None:
-            return ""
-        after = one.reference - one.lost
-        return f"{found.by} {one.reference:.2f} under FP32, {after:.2f} here"
-    if one.lost is None:
-        return "no finite answer"
-    if metric.kind == "binary":
-        return "right under FP32, wrong here"
-    told = f"{difference(metric, one.lost)} {unit_name(metric)}".rstrip()
-    return f"FP32 {score(metric, one.reference)}, lost {told}"
-
-
-def _answers(one: Picture) -> str:
-    labels = (one.truth.label, one.fp32.label, one.engine.label)
-    if any(label is None for label in labels):
-        return ""
-    names = [visible(label or "") for label in labels]
-    return f"true {names[0]}, FP32 {names[1]}, engine {names[2]}"
 
 
 def _panel(

@@ -1,5 +1,6 @@
 """The tasks of an audit, read from its pool, and what predictions keep for them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,8 +12,9 @@ from calaudit.runtime.pool import Rows
 from calaudit.slices.dimension import OBJECT
 from calaudit.slices.objects import ObjectSlices
 from calaudit.slices.sliceset import SliceSet
+from calaudit.steps.scores_reduction import to_scores
 from calaudit.tasks.base import EvalSet
-from calaudit.tasks.reading import read_eval_sets
+from calaudit.tasks.reading import read_eval_sets, rows_to_predict
 from calaudit.tasks.reduction import Kept, Reading, kept_of
 
 
@@ -56,8 +58,15 @@ def read_tasks(
         )
     ]
     _refuse_unjudged(whole, found)
+    n_predicted = len(rows_to_predict(config.tasks, pool, evaluated))
     eval_sets = tuple(
-        replace(eval_set, closing=closing_op(model, eval_set.output)) for eval_set in found
+        to_scores(
+            replace(eval_set, closing=closing_op(model, eval_set.output)),
+            evaluated,
+            n_predicted=n_predicted,
+            row_bytes=_row_bytes(model, eval_set),
+        )
+        for eval_set in found
     )
     names = [metric.name for eval_set in eval_sets for metric in eval_set.metrics]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -75,6 +84,18 @@ def read_tasks(
         shape = widths.get(eval_set.output, ())
         eval_set.task.check(eval_set, shape[0] if len(shape) == 1 else None, pool)
     return eval_sets
+
+
+def _row_bytes(model: Model, eval_set: EvalSet) -> int | None:
+    """What a row's outputs take; None where the model doesn't say."""
+    found = 0
+    for output in model.outputs:
+        if output.name in eval_set.outputs:
+            sizes = [size for size in output.shape if size is not None]
+            if len(sizes) < len(output.shape):
+                return None
+            found += math.prod(sizes) * output.dtype.itemsize
+    return found
 
 
 def _refuse_unjudged(slices: ObjectSlices, eval_sets: Sequence[EvalSet]) -> None:

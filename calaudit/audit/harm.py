@@ -27,6 +27,7 @@ from calaudit.runtime.errors import Notice
 from calaudit.statistics.criteria import Comparison
 from calaudit.statistics.rank_prediction import rank_agreement
 from calaudit.steps.agreement import squared_differences
+from calaudit.tasks.reduction import Scoring
 
 Floats = NDArray[np.float64]
 
@@ -177,14 +178,9 @@ def _output_errors(
 
     For a task that reads several outputs the mean over all that are kept.
     """
-    kept = [name for name in cell.output_names if name in reference.output_names]
-    own = audit.eval_sets[0].outputs
-    read = kept if len(own) > 1 else [name for name in kept if name in own]
-    found = np.full((len(read), len(names)), np.nan)
-    if not read:
-        return np.full(len(names), np.nan)
-    for errors, output in zip(found, read, strict=True):
-        lost, power = squared_differences(output, cell, reference, audit.evaluated)
+    differences = _differences(audit, cell, reference)
+    found = np.full((max(len(differences), 1), len(names)), np.nan)
+    for errors, (lost, power) in zip(found, differences, strict=False):
         for place, name in enumerate(names):
             held = audit.slices.mask(name)
             total = power[held].sum()
@@ -193,6 +189,19 @@ def _output_errors(
     kept = found[~np.isnan(found).all(axis=1)]
     whole: Floats = kept.mean(axis=0) if len(kept) else found[0]
     return whole
+
+
+def _differences(
+    audit: Audit, cell: Predictions, reference: Predictions
+) -> list[tuple[Floats, Floats]]:
+    """As `squared_differences`, of each output; none where outputs aren't kept."""
+    scores = audit.eval_sets[0].reduction
+    if isinstance(scores, Scoring) and scores.scores_of(cell):
+        return [scores.squared_differences(cell)]
+    kept = [name for name in cell.output_names if name in reference.output_names]
+    own = audit.eval_sets[0].outputs
+    read = kept if len(own) > 1 else [name for name in kept if name in own]
+    return [squared_differences(name, cell, reference, audit.evaluated) for name in read]
 
 
 def _record(cell: str, harm: Harm, table: Mapping[str, float], errors: Floats) -> CellHarm:

@@ -14,7 +14,9 @@ from calaudit.audit.config import read_audit
 from calaudit.audit.finished import Finished
 from calaudit.audit.keys import content_key
 from calaudit.audit.prepare import Audit, Overrides, prepared_audit
+from calaudit.formats.given import alike
 from calaudit.formats.predictions import Predictions
+from calaudit.metrics.case import PIECE_BYTES
 from calaudit.runtime.errors import CalauditError
 from calaudit.runtime.words import visible
 from calaudit.statistics.difference import Difference, differences_by_pairs
@@ -126,11 +128,18 @@ def _reference(first: Finished, second: Finished) -> Predictions:
     """FP32's answers, which both must have had."""
     one, other = (_opened(f, f.report.reference.predictions) for f in (first, second))
     same = one.output_names == other.output_names and np.array_equal(one.rows, other.rows)
-    if not same:
-        raise NotPairedError("they evaluated different samples")
-    for name in one.output_names:
-        if not np.array_equal(one.read(name), other.read(name), equal_nan=True):
-            raise NotPairedError("FP32 itself answered differently")
+    if not same or one.answers != other.answers:
+        raise NotPairedError("they evaluated different samples, or keep different answers of them")
+    step = max(1, PIECE_BYTES * len(one.rows) // max(1, one.bytes_of(one.output_names)))
+    for rows in (one.rows[start : start + step] for start in range(0, len(one.rows), step)):
+        for name in one.output_names:
+            if not np.array_equal(one.read(name, rows), other.read(name, rows), equal_nan=True):
+                raise NotPairedError("FP32 itself answered differently")
+    for name, columns in one.answers.items():
+        for column in columns:
+            a, b = (each.read_column(name, column) for each in (one, other))
+            if not alike(a, b):
+                raise NotPairedError("FP32 itself answered differently")
     return other
 
 
@@ -148,6 +157,9 @@ def _refuse_other_rows(opened: Audit, both: _Both) -> None:
     for each in (both.reference, *both.first.values(), *both.second.values()):
         if not np.array_equal(each.rows, opened.predicted):
             raise NotPairedError("they evaluated different samples")
+    for first, second in zip(both.first.values(), both.second.values(), strict=True):
+        if first.answers != second.answers or first.output_names != second.output_names:
+            raise NotPairedError("they keep different answers of them: metrics or tasks differ")
 
 
 def _differences(

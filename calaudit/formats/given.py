@@ -99,6 +99,15 @@ def _joined(columns: Sequence[Column]) -> Column:
     return np.concatenate([each for each in columns if not isinstance(each, Ragged)])
 
 
+def alike(one: Column, other: Column) -> bool:
+    """Whether two columns hold the same values, NaN for NaN."""
+    if isinstance(one, Ragged) and isinstance(other, Ragged):
+        return np.array_equal(one.counts, other.counts) and alike(one.values, other.values)
+    if isinstance(one, Ragged) or isinstance(other, Ragged):
+        return False
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+
+
 def _taken(values: Column, rows: NDArray[np.int64]) -> Column:
     return values.take(rows) if isinstance(values, Ragged) else values[rows]
 

@@ -77,7 +77,7 @@ class Predictions:
         return Batch(
             {name: self.read(name) for name in self.output_names},
             {
-                name: {column: self._read_column(name, column) for column in columns}
+                name: {column: self.read_column(name, column) for column in columns}
                 for name, columns in self._columns.items()
             },
         )
@@ -141,7 +141,8 @@ class Predictions:
             datasets = [e["values"] if isinstance(e, h5py.Group) else e for e in nodes]
             return sum(int(each.nbytes) for each in datasets)
 
-    def _read_column(self, name: str, column: str) -> Column:
+    def read_column(self, name: str, column: str) -> Column:
+        """One column, ragged or not, for all rows."""
         with self._open() as file:
             ragged = isinstance(file["answers"][self._columns[name][column]], h5py.Group)
         return (self.read_ragged if ragged else self.read_answers)(name, column)

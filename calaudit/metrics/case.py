@@ -99,6 +99,8 @@ class Case:
     """Whether the outputs are known to be probabilities, where metrics expect logits."""
     ids: Callable[[NDArray[np.int64]], Sequence[str]] | None = None
     """Names of units by their positions, for messages."""
+    broken: NDArray[np.bool_] | None = None
+    """(n,) units of which more is known than the outputs tell: they can't be judged."""
     _kept: dict[str, Any] = field(default_factory=dict)
     _shown: dict[int, Shown] = field(default_factory=dict)
     _reference_shown: dict[int, Shown] = field(default_factory=dict)
@@ -144,7 +146,8 @@ class Case:
         if self.reference_outputs is None:
             return unanswered(self.outputs, None, self._ignored)
         found = unanswered(self.outputs, self.reference(), self._ignored)
-        return found | self._reference_unanswered
+        found |= self._reference_unanswered
+        return found if self.broken is None else found | self.broken
 
     @cached_property
     def infinite(self) -> NDArray[np.uint64] | None:

@@ -282,10 +282,12 @@ def change_of(
 def changes_in(metrics: Iterable[Metric], case: Case) -> list[RankingChange]:
     """`change_of` a case that has relevance and FP32's outputs."""
     cut = [metric for metric in metrics if metric.k is not None and metric.family != "top"]
-    return [
-        _change(case, k, [metric for metric in cut if metric.k == k])
-        for k in sorted({metric.k for metric in cut if metric.k is not None})
-    ]
+    return [_change(case, k, [metric for metric in cut if metric.k == k]) for k in cuts_of(cut)]
+
+
+def cuts_of(metrics: Iterable[Metric]) -> list[int]:
+    """Ranks at which some of the metrics cut lists, rising."""
+    return sorted({m.k for m in metrics if m.k is not None and m.family != "top"})
 
 
 def join_changes(parts: Sequence[RankingChange], truth: Relevance) -> RankingChange:

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.predictions import Predictions
-from calaudit.metrics.case import spans_of
+from calaudit.metrics.case import Case, spans_of
 from calaudit.metrics.shown import rankable
 from calaudit.results.audited import Agreement
 from calaudit.runtime.pool import Rows
 from calaudit.steps.pieces import Pieces
 from calaudit.tasks.base import EvalSet
+from calaudit.tasks.reduction import Scoring
 
 
 def compare_outputs(
@@ -30,6 +31,10 @@ def compare_outputs(
     one, other : Predictions
         Theirs.
     """
+    kept = eval_set.reduction
+    whole = all(set(eval_set.outputs) <= set(each.output_names) for each in (one, other))
+    if isinstance(kept, Scoring) and kept.scores_of(one) and not whole:
+        return _compare_scored(eval_set, kept, (cell, one), (twin, other))
     largest: float | None = None
     k, n, places = eval_set.task.top, len(eval_set.truth), 1
     same: list[NDArray[np.float64]] = []
@@ -45,25 +50,49 @@ def compare_outputs(
             largest = max(largest or 0.0, float(difference.max()))
         k = k if a.ndim == 2 else None
         if k is not None:
-            same.append(_n_shared(_shown(a, base.exclude()), _shown(b, base.exclude()), k))
+            same.append(_n_shared(highest(base.with_outputs(a), k), highest(base, k)))
             places = min(k, a.shape[1])
     found = np.concatenate(same) if same else np.zeros(0)
     share = float(np.mean(found) / places) if k is not None and len(found) else None
     return Agreement(cell, twin, eval_set.output, n, largest, k, share)
 
 
-def _n_shared(one: NDArray[Any], other: NDArray[Any], k: int) -> NDArray[np.float64]:
-    """How many of each row's `k` highest columns two score arrays (n, items) have in common.
+def _compare_scored(
+    eval_set: EvalSet,
+    kept: Scoring,
+    cell: tuple[str, Predictions],
+    twin: tuple[str | None, Predictions],
+) -> Agreement:
+    """`compare_outputs` of scores: how far apart the outputs of twins are isn't known."""
+    (name, one), (other_name, other) = cell, twin
+    units, k = np.arange(len(eval_set.truth)), eval_set.task.top
+    largest = share = None
+    if not kept.scores_of(other):  # FP32 itself
+        largest = kept.largest_difference(one)
+    if k is not None and len(units):
+        ours = kept.highest(one, units)
+        if kept.scores_of(other):
+            theirs = kept.highest(other, units)
+        else:
+            cases = Pieces(eval_set, other).bases()
+            theirs = np.concatenate([highest(base, k) for _, base in cases]).astype(np.int32)
+        share = float(np.mean(_n_shared(ours, theirs)) / ours.shape[1])
+    return Agreement(name, other_name, eval_set.output, len(units), largest, k, share)
+
+
+def highest(case: Case, k: int) -> NDArray[np.int64]:
+    """The `k` highest columns of scores (n, items) that may be shown, (n, k).
 
     Of equal scores the lower column comes first.
     """
-    first, second = (np.argsort(-each, axis=1, kind="stable")[:, :k] for each in (one, other))
-    shared = [len(np.intersect1d(a, b)) for a, b in zip(first, second, strict=True)]
+    scores = rankable(case.outputs, case.exclude())
+    return np.asarray(np.argsort(-scores, axis=1, kind="stable")[:, :k])
+
+
+def _n_shared(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
+    """How many columns each two rows (n, k) have in common."""
+    shared = [len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True)]
     return np.array(shared, dtype=np.float64)
-
-
-def _shown(scores: NDArray[Any], excluded: NDArray[Any] | None) -> NDArray[Any]:
-    return rankable(scores, None if excluded is None else excluded.astype(bool))
 
 
 def squared_differences(

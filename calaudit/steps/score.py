@@ -20,6 +20,7 @@ from calaudit.metrics.unit_scores import Scores, SetScores, concatenate
 from calaudit.results.drops import Exemplars
 from calaudit.results.rankings import RankingFlow, RankingSlice
 from calaudit.runtime.errors import Notice
+from calaudit.runtime.pool import Rows
 from calaudit.runtime.progress import counter
 from calaudit.runtime.words import plural
 from calaudit.statistics.baselines import Constancy, Rival
@@ -27,6 +28,7 @@ from calaudit.statistics.exemplars import find_exemplars
 from calaudit.statistics.ranking_change import RankingChange
 from calaudit.steps.pieces import Pieces
 from calaudit.steps.sanity import rivals_in
+from calaudit.steps.scores_reduction import ScoresReduction
 from calaudit.steps.unit_facts import UnitFacts, facts_of, join_facts
 from calaudit.tasks.base import EvalSet, placed
 
@@ -157,6 +159,13 @@ class _Engine:
         self.parts.append(facts_of(case, metrics, rankings=rankings))
         self.constancy.look(case.outputs)
 
+    def remember(
+        self, kept: ScoresReduction, given: Predictions, units: Rows, base: Case, fp32: UnitFacts
+    ) -> None:
+        """Take the next units, which were scored while the engine ran."""
+        self.parts.append(kept.facts(given, units, base, fp32))
+        self.constancy.look(kept.sketch(given, units))
+
 
 def _scored(eval_set: EvalSet, reference: Predictions, cells: Mapping[str, Predictions]) -> Scored:
     pieces = Pieces(eval_set, reference)
@@ -169,9 +178,13 @@ def _scored(eval_set: EvalSet, reference: Predictions, cells: Mapping[str, Predi
             with placed(target=eval_set.target, where=eval_set.where):
                 fp32.look(base, eval_set.metrics, rankings=False)
             for cell, predictions in cells.items():
-                case = base.with_outputs(eval_set.answers(predictions, reference, units))
+                kept = eval_set.reduction
                 with placed(target=eval_set.target, where=eval_set.where):
-                    engines[cell].look(case, eval_set.metrics, rankings=True)
+                    if isinstance(kept, ScoresReduction) and kept.scores_of(predictions):
+                        engines[cell].remember(kept, predictions, units, base, fp32.parts[-1])
+                    else:
+                        case = base.with_outputs(eval_set.answers(predictions, reference, units))
+                        engines[cell].look(case, eval_set.metrics, rankings=True)
                 done.advance(1)
     own = join_facts(fp32.parts, eval_set.truth)
     facts = {cell: join_facts(engine.parts, eval_set.truth) for cell, engine in engines.items()}

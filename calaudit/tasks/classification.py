@@ -21,6 +21,7 @@ from calaudit.statistics.baselines import Rival
 from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task, named, placed, width_of
 from calaudit.tasks.depiction import Shown, Sides, class_name
 from calaudit.tasks.labels import holds_names, read_labels
+from calaudit.tasks.reduction import Scoring
 
 OF_LOGITS: Final = frozenset({"nll", "ece"})
 """Metrics that put a softmax of their own on what they are given."""
@@ -112,18 +113,24 @@ class Classification(Task):
         self, eval_set: EvalSet, units: Rows, fp32: Given, engine: Given
     ) -> list[Sides] | None:
         """Names of the true class, FP32's and the engine's; numbers where classes have no names."""
-        answers = [eval_set.answers(given, fp32, units) for given in (fp32, engine)]
-        if not isinstance(eval_set.truth, Labels) or answers[0].ndim != 2:
+        theirs = eval_set.answers(fp32, fp32, units)
+        if not isinstance(eval_set.truth, Labels) or theirs.ndim != 2:
             return None
 
         def told(classes: NDArray[np.int64]) -> list[Shown]:
             return [Shown(label=class_name(eval_set.classes, int(each))) for each in classes]
 
-        def said(outputs: NDArray[Any]) -> list[Shown]:
-            found = zip(told(predicted(outputs)), unanswered(outputs), strict=True)
-            return [Shown(label="no finite answer") if broken else one for one, broken in found]
+        def said(given: Given) -> list[Shown]:
+            kept = eval_set.reduction
+            if isinstance(kept, Scoring) and kept.scores_of(given):
+                best, broken = kept.best(given, units)
+            else:
+                outputs = eval_set.answers(given, fp32, units)
+                best, broken = predicted(outputs), unanswered(outputs)
+            pairs = zip(told(best), broken, strict=True)
+            return [Shown(label="no finite answer") if lost else one for one, lost in pairs]
 
-        sides = (told(eval_set.truth.label[units]), *map(said, answers))
+        sides = (told(eval_set.truth.label[units]), said(fp32), said(engine))
         return [Sides(*each) for each in zip(*sides, strict=True)]
 
     def gives_probabilities(self, eval_set: EvalSet, fp32: NDArray[Any]) -> bool:

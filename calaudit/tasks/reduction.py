@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.given import Batch, Column, Given
@@ -65,6 +66,32 @@ class Reduction(ABC):
         CalauditError
             The outputs don't fit the task.
         """
+
+
+class Scoring(Reduction):
+    """Keeps what an engine's outputs are scored, unit by unit, and which of them are highest."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def best(self, given: Given, units: Rows) -> tuple[Rows, NDArray[np.bool_]]:
+        """The highest output of some units (u,), and which of them have no answer (u,)."""
+
+    @abstractmethod
+    def highest(self, given: Given, units: Rows) -> NDArray[np.int32]:
+        """The `Task.top` highest outputs of some units, (u, k)."""
+
+    @abstractmethod
+    def largest_difference(self, given: Given) -> float | None:
+        """Largest |engine − FP32|; None where nothing is finite."""
+
+    @abstractmethod
+    def squared_differences(self, given: Given) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of each unit Σ (engine − FP32)² and Σ FP32², both (n,)."""
+
+    def scores_of(self, given: Given) -> bool:
+        """Whether there are scores in place of outputs, or beside them."""
+        return self.name in given.answers
 
 
 @dataclass(frozen=True, slots=True)

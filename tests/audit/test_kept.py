@@ -167,3 +167,43 @@ def test_drops_of_reduced_answers_are_explained_and_recommended_for(
     assert explained.explanations
     found, _ = recommend_audit(audit, formats="none")
     assert found.recommendation is not None
+
+
+def wide(tmp_path: Path, name: str, text: str) -> tuple[Report, Path]:
+    (tmp_path / name).mkdir()
+    path = make_world(tmp_path / name, audit=text)
+    return run_audit(path, formats="json,html,junit")[0], path
+
+
+def test_wide_outputs_are_scored_while_engines_run_and_reports_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, _ = wide(tmp_path, "plain", AUDIT)
+    monkeypatch.setattr("calaudit.steps.scores_reduction.WIDE", 1)
+    report, path = wide(tmp_path, "wide", AUDIT)
+    assert report.results == plain.results
+    assert report.harm == plain.harm
+    assert report.exemplars == plain.exemplars
+    assert report.warnings == plain.warnings
+    kept = files(path.with_suffix(""))
+    assert kept["fp32"].output_names == ("y",)
+    assert kept["fp32"].answers == {}
+    assert kept["both"].output_names == ()
+    assert set(kept["both"].answers) == {"scores of tasks[0]"}
+    before = set(path.with_suffix("").glob("predictions/*.h5"))
+    path.write_text(AUDIT.replace('"nll"', '"ece"'))
+    run_audit(path, formats="none")
+    now = set(path.with_suffix("").glob("predictions/*.h5"))
+    assert {each.name for each in now & before if each.name.startswith("fp32")}
+    assert len(now - before) == 4  # every engine again, FP32 not
+
+
+def test_an_audit_of_scores_is_explained_and_recommended_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calaudit.steps.scores_reduction.WIDE", 1)
+    _, path = wide(tmp_path, "wide", AUDIT)
+    explained, _ = explain_audit(path, formats="none")
+    assert explained.explanations
+    found, _ = recommend_audit(path, formats="none")
+    assert found.recommendation is not None

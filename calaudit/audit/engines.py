@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from numpy.typing import NDArray
 
 from calaudit.audit.backends import RemoteBackend
-from calaudit.audit.foreign import Foreign, foreign_engine_record
+from calaudit.audit.foreign import Foreign, file_ranges_notices, foreign_engine_record
 from calaudit.audit.keys import content_key
 from calaudit.audit.observed import Observed
 from calaudit.audit.plan import PlannedCell
@@ -185,7 +185,8 @@ def _run_foreign(audit: Audit, planned: PlannedCell, engine: Foreign, store: Sto
         answers = _answers(audit, planned, built.engine, store, done=done, alone=alone)
     said = [replace(each, where=f"cell {planned.id}") for each in built.notices]
     said += [Notice("ran_alone", _ALONE, f"cell {planned.id}")] if alone else []
-    return CellRun(foreign_engine_record(engine, built), answers, tuple(said), {})
+    said += file_ranges_notices(engine, f"cell {planned.id}")
+    return CellRun(foreign_engine_record(engine, built), answers, tuple(said), engine.scales)
 
 
 def _kept(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -13,16 +13,28 @@ from calaudit.audit.foreign_entry import EngineFile
 from calaudit.audit.keys import file_key
 from calaudit.audit.plan import ForeignPart
 from calaudit.backends.base import BuiltEngine, NodePrecision
+from calaudit.calibration.scales import scale_of
 from calaudit.formats.answers import AnswersFile
+from calaudit.graph.file_ranges import FileRange, left_in_float, ranges_in_file
 from calaudit.graph.load import check_pool_matches
 from calaudit.graph.macs import sum_macs
 from calaudit.graph.model import Model, ModelTensor
-from calaudit.graph.quantized import Contents, contents_of, load_quantized
+from calaudit.graph.placement import plan_qdq
+from calaudit.graph.qdq import QdqPlan
+from calaudit.graph.quantized import Contents, contents_of, load_quantized, plain_name
 from calaudit.results.audited import EngineRecord, NodeRecord
 from calaudit.results.foreign import ForeignRecord
 from calaudit.results.values import filled
-from calaudit.runtime.errors import CalauditError, FileFormatError, ModelError, Problem, near
+from calaudit.runtime.errors import (
+    CalauditError,
+    FileFormatError,
+    ModelError,
+    Notice,
+    Problem,
+    near,
+)
 from calaudit.runtime.pool import Pool, Rows
+from calaudit.runtime.words import counted
 
 _MOST: Final = 4 << 30
 """Bytes of a plan at most: it is read as a whole."""
@@ -40,6 +52,15 @@ class Foreign:
     contents: Contents | None = None
     """Of an ONNX file: what of it is in INT8."""
     answers: AnswersFile | None = None
+    ranges: Mapping[str, FileRange] = field(default_factory=dict)
+    """Of an ONNX file: tap → the range that it has of it."""
+    needed: tuple[str, ...] = ()
+    """Taps of the audit's own engine with the same products in INT8."""
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """Tap → scale of the symmetric range that covers the file's."""
+        return {tap: scale_of(each.amax) for tap, each in self.ranges.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +74,10 @@ class Wanted:
     """The model's outputs that tasks read."""
     macs: Mapping[str, int | None]
     """Product of the FP32 model → multiply-accumulates per sample."""
+    folded: Model
+    """The FP32 model, prepared."""
+    qdq: QdqPlan
+    """Where the audit's own engines are quantized."""
 
 
 def open_foreign(config: AuditConfig, wanted: Wanted) -> dict[str, Foreign]:
@@ -87,8 +112,12 @@ def _opened(entry: EngineFile, path: Path, wanted: Wanted) -> Foreign:
         _check_outputs({e.name: e.shape for e in model.outputs}, wanted.outputs, path)
         shapes = {name: spec.shape for name, spec in wanted.pool.inputs.items()}
         contents = contents_of(model, shapes, wanted.macs)
-        part = ForeignPart(model.fingerprint, contents.int8)
-        return Foreign(entry, path, part, model, contents)
+        in_int8 = frozenset(plain_name(e.name) for e in contents.products if e.asked == "int8")
+        left = tuple(left_in_float(wanted.qdq, in_int8)) if contents.int8 else ()
+        part = ForeignPart(model.fingerprint, contents.int8, left)
+        ranges = ranges_in_file(wanted.qdq, wanted.folded, model) if contents.int8 else {}
+        needed = plan_qdq(wanted.folded, float_ops=left).taps if contents.int8 else ()
+        return Foreign(entry, path, part, model, contents, ranges=ranges, needed=needed)
     if entry.kind == "answers":
         answers = AnswersFile(path)
         every = wanted.pool.ids(np.arange(len(wanted.pool), dtype=np.int64)).tolist()
@@ -190,6 +219,35 @@ def foreign_engine_record(engine: Foreign, built: BuiltEngine | None) -> EngineR
         int8_macs=macs.int8 if nodes else None,
         uncounted=macs.uncounted,
     )
+
+
+def file_ranges_notices(engine: Foreign, where: str) -> Iterator[Notice]:
+    """How predicted harm and experiments read a file's ranges, where they aren't as the audit's.
+
+    Parameters
+    ----------
+    engine : Foreign
+    where : str
+        The cell.
+    """
+    if not engine.part.int8 or (engine.contents is not None and not engine.contents.fixed):
+        return
+    uneven = sum(each.uneven or each.per_channel for each in engine.ranges.values())
+    held = sum(tap in engine.ranges for tap in engine.needed)
+    told = [
+        f"its file has ranges of {held} of the {len(engine.needed)} tensors that the audit's own "
+        "engine of these products quantizes: predicted harm tells of these"
+        if held < len(engine.needed)
+        else "",
+        f"{counted(uneven, 'range')} of {len(engine.ranges)} "
+        f"{'reaches' if uneven == 1 else 'reach'} further on one side of 0, or differ by channel: "
+        "predicted harm takes their own steps, and experiments the symmetric ranges that cover "
+        "them, whose steps are wider"
+        if uneven
+        else "",
+    ]
+    for message in filter(None, told):
+        yield Notice("file_ranges", message, where)
 
 
 def _by_graph(engine: Foreign) -> Iterator[NodePrecision]:

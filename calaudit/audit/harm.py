@@ -1,6 +1,7 @@
 """What the ranges of an audit's engines are predicted to do to each slice, for its report."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from calaudit.calibration.methods import N_STEPS
 from calaudit.calibration.minimax import minimax_ranges
 from calaudit.calibration.observation import Observation
 from calaudit.formats.predictions import Predictions
+from calaudit.graph.file_ranges import FileRange
 from calaudit.results.comparison import Verdict
 from calaudit.results.harm import (
     MOST_TAPS,
@@ -63,7 +65,7 @@ def predicted_harm(
     path = audit.plan.slice_ranges
     names = tuple(name for name in audit.slices.names if name in seen.groups)
     members = seen.members[[seen.groups.index(name) for name in names]]
-    own = {cell.id for cell in audit.plan.cells if cell.given == "qdq"}
+    own = {cell.id for cell in audit.plan.cells if cell.given == "qdq" or cell.foreign}
     tables = {
         cell: table
         for cell, table in scales.items()
@@ -71,6 +73,9 @@ def predicted_harm(
     }
     histograms = _quantized(seen.histograms, tables)
     harms = _harms(histograms, tables, names, members)
+    for cell in audit.plan.cells:
+        if cell.foreign is not None and cell.id in harms:
+            harms[cell.id] = _by_steps(harms[cell.id], audit.foreign[cell.foreign].ranges)
     errors = {cell: _output_errors(audit, names, cells[cell], reference) for cell in tables}
     records = tuple(_record(cell, harms[cell], tables[cell], errors[cell]) for cell in tables)
     whole = [each for each in records if harms[each.cell].taps == histograms.taps]
@@ -79,7 +84,7 @@ def predicted_harm(
     mine = [
         cell.id
         for cell in audit.plan.cells
-        if cell.id in tables and cell.backend == audit.config.audit.backend
+        if cell.id in tables and cell.backend == audit.config.audit.backend and not cell.foreign
     ]
     total = _table([harms[cell].sums() for cell in mine], len(names))
     measured: dict[str | None, Floats] = {None: _table([errors[c] for c in mine], len(names))}
@@ -142,6 +147,15 @@ def _harms(
             whole.power[kept],
         )
     return found
+
+
+def _by_steps(harm: Harm, ranges: Mapping[str, FileRange]) -> Harm:
+    """Harm of a file's own steps, given that of the symmetric ranges that cover its ranges.
+
+    Rounding's squared error goes with the square of the step.
+    """
+    ratios = [ranges[tap].finer for tap in harm.taps]
+    return replace(harm, resolution=harm.resolution * np.square(ratios)[:, None])
 
 
 def _least(

@@ -84,6 +84,8 @@ class ForeignPart:
     """Hash of its file's content."""
     int8: bool
     """Whether its file shows products in INT8."""
+    float_ops: tuple[str, ...] = ()
+    """Products that the audit's own engines have in INT8 and its file leaves in float."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,6 +361,7 @@ class _Layout:
             built=self.folder / "engines" / f"{own}.engine",
             predictions=self.folder / "predictions" / f"{own}.h5",
             role=entry.role or "candidate",
+            float_ops=part.float_ops,
             foreign=name,
         )
 

@@ -227,7 +227,7 @@ def _prepared(
         config, pool, model, placement.whole, folder=folder, jobs=overrides.jobs, remote=remote
     )
     given = open_given(config)
-    foreign = _foreign(config, pool, predicted, eval_sets, folded)
+    foreign = _foreign(config, pool, predicted, eval_sets, folded, qdq=placement.whole)
     plan = make_plan(
         config,
         model=model.fingerprint,
@@ -281,13 +281,16 @@ def _foreign(
     predicted: Rows,
     eval_sets: Sequence[EvalSet],
     folded: Model,
+    *,
+    qdq: QdqPlan,
 ) -> dict[str, Foreign]:
     """Engines that somebody else made, held against the pool and the outputs that tasks read."""
     if not config.engines:
         return {}
     read = {name for each in eval_sets for name in each.outputs}
     outputs = [each for each in folded.outputs if each.name in read]
-    return open_foreign(config, Wanted(pool, predicted, outputs, _macs(folded, pool)))
+    wanted = Wanted(pool, predicted, outputs, _macs(folded, pool), folded, qdq)
+    return open_foreign(config, wanted)
 
 
 def _clusters(

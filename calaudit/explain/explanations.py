@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from calaudit.audit.earlier import results_of
+from calaudit.audit.foreign import Foreign
 from calaudit.audit.observed import open_observed
 from calaudit.audit.prepare import Audit
 from calaudit.explain.engines import Variant
@@ -134,11 +135,27 @@ def _told(lab: Laboratory, one: Explanation, reason: str = "") -> Explanation:
 def _obstacle(lab: Laboratory, result: Result) -> str | None:
     """What keeps a cell from experiments."""
     planned = lab.planned[result.cell]
+    if planned.foreign is not None and result.cell not in lab.ranges:
+        return _unread(lab.audit.foreign[planned.foreign])
     if planned.precision != "int8":
         return f"{planned.precision.upper()} engines have no ranges"
     if result.cell not in lab.ranges:
         return "its backend chose its ranges itself, and tells none for the tensors of a Q/DQ graph"
     return None
+
+
+def _unread(engine: Foreign) -> str:
+    """Why the ranges of an engine that somebody else made aren't known."""
+    if engine.contents is None:
+        return "it was made elsewhere, and its ranges aren't known"
+    if engine.contents.dynamic and not engine.contents.fixed:
+        return "its ranges are made anew for each batch"
+    if not engine.part.int8:
+        return "it was made elsewhere, and its file shows no product in INT8"
+    return (
+        f"its file has ranges of {len(engine.ranges)} of the tensors that are quantized here, and "
+        "experiments need all"
+    )
 
 
 def _alike(

@@ -54,7 +54,7 @@ class Laboratory:
 
     @cached_property
     def ranges(self) -> dict[str, Ranges]:
-        """Cell → tap → amax, of those cells that have ranges of all taps."""
+        """Cell → tap → amax, of those cells that have ranges of all taps that they quantize."""
         judged = {cell.id for cell in self.report.cells if cell.status == "judged"}
         found: dict[str, Ranges] = {}
         for cell in self.audit.plan.cells:
@@ -62,7 +62,18 @@ class Laboratory:
                 taps = open_scales(cell.scales).taps
                 if all(tap in taps for tap in self.audit.qdq.taps):
                     found[cell.id] = {tap: taps[tap].amax for tap in self.audit.qdq.taps}
+            if cell.foreign is not None and cell.id in judged:
+                engine = self.audit.foreign[cell.foreign]
+                if engine.needed and all(tap in engine.ranges for tap in engine.needed):
+                    found[cell.id] = {tap: engine.ranges[tap].amax for tap in engine.needed}
         return found
+
+    def experiments(self, planned: PlannedCell) -> Experiments:
+        """What makes the engines of a cell's experiments."""
+        if planned.backend not in self._experiments:
+            backend = experiments_backend(self.audit, planned)
+            self._experiments[planned.backend] = Experiments(self.audit, backend)
+        return self._experiments[planned.backend]
 
     @cached_property
     def predictor(self) -> Predictor:
@@ -101,10 +112,7 @@ class Laboratory:
     def patient(self, cell: str) -> Patient:
         """A cell that experiments can be made of: one of `ranges`."""
         planned = self.planned[cell]
-        if planned.backend not in self._experiments:
-            backend = experiments_backend(self.audit, planned)
-            self._experiments[planned.backend] = Experiments(self.audit, backend)
-        experiments = self._experiments[planned.backend]
+        experiments = self.experiments(planned)
         float_ops = frozenset(planned.float_ops)
         taps = experiments.taps(float_ops)
         return Patient({tap: self.ranges[cell][tap] for tap in taps}, float_ops, experiments)
@@ -115,7 +123,9 @@ class Laboratory:
         named = {
             name: ranges
             for name, ranges in self.ranges.items()
-            if name != cell and self.planned[name].backend == backend
+            if name != cell
+            and self.planned[name].backend == backend
+            and patient.ranges.keys() <= ranges.keys()
         }
         named[MINIMAX] = self.minimax
         return {
@@ -141,6 +151,8 @@ class Laboratory:
     def elsewhere(self, cell: str) -> str:
         """What a cell runs in, where experiments run in something else; else empty."""
         planned = self.planned[cell]
+        if planned.foreign is not None:
+            return "a graph that was made elsewhere, which may round at other places as well"
         if planned.given != "qdq":
             return "implicit quantization"
         own = experiments_backend(self.audit, planned) is self.audit.backends[planned.backend]

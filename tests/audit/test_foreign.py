@@ -114,6 +114,37 @@ def test_an_engine_of_the_audits_own_gives_the_same_results_when_it_comes_from_e
     )  # fmt: skip
     assert record.foreign is not None
     assert record.foreign.fingerprint == twin.engine.fingerprint
+    assert report.harm is not None
+    harm = {each.cell: each for each in report.harm.cells}
+    assert harm["ours"].clipping == harm["both/mse"].clipping
+    assert harm["ours"].resolution == harm["both/mse"].resolution
+    assert "file_ranges" not in {each.code for each in report.warnings}
+
+
+def test_a_files_ranges_are_explained_as_the_same_ranges_of_the_audits_own(world: Path) -> None:
+    (graph,) = (world / "audit" / "engines").glob("loud_only-minmax-*.onnx")
+    (world / "loud.onnx").write_bytes(graph.read_bytes())
+    text = AUDIT + engine("loud", "loud.onnx") + engine("fresh", "dynamic.onnx")
+    path = world / "explained.toml"
+    path.write_text(text, encoding="utf-8")
+    ended = calaudit("explain", path, "--cell", "loud", "--cell", "loud only/minmax", "--all")
+    assert ended.status == 1, ended.err
+    report = read_report(world / "explained" / "report.json")
+    told = {(e.cell, e.slice): e for e in report.explanations}
+    told |= {(a.cell, a.slice): e for e in report.explanations for a in e.alike}
+    quiet = "loudness = quiet"
+    theirs, ours = told["loud", quiet], told["loud only/minmax", quiet]
+    assert theirs.tuning is not None
+    assert theirs.tuning.value is not None
+    assert theirs.tuning.value > 0.1
+    assert (theirs.cause, theirs.taps, theirs.tuning) == (ours.cause, ours.taps, ours.tuning)
+    own = next(e for e in report.explanations if e.cell == "loud")
+    assert "the engine in a graph that was made elsewhere" in own.sentence
+    ended = calaudit("explain", path, "--cell", "fresh", "--all")
+    report = read_report(world / "explained" / "report.json")
+    found = [e.sentence for e in report.explanations if e.cell == "fresh"]
+    assert all("its ranges are made anew for each batch" in each for each in found)
+    assert found
 
 
 def test_dynamic_quantization_runs_sample_by_sample_and_says_so(world: Path) -> None:

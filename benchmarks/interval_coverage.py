@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from worlds.detections import APART, DETECTIONS
 from worlds.hard import HARD, UNKNOWABLE
 from worlds.objects import BY_IMAGE, OBJECTS
 from worlds.ordinary import ORDINARY, TOP1, Sample, World
@@ -113,7 +114,7 @@ def show_worlds(simulations: int, only: str) -> None:
     )
     columns = "".join(f"{each:>15}" for each in headings)
     print(f"{'interval and world':46}{'n':>6}{columns}  ±2 se  intervals used")
-    for world in (*ORDINARY, *HARD, *OBJECTS, *BY_IMAGE, *UNKNOWABLE):
+    for world in (*ORDINARY, *HARD, *OBJECTS, *DETECTIONS, *BY_IMAGE, *APART, *UNKNOWABLE):
         if only not in world.name:
             continue
         for n in world.sizes:

@@ -23,7 +23,7 @@ Bools = NDArray[np.bool_]
 
 _SAME = 2.0**-20
 """Scores that differ by a smaller share differ by rounding."""
-_STEPS = 2e9
+_STEPS = 5e7
 """Detections times thresholds times patterns that are worth a test."""
 
 
@@ -238,7 +238,7 @@ class RankedSwaps:
         """The metric by both engines, (patterns,)."""
         none = np.zeros((len(swapped), 1), np.uint8)
         # The last row is block -1's, which stays where it is.
-        side = np.ascontiguousarray(np.concatenate([swapped, none], axis=1).T).astype(np.int32)
+        side = np.ascontiguousarray(np.concatenate([swapped, none], axis=1).T).astype(np.float64)
         total = np.zeros((2, len(swapped)))
         for k, bit in self.both._looked_at(self.true):
             kept, right = self.both._judged(k, bit)

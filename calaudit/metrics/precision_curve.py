@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.metrics.division import divide
-from calaudit.runtime.compiled import compiled
+from calaudit.runtime.compiled import compiled, streamed
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -82,7 +82,7 @@ def _read(right: Bools, group: Ints, counts: Any, read: Any, area: Floats) -> No
 
 
 def swapped_blocks(
-    right: Bools, where: tuple[Ints, Any], true: int, side: NDArray[np.int32], *, recall: bool
+    right: Bools, where: tuple[Ints, Any], true: int, side: Floats, *, recall: bool
 ) -> Floats:
     """Average precision, or recall, by both engines under each pattern of swaps, (2, patterns).
 
@@ -103,51 +103,53 @@ def swapped_blocks(
     for kind in (right, ~right):
         of = np.bincount(place[kind], minlength=2 * len(side)).reshape(2, len(side))
         moved = of @ side
-        counts.append((of.sum(axis=1)[:, None] - moved + moved[::-1]).astype(np.int32))
+        counts.append((of.sum(axis=1)[:, None] - moved + moved[::-1]).astype(np.float64))
     hits, wrong = counts
     reached = hits / true
     if recall:
         return np.asarray(reached, np.float64)
-    step = (np.searchsorted(RECALLS, reached, side="right") - 1).astype(np.int32)
-    room = step, np.zeros(step.shape), np.zeros(step.shape)
-    _read_swapped((right, block, arm), side, (hits, wrong), (float(true), RECALLS), room)
-    return np.asarray(room[2] / len(RECALLS), np.float64)
+    # How many recalls are first reached by the c-th right one; that of 0 is read at the end.
+    first = np.searchsorted(np.arange(true + 1) / true, RECALLS[1:])
+    read = np.bincount(first, minlength=true + 1).astype(np.float64)
+    best, area = np.zeros(hits.shape), np.zeros(hits.shape)
+    _read_swapped((right, block, arm), (1.0 - side, side), (hits, wrong), read, (best, area))
+    return np.asarray((area + best) / len(RECALLS), np.float64)
 
 
-@compiled
-def _read_swapped(
-    detections: Any, side: NDArray[np.int32], counts: Any, read: Any, room: Any
-) -> None:
+@streamed
+def _read_swapped(detections: Any, weights: Any, counts: Any, read: Floats, room: Any) -> None:
     """Add up the precisions that are read at the recalls, from the lowest score up.
 
     Parameters
     ----------
     detections : right, block and engine, (m,)
-    side : ndarray, shape (blocks + 1, patterns)
+    weights : two ndarrays, shape (blocks + 1, patterns)
+        1 where a block stays where it is, and 1 where it is swapped.
     counts : right and wrong ones, (2, patterns)
-    read : objects, and the recalls
-    room : last recall that is reached, zeros, and zeros to add to, (2, patterns)
+    read : ndarray, shape (objects + 1,)
+        Recalls that are first reached by so many right ones.
+    room : zeros for the best precision, and zeros to add to, (2, patterns)
+
+    Notes
+    -----
+    A detection is in one of the two engines' lists, but is counted in both, with weights 1 and 0:
+    without branches the processor does several patterns at once.
     """
     right, block, arm = detections
     hits, wrong = counts
-    true, recalls = read
-    step, best, area = room
-    n = side.shape[1]
+    best, area = room
+    stays, moves = weights
     for e in range(len(right) - 1, -1, -1):
-        moved = side[block[e]]
-        if not right[e]:
-            here, there = wrong[arm[e]], wrong[1 - arm[e]]
-            for p in range(n):
-                here[p] -= 1 - moved[p]
-                there[p] -= moved[p]
-            continue
-        for p in range(n):
-            a = arm[e] ^ moved[p]
-            precision = hits[a, p] / (wrong[a, p] + hits[a, p] + SPACING)
-            best[a, p] = max(best[a, p], precision)
-            hits[a, p] -= 1
-            before = hits[a, p] / true
-            while step[a, p] > 0 and recalls[step[a, p]] > before:
-                area[a, p] += best[a, p]
-                step[a, p] -= 1
-    area += best
+        for a in range(2):
+            here = stays[block[e]] if arm[e] == a else moves[block[e]]
+            of, own = wrong[a], hits[a]
+            if not right[e]:
+                for p in range(len(here)):
+                    of[p] -= here[p]
+                continue
+            highest, sums = best[a], area[a]
+            for p in range(len(here)):
+                precision = here[p] * (own[p] / (of[p] + own[p] + SPACING))
+                highest[p] = max(highest[p], precision)
+                sums[p] += here[p] * highest[p] * read[np.int32(own[p])]
+                own[p] -= here[p]

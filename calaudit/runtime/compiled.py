@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Generic, ParamSpec, TypeVar, cast
+from typing import Generic, Literal, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -25,8 +25,11 @@ class Compiled(Generic[P, T]):
     is kept on disk where there is a place for it.
     """
 
-    def __init__(self, python: Callable[P, T]) -> None:
+    def __init__(
+        self, python: Callable[P, T], *, errors: Literal["python", "numpy"] = "python"
+    ) -> None:
         self.python = python
+        self._errors = errors
         self.__doc__ = python.__doc__
 
     @cached_property
@@ -34,9 +37,11 @@ class Compiled(Generic[P, T]):
         from numba import njit
 
         try:
-            return cast(Callable[P, T], njit(self.python, nogil=True, cache=True))
+            return cast(
+                Callable[P, T], njit(self.python, nogil=True, cache=True, error_model=self._errors)
+            )
         except RuntimeError:  # neither the package's folder nor the user's cache can be written
-            return cast(Callable[P, T], njit(self.python, nogil=True))
+            return cast(Callable[P, T], njit(self.python, nogil=True, error_model=self._errors))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run it."""
@@ -46,6 +51,14 @@ class Compiled(Generic[P, T]):
 def compiled(python: Callable[P, T]) -> Compiled[P, T]:
     """Decorate a function that loops over arrays; it may call numpy, not other such functions."""
     return Compiled(python)
+
+
+def streamed(python: Callable[P, T]) -> Compiled[P, T]:
+    """As `compiled`, but a division by 0 gives infinity or NaN, as numpy's, and no error.
+
+    Loops then divide several numbers at once.
+    """
+    return Compiled(python, errors="numpy")
 
 
 def map_on_cores(work: Callable[[Item], T], items: Iterable[Item]) -> list[T]:

@@ -172,8 +172,8 @@ def propose_tasks(
 ) -> tuple[Proposed, ...]:
     """Tasks that the pool's targets and the model's outputs fit, the first of which leads.
 
-    A further one is of another kind, judges the same units, and reads outputs that none before it
-    does: a model may have several heads.
+    A further one is of another kind and reads outputs that none before it does: a model may have
+    several heads. Tasks that judge queries stand alone.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def propose_tasks(
     left = list(outputs)
     for kind in kinds:
         one = kind.propose(pool, left, closing)
-        if one is None or (found and one.units != found[0].units):
+        if one is None or (found and "queries" in (one.units, found[0].units)):
             continue
         read = _outputs_of(one, left)
         if found:

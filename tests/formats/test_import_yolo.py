@@ -230,3 +230,15 @@ def test_a_folder_s_data_file_is_found(tmp_path: Path) -> None:
     assert data_file(tmp_path) is None
     (tmp_path / "data.yml").touch()
     assert data_file(tmp_path) == tmp_path / "data.yml"
+
+
+def test_a_table_s_column_takes_the_place_of_the_split_and_says_so(tmp_path: Path) -> None:
+    source = write_yolo(tmp_path)
+    rows = ["file,split", *(f"{at}.png,{'evaluation' if at else 'calibration'}" for at in range(4))]
+    (tmp_path / "images.csv").write_text("\n".join(rows))
+    done = imported(source, tmp_path / "p.h5", meta="images.csv")
+    assert "its columns split take the place of the annotations'" in "\n".join(
+        map(str, done.notices)
+    )
+    with open_pool(tmp_path / "p.h5") as pool:
+        assert pool.columns(["split"])["split"].to_list() == ["calibration"] + ["evaluation"] * 3

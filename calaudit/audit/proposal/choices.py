@@ -20,6 +20,8 @@ from calaudit.slices.evaluate import evaluate_slices
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 from calaudit.tasks.base import Proposed
 
+PROVABLE = 150
+"""Judged samples of a slice with which a gate of five points can be kept by a good engine."""
 MOST_GROUPS = 12
 """More values than this are binned, or grouped into head and tail."""
 MOST_DIMENSIONS = 4

@@ -13,7 +13,7 @@ from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import parse_settings
 from calaudit.runtime.words import counted
 from calaudit.slices.dimension import Dimension
-from calaudit.slices.objects import PREFIX, slice_pool
+from calaudit.slices.objects import PREFIX, is_unit, slice_pool
 
 CLASS = f"{PREFIX}class"
 SIZE = f"{PREFIX}size"
@@ -27,11 +27,18 @@ class SlicedObjects:
     left_out: tuple[tuple[str, str], ...]
     """Column, and why."""
     least: int
-    """Judged objects of the thinnest slice, those by dimensions of samples among them."""
+    """Clusters with judged objects in the slice that has the fewest, of objects or of samples:
+    objects of one image, or of images that belong together, are found and missed together."""
 
 
 def choose_object_slices(
-    pool: Pool, target: str, rows: Rows, sliced: Sliced, *, needed: int
+    pool: Pool,
+    target: str,
+    rows: Rows,
+    sliced: Sliced,
+    *,
+    clusters: NDArray[np.int64],
+    needed: int,
 ) -> SlicedObjects:
     """Dimensions of the objects whose slices hold `needed` judged ones.
 
@@ -44,6 +51,8 @@ def choose_object_slices(
         Judged pool rows, ascending.
     sliced : Sliced
         Dimensions of samples.
+    clusters : array of int
+        Cluster of each judged row.
     needed : int
         Objects below which a slice proves nothing that matters.
     """
@@ -66,9 +75,7 @@ def choose_object_slices(
         else:
             found.append(Table(values, _remark(counts)))
     found += _crossed(look, found, sliced, needed)
-    own = [table.values for table in found]
-    every = [look.all_counts(own)] if own or sliced.tables else []
-    least = min((int(counts.min()) for counts in every if len(counts)), default=0)
+    least = look.fewest_clusters([table.values for table in found], clusters)
     return SlicedObjects(tuple(found), tuple(left_out), least)
 
 
@@ -100,11 +107,20 @@ class _Look:
         except (SliceError, SettingsError):
             return None
 
-    def all_counts(self, declared: Sequence[Mapping[str, Any]]) -> NDArray[np.int64]:
-        """Judged objects of every slice."""
+    def fewest_clusters(
+        self, declared: Sequence[Mapping[str, Any]], clusters: NDArray[np.int64]
+    ) -> int:
+        """Clusters of judged objects in the slice that has the fewest."""
+        objects = self.pool.read_objects(self.target, self.rows)
+        own = clusters[objects.image[is_unit(objects)]]
         slices = slice_pool(self._dimensions(declared), self.pool, where="slices")
-        counts = slices.over(self.target, self.rows).counts().values()
-        return np.array(list(counts), np.int64)
+        fewest = len(np.unique(own))
+        for dimension in slices.over(self.target, self.rows).dimensions:
+            codes = dimension.codes
+            pairs = np.unique(np.stack([codes[codes >= 0], own[codes >= 0]]), axis=1)
+            counts = np.bincount(pairs[0])
+            fewest = min(fewest, int(counts[counts > 0].min(initial=fewest)))
+        return fewest
 
     def _dimensions(self, declared: Sequence[Mapping[str, Any]]) -> list[Dimension]:
         every = [*self.samples, *declared]

@@ -3,37 +3,34 @@
 A column says which samples are evaluated and which may be drawn, or else every fourth of something.
 """
 
-import math
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from calaudit.audit.proposal.choices import (
+    PROVABLE,
     Table,
     choose_slices,
     find_clusters,
     propose_sets,
 )
+from calaudit.audit.proposal.gates import gate, gate_of_objects, of_objects, units_needed
 from calaudit.audit.proposal.object_choices import choose_object_slices
 from calaudit.formats.toml import toml_value
 from calaudit.graph.load import check_pool_matches
 from calaudit.graph.model import Model
 from calaudit.graph.survey import closing_op, sized_outputs
-from calaudit.metrics.catalogue import definition_of, parse_metric
-from calaudit.metrics.truth import TrueObjects
-from calaudit.results.comparison import ALL
 from calaudit.runtime.errors import PoolError, SliceError
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.words import command_line, visible
 from calaudit.slices.evaluate import select_rows
 from calaudit.slices.predicate import column_in_sql
-from calaudit.statistics.criteria import MinSupport
-from calaudit.statistics.power import smallest_provable_drop
 from calaudit.tasks.base import Proposed
 from calaudit.tasks.reading import propose_tasks
 
@@ -45,12 +42,6 @@ MOST_PARTS = 12
 FEWEST_GROUPS = 20
 """Distinct numbers that make every fourth of them a fair share."""
 
-SMALLEST_GATE = 0.02
-LARGEST_GATE = 0.05
-PROVABLE = 150
-"""Judged samples of a slice with which a gate of five points can be kept by a good engine."""
-
-IMAGES, OBJECTS = "images", "objects"
 WIDTH = 98
 DRAWS = 3
 """Draws of a recipe that give a usable between-draw SD."""
@@ -193,11 +184,12 @@ def propose_audit(
     _check_parts(pool, split, judged, candidates)
     units, sliceable = _units(frame, guess, split, judged)
     cluster_by = find_clusters(sliceable) if guess.units == "images" else None
+    clusters = _clusters(sliceable, cluster_by)
     sliceable = sliceable.drop([] if cluster_by is None else cluster_by)
-    needed = _needed(each for one in guesses for each in one.gated)
+    needed = units_needed(each for one in guesses for each in one.gated)
     sliced = choose_slices(pool, sliceable, units, needed=needed, guess=guess)
     objects = [
-        choose_object_slices(pool, each.objects, judged, sliced, needed=PROVABLE)
+        choose_object_slices(pool, each.objects, judged, sliced, clusters=clusters, needed=PROVABLE)
         for each in guesses
         if each.objects is not None and any(map(of_objects, each.values["metrics"]))
     ]
@@ -220,24 +212,21 @@ def propose_audit(
         calibsets=tuple(propose_sets(sliced, candidates)),
         tasks=tuple(Table(each.values, each.remark) for each in guesses),
         gates=tuple(
-            _gate(name, objects[0].least if of_objects(name) else sliced.least, len(units), guess)
+            gate_of_objects(name, objects[0].least, cluster_by)
+            if of_objects(name)
+            else gate(
+                name,
+                guess,
+                least=sliced.least,
+                n=len(units),
+                n_clusters=len(np.unique(clusters)),
+            )
             for each in guesses
             for name in each.gated
         ),
         cluster_by=cluster_by,
         unread=tuple(each.name for each in model.outputs if several and each.name not in read),
     )
-
-
-def of_objects(metric: str) -> bool:
-    """Whether a metric scores objects one by one."""
-    return definition_of(parse_metric(metric)).needs is TrueObjects
-
-
-def _needed(gated: Iterable[str]) -> int:
-    """Judged units below which a slice proves nothing that matters."""
-    kinds = {parse_metric(name).kind for name in gated if not of_objects(name)}
-    return PROVABLE if kinds == {"binary"} else max(PROVABLE, MinSupport().resampled)
 
 
 def _split(pool: Pool, frame: pl.DataFrame, evaluate: str | None, calibrate: str | None) -> Split:
@@ -285,29 +274,11 @@ def _units(
     return rows, columns.drop(unusable, strict=False)
 
 
-def _gate(metric: str, least: int, n: int, guess: Proposed) -> Table:
-    """Three times what the thinnest slice could prove, within bounds: good engines flip too.
-
-    Where images are judged and slices are too thin to prove anything, the gate is on all of them.
-    """
-    units = OBJECTS if of_objects(metric) else guess.units
-    parsed = parse_metric(metric)
-    thin = guess.units == IMAGES and parsed.kind != "binary" and least < MinSupport().resampled
-    provable = smallest_provable_drop(parsed, n if thin else least) or 0.0
-    drop = min(LARGEST_GATE, max(SMALLEST_GATE, math.ceil(300 * provable) / 100))
-    remark = f"{100 * drop:g} points, on every slice and overall."
-    if thin:
-        remark = (
-            f"{100 * drop:g} points, overall: the smallest slice holds {least:,} evaluated "
-            f"{units}, and {MinSupport().resampled} are needed to pass this metric."
-        )
-    elif provable:
-        remark += (
-            f" The smallest slice holds {least:,} evaluated {units}: if no answer "
-            f"changes, its minimum detectable drop is {100 * provable:.1f} points."
-        )
-    slices = ALL if thin else "*"
-    return Table({"metric": metric, "slices": slices, "max_drop": drop}, remark)
+def _clusters(frame: pl.DataFrame, column: str | None) -> NDArray[np.int64]:
+    """Cluster of each judged unit; each is its own where no column says more."""
+    if column is None:
+        return np.arange(frame.height, dtype=np.int64)
+    return frame[column].rank("dense").fill_null(0).to_numpy().astype(np.int64)
 
 
 def proposal_text(proposal: Proposal, *, name: str, model: str, pool: str, file: Path) -> str:

@@ -136,8 +136,12 @@ def _described(
         path = (source if source.is_dir() else source.parent) / settings.meta
         names = [(image.number, image.id, image.path) for image in images]
         table = read_image_table(path, names, settings.columns)
+        twice = [name for name in table.rows[0] if any(name in one for one in known)]
         known = [{**one, **more} for one, more in zip(known, table.rows, strict=True)]
         notices = table.notices
+        if twice:
+            message = f"its columns {', '.join(twice)} take the place of the annotations'"
+            notices = (*notices, Notice("replaced", message, str(path)))
     columns = dict.fromkeys(name for one in known for name in one)
     described = [
         replace(image, meta={name: one.get(name) for name in columns})

@@ -104,18 +104,18 @@ class Photographs:
         return len(self.per_class)
 
 
-def _world(name: str, photographs: Make, sizes: tuple[int, ...], share: float = 1.0) -> World:
-    return World(f"AP, {name}", photographs, sizes=sizes, share=share)
+def _world(name: str, photographs: Make, sizes: tuple[int, ...]) -> World:
+    return World(f"AP, {name}", photographs, sizes=sizes, share=0.2)
 
 
 DETECTIONS = (
-    _world("3 classes", Photographs((8.0, 1.0, 1.0)), (50, 130, 500)),
-    _world("crowded images: 1 to 150 each", Photographs((12.0,), 1.2), (50, 130, 500)),
+    _world("3 classes", Photographs((8.0, 1.0, 1.0)), (50, 130)),
     _world("photographs in 4 lights", Photographs((8.0, 1.0, 1.0), lights=4), (120, 520)),
+    _world("crowded images: 1 to 150 each", Photographs((12.0,), 1.2), (50, 130)),
     _world("30 boxes of a rare class", Photographs((0.06,), false=0.05), (500,)),
-    _world("3 classes, of one 30 boxes", Photographs((8.0, 1.0, 0.06)), (500,)),
+    _world("3 classes, of one 30 boxes", Photographs((8.0, 1.0, 0.1)), (300,)),
     _world("1 % of the images collapse", Photographs((8.0, 1.0, 1.0), collapse=0.01), (130, 500)),
-    _world("5 % of the images collapse", Photographs((8.0, 1.0, 1.0), collapse=0.05), (130, 500)),
+    _world("5 % of the images collapse", Photographs((8.0, 1.0, 1.0), collapse=0.05), (130,)),
 )
 """A photograph's images belong together."""
 APART = (

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from calaudit.metrics.division import divide
 from calaudit.metrics.precision_curve import swapped_blocks, without_groups
+from calaudit.runtime.compiled import map_on_cores
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,7 +24,9 @@ Bools = NDArray[np.bool_]
 
 _SAME = 2.0**-20
 """Scores that differ by a smaller share differ by rounding."""
-_STEPS = 5e7
+_MANY = 100_000
+"""Detections from which on classes are worth a core each."""
+_STEPS = 2e7
 """Detections times thresholds times patterns that are worth a test."""
 
 
@@ -239,11 +242,16 @@ class RankedSwaps:
         none = np.zeros((len(swapped), 1), np.uint8)
         # The last row is block -1's, which stays where it is.
         side = np.ascontiguousarray(np.concatenate([swapped, none], axis=1).T).astype(np.float64)
-        total = np.zeros((2, len(swapped)))
-        for k, bit in self.both._looked_at(self.true):
+
+        def one(at: tuple[int, int]) -> Floats:
+            k, bit = at
             kept, right = self.both._judged(k, bit)
             where = self.block[kept], self.arm[kept]
-            total += swapped_blocks(right, where, self.true[k], side, recall=self.both.recall)
+            return swapped_blocks(right, where, int(self.true[k]), side, recall=self.both.recall)
+
+        looked_at = list(self.both._looked_at(self.true))
+        every = map_on_cores(one, looked_at) if len(self.block) > _MANY else map(one, looked_at)
+        total = sum(every, np.zeros((2, len(swapped))))
         known = np.count_nonzero(self.true) * len(self.both.thresholds)
         before, after = divide(total, known, np.nan)
         return before, after

@@ -40,10 +40,11 @@ _SHARE: Final = 1.02
 def expected_sizes(audit: Audit) -> dict[Path, int]:
     """Planned artefact → bytes, about: exact for outputs and drawn inputs, a rule for the others.
 
-    Where the model leaves the size of an output open, it is run on one sample to see it.
+    Of answers that outputs are reduced to, what they take at most. Where the model leaves the size
+    of an output open, it is run on one sample to see it.
     """
     rows = len(audit.predicted)
-    outputs = int(rows * (8 + _bytes_per_sample(audit)) * _SHARE)
+    of_outputs = _bytes_per_sample(audit)
     one_input = sum(math.prod(s.shape) * s.dtype.itemsize for s in audit.pool.inputs.values())
     sizes = {}
     for planned in audit.plan.calibsets:
@@ -66,7 +67,12 @@ def expected_sizes(audit: Audit) -> dict[Path, int]:
         sizes[path] = n_taps * atoms * _FILLED_BINS * element
         sizes[path] += n_taps * again if audit.config.audit.counts_again else 0
     for cell in (audit.plan.reference, *audit.plan.cells):
-        sizes[cell.predictions] = outputs
+        kept = audit.kept(cell)
+        one = sum(each.row_bytes for each in kept.reductions)
+        one += sum(
+            n for name, n in of_outputs.items() if kept.outputs is None or name in kept.outputs
+        )
+        sizes[cell.predictions] = int(rows * (8 + one) * _SHARE)
         if cell.engine is not None:
             sizes[cell.engine] = audit.folded.n_bytes
     return sizes
@@ -78,7 +84,7 @@ def check_room(audit: Audit) -> None:
     Raises
     ------
     OutputError
-        Outputs and drawn inputs alone need more than is free.
+        Predictions and drawn inputs alone need more than is free.
     """
     sizes = expected_sizes(audit)
     kept = [cell.predictions for cell in (audit.plan.reference, *audit.plan.cells)]
@@ -88,7 +94,7 @@ def check_room(audit: Audit) -> None:
     free = free_bytes(audit.folder) + sum(p.lstat().st_size for p in leftovers(audit.folder))
     if needed > free:
         raise OutputError(
-            f"not enough disk space: this audit needs {decimal(needed)} more (outputs of "
+            f"not enough disk space: this audit needs {decimal(needed)} more (predictions of "
             f"{len(audit.plan.cells) + 1} engines for "
             f"{counted(len(audit.predicted), 'sample')}), and {decimal(free)} free",
             where=audit.folder,
@@ -105,18 +111,20 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(place).free
 
 
-def _bytes_per_sample(audit: Audit) -> int:
-    sizes = [
-        math.prod(size for size in output.shape if size is not None) * output.dtype.itemsize
+def _bytes_per_sample(audit: Audit) -> dict[str, int]:
+    """Output → bytes."""
+    sizes = {
+        output.name: math.prod(size for size in output.shape if size is not None)
+        * output.dtype.itemsize
         for output in audit.model.outputs
-    ]
+    }
     if not any(None in output.shape for output in audit.model.outputs):
-        return sum(sizes)
+        return sizes
     try:
         found = audit.backend.load(audit.model).run(audit.pool.read_inputs(audit.predicted[:1]))
     except (BackendError, PoolError):
-        return 0  # what is wrong is told when the engine is run
-    return sum(values[0].nbytes for values in found.values() if len(values))
+        return {}  # what is wrong is told when the engine is run
+    return {name: values[0].nbytes for name, values in found.items() if len(values)}
 
 
 def check_before_run(audit: Audit) -> None:

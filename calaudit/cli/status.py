@@ -140,7 +140,19 @@ def _left(content: dict[str, Any], found: Sequence["Artefact"]) -> str:
         if left["ranges"] and content["ranges_passes"] > 1
         else ""
     )
-    return f"Remaining: {work}{ran}.{twice}\nDisk space needed: about {decimal(room)}; {free} free."
+    needed = f"Disk space needed: about {decimal(room)}{_of_predictions(found)}; {free} free."
+    return f"Remaining: {work}{ran}.{twice}\n{needed}"
+
+
+def _of_predictions(found: Sequence["Artefact"]) -> str:
+    """What is left of it for predictions, and what one engine's take."""
+    sizes = [each.expected or 0 for each in found if each.kind == "predictions"]
+    left = [e.expected or 0 for e in found if e.kind == "predictions" and e.state != "made"]
+    if not left:
+        return ""
+    most, least = max(sizes), min(sizes)
+    one = decimal(most) if most == least else f"{decimal(least)} to {decimal(most)}"
+    return f", of which {decimal(sum(left))} for predictions ({one} per engine)"
 
 
 def _room(artefact: "Artefact") -> str:

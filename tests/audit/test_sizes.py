@@ -36,6 +36,27 @@ def test_expected_sizes_are_those_that_outputs_and_engines_then_have(tmp_path: P
     assert sum(each.kind == "predictions" for each in made) == 5
 
 
+def test_of_scores_what_is_expected_is_about_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calaudit.steps.scores_reduction.WIDE", 1)
+    path = make_world(tmp_path, n=20_000)
+    with prepared_audit(path, Overrides()) as audit:
+        expected = expected_sizes(audit)
+        planned = [cell.predictions for cell in audit.plan.cells]
+    run_audit(path, formats="none")
+    for each in planned:
+        assert expected[each] / 2 < each.stat().st_size < 1.2 * expected[each]
+    kept = path.read_text().replace("batch_size", "keep_outputs = true\nbatch_size")
+    path.write_text(kept)
+    with prepared_audit(path, Overrides()) as audit:
+        more = expected_sizes(audit)
+        both = [cell.predictions for cell in audit.plan.cells]
+    rows = 14_987
+    for scores, outputs in zip(planned, both, strict=True):
+        assert more[outputs] - expected[scores] == pytest.approx(16 * rows, rel=0.05)
+
+
 def test_an_output_of_open_size_is_seen_by_running_one_sample(tmp_path: Path) -> None:
     path = make_world(tmp_path, n=400)
     with prepared_audit(path, Overrides()) as audit:
@@ -69,6 +90,8 @@ def test_an_audit_that_does_not_fit_is_refused_before_any_work(tmp_path: Path) -
     )
     assert ended.returncode == 2
     assert "small/results: not enough disk space: this audit needs 1." in ended.stderr
-    assert "MB more (outputs of 5 engines for 14,987 samples), and 409.6 kB free" in ended.stderr
+    assert (
+        "MB more (predictions of 5 engines for 14,987 samples), and 409.6 kB free" in ended.stderr
+    )
     assert "→ Free space" in ended.stderr
     assert ended.stdout == ""

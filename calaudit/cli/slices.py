@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +13,12 @@ from calaudit.cli.output import print_notes, text_columns
 from calaudit.runtime.errors import Notice, SettingsError, SliceError, near
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
     from calaudit.runtime.pool import Pool, Rows
+    from calaudit.slices.objects import ObjectSlices
     from calaudit.slices.sliceset import SliceSet, SliceSummary
     from calaudit.statistics.power import SlicePower
 
@@ -24,6 +27,7 @@ _WIDEST_LABEL = 8
 _SHOWN_LABELS = 3
 _MOST_MARKED = 3
 _DEFAULT_LABEL = "label"
+_CLASS = "class"
 
 
 def power_table(
@@ -112,30 +116,43 @@ def slices_command(
             help="With --max-drop: samples equal in these columns count as one.",
         ),
     ] = None,
+    objects: Annotated[
+        str | None,
+        typer.Option(
+            "--objects",
+            metavar="TARGET",
+            help="Whose columns object.… are, where the pool has several targets of objects.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     cluster: Annotated[str | None, renamed_flag("--cluster", "--cluster-by")] = None,
 ) -> None:
     """Print the size, share, support and label mix of every slice of a pool.
 
-    With a gate: the minimum detectable drop of each slice, and its required sample size.
+    With a gate: the minimum detectable drop of each slice, and its required sample size. Slices by
+    columns of objects (object.class, object.size, …) follow in a table of their own.
     """
     dimensions = read_dimensions(by, where, cross, min_support=min_support)
+    gate = _gate(max_drop, flip_rate, cluster_by)
+    import numpy as np
+
     from calaudit.formats.pool import open_pool
-    from calaudit.slices.evaluate import evaluate_slices, select_rows
+    from calaudit.slices.evaluate import select_rows
+    from calaudit.slices.objects import slice_pool
 
     with open_pool(pool) as opened:
-        rows = None if within is None else select_rows(within, opened, where="--within")
-        slices = evaluate_slices(dimensions, opened, where="slices")
-        if rows is not None:
-            slices = slices.take(rows)
+        whole = slice_pool(dimensions, opened, where="slices")
+        every = np.arange(len(opened), dtype=np.int64)
+        rows = every if within is None else select_rows(within, opened, where="--within")
+        slices = whole.samples if within is None else whole.samples.take(rows)
         column = _label_column(opened, label)
         labels = None if column is None else opened.columns([column], rows).to_series()
-        power = _power(
-            opened, slices, rows, max_drop=max_drop, flip_rate=flip_rate, cluster_by=cluster_by
-        )
+        codes = None if gate is None else gate.clusters(opened, rows)
+        power = None if gate is None else gate.power(slices, codes)
+        of_objects = _of_objects(whole, objects, rows, codes, gate)
     summaries, notices = _describe(slices, labels, asked=label is not None)
     if as_json:
-        content = {
+        content: dict[str, Any] = {
             "pool": str(pool),
             "within": within,
             "n_rows": slices.n_rows,
@@ -143,25 +160,44 @@ def slices_command(
             "slices": _records(summaries, power),
             "notices": [asdict(notice) for notice in notices],
         }
+        if of_objects is not None:
+            content["objects"] = of_objects.record()
         print(json.dumps(content, indent=2, ensure_ascii=False))
         return
-    print_notes(notices)
-    if power is not None:
-        print(power_table(summaries, power, max_drop or 0.0, flip_rate))
-        return
-    print(_table(summaries, column))
+    told = notices if of_objects is None else [*notices, *of_objects.notices]
+    print_notes(list(dict.fromkeys(told)))
+    print(_shown(summaries, column, power, gate))
+    if of_objects is not None:
+        print(f"\nobjects of {of_objects.target}\n")
+        print(_shown(of_objects.summaries, _CLASS, of_objects.power, gate))
 
 
-def _power(
-    pool: "Pool",
-    slices: "SliceSet",
-    rows: "Rows | None",
-    *,
-    max_drop: float | None,
-    flip_rate: float,
-    cluster_by: str | None,
-) -> "dict[str, SlicePower] | None":
-    """What every slice can prove; None without a gate."""
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """What slices are to prove."""
+
+    max_drop: float
+    flip_rate: float
+    cluster_by: str | None
+
+    def clusters(self, pool: "Pool", rows: "Rows") -> "NDArray[np.int64] | None":
+        """Which samples belong together."""
+        from calaudit.steps.clusters import cluster_codes
+
+        if self.cluster_by is None:
+            return None
+        return cluster_codes(self.cluster_by.split(","), pool, rows, where="--cluster-by")
+
+    def power(
+        self, slices: "SliceSet", clusters: "NDArray[np.int64] | None"
+    ) -> "dict[str, SlicePower]":
+        """What every slice can prove."""
+        from calaudit.statistics.power import slice_power
+
+        return slice_power(slices, self.max_drop, flip_rate=self.flip_rate, clusters=clusters)
+
+
+def _gate(max_drop: float | None, flip_rate: float, cluster_by: str | None) -> _Gate | None:
     if max_drop is None:
         if cluster_by is not None:
             raise SettingsError(
@@ -174,16 +210,86 @@ def _power(
             where="--max-drop",
             next_step="Give the drop that is tolerable: 0.01 is one point.",
         )
-    import numpy as np
+    return _Gate(max_drop, flip_rate, cluster_by)
 
-    from calaudit.statistics.power import slice_power
-    from calaudit.steps.clusters import cluster_codes
 
-    codes = None
-    if cluster_by is not None:
-        chosen = np.arange(len(pool), dtype=np.int64) if rows is None else rows
-        codes = cluster_codes(cluster_by.split(","), pool, chosen, where="--cluster-by")
-    return slice_power(slices, max_drop, flip_rate=flip_rate, clusters=codes)
+@dataclass(frozen=True, slots=True)
+class _OfObjects:
+    """Slices of objects."""
+
+    target: str
+    summaries: Sequence["SliceSummary"]
+    power: "Mapping[str, SlicePower] | None"
+    notices: Sequence[Notice]
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "target": self.target,
+            "n": self.summaries[0].n,
+            "slices": _records(self.summaries, self.power),
+            "notices": [asdict(notice) for notice in self.notices],
+        }
+
+
+def _of_objects(
+    whole: "ObjectSlices",
+    target: str | None,
+    rows: "Rows",
+    codes: "NDArray[np.int64] | None",
+    gate: _Gate | None,
+) -> _OfObjects | None:
+    """Slices of the objects of some samples; None where none is asked for.
+
+    Objects of a sample count as one with a gate, and so do those of a cluster of samples.
+    """
+    if not whole.of_objects and target is None:
+        return None
+    import polars as pl
+
+    from calaudit.slices.objects import is_unit
+
+    name = _target(whole.pool, target)
+    slices = whole.over(name, rows)
+    objects = whole.pool.read_objects(name, rows)
+    units = is_unit(objects)
+    classes = pl.Series(list(objects.classes), dtype=pl.String).gather(objects.label[units])
+    image = objects.image[units]
+    power = None if gate is None else gate.power(slices, image if codes is None else codes[image])
+    summaries, notices = _describe(slices, classes.alias(_CLASS), asked=False)
+    return _OfObjects(name, summaries, power, notices)
+
+
+def _target(pool: "Pool", asked: str | None) -> str:
+    known = list(pool.objects)
+    if asked in known:
+        return str(asked)
+    if asked is None and len(known) == 1:
+        return known[0]
+    if not known:
+        raise SliceError(
+            "the pool has no objects",
+            where=pool.label,
+            next_step="Import images with their boxes: calaudit pool import annotations.json OUT.",
+        )
+    raise SliceError(
+        f"the pool has no objects {asked!r}"
+        if asked is not None
+        else f"the pool has {len(known)} targets of objects ({', '.join(known)})",
+        where="--objects",
+        next_step=near(asked or "", known),
+    )
+
+
+def _shown(
+    summaries: Sequence["SliceSummary"],
+    label: str | None,
+    power: "Mapping[str, SlicePower] | None",
+    gate: _Gate | None,
+) -> str:
+    if power is None or gate is None:
+        return _table(summaries, label)
+    return power_table(summaries, power, gate.max_drop, gate.flip_rate)
 
 
 def _records(

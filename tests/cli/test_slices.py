@@ -7,6 +7,7 @@ import pytest
 
 from calaudit.cli import main
 from calaudit.formats.pool_writer import write_pool
+from calaudit.runtime.objects import Objects
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +202,64 @@ def test_a_contract_that_makes_no_sense_is_refused(pool: Path, run, flags, messa
     code, _, err = run(pool, *flags)
     assert code == 2
     assert message in err
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty images of three objects each, of which the last is a crowd in every second image."""
+    path = tmp_path_factory.mktemp("cells") / "cells.h5"
+    box = [[0.0, 0.0, 20.0, 20.0], [0.0, 0.0, 50.0, 50.0], [0.0, 0.0, 99.0, 99.0]]
+    objects = Objects.from_images(
+        [box] * 20, [[0, 1, 1]] * 20, classes=["red", "white"],
+        crowd=[[False, False, i % 2 == 1] for i in range(20)],
+    )  # fmt: skip
+    write_pool(
+        path,
+        inputs={"x": np.zeros((20, 3, 8, 8), np.float32)},
+        targets={"boxes": objects, "others": objects},
+        meta={"light": ["clean"] * 5 + ["dark"] * 15, "photograph": np.arange(20) // 4},
+    )
+    return path
+
+
+OF_OBJECTS = ("--by", "light", "--by", "object.class:name=class", "--cross", "class,light")
+
+
+def test_objects_have_a_table_of_their_own(run, cells: Path) -> None:
+    status, out, _ = run(cells, *OF_OBJECTS, "--objects", "boxes")
+    assert status == 0
+    images, head, objects = (part.splitlines() for part in out.split("\n\n"))
+    assert head == ["objects of boxes"]
+    assert [" ".join(line.split()[:4]) for line in images[1:]] == [
+        "all 20 100.0% thin,", "light = clean 5", "light = dark 15",
+    ]  # fmt: skip
+    rows = {line.split("  ")[0]: line.split() for line in objects}
+    assert rows["all"][1] == "50"
+    assert rows["class = white & light = dark"][7] == "22"
+    assert objects[0].split()[-2:] == ["red", "white"]
+
+
+def test_objects_of_an_image_or_of_a_cluster_prove_no_more_than_one(run, cells: Path) -> None:
+    flags = (*OF_OBJECTS, "--objects", "boxes", "--max-drop", 0.5, "--json")
+    told = json.loads(run(cells, *flags)[1])
+    (everything, *_) = told["objects"]["slices"]
+    assert (told["objects"]["target"], told["objects"]["n"], everything["n"]) == ("boxes", 50, 50)
+    assert 15 < everything["n_independent"] <= 20
+    assert told["slices"][0]["n_independent"] == 20
+    together = json.loads(run(cells, *flags, "--cluster-by", "photograph")[1])
+    assert together["objects"]["slices"][0]["n_independent"] <= 5
+
+
+def test_whose_objects_are_meant_must_be_told_apart(run, cells: Path, pool: Path) -> None:
+    status, _, err = run(cells, *OF_OBJECTS)
+    assert status == 2
+    assert "2 targets of objects (boxes, others)" in err
+    assert "--objects" in err
+    assert "no objects 'boxs'" in run(cells, *OF_OBJECTS, "--objects", "boxs")[2]
+    assert "the pool has no objects" in run(pool, "--by", "object.class")[2]
+
+
+def test_columns_of_objects_choose_no_samples(run, cells: Path) -> None:
+    status, _, err = run(cells, "--within", "object.area > 100")
+    assert status == 2
+    assert "Columns of objects slice what a detection task judges" in err

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from worlds.detections import APART, DETECTIONS
 from worlds.hard import HARD, UNKNOWABLE
+from worlds.masks import MASKS
 from worlds.objects import BY_IMAGE, OBJECTS
 from worlds.ordinary import ORDINARY, TOP1, Sample, World
 
@@ -114,7 +115,8 @@ def show_worlds(simulations: int, only: str) -> None:
     )
     columns = "".join(f"{each:>15}" for each in headings)
     print(f"{'interval and world':46}{'n':>6}{columns}  ±2 se  intervals used")
-    for world in (*ORDINARY, *HARD, *OBJECTS, *DETECTIONS, *BY_IMAGE, *APART, *UNKNOWABLE):
+    worlds = (*ORDINARY, *HARD, *OBJECTS, *DETECTIONS, *MASKS, *BY_IMAGE, *APART, *UNKNOWABLE)
+    for world in worlds:
         if only not in world.name:
             continue
         for n in world.sizes:

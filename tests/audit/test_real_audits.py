@@ -1,5 +1,6 @@
 """The two cases calaudit exists for: real models, real data, where they are."""
 
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -137,3 +138,38 @@ def test_most_active_users_only_cost_the_long_tail_while_the_average_holds(
     assert value(ranking, "long_tail_share@10", "all", cell, "low") > 0.02
     random = next(c.id for c in ranking.cells if c.id.startswith("random"))
     assert abs(value(ranking, "long_tail_share@10", "all", random)) < 0.01
+
+
+@pytest.fixture(scope="module")
+def streets(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The audit of street scenes, with one of its sets; the pool made as the audit's head says."""
+    data, folder = DATA / "segmentation", tmp_path_factory.mktemp("streets")
+    if not data.exists():
+        pytest.skip("the segmentation data isn't there (set CALAUDIT_DATA)")
+    text = (ROOT / "audits" / "segmentation.toml").read_text(encoding="utf-8")
+    command = re.search(r"#   calaudit (pool import .*?)\n#\n", text, re.S)
+    assert command is not None
+    words = command[1].replace("\n#", " ").split()
+    places = {"frames.csv": str(data / "frames.csv"), "pool.h5": str(folder / "pool.h5")}
+    assert calaudit(*(places.get(word, word) for word in words)).status == 0
+    head, *sets = re.split(r"(?=\[\[calibsets\]\])", text)
+    rest = sets[-1].partition("[[tasks]]")
+    kept = next(each for each in sets if 'name = "dusk"' in each)
+    audit = folder / "segmentation.toml"
+    audit.write_text(head + kept + "[[tasks]]" + rest[2], encoding="utf-8")
+    report, _ = run_audit(audit, Overrides(model=data / "model.onnx", pool=folder / "pool.h5"))
+    return report
+
+
+def test_fp32s_mean_iou_by_light_is_the_readmes_and_no_set_is_blamed(streets: Report) -> None:
+    (cell,) = [each.id for each in streets.cells]
+    for light, expected in {"day": 0.491, "dusk": 0.497}.items():
+        where = f"light = {light}"
+        assert value(streets, "mean_iou", where, cell, "reference") == pytest.approx(
+            expected, abs=5e-4
+        )
+        assert abs(value(streets, "mean_iou", where, cell)) < 0.005
+    assert all(one.verdict != "REGRESSED" for one in streets.results)
+    assert streets.attribution == ()
+    iou = [m.name for m in streets.metrics if m.name.startswith("iou[")]
+    assert len(iou) == 11

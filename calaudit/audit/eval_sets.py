@@ -119,8 +119,7 @@ def kept_by(
     eval_sets: Sequence[EvalSet],
     *,
     reference: bool = False,
-    every: bool = False,
 ) -> Kept:
-    """What predictions keep, of engines or of FP32; with `every` outputs beside answers."""
+    """What predictions keep, of engines or of FP32."""
     readings = [Reading(each.outputs, each.reduction) for each in eval_sets]
-    return kept_of(readings, every=every or config.audit.keep_outputs, reference=reference)
+    return kept_of(readings, every=config.audit.keep_outputs, reference=reference)

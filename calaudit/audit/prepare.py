@@ -156,11 +156,6 @@ class Audit:
         return kept_by(self.config, self.eval_sets, reference=cell == self.plan.reference)
 
     @property
-    def kept_of_experiments(self) -> Kept:
-        """What experiments on tuning rows keep: outputs, and answers for any rows."""
-        return kept_by(self.config, self.eval_sets, reference=True, every=True)
-
-    @property
     def folder(self) -> Path:
         """Where artefacts and report go."""
         return self.plan.report.parent

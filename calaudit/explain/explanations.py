@@ -14,6 +14,7 @@ from calaudit.explain.engines import Variant
 from calaudit.explain.finding import Subject, explain, is_done, unexplained
 from calaudit.explain.harmed import harmed_results
 from calaudit.explain.judging import ENOUGH, Judge, is_there, value
+from calaudit.explain.kept import kept_of_experiments
 from calaudit.explain.laboratory import Laboratory
 from calaudit.explain.run import MOST
 from calaudit.explain.runs import Runs
@@ -71,7 +72,7 @@ def explanations_of(
         return (), (Notice("nothing_explained", f"no result is explained: {reason}", "audit"),)
     with tempfile.TemporaryDirectory(prefix="calaudit-explain-") as folder:
         runs = Runs(
-            audit.pool, Path(folder), audit.config.audit.batch_size, audit.kept_of_experiments
+            audit.pool, Path(folder), audit.config.audit.batch_size, kept_of_experiments(audit)
         )
         lab = Laboratory(audit, report, observed, runs)
         found, rest = _explain_all(lab, harmed, asked.most)

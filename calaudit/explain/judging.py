@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from calaudit.explain.engines import Experiments, Variant
+from calaudit.explain.kept import output_values
 from calaudit.explain.runs import Runs
 from calaudit.explain.sensitivity import relative_error
 from calaudit.explain.tuning import TuningSlice
@@ -95,8 +96,7 @@ def output_error(runs: Runs, outputs: str, fp32: Variant, variant: Variant, rows
         runs.answers(each.name, rows, each.load, each.more) for each in (fp32, variant)
     )
     names = outputs.split(", ")
-    before = {name: exact.read(name, rows) for name in names}
-    after = {name: rounded.read(name, rows) for name in names}
+    before, after = (output_values(each, names, rows) for each in (exact, rounded))
     counted = [name for name in names if before[name].dtype.kind == "f"]
     return relative_error(after, before, counted) if counted else float("nan")
 

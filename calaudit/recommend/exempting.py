@@ -8,6 +8,7 @@ from typing import Final
 
 from calaudit.audit.exemptions import FORBIDDEN
 from calaudit.explain.exemptions import Exempted, Ops, Rows, search_exemptions
+from calaudit.explain.kept import output_values
 from calaudit.explain.sensitivity import relative_error
 from calaudit.recommend.options import Candidate
 from calaudit.recommend.trials import Trials
@@ -94,14 +95,8 @@ def _loss(bench: Trials, start: Candidate) -> Callable[[Ops, Rows], float]:
         exact = bench.answers(bench.experiments.fp32(), rows)
         rounded = bench.answers(bench.engine(_with(start, ops)), rows)
         wanted = {name for one in bench.eval_sets for name in one.output.split(", ")}
-        pairs = {name: (rounded.read(name, rows), exact.read(name, rows)) for name in wanted}
-        counted = [name for name, (_, own) in pairs.items() if own.dtype.kind == "f"]
-        if not counted:
-            return float("nan")
-        return relative_error(
-            {name: pair[0] for name, pair in pairs.items()},
-            {name: pair[1] for name, pair in pairs.items()},
-            counted,
-        )
+        before, after = (output_values(each, wanted, rows) for each in (exact, rounded))
+        counted = [name for name, own in before.items() if own.dtype.kind == "f"]
+        return relative_error(after, before, counted) if counted else float("nan")
 
     return loss

@@ -7,6 +7,7 @@ from pathlib import Path
 from calaudit.audit.prepare import Audit
 from calaudit.calibration.scales import scale_of
 from calaudit.explain.engines import Experiments, Variant, experiments_backend
+from calaudit.explain.kept import kept_of_experiments
 from calaudit.explain.runs import Runs
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.base import Metric
@@ -150,7 +151,7 @@ def trials(audit: Audit, rows: Rows, folder: Path) -> Trials:
             where=f"{config.path}: audit.cluster_by",
         ),
         experiments=Experiments(audit, experiments_backend(audit, cell)),
-        runs=Runs(audit.pool, folder, config.audit.batch_size, audit.kept_of_experiments),
+        runs=Runs(audit.pool, folder, config.audit.batch_size, kept_of_experiments(audit)),
     )
 
 

@@ -25,7 +25,7 @@ from calaudit.report.index import Index, cell_parts
 from calaudit.report.pictured import picture_sentences
 from calaudit.report.precision import NAMED, standings
 from calaudit.report.tables import Column, View, build_table, more
-from calaudit.report.targets import HEADINGS, TEXTS, target_rows
+from calaudit.report.targets import HEADINGS, TEXTS, likeness, target_rows
 from calaudit.report.wording import (
     MISSING,
     amount,
@@ -80,8 +80,7 @@ def _agreement(report: Report, view: View, width: int) -> Iterator[RenderableTyp
         Column("max difference", [Text(_number(one.max_abs_diff)) for one in rows]),
         Column(
             "same top",
-            [Text(f"{one.same_top:.5f} of {one.k}" if one.same_top is not None else MISSING)
-             for one in rows],
+            [Text(likeness(one) or MISSING) for one in rows],
         ),
         Column(
             "same verdicts",

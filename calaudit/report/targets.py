@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from calaudit.report.index import Index
 from calaudit.report.wording import MISSING
-from calaudit.results.audited import TargetRecord
+from calaudit.results.audited import Agreement, TargetRecord
 from calaudit.runtime.words import visible
 
 TEXTS = ("target", "runs on", "settings")
@@ -88,3 +88,10 @@ def _fp32(index: Index, target: TargetRecord) -> str:
         if one.cell in references and one.max_abs_diff is not None
     ]
     return f"{max(found):.3g}" if found else MISSING
+
+
+def likeness(one: Agreement) -> str:
+    """The share of answers that are the same on both, or a metric of likeness; empty: neither."""
+    if one.value is not None:
+        return f"{one.value:.5f} {one.metric}"
+    return "" if one.same_top is None else f"{one.same_top:.5f} of {one.k}"

@@ -43,6 +43,10 @@ class Agreement:
     """Gated results of the two cells."""
     verdicts_equal: Count = 0
     """Of these: with the same verdict."""
+    metric: str | None = None
+    """Metric of likeness that compares them, where outputs are no numbers that would."""
+    value: float | None = None
+    """Its value, the other engine in FP32's place."""
 
     def __post_init__(self) -> None:
         settle(self)

@@ -3,6 +3,7 @@
 Outputs are read piece by piece.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ from numpy.typing import NDArray
 
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.case import Case, spans_of
+from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.scoring import scores_of
 from calaudit.metrics.shown import rankable
+from calaudit.metrics.unit_scores import concatenate
 from calaudit.results.audited import Agreement
 from calaudit.runtime.pool import Rows
 from calaudit.steps.pieces import Pieces
@@ -35,6 +39,8 @@ def compare_outputs(
     whole = all(set(eval_set.outputs) <= set(each.output_names) for each in (one, other))
     if isinstance(kept, Scoring) and kept.scores_of(one) and not whole:
         return _compare_scored(eval_set, kept, (cell, one), (twin, other))
+    if eval_set.task.alike is not None:
+        return _compare_alike(eval_set, eval_set.task.alike, (cell, one), (twin, other))
     largest: float | None = None
     k, n, places = eval_set.task.top, len(eval_set.truth), 1
     same: list[NDArray[np.float64]] = []
@@ -55,6 +61,29 @@ def compare_outputs(
     found = np.concatenate(same) if same else np.zeros(0)
     share = float(np.mean(found) / places) if k is not None and len(found) else None
     return Agreement(cell, twin, eval_set.output, n, largest, k, share)
+
+
+def _compare_alike(
+    eval_set: EvalSet,
+    name: str,
+    cell: tuple[str, Predictions],
+    twin: tuple[str | None, Predictions],
+) -> Agreement:
+    """`compare_outputs` by a metric of likeness; of units that it doesn't score, by none."""
+    metric = parse_metric(name)
+    value: float | None = None
+    if eval_set.unit == eval_set.task.unit:
+        parts = [
+            scores_of(metric, base.with_outputs(eval_set.answers(cell[1], twin[1], units)))
+            for units, base in Pieces(eval_set, twin[1]).bases()
+        ]
+        found = concatenate(parts).value() if parts else math.nan
+        value = None if math.isnan(found) else found
+    n = len(eval_set.truth)
+    alike = None if value is None else name
+    return Agreement(
+        cell[0], twin[0], eval_set.output, n, None, None, None, metric=alike, value=value
+    )
 
 
 def _compare_scored(

@@ -79,6 +79,8 @@ class Task(Depicts, ABC):
     """What is judged: ``"sample"``, ``"query"`` or ``"image"``."""
     top: ClassVar[int | None] = None
     """How many of the highest answers two backends should share; None: they aren't ranked."""
+    alike: ClassVar[str | None] = None
+    """Metric of likeness that compares two backends, where answers are no numbers that would."""
     by_row: ClassVar[bool] = False
     """Whether each unit is a row, and its answer depends on that row's outputs alone; then `rivals`
     takes a case in pieces."""

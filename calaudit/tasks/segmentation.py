@@ -34,6 +34,7 @@ class Segmentation(Task):
     kind: ClassVar[str] = "segmentation"
     truth: ClassVar[type[Truth]] = Masks
     unit: ClassVar[str] = "image"
+    alike: ClassVar[str | None] = "pixel_agreement"
     proposed: ClassVar[int | None] = 15
     target: str = "mask"
     output: str | None = None

@@ -1,5 +1,6 @@
 """A detector that embeds: two tasks on one model, and what is found of a detector's harm."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from calaudit.recommend.run import recommend_audit
 from calaudit.results.comparison import Result
 from calaudit.results.report import Report
 from tests.audit.beacons import make_beacons
+from tests.audit.pixels import make_pixels
 
 BRIGHT, DIM = "bright only/minmax", "dim only/minmax"
 
@@ -72,3 +74,24 @@ def test_what_objects_lose_is_explained_and_a_better_set_recommended(
     told, _ = recommend_audit(audit, formats="none")
     assert told.recommendation is not None
     assert not told.recommendation.winner.startswith("bright only")
+
+
+@pytest.mark.parametrize(
+    ("make", "metric"), [(make_beacons, "boxes_kept"), (make_pixels, "pixel_agreement")]
+)
+def test_boxes_and_masks_of_two_targets_are_compared_by_what_they_share(
+    make: Callable[[Path], Path], metric: str, tmp_path: Path
+) -> None:
+    audit = make(tmp_path)
+    text = audit.read_text(encoding="utf-8").replace(
+        "[audit]\n", '[audit]\nagree_with = ["other"]\n', 1
+    )
+    text += '\n[[targets]]\nname = "other"\nbackend = "onnxruntime"\nkernels = "fused"\n'
+    audit.write_text(text, encoding="utf-8")
+    report, _ = run_audit(audit, formats="none")
+    compared = {one.cell: one for one in report.agreement if one.metric is not None}
+    assert {one.metric for one in compared.values()} == {metric}
+    assert compared["fp32/other"].value == 1.0
+    assert all(one.value is not None and one.value > 0.95 for one in compared.values())
+    assert all(one.max_abs_diff is None for one in compared.values())
+    assert len(compared) == 3

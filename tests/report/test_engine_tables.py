@@ -16,6 +16,14 @@ def test_engines_on_two_backends_are_shown_side_by_side() -> None:
     assert second[1] == "the FP32 reference"
 
 
+def test_answers_that_are_no_numbers_are_shown_by_what_they_share() -> None:
+    boxes = replace(
+        AGREEMENT, max_abs_diff=None, k=None, same_top=None, metric="boxes_kept", value=0.975
+    )
+    assert "0.97500 boxes_kept" in render_report(report(agreement=(boxes,)))
+    assert "0.97500 boxes_kept" in html_page(report(agreement=(boxes,)))
+
+
 def test_ranges_that_differ_are_shown() -> None:
     text = render_report(report(compared_ranges=(RANGES,)))
     (row,) = [line for line in text.splitlines() if "image 1 for 1.25" in line]

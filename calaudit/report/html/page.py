@@ -55,7 +55,7 @@ from calaudit.report.precision import (
     told_by,
 )
 from calaudit.report.shipping import shipping_sentence
-from calaudit.report.targets import HEADINGS, TEXTS, target_rows
+from calaudit.report.targets import HEADINGS, TEXTS, likeness, target_rows
 from calaudit.report.wording import MISSING
 from calaudit.results.audited import CalibsetRecord, EngineRecord
 from calaudit.results.comparison import ALL
@@ -173,6 +173,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["visible"] = visible
+    made.filters["likeness"] = likeness
     made.filters["counts"] = _counts
     made.filters["labelled"] = _labelled
     made.filters["macs"] = _macs

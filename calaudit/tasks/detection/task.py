@@ -46,6 +46,7 @@ class Detection(Task):
     truth: ClassVar[type[Truth]] = ObjectTruth
     further: ClassVar[tuple[type[Truth], ...]] = (TrueObjects,)
     unit: ClassVar[str] = "image"
+    alike: ClassVar[str | None] = "boxes_kept"
     proposed: ClassVar[int | None] = 5
     format: str
     """How the outputs hold boxes: "yolov8", "yolov5", "end-to-end", "detr", or module:function."""

@@ -102,8 +102,10 @@ def drifting(metric: Metric, shift: float) -> Make:
     """Every image loses a little on average; the null: none does."""
 
     def make(rng: Generator, slices: int, n: int, harmed: bool) -> Sample:
-        before = fp32(rng, slices * n, 0.5)
-        after = changed(rng, before, 0.02, shift if harmed else 0.0)
+        same = fp32(rng, slices * n, 0.5)
+        # Both change: a change alone loses pixels, as no more can be found than there are.
+        before = changed(rng, same, 0.02)
+        after = changed(rng, same, 0.02, shift if harmed else 0.0)
         return Sample(before.scores(metric), after.scores(metric), None)
 
     return make
@@ -120,8 +122,8 @@ def failing(
 
     def make(rng: Generator, slices: int, n: int, harmed: bool) -> Sample:
         scene = np.arange(slices * n) // per_scene
-        before = fp32(rng, slices * n, rare_in)
-        after = changed(rng, before, 0.005)
+        same = fp32(rng, slices * n, rare_in)
+        before, after = changed(rng, same, 0.005), changed(rng, same, 0.005)
         hit = (rng.random(scene[-1] + 1) < share)[scene]
         back = np.zeros_like(hit) if harmed else (rng.random(scene[-1] + 1) < 0.5)[scene]
         one = mixed(before, failed(rng, before), hit & back)

@@ -13,6 +13,7 @@ from calaudit.metrics.case import Case
 from calaudit.metrics.scoring import score_all
 from calaudit.runtime.errors import CalauditError, PoolError, SettingsError
 from calaudit.slices.evaluate import evaluate_slices
+from calaudit.steps.agreement import compare_outputs
 from calaudit.tasks.reading import parse_task, propose_tasks, read_eval_sets
 from calaudit.tasks.reduction import Reading, kept_of
 
@@ -152,6 +153,22 @@ def test_units_that_cannot_be_judged_have_no_answer(tmp_path):
         # FP32's infinities are meant; an engine without them, or with others, has broken.
         assert all(one is not None for one in eval_set.answers(same, fp32))
         assert all(one is None for one in eval_set.answers(broken, fp32))
+
+
+def test_backends_agree_on_images_whose_masks_are_the_same_to_the_pixel(tmp_path):
+    mask = np.where(true_masks() < 3, true_masks(), 0)
+    other = mask.copy()
+    other[3, 2, 2] = (other[3, 2, 2] + 1) % 3
+    with open_pool(pool_of(tmp_path)) as pool:
+        task = parse_task({"kind": "segmentation"}, where="a.toml", at="tasks[0]")
+        (eval_set,) = read_eval_sets(task, pool, ROWS, evaluate_slices([], pool), ["y"], where="")
+        one, twin = (
+            write_predictions(tmp_path / f"{name}.h5", ROWS, [{"y": each}])
+            for name, each in (("one", mask), ("twin", other))
+        )
+        found = compare_outputs(eval_set, "a", one, "b", twin)
+        assert (found.n, found.same_top) == (N, pytest.approx(5 / 6))
+        assert compare_outputs(eval_set, "a", one, "b", one).same_top == 1.0
 
 
 @pytest.mark.parametrize(

@@ -384,3 +384,27 @@ def test_no_name_is_cut_on_paper(open_report: Open) -> None:
         open_all(page)
         page.emulate_media(media="print")
         assert page.evaluate(CUT) == []
+
+
+def test_a_metric_of_images_leaves_slices_of_objects_out(open_report: Open) -> None:
+    recall = replace(TOP1, name="object_recall", title="Recall of objects")
+    made = report(
+        [
+            result("clean/minmax", "all", 0.03, "PASS"),
+            result("clean/minmax", "all", 0.1, None, metric="object_recall", max_drop=None, n=9000),
+            result(
+                "clean/minmax", "class = RBC", 0.2, None, metric="object_recall", max_drop=None
+            ),
+        ],
+        metrics=(TOP1, recall), cells=(cell("clean"),),
+    )  # fmt: skip
+    with open_report(made, java_script_enabled=False, ready=False) as page:
+        plain = page.locator("#heat tbody").inner_text()
+        assert shown(page) == ["all"]
+    with open_report(made) as page:
+        assert page.locator("#heat tbody").inner_text() == plain
+        assert page.locator("#status").inner_text().startswith("1 of 1 slices shown")
+        assert page.locator("#heat tbody tr:visible td.n").first.inner_text() == "1,000"
+        page.locator("#metric").select_option(label="Recall of objects")
+        assert shown(page) == ["all", "class = RBC"]
+        assert page.locator("#heat tbody tr:visible td.n").first.inner_text() == "9,000"

@@ -161,11 +161,22 @@ class PageView:
 
     def reference(self, metric: int, row: int) -> str:
         """FP32's score of a slice."""
-        for column in range(len(self.cells)):
-            entry = self.entries.get((metric, row, column))
-            if entry is not None:
-                return entry.facts[0]
-        return MISSING
+        entry = self._measured(metric, row)
+        return MISSING if entry is None else entry.facts[0]
+
+    def units(self, metric: int, row: int) -> str:
+        """How many units a slice has: of images others than of objects."""
+        entry = self._measured(metric, row)
+        return f"{self.slices[row].n:,}" if entry is None else entry.facts[2].split()[0]
+
+    def shows(self, metric: int, row: int) -> bool:
+        """Whether a slice has a row: the metric was measured on it, or on none."""
+        measured = self._measured(metric, row) is not None
+        return measured or all(known != metric for known, _, _ in self.entries)
+
+    def _measured(self, metric: int, row: int) -> Entry | None:
+        found = (self.entries.get((metric, row, column)) for column in range(len(self.cells)))
+        return next((entry for entry in found if entry is not None), None)
 
 
 def make_view(index: Index) -> PageView:

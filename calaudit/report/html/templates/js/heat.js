@@ -12,6 +12,7 @@ class Heat {
       ...view.groups.map(([set, cells, method]) => ({ set, method, cells })),
     ];
     this.entries = new Map(view.entries.map((e) => [`${e[0]} ${e[1]} ${e[2]}`, e]));
+    this.known = new Set(view.entries.map((e) => `${e[0]} ${e[1]}`));
     this.table = byId("heat");
     this.rows = [...this.table.tBodies[0].rows];
     this.listeners = [];
@@ -80,6 +81,12 @@ class Heat {
     return this.view.cells.map((_, i) => i).filter((i) => kept.has(i));
   }
 
+  // Slices that the metric was measured on: one of images says nothing of slices of objects.
+  measurable() {
+    const rows = this.rows.filter((row) => this.known.has(`${this.metric} ${row.dataset.row}`));
+    return new Set(rows.length ? rows : this.rows);
+  }
+
   shownRows() { return this.rows.filter((row) => !row.hidden).map((row) => Number(row.dataset.row)); }
 
   onChange(listener) { this.listeners.push(listener); }
@@ -88,12 +95,13 @@ class Heat {
     const columns = new Set(this.columns());
     const text = byId("filter").value.trim().toLocaleLowerCase();
     const verdict = byId("verdict").value;
+    const measurable = this.measurable();
     this.table.parentElement.classList.toggle("intervals", byId("intervals").checked);
     for (const row of this.rows) {
       const index = Number(row.dataset.row);
       const found = this.fillRow(row, index, columns);
       const named = this.view.slices[index][0].toLocaleLowerCase().includes(text);
-      row.hidden = !named || (verdict !== "" && !found.some((e) => e[VERDICT] === verdict));
+      row.hidden = !named || !measurable.has(row) || (verdict !== "" && !found.some((e) => e[VERDICT] === verdict));
     }
     this.hideColumns(columns);
     this.sort();
@@ -104,16 +112,17 @@ class Heat {
 
   fillRow(row, index, columns) {
     const found = [];
-    let reference = "–";
+    let reference = "–", n = row.cells[1].dataset.n;
     for (const cell of row.cells) {
       if (cell.dataset.column === undefined) continue;
       const column = Number(cell.dataset.column);
       const entry = this.entry(index, column);
       cell.hidden = !columns.has(column);
       this.fillCell(cell, entry);
-      if (entry) reference = entry[FACT][0];
+      if (entry) [reference, , n] = entry[FACT];
       if (entry && columns.has(column)) found.push(entry);
     }
+    row.cells[1].firstChild.data = `${n.split(" ")[0]} `;
     row.cells[2].textContent = reference;
     return found;
   }
@@ -197,7 +206,7 @@ class Heat {
     const metric = this.view.metrics[this.metric];
     const shown = this.rows.filter((row) => !row.hidden).length;
     byId("heat-caption").textContent = `${metric[1]}, drop${metric[2] ? ` in ${metric[2]}` : ""}`;
-    byId("status").textContent = `${shown} of ${this.rows.length} slices shown; ` +
+    byId("status").textContent = `${shown} of ${this.measurable().size} slices shown; ` +
       `${metric[1]}${metric[2] ? ` in ${metric[2]}` : ""}.`;
   }
 

@@ -127,8 +127,11 @@ def test_a_plan_that_somebody_else_built_runs_on_its_target_and_is_judged(tmp_pa
     report, _ = run_audit(path)
     twin = next(each for each in report.cells if each.id == "both/mse/own")
     assert twin.file is not None
+    assert twin.graph is not None
     (tmp_path / "theirs.plan").write_bytes((tmp_path / "audit" / twin.file).read_bytes())
+    (tmp_path / "graph.onnx").write_bytes((tmp_path / "audit" / twin.graph).read_bytes())
     engine = '\n[[engines]]\nname = "theirs"\nfile = "theirs.plan"\ntarget = "own"\n'
+    engine += '\n[[engines]]\nname = "graph"\nfile = "graph.onnx"\ntarget = "own"\n'
     text = AUDIT.replace("batch_size", "timeout = 20\nbatch_size", 1) + target("own") + engine
     beside = tmp_path / "beside.toml"
     beside.write_text(text, encoding="utf-8")
@@ -140,10 +143,12 @@ def test_a_plan_that_somebody_else_built_runs_on_its_target_and_is_judged(tmp_pa
     assert cell.engine is not None
     assert "a fake GPU" in str(cell.engine.options["gpu"])
     drops = {(r.cell, r.slice, r.metric): r.drop for r in report.results}
-    compared = [key for key in drops if key[0] == "theirs/own"]
-    assert len(compared) == 16
-    for _, name, metric in compared:
-        assert drops["theirs/own", name, metric] == drops["both/mse", name, metric]
+    compared = [key for key in drops if key[0] in {"theirs/own", "graph/own"}]
+    assert len(compared) == 2 * 16
+    for engine_id, name, metric in compared:
+        assert drops[engine_id, name, metric] == drops["both/mse", name, metric]
+    built = next(each for each in report.cells if each.id == "graph/own")
+    assert (built.precision, built.file is None) == ("int8", False)
     assert [each.name for each in report.audit.targets] == ["onnxruntime", "own"]
     assert "target_unused" not in {each.code for each in report.warnings}
 

@@ -9,7 +9,7 @@ from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import ALL, Verdict
 from calaudit.results.recommendation import Gain, Outcome, Remedy, Shortage
 from calaudit.results.report import Report
-from calaudit.runtime.words import counted, first_of, visible
+from calaudit.runtime.words import counted, first_of, plural, visible
 
 _SHOWN = 3
 _WHAT = {
@@ -205,7 +205,9 @@ def gates_passed(n: int, passed: int) -> str:
 
 
 def _lacks(collect: Sequence[Shortage], report: Report) -> str:
-    """How many samples would decide, where most are lacking."""
+    """How many samples, images or objects would decide, where most are lacking."""
+    scored = {_metric(report, each.metric).per for each in collect[:_SHOWN]}
+    what = plural(scored.pop()) if len(scored) == 1 else "samples"
     named = []
     for each in collect[:_SHOWN]:
         unit = "overall" if each.slice == ALL else visible(each.slice)
@@ -213,7 +215,7 @@ def _lacks(collect: Sequence[Shortage], report: Report) -> str:
         named.append(f"{unit} ({needed}; {each.n:,} are evaluated)")
     if not named:
         return "Add [[gates]] to say what may be lost."
-    return f"Collect samples of {first_of(named, len(collect))}."
+    return f"Collect {what} of {first_of(named, len(collect))}."
 
 
 def _metric(report: Report, name: str) -> MetricRecord:

@@ -229,6 +229,18 @@ def test_a_folder_with_a_file_per_split_is_one_pool(tmp_path: Path) -> None:
         imported(tmp_path, tmp_path / "q.h5", splits=["vali"])
 
 
+def test_images_keep_their_order_whatever_their_splits_are(tmp_path: Path) -> None:
+    content = coco()
+    for at, image in enumerate(content["images"]):
+        image["split"] = "train" if at % 2 else "val"
+    imported(write_coco(tmp_path, content), tmp_path / "p.h5")
+    with open_pool(tmp_path / "p.h5") as pool:
+        assert pool.ids(np.arange(4)).tolist() == [f"{at}.png" for at in range(4)]
+    imported(tmp_path / "annotations.json", tmp_path / "p.h5", most={"val": 1})
+    with open_pool(tmp_path / "p.h5") as pool:
+        assert pool.ids(np.arange(3)).tolist() == ["0.png", "1.png", "3.png"]
+
+
 def test_a_category_that_only_stands_above_the_others_is_left_out(tmp_path: Path) -> None:
     content = coco()
     content["categories"].append({"id": 0, "name": "cell", "supercategory": "none"})

@@ -153,7 +153,7 @@ def _described(
 def _chosen(
     images: Sequence[AnnotatedImage], settings: AnnotatedSettings, source: Path
 ) -> list[AnnotatedImage]:
-    """The images of the splits that are asked for, at most so many, at even distances."""
+    """The images of the splits that are asked for, in order: at most so many, evenly chosen."""
     most = dict(settings.most or {})
     wanted = settings.splits
     asked = [*(wanted or ()), *(name for name in most if name != "*")]
@@ -167,15 +167,14 @@ def _chosen(
             if any(splits)
             else f"Give a table with a column {SPLIT}: --meta images.csv.",
         )
-    kept = []
+    kept: set[int] = set()
     for split in dict.fromkeys(splits):
         if wanted is not None and split not in wanted:
             continue
-        own = [image for image, one in zip(images, splits, strict=True) if one == split]
+        own = [place for place, one in enumerate(splits) if one == split]
         n = min(len(own), most.get(split, most.get("*", len(own))))
-        places = np.linspace(0, len(own) - 1, n).round().astype(int).tolist()
-        kept += [own[place] for place in places]
-    return kept
+        kept.update(own[at] for at in np.linspace(0, len(own) - 1, n).round().astype(int))
+    return [image for place, image in enumerate(images) if place in kept]
 
 
 def _check_size(image: AnnotatedImage, picture: Picture) -> None:

@@ -1,0 +1,164 @@
+"""The detector of blood cells in four lights, where its data is, beside pycocotools."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from calaudit.audit.run import run_audit
+from calaudit.formats.pool import open_pool
+from calaudit.formats.predictions import Predictions
+from calaudit.metrics.detections import Detections
+from calaudit.metrics.truth import ObjectTruth
+from calaudit.results.comparison import Result
+from calaudit.results.report import Report
+from tests.cli.running import calaudit
+from tests.metrics.coco import evaluated, of_class, summary
+from tests.real_pools import DATA, ROOT
+
+pytestmark = [pytest.mark.slow, pytest.mark.data]
+
+README = {
+    "light = clean": (0.5035, 0.8561, 0.5282),
+    "light = noise": (0.4932, 0.8539, 0.4932),
+    "light = dark": (0.5037, 0.8565, 0.5392),
+    "light = dark noise": (0.4855, 0.8426, 0.4788),
+    "all": (0.4942, 0.8511, 0.5052),
+}
+"""FP32's AP, AP50 and AP75 by pycocotools, from the data's README."""
+CLASSES = ("RBC", "WBC", "Platelets")
+DARK, FOUR = "dark only/minmax", "four lights/minmax"
+
+
+@pytest.fixture(scope="module")
+def audited(
+    real_pools: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Report]:
+    """audits/detection.toml with one method and two of its sets, on a pool imported for it."""
+    lights, folder = real_pools("detection"), tmp_path_factory.mktemp("detection")
+    imported = calaudit(
+        "pool", "import", lights / "annotations.json", folder / "pool.h5",
+        "--images", lights / "images", "--input", "images", "--size", "240x320",
+        "--meta", lights / "images.csv",
+    )  # fmt: skip
+    assert imported.status == 0, imported.err
+    text = (ROOT / "audits" / "detection.toml").read_text(encoding="utf-8")
+    text = text.replace("../data/detection/model.onnx", str(DATA / "detection" / "model.onnx"))
+    text = text.replace("../data/detection/pool.h5", "pool.h5").replace(', "mse"]', "]")
+    before, _, after = text.partition('[[calibsets]]\nname = "clean only"')
+    text = f"{before}[[calibsets]]{after.partition('[[calibsets]]')[2]}"
+    (folder / "detection.toml").write_text(text, encoding="utf-8")
+    report, written = run_audit(folder / "detection.toml")
+    return written.parent, report
+
+
+def result(report: Report, metric: str, where: str, cell: str) -> Result:
+    (found,) = [r for r in report.results if (r.metric, r.slice, r.cell) == (metric, where, cell)]
+    return found
+
+
+class Again:
+    """Detections of an engine, from its file, and pycocotools' numbers of any images."""
+
+    def __init__(self, folder: Path) -> None:
+        with open_pool(folder.with_name("pool.h5")) as pool:
+            columns = pool.columns(["split", "light"])
+            self.rows = np.flatnonzero((columns["split"] == "evaluation").to_numpy())
+            self.light = columns["light"].to_numpy()[self.rows]
+            self.truth = ObjectTruth(pool.read_objects("objects", self.rows))
+        self.folder = folder
+
+    def outputs(self, file: str) -> NDArray[np.object_]:
+        given = Predictions(self.folder / file)
+        (name,) = given.answers
+        parts = [given.read_ragged(name, each, self.rows) for each in ("boxes", "score", "label")]
+        ends = np.cumsum(parts[0].counts)[:-1]
+        found = np.empty(len(self.rows), dtype=object)
+        for at, each in enumerate(zip(*(np.split(p.values, ends) for p in parts), strict=True)):
+            found[at] = Detections(*each)
+        return found
+
+    def judged(self, outputs: NDArray[np.object_], where: str):
+        light = where.removeprefix("light = ")
+        images = np.flatnonzero((self.light == light) | (where == "all"))
+        return evaluated(self.truth.take(images), outputs[images])
+
+
+def test_fp32_has_the_ap_that_the_data_says_in_every_light(audited: tuple[Path, Report]) -> None:
+    _, report = audited
+    for where, expected in README.items():
+        for metric, value in zip(("ap", "ap50", "ap75"), expected, strict=True):
+            found = result(report, metric, where, FOUR).reference
+            assert found == pytest.approx(value, abs=1e-4), (where, metric)
+
+
+def test_every_engines_numbers_are_pycocotools(audited: tuple[Path, Report]) -> None:
+    folder, report = audited
+    again = Again(folder)
+    files = {cell.id: cell.predictions for cell in report.cells}
+    fp32 = again.outputs(str(report.reference.predictions))
+    for cell in (DARK, FOUR):
+        outputs = again.outputs(str(files[cell]))
+        for where in README:
+            theirs, its = again.judged(outputs, where), again.judged(fp32, where)
+            numbers = {"engine": summary(theirs), "fp32": summary(its)}
+            for side, judged in (("engine", theirs), ("fp32", its)):
+                for number, name in enumerate(CLASSES):
+                    numbers[side][f"ap[{name}]"] = of_class(judged, number)
+            for metric, value in numbers["engine"].items():
+                if metric in {"ar@1", "ar@10"}:
+                    continue
+                found = result(report, metric, where, cell)
+                assert found.candidate == pytest.approx(value, abs=1e-6), (cell, where, metric)
+                assert found.reference == pytest.approx(numbers["fp32"][metric], abs=1e-6)
+
+
+def test_a_dark_set_costs_good_light_and_nobody_else(audited: tuple[Path, Report]) -> None:
+    _, report = audited
+    clean, dark = (result(report, "ap", f"light = {light}", DARK) for light in ("clean", "dark"))
+    assert clean.drop is not None
+    assert clean.low is not None
+    assert clean.drop > 0.25
+    assert clean.low > 0.2
+    assert result(report, "ap", "all", DARK).verdict == "REGRESSED"
+    assert dark.drop == pytest.approx(0, abs=0.01)
+    for light in ("light = clean", "light = noise", "light = dark", "light = dark noise"):
+        found = result(report, "ap", light, FOUR)
+        assert found.drop == pytest.approx(0, abs=0.01)
+        assert result(report, "object_recall", light, FOUR).verdict == "PASS"
+    assert report.verdict == "PASS"  # the dark set is a control
+
+
+def test_platelets_in_clean_light_are_a_slice_of_objects_that_the_dark_set_loses(
+    audited: tuple[Path, Report],
+) -> None:
+    _, report = audited
+    where = "object.class = Platelets & light = clean"
+    lost = result(report, "object_recall", where, DARK)
+    assert lost.verdict == "REGRESSED"
+    assert lost.drop is not None
+    assert lost.drop > 0.3
+    kept = result(report, "object_recall", where, FOUR)
+    assert kept.drop is not None
+    assert abs(kept.drop) < 0.05
+    assert lost.n == kept.n == 128
+
+
+def test_pictures_show_boxes_that_fp32_finds_and_the_dark_set_loses(
+    audited: tuple[Path, Report],
+) -> None:
+    folder, report = audited
+    by = {each.metric: each for each in report.pictures}
+    assert set(by) == {"ap", "object_recall"}
+    first = by["object_recall"].shown[0]
+    assert first.cell.startswith("dark only/")
+    assert by["object_recall"].by == "objects found"
+    assert "light = clean" in first.slice
+    assert (first.width, first.height) == (320, 240)
+    assert (folder / "pictures" / str(first.file)).is_file()
+    missed = [each for each in first.truth.boxes if each.matched is False]
+    assert len(missed) >= 3
+    assert {each.label for each in first.fp32.boxes} <= set(CLASSES)
+    assert {each.label for each in by["ap"].shown[0].truth.boxes} <= set(CLASSES)

@@ -40,23 +40,10 @@ class Counts:
     pixels: NDArray[np.int64]
     """(m,) pixels of each pair, at least 1."""
 
-    def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Counts)
-            and np.array_equal(self.pair, other.pair)
-            and np.array_equal(self.pixels, other.pixels)
-        )
 
-    __hash__ = None  # type: ignore[assignment]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Confused:
-    """One sample's mask by an engine, beside the true one and FP32's.
-
-    Two engines' are equal if their masks are, pixel by pixel, where both are held against one of
-    the two.
-    """
+    """One sample's mask by an engine, beside the true one and FP32's."""
 
     truth: Counts
     """True classes against the engine's, over the pixels that the true mask has a class for."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.given import Batch, Column, Given
+from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.pool import Rows
 
 
@@ -163,6 +164,11 @@ def kept_of(readings: Iterable[Reading], *, every: bool = False, reference: bool
         Keep all outputs beside the answers.
     reference : bool
         Of FP32, which engines may be held against.
+
+    Raises
+    ------
+    SettingsError
+        Two tasks reduce outputs by different settings, under one name.
     """
     readings = list(readings)
     if every or all(each.reduction is None for each in readings):
@@ -179,5 +185,13 @@ def kept_of(readings: Iterable[Reading], *, every: bool = False, reference: bool
         if one is None or not each.reduces(reference):
             continue
         if reductions.setdefault(one.name, one).key != one.key:
-            raise ValueError(f"two reductions with different settings are called {one.name}")
+            raise SettingsError(
+                f"two tasks keep {one.name} with different settings: "
+                f"{', '.join(_differing(reductions[one.name].key, one.key))}",
+                next_step="Give both tasks the same, or judge them in two audits.",
+            )
     return Kept(outputs, tuple(reductions.values()))
+
+
+def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
+    return [key for key in {**one, **other} if one.get(key) != other.get(key)]

@@ -11,6 +11,7 @@ from calaudit.formats.predictions import Predictions
 from calaudit.recommend.run import recommend_audit
 from calaudit.results.comparison import Result
 from calaudit.results.report import Report
+from calaudit.runtime.errors import SettingsError
 from tests.audit.beacons import make_beacons
 from tests.audit.pixels import make_pixels
 
@@ -95,3 +96,19 @@ def test_boxes_and_masks_of_two_targets_are_compared_by_what_they_share(
     assert all(one.value is not None and one.value > 0.95 for one in compared.values())
     assert all(one.max_abs_diff is None for one in compared.values())
     assert len(compared) == 3
+
+
+def test_detection_tasks_of_different_settings_are_refused_before_any_work(tmp_path: Path) -> None:
+    audit = make_beacons(tmp_path)
+    more = """
+[[tasks]]
+kind = "detection"
+format = "yolov8"
+output = "output0"
+nms_iou = 0.3
+metrics = ["ap75"]
+"""
+    audit.write_text(audit.read_text(encoding="utf-8") + more, encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"different settings: .*nms_iou"):
+        run_audit(audit, formats="none")
+    assert not list(tmp_path.glob("audit/engines/*"))

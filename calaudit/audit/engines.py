@@ -12,7 +12,12 @@ from typing import Any, Final, TypeVar
 from numpy.typing import NDArray
 
 from calaudit.audit.backends import RemoteBackend
-from calaudit.audit.foreign import Foreign, file_ranges_notices, foreign_engine_record
+from calaudit.audit.foreign import (
+    Foreign,
+    file_ranges_notices,
+    foreign_engine_record,
+    fp32_notices,
+)
 from calaudit.audit.keys import content_key
 from calaudit.audit.observed import Observed
 from calaudit.audit.plan import PlannedCell
@@ -186,6 +191,7 @@ def _run_foreign(audit: Audit, planned: PlannedCell, engine: Foreign, store: Sto
     said = [replace(each, where=f"cell {planned.id}") for each in built.notices]
     said += [Notice("ran_alone", _ALONE, f"cell {planned.id}")] if alone else []
     said += file_ranges_notices(engine, f"cell {planned.id}")
+    said += fp32_notices(engine, audit.model, f"cell {planned.id}")
     return CellRun(foreign_engine_record(engine, built), answers, tuple(said), engine.scales)
 
 

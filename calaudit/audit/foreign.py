@@ -34,7 +34,7 @@ from calaudit.runtime.errors import (
     near,
 )
 from calaudit.runtime.pool import Pool, Rows
-from calaudit.runtime.words import counted
+from calaudit.runtime.words import counted, shape_text
 
 _MOST: Final = 4 << 30
 """Bytes of a plan at most: it is read as a whole."""
@@ -143,9 +143,14 @@ def _check_outputs(
             message = f"has no output {each.name!r}, which a task reads"
             problems.append(Problem(message, str(path), near(each.name, found)))
         elif not _alike(found[each.name], each.shape):
-            sizes, own = (_shown(shape) for shape in (found[each.name], each.shape))
+            sizes, own = (shape_text(shape) for shape in (found[each.name], each.shape))
             message = f"output {each.name} is {sizes} for a sample, and {own} in the FP32 model"
-            step = "Give an engine of the same model, whose outputs have its names and sizes."
+            same = Counter(found[each.name]) == Counter(each.shape)
+            step = (
+                "Its axes are in another order: transpose it."
+                if same
+                else "Give an engine of the same model, whose outputs have its names and sizes."
+            )
             problems.append(Problem(message, str(path), step))
     if problems:
         raise ModelError.of(problems)
@@ -155,10 +160,6 @@ def _alike(one: Sequence[int | None], other: Sequence[int | None]) -> bool:
     return len(one) == len(other) and all(
         None in {a, b} or a == b for a, b in zip(one, other, strict=True)
     )
-
-
-def _shown(shape: Sequence[int | None]) -> str:
-    return "×".join("any" if size is None else str(size) for size in shape) or "a single number"
 
 
 def foreign_record(config: AuditConfig, engine: Foreign, slices: Iterable[str]) -> ForeignRecord:
@@ -248,6 +249,28 @@ def file_ranges_notices(engine: Foreign, where: str) -> Iterator[Notice]:
     ]
     for message in filter(None, told):
         yield Notice("file_ranges", message, where)
+
+
+def fp32_notices(engine: Foreign, fp32: Model, where: str) -> Iterator[Notice]:
+    """That an engine is the FP32 model itself, which nothing was quantized in.
+
+    Parameters
+    ----------
+    engine : Foreign
+    fp32 : Model
+    where : str
+        The cell.
+    """
+    if engine.model is None:
+        return
+    # Of an old opset the FP32 model has been converted, and has another fingerprint.
+    same = engine.model.fingerprint == fp32.fingerprint
+    if same or file_key(engine.path) == file_key(Path(fp32.label)):
+        message = (
+            f"{engine.path.name} is the FP32 model itself: nothing in it is quantized, so that its "
+            "drops say nothing about INT8; name the file that the quantizer wrote"
+        )
+        yield Notice("fp32_itself", message, where)
 
 
 def _by_graph(engine: Foreign) -> Iterator[NodePrecision]:

@@ -31,6 +31,7 @@ from calaudit.graph.model import Model
 from calaudit.graph.network import Network, import_network
 from calaudit.graph.prepare import prepare
 from calaudit.graph.qdq import QdqPlan
+from calaudit.graph.survey import sized_outputs
 from calaudit.runtime.errors import (
     Notice,
     SettingsError,
@@ -283,7 +284,8 @@ def _foreign(
     if not config.engines:
         return {}
     read = {name for each in eval_sets for name in each.outputs}
-    outputs = [each for each in folded.outputs if each.name in read]
+    sizes = {name: spec.shape for name, spec in pool.inputs.items()}
+    outputs = [each for each in sized_outputs(folded, sizes) if each.name in read]
     wanted = Wanted(pool, predicted, outputs, _macs(folded, pool), folded, qdq)
     return open_foreign(config, wanted)
 

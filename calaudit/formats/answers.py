@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from calaudit.formats.rows import read_rows
 from calaudit.formats.writing import atomic_write
 from calaudit.runtime.errors import FileFormatError, OutputError
-from calaudit.runtime.words import counted, first_of
+from calaudit.runtime.words import counted, first_of, shape_text
 
 IDS: Final = "ids"
 _SHOWN: Final = 3
@@ -104,14 +104,33 @@ class AnswersFile:
             raise self._wrong("there is no such file", "Check the path.")
         try:
             if self.path.suffix.lower() == ".npz":
+                if not zipfile.is_zipfile(self.path):
+                    raise self._wrong("isn't an .npz file", _DOCS)
                 with np.load(self.path, allow_pickle=False) as archive:
-                    yield {name: archive[name] for name in archive.files}
+                    yield {name: self._array(archive, name) for name in archive.files}
             else:
+                if not h5py.is_hdf5(self.path):
+                    raise self._wrong("isn't an HDF5 file", _DOCS)
                 with h5py.File(self.path, "r", locking=False) as file:
                     yield _datasets(file)
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             said = " ".join(str(error).split())
             raise self._wrong(f"can't be read: {said}", _DOCS) from None
+
+    def _array(self, archive: Mapping[str, Any], name: str) -> NDArray[Any]:
+        """An entry of an .npz, which is never unpickled."""
+        try:
+            values: NDArray[Any] = archive[name]
+        except ValueError as error:
+            if "allow_pickle" not in str(error):
+                raise
+            raise self._wrong(
+                f"{name} is an array of Python objects, which is never loaded",
+                f"Save texts: {IDS}={IDS}.astype(str)."
+                if name == IDS
+                else f"Save numbers: {name}.astype(numpy.float32), with one shape for all samples.",
+            ) from None
+        return values
 
     def _wrong(self, message: str, next_step: str) -> FileFormatError:
         return FileFormatError(message, where=self.path, next_step=next_step)
@@ -133,7 +152,7 @@ def _check(
     for name, (shape, dtype) in outputs.items():
         if not shape or shape[0] != len(ids):
             raise FileFormatError(
-                f"{name} has shape {tuple(shape)}, not one row for each of {len(ids):,} ids",
+                f"{name} has shape {shape_text(shape)}, not one row for each of {len(ids):,} ids",
                 where=path,
                 next_step="Write outputs with the samples along their first axis.",
             )

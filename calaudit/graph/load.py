@@ -23,6 +23,7 @@ from calaudit.graph.versions import (
 )
 from calaudit.runtime.errors import ModelError, Notice, Problem, near
 from calaudit.runtime.pool import TensorSpec
+from calaudit.runtime.words import shape_text
 
 _RANDOM_OPS = frozenset({
     "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
@@ -127,7 +128,7 @@ def load_model(path: Path, *, quantized: bool = False) -> Model:
         Missing, not ONNX, invalid, of an opset that can't be converted, quantized already, in
         training mode, or of another fixed batch. All reasons at once.
     """
-    proto = check_file(path)
+    proto = check_file(path, otherwise="Export the model with torch.onnx.export.")
     tell_nodes_apart(proto.graph)
     found = unsuitable(proto) + ([] if quantized else _quantized_already(proto))
     problems = [Problem(message, str(path), next_step) for message, next_step in found]
@@ -146,15 +147,25 @@ def load_model(path: Path, *, quantized: bool = False) -> Model:
     return Model(proto, str(path), notices)
 
 
-def check_file(path: Path) -> onnx.ModelProto:
-    """A file's model, found valid, with the weights kept beside it. Raises `ModelError`."""
+def check_file(path: Path, *, otherwise: str) -> onnx.ModelProto:
+    """A file's model, found valid, with the weights kept beside it.
+
+    Parameters
+    ----------
+    path : Path
+    otherwise : str
+        What to do where the file is no ONNX model.
+
+    Raises
+    ------
+    ModelError
+        Missing, not ONNX, or invalid.
+    """
     if path.exists() and not path.is_file():
         raise ModelError("isn't a file", where=path, next_step="Name the model's .onnx file.")
     if not path.is_file():
         raise ModelError("there is no such model file", where=path, next_step="Check the path.")
-    foreign = ModelError(
-        "isn't an ONNX model", where=path, next_step="Export the model with torch.onnx.export."
-    )
+    foreign = ModelError("isn't an ONNX model", where=path, next_step=otherwise)
     try:
         proto = onnx.load(str(path), format="protobuf", load_external_data=False)
     except DecodeError:
@@ -285,8 +296,8 @@ def check_pool_matches(
         if not _fits(found.shape, wanted.shape):
             problems.append(
                 Problem(
-                    f"input {name} has samples of shape {_shown(found.shape)} in the pool and "
-                    f"{_shown(wanted.shape)} in the model",
+                    f"input {name} has samples of shape {shape_text(found.shape)} in the pool and "
+                    f"{shape_text(wanted.shape)} in the model",
                     where,
                     "Preprocess the samples as the model was trained, or export it for this shape.",
                 )
@@ -319,7 +330,3 @@ def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
     return len(found) == len(wanted) and all(
         size is None or size == given for given, size in zip(found, wanted, strict=True)
     )
-
-
-def _shown(shape: tuple[int | None, ...]) -> str:
-    return "×".join("any" if size is None else str(size) for size in shape) or "()"

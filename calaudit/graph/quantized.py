@@ -40,6 +40,10 @@ MADE_ANEW: Final = frozenset(
 _FIXED: Final = frozenset({"QLinearConv", "QLinearMatMul", "QGemm"})
 """Operators whose ranges are constants."""
 _BYTES: Final = frozenset({TensorProto.INT8, TensorProto.UINT8})
+_OTHERWISE: Final = (
+    "Name the ONNX file that the quantizer wrote. What a file holds is told by its suffix: "
+    ".engine, .plan or .trt for a TensorRT plan, .npz, .h5 or .hdf5 for answers."
+)
 _SUFFIX: Final = "_quant"
 """What onnxruntime's quantizer puts behind the names of nodes that it replaces."""
 
@@ -79,7 +83,7 @@ def load_quantized(path: Path) -> Model:
         Missing, not ONNX, invalid, in training mode, or of another fixed batch. All reasons at
         once.
     """
-    proto = check_file(path)
+    proto = check_file(path, otherwise=_OTHERWISE)
     tell_nodes_apart(proto.graph)
     problems = [Problem(message, str(path), step) for message, step in unsuitable(proto)]
     if problems:

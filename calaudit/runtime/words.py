@@ -2,7 +2,7 @@
 
 import shlex
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 _UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
@@ -105,3 +105,14 @@ def counted_units(n: int, unit: str) -> str:
     ('1 query', '1,200 objects')
     """
     return counted(n, unit, plural(unit))
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """A shape as messages show it; sizes that are left open are ``any``.
+
+    Examples
+    --------
+    >>> shape_text((7, 1500)), shape_text((None, 4)), shape_text((3,)), shape_text(())
+    ('7×1500', 'any×4', '3', '()')
+    """
+    return "×".join("any" if size is None else str(size) for size in shape) or "()"

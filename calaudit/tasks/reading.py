@@ -14,6 +14,7 @@ from calaudit.metrics.truth import Truth
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows, TensorSpec
 from calaudit.runtime.settings import parse_settings
+from calaudit.runtime.words import shape_text
 from calaudit.slices.objects import ObjectSlices
 from calaudit.slices.sliceset import SliceSet
 from calaudit.tasks.base import TASKS, Closing, EvalSet, Proposed, Samples, Task
@@ -199,7 +200,7 @@ def propose_tasks(
     if found:
         return tuple(found)
     targets = ", ".join([*map(_described, pool.targets.values()), *map(_objects, pool.objects)])
-    shapes = ", ".join(f"{each.name} {each.shape}" for each in outputs)
+    shapes = ", ".join(f"{each.name} ({shape_text(each.shape)})" for each in outputs)
     hints = [kind.hint(pool, outputs) for kind in kinds]
     raise PoolError(
         f"the task can't be inferred from the targets ({targets or 'none'}) and the model's "

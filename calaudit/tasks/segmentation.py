@@ -15,7 +15,7 @@ from calaudit.metrics.truth import Masks, Truth
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import setting
-from calaudit.runtime.words import counted
+from calaudit.runtime.words import counted, shape_text
 from calaudit.statistics.baselines import Rival
 from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task, named
 from calaudit.tasks.depiction import IGNORED, Losses, Shown, Sides
@@ -160,8 +160,9 @@ class Segmentation(Task):
         if not masks or not maps:
             return ""
         return (
-            f"If {masks[0].name} holds masks {masks[0].shape} for the output {maps[0].name} "
-            f"{maps[0].shape}, import the pool with masks of the output's height and width."
+            f"If {masks[0].name} holds masks of {shape_text(masks[0].shape)} for the output "
+            f"{maps[0].name} ({shape_text(maps[0].shape)}), import the pool with masks of the "
+            "output's height and width."
         )
 
     def _reduction(self, samples: Samples, masks: TrueMasks) -> MaskReduction:
@@ -179,8 +180,8 @@ class Segmentation(Task):
             )
         if len(spec.shape) != 2 or spec.dtype.kind not in "iu":
             raise PoolError(
-                f"is {spec.dtype} of shape {spec.shape}, expected a whole number for each pixel of "
-                "(height, width)",
+                f"is {spec.dtype} of shape {shape_text(spec.shape)}, expected a whole number for "
+                "each pixel of (height, width)",
                 where=place,
                 next_step="Name a target of masks, or use another kind of task.",
             )

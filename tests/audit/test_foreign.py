@@ -199,6 +199,41 @@ def test_answers_that_lack_samples_or_have_others_are_refused_with_how_many(worl
     assert "output y is 5 for a sample, and 4 in the FP32 model" in told
 
 
+def test_pickled_ids_and_files_that_arent_what_their_names_say_are_refused(world: Path) -> None:
+    names = elsewhere.ids(world, EVALUATED)
+    y = np.zeros((len(names), 4), np.float32)
+    objects = np.array(names, object)
+    np.savez(world / "objects.npz", ids=objects, y=y)
+    told = refused(world, alone(engine("objects", "objects.npz")))
+    assert "ids is an array of Python objects, which is never loaded" in told
+    assert "ids=ids.astype(str)" in told
+    np.savez(world / "objects.npz", ids=objects.astype(str), y=y.astype(object))
+    told = refused(world, alone(engine("objects", "objects.npz")))
+    assert "y is an array of Python objects" in told
+    assert "y.astype(numpy.float32)" in told
+    np.save(world / "array.npy", y)
+    (world / "array.npy").rename(world / "array.npz")
+    for name, said in (("text.npz", "an .npz file"), ("text.h5", "an HDF5 file")):
+        (world / name).write_text("pickle me\n")
+        told = refused(world, alone(engine("text", name)))
+        assert f"{name}: isn't {said}" in told
+        assert "pickle" not in told
+    assert "isn't an .npz file" in refused(world, alone(engine("array", "array.npz")))
+    (world / "text.onnx").write_text("not a model\n")
+    told = refused(world, alone(engine("text", "text.onnx")))
+    assert "isn't an ONNX model" in told
+    assert "Name the ONNX file that the quantizer wrote" in told
+    assert "torch.onnx.export" not in told
+
+
+def test_the_fp32_model_as_an_engine_is_said_to_be_nothing_else(world: Path) -> None:
+    text = alone(engine("same", "model.onnx"), engine("theirs", "static.onnx"))
+    report = run(world, "itself", text)
+    (said,) = [each for each in report.warnings if each.code == "fp32_itself"]
+    assert said.where == "cell same"
+    assert "model.onnx is the FP32 model itself: nothing in it is quantized" in said.message
+
+
 def test_roles_and_what_is_known_of_sets_are_told(world: Path) -> None:
     text = AUDIT + engine(
         "theirs",

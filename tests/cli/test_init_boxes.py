@@ -65,12 +65,12 @@ def test_it_says_what_it_guessed(detector: Path) -> None:
     ended = calaudit("init", *files, "--out", detector / "a.toml")
     assert ended.status == 0
     said = (
-        "guessed: The output output0 (7, 16) has YOLOv8's layout: a box and a score for each of "
+        "guessed: The output output0 (7×16) has YOLOv8's layout: a box and a score for each of "
         "3 classes, anchor by anchor."
     )
     assert said in ended.err
     text = (detector / "a.toml").read_text()
-    assert "The output output0 (7, 16) has YOLOv8's layout" in text
+    assert "The output output0 (7×16) has YOLOv8's layout" in text
     assert "Samples of one photograph belong together." in text.replace("\n# ", " ")
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError, Problem
+from calaudit.runtime.words import shape_text
 
 Shape = tuple[int, ...]
 
@@ -50,10 +51,9 @@ def plan_profile(
     for spec, value in zip(model.inputs, model.proto.graph.input, strict=True):
         sample = tuple(given.get(spec.name, spec.shape))
         if None in sample or len(sample) != len(spec.shape):
-            shown = "×".join("?" if size is None else str(size) for size in spec.shape)
             problems.append(
                 Problem(
-                    f"input {spec.name} leaves sizes open ({shown} per sample)",
+                    f"input {spec.name} leaves sizes open ({shape_text(spec.shape)} per sample)",
                     model.label,
                     "Name the shape of its samples, as a pool does.",
                 )

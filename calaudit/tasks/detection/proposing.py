@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from calaudit.graph.model import ModelTensor
 from calaudit.runtime.pool import Pool
-from calaudit.runtime.words import counted
+from calaudit.runtime.words import counted, shape_text
 
 MOST_QUERIES: Final = 1000
 """Boxes up to which an output holds finished detections or queries; anchors are more."""
@@ -51,7 +51,7 @@ def _guesses(outputs: Sequence[ModelTensor], n_classes: int) -> Iterator[Guess]:
     for output in flat:
         first, last = output.shape
         few, queries = first is None or first <= MOST_QUERIES, (first or 0) in _QUERIES
-        shown = f"{output.name} {_shown(output)}"
+        shown = f"{output.name} ({shape_text(output.shape)})"
         classes = counted(n_classes, "class", "classes")
         if last == _DETECTION and few:
             remark = (
@@ -155,7 +155,3 @@ def hint_of(pool: Pool, outputs: Sequence[ModelTensor]) -> str:
         f"{' or '.join(map(str, widths))}: import the pool again with all names of the model's "
         "classes in its order, --classes names.txt."
     )
-
-
-def _shown(output: ModelTensor) -> str:
-    return f"({', '.join('?' if size is None else str(size) for size in output.shape)})"

@@ -19,8 +19,8 @@ def test_open_sizes_are_all_named_until_they_are_given() -> None:
     with pytest.raises(BackendError) as caught:
         plan_profile(model, max_batch=4)
     assert [p.message for p in caught.value.problems] == [
-        "input a leaves sizes open (?×4 per sample)",
-        "input b leaves sizes open (?×4 per sample)",
+        "input a leaves sizes open (any×4 per sample)",
+        "input b leaves sizes open (any×4 per sample)",
     ]
     made = plan_profile(model, max_batch=4, sizes={"a": (7, 4), "b": (7, 4)})
     assert made["b"].largest == (4, 7, 4)

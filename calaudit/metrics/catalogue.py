@@ -236,7 +236,11 @@ def suggest_metric(name: str, among: Sequence[Metric] | None = None) -> str:
     meant = _meant(name)
     if among is not None:
         families = {parse_metric(each).family for each in meant}
+        missing = meant
         meant = [metric.name for metric in among if metric.family in families]
+        if missing and not meant:
+            known = ", ".join(metric.name for metric in among)
+            return f"Did you mean {' or '.join(missing)}? No task names it. Known: {known}."
     if meant:
         return f"Did you mean {' or '.join(meant)}?"
     if among is not None:
@@ -263,7 +267,9 @@ def _meant(name: str) -> list[str]:
     families: list[str] = next(filter(None, map(called.get, tries)), [])
     if k is not None:
         families = [each for each in families if definitions()[each].cut] or families
-    return [_spelled(family, k, of[0] if of else "") for family in families]
+        # mAP@50 may cut no list: the number belongs to the name then.
+        families = [*called.get(_plain(_CLASS.sub("", name)), []), *families]
+    return [_spelled(each, k, of[0] if of else "") for each in dict.fromkeys(families)]
 
 
 def _called() -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ import json
 import operator
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,8 @@ _RENAMED = "x-renamed"
 """Where a settings class's JSON Schema keeps the former names of its keys."""
 _MEANT = "x-meant"
 """Where it keeps what keys and choices are called elsewhere."""
+_CHOICES = "x-choices"
+"""Where it keeps what keys that have to be there may say."""
 
 _EXPECTED = {
     "int_type": "should be a whole number",
@@ -48,6 +50,7 @@ def setting(
     *,
     renamed: Mapping[str, str] | None = None,
     meant: Mapping[str, str] | None = None,
+    choices: Mapping[str, Sequence[str]] | None = None,
 ) -> Any:  # a class, or what decorates one
     """Declare a settings class: a frozen, slotted, keyword-only dataclass without unknown keys.
 
@@ -61,11 +64,14 @@ def setting(
         Former key → today's: a file that has the former one is told so.
     meant : mapping, optional
         What keys and choices are called elsewhere → their names here, which are then proposed.
+    choices : mapping, optional
+        Key that has no default → what it may say, for who leaves it out.
     """
     if cls is None:
-        return partial(setting, renamed=renamed, meant=meant)
+        return partial(setting, renamed=renamed, meant=meant, choices=choices)
     made = dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls)
-    extra = {_RENAMED: dict(renamed or {}), _MEANT: dict(meant or {})}
+    told = {key: list(each) for key, each in (choices or {}).items()}
+    extra = {_RENAMED: dict(renamed or {}), _MEANT: dict(meant or {}), _CHOICES: told}
     config = {"extra": "forbid", "json_schema_extra": extra}
     type.__setattr__(made, "__pydantic_config__", config)
     return made
@@ -271,7 +277,10 @@ def _problems(line: dict[str, Any], cls: type[Any], where: object, at: str) -> l
     if kind in {"unexpected_keyword_argument", "extra_forbidden"}:
         return [_unknown(str(path[-1]), _tables_at(cls, path[:-1]), place)]
     if kind in {"missing", "missing_argument", "missing_keyword_only_argument"}:
-        return [Problem("this key is missing", place, "Add it.")]
+        tables = _tables_at(cls, path[:-1])
+        offered = [one for each in tables for one in each.get(_CHOICES, {}).get(path[-1], ())]
+        step = f"Add it, as one of {', '.join(offered)}." if offered else "Add it."
+        return [Problem("this key is missing", place, step)]
     if kind in {"dataclass_type", "dict_type", "mapping_type"}:
         return [Problem(f"should be a table (got {line.get('input')!r})", place, "Write a table.")]
     message = _EXPECTED.get(kind, str(line["msg"]).removeprefix("Value error, "))

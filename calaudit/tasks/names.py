@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.pool import Pool, Rows
+from calaudit.runtime.words import counted
 
 Names = Callable[[Rows], list[str]]
 """Positions → what people know them by."""
@@ -39,7 +40,7 @@ def find_output(asked: str | None, known: Sequence[str], where: str) -> str:
     raise SettingsError(
         f"the model has no output {asked!r}"
         if asked
-        else f"the model has {len(known)} outputs ({', '.join(known)}); "
+        else f"the model has {counted(len(known), 'output')} ({', '.join(known)}); "
         "say which one this task judges",
         where=f"{where}.output",
         next_step=near(asked or "", known) if asked else 'Add output = "…".',

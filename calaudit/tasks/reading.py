@@ -14,7 +14,7 @@ from calaudit.metrics.truth import Truth
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows, TensorSpec
 from calaudit.runtime.settings import parse_settings
-from calaudit.runtime.words import shape_text
+from calaudit.runtime.words import first_of, shape_text
 from calaudit.slices.objects import ObjectSlices
 from calaudit.slices.sliceset import SliceSet
 from calaudit.tasks.base import TASKS, Closing, EvalSet, Proposed, Samples, Task
@@ -22,6 +22,7 @@ from calaudit.tasks.contract import held_eval_sets, held_outputs
 
 _OUTPUTS = ("output", "boxes", "scores", "labels", "counts")
 """Keys of tasks that name outputs."""
+_SHOWN = 12
 
 
 def parse_task(values: Mapping[str, Any], *, where: object, at: str) -> Task:
@@ -164,6 +165,8 @@ def _named(name: str, task: Task, pool: Pool) -> list[Metric]:
         return [parse_metric(metric.name.replace("[*]", f"[{each}]")) for each in known]
     if known and metric.class_name not in known:
         told = near(metric.class_name, known)
+        if told.startswith("Did"):
+            told += f" Known: {first_of(known[:_SHOWN], len(known))}."
         raise SettingsError(f"{name} names no class of the task", next_step=told)
     return [metric]
 

@@ -67,6 +67,14 @@ def test_a_gate_on_a_metric_by_another_name_is_told_which_of_the_audits_it_means
     assert error.value.problems[0].next_step == f"Did you mean {meant}?"
 
 
+def test_a_gate_on_a_metric_that_no_task_names_is_told_its_name_and_those_there_are() -> None:
+    with pytest.raises(SettingsError, match="no task computes") as error:
+        resolve_gates([rule("*", 0.02, "mAP50")], OF_ALL)
+    told = str(error.value.problems[0].next_step)
+    assert told.startswith("Did you mean ap50? No task names it. Known: ")
+    assert "top1" in told
+
+
 def test_gates_of_both_kinds_hold_together() -> None:
     share = GateRule("top1", "*", Tolerance(max_relative_drop=0.05), "audit.toml: gates[0]")
     gates = resolve_gates([share, rule("*", 0.02)], OF_ALL)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.words import counted, shape_text
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh"]
 """Corners; a corner and the size; the centre and the size."""
@@ -76,7 +77,7 @@ def decode_end_to_end(outputs: Outputs, layout: Layout) -> Candidates:
     if len(outputs) == 1:
         (values,) = outputs
         if values.ndim != 3 or values.shape[2] != 6:
-            raise _strange(values, "(n, boxes, 6): x1, y1, x2, y2, score, class")
+            raise _strange(values, "boxes×6: x1, y1, x2, y2, score, class")
         boxes, score, label = values[..., :4], values[..., 4], values[..., 5]
         counts = None
     else:
@@ -84,10 +85,10 @@ def decode_end_to_end(outputs: Outputs, layout: Layout) -> Candidates:
         score, label = (each.reshape(each.shape[0], -1) for each in (score, label))
         counts = rest[0].reshape(-1) if rest else None
     if boxes.ndim != 3 or boxes.shape[2] != 4:
-        raise _strange(boxes, "(n, boxes, 4)")
+        raise _strange(boxes, "boxes×4")
     for each in (score, label):
         if each.shape != boxes.shape[:2]:
-            raise _strange(each, f"(n, {boxes.shape[1]}), one for each box")
+            raise _strange(each, f"{boxes.shape[1]}, one for each box")
     answered = _numbers(score)
     kept = score > layout.score_threshold
     if counts is not None:
@@ -106,10 +107,10 @@ def decode_detr(outputs: Outputs, layout: Layout) -> Candidates:
     """
     boxes, logits = outputs
     if boxes.ndim != 3 or boxes.shape[2] != 4:
-        raise _strange(boxes, "(n, queries, 4)")
+        raise _strange(boxes, "queries×4")
     known = layout.n_classes + layout.first_class
     if logits.ndim != 3 or logits.shape[:2] != boxes.shape[:2] or logits.shape[2] < known:
-        raise _strange(logits, f"(n, {boxes.shape[1]}, {known}) logits, or {known + 1}")
+        raise _strange(logits, f"{boxes.shape[1]}×{known} logits, or {known + 1}")
     answered = _numbers(logits)
     if logits.shape[2] == known:
         with np.errstate(over="ignore"):
@@ -152,6 +153,27 @@ FORMATS: Final[Mapping[str, Format]] = {
 """By the name that audit files have for them."""
 
 
+class LayoutError(SettingsError):
+    """Outputs whose shapes aren't those of a format."""
+
+
+def fitting(outputs: Outputs, layout: Layout, but: str) -> list[str]:
+    """Formats beside `but` that outputs of these shapes may have, with the classes of `layout`."""
+    zeros = [np.zeros((1, *each.shape[1:]), np.float32) for each in outputs]
+    found = []
+    for name, each in FORMATS.items():
+        n = len(each.roles)
+        several = n - ("counts" in each.roles) <= len(outputs) <= n
+        if name == but or not (several if len(outputs) > 1 else each.single):
+            continue
+        try:
+            each.decode(zeros, layout)
+        except LayoutError:
+            continue
+        found.append(name)
+    return found
+
+
 def as_corners(boxes: NDArray[Any], layout: Layout) -> NDArray[np.float32]:
     """Boxes (m, 4) in the layout's format as x1, y1, x2, y2 in pixels."""
     found = boxes.astype(np.float32)
@@ -169,9 +191,10 @@ def _with_anchors_last(
     values: NDArray[Any], width: int, layout: Layout, name: str
 ) -> NDArray[np.float32]:
     """(b, width, anchors), whichever of the two axes has that width."""
-    shape = f"(n, {width}, boxes)"
+    shape = f"{width}×boxes"
     if values.ndim != 3 or width not in values.shape[1:]:
-        raise _strange(values, f"{shape} of {layout.n_classes} classes in the layout of {name}")
+        classes = counted(layout.n_classes, "class", "classes")
+        raise _strange(values, f"{shape} of {classes} in the layout of {name}")
     found = values if values.shape[1] == width else np.moveaxis(values, 1, 2)
     return found.astype(np.float32, copy=False)
 
@@ -221,9 +244,9 @@ def _numbers(values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(~np.isnan(values.reshape(len(values), -1)).any(axis=1), np.bool_)
 
 
-def _strange(values: NDArray[Any], expected: str) -> SettingsError:
-    return SettingsError(
-        f"an output has shape {values.shape}, expected {expected}",
+def _strange(values: NDArray[Any], expected: str) -> LayoutError:
+    return LayoutError(
+        f"an output is {shape_text(values.shape[1:])} for an image, expected {expected}",
         next_step="Choose the format that the model was exported in, and name its classes in the "
         'order of its outputs: classes = ["…"].',
     )

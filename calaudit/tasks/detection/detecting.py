@@ -15,7 +15,7 @@ from calaudit.runtime.errors import CalauditError, SettingsError
 from calaudit.runtime.lent import lent
 from calaudit.runtime.pool import Rows
 from calaudit.runtime.user_code import blamed, file_of
-from calaudit.tasks.detection.decoders import FORMATS, Candidates, Layout
+from calaudit.tasks.detection.decoders import FORMATS, Candidates, Layout, LayoutError, fitting
 from calaudit.tasks.detection.suppression import best_of
 from calaudit.tasks.reduction import Reduction
 
@@ -100,15 +100,23 @@ class Detecting(Reduction):
 
     def _candidates(self, outputs: Mapping[str, NDArray[Any]], n: int) -> Candidates:
         if self.own is None:
+            values = list(outputs.values())
             try:
-                return FORMATS[self.format].decode(list(outputs.values()), self.layout)
+                return FORMATS[self.format].decode(values, self.layout)
             except SettingsError as error:
+                step = self._other(values) if isinstance(error, LayoutError) else ""
                 raise SettingsError.of(
-                    replace(each, where=each.where or self.where) for each in error.problems
+                    replace(e, where=e.where or self.where, next_step=step or e.next_step)
+                    for e in error.problems
                 ) from None
         with blamed(self.format, "failed", SettingsError, file=file_of(self.own)):
             found = list(self.own(lent(dict(outputs)), *self.layout.size))
         return own_candidates(found, n, self)
+
+    def _other(self, values: list[NDArray[Any]]) -> str:
+        """The formats that outputs fit which don't fit this one; empty: none."""
+        names = " or ".join(f'"{name}"' for name in fitting(values, self.layout, self.format))
+        return names and f"This fits format = {names} with as many classes."
 
 
 def own_candidates(found: list[Any], n: int, of: Detecting) -> Candidates:

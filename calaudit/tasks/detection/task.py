@@ -21,10 +21,11 @@ from calaudit.runtime.objects import Objects
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import setting
 from calaudit.runtime.user_code import check_call, find_function
+from calaudit.runtime.words import counted
 from calaudit.statistics.baselines import Floats, Rival
 from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task
 from calaudit.tasks.depiction import Losses, Sides
-from calaudit.tasks.detection.decoders import FORMATS, BoxFormat, Layout
+from calaudit.tasks.detection.decoders import FORMATS, BoxFormat, Format, Layout
 from calaudit.tasks.detection.depicted import losses_of_boxes, sides_of_boxes
 from calaudit.tasks.detection.detecting import Detecting
 from calaudit.tasks.detection.objects import object_set
@@ -34,11 +35,12 @@ from calaudit.tasks.names import find_output
 METRICS: Final = ("ap", "ap50", "ap75", "ar@100", "object_recall")
 _GATED: Final = ("ap", "object_recall")
 _ROLES: Final = ("boxes", "scores", "labels", "counts")
+_WORKING_SCORE: Final = 0.25
 _DEALT: Final = 4
 """Times that answers are dealt out among the images."""
 
 
-@setting
+@setting(choices={"format": (*FORMATS, "module:function")})
 class Detection(Task):
     """Objects with boxes; the model's outputs hold boxes, classes and scores."""
 
@@ -77,7 +79,7 @@ class Detection(Task):
     """Whether boxes run from 0 to 1, where the format's own do otherwise."""
     first_class: int = 0
     """The number that the model gives the first class; lower ones are background."""
-    working_score: float = 0.25
+    working_score: float = _WORKING_SCORE
     """The score that a box needs where the detector is used: for metrics of single objects and
     boxes."""
     working_iou: float = 0.5
@@ -94,11 +96,21 @@ class Detection(Task):
         for name in ("score_threshold", "nms_iou", "working_score", "working_iou"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
-                raise SettingsError(f"{name} must lie between 0 and 1 (got {share})")
-        if self.working_score < self.score_threshold:
+                raise SettingsError(
+                    f"{name} must lie between 0 and 1 (got {share})",
+                    next_step=f"Give {name} a number from 0 to 1.",
+                )
+        if self.score_threshold == 1:
             raise SettingsError(
-                f"working_score = {self.working_score:g} is below score_threshold = "
-                f"{self.score_threshold:g}, at which boxes are dropped",
+                "score_threshold = 1 drops every box: no score is above 1",
+                next_step="Lower it; the default is 0.001, so that low scores count for AP.",
+            )
+        if self.working_score < self.score_threshold:
+            # Whether the default was written can't be told, so that it is called what it is.
+            default = " (the default)" if self.working_score == _WORKING_SCORE else ""
+            raise SettingsError(
+                f"score_threshold = {self.score_threshold:g} drops boxes that count at the working "
+                f"point: working_score is {self.working_score:g}{default}",
                 next_step="Lower score_threshold, or raise working_score.",
             )
         if self.max_detections < 1 or self.first_class < 0:
@@ -124,6 +136,8 @@ class Detection(Task):
             raise SettingsError.of(problems)
         if found is None and self.output is None:
             return tuple(known)
+        if found is not None and len(known) == 1 and (named or not found.single):
+            raise _several_needed(self.format, found, known[0], where)
         if not named and (found is None or found.single):
             return (find_output(self.output, known, where),)
         return tuple(
@@ -270,7 +284,8 @@ class Detection(Task):
                 Problem(
                     f"has the class {each!r}, which the task's classes lack",
                     f"{pool.label}: /targets/{name}",
-                    near(each, self.classes),
+                    f"The pool's classes are {', '.join(objects.classes)}: name all of them, in "
+                    "the order of the model's outputs.",
                 )
                 for each in strange
             )
@@ -298,9 +313,24 @@ def _role_in(known: Sequence[str], role: str, where: str) -> str | None:
     if len(found) == 1:
         return found[0]
     raise SettingsError(
-        f"the model has {len(known)} outputs ({', '.join(known)}); say which one holds the {role}",
+        f"the model has {counted(len(known), 'output')} ({', '.join(known)}); say which one holds "
+        f"the {role}",
         where=f"{where}.{role}",
         next_step=f'Add {role} = "…".',
+    )
+
+
+def _several_needed(name: str, found: Format, output: str, where: str) -> SettingsError:
+    """Of a format that has more outputs than a model."""
+    single = " or ".join(f'"{other}"' for other, each in FORMATS.items() if each.single)
+    roles = " and ".join(role for role in found.roles if role != "counts")
+    return SettingsError(
+        f"the format {name!r} has {roles} in outputs of their own, the model has one output "
+        f"({output})",
+        where=f"{where}.format",
+        next_step=f"Choose a format that may have one output: {single}; without {roles}."
+        if found.single
+        else f"Choose a format that may have one output: {single}.",
     )
 
 

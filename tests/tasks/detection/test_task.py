@@ -92,13 +92,15 @@ def test_classes_in_another_order_number_the_objects_so(pool):
     assert turned.reduction.layout.n_classes == 5
     found = problem(pool, classes=CLASSES[:3])
     assert "has the class 'kind 3', which the task's classes lack" in found.message
+    assert f"The pool's classes are {', '.join(CLASSES)}: name all" in found.next_step
 
 
 def test_a_metric_of_a_class_that_is_not_there_is_refused_before_any_work(pool):
     found = problem(pool, metrics=["ap", "ap[kind 9]"])
     assert found.message == "ap[kind 9] names no class of the task"
     assert found.where == "a.toml: tasks[0].metrics"
-    assert "kind 1" in found.next_step
+    assert all(name in found.next_step for name in CLASSES)
+    assert f"Known: {', '.join(CLASSES)}." in problem(pool, metrics=["ap[person]"]).next_step
     assert read(pool, metrics=["ap[kind 1]", "ar[kind 2]@10"]).metrics[1].k == 10
 
 
@@ -113,8 +115,18 @@ def test_a_metric_may_stand_for_every_class_by_its_name(pool):
 def test_a_layout_that_does_not_fit_the_models_shapes_is_refused_before_any_work(pool):
     shapes = {"output0": (9, 8)}
     found = problem(pool, shapes=shapes, format="yolov8", classes=(*CLASSES, "a", "b"))
-    assert "shape (1, 9, 8), expected (n, 10, boxes) of 6 classes" in found.message
+    assert found.message == (
+        "an output is 9×8 for an image, expected 10×boxes of 6 classes in the layout of yolov8"
+    )
     assert found.where == "a.toml: tasks[0]"
+    assert 'classes = ["…"]' in found.next_step
+    found = problem(pool, shapes={"output0": (9, 30)}, format="yolov8")
+    assert found.next_step == 'This fits format = "yolov5" with as many classes.'
+    for wrong in ("yolov5", "end-to-end"):
+        found = problem(pool, shapes={"output0": (8, 30)}, format=wrong)
+        assert found.next_step == 'This fits format = "yolov8" with as many classes.'
+    found = problem(pool, format="yolov5", shapes={"output0": (300, 6)}, classes=(*CLASSES, "x"))
+    assert found.next_step == 'This fits format = "end-to-end" with as many classes.'
     assert read(pool, shapes=shapes, format="yolov5").reduction.nms_iou == 0.6
     assert read(pool, shapes={"output0": (None, 8)}).reduction.nms_iou == 0.7
 
@@ -131,6 +143,12 @@ def test_outputs_are_found_by_their_roles_and_names(pool):
     found = problem(pool, ("a", "b"), format="detr")
     assert found.message == "the model has 2 outputs (a, b); say which one holds the boxes"
     assert found.where == "a.toml: tasks[0].boxes"
+    found = problem(pool, format="detr")
+    assert "the model has one output (output0)" in found.message
+    assert '"yolov8" or "yolov5" or "end-to-end"' in found.next_step
+    assert found.where == "a.toml: tasks[0].format"
+    found = problem(pool, format="end-to-end", boxes="output0")
+    assert "the model has one output (output0)" in found.message
     found = problem(pool, scores="output0")
     assert found.message == "the format 'yolov8' has no output of scores"
 
@@ -140,6 +158,10 @@ def test_outputs_are_found_by_their_roles_and_names(pool):
     [
         ({"format": "yolo8"}, "there is no format 'yolo8'"),
         ({"nms_iou": 1.5}, "nms_iou must lie between 0 and 1"),
+        ({"score_threshold": 2.0}, "score_threshold must lie between 0 and 1 (got 2.0)"),
+        ({"score_threshold": 1.0}, "score_threshold = 1 drops every box"),
+        ({"score_threshold": 0.5}, "working_score is 0.25 (the default)"),
+        ({"score_threshold": 0.5, "working_score": 0.3}, "working_score is 0.3"),
         ({"max_detections": 0}, "max_detections must be at least 1"),
         ({"classes": ["a", "a"]}, "classes holds a name twice"),
     ],
@@ -150,6 +172,19 @@ def test_settings_that_mean_nothing_are_refused(pool, keys, message):
     if "format" in keys:
         assert "yolov8" in found.next_step
         assert "module:function" in found.next_step
+    if "2.0" in message:
+        assert found.next_step == "Give score_threshold a number from 0 to 1."
+
+
+def test_a_task_without_a_format_is_told_which_there_are():
+    with pytest.raises(SettingsError) as error:
+        parse_task({"kind": "detection"}, where="a.toml", at="tasks[0]")
+    (found,) = error.value.problems
+    assert found.message == "this key is missing"
+    assert found.where == "a.toml: tasks[0].format"
+    assert found.next_step == (
+        "Add it, as one of yolov8, yolov5, end-to-end, detr, module:function."
+    )
 
 
 OWN = """

@@ -239,8 +239,8 @@ def suggest_metric(name: str, among: Sequence[Metric] | None = None) -> str:
         missing = meant
         meant = [metric.name for metric in among if metric.family in families]
         if missing and not meant:
-            known = ", ".join(metric.name for metric in among)
-            return f"Did you mean {' or '.join(missing)}? No task names it. Known: {known}."
+            there = ", ".join(metric.name for metric in among)
+            return f"Did you mean {' or '.join(missing)}? No task names it. Known: {there}."
     if meant:
         return f"Did you mean {' or '.join(meant)}?"
     if among is not None:

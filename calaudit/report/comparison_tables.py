@@ -8,12 +8,14 @@ from rich.text import Text
 from calaudit.report.groups import EngineGroup, FoldedResult, engine_groups, folded
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.precision import SHORT, caveat
+from calaudit.report.remarks import remark, remarks, star
 from calaudit.report.tables import (
     Column,
     View,
     build_table,
     build_tables,
     candidate_heading,
+    has_column,
     legend,
     marked_drop,
     more,
@@ -43,10 +45,15 @@ def worst_table(index: Index, view: View, width: int) -> Iterator[RenderableType
     shown = rows[: view.limit]
     folds = any(len(row.results) > 1 for row in shown)
     title = f"Worst slices first{_note(index, [row.worst for row in rows])}"
-    yield build_table(title, _columns(index, shown), width=width)
-    flips = "; flips: lost/gained" if any(r.worst.flips is not None for r in shown) else ""
-    note = "; engines: those with this verdict; all else is of the worst" if folds else ""
-    yield Text(f"{legend(index)}{flips}{note}", "dim")
+    table = build_table(title, _columns(index, shown), width=width)
+    yield table
+    told = [legend(index)]
+    told += ["flips: lost/gained"] if has_column(table, "flips") else []
+    told += ["needs n: to pass or to regress"] if has_column(table, "needs n") else []
+    told += ["engines: those with this verdict; all else is of the worst"] if folds else []
+    places = {each.name for each in index.matching_slices(view.slices)}
+    told += remarks(r for r in index.report.results if r.slice in places)
+    yield Text("; ".join(told), "dim")
     what = "finding" if folds else "comparison"
     yield from more(len(rows) - len(shown), what) if len(rows) > len(shown) else [Text()]
 
@@ -90,8 +97,8 @@ def _columns(index: Index, rows: Sequence[FoldedResult]) -> list[Column]:
     columns.append(Column("verdict", verdicts, 14, optional=5))
     if any(r.n_needed is not None for r in worst):
         columns.append(Column("needs n", texts(_needed), optional=2))
-    if any(r.reason is not None for r in worst):
-        columns.append(Column("why", texts(lambda _, r: r.reason or ""), 24, optional=1))
+    if any(map(remark, worst)):
+        columns.append(Column("why", texts(lambda _, r: remark(r)), 24, optional=1))
     return columns
 
 
@@ -120,7 +127,9 @@ def _verdict(index: Index, row: FoldedResult) -> str:
 
 
 def _interval(metric: MetricRecord, result: Result) -> str:
-    return MISSING if result.low is None else between(metric, result.low, result.high)
+    if result.low is None:
+        return MISSING
+    return f"{between(metric, result.low, result.high)}{star(result)}"
 
 
 def _flips(_: MetricRecord, result: Result) -> str:

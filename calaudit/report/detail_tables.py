@@ -9,8 +9,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from calaudit.report.findings import (
-    ATTRIBUTION_LEGEND,
     attributed_method,
+    attribution_legend,
     attribution_sentences,
     clear_gaps,
     finding_text,
@@ -24,7 +24,7 @@ from calaudit.report.handover import cache_hint, handed_file
 from calaudit.report.index import Index, cell_parts
 from calaudit.report.pictured import picture_sentences
 from calaudit.report.precision import NAMED, standings
-from calaudit.report.tables import Column, View, build_table, more
+from calaudit.report.tables import Column, View, build_table, has_column, more
 from calaudit.report.targets import HEADINGS, TEXTS, likeness, target_rows
 from calaudit.report.wording import (
     MISSING,
@@ -315,12 +315,15 @@ def attribution_table(index: Index, view: View, width: int) -> Iterator[Renderab
         return
     every = fold_methods(harmed)
     shown = every[: view.limit]
-    yield build_table(
+    table = build_table(
         f"Attribution{_attribution_note(index, harmed)}",
         _attribution_columns(index, shown),
         width=width,
     )
-    yield Text(ATTRIBUTION_LEGEND, "dim")
+    yield table
+    shown_draws = has_column(table, "draw SD")
+    told = [one for one, _ in shown]
+    yield Text(attribution_legend(index, told, draws=shown_draws), "dim")
     yield from more(len(every) - len(shown), "harmed slice")
     yield from map(Text, attribution_sentences(index, harmed)[:3])
     yield Text()

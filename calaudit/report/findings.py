@@ -10,6 +10,7 @@ from statistics import median_high
 from calaudit.report.headline import headline
 from calaudit.report.index import Index, cell_parts, set_label
 from calaudit.report.precision import joint_caveat
+from calaudit.report.remarks import STAR, is_widened
 from calaudit.report.wording import (
     MISSING,
     amount,
@@ -27,7 +28,7 @@ from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import ALL, Result
 from calaudit.results.drops import Attribution, Gap, Part, Screened
 from calaudit.results.report import Report
-from calaudit.runtime.words import plural, visible
+from calaudit.runtime.words import counted_units, plural, visible
 
 FINDINGS = {
     ("no-set-fixes",): "no set tried here fixes this",
@@ -40,10 +41,17 @@ FINDINGS = {
 }
 """Findings of a harmed slice → in a few words."""
 
-ATTRIBUTION_LEGEND = (
-    "best set: its drop; excess: beyond the best set; draw SD: between draws; intervals account "
-    "for the choice of the best set, not for that of the slice, findings for both"
-)
+
+def attribution_legend(index: Index, told: Sequence[Attribution], *, draws: bool = True) -> str:
+    """What the columns of attributed drops are; `draws`: the draw SD is one of them."""
+    between_draws = "draw SD: between draws; " if draws else ""
+    keys = {(one.metric, one.slice) for one in told}
+    widened = any(is_widened(r) and (r.metric, r.slice) in keys for r in index.report.results)
+    narrower = f"; where a result's own has {STAR}, these aren't widened" if widened else ""
+    return (
+        f"best set: its drop; excess: beyond the best set; {between_draws}intervals account for "
+        f"the choice of the best set, not for that of the slice, findings for both{narrower}"
+    )
 
 
 def findings(report: Report) -> tuple[str, str, str]:
@@ -161,13 +169,20 @@ def _undecided(index: Index, undecided: Sequence[Result]) -> str:
         f"{len(undecided):,} of {len(index.gated):,} gated comparisons {are} inconclusive, on "
         f"slices of {_range([r.n for r in undecided])} {_scored(index, undecided)}"
     )
-    needed = [r.n_needed for r in undecided if r.n_needed is not None]
+    needed: dict[str, list[int]] = {}
+    for r in undecided:
+        if r.n_needed is not None:
+            needed.setdefault(index.metrics[r.metric].per, []).append(r.n_needed)
     if not needed:
         return text
     # Of many, the one that looks nearest to a decision looks nearer than it is.
-    if len(needed) == 1:
-        return f"{text}; {'it' if len(undecided) == 1 else 'one of them'} needs {needed[0]:,}"
-    return f"{text}; the median required sample size is {median_high(needed):,}"
+    medians = {unit: median_high(counts) for unit, counts in needed.items()}
+    if sum(map(len, needed.values())) == 1:
+        (only,) = medians.values()
+        return f"{text}; {'it' if len(undecided) == 1 else 'one of them'} needs {only:,}"
+    named = [counted_units(n, visible(unit)) for unit, n in medians.items()]
+    several = " and ".join(named) if len(named) > 1 else f"{next(iter(medians.values())):,}"
+    return f"{text}; the median required sample size is {several}"
 
 
 def _scored(index: Index, results: Sequence[Result]) -> str:

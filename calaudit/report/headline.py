@@ -19,6 +19,7 @@ from calaudit.report.wording import (
     engine_name,
     in_sentence,
     is_significant_loss,
+    larger_loss,
     lost,
     percent,
     quoted,
@@ -78,6 +79,7 @@ def _regressed(index: Index, regressed: list[Result]) -> str:
     text = f"{_subject(index, worst)} {lost(index, worst)} {_place(worst)}"
     if average is not None and not worst.n_broken and _less(average, worst):
         text += f" while the average {change(metric, average.drop)}{bounds(index, average)}"
+    text += larger_loss(index, worst, regressed)
     share = f"{len(regressed)} of {len(index.gated)} gated comparisons regressed"
     rest = _others(index, worst)
     return f"{text}{'; ' if rest else ''}{rest} ({share})."
@@ -285,9 +287,10 @@ def _control_sentence(index: Index, recipe: str, cells: set[str]) -> str | None:
         told = joint_caveat(index, dict.fromkeys(r.cell for r in gated))
         but = f", but with {told}" if told else ""
         return f"{text}regressed in none of {len(gated):,} gated comparisons{but}."
+    clearest = clearest_loss(index, regressed)
     return (
         f"{text}regressed in {len(regressed):,} of {len(gated):,} gated comparisons, the clearest: "
-        f"{_control_loss(index, clearest_loss(index, regressed))}."
+        f"{_control_loss(index, clearest)}{larger_loss(index, clearest, regressed)}."
     )
 
 

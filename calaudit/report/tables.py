@@ -11,6 +11,7 @@ from rich.text import Text
 
 from calaudit.report.index import Index
 from calaudit.report.precision import SHORT, SHORT_LEGEND, caveat
+from calaudit.report.remarks import star
 from calaudit.report.wording import between, difference
 from calaudit.results.audited import MetricRecord, SliceRecord
 from calaudit.results.comparison import Result
@@ -90,6 +91,11 @@ def build_table(title: str, columns: Sequence[Column], *, width: int) -> Table:
     return table
 
 
+def has_column(table: Table, heading: str) -> bool:
+    """Whether a table kept a column, optional or not."""
+    return any(str(column.header) == heading for column in table.columns)
+
+
 def build_tables(
     title: str, fixed: Sequence[Column], numbers: Sequence[Column], *, width: int
 ) -> Iterator[Table]:
@@ -153,7 +159,7 @@ def marked_drop(
     """A drop, its interval if wanted, and the mark of its verdict."""
     text = difference(metric, result.drop)
     if interval and result.low is not None:
-        text += f" [{between(metric, result.low, result.high)}]"
+        text += f" [{between(metric, result.low, result.high)}]{star(result)}"
     return Text(f"{text}{verdict_mark(index, result)}", verdict_style(index, result))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from calaudit.report.index import Index, cell_parts
 from calaudit.results.audited import MetricRecord
-from calaudit.results.comparison import Result
+from calaudit.results.comparison import ALL, Result
 from calaudit.runtime.words import counted_units, plural, visible
 
 MISSING = "–"
@@ -17,6 +17,8 @@ ROUNDING = 1e-12
 """What is nearer to 0 than this came of rounding, on the usual scales."""
 _UNIT_NAMES = {"fraction": "points", "index": "", "output": "", "cosine": ""}
 _USUAL_SCALES = frozenset({"fraction", "index", "cosine", "nats", "bits"})
+_NOTABLY = 1.25
+"""How many times a loss that is surer is exceeded by one that is told beside it."""
 _PROPER_NAMES = ("Gini", "Kendall", "Jaccard")
 
 
@@ -155,6 +157,30 @@ def clearest_loss(index: Index, results: Sequence[Result]) -> Result:
         )
 
     return max(results, key=vouched)
+
+
+def larger_loss(index: Index, told: Result, results: Sequence[Result]) -> str:
+    """``; the largest drop measured, 9.4 points on dim under q (−0.5 to 24.3), is less sure``.
+
+    Of several results, beside the one that `clearest_loss` gives; empty where none is larger by
+    as much as `_NOTABLY`.
+    """
+    measured = [r for r in results if r.drop is not None and not r.n_broken]
+    if told.n_broken or told.drop is None or not measured:
+        return ""
+    most = max(measured, key=lambda r: index.per_gate(r, r.drop))
+    if index.per_gate(most, most.drop) < _NOTABLY * index.per_gate(told, told.drop):
+        return ""
+    metric = index.metrics[most.metric]
+    size = amount(metric, most.drop or 0.0)
+    of = "" if most.metric == told.metric else f" of {in_sentence(metric)}"
+    place = "overall" if most.slice == ALL else f"on {visible(most.slice)}"
+    under = "" if most.cell == told.cell else f" under {engine_name(index, most.cell)}"
+    what = "drop" if metric.higher_is_better else "worsening"
+    return (
+        f"; the largest {what} measured, {size}{of} {place}{under}{bounds(index, most)}, is less "
+        "sure"
+    )
 
 
 def is_significant_loss(result: Result) -> bool:

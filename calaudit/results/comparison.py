@@ -147,9 +147,11 @@ class Result:
     """Effective sample size, in independent samples of equal weight."""
     smallest_provable_drop: float | None = None
     """Minimum detectable drop of as many samples if none changed; no smaller gate passes, but for
-    independent right/wrong scores. None where nothing bounds what a sample may lose."""
+    independent right/wrong scores. None where nothing bounds what a sample may lose, and where an
+    `interval` like this one proves nothing of so few samples or clusters."""
     n_to_prove: Count | None = None
-    """Required sample size for the gate, if none changed."""
+    """Required sample size for the gate, if none changed; at least the minimum support of the
+    slice for an `interval` like this one."""
 
     def __post_init__(self) -> None:
         settle(self)

@@ -19,6 +19,7 @@ INCONCLUSIVE
 Comparisons without a gate are screened: see `screen`.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,8 @@ from numpy.typing import ArrayLike, NDArray
 from calaudit.results.comparison import Reason, Verdict
 from calaudit.statistics.criteria import Comparison, MinSupport
 from calaudit.statistics.sample_size import n_needed
+
+_ROUNDING = 1e-6
 
 CANDIDATES = "candidates"
 """Family of the gated comparisons of all cells that weren't given another one."""
@@ -97,7 +100,7 @@ def judge(
     -------
     list of Comparison
         In the order given, with `p_adjusted`, its `family`, `verdict`, `reason` and `n_needed` set.
-        Without a gate the verdict stays None.
+        Without a gate the verdict stays None. What could be proven accounts for the support.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for index, one in enumerate(comparisons):
@@ -112,7 +115,10 @@ def judge(
                 adjusted[index], p_adjusted=value, family=family, family_size=len(indices)
             )
     supports = _supports(min_support, comparisons)
-    return [_judged(one, support) for one, support in zip(adjusted, supports, strict=True)]
+    return [
+        _supported(_judged(one, support), support)
+        for one, support in zip(adjusted, supports, strict=True)
+    ]
 
 
 def screen(comparisons: Iterable[Comparison]) -> list[Comparison]:
@@ -160,6 +166,22 @@ def _judged(one: Comparison, support: MinSupport) -> Comparison:
         return replace(one, verdict=verdict, reason=Reason.NOTHING_TO_LOSE)
     needed = n_needed(one, support, one.family_size or 1)
     return replace(one, verdict=verdict, reason=_reason(one, support), n_needed=needed)
+
+
+def _supported(one: Comparison, support: MinSupport) -> Comparison:
+    """With what as many units could prove, where a bound like the one found needs more of them."""
+    if one.interval is None:
+        return one
+    least, smallest, enough = float(support.of(one.interval)), one.smallest_provable_drop, None
+    if one.n_clusters:
+        least = max(least, support.clusters * one.n / one.n_clusters)
+    if one.n_to_prove is not None:
+        enough = max(one.n_to_prove, math.ceil(least - _ROUNDING))
+    return replace(
+        one,
+        smallest_provable_drop=None if one.n < least - _ROUNDING else smallest,
+        n_to_prove=enough,
+    )
 
 
 def _verdict(one: Comparison, support: MinSupport) -> Verdict:

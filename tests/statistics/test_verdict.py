@@ -238,3 +238,24 @@ def test_to_accuse_one_of_many_slices_more_units_are_needed():
 
 def test_a_decided_verdict_needs_nothing():
     assert judge([comparison(one_sided_high=0.01)])[0].n_needed is None
+
+
+def test_what_could_be_proven_accounts_for_the_units_that_the_interval_needs():
+    own = {
+        "metric": parse_metric("coverage@10"),
+        "flips": None,
+        "interval": "jackknife",
+        "max_drop": 0.05,
+    }
+    bounds = {"one_sided_high": 0.01, "smallest_provable_drop": 0.033, "n_to_prove": 87}
+    thin, enough = judge([comparison(**own, **bounds, n=n) for n in (130, 300)])
+    assert (thin.verdict, thin.reason) == (Verdict.INCONCLUSIVE, Reason.TOO_FEW_UNITS)
+    assert (thin.smallest_provable_drop, thin.n_to_prove) == (None, 300)
+    assert (enough.verdict, enough.reason) == (Verdict.PASS, None)
+    assert (enough.smallest_provable_drop, enough.n_to_prove) == (0.033, 300)
+
+
+def test_what_could_be_proven_accounts_for_the_clusters_that_are_needed():
+    few = {"interval": "tango-clustered", "n": 400, "n_clusters": 4, "n_effective": 4.0}
+    (found,) = judge([comparison(**few, smallest_provable_drop=0.4, n_to_prove=300)])
+    assert (found.smallest_provable_drop, found.n_to_prove) == (None, 500)

@@ -54,6 +54,7 @@ from calaudit.report.precision import (
     standings,
     told_by,
 )
+from calaudit.report.remarks import remarks
 from calaudit.report.shipping import shipping_sentence
 from calaudit.report.targets import HEADINGS, TEXTS, likeness, target_rows
 from calaudit.report.wording import MISSING
@@ -101,8 +102,7 @@ def html_page(
         Where the pictures that the report names lie.
     """
     index = Index(report)
-    view = make_view(index)
-    rankings = make_rankings(index)
+    view, rankings = make_view(index), make_rankings(index)
     attribution, causes = make_attribution(index), make_causes(index)
     seen = {
         "samples": make_samples(index, pictures or {}), "figures": make_figures(index, folder)
@@ -139,6 +139,7 @@ def html_page(
         first=first.shown,
         first_left=first.left,
         sets=set_rows(index),
+        remarks="; ".join(remarks(index.report.results)),
         several_metrics=len({r.metric for r in index.report.results if r.gate is not None}) > 1,
         warnings=_warnings(index),
         shown_warnings=FEW,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from calaudit.report.findings import (
-    ATTRIBUTION_LEGEND,
     attributed_method,
+    attribution_legend,
     attribution_sentences,
     clear_gaps,
     finding_text,
@@ -76,7 +76,7 @@ def make_attribution(index: Index) -> AttributionPart | None:
         [_attribution_row(index, one, methods) for one, methods in rows[:SHOWN_ROWS]],
         max(0, len(rows) - SHOWN_ROWS),
         percent(harmed[0].level) if harmed else "",
-        ATTRIBUTION_LEGEND,
+        attribution_legend(index, harmed),
         standouts,
     )
 

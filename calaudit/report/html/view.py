@@ -12,6 +12,7 @@ from typing import Any
 from calaudit.report.groups import EngineGroup, engine_groups, grade
 from calaudit.report.index import Index, cell_parts, way_of
 from calaudit.report.precision import SHORT, caveat, with_caveat
+from calaudit.report.remarks import remark, star
 from calaudit.report.tables import MARK
 from calaudit.report.wording import MISSING, between, difference, percent, score, unit_name, units
 from calaudit.results.audited import CellRecord, MetricRecord, SliceRecord
@@ -263,7 +264,11 @@ def _entry(index: Index, result: Result) -> Entry:
         shade=_shade(index.per_gate(result, result.drop)),
         text=difference(metric, result.drop),
         caveat=caveat(index.cells[result.cell]),
-        interval="" if result.low is None else between(metric, result.low, result.high),
+        interval=(
+            ""
+            if result.low is None
+            else f"{between(metric, result.low, result.high)}{star(result)}"
+        ),
         facts=(
             score(metric, result.reference),
             score(metric, result.candidate),
@@ -271,7 +276,7 @@ def _entry(index: Index, result: Result) -> Entry:
             "" if flips is None else f"{flips.lost:,} / {flips.gained:,}",
             "" if result.p_adjusted is None else f"{result.p_adjusted:.2g}",
             "" if needed is None else f"{needed:,}",
-            result.reason or "",
+            remark(result),
         ),
     )
 

@@ -34,6 +34,7 @@ class Drops {
         slice: view.slices[slice][0], set: calibset, method,
         drop: `${entry[TEXT]} ${unit}`, interval: entry[INTERVAL],
         verdict: wordWith(entry[VERDICT], caveat), [scored]: entry[FACT][2],
+        ...(entry[FACT][6] ? { why: entry[FACT][6] } : {}),
         ...(found.length > 1 ? { "worst of": `${found.length} engines, ${spanOf(found)}` } : {}),
       },
     };

@@ -61,12 +61,14 @@ def _provable(audit: Audit, name: str) -> Iterator[tuple[Metric, bool, float | N
                 continue
             support = MinSupport().at_least(eval_set.slices.min_support(name))
             units = eval_set.slices.rows(name)
-            independent = _independent(audit, eval_set, name, units)
+            independent = independent_units(audit, eval_set, name, units)
             least = smallest_provable_drop(metric, independent, min_support=support)
             yield metric, len(units) < support.counted, least
 
 
-def _independent(audit: Audit, eval_set: EvalSet, name: str, units: NDArray[np.int64]) -> float:
+def independent_units(
+    audit: Audit, eval_set: EvalSet, name: str, units: NDArray[np.int64]
+) -> float:
     """Units of a slice that are certain to be independent: a cluster may change as a whole."""
     alone = audit.clusters is not None and name in audit.clusters.alone
     code = clusters_of(audit.clusters, eval_set, alone=alone)

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +13,13 @@ from rich.filesize import decimal
 from calaudit.cli.flags import AuditFile, ModelFlag, OutFlag, PoolFlag, SeedFlag
 from calaudit.cli.output import text_columns
 from calaudit.runtime.progress import stage
-from calaudit.runtime.words import counted, visible
+from calaudit.runtime.words import counted, counted_units, first_of, visible
 
 if TYPE_CHECKING:
     from calaudit.audit.prepare import Overrides
     from calaudit.audit.store import Artefact
+
+_SHOWN_GATES = 5
 
 app = typer.Typer(add_completion=False)
 
@@ -57,6 +60,7 @@ def show_plan(
         from calaudit.audit.preflight import check_before_run, expected_sizes, free_bytes
         from calaudit.audit.prepare import prepared_audit
         from calaudit.audit.store import earlier_files, is_locked, leftovers, take_inventory
+        from calaudit.audit.weak_gates import weak_gates
 
     with prepared_audit(audit, overrides) as opened:
         if checked:
@@ -82,6 +86,7 @@ def show_plan(
                 }
                 for each in found
             ],
+            "weak_gates": [asdict(each) for each in weak_gates(opened)],
             "earlier": _listed(earlier_files(opened.plan), opened.folder),
             "leftovers": _listed(leftovers(opened.folder), opened.folder),
         }
@@ -102,7 +107,7 @@ def _told(content: dict[str, Any], found: Sequence["Artefact"], *, everything: b
         rows = [["what", "of", "state", "size"]]
         rows += [[each.kind, visible(each.name), each.state, _room(each)] for each in shown]
         lines += ["", text_columns(rows, left=frozenset({0, 1, 2}))]
-    lines += ["", _left(content, found)]
+    lines += ["", _left(content, found), *_weak(content["weak_gates"], everything=everything)]
     if content["running"]:
         lines.append("A run holds the lock now.")
     elif content["running"] is None:
@@ -142,6 +147,26 @@ def _left(content: dict[str, Any], found: Sequence["Artefact"]) -> str:
     )
     needed = f"Disk space needed: about {decimal(room)}{_of_predictions(found)}; {free} free."
     return f"Remaining: {work}{ran}.{twice}\n{needed}"
+
+
+def _weak(gates: Sequence[dict[str, Any]], *, everything: bool) -> Iterator[str]:
+    """Which gated comparisons can't pass with as many units as they have."""
+    for may_pass, what in (
+        (False, "Can't pass even if no score changes"),
+        (True, "Can pass only where hardly a score changes"),
+    ):
+        found = [each for each in gates if each["may_pass"] == may_pass]
+        if not found:
+            continue
+        told = [_weak_gate(each) for each in found]
+        shown = len(told) if everything else _SHOWN_GATES
+        yield f"{what}: {first_of(told[:shown], len(told))}."
+
+
+def _weak_gate(gate: dict[str, Any]) -> str:
+    needs = "" if gate["n_needed"] is None else f", needs {gate['n_needed']:,}"
+    units = counted_units(gate["n"], visible(gate["unit"]))
+    return f"{visible(gate['metric'])} on {visible(gate['slice'])} ({units}{needs})"
 
 
 def _of_predictions(found: Sequence["Artefact"]) -> str:

@@ -1,5 +1,6 @@
 """Evaluate declared dimensions, and crosses of them, over a pool or a frame."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import prod
@@ -20,7 +21,7 @@ from calaudit.slices.categories import (
     group_by_frequency,
     missing_label,
 )
-from calaudit.slices.dimension import CROSS, Dimension, step_for, tail_labels
+from calaudit.slices.dimension import CROSS, OBJECT, Dimension, step_for, tail_labels
 from calaudit.slices.predicate import Predicate, parse_predicate
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 
@@ -213,7 +214,7 @@ def _check(
             if column not in columns.known
         )
         problems.extend(
-            Problem(f'no dimension is called "{name}"', place, near(name, crossable))
+            Problem(f'no dimension is called "{name}"', place, _uncrossed(name, crossable, columns))
             for name in dimension.cross or ()
             if name not in crossable
         )
@@ -227,6 +228,16 @@ def _check(
     if problems:
         raise SliceError.of(problems)
     return predicates
+
+
+def _uncrossed(name: str, crossable: Sequence[str], columns: _Columns) -> str:
+    """A next step for a cross of what is no dimension: of a column one is made."""
+    if name in columns.known or name.startswith(f"{OBJECT}."):
+        quoted = json.dumps(name, ensure_ascii=False)
+        return f"A cross is of dimensions declared beside it: add [[slices]] by = {quoted}."
+    if not crossable:
+        return near(name, columns.known)
+    return near(name, crossable)
 
 
 def _bins(dimension: Dimension, columns: _Columns, predicate: Predicate | None, where: str) -> Bins:

@@ -1,6 +1,7 @@
 """``calaudit init``: a file that runs, guessed from what pools hold."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,28 @@ def test_a_classifier_is_audited_with_no_edit(tmp_path: Path) -> None:
     roles = {each["name"].split()[0]: each.get("role") for each in written["calibsets"]}
     assert roles == {"random": None, "equal": None, "only": "control"}
     runs(out, draws=3)
+
+
+def test_the_narrow_control_is_the_group_that_reaches_least_far(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    linear(tmp_path / "m.onnx", 6, 4)
+    level = rng.choice(3, N, p=[0.5, 0.2, 0.3])
+    x = rng.uniform(-1, 1, (N, 6)) * np.array([2.0, 0.5, 8.0])[level][:, None]
+    x[np.flatnonzero(level == 1)[0]] = 100
+    write_pool(
+        tmp_path / "p.h5",
+        inputs={"x": x.astype(np.float32)},
+        targets={"label": rng.integers(0, 4, N)},
+        meta={"split": halves(), "gain": np.array(["loud", "quiet", "shrill"])[level]},
+    )
+    sets = init(tmp_path)["calibsets"]
+    quiet, label = [each["only"] for each in sets if "only" in each]
+    assert (quiet, label[0][:7]) == (["gain = quiet"], "label =")
+    text = (tmp_path / "audit.toml").read_text().replace("\n# ", " ")
+    told = re.findall(r"is (\d+)% of the furthest group's\), so that its ranges clip", text)
+    assert [4 < int(share) < 9 for share in told] == [True]
+    # of labels, which reach about as far, the largest
+    assert text.count("to show the effect of a biased set. A control") == 1
 
 
 def test_a_ranking_pool_is_audited_with_no_edit(tmp_path: Path) -> None:

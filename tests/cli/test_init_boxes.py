@@ -60,6 +60,32 @@ def test_a_detector_is_audited_with_no_edit(detector: Path) -> None:
     runs_by_minmax(detector / "audit.toml")
 
 
+def test_classes_are_crossed_with_the_first_column_that_leaves_enough_objects(
+    tmp_path: Path,
+) -> None:
+    write_detector(tmp_path / "m.onnx")
+    images, objects = planted(1000)
+    rows = np.arange(1000)
+    # hardly any object of the first class for one of the cameras
+    first = np.isin(rows, objects.image[objects.label == 0]) & (rows % 25 > 0)
+    write_pool(
+        tmp_path / "p.h5",
+        inputs={"images": images},
+        targets={"cells": objects},
+        meta={
+            "camera": np.where(first, "far", "near"),
+            "light": np.where(rows % 2, "day", "night"),
+            "split": np.where(rows // 4 % 4, "evaluation", "calibration"),
+        },
+    )
+    written = init(tmp_path)
+    columns = [each.get("by") for each in written["slices"]]
+    assert columns.index("camera") < columns.index("light") < columns.index("object.class")
+    assert [each for each in written["slices"] if "object.class" in each.get("cross", ())] == [
+        {"cross": ["object.class", "light"]}
+    ]
+
+
 def test_it_says_what_it_guessed(detector: Path) -> None:
     files = (detector / name for name in ("m.onnx", "p.h5"))
     ended = calaudit("init", *files, "--out", detector / "a.toml")

@@ -135,7 +135,10 @@ def test_labels_without_a_mix_are_skipped_with_a_note_unless_asked_for(run, tmp_
         (["--label", "lebel"], ['--label: no column "lebel"', "Did you mean label?"]),
         (["--by", "snr_db:edges=5,0"], ["--by snr_db:edges=5,0", "edges must ascend"]),
         (["--by", "speaker:edges=0"], ['column "speaker" holds String']),
-        (["--by", "speaker", "--cross", "speaker,snr_db"], ['no dimension is called "snr_db"']),
+        (
+            ["--by", "speaker", "--cross", "speaker,snr_db"],
+            ['no dimension is called "snr_db"', 'add [[slices]] by = "snr_db"'],
+        ),
         (["--by", "speaker", "--by", "speaker"], ['2 dimensions are called "speaker"']),
         (["--by", "recording", "--by", "snr_db:missing=error"], ["100 samples have no value"]),
     ],

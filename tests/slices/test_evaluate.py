@@ -167,6 +167,21 @@ def test_all_problems_are_told_at_once_with_places_and_next_steps() -> None:
     assert "Did you mean snr_db?" in str(caught.value)
 
 
+def test_a_cross_of_columns_that_make_no_dimension_says_to_add_them() -> None:
+    pool = MemoryPool(light=["day"])
+    with pytest.raises(SliceError) as caught:
+        evaluate_slices([Dimension(cross=["light", "object.class"])], pool)
+    assert [(each.message, each.next_step) for each in caught.value.problems] == [
+        (
+            f'no dimension is called "{name}"',
+            f'A cross is of dimensions declared beside it: add [[slices]] by = "{name}".',
+        )
+        for name in ("light", "object.class")
+    ]
+    with pytest.raises(SliceError, match=r"Did you mean light\?"):
+        evaluate_slices([Dimension(cross=["lihgt", "light"])], pool)
+
+
 def test_two_slices_of_one_name_are_refused() -> None:
     pool = MemoryPool(speaker=["theo"])
     twice = Dimension(where="speaker <> ''", name="speaker = theo")

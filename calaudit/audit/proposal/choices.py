@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from calaudit.audit.proposal.spread import SHARE, reaches
 from calaudit.runtime.errors import SettingsError, SliceError
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import parse_settings
@@ -42,6 +43,9 @@ SMALLEST_NARROW = 8
 """Fewer samples of one group than this make no calibration set worth comparing."""
 PER_STRATUM = 3
 """Samples that each stratum of two crossed dimensions should give on average."""
+
+_ALIKE = 0.9
+"""Reach of the narrowest group, as a share of the furthest, from which on size decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +228,7 @@ def find_clusters(frame: pl.DataFrame) -> str | None:
     return None
 
 
-def propose_sets(sliced: Sliced, candidates: Rows) -> Iterator[Table]:
+def propose_sets(sliced: Sliced, candidates: Rows, pool: Pool) -> Iterator[Table]:
     """Recipes that can be drawn from the candidates."""
     size = max(1, min(SET_SIZE, len(candidates) // 2))
     yield Table(
@@ -234,20 +238,14 @@ def propose_sets(sliced: Sliced, candidates: Rows) -> Iterator[Table]:
     plain = [table.values for table in sliced.tables[: sliced.n_plain]]
     if not plain:
         return
-    drawable = sliced.slices.take(candidates)
-    counted = [_counts(each) for each in drawable.dimensions[: sliced.n_plain]]
-    yield from _equal(size, plain, counted)
-    for number in range(min(2, len(plain))):
-        yield from _narrow(size, plain[number], counted[number])
-
-
-def _counts(dimension: CodedDimension) -> dict[str, int]:
-    counts = dimension.counts().tolist()
-    return {name: n for name, n in zip(dimension.labels, counts, strict=True) if n}
+    drawable = sliced.slices.take(candidates).dimensions[: sliced.n_plain]
+    yield from _equal(size, plain, [each.counts()[each.counts() > 0].tolist() for each in drawable])
+    for values, dimension in list(zip(plain, drawable, strict=True))[:2]:
+        yield from _narrow(size, values, dimension, candidates, pool)
 
 
 def _equal(
-    size: int, plain: list[Mapping[str, Any]], counted: list[dict[str, int]]
+    size: int, plain: list[Mapping[str, Any]], counted: Sequence[Sequence[int]]
 ) -> Iterator[Table]:
     if not 1 < len(counted[0]) <= size:
         return
@@ -264,17 +262,34 @@ def _equal(
     )
 
 
-def _narrow(size: int, values: Mapping[str, Any], counts: dict[str, int]) -> Iterator[Table]:
-    name, n = max(counts.items(), key=lambda each: each[1], default=("", 0))
-    if len(counts) > 1 and n >= SMALLEST_NARROW:
-        yield Table(
-            {
-                "name": f"only {name}",
-                "role": "control",
-                "kind": "skewed",
-                "size": min(size, n),
-                "only": [name],
-                "strata": [values],
-            },
-            "Deliberately narrow, to show the effect of a biased set. A control: never gated.",
+def _narrow(
+    size: int, values: Mapping[str, Any], dimension: CodedDimension, candidates: Rows, pool: Pool
+) -> Iterator[Table]:
+    """The group whose inputs reach least far: ranges of it alone clip all others."""
+    counts = dimension.counts()
+    large = np.flatnonzero(counts >= SMALLEST_NARROW)
+    if not len(large) or (counts > 0).sum() < 2:
+        return
+    reach = reaches(pool, candidates, dimension.codes, len(counts))
+    alike = reach[large].min() > _ALIKE
+    least = min(large, key=lambda group: (0 if alike else reach[group], -counts[group]))
+    told = (
+        ""
+        if alike
+        else (
+            f": the group whose inputs reach least far (the {SHARE:.1%} quantile of |x| is "
+            f"{reach[least]:.0%} of the furthest group's), so that its ranges clip the others"
         )
+    )
+    name = dimension.labels[least]
+    yield Table(
+        {
+            "name": f"only {name}",
+            "role": "control",
+            "kind": "skewed",
+            "size": min(size, int(counts[least])),
+            "only": [name],
+            "strata": [values],
+        },
+        f"Deliberately narrow, to show the effect of a biased set{told}. A control: never gated.",
+    )

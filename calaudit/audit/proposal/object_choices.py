@@ -80,15 +80,15 @@ def choose_object_slices(
 
 
 def _crossed(look: "_Look", found: Sequence[Table], sliced: Sliced, needed: int) -> Sequence[Table]:
-    """The class crossed with the first dimension of samples, where each cross is large enough."""
-    if not (found and found[0].values["by"] == CLASS and sliced.n_plain):
+    """The class crossed with the first dimension of samples of which each cross is large enough."""
+    if not (found and found[0].values["by"] == CLASS):
         return ()
-    other = sliced.tables[0].values["by"]
-    cross = {"cross": [CLASS, other]}
-    counts = look.counts(found[0].values, cross)
-    if counts is None or len(counts) > MOST_CROSSED or counts.min() < needed:
-        return ()
-    return (Table(cross, _remark(counts)),)
+    for other in sliced.tables[: sliced.n_plain]:
+        cross = {"cross": [CLASS, other.values["by"]]}
+        counts = look.counts(found[0].values, cross)
+        if counts is not None and len(counts) <= MOST_CROSSED and counts.min() >= needed:
+            return (Table(cross, _remark(counts)),)
+    return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,7 @@ def propose_audit(
         n_candidates=len(candidates),
         slices=(*sliced.tables, *own),
         left_out=(*sliced.left_out, *(left for each in objects for left in each.left_out)),
-        calibsets=tuple(propose_sets(sliced, candidates)),
+        calibsets=tuple(propose_sets(sliced, candidates, pool)),
         tasks=tuple(Table(each.values, each.remark) for each in guesses),
         gates=tuple(
             gate_of_objects(name, objects[0].least, cluster_by)

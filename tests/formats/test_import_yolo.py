@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from calaudit.formats.importers.annotated import import_annotated
 from calaudit.formats.importers.samples import Imported
@@ -176,9 +177,16 @@ def test_wrong_lines_are_told_with_their_file_and_number(
 @pytest.mark.parametrize(
     ("data", "kind", "said"),
     [
-        ("a: [", FileFormatError, "can't be read as YAML"),
+        ("a: [", FileFormatError, "data.yaml: line 1: isn't valid YAML: expected the node content"),
+        ("names: [a]\nval:images", FileFormatError, "data.yaml: line 2: isn't valid YAML: "),
+        (
+            "names: [a]\nval:\timages\n\tx: y",
+            FileFormatError,
+            "line 2: isn't valid YAML: found a tab",
+        ),
+        ("names: [a\x01]", FileFormatError, "holds a control character"),
         ("- a", FileFormatError, "isn't a mapping"),
-        ("val: images/val", FileFormatError, "names is None"),
+        ("val: images/val", FileFormatError, "has no names of classes"),
         ("val: images/val\nnames: [a, a]", FileFormatError, "several classes are called 'a'"),
         ("val: images/val\nnames: {0: a, 2: b}", FileFormatError, "names is {0: 'a', 2: 'b'}"),
         ("val: images/val\nnames: [a]\nnc: 2", FileFormatError, "nc is 2, and there are 1 names"),
@@ -197,6 +205,50 @@ def test_a_data_file_that_makes_no_sense_is_refused(
     with pytest.raises(kind) as caught:
         imported(source, tmp_path / "p.h5")
     assert said in str(caught.value)
+    assert "<" not in str(caught.value)
+
+
+def test_boxes_that_reach_beyond_their_image_are_counted(tmp_path: Path) -> None:
+    text = "0 0.05 0.5 0.3 0.2\n0 0.5 0.95 0.2 0.3\n0 0.1 0.5 0.21 0.2\n1 0.5 0.5 0.2 0.2\n"
+    done = imported(write_labels(tmp_path, text), tmp_path / "p.h5")
+    said = "\n".join(map(str, done.notices))
+    assert "2 boxes reach beyond the image, and stay as annotated" in said
+    first = objects_of(tmp_path / "p.h5").take(np.array([0]))
+    assert first.boxes[:, 0].min() == pytest.approx(-0.1 * 64)
+
+
+def test_labels_without_images_shared_labels_and_copies_are_counted(tmp_path: Path) -> None:
+    source = write_yolo(tmp_path)
+    (tmp_path / "labels/train/gone.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "labels/train/classes.txt").write_text("red\n")
+    with Image.open(tmp_path / "images/train/0.png") as image:
+        image.save(tmp_path / "images/train/0.bmp")
+    copy = tmp_path / "images/val/1.png"
+    copy.write_bytes((tmp_path / "images/train/1.png").read_bytes())
+    with Image.open(tmp_path / "images/val/3.png") as image:
+        image.save(tmp_path / "images/val/0.png")
+    done = imported(source, tmp_path / "p.h5")
+    said = {each.code: each.message for each in done.notices}
+    assert said["labels_alone"] == (
+        f"1 label file has no image, left out: {tmp_path}/labels/train/gone.txt"
+    )
+    assert said["labels_shared"].startswith("2 images have their label file with another image")
+    assert said["labels_shared"].endswith("images/train/0.bmp, images/train/0.png")
+    assert said["copied"].startswith("1 image is the same file as one of the same name")
+    assert said["copied"].endswith("images/val/1.png")
+    assert done.n == 7
+
+
+def test_messages_have_paths_as_the_data_set_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_yolo(tmp_path)
+    (tmp_path / "images/val/2.png").write_bytes(b"no image")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PoolError) as caught:
+        imported(Path("data.yaml"), Path("p.h5"))
+    assert "images/val/2.png" in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_images_outside_of_the_data_set_need_leave(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from calaudit.formats.importers.annotated import SPLIT, AnnotatedImage, Annotations
 from calaudit.formats.importers.annotated_settings import AnnotatedSettings
+from calaudit.formats.importers.yolo_files import SUFFIXES as IMAGE_SUFFIXES
+from calaudit.formats.importers.yolo_files import odd_files
 from calaudit.formats.importers.yolo_labels import read_labels
 from calaudit.runtime.errors import FileFormatError, Notice, PoolError, Problem
 from calaudit.runtime.words import counted, first_of
@@ -19,7 +21,6 @@ from calaudit.runtime.words import counted, first_of
 SUFFIXES = (".yaml", ".yml")
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """Key of data.yaml → split."""
-_IMAGES = (".bmp", ".jpg", ".jpeg", ".mpo", ".png", ".tif", ".tiff", ".webp")
 _SHOWN = 10
 
 
@@ -66,7 +67,7 @@ def read_yolo(source: Path, settings: AnnotatedSettings) -> Annotations:
     notices: list[Notice] = []
     problems: list[Problem] = []
     seen = Counter[str]()
-    images: dict[Path, AnnotatedImage] = {}
+    images: dict[str, AnnotatedImage] = {}
     for split, places in data.splits.items():
         paths = [path for place in places for path in _images_of(place, data, settings)]
         own = [_image(path, split, data, problems, seen) for path in dict.fromkeys(paths)]
@@ -81,7 +82,7 @@ def read_yolo(source: Path, settings: AnnotatedSettings) -> Annotations:
             message = f"{len(own) - labelled:,} of {counted(len(own), 'image')} have no label file"
             notices.append(Notice("no_labels", f"{message}: they have no objects", where))
         notices += _twice(images, [image for image, _ in own], where)
-        images |= {image.path: image for image, _ in own}
+        images |= {image.id: image for image, _ in own}
     if problems:
         raise PoolError.of(_first(problems, str(source)))
     if not images:
@@ -95,7 +96,11 @@ def read_yolo(source: Path, settings: AnnotatedSettings) -> Annotations:
         images=tuple(images.values()),
         classes=data.classes,
         fractions=True,
-        notices=(*notices, *_notices(seen, str(source))),
+        notices=(
+            *notices,
+            *_notices(seen, str(source)),
+            *odd_files(tuple(images.values()), str(source)),
+        ),
     )
 
 
@@ -106,11 +111,11 @@ def _first(problems: Sequence[Problem], where: str) -> Iterator[Problem]:
 
 
 def _twice(
-    before: Mapping[Path, AnnotatedImage], own: Sequence[AnnotatedImage], where: str
+    before: Mapping[str, AnnotatedImage], own: Sequence[AnnotatedImage], where: str
 ) -> Iterator[Notice]:
-    shared = [image for image in own if image.path in before]
+    shared = [image for image in own if image.id in before]
     if shared:
-        splits = ", ".join(sorted({str(before[image.path].meta[SPLIT]) for image in shared}))
+        splits = ", ".join(sorted({str(before[image.id].meta[SPLIT]) for image in shared}))
         message = (
             f"{counted(len(shared), 'image is', 'images are')} also in {splits}, and counted here "
             f"alone: {first_of([image.id for image in shared[:3]], len(shared))}"
@@ -166,10 +171,27 @@ def _content(source: Path) -> Mapping[str, Any]:
         raise FileFormatError(
             "there is no such file", where=source, next_step="Check the path."
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
+    except UnicodeDecodeError:
         raise FileFormatError(
-            f"can't be read as YAML: {said}", where=source, next_step="Fix the file."
+            "isn't text, so it can't be YAML", where=source, next_step="Check the path."
+        ) from None
+    except OSError as error:
+        raise FileFormatError(
+            f"can't be read: {error.strerror or error}", where=source, next_step="Check the path."
+        ) from None
+    except yaml.reader.ReaderError:
+        raise FileFormatError(
+            "holds a control character, which YAML allows none of",
+            where=source,
+            next_step="Save it as plain text.",
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise FileFormatError(
+            f"isn't valid YAML: {_in_words(error.problem)}",
+            where=source if mark is None else f"{source}: line {mark.line + 1}",
+            next_step="Look at this line and the one before it: brackets and quotes are closed, "
+            "lines of one list begin below each other, and a space follows each colon.",
         ) from None
     if not isinstance(content, dict):
         raise FileFormatError(
@@ -178,10 +200,32 @@ def _content(source: Path) -> Mapping[str, Any]:
     return content
 
 
+def _in_words(problem: str | None) -> str:
+    """What PyYAML says is wrong, without its names of tokens."""
+    said = str(problem or "it can't be read")
+    for token, words in (
+        ("'<stream end>'", "the end of the file"),
+        ("'<block mapping start>'", "an indented line"),
+        ("'<block end>'", "a line of another indentation"),
+        ("'<scalar>'", "a value"),
+        ("but found", "and there is"),
+        ("could not find", "there is no"),
+        ("character '\\t'", "a tab"),
+    ):
+        said = said.replace(token, words)
+    return said
+
+
 def _names(names: Any, source: Path) -> tuple[str, ...]:
     if isinstance(names, dict) and sorted(map(str, names)) == sorted(map(str, range(len(names)))):
         numbered = {int(key): value for key, value in names.items()}
         names = [numbered[number] for number in range(len(names))]
+    if names is None:
+        raise FileFormatError(
+            "has no names of classes",
+            where=source,
+            next_step="Add names: a list, or a mapping from 0 on; or name them with --classes.",
+        )
     if not (isinstance(names, list) and names):
         raise FileFormatError(
             f"names is {names!r}",
@@ -214,11 +258,15 @@ def _images_of(place: str, data: _Data, settings: AnnotatedSettings) -> list[Pat
         )
     if path.is_dir():
         found = sorted(
-            each for each in path.rglob("*") if each.suffix.lower() in _IMAGES and each.is_file()
+            each
+            for each in path.rglob("*")
+            if each.suffix.lower() in IMAGE_SUFFIXES and each.is_file()
         )
         if not found:
             raise PoolError(
-                "holds no images", where=path, next_step=f"Images end in {', '.join(_IMAGES)}."
+                "holds no images",
+                where=path,
+                next_step=f"Images end in {', '.join(IMAGE_SUFFIXES)}.",
             )
     else:
         found = list(_listed(path, data))
@@ -278,7 +326,7 @@ def _image(
     near = absolute.is_relative_to(root)
     image = AnnotatedImage(
         id=(absolute.relative_to(root) if near else absolute).as_posix(),
-        path=absolute,
+        path=path,
         number=None,
         size=None,
         where=str(labels),
@@ -308,6 +356,12 @@ def _notices(seen: Counter[str], where: str) -> Iterator[Notice]:
             "is taken"
         )
         yield Notice("polygons", message, where)
+    if seen["over"]:
+        message = (
+            f"{counted(seen['over'], 'box reaches', 'boxes reach')} beyond the image, and "
+            f"{'stays' if seen['over'] == 1 else 'stay'} as annotated"
+        )
+        yield Notice("boxes_beyond", message, where)
     if seen["flat"]:
         message = (
             f"{counted(seen['flat'], 'box has', 'boxes have')} no width or no height: no engine "

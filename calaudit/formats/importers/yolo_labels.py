@@ -39,7 +39,8 @@ def read_labels(
     problems : list of Problem
         Takes what is wrong, with its line.
     seen : Counter
-        Counts what is odd: lines that are there ``twice``, ``polygons``, and ``flat`` boxes.
+        Counts what is odd: lines that are there ``twice``, ``polygons``, ``flat`` boxes and
+        those ``over`` their image's edge.
     keypoints : bool
         Whether keypoints follow the box; more than a box is a polygon otherwise.
     """
@@ -62,6 +63,8 @@ def read_labels(
         return no_boxes()
     found = [_corners(values, seen, keypoints=keypoints) for values in rows]
     corners = np.array(found, np.float64)
+    beyond = (corners < -_SLACK) | (corners > 1 + _SLACK)
+    seen["over"] += int(beyond.any(axis=1).sum())
     seen["flat"] += int((corners[:, 2:] == corners[:, :2]).any(axis=1).sum())
     return Boxes(
         corners,

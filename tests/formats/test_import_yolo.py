@@ -208,6 +208,30 @@ def test_a_data_file_that_makes_no_sense_is_refused(
     assert "<" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("data", "line", "said"),
+    [
+        ("a: {b: 1\nc: 2", 2, "expected ',' or '}', and there is ':'"),
+        ("names: [a]\nval:images", 2, "there is no expected ':'"),
+        ("a: b: c", 1, "there is a second key and colon in a line"),
+        ("- a\nb: c", 2, "expected another line of the list, and there is a key"),
+        ("a: 'x\n", 2, "found unexpected end of the file"),
+        ("a:\n  b: 1\n c: 2", 3, "expected another line of the list"),
+        ("%x", 1, "expected the start of the content, and there is the end of the file"),
+    ],
+)
+def test_yaml_that_is_broken_is_told_by_its_line_in_plain_words(
+    tmp_path: Path, data: str, line: int, said: str
+) -> None:
+    source = write_yolo(tmp_path, data)
+    with pytest.raises(FileFormatError) as caught:
+        imported(source, tmp_path / "p.h5")
+    (problem,) = caught.value.problems
+    assert problem.where == f"{source}: line {line}"
+    assert problem.message.startswith(f"isn't valid YAML: {said}")
+    assert not any(word in problem.message for word in ("<", "unicode string", "stream"))
+
+
 def test_boxes_that_reach_beyond_their_image_are_counted(tmp_path: Path) -> None:
     text = "0 0.05 0.5 0.3 0.2\n0 0.5 0.95 0.2 0.3\n0 0.1 0.5 0.21 0.2\n1 0.5 0.5 0.2 0.2\n"
     done = imported(write_labels(tmp_path, text), tmp_path / "p.h5")

@@ -324,7 +324,7 @@ def _notices(seen: Counter[str], where: str) -> Iterator[Notice]:
     if seen["over"]:
         message = (
             f"{counted(seen['over'], 'box reaches', 'boxes reach')} beyond the image, and "
-            "stays as annotated"
+            f"{'stays' if seen['over'] == 1 else 'stay'} as annotated"
         )
         yield Notice("boxes_beyond", message, where)
     if seen["flat"]:

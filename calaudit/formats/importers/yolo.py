@@ -22,6 +22,21 @@ SUFFIXES = (".yaml", ".yml")
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 """Key of data.yaml → split."""
 _SHOWN = 10
+_TOKENS = {
+    "mapping values are not allowed here": "there is a second key and colon in a line, or a line "
+    "is indented too far",
+    "'<stream end>'": "the end of the file",
+    "'<document start>'": "the start of the content",
+    "'<block mapping start>'": "a line indented otherwise",
+    "<block end>": "another line of the list",
+    "'?'": "a key",
+    "but found": "and there is",
+    "but got": "and there is",
+    "could not find": "there is no",
+    "end of stream": "end of the file",
+    "character '\\t'": "a tab",
+}
+"""PyYAML's words → words for people."""
 
 
 def data_file(folder: Path) -> Path | None:
@@ -203,15 +218,7 @@ def _content(source: Path) -> Mapping[str, Any]:
 def _in_words(problem: str | None) -> str:
     """What PyYAML says is wrong, without its names of tokens."""
     said = str(problem or "it can't be read")
-    for token, words in (
-        ("'<stream end>'", "the end of the file"),
-        ("'<block mapping start>'", "an indented line"),
-        ("'<block end>'", "a line of another indentation"),
-        ("'<scalar>'", "a value"),
-        ("but found", "and there is"),
-        ("could not find", "there is no"),
-        ("character '\\t'", "a tab"),
-    ):
+    for token, words in _TOKENS.items():
         said = said.replace(token, words)
     return said
 

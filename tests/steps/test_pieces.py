@@ -1,7 +1,9 @@
 """Scored in pieces, units get what they get when all outputs are in memory."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from calaudit.steps.pieces import Pieces
 from calaudit.steps.score import Scored, score_eval_sets
 from calaudit.tasks.base import EvalSet
 from calaudit.tasks.reading import parse_task, read_eval_sets, rows_to_predict
+from tests.packages import EXAMPLE, installed
 from tests.tasks.worlds import WORLDS, N, World
 
 MORE = {
@@ -99,6 +102,22 @@ class Made:
     def scored(self) -> list[Scored]:
         return score_eval_sets(self.eval_sets, self.fp32, self.cells)
 
+    @cached_property
+    def whole(self) -> list[Scored]:
+        """Scored with all outputs in memory, where no test has made pieces small."""
+        return self.scored()
+
+
+@contextmanager
+def making(kind: str, folder: Path) -> Iterator[Made]:
+    """Of a kind, with more metrics than its world asks for."""
+    world = WORLDS[kind]()
+    if kind in MORE:
+        metrics = [*world.keys.get("metrics", ()), *MORE[kind]]
+        world = replace(world, keys={**world.keys, "metrics": metrics})
+    with open_pool(world.write(folder / "pool.h5")) as pool:
+        yield Made(kind, folder, pool, world)
+
 
 def in_pieces(made: Made, monkeypatch: pytest.MonkeyPatch) -> int:
     """Let pieces be small; returns their size in bytes."""
@@ -113,32 +132,28 @@ def in_pieces(made: Made, monkeypatch: pytest.MonkeyPatch) -> int:
     return size
 
 
-@pytest.fixture(params=sorted(WORLDS))
-def made(request: pytest.FixtureRequest, tmp_path: Path, example_package: object) -> Iterator[Made]:
-    kind = request.param
-    world = WORLDS[kind]()
-    if kind in MORE:
-        metrics = [*world.keys.get("metrics", ()), *MORE[kind]]
-        world = replace(world, keys={**world.keys, "metrics": metrics})
-    with open_pool(world.write(tmp_path / "pool.h5")) as pool:
-        yield Made(kind, tmp_path, pool, world)
+@pytest.fixture(scope="module", params=sorted(WORLDS))
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Made]:
+    folder = tmp_path_factory.mktemp(request.param)
+    with installed(EXAMPLE, folder / "metadata"), making(request.param, folder) as kind:
+        yield kind
 
 
-def test_units_of_every_kind_get_the_same_scores_in_pieces(
-    made: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = made.scored()
-    in_pieces(made, monkeypatch)
-    for one, other in zip(whole, made.scored(), strict=True):
-        assert_alike(one, other)
+@dataclass
+class Apart:
+    """What is scored in pieces."""
+
+    scored: list[Scored]
+    size: int
+    """Bytes of a piece."""
+    most: list[int]
+    """Bytes of each case's outputs."""
 
 
-def test_no_more_units_are_read_at_a_time_than_a_piece_holds(
-    made: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if made.eval_sets[0].task.kind not in NUMBERS:
-        return  # what answers are made of is read in pieces, but they are small
-    size = in_pieces(made, monkeypatch)
+@pytest.fixture(scope="module")
+def apart(made: Made) -> Apart:
     most: list[int] = []
     real = Case.__post_init__
 
@@ -147,10 +162,23 @@ def test_no_more_units_are_read_at_a_time_than_a_piece_holds(
             most.append(case.outputs.nbytes)
         real(case)
 
-    monkeypatch.setattr(Case, "__post_init__", counted)
-    made.scored()
+    with pytest.MonkeyPatch.context() as patch:
+        size = in_pieces(made, patch)
+        patch.setattr(Case, "__post_init__", counted)
+        return Apart(made.scored(), size, most)
+
+
+def test_units_of_every_kind_get_the_same_scores_in_pieces(made: Made, apart: Apart) -> None:
+    for one, other in zip(made.whole, apart.scored, strict=True):
+        assert_alike(one, other)
+
+
+def test_no_more_units_are_read_at_a_time_than_a_piece_holds(made: Made, apart: Apart) -> None:
+    if made.eval_sets[0].task.kind not in NUMBERS:
+        return  # what answers are made of is read in pieces, but they are small
     unit = max(made.eval_sets[0].answers(made.fp32, made.fp32, np.arange(1)).nbytes, 1)
-    assert 0 < max(most) <= 2 * max(size, unit)  # in float64, where a metric asks for it
+    # in float64, where a metric asks for it
+    assert 0 < max(apart.most) <= 2 * max(apart.size, unit)
 
 
 def test_two_engines_agree_as_much_in_pieces(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,14 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions, write_predictions
 from calaudit.steps.agreement import compare_outputs, squared_differences
 from calaudit.steps.score import Scored, score_eval_sets
 from calaudit.steps.scores_reduction import ScoresReduction, sketch, to_scores
 from calaudit.tasks.reduction import Kept
-from tests.steps.test_pieces import MORE, Made, assert_alike
-from tests.tasks.worlds import WORLDS
+from tests.steps.test_pieces import Made, assert_alike, making
 
 BATCH = 37
 
@@ -44,15 +42,13 @@ class Reduced:
         return found
 
 
-@pytest.fixture(params=["classification", "regression", "ranking"])
-def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Made, Reduced]]:
-    kind = request.param
-    world = WORLDS[kind]()
-    metrics = [*world.keys.get("metrics", ()), *MORE[kind]]
-    world = replace(world, keys={**world.keys, "metrics": metrics})
-    with open_pool(world.write(tmp_path / "pool.h5")) as pool:
-        made = Made(kind, tmp_path, pool, world)
-        yield made, Reduced(made, tmp_path)
+@pytest.fixture(scope="module", params=["classification", "regression", "ranking"])
+def both(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Made, Reduced]]:
+    folder = tmp_path_factory.mktemp(request.param)
+    with making(request.param, folder) as made:
+        yield made, Reduced(made, folder)
 
 
 @pytest.mark.parametrize("pieces", [False, True])
@@ -60,7 +56,7 @@ def test_every_metric_and_all_else_that_is_told_of_outputs_is_the_same(
     both: tuple[Made, Reduced], pieces: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, reduced = both
-    (whole,) = made.scored()
+    (whole,) = made.whole
     assert all(each.output_names == () for each in reduced.cells.values())
     if pieces:
         monkeypatch.setattr("calaudit.metrics.case.PIECE_BYTES", 1000)

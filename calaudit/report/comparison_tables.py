@@ -19,6 +19,7 @@ from calaudit.report.tables import (
     legend,
     marked_drop,
     more,
+    source_heading,
     support,
     verdict_style,
 )
@@ -83,7 +84,7 @@ def _columns(index: Index, rows: Sequence[FoldedResult]) -> list[Column]:
     if len({r.metric for r in worst}) > 1:
         columns.append(Column("metric", texts(lambda m, _: visible(m.title)), 20))
     columns += [
-        Column("calibrated on", [Text(_calibset(index, row)) for row in rows], 24),
+        Column(source_heading(index), [Text(_calibset(index, row)) for row in rows], 24),
         Column("method", [Text(_method(index, row)) for row in rows], 16),
         *([Column("engines", [Text(row.engines()) for row in rows])] if folds else []),
         Column("FP32", texts(lambda m, r: score(m, r.reference)), optional=3),
@@ -182,7 +183,7 @@ def _metric_tables(
     parts = [cell_parts(index.cells[cell], index.report) for _, cell in keys]
     fixed = [
         Column("slice", [Text(visible(name)) for name, _ in keys], 34, 16),
-        Column("calibrated on", [Text(visible(calibset)) for calibset, _ in parts], 24),
+        Column(source_heading(index), [Text(visible(calibset)) for calibset, _ in parts], 24),
         Column("method", [Text(visible(method)) for _, method in parts], 16),
     ]
     numbers = [

@@ -300,7 +300,8 @@ def _exemplars(index: Index, found: Exemplars, view: View) -> Text:
         f"{visible(one.id)} ({one.lost} {worse}, {one.gained} {better})" for one in shown
     )
     verb = f"{verb}s" if found.flipping == 1 else verb
-    engines = "the engine" if found.engines == 1 else f"most of {found.engines} engines"
+    few = {1: "the engine", 2: "both engines"}
+    engines = few.get(found.engines, f"most of {found.engines} engines")
     title = in_sentence(metric)
     least = f" by more than {amount(metric, found.least)}" if found.least else ""
     return Text(

@@ -192,7 +192,7 @@ def harm_table(index: Index, view: View, width: int) -> Iterator[RenderableType]
     if not shown:
         return
     entries = [[Text(entry) for entry in row.entries] for row in shown]
-    texts = {"slice": 34, "best engine": 30, "worst engine": 30, "most at": 24}
+    texts = {"slice": 34, "best engine": 30, "worst engine": 30, "most at": 48}
     columns = [
         Column(heading, column, texts.get(heading), optional=_OPTIONAL.get(heading, 0))
         for heading, column in zip(HEADINGS, zip(*entries, strict=True), strict=True)

@@ -26,7 +26,7 @@ from calaudit.report.recommendation import (
     option_rows,
     recommendation_lines,
 )
-from calaudit.report.tables import MARK, legend, verdict_mark
+from calaudit.report.tables import MARK, legend, source_heading, verdict_mark
 from calaudit.report.targets import HEADINGS, TEXTS, target_rows
 from calaudit.report.wording import MISSING, between, difference, score, unit_name, units
 from calaudit.results.audited import MetricRecord
@@ -134,7 +134,8 @@ def _worst(index: Index, limit: int) -> Iterator[str]:
         return
     yield "### Worst slices first"
     yield ""
-    heads = ["slice", "n", "metric", "calibrated on", "method", "engines", "FP32", "engine", "drop"]
+    source = source_heading(index)
+    heads = ["slice", "n", "metric", source, "method", "engines", "FP32", "engine", "drop"]
     yield _row(["", *heads])
     yield "|---|---|---:|---|---|---|---:|---:|---:|---|"
     for row in found[:limit]:

@@ -1,7 +1,7 @@
 """What the terminal's tables share: the view, their look, how they fit a width."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rich import box
@@ -12,7 +12,7 @@ from rich.text import Text
 from calaudit.report.index import Index
 from calaudit.report.precision import SHORT, SHORT_LEGEND, caveat
 from calaudit.report.remarks import star
-from calaudit.report.wording import between, difference
+from calaudit.report.wording import MISSING, between, difference
 from calaudit.results.audited import MetricRecord, SliceRecord
 from calaudit.results.comparison import Result
 
@@ -99,13 +99,25 @@ def has_column(table: Table, heading: str) -> bool:
 def build_tables(
     title: str, fixed: Sequence[Column], numbers: Sequence[Column], *, width: int
 ) -> Iterator[Table]:
-    """As many tables as `numbers` need to fit into `width`, each with the `fixed` columns."""
+    """As many tables as `numbers` need to fit into `width`, each with the `fixed` columns.
+
+    Each without the rows that have no number in it.
+    """
     start = 0
     for end in range(1, len(numbers) + 1):
         last = end == len(numbers)
         if last or _width([*fixed, *numbers[start : end + 1]]) > width:
-            yield build_table(title, [*fixed, *numbers[start:end]], width=width)
+            columns = _without_empty_rows(fixed, numbers[start:end])
+            if columns[0].entries:
+                yield build_table(title, columns, width=width)
             start = end
+
+
+def _without_empty_rows(fixed: Sequence[Column], numbers: Sequence[Column]) -> list[Column]:
+    """Columns without the rows that have no number in any of `numbers`."""
+    rows = zip(*(each.entries for each in numbers), strict=True)
+    kept = [at for at, row in enumerate(rows) if any(entry.plain != MISSING for entry in row)]
+    return [replace(each, entries=[each.entries[at] for at in kept]) for each in (*fixed, *numbers)]
 
 
 def _shares(columns: Sequence[Column], width: int) -> list[int]:
@@ -173,6 +185,12 @@ def candidate_heading(index: Index) -> str:
     precisions = {cell.precision for cell in index.report.cells}
     known = len(precisions) == 1 and "unknown" not in precisions
     return precisions.pop().upper() if known else "engine"
+
+
+def source_heading(index: Index) -> str:
+    """What names of sets stand below, and of engines that somebody else made, where there are."""
+    foreign = any(cell.foreign is not None for cell in index.report.cells)
+    return "set or engine" if foreign else "calibrated on"
 
 
 def more(rest: int, what: str) -> Iterator[Text]:

@@ -58,6 +58,8 @@ def test_a_line_per_metric_names_those_that_flip_under_most_engines():
     assert line in shown(exemplars=(EXEMPLARS,))
     one = replace(EXEMPLARS, flipping=1)
     assert "1 sample flips under most of 4 engines" in shown(exemplars=(one,))
+    two = replace(EXEMPLARS, engines=2)
+    assert "2 samples flip under both engines" in shown(exemplars=(two,))
     assert "flip" not in shown(exemplars=(replace(EXEMPLARS, flipping=0, shown=()),)).replace(
         "flips: lost/gained", ""
     ).replace("flips", "")

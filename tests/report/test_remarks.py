@@ -4,13 +4,16 @@ from dataclasses import replace
 
 from calaudit.report.findings import findings
 from calaudit.report.headline import control_sentences, headline
-from calaudit.report.html.page import html_page
+from calaudit.report.html.found import set_rows
+from calaudit.report.html.page import environment, html_page
 from calaudit.report.index import Index
+from calaudit.report.markdown import markdown_summary
 from calaudit.report.remarks import remark, remarks
 from calaudit.report.terminal import render_report
 from calaudit.results.audited import SliceRecord
 from calaudit.results.comparison import Result
 from calaudit.results.drops import Attribution, Part
+from calaudit.results.foreign import ForeignRecord
 from tests.report.factory import SAMPLE, TOP1, cell, report, result
 
 OBJECTS = replace(TOP1, name="object_recall", title="recall of objects", per="object")
@@ -132,3 +135,46 @@ def test_a_legend_explains_no_column_that_is_left_out() -> None:
     wide, narrow = (flat(render_report(made, width=width)) for width in (200, 70))
     assert "flips: lost/gained" in wide
     assert "flips" not in narrow
+
+
+def test_names_of_engines_that_others_made_do_not_stand_under_calibrated_on() -> None:
+    theirs = cell(None, None, foreign=ForeignRecord("theirs", "onnx", "t.onnx", "f"))
+    results = [result(each, "s", 0.06, "REGRESSED") for each in ("clean/minmax", theirs.id)]
+    mixed = report(results, cells=(cell("clean"), theirs))
+    for told in (render_report(mixed, width=200), html_page(mixed), markdown_summary(mixed)):
+        assert "set or engine" in told
+    for told in (render_report(report(), width=200), html_page(report())):
+        assert "set or engine" not in told
+        assert "calibrated on" in told
+
+
+def test_a_table_has_no_rows_without_a_number() -> None:
+    objects = replace(result("clean/minmax", "class = red", 0.01, "PASS"), metric="object_recall")
+    made = report([*SAMPLE, objects], metrics=(TOP1, OBJECTS))
+    for width, tables in ((200, 1), (60, 2)):
+        text = render_report(made, width=width)
+        every = text.split("Every metric: ")[1:]
+        assert len(every) == tables
+        for table in every:
+            lines = table.split("───\n", 1)[1].split("\n\n")[0].splitlines()
+            assert all(any(c.isdigit() for c in line.split("minmax")[-1]) for line in lines)
+
+
+def test_the_largest_drop_of_a_set_names_its_metric_where_there_are_several() -> None:
+    objects = replace(result("clean/minmax", "class = red", 0.09, "PASS"), metric="object_recall")
+    cells = (cell("clean"),)
+    several = report([SAMPLE[0], objects], metrics=(TOP1, OBJECTS), cells=cells)
+    assert set_rows(Index(several))[0].worst == "9.0 points of recall of objects on class = red"
+    alone = report([SAMPLE[0]], cells=cells)
+    assert set_rows(Index(alone))[0].worst == "1.2 points on all"
+
+
+def test_names_of_tensors_break_behind_their_parts() -> None:
+    breakable = environment().filters["breakable"]
+    assert breakable("/a/Mul_output_0") == "/<wbr>a/<wbr>Mul_<wbr>output_<wbr>0"
+    assert breakable("min<max+head") == "min&lt;max<wbr>+head"
+
+
+def test_intervals_of_findings_are_told_beside_their_picture() -> None:
+    page = html_page(report())
+    assert '<small class="muted">4.8–7.4</small>' in page

@@ -13,7 +13,7 @@ from calaudit.report.recommendation import (
     option_rows,
     recommendation_lines,
 )
-from calaudit.report.wording import difference, unit_name
+from calaudit.report.wording import difference, in_sentence, unit_name
 from calaudit.results.comparison import Result
 from calaudit.runtime.words import visible
 
@@ -106,6 +106,8 @@ def _worst_drop(index: Index, measured: Sequence[Result]) -> str:
     worst = max(measured, key=lambda r: index.per_gate(r, r.drop))
     metric = index.metrics[worst.metric]
     size = f"{difference(metric, worst.drop)} {unit_name(metric)}".rstrip()
+    if len({r.metric for r in measured}) > 1:
+        size += f" of {in_sentence(metric)}"
     return f"{size} on {visible(worst.slice)}"
 
 

@@ -56,6 +56,7 @@ from calaudit.report.precision import (
 )
 from calaudit.report.remarks import remarks
 from calaudit.report.shipping import shipping_sentence
+from calaudit.report.tables import source_heading
 from calaudit.report.targets import HEADINGS, TEXTS, likeness, target_rows
 from calaudit.report.wording import MISSING
 from calaudit.results.audited import CalibsetRecord, EngineRecord
@@ -124,7 +125,7 @@ def html_page(
         target_texts=len(TEXTS),
         cache_hint=cache_hint(index, report.cells),
         targets=list(target_rows(index)),
-        short_legend=SHORT_LEGEND,
+        **_legends(index),
         **_own_code(),
         facts=_facts(index),
         parts=_parts(
@@ -139,7 +140,6 @@ def html_page(
         first=first.shown,
         first_left=first.left,
         sets=set_rows(index),
-        remarks="; ".join(remarks(index.report.results)),
         several_metrics=len({r.metric for r in index.report.results if r.gate is not None}) > 1,
         warnings=_warnings(index),
         shown_warnings=FEW,
@@ -189,8 +189,11 @@ def _labelled(calibset: CalibsetRecord) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    """May be broken before an exemption: ``minmax`` and ``+head`` on two lines."""
-    return Markup("<wbr>+").join(text.split("+"))
+    """May be broken before an exemption and behind ``/`` and ``_``, rather than within a word.
+
+    So ``minmax`` and ``+head``, or ``conv_`` and ``out``, stand on two lines.
+    """
+    return Markup("<wbr>").join(re.split(r"(?=\+)|(?<=[/_])", text))
 
 
 def _macs(engine: EngineRecord) -> str:
@@ -264,6 +267,15 @@ def _parts(**optional: object) -> list[Section]:
     }
     parts = {name: title for name, title in parts.items() if optional.get(name, True)}
     return [Section(name, title) for name, title in parts.items()]
+
+
+def _legends(index: Index) -> dict[str, str]:
+    """What marks, headings and verdicts mean."""
+    return {
+        "short_legend": SHORT_LEGEND,
+        "source": source_heading(index),
+        "remarks": "; ".join(remarks(index.report.results)),
+    }
 
 
 def _facts(index: Index) -> list[str]:

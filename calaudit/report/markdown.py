@@ -26,6 +26,7 @@ from calaudit.report.recommendation import (
     option_rows,
     recommendation_lines,
 )
+from calaudit.report.remarks import remarks, star
 from calaudit.report.tables import MARK, legend, source_heading, verdict_mark
 from calaudit.report.targets import HEADINGS, TEXTS, target_rows
 from calaudit.report.wording import MISSING, between, difference, score, unit_name, units
@@ -150,7 +151,7 @@ def _comparison(index: Index, row: FoldedResult) -> list[str]:
     calibset, method = cell_parts(index.cells[result.cell], index.report)
     drop = f"**{difference(metric, result.drop)}** {_inline(unit_name(metric))}".rstrip()
     if result.low is not None:
-        drop += f" ({between(metric, result.low, result.high)})"
+        drop += f" ({between(metric, result.low, result.high)}){_inline(star(result))}"
     if len(row.results) > 1:
         calibset = row.group.label
     names = [_code(name) for name in (result.slice, result.metric, calibset, method)]
@@ -314,10 +315,11 @@ def _rest(rest: int, what: str) -> Iterator[str]:
 def _footer(index: Index) -> str:
     report = index.report
     audit = report.audit
+    told = "".join(f"{_inline(each)}; " for each in remarks(index.gated))
     return (
         f"<sub>calaudit {_inline(report.calaudit_version)}, model {_inline(audit.model.name)} "
         f"{_code(audit.model.fingerprint[:12])}, pool {_inline(audit.pool.name)} "
-        f"{_code(audit.pool.fingerprint[:12])}, seed {audit.seed}; {legend(index)}; "
+        f"{_code(audit.pool.fingerprint[:12])}, seed {audit.seed}; {legend(index)}; {told}"
         "positive drops are losses</sub>"
     )
 

@@ -55,6 +55,7 @@ def test_a_regression_whose_interval_reaches_0_says_by_which_test() -> None:
     assert list(remarks([odd, *SAMPLE])) == [told]
     assert told in flat(render_report(report([odd])))
     assert told in flat(html_page(report([odd])))
+    assert told.split(" (", maxsplit=1)[0] in markdown_summary(report([odd]))
     assert "one-sided test" not in render_report(report())
 
 
@@ -65,6 +66,9 @@ def test_an_interval_that_few_changed_clusters_widened_is_marked_and_explained()
     told = "* few clusters changed: each counts as if it had changed as a whole"
     assert told in flat(shown)
     assert told in flat(html_page(report([clustered()])))
+    summary = markdown_summary(report([clustered()]))
+    assert "(−5.0 to 7.0)\\*" in summary
+    assert "few clusters changed" in summary
 
 
 def test_an_interval_that_clusters_did_not_widen_has_no_mark() -> None:

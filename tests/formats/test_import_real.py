@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,14 @@ from calaudit.formats.importers.yolo import read_yolo
 from calaudit.formats.pool import open_pool
 from calaudit.runtime.settings import parse_settings
 from tests.formats.test_import_coco import objects_of, settings
-from tests.real_pools import DATA, build_pools
+from tests.real_pools import DATA
 
 pytestmark = [pytest.mark.slow, pytest.mark.data]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_pools("detection", tmp_path_factory.mktemp("detection"))
+def folder(real_pools: Callable[[str], Path]) -> Path:
+    return real_pools("detection")
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,7 @@ def test_the_same_data_in_yolo_s_format_has_the_same_objects(
     folder: Path, imported: Path, tmp_path: Path
 ) -> None:
     known = json.loads((folder / "annotations.json").read_text())
+    images = known["images"][::8]
     lines: dict[int, list[str]] = {image["id"]: [] for image in known["images"]}
     number = {each["id"]: at for at, each in enumerate(known["categories"])}
     for each in known["annotations"]:
@@ -73,7 +75,7 @@ def test_the_same_data_in_yolo_s_format_has_the_same_objects(
         lines[each["image_id"]].append(" ".join(map(str, (label, *(f"{s:.6f}" for s in shares)))))
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
-    for image in known["images"]:
+    for image in images:
         name = Path(image["file_name"])
         (tmp_path / "images" / name).symlink_to(folder / "images" / name)
         (tmp_path / "labels" / name.with_suffix(".txt")).write_text("\n".join(lines[image["id"]]))
@@ -81,10 +83,13 @@ def test_the_same_data_in_yolo_s_format_has_the_same_objects(
     (tmp_path / "data.yaml").write_text(f"val: images\nnames: {json.dumps(names)}\n")
     how = settings(outside=True)
     import_annotated(read_yolo(tmp_path / "data.yaml", how), tmp_path / "p.h5", how)
-    one, other = objects_of(tmp_path / "p.h5"), objects_of(imported)
+    one, other = (
+        objects_of(tmp_path / "p.h5"),
+        objects_of(imported).take(np.arange(0, len(known["images"]), 8)),
+    )
     with open_pool(tmp_path / "p.h5") as pool:
         ids = [Path(each).name for each in pool.ids(np.arange(len(pool)))]
-    order = np.array([ids.index(image["file_name"]) for image in known["images"]])
+    order = np.array([ids.index(image["file_name"]) for image in images])
     one = one.take(order)
     assert one.label.tolist() == other.label.tolist()
     np.testing.assert_allclose(one.boxes, other.boxes, atol=4e-4)  # six digits of 320 pixels

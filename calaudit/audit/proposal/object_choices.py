@@ -17,6 +17,9 @@ from calaudit.slices.objects import PREFIX, is_unit, slice_pool
 
 CLASS = f"{PREFIX}class"
 SIZE = f"{PREFIX}size"
+FEWEST_CROSSED = 100
+"""Objects of each cross: one class may be lost in one group of images alone, and gates go by the
+clusters of the thinnest slice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +77,19 @@ def choose_object_slices(
             left_out.append((name, f"its smallest group holds {told}"))
         else:
             found.append(Table(values, _remark(counts)))
-    found += _crossed(look, found, sliced, needed)
+    found += _crossed(look, found, sliced)
     least = look.fewest_clusters([table.values for table in found], clusters)
     return SlicedObjects(tuple(found), tuple(left_out), least)
 
 
-def _crossed(look: "_Look", found: Sequence[Table], sliced: Sliced, needed: int) -> Sequence[Table]:
+def _crossed(look: "_Look", found: Sequence[Table], sliced: Sliced) -> Sequence[Table]:
     """The class crossed with the first dimension of samples of which each cross is large enough."""
     if not (found and found[0].values["by"] == CLASS):
         return ()
     for other in sliced.tables[: sliced.n_plain]:
         cross = {"cross": [CLASS, other.values["by"]]}
         counts = look.counts(found[0].values, cross)
-        if counts is not None and len(counts) <= MOST_CROSSED and counts.min() >= needed:
+        if counts is not None and len(counts) <= MOST_CROSSED and counts.min() >= FEWEST_CROSSED:
             return (Table(cross, _remark(counts)),)
     return ()
 

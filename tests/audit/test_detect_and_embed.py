@@ -1,6 +1,7 @@
 """A detector that embeds: two tasks on one model, and what is found of a detector's harm."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,9 @@ def test_what_objects_lose_is_explained_and_a_better_set_recommended(
 
 
 @pytest.mark.parametrize(
-    ("make", "metric"), [(make_beacons, "boxes_kept"), (make_pixels, "pixel_agreement")]
+    ("make", "metric"),
+    [(make_beacons, "boxes_kept"), (partial(make_pixels, n=400), "pixel_agreement")],
+    ids=["boxes", "masks"],
 )
 def test_boxes_and_masks_of_two_targets_are_compared_by_what_they_share(
     make: Callable[[Path], Path], metric: str, tmp_path: Path

@@ -86,7 +86,7 @@ def test_masks_are_kept_in_place_of_scores_and_outputs_beside_them_where_asked_f
         assert set(each.answers) == {"masks of logits"}
     other = make_pixels(tmp_path)
     other.write_text(
-        other.read_text().replace("batch_size = 100", "batch_size = 7\nkeep_outputs = true")
+        other.read_text().replace("batch_size = 100", "batch_size = 37\nkeep_outputs = true")
     )
     again, _ = run_audit(other, formats="none")
     assert numbers(again) == numbers(report)
@@ -131,9 +131,10 @@ def test_a_task_that_does_not_say_which_output_is_refused_with_their_names(tmp_p
     assert "tasks[0].output" in str(error.value)
 
 
-def test_what_masks_lose_is_explained_and_a_better_set_recommended(tmp_path: Path) -> None:
-    audit = make_pixels(tmp_path)
-    run_audit(audit, formats="none")
+def test_what_masks_lose_is_explained_and_a_better_set_recommended(
+    finished: tuple[Path, Report],
+) -> None:
+    audit, _ = finished
     explained, _ = explain_audit(audit, formats="none")
     assert explained.explanations
     (found,) = [one for one in explained.explanations if one.slice == "light = dim"]

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
+from calaudit.backends.base import BuiltEngine, Order
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
 from calaudit.graph.model import Model
 from calaudit.report.files import read_report
@@ -174,25 +175,25 @@ def test_engines_may_all_fail_while_they_are_built_or_run(
     ungated = AUDIT[: AUDIT.index("[[gates]]")]
     asked = ungated.replace('"mse"]', f'"mse"]\nprecisions = ["{precision}"]')
     audit = make_world(tmp_path, n=400, audit=asked)
-    load, run = OnnxruntimeBackend.load, OnnxruntimeEngine.run
+    make, run = OnnxruntimeBackend.make, OnnxruntimeEngine.run
 
     def is_fp32(model: Model) -> bool:
         kinds = {tensor.data_type for tensor in model.proto.graph.initializer}
         return not kinds & {TensorProto.INT8, TensorProto.FLOAT16}
 
-    def refusing(self: OnnxruntimeBackend, model: Model) -> OnnxruntimeEngine:
-        if stage == "load" and not is_fp32(model):
-            raise BackendError("refused", where=model.label)
-        engine = load(self, model)
-        vars(engine)["fp32"] = is_fp32(model)
-        return engine
+    def refusing(self: OnnxruntimeBackend, order: Order) -> BuiltEngine:
+        if stage == "load" and not is_fp32(order.model):
+            raise BackendError("refused", where=order.model.label)
+        built = make(self, order)
+        vars(built.engine)["fp32"] = is_fp32(order.model)
+        return built
 
     def failing(self: OnnxruntimeEngine, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
-        if not vars(self)["fp32"]:
+        if not vars(self).get("fp32", True):
             raise BackendError("failed")
         return run(self, feeds)
 
-    monkeypatch.setattr(OnnxruntimeBackend, "load", refusing)
+    monkeypatch.setattr(OnnxruntimeBackend, "make", refusing)
     monkeypatch.setattr(OnnxruntimeEngine, "run", failing)
     report, _ = run_audit(audit)
     assert {cell.status for cell in report.cells} == {"failed"}

@@ -272,3 +272,19 @@ def as_objects(values: Sequence[Any]) -> NDArray[np.object_]:
     found = np.empty(len(values), object)
     found[:] = values
     return found
+
+
+def odd_boxes(seen: Counter[str], where: str) -> Iterator[Notice]:
+    """What there is to say of boxes beyond their image (``over``) and of those without an area."""
+    if seen["over"]:
+        message = (
+            f"{counted(seen['over'], 'box reaches', 'boxes reach')} beyond the image, and "
+            f"{'stays' if seen['over'] == 1 else 'stay'} as annotated"
+        )
+        yield Notice("boxes_beyond", message, where)
+    if seen["flat"]:
+        message = (
+            f"{counted(seen['flat'], 'box has', 'boxes have')} no width or no height: no engine "
+            "can find it"
+        )
+        yield Notice("flat_boxes", message, where)

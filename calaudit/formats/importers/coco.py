@@ -12,7 +12,13 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from calaudit.formats.importers.annotated import SPLIT, AnnotatedImage, Annotations, no_boxes
+from calaudit.formats.importers.annotated import (
+    SPLIT,
+    AnnotatedImage,
+    Annotations,
+    no_boxes,
+    odd_boxes,
+)
 from calaudit.formats.importers.annotated_settings import AnnotatedSettings
 from calaudit.formats.importers.coco_boxes import (
     Described,
@@ -321,18 +327,7 @@ def _classes(
 
 
 def _notices(seen: Counter[str], where: str) -> Iterator[Notice]:
-    if seen["over"]:
-        message = (
-            f"{counted(seen['over'], 'box reaches', 'boxes reach')} beyond the image, and "
-            f"{'stays' if seen['over'] == 1 else 'stay'} as annotated"
-        )
-        yield Notice("boxes_beyond", message, where)
-    if seen["flat"]:
-        message = (
-            f"{counted(seen['flat'], 'box has', 'boxes have')} no width or no height: no engine "
-            "can find it"
-        )
-        yield Notice("flat_boxes", message, where)
+    yield from odd_boxes(seen, where)
     if seen["no_area"]:
         message = f"{counted(seen['no_area'], 'box has', 'boxes have')} no area: width × height"
         yield Notice("no_area", message, where)

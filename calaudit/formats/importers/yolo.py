@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from calaudit.formats.importers.annotated import SPLIT, AnnotatedImage, Annotations
+from calaudit.formats.importers.annotated import SPLIT, AnnotatedImage, Annotations, odd_boxes
 from calaudit.formats.importers.annotated_settings import AnnotatedSettings
 from calaudit.formats.importers.yolo_files import SUFFIXES as IMAGE_SUFFIXES
 from calaudit.formats.importers.yolo_files import odd_files
@@ -363,15 +363,4 @@ def _notices(seen: Counter[str], where: str) -> Iterator[Notice]:
             "is taken"
         )
         yield Notice("polygons", message, where)
-    if seen["over"]:
-        message = (
-            f"{counted(seen['over'], 'box reaches', 'boxes reach')} beyond the image, and "
-            f"{'stays' if seen['over'] == 1 else 'stay'} as annotated"
-        )
-        yield Notice("boxes_beyond", message, where)
-    if seen["flat"]:
-        message = (
-            f"{counted(seen['flat'], 'box has', 'boxes have')} no width or no height: no engine "
-            "can find it"
-        )
-        yield Notice("flat_boxes", message, where)
+    yield from odd_boxes(seen, where)

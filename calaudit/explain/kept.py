@@ -28,7 +28,7 @@ class SampledValues(Reduction):
     output: str
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """By the output."""
         return f"values of {self.output}"
 

@@ -54,8 +54,9 @@ def regressed_around_0(result: Result) -> bool:
 
 def open_below_the_gate(result: Result) -> bool:
     """Whether a result is inconclusive though its interval is below the gate."""
-    high, gate = result.high, result.max_drop
-    return result.verdict == "INCONCLUSIVE" and None not in (high, gate) and high < gate  # type: ignore[operator]
+    if result.verdict != "INCONCLUSIVE" or result.high is None or result.max_drop is None:
+        return False
+    return result.high < result.max_drop
 
 
 def remarks(results: Iterable[Result]) -> Iterator[str]:

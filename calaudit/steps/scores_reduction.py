@@ -54,7 +54,7 @@ class ScoresReduction(Scoring):
     against_reference: bool = True
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         """By the task's place in the audit file."""
         return f"scores of {self.eval_set.where.rpartition(': ')[2]}"
 

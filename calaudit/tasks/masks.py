@@ -96,16 +96,20 @@ class MaskReduction(Reduction):
         Place of the task, for messages.
     """
 
-    __slots__ = ("_masks", "_threshold", "_where", "name", "output")
+    __slots__ = ("_masks", "_threshold", "_where", "output")
 
     compression: Mapping[str, str] = MappingProxyType({"mask": "gzip"})
 
     def __init__(self, output: str, masks: TrueMasks, threshold: float | None, where: str) -> None:
-        self.name = f"masks of {output}"
         self.output = output
         self._masks = masks
         self._threshold = threshold
         self._where = where
+
+    @property
+    def name(self) -> str:
+        """By the output."""
+        return f"masks of {self.output}"
 
     @property
     def key(self) -> Mapping[str, object]:

@@ -23,14 +23,19 @@ class Reduction(ABC):
 
     __slots__ = ()
 
-    name: str
-    """Of its answers in predictions. Those of two tasks may share it if their keys are equal: they
-    are made once."""
     against_reference: bool = False
     """Whether engines' answers depend on FP32's outputs. These are then kept, and not reduced, and
     so are those of experiments on tuning rows: the task must be able to read either."""
     compression: Mapping[str, str] = MappingProxyType({})
     """Column → filter of HDF5 (``"lzf"``, ``"gzip"``), where it is worth it."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Of its answers in predictions.
+
+        Those of two tasks may share it if their keys are equal: they are made once.
+        """
 
     @property
     @abstractmethod

@@ -19,7 +19,7 @@ from calaudit.formats.pool import open_pool
 from calaudit.slices.evaluate import select_rows
 
 
-class _Samples(CalibrationDataReader):  # type: ignore[misc]
+class _Samples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime.quantization is untyped
     def __init__(self, x: NDArray[Any]) -> None:
         self._feeds: Iterator[dict[str, NDArray[Any]]] = iter([{"x": row[None]} for row in x])
 

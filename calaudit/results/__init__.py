@@ -2,8 +2,8 @@
 
 `comparison` is one engine against FP32 on one slice, `drops` where drops come from and where they
 are largest, `harm` what ranges are predicted to do, `explanation` what experiments found,
-`rankings` what became of rankings, `recommendation` what to ship, `audited` what was asked and of
-what. `report` is all of it, its verdict and exit status; `document` is its JSON, its versions and
-what no schema can check; `schema` checks the rest; `values` are the types of numbers, and the one
-step from a value to a record.
+`rankings` what became of rankings, `recommendation` what to ship, `bench` what engines cost,
+`audited` what was asked and of what. `report` is all of it, its verdict and exit status; `document`
+is its JSON, its versions and what no schema can check; `schema` checks the rest; `values` are
+the types of numbers, and the one step from a value to a record.
 """

@@ -46,7 +46,7 @@ _CELL: Mapping[str, Any] = dict.fromkeys(
     ("graph", "cache", "predictions", "given_ranges", "exemption", "foreign")
 )
 _NEW: Mapping[str, Mapping[str, Any]] = {
-    "": {"harm": None, "explanations": [], "recommendation": None, "pictures": []},
+    "": {"harm": None, "explanations": [], "recommendation": None, "pictures": [], "bench": None},
     "audit": {"targets": []},
     "exemplars.shown": {"picture": None, "truth": None, "fp32": None, "answers": []},
     "reference": {"predictions": None},
@@ -117,6 +117,7 @@ def inconsistencies(report: Report, *, where: object) -> Iterator[Problem]:
             next_step = near(visible(name), map(visible, names[what]))
             yield Problem(f"no {what} is called {name!r}", f"{where}: {place}", next_step)
     yield from _uneven_harm(report, where)
+    yield from _misnamed_bench(report, where)
     due = overall_verdict(report.results, report.cells)
     if report.verdict != due:
         yield Problem(f"is {report.verdict}, but the results make it {due}", f"{where}: verdict")
@@ -135,6 +136,26 @@ def _uneven_harm(report: Report, where: object) -> Iterator[Problem]:
         for j, tap in enumerate(cell.taps):
             if not len(tap.clipping) == len(tap.resolution) == n:
                 yield Problem(f"must hold {n} numbers, one to a slice", f"{place}.taps[{j}]")
+
+
+def _misnamed_bench(report: Report, where: object) -> Iterator[Problem]:
+    """Benched engines that aren't the report's or are told twice; ratios of what wasn't benched."""
+    if report.bench is None:
+        return
+    reference = report.reference.backend
+    known = {cell.id for cell in report.cells} | {"fp32", f"fp32/{reference}"}
+    keys = Counter(each.key for each in report.bench.engines)
+    for i, each in enumerate(report.bench.engines):
+        place = f"{where}: bench.engines[{i}].engine"
+        if each.engine not in known:
+            step = near(visible(each.engine), map(visible, known))
+            yield Problem(f"no engine is called {each.engine!r}", place, step)
+        if keys[each.key] > 1:
+            yield Problem(f"{each.engine!r} is told twice with variant {each.variant!r}", place)
+    for i, one in enumerate((*report.bench.ratios, *report.bench.noise)):
+        for key in ((one.engine, one.variant), (one.baseline, one.baseline_variant)):
+            if key not in keys:
+                yield Problem(f"{key[0]!r} wasn't benched", f"{where}: bench, ratio {i + 1}")
 
 
 def references(report: Report) -> Iterator[Reference]:

@@ -19,6 +19,7 @@ from calaudit.results.audited import (
     ReferenceRecord,
     SliceRecord,
 )
+from calaudit.results.bench import BenchRecord
 from calaudit.results.comparison import Result, Verdict
 from calaudit.results.drops import Attribution, Exemplars, Gap, Screened
 from calaudit.results.explanation import Explanation
@@ -99,6 +100,8 @@ class Report:
     where nobody asked."""
     recommendation: Recommendation | None = None
     """What to ship, where that was asked."""
+    bench: BenchRecord | None = None
+    """What the engines cost: memory, latency, throughput; None where nobody asked."""
     warnings: tuple[Notice, ...] = ()
     """What didn't stop the audit but belongs to it, by importance: predictions and what is wrong
     with FP32 itself come first, what is known of single taps last."""

@@ -19,6 +19,7 @@ from calaudit.results.audited import (
     ReferenceRecord,
     SliceRecord,
 )
+from calaudit.results.bench import BenchRecord
 from calaudit.results.comparison import Flips, Gate, Result, Verdict
 from calaudit.results.drops import (
     Attribution,
@@ -59,6 +60,7 @@ from calaudit.results.recommendation import (
 )
 from calaudit.results.report import Report, assemble
 from calaudit.runtime.errors import Notice
+from tests.report.benched import benches
 from tests.report.pictured import any_pictures
 
 ENGINE = EngineRecord(
@@ -167,6 +169,7 @@ def report(
     harm: HarmRecord | None = None,
     explanations: tuple[Explanation, ...] = (),
     recommendation: Recommendation | None = None,
+    bench: BenchRecord | None = None,
 ) -> Report:
     """A digits audit: two sets, two methods, the slice of everything and two noise levels."""
     if results is None:
@@ -198,7 +201,7 @@ def report(
         timings={"fp32": 1.5, "total": 12.25},
         created=WHEN,
     )
-    return replace(made, explanations=explanations, recommendation=recommendation)
+    return replace(made, explanations=explanations, recommendation=recommendation, bench=bench)
 
 
 AGREEMENT = Agreement(
@@ -433,7 +436,7 @@ def reports(draw: st.DrawFn) -> Report:
     )
     metrics = draw(st.lists(_metrics, min_size=1, max_size=2, unique_by=lambda each: each.name))
     flows, exemplars, faults, gaps, screened, why, pictures = [], [], [], [], [], [], []
-    harm, told = None, None
+    harm, told, bench = None, None, None
     if cells and slices and draw(st.booleans()):
         harm = draw(_harm(cells, slices, metrics))
         slice_names = st.sampled_from([each.name for each in slices])
@@ -451,6 +454,7 @@ def reports(draw: st.DrawFn) -> Report:
         pictures = draw(st.lists(seen, max_size=1))
         why = draw(st.lists(_explanations(cell_names, slice_names, metric_names), max_size=1))
         told = draw(st.none() | _recommendations(cell_names, slice_names, metric_names))
+        bench = draw(st.none() | benches(cell_names | st.just("fp32")))
     keys = [(c.id, s.name, m.name) for c in cells for s in slices for m in metrics]
     chosen = draw(st.permutations(keys)) if keys else []
     results = [draw(_result(*key)) for key in chosen[: draw(st.integers(0, 6))]]
@@ -473,7 +477,7 @@ def reports(draw: st.DrawFn) -> Report:
         timings=draw(st.dictionaries(_text, st.floats(0, 1e6), max_size=2)),
         created=draw(st.datetimes(timezones=st.just(UTC), min_value=datetime(1900, 1, 1))),
     )
-    return replace(made, explanations=tuple(why), recommendation=told)
+    return replace(made, explanations=tuple(why), recommendation=told, bench=bench)
 
 
 @st.composite

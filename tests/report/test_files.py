@@ -48,7 +48,7 @@ def test_top_level_keys_are_those_promised() -> None:
         "calaudit_format", "format_version", "calaudit_version", "created", "verdict", "audit",
         "metrics", "reference", "calibsets", "cells", "slices", "results", "ranking_flow",
         "exemplars", "pictures", "attribution", "gaps", "screening", "agreement", "compared_ranges",
-        "harm", "explanations", "recommendation", "warnings", "timings",
+        "harm", "explanations", "recommendation", "bench", "warnings", "timings",
     ]  # fmt: skip
     assert list(document) == promised
     assert document["calaudit_format"] == "report"

@@ -11,6 +11,7 @@ import pytest
 from calaudit.results.comparison import Result
 from calaudit.results.document import to_document
 from calaudit.results.schema import report_schema
+from tests.report.benched import BENCH
 from tests.report.factory import (
     AGREEMENT,
     EXEMPLARS,
@@ -70,6 +71,7 @@ def test_the_schemas_keys_are_those_of_a_document_in_its_order() -> None:
             harm=HARM,
             explanations=(EXPLANATION,),
             recommendation=RECOMMENDATION,
+            bench=BENCH,
         )
     )
     schema = report_schema()

@@ -272,7 +272,7 @@ def to_document(report: Report) -> dict[str, Any]:
     return {
         "calaudit_format": FORMAT,
         "format_version": FORMAT_VERSION,
-        **{f.name: _jsonable(getattr(report, f.name)) for f in dataclasses.fields(report)},
+        **{f.name: jsonable(getattr(report, f.name)) for f in dataclasses.fields(report)},
     }
 
 
@@ -380,15 +380,15 @@ def without_times(document: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key not in RUN_FACTS}
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """Dataclasses as mappings in field order, open mappings sorted, tuples as lists."""
     if isinstance(value, Mapping):
-        return {key: _jsonable(value[key]) for key in sorted(value)}
+        return {key: jsonable(value[key]) for key in sorted(value)}
     if isinstance(value, tuple | list):
-        return [_jsonable(item) for item in value]
+        return [jsonable(item) for item in value]
     if isinstance(value, StrEnum):
         return value.value
     if dataclasses.is_dataclass(value):
         fields = dataclasses.fields(value)
-        return {each.name: _jsonable(getattr(value, each.name)) for each in fields}
+        return {each.name: jsonable(getattr(value, each.name)) for each in fields}
     return value

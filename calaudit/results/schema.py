@@ -1,4 +1,4 @@
-"""The JSON Schema of report.json, and problems a person can fix instead of its errors."""
+"""The JSON Schemas of report.json and ab.json, and problems a person can fix, not their errors."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,20 +14,31 @@ SHOWN = 20
 """Problems that are told one by one; the rest is counted."""
 
 
-@cache
 def report_schema() -> Mapping[str, Any]:
-    """The schema, as published in ``calaudit/results/report.schema.json``.
+    """The schema of report.json, as published in ``calaudit/results/report.schema.json``.
 
     ``docs/generate.py`` makes it from the dataclasses.
     """
-    text = files("calaudit.results").joinpath("report.schema.json").read_text(encoding="utf-8")
+    return _published("report.schema.json")
+
+
+def ab_schema() -> Mapping[str, Any]:
+    """The schema of ab.json, as published in ``calaudit/results/ab.schema.json``."""
+    return _published("ab.schema.json")
+
+
+@cache
+def _published(name: str) -> Mapping[str, Any]:
+    text = files("calaudit.results").joinpath(name).read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     Draft202012Validator.check_schema(schema)
     return schema
 
 
-def schema_problems(document: Any, *, where: object) -> list[Problem]:
-    """What keeps `document` from being a report, each with its place (``results[3].verdict``).
+def schema_problems(
+    document: Any, *, where: object, schema: Mapping[str, Any] | None = None
+) -> list[Problem]:
+    """What keeps `document` from fitting, each with its place (``results[3].verdict``).
 
     Parameters
     ----------
@@ -35,8 +46,10 @@ def schema_problems(document: Any, *, where: object) -> list[Problem]:
         As `json.loads` gives it.
     where : object
         The file, for messages.
+    schema : mapping, optional
+        By default that of report.json.
     """
-    validator = Draft202012Validator(dict(report_schema()))
+    validator = Draft202012Validator(dict(report_schema() if schema is None else schema))
     found: list[Problem] = []
     for error in validator.iter_errors(document):
         found += _problems(error, where)

@@ -24,7 +24,7 @@ from calaudit.audit.plan import PlannedCell
 from calaudit.audit.precision import engine_record, refuse_float, refuse_ignored
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store
-from calaudit.backends.base import Backend, Engine, Order
+from calaudit.backends.base import Backend, BuiltEngine, Engine, Order
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import ScaleTable, estimate_scales
 from calaudit.formats.calibset import Calibset, open_calibset
@@ -106,32 +106,16 @@ def run_cell(audit: Audit, planned: PlannedCell, observed: Observed, store: Stor
     BackendError
         The engine can't be built, failed, or is asked for INT8 and runs nothing in it.
     """
-    if planned.foreign is not None or planned.precision == "unknown":
-        return _run_foreign(audit, planned, audit.foreign[str(planned.foreign)], store)
-    backend = _backend(audit, planned)
-    graph = _graph(audit, planned, observed, store)
-    beside = planned.float_ops if graph.ranges is not None else ()
-    left = given_names(beside, audit.model, audit.folded)
+    if planned.foreign is not None:
+        return _run_foreign(audit, planned, audit.foreign[planned.foreign], store)
     done = store.holds(planned.predictions)
-    built = backend.make(
-        Order(
-            model=graph.model,
-            precision=planned.precision,
-            what=planned.id,
-            path=planned.built,
-            scales=None if graph.table is None else content_key(graph.table.scales),
-            ranges=graph.ranges,
-            method=planned.method,
-            batching=audit.config.audit.batching,
-            float_ops=left,
-            to_run=not done,
-        )
-    )
+    made = _made(audit, planned, observed, store, to_run=not done)
+    graph, built = made.graph, made.built
     with ExitStack() as stack:
         if built.engine is not None:
             stack.callback(built.engine.close)
         refuse_float(planned, built)
-        refuse_ignored(planned, built, {*left, *planned.float_ops})
+        refuse_ignored(planned, built, {*made.left, *planned.float_ops})
         answers = _answers(audit, planned, built.engine, store, done=done)
     said = (replace(each, where=f"cell {planned.id}") for each in built.notices)
     options = {**built.options, **({} if graph.table is None else graph.table.options)}
@@ -141,6 +125,44 @@ def run_cell(audit: Audit, planned: PlannedCell, observed: Observed, store: Stor
         in_float = set(audit.qdq.taps) - set(audit.qdq_of(planned).taps)
         scales = {tap: scale for tap, scale in scales.items() if tap not in in_float}
     return CellRun(record, answers, (*graph.notices, *said), scales)
+
+
+def make_engine(
+    audit: Audit, planned: PlannedCell, observed: Observed, store: Store
+) -> BuiltEngine:
+    """Make a planned engine to be run, whether its answers are known or not.
+
+    Parameters
+    ----------
+    audit : Audit
+    planned : PlannedCell
+    observed : Observed
+        Ranges of all calibration sets; only INT8 needs them.
+    store : Store
+        Knows which artefacts are there and whole.
+
+    Returns
+    -------
+    BuiltEngine
+        With an engine, which the caller closes.
+
+    Raises
+    ------
+    RangesError
+        No scales can be made.
+    BackendError
+        The engine can't be built, or its answers are all there is.
+    """
+    if planned.foreign is None:
+        return _made(audit, planned, observed, store, to_run=True).built
+    engine = audit.foreign[planned.foreign]
+    if engine.answers is not None:
+        raise BackendError(
+            f"of {planned.id} the answers were given, and no engine",
+            where=engine.path,
+            next_step="Choose an engine that has a file.",
+        )
+    return _made_elsewhere(audit, planned, engine, to_run=True)
 
 
 def _backend(audit: Audit, planned: PlannedCell) -> Backend:
@@ -165,24 +187,7 @@ def _run_foreign(audit: Audit, planned: PlannedCell, engine: Foreign, store: Sto
             store.keep(planned.predictions)
         record = foreign_engine_record(engine, None)
         return CellRun(record, Predictions(planned.predictions), (), {})
-    backend = _backend(audit, planned)
-    if engine.model is None and not backend.capabilities.loads_plans:
-        raise BackendError(
-            f"{planned.backend} can't run a TensorRT plan",
-            where=engine.path,
-            next_step="Name a target whose backend is TensorRT.",
-        )
-    built = backend.make(
-        Order(
-            model=engine.model or audit.model,
-            precision="int8" if engine.part.int8 else "fp32",
-            what=planned.id,
-            path=planned.built,
-            kernels=engine.entry.kernels,
-            plan=engine.path.read_bytes() if engine.model is None else None,
-            to_run=not done,
-        )
-    )
+    built = _made_elsewhere(audit, planned, engine, to_run=not done)
     alone = engine.contents is not None and engine.contents.dynamic
     with ExitStack() as stack:
         if built.engine is not None:
@@ -193,6 +198,29 @@ def _run_foreign(audit: Audit, planned: PlannedCell, engine: Foreign, store: Sto
     said += file_ranges_notices(engine, f"cell {planned.id}")
     said += fp32_notices(engine, audit.model, f"cell {planned.id}")
     return CellRun(foreign_engine_record(engine, built), answers, tuple(said), engine.scales)
+
+
+def _made_elsewhere(
+    audit: Audit, planned: PlannedCell, engine: Foreign, *, to_run: bool
+) -> BuiltEngine:
+    backend = _backend(audit, planned)
+    if engine.model is None and not backend.capabilities.loads_plans:
+        raise BackendError(
+            f"{planned.backend} can't run a TensorRT plan",
+            where=engine.path,
+            next_step="Name a target whose backend is TensorRT.",
+        )
+    return backend.make(
+        Order(
+            model=engine.model or audit.model,
+            precision="int8" if engine.part.int8 else "fp32",
+            what=planned.id,
+            path=planned.built,
+            kernels=engine.entry.kernels,
+            plan=engine.path.read_bytes() if engine.model is None else None,
+            to_run=to_run,
+        )
+    )
 
 
 def _kept(
@@ -275,6 +303,40 @@ def _graph(audit: Audit, planned: PlannedCell, observed: Observed, store: Store)
         write_engine(audit.folded, audit.qdq_of(planned), table, planned.engine)
         store.keep(planned.engine)
     return _Graph(load_model(planned.engine, quantized=True), table, table.notices)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    built: BuiltEngine
+    graph: _Graph
+    left: tuple[str, ...]
+    """Products that were left in float beside the graph, as the backend knows them."""
+
+
+def _made(
+    audit: Audit, planned: PlannedCell, observed: Observed, store: Store, *, to_run: bool
+) -> _Made:
+    """An engine of the audit's own."""
+    assert planned.precision != "unknown"  # only somebody else's is
+    backend = _backend(audit, planned)
+    graph = _graph(audit, planned, observed, store)
+    beside = planned.float_ops if graph.ranges is not None else ()
+    left = given_names(beside, audit.model, audit.folded)
+    built = backend.make(
+        Order(
+            model=graph.model,
+            precision=planned.precision,
+            what=planned.id,
+            path=planned.built,
+            scales=None if graph.table is None else content_key(graph.table.scales),
+            ranges=graph.ranges,
+            method=planned.method,
+            batching=audit.config.audit.batching,
+            float_ops=left,
+            to_run=to_run,
+        )
+    )
+    return _Made(built, graph, tuple(left))
 
 
 def _scales(planned: PlannedCell, observation: Observation, methods: Sequence[str]) -> ScaleTable:

@@ -323,6 +323,14 @@ class BackendKind(ABC):
             Precision → op types; see `calaudit.backends.health.tried`.
         """
 
+    def served(self, settings: Any) -> Any:
+        """Settings under which engines are benched: those that they would be served with.
+
+        Where a backend audits with what is slow or reproducible and serves with something else. A
+        bench's variants are these settings with other values of the keys that they name.
+        """
+        return settings
+
     def obstacles(self, settings: Any, wanted: "Wanted") -> Iterable[Missing]:
         """What keeps an audit from running on it, found before any work."""
         return self.examine(settings, wanted).obstacles

@@ -100,6 +100,11 @@ class GuardedKind(_Guarded, BackendKind):
         found: Health = self._call("examine", gives, settings, wanted)
         return found
 
+    def served(self, settings: Any) -> Any:
+        """See `BackendKind`."""
+        gives = Gives("its settings", (self.settings,), error=BackendError)
+        return self._call("served", gives, settings)
+
     def obstacles(self, settings: Any, wanted: "Wanted") -> Iterable[Missing]:
         """See `BackendKind`."""
         gives = Gives("values of Missing", (Missing,), each=True, error=BackendError)

@@ -244,16 +244,6 @@ def _the_model_itself(name: str, index: Index) -> SettingsError:
     )
 
 
-def verdict_of(index: Index, cell: str) -> Verdict | None:
-    """Of one engine over all its gates; None where nothing of it is gated."""
-    verdicts = {r.verdict for r in index.report.results if r.cell == cell and r.gate is not None}
-    if Verdict.REGRESSED in verdicts:
-        return Verdict.REGRESSED
-    if not verdicts:
-        return None
-    return Verdict.PASS if verdicts == {Verdict.PASS} else Verdict.INCONCLUSIVE
-
-
 def _default(index: Index) -> str:
     told = index.report.recommendation
     if told is not None and told.outcome != Outcome.NOTHING_HOLDS:
@@ -261,7 +251,7 @@ def _default(index: Index) -> str:
     passed = [
         cell.id
         for cell in _exportable(index)
-        if cell.role == "candidate" and verdict_of(index, cell.id) == Verdict.PASS
+        if cell.role == "candidate" and index.verdict_of(cell.id) == Verdict.PASS
     ]
     if len(passed) == 1:
         return passed[0]

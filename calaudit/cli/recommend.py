@@ -87,7 +87,6 @@ def recommend_command(
 
 def _next(report: "Report", path: Path, name: str) -> str | None:
     """The command that writes what may ship; None where nothing may."""
-    from calaudit.audit.finished import verdict_of
     from calaudit.report.index import Index
     from calaudit.results.comparison import Verdict
     from calaudit.results.recommendation import Outcome
@@ -96,7 +95,7 @@ def _next(report: "Report", path: Path, name: str) -> str | None:
     if told is None or told.outcome not in {Outcome.SHIP, Outcome.KEEP}:
         return None
     ships = told.plain if told.outcome is Outcome.KEEP else told.winner
-    if verdict_of(Index(report), ships) != Verdict.PASS:
+    if Index(report).verdict_of(ships) != Verdict.PASS:
         return None
     written = path.parent.with_suffix(".toml")
     out = Path(f"{name}-to-ship")

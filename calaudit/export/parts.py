@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
-from calaudit.audit.finished import Finished, verdict_of
+from calaudit.audit.finished import Finished
 from calaudit.audit.keys import file_key
 from calaudit.backends.tensorrt.profile import ShapeRange, plan_profile
 from calaudit.calibration.batching import Batching, SampleOrder
@@ -125,7 +125,7 @@ class Parts:
         report, cell = self.finished.report, self.cell
         engine = cell.engine
         drawn = next((each for each in report.calibsets if each.name == cell.calibset), None)
-        verdict = verdict_of(Index(report), cell.id)
+        verdict = Index(report).verdict_of(cell.id)
         values = {
             "exported_by": f"calaudit {__version__}",
             "audit": report.audit.name,

@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from calaudit.audit.finished import verdict_of
 from calaudit.export.parts import CACHE, FP32, GRAPH, PLAN, PREDICTED, SAMPLES, Parts
 from calaudit.formats.engine import facts_path
 from calaudit.report.index import Index, predicts
@@ -49,7 +48,7 @@ def told_of(parts: Parts) -> Iterator[str]:
     index, cell = Index(parts.finished.report), parts.cell
     if cell.role == "control":
         yield "A control: it shows what such a calibration set costs, and isn't meant to ship."
-    verdict = verdict_of(index, cell.id)
+    verdict = index.verdict_of(cell.id)
     if verdict is None:
         yield "Nothing of it was gated: no verdict says that it may ship."
     elif verdict != Verdict.PASS:
@@ -146,7 +145,7 @@ def _intro(parts: Parts) -> str:
         ranges = f", with the ranges {_text(cell.given_ranges)}, which were given"
     left = parts.provenance().get("left_in_float")
     ranges += f", and left in float as asked: {_text(left)}" if left else ""
-    verdict = verdict_of(Index(parts.finished.report), cell.id)
+    verdict = Index(parts.finished.report).verdict_of(cell.id)
     judged = "not gated" if verdict is None else f"verdict {verdict}"
     told = parts.finished.report.recommendation
     meant = told and (told.plain if told.outcome == Outcome.KEEP else told.winner)

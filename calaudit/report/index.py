@@ -12,7 +12,7 @@ from calaudit.results.audited import (
     Role,
     SliceRecord,
 )
-from calaudit.results.comparison import ALL, Result
+from calaudit.results.comparison import ALL, Result, Verdict
 from calaudit.results.report import Report
 from calaudit.runtime.errors import SliceError, near
 
@@ -92,6 +92,15 @@ class Index:
     def decides(self, result: Result) -> bool:
         """Whether `result` counts: it has a gate, and is none of a control."""
         return result.gate is not None and result.cell not in self.controls
+
+    def verdict_of(self, cell: str) -> Verdict | None:
+        """Of one engine over all its gates, a control's too; None where nothing of it is gated."""
+        verdicts = {r.verdict for r in self.report.results if r.cell == cell and r.gate is not None}
+        if Verdict.REGRESSED in verdicts:
+            return Verdict.REGRESSED
+        if not verdicts:
+            return None
+        return Verdict.PASS if verdicts == {Verdict.PASS} else Verdict.INCONCLUSIVE
 
     @cached_property
     def below_floor(self) -> tuple[Result, ...]:

@@ -13,6 +13,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from calaudit.formats.writing import write_text
+from calaudit.report.bench.tables import bench_table
 from calaudit.report.comparison_tables import (
     drop_matrices,
     metric_matrices,
@@ -173,6 +174,7 @@ def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     yield from _explanations(index, view)
     yield from harm_table(index, view, width)
     yield from engine_tables(index, view, width)
+    yield from bench_table(index, view, width)
     yield from _recommendation(index, view, width)
     yield from _warnings(index.report)
     yield from map(Text, control_sentences(index))

@@ -53,9 +53,7 @@ def test_a_dominator_is_better_wherever_the_truth_is(rows, random):
     gain = bounds(*((g, g + w) for g, w, _, _ in rows))
     loss = bounds(*((x, x + w) for _, _, x, w in rows))
     found = dominators(gain, loss, margin=MARGIN)
-    truth = [
-        (random.uniform(g, g + w), random.uniform(x, x + v)) for g, w, x, v in rows
-    ]
+    truth = [(random.uniform(g, g + w), random.uniform(x, x + v)) for g, w, x, v in rows]
     for beaten, by in enumerate(found):
         assert beaten not in by
         for better in by:

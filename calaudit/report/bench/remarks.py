@@ -1,0 +1,113 @@
+"""What the numbers of a bench have to be read with, a sentence each."""
+
+from collections.abc import Iterator, Mapping
+
+from calaudit.report.bench.gains import RULE
+from calaudit.report.bench.measured import Bench, Measure
+from calaudit.report.bench.wording import times
+from calaudit.report.wording import percent
+from calaudit.results.bench import Ratio
+from calaudit.runtime.words import counted, first_of, visible
+
+_SHOWN = 3
+_MACHINE = ("gpu", "cpu", "cores", "driver")
+"""Keys of a bench's environment that say what it ran on, in the order they are told."""
+
+
+def bench_remarks(bench: Bench) -> Iterator[str]:
+    """When and on what it was measured, its noise, what its engines aren't, its notices."""
+    yield _measured(bench)
+    yield from _noise(bench)
+    yield from _kernels(bench)
+    yield from _variants(bench)
+    yield from _traced(bench)
+    for notice in bench.record.notices:
+        where = "" if notice.where is None else f"{visible(notice.where)}: "
+        yield f"{where}{visible(notice.message)}"
+
+
+def bench_legend(bench: Bench) -> str:
+    """What columns and the picture mean."""
+    level = percent(bench.record.settings.level)
+    return (
+        "Latency: P50 / P95 / P99 in ms, from inputs in the host's memory to outputs there. In "
+        f"brackets: {level} intervals; the worst slice's holds though it is the worst. {RULE}"
+    )
+
+
+def _measured(bench: Bench) -> str:
+    record, settings = bench.record, bench.record.settings
+    when = f"{record.measured[:16].replace('T', ' ')} UTC"
+    place = visible(", ".join(filter(None, _places(record.environment))))
+    measured = sum(each.source == "measured" for each in record.engines)
+    how = (
+        f"; {counted(settings.rounds, 'round')}, in each of which every engine ran, in a new order"
+        if measured
+        else ""
+    )
+    return f"Measured {visible(when)}{f' on {place}' if place else ''}{how}"
+
+
+def _places(environment: Mapping[str, str | None]) -> Iterator[str]:
+    for key in _MACHINE:
+        value = environment.get(key)
+        if value:
+            named = {"cores": f"{value} cores", "driver": f"driver {value}"}
+            yield named.get(key, value)
+
+
+def _noise(bench: Bench) -> Iterator[str]:
+    """How far from 1 a ratio is where nothing differs."""
+    told: dict[str, list[str]] = {}
+    for one in bench.record.noise:
+        name = _baseline(bench, one)
+        if one.ratio.value is None:
+            continue
+        measure = Measure(one.quantity, one.batch, one.streams)
+        told.setdefault(name, []).append(f"{measure.title}: {times(one.ratio)}")
+    for name, found in told.items():
+        yield (
+            f"Noise floor: {name} timed against a second copy of itself, "
+            f"{first_of(found[:_SHOWN], len(found))}"
+        )
+
+
+def _baseline(bench: Bench, one: Ratio) -> str:
+    key = (one.baseline, one.baseline_variant)
+    found = next((e for e in bench.record.engines if e.key == key), None)
+    return visible(one.baseline) if found is None else bench.name(found)
+
+
+def _kernels(bench: Bench) -> Iterator[str]:
+    """Engines that were judged with other kernels than they were timed with."""
+    other = []
+    for engine in bench.record.engines:
+        cell = bench.cell(engine)
+        if cell is None or cell.engine is None or engine.variant:
+            continue
+        if {engine.kernels, cell.engine.kernels} == {"fused", "emulated"}:
+            other.append((engine.kernels, cell.engine.kernels))
+    for timed, judged in dict.fromkeys(other):
+        yield (
+            f"{counted(other.count((timed, judged)), 'INT8 engine')} timed with {timed} kernels "
+            f"and judged with {judged} ones, whose answers may differ: the audit's key kernels = "
+            f'"{timed}" judges what was timed'
+        )
+
+
+def _variants(bench: Bench) -> Iterator[str]:
+    names = dict.fromkeys(visible(e.variant) for e in bench.record.engines if e.variant)
+    if names:
+        yield (
+            f"What the knobs of {first_of(list(names)[:_SHOWN], len(names))} do to answers wasn't "
+            "judged: their rows have no quality, and the picture leaves them out"
+        )
+
+
+def _traced(bench: Bench) -> Iterator[str]:
+    n = sum(each.source == "trtexec" for each in bench.record.engines)
+    if n:
+        yield (
+            f"{counted(n, 'engine')} timed by trtexec, apart from the others: without ratios, "
+            "since nothing says that the GPU was in the same state"
+        )

@@ -39,6 +39,8 @@ class EngineFacts:
     precision: str = "fp32"
     max_batch: int = 1
     tf32: str = "off"
+    knobs: Mapping[str, str | int | bool] = field(default_factory=dict)
+    """What the compiler was told besides, where it isn't the default."""
     network: str = "strongly typed"
     """Or ``"weakly typed"``: TensorRT then chooses among the types that were permitted."""
     proof: str | None = None

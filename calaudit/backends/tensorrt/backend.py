@@ -9,7 +9,6 @@ from calaudit.backends.base import (
     Account,
     BuiltEngine,
     Capabilities,
-    NodePrecision,
     Order,
     Precision,
     PrecisionProof,
@@ -22,7 +21,14 @@ from calaudit.backends.tensorrt.implicit import (
     NativeRanges,
     build_implicit,
 )
-from calaudit.backends.tensorrt.kind import CALIBRATORS
+from calaudit.backends.tensorrt.knobs import Knobs, check_knobs
+from calaudit.backends.tensorrt.orders import (
+    calibration_options,
+    proof_of,
+    ranges_key,
+    ranges_of,
+    scales_in,
+)
 from calaudit.backends.tensorrt.precision import (
     asked_implicitly,
     precision_notices,
@@ -33,9 +39,7 @@ from calaudit.backends.tensorrt.precision import (
 )
 from calaudit.backends.tensorrt.profile import ShapeRange, plan_profile
 from calaudit.backends.tensorrt.session import Session
-from calaudit.calibration.scales import ScaleTable
 from calaudit.formats.engine import EngineFacts, facts_path, open_engine_file, write_engine_file
-from calaudit.formats.trt_cache import open_trt_cache
 from calaudit.graph.model import Model
 from calaudit.graph.products import Product, products
 from calaudit.runtime.errors import BackendError, FileFormatError, Notice
@@ -58,11 +62,13 @@ class TensorrtBackend:
         RTX: the GPU to build for, such as ``"8.9"``; default: the one there.
     timing : TimingCache, optional
         TensorRT: where kernel timings are kept between builds.
+    knobs : Knobs, optional
+        What the compiler is told.
 
     Raises
     ------
     BackendError
-        The library isn't usable there, with the line that installs it.
+        The library isn't usable there, with the line that installs it, or lacks what `knobs` ask.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class TensorrtBackend:
         sizes: Mapping[str, Sequence[int]] | None = None,
         compute_capability: str | None = None,
         timing: TimingCache | None = None,
+        knobs: Knobs | None = None,
     ) -> None:
         self.session = session
         self.name = session.location.library
@@ -86,6 +93,8 @@ class TensorrtBackend:
         self._sizes = dict(sizes or {})
         self._capability = compute_capability
         self._timing = timing
+        self._knobs = knobs or Knobs()
+        check_knobs(self._knobs, session)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -107,7 +116,8 @@ class TensorrtBackend:
     @property
     def key(self) -> str:
         """What results depend on besides the graph: library, version, GPU."""
-        return f"{self.session.title} on {self.gpu}"
+        told = f", {self._knobs}" if self._knobs.changed else ""
+        return f"{self.session.title} on {self.gpu}{told}"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -143,6 +153,7 @@ class TensorrtBackend:
             what=what,
             compute_capability=self._capability,
             timing=self._timing,
+            knobs=self._knobs,
         )
 
     def load(self, model: Model) -> TensorrtEngine:
@@ -212,8 +223,8 @@ class TensorrtBackend:
         _ = self.gpu
         if order.plan is not None:
             return self._given(order, order.plan)
-        ranges = _ranges(order)
-        scales = _ranges_key(order, ranges)
+        ranges = ranges_of(order)
+        scales = ranges_key(order, ranges)
         asked = self.asked(order.model, implicit=ranges is not None, float_ops=order.float_ops)
         kept = self._kept(order.path, order.model, scales)
         engine: TensorrtEngine | None = None
@@ -232,16 +243,17 @@ class TensorrtBackend:
                 "gpu": facts.gpu,
                 "compute_capability": facts.compute_capability,
                 "max_batch": facts.max_batch,
+                **facts.knobs,
                 "tf32": facts.tf32,
                 "network": facts.network,
-                **_calibration(ranges),
+                **calibration_options(ranges),
             },
             account=Account(dict(sorted(Counter(narrow).items())), proof_of(facts)),
             notices=tuple(
                 Notice(str(each["code"]), str(each["message"]), each["where"])
                 for each in facts.notices
             ),
-            scales=_scales_in(ranges),
+            scales=scales_in(ranges),
         )
 
     def _given(self, order: Order, plan: bytes) -> BuiltEngine:
@@ -288,6 +300,7 @@ class TensorrtBackend:
             precision=order.precision,
             max_batch=self._batches[0],
             tf32=found.tf32,
+            knobs=self._knobs.changed,
             network="strongly typed" if built.typed else "weakly typed",
             proof=None if proof is None else proof.source,
             nodes=() if proof is None else tuple(asdict(node) for node in proof.nodes),
@@ -309,11 +322,18 @@ class TensorrtBackend:
             what=order.what,
             timing=self._timing,
             float_ops=order.float_ops,
+            knobs=self._knobs,
         )
 
     def _profile(self, model: Model) -> dict[str, ShapeRange]:
         max_batch, opt_batch = self._batches
-        return plan_profile(model, max_batch=max_batch, opt_batch=opt_batch, sizes=self._sizes)
+        return plan_profile(
+            model,
+            max_batch=max_batch,
+            opt_batch=opt_batch,
+            sizes=self._sizes,
+            fixed_shapes=self._knobs.fixed_shapes,
+        )
 
     def _kept(
         self, path: Path, model: Model, scales: str | None
@@ -327,73 +347,10 @@ class TensorrtBackend:
             return None  # truncated or altered: it is built again
         wanted = (
             self.name, self._version, self.session.look().gpu, model.fingerprint, scales,
-            self._batches[0],
+            self._batches[0], self._knobs.changed,
         )  # fmt: skip
         had = (
-            facts.library, facts.version, facts.gpu, facts.model, facts.scales, facts.max_batch
+            facts.library, facts.version, facts.gpu, facts.model, facts.scales, facts.max_batch,
+            facts.knobs,
         )  # fmt: skip
         return (plan, facts) if had == wanted else None
-
-
-def proof_of(facts: EngineFacts) -> PrecisionProof | None:
-    """The proof that an engine's facts hold."""
-    if facts.proof is None:
-        return None
-    nodes = tuple(
-        NodePrecision(
-            str(node["node"]), str(node["op_type"]), str(node["asked"]), _text(node["got"]),
-            str(node["reason"]), _count(node.get("macs")),
-        )
-        for node in facts.nodes
-    )  # fmt: skip
-    return PrecisionProof(facts.proof, nodes)
-
-
-def _text(value: str | int | None) -> str | None:
-    return None if value is None else str(value)
-
-
-def _count(value: str | int | None) -> int | None:
-    return value if isinstance(value, int) else None
-
-
-def _ranges(order: Order) -> NativeRanges | GivenRanges | None:
-    """What implicit quantization starts from; None where the graph says what is quantized."""
-    if order.ranges is None:
-        return None
-    if isinstance(order.ranges, ScaleTable):
-        return GivenRanges(order.ranges)
-    algorithm, _ = CALIBRATORS[str(order.method)]
-    return NativeRanges(
-        calibset=order.ranges,
-        algorithm=algorithm,
-        batching=order.batching.fitted(len(order.ranges)),
-        cache=order.path.with_suffix(".cache"),
-    )
-
-
-def _calibration(ranges: NativeRanges | GivenRanges | None) -> dict[str, float | str]:
-    """How a calibration of TensorRT's own cut its set, for the report."""
-    return ranges.batching.options if isinstance(ranges, NativeRanges) else {}
-
-
-def _ranges_key(order: Order, ranges: NativeRanges | GivenRanges | None) -> str | None:
-    """What an engine's ranges, and what it leaves in float beside its graph, depend on."""
-    if ranges is None:
-        return order.scales
-    left = f", {' '.join(order.float_ops)} in float" if order.float_ops else ""
-    if isinstance(ranges, GivenRanges):
-        return f"implicit, {order.scales}{left}"
-    return f"{ranges.algorithm} of {ranges.calibset.fingerprint} in {ranges.batching}{left}"
-
-
-def _scales_in(ranges: NativeRanges | GivenRanges | None) -> dict[str, float]:
-    """Tap → scale in an engine by implicit quantization; empty where its cache is gone."""
-    if ranges is None:
-        return {}
-    if isinstance(ranges, GivenRanges):
-        return ranges.table.scales
-    try:
-        return {} if ranges.cache is None else open_trt_cache(ranges.cache).scales
-    except FileFormatError:
-        return {}

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.backends.tensorrt.knobs import Knobs
 from calaudit.backends.tensorrt.link import Answer, RefusedError
 from calaudit.backends.tensorrt.profile import ShapeRange
 from calaudit.backends.tensorrt.session import Session
@@ -84,6 +85,7 @@ def build_explicit(
     what: str,
     compute_capability: str | None = None,
     timing: TimingCache | None = None,
+    knobs: Knobs | None = None,
 ) -> BuiltPlan:
     """Build an engine from a graph.
 
@@ -102,6 +104,8 @@ def build_explicit(
         RTX: the GPU to build for, such as ``"8.9"``, present or not; default: the one there.
     timing : TimingCache, optional
         Where kernel timings are kept.
+    knobs : Knobs, optional
+        What the compiler is told.
 
     Raises
     ------
@@ -114,6 +118,7 @@ def build_explicit(
         "profile": sent_profile(profile),
         "flags": sorted(each.upper() for each in narrow_types(model)),
         "compute_capability": compute_capability,
+        "knobs": dict((knobs or Knobs()).changed),
     }
     with shown(session, what), sent_model(model) as arrays:
         timed = {} if timing is None else timing.read(session)

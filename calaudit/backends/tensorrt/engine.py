@@ -114,8 +114,7 @@ class TensorrtEngine:
                 f"the inputs differ in their number of samples: {sorted([n, *others])}",
                 "Feed the same samples to every input.",
             )
-        found = self._session.perform(lambda worker: self._run(worker, used, n)).arrays
-        self._sizes[n] = [found[name].nbytes for name in found]
+        found = self._session.perform(lambda worker: self._run_filled(worker, used, n)).arrays
         return {each.name: _as(found[each.name], each.dtype) for each in self._model.outputs}
 
     def inspect(self, shapes: Mapping[str, Sequence[int]]) -> str | None:
@@ -179,12 +178,31 @@ class TensorrtEngine:
                 next_step=near(name, own),
             )
 
+    def _run_filled(self, worker: Worker, used: Mapping[str, Array], n: int) -> Answer:
+        """Run `n` rows, with the last one again where the engine takes whole batches alone."""
+        self.number(worker)  # which tells of shapes
+        takes = min((each["largest"][0] for each in self._specs.values()), default=1)
+        least = max((each["smallest"][0] for each in self._specs.values()), default=1)
+        lacking = -n % takes if 0 < n % takes < least else 0
+        if not lacking:
+            return self._run(worker, used, n)
+        filled = {
+            name: np.concatenate([values, np.repeat(values[-1:], lacking, axis=0)])
+            for name, values in used.items()
+        }
+        answer = self._run(worker, filled, n + lacking)
+        cut = {
+            name: values[:n] if values.ndim and len(values) == n + lacking else values
+            for name, values in answer.arrays.items()
+        }
+        return Answer(answer.values, cut)
+
     def _run(self, worker: Worker, used: Mapping[str, Array], n: int) -> Answer:
         number = self.number(worker)
         fed = {name: _fitted(used[name], spec["dtype"]) for name, spec in self._specs.items()}
         what = f"run {n} rows of {self._model.label}"
         try:
-            return worker.ask(
+            answer = worker.ask(
                 "runner.run",
                 {"engine": number, "n": n},
                 fed,
@@ -195,6 +213,8 @@ class TensorrtEngine:
         except RefusedError as error:
             problem = error.problems[0]
             raise self._failed(problem.message, problem.next_step or _FIT) from None
+        self._sizes[n] = [values.nbytes for values in answer.arrays.values()]
+        return answer
 
     def _feed(self, tensor: "ModelTensor", feeds: Mapping[str, Array]) -> Array:
         if tensor.name not in feeds:

@@ -20,6 +20,7 @@ from calaudit.backends.tensorrt.build import (
     sent_profile,
     shown,
 )
+from calaudit.backends.tensorrt.knobs import Knobs
 from calaudit.backends.tensorrt.link import Answer, Serve, Values, Worker
 from calaudit.backends.tensorrt.profile import ShapeRange
 from calaudit.backends.tensorrt.session import Session
@@ -89,6 +90,7 @@ def build_implicit(
     what: str = "build",
     timing: TimingCache | None = None,
     float_ops: Sequence[str] = (),
+    knobs: Knobs | None = None,
 ) -> ImplicitPlan:
     """Build an INT8 engine of an FP32 graph, or refuse it.
 
@@ -108,6 +110,8 @@ def build_implicit(
         Where kernel timings are kept.
     float_ops : sequence of str
         Nodes of `model` whose layers are to stay in float.
+    knobs : Knobs, optional
+        What the compiler is told.
 
     Raises
     ------
@@ -117,7 +121,8 @@ def build_implicit(
     CalauditError, KeyboardInterrupt
         What was raised while batches were read.
     """
-    order = _Build(session, model, profile, what, timing, _nodes(model, float_ops))
+    told_knobs = (knobs or Knobs()).changed
+    order = _Build(session, model, profile, what, timing, _nodes(model, float_ops), told_knobs)
     if isinstance(ranges, GivenRanges):
         answer, notices = _build_given(order, ranges.table)
     else:
@@ -144,6 +149,7 @@ class _Build:
     what: str
     timing: TimingCache | None
     float_ops: tuple[dict[str, str], ...]
+    knobs: Mapping[str, str | int | bool]
 
     @property
     def version(self) -> TrtVersion:
@@ -164,6 +170,7 @@ class _Build:
             "algorithm": algorithm,
             "from_data": serve is not None,
             "float_ops": list(self.float_ops),
+            "knobs": dict(self.knobs),
         }
         kept = {} if cache is None else {"cache": np.frombuffer(cache, np.uint8)}
         timed = {} if self.timing is None else self.timing.read(self.session)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from calaudit.backends.base import PrecisionProof
     from calaudit.backends.health import Health, Wanted
     from calaudit.backends.tensorrt.backend import TensorrtBackend
+    from calaudit.backends.tensorrt.knobs import Knobs
     from calaudit.backends.tensorrt.location import Library, Location
     from calaudit.backends.tensorrt.session import Session
     from calaudit.calibration.batching import Batching
@@ -24,6 +25,8 @@ CALIBRATORS: Final[Mapping[str, tuple[Literal["entropy", "minmax"], tuple[str, .
     "native-minmax": ("minmax", ("minmax",)),
 }
 """Method of a cell → TensorRT's own calibrator; our methods to hold it against, nearest first."""
+MOST_LEVEL: Final = 5
+"""TensorRT's largest optimization level."""
 _OURS: Final = sorted({name for _, ours in CALIBRATORS.values() for name in ours})
 _EXPLICIT: Final = "'tensorrt>=10'"
 _IMPLICIT: Final = "'tensorrt>=10,<11'"
@@ -55,17 +58,37 @@ class Place:
 
 
 @setting
-class TensorrtSettings(Place):
+class Compiled(Place):
+    """Keys of both: what the compiler is told."""
+
+    optimization_level: int | None = None
+    """0 to 5; None: the library's own default."""
+    sparsity: bool = False
+    """Whether kernels for structured sparse weights may be taken."""
+    tf32: bool = False
+    """Whether FP32 may be multiplied in TF32."""
+    shapes: Literal["dynamic", "fixed"] = "dynamic"
+    """Whether engines take batches up to the largest, or that one alone."""
+
+    def __post_init__(self) -> None:
+        """Refuse places and levels that can't be one."""
+        _check_compiled(self)
+
+
+@setting
+class TensorrtSettings(Compiled):
     """Keys of ``[audit]`` that are TensorRT's."""
 
     int8: Literal["explicit", "implicit"] = "explicit"
     """How it gets INT8: Q/DQ in the graph, or a calibration (up to TensorRT 10)."""
     ranges: tuple[Literal["calaudit", "tensorrt"], ...] = ("calaudit",)
     """Who estimates the ranges of implicit quantization; both are compared."""
+    timing_cache: bool = True
+    """Whether builds use the kernel timings of earlier ones."""
 
     def __post_init__(self) -> None:
         """Refuse keys that don't go together."""
-        _check_place(self)
+        _check_compiled(self)
         if not self.ranges or len(set(self.ranges)) < len(self.ranges):
             raise SettingsError("ranges must name calaudit, tensorrt or both, once each")
         if "tensorrt" in self.ranges and self.int8 == "explicit":
@@ -76,7 +99,7 @@ class TensorrtSettings(Place):
 
 
 @setting
-class RtxSettings(Place):
+class RtxSettings(Compiled):
     """Keys of ``[audit]`` that are TensorRT-RTX's."""
 
     compute_capability: str | None = None
@@ -97,6 +120,13 @@ def _check_place(settings: Place) -> None:
             f"ssh is {settings.ssh!r}",
             next_step="Give the machine, after options of ssh: '-p 2222 user@host'.",
         )
+
+
+def _check_compiled(settings: Compiled) -> None:
+    _check_place(settings)
+    level = settings.optimization_level
+    if level is not None and not 0 <= level <= MOST_LEVEL:
+        raise SettingsError(f"optimization_level must lie between 0 and {MOST_LEVEL} (got {level})")
 
 
 def _words(command: str) -> list[str]:
@@ -120,12 +150,14 @@ class TensorrtKind(BackendKind):
         from calaudit.backends.tensorrt.build import TimingCache
         from calaudit.backends.tensorrt.session import take_session
 
+        knobs = _knobs(settings)
         return TensorrtBackend(
             take_session(_location(self.name, settings)),
             max_batch=site.batch_size,
             sizes=site.shapes,
             compute_capability=self.capability(settings),
-            timing=TimingCache(site.folder),
+            timing=TimingCache(site.folder) if knobs.timing_cache else None,
+            knobs=knobs,
         )
 
     def examine(self, settings: Any, wanted: "Wanted") -> "Health":
@@ -137,7 +169,7 @@ class TensorrtKind(BackendKind):
         session = session_of(_location(self.name, settings))
         try:
             if session.look().library is not None:
-                return _examined(session, wanted, self.capability(settings))
+                return _examined(session, wanted, self.capability(settings), _knobs(settings))
             absent = session.look().missing
             if self.implicit(settings):
                 absent = tuple(_calibrating(each, TITLES[self.name]) for each in absent)
@@ -205,6 +237,18 @@ TENSORRT: Final = TensorrtKind()
 TENSORRT_RTX: Final = RtxKind()
 
 
+def _knobs(settings: Any) -> "Knobs":
+    from calaudit.backends.tensorrt.knobs import Knobs
+
+    return Knobs(
+        optimization_level=settings.optimization_level,
+        sparsity=settings.sparsity,
+        tf32=settings.tf32,
+        fixed_shapes=settings.shapes == "fixed",
+        timing_cache=getattr(settings, "timing_cache", True),  # RTX has none
+    )
+
+
 def _location(library: "Library", settings: Any) -> "Location":
     from calaudit.backends.tensorrt.location import Location
 
@@ -214,6 +258,7 @@ def _location(library: "Library", settings: Any) -> "Location":
         ssh=settings.ssh,
         ssh_config=settings.ssh_config,
         timeout=settings.timeout,
+        tf32=settings.tf32,
     )
 
 
@@ -226,7 +271,9 @@ def _calibrating(missing: Missing, title: str) -> Missing:
     return replace(missing, next_step=f"{step}. {why}.")
 
 
-def _examined(session: "Session", wanted: "Wanted", capability: str | None) -> "Health":
+def _examined(
+    session: "Session", wanted: "Wanted", capability: str | None, knobs: "Knobs"
+) -> "Health":
     from platformdirs import user_cache_path
 
     from calaudit.backends.health import Health, Trial, run_probe, tried
@@ -239,7 +286,9 @@ def _examined(session: "Session", wanted: "Wanted", capability: str | None) -> "
     if found.device is not None or found.builds_for:
         # Every audit tries these, too: the user's own cache saves it most of the time.
         timing = TimingCache(user_cache_path("calaudit", appauthor=False) / "timing")
-        made = TensorrtBackend(session, max_batch=2, compute_capability=capability, timing=timing)
+        made = TensorrtBackend(
+            session, max_batch=2, compute_capability=capability, timing=timing, knobs=knobs
+        )
 
         def attempt(model: "Model") -> "PrecisionProof | None":
             if found.device is None:

@@ -37,6 +37,8 @@ class Location:
     ssh_config: Path | None = None
     timeout: float = 900
     """Seconds without a sign of life after which it counts as hanging."""
+    tf32: bool = False
+    """Whether FP32 may be multiplied in TF32 there: NVIDIA's libraries ask once in a process."""
 
     def __str__(self) -> str:
         if self.ssh is not None:

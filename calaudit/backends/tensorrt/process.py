@@ -127,6 +127,7 @@ class Process:
             self._gateway = self._connected()
             self._channel = self._gateway.remote_exec(_texts()["boot"])
             self._channel.send({name: each for name, each in _texts().items() if name != "boot"})
+            self._channel.send({"tf32": location.tf32})
             self._channel.setcallback(self._inbox.put, endmarker=None)
         except OSError as error:
             self._wait_a_moment()

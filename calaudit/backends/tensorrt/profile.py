@@ -25,6 +25,7 @@ def plan_profile(
     max_batch: int,
     opt_batch: int | None = None,
     sizes: Mapping[str, Sequence[int]] | None = None,
+    fixed_shapes: bool = False,
 ) -> dict[str, ShapeRange]:
     """Shape ranges of the inputs that have a free axis; empty for a model without.
 
@@ -38,6 +39,8 @@ def plan_profile(
         The batch to choose kernels for; default: the largest.
     sizes : mapping, optional
         Input → per-sample shape (without the batch axis), needed where the model leaves it free.
+    fixed_shapes : bool
+        Whether the engine is to take the largest batch alone.
 
     Raises
     ------
@@ -63,6 +66,7 @@ def plan_profile(
         if fixed and None not in spec.shape:
             continue
         batches = (1, 1, 1) if fixed else (1, opt, max_batch)
+        batches = (batches[-1],) * 3 if fixed_shapes else batches
         made = [(batch, *(size for size in sample if size is not None)) for batch in batches]
         ranges[spec.name] = ShapeRange(*made)
     if problems:

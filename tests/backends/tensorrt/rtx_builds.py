@@ -24,10 +24,12 @@ from calaudit.backends.tensorrt import backend as trt_backend
 from calaudit.backends.tensorrt.bars import Bars
 from calaudit.backends.tensorrt.build import build_explicit
 from calaudit.backends.tensorrt.kind import RtxKind
+from calaudit.backends.tensorrt.knobs import Knobs
 from calaudit.backends.tensorrt.location import Location
 from calaudit.backends.tensorrt.precision import precision_notices, prove, read_layer_report
 from calaudit.backends.tensorrt.profile import plan_profile
 from calaudit.backends.tensorrt.session import session_of
+from calaudit.formats.engine import plan_hash
 from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
@@ -198,6 +200,23 @@ def examined(capability: str | None) -> dict[str, Any]:
     return {**asdict(health), **told}
 
 
+def turned() -> dict[str, str]:
+    """What the compiler is told → hash of the plan that comes of it."""
+    model = quantized("residual")
+    every = (
+        Knobs(), Knobs(optimization_level=0), Knobs(optimization_level=5), Knobs(sparsity=True),
+        Knobs(tf32=True), Knobs(fixed_shapes=True),
+    )  # fmt: skip
+    found = {}
+    for knobs in every:
+        profile = plan_profile(model, max_batch=32, fixed_shapes=knobs.fixed_shapes)
+        made = build_explicit(
+            SESSION, model, profile, what="build", compute_capability="8.9", knobs=knobs
+        )
+        found[str(knobs)] = plan_hash(made.plan)
+    return found
+
+
 def audited() -> dict[str, Any]:
     """A whole audit whose engines RTX builds. A FAKE runs them: onnxruntime, given the graph."""
     gpu = "a fake GPU (compute capability 8.9)"
@@ -243,6 +262,7 @@ if __name__ == "__main__":
         "refused": refused(),
         "interrupted": interrupted(),
         "twice": twice(),
+        "turned": turned(),
         "audited": audited(),
         "doctor": examined(None),
         "doctor_for_hopper": examined("9.0"),

@@ -105,6 +105,17 @@ def test_interrupts_cancel_a_build_and_are_raised(answers: dict[str, Any]) -> No
     assert answers["interrupted"] == {"SIGINT": True, "SIGTERM": True, "builds_after": True}
 
 
+def test_whatever_the_compiler_is_told_it_builds_and_fixed_shapes_are_another_engine(
+    answers: dict[str, Any],
+) -> None:
+    plans = answers["turned"]
+    assert set(plans) == {
+        "", "optimization_level = 0", "optimization_level = 5", "sparsity = true", "tf32 = true",
+        "shapes = fixed",
+    }  # fmt: skip
+    assert plans["shapes = fixed"] != plans[""]
+
+
 def test_building_twice_gives_the_same_account_of_layers(answers: dict[str, Any]) -> None:
     assert answers["twice"] == {"same": True}
 

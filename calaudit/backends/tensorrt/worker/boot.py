@@ -59,7 +59,7 @@ class Sources(importlib.abc.MetaPathFinder, importlib.abc.ExecutionLoader):
 def start(channel: Any) -> None:
     """Load what the host sends, and take its requests until it hangs up."""
     sys.meta_path.insert(0, Sources(channel.receive()))
-    importlib.import_module(f"{PACKAGE}.main").serve(channel)
+    importlib.import_module(f"{PACKAGE}.main").serve(channel, **channel.receive())
 
 
 if __name__ == "__channelexec__":

@@ -37,6 +37,7 @@ def explicit(
     profile: Profile,
     flags: Sequence[str],
     compute_capability: str | None,
+    knobs: Mapping[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Build an engine from a graph that says what runs in which type.
 
@@ -50,11 +51,13 @@ def explicit(
         ``"INT8"``, ``"FP16"``: types in the graph, which a weakly typed network is permitted.
     compute_capability
         RTX: the GPU to build for, such as ``"8.9"``, present or not; None: the one here.
+    knobs
+        See `make_config`.
     """
     found = state.library
     with state.ear.listening() as heard:
         network = parsed(state, arrays, typed=found.abilities.strongly_typed, heard=heard)
-        config = make_config(state)
+        config = make_config(state, knobs)
         if compute_capability is not None:
             _aim(found, config, compute_capability)
         if not found.abilities.strongly_typed:
@@ -115,15 +118,24 @@ def _reason(error: Any) -> str:
     return f"{text} (node {name}{f', {op}' if op else ''})" if name else text
 
 
-def make_config(state: State) -> Any:
-    """An ``IBuilderConfig`` without TF32, that lets engines tell what their layers run in."""
+def make_config(state: State, knobs: Mapping[str, Any]) -> Any:
+    """An ``IBuilderConfig`` that lets engines tell what their layers run in.
+
+    `knobs` may have ``tf32`` and ``sparsity``, which are off unless they are true, and
+    ``optimization_level``.
+    """
     if TYPE_CHECKING:
         import tensorrt as trt
     else:
         trt = state.library.module
     config = state.builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    config.clear_flag(trt.BuilderFlag.TF32)
+    if not knobs.get("tf32"):
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if knobs.get("sparsity"):
+        config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)
+    if knobs.get("optimization_level") is not None:
+        config.builder_optimization_level = knobs["optimization_level"]
     sources = getattr(trt, "TacticSource", None)
     own = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
     if hasattr(config, "set_tactic_sources") and all(hasattr(sources, name) for name in own):

@@ -47,6 +47,8 @@ class Abilities(NamedTuple):
     """Measurements of kernels that can be kept between builds."""
     runs: bool
     """``execute_async_v3`` and what it needs: engines can be run."""
+    levels: bool
+    """``builder_optimization_level`` (from 8.6)."""
 
 
 class TensorrtModule(NamedTuple):
@@ -155,4 +157,5 @@ def _abilities(trt: ModuleType) -> Abilities:
         inspector=hasattr(engine, "create_engine_inspector"),
         timing_cache=hasattr(config, "create_timing_cache"),
         runs=hasattr(context, "execute_async_v3") and hasattr(trt, "IOutputAllocator"),
+        levels=hasattr(config, "builder_optimization_level"),
     )

@@ -43,6 +43,7 @@ def build(
     algorithm: str,
     from_data: bool,
     float_ops: Sequence[Mapping[str, str]],
+    knobs: Mapping[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Calibrate and build, or refuse the engine.
 
@@ -61,6 +62,8 @@ def build(
         Whether there is a set to calibrate on, where the cache isn't there or is refused.
     float_ops
         Nodes whose layers are to stay in float; see `floats.hold_in_float`.
+    knobs
+        See `build.make_config`.
     """
     found = state.library
     if not found.abilities.implicit:
@@ -71,7 +74,7 @@ def build(
     with state.ear.listening() as heard, ExitStack() as stack:
         network = parsed(state, arrays, typed=False, heard=heard)
         _refuse_qdq(state, network)
-        config = make_config(state)
+        config = make_config(state, knobs)
         config.set_flag(found.module.BuilderFlag.INT8)
         hold_in_float(state, network, config, float_ops)
         feed = None

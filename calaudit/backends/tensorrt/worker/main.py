@@ -12,20 +12,20 @@ from typing import Any
 from .errors import OUT_OF_MEMORY, Missing, RefusedError
 
 
-def serve(channel: Any) -> None:
-    """Answer requests, one after the other; the process ends when the host hangs up."""
+def serve(channel: Any, *, tf32: bool) -> None:
+    """Answer requests, one after the other; the process ends when the host hangs up.
+
+    `tf32` says whether FP32 may be multiplied in TF32.
+    """
     faulthandler.enable(
         all_threads=False
     )  # the host quotes what stands on standard error when this process dies
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the host, which is asked too, ends this process
-    # RTX compiles its kernels when it runs, and uses TF32 there whatever the builder was told.
-    # Only this variable of NVIDIA's libraries keeps FP32 exact.
-    override = os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     told = {
         "pid": os.getpid(),
         "python": ".".join(map(str, sys.version_info[:3])),
         "executable": sys.executable,
-        "tf32": "off" if override == "0" else f"NVIDIA_TF32_OVERRIDE={override}",
+        "tf32": _set_tf32(tf32),
     }
     try:
         from .line import Line
@@ -41,6 +41,18 @@ def serve(channel: Any) -> None:
     state = State(line)
     while True:
         _answer(state)
+
+
+def _set_tf32(wanted: bool) -> str:
+    """``"off"``, ``"on"``, or what the environment says."""
+    # RTX compiles its kernels when it runs, and uses TF32 there whatever the builder was told.
+    # Only this variable of NVIDIA's libraries keeps FP32 exact.
+    if not wanted:
+        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
+    override = os.environ.get("NVIDIA_TF32_OVERRIDE")
+    if override is None:
+        return "on"
+    return "off" if override == "0" else f"NVIDIA_TF32_OVERRIDE={override}"
 
 
 def _answer(state: Any) -> None:

@@ -46,6 +46,8 @@ class EngineTensor(NamedTuple):
     """Batch axis included; −1 where the size is free or unknown."""
     largest: tuple[int, ...]
     """Inputs: the largest shape the profile allows; outputs: the same as `shape`."""
+    smallest: tuple[int, ...]
+    """Inputs: the smallest; outputs: the same as `shape`."""
 
 
 class Streams:

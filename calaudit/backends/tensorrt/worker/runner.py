@@ -138,6 +138,7 @@ def _told(spec: EngineTensor) -> dict[str, Any]:
         "dtype": spec.dtype.name,
         "shape": list(spec.shape),
         "largest": list(spec.largest),
+        "smallest": list(spec.smallest),
     }
 
 
@@ -172,10 +173,10 @@ def describe_io(
             )
         shape = tuple(engine.get_tensor_shape(name))
         entering = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
-        largest = shape
+        smallest = largest = shape
         if entering and -1 in shape:
-            largest = tuple(engine.get_tensor_profile_shape(name, 0)[2])
-        made = EngineTensor(name, np.dtype(DTYPES[kind]), shape, largest)
+            smallest, _, largest = map(tuple, engine.get_tensor_profile_shape(name, 0))
+        made = EngineTensor(name, np.dtype(DTYPES[kind]), shape, largest, smallest)
         (inputs if entering else outputs)[name] = made
     return inputs, outputs
 

@@ -26,6 +26,7 @@ HEADERS = {
     "MINMAX_CALIBRATION": "MinMaxCalibration",
 }
 TIMES = b"fake kernel timings "
+OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 
 
 @dataclass
@@ -66,6 +67,8 @@ class Behaviour:
     inspects: bool = True
     binds: bool = True
     """Whether a builder flag makes layers' precisions binding."""
+    levels: bool = True
+    """Whether there are optimization levels, as from 8.6 on."""
     work: Callable[[int, Dict[str, Any]], None] = lambda number, batch: None
     """What it does with a batch while it lies in its buffers."""
 
@@ -151,7 +154,9 @@ def _stand_ins() -> Dict[str, Any]:
             "CalibrationAlgoType", {"ENTROPY_CALIBRATION_2": 2, "MINMAX_CALIBRATION": 3}
         ),
         "DataType": kind("DataType", "FLOAT HALF INT8 INT32 BOOL"),
-        "BuilderFlag": kind("BuilderFlag", "FP16 INT8 TF32 OBEY_PRECISION_CONSTRAINTS"),
+        "BuilderFlag": kind(
+            "BuilderFlag", "FP16 INT8 TF32 SPARSE_WEIGHTS OBEY_PRECISION_CONSTRAINTS"
+        ),
         "NetworkDefinitionCreationFlag": kind("Flag", "EXPLICIT_BATCH"),
         "ProfilingVerbosity": kind("ProfilingVerbosity", "NONE DETAILED"),
         "TacticSource": kind(
@@ -193,6 +198,8 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
     class IBuilderConfig:
         int8_calibrator = None
         logger: Any = None
+        if behaviour.levels:
+            builder_optimization_level = 3
         if hasattr(trt, "IProgressMonitor"):
             progress_monitor = None
 
@@ -201,6 +208,7 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
             self.calibrated: Optional[Dict[str, Any]] = None
             self.profiles: List[Dict[str, Any]] = []
             self._times: Any = None
+            self.took_times = False
             self.tactics: Optional[int] = None
 
         def set_flag(self, flag: Any) -> None:
@@ -224,6 +232,7 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
         def create_timing_cache(self, content: bytes) -> Any:
             if content and not content.startswith(TIMES):
                 return None
+            self.took_times = bool(content)
             if content:  # 8.5 complains of its own caches, and uses them
                 self.logger.log(severity.ERROR, "4: The timing cache will not be used!")
             return SimpleNamespace(content=content or TIMES)
@@ -301,7 +310,11 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
             binding = {"OBEY_PRECISION_CONSTRAINTS", "STRICT_TYPES"} & config.flags
             held = behaviour.held if binding else []
             profile = config.profiles[0] if config.profiles else {}
-            head = {"profile": profile, "int8": int8, "held": held}
+            level = getattr(config, "builder_optimization_level", None)
+            head = {
+                "profile": profile, "int8": int8, "held": held, "flags": behaviour.flags,
+                "level": level, "timed": config.took_times, "tf32": os.environ.get(OVERRIDE),
+            }  # fmt: skip
             return json.dumps(head).encode() + b"\n" + network.content
 
     class ICudaEngine:

@@ -1,4 +1,6 @@
 """Two engines answer one log of requests: who gets which, replayed, compared.
 
-`kserve` asks models on servers, by `transports`, at addresses that `endpoints` reads.
+`arms` are what answers: engines of the audit in this process, or, by `kserve`, models on servers,
+over `transports`, at addresses that `endpoints` reads. `replay` sends requests when the log says,
+with what `feeds` read; `answers` keeps what came.
 """

@@ -21,7 +21,8 @@ Mode = Literal["split", "shadow"]
 Status = Literal["ok", "not_finite", "other_shape", "error", "timeout", "lost"]
 """What became of a request. ok: answered in time. not_finite: answered, with NaN or infinity where
 FP32 has numbers. other_shape: answered in another shape or element type than the model's. error:
-the arm refused or failed. timeout: no answer in time. lost: the arm had ended for good."""
+the arm refused or failed. timeout: no answer in time. lost: the arm couldn't be reached, or the
+connection broke."""
 Quantity = Literal["p50", "p95", "p99", "mean"]
 """Of a distribution of latencies."""
 

@@ -105,6 +105,7 @@ def _end_if_asked() -> None:
     request = interrupts.asked()
     if request is None:
         return
+    interrupts.let_go()
     if request is signal.SIGINT:
         print("calaudit: interrupted; no partial file was left", file=sys.stderr)
     sys.exit(128 + request)

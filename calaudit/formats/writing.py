@@ -23,6 +23,8 @@ from calaudit.runtime.errors import CalauditError, OutputError, PoolError, Probl
 from calaudit.runtime.interrupts import Kept, listening, stop_if_asked, unbroken
 
 _in_flight: set[Path] = set()
+_disks: "set[_Disk]" = set()
+"""Those with an HDF5 file open on them."""
 
 CHUNK_BYTES = 256 << 10
 """Aim for one chunk: small enough for reading scattered samples, large enough to be quick."""
@@ -116,6 +118,7 @@ class _Disk(io.RawIOBase):
     def open(self) -> h5py.File:
         """Start an HDF5 file on this one."""
         self.hdf5 = h5py.File(self, "w")
+        _disks.add(self)
         return self.hdf5
 
     @unbroken
@@ -172,6 +175,7 @@ class _Disk(io.RawIOBase):
         if self.hdf5 is not None:
             self.hdf5.close()
             self.hdf5 = None
+        _disks.discard(self)
         self._file.close()
         super().close()
 
@@ -330,6 +334,8 @@ def _remove(aside: Path) -> None:
 @atexit.register
 def _remove_all() -> None:
     # A request to end can arrive where Python leaves a `with` block without running its end.
+    for disk in tuple(_disks):
+        disk.close()  # HDF5 would close it once no Python is left to write for it
     for aside in tuple(_in_flight):
         _remove(aside)
 

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from traceback import clear_frames
 from types import CodeType, FrameType, TracebackType
 from typing import Any, Final, TypeVar
 
@@ -87,6 +88,20 @@ def _close_block() -> None:
 def asked() -> signal.Signals | None:
     """The request to end that arrived since `listen`, or in this `listening` block, if any."""
     return _requests[-1][0] if _requests else None
+
+
+def let_go() -> None:
+    """Free what the work that a request ended still holds: its files, locks, processes.
+
+    A request can be raised between the opening of a block (`with`) and its first line. Nothing
+    closes what it opened then but the end of the frames on the way, which the error keeps alive
+    until Python itself ends, when modules are gone.
+    """
+    for error in (sys.exception(), *(error for _, error in _requests)):
+        held = error
+        while held is not None:
+            clear_frames(held.__traceback__)
+            held = held.__context__
 
 
 def stop_if_asked() -> None:

@@ -43,6 +43,48 @@ def test_a_signal_leaves_nothing_half_written_and_the_next_run_goes_on(
     assert calaudit("compare", audit).status == 1
 
 
+LOST = """
+import contextlib, signal, sys
+enter = contextlib._GeneratorContextManager.__enter__
+block = sys.argv[1]
+def entered(manager):
+    opened = enter(manager)
+    if manager.gen.__name__ == block and next(countdown, None) is None:
+        signal.raise_signal(signal.SIGINT)
+    return opened
+countdown = iter(range(int(sys.argv[2])))
+contextlib._GeneratorContextManager.__enter__ = entered
+del sys.argv[1:3]
+"""
+IN_A_PROGRAM = """
+from pathlib import Path
+import calaudit
+calaudit.run_audit(Path(sys.argv[-1]))
+"""
+
+
+@pytest.mark.parametrize(("block", "nth"), [("written_hdf5", 2), ("atomic_write", 3), ("stage", 1)])
+def test_a_request_between_the_opening_of_a_block_and_its_first_line_leaves_nothing(
+    tmp_path: Path, block: str, nth: int
+) -> None:
+    """Python calls no end of a block whose opening was interrupted as it returned."""
+    audit = make_world(tmp_path, n=600)
+    code = LOST + "from calaudit.cli import main; main()"
+    command = [sys.executable, "-c", code, block, str(nth), "compare", str(audit)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("Traceback")) == (130, 0), ended.stderr
+    assert list(tmp_path.rglob("*.part")) == []
+    assert calaudit("compare", audit).status == 1
+
+
+def test_a_program_that_lets_ctrl_c_through_ends_as_python_does(tmp_path: Path) -> None:
+    audit = make_world(tmp_path, n=600)
+    command = [sys.executable, "-c", LOST + IN_A_PROGRAM, "written_hdf5", "1", str(audit)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGINT, ended.stderr
+    assert list(tmp_path.rglob("*.part")) == []
+
+
 PROGRAM = """
 import sys
 from pathlib import Path

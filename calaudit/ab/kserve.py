@@ -5,7 +5,7 @@ Asked by the Open Inference Protocol (KServe's version 2), over HTTP or gRPC. On
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ class KServeArm:
     concurrency : int, optional
         Requests that may be under way at a time: as many threads may be in `ask`.
     """
+
+    kind: Literal["endpoint"] = "endpoint"
 
     def __init__(
         self,

@@ -24,13 +24,14 @@ _TOLD: Final = 300
 """Characters of a server's message that are kept."""
 
 
-class RequestError(Exception):
-    """A request that got no usable answer.
+class RequestError(BackendError):
+    """A request that got no usable answer; the next one may.
 
     Parameters
     ----------
-    status : Status
-        Its kind.
+    status : {"error", "timeout", "lost", "other_shape"}
+        Refused or failed, no answer in time, no connection, or an answer of another shape or
+        element type.
     message : str
         What was wrong, without what differs from one request to the next.
     """

@@ -107,6 +107,11 @@ def random_exponentials(key: str, n: int, replicates: int) -> NDArray[np.float64
     return _exponentials(key, n, replicates)
 
 
+def random_uniforms(key: str, n: int, replicates: int) -> NDArray[np.float64]:
+    """Numbers in (0, 1), (replicates, n); the same key gives the same."""
+    return _open_uniform(key, n, replicates)
+
+
 def scatter(numbers: NDArray[np.int64], n_groups: int) -> NDArray[np.int64]:
     """Deal `numbers` into `n_groups` groups of equal size (give or take one).
 

@@ -1,11 +1,15 @@
 """Latency of two arms: percentiles with intervals, and their differences.
 
 Requests that come together wait together, so that neighbours say less than as many requests far
-apart. Blocks of time are resampled whole, both arms' requests of a block together: what slows both
-isn't taken for a difference. (Non-overlapping block bootstrap: E. Carlstein 1986, Ann. Statist.
-14, 1171–1179; H. Künsch 1989, Ann. Statist. 17, 1217–1241.)
+apart. An arm's percentiles have the intervals of `calaudit.statistics.timing`, stretches of time
+being its rounds. For differences the stretches are resampled whole, both arms' requests of a
+stretch together: what slows both isn't taken for a difference (block bootstrap: E. Carlstein
+(1986), Ann. Statist. 14, 1171–1179; H. Künsch (1989), Ann. Statist. 17, 1217–1241).
+
+Where queues last as long as a stretch, intervals are too narrow: benchmarks/ab_replays.py.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,18 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
+from calaudit.results.bench import Estimate
 from calaudit.runtime.errors import SettingsError
 from calaudit.statistics.random_numbers import resample_counts
+from calaudit.statistics.timing import percentile
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 PERCENTILES: Final = (50.0, 95.0, 99.0)
-BLOCKS: Final = 50
+STRETCHES: Final = 20
 """Of as many requests each, in the order in which they should have left."""
 FEWEST_BEYOND: Final = 10
-"""Requests that must be slower than a percentile, or quicker, before it gets an interval."""
+"""Requests of each arm that must be slower than a percentile, or quicker, before its difference
+gets an interval."""
 REPLICATES: Final = 1000
+_ROUNDING: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,8 @@ class Latencies:
     """Treatment minus control."""
     n_control: int
     n_treatment: int
-    blocks: int
+    stretches: int
+    """Of time, that the intervals go by."""
 
 
 def latencies(
@@ -59,7 +68,6 @@ def latencies(
     *,
     percentiles: Sequence[float] = PERCENTILES,
     level: float = 0.95,
-    blocks: int = BLOCKS,
     seed: int = 0,
     replicates: int = REPLICATES,
 ) -> Latencies:
@@ -76,8 +84,6 @@ def latencies(
         In (0, 100).
     level : float
         Two-sided level of the intervals.
-    blocks : int
-        Blocks of time that are resampled.
     seed, replicates : int
         Of the resampling.
 
@@ -91,76 +97,96 @@ def latencies(
             raise SettingsError(
                 f"percentile {each}", next_step="Give numbers between 0 and 100, such as 99."
             )
-    n_blocks = max(1, min(blocks, len(arm) // 2))
-    block = np.arange(len(arm)) * n_blocks // max(len(arm), 1)
+    stretches = max(1, min(STRETCHES, len(arm) // 2))
+    block = np.arange(len(arm)) * stretches // max(len(arm), 1)
     shares = np.asarray(percentiles) / 100.0
-    counts = resample_counts(f"latency {seed}", n_blocks, replicates)
-    points, drawn, kept = [], [], []
-    for side in (0, 1):
-        mine = (arm == side) & ~np.isnan(latency)
-        order = np.argsort(latency[mine], kind="stable")
-        values, where = latency[mine][order], block[mine][order]
-        kept.append(len(values))
-        points.append(_quantiles(values, where, np.ones((1, n_blocks)), shares)[0])
-        drawn.append(_quantiles(values, where, counts, shares))
-    with np.errstate(invalid="ignore"):
-        gap, gaps = points[1] - points[0], drawn[1] - drawn[0]
-    few = [np.minimum(shares, 1 - shares) * n < FEWEST_BEYOND for n in kept]
-    wide = _wider(level, n_blocks)
-    described = [
+    sides = [_Side.of(latency, block, (arm == side) & ~np.isnan(latency)) for side in (0, 1)]
+    known = [
         tuple(
-            _percentile(each, float(value), draws, alpha=1 - level, wide=wide, few=bool(short))
-            for each, value, draws, short in zip(percentiles, point, own.T, thin, strict=True)
+            _percentile(each, percentile(one.by_stretch(stretches), each / 100.0, level))
+            for each in percentiles
         )
-        for point, own, thin in (
-            (points[0], drawn[0], few[0]),
-            (points[1], drawn[1], few[1]),
-            (gap, gaps, few[0] | few[1]),
-        )
+        for one in sides
     ]
-    return Latencies(described[0], described[1], described[2], kept[0], kept[1], n_blocks)
+    counts = resample_counts(f"latency {seed}", stretches, replicates)
+    once = np.ones((1, stretches))
+    with np.errstate(invalid="ignore"):
+        gap, gaps = (
+            _quantiles(sides[1], each, shares) - _quantiles(sides[0], each, shares)
+            for each in (once, counts)
+        )
+    fewer = min(len(one.values) for one in sides)
+    few = np.minimum(shares, 1 - shares) * fewer < FEWEST_BEYOND
+    wide = _wider(level, stretches)
+    differences = tuple(
+        _difference(each, float(value), draws, 1 - level, wide if not short else None)
+        for each, value, draws, short in zip(percentiles, gap[0], gaps.T, few, strict=True)
+    )
+    n_control, n_treatment = (len(one.values) for one in sides)
+    return Latencies(known[0], known[1], differences, n_control, n_treatment, stretches)
 
 
-def _quantiles(values: Floats, block: Ints, counts: Floats, shares: Floats) -> Floats:
-    """Order statistics of resampled blocks, (replicates, percentiles); NaN where none is drawn.
+@dataclass(frozen=True, eq=False, slots=True)
+class _Side:
+    """One arm's latencies, ascending."""
+
+    values: Floats
+    block: Ints
+    """Stretch of time of each."""
+
+    @classmethod
+    def of(cls, latency: Floats, block: Ints, mine: NDArray[np.bool_]) -> "_Side":
+        order = np.argsort(latency[mine], kind="stable")
+        return cls(latency[mine][order], block[mine][order])
+
+    def by_stretch(self, n: int) -> list[Floats]:
+        order = np.argsort(self.block, kind="stable")
+        ends = np.bincount(self.block, minlength=n).cumsum()[:-1]
+        return np.split(self.values[order], ends)
+
+
+def _quantiles(side: _Side, counts: Floats, shares: Floats) -> Floats:
+    """Order statistics of resampled stretches, (replicates, percentiles); NaN where none is drawn.
 
     Parameters
     ----------
-    values : float64 (n,), ascending
-    block : int64 (n,)
-        Of each value.
-    counts : float64 (replicates, blocks)
-        How often each block is drawn.
+    side : _Side
+    counts : float64 (replicates, stretches)
+        How often each stretch is drawn.
     shares : float64 (percentiles,)
     """
-    found = np.full((len(counts), len(shares)), np.nan)
-    if not len(values):
-        return found
+    values, found = side.values, np.full((len(counts), len(shares)), np.nan)
     for index, each in enumerate(counts):
-        reached = each[block].cumsum()
-        if reached[-1] > 0:
+        reached = each[side.block].cumsum()
+        if len(reached) and reached[-1] > 0:
             # the smallest value that at least this share doesn't exceed
-            places = np.searchsorted(reached, shares * reached[-1] * (1 - 1e-12), side="left")
+            places = np.searchsorted(reached, shares * reached[-1] * (1 - _ROUNDING), side="left")
             found[index] = values[np.minimum(places, len(values) - 1)]
     return found
 
 
-def _wider(level: float, blocks: int) -> float:
-    """How much further out to read the replicates: Student's t for few blocks, as a share."""
-    if blocks < 2:
+def _wider(level: float, stretches: int) -> float:
+    """How much further out to read the replicates: Student's t for few stretches, as a share."""
+    if stretches < 2:
         return 1.0
     normal = float(ndtri(0.5 + level / 2))
-    student = float(stdtrit(blocks - 1, 0.5 + level / 2)) * np.sqrt(blocks / (blocks - 1))
-    return float(student / normal)
+    student = float(stdtrit(stretches - 1, 0.5 + level / 2))
+    return student / normal * math.sqrt(stretches / (stretches - 1))
 
 
-def _percentile(
-    percentile: float, value: float, draws: Floats, *, alpha: float, wide: float, few: bool
+def _percentile(percentile: float, found: Estimate) -> Percentile:
+    return Percentile(percentile, *map(_finite, (found.value, found.low, found.high)))
+
+
+def _difference(
+    percentile: float, value: float, draws: Floats, alpha: float, wide: float | None
 ) -> Percentile:
-    known = bool(np.isfinite(value))
-    if not known or few or np.isnan(draws).any():
-        return Percentile(percentile, float(value) if known else None)
-    low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2], method="inverted_cdf")
-    low, high = value - (value - low) * wide, value + (high - value) * wide
-    ends = [float(end) if np.isfinite(end) else None for end in (low, high)]
-    return Percentile(percentile, float(value), *ends)
+    if not math.isfinite(value) or wide is None or np.isnan(draws).any():
+        return Percentile(percentile, _finite(value))
+    low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2], method="inverted_cdf").tolist()
+    ends = (_finite(value + (end - value) * wide) for end in (low, high))
+    return Percentile(percentile, value, *ends)
+
+
+def _finite(number: float | None) -> float | None:
+    return None if number is None or not math.isfinite(number) else float(number)

@@ -24,7 +24,9 @@ from calaudit.backends.base import (
     Order,
     Site,
 )
+from calaudit.backends.timed import Block, Times
 from calaudit.calibration.batching import Batching
+from calaudit.results.bench import EngineMemory, LayerTime
 from calaudit.runtime.errors import BackendError, Notice
 from calaudit.runtime.outside import Gives, asked, is_ours
 from calaudit.runtime.settings import check_settings
@@ -148,7 +150,7 @@ class GuardedBackend(_Guarded):
 
     def load(self, model: "Model") -> Engine:
         """See `Backend`."""
-        return GuardedEngine(self._call("load", _ANYTHING, model), self._offer, model)
+        return _held(self._call("load", _ANYTHING, model), self._offer, model)
 
     def make(self, order: Order) -> BuiltEngine:
         """See `Backend`."""
@@ -164,7 +166,7 @@ class GuardedBackend(_Guarded):
             wrong = "no engine, though it is to be run"
         else:
             engine = built.engine
-            held = None if engine is None else GuardedEngine(engine, self._offer, order.model)
+            held = None if engine is None else _held(engine, self._offer, order.model)
             return replace(built, engine=held)
         raise BackendError(
             f"{self._offer} gave a BuiltEngine with {wrong}", where=order.what, next_step=_NEXT
@@ -222,3 +224,35 @@ class GuardedEngine(_Guarded):
 
     def _wrong(self, what: str) -> BackendError:
         return BackendError(f"{self._offer} gave {what}", where=self._label, next_step=_NEXT)
+
+
+class GuardedTimedEngine(GuardedEngine):
+    """An engine of another package that times itself."""
+
+    def measure(self, feeds: Mapping[str, NDArray[Any]], block: Block) -> Times:
+        """See `Timed`."""
+        gives = Gives("Times", (Times,), error=BackendError)
+        found: Times = self._call("measure", gives, feeds, block)
+        host, device = np.asarray(found.host_ms), found.device_ms
+        if host.ndim != 1 or not host.size or not (np.isfinite(host) & (host >= 0)).all():
+            raise self._wrong(f"host_ms of shape {host.shape} from measure, expected times of runs")
+        if device is not None and np.shape(device) != host.shape:
+            raise self._wrong(f"{np.shape(device)} device_ms and {host.shape} host_ms from measure")
+        return found
+
+    def memory(self) -> EngineMemory:
+        """See `Timed`."""
+        gives = Gives("EngineMemory", (EngineMemory,), error=BackendError)
+        found: EngineMemory = self._call("memory", gives)
+        return found
+
+    def layers(self, feeds: Mapping[str, NDArray[Any]], runs: int) -> tuple[LayerTime, ...]:
+        """See `Timed`."""
+        gives = Gives("values of LayerTime", (LayerTime,), each=True, error=BackendError)
+        return tuple(self._call("layers", gives, feeds, runs))
+
+
+def _held(engine: Any, offer: str, model: "Model") -> GuardedEngine:
+    """An engine of another package, which times itself where it offers to."""
+    kind = GuardedTimedEngine if hasattr(engine, "measure") else GuardedEngine
+    return kind(engine, offer, model)

@@ -10,6 +10,7 @@ from calaudit.backends.base import Order, Site
 from calaudit.backends.health import examine
 from calaudit.backends.registry import BACKENDS
 from calaudit.backends.targets import AuditTable, read_targets
+from calaudit.backends.timed import Block, Timed
 from calaudit.calibration.batching import Batching
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError, CalauditError, SettingsError
@@ -20,6 +21,7 @@ from tests.packages import installed, package_of
 
 KIND = """import numpy as np
 from dataclasses import replace
+from calaudit.backends.timed import Times
 from calaudit.backends.base import BackendKind, BuiltEngine, Capabilities, Int8
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.runtime.errors import Notice
@@ -86,12 +88,38 @@ def everything(folder: Path) -> None:
     _ = engine.inputs, engine.record
     found = engine.run(feeds)
     assert list(found) == list(engine.outputs)
+    if isinstance(engine, Timed):
+        engine.measure(feeds, Block(seconds=0))
+        engine.memory()
+        engine.layers(feeds, 1)
     engine.close()
 
 
 def test_a_backend_that_keeps_its_contract_stays_as_it_is(tmp_path: Path) -> None:
     with backend(tmp_path):
         everything(tmp_path)
+
+
+def test_an_engine_that_times_itself_is_asked_to(tmp_path: Path) -> None:
+    own = (
+        "def measure(self, f, block): return Times(host_ms=np.ones(block.least), seconds=1.0)\n"
+        "    def memory(self): return EngineMemory(peak_bytes=7)\n"
+        "    def layers(self, f, runs): return [LayerTime(name='all', ms=float(runs), share=1.0)]\n"
+        "from calaudit.results.bench import EngineMemory, LayerTime"
+    )
+    model = Model(models.residual(), "sketch")
+    feeds = models.feeds(model.proto, n=4)
+    with backend(tmp_path, engine=own):
+        settings = BACKENDS.load("odd").settings()
+        made = BACKENDS.load("odd").make(settings, Site("odd", tmp_path, 4, {}))
+        engine = made.load(model)
+        assert isinstance(engine, Timed)
+        assert len(engine.measure(feeds, Block(seconds=0, least=3)).host_ms) == 3
+        assert engine.memory().peak_bytes == 7
+        assert [each.ms for each in engine.layers(feeds, 5)] == [5.0]
+    with backend(tmp_path / "other"):
+        plain = BACKENDS.load("odd").make(settings, Site("odd", tmp_path, 4, {})).load(model)
+        assert not isinstance(plain, Timed)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +160,12 @@ def test_a_backend_that_keeps_its_contract_stays_as_it_is(tmp_path: Path) -> Non
          "def run(self, f): return {k: v.astype('f8') for k, v in self.inner.run(f).items()}",
          "gave float64 for output .*, which is float32"),
         ("engine", "def close(self): return {}['x']", "failed in close .*KeyError: 'x'"),
+        ("engine", "def measure(self, f, block): return {}['x']", "failed in measure .*KeyError"),
+        ("engine", "def measure(self, f, block): return 1.5", "gave float from measure, expecte"),
+        ("engine", "def measure(self, f, block): return Times(host_ms=np.array([]), seconds=0.0)",
+         r"gave host_ms of shape \(0,\) from measure"),
+        ("engine", "def measure(self, f, block): return Times(host_ms=np.array([-1.]), seconds=0.)",
+         r"gave host_ms of shape \(1,\) from measure, expected times"),
     ],
 )  # fmt: skip
 def test_what_breaks_the_contract_names_the_package(

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from calaudit.backends.tensorrt.link import Answer, RefusedError, Worker
 from calaudit.backends.tensorrt.session import Session
+from calaudit.backends.tensorrt.timing import Timing
+from calaudit.backends.timed import Block, Times
+from calaudit.results.bench import EngineMemory, LayerTime
 from calaudit.runtime.errors import BackendError, near
 
 if TYPE_CHECKING:
@@ -52,11 +55,12 @@ class TensorrtEngine:
         record: Mapping[str, str],
         facts: "EngineFacts | None" = None,
     ) -> None:
-        self._session = session
+        self.session = session
         self._plan: bytes | None = plan
-        self._model = model
+        self.model = model
         self._record = dict(record)
         self._facts = facts
+        self._timing = Timing(self)
         self._loaded: tuple[weakref.ref[Worker], int] | None = None
         self._specs: dict[str, dict[str, Any]] = {}
         self._sizes: dict[int, list[int]] = {}
@@ -64,14 +68,21 @@ class TensorrtEngine:
         session.perform(self.number)
 
     @property
+    def plan(self) -> bytes:
+        """The serialized engine. Raises `BackendError` where it was closed."""
+        if self._plan is None:
+            raise self._failed("the engine was closed", "Load it again.")
+        return self._plan
+
+    @property
     def inputs(self) -> "tuple[ModelTensor, ...]":
         """What must be fed."""
-        return self._model.inputs
+        return self.model.inputs
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names that `run` returns."""
-        return tuple(each.name for each in self._model.outputs)
+        return tuple(each.name for each in self.model.outputs)
 
     @property
     def record(self) -> Mapping[str, str]:
@@ -81,8 +92,52 @@ class TensorrtEngine:
     @property
     def largest(self) -> dict[str, list[int]]:
         """Input → the largest shape that it takes, batch included."""
-        self._session.perform(self.number)
+        self.session.perform(self.number)
         return {name: list(spec["largest"]) for name, spec in self._specs.items()}
+
+    @property
+    def takes(self) -> tuple[int, int]:
+        """Fewest and most samples of a batch."""
+        self.session.perform(self.number)
+        return self._takes()
+
+    def _takes(self) -> tuple[int, int]:
+        """The same, in a worker that has the engine."""
+        specs = self._specs.values()
+        least = max((each["smallest"][0] for each in specs), default=1)
+        return least, min((each["largest"][0] for each in specs), default=1)
+
+    def measure(self, feeds: Mapping[str, Array], block: Block) -> Times:
+        """Time runs from host to host; see `calaudit.backends.timed.Timed`."""
+        return self._timing.measure(feeds, block)
+
+    def memory(self) -> EngineMemory:
+        """What it takes of the GPU's memory; see `calaudit.backends.timed.Timed`."""
+        return self._timing.memory()
+
+    def layers(self, feeds: Mapping[str, Array], runs: int) -> tuple[LayerTime, ...]:
+        """Time its layers; see `calaudit.backends.timed.Timed`."""
+        return self._timing.layers(feeds, runs)
+
+    def fed(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Arrays as an engine that is loaded takes them in one piece, by its own inputs.
+
+        Raises
+        ------
+        BackendError
+            One is missing or doesn't fit, or the engine takes no such batch.
+        """
+        used = {each.name: self._feed(each, feeds) for each in self.model.inputs}
+        fewest, most = self._takes()
+        for name, values in used.items():
+            if not fewest <= len(values) <= most:
+                takes = f"{fewest} to {most}" if fewest < most else f"{most}"
+                raise BackendError(
+                    f"the engine takes batches of {takes} samples; {name} has {len(values)}",
+                    where=self.model.label,
+                    next_step="Measure batches that it takes.",
+                )
+        return {name: _fitted(used[name], spec["dtype"]) for name, spec in self._specs.items()}
 
     def empty_feeds(self, n: int) -> dict[str, Array]:
         """Uninitialised input arrays for `n` rows, which the GPU copies from without a detour.
@@ -92,30 +147,29 @@ class TensorrtEngine:
 
         def make(worker: Worker) -> dict[str, Array]:
             self.number(worker)
-            types = {each.name: each.dtype for each in self._model.inputs}
+            types = {each.name: each.dtype for each in self.model.inputs}
             return {
                 name: worker.empty((n, *spec["largest"][1:]), types[name])
                 for name, spec in self._specs.items()
             }
 
-        return self._session.perform(make)
+        return self.session.perform(make)
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run a batch; see `calaudit.backends.base.Engine.run`.
 
         What is returned lies in memory that is used again once nobody holds it.
         """
-        if self._plan is None:
-            raise self._failed("the engine was closed", "Load it again.")
-        used = {each.name: self._feed(each, feeds) for each in self._model.inputs}
+        _ = self.plan
+        used = {each.name: self._feed(each, feeds) for each in self.model.inputs}
         n, *others = {len(values) for values in used.values()}
         if others:
             raise self._failed(
                 f"the inputs differ in their number of samples: {sorted([n, *others])}",
                 "Feed the same samples to every input.",
             )
-        found = self._session.perform(lambda worker: self._run_filled(worker, used, n)).arrays
-        return {each.name: _as(found[each.name], each.dtype) for each in self._model.outputs}
+        found = self.session.perform(lambda worker: self._run_filled(worker, used, n)).arrays
+        return {each.name: _as(found[each.name], each.dtype) for each in self.model.outputs}
 
     def inspect(self, shapes: Mapping[str, Sequence[int]]) -> str | None:
         """The engine inspector's JSON under inputs of these shapes; None where it tells nothing."""
@@ -128,7 +182,7 @@ class TensorrtEngine:
             text: str | None = worker.ask("runner.inspect", values).values["text"]
             return text
 
-        return self._session.perform(look)
+        return self.session.perform(look)
 
     def close(self) -> None:
         """Free everything on the GPU; the engine can't be run after."""
@@ -138,6 +192,7 @@ class TensorrtEngine:
             return
         number, self._loaded = self._loaded[1], None
         try:
+            self._timing.close(worker)
             worker.ask("runner.close", {"engine": number})
         except BackendError:
             return  # a worker that has ended holds nothing
@@ -146,16 +201,16 @@ class TensorrtEngine:
         """The engine's number in a worker, which is given the plan if it doesn't have it."""
         if self._loaded is not None and self._loaded[0]() is worker:
             return self._loaded[1]
-        plan = np.frombuffer(self._plan or b"", np.uint8)
+        plan = np.frombuffer(self.plan, np.uint8)
         try:
-            what = f"load {self._model.label}"
-            told = worker.ask("runner.load", {}, {"plan": plan}, what=what, where=self._model.label)
+            what = f"load {self.model.label}"
+            told = worker.ask("runner.load", {}, {"plan": plan}, what=what, where=self.model.label)
         except RefusedError as error:
             if error.kind == "plan":
                 raise self._unloaded(error) from None
             raise
         self._specs = {each["name"]: each for each in told.values["inputs"]}
-        self._check_names("input", self._specs, [each.name for each in self._model.inputs])
+        self._check_names("input", self._specs, [each.name for each in self.model.inputs])
         self._check_names("output", [each["name"] for each in told.values["outputs"]], self.outputs)
         self._loaded = (weakref.ref(worker), int(told.values["engine"]))
         return self._loaded[1]
@@ -168,22 +223,21 @@ class TensorrtEngine:
         for name in strange:
             raise BackendError(
                 f"the engine has an input {name!r}, which the model hasn't",
-                where=self._model.label,
+                where=self.model.label,
                 next_step=near(name, wanted),
             )
         for name in lacking:
             raise BackendError(
                 f"the engine has no output {name!r}, which the model has",
-                where=self._model.label,
+                where=self.model.label,
                 next_step=near(name, own),
             )
 
     def _run_filled(self, worker: Worker, used: Mapping[str, Array], n: int) -> Answer:
         """Run `n` rows, with the last one again where the engine takes whole batches alone."""
         self.number(worker)  # which tells of shapes
-        takes = min((each["largest"][0] for each in self._specs.values()), default=1)
-        least = max((each["smallest"][0] for each in self._specs.values()), default=1)
-        lacking = -n % takes if 0 < n % takes < least else 0
+        fewest, most = self._takes()
+        lacking = -n % most if 0 < n % most < fewest else 0
         if not lacking:
             return self._run(worker, used, n)
         filled = {
@@ -200,14 +254,14 @@ class TensorrtEngine:
     def _run(self, worker: Worker, used: Mapping[str, Array], n: int) -> Answer:
         number = self.number(worker)
         fed = {name: _fitted(used[name], spec["dtype"]) for name, spec in self._specs.items()}
-        what = f"run {n} rows of {self._model.label}"
+        what = f"run {n} rows of {self.model.label}"
         try:
             answer = worker.ask(
                 "runner.run",
                 {"engine": number, "n": n},
                 fed,
                 what=what,
-                where=self._model.label,
+                where=self.model.label,
                 outputs=self._sizes.get(n, ()),
             )
         except RefusedError as error:
@@ -220,7 +274,7 @@ class TensorrtEngine:
         if tensor.name not in feeds:
             raise BackendError(
                 f"input {tensor.name} wasn't fed",
-                where=self._model.label,
+                where=self.model.label,
                 next_step=near(tensor.name, feeds),
             )
         values = feeds[tensor.name]
@@ -235,23 +289,23 @@ class TensorrtEngine:
         return values
 
     def _failed(self, why: str, next_step: str) -> BackendError:
-        return BackendError(f"the run failed: {why}", where=self._model.label, next_step=next_step)
+        return BackendError(f"the run failed: {why}", where=self.model.label, next_step=next_step)
 
     def _unloaded(self, error: RefusedError) -> BackendError:
         return BackendError(
-            f"{self._session.title} can't load the engine: {self._mismatch()}"
+            f"{self.session.title} can't load the engine: {self._mismatch()}"
             f"{error.problems[0].message}",
-            where=self._model.label,
+            where=self.model.label,
             next_step=_THERE,
         )
 
     def _mismatch(self) -> str:
-        facts, here = self._facts, self._session.look()
+        facts, here = self._facts, self.session.look()
         if facts is None:
             return ""
         bound = []
-        if (facts.library, facts.version) != (self._session.location.library, here.library):
-            title = self._session.title
+        if (facts.library, facts.version) != (self.session.location.library, here.library):
+            title = self.session.title
             bound.append(f"{facts.library} {facts.version} built it, this is {title}")
         if facts.compute_capability not in {None, here.compute_capability}:
             gpu = facts.gpu or "a GPU"

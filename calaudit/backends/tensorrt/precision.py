@@ -216,7 +216,7 @@ def _proved(
     without_range: Collection[str],
 ) -> NodePrecision:
     candidates = [layer for layer in carriers if layer.kind not in _POINTWISE] or carriers
-    unknown = next((layer for layer in candidates if not _computes_in(layer)), None)
+    unknown = next((layer for layer in candidates if not computes_in(layer)), None)
     got: str | None = None
     if not candidates:
         reason = "no engine layer names it: folded, or fused into another layer"
@@ -225,8 +225,8 @@ def _proved(
     elif unknown is not None:
         reason = f"TensorRT doesn't tell what its {unknown.kind} layer {unknown.name} computes in"
     else:
-        widest = max(candidates, key=lambda layer: _width(_computes_in(layer)))
-        got = _computes_in(widest)
+        widest = max(candidates, key=lambda layer: _width(computes_in(layer)))
+        got = computes_in(widest)
         reason = "" if got == "int8" else _why_not(node, widest, without_range)
     return NodePrecision(node.name, node.op_type, node.asked, got, reason, node.macs)
 
@@ -243,8 +243,8 @@ def _why_not(node: Product, layer: BuiltLayer, without_range: Collection[str]) -
     return f"{groups}{reads}: an INT8 kernel is missing, or a float one timed faster"
 
 
-def _computes_in(layer: BuiltLayer) -> str:
-    """The wider of what it multiplies; empty where either is unknown."""
+def computes_in(layer: BuiltLayer) -> str:
+    """The precision of a layer: the wider of what it multiplies; empty where either is unknown."""
     if layer.kind == _OPAQUE or not layer.operands or "" in layer.operands:
         return ""
     return max(layer.operands, key=_width)

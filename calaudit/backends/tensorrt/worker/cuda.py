@@ -29,6 +29,8 @@ class Cuda:
         device = driver.Device(0)
         self.name = str(device.name())
         self.compute_capability = "{}.{}".format(*device.compute_capability())
+        self.bus = str(device.pci_bus_id())
+        """Its place, such as ``0000:18:00.0``: by that its driver knows it, too."""
         self._context = device.retain_primary_context()
         self._context.push()
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from .detect import TensorrtModule
     from .state import State
+    from .watching import Heard
 
 DTYPES = {
     "FLOAT": "float32", "HALF": "float16", "INT64": "int64", "INT32": "int32", "INT8": "int8",
@@ -28,13 +29,25 @@ _UNKNOWN = "dynamic shapes"
 _numbers = itertools.count(1)
 
 
-class Loaded:
-    """One engine with its execution context and buffers."""
+class Held:
+    """One engine with an execution context."""
 
     def __init__(self, state: State, engine: Any) -> None:
         self.engine = engine
         self.inputs, self.outputs = describe_io(state.library, engine)
         self.context = make_context(state, engine)
+
+    def close(self) -> None:
+        """Free everything on the GPU."""
+        del self.context, self.engine
+        gc.collect()
+
+
+class Loaded(Held):
+    """One engine with its execution context and buffers."""
+
+    def __init__(self, state: State, engine: Any) -> None:
+        super().__init__(state, engine)
         self.pipeline = Pipeline(state, self.context, self.inputs, self.outputs)
 
     def run_zeros(self, shapes: Mapping[str, Sequence[int]]) -> None:
@@ -50,8 +63,8 @@ class Loaded:
     def close(self) -> None:
         """Free everything on the GPU."""
         self.pipeline.close()
-        del self.pipeline, self.context, self.engine
-        gc.collect()
+        del self.pipeline
+        super().close()
 
 
 def load(state: State, arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -59,18 +72,7 @@ def load(state: State, arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str
     plan = arrays["plan"].tobytes()
     _ = state.cuda  # with its context current from here on
     with state.ear.listening() as heard:
-        engine = state.runtime.deserialize_cuda_engine(plan)
-        if engine is None:
-            why = heard.explain()
-            if says_out_of_memory(why):
-                raise _exhausted(state, f"{state.library.title} can't load the engine: {why}")
-            raise RefusedError(why, kind="plan")
-        if not state.library.abilities.runs:
-            raise RefusedError(
-                f"{state.library.title} lacks execute_async_v3: it is older than 8.5",
-                "Install TensorRT 8.5 or later there.",
-            )
-        loaded = Loaded(state, engine)
+        loaded = Loaded(state, deserialized(state, plan, heard))
     number = next(_numbers)
     state.engines[number] = loaded
     return {
@@ -80,11 +82,52 @@ def load(state: State, arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str
     }, {}
 
 
+def deserialized(state: State, plan: bytes, heard: Heard) -> Any:
+    """An ``ICudaEngine`` of a plan. Raises `RefusedError`."""
+    engine = state.runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        why = heard.explain()
+        if says_out_of_memory(why):
+            raise _exhausted(state, f"{state.library.title} can't load the engine: {why}")
+        raise RefusedError(why, kind="plan")
+    if not state.library.abilities.runs:
+        raise RefusedError(
+            f"{state.library.title} lacks execute_async_v3: it is older than 8.5",
+            "Install TensorRT 8.5 or later there.",
+        )
+    return engine
+
+
+def share(
+    state: State, arrays: dict[str, Any], *, engine: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Another context of a loaded engine; gives its number, None where it has no other one.
+
+    Up to 8.5 contexts of an engine with free axes need a profile each: a second one of the same
+    profile is made, with an error in the log, and takes no shapes.
+    """
+    of = state.engines[engine].engine
+    with state.ear.listening() as heard:
+        try:
+            held = Held(state, of)
+        except RefusedError:
+            return {"engine": None}, {}
+        takes = all(
+            held.context.set_input_shape(name, spec.largest) for name, spec in held.inputs.items()
+        )
+        if heard.errors or not takes:
+            held.close()
+            return {"engine": None}, {}
+    number = next(_numbers)
+    state.engines[number] = held
+    return {"engine": number}, {}
+
+
 def run(
     state: State, arrays: dict[str, Any], *, engine: int, n: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run a batch of `n` rows."""
-    loaded = state.engines[engine]
+    loaded = loaded_engine(state, engine)
     with state.ear.listening() as heard:
         try:
             return {}, loaded.pipeline.run(arrays, n, state.line.arrays.empty)
@@ -110,7 +153,7 @@ def inspect(
         import tensorrt as trt
     else:
         trt = found.module
-    loaded = state.engines[engine]
+    loaded = loaded_engine(state, engine)
     for name, shape in shapes.items():
         loaded.pipeline.bindings.shape(name, tuple(shape))
     inspector = loaded.engine.create_engine_inspector()
@@ -130,6 +173,14 @@ def close(
     """Free an engine."""
     state.engines.pop(engine).close()
     return {}, {}
+
+
+def loaded_engine(state: State, number: int) -> Loaded:
+    """An engine that runs what it is given, not one that is there to be measured alone."""
+    found = state.engines[number]
+    if not isinstance(found, Loaded):
+        raise TypeError(f"engine {number} has no buffers")
+    return found
 
 
 def _told(spec: EngineTensor) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from .cuda import Cuda, find_cuda
 from .detect import TensorrtModule, find_tensorrt
 from .errors import Missing, RefusedError
+from .metering import MeterProcess
 from .watching import Ear
 
 if TYPE_CHECKING:
     from .line import Line
-    from .runner import Loaded
+    from .runner import Held
 
 
 class State:
@@ -19,7 +20,7 @@ class State:
 
     def __init__(self, line: Line) -> None:
         self.line = line
-        self.engines: dict[int, Loaded] = {}
+        self.engines: dict[int, Held] = {}
         self._library: TensorrtModule | Missing | None = None
         self._cuda: Cuda | Missing | None = None
         self._ear: Ear | None = None
@@ -27,6 +28,7 @@ class State:
         """The last network's: its weights lie in memory of the parser, up to TensorRT 8."""
         self._builder: Any = None
         self._runtime: Any = None
+        self._meter: MeterProcess | None = None
 
     def find_library(self, name: str) -> TensorrtModule | Missing:
         """Import a TensorRT. The first that is found is this process's."""
@@ -77,6 +79,13 @@ class State:
         if self._runtime is None:
             self._runtime = self.library.module.Runtime(self.ear.logger)
         return self._runtime
+
+    @property
+    def meter(self) -> MeterProcess:
+        """What asks the GPU's driver; started when it is first wanted."""
+        if self._meter is None:
+            self._meter = MeterProcess(self.cuda.bus)
+        return self._meter
 
     def free_memory(self) -> str:
         """``"; 1.2 of 80.0 GiB free"`` where a GPU is in use."""

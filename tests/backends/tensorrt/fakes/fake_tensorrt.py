@@ -67,6 +67,14 @@ class Behaviour:
     inspects: bool = True
     binds: bool = True
     """Whether a builder flag makes layers' precisions binding."""
+    shares: bool = True
+    """Whether an engine may have a second context of one profile, as from 8.6 on."""
+    weighs: bool = False
+    """Whether an engine takes as much of the GPU's memory as its plan has bytes."""
+    stats: bool = False
+    """Whether an engine tells what its weights take, as from 10 on."""
+    activations: int = 4096
+    """Bytes that a context is said to take."""
     levels: bool = True
     """Whether there are optimization levels, as from 8.6 on."""
     work: Callable[[int, Dict[str, Any]], None] = lambda number, batch: None
@@ -143,7 +151,12 @@ def _stand_ins() -> Dict[str, Any]:
         algorithm = 3
 
     numpys = {"FLOAT": "f4", "HALF": "f2", "INT8": "i1", "INT32": "i4", "BOOL": "?"}
+
+    class Profiler:
+        pass
+
     return {
+        "IProfiler": Profiler,
         "__version__": "8.5.3.1",
         "ILogger": Logger,
         "Logger": PlainLogger,
@@ -326,6 +339,13 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
             self._tensors = {each.name: each for each in self.network.inputs}
             self._entering = set(self._tensors)
             self._tensors.update({each.name: each for each in self.network.outputs})
+            self._contexts = 0
+            if behaviour.weighs:
+                self._weights = importlib.import_module("pycuda.driver").mem_alloc(len(plan))
+            self.device_memory_size = behaviour.activations
+
+        def get_engine_stat(self, stat: Any) -> int:
+            return len(self.network.content)
 
         num_io_tensors = property(lambda self: len(self._tensors))
 
@@ -348,6 +368,9 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
             return self._told["profile"][name]
 
         def create_execution_context(self) -> Any:
+            self._contexts += 1
+            if self._contexts > 1 and not behaviour.shares:
+                _LOGGERS[-1].log(severity.ERROR, "Profile 0 has been chosen by another context")
             return IExecutionContext(self)
 
         def create_engine_inspector(self) -> Any:
@@ -360,6 +383,7 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
             self._addresses: Dict[str, int] = {}
             self._allocators: Dict[str, Any] = {}
             self.ran = False
+            self.profiler: Any = None
 
         def set_input_shape(self, name: str, shape: Tuple[int, ...]) -> bool:
             self._shapes[name] = tuple(shape)
@@ -388,7 +412,11 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
                 )
                 for each in self._network.inputs
             }
-            for name, values in self._network.compute(feeds).items():
+            started = time.perf_counter()
+            found = self._network.compute(feeds)
+            if self.profiler is not None:
+                self._report(time.perf_counter() - started)
+            for name, values in found.items():
                 if name in self._allocators:
                     allocator = self._allocators[name]
                     address = allocator.reallocate_output(name, 0, max(1, values.nbytes), 256)
@@ -398,6 +426,13 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
                 ctypes.memmove(address, np.ascontiguousarray(values).ctypes.data, values.nbytes)
             self.ran = True
             return True
+
+        def _report(self, seconds: float) -> None:
+            """Each layer takes as long as its place: the second twice the first's time."""
+            layers = [each.name for each in self._network.layers] or ["all"]
+            whole = sum(range(1, len(layers) + 1))
+            for place, name in enumerate(layers, 1):
+                self.profiler.report_layer_time(name, 1e3 * seconds * place / whole)
 
     class Runtime:
         def __init__(self, logger: Any) -> None:
@@ -414,6 +449,10 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
                 self._logger.log(severity.ERROR, "Serialization assertion failed: a fake magic tag")
                 return None
 
+    if behaviour.stats:
+        trt.EngineStat = enum.IntEnum("EngineStat", {"TOTAL_WEIGHTS_SIZE": 0})
+    elif hasattr(trt, "EngineStat"):
+        del trt.EngineStat
     trt.__dict__.update(
         Builder=Builder, OnnxParser=Parser, Runtime=Runtime, IBuilderConfig=IBuilderConfig,
         ICudaEngine=ICudaEngine, IExecutionContext=IExecutionContext,

@@ -4,6 +4,7 @@ import builtins
 import ctypes
 import json
 import os
+import time
 
 import numpy as np
 
@@ -48,6 +49,9 @@ class Device:
     def compute_capability(self):
         return (8, 9)
 
+    def pci_bus_id(self):
+        return "0000:01:00.0"
+
     def retain_primary_context(self):
         return _Primary()
 
@@ -86,10 +90,13 @@ class Event:
         pass
 
     def record(self, stream):
-        pass
+        self._at = time.perf_counter()
 
     def synchronize(self):
         pass
+
+    def time_since(self, event):
+        return 1e3 * (self._at - event._at)
 
 
 class _Libcuda:

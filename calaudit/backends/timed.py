@@ -4,8 +4,10 @@ What an engine may offer beyond `calaudit.backends.base.Engine`. One that doesn'
 `run`, from this process.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from calaudit.results.bench import EngineMemory, LayerTime
 from calaudit.runtime.errors import Notice
+from calaudit.runtime.interrupts import stop_if_asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,3 +105,37 @@ class Timed(Protocol):
             As for `measure`.
         """
         ...
+
+
+def time_calls(call: Callable[[], object], block: Block) -> Times:
+    """Time calls from this process, in as many threads as the block has streams.
+
+    Parameters
+    ----------
+    call : callable
+        One run; what it returns is dropped within its time.
+    block : Block
+        Of `least` calls each stream makes its part.
+    """
+    start = perf_counter()
+    least = -(-block.least // block.streams)
+
+    def stream() -> tuple[list[float], float]:
+        taken: list[float] = []
+        before = perf_counter()
+        while len(taken) < least or before - start < block.seconds:
+            call()
+            after = perf_counter()
+            taken.append(after - before)
+            before = after
+            stop_if_asked()
+        return taken, before
+
+    if block.streams == 1:
+        found = [stream()]
+    else:
+        with ThreadPoolExecutor(block.streams, thread_name_prefix="stream") as threads:
+            asked = [threads.submit(stream) for _ in range(block.streams)]
+            found = [each.result() for each in asked]
+    taken = np.concatenate([each for each, _ in found])
+    return Times(host_ms=1e3 * taken, seconds=max(end for _, end in found) - start)

@@ -124,7 +124,8 @@ class LayerTime:
     name: Name
     """As the library calls it."""
     ms: Size
-    """Mean milliseconds per run."""
+    """Milliseconds per run: the median of those that were profiled, or their mean where the library
+    gives only that."""
     share: Share
     """Of all layers' time."""
     nodes: tuple[str, ...] = ()

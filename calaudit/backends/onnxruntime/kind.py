@@ -1,6 +1,7 @@
 """onnxruntime as audits name it: its keys in the audit file, and how it is made."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from calaudit.backends.base import BackendKind, Int8, Missing, Site
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 MOST_THREADS: Final = 1024
 PREDICTED: Final = "TensorRT's implicit quantization"
 Kernels = Literal["emulated", "fused"]
+GraphOptimization = Literal["all", "extended", "basic", "none"]
 
 
 @setting
@@ -29,6 +31,11 @@ class OnnxruntimeSettings:
     """How it runs Q/DQ: in float (same on every machine) or in integer kernels."""
     threads: int | None = None
     """None: all cores."""
+    graph_optimization: GraphOptimization = "all"
+    """What it may do to the graph: onnxruntime's levels."""
+    spinning: bool = False
+    """Whether its threads go on waiting busily between runs, as onnxruntime's do by default: the
+    next run begins sooner, and whatever else runs meanwhile has less of the cores."""
 
     def __post_init__(self) -> None:
         """Refuse numbers of threads that no machine has."""
@@ -52,7 +59,16 @@ class OnnxruntimeKind(BackendKind):
         threads = settings.threads or 0
         if site.jobs > 1:
             threads = max(1, (threads or n_cores()) // site.jobs)
-        return OnnxruntimeBackend(threads=threads, kernels=settings.kernels)
+        return OnnxruntimeBackend(
+            threads=threads,
+            kernels=settings.kernels,
+            graph_optimization=settings.graph_optimization,
+            spinning=settings.spinning,
+        )
+
+    def served(self, settings: OnnxruntimeSettings) -> OnnxruntimeSettings:
+        """With integer kernels, and threads that wait busily, as onnxruntime's defaults are."""
+        return replace(settings, kernels="fused", spinning=True)
 
     def int8(
         self, settings: OnnxruntimeSettings, methods: Sequence[str], batching: Batching

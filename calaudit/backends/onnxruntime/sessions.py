@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from calaudit.backends.base import (
     Order,
     PrecisionProof,
 )
-from calaudit.backends.onnxruntime.kind import PREDICTED, Kernels
+from calaudit.backends.onnxruntime.kind import PREDICTED, GraphOptimization, Kernels
+from calaudit.backends.timed import Block, Times, time_calls
 from calaudit.calibration.scales import ScaleTable
 from calaudit.graph.implicit import implicit_graph
 from calaudit.graph.model import MESSAGE, Model, ModelTensor, refer_from_one_folder, write_model
 from calaudit.graph.names import all_graphs
 from calaudit.graph.products import products
 from calaudit.graph.rules import AS_ASKED
+from calaudit.results.bench import EngineMemory, LayerTime
 from calaudit.runtime.errors import BackendError, near
 
 _WEIGHTS_IN = "session.model_external_initializers_file_folder_path"
@@ -33,6 +36,13 @@ _WEIGHTS_IN = "session.model_external_initializers_file_folder_path"
 _CRASHES_ON_SUBGRAPHS = "FuseFp16InitializerToFp32NodeTransformer"
 """Widens FP16 weights ahead of the run. It ends the process (seen with 1.32) on a Scan of FP16
 with state variables; without it weights are widened in each run, to the same values."""
+
+_LEVELS: Mapping[GraphOptimization, ort.GraphOptimizationLevel] = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
 
 _FAILURES = (
     state.EPFail, state.EngineError, state.Fail, state.InvalidArgument, state.InvalidGraph,
@@ -59,6 +69,31 @@ _NUMPY_TYPES = frozenset(
 """Element types that onnxruntime gives as arrays."""
 
 
+@dataclass(frozen=True, slots=True)
+class How:
+    """What a session is made with; see `OnnxruntimeBackend`."""
+
+    threads: int = 0
+    kernels: Kernels = "emulated"
+    graph_optimization: GraphOptimization = "all"
+    spinning: bool = False
+
+    def options(self) -> ort.SessionOptions:
+        """As onnxruntime takes them."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.use_deterministic_compute = True
+        options.log_severity_level = 3
+        options.graph_optimization_level = _LEVELS[self.graph_optimization]
+        if not self.spinning:
+            # Between runs its threads would go on waiting, for what reads the outputs to pay.
+            options.add_session_config_entry("session.force_spinning_stop", "1")
+        if self.kernels == "emulated":
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        return options
+
+
 class OnnxruntimeBackend:
     """Engines on the CPU.
 
@@ -72,12 +107,23 @@ class OnnxruntimeBackend:
         onnxruntime serves such a graph, in integer kernels where it has them, with biases rounded
         to int32 multiples of input scale × weight scale. Each such rounding may tip activations
         into the neighbouring step.
+    graph_optimization : "all", "extended", "basic" or "none"
+        What it may do to the graph.
+    spinning : bool
+        Whether its threads go on waiting busily between runs.
     """
 
     name = "onnxruntime"
 
-    def __init__(self, *, threads: int = 0, kernels: Kernels = "emulated") -> None:
-        self._threads = threads
+    def __init__(
+        self,
+        *,
+        threads: int = 0,
+        kernels: Kernels = "emulated",
+        graph_optimization: GraphOptimization = "all",
+        spinning: bool = False,
+    ) -> None:
+        self._how = How(threads, kernels, graph_optimization, spinning)
         self._kernels: Kernels = kernels
         self.capabilities = Capabilities(
             precisions=frozenset({"fp32", "fp16", "int8"}),
@@ -89,8 +135,9 @@ class OnnxruntimeBackend:
 
     @property
     def key(self) -> str:
-        """What results depend on besides the graph: how Q/DQ is computed."""
-        return self._kernels
+        """What results depend on besides the graph: how Q/DQ is computed, what is optimised."""
+        level = self._how.graph_optimization
+        return self._kernels if level == "all" else f"{self._kernels}, {level}"
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -141,17 +188,9 @@ class OnnxruntimeBackend:
         return self._loaded(model, self._kernels)
 
     def _loaded(self, model: Model, kernels: Kernels) -> "OnnxruntimeEngine":
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.use_deterministic_compute = True
-        options.log_severity_level = 3
-        # Between runs its threads would go on waiting busily, for what reads the outputs to pay.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        if kernels == "emulated":
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        how = replace(self._how, kernels=kernels)
         try:
-            session = _session(model, options)
+            session = make_session(model, how.options())
         except _FAILURES as error:
             raise BackendError(
                 f"onnxruntime refuses the model: {_one_line(error)}",
@@ -170,7 +209,7 @@ class OnnxruntimeBackend:
             "provider": "CPUExecutionProvider",
             "kernels": kernels,
         }
-        return OnnxruntimeEngine(session, model, record)
+        return OnnxruntimeEngine(session, model, record, how)
 
 
 class OnnxruntimeEngine:
@@ -181,10 +220,12 @@ class OnnxruntimeEngine:
     """
 
     def __init__(
-        self, session: ort.InferenceSession, model: Model, record: Mapping[str, str]
+        self, session: ort.InferenceSession, model: Model, record: Mapping[str, str], how: How
     ) -> None:
         self._session: ort.InferenceSession | None = session
+        self._model, self._how = model, how
         self._label = model.label
+        self._largest: dict[str, NDArray[Any]] = {}
         self._one_by_one = model.fixed_batch
         self._ran_batches = False
         self._record = dict(record)
@@ -226,9 +267,29 @@ class OnnxruntimeEngine:
         pieces = [self._run(_sample(used, place)) for place in range(n)]
         return {name: _joined([piece[name] for piece in pieces]) for name in self._outputs}
 
+    def measure(self, feeds: Mapping[str, NDArray[Any]], block: Block) -> Times:
+        """See `calaudit.backends.timed.Timed`; streams are threads that share the session."""
+        used = {spec.name: self._feed(spec, feeds) for spec in self._inputs}
+        if len(next(iter(used.values()), ())) >= len(next(iter(self._largest.values()), ())):
+            self._largest = used
+        return time_calls(lambda: self.run(used), block)
+
+    def memory(self) -> EngineMemory:
+        """In a process of its own, with the largest batch that was measured; see `Timed`."""
+        from calaudit.backends.onnxruntime.memory import resident_memory
+
+        return resident_memory(self._model, self._how, self._largest)
+
+    def layers(self, feeds: Mapping[str, NDArray[Any]], runs: int) -> tuple[LayerTime, ...]:
+        """By onnxruntime's own profile, of a second session; see `Timed`."""
+        from calaudit.backends.onnxruntime.profile import profile_layers
+
+        return profile_layers(self._model, self._how, dict(feeds), runs)
+
     def close(self) -> None:
         """Let the session go, with its weights and memory."""
         self._session = None
+        self._largest = {}
 
     def _runs_alone(self, feeds: dict[str, NDArray[Any]]) -> bool:
         try:
@@ -277,7 +338,8 @@ def _unreadable(output: ort.NodeArg) -> bool:
     return _plain_type(output) not in _NUMPY_TYPES
 
 
-def _session(model: Model, options: ort.SessionOptions) -> ort.InferenceSession:
+def make_session(model: Model, options: ort.SessionOptions) -> ort.InferenceSession:
+    """A session of a model, whatever its size."""
     given: dict[str, Any] = {"providers": ["CPUExecutionProvider"]}
     if len(list(all_graphs(model.proto.graph))) > 1:
         given["disabled_optimizers"] = [_CRASHES_ON_SUBGRAPHS]

@@ -6,6 +6,12 @@ from html import escape
 from pathlib import Path
 from string import punctuation
 
+from calaudit.report.bench.gains import RULE
+from calaudit.report.bench.measured import bench_of
+from calaudit.report.bench.remarks import bench_legend, bench_remarks
+from calaudit.report.bench.rows import PARETO, bench_entries, bench_headings, bench_rows
+from calaudit.report.bench.rows import TITLE as TITLE_OF_BENCH
+from calaudit.report.bench.sentence import bench_sentences
 from calaudit.report.explanations import TITLE, explanation_lines, told
 from calaudit.report.findings import attribution_sentences, findings, harmed_slices
 from calaudit.report.foreign import foreign_sentences
@@ -71,6 +77,7 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
     ]
     lines += [
         *_matrix(index, limit),
+        *_bench(index, limit),
         *_harm(index, limit),
         *_precision(index, limit),
         *_files(index, limit),
@@ -255,6 +262,36 @@ def _harm(index: Index, limit: int) -> Iterator[str]:
     yield ""
     yield "</details>"
     yield ""
+
+
+def _bench(index: Index, limit: int) -> Iterator[str]:
+    """What engines gain and lose: the sentence, and a table per target."""
+    bench = bench_of(index)
+    if bench is None:
+        return
+    yield f"### {TITLE_OF_BENCH}"
+    yield ""
+    yield from (f"- {_inline(sentence)}" for sentence in bench_sentences(bench))
+    yield ""
+    for each in bench_rows(bench):
+        rows = each.shown()
+        where = f", {each.target}" if len(bench.targets) > 1 else ""
+        yield f"<details><summary>Every engine{escape(where)}</summary>"
+        yield ""
+        headings = bench_headings(bench, each)
+        yield _row([_inline(heading) for heading in headings])
+        yield f"|---|{'---:|' * (len(headings) - 3)}---|---|"
+        for row in rows[:limit]:
+            name, *entries = bench_entries(bench, each, row)
+            yield _row([_code(name), *map(_inline, entries)])
+        yield from _rest(len(rows) - limit, "engine")
+        yield ""
+        yield f"{_inline(bench_legend(bench))}. {PARETO} Pareto set. {_inline(RULE)}."
+        yield ""
+        yield from (f"- {_inline(line)}" for line in bench_remarks(bench))
+        yield ""
+        yield "</details>"
+        yield ""
 
 
 def _precision(index: Index, limit: int) -> Iterator[str]:

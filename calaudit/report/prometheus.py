@@ -6,6 +6,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from calaudit.report.bench.exposed import add_bench
+from calaudit.report.bench.measured import bench_of
 from calaudit.report.forms import Evidence, Form
 from calaudit.report.index import Index, predicts, source_of, way_of
 from calaudit.report.precision import told_by
@@ -31,6 +33,7 @@ def prometheus_text(report: Report) -> str:
     _add_whole(registry, index)
     _add_engines(registry, index)
     _add_comparisons(registry, index)
+    _add_bench(registry, index)
     return generate_latest(registry).decode("utf-8")
 
 
@@ -164,6 +167,19 @@ def _values(index: Index, result: Result) -> Mapping[str, float | None]:
         if decides
         else None,
     }
+
+
+def _add_bench(registry: CollectorRegistry, index: Index) -> None:
+    bench = bench_of(index)
+    if bench is None:
+        return
+    labels = {each: _engine_labels(index, cell) for each, cell in index.cells.items()}
+    audit = visible(index.report.audit.name)
+    for engine in bench.record.engines:
+        if engine.engine not in labels:
+            known = (engine.precision, visible(engine.backend), "")
+            labels[engine.engine] = [audit, "", "reference", "", *known]
+    add_bench(registry, bench, _ENGINE, labels)
 
 
 def _write(report: Report, evidence: Evidence, path: Path) -> None:

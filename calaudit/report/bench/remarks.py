@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 
-from calaudit.report.bench.gains import RULE
 from calaudit.report.bench.measured import Bench, Measure
 from calaudit.report.bench.wording import times
 from calaudit.report.wording import percent
@@ -27,11 +26,11 @@ def bench_remarks(bench: Bench) -> Iterator[str]:
 
 
 def bench_legend(bench: Bench) -> str:
-    """What columns and the picture mean."""
+    """What the columns mean."""
     level = percent(bench.record.settings.level)
     return (
         "Latency: P50 / P95 / P99 in ms, from inputs in the host's memory to outputs there. In "
-        f"brackets: {level} intervals; the worst slice's holds though it is the worst. {RULE}"
+        f"brackets: {level} intervals; the worst slice's holds though it is the worst"
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from calaudit.report.bench.gains import Gains, first_gains
 from calaudit.report.bench.losses import worst_loss
@@ -19,11 +20,15 @@ from calaudit.report.bench.wording import (
 from calaudit.report.groups import engine_groups
 from calaudit.report.index import Index
 from calaudit.report.precision import caveat
+from calaudit.report.tables import MARK
 from calaudit.report.wording import MISSING, between, difference, score, unit_name
 from calaudit.results.bench import BenchedEngine, Estimate, Latency
 from calaudit.results.comparison import ALL, Result, Verdict
 from calaudit.runtime.words import visible
 
+TITLE: Final = "What engines gain, and what they lose"
+PARETO: Final = "◆"
+"""Marks engines of the Pareto set."""
 FEW_ENGINES = 12
 """Engines of a target that have a row each without being asked for."""
 NOT_JUDGED, BASELINE = "not judged", "baseline"
@@ -89,6 +94,34 @@ class TargetRows:
 def bench_rows(bench: Bench) -> list[TargetRows]:
     """The tables of all targets, the reference's first."""
     return [_on(bench, target) for target in bench.targets]
+
+
+def bench_headings(bench: Bench, target: TargetRows) -> list[str]:
+    """Of a table in text: the engine first, the worst slice and the verdict last."""
+    batches = [f"ms, batch {batch:,}" for batch in bench.batches]
+    over = [f"{TIMES} {target.baseline}"] if target.baseline else []
+    metrics = bench.index.report.metrics
+    quality = visible(metrics[0].title) if metrics else "quality"
+    return ["engine", "file", "memory", *batches, "samples/s", *over, quality, "drop",
+            "worst slice", "verdict"]  # fmt: skip
+
+
+def bench_entries(bench: Bench, target: TargetRows, row: BenchRow) -> list[str]:
+    """Texts of a row under :func:`bench_headings`."""
+    mark = MARK.get(row.verdict, "")
+    verdict = f"{mark} {row.told}".strip() or MISSING
+    return [
+        f"{row.name} {PARETO}" if row.pareto else row.name,
+        row.file,
+        row.memory,
+        *(MISSING if each[0] == MISSING else " / ".join(each) for each in row.latencies),
+        row.per_second,
+        *([row.speed] if target.baseline else []),
+        row.quality,
+        row.drop,
+        row.worst,
+        f"({verdict})" if row.control else verdict,
+    ]
 
 
 def _on(bench: Bench, target: str) -> TargetRows:
@@ -267,10 +300,11 @@ def _verdict(index: Index, cells: Sequence[str]) -> tuple[str, str]:
         return "", "not gated" if cells else ""
     word = _WORDS[worst]
     if len(cells) > 1:
-        return worst, f"{word} {given.count(worst)} of {len(cells)}"
+        alike = given.count(worst)
+        return worst, f"{'all ' if alike == len(cells) else f'{alike} of '}{len(cells)} {word}"
     (cell,) = cells
     gated = [r for r in index.report.results if r.cell == cell and r.gate is not None]
     alike = sum(r.verdict == worst for r in gated)
-    count = f"{alike:,}" if alike == len(gated) else f"{alike:,} of {len(gated):,}"
+    count = f"{'all ' if alike == len(gated) else f'{alike:,} of '}{len(gated):,}"
     told = caveat(index.cells[cell]) if worst == Verdict.PASS else ""
-    return worst, f"{word} {count}{f', but {told}' if told else ''}"
+    return worst, f"{word} in {count}{f', but {told}' if told else ''}"

@@ -13,22 +13,24 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from platformdirs import user_cache_path
 
 from calaudit.formats.writing import write_text
+from calaudit.report.bench.numbers import NUMBERS
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
 from calaudit.report.foreign import foreign_sentences
 from calaudit.report.forms import Evidence, Form
-from calaudit.report.handover import cache_hint, named_files
+from calaudit.report.handover import cache_hint
 from calaudit.report.harm import tells_weak_ranks
 from calaudit.report.headline import control_sentences
+from calaudit.report.html.bench import bench_document, make_bench
 from calaudit.report.html.causes import Causes, make_causes
 from calaudit.report.html.depicted import make_figures
+from calaudit.report.html.environment import environment
 from calaudit.report.html.found import (
     all_findings,
     first_findings,
@@ -45,21 +47,16 @@ from calaudit.report.html.pictures import Picture, drawn_samples, make_samples
 from calaudit.report.html.sets import make_holdings, make_recipes, sets_document
 from calaudit.report.html.taps import Taps, make_taps, taps_document
 from calaudit.report.html.view import make_view, view_document
-from calaudit.report.index import Index, set_label
+from calaudit.report.index import Index
 from calaudit.report.precision import (
     SHORT_LEGEND,
     overall_verdict_text,
-    share_of_macs,
-    shown_share,
     standings,
-    told_by,
 )
 from calaudit.report.remarks import remarks
 from calaudit.report.shipping import shipping_sentence
 from calaudit.report.tables import source_heading
-from calaudit.report.targets import HEADINGS, TEXTS, likeness, target_rows
-from calaudit.report.wording import MISSING
-from calaudit.results.audited import CalibsetRecord, EngineRecord
+from calaudit.report.targets import HEADINGS, TEXTS, target_rows
 from calaudit.results.comparison import ALL
 from calaudit.results.document import to_document
 from calaudit.results.report import Report
@@ -70,7 +67,7 @@ FEW, FEW_REASONS = 3, 2
 """Warnings, and sentences on causes, that the first screen shows."""
 FEW_SAMPLES = 4
 """Samples of a group that are shown so: one row, and half of one where rankings stand beside."""
-SCRIPTS = ("page", "heat", "drops", "causes", "sets", "taps", "rankings", "main")
+SCRIPTS = ("page", "heat", "drops", "bench", "causes", "sets", "taps", "rankings", "main")
 
 PACKAGE = "vl-convert-python"
 _DIGEST_LENGTH = 32
@@ -105,32 +102,37 @@ def html_page(
     index = Index(report)
     view, rankings = make_view(index), make_rankings(index)
     attribution, causes = make_attribution(index), make_causes(index)
+    bench = make_bench(index)
     seen = {
         "samples": make_samples(index, pictures or {}), "figures": make_figures(index, folder)
     }  # fmt: skip
     first, every = first_findings(index, view), all_findings(index, view)
     document = view_document(view) | sets_document(report)
-    if taps is not None:
-        document["taps"] = taps_document(taps)
-    if rankings is not None:
-        document["rankings"] = rankings_document(rankings)
-    if causes is not None:
-        document["curves"] = causes.curves
+    drawn = {
+        "taps": None if taps is None else taps_document(taps),
+        "rankings": None if rankings is None else rankings_document(rankings),
+        "curves": None if causes is None else causes.curves,
+        "bench": None if bench is None else bench_document(bench),
+    }
+    document |= {name: each for name, each in drawn.items() if each is not None}
     page = environment().get_template("report.html")
     return page.render(
         report=report,
         verdict=overall_verdict_text(index),
         standings=list(standings(index)),
-        target_headings=HEADINGS,
-        target_texts=len(TEXTS),
         cache_hint=cache_hint(index, report.cells),
         targets=list(target_rows(index)),
         **_legends(index),
         **_own_code(),
         facts=_facts(index),
         parts=_parts(
-            causes=causes, attribution=attribution, rankings=rankings, samples=any(seen.values())
+            bench=bench,
+            causes=causes,
+            attribution=attribution,
+            rankings=rankings,
+            samples=any(seen.values()),
         ),
+        bench=bench,
         causes=causes,
         recommended=make_recommended(index),
         findings=findings(report),
@@ -148,62 +150,33 @@ def html_page(
         method_names=list(dict.fromkeys(cell.method for cell in view.cells)),
         worst=every.shown,
         worst_left=every.left,
-        recipes=make_recipes(report),
-        drawn_often=any((each.draw or 1) > 1 for each in report.calibsets),
-        holdings=make_holdings(report),
+        **_sets(report),
         taps=taps,
         taps_missing="The ranges file wasn't available when this page was written.",
         rankings=rankings,
         attribution=attribution,
         **seen,
-        config=dump(report.audit.config),
-        download=f"{_file_name(report.audit.name)}-report.json",
-        document_packed=_packed(dump(to_document(report))),
+        **_whole(report),
         view_packed=_packed(json.dumps(document, separators=(",", ":"), allow_nan=False)),
     )
 
 
-@cache
-def environment() -> Environment:
-    """The templates, which escape whatever they are given."""
-    made = Environment(
-        loader=PackageLoader("calaudit.report.html", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["visible"] = visible
-    made.filters["likeness"] = likeness
-    made.filters["counts"] = _counts
-    made.filters["labelled"] = _labelled
-    made.filters["macs"] = _macs
-    made.filters["breakable"] = _breakable
-    made.filters["by"] = told_by
-    made.filters["files"] = named_files
-    return made
+def _sets(report: Report) -> dict[str, Any]:
+    """The calibration sets: how they were drawn, what they hold."""
+    return {
+        "recipes": make_recipes(report),
+        "drawn_often": any((each.draw or 1) > 1 for each in report.calibsets),
+        "holdings": make_holdings(report),
+    }
 
 
-def _labelled(calibset: CalibsetRecord) -> str:
-    return visible(set_label(calibset.name, calibset.role))
-
-
-def _breakable(text: str) -> Markup:
-    """May be broken before an exemption and behind ``/`` and ``_``, rather than within a word.
-
-    So ``minmax`` and ``+head``, or ``conv_`` and ``out``, stand on two lines.
-    """
-    return Markup("<wbr>").join(re.split(r"(?=\+)|(?<=[/_])", text))
-
-
-def _macs(engine: EngineRecord) -> str:
-    share = share_of_macs(engine).removesuffix(" of MACs") or MISSING
-    left = engine.exempt_share
-    return share if left is None else f"{share}; {shown_share(left)} left in float as asked"
-
-
-def _counts(ops: Mapping[str, int]) -> str:
-    return ", ".join(f"{n} {visible(name)}" for name, n in ops.items()) or MISSING
+def _whole(report: Report) -> dict[str, str]:
+    """The audit file, and the report to the byte, as a download."""
+    return {
+        "config": dump(report.audit.config),
+        "download": f"{_file_name(report.audit.name)}-report.json",
+        "document_packed": _packed(dump(to_document(report))),
+    }
 
 
 def _own_code() -> dict[str, str]:
@@ -256,6 +229,7 @@ def _parts(**optional: object) -> list[Section]:
     parts = {
         "found": "Ship what, who is hurt, why",
         "map": "Slices × engines",
+        "bench": "Gains",
         "causes": "Causes",
         "drops": "Intervals",
         "attribution": "Attribution",
@@ -269,9 +243,12 @@ def _parts(**optional: object) -> list[Section]:
     return [Section(name, title) for name, title in parts.items()]
 
 
-def _legends(index: Index) -> dict[str, str]:
-    """What marks, headings and verdicts mean."""
+def _legends(index: Index) -> dict[str, Any]:
+    """Headings, and what marks, headings and verdicts mean."""
     return {
+        "target_headings": HEADINGS,
+        "target_texts": len(TEXTS),
+        "bench_headings": NUMBERS,
         "short_legend": SHORT_LEGEND,
         "source": source_heading(index),
         "remarks": "; ".join(remarks(index.report.results)),

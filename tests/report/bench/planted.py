@@ -70,8 +70,8 @@ def planted(
     An engine's id is its set and method; FP16 loses nothing, with an interval.
     """
     cells = [
-        cell(*name.split("/"), role="control" if name.split("/")[0] in controls else "candidate")
-        for name in speeds
+        cell(of, method, role="control" if of in controls else "candidate")
+        for of, _, method in (name.rpartition("/") for name in speeds)
     ]
     results = [each for name in speeds for each in losses(name, noisy[name], half=half)]
     engines = [engine("fp32", 1.0, "fp32")]

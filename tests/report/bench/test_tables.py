@@ -39,11 +39,11 @@ def test_every_engine_has_a_row_with_all_that_was_measured():
     assert best.speed == "2.00 × (1.98–2.02)"
     assert (best.quality, best.drop) == ("0.948", "0.2 (−0.3 to 0.7)")
     assert best.worst == "0.8 (−0.2 to 1.3) points on noise ≥ 0.4"
-    assert (best.verdict, best.told, best.pareto) == ("PASS", "passed 3", True)
+    assert (best.verdict, best.told, best.pareto) == ("PASS", "passed in all 3", True)
     control = found["INT8 clean with minmax (control)"]
     assert (control.verdict, control.told, control.pareto) == (
         "REGRESSED",
-        "regressed 1 of 3",
+        "regressed in 1 of 3",
         False,
     )
     assert found["FP16"].speed == "baseline"
@@ -68,7 +68,7 @@ def test_engines_of_a_set_are_folded_where_there_are_many():
     ]  # fmt: skip
     clean = found.folded[2]
     assert clean.engines == 12
-    assert clean.told == "regressed 2 of 12"
+    assert clean.told == "2 of 12 regressed"
     assert clean.worst.startswith("10.0 (9.0–10.5) points on noise")
     assert clean.latencies[1][0] == "1.90–2.00"
     assert clean.speed == "1.33–1.41 × (1.32–1.42)"
@@ -76,7 +76,7 @@ def test_engines_of_a_set_are_folded_where_there_are_many():
     text = render_report(many(), width=200)
     assert "INT8 clean " in text
     assert "INT8 clean with m03" not in text.partition("What engines gain")[2]
-    assert "INT8 clean with m03" in render_report(many(), view=View(limit=None), width=200)
+    assert "INT8 clean with m03" in render_report(many(), view=View(limit=None), width=260)
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

@@ -41,6 +41,7 @@ async function start() {
   openForPaper();
   const charts = [];
   if (byId("heat")) charts.push(new Drops(new Heat(view)));
+  if (view.bench) charts.push(new Gains(view.bench, view.groups));
   if (byId("causes")) charts.push(new Causes(view.curves || []));
   if (view.taps) charts.push(new Taps(view.taps));
   if (view.rankings) charts.push(new Rankings(view.rankings));

@@ -73,6 +73,8 @@ class PoolFile:
         self._layout = layout
         self._fingerprint: str | None = None
         self._unique = False
+        self._opened: dict[str, h5py.Dataset] = {}
+        """Open datasets: each keeps the chunks that were unpacked last, for the next batch."""
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +89,7 @@ class PoolFile:
 
     def close(self) -> None:
         """Close the file; nothing can be read afterwards."""
+        self._opened.clear()
         self._file.close()
 
     def __len__(self) -> int:
@@ -334,7 +337,9 @@ class PoolFile:
 
     def _numbers(self, path: str, rows: Rows) -> NDArray[Any]:
         with reading(self.path, path):
-            return read_rows(self._file[path], rows)
+            if path not in self._opened:
+                self._opened[path] = self._file[path]
+            return read_rows(self._opened[path], rows)
 
     def _texts(self, path: str, rows: Rows | None) -> pl.Series:
         with reading(self.path, path):

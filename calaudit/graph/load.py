@@ -50,7 +50,8 @@ def training_problems(proto: onnx.ModelProto) -> list[tuple[str, str]]:
     BatchNormalization in training mode normalises by the batch that happens to be there, Dropout
     in training mode drops at random: no number of an audit would mean anything.
     """
-    found = [node for node in _nodes(proto) if _trains(node, _constants(proto))]
+    constants = _constants(proto)
+    found = [node for node in _nodes(proto) if _trains(node, constants)]
     if not found:
         return []
     return [
@@ -76,8 +77,8 @@ def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 
 def _trains(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> bool:
-    attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
     if node.op_type == "BatchNormalization":
+        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
         # up to opset 13 more than one output means training
         return bool(attributes.get("training_mode")) or any(node.output[1:])
     if node.op_type != "Dropout" or len(node.input) < 3:

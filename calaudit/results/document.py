@@ -15,6 +15,7 @@ from calaudit.results.drops import Gap, Screened
 from calaudit.results.recommendation import Gain, Shortage
 from calaudit.results.report import Report, overall_verdict
 from calaudit.results.schema import SHOWN, schema_problems
+from calaudit.results.values import field_names
 from calaudit.runtime.errors import FileFormatError, Problem, near
 from calaudit.runtime.words import visible
 
@@ -91,6 +92,7 @@ _LACKING: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
 READABLE = tuple(_LACKING)
 """Versions that can be read."""
 RUN_FACTS = ("created", "timings")
+_AS_THEY_ARE = frozenset({str, int, float, bool, type(None)})
 """What two runs of one audit may differ in."""
 
 
@@ -382,13 +384,15 @@ def without_times(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def jsonable(value: Any) -> Any:
     """Dataclasses as mappings in field order, open mappings sorted, tuples as lists."""
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
     if isinstance(value, Mapping):
         return {key: jsonable(value[key]) for key in sorted(value)}
     if isinstance(value, tuple | list):
         return [jsonable(item) for item in value]
     if isinstance(value, StrEnum):
         return value.value
-    if dataclasses.is_dataclass(value):
-        fields = dataclasses.fields(value)
-        return {each.name: jsonable(getattr(value, each.name)) for each in fields}
+    if dataclasses.is_dataclass(kind):
+        return {name: jsonable(getattr(value, name)) for name in field_names(kind)}
     return value

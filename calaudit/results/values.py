@@ -26,6 +26,10 @@ Level = Annotated[float, Gt(0), Lt(1)]
 Record = TypeVar("Record", bound="DataclassInstance")
 
 
+_FIELDS: dict[type[Any], tuple[str, ...]] = {}
+_SETTLED = frozenset({str, int, bool, type(None)})
+
+
 class _NotEmpty:
     """Said in the schema alone: pydantic's own check refuses file names that aren't UTF-8."""
 
@@ -101,14 +105,24 @@ def filled(kind: type[Record], source: object, /, **given: Any) -> Record:
         A field that must be set is neither given nor the source's, or one is given that isn't
         the record's.
     """
-    named = {each.name for each in dataclasses.fields(kind)} - set(given)
+    named = (name for name in field_names(kind) if name not in given)
     taken = {name: getattr(source, name) for name in named if hasattr(source, name)}
     return kind(**taken, **given)
 
 
+def field_names(kind: type[Any]) -> tuple[str, ...]:
+    """The names of a dataclass's fields."""
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(each.name for each in dataclasses.fields(kind))
+    return _FIELDS[kind]
+
+
 def settle(record: Any) -> None:
     """Replace the numbers of a frozen record by plain finite ones, or None."""
-    for each in dataclasses.fields(record):
-        value: object = getattr(record, each.name)
+    for name in field_names(type(record)):
+        value: Any = getattr(record, name)
+        kind = type(value)
+        if kind in _SETTLED or (kind is float and math.isfinite(value)):
+            continue
         if isinstance(value, numbers.Real):
-            object.__setattr__(record, each.name, finite(value))
+            object.__setattr__(record, name, finite(value))

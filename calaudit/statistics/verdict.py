@@ -177,11 +177,11 @@ def _supported(one: Comparison, support: MinSupport) -> Comparison:
         least = max(least, support.clusters * one.n / one.n_clusters)
     if one.n_to_prove is not None:
         enough = max(one.n_to_prove, math.ceil(least - _ROUNDING))
-    return replace(
-        one,
-        smallest_provable_drop=None if one.n < least - _ROUNDING else smallest,
-        n_to_prove=enough,
-    )
+    if one.n < least - _ROUNDING:
+        smallest = None
+    if (smallest, enough) == (one.smallest_provable_drop, one.n_to_prove):
+        return one
+    return replace(one, smallest_provable_drop=smallest, n_to_prove=enough)
 
 
 def _verdict(one: Comparison, support: MinSupport) -> Verdict:

@@ -226,8 +226,9 @@ def hold_to_floors(
     held = []
     for one in judged:
         floor = floors.get((one.metric, one.slice))
-        gate = None if one.gate is None else replace(one.gate, min_reference=floor)
-        floored = replace(one, gate=gate)
+        floored = one
+        if one.gate is not None and floor != one.gate.min_reference:
+            floored = replace(one, gate=replace(one.gate, min_reference=floor))
         nothing = one.metric in hopeless and floor is None
         if (nothing or below_floor(floored)) and one.verdict in _OPEN:
             floored = replace(

@@ -88,7 +88,7 @@ def judge_cells(scored: Sequence[Scored], terms: Terms) -> Judgement:
     lows = _joint_lows(compared, terms)
     return Judgement(
         [
-            replace(found, joint_low=_lower(found, lows))
+            _bounded(found, lows)
             for one in compared
             for found in hold_to_floors(one.comparisons, terms.floors, hopeless)
         ],
@@ -196,10 +196,12 @@ def _joint_lows(compared: Sequence[_Compared], terms: Terms) -> dict[tuple[str, 
     return found
 
 
-def _lower(one: Comparison, lows: Mapping[tuple[str, str, str], float]) -> float | None:
-    """A bound for all at once is none where even the comparison's own isn't known."""
+def _bounded(one: Comparison, lows: Mapping[tuple[str, str, str], float]) -> Comparison:
+    """With its bound for all at once; none where even the comparison's own isn't known."""
     joint = lows.get((one.cell, one.slice, one.metric))
-    return None if joint is None or one.low is None else min(joint, one.low)
+    if joint is None or one.low is None:
+        return one
+    return replace(one, joint_low=min(joint, one.low))
 
 
 def _split(one: _Compared, terms: Terms) -> list[SplitDrop]:

@@ -3,13 +3,11 @@
 Threads of one process are enough: onnxruntime computes without the GIL.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
-
-from numpy.typing import NDArray
+from typing import Final, TypeVar
 
 from calaudit.audit.backends import RemoteBackend
 from calaudit.audit.foreign import (
@@ -18,6 +16,7 @@ from calaudit.audit.foreign import (
     foreign_engine_record,
     fp32_notices,
 )
+from calaudit.audit.given_answers import given_batches
 from calaudit.audit.keys import content_key
 from calaudit.audit.observed import Observed
 from calaudit.audit.plan import PlannedCell
@@ -27,6 +26,7 @@ from calaudit.audit.store import Store
 from calaudit.backends.base import Backend, BuiltEngine, Engine, Order
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import ScaleTable, estimate_scales
+from calaudit.formats.answers import AnswersFile
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.given import Batch
 from calaudit.formats.predictions import Predictions, write_predictions
@@ -38,9 +38,11 @@ from calaudit.graph.model import Model
 from calaudit.results.audited import EngineRecord
 from calaudit.runtime.errors import BackendError, Notice
 from calaudit.runtime.interrupts import stop_if_asked
+from calaudit.runtime.pool import batches
 from calaudit.steps.build import write_engine
 from calaudit.steps.complete import without_constants
 from calaudit.steps.predict import predict
+from calaudit.tasks.reduced import Reduced
 
 _ALONE: Final = (
     "takes the ranges of activations from each batch, so it was run sample by sample: in larger "
@@ -181,12 +183,12 @@ def _run_foreign(audit: Audit, planned: PlannedCell, engine: Foreign, store: Sto
     done = store.holds(planned.predictions)
     if engine.answers is not None:
         if not done:
-            ids, size = audit.pool.ids(audit.predicted).tolist(), audit.config.audit.batch_size
-            given = engine.answers.batches(ids, size)
-            write_predictions(planned.predictions, audit.predicted, _kept(audit, planned, given))
+            given = _kept(audit, planned, engine.answers, engine.reduced)
+            write_predictions(planned.predictions, audit.predicted, given)
             store.keep(planned.predictions)
         record = foreign_engine_record(engine, None)
-        return CellRun(record, Predictions(planned.predictions), (), {})
+        told = tuple(replace(each, where=f"cell {planned.id}") for each in engine.notices)
+        return CellRun(record, Predictions(planned.predictions), told, {})
     built = _made_elsewhere(audit, planned, engine, to_run=not done)
     alone = engine.contents is not None and engine.contents.dynamic
     with ExitStack() as stack:
@@ -224,16 +226,16 @@ def _made_elsewhere(
 
 
 def _kept(
-    audit: Audit, planned: PlannedCell, given: Iterable[Mapping[str, NDArray[Any]]]
+    audit: Audit, planned: PlannedCell, file: AnswersFile, reduced: Sequence[Reduced]
 ) -> Iterator[Batch]:
-    """What predictions keep of outputs that were given, batch by batch."""
-    kept, rows = audit.kept(planned), audit.predicted
+    """What predictions keep of answers that were given, batch by batch."""
+    kept, size = audit.kept(planned), audit.config.audit.batch_size
     reference = Predictions(audit.plan.reference.predictions) if kept.against_reference else None
-    done = 0
-    for outputs in given:
-        piece = rows[done : done + len(next(iter(outputs.values())))]
-        done += len(piece)
-        yield kept.batch(outputs, piece, reference)
+    outputs = [output.name for output in audit.model.outputs]
+    pieces, ids = list(batches(audit.predicted, size)), audit.pool.ids(audit.predicted).tolist()
+    made = given_batches(file, reduced, outputs, ids, pieces)
+    for rows, batch in zip(pieces, made, strict=True):
+        yield kept.batch(batch.outputs, rows, reference, batch.answers)
 
 
 def _answers(

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
-
-import numpy as np
 
 from calaudit.audit.config import AuditConfig
 from calaudit.audit.foreign_entry import EngineFile
+from calaudit.audit.given_answers import open_given_answers
 from calaudit.audit.keys import file_key
 from calaudit.audit.plan import ForeignPart
 from calaudit.backends.base import BuiltEngine, NodePrecision
@@ -35,6 +35,8 @@ from calaudit.runtime.errors import (
 )
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.words import counted, shape_text
+from calaudit.tasks.base import EvalSet
+from calaudit.tasks.reduced import Reduced
 
 _MOST: Final = 4 << 30
 """Bytes of a plan at most: it is read as a whole."""
@@ -52,6 +54,10 @@ class Foreign:
     contents: Contents | None = None
     """Of an ONNX file: what of it is in INT8."""
     answers: AnswersFile | None = None
+    reduced: tuple[Reduced, ...] = ()
+    """Of a file of answers: what it holds in place of outputs."""
+    notices: tuple[Notice, ...] = ()
+    """Of a file of answers: what there is to say of it."""
     ranges: Mapping[str, FileRange] = field(default_factory=dict)
     """Of an ONNX file: tap → the range that it has of it."""
     needed: tuple[str, ...] = ()
@@ -72,6 +78,7 @@ class Wanted:
     """Rows that engines answer for, ascending."""
     outputs: Sequence[ModelTensor]
     """The model's outputs that tasks read."""
+    eval_sets: Sequence[EvalSet]
     macs: Mapping[str, int | None]
     """Product of the FP32 model → multiply-accumulates per sample."""
     folded: Model
@@ -119,11 +126,13 @@ def _opened(entry: EngineFile, path: Path, wanted: Wanted) -> Foreign:
         needed = plan_qdq(wanted.folded, float_ops=left).taps if contents.int8 else ()
         return Foreign(entry, path, part, model, contents, ranges=ranges, needed=needed)
     if entry.kind == "answers":
-        answers = AnswersFile(path)
-        every = wanted.pool.ids(np.arange(len(wanted.pool), dtype=np.int64)).tolist()
-        _check_outputs(answers.shapes, wanted.outputs, path)
-        answers.check(wanted.pool.ids(wanted.predicted).tolist(), every)
-        return Foreign(entry, path, ForeignPart(file_key(path), False), answers=answers)
+        part = ForeignPart(file_key(path), False)
+        given = open_given_answers(path, wanted.pool, wanted.predicted, wanted.eval_sets)
+        read = [each for each in wanted.outputs if each.name in given.outputs]
+        _check_outputs(given.file.shapes, read, path, given.outputs)
+        return Foreign(
+            entry, path, part, answers=given.file, reduced=given.reduced, notices=given.notices
+        )
     if path.stat().st_size > _MOST:
         raise FileFormatError(
             "is larger than 4 GiB, which no plan is that can be sent to a worker",
@@ -134,14 +143,28 @@ def _opened(entry: EngineFile, path: Path, wanted: Wanted) -> Foreign:
 
 
 def _check_outputs(
-    found: Mapping[str, tuple[int | None, ...]], wanted: Sequence[ModelTensor], path: Path
+    found: Mapping[str, tuple[int | None, ...]],
+    wanted: Sequence[ModelTensor],
+    path: Path,
+    instead: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Refuse an engine without what tasks read, or with other sizes of it than FP32 has."""
+    """Refuse an engine without what tasks read, or with other sizes of it than FP32 has.
+
+    Parameters
+    ----------
+    found : mapping
+        Output → shape.
+    wanted : sequence of ModelTensor
+    path : Path
+    instead : mapping, optional
+        Output → what a file may hold in its place; empty: nothing.
+    """
     problems = []
     for each in wanted:
         if each.name not in found:
             message = f"has no output {each.name!r}, which a task reads"
-            problems.append(Problem(message, str(path), near(each.name, found)))
+            step = instead.get(each.name) or near(each.name, found)
+            problems.append(Problem(message, str(path), step))
         elif not _alike(found[each.name], each.shape):
             sizes, own = (shape_text(shape) for shape in (found[each.name], each.shape))
             message = f"output {each.name} is {sizes} for a sample, and {own} in the FP32 model"

@@ -286,7 +286,7 @@ def _foreign(
     read = {name for each in eval_sets for name in each.outputs}
     sizes = {name: spec.shape for name, spec in pool.inputs.items()}
     outputs = [each for each in sized_outputs(folded, sizes) if each.name in read]
-    wanted = Wanted(pool, predicted, outputs, _macs(folded, pool), folded, qdq)
+    wanted = Wanted(pool, predicted, outputs, eval_sets, _macs(folded, pool), folded, qdq)
     return open_foreign(config, wanted)
 
 

@@ -1,12 +1,14 @@
 """A file of answers: what an engine that ran elsewhere gave, by sample id.
 
 An .npz or HDF5 file that any tool may write: ``ids`` (n,), and each output under the model's own
-name for it, (n, …). Samples may come in any order.
+name for it, (n, …), or columns that a task can do with. Samples may come in any order. Where a
+sample has any number of values, detections for instance, these stand one below the other, (m, …),
+and ``offsets`` (n + 1,) or ``image`` (m,) says whose they are.
 """
 
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -15,12 +17,17 @@ import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from calaudit.formats.given import Column, Ragged
 from calaudit.formats.rows import read_rows
 from calaudit.formats.writing import atomic_write
 from calaudit.runtime.errors import FileFormatError, OutputError
 from calaudit.runtime.words import counted, first_of, shape_text
 
 IDS: Final = "ids"
+OFFSETS: Final = "offsets"
+"""(n + 1,) where each sample's values begin, and where the last one's end."""
+IMAGE: Final = "image"
+"""(m,) id of the sample that each value is of."""
 _SHOWN: Final = 3
 _DOCS: Final = "docs/formats/answers.md shows how such a file is written."
 
@@ -36,8 +43,8 @@ class AnswersFile:
     Raises
     ------
     FileFormatError
-        There is no such file, it is broken or has no ids, ids occur twice, or an entry isn't an
-        array of numbers with one row per id.
+        There is no such file, it is broken or has no ids, ids occur twice, an entry isn't an array
+        of numbers with one row per id, or it isn't clear whose a value is.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,12 +52,22 @@ class AnswersFile:
         with self._open() as entries:
             if IDS not in entries:
                 raise self._wrong("has no ids", _DOCS)
-            self.ids = _texts(np.asarray(entries[IDS][...]), path)
+            self.ids = _texts(np.asarray(entries[IDS][...]), path, IDS)
             found = {n: (each.shape, each.dtype) for n, each in entries.items() if n != IDS}
-        _check(self.ids, found, path)
+            told = {n: np.asarray(entries[n][...]) for n in _telling(found, path)}
+        self._values = None if not told else _order(self.ids, told, path)
+        found = {name: each for name, each in found.items() if name not in told}
+        _check(self.ids, found, path, None if self._values is None else len(self._values.values))
+        self._lengths = {name: shape[0] for name, (shape, _) in found.items()}
         self.shapes: dict[str, tuple[int, ...]] = {name: s[1:] for name, (s, _) in found.items()}
-        """Output → shape of a sample's answer."""
+        """Entry → shape of a sample's answer, or of a value."""
         self._places = {text: place for place, text in enumerate(self.ids)}
+
+    def holds(self, columns: Collection[str], *, ragged: bool) -> bool:
+        """Whether all of some columns are there, with a row per sample, or any number each."""
+        values = None if self._values is None else len(self._values.values)
+        length = values if ragged else len(self.ids)
+        return all(name in self.shapes and self._lengths[name] == length for name in columns)
 
     def check(self, needed: Sequence[str], known: Sequence[str]) -> None:
         """Refuse a file that lacks answers, or that has some of samples which nobody knows.
@@ -82,8 +99,18 @@ class AnswersFile:
                 "Give answers by the pool's ids; without ids in the pool, by row numbers from 0.",
             )
 
-    def batches(self, ids: Sequence[str], size: int) -> Iterator[dict[str, NDArray[Any]]]:
-        """All outputs of the samples `ids`, in their order, `size` at a time.
+    def batches(
+        self, ids: Sequence[str], size: int, names: Mapping[str, bool]
+    ) -> Iterator[dict[str, Column]]:
+        """Some entries of the samples `ids`, in their order, `size` at a time.
+
+        Parameters
+        ----------
+        ids : sequence of str
+        size : int
+            Samples at a time.
+        names : mapping
+            Entry → whether it is ragged.
 
         Raises
         ------
@@ -92,10 +119,18 @@ class AnswersFile:
         """
         places = np.array([self._places[each] for each in ids], np.int64)
         with self._open() as entries:
-            whole = {name: entries[name] for name in self.shapes}
+            whole = {name: entries[name] for name in names}
             for start in range(0, len(places), size):
                 piece = places[start : start + size]
-                yield {name: _rows(entry, piece) for name, entry in whole.items()}
+                yield {
+                    name: self._ragged(entry, piece) if names[name] else _rows(entry, piece)
+                    for name, entry in whole.items()
+                }
+
+    def _ragged(self, entry: Any, places: NDArray[np.int64]) -> Ragged:
+        assert self._values is not None
+        wanted = self._values.take(places)
+        return Ragged(_rows(entry, wanted.values), wanted.counts)
 
     @contextmanager
     def _open(self) -> Iterator[Mapping[str, Any]]:
@@ -136,10 +171,51 @@ class AnswersFile:
         return FileFormatError(message, where=self.path, next_step=next_step)
 
 
+def _telling(names: Collection[str], path: Path) -> list[str]:
+    """The entry that says whose each value is; none where each sample has one of all."""
+    found = [name for name in (OFFSETS, IMAGE) if name in names]
+    if len(found) == 2:
+        raise FileFormatError(
+            f"has both {OFFSETS} and {IMAGE}", where=path, next_step="Keep one of them."
+        )
+    return found
+
+
+def _order(ids: Sequence[str], told: Mapping[str, NDArray[Any]], path: Path) -> Ragged:
+    """Places of each sample's values, in the order of `ids`."""
+    if OFFSETS in told:
+        ends = told[OFFSETS]
+        ascends = ends.ndim == 1 and ends.dtype.kind in "iu" and len(ends) == len(ids) + 1
+        if not ascends or ends[0] != 0 or (np.diff(ends.astype(np.int64)) < 0).any():
+            raise FileFormatError(
+                f"{OFFSETS} doesn't say where the values of {len(ids):,} samples begin",
+                where=path,
+                next_step=f"Write {len(ids) + 1:,} whole numbers: 0, then the sums of the samples' "
+                "numbers of values.",
+            )
+        starts = ends.astype(np.int64)
+        return Ragged(np.arange(int(starts[-1])), starts[1:] - starts[:-1])
+    places = {text: place for place, text in enumerate(ids)}
+    texts = _texts(told[IMAGE], path, IMAGE)
+    strange = sorted({each for each in texts if each not in places})
+    if strange:
+        raise FileFormatError(
+            f"{IMAGE} names {counted(len(strange), 'sample')} that ids doesn't: {_named(strange)}",
+            where=path,
+            next_step="Name every sample in ids, also those with no value at all.",
+        )
+    image = np.array([places[each] for each in texts], np.int64)
+    counts = np.bincount(image, minlength=len(ids)).astype(np.int64)
+    return Ragged(np.argsort(image, kind="stable"), counts)
+
+
 def _check(
-    ids: Sequence[str], outputs: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]], path: Path
+    ids: Sequence[str],
+    outputs: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]],
+    path: Path,
+    values: int | None,
 ) -> None:
-    """Refuse ids that occur twice, and outputs that aren't one row of numbers per id."""
+    """Refuse ids that occur twice, and entries that aren't one row of numbers per id, or value."""
     if not outputs:
         raise FileFormatError("holds no outputs beside its ids", where=path, next_step=_DOCS)
     twice = [text for text, n in Counter(ids).items() if n > 1]
@@ -150,11 +226,17 @@ def _check(
             next_step="Give each sample one answer.",
         )
     for name, (shape, dtype) in outputs.items():
-        if not shape or shape[0] != len(ids):
+        if not shape or shape[0] not in (len(ids), values):
+            beside = "" if values is None else f", or of {counted(values, 'value')}"
             raise FileFormatError(
-                f"{name} has shape {shape_text(shape)}, not one row for each of {len(ids):,} ids",
+                f"{name} has shape {shape_text(shape)}, not one row for each of {len(ids):,} ids"
+                f"{beside}",
                 where=path,
-                next_step="Write outputs with the samples along their first axis.",
+                next_step="Write outputs with the samples along their first axis."
+                if values is not None
+                else "Write outputs with the samples along their first axis; of columns with any "
+                f"number of values per sample, such as detections, {OFFSETS} or {IMAGE} says whose "
+                "each is.",
             )
         if dtype.kind not in "fiub":
             raise FileFormatError(
@@ -185,7 +267,7 @@ def _rows(entry: Any, places: NDArray[np.int64]) -> NDArray[Any]:
     return values
 
 
-def _texts(ids: NDArray[Any], path: Path) -> list[str]:
+def _texts(ids: NDArray[Any], path: Path, name: str) -> list[str]:
     """Ids as a pool has them: whole numbers stand for texts."""
     if ids.ndim == 1:
         if ids.dtype.kind in "iuU":
@@ -196,7 +278,9 @@ def _texts(ids: NDArray[Any], path: Path) -> list[str]:
             except UnicodeDecodeError:
                 pass
     raise FileFormatError(
-        "ids aren't a list of texts or whole numbers", where=path, next_step=_DOCS
+        f"{name} {'are' if name == IDS else 'is'}n't a list of texts or whole numbers",
+        where=path,
+        next_step=_DOCS,
     )
 
 
@@ -216,7 +300,9 @@ def write_answers(
     ids : sequence
         Sample ids, as the pool has them, each once; row numbers from 0 for a pool without ids.
     outputs : mapping
-        The model's name for an output → (n, …) answers in the order of `ids`.
+        The model's name for an output → (n, …) answers in the order of `ids`. Or columns that a
+        task takes in its place, of detections for instance ``boxes``, ``score`` and ``label``,
+        (m, …), with ``image`` (m,), the id that each belongs to, or ``offsets`` (n + 1,).
 
     Raises
     ------
@@ -228,7 +314,19 @@ def write_answers(
     path = Path(path)
     arrays = {name: np.asarray(values) for name, values in outputs.items()}
     texts = np.array([str(each) for each in ids], np.str_)
-    _check(texts.tolist(), {name: (each.shape, each.dtype) for name, each in arrays.items()}, path)
+    telling = _telling(arrays, path)
+    if IMAGE in telling:
+        arrays[IMAGE] = np.array(_texts(arrays[IMAGE], path, IMAGE), np.str_)
+    values = None
+    if telling:
+        told = {name: arrays[name] for name in telling}
+        values = len(_order(texts.tolist(), told, path).values)
+    _check(
+        texts.tolist(),
+        {name: (e.shape, e.dtype) for name, e in arrays.items() if name not in telling},
+        path,
+        values,
+    )
     suffix = path.suffix.lower()
     if suffix not in {".npz", ".h5", ".hdf5"}:
         raise OutputError(
@@ -252,4 +350,7 @@ def _write_hdf5(path: Path, ids: NDArray[np.str_], arrays: Mapping[str, NDArray[
     with h5py.File(path, "w") as file:
         file.create_dataset(IDS, data=ids.astype(object), dtype=h5py.string_dtype())
         for name, values in arrays.items():
-            file.create_dataset(name, data=values).attrs["name"] = name
+            text = values.dtype.kind == "U"
+            more = {"dtype": h5py.string_dtype()} if text else {}
+            data = values.astype(object) if text else values
+            file.create_dataset(name, data=data, **more).attrs["name"] = name

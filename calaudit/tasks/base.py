@@ -55,6 +55,7 @@ from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.baselines import Rival
 from calaudit.tasks.depiction import Depicts
 from calaudit.tasks.names import Names, find_output, ids_of
+from calaudit.tasks.reduced import Reduced
 from calaudit.tasks.reduction import Reduction
 
 Answer = Callable[[Given, Given, Rows], NDArray[Any]]
@@ -127,6 +128,10 @@ class Task(Depicts, ABC):
     def reduces(self, samples: "Samples") -> Reduction | None:
         """What outputs are reduced to while an engine runs; None: they are kept as they are."""
         return None
+
+    def reduced(self, samples: "Samples") -> tuple[Reduced, ...]:
+        """What a file of answers may hold in place of the outputs; the first that it has counts."""
+        return ()
 
     def class_names(self, pool: Pool) -> tuple[str, ...]:
         """Classes that metrics may name in brackets, ``iou[road]``; none: they aren't known."""
@@ -320,6 +325,8 @@ class EvalSet:
     """ONNX op type that computes the output's values; None where it isn't known."""
     reduction: Reduction | None = None
     """What the output is reduced to while engines run; None: it is kept."""
+    reduced: tuple[Reduced, ...] = ()
+    """What a file of answers may hold in place of the outputs."""
 
     def answers(self, given: Given, reference: Given, units: Rows | None = None) -> NDArray[Any]:
         """An engine's answers, one for each unit or for each of `units`, ascending."""

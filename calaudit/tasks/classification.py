@@ -21,6 +21,7 @@ from calaudit.statistics.baselines import Rival
 from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task, named, placed, width_of
 from calaudit.tasks.depiction import Shown, Sides, class_name
 from calaudit.tasks.labels import holds_names, read_labels
+from calaudit.tasks.reduced import Reduced, highest_of
 from calaudit.tasks.reduction import Scoring
 
 OF_LOGITS: Final = frozenset({"nll", "ece"})
@@ -62,6 +63,11 @@ class Classification(Task):
             )
             names = tuple(self.classes or pool.class_names(self.target))
         return samples.eval_set(self, truth, target=self.target, classes=names)
+
+    def reduced(self, samples: Samples) -> tuple[Reduced, ...]:
+        """The highest classes."""
+        shape = samples.shapes.get(samples.output)
+        return tuple(highest_of(samples.metrics, samples.output, shape, what="class"))
 
     def check(self, eval_set: EvalSet, width: int | None, pool: Pool) -> None:
         """Refuse cuts that are always right, and names or labels of more classes than scored."""

@@ -20,6 +20,7 @@ from calaudit.statistics.baselines import Rival
 from calaudit.tasks.base import Answer, EvalSet, Proposed, Task
 from calaudit.tasks.depiction import Losses
 from calaudit.tasks.names import Names
+from calaudit.tasks.reduced import Reduced
 from calaudit.tasks.reduction import Reduction
 
 _METHODS: Final[Contract] = {
@@ -27,6 +28,7 @@ _METHODS: Final[Contract] = {
     "outputs": Gives("names of outputs", (str,), each=True),
     "more_rows": Gives("rows or None", (np.ndarray, NoneType)),
     "reduces": Gives("a Reduction or None", (Reduction, NoneType)),
+    "reduced": Gives("values of Reduced", (Reduced,), each=True),
     "class_names": Gives("names", (str,), each=True),
     "check": Gives("nothing", (NoneType,)),
     "rivals": Gives("values of Rival", (Rival,), each=True),

@@ -20,9 +20,16 @@ from calaudit.runtime.errors import PoolError, SettingsError
 from calaudit.runtime.pool import Pool, Rows, batches
 from calaudit.runtime.words import counted
 from calaudit.tasks.reduction import Reduction
+from calaudit.tasks.resizing import Resize, best_class, resized
 
-_AT_ONCE = 64
+AT_ONCE = 64
 """Masks in memory together."""
+OF_ANOTHER_SIZE = (
+    'Write resize = "bilinear" in the task, which brings scores to the masks\' size as training '
+    'frameworks do before the best class is taken, or resize = "nearest" for class numbers; or '
+    "import the pool with masks of the output's size."
+)
+"""What to do about an output whose size isn't the masks'."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -34,6 +41,11 @@ class TrueMasks:
     names: tuple[str, ...]
     ignored: int | None
     """The number that says nothing of a pixel."""
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Height and width."""
+        return self.pool.targets[self.target].shape
 
     def read(self, rows: Rows) -> NDArray[Any]:
         """Classes of the pixels of some rows, (n, height, width); another number is ignored."""
@@ -56,7 +68,7 @@ class TrueMasks:
     def count(self, rows: Rows) -> NDArray[np.int64]:
         """Pixels of each class, (n, classes)."""
         found = np.zeros((len(rows), len(self.names)), np.int64)
-        each = (mask for piece in batches(rows, _AT_ONCE) for mask in self.read(piece))
+        each = (mask for piece in batches(rows, AT_ONCE) for mask in self.read(piece))
         for row, mask in zip(found, each, strict=True):
             row[:] = np.bincount(mask[self.labelled(mask)], minlength=len(row))
         return found
@@ -75,8 +87,8 @@ class MaskAnswers:
     pair: Ragged
     """Of `Counts`, against the true masks."""
     pixels: Ragged
-    mask: NDArray[Any]
-    """(b, height, width) classes; their number where a pixel has none."""
+    mask: NDArray[Any] | None
+    """(b, height, width) classes; their number where a pixel has none. None: counts were given."""
     broken: NDArray[np.bool_]
     """(b,) samples with an output that isn't a number."""
     infinite: NDArray[np.uint64]
@@ -94,17 +106,28 @@ class MaskReduction(Reduction):
         Of an output with one channel.
     where : str
         Place of the task, for messages.
+    resize : str, optional
+        How an output of another size is brought to that of the masks; None: it is refused.
     """
 
-    __slots__ = ("_masks", "_threshold", "_where", "output")
+    __slots__ = ("_masks", "_resize", "_threshold", "_where", "output")
 
     compression: Mapping[str, str] = MappingProxyType({"mask": "gzip"})
 
-    def __init__(self, output: str, masks: TrueMasks, threshold: float | None, where: str) -> None:
+    def __init__(
+        self,
+        output: str,
+        masks: TrueMasks,
+        threshold: float | None,
+        where: str,
+        *,
+        resize: Resize | None = None,
+    ) -> None:
         self.output = output
         self._masks = masks
         self._threshold = threshold
         self._where = where
+        self._resize = resize
 
     @property
     def name(self) -> str:
@@ -120,6 +143,7 @@ class MaskReduction(Reduction):
             "classes": self.classes,
             "ignored": self._masks.ignored,
             "threshold": self._threshold,
+            **({} if self._resize is None else {"resize": self._resize}),
         }
 
     @property
@@ -127,15 +151,28 @@ class MaskReduction(Reduction):
         """How many there are."""
         return len(self._masks.names)
 
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Height and width of the true masks, and of all others."""
+        return self._masks.size
+
+    @property
+    def resize(self) -> Resize | None:
+        """How an output of another size is brought to `size`."""
+        return self._resize
+
     def true(self, rows: Rows) -> NDArray[Any]:
         """The pool's masks of some rows, (n, height, width)."""
         return self._masks.read(rows)
 
+    def true_counts(self, rows: Rows) -> NDArray[np.int64]:
+        """Labelled pixels of each class in some rows, (n, classes)."""
+        return self._masks.count(rows)
+
     @property
     def row_bytes(self) -> int:
         """A byte for each pixel, before compression, and the confusion matrix."""
-        shape = self._masks.pool.targets[self._masks.target].shape
-        return int(np.prod(shape)) + 16 * (self.classes + 1) ** 2
+        return int(np.prod(self.size)) + 16 * (self.classes + 1) ** 2
 
     def __call__(
         self, outputs: Mapping[str, NDArray[Any]], rows: Rows, reference: Given | None
@@ -172,23 +209,28 @@ class MaskReduction(Reduction):
         flat = given[:, 0] if given.ndim == 4 and given.shape[1] == 1 else given
         if given.ndim == 4 and given.shape[1] != 1 and given.shape[3] == 1:
             flat = given[..., 0]
-        if flat.ndim == 3 and flat.shape[1:] == size:
-            return self._of_one_channel(flat, classes).astype(dtype)
+        if flat.ndim == 3 and (flat.shape[1:] == size or self._resize is not None):
+            return self._of_one_channel(flat, classes, size).astype(dtype)
         for axis, rest in ((1, given.shape[2:]), (3, given.shape[1:3])):
-            if given.ndim == 4 and rest == size and given.shape[axis] == classes:
+            if given.ndim != 4 or given.shape[axis] != classes:
+                continue
+            if rest == size:
                 return np.asarray(given.argmax(axis=axis).astype(dtype))
+            if self._resize is not None:
+                return best_class(np.moveaxis(given, axis, 1), size, self._resize).astype(dtype)
         raise SettingsError(
             f"the output {self.output} has shape {given.shape}, expected (n, "
             f"{classes}, {size[0]}, {size[1]}) for the masks of {self._masks.target}, or "
             f"(n, {size[0]}, {size[1]})",
             where=self._where,
-            next_step="Import the pool with masks of the output's height and width, or export the "
-            "model with an output of the masks' size.",
+            next_step=OF_ANOTHER_SIZE,
         )
 
-    def _of_one_channel(self, flat: NDArray[Any], classes: int) -> NDArray[Any]:
+    def _of_one_channel(
+        self, flat: NDArray[Any], classes: int, size: tuple[int, ...]
+    ) -> NDArray[Any]:
         if self._threshold is not None:
-            return flat > self._threshold
+            return resized(flat, size, self._resize) > self._threshold
         whole = flat if flat.dtype.kind in "iub" else np.nan_to_num(np.rint(flat))
         if flat.dtype.kind == "f" and (np.abs(whole - np.nan_to_num(flat)) > 1e-6).any():
             raise SettingsError(
@@ -196,6 +238,13 @@ class MaskReduction(Reduction):
                 where=self._where,
                 next_step="Write threshold = 0.0 for logits, or 0.5 for probabilities.",
             )
+        if flat.shape[1:] != size and self._resize == "bilinear":
+            raise SettingsError(
+                f"the output {self.output} holds class numbers, which can't be averaged",
+                where=f"{self._where}.resize",
+                next_step='Write resize = "nearest".',
+            )
+        whole = resized(whole, size, "nearest")
         return np.where((whole >= 0) & (whole < classes), whole, classes)
 
 
@@ -221,8 +270,11 @@ class MaskReader:
             found[at] = one
         return found
 
-    def masks(self, given: Given, units: Rows) -> NDArray[Any]:
-        """Classes of the pixels of some units, (u, height, width); another number: none."""
+    def masks(self, given: Given, units: Rows) -> NDArray[Any] | None:
+        """Classes of the pixels of some units, (u, height, width); another number: none.
+
+        None where only counts were given.
+        """
         return self._read(given, self.rows[units]).mask
 
     def true_masks(self, units: Rows) -> NDArray[Any]:
@@ -230,16 +282,22 @@ class MaskReader:
         return self.reduction.true(self.rows[units])
 
     def _each(self, given: Given, reference: Given, rows: Rows) -> Iterator[Confused | None]:
-        for piece in batches(rows, _AT_ONCE):
+        for piece in batches(rows, AT_ONCE):
             own = self._read(given, piece)
             theirs = own if reference is given else self._read(reference, piece)
             ends = own.pair.offsets
             for at in range(len(piece)):
                 span = slice(ends[at], ends[at + 1])
                 counts = Counts(own.pair.values[span], own.pixels.values[span])
-                shared = count_pairs(theirs.mask[at], own.mask[at], self.reduction.classes)
+                shared = self._shared(theirs.mask, own.mask, at)
                 broken = own.broken[at] or own.infinite[at] != theirs.infinite[at]
                 yield None if broken else Confused(counts, shared)
+
+    def _shared(self, theirs: NDArray[Any] | None, own: NDArray[Any] | None, at: int) -> Counts:
+        """What one sample's masks have in common; nothing where counts were given."""
+        if theirs is None or own is None:
+            return Counts(np.zeros(0, np.int64), np.zeros(0, np.int64))
+        return count_pairs(theirs[at], own[at], self.reduction.classes)
 
     def _read(self, given: Given, rows: Rows) -> MaskAnswers:
         """Answers that were kept, or those to the outputs."""
@@ -247,7 +305,9 @@ class MaskReader:
         if one.name not in given.answers:
             return one.answers({one.output: given.read(one.output, rows)}, rows)
         pair, pixels = (given.read_ragged(one.name, each, rows) for each in ("pair", "pixels"))
-        mask, broken, infinite = (
-            given.read_answers(one.name, each, rows) for each in ("mask", "broken", "infinite")
+        broken, infinite = (
+            given.read_answers(one.name, each, rows) for each in ("broken", "infinite")
         )
+        has = "mask" in given.answers[one.name]
+        mask = given.read_answers(one.name, "mask", rows) if has else None
         return MaskAnswers(pair, pixels, mask, broken, infinite)

@@ -23,6 +23,7 @@ from calaudit.runtime.settings import setting
 from calaudit.statistics.baselines import Floats, Rival
 from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task, named, placed, width_of
 from calaudit.tasks.names import Names, ids_of, texts_of
+from calaudit.tasks.reduced import Reduced, highest_of
 
 RANKING_METRICS = (
     "ndcg@10",
@@ -141,7 +142,7 @@ class Ranking(RankingTask):
         """Relevance and what is known of the items; the output scores every item."""
         pool, evaluated = samples.pool, samples.evaluated
         relevance = read_numbers(pool, self.relevance, evaluated)
-        exclude = self.exclude or ("exclude" if "exclude" in pool.targets else None)
+        exclude = self._hidden(pool)
         hidden = None if exclude is None else read_numbers(pool, exclude, evaluated)
         history = hidden if self.history is None else read_numbers(pool, self.history, evaluated)
         if self.popularity is not None and self.popularity in pool.items:
@@ -169,6 +170,27 @@ class Ranking(RankingTask):
             )
         items = _item_names(self.names, pool, truth.n_items)
         return samples.eval_set(self, truth, target=self.relevance, items=items)
+
+    def reduced(self, samples: Samples) -> tuple[Reduced, ...]:
+        """The highest items."""
+        exclude = self._hidden(samples.pool)
+
+        def hidden(rows: Rows) -> NDArray[np.bool_]:
+            return np.asarray(read_numbers(samples.pool, str(exclude), rows) != 0)
+
+        return tuple(
+            highest_of(
+                samples.metrics,
+                samples.output,
+                samples.shapes.get(samples.output),
+                what="item",
+                hidden=None if exclude is None else hidden,
+            )
+        )
+
+    def _hidden(self, pool: Pool) -> str | None:
+        """The target that marks what isn't shown."""
+        return self.exclude or ("exclude" if "exclude" in pool.targets else None)
 
     def check(self, eval_set: EvalSet, width: int | None, pool: Pool) -> None:
         """Refuse a catalogue of another size than the model scores, too."""

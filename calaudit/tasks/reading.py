@@ -103,7 +103,8 @@ def read_eval_sets(
     )
     reduction = task.reduces(samples)
     found = held_eval_sets(task, task.read(samples), len(evaluated))
-    asked = (replace(each, reduction=reduction) for each in found)
+    reduced = tuple(task.reduced(samples))
+    asked = (replace(each, reduction=reduction, reduced=reduced) for each in found)
     place = {metric: number for number, metric in enumerate(samples.metrics)}
     return tuple(sorted(asked, key=lambda each: place.get(each.metrics[0], 0)))
 

@@ -124,9 +124,24 @@ class Kept:
         return any(each.against_reference for each in self.reductions)
 
     def batch(
-        self, outputs: Mapping[str, NDArray[Any]], rows: Rows, reference: Given | None
+        self,
+        outputs: Mapping[str, NDArray[Any]],
+        rows: Rows,
+        reference: Given | None,
+        given: Mapping[str, Mapping[str, Column]] = MappingProxyType({}),
     ) -> Batch:
-        """What is kept of one batch's outputs."""
+        """What is kept of one batch's outputs.
+
+        Parameters
+        ----------
+        outputs : mapping
+            Output → (b, …).
+        rows : int64 (b,)
+        reference : Given or None
+            FP32's, where a reduction holds engines against it.
+        given : mapping, optional
+            Reduction → its columns, of answers that were given in place of outputs.
+        """
         return Batch(
             outputs={
                 name: values
@@ -134,7 +149,9 @@ class Kept:
                 if self.outputs is None or name in self.outputs
             },
             answers={
-                each.name: each(outputs, rows, reference if each.against_reference else None)
+                each.name: given[each.name]
+                if each.name in given
+                else each(outputs, rows, reference if each.against_reference else None)
                 for each in self.reductions
             },
             compression={each.name: each.compression for each in self.reductions},

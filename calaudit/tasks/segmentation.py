@@ -19,8 +19,11 @@ from calaudit.runtime.words import counted, shape_text
 from calaudit.statistics.baselines import Rival
 from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task, named
 from calaudit.tasks.depiction import IGNORED, Losses, Shown, Sides
-from calaudit.tasks.masks import MaskReader, MaskReduction, TrueMasks
+from calaudit.tasks.masks import OF_ANOTHER_SIZE, MaskReader, MaskReduction, TrueMasks
+from calaudit.tasks.reduced import Reduced
+from calaudit.tasks.reduced_masks import GivenConfusion, GivenMasks
 from calaudit.tasks.reduction import Reduction
+from calaudit.tasks.resizing import Resize
 
 _METRICS: Final = ("mean_iou", "pixel_accuracy", "pixel_agreement", "mean_iou_agreement")
 _MOST_NAMED = 20
@@ -45,6 +48,9 @@ class Segmentation(Task):
     """The number that says nothing of a pixel; by default the pool's."""
     threshold: float | None = None
     """Of an output with one channel: where it is above, the pixel is of class 1."""
+    resize: Resize | None = None
+    """How an output of another size is brought to that of the masks: "bilinear" (of scores) or
+    "nearest". By default such an output is refused."""
     metrics: tuple[str, ...] = _METRICS
 
     def __post_init__(self) -> None:
@@ -119,7 +125,12 @@ class Segmentation(Task):
         """Masks: the true one, FP32's, the engine's."""
         reader: Any = eval_set.answer
         true = reader.true_masks(units)
-        masks = (true, *(reader.masks(given, units) for given in (fp32, engine)))
+        masks = [true]
+        for given in (fp32, engine):
+            found = reader.masks(given, units)
+            if found is None:  # counts were given
+                return None
+            masks.append(found)
         shown = ([Shown(mask=_bytes(one, len(eval_set.classes))) for one in all_] for all_ in masks)
         return [Sides(*each) for each in zip(*shown, strict=True)]
 
@@ -132,9 +143,10 @@ class Segmentation(Task):
         for target in sorted(targets, key=lambda each: (each.name != "mask", each.name)):
             names = pool.class_names(target.name)
             fitting = [each for each in outputs if _may_hold(each, target.shape, len(names))]
-            if not fitting:
+            smaller = [each for each in outputs if _scaled(each, target.shape, len(names))]
+            if not fitting and not smaller:
                 continue
-            output = max(fitting, key=lambda each: len(each.shape))
+            output = max(fitting or smaller, key=lambda each: len(each.shape))
             kind = "a score per class" if len(output.shape) == 3 else "the class"
             metrics = [*_METRICS]
             if 0 < len(names) <= _MOST_NAMED:
@@ -143,12 +155,19 @@ class Segmentation(Task):
                 "kind": "segmentation",
                 **({} if target.name == "mask" else {"target": target.name}),
                 **named(output, outputs),
+                **({} if fitting else {"resize": "bilinear"}),
                 "metrics": metrics,
             }
             remark = (
                 f"The output {output.name} holds {kind} of each pixel, the target {target.name} "
                 "the true class."
             )
+            if not fitting:
+                remark += (
+                    f" It is {shape_text(output.shape)} for masks of {shape_text(target.shape)}: "
+                    "scores are brought to the masks' size before the best class is taken, as "
+                    "training frameworks do."
+                )
             return Proposed(values, remark, ("mean_iou",))
         return None
 
@@ -162,11 +181,14 @@ class Segmentation(Task):
         return (
             f"If {masks[0].name} holds masks of {shape_text(masks[0].shape)} for the output "
             f"{maps[0].name} ({shape_text(maps[0].shape)}), import the pool with masks of the "
-            "output's height and width."
+            "output's height and width, or name their classes with --classes, so that init may "
+            "resize the output."
         )
 
     def _reduction(self, samples: Samples, masks: TrueMasks) -> MaskReduction:
-        return MaskReduction(samples.output, masks, self.threshold, samples.where)
+        return MaskReduction(
+            samples.output, masks, self.threshold, samples.where, resize=self.resize
+        )
 
     def _masks(self, samples: Samples) -> "TrueMasks":
         pool = samples.pool
@@ -187,7 +209,7 @@ class Segmentation(Task):
             )
         ignored = pool.ignored_class(self.target) if self.ignore is None else self.ignore
         names = self.class_names(pool)
-        scored = _channels(samples.shapes.get(samples.output), spec.shape, self.threshold)
+        scored = _channels(samples.shapes.get(samples.output), spec.shape, self.threshold, names)
         if names and scored is not None and scored != len(names):
             raise SettingsError(
                 f"{counted(len(names), 'class is', 'classes are')} named, the output "
@@ -202,7 +224,26 @@ class Segmentation(Task):
                 next_step='Name them: classes = ["background", …].',
             )
         names = names or tuple(map(str, range(scored or 0)))
+        self._check_size(samples, spec.shape)
         return TrueMasks(pool, self.target, names, ignored)
+
+    def _check_size(self, samples: Samples, size: tuple[int, ...]) -> None:
+        """Refuse an output of another size than the masks, as far as the model says its own."""
+        shape = samples.shapes.get(samples.output, ())
+        sizes = [shape] if len(shape) == 2 else [shape[1:], shape[:2]] if len(shape) == 3 else []
+        if not sizes or self.resize is not None or any(_same(each, size) for each in sizes):
+            return
+        raise SettingsError(
+            f"the output {samples.output} is {shape_text(shape)} for a sample, the masks of "
+            f"{self.target} are {shape_text(size)}",
+            where=samples.where,
+            next_step=OF_ANOTHER_SIZE,
+        )
+
+    def reduced(self, samples: Samples) -> tuple[Reduced, ...]:
+        """Masks, or confusion counts."""
+        reduction = self._reduction(samples, self._masks(samples))
+        return GivenMasks(reduction), GivenConfusion(reduction)
 
 
 def _bytes(mask: NDArray[Any], classes: int) -> NDArray[np.uint8]:
@@ -212,12 +253,16 @@ def _bytes(mask: NDArray[Any], classes: int) -> NDArray[np.uint8]:
 
 
 def _channels(
-    shape: tuple[int | None, ...] | None, mask: tuple[int, ...], threshold: float | None
+    shape: tuple[int | None, ...] | None,
+    mask: tuple[int, ...],
+    threshold: float | None,
+    names: Sequence[str],
 ) -> int | None:
     """Classes that an output of that shape scores; None where it doesn't say."""
     if shape is None or len(shape) != 3:
         return None
-    one = shape[0] if _same(shape[1:], mask) or not _same(shape[:2], mask) else shape[2]
+    last = _same(shape[:2], mask) or shape[2] == len(names) != shape[0]
+    one = shape[2] if last and not _same(shape[1:], mask) else shape[0]
     return 2 if one == 1 and threshold is not None else None if one == 1 else one
 
 
@@ -236,3 +281,12 @@ def _may_hold(output: ModelTensor, mask: tuple[int, ...], classes: int) -> bool:
         if _same(rest, mask) and channels != 1 and channels in {classes or channels, None}:
             return True
     return False
+
+
+def _scaled(output: ModelTensor, mask: tuple[int, ...], classes: int) -> bool:
+    """Whether an output scores that many named classes for pixels in another size of the masks."""
+    shape = output.shape
+    if len(shape) != 3 or shape[0] != classes or classes < 2 or output.dtype.kind != "f":
+        return False
+    height, width = shape[1:]
+    return bool(height and width and height * mask[1] == width * mask[0])

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from calaudit.audit.run import run_audit
+from calaudit.formats.answers import write_answers
 from calaudit.formats.pool import open_pool
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.detections import Detections
@@ -164,3 +165,33 @@ def test_pictures_show_boxes_that_fp32_finds_and_the_dark_set_loses(
     assert len(missed) >= 3
     assert {each.label for each in first.fp32.boxes} <= set(CLASSES)
     assert {each.label for each in by["ap"].shown[0].truth.boxes} <= set(CLASSES)
+
+
+def test_detections_from_a_file_are_judged_as_the_engine_that_found_them(
+    audited: tuple[Path, Report], tmp_path: Path
+) -> None:
+    folder, report = audited
+    text = folder.with_suffix(".toml").read_text(encoding="utf-8")
+    text = f"{text.partition('[[calibsets]]')[0]}[[tasks]]{text.partition('[[tasks]]')[2]}"
+    text = text.replace('"pool.h5"', f'"{folder.with_name("pool.h5")}"')
+    text += '\n[[engines]]\nname = "phone"\nfile = "phone.npz"\nmaker = "the phone"\n'
+    (tmp_path / "phone.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone" / "predictions").symlink_to(folder / "predictions")
+    (file,) = (cell.predictions for cell in report.cells if cell.id == DARK)
+    given = Predictions(folder / str(file))
+    (name,) = given.answers
+    columns = {each: given.read_ragged(name, each) for each in ("boxes", "score", "label")}
+    with open_pool(folder.with_name("pool.h5")) as pool:
+        ids = pool.ids(given.rows)
+    detections = {column: each.values for column, each in columns.items()}
+    image = np.repeat(ids, columns["score"].counts)
+    write_answers(tmp_path / "phone.npz", ids.tolist(), {**detections, "image": image})
+    again, _ = run_audit(tmp_path / "phone.toml")
+    for where, metric in (
+        ("all", "ap"),
+        ("light = clean", "ap50"),
+        ("light = dark", "object_recall"),
+    ):
+        ours, theirs = (result(r, metric, where, c) for r, c in ((report, DARK), (again, "phone")))
+        assert (theirs.candidate, theirs.drop, theirs.low) == (ours.candidate, ours.drop, ours.low)

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
@@ -209,9 +211,103 @@ def test_a_target_that_holds_no_masks_is_refused(tmp_path):
 
 
 def test_masks_of_another_size_than_the_output_are_told_with_what_to_do(tmp_path):
-    with pytest.raises(SettingsError, match=r"shape \(4, 3, 2, 2\), expected \(n, 3, 4, 5\)") as e:
-        read(pool_of(tmp_path), np.zeros((N, 3, 2, 2), np.float32))
-    assert "masks of the output's height and width" in str(e.value)
+    path = pool_of(tmp_path)
+    for output in (np.zeros((N, 3, 2, 2), np.float32), np.zeros((N, 2, 2, 3), np.float32)):
+        size = "×".join(map(str, output.shape[1:]))
+        with pytest.raises(SettingsError, match=f"y is {size} for a sample, the masks of") as e:
+            read(path, output)
+        assert "4×5" in str(e.value)
+        assert 'Write resize = "bilinear" in the task' in str(e.value)
+    with open_pool(path) as pool:  # a model that leaves its output's size open is found out by it
+        task = parse_task({"kind": "segmentation"}, where="a.toml", at="tasks[0]")
+        (eval_set,) = read_eval_sets(
+            task, pool, ROWS, evaluate_slices([], pool), ["y"], where="tasks[0]"
+        )
+        kept = kept_of([Reading(eval_set.outputs, eval_set.reduction)])
+        with pytest.raises(SettingsError, match=r"shape \(6, 3, 2, 2\), expected \(n, 3, 4, 5\)"):
+            kept.batch({"y": np.zeros((N, 3, 2, 2), np.float32)}, ROWS, None)
+
+
+@pytest.mark.parametrize("laid", ["first", "last"])
+@pytest.mark.parametrize("small", [(2, 5), (8, 10), (2, 4)])
+def test_a_resized_output_is_judged_at_the_masks_size_as_onnx_resizes_it(
+    tmp_path: Path, small: tuple[int, int], laid: str
+) -> None:
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(N, 3, *small)).astype(np.float32)
+    true, path = true_masks(), pool_of(tmp_path)
+    whole = {
+        "bilinear": by_onnx(logits, "linear").argmax(axis=1),
+        "nearest": by_onnx(logits.argmax(axis=1)[:, None].astype(np.float32), "nearest")[:, 0],
+    }
+    given = logits if laid == "first" else np.moveaxis(logits, 1, 3)
+    for how, mask in whole.items():
+        eval_set, found = read(path, given, resize=how)
+        assert eval_set.reduction is not None
+        assert eval_set.reduction.key["resize"] == how
+        assert found["pixel_accuracy"] == np.mean(mask[true < 3] == true[true < 3])
+
+
+def by_onnx(values: np.ndarray, mode: str) -> np.ndarray:
+    """Maps (n, c, h, w) resized to the masks' size by onnxruntime."""
+    node = helper.make_node(
+        "Resize", ["x", "", "", "sizes"], ["y"], mode=mode, nearest_mode="round_prefer_ceil",
+        coordinate_transformation_mode="half_pixel",
+    )  # fmt: skip
+    sizes = np.array([*values.shape[:2], *SIZE])
+    graph = helper.make_graph(
+        [node], "resize",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, values.shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, sizes.tolist())],
+        [numpy_helper.from_array(sizes, "sizes")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    return np.asarray(session.run(["y"], {"x": values})[0])
+
+
+def test_a_threshold_is_applied_to_resized_scores_and_class_numbers_arent_averaged(
+    tmp_path: Path,
+) -> None:
+    path = pool_of(tmp_path, (true_masks() == 1).astype(np.uint8), names=("no", "yes"))
+    scores = np.random.default_rng(5).normal(size=(N, 1, 2, 5)).astype(np.float32)
+    _, found = read(path, scores, resize="bilinear", threshold=0.0)
+    with open_pool(path) as pool:
+        true = pool.read_target("mask", ROWS)
+    assert found["pixel_accuracy"] == np.mean((by_onnx(scores, "linear")[:, 0] > 0) == true)
+    numbers = np.zeros((N, 2, 5), np.int64)
+    with pytest.raises(SettingsError, match="holds class numbers, which can't be averaged"):
+        read(path, numbers, resize="bilinear")
+    _, found = read(path, numbers, resize="nearest")
+    assert found["pixel_accuracy"] == np.mean(true == 0)
+
+
+def test_scores_masked_by_infinity_stay_the_lowest_where_they_are_resized(tmp_path: Path) -> None:
+    logits = np.zeros((N, 3, 2, 5), np.float32)
+    logits[:, 0] = 1.0
+    logits[:, 2] = -np.inf
+    eval_set, _ = read(pool_of(tmp_path), logits, resize="bilinear")
+    assert eval_set.reduction is not None
+    with open_pool(tmp_path / "pool.h5") as pool:
+        task = parse_task(
+            {"kind": "segmentation", "resize": "bilinear"}, where="a.toml", at="tasks[0]"
+        )
+        (eval_set,) = read_eval_sets(
+            task, pool, ROWS, evaluate_slices([], pool), ["y"], where="tasks[0]"
+        )
+        assert eval_set.reduction is not None
+        answers = eval_set.reduction({"y": logits}, ROWS, None)
+    assert not np.any(answers["mask"])
+
+
+def test_init_proposes_to_resize_scores_of_named_classes_in_the_masks_shape(
+    tmp_path: Path,
+) -> None:
+    with open_pool(pool_of(tmp_path)) as pool:
+        small = ModelTensor("logits", np.dtype(np.float32), (3, 8, 10))
+        (found,) = propose_tasks(pool, [small], lambda name: None)
+        assert found.values["resize"] == "bilinear"
+        assert "It is 3×8×10 for masks of 4×5" in found.remark
 
 
 def test_an_output_of_other_classes_than_named_is_refused_before_any_work(tmp_path):

@@ -30,7 +30,9 @@ from calaudit.tasks.detection.depicted import losses_of_boxes, sides_of_boxes
 from calaudit.tasks.detection.detecting import Detecting
 from calaudit.tasks.detection.objects import object_set
 from calaudit.tasks.detection.proposing import WORDS, guess_format, hint_of
+from calaudit.tasks.detection.reduced import GivenDetections
 from calaudit.tasks.names import find_output
+from calaudit.tasks.reduced import Reduced
 
 METRICS: Final = ("ap", "ap50", "ap75", "ar@100", "object_recall")
 _GATED: Final = ("ap", "object_recall")
@@ -172,6 +174,10 @@ class Detection(Task):
             where=samples.where,
             own=own,
         )
+
+    def reduced(self, samples: Samples) -> tuple[Reduced, ...]:
+        """Detections."""
+        return (GivenDetections(self.reduces(samples)),)
 
     def read(self, samples: Samples) -> tuple[EvalSet, ...]:
         """The evaluated images and their objects, with classes in the order of the outputs."""

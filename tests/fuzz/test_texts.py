@@ -17,6 +17,7 @@ from calaudit.backends.tensorrt.precision import prove, read_inspector, read_lay
 from calaudit.cli.flags import read_dimensions
 from calaudit.formats.scales import open_scales, write_scales
 from calaudit.formats.trt_cache import parse_trt_cache, table_of
+from calaudit.formats.trtexec import open_trtexec
 from calaudit.graph.products import Product
 from calaudit.report.files import dump, read_report
 from calaudit.results.document import to_document
@@ -29,6 +30,7 @@ from calaudit.slices.sliceset import match_slices
 from tests.audit.world import AUDIT, make_world
 from tests.backends.tensorrt.test_precision import INSPECTED
 from tests.backends.tensorrt.test_precision import REPORT as LAYER_REPORT
+from tests.formats.trtexec_files import LAYERS, NAMES_ALONE, PROFILE, TIMES
 from tests.fuzz.mutations import EDITS, SCALARS, VALUES, edited, fuzzed, toml
 from tests.report.factory import report
 from tests.slices.memory_pool import MemoryPool
@@ -193,6 +195,15 @@ def test_caches(edits: list[Any]) -> None:
         content = refused_or(cache.to_bytes)
         if content is not None:
             assert parse_trt_cache(content, where="x").entries == cache.entries
+
+
+@fuzzed(80)
+@given(st.sampled_from([TIMES, PROFILE, LAYERS, NAMES_ALONE]), EDITS)
+def test_files_of_trtexec(text: str, edits: list[Any]) -> None:
+    found = read_back(edited(text.encode(), edits), lambda path: open_trtexec([path]))
+    if found is not None and found.times is not None:
+        assert found.times.seconds > 0
+        assert (found.times.latency_ms >= 0).all()
 
 
 def scales_file() -> bytes:

@@ -133,7 +133,12 @@ def read_inspector(text: str) -> tuple[BuiltLayer, ...]:
     layers = found.get("Layers") if isinstance(found, Mapping) else None
     if not isinstance(layers, list):
         return ()
-    return tuple(_inspected(layer) for layer in layers if isinstance(layer, Mapping))
+    return built_layers(layer for layer in layers if isinstance(layer, Mapping))
+
+
+def built_layers(layers: Iterable[Mapping[str, Any]]) -> tuple[BuiltLayer, ...]:
+    """Layers of the engine inspector's JSON."""
+    return tuple(map(_inspected, layers))
 
 
 def asked_implicitly(

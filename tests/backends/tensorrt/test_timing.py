@@ -62,7 +62,7 @@ def test_streams_have_contexts_of_their_own(tmp_path: Path, shares: bool) -> Non
 
     engine.measure(feeds, Block(seconds=0, least=1))
     alone = free()
-    found = engine.measure(feeds, Block(seconds=0, least=5, streams=3))
+    found = engine.measure(feeds, Block(seconds=0, least=15, streams=3))
     assert len(found.host_ms) == 15
     assert found.device_ms is None  # events of one lane hold the work of others
     weights = 2 * len(engine.plan)

@@ -124,7 +124,7 @@ class Stretch(NamedTuple):
 
 
 def timed(lanes: Sequence[Lane], *, seconds: float, least: int) -> Stretch:
-    """Keep all lanes busy for some seconds; each makes `least` runs whatever they take.
+    """Keep all lanes busy for some seconds; together they make `least` runs whatever they take.
 
     The oldest run is waited for, and its lane started again: one thread does, so that no lane
     waits for Python on behalf of another but for the calls themselves.
@@ -135,7 +135,7 @@ def timed(lanes: Sequence[Lane], *, seconds: float, least: int) -> Stretch:
     gc.disable()
     try:
         started = time.perf_counter()
-        end, n_least, begun = started + seconds, least * len(lanes), len(lanes)
+        end, begun = started + seconds, len(lanes)
         for lane in lanes:
             lane.start()
         waiting = deque(lanes)
@@ -144,7 +144,7 @@ def timed(lanes: Sequence[Lane], *, seconds: float, least: int) -> Stretch:
             on_host, on_device = lane.finish()
             host.append(on_host)
             device.append(on_device)
-            if begun < n_least or time.perf_counter() < end:
+            if begun < least or time.perf_counter() < end:
                 lane.start()
                 begun += 1
                 waiting.append(lane)

@@ -1,4 +1,4 @@
-"""Explanations of an earlier run of an audit, which a later report keeps where they still hold."""
+"""What an earlier report of an audit explains and measured, kept by a later one where it holds."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from calaudit.report.files import read_report
+from calaudit.results.bench import BenchedEngine, BenchRecord, Ratio
 from calaudit.results.explanation import Explanation
 from calaudit.results.report import Report
 from calaudit.runtime.errors import CalauditError, Notice
-from calaudit.runtime.words import counted
+from calaudit.runtime.words import counted, first_of, visible
 
+_NAMED = 3
+"""Engines that a notice names."""
 Told = tuple[str, str, str]
 """A result by its cell, slice and metric."""
 
@@ -72,8 +75,68 @@ def merged(new: Iterable[Explanation], kept: Iterable[Explanation]) -> tuple[Exp
     return (*new, *rest)
 
 
+def still_benched(report: Report, earlier: Report | None) -> BenchRecord | None:
+    """An earlier report's bench, of the engines that are as they were.
+
+    An engine is another one where its content, its target or the library that runs it is. What it
+    was measured on may be another machine than the report's, and is told with the bench.
+
+    Parameters
+    ----------
+    report : Report
+        Of the audit as it is now.
+    earlier : Report or None
+    """
+    bench = None if earlier is None else earlier.bench
+    if earlier is None or bench is None:
+        return None
+    now, before = _engines(report), _engines(earlier)
+    kept = [
+        each
+        for each in bench.engines
+        if each.engine in now
+        and now[each.engine] == before.get(each.engine)
+        and _fingerprint(report, each) == each.fingerprint
+    ]
+    if not kept:
+        return None
+    places = {name: place for place, name in enumerate(now)}
+    kept.sort(key=lambda each: places[each.engine])
+    keys = {each.key for each in kept}
+
+    def between_kept(found: Iterable[Ratio]) -> tuple[Ratio, ...]:
+        return tuple(
+            one
+            for one in found
+            if (one.engine, one.variant) in keys and (one.baseline, one.baseline_variant) in keys
+        )
+
+    return replace(
+        bench,
+        engines=tuple(kept),
+        ratios=between_kept(bench.ratios),
+        noise=between_kept(bench.noise),
+    )
+
+
+def _engines(report: Report) -> dict[str, Any]:
+    """Engine → what it runs on; the reference first, by all its names."""
+    targets = {each.name: each for each in report.audit.targets}
+    library = {key: report.audit.environment.get(key) for key in ("onnxruntime", "tensorrt")}
+    backend = report.reference.backend
+    names = dict.fromkeys(("fp32", f"fp32/{backend}"), backend)
+    names |= {cell.id: cell.backend for cell in report.cells if cell.engine is not None}
+    return {name: (on, targets.get(on), library) for name, on in names.items()}
+
+
+def _fingerprint(report: Report, benched: BenchedEngine) -> str | None:
+    cell = _cells_by_name(report).get(benched.engine)
+    engine = report.reference.engine if cell is None else cell.engine
+    return None if engine is None else engine.fingerprint
+
+
 def forgotten(report: Report, earlier: Report | None) -> Iterator[Notice]:
-    """A notice where results that an earlier report explains aren't explained any more."""
+    """Notices where an earlier report explains results or measured engines, and this one not."""
     if earlier is None:
         return
     before, now = (
@@ -87,6 +150,19 @@ def forgotten(report: Report, earlier: Report | None) -> Iterator[Notice]:
             f"{counted(lost, 'result')} that the report of an earlier run explained "
             f"{'is' if lost == 1 else 'are'}n't explained in this one, since what it said needn't "
             "hold any more (calaudit explain explains again)",
+            "audit",
+        )
+    measured, still = (
+        {} if each.bench is None else dict.fromkeys(one.engine for one in each.bench.engines)
+        for each in (earlier, report)
+    )
+    gone = [visible(name) for name in measured if name not in still]
+    if gone:
+        yield Notice(
+            "bench_dropped",
+            f"what an earlier bench measured of {first_of(gone[:_NAMED], len(gone))} isn't in this "
+            f"report, since {'it is another engine' if len(gone) == 1 else 'they are others'} now, "
+            "or gone (calaudit bench measures again)",
             "audit",
         )
 

@@ -63,7 +63,12 @@ def run_audit(
     with stage("starting"):  # what an audit needs takes long to import
         from calaudit.audit.dask.cells import remote_backends, run_cells_on_workers
         from calaudit.audit.dask.scheduler import connect_scheduler
-        from calaudit.audit.earlier import earlier_report, forgotten, still_holding
+        from calaudit.audit.earlier import (
+            earlier_report,
+            forgotten,
+            still_benched,
+            still_holding,
+        )
         from calaudit.audit.preflight import check_before_run, check_results
         from calaudit.audit.prepare import Overrides, prepared_audit
         from calaudit.audit.stages import go_through
@@ -86,7 +91,11 @@ def run_audit(
             ask_workers = partial(run_cells_on_workers, scheduler, audit, path, given)
         report, observation = go_through(audit, ask_workers)
         earlier = earlier_report(audit.plan.report)
-        report = replace(report, explanations=still_holding(report, earlier))
+        report = replace(
+            report,
+            explanations=still_holding(report, earlier),
+            bench=still_benched(report, earlier),
+        )
         if then is not None:
             report = then(audit, report)
         for notice in forgotten(report, earlier):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from calaudit.report.bench.float_cost import float_cost_lines
 from calaudit.report.index import Index
 from calaudit.report.wording import difference, engine_name
 from calaudit.results.comparison import ALL
@@ -43,6 +44,7 @@ def told(report: Report) -> tuple[list[Explanation], list[str]]:
 def explanation_lines(index: Index, one: Explanation) -> Iterator[str]:
     """An explanation's sentence, then what belongs to it, a line each."""
     yield one.sentence
+    yield from float_cost_lines(index, one.cell, one.ops)
     if one.alike:
         yield _alike(index, one)
     if len(one.curve) > 1:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from calaudit.report.bench.float_cost import float_cost_lines
 from calaudit.report.index import Index
 from calaudit.report.wording import MINUS, MISSING, ROUNDING, difference, unit_name
 from calaudit.results.audited import MetricRecord
@@ -62,6 +63,9 @@ def recommendation_lines(index: Index, told: Recommendation) -> Iterator[str]:
         yield _gain(index, gain)
     if told.float_macs:
         yield f"{100 * told.float_macs:.3g} % of its multiply-accumulates run in float"
+    winner = next((one for one in told.options if one.cell == told.winner), None)
+    if winner is not None:
+        yield from float_cost_lines(index, told.winner, winner.float_ops)
     if told.bound is not None:
         yield _bound(told.bound)
     for one in told.collect[:_SHOWN]:

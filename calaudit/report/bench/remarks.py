@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from calaudit.report.bench.float_cost import exemption_lines
 from calaudit.report.bench.measured import Bench, Measure
 from calaudit.report.bench.wording import times
 from calaudit.report.wording import percent
@@ -17,6 +18,7 @@ def bench_remarks(bench: Bench) -> Iterator[str]:
     """When and on what it was measured, its noise, what its engines aren't, its notices."""
     yield _measured(bench)
     yield from _noise(bench)
+    yield from exemption_lines(bench)
     yield from _kernels(bench)
     yield from _variants(bench)
     yield from _traced(bench)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from calaudit.audit.bench_difference import bench_difference
 from calaudit.audit.finished import Finished, open_finished
 from calaudit.audit.paired import Key, NotPairedError, paired_differences
 from calaudit.results.audited import Role
@@ -67,6 +68,7 @@ def diff_reports(
         unpaired=unpaired,
         changes=tuple(changes),
         units={each.name: each.unit for each in (*a.report.metrics, *b.report.metrics)},
+        bench=bench_difference(a.report, b.report),
     )
 
 

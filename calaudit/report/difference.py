@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
+from calaudit.report.bench.change import bench_changes
 from calaudit.report.tables import Column, build_table
 from calaudit.report.wording import MINUS, MISSING
 from calaudit.results.difference import Change, ReportDifference, ReportName
@@ -46,6 +47,7 @@ def difference_tables(
     turned.sort(key=lambda one: not one.decides)
     title = "Other verdict, though the change may be noise"
     yield from _table(title, found, turned, limit, width)
+    yield from bench_changes(found.bench, limit=limit, width=width)
     yield Text(summary(found))
 
 

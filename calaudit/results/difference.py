@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from calaudit.results.audited import Role
+from calaudit.results.bench import Estimate
 from calaudit.results.comparison import Verdict
-from calaudit.results.values import Count, Level, Name, Share, settle
+from calaudit.results.values import Count, Level, Name, Ordinal, Share, settle
 
 How = Literal["paired", "intervals"]
 """Unit by unit, on the same samples; or by the two reports' intervals, taken as independent."""
@@ -109,6 +110,39 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class BenchChange:
+    """One engine's speed in both reports' benches."""
+
+    engine: Name
+    """The id of a benched engine of both."""
+    variant: str
+    """Its compiler knobs' name; empty for the audit's own."""
+    quantity: Literal["latency", "throughput"]
+    """The median latency in ms, or samples per second."""
+    batch: Ordinal
+    """Samples of a batch."""
+    streams: Ordinal | None
+    """Batches under way at a time, of throughput."""
+    a: Estimate
+    """In the first report."""
+    b: Estimate
+    """In the second."""
+    speed: Estimate | None
+    """How many times as fast it is in the second; None where the two can't be compared. Its
+    interval holds wherever those of both do."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchDifference:
+    """What changed from one bench to another."""
+
+    apart: str | None
+    """Why speeds can't be compared; None where they can."""
+    changes: tuple[BenchChange, ...]
+    """In the second bench's order: its reference first, which shows what changed of the machine."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportDifference:
     """What changed from one report to another."""
 
@@ -126,6 +160,8 @@ class ReportDifference:
     """Everything that both measured, in the second report's order."""
     units: Mapping[str, str] = field(default_factory=dict)
     """Metric → unit of its drops."""
+    bench: BenchDifference | None = None
+    """What changed between their benches; None where one of them has none."""
 
     @property
     def exit_status(self) -> int:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from calaudit.export.parts import CACHE, FP32, GRAPH, PLAN, PREDICTED, SAMPLES, Parts
 from calaudit.formats.engine import facts_path
+from calaudit.report.bench.handed import measured_latency
 from calaudit.report.index import Index, predicts
 from calaudit.report.precision import caveat
 from calaudit.report.wording import between, difference, score, unit_name, units
@@ -80,6 +81,7 @@ def _context(parts: Parts) -> dict[str, Any]:
         "provenance": parts.provenance(),
         "gated": [_row(index, result) for result in gated[:_ROWS]],
         "more": max(0, len(gated) - _ROWS),
+        "measured": measured_latency(index, cell.id),
         "runs": parts.runs_in_onnxruntime,
         "onnxruntime_says": _onnxruntime_says(parts),
         "emulated": _emulated(parts),

@@ -36,17 +36,18 @@ def bench_legend(bench: Bench) -> str:
     )
 
 
+def measured_where(bench: Bench) -> str:
+    """``"Measured 2026-11-03 12:30 UTC on a processor, 2 cores"``."""
+    when = f"{bench.record.measured[:16].replace('T', ' ')} UTC"
+    place = visible(", ".join(_places(bench.record.environment)))
+    return f"Measured {visible(when)}{f' on {place}' if place else ''}"
+
+
 def _measured(bench: Bench) -> str:
-    record, settings = bench.record, bench.record.settings
-    when = f"{record.measured[:16].replace('T', ' ')} UTC"
-    place = visible(", ".join(filter(None, _places(record.environment))))
-    measured = sum(each.source == "measured" for each in record.engines)
-    how = (
-        f"; {counted(settings.rounds, 'round')}, in each of which every engine ran, in a new order"
-        if measured
-        else ""
-    )
-    return f"Measured {visible(when)}{f' on {place}' if place else ''}{how}"
+    rounds = counted(bench.record.settings.rounds, "round")
+    if all(each.source != "measured" for each in bench.record.engines):
+        return measured_where(bench)
+    return f"{measured_where(bench)}; {rounds}, in each of which every engine ran, in a new order"
 
 
 def _places(environment: Mapping[str, str | None]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from calaudit.audit.foreign import (
     foreign_engine_record,
     fp32_notices,
 )
-from calaudit.audit.given_answers import given_batches
+from calaudit.audit.given_answers import Served, given_batches
 from calaudit.audit.keys import content_key
 from calaudit.audit.observed import Observed
 from calaudit.audit.plan import PlannedCell
@@ -42,7 +42,6 @@ from calaudit.runtime.pool import batches
 from calaudit.steps.build import write_engine
 from calaudit.steps.complete import without_constants
 from calaudit.steps.predict import predict
-from calaudit.tasks.reduced import Reduced
 
 _ALONE: Final = (
     "takes the ranges of activations from each batch, so it was run sample by sample: in larger "
@@ -226,7 +225,7 @@ def _made_elsewhere(
 
 
 def _kept(
-    audit: Audit, planned: PlannedCell, file: AnswersFile, reduced: Sequence[Reduced]
+    audit: Audit, planned: PlannedCell, file: AnswersFile, reduced: Sequence[Served]
 ) -> Iterator[Batch]:
     """What predictions keep of answers that were given, batch by batch."""
     kept, size = audit.kept(planned), audit.config.audit.batch_size

@@ -42,6 +42,7 @@ def read_tasks(
     pool = whole.pool
     outputs = [output.name for output in model.outputs]
     sized = sized_outputs(model, {name: spec.shape for name, spec in pool.inputs.items()})
+    named = task_names(config)
     found = [
         eval_set
         for number, task in enumerate(config.tasks)
@@ -55,6 +56,7 @@ def read_tasks(
             folder=config.base,
             object_slices=whole,
             shapes={output.name: output.shape for output in sized},
+            name=named[number],
         )
     ]
     _refuse_unjudged(whole, found)
@@ -75,7 +77,7 @@ def read_tasks(
             Problem(
                 f"metric {name} belongs to two tasks",
                 f"{config.path}: tasks",
-                "Drop it from one of them.",
+                f'Give one of them a name: name = "b" calls its own b/{name}. Or drop it from one.',
             )
             for name in twice
         )
@@ -84,6 +86,25 @@ def read_tasks(
         shape = widths.get(eval_set.output, ())
         eval_set.task.check(eval_set, shape[0] if len(shape) == 1 else None, pool)
     return eval_sets
+
+
+def task_names(config: AuditConfig) -> tuple[str, ...]:
+    """The tasks' names, empty where the audit file gives none.
+
+    Raises
+    ------
+    SettingsError
+        Two tasks of one name.
+    """
+    names = tuple(str(each.get("name", "")) for each in config.raw["tasks"])
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise SettingsError(
+            f"two tasks are called {twice[0]!r}",
+            where=f"{config.path}: tasks",
+            next_step="Rename one.",
+        )
+    return names
 
 
 def _row_bytes(model: Model, eval_set: EvalSet) -> int | None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from calaudit.audit.config import AuditConfig
 from calaudit.audit.foreign_entry import EngineFile
-from calaudit.audit.given_answers import open_given_answers
+from calaudit.audit.given_answers import Served, open_given_answers
 from calaudit.audit.keys import file_key
 from calaudit.audit.plan import ForeignPart
 from calaudit.backends.base import BuiltEngine, NodePrecision
@@ -36,7 +36,6 @@ from calaudit.runtime.errors import (
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.words import counted, shape_text
 from calaudit.tasks.base import EvalSet
-from calaudit.tasks.reduced import Reduced
 
 _MOST: Final = 4 << 30
 """Bytes of a plan at most: it is read as a whole."""
@@ -54,7 +53,7 @@ class Foreign:
     contents: Contents | None = None
     """Of an ONNX file: what of it is in INT8."""
     answers: AnswersFile | None = None
-    reduced: tuple[Reduced, ...] = ()
+    reduced: tuple[Served, ...] = ()
     """Of a file of answers: what it holds in place of outputs."""
     notices: tuple[Notice, ...] = ()
     """Of a file of answers: what there is to say of it."""

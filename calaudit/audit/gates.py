@@ -100,7 +100,8 @@ def _unheld(
 
 def _one_spelling(metric: str) -> str:
     """``top@1`` as tasks name it; what isn't a metric is told of where it is looked for."""
+    task, slash, own = metric.rpartition("/")
     try:
-        return parse_metric(metric).name
+        return f"{task}{slash}{parse_metric(own).name}"
     except SettingsError:
         return metric

@@ -16,13 +16,36 @@ from calaudit.tasks.reduced import Reduced, plain
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """A reduced form in which a file answers a task."""
+
+    form: Reduced
+    part: str
+    """What stands before its columns' names in the file: the task's name and /, or nothing."""
+
+    @property
+    def entries(self) -> dict[str, str]:
+        """Column → entry of the file."""
+        return {column: f"{self.part}{column}" for column in self.form.columns}
+
+    @property
+    def ragged(self) -> dict[str, bool]:
+        """Entry of the file → whether it is ragged."""
+        return dict.fromkeys(self.entries.values(), self.form.ragged)
+
+    def columns(self, found: Mapping[str, Column]) -> dict[str, Column]:
+        """The form's columns, of entries of the file."""
+        return {column: found[entry] for column, entry in self.entries.items()}
+
+
+@dataclass(frozen=True, slots=True)
 class GivenAnswers:
     """A file of answers, opened and checked but for its outputs."""
 
     file: AnswersFile
     outputs: Mapping[str, str]
     """The model's outputs that it has to hold → what it might hold in their place, in words."""
-    reduced: tuple[Reduced, ...]
+    reduced: tuple[Served, ...]
     """What it holds in place of the others."""
     notices: tuple[Notice, ...]
 
@@ -45,25 +68,27 @@ def open_given_answers(
     every = pool.ids(np.arange(len(pool), dtype=np.int64)).tolist()
     file.check(pool.ids(predicted).tolist(), every)
     needed: dict[str, str] = {}
-    found: list[Reduced] = []
+    found: list[Served] = []
     problems: list[Problem] = []
     for eval_set in eval_sets:
-        form = _form(file, eval_set)
-        if form is None:
+        served = _served(file, eval_set)
+        if served is None:
             needed |= dict.fromkeys(eval_set.outputs, _instead(eval_set))
             continue
-        problems += _untold(file, form, eval_set, path)
-        if form not in found:
-            found.append(form)
+        problems += _untold(file, served.form, eval_set, path)
+        if served not in found:
+            found.append(served)
     if problems:
         raise SettingsError.of(problems)
     notices: list[Notice] = []
-    for form in found:
+    ids = pool.ids(predicted).tolist()
+    for each in found:
         try:
-            notices += form.check(_columns(file, form, pool, predicted), predicted)
+            whole = next(file.batches(ids, max(1, len(ids)), each.ragged))
+            notices += each.form.check(each.columns(whole), predicted)
         except CalauditError as error:
             raise type(error).of(
-                replace(each, where=each.where or str(path)) for each in error.problems
+                replace(one, where=one.where or str(path)) for one in error.problems
             ) from None
     return GivenAnswers(file, needed, tuple(found), tuple(notices))
 
@@ -87,13 +112,18 @@ def _listed(columns: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _form(file: AnswersFile, eval_set: EvalSet) -> Reduced | None:
-    """The form in which a file answers a task; None: as outputs, or not at all."""
-    if file.holds(eval_set.outputs, ragged=False):
-        return None
-    for form in eval_set.reduced:
-        if file.holds(form.columns, ragged=form.ragged):
-            return form
+def _served(file: AnswersFile, eval_set: EvalSet) -> Served | None:
+    """The form in which a file answers a task; None: as outputs, or not at all.
+
+    What bears the task's name goes before what all tasks may read.
+    """
+    for part in dict.fromkeys((f"{eval_set.name}/" if eval_set.name else "", "")):
+        if not part and file.holds(eval_set.outputs, ragged=False):
+            return None
+        for form in eval_set.reduced:
+            served = Served(form, part)
+            if file.holds(served.entries.values(), ragged=form.ragged):
+                return served
     return None
 
 
@@ -109,16 +139,9 @@ def _untold(file: AnswersFile, form: Reduced, eval_set: EvalSet, path: Path) -> 
         )
 
 
-def _columns(file: AnswersFile, form: Reduced, pool: Pool, rows: Rows) -> dict[str, Column]:
-    """A form's columns of all rows."""
-    names = dict.fromkeys(form.columns, form.ragged)
-    ids = pool.ids(rows).tolist()
-    return next(file.batches(ids, max(1, len(ids)), names))
-
-
 def given_batches(
     file: AnswersFile,
-    reduced: Sequence[Reduced],
+    reduced: Sequence[Served],
     outputs: Sequence[str],
     ids: Sequence[str],
     pieces: Sequence[Rows],
@@ -128,7 +151,7 @@ def given_batches(
     Parameters
     ----------
     file : AnswersFile
-    reduced : sequence of Reduced
+    reduced : sequence of Served
         What it holds in place of outputs.
     outputs : sequence of str
         The model's.
@@ -137,7 +160,7 @@ def given_batches(
     pieces : sequence of int64 (b,)
         The rows, as many in each piece but the last.
     """
-    instead = {name: each.ragged for each in reduced for name in each.columns}
+    instead = {name: ragged for each in reduced for name, ragged in each.ragged.items()}
     held = [
         name
         for name in outputs
@@ -147,7 +170,7 @@ def given_batches(
     size = max(map(len, pieces), default=1)
     for piece, own in zip(pieces, file.batches(ids, size, names), strict=True):
         whole = Batch({name: plain(own, name) for name in held})
-        for form in reduced:
-            made = form.batch(own, piece)
+        for each in reduced:
+            made = each.form.batch(each.columns(own), piece)
             whole = Batch({**whole.outputs, **made.outputs}, {**whole.answers, **made.answers})
         yield whole

@@ -138,22 +138,20 @@ def _made(audit: Audit, slice_name: str, metric_name: str, rows: Rows) -> Tuning
 def _read(audit: Audit, metric_name: str, rows: Rows) -> EvalSet:
     """The evaluation set of some rows that has the metric."""
     config = audit.config
-    task = next(
-        each.task
-        for each in audit.eval_sets
-        if metric_name in {metric.name for metric in each.metrics}
+    judged = next(
+        each for each in audit.eval_sets if metric_name in {metric.name for metric in each.metrics}
     )
-    number = config.tasks.index(task)
     found = read_eval_sets(
-        task,
+        judged.task,
         audit.pool,
         rows,
         audit.pool_slices.take(rows),
         [output.name for output in audit.model.outputs],
-        where=f"{config.path}: tasks[{number}]",
+        where=judged.where,
         folder=config.base,
         object_slices=audit.object_slices,
         shapes={output.name: output.shape for output in audit.model.outputs},
+        name=judged.name,
     )
     return next(each for each in found if metric_name in {metric.name for metric in each.metrics})
 

@@ -8,7 +8,7 @@ and ``offsets`` (n + 1,) or ``image`` (m,) says whose they are.
 
 import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -54,20 +54,30 @@ class AnswersFile:
                 raise self._wrong("has no ids", _DOCS)
             self.ids = _texts(np.asarray(entries[IDS][...]), path, IDS)
             found = {n: (each.shape, each.dtype) for n, each in entries.items() if n != IDS}
-            told = {n: np.asarray(entries[n][...]) for n in _telling(found, path)}
-        self._values = None if not told else _order(self.ids, told, path)
-        found = {name: each for name, each in found.items() if name not in told}
-        _check(self.ids, found, path, None if self._values is None else len(self._values.values))
+            telling = _telling(found, path)
+            self._values = {
+                part: _order(self.ids, name, np.asarray(entries[name][...]), path)
+                for part, name in telling.items()
+            }
+        found = {name: each for name, each in found.items() if name not in telling.values()}
+        _check(self.ids, found, path, self._values)
         self._lengths = {name: shape[0] for name, (shape, _) in found.items()}
         self.shapes: dict[str, tuple[int, ...]] = {name: s[1:] for name, (s, _) in found.items()}
         """Entry → shape of a sample's answer, or of a value."""
         self._places = {text: place for place, text in enumerate(self.ids)}
 
     def holds(self, columns: Collection[str], *, ragged: bool) -> bool:
-        """Whether all of some columns are there, with a row per sample, or any number each."""
-        values = None if self._values is None else len(self._values.values)
-        length = values if ragged else len(self.ids)
-        return all(name in self.shapes and self._lengths[name] == length for name in columns)
+        """Whether all of some entries are there, with a row per sample, or any number each."""
+        return all(
+            self._lengths.get(name) == (self._values_of(name) if ragged else len(self.ids))
+            and name in self.shapes
+            for name in columns
+        )
+
+    def _values_of(self, name: str) -> int | None:
+        """Values of all samples in an entry with any number of them; None: it has one of each."""
+        told = self._values.get(_part(name))
+        return None if told is None else len(told.values)
 
     def check(self, needed: Sequence[str], known: Sequence[str]) -> None:
         """Refuse a file that lacks answers, or that has some of samples which nobody knows.
@@ -123,14 +133,11 @@ class AnswersFile:
             for start in range(0, len(places), size):
                 piece = places[start : start + size]
                 yield {
-                    name: self._ragged(entry, piece) if names[name] else _rows(entry, piece)
+                    name: _ragged(entry, self._values[_part(name)].take(piece))
+                    if names[name]
+                    else _rows(entry, piece)
                     for name, entry in whole.items()
                 }
-
-    def _ragged(self, entry: Any, places: NDArray[np.int64]) -> Ragged:
-        assert self._values is not None
-        wanted = self._values.take(places)
-        return Ragged(_rows(entry, wanted.values), wanted.counts)
 
     @contextmanager
     def _open(self) -> Iterator[Mapping[str, Any]]:
@@ -171,24 +178,32 @@ class AnswersFile:
         return FileFormatError(message, where=self.path, next_step=next_step)
 
 
-def _telling(names: Collection[str], path: Path) -> list[str]:
-    """The entry that says whose each value is; none where each sample has one of all."""
-    found = [name for name in (OFFSETS, IMAGE) if name in names]
-    if len(found) == 2:
-        raise FileFormatError(
-            f"has both {OFFSETS} and {IMAGE}", where=path, next_step="Keep one of them."
-        )
+def _part(name: str) -> str:
+    """What stands before the last ``/``: entries of one part belong together."""
+    return name.rpartition("/")[0]
+
+
+def _telling(names: Iterable[str], path: Path) -> dict[str, str]:
+    """Part of the file → the entry that says whose each of its values is."""
+    found: dict[str, str] = {}
+    for name in names:
+        if name.rpartition("/")[2] in {OFFSETS, IMAGE}:
+            other = found.setdefault(_part(name), name)
+            if other != name:
+                raise FileFormatError(
+                    f"has both {other} and {name}", where=path, next_step="Keep one of them."
+                )
     return found
 
 
-def _order(ids: Sequence[str], told: Mapping[str, NDArray[Any]], path: Path) -> Ragged:
-    """Places of each sample's values, in the order of `ids`."""
-    if OFFSETS in told:
-        ends = told[OFFSETS]
+def _order(ids: Sequence[str], name: str, told: NDArray[Any], path: Path) -> Ragged:
+    """Places of each sample's values, in the order of `ids`, by the entry that tells them."""
+    if name.endswith(OFFSETS):
+        ends = told
         ascends = ends.ndim == 1 and ends.dtype.kind in "iu" and len(ends) == len(ids) + 1
         if not ascends or ends[0] != 0 or (np.diff(ends.astype(np.int64)) < 0).any():
             raise FileFormatError(
-                f"{OFFSETS} doesn't say where the values of {len(ids):,} samples begin",
+                f"{name} doesn't say where the values of {len(ids):,} samples begin",
                 where=path,
                 next_step=f"Write {len(ids) + 1:,} whole numbers: 0, then the sums of the samples' "
                 "numbers of values.",
@@ -196,11 +211,11 @@ def _order(ids: Sequence[str], told: Mapping[str, NDArray[Any]], path: Path) -> 
         starts = ends.astype(np.int64)
         return Ragged(np.arange(int(starts[-1])), starts[1:] - starts[:-1])
     places = {text: place for place, text in enumerate(ids)}
-    texts = _texts(told[IMAGE], path, IMAGE)
+    texts = _texts(told, path, name)
     strange = sorted({each for each in texts if each not in places})
     if strange:
         raise FileFormatError(
-            f"{IMAGE} names {counted(len(strange), 'sample')} that ids doesn't: {_named(strange)}",
+            f"{name} names {counted(len(strange), 'sample')} that ids doesn't: {_named(strange)}",
             where=path,
             next_step="Name every sample in ids, also those with no value at all.",
         )
@@ -213,7 +228,7 @@ def _check(
     ids: Sequence[str],
     outputs: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]],
     path: Path,
-    values: int | None,
+    told: Mapping[str, Ragged],
 ) -> None:
     """Refuse ids that occur twice, and entries that aren't one row of numbers per id, or value."""
     if not outputs:
@@ -226,6 +241,8 @@ def _check(
             next_step="Give each sample one answer.",
         )
     for name, (shape, dtype) in outputs.items():
+        own = told.get(_part(name))
+        values = None if own is None else len(own.values)
         if not shape or shape[0] not in (len(ids), values):
             beside = "" if values is None else f", or of {counted(values, 'value')}"
             raise FileFormatError(
@@ -256,6 +273,10 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
 
     file.visititems(visit)
     return found
+
+
+def _ragged(entry: Any, wanted: Ragged) -> Ragged:
+    return Ragged(_rows(entry, wanted.values), wanted.counts)
 
 
 def _rows(entry: Any, places: NDArray[np.int64]) -> NDArray[Any]:
@@ -302,7 +323,8 @@ def write_answers(
     outputs : mapping
         The model's name for an output → (n, …) answers in the order of `ids`. Or columns that a
         task takes in its place, of detections for instance ``boxes``, ``score`` and ``label``,
-        (m, …), with ``image`` (m,), the id that each belongs to, or ``offsets`` (n + 1,).
+        (m, …), with ``image`` (m,), the id that each belongs to, or ``offsets`` (n + 1,). Those of
+        a named task have its name before them: ``boxes2/score``.
 
     Raises
     ------
@@ -315,17 +337,19 @@ def write_answers(
     arrays = {name: np.asarray(values) for name, values in outputs.items()}
     texts = np.array([str(each) for each in ids], np.str_)
     telling = _telling(arrays, path)
-    if IMAGE in telling:
-        arrays[IMAGE] = np.array(_texts(arrays[IMAGE], path, IMAGE), np.str_)
-    values = None
-    if telling:
-        told = {name: arrays[name] for name in telling}
-        values = len(_order(texts.tolist(), told, path).values)
+    arrays |= {
+        name: np.array(_texts(arrays[name], path, name), np.str_)
+        for name in telling.values()
+        if name.endswith(IMAGE)
+    }
+    told = {
+        part: _order(texts.tolist(), name, arrays[name], path) for part, name in telling.items()
+    }
     _check(
         texts.tolist(),
-        {name: (e.shape, e.dtype) for name, e in arrays.items() if name not in telling},
+        {n: (e.shape, e.dtype) for n, e in arrays.items() if n not in telling.values()},
         path,
-        values,
+        told,
     )
     suffix = path.suffix.lower()
     if suffix not in {".npz", ".h5", ".hdf5"}:

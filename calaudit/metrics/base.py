@@ -15,7 +15,7 @@ query) its score by one engine; parameters are given what their names say. An au
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeVar, get_args
 
 import numpy as np
@@ -118,6 +118,12 @@ class Metric:
     """Whether it says how good answers are, so that who knows nothing has nothing to lose by it."""
     class_name: str | None = None
     """The class that it is of; None: of all."""
+    task: str | None = None
+    """Name of the task that it is of, where the audit file gives it one."""
+
+    def of_task(self, task: str) -> "Metric":
+        """The metric of a named task: ``boxes2/ap``."""
+        return replace(self, name=f"{task}/{self.name}", title=f"{self.title} ({task})", task=task)
 
     def __str__(self) -> str:
         return self.name

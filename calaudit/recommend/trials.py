@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from calaudit.audit.eval_sets import task_names
 from calaudit.audit.prepare import Audit
 from calaudit.calibration.scales import scale_of
 from calaudit.explain.engines import Experiments, Variant, experiments_backend
@@ -160,6 +161,7 @@ def _eval_sets(audit: Audit, rows: Rows, slices: SliceSet) -> tuple[EvalSet, ...
     found: list[EvalSet] = []
     gated = {metric for metric, _ in audit.gates}
     headline = audit.eval_sets[0].metrics[0]
+    names = task_names(config)
     for number, task in enumerate(config.tasks):
         for one in read_eval_sets(
             task,
@@ -171,6 +173,7 @@ def _eval_sets(audit: Audit, rows: Rows, slices: SliceSet) -> tuple[EvalSet, ...
             folder=config.base,
             object_slices=audit.object_slices,
             shapes={output.name: output.shape for output in audit.model.outputs},
+            name=names[number],
         ):
             counted = tuple(each for each in one.metrics if each.name in gated)
             if not gated and one.metrics[0] == headline:

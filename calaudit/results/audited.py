@@ -239,6 +239,9 @@ class MetricRecord:
     per: Name = "sample"
     """What it scores, and `n` of its results counts: ``"sample"``, ``"query"``, ``"image"`` or
     ``"object"``."""
+    task: str | None = None
+    """Name of its task, which stands before its own, ``"boxes2/ap"``; None where the audit file
+    gives the task none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ _NEW: Mapping[str, Mapping[str, Any]] = {
     "audit": {"targets": []},
     "exemplars.shown": {"picture": None, "truth": None, "fp32": None, "answers": []},
     "reference": {"predictions": None},
-    "metrics": {"per": "sample"},
+    "metrics": {"per": "sample", "task": None},
     "slices": {"unit": "sample"},
     "cells": _CELL,
     "reference.engine": _ENGINE,

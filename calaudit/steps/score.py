@@ -30,7 +30,8 @@ from calaudit.steps.pieces import Pieces
 from calaudit.steps.sanity import rivals_in
 from calaudit.steps.scores_reduction import ScoresReduction
 from calaudit.steps.unit_facts import UnitFacts, facts_of, join_facts
-from calaudit.tasks.base import EvalSet, placed
+from calaudit.tasks.base import EvalSet
+from calaudit.tasks.placed import placed
 
 CellScores = Mapping[Metric, Scores]
 

@@ -31,8 +31,7 @@ outputs may be kept in their place (`Task.reduces`); its `answer` then reads tha
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -46,7 +45,7 @@ from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import definition_of
 from calaudit.metrics.truth import Truth
-from calaudit.runtime.errors import Notice, PoolError, Problem, SettingsError
+from calaudit.runtime.errors import Notice
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.registry import Registry
 from calaudit.runtime.words import plural
@@ -227,6 +226,8 @@ class Samples:
     """Slices of objects; None where there are no objects."""
     shapes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     """Output → shape of one sample, None where the model leaves a size open."""
+    name: str = ""
+    """The task's, which tells its metrics and answers apart from another's; empty: none."""
 
     @property
     def output(self) -> str:
@@ -327,6 +328,8 @@ class EvalSet:
     """What the output is reduced to while engines run; None: it is kept."""
     reduced: tuple[Reduced, ...] = ()
     """What a file of answers may hold in place of the outputs."""
+    name: str = ""
+    """The task's, where the audit file gives it one."""
 
     def answers(self, given: Given, reference: Given, units: Rows | None = None) -> NDArray[Any]:
         """An engine's answers, one for each unit or for each of `units`, ascending."""
@@ -370,22 +373,6 @@ class Proposed:
     def units(self) -> str:
         """What is judged, in the plural."""
         return plural(TASKS.load(self.values["kind"]).unit)
-
-
-@contextmanager
-def placed(*, target: str, where: str | None = None) -> Iterator[None]:
-    """Say where the truth is in the pool, or the task, in errors that don't say it themselves."""
-    try:
-        yield
-    except PoolError as error:
-        raise PoolError.of(_at(error.problems, target)) from None
-    except SettingsError as error:
-        raise SettingsError.of(_at(error.problems, where)) from None
-
-
-def _at(problems: Iterable[Problem], place: str | None) -> Iterator[Problem]:
-    for problem in problems:
-        yield Problem(problem.message, problem.where or place, problem.next_step)
 
 
 def width_of(output: ModelTensor) -> int | None:

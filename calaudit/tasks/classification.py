@@ -18,9 +18,10 @@ from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import setting
 from calaudit.runtime.words import counted
 from calaudit.statistics.baselines import Rival
-from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task, named, placed, width_of
+from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task, named, width_of
 from calaudit.tasks.depiction import Shown, Sides, class_name
 from calaudit.tasks.labels import holds_names, read_labels
+from calaudit.tasks.placed import placed
 from calaudit.tasks.reduced import Reduced, highest_of
 from calaudit.tasks.reduction import Scoring
 
@@ -151,13 +152,14 @@ class Classification(Task):
 
     def computed(self, metric: Metric, *, probabilities: bool) -> Metric:
         """A metric of logits, of probabilities where outputs are these."""
-        if probabilities and metric.name in OF_LOGITS:
-            return parse_metric(f"{metric.name}{_SUFFIX}")
+        if probabilities and metric.family in OF_LOGITS:
+            found = parse_metric(f"{metric.family}{_SUFFIX}")
+            return found if metric.task is None else found.of_task(metric.task)
         return metric
 
     def notices(self, eval_set: EvalSet, *, probabilities: bool) -> Iterator[Notice]:
         """Metrics computed otherwise than their names say, and those that can't mean much."""
-        names = [metric.name for metric in eval_set.metrics]
+        names = [metric.family for metric in eval_set.metrics]
         where = f"output {eval_set.output}"
         logits = [name for name in names if name in OF_LOGITS]
         if probabilities and logits:

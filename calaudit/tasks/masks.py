@@ -108,9 +108,11 @@ class MaskReduction(Reduction):
         Place of the task, for messages.
     resize : str, optional
         How an output of another size is brought to that of the masks; None: it is refused.
+    task : str
+        The task's name; empty: none.
     """
 
-    __slots__ = ("_masks", "_resize", "_threshold", "_where", "output")
+    __slots__ = ("_masks", "_resize", "_task", "_threshold", "_where", "output")
 
     compression: Mapping[str, str] = MappingProxyType({"mask": "gzip"})
 
@@ -122,17 +124,19 @@ class MaskReduction(Reduction):
         where: str,
         *,
         resize: Resize | None = None,
+        task: str = "",
     ) -> None:
         self.output = output
         self._masks = masks
         self._threshold = threshold
         self._where = where
         self._resize = resize
+        self._task = task
 
     @property
     def name(self) -> str:
-        """By the output."""
-        return f"masks of {self.output}"
+        """By the output, and the task where it has a name."""
+        return f"masks of {self.output}" + (f" for {self._task}" if self._task else "")
 
     @property
     def key(self) -> Mapping[str, object]:

@@ -16,8 +16,9 @@ from calaudit.runtime.settings import setting
 from calaudit.runtime.words import counted, first_of
 from calaudit.slices.predicate import column_in_sql
 from calaudit.slices.sliceset import SliceSet
-from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, named, placed
+from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, named
 from calaudit.tasks.names import texts_of
+from calaudit.tasks.placed import placed
 from calaudit.tasks.ranking import (
     CUT,
     RANKED,

@@ -21,8 +21,9 @@ from calaudit.runtime.errors import PoolError, SettingsError, near
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import setting
 from calaudit.statistics.baselines import Floats, Rival
-from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task, named, placed, width_of
+from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task, named, width_of
 from calaudit.tasks.names import Names, ids_of, texts_of
+from calaudit.tasks.placed import placed
 from calaudit.tasks.reduced import Reduced, highest_of
 
 RANKING_METRICS = (

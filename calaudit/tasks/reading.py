@@ -1,9 +1,10 @@
 """Tasks as an audit file says them: parsed, read from the pool, or proposed."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from calaudit.tasks.contract import held_eval_sets, held_outputs
 _OUTPUTS = ("output", "boxes", "scores", "labels", "counts")
 """Keys of tasks that name outputs."""
 _SHOWN = 12
+_NAME: Final = re.compile(r"[\w-]+")
 
 
 def parse_task(values: Mapping[str, Any], *, where: object, at: str) -> Task:
@@ -34,8 +36,20 @@ def parse_task(values: Mapping[str, Any], *, where: object, at: str) -> Task:
             where=f"{where}: {at}.kind",
             next_step="Name a kind of task.",
         )
-    keys = {key: value for key, value in values.items() if key != "kind"}
+    if "name" in values:
+        _check_name(values["name"], f"{where}: {at}.name")
+    keys = {key: value for key, value in values.items() if key not in {"kind", "name"}}
     return parse_settings(keys, TASKS.load(kind, where=f"{where}: {at}.kind"), where=where, at=at)
+
+
+def _check_name(name: object, where: str) -> None:
+    """Refuse names that can't stand before a metric's. Raises `SettingsError`."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise SettingsError(
+            f"{name!r} can't be a task's name",
+            where=where,
+            next_step='Use letters, digits, - and _: name = "boxes2" gives boxes2/ap.',
+        )
 
 
 def rows_to_predict(tasks: Sequence[Task], pool: Pool, evaluated: Rows) -> Rows:
@@ -56,6 +70,7 @@ def read_eval_sets(
     folder: Path | None = None,
     object_slices: ObjectSlices | None = None,
     shapes: Mapping[str, tuple[int | None, ...]] | None = None,
+    name: str = "",
 ) -> tuple[EvalSet, ...]:
     """Read the targets a task needs: one evaluation set per kind of unit that its metrics score.
 
@@ -81,6 +96,8 @@ def read_eval_sets(
         Slices of the pool's objects.
     shapes : mapping, optional
         Output → shape of one sample, as far as the model says.
+    name : str
+        The task's, which stands before its metrics' names; empty: none.
 
     Raises
     ------
@@ -94,17 +111,20 @@ def read_eval_sets(
         pool=pool,
         evaluated=evaluated,
         slices=slices,
-        metrics=_metrics(task, pool, where, folder),
+        metrics=tuple(
+            each.of_task(name) if name else each for each in _metrics(task, pool, where, folder)
+        ),
         outputs=held_outputs(task, task.outputs(outputs, where), outputs),
         where=where,
         folder=folder or Path(),
         object_slices=object_slices,
         shapes=shapes or {},
+        name=name,
     )
     reduction = task.reduces(samples)
     found = held_eval_sets(task, task.read(samples), len(evaluated))
     reduced = tuple(task.reduced(samples))
-    asked = (replace(each, reduction=reduction, reduced=reduced) for each in found)
+    asked = (replace(each, reduction=reduction, reduced=reduced, name=name) for each in found)
     place = {metric: number for number, metric in enumerate(samples.metrics)}
     return tuple(sorted(asked, key=lambda each: place.get(each.metrics[0], 0)))
 

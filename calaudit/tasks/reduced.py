@@ -47,11 +47,6 @@ class Reduced(ABC):
     def columns(self) -> tuple[str, ...]:
         """What the file has to hold, all of it."""
 
-    @property
-    def further(self) -> tuple[str, ...]:
-        """What the file may hold beside `columns`."""
-        return ()
-
     @abstractmethod
     def unknown(self, metrics: Iterable[Metric], held: Collection[str]) -> list[Metric]:
         """Metrics that these columns don't tell.

@@ -210,7 +210,7 @@ def kept_of(readings: Iterable[Reading], *, every: bool = False, reference: bool
             raise SettingsError(
                 f"two tasks keep {one.name} with different settings: "
                 f"{', '.join(_differing(reductions[one.name].key, one.key))}",
-                next_step="Give both tasks the same, or judge them in two audits.",
+                next_step='Give one of the tasks a name: name = "…"; or both the same settings.',
             )
     return Kept(outputs, tuple(reductions.values()))
 

@@ -12,8 +12,9 @@ from calaudit.runtime.errors import SliceError
 from calaudit.runtime.pool import Pool, Rows
 from calaudit.runtime.settings import setting
 from calaudit.slices.evaluate import select_rows
-from calaudit.tasks.base import EvalSet, Samples, placed
+from calaudit.tasks.base import EvalSet, Samples
 from calaudit.tasks.names import ids_of
+from calaudit.tasks.placed import placed
 from calaudit.tasks.ranking import RANKING_METRICS, RankingTask, Tail, read_popularity, tail_of
 
 

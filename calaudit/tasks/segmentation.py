@@ -187,8 +187,9 @@ class Segmentation(Task):
 
     def _reduction(self, samples: Samples, masks: TrueMasks) -> MaskReduction:
         return MaskReduction(
-            samples.output, masks, self.threshold, samples.where, resize=self.resize
-        )
+            samples.output, masks, self.threshold, samples.where,
+            resize=self.resize, task=samples.name,
+        )  # fmt: skip
 
     def _masks(self, samples: Samples) -> "TrueMasks":
         pool = samples.pool

@@ -27,7 +27,7 @@ from calaudit.tasks.base import Closing, EvalSet, Proposed, Samples, Task
 from calaudit.tasks.depiction import Losses, Sides
 from calaudit.tasks.detection.decoders import FORMATS, BoxFormat, Format, Layout
 from calaudit.tasks.detection.depicted import losses_of_boxes, sides_of_boxes
-from calaudit.tasks.detection.detecting import Detecting
+from calaudit.tasks.detection.detecting import NAME, Detecting
 from calaudit.tasks.detection.objects import object_set
 from calaudit.tasks.detection.proposing import WORDS, guess_format, hint_of
 from calaudit.tasks.detection.reduced import GivenDetections
@@ -173,6 +173,7 @@ class Detection(Task):
             max_detections=self.max_detections,
             where=samples.where,
             own=own,
+            name=f"{NAME} of {samples.name}" if samples.name else NAME,
         )
 
     def reduced(self, samples: Samples) -> tuple[Reduced, ...]:

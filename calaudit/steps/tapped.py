@@ -246,10 +246,14 @@ class SampleRunner:
     def _values(self, feeds: Arrays, *, remembered: bool = False) -> list[NDArray[Any]]:
         outputs = self._model.engine.run(feeds)
         values = [outputs[tap] for tap in self._model.taps]
-        if remembered and not self._model.fixed_batch and _shapes(feeds) not in self._known:
+        if remembered and not self._model.fixed_batch and self._is_new(_shapes(feeds)):
             kept = {name: values.copy() for name, values in feeds.items()}
             self._alone = kept, [remember(each) for each in values]
         return values
+
+    def _is_new(self, shapes: tuple[tuple[int, ...], ...]) -> bool:
+        kept = self._alone
+        return shapes not in self._known and (kept is None or _shapes(kept[0]) != shapes)
 
     def _layouts(self, feeds: Arrays) -> list[Layout] | None:
         """Of every tap, for samples of these shapes; None where some aren't known."""

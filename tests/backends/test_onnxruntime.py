@@ -95,3 +95,26 @@ def test_an_output_that_numpy_has_no_type_for_is_refused_with_the_way_out() -> N
     with pytest.raises(BackendError, match=r"no type for the output short \(bfloat16\)") as caught:
         OnnxruntimeBackend().load(Model(proto, "sketch"))
     assert "float32 outputs" in str(caught.value.problems[0].next_step)
+
+
+def test_large_outputs_are_the_callers_own_however_they_came() -> None:
+    """They aren't copied out of onnxruntime; an input that is an output, too, is."""
+    node = helper.make_node("Relu", ["x"], ["y"])
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1 << 18])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 1 << 18])
+    graph = helper.make_graph([node], "g", [x], [y, x])
+    opsets = [helper.make_opsetid("", 17)]
+    model = prepare(Model(helper.make_model(graph, opset_imports=opsets, ir_version=9), "g.onnx"))
+    engine = OnnxruntimeBackend().load(model)
+    random = np.random.default_rng(0)
+    fed = [random.standard_normal((2, 1 << 18), np.float32) for _ in range(3)]
+    kept = [engine.run({"x": values}) for values in fed]
+    expected = [values.copy() for values in fed]
+    for values in fed:
+        values[:] = -1  # what was fed may change, and what was given doesn't
+    engine.close()
+    for answers, values in zip(kept, expected, strict=True):
+        np.testing.assert_array_equal(answers["x"], values)
+        np.testing.assert_array_equal(answers["y"], np.maximum(values, 0))
+        answers["y"][:] = 7  # nor is it anybody else's
+    np.testing.assert_array_equal(kept[1]["x"], expected[1])

@@ -2,10 +2,10 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
@@ -49,6 +49,8 @@ _FAILURES = (
     state.InvalidProtobuf, state.NoModel, state.NoSuchFile, state.NotImplemented,
     state.RuntimeException,
 )  # fmt: skip
+_LARGE: Final = 1 << 20
+"""Bytes of outputs from which a copy takes longer than what onnxruntime needs to share them."""
 _NUMPY_TYPES = frozenset(
     [
         "float",
@@ -231,6 +233,9 @@ class OnnxruntimeEngine:
         self._record = dict(record)
         self._inputs = model.inputs
         self._outputs = tuple(output.name for output in session.get_outputs())
+        strings = any("string" in each.type for each in session.get_inputs())
+        self._shares = not strings  # onnxruntime makes no values of its own of strings
+        self._n_bytes = 0
 
     @property
     def inputs(self) -> tuple[ModelTensor, ...]:
@@ -311,7 +316,10 @@ class OnnxruntimeEngine:
         if self._session is None:
             raise BackendError("the engine was closed", where=self._label)
         try:
-            values = self._session.run(list(self._outputs), feeds)
+            if self._shares and self._n_bytes >= _LARGE:
+                values = _run_shared(self._session, self._outputs, feeds)
+            else:
+                values = self._session.run(self._outputs, feeds)
         except _FAILURES as error:
             raise BackendError(
                 f"onnxruntime failed: {_one_line(error)}",
@@ -321,7 +329,20 @@ class OnnxruntimeEngine:
                 "recurrent layers: give it one sample there, or dynamo=True.",
             ) from None
         self._ran_batches |= len(next(iter(feeds.values()))) > 1
+        self._n_bytes = sum(each.nbytes for each in values)
         return dict(zip(self._outputs, values, strict=True))
+
+
+def _run_shared(
+    session: ort.InferenceSession, outputs: Sequence[str], feeds: dict[str, NDArray[Any]]
+) -> list[NDArray[Any]]:
+    """Outputs where onnxruntime wrote them; an input that is an output, too, is copied."""
+    given = {name: ort.OrtValue.ortvalue_from_numpy(values) for name, values in feeds.items()}
+    fed = {each.data_ptr() for each in given.values()}
+    return [
+        each.numpy().copy() if each.data_ptr() in fed else each.numpy()
+        for each in session.run_with_ort_values(outputs, given)
+    ]
 
 
 def library_title() -> str:

@@ -107,8 +107,13 @@ class Bench:
         return half if surely and not self.is_control(half) else single
 
     def _float(self, target: str, precision: str) -> BenchedEngine | None:
-        own = (e for e in self.on(target) if e.precision == precision and not e.variant)
-        return next(own, None)
+        """The audit's own, with its own knobs."""
+        for each in self.on(target):
+            cell = self.cell(each)
+            own = cell is None or cell.foreign is None
+            if each.precision == precision and not each.variant and own:
+                return each
+        return None
 
     def speed(
         self, engine: BenchedEngine, baseline: BenchedEngine, measure: Measure

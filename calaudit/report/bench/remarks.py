@@ -63,7 +63,7 @@ def _noise(bench: Bench) -> Iterator[str]:
     told: dict[str, list[str]] = {}
     for one in bench.record.noise:
         name = _baseline(bench, one)
-        if one.ratio.value is None:
+        if one.ratio.value is None or one.quantity != "latency":
             continue
         measure = Measure(one.quantity, one.batch, one.streams)
         told.setdefault(name, []).append(f"{measure.title}: {times(one.ratio)}")
@@ -98,18 +98,36 @@ def _kernels(bench: Bench) -> Iterator[str]:
 
 
 def _variants(bench: Bench) -> Iterator[str]:
-    names = dict.fromkeys(visible(e.variant) for e in bench.record.engines if e.variant)
-    if names:
+    """What the knobs are, and what engines built with them aren't."""
+    own = {each.engine: each for each in bench.record.engines if not each.variant}
+    knobs: dict[str, str] = {}
+    for engine in bench.record.engines:
+        if engine.variant:
+            plain = own[engine.engine].knobs if engine.engine in own else {}
+            other = {k: v for k, v in engine.knobs.items() if plain.get(k) != v}
+            text = ", ".join(f"{key} = {_value(value)}" for key, value in other.items())
+            knobs.setdefault(engine.variant, text)
+    for name, told in knobs.items():
+        if told:
+            yield f"{visible(name)}: {visible(told)}"
+    if knobs:
         yield (
-            f"What the knobs of {first_of(list(names)[:_SHOWN], len(names))} do to answers wasn't "
-            "judged: their rows have no quality, and the picture leaves them out"
+            f"What {first_of([visible(each) for each in knobs][:_SHOWN], len(knobs))} does to "
+            "answers wasn't judged: such rows have no quality, no point in the picture, and speeds "
+            "over the baseline with the same knobs"
         )
+
+
+def _value(value: str | float | None) -> str:
+    """As audit files have it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _traced(bench: Bench) -> Iterator[str]:
     n = sum(each.source == "trtexec" for each in bench.record.engines)
     if n:
         yield (
-            f"{counted(n, 'engine')} timed by trtexec, apart from the others: without ratios, "
-            "since nothing says that the GPU was in the same state"
+            f"{counted(n, 'engine')} timed by trtexec: by the GPU's events, copies included and "
+            "the host's part not, and apart from the others, so that nothing is said of speeds "
+            "beside theirs"
         )

@@ -356,7 +356,9 @@ def _shapes(parts: Parts, model: Model, drawn: Calibset | None) -> None:
         for record in parts.finished.report.calibsets:
             found = parts.finished.calibset(record.name)
             sizes |= {name: spec.shape for name, spec in found.inputs.items()}
-    parts.shapes = plan_profile(model, max_batch=parts.batch_size, sizes=sizes)
+    engine = parts.cell.engine
+    fixed = engine is not None and engine.options.get("shapes") == "fixed"
+    parts.shapes = plan_profile(model, max_batch=parts.batch_size, sizes=sizes, fixed_shapes=fixed)
     parts.fixed_batch = model.fixed_batch
     parts.subgraphs = len(list(all_graphs(model.proto.graph))) > 1
     inputs = {}

@@ -98,6 +98,9 @@ def _context(parts: Parts) -> dict[str, Any]:
         "calibrator": parts.calibrator if cache else "",
         "fp32": FP32,
         "shape_flags": _shape_flags(parts),
+        "knob_flags": "".join(flag for flag, _ in _knobs(parts)),
+        "knobs": "\n".join(line for _, line in _knobs(parts)),
+        "tf32": _option(parts, "tf32") == "on",
         "held": parts.held,
         "run_shapes": _flag("shapes", parts, "largest"),
         "tactics": _TACTICS,
@@ -202,6 +205,23 @@ def _cache_says(parts: Parts) -> str:
             'here. `int8 = "implicit"` in the audit file judges it.'
         )
     return f"TensorRT quantizes `{FP32}` by the ranges in `{CACHE}`; it needs no data."
+
+
+def _option(parts: Parts, key: str) -> object:
+    """What the engine was built with; None where its record doesn't say."""
+    engine = parts.cell.engine
+    return None if engine is None else engine.options.get(key)
+
+
+def _knobs(parts: Parts) -> Iterator[tuple[str, str]]:
+    """What the compiler was told: for trtexec, and in Python."""
+    if _option(parts, "tf32") != "on":
+        yield " --noTF32", "config.clear_flag(trt.BuilderFlag.TF32)"
+    if _option(parts, "sparsity"):
+        yield " --sparsity=enable", "config.set_flag(trt.BuilderFlag.SPARSE_WEIGHTS)"
+    level = _option(parts, "optimization_level")
+    if level is not None:
+        yield f" --builderOptimizationLevel={level}", f"config.builder_optimization_level = {level}"
 
 
 def _shape_flags(parts: Parts) -> str:

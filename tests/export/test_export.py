@@ -514,7 +514,8 @@ def on_targets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     keys = 'agree_with = ["explicit", "implicit"]\n'
     text = AUDIT.replace('["minmax", "mse"]', '["minmax"]')
     text = text.replace("batch_size", f"{keys}batch_size", 1)
-    own = {"explicit": "", "implicit": 'ranges = ["calaudit", "tensorrt"]\n'}
+    turned = 'optimization_level = 5\nsparsity = true\nshapes = "fixed"\n'
+    own = {"explicit": turned, "implicit": 'ranges = ["calaudit", "tensorrt"]\n'}
     tables = [f'{target(name)}int8 = "{name}"\n{keys}' for name, keys in own.items()]
     return finished(tmp_path_factory.mktemp("targets"), text + "".join(tables))
 
@@ -545,6 +546,23 @@ def test_a_targets_engine_is_handed_over_with_its_graph(
         path.with_suffix("") / "older.json", record.id, out=tmp_path / "ship"
     )
     assert "model.onnx" in {each.name for each in made.files}
+
+
+def test_what_the_compiler_was_told_stands_in_the_lines_that_build_it_again(
+    on_targets: tuple[Path, Report], tmp_path: Path
+) -> None:
+    out = tmp_path / "ship"
+    exported(on_targets, "both/minmax/explicit", out)
+    for line in blocks(out, "trtexec", "sh"):
+        assert " --noTF32 --sparsity=enable --builderOptimizationLevel=5 " in line
+        assert "--minShapes=x:100x8 --optShapes=x:100x8 --maxShapes=x:100x8 " in line
+    (build,) = blocks(out, "TensorRT in Python")
+    run_block(out, build, environment=FAKE)
+    told = json.loads((out / "model.plan").read_bytes().split(b"\n")[0])
+    assert (told["level"], told["tf32"]) == (5, "0")
+    assert "SPARSE_WEIGHTS" in told["flags"]
+    assert "TF32" not in told["flags"]
+    assert told["profile"] == {"x": [[100, 8]] * 3}
 
 
 def test_a_calibration_of_tensorrts_own_is_handed_over_as_its_cache(

@@ -74,7 +74,7 @@ def make_backends(
             problems += [Problem(str(each), target.where, each.next_step) for each in missing]
             if missing:
                 continue
-            site = _site(config, target, pool, folder, jobs)
+            site = site_of(config, target, pool, folder, jobs)
             backend = target.kind.make(target.settings, site)
             problems += _unfit(backend, target, precisions) if target in config.columns else ()
             made[target.name] = backend
@@ -98,10 +98,11 @@ def _unfit(backend: Backend, target: Target, precisions: Iterable[Precision]) ->
 def make_observer(config: AuditConfig, pool: Pool, folder: Path) -> Backend:
     """What observes ranges and draws sets, whichever target is audited."""
     target = config.targets[DEFAULT]
-    return target.kind.make(target.settings, _site(config, target, pool, folder, 1))
+    return target.kind.make(target.settings, site_of(config, target, pool, folder, 1))
 
 
-def _site(config: AuditConfig, target: Target, pool: Pool, folder: Path, jobs: int) -> Site:
+def site_of(config: AuditConfig, target: Target, pool: Pool, folder: Path, jobs: int) -> Site:
+    """Where a target's backend works in an audit."""
     return Site(
         name=target.name,
         folder=folder / "engines",

@@ -1,15 +1,16 @@
 """What an audit is: the TOML file, read strictly, with paths relative to the file itself."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
+from calaudit.audit.bench_entry import BenchConfig, read_bench
 from calaudit.audit.entries import CalibsetEntry, ScalesFile, name_problems, read_entry, read_scales
 from calaudit.audit.exemptions import Exemption, exemption_problems, read_exemption
 from calaudit.audit.foreign_entry import ELSEWHERE, EngineFile, engine_name_problems, read_engine
+from calaudit.audit.gate_entry import GateSettings
 from calaudit.backends.base import DEFAULT, Int8
 from calaudit.backends.targets import AuditTable, Target, read_targets
 from calaudit.calibration.batching import DEFAULT_SIZE, Batching, SampleOrder
@@ -18,7 +19,6 @@ from calaudit.runtime.errors import Problem, SettingsError, near
 from calaudit.runtime.settings import keys_of, meant_in, parse_settings, read_toml, setting
 from calaudit.sampling.recipe import Role
 from calaudit.slices.dimension import Dimension
-from calaudit.statistics.criteria import Tolerance
 from calaudit.tasks.base import Task
 from calaudit.tasks.reading import parse_task
 
@@ -27,7 +27,7 @@ Method = Literal["minmax", "entropy", "percentile", "mse", "entropy-trt"]
 METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
 _NEEDED = ("audit", "slices", "calibsets", "tasks")
-_TABLES = (*_NEEDED, "scales", "engines", "gates", "targets", "exemptions")
+_TABLES = (*_NEEDED, "scales", "engines", "gates", "targets", "exemptions", "bench")
 _IN_PLACE_OF_SETS = ("scales", "engines")
 
 
@@ -127,46 +127,6 @@ class AuditSettings:
         return (self.cluster_by,) if isinstance(self.cluster_by, str) else self.cluster_by
 
 
-@setting
-class GateSettings:
-    """One promise: on these slices this metric drops by no more than allowed."""
-
-    metric: str
-    max_drop: float | None = None
-    """In the metric's own unit: 0.02 is two points of accuracy."""
-    max_relative_drop: float | None = None
-    """As a share of what FP32 reaches on the slice: 0.05 is 5 % of it. With both, the stricter
-    holds."""
-    min_reference: float | None = None
-    """What FP32 itself must reach on each of the slices for anything to pass there: at least this,
-    or at most, where lower is better."""
-    slices: str = "*"
-    """A slice's name or a pattern (``"snr_db*"``); one that matches nothing is an error."""
-
-    def __post_init__(self) -> None:
-        """A gate of 0 or less could never be passed, one without bound never failed."""
-        for name, value in (
-            ("max_drop", self.max_drop),
-            ("max_relative_drop", self.max_relative_drop),
-        ):
-            if value is not None and not 0 < value < math.inf:
-                raise SettingsError(
-                    f"{name} must be a positive number (got {value})",
-                    next_step="Give the largest drop you accept, such as 0.02.",
-                )
-        if self.min_reference is not None and not math.isfinite(self.min_reference):
-            raise SettingsError(
-                f"min_reference must be a number (got {self.min_reference})",
-                next_step="Give what FP32 must reach, such as 0.5.",
-            )
-        self.tolerance  # noqa: B018  # refuses neither
-
-    @property
-    def tolerance(self) -> Tolerance:
-        """What is allowed."""
-        return Tolerance(self.max_drop, self.max_relative_drop)
-
-
 @dataclass(frozen=True, slots=True)
 class AuditConfig:
     """A whole audit file."""
@@ -189,6 +149,7 @@ class AuditConfig:
     """Calibration set → methods tried on it, where those aren't all."""
     engines: Mapping[str, EngineFile] = field(default_factory=dict)
     """Engines that somebody else made, by name, in the file's order."""
+    bench: BenchConfig = field(default_factory=BenchConfig)
 
     @property
     def columns(self) -> tuple[Target, ...]:
@@ -305,9 +266,10 @@ def read_audit(path: Path) -> AuditConfig:
         engines=dict(engines),
     )
     found += _engine_problems(config)
-    if found:
+    bench = _collect(found, lambda: read_bench(raw.get("bench"), config.used, path))
+    if found or bench is None:
         raise SettingsError.of(found)
-    return config
+    return replace(config, bench=bench)
 
 
 def _engine_problems(config: AuditConfig) -> Iterator[Problem]:

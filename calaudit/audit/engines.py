@@ -109,14 +109,15 @@ def run_cell(audit: Audit, planned: PlannedCell, observed: Observed, store: Stor
     """
     if planned.foreign is not None:
         return _run_foreign(audit, planned, audit.foreign[planned.foreign], store)
+    backend = _backend(audit, planned)
     done = store.holds(planned.predictions)
-    made = _made(audit, planned, observed, store, to_run=not done)
-    graph, built = made.graph, made.built
+    made = _ordered(audit, planned, observed, store, to_run=not done)
+    graph, built = made.graph, backend.make(made.order)
     with ExitStack() as stack:
         if built.engine is not None:
             stack.callback(built.engine.close)
         refuse_float(planned, built)
-        refuse_ignored(planned, built, {*made.left, *planned.float_ops})
+        refuse_ignored(planned, built, {*made.order.float_ops, *planned.float_ops})
         answers = _answers(audit, planned, built.engine, store, done=done)
     said = (replace(each, where=f"cell {planned.id}") for each in built.notices)
     options = {**built.options, **({} if graph.table is None else graph.table.options)}
@@ -133,6 +134,23 @@ def make_engine(
 ) -> BuiltEngine:
     """Make a planned engine to be run, whether its answers are known or not.
 
+    Returns
+    -------
+    BuiltEngine
+        With an engine, which the caller closes.
+
+    Raises
+    ------
+    RangesError, BackendError
+        As `order_engine`; or the engine can't be built.
+    """
+    backend = _backend(audit, planned)
+    return backend.make(order_engine(audit, planned, observed, store))
+
+
+def order_engine(audit: Audit, planned: PlannedCell, observed: Observed, store: Store) -> Order:
+    """What a planned cell's backend is asked to make, to be run whether its answers are known.
+
     Parameters
     ----------
     audit : Audit
@@ -142,20 +160,15 @@ def make_engine(
     store : Store
         Knows which artefacts are there and whole.
 
-    Returns
-    -------
-    BuiltEngine
-        With an engine, which the caller closes.
-
     Raises
     ------
     RangesError
         No scales can be made.
     BackendError
-        The engine can't be built, or its answers are all there is.
+        Its answers are all there is, or its target can't run such a file.
     """
     if planned.foreign is None:
-        return _made(audit, planned, observed, store, to_run=True).built
+        return _ordered(audit, planned, observed, store, to_run=True).order
     engine = audit.foreign[planned.foreign]
     if engine.answers is not None:
         raise BackendError(
@@ -163,7 +176,7 @@ def make_engine(
             where=engine.path,
             next_step="Choose an engine that has a file.",
         )
-    return _made_elsewhere(audit, planned, engine, to_run=True)
+    return _foreign_order(audit, planned, engine, to_run=True)
 
 
 def _backend(audit: Audit, planned: PlannedCell) -> Backend:
@@ -188,7 +201,8 @@ def _run_foreign(audit: Audit, planned: PlannedCell, engine: Foreign, store: Sto
         record = foreign_engine_record(engine, None)
         told = tuple(replace(each, where=f"cell {planned.id}") for each in engine.notices)
         return CellRun(record, Predictions(planned.predictions), told, {})
-    built = _made_elsewhere(audit, planned, engine, to_run=not done)
+    order = _foreign_order(audit, planned, engine, to_run=not done)
+    built = _backend(audit, planned).make(order)
     alone = engine.contents is not None and engine.contents.dynamic
     with ExitStack() as stack:
         if built.engine is not None:
@@ -201,9 +215,7 @@ def _run_foreign(audit: Audit, planned: PlannedCell, engine: Foreign, store: Sto
     return CellRun(foreign_engine_record(engine, built), answers, tuple(said), engine.scales)
 
 
-def _made_elsewhere(
-    audit: Audit, planned: PlannedCell, engine: Foreign, *, to_run: bool
-) -> BuiltEngine:
+def _foreign_order(audit: Audit, planned: PlannedCell, engine: Foreign, *, to_run: bool) -> Order:
     backend = _backend(audit, planned)
     if engine.model is None and not backend.capabilities.loads_plans:
         raise BackendError(
@@ -211,16 +223,14 @@ def _made_elsewhere(
             where=engine.path,
             next_step="Name a target whose backend is TensorRT.",
         )
-    return backend.make(
-        Order(
-            model=engine.model or audit.model,
-            precision="int8" if engine.part.int8 else "fp32",
-            what=planned.id,
-            path=planned.built,
-            kernels=engine.entry.kernels,
-            plan=engine.path.read_bytes() if engine.model is None else None,
-            to_run=to_run,
-        )
+    return Order(
+        model=engine.model or audit.model,
+        precision="int8" if engine.part.int8 else "fp32",
+        what=planned.id,
+        path=planned.built,
+        kernels=engine.entry.kernels,
+        plan=engine.path.read_bytes() if engine.model is None else None,
+        to_run=to_run,
     )
 
 
@@ -307,37 +317,31 @@ def _graph(audit: Audit, planned: PlannedCell, observed: Observed, store: Store)
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
-    built: BuiltEngine
+class _Ordered:
+    order: Order
     graph: _Graph
-    left: tuple[str, ...]
-    """Products that were left in float beside the graph, as the backend knows them."""
 
 
-def _made(
+def _ordered(
     audit: Audit, planned: PlannedCell, observed: Observed, store: Store, *, to_run: bool
-) -> _Made:
-    """An engine of the audit's own."""
+) -> _Ordered:
+    """The order of an engine of the audit's own."""
     assert planned.precision != "unknown"  # only somebody else's is
-    backend = _backend(audit, planned)
     graph = _graph(audit, planned, observed, store)
     beside = planned.float_ops if graph.ranges is not None else ()
-    left = given_names(beside, audit.model, audit.folded)
-    built = backend.make(
-        Order(
-            model=graph.model,
-            precision=planned.precision,
-            what=planned.id,
-            path=planned.built,
-            scales=None if graph.table is None else content_key(graph.table.scales),
-            ranges=graph.ranges,
-            method=planned.method,
-            batching=audit.config.audit.batching,
-            float_ops=left,
-            to_run=to_run,
-        )
+    order = Order(
+        model=graph.model,
+        precision=planned.precision,
+        what=planned.id,
+        path=planned.built,
+        scales=None if graph.table is None else content_key(graph.table.scales),
+        ranges=graph.ranges,
+        method=planned.method,
+        batching=audit.config.audit.batching,
+        float_ops=tuple(given_names(beside, audit.model, audit.folded)),
+        to_run=to_run,
     )
-    return _Made(built, graph, tuple(left))
+    return _Ordered(order, graph)
 
 
 def _scales(planned: PlannedCell, observation: Observation, methods: Sequence[str]) -> ScaleTable:

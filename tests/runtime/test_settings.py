@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from calaudit.audit.config import AuditSettings, GateSettings
+from calaudit.audit.config import AuditSettings
+from calaudit.audit.gate_entry import GateSettings
 from calaudit.backends.onnxruntime.kind import OnnxruntimeSettings
 from calaudit.runtime.errors import SettingsError
 from calaudit.runtime.settings import parse_settings, read_toml, setting

@@ -1,0 +1,260 @@
+"""The engines that a bench measures: cells, their baselines, variants, and copies of baselines."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+from calaudit.audit.backends import RemoteBackend, site_of
+from calaudit.audit.bench_entry import Variant
+from calaudit.audit.engines import order_engine
+from calaudit.audit.foreign_entry import ELSEWHERE
+from calaudit.audit.keys import content_key, slug
+from calaudit.audit.observed import open_observed
+from calaudit.audit.plan import PlannedCell
+from calaudit.audit.prepare import Audit
+from calaudit.audit.store import Store
+from calaudit.backends.base import Backend, BuiltEngine, Order
+from calaudit.backends.targets import Target
+from calaudit.results.audited import EngineRecord
+from calaudit.results.report import Report
+from calaudit.runtime.errors import CalauditError, Notice, SettingsError, near
+from calaudit.runtime.words import first_of
+
+OWN: Final = Variant("")
+"""The audit's own knobs."""
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Contestant:
+    """One engine under one variant; made anew as often as it is loaded."""
+
+    planned: PlannedCell
+    variant: Variant
+    backend: Backend
+    order: Order
+    record: EngineRecord
+    """As the report has it."""
+    file: Path | None
+    """What its size is told of."""
+    copy: bool = False
+    """Whether it is a second copy of a baseline, which shows how far equal engines differ."""
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Engine and variant."""
+        return self.planned.id, self.variant.name
+
+    @property
+    def title(self) -> str:
+        """For bars and messages."""
+        return f"{self.planned.id} ({self.variant.name})" if self.variant.name else self.planned.id
+
+    def load(self) -> BuiltEngine:
+        """Make the engine; whoever asks closes it. Raises `BackendError`."""
+        return self.backend.make(self.order)
+
+
+@dataclass(slots=True)
+class Field:
+    """All that are measured, and what is to be said of those that aren't."""
+
+    contestants: list[Contestant] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+
+    def baselines(self, one: Contestant) -> list[Contestant]:
+        """FP32 and FP16 of the same target and variant, but the contestant itself."""
+        return [
+            other
+            for precision in ("fp32", "fp16")
+            for other in self.contestants
+            if other.planned.precision == precision
+            and other.planned.foreign is None
+            and not other.copy
+            and other.planned.backend == one.planned.backend
+            and other.variant.name == one.variant.name
+            and other.key != one.key
+        ]
+
+
+def gather(audit: Audit, report: Report, patterns: Sequence[str], batches: Sequence[int]) -> Field:
+    """The engines of an audit that are to be measured, each ready to be loaded.
+
+    Parameters
+    ----------
+    audit : Audit
+        Its artefacts are there.
+    report : Report
+        Of this audit.
+    patterns : sequence of str
+        Names or patterns of cells; empty: all that were judged, of several draws the first.
+    batches : sequence of int
+        That are to be run.
+
+    Raises
+    ------
+    SettingsError
+        A pattern matches no engine, or a batch is larger than engines are built for.
+    """
+    found = Field()
+    cells = list(_chosen(audit, report, patterns, found.notices))
+    planned = _with_baselines(audit, report, cells)
+    records = {cell.id: cell.engine for cell in report.cells}
+    records[audit.plan.reference.id] = report.reference.engine
+    store, observed = Store(), open_observed(audit.plan)
+    makers = _Makers(audit, batches)
+    for cell in planned:
+        record = records.get(cell.id)
+        if record is None:
+            continue
+        try:
+            order = order_engine(audit, cell, observed, store)
+            for variant in (OWN, *audit.config.bench.variants):
+                made = makers.contestant(cell, variant, order, record)
+                found.contestants += [] if made is None else [made]
+        except CalauditError as error:
+            found.notices.append(not_benched(cell.id, error))
+    found.contestants += [*_copies(found.contestants)]
+    found.notices += makers.notices
+    return found
+
+
+def not_benched(name: str, error: CalauditError) -> Notice:
+    """That an engine failed, and why."""
+    why = " ".join(" ".join(map(str, error.problems)).split())
+    return Notice("bench_failed", f"it wasn't measured: {why}", f"engine {name}")
+
+
+def _chosen(
+    audit: Audit, report: Report, patterns: Sequence[str], notices: list[Notice]
+) -> Iterator[PlannedCell]:
+    judged = {cell.id for cell in report.cells if cell.status == "judged"}
+    known = [cell for cell in audit.plan.cells if cell.id in judged and cell.backend != ELSEWHERE]
+    if patterns:
+        names = [audit.plan.reference.id, *(cell.id for cell in known)]
+        for pattern in patterns:
+            if not any(name == pattern or fnmatchcase(name, pattern) for name in names):
+                raise SettingsError(
+                    f"no engine that can be run is called {pattern!r}",
+                    where="--cell",
+                    next_step=near(pattern, names),
+                )
+        for cell in known:
+            if any(cell.id == each or fnmatchcase(cell.id, each) for each in patterns):
+                yield cell
+        return
+    later = [cell.id for cell in known if cell.draw > 1]
+    if later:
+        message = (
+            "the first draw of each recipe is measured, since engines of further draws differ in "
+            f"their scales alone; --cell measures {first_of(later[:_SHOWN], len(later))} as well"
+        )
+        notices.append(Notice("bench_first_draws", message, "bench"))
+    yield from (cell for cell in known if cell.draw <= 1)
+
+
+def _with_baselines(
+    audit: Audit, report: Report, cells: Iterable[PlannedCell]
+) -> list[PlannedCell]:
+    """The reference, and what was chosen with FP32 and FP16 of its targets, in the plan's order."""
+    cells = list(cells)
+    used = {cell.backend for cell in cells}
+    judged = {cell.id for cell in report.cells if cell.status == "judged"}
+    wanted = {cell.id for cell in cells}
+    wanted |= {
+        cell.id
+        for cell in audit.plan.cells
+        if cell.precision in {"fp32", "fp16"} and cell.foreign is None and cell.backend in used
+    } & judged
+    return [audit.plan.reference, *(cell for cell in audit.plan.cells if cell.id in wanted)]
+
+
+def _copies(contestants: Sequence[Contestant]) -> Iterator[Contestant]:
+    """A second copy of FP32 on each target, under the audit's own knobs."""
+    for each in contestants:
+        own = each.planned.precision == "fp32" and each.planned.foreign is None
+        if own and not each.variant.name:
+            yield replace(each, copy=True)
+
+
+class _Makers:
+    """The backends that contestants are made by, each made once."""
+
+    def __init__(self, audit: Audit, batches: Sequence[int]) -> None:
+        self._audit = audit
+        self._largest = max(batches)
+        self._made: dict[tuple[str, str], Backend] = {}
+        self._told: dict[str, set[str]] = {}
+        self.notices: list[Notice] = []
+
+    def contestant(
+        self, cell: PlannedCell, variant: Variant, order: Order, record: EngineRecord
+    ) -> Contestant | None:
+        """An engine under a variant; None where its target doesn't have the variant's keys."""
+        target = self._audit.config.targets[cell.backend]
+        if not variant.fits(target) or (variant.name and order.plan is not None):
+            return None
+        if "predicts" in record.options:
+            notice = Notice(
+                "bench_predicted",
+                f"its engines predict {record.options['predicts']}: their times say nothing of it",
+                f"target {target.name}",
+            )
+            if notice not in self.notices:
+                self.notices.append(notice)
+            return None
+        backend = self._backend(target, variant)
+        # how a file's Q/DQ was judged isn't how it is served
+        order = replace(order, path=self._path(cell, variant), kernels=None)
+        file = _file(self._audit, cell, order, keeps=target.kind.keeps_engines)
+        knobs = {**dict(variant.knobs)}
+        return Contestant(cell, variant, backend, order, record, file, knobs=knobs)
+
+    def _backend(self, target: Target, variant: Variant) -> Backend:
+        key = target.name, variant.name
+        if key not in self._made:
+            self._made[key] = self._new(target, variant)
+        return self._made[key]
+
+    def _new(self, target: Target, variant: Variant) -> Backend:
+        config = self._audit.config
+        if target.kind.keeps_engines and self._largest > config.audit.batch_size:
+            raise SettingsError(
+                f"{target.name} builds engines for batches up to [audit] batch_size, "
+                f"{config.audit.batch_size}, and a batch of {self._largest} is to be measured",
+                where="--batch",
+                next_step="Ask for a smaller batch, or raise batch_size and run the audit again.",
+            )
+        settings = variant.applied(target.kind.served(target.settings))
+        own = self._audit.backends[target.name]
+        if isinstance(own, RemoteBackend):
+            raise SettingsError(
+                f"{target.name} is on a Dask worker, and benches run here",
+                where="bench",
+                next_step="Bench on the machine that has it.",
+            )
+        if settings == target.settings:
+            return own
+        site = site_of(config, target, self._audit.pool, self._audit.folder, 1)
+        return target.kind.make(settings, site)
+
+    def _path(self, cell: PlannedCell, variant: Variant) -> Path:
+        """Where a backend may keep its engine: not in the place of the audit's own."""
+        if not variant.name:
+            return cell.built
+        key = content_key([cell.built.stem, variant.name, dict(variant.knobs)])
+        return cell.built.with_name(f"bench-{slug(variant.name)}-{slug(cell.id)}-{key}.engine")
+
+
+def _file(audit: Audit, cell: PlannedCell, order: Order, *, keeps: bool) -> Path | None:
+    """The file whose size an engine has: the backend's own, the Q/DQ graph, or the model."""
+    if keeps:
+        return order.path
+    if cell.foreign is not None:
+        return audit.foreign[cell.foreign].path
+    if cell.engine is not None:
+        return cell.engine
+    return Path(audit.model.label) if cell.precision == "fp32" else None

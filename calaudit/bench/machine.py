@@ -1,0 +1,72 @@
+"""What a bench ran on, and what else that machine did meanwhile."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from calaudit.audit.backends import accelerators
+from calaudit.audit.prepare import Audit
+from calaudit.audit.records import describe_environment
+from calaudit.runtime.compiled import n_cores
+from calaudit.runtime.errors import Notice
+
+BUSY: Final = 0.05
+"""Share of the processors that others may take before a bench says so."""
+_STAT: Final = Path("/proc/stat")
+
+
+@dataclass(frozen=True, slots=True)
+class Processors:
+    """How long processors have worked, in seconds since some moment of the past."""
+
+    at: float
+    busy: float | None
+    """For anyone, over all of them; None where the system doesn't tell."""
+    own: float
+    """For this process and those that it started and waited for."""
+    count: int
+
+
+def look() -> Processors:
+    """What processors have done so far."""
+    used = os.times()
+    own = used.user + used.system + used.children_user + used.children_system
+    busy, count = None, n_cores()
+    if _STAT.exists():
+        lines = _STAT.read_text(encoding="utf-8").splitlines()
+        ticks = os.sysconf("SC_CLK_TCK")
+        user, nice, system, _, _, irq, soft, *_ = map(int, lines[0].split()[1:])
+        busy = (user + nice + system + irq + soft) / ticks
+        count = sum(line.startswith("cpu") for line in lines) - 1
+    return Processors(time.perf_counter(), busy, own, count)
+
+
+def others_share(before: Processors, after: Processors) -> float | None:
+    """Share of all processors that other programs took between two looks; None where unknown."""
+    if before.busy is None or after.busy is None or after.at <= before.at:
+        return None
+    others = (after.busy - before.busy) - (after.own - before.own)
+    return min(1.0, max(0.0, others / ((after.at - before.at) * after.count)))
+
+
+def busy_notice(share: float | None) -> list[Notice]:
+    """That other programs ran meanwhile, where they took a part that shows."""
+    if share is None or share <= BUSY:
+        return []
+    message = (
+        f"other programs took {share:.0%} of the processors meanwhile: times are longer than on a "
+        "machine of one's own and intervals wider; ratios are of engines that were disturbed alike"
+    )
+    return [Notice("bench_machine_busy", message, "bench")]
+
+
+def environment(audit: Audit) -> dict[str, str | None]:
+    """What the engines run on, and how busy it is as the bench begins."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        **describe_environment(accelerators(audit.backends)),
+        "cores": str(n_cores()),
+        "load": None if load is None else f"{load:.2f}",
+    }

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from calaudit.audit.difference import diff_reports
     from calaudit.audit.prepare import Overrides
     from calaudit.audit.run import run_audit
+    from calaudit.bench.run import bench_audit
     from calaudit.explain.run import explain_audit
     from calaudit.export.run import export_engine
     from calaudit.formats.answers import write_answers
@@ -77,6 +78,7 @@ _HOMES = {
     "PoolWriter": "formats.pool_writer",
     "Recipe": "sampling.recipe",
     "Report": "results.report",
+    "bench_audit": "bench.run",
     "build_engine": "steps.build",
     "calibrate_sets": "steps.calibrate",
     "compare_cells": "statistics.compare",
@@ -119,6 +121,7 @@ __all__ = [
     "Recipe",
     "Report",
     "__version__",
+    "bench_audit",
     "build_engine",
     "calibrate_sets",
     "compare_cells",

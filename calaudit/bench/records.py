@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.backends.gpu_use import gpu_use
 from calaudit.backends.timed import Times
 from calaudit.bench.contestants import Field
-from calaudit.bench.gpu import energy_per_sample, gpu_use
 from calaudit.bench.measuring import Load, Measured
 from calaudit.results.bench import (
     BenchedEngine,
@@ -54,7 +54,12 @@ def benched_engine(one: Measured, settings: BenchSettings) -> BenchedEngine:
             Throughput(batch, streams, middle(_rates(rounds, batch), level))
             for (batch, streams), rounds in sorted(one.rounds.items())
         ),
-        gpu=gpu_use(list(one.rounds[heaviest].values()), *heaviest, level),
+        gpu=gpu_use(
+            list(one.rounds[heaviest].values()),
+            batch=heaviest[0],
+            streams=heaviest[1],
+            level=level,
+        ),
         layers=one.layers,
         layers_batch=one.layers_batch,
         warm_up=round(one.warm_up, 3),
@@ -118,7 +123,7 @@ def _by_time(one: Measured, baseline: Measured, level: float) -> Iterator[Ratio]
                     yield Ratio(*named, quantity, found, batch)
         own = _paired(one, baseline, load, lambda times: len(times.host_ms) / times.seconds, level)
         yield Ratio(*named, "throughput", own, batch, streams)
-        saved = _paired(baseline, one, load, partial(energy_per_sample, batch=batch), level)
+        saved = _paired(baseline, one, load, partial(_energy, load=load), level)
         if saved.value is not None:
             yield Ratio(*named, "energy", saved, batch, streams)
 
@@ -129,6 +134,13 @@ def _host(times: Times) -> float:
 
 def _device(times: Times) -> float:
     return float("nan") if times.device_ms is None else float(np.median(times.device_ms))
+
+
+def _energy(times: Times, load: Load) -> float:
+    """Joules per sample; NaN where no GPU was read."""
+    used = gpu_use([times], batch=load[0], streams=load[1])
+    value = None if used is None or used.energy_joules is None else used.energy_joules.value
+    return float("nan") if value is None else value
 
 
 _LATENCIES: Final[Mapping[Quantity, Callable[[Times], float]]] = {

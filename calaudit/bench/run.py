@@ -1,7 +1,7 @@
 """From an audit file to a report with a bench: the audit is finished, its engines are measured."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,10 +55,25 @@ def bench_audit(
     """
     from calaudit.audit.run import run_audit
 
+    say = tell or (lambda notice: None)
+    for notice in _unfinished(Path(path), overrides):
+        say(notice)
+
     def benched(audit: "Audit", report: "Report") -> "Report":
-        return with_bench(audit, report, settings or {}, tell or (lambda notice: None))
+        return with_bench(audit, report, settings or {}, say)
 
     return run_audit(path, overrides, formats=formats, tell=tell, then=benched)
+
+
+def _unfinished(path: Path, overrides: "Overrides | None") -> Iterator[Notice]:
+    """That the audit has no report yet, so that it is run before anything is measured."""
+    from calaudit.audit.config import read_audit
+
+    out = None if overrides is None else overrides.out
+    folder = read_audit(path).folder if out is None else Path(out)
+    if not (folder / "report.json").exists():
+        message = "has no report yet: the audit is run first, then its engines are measured"
+        yield Notice("audit_not_finished", message, str(path))
 
 
 def with_bench(

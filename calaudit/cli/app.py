@@ -31,6 +31,8 @@ COMMANDS = {
     "runs it.",
     "recommend": "Choose what to ship, the cheapest remedy first, and judge it on samples nobody "
     "chose by.",
+    "bench": "Measure memory, latency and throughput of an audit's engines, by turns, with "
+    "intervals.",
     "report": "Show or render the report of a finished audit, or compare two.",
     "status": "Print which artefacts of an audit are finished, missing or outdated.",
     "clean": "Remove outdated artefacts of an audit; reports and other files are kept.",

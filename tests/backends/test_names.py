@@ -10,6 +10,8 @@ PACKAGE = Path(__file__).parents[2] / "calaudit"
 OBSERVES = "what isn't an audit observes ranges on the default backend"
 NAMED = {
     ("audit/records.py", "onnxruntime"): "a package whose version reports tell",
+    ("audit/earlier.py", "onnxruntime"): "a library whose other release runs other engines",
+    ("audit/earlier.py", "tensorrt"): "a library whose other release runs other engines",
     ("calibration/scales.py", "tensorrt"): "scale tables tell who estimated them, caches too",
     ("formats/trt_cache.py", "tensorrt"): "scale tables made of TensorRT's calibration caches",
     ("export/readme.py", "onnxruntime"): "the session options that give the judged numbers",

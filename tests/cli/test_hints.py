@@ -111,6 +111,7 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "cli/pool_settings.py": ("pool import",),
     "cli/recipe_flags.py": ("sample",),
     "audit/finished.py": ("export",),
+    "bench/": ("bench",),
     "explain/harmed.py": ("explain",),
     "export/": ("export",),
     "audit/paired.py": ("report diff",),

@@ -1,7 +1,4 @@
-"""Memory that a model takes in onnxruntime: measured in a process that does nothing else.
-
-Run as a program it is that process: it loads the model, runs it, and prints what that took.
-"""
+"""Memory that a model takes in onnxruntime: measured in a process that does nothing else."""
 
 import json
 import subprocess
@@ -9,20 +6,16 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.backends.onnxruntime.options import How
 from calaudit.graph.layers import weight_bytes
 from calaudit.graph.model import Model, write_model
 from calaudit.results.bench import EngineMemory
 
-if TYPE_CHECKING:
-    from calaudit.backends.onnxruntime.sessions import How
-
-RUNS: Final = 3
-"""Of the batch: the second one takes what the first let go."""
 _TIMEOUT: Final = 600
 """Seconds."""
 _HOW: Final = (
@@ -31,7 +24,7 @@ _HOW: Final = (
 )
 
 
-def resident_memory(model: Model, how: "How", feeds: Mapping[str, NDArray[Any]]) -> EngineMemory:
+def resident_memory(model: Model, how: How, feeds: Mapping[str, NDArray[Any]]) -> EngineMemory:
     """Memory that a session takes, by the operating system's account of a process of its own.
 
     Parameters
@@ -54,7 +47,7 @@ def resident_memory(model: Model, how: "How", feeds: Mapping[str, NDArray[Any]])
         asked = {
             "model": str(folder / "model.onnx"),
             "feeds": {name: str(folder / f"{i}.npy") for i, name in enumerate(alone)},
-            "how": [how.threads, how.kernels, how.graph_optimization, how.spinning],
+            "how": list(how),
         }
         peak = _ask(asked)
     told = "" if peak is not None else " (the process didn't tell its peak)"
@@ -64,7 +57,7 @@ def resident_memory(model: Model, how: "How", feeds: Mapping[str, NDArray[Any]])
 def _ask(asked: Mapping[str, object]) -> int | None:
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "calaudit.backends.onnxruntime.memory"],
+            [sys.executable, "-m", "calaudit.backends.onnxruntime.resident"],
             input=json.dumps(asked),
             capture_output=True,
             text=True,
@@ -74,38 +67,3 @@ def _ask(asked: Mapping[str, object]) -> int | None:
         return int(json.loads(ended.stdout.splitlines()[-1])["peak"])
     except (OSError, subprocess.SubprocessError, LookupError, ValueError, TypeError):
         return None
-
-
-def _in_bytes(key: str) -> int | None:
-    """``VmRSS`` or ``VmHWM`` of this process, in bytes; None where the system has no /proc."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return None
-    for line in status.read_text(encoding="utf-8").splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
-def _growth(asked: Mapping[str, Any]) -> int | None:
-    """Bytes by which this process grew at most while it loaded a model and ran it."""
-    import onnxruntime as ort
-
-    from calaudit.backends.onnxruntime.sessions import How
-
-    options = How(*asked["how"]).options()
-    feeds = {name: np.load(path) for name, path in asked["feeds"].items()}
-    try:  # the highest so far is forgotten: what importing took isn't the engine's
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-    except OSError:
-        return None
-    before = _in_bytes("VmRSS")
-    session = ort.InferenceSession(asked["model"], options, providers=["CPUExecutionProvider"])
-    for _ in range(RUNS):
-        session.run(None, feeds)
-    after = _in_bytes("VmHWM")
-    return None if before is None or after is None else after - before
-
-
-if __name__ == "__main__":
-    print(json.dumps({"peak": _growth(json.load(sys.stdin))}))

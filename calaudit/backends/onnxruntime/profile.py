@@ -5,18 +5,16 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.backends.onnxruntime.options import How
 from calaudit.backends.onnxruntime.sessions import make_session
 from calaudit.graph.layers import Layer, read_layers
 from calaudit.graph.model import Model
 from calaudit.results.bench import LayerTime
-
-if TYPE_CHECKING:
-    from calaudit.backends.onnxruntime.sessions import How
 
 Event = Mapping[str, Any]
 
@@ -27,7 +25,7 @@ _INTEGER: Final = re.compile(r"^QLinear|Integer|^QGemm$|^QAttention$|^QEmbed|^QM
 
 
 def profile_layers(
-    model: Model, how: "How", feeds: Mapping[str, NDArray[Any]], runs: int
+    model: Model, how: How, feeds: Mapping[str, NDArray[Any]], runs: int
 ) -> tuple[LayerTime, ...]:
     """Median time of each layer over some runs, after one that isn't counted.
 

@@ -3,7 +3,6 @@
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from calaudit.backends.base import (
     PrecisionProof,
 )
 from calaudit.backends.onnxruntime.kind import PREDICTED, GraphOptimization, Kernels
+from calaudit.backends.onnxruntime.options import How
 from calaudit.backends.timed import Block, Times, time_calls
 from calaudit.calibration.scales import ScaleTable
 from calaudit.graph.implicit import implicit_graph
@@ -36,13 +36,6 @@ _WEIGHTS_IN = "session.model_external_initializers_file_folder_path"
 _CRASHES_ON_SUBGRAPHS = "FuseFp16InitializerToFp32NodeTransformer"
 """Widens FP16 weights ahead of the run. It ends the process (seen with 1.32) on a Scan of FP16
 with state variables; without it weights are widened in each run, to the same values."""
-
-_LEVELS: Mapping[GraphOptimization, ort.GraphOptimizationLevel] = {
-    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
-    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
-    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-    "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
-}
 
 _FAILURES = (
     state.EPFail, state.EngineError, state.Fail, state.InvalidArgument, state.InvalidGraph,
@@ -69,31 +62,6 @@ _NUMPY_TYPES = frozenset(
     ]
 )
 """Element types that onnxruntime gives as arrays."""
-
-
-@dataclass(frozen=True, slots=True)
-class How:
-    """What a session is made with; see `OnnxruntimeBackend`."""
-
-    threads: int = 0
-    kernels: Kernels = "emulated"
-    graph_optimization: GraphOptimization = "all"
-    spinning: bool = False
-
-    def options(self) -> ort.SessionOptions:
-        """As onnxruntime takes them."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.use_deterministic_compute = True
-        options.log_severity_level = 3
-        options.graph_optimization_level = _LEVELS[self.graph_optimization]
-        if not self.spinning:
-            # Between runs its threads would go on waiting, for what reads the outputs to pay.
-            options.add_session_config_entry("session.force_spinning_stop", "1")
-        if self.kernels == "emulated":
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
-        return options
 
 
 class OnnxruntimeBackend:
@@ -190,7 +158,7 @@ class OnnxruntimeBackend:
         return self._loaded(model, self._kernels)
 
     def _loaded(self, model: Model, kernels: Kernels) -> "OnnxruntimeEngine":
-        how = replace(self._how, kernels=kernels)
+        how = self._how._replace(kernels=kernels)
         try:
             session = make_session(model, how.options())
         except _FAILURES as error:

@@ -1,0 +1,37 @@
+"""What a session of onnxruntime is made with; imports little, since processes start with it."""
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+import onnxruntime as ort
+
+_LEVELS: Final[Mapping[str, ort.GraphOptimizationLevel]] = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+
+
+class How(NamedTuple):
+    """What a session is made with; see `calaudit.backends.onnxruntime.sessions`."""
+
+    threads: int = 0
+    kernels: Literal["emulated", "fused"] = "emulated"
+    graph_optimization: Literal["all", "extended", "basic", "none"] = "all"
+    spinning: bool = False
+
+    def options(self) -> ort.SessionOptions:
+        """As onnxruntime takes them."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.use_deterministic_compute = True
+        options.log_severity_level = 3
+        options.graph_optimization_level = _LEVELS[self.graph_optimization]
+        if not self.spinning:
+            # Between runs its threads would go on waiting, for what reads the outputs to pay.
+            options.add_session_config_entry("session.force_spinning_stop", "1")
+        if self.kernels == "emulated":
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        return options

@@ -1,12 +1,12 @@
 """What an engine loses on its worst slice, with an interval that holds though it is the worst."""
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
 from calaudit.report.index import Index
 from calaudit.report.wording import clearest_loss, unit_name
 from calaudit.results.audited import MetricRecord
-from calaudit.results.comparison import Result
+from calaudit.results.comparison import Result, Verdict
 from calaudit.runtime.words import visible
 
 
@@ -15,7 +15,8 @@ class WorstLoss:
     """The largest drop of one engine over slices, in gates."""
 
     result: Result | None
-    """The slice's whose loss an interval vouches for most; None for FP32 itself."""
+    """The slice's whose loss an interval vouches for most, of those that regressed where some did;
+    None for FP32 itself."""
     value: float
     """Its drop."""
     low: float | None
@@ -24,11 +25,19 @@ class WorstLoss:
     high: float | None
     """No slice loses more: the largest upper end. It holds without correction, since it is above
     the one of the slice that loses most. None where nothing bounds the drop somewhere."""
+    bound: Result | None
+    """The slice's that `high` is of, or where nothing bounds the drop."""
     n: int
     """Results that it is the worst of."""
 
+    @property
+    def sure(self) -> bool:
+        """Whether some slice loses, by an interval or by the test that judged it."""
+        regressed = self.result is not None and self.result.verdict == Verdict.REGRESSED
+        return regressed or (self.low is not None and self.low > 0)
 
-NOTHING_LOST = WorstLoss(None, 0.0, 0.0, 0.0, 0)
+
+NOTHING_LOST = WorstLoss(None, 0.0, 0.0, 0.0, None, 0)
 """Of the FP32 reference, by definition."""
 
 
@@ -59,22 +68,26 @@ def worst_loss(index: Index, cell: str | None) -> WorstLoss | None:
     measured = [r for r in told_results(index, cell) if r.drop is not None or r.n_broken]
     if not measured:
         return None
-    clearest = clearest_loss(index, measured)
+    regressed = [r for r in measured if r.verdict == Verdict.REGRESSED]
+    clearest = clearest_loss(index, regressed or measured)
     lows = [index.per_gate(r, r.joint_low) for r in measured if r.joint_low is not None]
+    bound = max(measured, key=lambda r: _upper(index, r))
+    high = _upper(index, bound)
     return WorstLoss(
         clearest,
         index.per_gate(clearest, clearest.drop),
         max(lows, default=None),
-        _highest(index, measured),
+        None if math.isinf(high) else high,
+        bound,
         len(measured),
     )
 
 
-def _highest(index: Index, measured: Sequence[Result]) -> float | None:
-    """The largest upper end, in gates; None where one is unknown, or outputs aren't finite."""
-    if any(r.high is None or r.n_broken for r in measured):
-        return None
-    return max(index.per_gate(r, r.high) for r in measured)
+def _upper(index: Index, result: Result) -> float:
+    """Upper end of a drop, in gates; infinite where it is unknown, or outputs aren't finite."""
+    if result.high is None or result.n_broken:
+        return math.inf
+    return index.per_gate(result, result.high)
 
 
 @dataclass(frozen=True, slots=True)

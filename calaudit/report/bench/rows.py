@@ -1,11 +1,13 @@
 """The table of a bench: one row per engine, those of one recipe folded where there are many."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from calaudit.report.bench.gains import Gains, first_gains
-from calaudit.report.bench.losses import worst_loss
+from calaudit.report.bench.loss_words import loss_entry
+from calaudit.report.bench.losses import WorstLoss, worst_loss
 from calaudit.report.bench.measured import Bench, known
 from calaudit.report.bench.wording import (
     TIMES,
@@ -21,7 +23,7 @@ from calaudit.report.groups import engine_groups
 from calaudit.report.index import Index
 from calaudit.report.precision import caveat
 from calaudit.report.tables import MARK
-from calaudit.report.wording import MISSING, between, difference, score, unit_name
+from calaudit.report.wording import MISSING, between, difference, score
 from calaudit.results.bench import BenchedEngine, Estimate, Latency
 from calaudit.results.comparison import ALL, Result, Verdict
 from calaudit.runtime.words import visible
@@ -29,6 +31,8 @@ from calaudit.runtime.words import visible
 TITLE: Final = "What engines gain, and what they lose"
 PARETO: Final = "◆"
 """Marks engines of the Pareto set."""
+PER_SECOND: Final = "samples/s"
+"""Heading of the last column on what engines take; those on gains and losses follow."""
 FEW_ENGINES = 12
 """Engines of a target that have a row each without being asked for."""
 NOT_JUDGED, BASELINE = "not judged", "baseline"
@@ -63,7 +67,8 @@ class BenchRow:
     drop: str
     """What of it is lost, with the interval."""
     worst: str
-    """Drop on the worst slice, with its interval, and where."""
+    """Drop on the worst slice, with its interval, and where; what none exceeds where none surely
+    loses."""
     verdict: str
     """``REGRESSED``, …; empty where nothing is gated."""
     told: str
@@ -102,7 +107,7 @@ def bench_headings(bench: Bench, target: TargetRows) -> list[str]:
     over = [f"{TIMES} {target.baseline}"] if target.baseline else []
     metrics = bench.index.report.metrics
     quality = visible(metrics[0].title) if metrics else "quality"
-    return ["engine", "file", "memory", *batches, "samples/s", *over, quality, "drop",
+    return ["engine", "file", "memory", *batches, PER_SECOND, *over, quality, "drop",
             "worst slice", "verdict"]  # fmt: skip
 
 
@@ -110,11 +115,12 @@ def bench_entries(bench: Bench, target: TargetRows, row: BenchRow) -> list[str]:
     """Texts of a row under :func:`bench_headings`."""
     mark = MARK.get(row.verdict, "")
     verdict = f"{mark} {row.told}".strip() or MISSING
+    apart = " / " if row.engines == 1 else "/"  # ranges are wide
     return [
         f"{row.name} {PARETO}" if row.pareto else row.name,
         row.file,
         row.memory,
-        *(MISSING if each[0] == MISSING else " / ".join(each) for each in row.latencies),
+        *(MISSING if each[0] == MISSING else apart.join(each) for each in row.latencies),
         row.per_second,
         *([row.speed] if target.baseline else []),
         row.quality,
@@ -272,23 +278,17 @@ def _drop(index: Index, result: Result, low: float | None) -> str:
 
 
 def _worst(index: Index, cells: Sequence[str]) -> str:
-    """Of the engine that surely loses most."""
+    """Of the engine that surely loses most; where none does, of that which may lose most."""
     losses = [loss for cell in cells if (loss := worst_loss(index, cell)) is not None]
     if not losses:
         return MISSING
-    worst = max(losses, key=lambda loss: loss.value if loss.low is None else loss.low)
-    result = worst.result
-    if result is None:
-        return MISSING
-    metric = index.metrics[result.metric]
-    place = "overall" if result.slice == ALL else f"on {visible(result.slice)}"
-    if result.n_broken:
-        return f"non-finite outputs {place}"
-    low = result.low if result.joint_low is None else result.joint_low
-    of = f" {unit_name(metric)}".rstrip()
-    told = {r.metric for r in index.report.results if r.gate is not None}
-    of += f" of {visible(metric.title)}" if len(told) > 1 else ""
-    return f"{_drop(index, result, low)}{of} {place}"
+    return loss_entry(index, max(losses, key=_badness)) or MISSING
+
+
+def _badness(loss: WorstLoss) -> tuple[bool, float]:
+    if loss.sure:
+        return True, loss.value if loss.low is None else loss.low
+    return False, math.inf if loss.high is None else loss.high
 
 
 def _verdict(index: Index, cells: Sequence[str]) -> tuple[str, str]:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from calaudit.report.bench.gains import Gains, Point, first_gains
+from calaudit.report.bench.loss_words import loss_sentence
 from calaudit.report.bench.measured import Bench, Measure, quotient
 from calaudit.report.bench.wording import speed_told
-from calaudit.report.wording import between, broken_units, change_of_metric, percent
-from calaudit.results.comparison import ALL, Verdict
+from calaudit.report.wording import percent
+from calaudit.results.comparison import Verdict
 from calaudit.runtime.words import visible
 
 _RANK = {Verdict.PASS: 0, None: 1, Verdict.INCONCLUSIVE: 1, Verdict.REGRESSED: 2}
@@ -58,7 +59,7 @@ def _first(bench: Bench, gains: Gains) -> Point | None:
 def _second(bench: Bench, gains: Gains, first: Point) -> Point | None:
     """What shows the cost: the control that surely loses most; without any, a candidate."""
     others = [p for p in gains.points if p is not first and p.cell is not None]
-    losing = [p for p in others if p.loss.low is not None and p.loss.low > 0]
+    losing = [p for p in others if p.loss.sure]
     controls = [p for p in losing if p.control]
     regressed = [p for p in losing if bench.index.verdict_of(p.engine.engine) == Verdict.REGRESSED]
     return max(controls or regressed, key=lambda p: p.loss.low or 0.0, default=None)
@@ -66,7 +67,7 @@ def _second(bench: Bench, gains: Gains, first: Point) -> Point | None:
 
 def _told(bench: Bench, gains: Gains, point: Point) -> str:
     speed, baseline = point.speed, gains.baseline_name
-    loss = _loss(bench, point)
+    loss = loss_sentence(bench.index, point.loss)
     if point.engine.key == gains.baseline.key:  # of FP16 that is to ship, the gain is over FP32
         single = next((p for p in gains.points if p.engine.precision == "fp32"), None)
         if single is None:
@@ -77,27 +78,10 @@ def _told(bench: Bench, gains: Gains, point: Point) -> str:
 
 
 def _beside(bench: Bench, gains: Gains, first: Point, second: Point) -> str:
-    speed = quotient(second.speed, first.speed)
-    return f"{second.name}: {speed_told(speed, first.name)}, {_loss(bench, second)}"
+    speed, loss = quotient(second.speed, first.speed), loss_sentence(bench.index, second.loss)
+    return f"{second.name}: {speed_told(speed, first.name)}, {loss}"
 
 
 def _where(measure: Measure) -> str:
     batch = "" if measure.batch is None else f" at batch {measure.batch:,}"
     return batch if measure.quantity == "latency" else f" in {measure.title}"
-
-
-def _loss(bench: Bench, point: Point) -> str:
-    """``"at worst loses 18.2 points of top-1 accuracy, on noise ≥ 0.35 (15.1–21.0)"``."""
-    result = point.loss.result
-    if result is None:
-        return "loses nothing, by definition"
-    place = "overall" if result.slice == ALL else f"on {visible(result.slice)}"
-    if result.n_broken:
-        return f"gives {broken_units(bench.index, result)} {place}"
-    metric = bench.index.metrics[result.metric]
-    text = f"at worst {change_of_metric(metric, result.drop)}, {place}"
-    low = result.low if result.joint_low is None else result.joint_low
-    if low is None or result.high is None:
-        return f"{text}, without an interval"
-    doubt = "" if low > 0 else ", not significant"
-    return f"{text} ({between(metric, low, result.high)}{doubt})"

@@ -11,6 +11,7 @@ from calaudit.report.bench.measured import bench_of
 from calaudit.report.bench.remarks import bench_legend, bench_remarks
 from calaudit.report.bench.rows import (
     PARETO,
+    PER_SECOND,
     TITLE,
     BenchRow,
     bench_entries,
@@ -23,6 +24,8 @@ from calaudit.report.tables import STYLE, Column, View, build_tables, more
 
 _FOLDING: Final = {"engine": 36, "worst slice": 36, "verdict": 20}
 """Columns of text, and where they fold."""
+_LEAST: Final = {"worst slice": 24}
+"""Widths below which one goes into another table."""
 
 
 def bench_table(index: Index, view: View, width: int) -> Iterator[RenderableType]:
@@ -36,13 +39,20 @@ def bench_table(index: Index, view: View, width: int) -> Iterator[RenderableType
         headings = bench_headings(bench, each)
         entries = zip(*(bench_entries(bench, each, row) for row in shown), strict=True)
         columns = [
-            Column(heading, [Text(entry) for entry in column], _FOLDING.get(heading))
+            Column(
+                heading,
+                [Text(entry) for entry in column],
+                _FOLDING.get(heading),
+                squeezes_to=_LEAST.get(heading, 10),
+            )
             for heading, column in zip(headings, entries, strict=True)
         ]
         for entry, row in zip(columns[-1].entries, shown, strict=True):
             entry.style = _style(row)
         title = f"{TITLE}, on {each.target}" if len(bench.targets) > 1 else TITLE
-        yield from build_tables(title, columns[:1], columns[1:], width=width)
+        cost = headings.index(PER_SECOND) + 1
+        for part in (columns[1:cost], columns[cost:]):
+            yield from build_tables(title, columns[:1], part, width=width)
         yield from more(len(rows) - len(shown), "engine")
     yield Text(f"{bench_legend(bench)}. {PARETO} Pareto set. {RULE}", "dim")
     yield from (Text(f"• {line}", "dim") for line in bench_remarks(bench))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from calaudit.report.bench.gains import RULE, Gains, Point, gains_on
+from calaudit.report.bench.loss_words import loss_entry
 from calaudit.report.bench.losses import LossScale, loss_scale
 from calaudit.report.bench.measured import Bench, bench_of
 from calaudit.report.bench.numbers import number_rows
@@ -18,11 +19,10 @@ from calaudit.report.bench.wording import times
 from calaudit.report.groups import engine_groups
 from calaudit.report.html.view import WORDS
 from calaudit.report.index import Index
-from calaudit.report.wording import MISSING
-from calaudit.results.comparison import ALL
 from calaudit.results.values import finite
-from calaudit.runtime.words import visible
+from calaudit.runtime.words import first_of, visible
 
+SHOWN_DOMINATORS: Final = 2
 SHOWN_NUMBERS: Final = 200
 """Rows of the table of every number."""
 
@@ -118,51 +118,33 @@ def _point(
         return None if value is None else finite(float(f"{scale.factor * value:.5g}"))
 
     verdict = bench.index.verdict_of(point.engine.engine)
-    word = WORDS.get(verdict or "", "not gated")
-    beaten = ", ".join(point.dominated_by[:2])
-    rest = len(point.dominated_by) - 2
     return {
         "group": places.get(point.engine.engine, -1),
         "label": point.name if point.engine.precision in {"fp32", "fp16"} else "",
         "control": point.control,
         "pareto": point.pareto,
         "beaten": bool(point.dominated_by),
-        "verdict": "FP32" if point.cell is None else word,
+        "verdict": "FP32" if point.cell is None else WORDS.get(verdict or "", "not gated"),
         "speed": finite(point.speed.value or 0.0),
         "slow": point.speed.low,
         "fast": point.speed.high,
         "loss": scaled(point.loss.value),
         "low": scaled(point.loss.low),
         "high": scaled(point.loss.high),
-        "tip": {
-            "engine": point.name,
-            "speed": f"{times(point.speed)} as {gains.baseline_name}",
-            "loss": _loss(point, scale),
-            **({} if point.loss.result is None else {"on": _place(point)}),
-            **({} if verdict is None else {"verdict": word}),
-            **({"Pareto set": "yes"} if point.pareto else {}),
-            **(
-                {"dominated by": f"{beaten}{f', {rest} more' if rest > 0 else ''}"}
-                if beaten
-                else {}
-            ),
-        },
+        "tip": dict(_tip(bench, point, gains)),
     }
 
 
-def _place(point: Point) -> str:
-    result = point.loss.result
-    if result is None or result.slice == ALL:
-        return "all samples"
-    return visible(result.slice)
-
-
-def _loss(point: Point, scale: LossScale) -> str:
-    def shown(value: float | None) -> str:
-        text = f"{scale.factor * value:.3g}" if value is not None else MISSING
-        return text.replace("-", "−")
-
-    loss = point.loss
-    if loss.low is None and loss.high is None:
-        return shown(loss.value)
-    return f"{shown(loss.value)} ({shown(loss.low)} to {shown(loss.high)})"
+def _tip(bench: Bench, point: Point, gains: Gains) -> Iterator[tuple[str, str]]:
+    """What is told where the pointer is."""
+    yield "engine", point.name
+    yield "speed", f"{times(point.speed)} {gains.baseline_name}"
+    yield "loss", loss_entry(bench.index, point.loss) or "none, by definition"
+    verdict = bench.index.verdict_of(point.engine.engine)
+    if verdict is not None:
+        yield "verdict", WORDS[verdict]
+    if point.pareto:
+        yield "Pareto set", "yes"
+    if point.dominated_by:
+        shown = point.dominated_by[:SHOWN_DOMINATORS]
+        yield "dominated by", first_of(shown, len(point.dominated_by))

@@ -38,8 +38,9 @@ def test_every_engine_has_a_row_with_all_that_was_measured():
     )  # fmt: skip
     assert best.speed == "2.00 × (1.98–2.02)"
     assert (best.quality, best.drop) == ("0.948", "0.2 (−0.3 to 0.7)")
-    assert best.worst == "0.8 (−0.2 to 1.3) points on noise ≥ 0.4"
+    assert best.worst == "at most 1.3 points on noise ≥ 0.4"
     assert (best.verdict, best.told, best.pareto) == ("PASS", "passed in all 3", True)
+    assert found["INT8 clean with mse (control)"].worst == "15.0 (14.0–15.5) points on noise ≥ 0.4"
     control = found["INT8 clean with minmax (control)"]
     assert (control.verdict, control.told, control.pareto) == (
         "REGRESSED",

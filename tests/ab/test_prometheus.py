@@ -6,18 +6,18 @@ import subprocess
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+from worlds.servers import EXAMPLES, asked, queried
+from worlds.servers import prometheus as started
 
 from calaudit.ab.live import Address, LiveMetrics, LiveResult, exposed, host_of
-from tests.ab.real_servers import EXAMPLES, answers_at, fetched, free_ports, running
 from tests.wheels import installed_wheel
 
 MONITORING = EXAMPLES / "monitoring"
@@ -86,27 +86,6 @@ def exporters() -> Iterator[int]:
         thread.join()
 
 
-class Asking:
-    """A running Prometheus."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-
-    def api(self, path: str, **more: str) -> Any:
-        told = json.loads(fetched(f"{self.address}/api/v1/{path}?{urllib.parse.urlencode(more)}"))
-        assert told["status"] == "success"
-        return told["data"]
-
-    def query(self, text: str) -> list[tuple[Mapping[str, str], float]]:
-        """Series with their values now."""
-        found = self.api("query", query=text)["result"]
-        return [(each["metric"], float(each["value"][1])) for each in found]
-
-    def value(self, text: str) -> float:
-        ((_, value),) = self.query(text)
-        return value
-
-
 def replayed(live: LiveMetrics) -> None:
     """A replay: the control takes 4 ms, the treatment 40, and every tenth of it fails."""
     for request in range(int(SECONDS * RATE)):
@@ -120,45 +99,28 @@ def replayed(live: LiveMetrics) -> None:
 
 
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Prometheus by the example's configuration, after a replay."""
     if shutil.which("prometheus") is None:
         pytest.skip("prometheus isn't installed")
-    folder = tmp_path_factory.mktemp("prometheus")
     codes = np.arange(int(SECONDS * RATE)) % 2
     live = LiveMetrics("digits", ARMS, {"noise": (NOISE, codes)}, timeout_s=2.0)
-    (port,) = free_ports(1)
-    with ExitStack() as held:
-        page = held.enter_context(exposed(live.registry, Address(0)))
-        others = held.enter_context(exporters())
-        config = yaml.safe_load((MONITORING / "prometheus.yml").read_text("utf-8"))
-        config["global"] = {"scrape_interval": "500ms", "evaluation_interval": "500ms"}
-        jobs = {each["job_name"]: each for each in config["scrape_configs"]}
-        jobs["calaudit-ab"]["static_configs"] = [{"targets": [urllib.parse.urlsplit(page).netloc]}]
-        jobs["dcgm"]["static_configs"] = [{"targets": [f"127.0.0.1:{others}"]}]
-        (folder / "prometheus.yml").write_text(yaml.safe_dump(config), "utf-8")
-        shutil.copy(MONITORING / "rules.yml", folder)
-        address = f"http://127.0.0.1:{port}"
-        command = ["prometheus", f"--config.file={folder / 'prometheus.yml'}"]
-        command += [f"--storage.tsdb.path={folder / 'data'}"]
-        command += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
-        held.enter_context(
-            running(command, lambda: answers_at(f"{address}/-/ready"), folder / "log")
-        )
-        replayed(live)
-        asking = Asking(address)
-        total = "sum(calaudit_ab_requests_total)"
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
-            seen = asking.query(total)
-            if seen and seen[0][1] == 2 * SECONDS * RATE:
-                break
-            time.sleep(0.2)
-        yield asking
+    with exposed(live.registry, Address(0)) as page, exporters() as others:
+        targets = {"calaudit-ab": urllib.parse.urlsplit(page).netloc, "dcgm": f"127.0.0.1:{others}"}
+        folder = tmp_path_factory.mktemp("prometheus") / "run"
+        with started(targets, folder, every="500ms") as address:
+            replayed(live)
+            until = time.monotonic() + 20
+            while time.monotonic() < until:
+                seen = queried(address, "sum(calaudit_ab_requests_total)")
+                if seen and seen[0][1] == 2 * SECONDS * RATE:
+                    break
+                time.sleep(0.2)
+            yield address
 
 
-def test_requests_arrive_in_prometheus_as_they_were_counted(prometheus: Asking):
-    found = prometheus.query("sum by (arm, status) (calaudit_ab_requests_total) > 0")
+def test_requests_arrive_in_prometheus_as_they_were_counted(prometheus: str):
+    found = queried(prometheus, "sum by (arm, status) (calaudit_ab_requests_total) > 0")
     counted = {(labels["arm"], labels["status"]): value for labels, value in found}
     n = SECONDS * RATE
     assert counted == {
@@ -168,33 +130,34 @@ def test_requests_arrive_in_prometheus_as_they_were_counted(prometheus: Asking):
     }
 
 
-def test_quantiles_are_those_of_the_replay_within_their_bucket(prometheus: Asking):
+def test_quantiles_are_those_of_the_replay_within_their_bucket(prometheus: str):
     expr = "histogram_quantile(0.5, rate(calaudit_ab_request_duration_seconds_bucket[30s]))"
-    found = {labels["arm"]: value for labels, value in prometheus.query(expr)}
+    found = {labels["arm"]: value for labels, value in queried(prometheus, expr)}
     assert 0.003 < found["control"] <= 0.005
     assert 0.03 < found["treatment"] <= 0.05
 
 
-def test_slices_are_groups_of_the_same_requests(prometheus: Asking):
+def test_slices_are_groups_of_the_same_requests(prometheus: str):
     expr = "sum by (slice) (calaudit_ab_slice_request_duration_seconds_count{arm='control'})"
-    found = {labels["slice"]: value for labels, value in prometheus.query(expr)}
+    found = {labels["slice"]: value for labels, value in queried(prometheus, expr)}
     assert found == dict.fromkeys(NOISE, SECONDS * RATE / 2)
 
 
-def test_gpus_are_joined_by_host_under_dcgms_own_names(prometheus: Asking):
+def test_gpus_are_joined_by_host_under_dcgms_own_names(prometheus: str):
     joined = "DCGM_FI_DEV_GPU_UTIL and on (Hostname) calaudit_ab_arm_info"
-    ((labels, value),) = prometheus.query(joined)
+    ((labels, value),) = queried(prometheus, joined)
     assert (labels["UUID"], value) == ("GPU-1", 61)
-    assert len(prometheus.query("DCGM_FI_DEV_GPU_UTIL")) == 2
+    assert len(queried(prometheus, "DCGM_FI_DEV_GPU_UTIL")) == 2
 
 
-def test_the_rules_are_evaluated_and_a_loss_fires(prometheus: Asking):
-    groups = prometheus.api("rules")["groups"]
+def test_the_rules_are_evaluated_and_a_loss_fires(prometheus: str):
+    groups = asked(prometheus, "rules")["groups"]
     rules = {rule["name"]: rule for group in groups for rule in group["rules"]}
     assert {rule["health"] for rule in rules.values()} == {"ok"}
     assert rules["CalauditAbRegressed"]["state"] == "firing"
     assert rules["CalauditAbSampleRatioMismatch"]["state"] == "inactive"
-    value = prometheus.value('arm:calaudit_ab_requests:failed_ratio_1m{arm="treatment"}')
+    ratio = 'arm:calaudit_ab_requests:failed_ratio_1m{arm="treatment"}'
+    ((_, value),) = queried(prometheus, ratio)
     assert value == pytest.approx(0.1, abs=0.02)
 
 
@@ -210,8 +173,8 @@ def asked_by_dashboard() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("panel", "expr"), asked_by_dashboard(), ids=[panel for panel, _ in asked_by_dashboard()]
 )
-def test_each_query_of_the_dashboard_finds_something(prometheus: Asking, panel: str, expr: str):
-    instance = prometheus.query("calaudit_ab_info")[0][0]["instance"]
+def test_each_query_of_the_dashboard_finds_something(prometheus: str, panel: str, expr: str):
+    instance = queried(prometheus, "calaudit_ab_info")[0][0]["instance"]
     for name, value in {
         "$__rate_interval": "30s",
         "$instance": instance,
@@ -221,20 +184,20 @@ def test_each_query_of_the_dashboard_finds_something(prometheus: Asking, panel: 
     }.items():
         expr = expr.replace(name, value)
     assert "$" not in expr
-    found = prometheus.query(expr)
+    found = queried(prometheus, expr)
     assert found
     assert all(np.isfinite(value) for _, value in found)
 
 
-def test_the_dashboards_variables_find_something(prometheus: Asking):
-    instance = prometheus.query("calaudit_ab_info")[0][0]["instance"]
+def test_the_dashboards_variables_find_something(prometheus: str):
+    instance = queried(prometheus, "calaudit_ab_info")[0][0]["instance"]
     for variable in DASHBOARD["templating"]["list"]:
         if variable["type"] != "query":
             continue
         text = variable["query"]["query"].replace("$instance", instance).replace("$metric", "top1")
         inside = text.removeprefix("label_values(").removesuffix(")")
         series, label = inside.rsplit(", ", 1)
-        assert label in prometheus.query(series)[0][0]
+        assert label in queried(prometheus, series)[0][0]
 
 
 @needs_prometheus

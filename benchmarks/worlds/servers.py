@@ -10,20 +10,26 @@ import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import venv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import pytest
+import yaml
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PATIENCE = 120
 """Seconds that a server may take to be ready."""
 PIP_PATIENCE = 600
 """Seconds that pip may take."""
+
+
+class MissingServerError(Exception):
+    """It can't be had here; says why."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def running(
         until = time.monotonic() + PATIENCE
         while not ready():
             if process.poll() is not None or time.monotonic() > until:
-                pytest.fail(
+                raise RuntimeError(
                     f"{command[0]} isn't ready:\n{log.read_text('utf-8', 'replace')[-3000:]}"
                 )
             time.sleep(0.1)
@@ -100,7 +106,7 @@ def environment(example: Path, cache: Path) -> Path:
     """The Python of an environment with an example's requirements; made once, in `cache`."""
     requirements = example / "requirements.txt"
     told = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
-    folder = cache / f"{example.name}-{told}"
+    folder = cache.absolute() / f"{example.name}-{told}"
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=cache) as made:
             venv.create(Path(made, "venv"), with_pip=True)
@@ -114,10 +120,11 @@ def environment(example: Path, cache: Path) -> Path:
                     timeout=PIP_PATIENCE,
                 )
             except subprocess.TimeoutExpired:
-                pytest.skip(f"pip needs more than {PIP_PATIENCE} seconds for {example.name}")
+                what = f"pip needs more than {PIP_PATIENCE} seconds for {example.name}"
+                raise MissingServerError(what) from None
             if done.returncode:
                 last = done.stderr.strip().splitlines()[-1:]
-                pytest.skip(f"pip doesn't get what {example.name} needs: {last}")
+                raise MissingServerError(f"pip doesn't get what {example.name} needs: {last}")
             if not folder.exists():
                 Path(made, "venv").rename(folder)
     return folder / "bin" / "python"
@@ -143,8 +150,9 @@ def mlserver(models: Mapping[str, Path], folder: Path, cache: Path) -> Iterator[
     settings |= {"http_port": http, "grpc_port": grpc, "metrics_port": metrics}
     (folder / "settings.json").write_text(json.dumps(settings), "utf-8")
     example = json.loads((folder / "digits" / "model-settings.json").read_text("utf-8"))
+    shutil.rmtree(folder / "digits")
     for name, path in models.items():
-        (folder / name).mkdir(exist_ok=True)
+        (folder / name).mkdir()
         shutil.copy(path, folder / name / "model.onnx")
         text = json.dumps(example | {"name": name})
         (folder / name / "model-settings.json").write_text(text, "utf-8")
@@ -169,7 +177,7 @@ def triton(models: Mapping[str, Path], folder: Path, cache: Path) -> Iterator[Se
     See `mlserver` for the parameters.
     """
     if sys.platform != "linux" or os.uname().machine != "x86_64":
-        pytest.skip("Triton's wheel is for x86-64 Linux")
+        raise MissingServerError("Triton's wheel is for x86-64 Linux")
     example = EXAMPLES / "serving" / "triton"
     python = environment(example, cache)
     for name, path in models.items():
@@ -193,3 +201,47 @@ def triton(models: Mapping[str, Path], folder: Path, cache: Path) -> Iterator[Se
             f"grpc://127.0.0.1:{grpc}",
             f"http://127.0.0.1:{metrics}/metrics",
         )
+
+
+@contextmanager
+def prometheus(targets: Mapping[str, str], folder: Path, *, every: str) -> Iterator[str]:
+    """A Prometheus by the example's configuration; yields its address.
+
+    Parameters
+    ----------
+    targets : mapping
+        Job of the example → ``host:port``, in place of the example's.
+    folder : Path
+        Made by this.
+    every : str
+        Between two scrapes: ``"500ms"``.
+    """
+    if shutil.which("prometheus") is None:
+        raise MissingServerError("prometheus isn't installed")
+    shutil.copytree(EXAMPLES / "monitoring", folder)
+    config = yaml.safe_load((folder / "prometheus.yml").read_text("utf-8"))
+    config["global"] = {"scrape_interval": every, "evaluation_interval": every}
+    for job in config["scrape_configs"]:
+        if job["job_name"] in targets:
+            job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config), "utf-8")
+    (port,) = free_ports(1)
+    command = ["prometheus", f"--config.file={folder / 'prometheus.yml'}", "--log.level=warn"]
+    command += [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
+    address = f"http://127.0.0.1:{port}"
+    with running(command, lambda: answers_at(f"{address}/-/ready"), folder / "log"):
+        yield address
+
+
+def asked(prometheus: str, path: str, **more: str) -> Any:
+    """What Prometheus' API answers: ``data``."""
+    told = json.loads(fetched(f"{prometheus}/api/v1/{path}?{urllib.parse.urlencode(more)}"))
+    if told["status"] != "success":
+        raise RuntimeError(told)
+    return told["data"]
+
+
+def queried(prometheus: str, text: str) -> list[tuple[Mapping[str, str], float]]:
+    """Series with their values now."""
+    found = asked(prometheus, "query", query=text)["result"]
+    return [(each["metric"], float(each["value"][1])) for each in found]

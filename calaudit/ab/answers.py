@@ -65,11 +65,22 @@ class ArmAnswers:
         if not found:
             return filling
         rows, own = filling.rows, np.array(sorted(found), np.int64)
-        whole = filling.whole()
-        batch = join([whole, *(found[row] for row in own.tolist())])
+        batch = join([_alike(filling, found[int(own[0])]), *(found[row] for row in own.tolist())])
         order = np.arange(len(rows))
         order[np.searchsorted(rows, own)] = len(rows) + np.arange(len(own))
         return write_predictions(path, rows, [batch.take(order)])
+
+
+def _alike(filling: Predictions, one: Batch) -> Batch:
+    """What `filling` has of all that a batch holds."""
+    return Batch(
+        {name: filling.read(name) for name in one.outputs},
+        {
+            name: {column: filling.read_column(name, column) for column in columns}
+            for name, columns in one.answers.items()
+        },
+        one.compression,
+    )
 
 
 class AnswerKeeper:

@@ -130,6 +130,11 @@ class EngineArm:
             options = {key: str(value) for key, value in built.options.items() if value is not None}
             self._options = {"kernels": built.kernels, **options, **built.engine.record}
 
+    def warm(self, feeds: Feeds) -> None:
+        """Let each engine answer once. Raises `BackendError` where it fails."""
+        for _ in range(self.concurrency):  # the queue hands them out in turn
+            self.ask(feeds)
+
     def ask(self, feeds: Feeds) -> Mapping[str, NDArray[Any]]:
         """See `Arm`."""
         engine = self._free.get()

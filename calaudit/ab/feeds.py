@@ -1,9 +1,9 @@
 """What requests carry: samples of the pool, read ahead of time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from queue import Full, Queue
 from threading import Event, Thread
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -26,17 +26,21 @@ class PoolFeeds:
     pool : Pool
     rows : int64 (n,)
         The pool's row behind each request.
+    dtypes : mapping
+        Input → the model's element type.
     held : int
         Bytes that may be in memory at a time.
     """
 
-    def __init__(self, pool: Pool, rows: Rows, *, held: int = HELD) -> None:
-        self._pool, self._rows = pool, rows
+    def __init__(
+        self, pool: Pool, rows: Rows, dtypes: Mapping[str, np.dtype[Any]], *, held: int = HELD
+    ) -> None:
+        self._pool, self._rows, self._dtypes = pool, rows, dtypes
         own = (spec.dtype.itemsize * int(np.prod(spec.shape)) for spec in pool.inputs.values())
         self._known: tuple[Rows, Feeds] | None = None
         needed = np.unique(rows)
         if sum(own) * len(needed) <= held:
-            self._known = needed, pool.read_inputs(needed)
+            self._known = needed, self._read(needed)
 
     def __iter__(self) -> Iterator[Feeds]:
         if self._known is None:
@@ -79,8 +83,16 @@ class PoolFeeds:
 
     def _block(self, rows: Rows) -> list[Feeds]:
         needed, places = np.unique(rows, return_inverse=True)
-        inputs = self._pool.read_inputs(needed)
+        inputs = self._read(needed)
         return [
             {name: values[place : place + 1] for name, values in inputs.items()}
             for place in places.tolist()
         ]
+
+    def _read(self, rows: Rows) -> Feeds:
+        found = self._pool.read_inputs(rows)
+        return {
+            name: values.astype(self._dtypes[name], copy=False)
+            for name, values in found.items()
+            if name in self._dtypes
+        }

@@ -33,6 +33,7 @@ COMMANDS = {
     "chose by.",
     "bench": "Measure memory, latency and throughput of an audit's engines, by turns, with "
     "intervals.",
+    "ab": "Replay requests against two arms in an open loop: latency, quality per slice, verdict.",
     "report": "Show or render the report of a finished audit, or compare two.",
     "status": "Print which artefacts of an audit are finished, missing or outdated.",
     "clean": "Remove outdated artefacts of an audit; reports and other files are kept.",

@@ -23,7 +23,7 @@ Status = Literal["ok", "not_finite", "other_shape", "error", "timeout", "lost"]
 FP32 has numbers. other_shape: answered in another shape or element type than the model's. error:
 the arm refused or failed. timeout: no answer in time. lost: the arm couldn't be reached, or the
 connection broke."""
-Quantity = Literal["p50", "p95", "p99", "mean"]
+Quantity = Literal["p50", "p95", "p99"]
 """Of a distribution of latencies."""
 
 
@@ -49,17 +49,17 @@ class ArmLatency:
     n: Count
     """Requests that it rests on: those answered, and those that timed out."""
     p50_ms: Estimate
-    """The median."""
+    """The median; unknown where as many timed out, as the others are."""
     p95_ms: Estimate
     """95 % were answered within."""
     p99_ms: Estimate
     """99 % were answered within."""
-    mean_ms: Estimate
-    """The mean."""
+    mean_ms: float | None
+    """Of those that were answered."""
     max_ms: float | None
-    """The longest."""
-    censored: Count
-    """Timed out: they count as having taken as long as the timeout, though they took longer."""
+    """Of those that were answered."""
+    timed_out: Count
+    """They count as longer than any answer."""
     waiting_p50_ms: float | None = None
     """Of this, before the arm began with it: the median."""
     waiting_p99_ms: float | None = None
@@ -202,9 +202,9 @@ class AbResult:
     level: Level
     """Confidence level of both kinds of interval."""
     p_value: Share | None
-    """One-sided, of "the treatment loses nothing", for a length that was fixed before."""
+    """Two-sided, of "no difference", for a length that was fixed before."""
     p_adjusted: Share | None = None
-    """With a gate: Holm's correction over all gated results."""
+    """With a gate, and of failures: Holm's correction over all of these."""
     always_low: float | None = None
     """Lower end of the confidence sequence at the end: it holds at every request at once, so that
     one may watch and stop."""
@@ -213,8 +213,8 @@ class AbResult:
     always_p: Share | None = None
     """Two-sided, of "no difference"; it holds however often one looked."""
     decided_at: Count | None = None
-    """Number of the request from which the confidence sequence leaves out 0; None: it never
-    did."""
+    """Number of the request, from 1, after which the watched test told the arms apart: with a gate,
+    and of failures, corrected by Holm's method; None: it never did."""
     detectable: Size | None = None
     """Smallest drop that this log's users find with 80 % power, worked out before the start."""
     gate: AbGate | None = None
@@ -226,6 +226,35 @@ class AbResult:
 
     def __post_init__(self) -> None:
         settle(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A difference as it was at one request."""
+
+    request: Ordinal
+    """Its number in the log, from 1."""
+    drop: float
+    """So far."""
+    low: float | None
+    """Lower end of the confidence sequence; None where it had none yet."""
+    high: float | None
+    """Upper end of it."""
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """How a difference went on while requests came."""
+
+    metric: Name
+    """As in `AbResult`."""
+    slice: Name
+    """As in `AbResult`."""
+    looks: tuple[Look, ...]
+    """Some, evenly spread; the last is the last request's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +359,8 @@ class AbRecord:
     """Those of the audit that results name; the first is the headline metric."""
     results: tuple[AbResult, ...]
     """In the order of metrics and slices; failures first."""
+    watched: tuple[Watched, ...] = ()
+    """Of the headline metric on all samples, and of what decides."""
     same_answers: tuple[SameAnswers, ...] = ()
     """To the same samples."""
     sample_ratio: SampleRatio | None = None

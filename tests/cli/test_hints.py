@@ -99,6 +99,8 @@ def options_by_command() -> dict[str, frozenset[str]]:
 
 
 SERVES: Final[Mapping[str, tuple[str, ...]]] = {
+    "ab/": ("ab",),
+    "formats/requests.py": ("ab",),
     "audit/dask/": ("compare",),
     "audit/preflight.py": ("compare",),
     "audit/store.py": ("compare", "clean", "demo"),

@@ -1,0 +1,187 @@
+"""What a replay needs of a finished audit: arms, requests, FP32's answers, what to look at."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from calaudit.ab.arms import Arm, EngineArm, engine_arms, planned_arm
+from calaudit.ab.asked import MADE, Asked
+from calaudit.ab.assignment import arms as dealt_to
+from calaudit.ab.comparing import Requests
+from calaudit.ab.endpoints import Endpoint, is_endpoint
+from calaudit.ab.kserve import KServeArm
+from calaudit.ab.replay import Schedule
+from calaudit.ab.traffic import make_requests
+from calaudit.audit.observed import open_observed
+from calaudit.audit.prepare import Audit
+from calaudit.audit.store import Store
+from calaudit.formats.predictions import Predictions
+from calaudit.formats.requests import RequestLog, read_requests
+from calaudit.graph.model import ModelTensor
+from calaudit.graph.survey import sized_outputs
+from calaudit.runtime.errors import BackendError, Notice, SettingsError, near
+from calaudit.runtime.pool import Rows
+from calaudit.runtime.words import command_line
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Known:
+    """Answers of an audit's engines to all samples that it evaluates."""
+
+    reference: Predictions
+    """FP32's."""
+    arms: tuple[Predictions, ...]
+    """What each arm is expected to answer: its own cell's; of an endpoint another's, which only
+    stands in for samples that nobody asks for."""
+    own: tuple[bool, ...]
+    """Whether these are the arm's own."""
+
+
+def open_known(audit: Audit, asked: Asked) -> Known:
+    """The answers that a finished audit keeps.
+
+    Raises
+    ------
+    SettingsError
+        The audit isn't finished, or has no such engine.
+    """
+    store, plan = Store(), audit.plan
+    if not store.holds(plan.reference.predictions):
+        raise SettingsError(
+            "the audit isn't finished: FP32's answers aren't there",
+            where=audit.config.path,
+            next_step=f"Run {command_line('calaudit', 'compare', audit.config.path)} first.",
+        )
+    reference = Predictions(plan.reference.predictions)
+    plain = audit.kept(plan.reference).key == _kept_key(audit)
+    spare = next((e.predictions for e in plan.cells if store.holds(e.predictions)), None)
+    found, own = [], []
+    for name in asked.arms:
+        planned = None if is_endpoint(name) else planned_arm(audit, name)
+        mine = planned is not None and store.holds(planned.predictions)
+        mine = mine and (plain or planned != plan.reference)
+        path = planned.predictions if planned is not None and mine else spare
+        if path is None and not plain:
+            raise SettingsError(
+                "no engine of the audit is finished",
+                where=audit.config.path,
+                next_step=f"Run {command_line('calaudit', 'compare', audit.config.path)} first.",
+            )
+        found.append(reference if path is None else Predictions(path))
+        own.append(mine)
+    return Known(reference, tuple(found), tuple(own))
+
+
+def _kept_key(audit: Audit) -> object:
+    """What predictions of engines keep."""
+    return audit.kept(audit.plan.cells[0]).key if audit.plan.cells else None
+
+
+def check_metrics(audit: Audit, asked: Asked) -> None:
+    """Refuse metrics that no task computes. Raises `SettingsError`."""
+    known = [metric.name for each in audit.eval_sets for metric in each.metrics]
+    for name in asked.metrics:
+        if name not in known:
+            raise SettingsError(
+                f"no task of the audit computes {name!r}",
+                where="--metric",
+                next_step=near(name, known),
+            )
+
+
+def wanted_outputs(audit: Audit) -> list[ModelTensor]:
+    """The model's outputs that tasks read, with the sizes that the pool's samples give them."""
+    read = {name for each in audit.eval_sets for name in each.outputs}
+    sizes = {name: spec.shape for name, spec in audit.pool.inputs.items()}
+    return [each for each in sized_outputs(audit.model, sizes) if each.name in read]
+
+
+def open_arms(audit: Audit, asked: Asked) -> list[Arm]:
+    """The arms, not started.
+
+    Raises
+    ------
+    SettingsError
+        The audit has no such engine, or an address isn't one.
+    BackendError
+        An engine can't run here.
+    """
+    observed = open_observed(audit.plan)
+    inputs, outputs = audit.model.inputs, wanted_outputs(audit)
+    found: list[Arm] = []
+    cells = [
+        (name, arm)
+        for name, arm in zip(asked.named, asked.arms, strict=True)
+        if not is_endpoint(arm)
+    ]
+    engines = iter(engine_arms(audit, cells, observed, engines=asked.engines))
+    for arm in asked.arms:
+        if is_endpoint(arm):
+            found.append(
+                KServeArm(
+                    Endpoint.parse(arm),
+                    inputs,
+                    outputs,
+                    timeout_s=asked.timeout_s,
+                    concurrency=asked.connections,
+                )
+            )
+        else:
+            found.append(next(engines))
+    return found
+
+
+def start_arms(audit: Audit, arms: Sequence[Arm], rows: Rows) -> None:
+    """Start each, and have engines answer once, so that the first request isn't their first run.
+
+    Raises
+    ------
+    CalauditError
+        An arm can't be used, or its model isn't the audit's.
+    """
+    for arm in arms:
+        arm.start()
+        if isinstance(arm, EngineArm):
+            arm.warm(audit.pool.read_inputs(rows[:1]))
+
+
+def read_log(audit: Audit, asked: Asked, tell: Callable[[Notice], None]) -> RequestLog:
+    """The requests, whose rows are the pool's.
+
+    Raises
+    ------
+    CalauditError
+        The log can't be read, or asks for samples that the pool doesn't have.
+    """
+    if isinstance(asked.requests, Path):
+        every = audit.pool.ids(np.arange(len(audit.pool), dtype=np.int64))
+        log = read_requests(asked.requests, every, skip_unknown=asked.skip_unknown)
+        for notice in log.notices:
+            tell(notice)
+        return log if asked.n is None else log.first(asked.n)
+    made = make_requests(asked.requests, asked.n or MADE, len(audit.evaluated))
+    return RequestLog(made.time, made.user, made.users, audit.evaluated[made.row], n_read=len(made))
+
+
+def scheduled(audit: Audit, asked: Asked, log: RequestLog) -> tuple[Schedule, Requests]:
+    """Who is asked when, by the log's users.
+
+    Raises
+    ------
+    BackendError
+        Every user is dealt to one arm.
+    """
+    arm = None
+    if asked.mode == "split":
+        arm = dealt_to(log.users, salt=asked.salt, share=asked.share)[log.user]
+        if len(np.unique(arm)) < 2:
+            raise BackendError(
+                f"all {len(log.users)} users are dealt to one arm",
+                where="--split",
+                next_step="Give a log with more users, or another --salt.",
+            )
+    judged = np.isin(log.row, audit.evaluated)
+    schedule = Schedule(log.time / asked.speed, log.row, arm)
+    return schedule, Requests(log.row, log.user, arm, judged, len(log))

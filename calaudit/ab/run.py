@@ -1,0 +1,326 @@
+"""Replay requests against two arms, and say whether the treatment does harm."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from calaudit.runtime.errors import Notice
+from calaudit.runtime.interrupts import listening
+
+if TYPE_CHECKING:
+    from calaudit.ab.answers import AnswerKeeper
+    from calaudit.ab.arms import Arm
+    from calaudit.ab.asked import Asked
+    from calaudit.ab.comparing import Compared, Requests, Terms
+    from calaudit.ab.opened import Known
+    from calaudit.ab.replay import Replay, Schedule, Watcher
+    from calaudit.ab.scoring import Judged
+    from calaudit.audit.prepare import Audit, Overrides
+    from calaudit.formats.requests import RequestLog
+    from calaudit.results.ab import AbRecord, SameAnswers
+
+FOLDER: Final = "ab"
+"""Within the audit's results folder, where nothing else is said."""
+_HELD: Final = "Wait for it to end."
+
+Tell = Callable[[Notice], None]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Live:
+    """What somebody who watches a replay is told before it starts."""
+
+    audit: "Audit"
+    arms: tuple[str, ...]
+    """Control, treatment, as the record calls them."""
+    requests: "Requests"
+
+
+Watching = Callable[[Live], AbstractContextManager["Watcher"]]
+
+
+@listening()
+def ab_audit(
+    path: Path | str,
+    asked: "Asked",
+    overrides: "Overrides | None" = None,
+    *,
+    out: Path | str | None = None,
+    tell: Tell | None = None,
+    watching: Watching | None = None,
+) -> "tuple[AbRecord, Path]":
+    """Replay requests against two arms in an open loop, and write what came of it.
+
+    Ctrl-C ends the replay early: what was answered by then is judged by the always-valid test and
+    written, marked as incomplete. A second one, or another signal, leaves nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The audit file of a finished audit: it gives samples, tasks, slices and gates.
+    asked : Asked
+        Arms, requests, and how they are sent.
+    overrides : Overrides, optional
+        Model, pool, results folder or seed in place of the file's.
+    out : Path, optional
+        Folder for ab.json and ab.html; default: ``ab`` in the audit's results folder.
+    tell : callable, optional
+        Is given notices before the replay starts, such as what it will be able to find.
+    watching : callable, optional
+        Makes what is told of every request while the replay runs.
+
+    Returns
+    -------
+    AbRecord, Path
+        What was found, and where ab.json was written.
+
+    Raises
+    ------
+    CalauditError
+        The audit isn't finished, an arm can't be used, or the log can't be read; nothing is
+        written.
+    """
+    from calaudit.ab.endpoints import is_endpoint
+    from calaudit.audit.prepare import Overrides, prepared_audit
+    from calaudit.audit.store import hold_lock
+    from calaudit.report.ab.files import write_ab
+
+    engines = sum(not is_endpoint(arm) for arm in asked.arms) * asked.engines
+    given = replace(overrides or Overrides(), jobs=max(engines, 1))
+    with ExitStack() as opened:
+        audit = opened.enter_context(prepared_audit(Path(path), given))
+        opened.enter_context(hold_lock(audit.folder, wait=given.wait, next_step=_HELD))
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="calaudit-ab-")))
+        record = _Trial(audit, asked, folder, tell or (lambda notice: None)).run(watching)
+        written = Path(out) if out is not None else audit.folder / FOLDER
+        return record, write_ab(record, written)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Done:
+    """What was sent, to whom, and what became of it."""
+
+    arms: "list[Arm]"
+    schedule: "Schedule"
+    requests: "Requests"
+    log: "RequestLog"
+    replay: "Replay"
+
+
+@dataclass(eq=False, slots=True)
+class _Trial:
+    """One replay, from its arms to its record."""
+
+    audit: "Audit"
+    asked: "Asked"
+    folder: Path
+    """For files that nobody needs afterwards."""
+    tell: Tell
+    timings: dict[str, float] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
+
+    def run(self, watching: Watching | None) -> "AbRecord":
+        """Open, foresee, replay, judge."""
+        from calaudit.ab.answers import AnswerKeeper, Wanted
+        from calaudit.ab.opened import (
+            check_metrics,
+            open_arms,
+            open_known,
+            read_log,
+            scheduled,
+            wanted_outputs,
+        )
+
+        audit, asked = self.audit, self.asked
+        check_metrics(audit, asked)
+        known = open_known(audit, asked)
+        arms = open_arms(audit, asked)
+        log = read_log(audit, asked, self._note)
+        schedule, requests = scheduled(audit, asked, log)
+        with self._stage("expected"):
+            foreseen = self._foreseen(known, requests)
+        kept = audit.kept(audit.plan.cells[0] if audit.plan.cells else audit.plan.reference)
+        wanted = Wanted(wanted_outputs(audit), kept, known.reference)
+        keeper = AnswerKeeper(wanted, requests.rows, requests.judged)
+        replay = self._replayed(arms, schedule, requests, keeper, watching)
+        done = _Done(arms, schedule, replace(requests, n_sent=replay.n_sent), log, replay)
+        with self._stage("statistics"):
+            judged, same = self._judged(keeper, known)
+            compared = self._compared(judged, keeper, done, foreseen)
+        return self._record(done, judged, same, compared)
+
+    def _note(self, notice: Notice) -> None:
+        self.notices.append(notice)
+        self.tell(notice)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        from calaudit.runtime.progress import stage
+
+        start = time.perf_counter()
+        with stage(name):
+            yield
+        self.timings[name] = round(time.perf_counter() - start, 3)
+
+    @property
+    def terms(self) -> "Terms":
+        """How arms are compared."""
+        from calaudit.ab.comparing import Terms
+
+        return Terms(self.asked.share, self.audit.config.audit.level, self.asked.seed)
+
+    def _foreseen(self, known: "Known", requests: "Requests") -> dict[tuple[str, str], float]:
+        """Minimum detectable effects, of what the audit's engines answered."""
+        from calaudit.ab.comparing import foresee
+        from calaudit.ab.scoring import judged_by_request
+        from calaudit.audit.records import metric_records
+        from calaudit.report.ab.sentences import foreseen_notice
+
+        if self.asked.mode == "shadow" and not all(known.own):
+            return {}  # nobody knows by how much they will differ
+        cells = {f"{arm}.0": given for arm, given in enumerate(known.arms)}
+        judged = judged_by_request(
+            self.audit, cells, known.reference, arms=2, metrics=self.asked.metrics
+        )
+        found: dict[tuple[str, str], float] = {}
+        for scores in judged.metrics:
+            found |= foresee(scores, requests, mode=self.asked.mode, terms=self.terms)
+        names = {each.name: each for each in metric_records(judged.scored)}
+        notice = foreseen_notice(found, names)
+        if notice is not None:
+            self.tell(notice)
+        return found
+
+    def _replayed(
+        self,
+        arms: "list[Arm]",
+        schedule: "Schedule",
+        requests: "Requests",
+        keeper: "AnswerKeeper",
+        watching: Watching | None,
+    ) -> "Replay":
+        from calaudit.ab.feeds import PoolFeeds
+        from calaudit.ab.opened import start_arms
+        from calaudit.ab.replay import replay
+
+        dtypes = {each.name: each.dtype for each in self.audit.model.inputs}
+        feeds = PoolFeeds(self.audit.pool, schedule.row, dtypes)
+        with ExitStack() as held:
+            for arm in arms:
+                held.callback(arm.close)
+            with self._stage("arms"):
+                start_arms(self.audit, arms, schedule.row)
+            for arm in arms:
+                for notice in getattr(arm, "notices", ()):
+                    self._note(notice)
+            watcher = None
+            if watching is not None:
+                live = Live(self.audit, self.asked.named, requests)
+                watcher = held.enter_context(watching(live))
+            with self._stage("replay"):
+                return replay(
+                    schedule,
+                    arms,
+                    feeds,
+                    keeper,
+                    timeout=self.asked.timeout_s,
+                    watcher=watcher,
+                )
+
+    def _judged(self, keeper: "AnswerKeeper", known: "Known") -> "tuple[Judged, list[SameAnswers]]":
+        from calaudit.ab.scoring import score_arms
+
+        return score_arms(
+            self.audit,
+            keeper,
+            known.arms,
+            known.reference,
+            self.folder,
+            metrics=self.asked.metrics,
+        )
+
+    def _compared(
+        self,
+        judged: "Judged",
+        keeper: "AnswerKeeper",
+        done: _Done,
+        foreseen: dict[tuple[str, str], float],
+    ) -> "list[Compared]":
+        from calaudit.ab.comparing import compare_failures, compare_metric, compare_outcomes
+
+        control, treatment = (arm.number for arm in keeper.arms)
+        requests, terms = done.requests, self.terms
+        found = list(compare_failures(done.replay.courses, requests, terms))
+        for scores in judged.metrics:
+            found += compare_metric(scores, requests, (control, treatment), terms, foreseen)
+        outcomes, notices = compare_outcomes(done.log.outcomes, requests, terms)
+        self.notices += [*judged.notices, *notices]
+        return found + outcomes
+
+    def _record(
+        self,
+        done: _Done,
+        judged: "Judged",
+        same: "list[SameAnswers]",
+        compared: "list[Compared]",
+    ) -> "AbRecord":
+        from calaudit.ab import records
+        from calaudit.ab.verdicts import overall, results_of
+        from calaudit.audit.backends import accelerators
+        from calaudit.audit.records import describe_environment, metric_records
+        from calaudit.results.ab import AbRecord, AbSettings
+        from calaudit.version import __version__
+
+        audit, asked, replay = self.audit, self.asked, done.replay
+        requests, schedule = done.requests, done.schedule
+        complete = replay.n_sent == len(schedule)
+        times = records.timed(
+            replay, schedule.due, requests, level=self.terms.level, seed=asked.seed
+        )
+        pairs = list(zip(asked.named, done.arms, strict=True))
+        made = records.arm_records(pairs, replay, schedule.due, requests, times)
+        medians = [arm.latency.p50_ms.value for arm in made]
+        told = records.replayed_record(
+            replay,
+            schedule.due,
+            requests,
+            speed=asked.speed,
+            skipped=done.log.n_unknown,
+            fastest_ms=min((each for each in medians if each is not None), default=None),
+        )
+        results = results_of(compared, audit.gates, self.terms, complete=complete)
+        ratio = records.ratio_record(requests, replay, asked.share)
+        whole = overall(results, made, ratio, complete=complete)
+        notices = [*self.notices, *records.replay_notices(told, made, complete=complete)]
+        return AbRecord(
+            calaudit_version=__version__,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            verdict=whole.verdict,
+            why=whole.why,
+            complete=complete,
+            audit=records.audit_part(audit),
+            environment=describe_environment(accelerators(audit.backends)),
+            settings=AbSettings(
+                asked.mode,
+                asked.share if asked.mode == "split" else 1.0,
+                asked.salt,
+                asked.source,
+                asked.timeout_s,
+                asked.seed,
+            ),
+            replayed=told,
+            arms=made,
+            slower=records.slower_records(times),
+            metrics=tuple(metric_records(judged.scored)),
+            results=tuple(results),
+            watched=records.watched_records(compared, results),
+            same_answers=tuple(same),
+            sample_ratio=ratio,
+            warnings=tuple(dict.fromkeys(notices)),
+            timings=dict(self.timings),
+        )

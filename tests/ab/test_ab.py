@@ -1,0 +1,425 @@
+"""``calaudit ab`` on a small world: harm is found, none where there is none, failures are told."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from calaudit.formats.pool import open_pool
+from calaudit.report.ab.files import read_ab
+from calaudit.results.ab import AbRecord, AbResult
+from tests.ab.serving import Behaviour, http_server
+from tests.audit.world import N_CLASSES, N_FEATURES, make_world, weights
+from tests.cli.running import Ended, calaudit
+
+RUN = "import sys; from calaudit.cli import main; main()"
+HARMED = "loud only/minmax"
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = make_world(tmp_path_factory.mktemp("world"), n=2400)
+    assert calaudit("compare", path, "--formats", "none").status == 1
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def evaluated(audit: Path) -> list[str]:
+    with open_pool(audit.parent / "pool.h5") as pool:
+        rows = np.arange(len(pool))
+        split = pool.columns(["split"]).to_series().to_numpy()
+        return pool.ids(rows[split == "evaluation"]).tolist()
+
+
+def write_log(path: Path, ids: list[str], n: int, *, rate: float = 1000.0, **more: Any) -> Path:
+    """`n` requests, each by a user of its own but for every tenth, who comes twice."""
+    rng = np.random.default_rng(1)
+    with path.open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["time", "user", "sample", *more])
+        for i in range(n):
+            user = f"user {i - 1 if i % 10 == 0 and i else i}"
+            told = [each[i] for each in more.values()]
+            out.writerow([i / rate, user, ids[rng.integers(len(ids))], *told])
+    return path
+
+
+@pytest.fixture(scope="module")
+def log(audit: Path) -> Path:
+    return write_log(audit.parent / "log.csv", evaluated(audit), 2500)
+
+
+def ab(audit: Path, *arguments: object, out: Path) -> Ended:
+    return calaudit("ab", audit, *arguments, "--out", out)
+
+
+def found(record: AbRecord, metric: str, slice_: str) -> AbResult:
+    (one,) = (r for r in record.results if (r.metric, r.slice) == (metric, slice_))
+    return one
+
+
+def test_a_harmed_treatment_is_found_on_the_slice_that_it_harms(
+    audit: Path, log: Path, tmp_path: Path
+) -> None:
+    ended = ab(audit, "--arm", "fp32", "--arm", HARMED, "--requests", log, out=tmp_path)
+    assert ended.status == 1, ended.err
+    record = read_ab(tmp_path / "ab.json")
+    assert record.verdict == "REGRESSED"
+    assert record.complete
+    quiet, loud = (
+        found(record, "top1", "loudness = quiet"),
+        found(record, "top1", "loudness = loud"),
+    )
+    assert quiet.verdict == "REGRESSED"
+    assert quiet.drop is not None
+    assert quiet.drop > 0.1
+    assert quiet.decided_at is not None
+    assert 20 < quiet.decided_at <= 2500
+    assert loud.verdict != "REGRESSED"
+    assert quiet.detectable is not None
+    assert record.replayed.requests == record.replayed.sent == 2500
+    assert [arm.role for arm in record.arms] == ["control", "treatment"]
+    assert sum(arm.requests for arm in record.arms) == 2500
+    assert all(arm.failed == 0 for arm in record.arms)
+    assert ended.out.startswith(f"REGRESSED  {HARMED} against fp32: ")
+    assert "Latency, from when requests should have left" in ended.out
+    assert "before the start: this log finds, with 80 % power" in ended.err
+    assert "users with an answer" in ended.out.lower()
+
+
+def test_what_requests_scored_is_what_the_audit_says_of_their_samples(
+    audit: Path, log: Path, tmp_path: Path
+) -> None:
+    """In shadow mode each request gets the score of its sample under either engine."""
+    arms = ("--arm", "fp32", "--arm", HARMED)
+    ended = ab(audit, *arms, "--requests", log, "--shadow", out=tmp_path)
+    assert ended.status == 1
+    record = read_ab(tmp_path / "ab.json")
+    with open_pool(audit.parent / "pool.h5") as pool:
+        ids = pool.ids(np.arange(len(pool))).tolist()
+        x = pool.read_inputs(np.arange(len(pool)))["x"]
+        label = pool.read_target("label", np.arange(len(pool)))
+    with log.open() as file:
+        asked = [ids.index(row["sample"]) for row in csv.DictReader(file)]
+    right = np.argmax(x @ weights(), axis=1) == label
+    whole = found(record, "top1", "all")
+    assert whole.control == pytest.approx(right[asked].mean(), abs=1e-12)
+    assert whole.n_control == whole.n_treatment == 2500
+    assert whole.users_control == 2500 - 249
+    agreement = found(record, "top1_agreement", "all")
+    assert agreement.control == 1.0
+    assert record.sample_ratio is None
+    same = {each.metric: each for each in record.same_answers}
+    assert same[None].samples == len(set(asked))
+    assert same["top1_agreement"].value is not None
+    assert same["top1_agreement"].value < 0.95
+
+
+def test_an_engine_against_itself_regresses_nowhere_and_passes_in_shadow_mode(
+    audit: Path, log: Path, tmp_path: Path
+) -> None:
+    arms = ("--arm", "both/mse", "--arm", "both/mse")
+    ended = ab(audit, *arms, "--requests", log, "--shadow", out=tmp_path)
+    assert ended.status == 0, ended.out
+    record = read_ab(tmp_path / "ab.json")
+    assert record.verdict == "PASS"
+    assert [arm.name for arm in record.arms] == ["both/mse", "both/mse #2"]
+    assert {one.drop for one in record.results} == {0.0}
+    assert all(one.decided_at is None for one in record.results)
+    (bits,) = (each for each in record.same_answers if each.metric is None)
+    assert (bits.value, bits.unsteady_control, bits.unsteady_treatment) == (1.0, 0, 0)
+
+    ended = ab(audit, *arms, "--requests", log, out=tmp_path)
+    assert ended.status in {0, 3}
+    split = read_ab(tmp_path / "ab.json")
+    assert all(one.verdict != "REGRESSED" for one in split.results)
+    assert split.sample_ratio is not None
+    assert not split.sample_ratio.mismatch
+    assert {arm.users for arm in split.arms} == {
+        split.sample_ratio.control,
+        split.sample_ratio.treatment,
+    }
+
+
+def test_the_page_says_what_the_terminal_says_and_loads_nothing(
+    audit: Path, log: Path, tmp_path: Path
+) -> None:
+    arms = ("--arm", "fp32", "--arm", HARMED)
+    ab(audit, *arms, "--requests", log, "--n", "600", out=tmp_path)
+    page = (tmp_path / "ab.html").read_text(encoding="utf-8")
+    record = read_ab(tmp_path / "ab.json")
+    assert record.replayed.requests == 600
+    assert f">{record.verdict}</span>" in page
+    for word in ("How differences went on", "waiting P99 ms", "decided at", "quiet"):
+        assert word in page
+    assert "src=" not in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+# --- arms that fail -------------------------------------------------------------------------------
+
+METADATA = {
+    "name": "sum",
+    "versions": ["1"],
+    "platform": "numpy",
+    "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, N_FEATURES]}],
+    "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, N_CLASSES]}],
+}
+
+
+def right(x: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    return {"y": (x @ weights()).astype(np.float32)}
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[str, Behaviour]]:
+    pytest.importorskip("tritonclient.http")
+    behaviour = Behaviour(metadata=dict(METADATA), compute=right)
+    with http_server(behaviour) as address:
+        yield f"{address}/sum", behaviour
+
+
+def test_an_endpoint_with_the_same_model_answers_as_the_engine_does(
+    audit: Path, log: Path, tmp_path: Path, served: tuple[str, Behaviour]
+) -> None:
+    arms = ("--arm", "fp32", "--arm", served[0])
+    ended = ab(audit, *arms, "--requests", log, "--n", "300", "--speed", ".5", out=tmp_path)
+    assert ended.status in {0, 3}, ended.err
+    record = read_ab(tmp_path / "ab.json")
+    assert [arm.kind for arm in record.arms] == ["engine", "endpoint"]
+    assert record.arms[1].failed == 0
+    assert served[1].asked == record.arms[1].requests
+    same = {each.metric: each.value for each in record.same_answers}
+    assert same["top1_agreement"] == 1.0
+
+
+def test_an_arm_that_dies_midway_is_told_and_nothing_is_dropped(
+    audit: Path, log: Path, tmp_path: Path, served: tuple[str, Behaviour]
+) -> None:
+    address, behaviour = served
+
+    def dying(x: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        behaviour.hang_up = behaviour.asked >= 100
+        return right(x)
+
+    behaviour.compute = dying
+    arms = ("--arm", "fp32", "--arm", address)
+    ended = ab(audit, *arms, "--requests", log, "--n", "500", "--speed", ".5", out=tmp_path)
+    record = read_ab(tmp_path / "ab.json")
+    control, treatment = record.arms
+    assert ended.status == 1  # it leaves more requests without an answer
+    assert control.failed == 0
+    assert sum(treatment.statuses.values()) == treatment.requests == 500 - control.requests
+    assert treatment.statuses["lost"] > 50
+    assert 80 < treatment.statuses["ok"] <= 140
+    assert treatment.ended_at is not None
+    assert 100 < treatment.ended_at < 400
+    failures = found(record, "failures", "all")
+    assert failures.verdict == "REGRESSED"
+    assert failures.treatment == pytest.approx(treatment.failed / treatment.requests)
+    assert any(each.code == "arm_ended" for each in record.warnings)
+    assert "answered nothing after request" in ended.out
+    assert "not reached" in ended.out
+
+
+def test_a_control_that_dies_proves_nothing(
+    audit: Path, log: Path, tmp_path: Path, served: tuple[str, Behaviour]
+) -> None:
+    address, behaviour = served
+
+    def dying(x: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        behaviour.hang_up = behaviour.asked >= 20
+        return right(x)
+
+    behaviour.compute = dying
+    arms = ("--arm", address, "--arm", "fp32")
+    ended = ab(audit, *arms, "--requests", log, "--n", "300", "--speed", ".5", out=tmp_path)
+    assert ended.status == 3
+    assert "the control answered nothing after request" in ended.out
+
+
+def test_answers_of_another_shape_or_that_are_no_numbers_are_counted_by_kind(
+    audit: Path, log: Path, tmp_path: Path, served: tuple[str, Behaviour]
+) -> None:
+    address, behaviour = served
+
+    def odd(x: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        if behaviour.asked % 10 == 1:
+            return {"y": np.zeros((1, N_CLASSES + 1), np.float32)}
+        if behaviour.asked % 10 == 2:
+            return {"y": np.full((1, N_CLASSES), np.nan, np.float32)}
+        return right(x)
+
+    behaviour.compute = odd
+    arms = ("--arm", "fp32", "--arm", address, "--connections", "1")
+    ended = ab(audit, *arms, "--requests", log, "--n", "400", "--speed", ".5", out=tmp_path)
+    assert ended.status == 1
+    treatment = read_ab(tmp_path / "ab.json").arms[1]
+    tenth = treatment.requests // 10
+    assert abs(treatment.statuses["other_shape"] - tenth) <= 1
+    assert abs(treatment.statuses["not_finite"] - tenth) <= 1
+    assert treatment.statuses["ok"] > 7 * tenth
+    kinds = {each.status: each.message for each in treatment.failures}
+    assert "5" in kinds["other_shape"]
+    assert kinds["not_finite"] == "output y holds NaN or infinity"
+
+
+def test_an_endpoint_with_another_model_is_refused_before_the_first_request(
+    audit: Path, log: Path, tmp_path: Path, served: tuple[str, Behaviour]
+) -> None:
+    address, behaviour = served
+    behaviour.metadata = {**METADATA, "outputs": [{"name": "z", "datatype": "FP32", "shape": [4]}]}
+    ended = ab(audit, "--arm", "fp32", "--arm", address, "--requests", log, out=tmp_path)
+    assert ended.status == 2
+    assert "y" in ended.err
+    assert behaviour.asked == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+def test_a_log_with_unknown_ids_is_refused_or_they_are_counted(audit: Path, tmp_path: Path) -> None:
+    ids = [*evaluated(audit)[:50], "nobody's"]
+    log = write_log(tmp_path / "odd.csv", ids, 400)
+    arms = ("--arm", "fp32", "--arm", "fp32", "--requests", log)
+    ended = ab(audit, *arms, out=tmp_path / "out")
+    assert ended.status == 2
+    assert "nobody's" in ended.err
+    assert "--skip-unknown" in ended.err
+    assert not (tmp_path / "out").exists()
+    ended = ab(audit, *arms, "--skip-unknown", out=tmp_path / "out")
+    assert ended.status in {0, 3}
+    record = read_ab(tmp_path / "out" / "ab.json")
+    assert record.replayed.skipped > 0
+    assert record.replayed.requests + record.replayed.skipped == 400
+    assert any(each.code == "unknown_samples" for each in record.warnings)
+
+
+def test_samples_that_arent_evaluated_are_timed_and_not_scored(audit: Path, tmp_path: Path) -> None:
+    with open_pool(audit.parent / "pool.h5") as pool:
+        every = pool.ids(np.arange(len(pool))).tolist()
+    log = write_log(tmp_path / "every.csv", every, 400)
+    ended = ab(audit, "--arm", "fp32", "--arm", "fp32", "--requests", log, out=tmp_path)
+    assert ended.status in {0, 3}
+    record = read_ab(tmp_path / "ab.json")
+    others = record.replayed.not_judged
+    assert 50 < others < 200
+    assert sum(arm.latency.n for arm in record.arms) == 400
+    whole = found(record, "top1", "all")
+    assert whole.n_control + whole.n_treatment == 400 - others
+    assert "aren't scored" in ended.out
+
+
+def test_outcomes_of_the_log_are_compared_and_decide_nothing(audit: Path, tmp_path: Path) -> None:
+    clicks = np.random.default_rng(2).random(600) < 0.3
+    log = write_log(tmp_path / "c.csv", evaluated(audit), 600, click=clicks.astype(int).tolist())
+    arms = ("--arm", "fp32", "--arm", "fp32", "--requests", log)
+    assert ab(audit, *arms, out=tmp_path).status in {0, 3}
+    click = found(read_ab(tmp_path / "ab.json"), "click", "all")
+    assert click.kind == "outcome"
+    assert click.verdict is None
+    n = click.n_control + click.n_treatment
+    assert n == 600
+    total = (click.control or 0) * click.n_control + (click.treatment or 0) * click.n_treatment
+    assert total == pytest.approx(clicks.sum())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--arm", "fp32", "--arm", "both/mze", "--poisson", "50"], "Did you mean both/mse"),
+        (["--arm", "fp32", "--poisson", "50"], "1 arms were given"),
+        (["--arm", "fp32", "--arm", "both/mse"], "no requests are given"),
+        (
+            ["--arm", "fp32", "--arm", "both/mse", "--poisson", "5", "--bursty", "5"],
+            "--poisson and --bursty are given",
+        ),
+        (["--arm", "fp32", "--arm", "both/mse", "--poisson", "5", "--split", "2"], "--split"),
+        (["--arm", "fp32", "--arm", "both/mse", "--poisson", "5", "--timeout", "0"], "--timeout"),
+        (["--arm", "fp32", "--arm", "both/mse", "--poisson", "9", "--metric", "top"], "top1"),
+        (["--arm", "fp32", "--arm", "both/mse", "--requests", "no.csv"], "no.csv"),
+    ],
+)
+def test_bad_input_ends_with_2_and_says_what_to_do(
+    audit: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    ended = ab(audit, *arguments, out=tmp_path)
+    assert ended.status == 2
+    assert said in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_audit_that_isnt_finished_is_refused(tmp_path: Path) -> None:
+    path = make_world(tmp_path / "new", n=300)
+    arms = ("--arm", "fp32", "--arm", "both/mse")
+    ended = ab(path, *arms, "--poisson", "50", out=tmp_path / "out")
+    assert ended.status == 2
+    assert "isn't finished" in ended.err
+    assert "calaudit compare" in ended.err
+
+
+# --- ended early ----------------------------------------------------------------------------------
+
+
+def start(audit: Path, log: Path, out: Path) -> "subprocess.Popen[str]":
+    command = ["ab", str(audit), "--arm", "fp32", "--arm", HARMED, "--requests", str(log)]
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, *command, "--shadow", "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def wait_for_start(process: "subprocess.Popen[str]") -> None:
+    """Until what it can find was told, and some requests have left."""
+    assert process.stderr is not None
+    assert "before the start" in process.stderr.readline()
+    time.sleep(4)
+
+
+def test_ctrl_c_keeps_what_was_answered_marked_as_partial(audit: Path, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "slow.csv", evaluated(audit), 20_000, rate=200)
+    process = start(audit, log, tmp_path / "out")
+    wait_for_start(process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    record = read_ab(tmp_path / "out" / "ab.json")
+    assert not record.complete
+    assert 100 < record.replayed.sent < 19_000
+    assert {arm.requests for arm in record.arms} == {record.replayed.sent}
+    assert any(each.code == "ended_early" for each in record.warnings)
+    assert "(ended early)" in out
+    whole = found(record, "top1", "all")
+    assert whole.n_control == record.replayed.sent
+    quiet = found(record, "top1", "loudness = quiet")
+    # judged by what may be watched: regressed exactly where that test told the arms apart
+    assert (quiet.verdict == "REGRESSED") == (quiet.decided_at is not None)
+
+
+def test_a_request_to_end_by_another_signal_leaves_nothing(audit: Path, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "slow.csv", evaluated(audit), 20_000, rate=200)
+    process = start(audit, log, tmp_path / "out")
+    wait_for_start(process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()

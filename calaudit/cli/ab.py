@@ -8,7 +8,7 @@ import typer
 
 from calaudit.cli.flags import AuditFile, ModelFlag, PoolFlag, SeedFlag, WaitFlag
 from calaudit.cli.output import print_notes, print_written
-from calaudit.runtime.errors import SettingsError
+from calaudit.runtime.errors import Notice, SettingsError
 from calaudit.runtime.progress import stage
 
 if TYPE_CHECKING:
@@ -92,6 +92,22 @@ def ab_command(
             "--skip-unknown", help="Leave out requests for samples that the pool doesn't have."
         ),
     ] = False,
+    metrics_port: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics-port",
+            metavar="[HOST:]PORT",
+            help="Serve Prometheus metrics while requests run; 0: any port that is free.",
+        ),
+    ] = None,
+    metrics_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metrics-by",
+            metavar="DIMENSION",
+            help="With --metrics-port: latencies by these slices. May be repeated.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Folder of ab.json and ab.html; default: ab in the results."),
@@ -140,7 +156,12 @@ def ab_command(
         seed=seed or 0,
     )
     overrides = Overrides(model, pool, results, seed, wait=wait)
-    record, path = ab_audit(audit, asked, overrides, out=out, tell=lambda each: print_notes([each]))
+    watching = None
+    if metrics_port is not None:
+        from calaudit.ab.showing import shown_live
+
+        watching = shown_live(metrics_port, metrics_by or (), timeout_s=timeout, tell=_tell)
+    record, path = ab_audit(audit, asked, overrides, out=out, tell=_tell, watching=watching)
     print_written(path)
     print_written(path.with_name("ab.html"))
     if as_json:
@@ -148,6 +169,10 @@ def ab_command(
     else:
         print_ab(record, limit=limit)
     raise typer.Exit(EXIT_STATUS[record.verdict] if record.complete else INTERRUPTED)
+
+
+def _tell(notice: Notice) -> None:
+    print_notes([notice])
 
 
 class _Users(NamedTuple):

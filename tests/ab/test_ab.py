@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,40 @@ def test_the_page_says_what_the_terminal_says_and_loads_nothing(
         assert word in page
     assert "src=" not in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_prometheus_finds_each_request_while_the_replay_runs(audit: Path, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "slow.csv", evaluated(audit), 3000, rate=250)
+    command = ["ab", str(audit), "--arm", "fp32", "--arm", HARMED, "--requests", str(log)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, *command, "--metrics-port", "0", "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    told = ""
+    while "live metrics: " not in told:
+        told = process.stderr.readline()
+        assert told, "ended without a word of its metrics"
+    address = told.rpartition(" ")[2].strip()
+    counts = [_sent(address)]
+    time.sleep(2)
+    counts.append(_sent(address))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert counts[0] < counts[1] <= read_ab(tmp_path / "ab.json").replayed.sent
+
+
+def _sent(address: str) -> float:
+    with urllib.request.urlopen(address) as answer:
+        page = answer.read().decode()
+    assert 'dimension="loudness"' in page
+    names = ("calaudit_ab_requests_sent_total{arm=",)
+    lines = [line for line in page.splitlines() if line.startswith(names)]
+    assert len(lines) == 2
+    return sum(float(line.split()[-1]) for line in lines)
 
 
 # --- arms that fail -------------------------------------------------------------------------------

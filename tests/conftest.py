@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from calaudit.runtime import interrupts
 from tests.packages import EXAMPLE, installed
 from tests.permissions import held_to_permissions
-from tests.real_pools import build_pools
+from tests.real_pools import build_pools, import_detection
 
 settings.register_profile("calaudit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("calaudit")
@@ -60,11 +60,22 @@ def wheel_cache(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_pools(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Gives the pools of ``"speech"`` (a folder) or ``"ranking"`` (a file), to be read only."""
+def of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of the run share."""
     base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    return partial(build_pools, shared=shared)
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def real_pools(of_this_run: Path) -> Callable[[str], Path]:
+    """Gives the pools of ``"speech"`` (a folder) or ``"ranking"`` (a file), to be read only."""
+    return partial(build_pools, shared=of_this_run)
+
+
+@pytest.fixture(scope="session")
+def detection_pool(of_this_run: Path) -> Path:
+    """The imported pool of the real detection data, to be read only."""
+    return import_detection(of_this_run)
 
 
 @pytest.fixture

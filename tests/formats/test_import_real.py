@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from calaudit.formats.importers.annotated import import_annotated
-from calaudit.formats.importers.coco import read_coco
 from calaudit.formats.importers.manifest import import_manifest
 from calaudit.formats.importers.manifest_settings import ManifestSettings
 from calaudit.formats.importers.yolo import read_yolo
@@ -27,20 +26,12 @@ def folder(real_pools: Callable[[str], Path]) -> Path:
     return real_pools("detection")
 
 
-@pytest.fixture(scope="module")
-def imported(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("pools") / "coco.h5"
-    how = settings(meta="images.csv")
-    import_annotated(read_coco(folder / "annotations.json", how), out, how)
-    return out
-
-
 def test_the_pool_holds_the_images_boxes_and_metadata_as_annotated(
-    folder: Path, imported: Path
+    folder: Path, detection_pool: Path
 ) -> None:
     known = json.loads((folder / "annotations.json").read_text())
     rows = list(csv.DictReader((folder / "images.csv").open(newline="")))
-    with open_pool(imported) as pool:
+    with open_pool(detection_pool) as pool:
         assert pool.ids(np.arange(len(pool))).tolist() == [i["file_name"] for i in known["images"]]
         names = ["light", "photograph", "split"]
         shown = pool.columns(names).to_dicts()
@@ -51,7 +42,7 @@ def test_the_pool_holds_the_images_boxes_and_metadata_as_annotated(
     with Image.open(folder / rows[5]["path"]) as opened:
         wanted = np.asarray(opened, np.float32).transpose(2, 0, 1) / np.float32(255)
     np.testing.assert_array_equal(pixels[0], wanted)
-    found = objects_of(imported)
+    found = objects_of(detection_pool)
     place = {image["id"]: at for at, image in enumerate(known["images"])}
     order = sorted(known["annotations"], key=lambda each: place[each["image_id"]])
     assert found.image.tolist() == [place[each["image_id"]] for each in order]
@@ -62,7 +53,7 @@ def test_the_pool_holds_the_images_boxes_and_metadata_as_annotated(
 
 
 def test_the_same_data_in_yolo_s_format_has_the_same_objects(
-    folder: Path, imported: Path, tmp_path: Path
+    folder: Path, detection_pool: Path, tmp_path: Path
 ) -> None:
     known = json.loads((folder / "annotations.json").read_text())
     images = known["images"][::8]
@@ -85,7 +76,7 @@ def test_the_same_data_in_yolo_s_format_has_the_same_objects(
     import_annotated(read_yolo(tmp_path / "data.yaml", how), tmp_path / "p.h5", how)
     one, other = (
         objects_of(tmp_path / "p.h5"),
-        objects_of(imported).take(np.arange(0, len(known["images"]), 8)),
+        objects_of(detection_pool).take(np.arange(0, len(known["images"]), 8)),
     )
     with open_pool(tmp_path / "p.h5") as pool:
         ids = [Path(each).name for each in pool.ids(np.arange(len(pool)))]

@@ -140,7 +140,7 @@ def test_ctrl_c_stops_the_workers_before_the_command_ends(address: str, tmp_path
             assert run.poll() is None
             time.sleep(0.02)
         run.send_signal(signal.SIGINT)
-        _, err = run.communicate(timeout=120)
+        _, err = run.communicate(timeout=300)
     assert run.returncode == 130
     assert "Traceback" not in err
     assert hidden(folder) == []

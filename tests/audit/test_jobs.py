@@ -68,6 +68,6 @@ def test_when_one_fails_nobody_is_left_at_work(error: type[BaseException]) -> No
             ended.append(item)
 
     with pytest.raises(error, match="stop"):
-        map_in_threads(work, range(50), jobs=2)
-    assert len(at_work) < 50, "nothing is begun after a failure"
+        map_in_threads(work, range(2000), jobs=2)
+    assert len(at_work) < 2000, "nothing is begun after a failure"
     assert sorted(at_work) == sorted(ended)

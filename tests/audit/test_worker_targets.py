@@ -14,7 +14,7 @@ from tests.audit.world import AUDIT, make_world
 from tests.cli.running import calaudit
 
 FAKES = Path(__file__).parents[1] / "backends" / "tensorrt" / "fakes"
-KEYS = 'backend = "own"\nagree_with = ["other"]\ntimeout = 20\n'
+KEYS = 'backend = "own"\nagree_with = ["other"]\ntimeout = 300\n'
 
 
 def target(name: str, **behaviour: object) -> str:
@@ -81,11 +81,11 @@ def test_a_worker_that_is_killed_costs_one_cell(world: tuple[Path, Report]) -> N
 
 
 def test_targets_that_end_hang_or_are_full_are_told_of_before_any_work(tmp_path: Path) -> None:
-    keys = 'backend = "killed"\nagree_with = ["hung", "full"]\ntimeout = 3\n'
+    keys = 'backend = "killed"\nagree_with = ["hung", "full"]\ntimeout = 300\n'
     path = audit(
         tmp_path,
         target("killed", ends="killed", ends_in="run"),
-        target("hung", ends="hangs"),
+        target("hung", ends="hangs") + "timeout = 3\n",
         target("full", ends="exhausted", ends_in="load"),
         keys=keys,
     )
@@ -123,7 +123,7 @@ def test_doctor_says_where_each_target_runs(tmp_path: Path) -> None:
 
 
 def test_a_plan_that_somebody_else_built_runs_on_its_target_and_is_judged(tmp_path: Path) -> None:
-    path = audit(tmp_path, target("own"), keys='backend = "own"\ntimeout = 20\n')
+    path = audit(tmp_path, target("own"), keys='backend = "own"\ntimeout = 300\n')
     report, _ = run_audit(path)
     twin = next(each for each in report.cells if each.id == "both/mse/own")
     assert twin.file is not None
@@ -132,7 +132,7 @@ def test_a_plan_that_somebody_else_built_runs_on_its_target_and_is_judged(tmp_pa
     (tmp_path / "graph.onnx").write_bytes((tmp_path / "audit" / twin.graph).read_bytes())
     engine = '\n[[engines]]\nname = "theirs"\nfile = "theirs.plan"\ntarget = "own"\n'
     engine += '\n[[engines]]\nname = "graph"\nfile = "graph.onnx"\ntarget = "own"\n'
-    text = AUDIT.replace("batch_size", "timeout = 20\nbatch_size", 1) + target("own") + engine
+    text = AUDIT.replace("batch_size", "timeout = 300\nbatch_size", 1) + target("own") + engine
     beside = tmp_path / "beside.toml"
     beside.write_text(text, encoding="utf-8")
     report, _ = run_audit(beside)
@@ -156,7 +156,7 @@ def test_a_plan_that_somebody_else_built_runs_on_its_target_and_is_judged(tmp_pa
 def test_a_plan_that_a_target_cant_run_is_a_failed_cell_that_says_why(tmp_path: Path) -> None:
     (tmp_path / "theirs.plan").write_bytes(b"no plan at all")
     engine = '\n[[engines]]\nname = "theirs"\nfile = "theirs.plan"\ntarget = "{}"\n'
-    text = AUDIT.replace("batch_size", "timeout = 20\nbatch_size", 1) + target("own")
+    text = AUDIT.replace("batch_size", "timeout = 300\nbatch_size", 1) + target("own")
     path = make_world(tmp_path, n=400, audit=text + engine.format("own"))
     report, _ = run_audit(path)
     (lost,) = [each for each in report.cells if each.status == "failed"]

@@ -36,7 +36,7 @@ def test_a_signal_leaves_nothing_half_written_and_the_next_run_goes_on(
     while not list(tmp_path.rglob("*.part")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(how)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 128 + how
     assert "Traceback" not in err
     assert list(tmp_path.rglob("*.part")) == []
@@ -108,7 +108,7 @@ def test_ctrl_c_in_a_program_ends_every_job_of_its_audit(tmp_path: Path) -> None
     while not list(tmp_path.rglob("predictions/*.part")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert (process.returncode, out, err) == (0, "interrupted\n", "")
     assert list(tmp_path.rglob("*.part")) == []
 
@@ -155,7 +155,7 @@ def test_a_reader_that_goes_away_ends_the_command_silently(tmp_path: Path) -> No
     write_pool(tmp_path / "p.h5", inputs={"x": np.zeros((3, 2), np.float32)})
     process = start("pool", "show", tmp_path / "p.h5")
     process.stdout.close()
-    assert process.wait(timeout=120) == -signal.SIGPIPE
+    assert process.wait(timeout=300) == -signal.SIGPIPE
     assert process.stderr.read() == ""
 
 

@@ -259,7 +259,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(tmp_path: P
     while not (tmp_path / "started").exists() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(300) == 130
     assert process.stderr is not None
     assert process.stderr.read() == "calaudit: interrupted; no partial file was left\n"
     assert not [path for path in tmp_path.iterdir() if "pool.h5" in path.name]

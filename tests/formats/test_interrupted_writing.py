@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 START = """
-import signal, sys, time
+import signal, sys
 from pathlib import Path
 import numpy as np
 import calaudit
@@ -22,7 +22,7 @@ class Announced:
         self.n_writes += 1
         if self.n_writes == int(sys.argv[2]):
             print("writing", flush=True)
-            time.sleep(1)
+            sys.stdin.readline()
         return self.file.write(data)
     def __getattr__(self, name):
         return getattr(self.file, name)
@@ -68,6 +68,7 @@ def test_ctrl_c_in_a_script_is_raised_and_the_script_goes_on(
     path = tmp_path / "pool.h5"
     script = subprocess.Popen(
         [sys.executable, "-c", START + body + END, str(path), str(nth)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -75,7 +76,7 @@ def test_ctrl_c_in_a_script_is_raised_and_the_script_goes_on(
     assert script.stdout is not None
     assert script.stdout.readline() == "writing\n"
     script.send_signal(signal.SIGINT)
-    out, err = script.communicate(timeout=120)
+    out, err = script.communicate("go on\n", timeout=300)
     assert (out.split(), err) == (["interrupted", "10", "True"], "")
     assert script.returncode == 0
     assert [each.name for each in tmp_path.iterdir()] == ["pool.h5"]

@@ -59,7 +59,7 @@ class Buffers:
     def wait_for_sends(self, n: int) -> None:
         """Block until `n` copies were started."""
         with self._sent_one:
-            assert self._sent_one.wait_for(lambda: len(self.sent) >= n, timeout=30)
+            assert self._sent_one.wait_for(lambda: len(self.sent) >= n, timeout=300)
 
 
 class _Channel:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 SSHD = Path("/usr/sbin/sshd")
+TRIES = 3
 
 
 @contextmanager
@@ -25,9 +26,24 @@ def running_sshd(folder: Path) -> Iterator[Path]:
         subprocess.run(command, check=True)
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # which the system's own start script makes
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    process = None
+    for _ in range(TRIES):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        process = _started(folder, port)
+        if process is not None:
+            break
+    assert process is not None, (folder / "sshd.log").read_text()
+    try:
+        yield folder / "ssh_config"
+    finally:
+        process.terminate()
+        process.wait(120)
+
+
+def _started(folder: Path, port: int) -> "subprocess.Popen[bytes] | None":
+    """A server that answers; None where it ended, as where another process took its port."""
     server = folder / "sshd_config"
     server.write_text(
         f"""Port {port}
@@ -57,20 +73,12 @@ MaxStartups 100
     )
     with (folder / "sshd.log").open("w") as log:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(server)], stderr=log)
-        try:
-            _wait(port, process, folder / "sshd.log")
-            yield client
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def _wait(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()
+    end = time.monotonic() + 120
+    while time.monotonic() < end and process.poll() is None:
         with socket.socket() as trial:
             if trial.connect_ex(("127.0.0.1", port)) == 0:
-                return
+                return process
         time.sleep(0.05)
-    raise AssertionError(log.read_text())
+    process.kill()
+    process.wait(120)
+    return None

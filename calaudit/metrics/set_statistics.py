@@ -6,7 +6,7 @@ their own.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -132,6 +132,8 @@ class Sums:
     influence: Influence
     reach: Reach | None = None
     """Where units are of very different weight; it goes before `influence`."""
+    _last: list[tuple[Ints, Floats]] = field(default_factory=list, init=False, repr=False)
+    """The rows that were asked for last, and their sums: engines are judged on a slice in turn."""
 
     def __len__(self) -> int:
         return int(self.columns.shape[0])
@@ -163,7 +165,11 @@ class Sums:
 
     def total(self, rows: Ints) -> Floats:
         """The sums over the units at `rows`, (m,)."""
-        return np.asarray(self.columns[rows].sum(axis=0), dtype=np.float64)
+        last = self._last[0] if self._last else None
+        if last is None or last[0] is not rows:
+            last = rows, np.asarray(self.columns[rows].sum(axis=0), dtype=np.float64)
+            self._last[:] = [last]
+        return last[1].copy()
 
     def without_groups(self, rows: Ints, group: Ints, n_groups: int) -> tuple[float, Floats]:
         """The metric over `rows`, and with each group left out; see `SetStatistics`."""

@@ -133,7 +133,9 @@ class SetScores:
 
     def value(self, rows: NDArray[np.int64] | None = None) -> float:
         """The metric over `rows` (all units by default); NaN where it isn't defined."""
-        kept = np.flatnonzero(self.present) if rows is None else rows[self.present[rows]]
+        kept = np.flatnonzero(self.present) if rows is None else rows
+        if self.missing is not None:
+            kept = kept[self.present[kept]]
         return self.statistics.value(kept) if len(kept) else float("nan")
 
     def n_left_out(self, rows: NDArray[np.int64] | None = None) -> int:

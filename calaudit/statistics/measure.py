@@ -156,7 +156,7 @@ def _measure_sets(
             found = together.compare(kept, method.levels, key=key, margin=margin)
             fill(estimate, (slice(None), 0), found)
         for cell, scores in enumerate(candidates):
-            both = kept[scores.present[kept]]
+            both = kept if cell in sound else kept[scores.present[kept]]
             n[cell], n_broken[cell] = len(both), len(kept) - len(both)
             before[cell], after[cell] = reference.value(both), scores.value(both)
             if cell in sound:

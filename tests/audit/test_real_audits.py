@@ -61,7 +61,7 @@ def speech(speech_pools: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
             DATA / "speech" / name / "model.onnx",
             speech_pools / name / "pool.h5",
             folder,
-            evaluate='methods = ["minmax"]',
+            evaluate='methods = ["minmax"]\ntune_samples = 64',
         )
         for name in ("power", "log")
     }
@@ -116,7 +116,7 @@ def ranking(real_pools: Callable[[str], Path], tmp_path_factory: pytest.TempPath
         DATA / "ranking" / "model.onnx",
         real_pools("ranking"),
         tmp_path_factory.mktemp("ranking"),
-        evaluate='methods = ["minmax"]',
+        evaluate='methods = ["minmax"]\ntune_samples = 64',
     )
 
 
@@ -156,6 +156,7 @@ def streets(tmp_path_factory: pytest.TempPathFactory) -> Report:
     rest = sets[-1].partition("[[tasks]]")
     kept = next(each for each in sets if 'name = "dusk"' in each)
     audit = folder / "segmentation.toml"
+    head = head.replace("batch_size", "tune_samples = 16\nbatch_size", 1)
     audit.write_text(head + kept + "[[tasks]]" + rest[2], encoding="utf-8")
     report, _ = run_audit(audit, Overrides(model=data / "model.onnx", pool=folder / "pool.h5"))
     return report

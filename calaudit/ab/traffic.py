@@ -33,7 +33,7 @@ class Traffic:
     """Mean length of a burst."""
     users: int = 2000
     """Who may ask; fewer may come."""
-    skew: float = 1.0
+    skew: float = 0.7
     """Zipf's exponent: the k-th user asks in proportion to k^−skew; 0: all alike."""
     seed: int = 0
 

@@ -9,6 +9,11 @@ The test deals the users anew, as the hash might have, and counts how often the 
 difference is as large: exact where the arms do the same to every user, and right in the long run
 where they only have the same mean (A. Janssen (1997), Statist. Probab. Lett. 36, 9–21; E. Chung &
 J. Romano (2013), Ann. Statist. 41, 484–507). Its quantiles make the interval.
+
+Where it is known beforehand what a request's sample scores under FP32, arms are compared by what is
+left beside that: which samples an arm happened to get then doesn't matter (a control variate with
+coefficient 1; A. Deng, Y. Xu, R. Kohavi & T. Walker (2013), Improving the sensitivity of online
+controlled experiments by utilizing pre-experiment data, WSDM, 123–132).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +26,7 @@ from scipy.special import stdtr, stdtrit
 
 from calaudit.metrics.division import divide
 from calaudit.runtime.errors import SettingsError
+from calaudit.statistics.mean import FEW_CHANGED
 from calaudit.statistics.random_numbers import random_uniforms
 from calaudit.statistics.verdict import holm
 
@@ -55,10 +61,14 @@ class Answers:
     """(n,) of a ratio of sums: the denominators; None: 1 each. `score` has the numerators."""
     span: float | None = None
     """The most by which two scores of a request can differ; None where nothing bounds it."""
+    expected: Floats | None = None
+    """(n,) what is expected of each request whichever arm answers, known beforehand: FP32's score
+    of its sample. NaN: the request isn't compared."""
 
     def __post_init__(self) -> None:
         n = len(self.arm)
-        for name, each in (("user", self.user), ("score", self.score), ("size", self.size)):
+        for name in ("user", "score", "size", "expected"):
+            each = getattr(self, name)
             if each is not None and each.shape != (n,):
                 raise SettingsError(f"{name} has shape {each.shape}, expected ({n},)")
         if not np.isin(self.arm, (0, 1)).all():
@@ -80,7 +90,12 @@ class Answers:
     @property
     def present(self) -> NDArray[np.bool_]:
         """(n,) requests that have a score."""
-        return np.asarray(np.isfinite(self.score))
+        return np.asarray(np.isfinite(self.apart))
+
+    @property
+    def apart(self) -> Floats:
+        """(n,) how far each score is from what was expected; the score itself without that."""
+        return self.score if self.expected is None else self.score - self.expected
 
     @property
     def sizes(self) -> Floats:
@@ -88,12 +103,21 @@ class Answers:
         size = np.ones(len(self)) if self.size is None else self.size
         return np.where(self.present, size, 0.0)
 
+    def reach(self, each: Floats) -> float:
+        """How far a request can be from the usual, of what was seen of some; else the span.
+
+        Without an expectation two requests may be this far apart.
+        """
+        if not len(each):
+            return self.span or 0.0
+        seen = np.ptp(each) if self.expected is None else np.abs(each).max()
+        return float(seen) or (self.span or 0.0)
+
     def take(self, rows: Ints) -> "Answers":
         """The requests at `rows`, in their order."""
-        size = None if self.size is None else self.size[rows]
-        return replace(
-            self, arm=self.arm[rows], user=self.user[rows], score=self.score[rows], size=size
-        )
+        size, expected = (None if e is None else e[rows] for e in (self.size, self.expected))
+        arm, user, score = self.arm[rows], self.user[rows], self.score[rows]
+        return replace(self, arm=arm, user=user, score=score, size=size, expected=expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +134,8 @@ class ArmDifference:
     n_left_out: int = 0
     """Requests without a score."""
     estimate: float | None = None
-    """In the metric's unit."""
+    """In the metric's unit. Where scores were expected, it allows for which samples each arm got,
+    and isn't just the difference of the two values above."""
     low: float | None = None
     high: float | None = None
     """Two-sided interval at the level that was asked for."""
@@ -186,36 +211,35 @@ class UserSums:
     """Requests with a score, in control and treatment."""
     n_left_out: int
     reach: float
-    """The most by which two requests differ: the span, or as far as was seen."""
+    """How far a request can be from the usual: as far as was seen, or the span."""
+    values: tuple[float | None, float | None]
+    """The metric itself, in control and treatment."""
 
 
 def user_sums(answers: Answers) -> UserSums:
     """Add up each user's requests; users without a score are left out."""
-    size, present = answers.sizes, answers.present
-    weighing = present & (size > 0)
+    weighing = np.flatnonzero(answers.sizes > 0)
     user, place = np.unique(answers.user[weighing], return_inverse=True)
-    score, size = answers.score[weighing], size[weighing]
+    score, size = answers.apart[weighing], answers.sizes[weighing]
+    sides = answers.arm[weighing]
     arm = np.zeros(len(user), dtype=bool)
-    arm[place] = answers.arm[weighing] == 1
-    counts = np.bincount(answers.arm[weighing], minlength=2)
+    arm[place] = sides == 1
     total, weight = (
         np.bincount(place, each, minlength=len(user)).astype(np.float64) for each in (score, size)
     )
+    counts = np.bincount(sides, minlength=2)
+    whole, heavy = (np.bincount(sides, e, 2) for e in (answers.score[weighing], size))
+    before, after = (float(a / b) if b else None for a, b in zip(whole, heavy, strict=True))
     return UserSums(
         arm,
         total,
         weight,
         user.astype(np.int64),
         (int(counts[0]), int(counts[1])),
-        len(answers) - int(np.count_nonzero(weighing)),
-        _reach(score / size, answers.span),
+        len(answers) - len(weighing),
+        answers.reach(score / size),
+        (before, after),
     )
-
-
-def _reach(each: Floats, span: float | None) -> float:
-    """How far apart two requests are: what was seen; the span where none differ."""
-    seen = float(np.ptp(each)) if len(each) else 0.0
-    return seen or (span or 0.0)
 
 
 def ratio_variance(sums: Floats, reach: Floats | float) -> tuple[Floats, Floats, Floats]:
@@ -226,20 +250,20 @@ def ratio_variance(sums: Floats, reach: Floats | float) -> tuple[Floats, Floats,
     sums : float64 (6, …)
         ΣY, ΣW, ΣY², ΣYW, ΣW² and the number of users.
     reach : float or float64 (…,)
-        The most by which two requests differ.
+        How far a request can be from the usual.
 
     Returns
     -------
     ratio, variance, freedom : float64 (…,)
-        Variance G/(G − 1)·Σ(Y − RW)²/(ΣW)², and that of one more user of usual size, whose
-        requests each differ by `reach`: no error seen is no proof that there is none. Kish's
-        effective number of users less 1 are its degrees of freedom.
+        Variance G/(G − 1)·Σ(Y − RW)²/(ΣW)², and that of one more user of mean size, whose requests
+        each are off by `reach`: no error seen is no proof that there is none. Kish's effective
+        number of users less 1 are its degrees of freedom.
     """
     total, size, total2, mixed, size2, users = sums
     ratio = divide(total, size, 0.0)
     squares = np.maximum(total2 - 2 * ratio * mixed + ratio**2 * size2, 0.0)
     few = divide(users, users - 1.0, 1.0)
-    usual = divide(size2, size, 0.0)
+    usual = divide(size, users, 0.0)
     variance = divide(few * squares + reach**2 * usual, size**2, np.inf)
     return ratio, variance, np.maximum(divide(size**2, size2, 0.0) - 1.0, 1.0)
 
@@ -255,7 +279,7 @@ def joined_variance(
     return variance, divide((one + other) ** 2, spread, 1.0)
 
 
-def _six(one: UserSums) -> Floats:
+def six_sums(one: UserSums) -> Floats:
     """What `ratio_variance` adds up, (users, 6)."""
     y, w = one.total, one.size
     return np.stack([y, w, y * y, y * w, w * w, np.ones(len(y))], axis=1)
@@ -270,15 +294,10 @@ def _studentized(treated: Floats, whole: Floats, reach: float) -> tuple[Floats, 
 
 
 def _compared(one: UserSums, far: Floats, level: float) -> ArmDifference:
-    own = _six(one)
+    own = six_sums(one)
     whole, treated = own.sum(axis=0), own[one.arm].sum(axis=0)
-    ratios = divide(
-        np.array([whole[0] - treated[0], treated[0]]),
-        np.array([whole[1] - treated[1], treated[1]]),
-        np.nan,
-    )
     users = int(whole[5] - treated[5]), int(treated[5])
-    before, after = (None if np.isnan(each) else float(each) for each in ratios)
+    before, after = one.values
     plain = ArmDifference(before, after, *one.n, *users, one.n_left_out)
     if before is None or after is None:
         return plain
@@ -294,7 +313,7 @@ def _compared(one: UserSums, far: Floats, level: float) -> ArmDifference:
     quantile = float(np.quantile(far, level, method="higher"))
     reach = max(
         max(quantile, float(stdtrit(freedom, 1 - tail))) * error,
-        unseen(treated, whole, tail) * one.reach,
+        float(np.hypot(*(unseen(each, one.reach, tail) for each in (whole - treated, treated)))),
     )
     return replace(
         plain,
@@ -306,14 +325,27 @@ def _compared(one: UserSums, far: Floats, level: float) -> ArmDifference:
     )
 
 
-def unseen(treated: Floats, whole: Floats, tail: float) -> float:
-    """How far users of a kind that didn't come might move the difference, in requests' reach.
+def unseen(sums: Floats, reach: Floats | float, tail: float) -> Floats:
+    """How far users of a kind that didn't come might move an arm, (…,); 0 where enough differed.
 
-    Of both arms the Clopper–Pearson bound of what none of so many users showed, put together as
-    independent (R. Newcombe (1998), Statist. Med. 17, 873–890, method 10).
+    The Clopper–Pearson bound of the share of users that are of a kind of which none came, times
+    `reach`; both arms' are put together as independent (R. Newcombe (1998), Statist. Med. 17,
+    873–890, method 10). From a spread on that is as large as `FEW_CHANGED` users of mean size would
+    make who are off by `reach`, the spread itself tells.
+
+    Parameters
+    ----------
+    sums, reach
+        As for `ratio_variance`.
+    tail : float
+        Of the bound.
     """
-    kinds = [divide(each[1] ** 2, each[4], 0.0) for each in (whole - treated, treated)]
-    return float(np.hypot(*(1.0 - tail ** (1.0 / max(float(n), 1.0)) for n in kinds)))
+    total, size, total2, mixed, size2, users = sums
+    ratio = divide(total, size, 0.0)
+    squares = total2 - 2 * ratio * mixed + ratio**2 * size2
+    few = squares < FEW_CHANGED * np.square(reach) * divide(size, users, 0.0)
+    bound = reach * (1.0 - tail ** (1.0 / np.maximum(users, 1.0)))
+    return np.where(few, bound, 0.0)
 
 
 def _redealt(
@@ -324,7 +356,7 @@ def _redealt(
     All slices share the deals, and a user is dealt once.
     """
     treated = np.zeros((replicates, len(sums), 6))
-    own = [_six(one) for one in sums]
+    own = [six_sums(one) for one in sums]
     places = [np.searchsorted(users, one.user) for one in sums]
     for start in range(0, len(users), _USERS_AT_ONCE):
         width = min(_USERS_AT_ONCE, len(users) - start)

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
 from calaudit.runtime.errors import SettingsError
-from calaudit.statistics.arms import FEWEST_USERS, Answers, joined_variance, ratio_variance
+from calaudit.statistics.arms import (
+    FEWEST_USERS,
+    Answers,
+    joined_variance,
+    ratio_variance,
+    six_sums,
+    user_sums,
+)
 from calaudit.statistics.sequential import SOONEST
 
 Floats = NDArray[np.float64]
@@ -42,7 +49,9 @@ def detectable(
     *,
     size: Floats | None = None,
     span: float | None = None,
+    expected: Floats | None = None,
     share: float | None = 0.5,
+    arm: NDArray[np.int8] | None = None,
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> dict[str, Detectable]:
@@ -61,8 +70,13 @@ def detectable(
         Of a ratio of sums: the denominators.
     span : float, optional
         The most by which two scores differ.
+    expected : float64 (n,), optional
+        As `Answers.expected`, which the comparison will use.
     share : float or None
         Of users that get the treatment; None: both arms answer every request.
+    arm : int8 (n,), optional
+        What `share` will come to, as the hash deals these users: where a few of them make most of
+        the requests it matters who gets them.
     alpha : float
         Two-sided error over all slices; each is given an equal part, which is what Holm's method
         asks of the first.
@@ -83,37 +97,39 @@ def detectable(
     for name, value in (("share", share), ("alpha", alpha), ("power", power)):
         if value is not None and not 0 < value < 1:
             raise SettingsError(f"{name} is {value}", next_step="Give a number between 0 and 1.")
-    everyone = Answers(np.zeros(len(user), dtype=np.int8), user, score, size, span)
+    dealt = np.zeros(len(user), dtype=np.int8) if arm is None or share is None else arm
+    if share is None and expected is None:
+        expected = np.zeros(len(user))
+    everyone = Answers(dealt, user, score, size, span, expected)
     level = alpha / max(len(slices), 1)
     return {
-        name: _detectable(everyone.take(rows), share, level, power) for name, rows in slices.items()
+        name: _detectable(everyone.take(rows), share, level, power, dealt=arm is not None)
+        for name, rows in slices.items()
     }
 
 
-def _detectable(own: Answers, share: float | None, alpha: float, power: float) -> Detectable:
-    size = own.sizes
-    kept = size > 0
-    n = int(np.count_nonzero(kept))
-    known, place = np.unique(own.user[kept], return_inverse=True)
-    y = np.bincount(place, own.score[kept], minlength=len(known))
-    w = np.bincount(place, size[kept], minlength=len(known))
-    least = FEWEST_USERS if share is None else FEWEST_USERS / min(share, 1 - share)
-    if len(known) < least:
-        return Detectable(n, len(known), None, None, None)
-    each = own.score[kept] / size[kept]
-    reach = float(np.ptp(each)) or (own.span or 0.0)
-    users = float(len(known))
-    sums = np.array([y.sum(), w.sum(), y @ y, y @ w, w @ w, users])
-    arms = (1.0,) if share is None else (1.0 - share, share)
-    # an arm has a share of the users, and of every sum
-    found = [ratio_variance(sums * part, reach)[1:] for part in arms]
-    whole = found[0] if share is None else joined_variance(found[0], found[1])
-    variance, freedom = (float(each) for each in whole)
+def _detectable(
+    own: Answers, share: float | None, alpha: float, power: float, *, dealt: bool
+) -> Detectable:
+    one = user_sums(own)
+    n, users, six = sum(one.n), len(one.user), six_sums(one)
+    whole = six.sum(axis=0)
+    if share is None:
+        sides = [whole]
+    elif dealt:
+        sides = [whole - six[one.arm].sum(axis=0), six[one.arm].sum(axis=0)]
+    else:  # an arm has a share of the users, and of every sum
+        sides = [whole * (1 - share), whole * share]
+    if min(float(each[5]) for each in sides) < FEWEST_USERS:
+        return Detectable(n, users, None, None, None)
+    found = [ratio_variance(each, one.reach)[1:] for each in sides]
+    both = found[0] if share is None else joined_variance(found[0], found[1])
+    variance, freedom = (float(each) for each in both)
     error = math.sqrt(variance)
     if not error:
-        return Detectable(n, len(known), None, None, None)
+        return Detectable(n, users, None, None, None)
     beyond = float(ndtri(power))
     fixed = float(stdtrit(freedom, 1 - alpha / 2)) + beyond
     prior = 1 / SOONEST
     watched = math.sqrt((1 + prior) * (math.log((1 + prior) / prior) + 2 * math.log(1 / alpha)))
-    return Detectable(n, len(known), error, fixed * error, (watched + beyond) * error)
+    return Detectable(n, users, error, fixed * error, (watched + beyond) * error)

@@ -1,5 +1,7 @@
 """Two arms with users as units, against other implementations and by simulation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -218,3 +220,39 @@ def test_an_empty_arm_is_not_tested():
     assert one["all"].treatment is None
     assert one["all"].p_value is None
     assert one["none"].control is None
+
+
+def test_what_was_expected_of_samples_tells_small_losses_apart():
+    """A treatment that spoils 3 % of right answers, of samples that differ in difficulty."""
+    rng = np.random.default_rng(8)
+    n, gaps, widths = 4000, [], []
+    for seed in range(40):
+        user = rng.integers(0, 900, n)
+        arm = rng.integers(0, 2, 900)[user].astype(np.int8)
+        fp32 = (rng.random(n) < 0.8).astype(np.float64)
+        score = fp32 * (rng.random(n) >= 0.03 * arm)
+        plain = Answers(arm, user, score, span=1.0)
+        beside = replace(plain, expected=fp32)
+        one, other = (
+            compare_arms(each, everything(each), seed=seed, replicates=200)["all"]
+            for each in (plain, beside)
+        )
+        assert None not in (one.low, one.high, other.low, other.high)
+        assert (one.control, one.treatment) == (other.control, other.treatment)
+        gaps.append(other.estimate)
+        widths.append((other.high - other.low) / (one.high - one.low))
+        by_hand = Answers(arm, user, score - fp32, span=1.0, expected=np.zeros(n))
+        found = compare_arms(by_hand, everything(by_hand), seed=seed, replicates=200)["all"]
+        assert (found.estimate, found.p_value) == (other.estimate, other.p_value)
+    assert np.mean(gaps) == pytest.approx(-0.024, abs=0.002)
+    assert np.median(widths) < 0.5
+
+
+def test_requests_of_which_nothing_was_expected_are_left_out():
+    answers = world(np.random.default_rng(9), 600, 100)
+    expected = np.zeros(600)
+    expected[:50] = np.nan
+    one = compare_arms(replace(answers, expected=expected), everything(answers))["all"]
+    assert one.n_left_out == 50
+    assert one.control == pytest.approx(answers.take(np.arange(50, 600)).score[
+        answers.arm[50:] == 0].mean())  # fmt: skip

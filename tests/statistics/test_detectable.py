@@ -5,7 +5,7 @@ import pytest
 from statsmodels.stats.power import NormalIndPower
 
 from calaudit.runtime.errors import SettingsError
-from calaudit.statistics.arms import compare_arms
+from calaudit.statistics.arms import Answers, compare_arms
 from calaudit.statistics.detectable import detectable
 from calaudit.statistics.sequential import watch_arms
 from tests.statistics.test_arms import world
@@ -61,6 +61,31 @@ def test_in_shadow_mode_the_differences_vary():
     flips = np.where(rng.random(n) < 0.05, rng.choice([-1.0, 1.0], n), 0.0)
     one = detectable(np.arange(n), flips, {"all": np.arange(n)}, span=1.0, share=None)["all"]
     assert one.standard_error == pytest.approx(flips.std() / np.sqrt(n), rel=0.03)
+
+
+def test_a_user_who_makes_most_requests_matters_where_dealing_is_known():
+    rng = np.random.default_rng(4)
+    user = np.concatenate([np.zeros(3000, np.int64), rng.integers(1, 400, 3000)])
+    score = (rng.random(6000) < 0.9).astype(np.float64)
+    arm = (user % 2).astype(np.int8)
+    rows = {"all": np.arange(6000)}
+    evenly = detectable(user, score, rows, span=1.0)["all"]
+    dealt = detectable(user, score, rows, span=1.0, arm=arm)["all"]
+    found = compare_arms(Answers(arm, user, score, span=1.0), rows, replicates=100)["all"]
+    assert dealt.standard_error == pytest.approx(found.standard_error)
+    assert dealt.standard_error != pytest.approx(evenly.standard_error, rel=0.05)
+
+
+def test_what_is_expected_of_samples_lowers_what_can_be_detected():
+    rng = np.random.default_rng(5)
+    fp32 = (rng.random(4000) < 0.8).astype(np.float64)
+    score = np.where(rng.random(4000) < 0.02, 1 - fp32, fp32)
+    rows = {"all": np.arange(4000)}
+    plain = detectable(np.arange(4000), score, rows, span=1.0)["all"]
+    beside = detectable(np.arange(4000), score, rows, span=1.0, expected=fp32)["all"]
+    assert plain.fixed is not None
+    assert beside.fixed is not None
+    assert beside.fixed < 0.5 * plain.fixed
 
 
 def test_too_few_users_detect_nothing():

@@ -33,8 +33,8 @@ START: Final = 20
 """Users with a score in each arm, from which on the test is watched."""
 SOONEST: Final = 32.0
 """The prior weighs as much as the planned requests over this number: the sequence is narrowest,
-for its level, at about a quarter of them. Of 2 to 100 it was the soonest to find drops of 3 points,
-and found as many of 1 point as any (benchmarks/ab_replays.py)."""
+for its level, at about a quarter of them. Of 2 to 100 it was the soonest to find drops of
+3 points, and found as many of 1 point as any (benchmarks/ab_replays.py)."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -46,9 +46,9 @@ class Watch:
     estimate: Floats
     """Treatment minus control."""
     radius: Floats
-    """Of the confidence sequence at level 1 − α: half of its width; infinite before the start. Where
-    few users differ at all, at least as far as users of a kind that didn't come yet might move the
-    estimate."""
+    """Of the confidence sequence at level 1 − α: half of its width; infinite before the start.
+    Where few users differ at all, at least as far as users of a kind that didn't come yet might
+    move the estimate."""
     p_value: Floats
     """Always valid: never rises; 1 before the start."""
 
@@ -366,7 +366,8 @@ def _watched(request: Ints, course: _Course, plan: _Plan) -> Watch:
 def _normal(t: Floats, freedom: Floats) -> Floats:
     """The normal deviate as far out as Student's t (D. Wallace 1959, Ann. Math. Statist. 30, 1124).
 
-    Within .01 from 3 degrees of freedom on, in closed form as far out as one likes.
+    In closed form as far out as one likes, and never too far out: 6 standard deviations are taken
+    for 5.96 with 10 degrees of freedom, for 5.74 with 3.
     """
     scale = (8 * freedom + 1) / (8 * freedom + 3)
     return np.asarray(np.sign(t) * scale * np.sqrt(freedom * np.log1p(t**2 / freedom)))

@@ -1,6 +1,6 @@
 """The engines that a bench measures: cells, their baselines, variants, and copies of baselines."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -64,6 +64,12 @@ class Field:
 
     contestants: list[Contestant] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+
+    def leave_out(self, engines: Collection[str]) -> None:
+        """Don't measure engines under the audit's own knobs: their times are known."""
+        self.contestants = [
+            each for each in self.contestants if each.variant.name or each.planned.id not in engines
+        ]
 
     def baselines(self, one: Contestant) -> list[Contestant]:
         """FP32 and FP16 of the same target and variant, but the contestant itself."""

@@ -123,12 +123,34 @@ class _Turn:
         try:
             with self._opened(kept) as engine:
                 for batch, feeds in self._feeds.items():
-                    self._warm(engine, feeds, first=number == 0)
-                    for streams in self._settings.streams:
-                        self._time(engine, feeds, (batch, streams), number)
+                    self._take_batch(engine, batch, feeds, number)
         except CalauditError as error:
             self.failed = True
             self._notices.append(not_benched(self.measured.contestant.title, error))
+
+    def _take_batch(self, engine: Engine, batch: int, feeds: Feeds, number: int) -> None:
+        loads = [(batch, streams) for streams in self._settings.streams]
+        if self._refused.issuperset(loads):
+            return
+        try:
+            self._warm(engine, feeds, first=number == 0)
+        except CalauditError as error:
+            self._refuse(loads, number, error)
+            return
+        for load in loads:
+            self._time(engine, feeds, load, number)
+
+    def _refuse(self, loads: Sequence[Load], number: int, error: CalauditError) -> None:
+        """Leave loads out that an engine isn't built for; raises where no other is left."""
+        every = {(batch, k) for batch in self._feeds for k in self._settings.streams}
+        if number or not every - self._refused - set(loads):
+            raise error
+        self._refused.update(loads)
+        title = self.measured.contestant.title
+        why = not_benched(title, error).message
+        (batch, streams), *more = loads
+        at = f"at batch {batch:,}" if more else f"at batch {batch:,}, {streams:,} at a time"
+        self._notices.append(Notice("bench_failed", f"{at}, {why}", f"engine {title}"))
 
     @contextmanager
     def _opened(self, kept: ExitStack) -> Iterator[Engine]:
@@ -168,7 +190,7 @@ class _Turn:
             self.measured.warm_up += perf_counter() - start
 
     def _time(self, engine: Engine, feeds: Feeds, load: Load, number: int) -> None:
-        batch, streams = load
+        _, streams = load
         if load in self._refused:
             return
         watch = load == (max(self._feeds), max(self._settings.streams))
@@ -179,13 +201,7 @@ class _Turn:
         try:
             times = time_block(engine, feeds, block)
         except CalauditError as error:
-            if number or load == (min(self._feeds), min(self._settings.streams)):
-                raise
-            self._refused.add(load)  # an engine may be built for other batches
-            why = not_benched(self.measured.contestant.title, error).message
-            name = self.measured.contestant.title
-            told = f"at batch {batch}, {streams} at a time, {why}"
-            self._notices.append(Notice("bench_failed", told, f"engine {name}"))
+            self._refuse([load], number, error)
             return
         self.measured.rounds.setdefault(load, {})[number] = times
         self._notices += [each for each in times.notices if each not in self._notices]

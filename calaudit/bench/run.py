@@ -12,7 +12,8 @@ from calaudit.runtime.errors import Notice
 if TYPE_CHECKING:
     from calaudit.audit.bench_entry import BenchTable
     from calaudit.audit.prepare import Audit, Overrides
-    from calaudit.results.bench import BenchRecord
+    from calaudit.bench.trtexec import Traced
+    from calaudit.results.bench import BenchRecord, BenchSettings
     from calaudit.results.report import Report
 
 
@@ -21,6 +22,7 @@ def bench_audit(
     overrides: "Overrides | None" = None,
     *,
     settings: Mapping[str, Any] | None = None,
+    traced: "Sequence[Traced]" = (),
     formats: str | Sequence[str] = "all",
     tell: Callable[[Notice], None] | None = None,
 ) -> "tuple[Report, Path]":
@@ -38,6 +40,8 @@ def bench_audit(
         As `calaudit.run_audit`.
     settings : mapping, optional
         Keys of ``[bench]`` with values in place of the audit file's: ``batches``, ``rounds``, …
+    traced : sequence of Traced
+        Engines whose times are read from trtexec's files in place of being measured.
     formats, tell
         As `calaudit.run_audit`.
 
@@ -60,7 +64,7 @@ def bench_audit(
         say(notice)
 
     def benched(audit: "Audit", report: "Report") -> "Report":
-        return with_bench(audit, report, settings or {}, say)
+        return with_bench(audit, report, settings or {}, say, traced)
 
     return run_audit(path, overrides, formats=formats, tell=tell, then=benched)
 
@@ -81,6 +85,7 @@ def with_bench(
     report: "Report",
     settings: Mapping[str, Any],
     tell: Callable[[Notice], None],
+    traced: "Sequence[Traced]" = (),
 ) -> "Report":
     """The report of an audit that is held, with a bench of its engines."""
     from calaudit.runtime.progress import stage
@@ -88,7 +93,7 @@ def with_bench(
     table = _table(audit, settings)
     start = time.perf_counter()
     with stage("bench"):
-        record = measure_audit(audit, report, table)
+        record = measure_audit(audit, report, table, traced)
     if report.bench is not None:
         tell(
             Notice("bench_replaced", f"the bench of {report.bench.measured} was replaced", "bench")
@@ -106,7 +111,9 @@ def _table(audit: "Audit", settings: Mapping[str, Any]) -> "BenchTable":
     return parse_settings(values, BenchTable, where="bench")
 
 
-def measure_audit(audit: "Audit", report: "Report", table: "BenchTable") -> "BenchRecord":
+def measure_audit(
+    audit: "Audit", report: "Report", table: "BenchTable", traced: "Sequence[Traced]" = ()
+) -> "BenchRecord":
     """Measure the engines of an audit whose artefacts are there.
 
     Parameters
@@ -115,6 +122,8 @@ def measure_audit(audit: "Audit", report: "Report", table: "BenchTable") -> "Ben
     report : Report
         What it found: judged cells are measured.
     table : BenchTable
+    traced : sequence of Traced
+        Engines that trtexec timed: their files are read.
 
     Raises
     ------
@@ -133,22 +142,17 @@ def measure_audit(audit: "Audit", report: "Report", table: "BenchTable") -> "Ben
         noise_notices,
         ratios,
     )
-    from calaudit.results.bench import BenchRecord, BenchSettings
+    from calaudit.bench.trtexec import traced_engines
+    from calaudit.results.bench import BenchRecord
     from calaudit.runtime.errors import BackendError
 
     batches = tuple(sorted(table.batches or {1, audit.config.audit.batch_size}))
-    asked = BenchSettings(
-        batches=batches,
-        streams=tuple(sorted({1, *table.streams})),
-        rounds=table.rounds,
-        seconds=table.seconds,
-        warm_up=table.warm_up,
-        seed=audit.seed,
-        level=audit.config.audit.level,
-    )
+    asked = _asked(audit, table, batches)
     began, around = datetime.now(UTC), environment(audit)
+    given, told = traced_engines(audit, report, traced)
     field = gather(audit, report, table.cells, batches)
-    notices = list(field.notices)
+    field.leave_out({each.engine for each in given})
+    notices = [*field.notices, *told]
     before = look()
     measured = measure(
         field.contestants,
@@ -158,7 +162,10 @@ def measure_audit(audit: "Audit", report: "Report", table: "BenchTable") -> "Ben
         notices=notices,
     )
     notices += busy_notice(others_share(before, look()))
-    if not any(one.contestant.planned == audit.plan.reference for one in measured):
+    reference = audit.plan.reference
+    if not any(one.contestant.planned == reference for one in measured) and not any(
+        each.engine == reference.id for each in given
+    ):
         why = next((each.message for each in notices if each.code == "bench_failed"), "")
         raise BackendError(f"FP32 can't be measured: {why}", where=audit.model.label)
     floor = tuple(noise(measured, asked.level))
@@ -167,6 +174,8 @@ def measure_audit(audit: "Audit", report: "Report", table: "BenchTable") -> "Ben
     notices += kernel_notices(measured, products)
     notices += _served_notices(audit)
     engines = [benched_engine(one, asked) for one in measured if not one.contestant.copy]
+    order = [reference.id, *(cell.id for cell in report.cells)]
+    engines = sorted([*engines, *given], key=lambda each: order.index(each.engine))
     return BenchRecord(
         measured=began.isoformat(timespec="seconds"),
         settings=asked,
@@ -175,6 +184,20 @@ def measure_audit(audit: "Audit", report: "Report", table: "BenchTable") -> "Ben
         ratios=tuple(ratios(measured, field, asked.level)),
         noise=floor,
         notices=tuple(dict.fromkeys(notices)),
+    )
+
+
+def _asked(audit: "Audit", table: "BenchTable", batches: tuple[int, ...]) -> "BenchSettings":
+    from calaudit.results.bench import BenchSettings
+
+    return BenchSettings(
+        batches=batches,
+        streams=tuple(sorted({1, *table.streams})),
+        rounds=table.rounds,
+        seconds=table.seconds,
+        warm_up=table.warm_up,
+        seed=audit.seed,
+        level=audit.config.audit.level,
     )
 
 

@@ -88,6 +88,16 @@ def bench_command(
             "--layers/--no-layers", help="Time layers, where an engine tells of them (default)."
         ),
     ] = None,
+    traced: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trtexec",
+            metavar="CELL=FILES",
+            help="Files of trtexec's --exportTimes, --exportProfile and --exportLayerInfo in place "
+            "of a measurement: CELL=times.json,profile.json,layers.json,batch=64,streams=2. May "
+            "be repeated.",
+        ),
+    ] = None,
     model: ModelFlag = None,
     pool: PoolFlag = None,
     out: OutFlag = None,
@@ -105,6 +115,7 @@ def bench_command(
     """
     with stage("starting"):
         from calaudit.audit.prepare import Overrides
+        from calaudit.bench.trtexec import read_traced
         from calaudit.report.tables import View
 
     asked: dict[str, Any] = {
@@ -118,5 +129,6 @@ def bench_command(
     }
     settings = {key: value for key, value in asked.items() if value not in (None, [])}
     overrides = Overrides(model, pool, out, seed, wait=wait, jobs=jobs)
-    run = partial(bench_audit, settings=settings)
+    read = [read_traced(each) for each in traced or ()]
+    run = partial(bench_audit, settings=settings, traced=read)
     show_audit(audit, overrides, View(limit=limit), run=run, formats=formats, as_json=as_json)

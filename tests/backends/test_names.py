@@ -16,6 +16,8 @@ NAMED = {
     ("formats/trt_cache.py", "tensorrt"): "scale tables made of TensorRT's calibration caches",
     ("export/readme.py", "onnxruntime"): "the session options that give the judged numbers",
     ("export/parts.py", "calaudit.backends.tensorrt.profile"): "shapes for TensorRT's builder",
+    ("bench/trtexec.py", "calaudit.backends.tensorrt.layer_times"): "trtexec's layers by node",
+    ("bench/trtexec.py", "calaudit.backends.tensorrt.precision"): "layers as an inspector has them",
     ("cli/cache_text.py", "tensorrt"): "a key of what calaudit cache show --json prints",
     ("steps/range_coverage.py", "calaudit.backends.onnxruntime.sessions"): OBSERVES,
     ("steps/calibrate.py", "calaudit.backends.onnxruntime.sessions"): OBSERVES,

@@ -130,7 +130,7 @@ def compare_metric(
             metric.span,
             (sign * found[0][0], sign * found[1][0]),
             (found[0][1], found[1][1]),
-            {name: _requests_in(scores, name, requests) for name in names},
+            {name: requests_in(scores, name, requests) for name in names},
         )
         yield from _compared(whole, requests, terms, foreseen)
 
@@ -234,7 +234,7 @@ def foresee(
         effects = detectable(
             requests.user,
             score,
-            {name: _requests_in(scores, name, requests) for name in names},
+            {name: requests_in(scores, name, requests) for name in names},
             size=size,
             span=metric.span,
             share=None if mode == "shadow" else terms.share,
@@ -255,7 +255,7 @@ def _together(scores: MetricScores) -> Iterator[list[str]]:
     yield from ([name] for name in names)
 
 
-def _requests_in(scores: MetricScores, name: str, requests: Requests) -> Rows:
+def requests_in(scores: MetricScores, name: str, requests: Requests) -> Rows:
     """Requests whose sample is in a slice, or has units in it; ascending."""
     units = scores.slices.rows(name)
     of = scores.eval_set.row_of_unit

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,9 +36,14 @@ class Live:
     """What somebody who watches a replay is told before it starts."""
 
     audit: "Audit"
-    arms: tuple[str, ...]
-    """Control, treatment, as the record calls them."""
+    asked: "Asked"
     requests: "Requests"
+    keeper: "AnswerKeeper"
+    """Has the arms' answers, as they come."""
+    known: "Known"
+    terms: "Terms"
+    folder: Path
+    """For files that nobody needs afterwards."""
 
 
 Watching = Callable[[Live], AbstractContextManager["Watcher"]]
@@ -147,7 +152,11 @@ class _Trial:
         kept = audit.kept(audit.plan.cells[0] if audit.plan.cells else audit.plan.reference)
         wanted = Wanted(wanted_outputs(audit), kept, known.reference)
         keeper = AnswerKeeper(wanted, requests.rows, requests.judged)
-        replay = self._replayed(arms, schedule, requests, keeper, watching)
+        watcher: AbstractContextManager[Watcher | None] = nullcontext()
+        if watching is not None:
+            live = Live(audit, asked, requests, keeper, known, self.terms, self.folder)
+            watcher = watching(live)
+        replay = self._replayed(arms, schedule, requests, keeper, watcher)
         done = _Done(arms, schedule, replace(requests, n_sent=replay.n_sent), log, replay)
         with self._stage("statistics"):
             judged, same = self._judged(keeper, known)
@@ -202,7 +211,7 @@ class _Trial:
         schedule: "Schedule",
         requests: "Requests",
         keeper: "AnswerKeeper",
-        watching: Watching | None,
+        watching: "AbstractContextManager[Watcher | None]",
     ) -> "Replay":
         from calaudit.ab.feeds import PoolFeeds
         from calaudit.ab.opened import start_arms
@@ -218,10 +227,7 @@ class _Trial:
             for arm in arms:
                 for notice in getattr(arm, "notices", ()):
                     self._note(notice)
-            watcher = None
-            if watching is not None:
-                live = Live(self.audit, self.asked.named, requests)
-                watcher = held.enter_context(watching(live))
+            watcher = held.enter_context(watching)
             with self._stage("replay"):
                 return replay(
                     schedule,

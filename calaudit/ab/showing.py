@@ -3,16 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-import numpy as np
-
 from calaudit.ab.live import Address, LiveMetrics, chosen_dimensions, exposed
+from calaudit.ab.looking import Looker
 from calaudit.ab.run import Live
 from calaudit.runtime.errors import Notice
 
 
 def shown_live(
-    address: str, by: Sequence[str], *, timeout_s: float, tell: Callable[[Notice], None]
-) -> Callable[[Live], AbstractContextManager[LiveMetrics]]:
+    address: str, by: Sequence[str], tell: Callable[[Notice], None]
+) -> Callable[[Live], AbstractContextManager[Looker]]:
     """What `ab_audit` is given as `watching` to serve metrics for as long as requests run.
 
     Parameters
@@ -22,8 +21,6 @@ def shown_live(
     by : sequence of str
         Dimensions of the audit whose slices get histograms of their own; none: as many as are
         usual.
-    timeout_s : float
-        What requests that timed out count as.
     tell : callable
         Is told where the metrics are.
 
@@ -35,17 +32,15 @@ def shown_live(
     place = Address.parse(address)
 
     @contextmanager
-    def showing(live: Live) -> Iterator[LiveMetrics]:
-        audit, requests = live.audit, live.requests
-        known = np.searchsorted(audit.evaluated, requests.rows)
-        known = np.minimum(known, len(audit.evaluated) - 1)
-        groups = {
-            each.name: (each.labels, np.where(requests.judged, each.codes[known], -1))
-            for each in chosen_dimensions(audit.slices, by)
-        }
-        metrics = LiveMetrics(audit.config.audit.name, live.arms, groups, timeout_s=timeout_s)
-        with exposed(metrics.registry, place) as where:
+    def showing(live: Live) -> Iterator[Looker]:
+        audit, rows = live.audit, live.requests.rows
+        dimensions = chosen_dimensions(audit.pool_slices, by)
+        groups = {each.name: (each.labels, each.codes[rows]) for each in dimensions}
+        name = audit.config.audit.name
+        metrics = LiveMetrics(name, live.asked.named, groups, timeout_s=live.asked.timeout_s)
+        looker = Looker(live, metrics, [label for each in dimensions for label in each.labels])
+        with exposed(metrics.registry, place) as where, looker.looking():
             tell(Notice("metrics", where, "live metrics"))
-            yield metrics
+            yield looker
 
     return showing

@@ -160,7 +160,7 @@ def ab_command(
     if metrics_port is not None:
         from calaudit.ab.showing import shown_live
 
-        watching = shown_live(metrics_port, metrics_by or (), timeout_s=timeout, tell=_tell)
+        watching = shown_live(metrics_port, metrics_by or (), _tell)
     record, path = ab_audit(audit, asked, overrides, out=out, tell=_tell, watching=watching)
     print_written(path)
     print_written(path.with_name("ab.html"))

@@ -19,7 +19,7 @@ RULE: Final = (
     "Dominated: another engine on the same target is surely faster and surely loses no more on "
     "its worst slice, or surely loses less and isn't slower by more than "
     f"{100 * AS_FAST:.0f} %. Surely: whatever is true within the intervals of both. All others are "
-    "the Pareto set; controls are in neither"
+    "the Pareto set; controls are in neither. Gains in quality count as no loss"
 )
 
 
@@ -90,7 +90,7 @@ def _ranked(points: Sequence[Point]) -> Iterable[Point]:
     own = [point for point in points if not point.control]
     found = dominators(
         _bounds([(p.speed.low, p.speed.high) for p in own]),
-        _bounds([(p.loss.low, p.loss.high) for p in own]),
+        _lost(_bounds([(p.loss.low, p.loss.high) for p in own])),
         margin=AS_FAST,
     )
     by = {
@@ -104,3 +104,11 @@ def _bounds(ends: Sequence[tuple[float | None, float | None]]) -> Bounds:
     low = [-math.inf if low is None else low for low, _ in ends]
     high = [math.inf if high is None else high for _, high in ends]
     return Bounds(np.array(low, float), np.array(high, float))
+
+
+def _lost(drops: Bounds) -> Bounds:
+    """What is gained in quality is no loss, so that no engine is kept for a gain that it may have.
+
+    Else an engine slower than FP32 would never be dominated by it.
+    """
+    return Bounds(np.maximum(drops.low, 0.0), np.maximum(drops.high, 0.0))

@@ -47,8 +47,9 @@ class Bench:
         return tuple(dict.fromkeys(each.backend for each in self.record.engines))
 
     def on(self, target: str) -> list[BenchedEngine]:
-        """The engines of a target, in the bench's order."""
-        return [each for each in self.record.engines if each.backend == target]
+        """The engines of a target: float ones, then candidates, then controls."""
+        own = [each for each in self.record.engines if each.backend == target]
+        return sorted(own, key=lambda e: (e.precision not in {"fp32", "fp16"}, self.is_control(e)))
 
     @cached_property
     def batches(self) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ def bench_remarks(bench: Bench) -> Iterator[str]:
     yield from _variants(bench)
     yield from _traced(bench)
     for notice in bench.record.notices:
-        where = "" if notice.where is None else f"{visible(notice.where)}: "
+        where = "" if notice.where in {None, "bench"} else f"{visible(notice.where or '')}: "
         yield f"{where}{visible(notice.message)}"
 
 
@@ -92,8 +92,8 @@ def _kernels(bench: Bench) -> Iterator[str]:
     for timed, judged in dict.fromkeys(other):
         yield (
             f"{counted(other.count((timed, judged)), 'INT8 engine')} timed with {timed} kernels "
-            f"and judged with {judged} ones, whose answers may differ: the audit's key kernels = "
-            f'"{timed}" judges what was timed'
+            f'and judged with {judged} ones, whose answers may differ: kernels = "{timed}" in the '
+            "audit file judges what was timed"
         )
 
 

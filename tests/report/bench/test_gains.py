@@ -59,6 +59,11 @@ def test_fp32_loses_nothing_and_is_never_dominated():
     assert dominated(usual())["fp32"] == ()
 
 
+def test_an_engine_slower_than_fp32_is_dominated_by_it_though_it_may_gain_quality():
+    assert dominated(planted({"a/mse": 0.5}, {"a/mse": -0.01}))["a/mse"] == ("FP32",)
+    assert dominated(planted({"a/mse": (0.9, 0.7, 1.1)}, {"a/mse": -0.01}))["a/mse"] == ()
+
+
 def test_controls_neither_dominate_nor_are_dominated_nor_are_in_the_pareto_set():
     made = planted(
         {"clean/minmax": 9.0, "equal/minmax": 2.0, "worse/minmax": 2.0},

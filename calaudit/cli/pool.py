@@ -92,6 +92,7 @@ def import_command(
     dtype: flags.DtypeFlags = None,
     sample_rate: flags.RateFlag = None,
     length: flags.LengthFlag = None,
+    as_bytes: flags.BytesFlag = False,
     outside: flags.OutsideFlag = False,
     compress: flags.CompressFlag = False,
 ) -> None:
@@ -122,6 +123,7 @@ def import_command(
         dtype=dtype,
         sample_rate=sample_rate,
         length=length,
+        as_bytes=as_bytes,
         outside=outside,
     )
     done = _import(source, out, roles, files, compress=compress)
@@ -245,8 +247,12 @@ def _arrays(summary: "PoolSummary") -> str:
         ("items", summary.vectors),
     )
     for role, arrays in parts:
-        rows += [[f"{role}/{each.name}", each.dtype, _shape(each)] for each in arrays]
+        rows += [[f"{role}/{each.name}", _type(each), _shape(each)] for each in arrays]
     return text_columns(rows, left=frozenset({0, 1, 2}))
+
+
+def _type(array: "ArraySummary") -> str:
+    return array.dtype + (f", stored as {array.stored}" if array.stored else "")
 
 
 def _inputs(summary: "PoolSummary") -> str:

@@ -120,6 +120,13 @@ LengthFlag = Annotated[
     int | None,
     typer.Option("--length", metavar="SAMPLES", help="Audio is cut or padded with zeros to this."),
 ]
+BytesFlag = Annotated[
+    bool,
+    typer.Option(
+        "--as-bytes",
+        help="Store images of 8 bits in bytes: a quarter of the room, read as the same numbers.",
+    ),
+]
 OutsideFlag = Annotated[
     bool, typer.Option("--outside", help="Allow paths that leave the manifest's folder.")
 ]
@@ -161,6 +168,7 @@ class FileFlags:
     dtype: Sequence[str] | None
     sample_rate: int | None
     length: int | None
+    as_bytes: bool
     outside: bool
 
 

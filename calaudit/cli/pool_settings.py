@@ -195,6 +195,7 @@ def _image(files: FileFlags, dtype: str | None) -> dict[str, Any]:
         "white": files.white,
         "layout": files.layout,
         "dtype": dtype,
+        "as_bytes": True if files.as_bytes else None,
         "divide_by": 1.0 if dtype == "uint8" else None,  # pixels as they are
     }
     return {key: value for key, value in values.items() if value is not None}

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.formats.hdf5 import datasets_in, decode, is_text, node_at, reading
+from calaudit.formats.pool_levels import LEVELS, decoded
 from calaudit.formats.rows import blocks, row_bytes
 from calaudit.runtime.errors import PoolError
 from calaudit.runtime.progress import Counter, counter
@@ -58,7 +59,8 @@ def fingerprint_of(file: h5py.File, path: Path) -> str:
     """Hash every array of a pool in name order.
 
     The hash covers name, element type, shape and values. It doesn't depend on chunks, compression,
-    byte order, or on whether text has fixed length; attributes aren't covered.
+    byte order, or on whether text has fixed length; attributes aren't covered. Inputs stored as
+    bytes count as the numbers that these stand for.
 
     Returns
     -------
@@ -70,16 +72,21 @@ def fingerprint_of(file: h5py.File, path: Path) -> str:
         An array is damaged.
     """
     with reading(path, ", /".join(_ROLES)):
-        arrays = _arrays(file)
+        arrays, levels = _arrays(file), datasets_in(file, LEVELS)
+        tables = {f"inputs/{name}": table[...] for name, table in levels.items()}
     whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
     total = sum(row_bytes(dataset) * dataset.shape[0] for dataset in arrays.values())
     with counter(total, what="fingerprint", unit="B", scale=True) as done:
         for name, dataset in arrays.items():
             text = is_text(dataset)
-            kind = "text" if text else np.dtype(dataset.dtype).newbyteorder("<").str
+            table = tables.get(name)
+            dtype = np.dtype(dataset.dtype if table is None else table.dtype)
+            kind = "text" if text else dtype.newbyteorder("<").str
             whole.update(f"{name}\0{kind}\0{tuple(map(int, dataset.shape))}\0".encode())
             with reading(path, name):
-                whole.update(_texts(dataset, path, name, done) if text else _numbers(dataset, done))
+                whole.update(
+                    _texts(dataset, path, name, done) if text else _numbers(dataset, table, done)
+                )
     return whole.hexdigest()
 
 
@@ -120,12 +127,12 @@ def digest_rows(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.str_]:
     return np.array(digests, dtype=f"U{2 * DIGEST_BYTES}")
 
 
-def _numbers(dataset: h5py.Dataset, done: Counter) -> bytes:
+def _numbers(dataset: h5py.Dataset, table: NDArray[Any] | None, done: Counter) -> bytes:
     digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for span in blocks(dataset):
-        values = _little(dataset[span])
-        digest.update(_bytes(values))
-        done.advance(values.nbytes)
+        stored = dataset[span]
+        digest.update(_bytes(_little(stored if table is None else decoded(stored, table))))
+        done.advance(stored.nbytes)
     return digest.digest()
 
 

@@ -24,6 +24,7 @@ from calaudit.formats.pool_layout import (
     Layout,
     read_layout,
 )
+from calaudit.formats.pool_levels import BYTES, LEVELS, decoded
 from calaudit.formats.pool_objects import read_objects
 from calaudit.formats.rows import check_rows, not_finite_problem, read_rows
 from calaudit.runtime.errors import CalauditError, Notice, PoolError, Problem, near
@@ -230,7 +231,7 @@ class PoolFile:
         return np.array(self._texts(IDS, rows).to_list(), dtype=np.str_)
 
     def read_inputs(self, rows: Rows, *, check: bool = True) -> dict[str, NDArray[Any]]:
-        """Inputs of `rows` (ascending), each (len(rows), …) in its stored type.
+        """Inputs of `rows` (ascending), each (len(rows), …) in the type that its spec says.
 
         Without `check` they may hold NaN or infinity: to look at, not to compute with.
 
@@ -240,7 +241,7 @@ class PoolFile:
             An input holds NaN or infinity, with the ids of the samples.
         """
         check_rows(rows, len(self))
-        values = {name: self._numbers(f"inputs/{name}", rows) for name in self.inputs}
+        values = {name: self._input(name, rows) for name in self.inputs}
         if not check:
             return values
         found = [
@@ -334,6 +335,12 @@ class PoolFile:
                 self._check_ids()
             self._fingerprint = fingerprint_of(self._file, self.path)
         return self._fingerprint
+
+    def _input(self, name: str, rows: Rows) -> NDArray[Any]:
+        values = self._numbers(f"inputs/{name}", rows)
+        if name not in self._layout.levels:
+            return values
+        return decoded(values, self._numbers(f"{LEVELS}/{name}", np.arange(BYTES)))
 
     def _numbers(self, path: str, rows: Rows) -> NDArray[Any]:
         with reading(self.path, path):

@@ -10,15 +10,16 @@ import h5py
 import numpy as np
 
 from calaudit.formats.hdf5 import datasets_in, is_text, node_at
+from calaudit.formats.pool_levels import LEVELS, level_problems, with_levels
 from calaudit.formats.pool_objects import UNIT_AREA, Members, apart, check_objects, spec_of
 from calaudit.runtime.errors import PoolError, Problem
 from calaudit.runtime.pool import ObjectsSpec, TensorSpec
 
 KIND = "pool"
-VERSION = 3
+VERSION = 4
 """Format history: 1, the first; 2, missing values of integer and boolean columns (/missing)
 and class names (/classes); 3, objects (groups under /targets), class names of objects and masks,
-and the number that is no class in masks (/ignored)."""
+and the number that is no class in masks (/ignored); 4, inputs stored as bytes (/levels)."""
 IDS = "ids"
 MISSING = "missing"
 """Group of masks, which mark the missing values of integer and boolean columns."""
@@ -48,6 +49,8 @@ class Layout:
     """Targets whose classes have names."""
     ignored: frozenset[str] = frozenset()
     """Targets whose masks say nothing of some pixels."""
+    levels: frozenset[str] = frozenset()
+    """Inputs that are stored as bytes."""
 
     def column_path(self, name: str) -> str | None:
         """Where a slice column is stored: ``"meta/snr_db"``; None when there is no such column."""
@@ -109,6 +112,8 @@ def read_layout(file: h5py.File, path: Path) -> Layout:
     check.classes(classes, groups["targets"], objects)
     ignored = datasets_in(file, IGNORED)
     check.ignored(ignored, groups["targets"])
+    levels = datasets_in(file, LEVELS)
+    check.problems += level_problems(levels, groups["inputs"], str(path))
     if check.problems:
         raise PoolError.of(check.problems)
     return Layout(
@@ -118,7 +123,8 @@ def read_layout(file: h5py.File, path: Path) -> Layout:
         masked=frozenset(masks),
         classes=frozenset(classes),
         ignored=frozenset(ignored),
-        **specs,
+        levels=frozenset(levels),
+        **{**specs, "inputs": with_levels(specs["inputs"], levels)},
     )
 
 

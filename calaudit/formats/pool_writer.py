@@ -27,6 +27,7 @@ from calaudit.formats.pool_layout import (
     check_name,
     read_layout,
 )
+from calaudit.formats.pool_levels import LEVELS
 from calaudit.formats.pool_objects import object_problems, write_objects
 from calaudit.formats.rows import not_finite_problem
 from calaudit.formats.writing import ArrayStream, Hdf5Writing, written_hdf5
@@ -47,6 +48,9 @@ class PoolWriter:
         objects say their classes themselves.
     ignored : mapping, optional
         Target of masks to the number that stands where a mask says nothing, such as 255.
+    levels : mapping, optional
+        Input that is given in bytes (uint8) to the number that each stands for, (256,), or by
+        channel, (256, 3, 1, 1): the input is read as these.
     compress : bool
         Store arrays with gzip (level 1): smaller when many values are equal, slower to read.
     notices : sequence of Notice
@@ -65,12 +69,14 @@ class PoolWriter:
         *,
         classes: Mapping[str, Sequence[str]] | None = None,
         ignored: Mapping[str, int] | None = None,
+        levels: Mapping[str, NDArray[np.floating]] | None = None,
         compress: bool = False,
         notices: Sequence[Notice] = (),
     ) -> None:
         self.path = Path(path)
         self._classes = {target: tuple(names) for target, names in (classes or {}).items()}
         self._ignored = dict(ignored or {})
+        self._levels = dict(levels or {})
         self._compress = compress
         self._notices = notices
         self._stack = ExitStack()
@@ -288,10 +294,12 @@ class PoolWriter:
         for key, found in self._objects.items():
             write_objects(file, key.removeprefix("targets/"), found, where=self._where)
         write_notices(file, self._notices)
-        newest = self._write_classes(file)
+        newer = self._write_classes(file)
+        for name, table in self._levels.items():
+            file.create_dataset(f"{LEVELS}/{name}", data=table)
         # With nothing that is new in it, it is a pool of an older version.
-        newer = MISSING in file or CLASSES in file
-        mark(file, kind=KIND, version=VERSION if newest else 2 if newer else 1)
+        second = MISSING in file or CLASSES in file
+        mark(file, kind=KIND, version=VERSION if self._levels else 3 if newer else 1 + second)
         read_layout(file, self.path)
 
     def _write_classes(self, file: h5py.File) -> bool:
@@ -326,10 +334,13 @@ def write_pool(
     ids: Sequence[str] | None = None,
     classes: Mapping[str, Sequence[str]] | None = None,
     ignored: Mapping[str, int] | None = None,
+    levels: Mapping[str, NDArray[np.floating]] | None = None,
     compress: bool = False,
 ) -> None:
     """Write a whole pool from arrays in memory; see `PoolWriter` for the parameters."""
-    with PoolWriter(path, classes=classes, ignored=ignored, compress=compress) as pool:
+    with PoolWriter(
+        path, classes=classes, ignored=ignored, levels=levels, compress=compress
+    ) as pool:
         pool.append(inputs, targets, meta, ids)
         if items:
             pool.write_items(items)

@@ -102,6 +102,8 @@ class TensorSpec:
     """NumPy element type; kind ``U`` or ``T`` for text."""
     shape: tuple[int, ...]
     """Shape of one sample, without the leading N."""
+    stored: np.dtype[Any] | None = None
+    """Element type in the file, where it is read as another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class ArraySummary:
     """NumPy's name of the element type; ``"text"`` for text."""
     shape: tuple[int, ...]
     """Of one sample."""
+    stored: str | None = None
+    """Element type in the file, where it is read as another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,8 @@ def _n_items(pool: Pool, catalogue: Mapping[str, pl.Series]) -> int | None:
 
 
 def _array(spec: TensorSpec) -> ArraySummary:
-    return ArraySummary(spec.name, _stored(spec), spec.shape)
+    stored = None if spec.stored is None else spec.stored.name
+    return ArraySummary(spec.name, _stored(spec), spec.shape, stored)
 
 
 def _stored(spec: TensorSpec) -> str:

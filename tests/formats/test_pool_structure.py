@@ -72,7 +72,7 @@ def test_another_calaudit_file_is_named(tmp_path: Path) -> None:
     assert "'calibset'" in refusal(path, FileFormatError)
 
 
-@pytest.mark.parametrize(("version", "said"), [(4, "reads up to 3"), (0, "not a version")])
+@pytest.mark.parametrize(("version", "said"), [(5, "reads up to 4"), (0, "not a version")])
 def test_a_version_this_release_cannot_read_is_refused(
     tmp_path: Path, version: int, said: str
 ) -> None:

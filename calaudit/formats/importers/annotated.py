@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from calaudit.formats.importers.annotated_settings import AnnotatedSettings
 from calaudit.formats.importers.image_table import read_image_table
 from calaudit.formats.importers.manifest_settings import ImageSettings, unit_notices
-from calaudit.formats.importers.media import Picture, read_image
+from calaudit.formats.importers.media import Picture, levels_of, read_image
 from calaudit.formats.importers.samples import Imported, Sample, Scalar, read_each, write_samples
 from calaudit.formats.writing import keep_apart
 from calaudit.runtime.errors import Notice, PoolError, SettingsError, near
@@ -118,7 +118,10 @@ def import_annotated(
             )
 
     units = tuple(unit_notices(f"input {settings.input}", how))
-    n = write_samples(out, samples(), total=len(images), compress=compress, notices=units)
+    levels = {settings.input: levels_of(how)} if how.as_bytes else {}
+    n = write_samples(
+        out, samples(), total=len(images), levels=levels, compress=compress, notices=units
+    )
     told = [*annotations.notices, *notices, *units]
     told += _seen(seen, how, len(images), several, str(annotations.source))
     return Imported(n, tuple(told))

@@ -23,6 +23,7 @@ from calaudit.formats.importers.manifest_settings import (
 )
 from calaudit.formats.importers.media import (
     Picture,
+    levels_of,
     read_audio,
     read_image,
     read_mask,
@@ -289,6 +290,11 @@ def import_manifest(
         total=len(table),
         classes=classes,
         ignored={name: mask.ignore for name, mask in masks if mask.ignore is not None},
+        levels={
+            name: levels_of(how.image)
+            for name, how in settings.inputs.items()
+            if how.image is not None and how.image.as_bytes
+        },
         compress=compress,
         notices=units,
     )

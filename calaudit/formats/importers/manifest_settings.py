@@ -45,6 +45,9 @@ class ImageSettings:
     """Per channel, or one for all."""
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     dtype: Literal["float32", "float16", "float64", "uint8"] = "float32"
+    as_bytes: bool = False
+    """Store images of 8 bits as they are, in a byte per value, and what each byte stands for after
+    this preprocessing: a quarter of float32's room, read as the same numbers."""
 
     def __post_init__(self) -> None:
         n = 1 if self.channels == "gray" else 3
@@ -65,10 +68,19 @@ class ImageSettings:
             raise SettingsError(f"border must be an 8-bit value, 0 to 255, got {self.border:g}")
         if self.shorter_side is not None:
             self._check_shorter_side(self.shorter_side)
-        if self.dtype == "uint8" and (self.divide_by != 1.0 or self.mean or self.std):
+        if self.dtype == "uint8":
+            self._check_bytes()
+
+    def _check_bytes(self) -> None:
+        if self.divide_by != 1.0 or self.mean or self.std:
             raise SettingsError(
                 "dtype uint8 keeps the pixel values as they are",
                 next_step="Set divide_by = 1 and remove mean and std, or use float32.",
+            )
+        if self.as_bytes:
+            raise SettingsError(
+                "dtype uint8 is stored in bytes anyway",
+                next_step="Remove as_bytes (--as-bytes), or name the float that the model takes.",
             )
 
     def _check_shorter_side(self, shorter_side: int) -> None:

@@ -145,9 +145,15 @@ def read_image(
         values = values if settings.channels == "gray" else values.repeat(3, axis=-1)
     if settings.channels == "bgr":
         values = values[..., ::-1]
+    if settings.as_bytes and values.dtype != np.uint8:
+        raise PoolError(
+            "has more than 8 bits, which bytes would round",
+            where=path,
+            next_step="Leave out --as-bytes (as_bytes).",
+        )
     if settings.dtype == "uint8":
         values = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    else:
+    elif not settings.as_bytes:  # else `levels_of` says what they stand for
         values = _normalised(values.astype(np.float32), settings)
         values = converted(values, settings.dtype, where=path)
     values = values if settings.layout == "NHWC" else np.moveaxis(values, -1, 0)
@@ -238,6 +244,15 @@ def _deep(
     if isinstance(opened, TiffImageFile) and opened.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         values = white - values
     return Image.fromarray(values * np.float32(255 / white))
+
+
+def levels_of(settings: ImageSettings) -> NDArray[np.floating]:
+    """The model's number for each byte, by channel: (256, c, 1, 1), or (256, 1, 1, c)."""
+    channels = 1 if settings.channels == "gray" else 3
+    every = np.arange(256, dtype=np.float32)[:, None].repeat(channels, axis=1)
+    values = converted(_normalised(every, settings), settings.dtype, where="as_bytes")
+    ends = (256, 1, 1, channels) if settings.layout == "NHWC" else (256, channels, 1, 1)
+    return values.reshape(ends)
 
 
 def _normalised(values: NDArray[np.float32], settings: ImageSettings) -> NDArray[np.float32]:

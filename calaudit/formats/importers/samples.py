@@ -62,6 +62,7 @@ def write_samples(
     total: int | None,
     classes: Classes | None = None,
     ignored: Mapping[str, int] | None = None,
+    levels: Mapping[str, NDArray[np.floating]] | None = None,
     compress: bool = False,
     notices: Sequence[Notice] = (),
 ) -> int:
@@ -75,7 +76,7 @@ def write_samples(
         Consumed once.
     total : int or None
         How many there are, for the progress bar.
-    classes, ignored, compress, notices
+    classes, ignored, levels, compress, notices
         See `PoolWriter`.
 
     Returns
@@ -92,7 +93,7 @@ def write_samples(
     stream = iter(samples)
     with (
         PoolWriter(
-            out, classes=classes, ignored=ignored, compress=compress, notices=notices
+            out, classes=classes, ignored=ignored, levels=levels, compress=compress, notices=notices
         ) as pool,
         counter(total, what="import") as done,
     ):

@@ -4,7 +4,7 @@ Its outputs as they are, or what tasks made of them while it ran (answers): boxe
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.formats.given import Batch, Column, Ragged
+from calaudit.formats.given import Batch, Column, Ragged, join
 from calaudit.formats.hdf5 import datasets_in, open_hdf5, reading
 from calaudit.formats.rows import read_rows
 from calaudit.formats.writing import written_hdf5
@@ -32,6 +32,8 @@ _TAKEN_WHOLE = re.compile(r"[^./%\0][^/%\0]*")
 _AGAIN = "Delete it and run the audit again."
 _CHUNK_BYTES = 256 << 10
 """Of what is compressed or grows."""
+_WRITE_BYTES = 1 << 20
+"""Written at once, where batches are smaller."""
 
 
 class Predictions:
@@ -230,10 +232,9 @@ def write_predictions(
         file["rows"] = rows
         outputs, answers = file.create_group("outputs"), file.create_group("answers")
         done = 0
-        for each in batches:
-            batch = each if isinstance(each, Batch) else Batch(each)
+        for batch in _gathered(batches, len(rows), path):
             place = done, len(rows)
-            done += _size(batch, place, path)
+            done += len(batch)
             for name, values in batch.outputs.items():
                 _write(outputs, name, values, place)
             for name, columns in batch.answers.items():
@@ -245,9 +246,46 @@ def write_predictions(
                     else:
                         _write(group, column, own, place, how)
             writing.check()
-        if done != len(rows):
-            raise FileFormatError(f"{done} of {len(rows)} rows were predicted", where=path)
     return Predictions(path)
+
+
+def _gathered(
+    batches: Iterable[Batch | Mapping[str, NDArray[Any]]], total: int, path: Path
+) -> Iterator[Batch]:
+    """The batches, small ones joined: to write one costs as much as to write a thousand rows."""
+    held: list[Batch] = []
+    done = n_bytes = 0
+    for each in batches:
+        batch = each if isinstance(each, Batch) else Batch(each)
+        done += _size(batch, (done, total), path)
+        if held and _layout(batch) != _layout(held[0]):
+            yield join(held)
+            held, n_bytes = [], 0
+        held.append(batch)
+        n_bytes += sum(values.nbytes for values in _arrays(batch).values())
+        if n_bytes >= _WRITE_BYTES:
+            yield join(held) if len(held) > 1 else batch
+            held, n_bytes = [], 0
+    if held:
+        yield join(held)
+    if done != total:
+        raise FileFormatError(f"{done} of {total} rows were predicted", where=path)
+
+
+def _arrays(batch: Batch) -> dict[tuple[str, ...], NDArray[Any]]:
+    found: dict[tuple[str, ...], NDArray[Any]] = {(n,): v for n, v in batch.outputs.items()}
+    for name, columns in batch.answers.items():
+        for column, own in columns.items():
+            if isinstance(own, Ragged):
+                found[name, column, "ragged"] = own.values
+            else:
+                found[name, column] = own
+    return found
+
+
+def _layout(batch: Batch) -> dict[tuple[str, ...], tuple[Any, ...]]:
+    """What batches must share to be joined."""
+    return {name: (each.dtype, each.shape[1:]) for name, each in _arrays(batch).items()}
 
 
 def _size(batch: Batch, place: tuple[int, int], path: Path) -> int:

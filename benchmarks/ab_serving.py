@@ -80,7 +80,7 @@ SERVERS: Mapping[str, Callable[..., AbstractContextManager[Served]]] = {
 }
 OURS = "calaudit_ab_request_duration_seconds"
 QUERIES = (
-    "sum by (arm, status) (calaudit_ab_requests_total) > 0",
+    "sum by (arm, status) (last_over_time(calaudit_ab_requests_total[1m])) > 0",
     f"1000 * histogram_quantile(0.5, sum by (arm, le) (rate({OURS}_bucket[1m])))",
     f"1000 * sum by (arm) (rate({OURS}_sum[1m])) / sum by (arm) (rate({OURS}_count[1m]))",
     '1000 * sum(rate(rest_server_request_duration_seconds_sum{path=~".*/infer"}[1m]))'

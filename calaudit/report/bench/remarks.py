@@ -127,7 +127,6 @@ def _traced(bench: Bench) -> Iterator[str]:
     n = sum(each.source == "trtexec" for each in bench.record.engines)
     if n:
         yield (
-            f"{counted(n, 'engine')} timed by trtexec: by the GPU's events, copies included and "
-            "the host's part not, and apart from the others, so that nothing is said of speeds "
-            "beside theirs"
+            f"{counted(n, 'engine')} timed by trtexec, apart from the others: no ratio says how "
+            f"fast {'it is' if n == 1 else 'they are'} beside them"
         )

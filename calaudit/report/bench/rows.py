@@ -50,7 +50,7 @@ class BenchRow:
     """How many it stands for."""
     control: bool
     precision: str
-    """``"INT8"``; with its kernels where they are emulated, and trtexec where that timed it."""
+    """``"INT8"``; with its kernels where they are emulated."""
     file: str
     memory: str
     """At its peak; else of weights and activations."""
@@ -132,13 +132,13 @@ def bench_entries(bench: Bench, target: TargetRows, row: BenchRow) -> list[str]:
 
 def _on(bench: Bench, target: str) -> TargetRows:
     gains = first_gains(bench, target)
-    groups: dict[tuple[str, str], list[BenchedEngine]] = {}
+    groups: dict[tuple[str, str, str], list[BenchedEngine]] = {}
     labels = _labels(bench.index)
     for engine in bench.on(target):
-        # what is folded has its recipe's name and the same knobs
+        # what is folded has its recipe's name, the same knobs and clock
         label = labels.get(engine.engine, "")
         own = "" if engine.precision in {"fp32", "fp16"} else label
-        groups.setdefault((own or engine.engine, engine.variant), []).append(engine)
+        groups.setdefault((own or engine.engine, engine.variant, engine.source), []).append(engine)
     return TargetRows(
         visible(target),
         "" if gains is None else gains.baseline_name,
@@ -146,7 +146,7 @@ def _on(bench: Bench, target: str) -> TargetRows:
         tuple(_row(bench, gains, [engine]) for engine in bench.on(target)),
         tuple(
             _row(bench, gains, members, visible(label) if len(members) > 1 else "")
-            for (label, _), members in groups.items()
+            for (label, *_), members in groups.items()
         ),
     )
 
@@ -163,6 +163,7 @@ def _row(
     if label:
         knobs = f", {visible(first.variant)}" if first.variant else ""
         name = f"{first.precision.upper()} {label}{knobs}"
+    name += " (by trtexec)" if first.source == "trtexec" else ""
     judged = [e.engine for e in members if bench.cell(e) is not None and not e.variant]
     speeds = [] if gains is None else _speeds(bench, gains, members)
     alone = gains is not None and first.key == gains.baseline.key and len(members) == 1
@@ -196,7 +197,7 @@ def _precision(engine: BenchedEngine) -> str:
     text = engine.precision.upper() if engine.precision != "unknown" else engine.precision
     if engine.precision == "int8" and engine.kernels == "emulated":
         text += ", emulated"
-    return f"{text}, by trtexec" if engine.source == "trtexec" else text
+    return text
 
 
 def _memory(engine: BenchedEngine) -> float | None:

@@ -22,6 +22,8 @@ from calaudit.statistics.arms import (
     ArmDifference,
     compare_arms,
     ratio_variance,
+    six_sums,
+    unseen,
     user_sums,
 )
 from calaudit.statistics.detectable import detectable
@@ -95,6 +97,8 @@ class _Scores:
     sizes: tuple[Floats, Floats]
     slices: Mapping[str, Rows]
     """Requests of each slice among all of the log, whether they were sent or not."""
+    expected: Floats | None = None
+    """What FP32 scores on the requests' samples, counting upwards."""
 
 
 def compare_metric(
@@ -131,8 +135,14 @@ def compare_metric(
             (sign * found[0][0], sign * found[1][0]),
             (found[0][1], found[1][1]),
             {name: requests_in(scores, name, requests) for name in names},
+            _expected(scores, requests.rows, within, sign),
         )
         yield from _compared(whole, requests, terms, foreseen)
+
+
+def _expected(scores: MetricScores, rows: Rows, within: str | None, sign: int) -> Floats | None:
+    expected = scores.expected(rows, within)
+    return None if expected is None else sign * expected
 
 
 def compare_failures(
@@ -237,7 +247,9 @@ def foresee(
             {name: requests_in(scores, name, requests) for name in names},
             size=size,
             span=metric.span,
+            expected=None if mode == "shadow" else scores.expected(requests.rows, within),
             share=None if mode == "shadow" else terms.share,
+            arm=requests.arm,
             alpha=terms.alpha,
         )
         found |= {
@@ -303,6 +315,7 @@ def _dealt(whole: _Scores, requests: Requests) -> Answers:
         np.where(treated, whole.scores[1], whole.scores[0]),
         np.where(treated, whole.sizes[1], whole.sizes[0]),
         whole.span,
+        whole.expected,
     )
 
 
@@ -341,7 +354,9 @@ def _paired_difference(
     (before, after), (size, _) = whole.scores, whole.sizes
     both = rows[~np.isnan(gap[rows]) & (size[rows] > 0)]
     arm = np.zeros(len(both), np.int8)
-    sums = user_sums(Answers(arm, user[both], gap[both], size[both], whole.span))
+    nothing = np.zeros(len(both))
+    pairs = Answers(arm, user[both], gap[both], size[both], whole.span, expected=nothing)
+    sums = user_sums(pairs)
     users, weight = len(sums.user), float(size[both].sum())
     plain = ArmDifference(
         float(before[both].sum()) / weight if weight else None,
@@ -354,13 +369,14 @@ def _paired_difference(
     )
     if not weight:
         return plain
-    y, w = sums.total, sums.size
-    six = np.array([y.sum(), w.sum(), y @ y, y @ w, w @ w, float(users)])
+    six = six_sums(sums).sum(axis=0)
     ratio, variance, freedom = (float(each) for each in ratio_variance(six, sums.reach))
     error = float(np.sqrt(variance))
     if users < FEWEST_USERS or not np.isfinite(error) or not error:
         return replace(plain, estimate=ratio)
-    reach = float(stdtrit(freedom, 0.5 + terms.level / 2)) * error
+    tail = (1 - terms.level) / 2
+    reach = float(stdtrit(freedom, 1 - tail)) * error
+    reach = max(reach, float(unseen(six, sums.reach, tail)))
     p_value = 2 * float(stdtr(freedom, -abs(ratio) / error))
     return replace(
         plain,

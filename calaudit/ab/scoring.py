@@ -50,6 +50,8 @@ class MetricScores:
     evaluated: Rows
     """Pool rows, ascending, that units are of."""
     arms: tuple[UnitTable, ...]
+    fp32: UnitTable | None
+    """What FP32 scored; None of a metric of likeness to it."""
 
     @property
     def slices(self) -> SliceSet:
@@ -81,9 +83,22 @@ class MetricScores:
         float64 (n,), float64 (n,)
             NaN and 0 where a request has no score.
         """
+        return self._of(self.arms[arm], rows, numbers, within)
+
+    def expected(self, rows: Rows, within: str | None = None) -> Floats | None:
+        """What FP32 scores on the requests' samples (n,), as numerators; NaN where nothing.
+
+        Known before any request is sent, whichever arm gets it. None of a metric of likeness.
+        """
+        if self.fp32 is None:
+            return None
+        return self._of(self.fp32, rows, np.zeros(len(rows), np.int32), within)[0]
+
+    def _of(
+        self, table: UnitTable, rows: Rows, numbers: NDArray[np.int32], within: str | None
+    ) -> tuple[Floats, Floats]:
         units = None if within is None else self.slices.rows(within)
         score, size = np.full(len(rows), np.nan), np.zeros(len(rows))
-        table = self.arms[arm]
         for number, pair in enumerate(zip(table.numerators, table.denominators, strict=True)):
             mine = np.flatnonzero(numbers == number)
             top, bottom = self._by_row(*pair, units)
@@ -180,7 +195,9 @@ def judged_by_request(
                 passed.append(metric.name)
                 continue
             tables = tuple(_table(one.cells, metric, arm) for arm in range(arms))
-            found.append(MetricScores(metric, one.eval_set, audit.evaluated, tables))
+            top, bottom = _parts(one.reference[metric])
+            fp32 = None if metric.is_agreement else UnitTable([top], [bottom])
+            found.append(MetricScores(metric, one.eval_set, audit.evaluated, tables, fp32))
     return Judged(tuple(found), tuple(scored), tuple(_passed_over(passed)))
 
 

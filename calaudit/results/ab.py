@@ -194,7 +194,8 @@ class AbResult:
     treatment: float | None
     """The metric over the treatment's requests."""
     drop: float | None
-    """Positive when the treatment loses, whichever way the metric points."""
+    """Positive when the treatment loses, whichever way the metric points. Where arms got different
+    requests, by what is left of their scores beside FP32's on the same samples."""
     low: float | None
     """Lower end of the two-sided interval of the drop, for a length that was fixed before."""
     high: float | None

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from calaudit.ab.assignment import arms
 from calaudit.formats.pool import open_pool
 from calaudit.report.ab.files import read_ab
 from calaudit.results.ab import AbRecord, AbResult
@@ -127,6 +128,28 @@ def test_what_requests_scored_is_what_the_audit_says_of_their_samples(
     assert same[None].samples == len(set(asked))
     assert same["top1_agreement"].value is not None
     assert same["top1_agreement"].value < 0.95
+
+
+def test_which_samples_an_arm_happened_to_get_doesnt_matter(
+    audit: Path, log: Path, tmp_path: Path
+) -> None:
+    """Of FP32 itself nothing is left beside FP32, so that the drop is the treatment's alone."""
+    arguments = ("--arm", "fp32", "--arm", HARMED, "--salt", "s", "--requests", log)
+    ab(audit, *arguments, out=tmp_path)
+    with open_pool(audit.parent / "pool.h5") as pool:
+        ids = pool.ids(np.arange(len(pool))).tolist()
+        x = pool.read_inputs(np.arange(len(pool)))["x"]
+        label = pool.read_target("label", np.arange(len(pool)))
+    with log.open() as file:
+        rows = list(csv.DictReader(file))
+    right = (np.argmax(x @ weights(), axis=1) == label)[[ids.index(r["sample"]) for r in rows]]
+    treated = arms((r["user"] for r in rows), salt="s") == 1
+    whole = found(read_ab(tmp_path / "ab.json"), "top1", "all")
+    assert whole.n_treatment == np.count_nonzero(treated)
+    assert whole.control == pytest.approx(right[~treated].mean(), abs=1e-12)
+    assert whole.treatment is not None
+    assert whole.drop == pytest.approx(right[treated].mean() - whole.treatment, abs=1e-12)
+    assert whole.drop != pytest.approx(whole.control - whole.treatment, abs=1e-6)
 
 
 def test_an_engine_against_itself_regresses_nowhere_and_passes_in_shadow_mode(

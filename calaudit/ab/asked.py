@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from calaudit.results.ab import Mode
 from calaudit.runtime.errors import Problem, SettingsError
+from calaudit.runtime.words import visible
 
 if TYPE_CHECKING:
     from calaudit.ab.traffic import Traffic
@@ -46,6 +47,8 @@ class Asked:
     connections: int = CONNECTIONS
     """To each endpoint."""
     skip_unknown: bool = False
+    write_log: "Path | None" = None
+    """Where requests that are made are written."""
     seed: int = 0
     """Of resampling."""
 
@@ -62,6 +65,9 @@ class Asked:
         if self.mode == "split" and not 0 < self.share < 1:
             what = f"the treatment's share is {self.share:g}"
             found.append(Problem(what, "--split", "Give a number between 0 and 1, such as 0.5."))
+        if self.write_log is not None and isinstance(self.requests, Path):
+            what = f"the requests are those of {visible(self.requests)}"
+            found.append(Problem(what, "--write-log", "Give it with --poisson or --bursty."))
         above = {"--timeout": self.timeout_s, "--speed": self.speed}
         counts = {"--engines": self.engines, "--connections": self.connections}
         counts |= {} if self.n is None else {"--n": self.n}

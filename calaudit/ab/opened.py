@@ -18,7 +18,7 @@ from calaudit.audit.observed import open_observed
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store
 from calaudit.formats.predictions import Predictions
-from calaudit.formats.requests import RequestLog, read_requests
+from calaudit.formats.requests import RequestLog, read_requests, write_requests
 from calaudit.graph.model import ModelTensor
 from calaudit.graph.survey import sized_outputs
 from calaudit.runtime.errors import BackendError, Notice, SettingsError, near
@@ -153,7 +153,7 @@ def read_log(audit: Audit, asked: Asked, tell: Callable[[Notice], None]) -> Requ
     Raises
     ------
     CalauditError
-        The log can't be read, or asks for samples that the pool doesn't have.
+        The log can't be read or written, or asks for samples that the pool doesn't have.
     """
     if isinstance(asked.requests, Path):
         every = audit.pool.ids(np.arange(len(audit.pool), dtype=np.int64))
@@ -162,6 +162,8 @@ def read_log(audit: Audit, asked: Asked, tell: Callable[[Notice], None]) -> Requ
             tell(notice)
         return log if asked.n is None else log.first(asked.n)
     made = make_requests(asked.requests, asked.n or MADE, len(audit.evaluated))
+    if asked.write_log is not None:
+        write_requests(asked.write_log, made, audit.pool.ids(audit.evaluated))
     return RequestLog(made.time, made.user, made.users, audit.evaluated[made.row], n_read=len(made))
 
 

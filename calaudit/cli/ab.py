@@ -66,7 +66,13 @@ def ab_command(
         typer.Option(
             "--skew", min=0, help="Of made requests: the k-th user asks k^-SKEW as often; 0: alike."
         ),
-    ] = 1.0,
+    ] = 0.7,
+    write_log: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-log", metavar="LOG", help="Write made requests, as CSV or Parquet, to reuse."
+        ),
+    ] = None,
     share: Annotated[
         float, typer.Option("--split", help="Share of users that get the treatment.")
     ] = 0.5,
@@ -153,6 +159,7 @@ def ab_command(
         engines=engines,
         connections=connections,
         skip_unknown=skip_unknown,
+        write_log=write_log,
         seed=seed or 0,
     )
     overrides = Overrides(model, pool, results, seed, wait=wait)

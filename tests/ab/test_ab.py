@@ -382,6 +382,22 @@ def test_samples_that_arent_evaluated_are_timed_and_not_scored(audit: Path, tmp_
     assert "aren't scored" in ended.out
 
 
+def test_made_requests_that_are_written_can_be_replayed_again(audit: Path, tmp_path: Path) -> None:
+    arms, log = ("--arm", "fp32", "--arm", HARMED, "--shadow"), tmp_path / "made.parquet"
+    made = ("--bursty", "2000", "--n", "400", "--users", "50", "--write-log", log)
+    assert ab(audit, *arms, *made, out=tmp_path / "first").status == 1
+    assert ab(audit, *arms, "--requests", log, out=tmp_path / "again").status == 1
+    first, again = (read_ab(tmp_path / name / "ab.json") for name in ("first", "again"))
+    assert first.replayed.requests == again.replayed.requests == 400
+    assert found(first, "top1", "all") == found(again, "top1", "all")
+    ended = ab(audit, *arms, "--requests", log, "--write-log", tmp_path / "l.csv", out=tmp_path)
+    assert ended.status == 2
+    assert "Give it with --poisson or --bursty" in ended.err
+    ended = ab(audit, *arms, *made[:-1], tmp_path / "log.json", out=tmp_path)
+    assert ended.status == 2
+    assert "a log is written as .csv or .parquet" in ended.err
+
+
 def test_outcomes_of_the_log_are_compared_and_decide_nothing(audit: Path, tmp_path: Path) -> None:
     clicks = np.random.default_rng(2).random(600) < 0.3
     log = write_log(tmp_path / "c.csv", evaluated(audit), 600, click=clicks.astype(int).tolist())

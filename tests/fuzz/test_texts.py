@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from calaudit.audit.config import read_audit
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.backends.tensorrt.precision import prove, read_inspector, read_layer_report
 from calaudit.cli.flags import read_dimensions
+from calaudit.formats.requests import read_requests
 from calaudit.formats.scales import open_scales, write_scales
 from calaudit.formats.trt_cache import parse_trt_cache, table_of
 from calaudit.formats.trtexec import open_trtexec
@@ -204,6 +206,32 @@ def test_files_of_trtexec(text: str, edits: list[Any]) -> None:
     if found is not None and found.times is not None:
         assert found.times.seconds > 0
         assert (found.times.latency_ms >= 0).all()
+
+
+LOG = b"""time,user,sample,click
+2026-03-01T12:00:00,u1,a,true
+2026-03-01T12:00:01.5,u2,b,
+2026-03-01T11:59:59Z,u1,007,false
+"""
+SECONDS = b"time,user,sample,label\n0,u1,a,1\n2.5,u1,b,0.5\n1e3,u2,a,nan\n"
+
+
+@fuzzed(150)
+@given(st.sampled_from([LOG, SECONDS]), EDITS, st.booleans())
+def test_logs_of_requests(text: bytes, edits: list[Any], skip: bool) -> None:
+    log = read_back(
+        edited(text, edits),
+        lambda path: read_requests(path, ["a", "b", "007"], skip_unknown=skip),
+        "x.csv",
+    )
+    if log is not None:
+        assert len(log) > 0
+        assert np.isfinite(log.time).all()
+        assert log.time[0] == 0.0
+        assert (np.diff(log.time) >= 0).all()
+        assert len(log) + log.n_unknown == log.n_read
+        assert set(log.user.tolist()) == set(range(len(log.users)))
+        assert log.row.max() < 3
 
 
 def scales_file() -> bytes:

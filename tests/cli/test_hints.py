@@ -120,6 +120,7 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "recommend/": ("recommend",),
     "formats/importers/": ("pool import",),
     "formats/trt_header.py": ("cache verify", "cache convert"),
+    "report/bench/change.py": ("report diff",),
     "report/difference.py": ("report diff",),
     "report/handover.py": ("cache convert",),
     "report/index.py": ("compare", "report show"),
@@ -135,8 +136,9 @@ PROSE: Final = frozenset({"and", "draw", "from", "hands", "isn", "or", "places",
 EXAMPLES: Final = frozenset({"noise", "p"})
 """What looks like a key of a file, and is a column or a symbol."""
 _COMMAND: Final = re.compile(r"\bcalaudit ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?")
-_OPTION: Final = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-_OTHERS: Final = re.compile(r"\b(?:dask|pip|python|nvidia-smi)\b")
+_OPTION: Final = re.compile(r"(?<![\w-])--[a-z][a-z-]*(?![A-Za-z])(?!=enable)")
+"""Of calaudit: trtexec's have capitals, or what no option of calaudit's has for a value."""
+_OTHERS: Final = re.compile(r"(?<!-)\b(?:dask|pip|python|nvidia-smi|trtexec)\b")
 _PAGE: Final = re.compile(r"([\w/-]+\.md)(?:#([\w-]+))?")
 _KEY: Final = re.compile(r"\b([a-z][a-z0-9_]*) = (?=[\"\[{…\d]|true|false)")
 

@@ -16,6 +16,7 @@ from calaudit.backends.health import examine
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.registry import BACKENDS, backend_names
 from calaudit.backends.tensorrt.backend import TensorrtBackend
+from calaudit.backends.timed import Block, Timed
 from calaudit.calibration.batching import Batching
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError
@@ -90,6 +91,34 @@ def test_fp32_is_onnxruntimes_up_to_rounding(backend: Backend, name: str) -> Non
         assert (found[output].dtype, found[output].shape) == (values.dtype, values.shape)
         largest = np.abs(values).max()
         np.testing.assert_allclose(found[output], values, rtol=1e-4, atol=1e-4 * largest)
+
+
+def test_an_engine_that_times_itself_tells_of_runs_memory_and_layers(backend: Backend) -> None:
+    source = Model(models.residual(), "sketch")
+    feeds = models.feeds(source.proto, n=16)
+    _, model = quantize(source, feeds)
+    engine = load(backend, model)
+    if not isinstance(engine, Timed):
+        return
+    wanted = {name: values.copy() for name, values in engine.run(feeds).items()}
+    for streams in (1, 2):
+        times = engine.measure(feeds, Block(seconds=0, least=6, streams=streams))
+        assert len(times.host_ms) == 6
+        assert (times.host_ms > 0).all()
+        assert 0 < times.seconds < 60
+        assert times.host_ms.max() <= 1e3 * times.seconds
+        if times.device_ms is not None:
+            assert (times.device_ms <= times.host_ms).all()
+    layers = engine.layers(feeds, 3)
+    assert sum(each.share for each in layers) == pytest.approx(1 if layers else 0)
+    mine = {node.name for node in source.proto.graph.node}
+    assert {node for each in layers for node in each.nodes} <= mine
+    memory = engine.memory()
+    assert memory.batch == 16
+    assert memory.how
+    for name, values in engine.run(feeds).items():
+        np.testing.assert_array_equal(values, wanted[name])
+    engine.close()
 
 
 @pytest.mark.parametrize("name", TESTED)

@@ -135,13 +135,15 @@ def compare_metric(
             (sign * found[0][0], sign * found[1][0]),
             (found[0][1], found[1][1]),
             {name: requests_in(scores, name, requests) for name in names},
-            _expected(scores, requests.rows, within, sign),
+            _expected(scores, requests, within, sign),
         )
         yield from _compared(whole, requests, terms, foreseen)
 
 
-def _expected(scores: MetricScores, rows: Rows, within: str | None, sign: int) -> Floats | None:
-    expected = scores.expected(rows, within)
+def _expected(
+    scores: MetricScores, requests: Requests, within: str | None, sign: int
+) -> Floats | None:
+    expected = scores.expected(requests.rows, requests.judged, within)
     return None if expected is None else sign * expected
 
 
@@ -219,9 +221,7 @@ def _plain(
     yield from _compared(whole, requests, terms, {})
 
 
-def foresee(
-    scores: MetricScores, requests: Requests, *, mode: str, terms: Terms
-) -> dict[tuple[str, str], float]:
+def foresee(scores: MetricScores, requests: Requests, terms: Terms) -> dict[tuple[str, str], float]:
     """Minimum detectable effects of a metric by slice, of scores that are known beforehand.
 
     Parameters
@@ -230,31 +230,30 @@ def foresee(
         Of the arms' answers as they are known: one each.
     requests : Requests
         All of the log.
-    mode : str
-        ``"split"`` or ``"shadow"``.
+    terms : Terms
     """
     metric, known = scores.metric, np.where(requests.judged, 0, -1).astype(np.int32)
     found: dict[tuple[str, str], float] = {}
     for names in _together(scores):
         within = None if len(names) > 1 or scores.by_row else names[0]
-        control, size = scores.of_requests(0, requests.rows, known, within=within)
-        score = control
-        if mode == "shadow":
-            score = scores.of_requests(1, requests.rows, known, within=within)[0] - control
+        (control, size), (treatment, _) = (
+            scores.of_requests(arm, requests.rows, known, within=within) for arm in (0, 1)
+        )
+        paired = requests.arm is None
         effects = detectable(
             requests.user,
-            score,
+            treatment - control if paired else np.where(requests.arm == 1, treatment, control),
             {name: requests_in(scores, name, requests) for name in names},
             size=size,
             span=metric.span,
-            expected=None if mode == "shadow" else scores.expected(requests.rows, within),
-            share=None if mode == "shadow" else terms.share,
+            expected=None if paired else scores.expected(requests.rows, requests.judged, within),
+            share=None if paired else terms.share,
             arm=requests.arm,
             alpha=terms.alpha,
         )
-        found |= {
-            (metric.name, name): e.fixed for name, e in effects.items() if e.fixed is not None
-        }
+        for name, effect in effects.items():
+            if effect.fixed is not None:
+                found[metric.name, name] = effect.fixed
     return found
 
 

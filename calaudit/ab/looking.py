@@ -157,6 +157,8 @@ class _Both:
     """Of each arm: (n,) numerators, NaN without a score, and (n,) denominators."""
     slices: Mapping[str, Rows]
     """Slice → its requests in the whole log."""
+    expected: Floats | None = None
+    """(n,) what FP32 scores on each request's sample; None where it has no score."""
 
 
 def _failures(failed: Floats, requests: Requests, terms: Terms) -> Iterator[LiveResult]:
@@ -194,7 +196,8 @@ def quality(
             scores.of_requests(arm, requests.rows, numbers[arm], within=within) for arm in (0, 1)
         ]
         rows = {name: requests_in(scores, name, requests) for name in group}
-        found += _tested(_Both(metric.name, sign, metric.span, both, rows), requests, terms)
+        fp32 = scores.expected(requests.rows, requests.judged, within)
+        found += _tested(_Both(metric.name, sign, metric.span, both, rows, fp32), requests, terms)
     return found
 
 
@@ -207,7 +210,7 @@ def _tested(both: _Both, requests: Requests, terms: Terms) -> Iterator[LiveResul
         control, treatment = (_value(both.scores[arm], sent[name], requests, arm) for arm in (0, 1))
         drop = None
         if control is not None and treatment is not None:
-            drop = both.sign * (control - treatment) + 0.0  # no −0
+            drop = 0.0 - float(watches[name].estimate[-1])  # no −0
         yield LiveResult(
             both.metric,
             name,
@@ -236,7 +239,8 @@ def _watch(both: _Both, rows: Rows, planned: int, requests: Requests, terms: Ter
     treated = requests.arm == 1
     score = both.sign * np.where(treated, after, before)
     sizes = np.where(treated, other, size)
-    answers = Answers(requests.arm, requests.user, score, sizes, both.span)
+    expected = None if both.expected is None else both.sign * both.expected
+    answers = Answers(requests.arm, requests.user, score, sizes, both.span, expected)
     return watch_arms(answers, rows, planned=planned, alpha=terms.alpha)
 
 

@@ -198,7 +198,7 @@ class _Trial:
         )
         found: dict[tuple[str, str], float] = {}
         for scores in judged.metrics:
-            found |= foresee(scores, requests, mode=self.asked.mode, terms=self.terms)
+            found |= foresee(scores, requests, self.terms)
         names = {each.name: each for each in metric_records(judged.scored)}
         notice = foreseen_notice(found, names)
         if notice is not None:

@@ -16,7 +16,7 @@ from calaudit.ab.answers import AnswerKeeper
 from calaudit.audit.prepare import Audit
 from calaudit.formats.predictions import Predictions
 from calaudit.metrics.base import Metric
-from calaudit.metrics.catalogue import parse_metric
+from calaudit.metrics.catalogue import definition_of, parse_metric
 from calaudit.metrics.unit_scores import RatioScores, Scores, SetScores, of_units
 from calaudit.results.ab import SameAnswers
 from calaudit.runtime.errors import Notice
@@ -85,14 +85,25 @@ class MetricScores:
         """
         return self._of(self.arms[arm], rows, numbers, within)
 
-    def expected(self, rows: Rows, within: str | None = None) -> Floats | None:
+    def expected(
+        self, rows: Rows, judged: NDArray[np.bool_], within: str | None = None
+    ) -> Floats | None:
         """What FP32 scores on the requests' samples (n,), as numerators; NaN where nothing.
 
         Known before any request is sent, whichever arm gets it. None of a metric of likeness.
+
+        Parameters
+        ----------
+        rows : int64 (n,)
+            The pool's row behind each request.
+        judged : bool (n,)
+            Whether it is evaluated.
+        within : str, optional
+            Count only units of this slice.
         """
         if self.fp32 is None:
             return None
-        return self._of(self.fp32, rows, np.zeros(len(rows), np.int32), within)[0]
+        return self._of(self.fp32, rows, np.where(judged, 0, -1).astype(np.int32), within)[0]
 
     def _of(
         self, table: UnitTable, rows: Rows, numbers: NDArray[np.int32], within: str | None
@@ -282,6 +293,10 @@ def _likeness(eval_set: EvalSet) -> Iterator[Metric]:
     """Metrics of likeness: those that the audit names, else what suits the kind of task."""
     named = [metric for metric in eval_set.metrics if metric.is_agreement]
     yield from named
-    usual = eval_set.task.alike or _TOP.get(eval_set.task.top or 0)
-    if not named and usual is not None:
-        yield parse_metric(usual)
+    task = eval_set.task
+    usual = task.alike or _TOP.get(task.top or 0)
+    if named or usual is None:
+        return
+    metric = parse_metric(usual)
+    if isinstance(eval_set.truth, definition_of(metric).needs or task.truth):
+        yield metric

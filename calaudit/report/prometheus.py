@@ -128,7 +128,7 @@ def _add_comparisons(registry: CollectorRegistry, index: Index) -> None:
         "drop": "Quality lost: positive when the engine is worse.",
         "drop_low": "Lower end of the drop's interval.",
         "drop_high": "Upper end of the drop's interval.",
-        "samples": "Samples that the comparison rests on.",
+        "samples": "Old name of calaudit_units, without the label unit; goes in the next version.",
         "max_drop": "Largest drop that the gate accepts.",
         "comparison_status": "Of candidates, as the exit status: 0 passed, 1 regressed, 3 "
         "inconclusive.",
@@ -137,8 +137,13 @@ def _add_comparisons(registry: CollectorRegistry, index: Index) -> None:
         name: Gauge(f"calaudit_{name}", text, _COMPARISON, registry=registry)
         for name, text in fields.items()
     }
+    counted = (
+        "What the comparison rests on: samples, queries, images or objects, by the label unit."
+    )
+    units = Gauge("calaudit_units", counted, [*_COMPARISON, "unit"], registry=registry)
     for result in _shown(index.report.results):
         labels = _labels(index, result)
+        units.labels(*labels, index.metrics[result.metric].per).set(result.n)
         for name, value in _values(index, result).items():
             if value is not None:
                 gauges[name].labels(*labels).set(value)

@@ -39,8 +39,17 @@ def test_the_client_reads_back_verdicts_and_numbers() -> None:
         "reference": 0.95, "candidate": 0.95 - 0.061, "drop": 0.061, "drop_low": 0.061 - 0.013,
         "drop_high": 0.061 + 0.013, "samples": 1000, "max_drop": 0.02, "comparison_status": 1,
     }  # fmt: skip
+    units = values(found["calaudit_units"], *names, "unit")
+    assert units[*key, "sample"] == told["samples"]
     assert values(found["calaudit_created_timestamp_seconds"], "audit")[("digits",)] == 1793707200
     assert values(found["calaudit_stage_seconds"], "stage")[("total",)] == 12.25
+
+
+def test_units_say_what_they_count() -> None:
+    objects = replace(TOP1, per="object")
+    found = families(report([*SAMPLE], metrics=(objects,)))
+    assert {s.labels["unit"] for s in found["calaudit_units"].samples} == {"object"}
+    assert "unit" not in found["calaudit_samples"].samples[0].labels
 
 
 def test_what_is_not_gated_appears_over_everything_only() -> None:

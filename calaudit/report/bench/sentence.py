@@ -29,7 +29,7 @@ def bench_sentences(bench: Bench) -> Iterator[str]:
 
 
 def _sentence(bench: Bench, gains: Gains) -> str:
-    first = _first(bench, gains)
+    first = point_to_ship(bench, gains)
     if first is None:
         return "No candidate was both timed and judged."
     text = _told(bench, gains, first)
@@ -37,7 +37,7 @@ def _sentence(bench: Bench, gains: Gains) -> str:
     return f"{text}." if second is None else f"{text}; {_beside(bench, gains, first, second)}."
 
 
-def _first(bench: Bench, gains: Gains) -> Point | None:
+def point_to_ship(bench: Bench, gains: Gains) -> Point | None:
     """The engine to ship, as far as gates and speeds tell."""
     told = bench.index.report.recommendation
     own = [p for p in gains.points if not p.control and p.cell is not None]

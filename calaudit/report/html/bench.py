@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from calaudit.report.bench.gains import RULE, Gains, Point, gains_on
+from calaudit.report.bench.layers import layer_rows
 from calaudit.report.bench.loss_words import loss_entry
 from calaudit.report.bench.losses import LossScale, loss_scale
 from calaudit.report.bench.measured import Bench, bench_of
@@ -50,6 +51,8 @@ class BenchPart:
     """As `NUMBERS` of `calaudit.report.bench.numbers` has them."""
     left: int
     """How many more there are."""
+    layers: tuple[tuple[str, ...], ...]
+    """As `LAYERS` of `calaudit.report.bench.layers` has them."""
 
 
 def make_bench(index: Index) -> BenchPart | None:
@@ -73,6 +76,7 @@ def make_bench(index: Index) -> BenchPart | None:
         charts=tuple(_charts(bench)),
         numbers=tuple(numbers[:SHOWN_NUMBERS]),
         left=max(0, len(numbers) - SHOWN_NUMBERS),
+        layers=tuple(layer_rows(bench)),
     )
 
 

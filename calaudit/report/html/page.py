@@ -19,6 +19,7 @@ from markupsafe import Markup
 from platformdirs import user_cache_path
 
 from calaudit.formats.writing import write_text
+from calaudit.report.bench.layers import LAYERS
 from calaudit.report.bench.numbers import NUMBERS
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
@@ -248,7 +249,8 @@ def _legends(index: Index) -> dict[str, Any]:
     return {
         "target_headings": HEADINGS,
         "target_texts": len(TEXTS),
-        "bench_headings": NUMBERS,
+        "number_headings": NUMBERS,
+        "layer_headings": LAYERS,
         "short_legend": SHORT_LEGEND,
         "source": source_heading(index),
         "remarks": "; ".join(remarks(index.report.results)),

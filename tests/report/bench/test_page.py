@@ -9,8 +9,9 @@ import pytest
 from calaudit.report.html.bench import BenchPart, bench_document, make_bench
 from calaudit.report.html.page import html_page
 from calaudit.report.index import Index
+from calaudit.results.bench import LayerTime
 from calaudit.results.report import Report
-from tests.report.bench.planted import usual
+from tests.report.bench.planted import planted, usual
 from tests.report.bench.test_tables import many
 from tests.report.benched import BENCH
 from tests.report.factory import report
@@ -103,6 +104,24 @@ def test_every_number_is_in_a_table_with_its_interval() -> None:
     assert part(many()).left > 0
 
 
+def test_the_longest_layers_of_fp32_and_the_pareto_set_are_told() -> None:
+    made = usual()
+    assert made.bench is not None
+    many = tuple(LayerTime(f"l{i}", 8.0 - i, (8 - i) / 36, ("a", "b", "c")) for i in range(8))
+    first, *rest = made.bench.engines
+    record = replace(made.bench, engines=(replace(first, layers=many), *rest))
+    rows = part(replace(made, bench=record)).layers
+    own = [row for row in rows if row[0] == "FP32, batch 64"]
+    assert own[0][1:] == ("l0", "a, b and 1 more", "", "–", "8.00", "22 %")
+    assert own[-1][1:] == ("2 more layers", "", "", "", "3.00", "8 %")
+    assert len(own) == 7
+    assert {row[0] for row in rows[7:]} == {
+        "FP16, batch 64", "INT8 equal with minmax, batch 64", "INT8 equal with mse, batch 64",
+    }  # fmt: skip
+    assert rows[-1][3:] == ("MatMul", "INT8", "0.533", "40 %")
+    assert "Where the time goes" in section(made)
+
+
 def test_hostile_names_are_text() -> None:
     made = usual()
     assert made.bench is not None
@@ -112,3 +131,10 @@ def test_hostile_names_are_text() -> None:
     text = section(replace(made, bench=record))
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)" in text
+
+
+def test_what_may_ship_has_its_layers_though_it_is_dominated() -> None:
+    slow = planted({"a/mse": 0.5}, {"a/mse": 0.001})
+    assert [row[0] for row in part(slow).layers if row[1] == "fc"] == [
+        "FP32, batch 64", "INT8 a with mse, batch 64",
+    ]  # fmt: skip

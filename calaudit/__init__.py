@@ -35,6 +35,7 @@ from calaudit.version import __version__
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
+    from calaudit.ab.run import ab_audit
     from calaudit.audit.config import AuditConfig, read_audit
     from calaudit.audit.difference import diff_reports
     from calaudit.audit.prepare import Overrides
@@ -78,6 +79,7 @@ _HOMES = {
     "PoolWriter": "formats.pool_writer",
     "Recipe": "sampling.recipe",
     "Report": "results.report",
+    "ab_audit": "ab.run",
     "bench_audit": "bench.run",
     "build_engine": "steps.build",
     "calibrate_sets": "steps.calibrate",
@@ -121,6 +123,7 @@ __all__ = [
     "Recipe",
     "Report",
     "__version__",
+    "ab_audit",
     "bench_audit",
     "build_engine",
     "calibrate_sets",

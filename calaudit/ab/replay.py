@@ -32,6 +32,8 @@ AHEAD: Final = 0.05
 """Seconds between the start and the first request."""
 GRACE: Final = 10.0
 """Seconds that answers may take beyond the timeout until they are given up."""
+MOST_MESSAGES: Final = 100
+"""Different reasons of failures that are told apart."""
 _SWITCH: Final = 5e-4
 """Seconds after which Python lets the next thread on: the one that sends must get its turn."""
 _TICK: Final = 0.1
@@ -250,6 +252,8 @@ class _Run:
         status, message = answer
         course.status[request] = status
         if message:
+            if message not in course.messages and len(course.messages) >= MOST_MESSAGES:
+                message = f"{STATUSES[status]}, for other reasons"
             _, count, first = course.messages.get(message, (status, 0, request))
             course.messages[message] = status, count + 1, min(first, request)
         if self._watcher is not None:
@@ -360,6 +364,8 @@ def _send(run: _Run, lanes: Sequence[_Lane], feeds: FeedSource) -> int:
                 interrupts.stop_if_asked()
                 shown.upto(n_sent)
     except KeyboardInterrupt:
+        if not n_sent:
+            raise
         interrupts.obey()
     return n_sent
 

@@ -301,7 +301,10 @@ class _Trial:
         )
         results = results_of(compared, audit.gates, self.terms, complete=complete)
         ratio = records.ratio_record(requests, replay, asked.share)
-        whole = overall(results, made, ratio, complete=complete)
+        named = [metric for metric, _ in audit.gates if metric in (asked.metrics or (metric,))]
+        judged_by = {one.metric for one in results}
+        unjudged = [each for each in dict.fromkeys(named) if each not in judged_by]
+        whole = overall(results, made, ratio, unjudged=unjudged, complete=complete)
         notices = [*self.notices, *records.replay_notices(told, made, complete=complete)]
         return AbRecord(
             calaudit_version=__version__,

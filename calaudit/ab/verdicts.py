@@ -142,6 +142,7 @@ def overall(
     arms: Sequence[ArmRecord],
     ratio: SampleRatio | None,
     *,
+    unjudged: Sequence[str],
     complete: bool,
 ) -> Whole:
     """The verdict of the whole.
@@ -149,6 +150,16 @@ def overall(
     A split that is off makes every difference of quality doubtful, and an arm that ended leaves the
     log unanswered: neither passes. Requests that the treatment leaves unanswered are harm however
     the split came out: who got no answer is missing in it.
+
+    Parameters
+    ----------
+    results : sequence of AbResult
+    arms : sequence of ArmRecord
+    ratio : SampleRatio or None
+    unjudged : sequence of str
+        Metrics with gates by which no request has a score: what isn't judged can't pass.
+    complete : bool
+        Whether the log was replayed to its end.
     """
     ended = tuple(_ended(arms))
     failed = any(one.verdict == Verdict.REGRESSED for one in results if one.metric == FAILURES)
@@ -157,6 +168,10 @@ def overall(
         return Whole(Verdict.INCONCLUSIVE, (*ended, why))
     if any(one.verdict == Verdict.REGRESSED for one in results):
         return Whole(Verdict.REGRESSED, (*ended, *_lost(results)))
+    if unjudged:
+        names = ", ".join(unjudged)
+        why = f"gates on {names} can't be judged request by request: choose others by --metric"
+        ended = (*ended, why)
     gated = [one for one in results if one.gate is not None]
     open_ = [one for one in gated if one.verdict != Verdict.PASS]
     if not gated:

@@ -20,6 +20,7 @@ from calaudit.formats.pool import open_pool
 from calaudit.report.ab.files import read_ab
 from calaudit.results.ab import AbRecord, AbResult
 from tests.ab.serving import Behaviour, http_server
+from tests.audit.detector import make_detector
 from tests.audit.world import N_CLASSES, N_FEATURES, make_world, weights
 from tests.cli.running import Ended, calaudit
 
@@ -225,6 +226,31 @@ def _sent(address: str) -> float:
     lines = [line for line in page.splitlines() if line.startswith(names)]
     assert len(lines) == 2
     return sum(float(line.split()[-1]) for line in lines)
+
+
+def test_a_detectors_objects_are_scored_request_by_request_and_its_ap_isnt(tmp_path: Path) -> None:
+    """Images are requests, objects what is found in them; a gate on AP keeps it from passing."""
+    path = make_detector(tmp_path / "cells")
+    assert calaudit("compare", path, "--formats", "none").status == 1
+    more = ("--poisson", "400", "--n", "600", "--skew", "0", "--shadow")
+    ended = ab(path, "--arm", "both/minmax", "--arm", "dark only/minmax", *more, out=tmp_path)
+    assert ended.status == 1, ended.err
+    record = read_ab(tmp_path / "ab.json")
+    bright = found(record, "object_recall", "light = bright")
+    dark = found(record, "object_recall", "light = dark")
+    assert (bright.drop or 0) > 0.5
+    assert dark.drop == 0.0
+    (passed,) = (each for each in record.warnings if each.code == "not_by_request")
+    assert passed.message.startswith("ap, object_precision")
+    same = {each.metric: each.value for each in record.same_answers}
+    assert 0.2 < (same["boxes_kept"] or 0) < 0.8
+
+    alike = ("--arm", "both/minmax", "--arm", "both/minmax", *more)
+    ended = ab(path, *alike, out=tmp_path)
+    assert ended.status == 3
+    assert "gates on ap can't be judged request by request" in ended.out
+    assert ab(path, *alike, "--metric", "object_recall", out=tmp_path).status in {0, 3}
+    assert "gates on ap" not in " ".join(read_ab(tmp_path / "ab.json").why)
 
 
 # --- arms that fail -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from calaudit.audit.keys import content_key, slug
 from calaudit.backends.registry import backend_kinds
 from calaudit.backends.targets import Target
 from calaudit.runtime.errors import Problem, SettingsError, near
@@ -73,6 +74,23 @@ class Variant:
         """`settings` of a target that fits, with the variant's values; `where`: for messages."""
         made = parse_settings(self.knobs, type(settings), where=where, at=at)
         return replace(settings, **{key: getattr(made, key) for key in self.knobs})
+
+
+def built_path(built: Path, cell: str, variant: Variant) -> Path:
+    """Where a backend may keep a cell's engine under a variant: not in the audit's own place.
+
+    Parameters
+    ----------
+    built : Path
+        Where it keeps the audit's.
+    cell : str
+        Its id.
+    variant : Variant
+    """
+    if not variant.name:
+        return built
+    key = content_key([built.stem, variant.name, dict(variant.knobs)])
+    return built.with_name(f"bench-{slug(variant.name)}-{slug(cell)}-{key}.engine")
 
 
 @dataclass(frozen=True, slots=True)

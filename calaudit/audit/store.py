@@ -7,7 +7,7 @@ folder ends with the process that holds it.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from filelock import FileLock, Timeout
 
+from calaudit.audit.bench_entry import Variant, built_path
 from calaudit.audit.keys import content_key, file_key
 from calaudit.audit.plan import Plan
 from calaudit.formats.writing import write_text
@@ -104,13 +105,21 @@ def take_inventory(plan: Plan, sizes: Mapping[Path, int] | None = None) -> list[
     ]
 
 
-def earlier_files(plan: Plan) -> list[Path]:
-    """Artefacts that lie in the folder and belong to no part of the plan, seals included."""
+def earlier_files(plan: Plan, variants: Sequence[Variant] = ()) -> list[Path]:
+    """Artefacts that lie in the folder and belong to no part of the plan, seals included.
+
+    Parameters
+    ----------
+    plan : Plan
+    variants : sequence of Variant
+        In which its engines are benched: what a backend keeps of these belongs to it, too.
+    """
     folder = plan.report.parent
     wanted = {path for _, _, path in _planned(plan)}
     cells = [plan.reference, *plan.cells]
     for cell in cells:  # of backends that keep engines of their own
-        wanted |= {cell.built, cell.built.with_suffix(".cache"), cell.built.with_suffix(".json")}
+        for built in (cell.built, *(built_path(cell.built, cell.id, each) for each in variants)):
+            wanted |= {built, built.with_suffix(".cache"), built.with_suffix(".json")}
     wanted |= {cell.scales for cell in cells if cell.scales is not None}
     kept = {path.resolve() for path in wanted}
     kept |= {seal_of(path).resolve() for path in wanted}

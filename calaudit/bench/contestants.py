@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from calaudit.audit.backends import RemoteBackend, site_of
-from calaudit.audit.bench_entry import Variant
+from calaudit.audit.bench_entry import Variant, built_path
 from calaudit.audit.engines import order_engine
 from calaudit.audit.foreign_entry import ELSEWHERE
-from calaudit.audit.keys import content_key, slug
 from calaudit.audit.observed import open_observed
 from calaudit.audit.plan import PlannedCell
 from calaudit.audit.prepare import Audit
@@ -214,7 +213,7 @@ class _Makers:
             return None
         backend = self._backend(target, variant)
         # how a file's Q/DQ was judged isn't how it is served
-        order = replace(order, path=self._path(cell, variant), kernels=None)
+        order = replace(order, path=built_path(cell.built, cell.id, variant), kernels=None)
         file = _file(self._audit, cell, order, keeps=target.kind.keeps_engines)
         knobs = {**dict(variant.knobs)}
         return Contestant(cell, variant, backend, order, record, file, knobs=knobs)
@@ -246,13 +245,6 @@ class _Makers:
             return own
         site = site_of(config, target, self._audit.pool, self._audit.folder, 1)
         return target.kind.make(settings, site)
-
-    def _path(self, cell: PlannedCell, variant: Variant) -> Path:
-        """Where a backend may keep its engine: not in the place of the audit's own."""
-        if not variant.name:
-            return cell.built
-        key = content_key([cell.built.stem, variant.name, dict(variant.knobs)])
-        return cell.built.with_name(f"bench-{slug(variant.name)}-{slug(cell.id)}-{key}.engine")
 
 
 def _file(audit: Audit, cell: PlannedCell, order: Order, *, keeps: bool) -> Path | None:

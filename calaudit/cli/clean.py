@@ -73,4 +73,4 @@ def _removable(
         folder = out or read_audit(audit).folder
         return folder, keyed_files(folder)
     with prepared_audit(audit, Overrides(model, pool, out, seed)) as opened:
-        return opened.folder, earlier_files(opened.plan)
+        return opened.folder, earlier_files(opened.plan, opened.config.bench.variants)

@@ -16,10 +16,11 @@ from calaudit.runtime.progress import stage
 from calaudit.runtime.words import counted, counted_units, first_of, visible
 
 if TYPE_CHECKING:
-    from calaudit.audit.prepare import Overrides
+    from calaudit.audit.prepare import Audit, Overrides
     from calaudit.audit.store import Artefact
 
 _SHOWN_GATES = 5
+_SHOWN_ENGINES = 3
 
 app = typer.Typer(add_completion=False)
 
@@ -87,7 +88,10 @@ def show_plan(
                 for each in found
             ],
             "weak_gates": [asdict(each) for each in weak_gates(opened)],
-            "earlier": _listed(earlier_files(opened.plan), opened.folder),
+            "bench": _benched(opened),
+            "earlier": _listed(
+                earlier_files(opened.plan, opened.config.bench.variants), opened.folder
+            ),
             "leftovers": _listed(leftovers(opened.folder), opened.folder),
         }
     if as_json:
@@ -108,6 +112,7 @@ def _told(content: dict[str, Any], found: Sequence["Artefact"], *, everything: b
         rows += [[each.kind, visible(each.name), each.state, _room(each)] for each in shown]
         lines += ["", text_columns(rows, left=frozenset({0, 1, 2}))]
     lines += ["", _left(content, found), *_weak(content["weak_gates"], everything=everything)]
+    lines += _bench(content["bench"])
     if content["running"]:
         lines.append("A run holds the lock now.")
     elif content["running"] is None:
@@ -167,6 +172,38 @@ def _weak_gate(gate: dict[str, Any]) -> str:
     needs = "" if gate["n_needed"] is None else f", needs {gate['n_needed']:,}"
     units = counted_units(gate["n"], visible(gate["unit"]))
     return f"{visible(gate['metric'])} on {visible(gate['slice'])} ({units}{needs})"
+
+
+def _benched(opened: "Audit") -> dict[str, Any] | None:
+    """What the report's bench tells of the plan's engines; None where there is none."""
+    from calaudit.audit.earlier import earlier_report
+
+    report = earlier_report(opened.plan.report)
+    if report is None or report.bench is None:
+        return None
+    graphs = {cell.id: cell.graph or cell.file for cell in report.cells}
+    planned = {opened.plan.reference.id: True}
+    for cell in opened.plan.cells:
+        own = None if cell.engine is None else cell.engine.relative_to(opened.folder).as_posix()
+        planned[cell.id] = own is None or graphs.get(cell.id) == own
+    measured = list(dict.fromkeys(each.engine for each in report.bench.engines))
+    return {
+        "measured": report.bench.measured,
+        "engines": [name for name in measured if planned.get(name)],
+        "outdated": [name for name in measured if not planned.get(name)],
+        "not_measured": [name for name in planned if name not in measured],
+    }
+
+
+def _bench(bench: dict[str, Any] | None) -> Iterator[str]:
+    """When engines were benched, which have become others, and which weren't."""
+    if bench is None:
+        return
+    told = f"Bench of {visible(bench['measured'])}: {counted(len(bench['engines']), 'engine')}"
+    for key, what in (("outdated", "outdated"), ("not_measured", "not measured")):
+        names = [visible(name) for name in bench[key]]
+        told += f"; {what}: {first_of(names[:_SHOWN_ENGINES], len(names))}" if names else ""
+    yield f"{told}."
 
 
 def _of_predictions(found: Sequence["Artefact"]) -> str:

@@ -1,12 +1,16 @@
 """A bench of a small audit's real engines: what is measured, kept, replaced and refused."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from calaudit.audit.bench_entry import Variant, built_path
+from calaudit.audit.config import read_audit
+from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.bench import measuring
 from calaudit.bench.run import bench_audit
@@ -177,6 +181,31 @@ def test_engines_that_predict_another_library_arent_measured(tmp_path: Path) -> 
     assert report.bench is not None
     assert [each.engine for each in report.bench.engines] == ["fp32"]
     assert "bench_predicted" in {each.code for each in report.bench.notices}
+
+
+def test_status_tells_of_the_bench_and_clean_keeps_what_variants_built(
+    benched: Any, tmp_path: Path
+) -> None:
+    world = Path(shutil.copytree(benched[0].parent, tmp_path / "world"))
+    audit = world / "audit.toml"
+    bench_audit(audit, settings={"cells": ["both/*"]}, formats="none", tell=lambda notice: None)
+    config = read_audit(audit)
+    with prepared_audit(audit, Overrides()) as opened:
+        cell = opened.plan.cells[-1]
+        built = built_path(cell.built, cell.id, config.bench.variants[0])
+        built.write_bytes(b"built with one thread")
+        other = built_path(cell.built, cell.id, Variant("gone", {"threads": 3}))
+        other.write_bytes(b"of a variant that is no more")
+    found = json.loads(calaudit("status", audit, "--json").out)
+    assert found["bench"]["engines"] == ["fp32", "both/minmax"]
+    assert found["bench"]["not_measured"] == ["loud only/minmax"]
+    assert found["bench"]["outdated"] == []
+    assert [each["file"] for each in found["earlier"]] == [f"engines/{other.name}"]
+    assert "2 engines; not measured: loud only/minmax." in calaudit("status", audit).out
+    # another set of the same name: another engine
+    audit.write_text(audit.read_text().replace("strata = [", "seed = 9\nstrata = ["))
+    found = json.loads(calaudit("status", audit, "--json").out)
+    assert found["bench"]["outdated"] == ["both/minmax"]
 
 
 @pytest.mark.parametrize(

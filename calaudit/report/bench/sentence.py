@@ -44,6 +44,8 @@ def point_to_ship(bench: Bench, gains: Gains) -> Point | None:
     own = [p for p in own if p.engine.precision != "fp32"]
     if not own:
         return None
+    # FP16 that isn't surely faster than FP32 is no reason to leave FP32
+    own = [p for p in own if p.engine.precision != "fp16" or _is_baseline(gains, p)] or own
     chosen = [p for p in own if told is not None and p.engine.engine == told.winner]
     if chosen:
         return chosen[0]
@@ -54,6 +56,10 @@ def point_to_ship(bench: Bench, gains: Gains) -> Point | None:
         fastest = max(p.speed.low or 0.0 for p in kept)
         kept = [p for p in kept if p.speed.high is None or p.speed.high >= fastest]
     return min(kept, key=lambda p: (p.loss.value, -(p.speed.value or 0.0)))
+
+
+def _is_baseline(gains: Gains, point: Point) -> bool:
+    return point.engine.key == gains.baseline.key
 
 
 def _second(bench: Bench, gains: Gains, first: Point) -> Point | None:
@@ -68,7 +74,7 @@ def _second(bench: Bench, gains: Gains, first: Point) -> Point | None:
 def _told(bench: Bench, gains: Gains, point: Point) -> str:
     speed, baseline = point.speed, gains.baseline_name
     loss = loss_sentence(bench.index, point.loss)
-    if point.engine.key == gains.baseline.key:  # of FP16 that is to ship, the gain is over FP32
+    if _is_baseline(gains, point):  # of FP16 that is to ship, the gain is over FP32
         single = next((p for p in gains.points if p.engine.precision == "fp32"), None)
         if single is None:
             return f"{point.name}: {loss}"

@@ -51,6 +51,11 @@ def test_fp16_is_told_over_fp32_where_every_int8_engine_regressed():
     assert "; INT8 clean with mse: 2.00 × as fast as FP16 (1.98–2.02), loses 18.0" in told
 
 
+def test_fp16_that_is_not_surely_faster_than_fp32_is_not_told_first():
+    made = planted({"a/mse": 2.0}, {"a/mse": 0.01}, half_speed=(1.01, 0.97, 1.05))
+    assert sentences(made)[0].startswith("INT8 a with mse: 2.00 × as fast as FP32")
+
+
 def test_the_recommended_engine_is_told_first():
     made = replace(usual(), recommendation=RECOMMENDATION)
     assert sentences(made)[0].startswith("INT8 equal with minmax: 1.99 × as fast")

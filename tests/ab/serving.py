@@ -3,6 +3,7 @@ request. What they serve is a sum; real servers are in test_mlserver.py and test
 """
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,14 +145,21 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def http_server(behaviour: Behaviour) -> Iterator[str]:
-    """A small HTTP server of the protocol; yields ``http://host:port``."""
+def http_server(behaviour: Behaviour, certificate: Path | None = None) -> Iterator[str]:
+    """A small HTTP server of the protocol; yields ``http://host:port``.
+
+    `certificate` is a file of a key and its certificate, for TLS.
+    """
     handler = type("Behaving", (Handler,), {"behaviour": behaviour})
     server = Server(("127.0.0.1", 0), handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'http' if certificate is None else 'https'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

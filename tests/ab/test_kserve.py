@@ -1,9 +1,12 @@
 """Arms on servers: the same answers, and what goes wrong told by its kind."""
 
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -274,3 +277,34 @@ def test_free_sizes_are_any_size():
 
 def replace_rows(found: dict[str, Any]) -> dict[str, Any]:
     return found | {"rows": np.zeros((len(found["total"]), 7), np.int64)}
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A key and a certificate of 127.0.0.1 that nobody has signed."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl isn't installed")
+    key, made = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", str(key), "-out", str(made)]
+    subprocess.run(command, check=True, capture_output=True)
+    both = tmp_path / "both.pem"
+    both.write_text(key.read_text("utf-8") + made.read_text("utf-8"), "utf-8")
+    return both
+
+
+def test_a_server_whose_certificate_is_trusted_answers_over_tls(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with http_server(Behaviour(), certificate) as address, arm_of(address) as arm:
+        assert address.startswith("https://")
+        arm.start()
+        np.testing.assert_array_equal(arm.ask({"x": X})["total"], answers(X)["total"])
+
+
+def test_a_certificate_that_nobody_signed_is_refused_and_named(certificate: Path):
+    told = pytest.raises(BackendError, match="certificate verify failed")
+    with http_server(Behaviour(), certificate) as address, arm_of(address) as arm, told:
+        arm.start()

@@ -160,6 +160,19 @@ def test_what_the_driver_doesnt_tell_is_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("lacks", "known"),
+    [(["new process list"], 2**20), (["new process list", "process list"], None)],
+)
+def test_a_driver_older_than_the_package_is_asked_by_older_calls(
+    tmp_path: Path, lacks: list[str], known: int | None
+) -> None:
+    engine = load(tmp_path, nvml={"lacks": lacks})
+    found = engine.measure(models.feeds(MODEL.proto), Block(seconds=0.1, watch=True))
+    assert found.readings[0].process_bytes == known
+    assert found.readings[0].power_watts == 100
+
+
+@pytest.mark.parametrize(
     ("nvml", "told"),
     [({"missing": True}, "pip install nvidia-ml-py"), ({"driver": True}, "Driver Not Loaded")],
 )

@@ -49,6 +49,9 @@ class Meter:
 
     def __init__(self, library: Any, bus: str, pid: int) -> None:
         self._nvml = library
+        # The second is what calls raise that are younger than the driver; it is no NVMLError.
+        names = ("NVMLError", "NVMLLibraryMismatchError")
+        self._refusals = tuple(getattr(library, n) for n in names if hasattr(library, n))
         library.nvmlInit()
         self._device = library.nvmlDeviceGetHandleByPciBusId(bus)
         self._pid = pid
@@ -75,7 +78,7 @@ class Meter:
                 continue
             try:
                 value = ask()
-            except self._nvml.NVMLError:
+            except self._refusals:
                 del self._fields[name]
                 continue
             if time.monotonic() - start > LONG:
@@ -93,28 +96,29 @@ class Meter:
 
     def _throttled(self) -> list[str]:
         # Named anew in release 12: older drivers have the older call alone.
-        names = (
-            "nvmlDeviceGetCurrentClocksEventReasons",
-            "nvmlDeviceGetCurrentClocksThrottleReasons",
+        bits = self._first(
+            "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"
         )
-        for number, name in enumerate(names):
-            ask = getattr(self._nvml, name, None)
-            try:
-                bits = ask(self._device) if ask is not None else None
-            except self._nvml.NVMLError:
-                if number == len(names) - 1:
-                    raise
-                continue
-            if bits is not None:
-                return [reason for bit, reason in REASONS.items() if bits & bit]
-        return []
+        return [reason for bit, reason in REASONS.items() if bits & bit]
 
     def _process_bytes(self) -> int | None:
         """Of its memory; None where processes have other numbers here, as in containers."""
-        for each in self._nvml.nvmlDeviceGetComputeRunningProcesses(self._device):
+        found = self._first(
+            "nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetComputeRunningProcesses_v2"
+        )
+        for each in found:
             if each.pid == self._pid:
                 return None if each.usedGpuMemory is None else int(each.usedGpuMemory)
         return None
+
+    def _first(self, newer: str, older: str) -> Any:
+        """What the newer of two calls gives, or the older one where the driver lacks it."""
+        try:
+            ask = getattr(self._nvml, newer)
+            return ask(self._device)
+        except (AttributeError, *self._refusals):
+            ask = getattr(self._nvml, older)
+            return ask(self._device)
 
 
 def serve(meter: Meter, lines: Any, out: Any) -> None:

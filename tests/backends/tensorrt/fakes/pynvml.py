@@ -21,6 +21,10 @@ class NVMLError(Exception):
     pass
 
 
+class NVMLLibraryMismatchError(Exception):
+    pass
+
+
 def _supported(name):
     if name in _SAID.get("lacks", ()):
         raise NVMLError("Not Supported")
@@ -68,5 +72,13 @@ def nvmlDeviceGetCurrentClocksThrottleReasons(device):
 
 
 def nvmlDeviceGetComputeRunningProcesses(device):
+    if "new process list" in _SAID.get("lacks", ()):
+        raise NVMLLibraryMismatchError("use a versioned function")
+    return nvmlDeviceGetComputeRunningProcesses_v2(device)
+
+
+def nvmlDeviceGetComputeRunningProcesses_v2(device):
+    if "process list" in _SAID.get("lacks", ()):
+        raise NVMLError("Function Not Found")
     time.sleep(0.002)  # it takes long
     return [SimpleNamespace(pid=os.getppid(), usedGpuMemory=2**20)]

@@ -33,10 +33,11 @@ generate: $(BIN)/.dev
 
 # PYTEST: more options, as .ci/run gives them. A file's tests stay in one process, and share its
 # fixtures; files start in the order of tests/conftest.py. Tests start hundreds of processes: with
-# PYTHONDONTWRITEBYTECODE set, each would compile the package anew.
+# PYTHONDONTWRITEBYTECODE set, each would compile the package anew. There is a process for each core,
+# and matrix products spread over all cores would only wait for one another.
 test: lint
 	$(BIN)/python -m compileall -q -j 0 calaudit
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST)
 
 # Each prints a table of ratios measured in one run; minutes each.
 benchmark: $(BIN)/.dev

@@ -34,8 +34,8 @@ class OnnxruntimeSettings:
     graph_optimization: GraphOptimization = "all"
     """What it may do to the graph: onnxruntime's levels."""
     spinning: bool = False
-    """Whether its threads go on waiting busily between runs, as onnxruntime's do by default: the
-    next run begins sooner, and whatever else runs meanwhile has less of the cores."""
+    """Whether its threads wait busily for each other and for the next run, as onnxruntime's do by
+    default: both begin sooner, and whatever else runs meanwhile has less of the cores."""
 
     def __post_init__(self) -> None:
         """Refuse numbers of threads that no machine has."""

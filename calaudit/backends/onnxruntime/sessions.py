@@ -80,7 +80,7 @@ class OnnxruntimeBackend:
     graph_optimization : "all", "extended", "basic" or "none"
         What it may do to the graph.
     spinning : bool
-        Whether its threads go on waiting busily between runs.
+        Whether its threads wait busily for each other, and for the next run.
     """
 
     name = "onnxruntime"

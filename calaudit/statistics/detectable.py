@@ -7,6 +7,7 @@ FP32 on the samples that will be asked for.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from calaudit.statistics.arms import (
     user_sums,
 )
 from calaudit.statistics.sequential import SOONEST
+
+_ROUNDS: Final = 30
+"""Of a fixed point that is approached by halves or faster."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -86,7 +90,8 @@ def detectable(
     Returns
     -------
     dict
-        In the order of `slices`. Of the watched test the effect is one that is found with this
+        In the order of `slices`. With a span the effect's own variance is counted, as if requests
+        lost all or nothing. Of the watched test the effect is one that is found with this
         power at the last request alone: that it may be found before isn't counted.
 
     Raises
@@ -128,8 +133,33 @@ def _detectable(
     error = math.sqrt(variance)
     if not error:
         return Detectable(n, users, None, None, None)
+    treated = n if share is None else one.n[1] if dealt else n * share
+    lossy = _Lossy(variance, one.reach if own.span is not None else 0.0, treated)
     beyond = float(ndtri(power))
     fixed = float(stdtrit(freedom, 1 - alpha / 2)) + beyond
     prior = 1 / SOONEST
     watched = math.sqrt((1 + prior) * (math.log((1 + prior) / prior) + 2 * math.log(1 / alpha)))
-    return Detectable(n, users, error, fixed * error, (watched + beyond) * error)
+    return Detectable(n, users, error, lossy.effect(fixed), lossy.effect(watched + beyond))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lossy:
+    """A difference whose variance grows with it: what some requests lose, others don't."""
+
+    variance: float
+    """Without an effect."""
+    reach: float
+    """The most that a request can lose; 0 where nothing bounds it."""
+    n: float
+    """Requests that the treatment answers."""
+
+    def effect(self, errors: float) -> float:
+        """The effect that is so many of its own standard errors from 0.
+
+        Requests that lose all or nothing, δ on average, vary by δ·(reach − δ).
+        """
+        effect = errors * math.sqrt(self.variance)
+        for _ in range(_ROUNDS):
+            own = max(effect * (self.reach - effect), 0.0) / max(self.n, 1.0)
+            effect = errors * math.sqrt(self.variance + own)
+        return effect

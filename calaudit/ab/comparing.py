@@ -27,7 +27,7 @@ from calaudit.statistics.arms import (
     user_sums,
 )
 from calaudit.statistics.detectable import detectable
-from calaudit.statistics.sequential import Watch, watch_arms, watch_pairs
+from calaudit.statistics.sequential import Decision, Watch, watch_arms, watch_pairs
 
 Floats = NDArray[np.float64]
 Kind = Literal["quality", "outcome", "failures"]
@@ -83,6 +83,8 @@ class Compared:
     fixed: ArmDifference
     watch: Watch
     detectable: float | None = None
+    decision: Decision | None = None
+    """What the watched test came to, where it was judged by itself; the watch is thinned then."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

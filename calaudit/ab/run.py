@@ -258,15 +258,19 @@ class _Trial:
         foreseen: dict[tuple[str, str], float],
     ) -> "list[Compared]":
         from calaudit.ab.comparing import compare_failures, compare_metric, compare_outcomes
+        from calaudit.ab.records import MOST_LOOKS
+        from calaudit.ab.verdicts import settled
 
         control, treatment = (arm.number for arm in keeper.arms)
         requests, terms = done.requests, self.terms
+        gates = self.audit.gates
         found = list(compare_failures(done.replay.courses, requests, terms))
         for scores in judged.metrics:
-            found += compare_metric(scores, requests, (control, treatment), terms, foreseen)
+            own = compare_metric(scores, requests, (control, treatment), terms, foreseen)
+            found += (settled(one, gates, terms, MOST_LOOKS) for one in own)
         outcomes, notices = compare_outcomes(done.log.outcomes, requests, terms)
         self.notices += [*judged.notices, *notices]
-        return found + outcomes
+        return found + [settled(one, gates, terms, MOST_LOOKS) for one in outcomes]
 
     def _record(
         self,

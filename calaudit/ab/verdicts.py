@@ -41,6 +41,7 @@ def results_of(
     Parameters
     ----------
     compared : sequence of Compared
+        Those that don't decide are `settled`.
     gates : mapping
         (metric, slice) → the loss that is allowed.
     terms : Terms
@@ -50,9 +51,7 @@ def results_of(
     deciding = [one for one in compared if _decides(one, gates)]
     together = {_key(one): one.watch for one in deciding}
     decisions = decide(together, alpha=terms.alpha)
-    for one in compared:
-        if _key(one) not in together:
-            decisions |= decide({_key(one): one.watch}, alpha=terms.alpha)
+    decisions |= {_key(one): one.decision for one in compared if one.decision is not None}
     tested = [one for one in deciding if one.fixed.p_value is not None]
     adjusted = dict(
         zip(
@@ -71,6 +70,20 @@ def results_of(
             plain = _judged(plain, tolerance, p_value, terms, complete=complete)
         found.append(plain)
     return found
+
+
+def settled(
+    one: Compared, gates: Mapping[tuple[str, str], Tolerance], terms: Terms, looks: int
+) -> Compared:
+    """A comparison that decides nothing, judged by itself and with a few of its looks.
+
+    One that decides is left as it is. All looks of all of them would fill the memory.
+    """
+    if _decides(one, gates):
+        return one
+    key = _key(one)
+    decision = decide({key: one.watch}, alpha=terms.alpha)[key]
+    return replace(one, watch=one.watch.thinned(looks), decision=decision)
 
 
 def _key(one: Compared) -> str:

@@ -270,7 +270,6 @@ def right(x: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
 
 @pytest.fixture
 def served() -> Iterator[tuple[str, Behaviour]]:
-    pytest.importorskip("tritonclient.http")
     behaviour = Behaviour(metadata=dict(METADATA), compute=right)
     with http_server(behaviour) as address:
         yield f"{address}/sum", behaviour

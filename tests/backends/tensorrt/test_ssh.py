@@ -78,15 +78,35 @@ def test_engines_run_by_ssh_on_python_3_8(
     run_played(sessions[-1])
 
 
+def _measured_played(worker: Worker, number: int, plan: np.ndarray, x: np.ndarray) -> None:
+    """What is measured of an engine works there, too, and leaves the runner as it was."""
+    other = worker.ask("runner.share", {"engine": number}).values["engine"]
+    block = {"engines": [number, other], "seconds": 0, "least": 4, "watch": True}
+    times = worker.ask("bench.measure", block, {"x": x})
+    assert len(times.arrays["host_ms"]) == 4
+    assert times.values["unwatched"] is None
+    assert [each["power_watts"] for each in times.values["readings"]] == [100, 100]
+    layers = worker.ask("bench.layers", {"engine": other, "runs": 2}, {"x": x}).values
+    assert layers["names"] == ["all"]
+    memory = worker.ask("bench.memory", {}, {"plan": plan}).values
+    assert memory["activations"] == 4096
+    again = worker.ask("runner.run", {"engine": number, "n": 4}, {"x": x}).arrays["y"]
+    np.testing.assert_array_equal(again, 2 * x)
+
+
 def run_played(session: Session) -> None:
     x = np.arange(24, dtype=np.float32).reshape(6, 4)
-    shape = {"profile": {"x": [[1, 4], [4, 4], [4, 4]]}, "flags": [], "compute_capability": None}
+    shape = {
+        "profile": {"x": [[1, 4], [4, 4], [4, 4]]}, "flags": [], "compute_capability": None,
+        "knobs": {},
+    }  # fmt: skip
 
     def work(worker: Worker) -> np.ndarray:
         model = {"model": np.frombuffer(PLAYED, np.uint8)}
         plan = worker.ask("build.explicit", shape, model).arrays["plan"]
         number = worker.ask("runner.load", {}, {"plan": plan}).values["engine"]
         found = worker.ask("runner.run", {"engine": number, "n": 6}, {"x": x})
+        _measured_played(worker, number, plan, x[:4])
         return found.arrays["y"]
 
     np.testing.assert_array_equal(session.perform(work), 2 * x)

@@ -61,3 +61,17 @@ def test_a_dominator_is_better_wherever_the_truth_is(rows, random):
             assert truth[better][1] <= truth[beaten][1] + 1e-12
     # some choice is never dominated
     assert not all(found)
+
+
+def test_equal_choices_dominate_each_other_less_often_than_their_intervals_fail():
+    rng = np.random.default_rng(3)
+    half, false, n = 1.96, 0, 4000
+    for _ in range(n):
+        speed, lost = rng.normal(size=2), rng.normal(size=2)
+        # gains of the same size on a scale on which the margin is 2.5 standard errors
+        gain = Bounds(50 + speed - half, 50 + speed + half)
+        found = dominators(gain, Bounds(lost - half, lost + half), margin=MARGIN)
+        false += any(found)
+    # 2 × 5 %: four ends of 2.5 % each
+    assert false / n < 0.10
+    assert false / n > 0

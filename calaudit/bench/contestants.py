@@ -85,7 +85,7 @@ class Field:
         ]
 
 
-def gather(audit: Audit, report: Report, patterns: Sequence[str], batches: Sequence[int]) -> Field:
+def gather(audit: Audit, report: Report, patterns: Sequence[str]) -> Field:
     """The engines of an audit that are to be measured, each ready to be loaded.
 
     Parameters
@@ -96,13 +96,11 @@ def gather(audit: Audit, report: Report, patterns: Sequence[str], batches: Seque
         Of this audit.
     patterns : sequence of str
         Names or patterns of cells; empty: all that were judged, of several draws the first.
-    batches : sequence of int
-        That are to be run.
 
     Raises
     ------
     SettingsError
-        A pattern matches no engine, or a batch is larger than engines are built for.
+        A pattern matches no engine.
     """
     found = Field()
     cells = list(_chosen(audit, report, patterns, found.notices))
@@ -110,7 +108,7 @@ def gather(audit: Audit, report: Report, patterns: Sequence[str], batches: Seque
     records = {cell.id: cell.engine for cell in report.cells}
     records[audit.plan.reference.id] = report.reference.engine
     store, observed = Store(), open_observed(audit.plan)
-    makers = _Makers(audit, batches)
+    makers = _Makers(audit)
     for cell in planned:
         record = records.get(cell.id)
         if record is None:
@@ -188,9 +186,8 @@ def _copies(contestants: Sequence[Contestant]) -> Iterator[Contestant]:
 class _Makers:
     """The backends that contestants are made by, each made once."""
 
-    def __init__(self, audit: Audit, batches: Sequence[int]) -> None:
+    def __init__(self, audit: Audit) -> None:
         self._audit = audit
-        self._largest = max(batches)
         self._made: dict[tuple[str, str], Backend] = {}
         self._told: dict[str, set[str]] = {}
         self.notices: list[Notice] = []
@@ -226,13 +223,6 @@ class _Makers:
 
     def _new(self, target: Target, variant: Variant) -> Backend:
         config = self._audit.config
-        if target.kind.keeps_engines and self._largest > config.audit.batch_size:
-            raise SettingsError(
-                f"{target.name} builds engines for batches up to [audit] batch_size, "
-                f"{config.audit.batch_size}, and a batch of {self._largest} is to be measured",
-                where="--batch",
-                next_step="Ask for a smaller batch, or raise batch_size and run the audit again.",
-            )
         settings = variant.applied(target.kind.served(target.settings))
         own = self._audit.backends[target.name]
         if isinstance(own, RemoteBackend):

@@ -11,6 +11,7 @@ from calaudit.runtime.errors import Notice
 
 if TYPE_CHECKING:
     from calaudit.audit.bench_entry import BenchTable
+    from calaudit.audit.config import AuditConfig
     from calaudit.audit.prepare import Audit, Overrides
     from calaudit.bench.trtexec import Traced
     from calaudit.results.bench import BenchRecord, BenchSettings
@@ -57,40 +58,40 @@ def bench_audit(
     CalauditError
         As `calaudit.run_audit`.
     """
+    from calaudit.audit.config import read_audit
     from calaudit.audit.run import run_audit
 
     say = tell or (lambda notice: None)
-    for notice in _unfinished(Path(path), overrides):
+    config = read_audit(Path(path))
+    table = _table(config, settings or {})
+    for notice in _unfinished(config, overrides):
         say(notice)
 
     def benched(audit: "Audit", report: "Report") -> "Report":
-        return with_bench(audit, report, settings or {}, say, traced)
+        return with_bench(audit, report, table, say, traced)
 
     return run_audit(path, overrides, formats=formats, tell=tell, then=benched)
 
 
-def _unfinished(path: Path, overrides: "Overrides | None") -> Iterator[Notice]:
+def _unfinished(config: "AuditConfig", overrides: "Overrides | None") -> Iterator[Notice]:
     """That the audit has no report yet, so that it is run before anything is measured."""
-    from calaudit.audit.config import read_audit
-
     out = None if overrides is None else overrides.out
-    folder = read_audit(path).folder if out is None else Path(out)
+    folder = config.folder if out is None else Path(out)
     if not (folder / "report.json").exists():
         message = "has no report yet: the audit is run first, then its engines are measured"
-        yield Notice("audit_not_finished", message, str(path))
+        yield Notice("audit_not_finished", message, str(config.path))
 
 
 def with_bench(
     audit: "Audit",
     report: "Report",
-    settings: Mapping[str, Any],
+    table: "BenchTable",
     tell: Callable[[Notice], None],
     traced: "Sequence[Traced]" = (),
 ) -> "Report":
     """The report of an audit that is held, with a bench of its engines."""
     from calaudit.runtime.progress import stage
 
-    table = _table(audit, settings)
     start = time.perf_counter()
     with stage("bench"):
         record = measure_audit(audit, report, table, traced)
@@ -102,13 +103,30 @@ def with_bench(
     return replace(report, bench=record, timings=timings)
 
 
-def _table(audit: "Audit", settings: Mapping[str, Any]) -> "BenchTable":
-    """``[bench]`` with other values."""
+def _table(config: "AuditConfig", settings: Mapping[str, Any]) -> "BenchTable":
+    """``[bench]`` with other values, before any work is done.
+
+    Raises
+    ------
+    SettingsError
+        A value is wrong, or a batch is larger than a target's engines are built for.
+    """
     from calaudit.audit.bench_entry import BenchTable
+    from calaudit.runtime.errors import SettingsError
     from calaudit.runtime.settings import as_values, parse_settings
 
-    values = {**as_values(audit.config.bench.table), **settings}
-    return parse_settings(values, BenchTable, where="bench")
+    values = {**as_values(config.bench.table), **settings}
+    table = parse_settings(values, BenchTable, where="bench")
+    largest, most = max(table.batches, default=1), config.audit.batch_size
+    for target in config.used:
+        if target.kind.keeps_engines and largest > most:
+            raise SettingsError(
+                f"{target.name} builds engines for batches up to [audit] batch_size, {most}, and a "
+                f"batch of {largest} is to be measured",
+                where="bench: batches",
+                next_step="Ask for a smaller batch, or raise batch_size and run the audit again.",
+            )
+    return table
 
 
 def measure_audit(
@@ -128,7 +146,7 @@ def measure_audit(
     Raises
     ------
     SettingsError
-        `table.cells` matches nothing, or a batch is larger than engines are built for.
+        `table.cells` matches nothing.
     BackendError
         The FP32 reference can't be measured.
     """
@@ -150,7 +168,7 @@ def measure_audit(
     asked = _asked(audit, table, batches)
     began, around = datetime.now(UTC), environment(audit)
     given, told = traced_engines(audit, report, traced)
-    field = gather(audit, report, table.cells, batches)
+    field = gather(audit, report, table.cells)
     field.leave_out({each.engine for each in given})
     notices = [*field.notices, *told]
     before = look()

@@ -74,6 +74,7 @@ def everything(folder: Path) -> None:
     table = AuditTable({}, (), {"audit.backend": ["odd"]}, "audit.toml", Path())
     settings = read_targets(table)["odd"].settings
     list(kind.int8(settings, ("mse",), Batching(4)))
+    assert kind.served(settings) == settings
     list(kind.obstacles(settings, {}))
     examine("odd")
     made = kind.make(settings, Site("odd", folder, 4, {}))
@@ -131,6 +132,8 @@ def test_an_engine_that_times_itself_is_asked_to(tmp_path: Path) -> None:
         ("kind", "def obstacles(self, *_): return ['x']", "gave list with str in it from obstac"),
         ("kind", "def int8(self, *_): yield {}['x']", "failed in int8 .*KeyError: 'x'"),
         ("kind", "def int8(self, *_): yield 'mse'", "from int8, expected values of Int8"),
+        ("kind", "def served(self, *_): return {}['x']", "failed in served .*KeyError: 'x'"),
+        ("kind", "def served(self, *_): return 3", "gave int from served, expected its settings"),
         ("kind", "settings = dict", "isn't made by calaudit.runtime.settings.setting"),
         ("kind", "name = 3", "gave int from name, expected text"),
         ("backend", "environment = {'gpu': 3}", "gave 'gpu': 3 in environment, expected texts"),

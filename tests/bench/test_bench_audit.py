@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
+from calaudit.audit import run
 from calaudit.audit.bench_entry import Variant, built_path
 from calaudit.audit.config import read_audit
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
+from calaudit.backends.onnxruntime.kind import OnnxruntimeKind
 from calaudit.bench import measuring
 from calaudit.bench.run import bench_audit
 from calaudit.report.files import read_report
 from calaudit.results.document import to_document
 from calaudit.results.report import Report
-from calaudit.runtime.errors import CalauditError, Notice
+from calaudit.runtime.errors import CalauditError, Notice, SettingsError
 from tests.audit.world import AUDIT, make_world
 from tests.cli.running import calaudit
 
@@ -206,6 +208,15 @@ def test_status_tells_of_the_bench_and_clean_keeps_what_variants_built(
     audit.write_text(audit.read_text().replace("strata = [", "seed = 9\nstrata = ["))
     found = json.loads(calaudit("status", audit, "--json").out)
     assert found["bench"]["outdated"] == ["both/minmax"]
+
+
+def test_a_batch_that_no_engine_is_built_for_is_refused_before_any_work(
+    benched: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OnnxruntimeKind, "keeps_engines", True)
+    monkeypatch.setattr(run, "run_audit", None)
+    with pytest.raises(SettingsError, match=r"batch_size, 100, and a batch of 101"):
+        bench_audit(benched[0], settings={"batches": [1, 101]})
 
 
 @pytest.mark.parametrize(

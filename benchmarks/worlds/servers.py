@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PATIENCE = 120
@@ -107,27 +108,32 @@ def environment(example: Path, cache: Path) -> Path:
     requirements = example / "requirements.txt"
     told = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     folder = cache.absolute() / f"{example.name}-{told}"
-    if not folder.exists():
-        with tempfile.TemporaryDirectory(dir=cache) as made:
-            venv.create(Path(made, "venv"), with_pip=True)
-            pip = [Path(made, "venv", "bin", "python"), "-m", "pip", "install", "--quiet"]
-            try:
-                done = subprocess.run(
-                    [*pip, "--disable-pip-version-check", "--no-compile", "-r", requirements],
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                    timeout=PIP_PATIENCE,
-                )
-            except subprocess.TimeoutExpired:
-                what = f"pip needs more than {PIP_PATIENCE} seconds for {example.name}"
-                raise MissingServerError(what) from None
-            if done.returncode:
-                last = done.stderr.strip().splitlines()[-1:]
-                raise MissingServerError(f"pip doesn't get what {example.name} needs: {last}")
-            if not folder.exists():
+    with FileLock(f"{folder}.lock"):  # tests of several processes want the same one
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=cache) as made:
+                _install(requirements, Path(made, "venv"), example.name)
                 Path(made, "venv").rename(folder)
     return folder / "bin" / "python"
+
+
+def _install(requirements: Path, folder: Path, name: str) -> None:
+    """Make an environment. Raises `MissingServerError`."""
+    venv.create(folder, with_pip=True)
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    try:
+        done = subprocess.run(
+            [*pip, "--disable-pip-version-check", "--no-compile", "-r", requirements],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PIP_PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        what = f"pip needs more than {PIP_PATIENCE} seconds for {name}"
+        raise MissingServerError(what) from None
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:]
+        raise MissingServerError(f"pip doesn't get what {name} needs: {last}")
 
 
 @contextmanager
@@ -230,6 +236,12 @@ def prometheus(targets: Mapping[str, str], folder: Path, *, every: str) -> Itera
     command += [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
     address = f"http://127.0.0.1:{port}"
     with running(command, lambda: answers_at(f"{address}/-/ready"), folder / "log"):
+        # It takes seconds to find its targets, whether they are up or not.
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            if {labels["job"] for labels, _ in queried(address, "up")} >= set(targets):
+                break
+            time.sleep(0.1)
         yield address
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from worlds.servers import MissingServerError, Served, mlserver, prometheus, queried
+from worlds.servers import MissingServerError, Served, free_ports, mlserver, prometheus, queried
 
 from calaudit.ab.asked import Asked
 from calaudit.ab.run import ab_audit
@@ -81,34 +81,31 @@ def test_harm_is_found_between_two_models_on_a_server(serving: Serving, tmp_path
 def test_prometheus_scrapes_a_replay_and_the_server_that_answers_it(
     serving: Serving, tmp_path: Path
 ) -> None:
+    (port,) = free_ports(1)
+    targets = {
+        "calaudit-ab": f"127.0.0.1:{port}",
+        "mlserver": urllib.parse.urlsplit(serving.served.metrics).netloc,
+    }
+    address = f"{serving.served.http}/fp32"
+    traffic = Traffic(rate=50.0, seed=5)
+    asked = Asked(arms=("fp32", address), requests=traffic, n=400, mode="shadow")
+    told: list[Notice] = []
+    found: dict[str, float] = {}
     with ExitStack() as held:
-        seen: list[str] = []
-        found: dict[str, float] = {}
-
-        def began(notice: Notice) -> None:
-            if notice.code != "metrics":
-                return
-            targets = {
-                "calaudit-ab": urllib.parse.urlsplit(notice.message).netloc,
-                "mlserver": urllib.parse.urlsplit(serving.served.metrics).netloc,
-            }
-            try:
-                started = prometheus(targets, tmp_path / "prometheus", every="500ms")
-                seen.append(held.enter_context(started))
-            except MissingServerError as missing:
-                pytest.skip(str(missing))
-
-        address = f"{serving.served.http}/fp32"
-        asked = Asked(
-            arms=("fp32", address), requests=Traffic(rate=50.0, seed=5), n=400, mode="shadow"
-        )
-        ab_audit(serving.audit, asked, out=tmp_path / "ab", watching=shown_live("0", (), began))
+        try:
+            started = prometheus(targets, tmp_path / "prometheus", every="500ms")
+            here = held.enter_context(started)
+        except MissingServerError as missing:
+            pytest.skip(str(missing))
+        watching = shown_live(str(port), (), told.append)
+        ab_audit(serving.audit, asked, out=tmp_path / "ab", watching=watching)
         for name, query in {
             "sent": "last_over_time(calaudit_ab_requests_sent_total{arm='treatment'}[1m])",
             "answered": "sum(last_over_time(calaudit_ab_requests_total{status='ok'}[1m]))",
             "server": "sum(rate(rest_server_request_duration_seconds_count{path=~'.*/infer'}[1m]))",
         }.items():
-            ((_, found[name]),) = queried(seen[0], query)
+            ((_, found[name]),) = queried(here, query)
+    assert told[0].message == f"http://127.0.0.1:{port}/metrics"
     assert 200 < found["sent"] <= 400
     assert 400 < found["answered"] <= 800
     assert found["server"] > 0

@@ -26,11 +26,14 @@ def main(models: str, *options: str) -> None:
     if not stub.exists():
         sys.exit(f"pytriton has no backend for Python {version}.")
     # The backend's own program must be that of this Python: put both into one folder.
-    backends = Path(tempfile.mkdtemp(prefix="triton-"))
-    shutil.copytree(server / "backends" / "python", backends / "python")
-    shutil.copy(stub, backends / "python")
-    for program in (backends / "python" / stub.name, server / "bin" / "tritonserver"):
-        program.chmod(0o755)
+    backends = Path(sys.prefix) / "triton-backends"
+    if not backends.exists():
+        with tempfile.TemporaryDirectory(dir=sys.prefix) as made:
+            shutil.copytree(server / "backends", Path(made, "all"))
+            shutil.copy(stub, Path(made, "all", "python"))
+            Path(made, "all", "python", stub.name).chmod(0o755)
+            Path(made, "all").rename(backends)
+    (server / "bin" / "tritonserver").chmod(0o755)
     libraries = (str(wheel.parent / "nvidia_pytriton.libs"), sysconfig.get_config_var("LIBDIR"))
     os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
     # The backend's Python looks for its environment beside the first python3 on the path.

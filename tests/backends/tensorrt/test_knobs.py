@@ -30,7 +30,9 @@ def made(folder: Path, keys: dict[str, Any] | None = None, **behaviour: Any) -> 
 
 def unusable(folder: Path, keys: dict[str, Any], **behaviour: Any) -> None:
     """Make a backend that can't be made; `doctor` says why, too."""
-    settings = TensorrtSettings(python=played(FAKE_TENSORRT=json.dumps(behaviour)), **keys)
+    # a place of its own: a worker of another test, under another environment, may still be there
+    place = played(FAKE_TENSORRT=json.dumps(behaviour), PLACE=folder.name)
+    settings = TensorrtSettings(python=place, **keys)
     assert TENSORRT.examine(settings, {}).absent
     TENSORRT.make(settings, Site("tensorrt", folder=folder, batch_size=16, shapes={}))
 

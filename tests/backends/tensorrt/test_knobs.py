@@ -10,12 +10,16 @@ import pytest
 from calaudit.backends.base import Order, Site
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.backends.tensorrt.backend import TensorrtBackend
+from calaudit.backends.tensorrt.implicit import NativeRanges, build_implicit
 from calaudit.backends.tensorrt.kind import TENSORRT, RtxSettings, TensorrtSettings
+from calaudit.backends.tensorrt.knobs import Knobs
 from calaudit.backends.tensorrt.profile import plan_profile
+from calaudit.calibration.batching import Batching
 from calaudit.formats.engine import open_engine_file
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import BackendError, SettingsError
 from tests.backends.available import make_backend, played
+from tests.backends.tensorrt.calibsets import make_calibset, two_inputs
 from tests.graph import models
 
 MODEL = Model(models.gemms(), "sketch.onnx")
@@ -124,3 +128,19 @@ def test_an_engine_of_fixed_shapes_answers_batches_of_any_size(tmp_path: Path, n
     assert found.shape == wanted.shape
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
     assert len(feeds["x"]) == n
+
+
+def test_an_implicit_build_is_told_as_well(tmp_path: Path) -> None:
+    session = made(tmp_path).session
+    ranges = NativeRanges(
+        calibset=make_calibset(tmp_path / "set.h5", two_inputs(24)),
+        algorithm="entropy",
+        batching=Batching(8, order="stored"),
+    )
+    model = Model(models.embedding(), "embedding.onnx")
+    knobs = Knobs(optimization_level=2, sparsity=True)
+    built = build_implicit(session, model, ranges, plan_profile(model, max_batch=16), knobs=knobs)
+    found = json.loads(built.plan.partition(b"\n")[0])
+    assert found["level"] == 2
+    assert {"INT8", "SPARSE_WEIGHTS"} <= set(found["flags"])
+    assert "TF32" not in found["flags"]

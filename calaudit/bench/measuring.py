@@ -27,7 +27,9 @@ Feeds = Mapping[str, NDArray[Any]]
 Load = tuple[int, int]
 """Samples of a batch, and batches under way at a time."""
 LAYER_RUNS: Final = 20
-"""Runs that layers are timed over."""
+"""Runs that layers are timed over, at most."""
+LAYER_SECONDS: Final = 2.0
+"""How long that may take, about; a few runs are made in any case."""
 _WINDOWS: Final = 25
 """Windows that a warm-up's longest time is divided into, to see whether times still fall."""
 
@@ -213,10 +215,12 @@ class _Turn:
                 if not isinstance(engine, Timed):
                     return
                 batch = max(batch for batch, _ in self.measured.rounds)
-                time_block(engine, self._feeds[batch], Block(seconds=0))
+                once = time_block(engine, self._feeds[batch], Block(seconds=0))
                 self.measured.memory = engine.memory()
                 if layers:
-                    self.measured.layers = engine.layers(self._feeds[batch], LAYER_RUNS)
+                    few = round(1e3 * LAYER_SECONDS / max(float(once.host_ms[0]), 1e-3))
+                    runs = min(LAYER_RUNS, max(3, few))
+                    self.measured.layers = engine.layers(self._feeds[batch], runs)
                     self.measured.layers_batch = batch if self.measured.layers else None
         except CalauditError as error:
             self._notices.append(not_benched(self.measured.contestant.title, error))

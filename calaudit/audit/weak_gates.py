@@ -14,6 +14,8 @@ from calaudit.statistics.power import ANY_SIZE, smallest_provable_drop, units_to
 from calaudit.steps.clusters import clusters_of
 from calaudit.tasks.base import EvalSet
 
+_ROUNDING = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class WeakGate:
@@ -61,14 +63,15 @@ def _weak(audit: Audit, eval_set: EvalSet, metric: Metric, name: str) -> Iterato
     n_clusters = _clusters(audit, eval_set, name)
     if needed is not None and n_clusters is not None:
         needed = max(needed, support.clusters * n / n_clusters)
+    kind = "jackknife" if metric.kind == "set" else "bootstrap-t"
+    resampled = support.of(kind, per_cluster=n / independent, bounded=metric.span is not None)
+    whole = math.ceil(resampled - _ROUNDING)
     if needed is None or n < needed:
-        least = (
-            needed if metric.kind == "binary" or needed is None else max(needed, support.resampled)
-        )
-        whole = None if least is None else math.ceil(least - 1e-6)
-        yield WeakGate(metric.name, name, eval_set.unit, n, whole, may_pass=False)
-    elif metric.kind != "binary" and n < support.resampled:
-        yield WeakGate(metric.name, name, eval_set.unit, n, support.resampled, may_pass=True)
+        least = needed if metric.kind == "binary" or needed is None else max(needed, resampled)
+        enough = None if least is None else math.ceil(least - _ROUNDING)
+        yield WeakGate(metric.name, name, eval_set.unit, n, enough, may_pass=False)
+    elif metric.kind != "binary" and n < whole:
+        yield WeakGate(metric.name, name, eval_set.unit, n, whole, may_pass=True)
 
 
 def _clusters(audit: Audit, eval_set: EvalSet, name: str) -> int | None:

@@ -77,17 +77,39 @@ class MinSupport:
     counted: int = 30
     """Units, for ``tango``, ``tango-clustered`` and ``clopper-pearson``."""
     resampled: int = 300
-    """Units, for ``bootstrap-t`` and ``jackknife``."""
+    """Units, for ``bootstrap-t``, and for ``jackknife`` where nothing bounds how far a unit can
+    move the metric."""
+    grouped: int = 100
+    """Clusters, of which each unit is one where it stands alone, for ``jackknife`` otherwise: a
+    PASS then leaves room for the clusters that the sample doesn't hold."""
     clusters: int = 5
     """Clusters, where units come in clusters."""
+    own: int = 0
+    """Units, whatever the bound."""
 
-    def of(self, interval: str | None) -> int:
-        """Units, for a bound that was found by that method."""
+    def of(self, interval: str | None, *, per_cluster: float = 1.0, bounded: bool = True) -> float:
+        """Units, for a bound that was found by that method.
+
+        Parameters
+        ----------
+        interval : str or None
+        per_cluster : float
+            Units of a cluster; 1 where each stands alone.
+        bounded : bool
+            Whether it is known how far a unit can move the metric.
+        """
+        if interval == "jackknife" and bounded:
+            return max(self.grouped * per_cluster, self.own)
         return self.resampled if interval in {"bootstrap-t", "jackknife"} else self.counted
 
     def at_least(self, n: int) -> "MinSupport":
         """Raised to `n` units where it is lower."""
-        return replace(self, counted=max(self.counted, n), resampled=max(self.resampled, n))
+        return replace(
+            self,
+            counted=max(self.counted, n),
+            resampled=max(self.resampled, n),
+            own=max(self.own, n),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

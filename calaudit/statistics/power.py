@@ -27,7 +27,7 @@ _FEW_CHANGED = 20
 _FAR = 7.0
 """Standard deviations beyond which a count isn't looked at: a chance of 1e-12."""
 
-ANY_SIZE = MinSupport(counted=0, resampled=0, clusters=0)
+ANY_SIZE = MinSupport(counted=0, resampled=0, grouped=0, clusters=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,10 +83,26 @@ def _chances(one: Comparison, support: MinSupport, tests: int) -> Callable[[int]
     return lambda n: _of_means(one, n, tests, may_pass=n >= fewest)
 
 
+def least_units(one: Comparison, support: MinSupport, interval: str | None = None) -> float:
+    """Units that the kind of its bound needs, as its own lie in clusters.
+
+    Parameters
+    ----------
+    one : Comparison
+    support : MinSupport
+    interval : str, optional
+        Another kind of bound than its own.
+    """
+    per_cluster = one.n / one.n_effective if one.n_clusters and one.n_effective else 1.0
+    bounded = one.smallest_provable_drop is not None
+    return support.of(interval or one.interval, per_cluster=per_cluster, bounded=bounded)
+
+
 def _fewest(one: Comparison, support: MinSupport) -> float:
     """Units below which it can't PASS, whatever they show."""
     counted = one.interval in {"tango", "tango-clustered"} or one.n_changed == 0
-    least = float(support.counted if counted else support.resampled)
+    kind = "jackknife" if one.interval == "jackknife" or one.by.kind == "set" else "bootstrap-t"
+    least = float(support.counted) if counted else least_units(one, support, kind)
     if one.n_clusters:
         least = max(least, support.clusters * one.n / one.n_clusters)
     if one.smallest_provable_drop is None:

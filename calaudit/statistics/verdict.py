@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from calaudit.results.comparison import Reason, Verdict
 from calaudit.statistics.criteria import Comparison, MinSupport
-from calaudit.statistics.sample_size import n_needed
+from calaudit.statistics.sample_size import least_units, n_needed
 
 _ROUNDING = 1e-6
 
@@ -172,7 +172,7 @@ def _supported(one: Comparison, support: MinSupport) -> Comparison:
     """With what as many units could prove, where a bound like the one found needs more of them."""
     if one.interval is None:
         return one
-    least, smallest, enough = float(support.of(one.interval)), one.smallest_provable_drop, None
+    least, smallest, enough = least_units(one, support), one.smallest_provable_drop, None
     if one.n_clusters:
         least = max(least, support.clusters * one.n / one.n_clusters)
     if one.n_to_prove is not None:
@@ -212,8 +212,10 @@ def _cannot_fail(one: Comparison) -> bool:
 def _thin(one: Comparison, support: MinSupport) -> Reason | None:
     """What keeps a bound below the gate from being a PASS."""
     assert one.max_drop is not None
-    if one.n < support.of(one.interval):
-        return Reason.TOO_FEW_UNITS
+    if one.n < least_units(one, support) - _ROUNDING:
+        # Clusters are too few where as many independent units would be enough.
+        few = one.n_clusters is not None and one.n >= support.of(one.interval)
+        return Reason.TOO_FEW_CLUSTERS if few else Reason.TOO_FEW_UNITS
     if one.n_clusters is not None and one.n_clusters < support.clusters:
         return Reason.TOO_FEW_CLUSTERS
     smallest = one.smallest_provable_drop
@@ -221,7 +223,6 @@ def _thin(one: Comparison, support: MinSupport) -> Reason | None:
         return None
     if one.n_clusters is None:
         return Reason.TOO_FEW_UNITS
-    # Clusters are too few where as many independent units would be enough.
     alone = (one.n_to_prove or 0) * (one.n_effective or 0.0) / one.n
     return Reason.TOO_FEW_UNITS if alone > one.n else Reason.TOO_FEW_CLUSTERS
 

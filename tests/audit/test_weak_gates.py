@@ -17,16 +17,16 @@ def _weak(path: Path) -> dict[tuple[str, str], WeakGate]:
 
 
 def test_too_few_images_for_ap_are_told_by_a_dry_run(tmp_path: Path) -> None:
-    path = make_detector(tmp_path)
+    path = make_detector(tmp_path, photographs=120)
     found = _weak(path)
     ap = {name: each for (metric, name), each in found.items() if metric == "ap"}
-    assert {(e.unit, e.n_needed) for e in ap.values()} == {("image", 300)}
+    assert {(e.unit, e.n_needed) for e in ap.values()} == {("image", 100)}
     assert {name: e.n for name, e in ap.items()} == {
-        "light = bright": 160, "light = dark": 160,
+        "light = bright": 80, "light = dark": 80,
     }  # fmt: skip
     assert all(each.may_pass for each in ap.values())
     told = calaudit("compare", path, "--dry-run").out
-    assert "Can pass only where hardly a score changes: ap on light = bright (160 images, " in told
+    assert "Can pass only where hardly a score changes: ap on light = bright (80 images, " in told
     assert not (tmp_path / "detector").exists()
 
 

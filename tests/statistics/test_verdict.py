@@ -42,7 +42,7 @@ def test_a_thin_slice_never_passes_and_a_proven_bound_is_no_regression():
 @pytest.mark.parametrize(
     ("interval", "needed"),
     [("tango", 30), ("clopper-pearson", 30), ("bootstrap-t", 300), ("jackknife", 300)],
-)
+)  # the comparison's metric is one of which no reach is known
 def test_support_is_asked_by_how_the_bound_was_found(interval, needed):
     thin = judge([comparison(interval=interval, one_sided_high=0.01, n=needed - 1)])[0]
     assert thin.verdict is Verdict.INCONCLUSIVE
@@ -248,11 +248,27 @@ def test_what_could_be_proven_accounts_for_the_units_that_the_interval_needs():
         "max_drop": 0.05,
     }
     bounds = {"one_sided_high": 0.01, "smallest_provable_drop": 0.033, "n_to_prove": 87}
-    thin, enough = judge([comparison(**own, **bounds, n=n) for n in (130, 300)])
+    thin, enough = judge([comparison(**own, **bounds, n=n) for n in (90, 100)])
     assert (thin.verdict, thin.reason) == (Verdict.INCONCLUSIVE, Reason.TOO_FEW_UNITS)
-    assert (thin.smallest_provable_drop, thin.n_to_prove) == (None, 300)
+    assert (thin.smallest_provable_drop, thin.n_to_prove) == (None, 100)
     assert (enough.verdict, enough.reason) == (Verdict.PASS, None)
-    assert (enough.smallest_provable_drop, enough.n_to_prove) == (0.033, 300)
+    assert (enough.smallest_provable_drop, enough.n_to_prove) == (0.033, 100)
+
+
+def test_a_jackknife_needs_clusters_and_not_units_where_a_units_reach_is_known():
+    own = {
+        "metric": parse_metric("coverage@10"), "flips": None, "interval": "jackknife",
+        "max_drop": 0.05, "one_sided_high": 0.01, "smallest_provable_drop": 0.033,
+        "n_to_prove": 87,
+    }  # fmt: skip
+    few, many = (comparison(**own, n=400, n_clusters=g, n_effective=float(g)) for g in (80, 100))
+    thin, enough = judge([few, many])
+    assert (thin.verdict, thin.reason) == (Verdict.INCONCLUSIVE, Reason.TOO_FEW_CLUSTERS)
+    assert thin.n_to_prove == 500
+    assert (enough.verdict, enough.n_to_prove) == (Verdict.PASS, 400)
+    own["smallest_provable_drop"] = None
+    (unbounded,) = judge([comparison(**own, n=200)])
+    assert unbounded.reason is Reason.TOO_FEW_UNITS
 
 
 def test_what_could_be_proven_accounts_for_the_clusters_that_are_needed():

@@ -47,7 +47,7 @@ def gate(metric: str, guess: Proposed, *, least: int, n: int, n_clusters: int) -
         drop = _allowed(smallest_provable_drop(parsed, n_clusters, influence=lambda n: 1 / n))
         remark = (
             f"{100 * drop:g} points, overall: the smallest slice holds {least:,} evaluated "
-            f"{units}, and {needed} are needed to pass this metric."
+            f"{units}, and {needed} are needed to prove so little by this metric."
         )
         if n < needed:
             remark += f" All {n:,} together are too few as well: evaluate more."

@@ -109,6 +109,15 @@ def test_one_that_takes_a_single_batch_is_measured_at_that() -> None:
     assert ("one", "latency", 8) not in found
 
 
+def test_layers_of_slow_engines_are_timed_over_fewer_runs() -> None:
+    """Of batches of 8, whose runs take 8 ms, 0.2 s and 16 s."""
+    machine = Machine(np.random.default_rng(0), drift=0, disturbed=0)
+    engines = [Simulated(machine, ms) for ms in (1.0, 25.0, 2000.0)]
+    made = [contestant(f"e{i}", each) for i, each in enumerate(engines)]
+    run(Field(made), settings(2))
+    assert [each.layer_runs for each in engines] == [20, 10, 3]
+
+
 def test_streams_give_throughput_and_no_latency() -> None:
     field = contest(Machine(np.random.default_rng(0)), {"a": 2.0})
     asked = settings(6, streams=(1, 4))

@@ -253,43 +253,56 @@ def _naive(answers: Answers) -> bool:
     return bool((np.abs(found[1][0] - found[0][0]) > 1.96 * error)[200:].any())
 
 
+SIZES = {
+    "half the MDE": 0.5,
+    "the MDE": 1.0,
+    "the MDE when watched": None,
+    "twice the MDE": 2.0,
+}
+"""Times the minimum detectable effect of the log; None: the effect of the watched test."""
+
+
 def power(world: World, replays: int) -> None:
-    own = world.scores[CONTROL]
     replays = max(1, replays // 4)
     print(
         f"\nlosses planted on one slice, {replays} replays each: share found after Holm, and when"
     )
     for name in ("speaker = theo", next(iter(world.slices))):
-        one = replay(world, 0, back=True)
-        effects = detectable(one.user, own[one.sample], one.slices, span=1.0, expected=one.expected)
-        told = effects[name]
-        assert told.fixed is not None
-        assert told.watched is not None
-        for what, loss in (
-            ("half the MDE", told.fixed / 2),
-            ("the MDE", told.fixed),
-            ("the MDE when watched", told.watched),
-            ("twice the MDE", 2 * told.fixed),
-        ):
-            fixed, moments = 0, []
+        for what, times in SIZES.items():
+            losses, fixed, moments = [], 0, []
             for seed in range(replays):
-                rng = np.random.default_rng([seed, 7])
-                right = np.mean(own[world.slices[name]])
-                spoilt = own.copy()
-                rows = world.slices[name]
-                spoilt[rows] *= rng.random(len(rows)) >= loss / right
                 one = replay(world, 5000 + seed, back=True)
-                answers = one.answers(own, spoilt)
-                slices = {"all": one.slices["all"]} | one.slices
-                found = compare_arms(answers, slices, seed=seed, replicates=1000)[name]
+                answers, loss = _planted(world, one, name, times, seed)
+                losses.append(loss)
+                found = compare_arms(answers, one.slices, seed=seed, replicates=1000)[name]
                 fixed += (found.p_adjusted or 1) <= ALPHA
-                moments.append(watched(answers, slices)[name].decided)
+                moments.append(watched(answers, one.slices)[name].decided)
             known = [each for each in moments if each]
             when = f"{np.median(known):,.0f}" if known else "–"
             print(
-                f"  {name}, {what} ({100 * loss:.1f} points): fixed horizon {fixed / replays:.2f}, "
-                f"always valid {len(known) / replays:.2f}, after {when} requests (median)"
+                f"  {name}, {what} ({100 * np.mean(losses):.1f} points): fixed horizon "
+                f"{fixed / replays:.2f}, always valid {len(known) / replays:.2f}, after {when} "
+                "requests (median)",
+                flush=True,
             )
+
+
+def _planted(
+    world: World, one: Replay, name: str, times: float | None, seed: int
+) -> tuple[Answers, float]:
+    """The control against itself, but that some right answers of a slice are lost, as it comes."""
+    own = world.scores[CONTROL]
+    effects = detectable(
+        one.user, own[one.sample], one.slices, span=1.0, expected=one.expected, arm=one.arm
+    )[name]
+    assert effects.fixed is not None
+    assert effects.watched is not None
+    loss = effects.watched if times is None else times * effects.fixed
+    answers, rows = one.answers(own, own), one.slices[name]
+    lost = np.random.default_rng([seed, 7]).random(len(rows)) < loss / own[one.sample[rows]].mean()
+    score = answers.score.copy()
+    score[rows[lost & (one.arm[rows] == 1)]] = 0.0
+    return replace(answers, score=score), loss
 
 
 def split(world: World, replays: int) -> None:

@@ -221,8 +221,13 @@ def replay_notices(
             yield Notice("requests_failed", message, arm.name)
 
 
-def ratio_record(requests: Requests, replay: Replay, share: float) -> SampleRatio | None:
-    """Whether users came to the arms in the shares asked for; of those with an answer."""
+def ratio_record(
+    requests: Requests, replay: Replay, share: float, *, complete: bool
+) -> SampleRatio | None:
+    """Whether users came to the arms in the shares asked for; of those with an answer.
+
+    A replay that was ended early is judged by what may be watched.
+    """
     if requests.arm is None:
         return None
     answered = (replay.courses[0].status == OK) | (replay.courses[1].status == OK)
@@ -236,7 +241,7 @@ def ratio_record(requests: Requests, replay: Replay, share: float) -> SampleRati
         found.users_treatment,
         p_value,
         found.p_always,
-        mismatch=p_value <= ALPHA or found.p_always <= ALPHA,
+        mismatch=(p_value if complete else found.p_always) <= ALPHA,
     )
 
 

@@ -304,7 +304,7 @@ class _Trial:
             fastest_ms=min((each for each in medians if each is not None), default=None),
         )
         results = results_of(compared, audit.gates, self.terms, complete=complete)
-        ratio = records.ratio_record(requests, replay, asked.share)
+        ratio = records.ratio_record(requests, replay, asked.share, complete=complete)
         named = [metric for metric, _ in audit.gates if metric in (asked.metrics or (metric,))]
         judged_by = {one.metric for one in results}
         unjudged = [each for each in dict.fromkeys(named) if each not in judged_by]

@@ -522,3 +522,25 @@ def test_a_request_to_end_by_another_signal_leaves_nothing(audit: Path, tmp_path
     assert process.returncode == 143
     assert "Traceback" not in err
     assert not (tmp_path / "out").exists()
+
+
+def test_outputs_that_are_reduced_to_scores_while_engines_run_are_compared_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wide outputs are kept as scores beside FP32's: the same differences come of them."""
+    found_by: dict[int, list[AbResult]] = {}
+    log: Path | None = None
+    for wide in (1024, 1):
+        monkeypatch.setattr("calaudit.steps.scores_reduction.WIDE", wide)
+        path = make_world(tmp_path / f"{wide}", n=1200)
+        assert calaudit("compare", path, "--formats", "none").status == 1
+        log = log or write_log(tmp_path / "log.csv", evaluated(path), 800)
+        arms = ("--arm", "fp32", "--arm", HARMED, "--requests", log)
+        assert ab(path, *arms, out=tmp_path).status == 1
+        found_by[wide] = list(read_ab(tmp_path / "ab.json").results)
+    plain, reduced = found_by[1024], found_by[1]
+    assert [(r.metric, r.slice) for r in plain] == [(r.metric, r.slice) for r in reduced]
+    for one, other in zip(plain, reduced, strict=True):
+        if one.kind == "quality":
+            assert other.drop == pytest.approx(one.drop, abs=1e-9)
+            assert other.treatment == pytest.approx(one.treatment, abs=1e-9)

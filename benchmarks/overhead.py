@@ -29,6 +29,7 @@ from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.demo.digits import DEMO_MODEL, write_demo
 from calaudit.formats.pool import open_pool
 from calaudit.graph.load import load_model
+from calaudit.graph.model import Model
 from calaudit.report.files import read_report, write_report
 from calaudit.report.html.page import html_page
 from calaudit.results.report import Report
@@ -90,10 +91,11 @@ def audits(repeats: int) -> tuple[Report, Path]:
         folder = Path(tempfile.mkdtemp(prefix="calaudit-overhead-"))
         audit = write_demo(folder)
         started = time.perf_counter()
-        report, _ = run_audit(audit)
+        report, written = run_audit(audit)
         walls.append(time.perf_counter() - started)
         stages.append(report.timings)
-        bares.append(_bare(folder, 1 + len(report.cells)))
+        files = [written.parent / str(cell.file) for cell in report.cells]
+        bares.append(_bare(folder, [load_model(file, quantized=True) for file in files]))
     for name in ("predictions", "statistics"):
         row(f"the demo's {name}", [each[name] for each in stages], "bare inference", bares)
     row("the demo's audit", walls, "bare inference", bares)
@@ -103,15 +105,16 @@ def audits(repeats: int) -> tuple[Report, Path]:
     return report, folder
 
 
-def _bare(folder: Path, engines: int) -> float:
-    """Every engine's inference alone, as of FP32: Q/DQ is emulated in float."""
-    engine = OnnxruntimeBackend().load(load_model(DEMO_MODEL))
+def _bare(folder: Path, quantized: list[Model]) -> float:
+    """The inference of FP32 and of every engine alone, over samples that are in memory."""
+    backend = OnnxruntimeBackend()
+    engines = [backend.load(model) for model in (load_model(DEMO_MODEL), *quantized)]
     with open_pool(folder / "digits.h5") as pool:
         split = pool.columns(["split"])["split"].to_numpy()
         inputs = pool.read_inputs(np.flatnonzero(split == "evaluation"))
     rows = np.arange(len(next(iter(inputs.values()))))
     pieces = [{n: v[piece] for n, v in inputs.items()} for piece in batches(rows, 64)]
-    return seconds(lambda: [engine.run(piece) for _ in range(engines) for piece in pieces])
+    return seconds(lambda: [engine.run(piece) for engine in engines for piece in pieces])
 
 
 def reports(report: Report, folder: Path, repeats: int) -> None:

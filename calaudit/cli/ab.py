@@ -168,6 +168,12 @@ def ab_command(
         from calaudit.ab.showing import shown_live
 
         watching = shown_live(metrics_port, metrics_by or (), _tell)
+    elif metrics_by:
+        raise SettingsError(
+            "says what is shown on a port, and none is given",
+            where="--metrics-by",
+            next_step="Give --metrics-port, too.",
+        )
     record, path = ab_audit(audit, asked, overrides, out=out, tell=_tell, watching=watching)
     print_written(path)
     print_written(path.with_name("ab.html"))

@@ -1,5 +1,6 @@
 """The always-valid tests as Prometheus sees them during a replay: at its end, the record's."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -161,3 +162,35 @@ def test_what_a_look_raises_ends_the_replay_with_it(
     asked = Asked(arms=("fp32", HARMED), requests=Traffic(rate=500.0, seed=3), n=500)
     with pytest.raises(ZeroDivisionError, match="of a look"):
         ab_audit(audit, asked, out=tmp_path, watching=watching)
+
+
+def test_a_port_in_use_ends_the_command_before_a_request_is_sent(
+    audit: Path, tmp_path: Path
+) -> None:
+    arms = ("--arm", "fp32", "--arm", HARMED, "--poisson", 500, "--n", 50, "--out", tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = calaudit("ab", audit, *arms, "--metrics-port", port)
+    assert ended.status == 2
+    assert f"--metrics-port: port {port} of 127.0.0.1 is in use by another program" in ended.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--metrics-by", "loudness"), "Give --metrics-port, too."),
+        (("--metrics-port", "x"), "'x' is no port"),
+        (("--metrics-port", 0, "--metrics-by", "loudnes"), "Did you mean loudness?"),
+    ],
+)
+def test_what_makes_no_sense_about_metrics_is_refused(
+    audit: Path, tmp_path: Path, given: tuple[object, ...], told: str
+) -> None:
+    arms = ("--arm", "fp32", "--arm", HARMED, "--poisson", 500, "--n", 50, "--out", tmp_path)
+    ended = calaudit("ab", audit, *arms, *given)
+    assert ended.status == 2
+    assert told in ended.err
+    assert list(tmp_path.iterdir()) == []

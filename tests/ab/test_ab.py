@@ -153,6 +153,7 @@ def test_which_samples_an_arm_happened_to_get_doesnt_matter(
     assert whole.drop != pytest.approx(whole.control - whole.treatment, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_an_engine_against_itself_regresses_nowhere_and_passes_in_shadow_mode(
     audit: Path, log: Path, tmp_path: Path
 ) -> None:
@@ -194,6 +195,7 @@ def test_the_page_says_what_the_terminal_says_and_loads_nothing(
     assert "http" not in page.replace("http-equiv", "")
 
 
+@pytest.mark.slow
 def test_prometheus_finds_each_request_while_the_replay_runs(audit: Path, tmp_path: Path) -> None:
     log = write_log(tmp_path / "slow.csv", evaluated(audit), 3000, rate=250)
     command = ["ab", str(audit), "--arm", "fp32", "--arm", HARMED, "--requests", str(log)]
@@ -228,6 +230,7 @@ def _sent(address: str) -> float:
     return sum(float(line.split()[-1]) for line in lines)
 
 
+@pytest.mark.slow
 def test_a_detectors_objects_are_scored_request_by_request_and_its_ap_isnt(tmp_path: Path) -> None:
     """Images are requests, objects what is found in them; a gate on AP keeps it from passing."""
     path = make_detector(tmp_path / "cells")
@@ -492,6 +495,7 @@ def wait_for_start(process: "subprocess.Popen[str]") -> None:
     time.sleep(4)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_answered_marked_as_partial(audit: Path, tmp_path: Path) -> None:
     log = write_log(tmp_path / "slow.csv", evaluated(audit), 20_000, rate=200)
     process = start(audit, log, tmp_path / "out")
@@ -513,6 +517,7 @@ def test_ctrl_c_keeps_what_was_answered_marked_as_partial(audit: Path, tmp_path:
     assert (quiet.verdict == "REGRESSED") == (quiet.decided_at is not None)
 
 
+@pytest.mark.slow
 def test_a_request_to_end_by_another_signal_leaves_nothing(audit: Path, tmp_path: Path) -> None:
     log = write_log(tmp_path / "slow.csv", evaluated(audit), 20_000, rate=200)
     process = start(audit, log, tmp_path / "out")
@@ -524,6 +529,7 @@ def test_a_request_to_end_by_another_signal_leaves_nothing(audit: Path, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_outputs_that_are_reduced_to_scores_while_engines_run_are_compared_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from sklearn.metrics import jaccard_score
 from calaudit.audit.run import run_audit
 from calaudit.explain.run import explain_audit
 from calaudit.formats.pool import open_pool
+from calaudit.formats.pool_writer import write_pool
 from calaudit.formats.predictions import Predictions
 from calaudit.recommend.run import recommend_audit
 from calaudit.results.report import Report
@@ -143,3 +144,31 @@ def test_what_masks_lose_is_explained_and_a_better_set_recommended(
     told, _ = recommend_audit(audit, formats="none")
     assert told.recommendation is not None
     assert not told.recommendation.winner.startswith("bright only")
+
+
+def test_a_resized_output_is_judged_as_at_its_own_size(
+    finished: tuple[Path, Report], tmp_path: Path
+) -> None:
+    audit, report = finished
+    with open_pool(audit.parent / "pool.h5") as pool:
+        rows = np.arange(len(pool))
+        mask = pool.read_target("mask", rows)
+        write_pool(
+            tmp_path / "pool.h5",
+            inputs=pool.read_inputs(rows),
+            targets={"mask": mask.repeat(2, axis=1).repeat(2, axis=2)},
+            meta={name: pool.columns([name])[name].to_list() for name in pool.meta},
+            ids=pool.ids(rows).tolist(),
+            classes={"mask": pool.class_names("mask")},
+            ignored={"mask": IGNORED},
+        )
+    text = audit.read_text(encoding="utf-8").replace("model.onnx", str(audit.parent / "model.onnx"))
+    text = text.replace('output = "logits"', 'output = "logits"\nresize = "nearest"')
+    (tmp_path / "audit.toml").write_text(text, encoding="utf-8")
+    larger, written = run_audit(tmp_path / "audit.toml")
+    ours, theirs = numbers(report), numbers(larger)
+    assert set(ours) == set(theirs)
+    for key, value in ours.items():
+        assert theirs[key][:2] == pytest.approx(value[:2]), key
+    assert written.is_file()
+    assert any(each.shown for each in larger.pictures)

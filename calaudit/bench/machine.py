@@ -56,8 +56,9 @@ def busy_notice(share: float | None) -> list[Notice]:
     if share is None or share <= BUSY:
         return []
     message = (
-        f"other programs took {share:.0%} of the processors meanwhile: times are longer than on a "
-        "machine of one's own and intervals wider; ratios are of engines that were disturbed alike"
+        f"other programs took {share:.0%} of the processors meanwhile: runs that last longer than "
+        "a turn on a processor wait for them, short ones mostly don't, so that times and ratios "
+        "are of this load alone; measure again on a machine of one's own"
     )
     return [Notice("bench_machine_busy", message, "bench")]
 

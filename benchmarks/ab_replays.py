@@ -47,6 +47,7 @@ ROOT = Path(__file__).parents[1]
 CONTROL = "stratified by SNR/entropy"
 PAIRS = (
     (CONTROL, "clean only/entropy"),
+    ("stratified by SNR/entropy-trt", "clean only/entropy-trt"),
     ("stratified by SNR/minmax", "clean only/minmax"),
     ("stratified by SNR/minmax", "noisiest only/minmax"),
 )
@@ -61,7 +62,7 @@ model = "{model}"
 pool = "{pool}"
 evaluate = "split = 'evaluation'"
 calibrate = "split = 'calibration'"
-methods = ["entropy", "minmax"]
+methods = ["entropy", "entropy-trt", "minmax"]
 
 [[slices]]
 by = "snr_db"

@@ -146,6 +146,11 @@ def _reference(first: Finished, second: Finished) -> Predictions:
 def _opened(finished: Finished, name: str | None) -> Predictions:
     if name is None:
         raise NotPairedError("a report doesn't name its predictions: an older release wrote it")
+    if not Path(finished.path.parent, name).parent.is_dir():
+        raise NotPairedError(
+            f"{name} is not beside this {finished.path.name}: results are read from the folder "
+            "that the audit wrote"
+        )
     try:
         return Predictions(finished.file(name))
     except CalauditError as error:

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from calaudit.formats.importers.csv_table import find_type
 from calaudit.formats.importers.table_file import TableRead, read_table_file, typed
 from calaudit.formats.writing import atomic_write
 from calaudit.runtime.errors import FileFormatError, Notice, near
@@ -30,6 +31,8 @@ _RARE_GAP = 100.0
 """Times the mean of the other gaps."""
 _TICKS = 1e11
 """Numbers of seconds beyond it would be after the year 5000: they are milli- or microseconds."""
+_NANOSECONDS = 1e20
+"""Beyond it not even nanoseconds: they would be after the year 5000, too."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -112,6 +115,9 @@ def read_requests(path: Path, ids: ArrayLike, *, skip_unknown: bool = False) -> 
     if read.frame.is_empty():
         raise FileFormatError("holds no request", where=path, next_step="Give another log.")
     frame, notices = typed(read, set(read.frame.columns), {"user", "sample"}, path)
+    if read.separator is None:  # Parquet may hold as text what a CSV file holds
+        frame, told = _of_text(frame, path)
+        notices += told
     names = {each: _names(frame[each], path) for each in ("user", "sample")}
     time = _seconds(frame["time"], read, path)
     outcomes, left_out = _outcomes(frame, path)
@@ -122,7 +128,7 @@ def read_requests(path: Path, ids: ArrayLike, *, skip_unknown: bool = False) -> 
         raise FileFormatError(
             "holds no request for a known sample", where=path, next_step="Give another log."
         )
-    back, told = _jumps(time, path)
+    back, jumps = _jumps(time, path)
     kept = kept[np.argsort(time[kept], kind="stable")]
     users, user = np.unique(names["user"][kept], return_inverse=True)
     return RequestLog(
@@ -134,7 +140,7 @@ def read_requests(path: Path, ids: ArrayLike, *, skip_unknown: bool = False) -> 
         len(frame),
         int(np.count_nonzero(unknown)),
         back,
-        (*notices, *told),
+        (*notices, *jumps),
     )
 
 
@@ -177,6 +183,17 @@ def write_requests(path: Path, log: RequestLog, ids: Sequence[str] | NDArray[Any
             frame.write_csv(aside)
 
 
+def _of_text(frame: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[Notice]]:
+    """With numbers and truth values in place of text that spells them, as CSV files are read."""
+    found = {
+        column.name: find_type(column, decimal_comma=False, where=str(path))
+        for column in frame
+        if column.dtype == pl.String and column.name not in ("user", "sample")
+    }
+    typed_columns = [each.column.alias(name) for name, each in found.items()]
+    return frame.with_columns(typed_columns), [n for each in found.values() for n in each.notices]
+
+
 def _names(column: pl.Series, path: Path) -> NDArray[np.str_]:
     """Names as text (n,)."""
     texts = column.cast(pl.String)
@@ -205,19 +222,13 @@ def _seconds(column: pl.Series, read: TableRead, path: Path) -> NDArray[np.float
         values = (ticks - (ticks.drop_nulls().first() or 0)).cast(pl.Float64) / per_second
     elif column.dtype.is_numeric():
         values = column.cast(pl.Float64)
-        if float(np.nan_to_num(np.abs(values.fill_null(0.0).to_numpy())).max(initial=0)) > _TICKS:
-            raise FileFormatError(
-                f"times such as {column.drop_nulls()[0]} are no seconds",
-                where=where,
-                next_step="Divide milliseconds by 1,000, microseconds by 1,000,000, or write "
-                "timestamps.",
-            )
+        _check_unit(column, where)
     else:
         raise FileFormatError(
             f"holds {column.dtype}", where=where, next_step="Give seconds or timestamps."
         )
     found = values.fill_null(np.nan).to_numpy().astype(np.float64)
-    wrong = np.flatnonzero(~np.isfinite(found))
+    wrong = np.flatnonzero(np.isnan(found))
     if len(wrong):
         raise FileFormatError(
             f"{counted(len(wrong), 'request has', 'requests have')} no time, the first in row "
@@ -226,6 +237,31 @@ def _seconds(column: pl.Series, read: TableRead, path: Path) -> NDArray[np.float
             next_step="Fill them in, or take these requests out.",
         )
     return found
+
+
+def _check_unit(column: pl.Series, where: str) -> None:
+    """Refuse numbers that can't be seconds. Raises `FileFormatError`."""
+    values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    infinite = np.flatnonzero(np.isinf(values))
+    if len(infinite):
+        raise FileFormatError(
+            f"{counted(len(infinite), 'time is', 'times are')} infinite, the first in row "
+            f"{int(infinite[0]) + 1}",
+            where=where,
+            next_step="Correct them, or take these requests out.",
+        )
+    far = np.flatnonzero(np.abs(values) > _TICKS)
+    if len(far):
+        row = int(far[0])
+        fits = np.nanmax(np.abs(values)) < _NANOSECONDS
+        raise FileFormatError(
+            f"times such as {column[row]} in row {row + 1} are no seconds",
+            where=where,
+            next_step="Divide milliseconds by 1,000, microseconds by 1,000,000, or write "
+            "timestamps."
+            if fits
+            else "Give seconds or timestamps.",
+        )
 
 
 def _timestamps(column: pl.Series, read: TableRead, where: str) -> pl.Series:

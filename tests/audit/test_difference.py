@@ -116,6 +116,15 @@ def test_without_audit_file_or_predictions_it_goes_by_intervals(
     )
 
 
+def test_a_report_copied_out_of_its_folder_is_said_to_be(
+    before: Path, after: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copy(after / "report.json", tmp_path / "copied.json")
+    found = diff_reports(before, Path(copy), audit=after.with_suffix(".toml"))
+    assert "is not beside this copied.json" in str(found.unpaired)
+    assert "gone" not in str(found.unpaired)
+
+
 def test_pairs_tell_more_than_intervals(before: Path, after: Path, tmp_path: Path) -> None:
     apart = diff_reports(moved(before, tmp_path / "audit"), after, audit=tmp_path / "no.toml")
     assert str(apart.unpaired) == f"--audit {tmp_path / 'no.toml'} isn't there"

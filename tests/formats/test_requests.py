@@ -129,6 +129,12 @@ def test_unknown_samples_are_refused_or_counted(tmp_path: Path):
         (["time,user,sample", "0,u,a", "1,u,"], "1 request has no sample, the first in row 2"),
         (["time,user,sample", "soon,u,a"], "isn't all timestamps, such as 'soon'"),
         (["time,user,sample", "1770000000000,u,a"], "are no seconds"),
+        (["time,user,sample", "0,u,a", "1770000000000,u,a"], "such as 1770000000000 in row 2"),
+        (["time,user,sample", "0,u,a", "1e300,u,a"], "Give seconds or timestamps"),
+        (
+            ["time,user,sample", "0,u,a", "nan,u,a", "inf,u,a"],
+            "time is infinite, the first in row 3",
+        ),
         (["time,user,sample,click", "0,u,a,inf"], "infinite"),
     ],
 )
@@ -138,6 +144,26 @@ def test_bad_logs_are_refused_with_their_place(tmp_path: Path, lines: list[str],
         read_requests(path, IDS)
     assert said in str(caught.value)
     assert "log.csv" in str(caught.value)
+
+
+@pytest.mark.parametrize("last", ["inf", "-inf", "1e300"])
+def test_milliseconds_are_advised_only_where_they_fit(tmp_path: Path, last: str):
+    path = csv(tmp_path / "log.csv", "time,user,sample", "0,u,a", f"{last},u,a")
+    with pytest.raises(FileFormatError) as caught:
+        read_requests(path, IDS)
+    assert "illisecond" not in str(caught.value.problems[0].next_step)
+
+
+def test_text_of_parquet_is_read_as_that_of_csv(tmp_path: Path):
+    columns = {"time": ["10.5", "11"], "user": ["01", "2"], "sample": ["a", "007"]}
+    frame = pl.DataFrame({**columns, "click": ["true", "false"], "page": ["home", "cart"]})
+    frame.write_parquet(tmp_path / "log.parquet")
+    frame.write_csv(tmp_path / "log.csv")
+    one, other = (read_requests(tmp_path / f"log.{each}", IDS) for each in ("parquet", "csv"))
+    assert one.time.tolist() == other.time.tolist() == [0.0, 0.5]
+    assert one.users == other.users == ("01", "2")
+    assert one.outcomes["click"].tolist() == other.outcomes["click"].tolist() == [1.0, 0.0]
+    assert set(one.outcomes) == set(other.outcomes) == {"click"}
 
 
 def test_a_log_of_strangers_alone_is_refused_even_so(tmp_path: Path):

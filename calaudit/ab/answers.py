@@ -58,7 +58,7 @@ class ArmAnswers:
         number : int
             From 0.
         filling : Predictions
-            Stands in where there is no such answer: nothing that is told rests on it.
+            Stands in where there is no such answer, such as to a gallery that nobody asks for.
         path : Path
         """
         found = self.batches[number] if number < len(self.batches) else {}

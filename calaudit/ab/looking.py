@@ -130,9 +130,12 @@ class Looker:
             for number in range(max(len(answers.batches), 1)):
                 path = Path(live.folder, f"look.{arm}.{number}.h5")
                 path.unlink(missing_ok=True)
-                written[f"{arm}.{number}"] = answers.written(number, live.known.arms[arm], path)
+                written[f"{arm}.{number}"] = answers.written(number, live.known.standing[arm], path)
         names = live.asked.metrics or _headline(live.audit)
-        judged = judged_by_request(live.audit, written, live.known.reference, arms=2, metrics=names)
+        known = live.known
+        judged = judged_by_request(
+            live.audit, written, known.reference, arms=2, lent=known.lent, metrics=names
+        )
         return judged.metrics
 
 

@@ -33,10 +33,26 @@ class Known:
     reference: Predictions
     """FP32's."""
     arms: tuple[Predictions, ...]
-    """What each arm is expected to answer: its own cell's; of an endpoint another's, which only
-    stands in for samples that nobody asks for."""
+    """What each arm is expected to answer: its own cell's; of an endpoint another's."""
     own: tuple[bool, ...]
     """Whether these are the arm's own."""
+    shared: Predictions
+    """Of one engine, for arms whose own answers to all samples aren't known."""
+    shared_name: str
+    """``"fp32"``, or a cell's id."""
+
+    @property
+    def standing(self) -> tuple[Predictions, ...]:
+        """What stands in for samples that nobody asks an arm for.
+
+        Each arm's own, or the same for both: arms that answer alike then score alike.
+        """
+        return self.arms if all(self.own) else (self.shared,) * len(self.arms)
+
+    @property
+    def lent(self) -> str | None:
+        """Whose answers stand in for both arms; None: each arm has its own."""
+        return None if all(self.own) else self.shared_name
 
 
 def open_known(audit: Audit, asked: Asked) -> Known:
@@ -56,7 +72,8 @@ def open_known(audit: Audit, asked: Asked) -> Known:
         )
     reference = Predictions(plan.reference.predictions)
     plain = audit.kept(plan.reference).key == _kept_key(audit)
-    spare = next((e.predictions for e in plan.cells if store.holds(e.predictions)), None)
+    finished = next((each for each in plan.cells if store.holds(each.predictions)), None)
+    spare = None if finished is None else finished.predictions
     found, own = [], []
     for name in asked.arms:
         planned = None if is_endpoint(name) else planned_arm(audit, name)
@@ -71,7 +88,10 @@ def open_known(audit: Audit, asked: Asked) -> Known:
             )
         found.append(reference if path is None else Predictions(path))
         own.append(mine)
-    return Known(reference, tuple(found), tuple(own))
+    if plain or finished is None:
+        return Known(reference, tuple(found), tuple(own), reference, "fp32")
+    shared = Predictions(finished.predictions)
+    return Known(reference, tuple(found), tuple(own), shared, finished.id)
 
 
 def _kept_key(audit: Audit) -> object:

@@ -194,7 +194,12 @@ class _Trial:
             return {}  # nobody knows by how much they will differ
         cells = {f"{arm}.0": given for arm, given in enumerate(known.arms)}
         judged = judged_by_request(
-            self.audit, cells, known.reference, arms=2, metrics=self.asked.metrics
+            self.audit,
+            cells,
+            known.reference,
+            arms=2,
+            lent=known.lent,
+            metrics=self.asked.metrics,
         )
         found: dict[tuple[str, str], float] = {}
         for scores in judged.metrics:
@@ -244,9 +249,10 @@ class _Trial:
         return score_arms(
             self.audit,
             keeper,
-            known.arms,
+            known.standing,
             known.reference,
             self.folder,
+            lent=known.lent,
             metrics=self.asked.metrics,
         )
 

@@ -153,6 +153,7 @@ def score_arms(
     reference: Predictions,
     folder: Path,
     *,
+    lent: str | None = None,
     metrics: Sequence[str] = (),
 ) -> tuple[Judged, list[SameAnswers]]:
     """Score what both arms answered.
@@ -162,11 +163,13 @@ def score_arms(
     audit : Audit
     keeper : AnswerKeeper
     fillings : sequence of Predictions
-        Of each arm: stand in for samples that nobody asked it for; nothing told rests on them.
+        Of each arm: stand in for samples that nobody asked it for, such as a gallery's.
     reference : Predictions
         FP32's.
     folder : Path
         For files; its owner deletes it.
+    lent : str, optional
+        Engine that `fillings` of both arms are of, where they aren't the arms' own.
     metrics : sequence of str
         Only these; by default all.
     """
@@ -176,8 +179,9 @@ def score_arms(
             path = folder / f"{arm}.{number}.h5"
             written[arm, number] = answers.written(number, fillings[arm], path)
     cells = {_cell(*key): given for key, given in written.items()}
-    judged = judged_by_request(audit, cells, reference, arms=len(keeper.arms), metrics=metrics)
-    same = _same_answers(audit, keeper, [written[arm, 0] for arm in range(len(keeper.arms))])
+    arms = len(keeper.arms)
+    judged = judged_by_request(audit, cells, reference, arms=arms, lent=lent, metrics=metrics)
+    same = _same_answers(audit, keeper, [written[arm, 0] for arm in range(arms)], lent)
     return judged, same
 
 
@@ -187,11 +191,14 @@ def judged_by_request(
     reference: Predictions,
     *,
     arms: int,
+    lent: str | None = None,
     metrics: Sequence[str] = (),
 ) -> Judged:
     """What every unit scored under `cells`, named by arm and number of the answer."""
     eval_sets = [_only(each, metrics) for each in audit.eval_sets if each.unit_of_row is None]
     eval_sets = [each for each in eval_sets if each.metrics]
+    notices = [] if lent is None else list(_on_lent(audit, eval_sets, lent))
+    eval_sets = [each for each in eval_sets if lent is None or not _mixes(audit, each)]
     scored = score_eval_sets(eval_sets, reference, cells)
     found: list[MetricScores] = []
     passed: list[str] = [
@@ -209,7 +216,37 @@ def judged_by_request(
             top, bottom = _parts(one.reference[metric])
             fp32 = None if metric.is_agreement else UnitTable([top], [bottom])
             found.append(MetricScores(metric, one.eval_set, audit.evaluated, tables, fp32))
-    return Judged(tuple(found), tuple(scored), tuple(_passed_over(passed)))
+    return Judged(tuple(found), tuple(scored), (*_passed_over(passed), *notices))
+
+
+def _also_read(audit: Audit, eval_set: EvalSet) -> Rows | None:
+    """Rows whose answers all units' scores rest on, such as a gallery's; None: there are none."""
+    return eval_set.task.more_rows(audit.pool, eval_set.where)
+
+
+def _mixes(audit: Audit, eval_set: EvalSet) -> bool:
+    """Whether these rows may be asked for: an arm's answers and another's would be put together."""
+    rows = _also_read(audit, eval_set)
+    return rows is not None and bool(np.isin(rows, audit.evaluated).any())
+
+
+def _on_lent(audit: Audit, eval_sets: Sequence[EvalSet], lent: str) -> Iterator[Notice]:
+    for each in eval_sets:
+        if _also_read(audit, each) is None:
+            continue
+        names = ", ".join(metric.name for metric in each.metrics)
+        if _mixes(audit, each):
+            yield Notice(
+                "lent_answers",
+                f"{names}: rest on the answers to a whole gallery, which isn't known of both arms "
+                "and is evaluated as well, so that the arms aren't compared by it",
+            )
+        else:
+            yield Notice(
+                "lent_answers",
+                f"{names}: the gallery is {lent}'s for both arms, since both arms' own answers "
+                "to it aren't known; only queries are the arms' own",
+            )
 
 
 def _cell(arm: int, number: int) -> str:
@@ -248,7 +285,7 @@ def _passed_over(names: Sequence[str]) -> Iterator[Notice]:
 
 
 def _same_answers(
-    audit: Audit, keeper: AnswerKeeper, first: Sequence[Predictions]
+    audit: Audit, keeper: AnswerKeeper, first: Sequence[Predictions], lent: str | None
 ) -> list[SameAnswers]:
     """How alike the arms' first answers to the same samples are."""
     control, treatment = keeper.arms
@@ -267,6 +304,8 @@ def _same_answers(
         return found
     for eval_set in audit.eval_sets:
         if eval_set.unit_of_row is not None or not _readable(eval_set, first):
+            continue
+        if lent is not None and _mixes(audit, eval_set):
             continue
         alike = replace(eval_set, metrics=tuple(_likeness(eval_set)))
         if not alike.metrics:

@@ -33,7 +33,7 @@ class BenchTable:
     warm_up: float = 2.0
     """Seconds that an engine may take to warm up, at most."""
     cells: tuple[str, ...] = ()
-    """Names or patterns of cells; default: all that were judged, of several draws the first."""
+    """Names or patterns of cells; default: all that were judged, of several draws one."""
     layers: bool = True
     """Whether layers are timed, where an engine tells of them."""
 

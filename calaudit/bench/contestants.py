@@ -17,6 +17,7 @@ from calaudit.audit.store import Store
 from calaudit.backends.base import Backend, BuiltEngine, Order
 from calaudit.backends.targets import Target
 from calaudit.results.audited import EngineRecord
+from calaudit.results.comparison import Verdict
 from calaudit.results.report import Report
 from calaudit.runtime.errors import CalauditError, Notice, SettingsError, near
 from calaudit.runtime.words import first_of
@@ -95,7 +96,7 @@ def gather(audit: Audit, report: Report, patterns: Sequence[str]) -> Field:
     report : Report
         Of this audit.
     patterns : sequence of str
-        Names or patterns of cells; empty: all that were judged, of several draws the first.
+        Names or patterns of cells; empty: all that were judged, of several draws one.
 
     Raises
     ------
@@ -149,14 +150,36 @@ def _chosen(
             if any(cell.id == each or fnmatchcase(cell.id, each) for each in patterns):
                 yield cell
         return
-    later = [cell.id for cell in known if cell.draw > 1]
-    if later:
+    chosen = _draws(report, known)
+    left = [cell.id for cell in known if cell.id not in chosen]
+    if left:
         message = (
-            "the first draw of each recipe is measured, since engines of further draws differ in "
-            f"their scales alone; --cell measures {first_of(later[:_SHOWN], len(later))} as well"
+            "of several draws of a recipe one is measured with each method, the first that keeps "
+            "every gate, else the first, since their engines differ in scales alone; --cell "
+            f"measures {first_of(left[:_SHOWN], len(left))} as well"
         )
         notices.append(Notice("bench_first_draws", message, "bench"))
-    yield from (cell for cell in known if cell.draw <= 1)
+    yield from (cell for cell in known if cell.id in chosen)
+
+
+def _draws(report: Report, known: Iterable[PlannedCell]) -> set[str]:
+    """Of each recipe and method a draw that may ship where there is one, else the first."""
+    verdicts: dict[str, set[str | None]] = {}
+    for result in report.results:
+        if result.gate is not None:
+            verdicts.setdefault(result.cell, set()).add(result.verdict)
+    winner = None if report.recommendation is None else report.recommendation.winner
+
+    def standing(cell: PlannedCell) -> tuple[bool, bool]:
+        # a control shows what is lost: it isn't picked for what it keeps
+        keeps = cell.role == "candidate" and verdicts.get(cell.id) == {Verdict.PASS}
+        return cell.id != winner, not keeps
+
+    groups: dict[tuple[str | None, ...], list[PlannedCell]] = {}
+    for cell in known:
+        alike = cell.recipe, cell.way, cell.backend, cell.precision, cell.ranges_by
+        groups.setdefault(alike if cell.draw else (cell.id,), []).append(cell)
+    return {min(draws, key=standing).id for draws in groups.values()}
 
 
 def _with_baselines(

@@ -56,7 +56,7 @@ def bench_command(
             "--cell",
             metavar="NAME",
             help="Only engines of this name or pattern, FP32 and FP16 beside them. May be "
-            "repeated; default: all that were judged, of several draws the first.",
+            "repeated; default: all that were judged, of several draws one.",
         ),
     ] = None,
     rounds: Annotated[

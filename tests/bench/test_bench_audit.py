@@ -15,6 +15,7 @@ from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.backends.onnxruntime.kind import OnnxruntimeKind
 from calaudit.bench import measuring
+from calaudit.bench.contestants import gather
 from calaudit.bench.run import bench_audit
 from calaudit.report.files import read_report
 from calaudit.results.document import to_document
@@ -174,6 +175,27 @@ def test_of_several_draws_the_first_is_measured(tmp_path: Path) -> None:
     assert measured == ["fp32", *(c.id for c in report.cells if "#2" not in c.id)]
     (told,) = [each for each in report.bench.notices if each.code == "bench_first_draws"]
     assert "loud only#2/minmax" in told.message
+
+
+def test_a_draw_that_keeps_every_gate_is_measured_before_an_earlier_one(tmp_path: Path) -> None:
+    settings = ONE_METHOD.replace("methods =", "replicates = 2\nmethods =")
+    path = make_world(tmp_path, n=400, audit=settings)
+    report, _ = run_audit(path, formats="none", tell=lambda notice: None)
+
+    def judged(keeping: str) -> Report:
+        results = tuple(
+            r
+            if r.gate is None
+            else replace(r, verdict="PASS" if r.cell == keeping else "INCONCLUSIVE")
+            for r in report.results
+        )
+        return replace(report, results=results)
+
+    with prepared_audit(path, Overrides()) as opened:
+        for keeping in ("both/minmax", "both#2/minmax"):
+            field = gather(opened, judged(keeping), ())
+            of_recipe = {c.planned.id for c in field.contestants if c.planned.recipe == "both"}
+            assert of_recipe == {keeping}
 
 
 def test_engines_that_predict_another_library_arent_measured(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from platformdirs import user_cache_path
 from calaudit.formats.writing import write_text
 from calaudit.report.bench.layers import LAYERS
 from calaudit.report.bench.numbers import NUMBERS
+from calaudit.report.bench.sentence import slower_sentences
 from calaudit.report.files import dump
 from calaudit.report.findings import findings
 from calaudit.report.foreign import foreign_sentences
@@ -101,9 +102,8 @@ def html_page(
         Where the pictures that the report names lie.
     """
     index = Index(report)
-    view, rankings = make_view(index), make_rankings(index)
+    view, rankings, bench = make_view(index), make_rankings(index), make_bench(index)
     attribution, causes = make_attribution(index), make_causes(index)
-    bench = make_bench(index)
     seen = {
         "samples": make_samples(index, pictures or {}), "figures": make_figures(index, folder)
     }  # fmt: skip
@@ -139,6 +139,7 @@ def html_page(
         findings=findings(report),
         controls=[*control_sentences(index), *foreign_sentences(index)],
         shipping=shipping_sentence(index),
+        slower=" ".join(slower_sentences(index)),
         why=_why(causes, attribution),
         first=first.shown,
         first_left=first.left,

@@ -1,12 +1,15 @@
 """The headline of a bench says no more than its intervals."""
 
+import random
 from dataclasses import replace
 
 import pytest
 
+from calaudit.report.bench.gains import first_gains
 from calaudit.report.bench.measured import bench_of
-from calaudit.report.bench.sentence import bench_sentences
+from calaudit.report.bench.sentence import bench_sentences, point_to_ship
 from calaudit.report.bench.wording import speed_told
+from calaudit.report.html.page import html_page
 from calaudit.report.index import Index
 from calaudit.results.bench import Estimate
 from calaudit.results.report import Report
@@ -59,6 +62,97 @@ def test_fp16_that_is_not_surely_faster_than_fp32_is_not_told_first():
 def test_the_recommended_engine_is_told_first():
     made = replace(usual(), recommendation=RECOMMENDATION)
     assert sentences(made)[0].startswith("INT8 equal with minmax: 1.99 × as fast")
+
+
+def undecided(made: Report, **places: int) -> Report:
+    """With so many of an engine's comparisons inconclusive, the first ones."""
+    left = {name.replace("_", "/"): n for name, n in places.items()}
+    results = []
+    for r in made.results:
+        doubted = left.get(r.cell, 0) > 0
+        left[r.cell] = left.get(r.cell, 0) - 1
+        results.append(replace(r, verdict="INCONCLUSIVE") if doubted else r)
+    return replace(made, results=tuple(results))
+
+
+def test_where_none_keeps_its_gates_the_closest_is_told_with_why():
+    made = planted({"a/mse": 2.0, "b/mse": 2.0}, {"a/mse": 0.001, "b/mse": 0.015})
+    (told,) = sentences(undecided(made, a_mse=2, b_mse=1))
+    assert told.startswith(
+        "No INT8 engine keeps every gate; the closest that was timed, inconclusive in 1 of 3 "
+        "comparisons, is INT8 b with mse: 2.00 × as fast"
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_nothing_timed_is_better_in_every_shown_number_than_what_is_told(seed):
+    rng = random.Random(seed)
+    names = [f"{letter}/mse" for letter in "abcdef"]
+    noisy = {name: rng.choice([0.001, 0.004, 0.01, 0.03]) for name in names}
+    made = planted({name: rng.choice([2.0, 2.01, 3.0]) for name in names}, noisy)
+    counts = {name.replace("/", "_"): rng.choice([1, 2]) for name in names}
+    made = undecided(made, **counts)
+    bench = bench_of(Index(made))
+    assert bench is not None
+    gains = first_gains(bench, "onnxruntime")
+    assert gains is not None
+
+    def shown(point):
+        own = [r for r in made.results if r.cell == point.engine.engine]
+        drop = next(r.drop for r in own if r.slice == "all")
+        verdicts = [r.verdict for r in own]
+        counts = verdicts.count("REGRESSED"), verdicts.count("INCONCLUSIVE")
+        return (*counts, point.loss.high, drop, -(point.speed.value or 0.0))
+
+    told = point_to_ship(bench, gains)
+    assert told is not None
+    for other in (p for p in gains.points if p.cell is not None):
+        pairs = list(zip(shown(other), shown(told), strict=True))
+        assert not (all(a <= b for a, b in pairs) and any(a < b for a, b in pairs))
+
+
+def test_engines_that_keep_every_gate_and_were_not_timed_are_named():
+    made = undecided(planted({"a/mse": 2.0, "b/mse": 2.0}, {"a/mse": 0.001, "b/mse": 0.0}), a_mse=1)
+    assert made.bench is not None
+    timed = tuple(each for each in made.bench.engines if each.engine != "b/mse")
+    (told,) = sentences(replace(made, bench=replace(made.bench, engines=timed)))
+    assert told.startswith(
+        "b with mse keeps every gate and wasn't timed; the closest that was timed, inconclusive in "
+        "1 of 3 comparisons, is INT8 a with mse: "
+    )
+
+
+def test_a_recommended_engine_that_was_not_timed_is_named():
+    made = replace(usual(), recommendation=RECOMMENDATION)
+    assert made.bench is not None
+    timed = tuple(each for each in made.bench.engines if each.engine != RECOMMENDATION.winner)
+    (told,) = sentences(replace(made, bench=replace(made.bench, engines=timed)))
+    assert told.startswith(
+        "equal with minmax, which is recommended, wasn't timed; of those that were timed and keep "
+        "every gate, told is INT8 equal with mse: "
+    )
+
+
+def test_a_target_without_an_engine_faster_than_fp32_says_so_first():
+    slow = planted({"a/mse": 0.5, "b/mse": 0.6}, {"a/mse": 0.001, "b/mse": 0.001})
+    (told,) = sentences(slow)
+    assert told.startswith("No INT8 engine is faster than FP32 here: INT8 b with mse: slower, 0.60")
+    page = html_page(slow)
+    assert "No INT8 engine is faster than FP32 here." in page.partition("Who is hurt?")[0]
+    one = planted({"a/mse": 0.5, "b/mse": 1.0}, {"a/mse": 0.001, "b/mse": 0.001})
+    assert "No INT8 engine" not in sentences(one)[0]
+    assert "No INT8 engine is faster" not in html_page(one)
+
+
+def test_slower_by_one_measure_alone_is_told_of_that_one():
+    slow = planted({"a/mse": 0.5}, {"a/mse": 0.001})
+    assert slow.bench is not None
+    ratios = tuple(
+        replace(one, ratio=Estimate(2.0, 1.9, 2.1)) if one.batch == 64 else one
+        for one in slow.bench.ratios
+    )
+    (told,) = sentences(replace(slow, bench=replace(slow.bench, ratios=ratios)))
+    assert told.startswith("No INT8 engine is faster than FP32 at batch 1: INT8 a with mse")
 
 
 def test_of_those_that_keep_their_gates_a_slower_one_is_not_told():

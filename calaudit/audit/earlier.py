@@ -156,7 +156,20 @@ def forgotten(report: Report, earlier: Report | None) -> Iterator[Notice]:
         {} if each.bench is None else dict.fromkeys(one.engine for one in each.bench.engines)
         for each in (earlier, report)
     )
-    gone = [visible(name) for name in measured if name not in still]
+    kept = still_benched(report, earlier)
+    same = set() if kept is None else {one.engine for one in kept.engines}
+    # ratios of two benches can't be compared, so that a new one takes the place of all
+    unasked = [visible(name) for name in measured if name in same and name not in still]
+    if unasked:
+        yield Notice(
+            "bench_narrowed",
+            f"{first_of(unasked[:_NAMED], len(unasked))}, which an earlier bench measured, "
+            f"{'was' if len(unasked) == 1 else 'were'}n't measured by this one: its report has no "
+            "times of what other rounds measured (calaudit bench measures all where no cells are "
+            "named)",
+            "audit",
+        )
+    gone = [visible(name) for name in measured if name not in still and name not in same]
     if gone:
         yield Notice(
             "bench_dropped",

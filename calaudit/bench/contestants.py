@@ -146,9 +146,16 @@ def _chosen(
                     where="--cell",
                     next_step=near(pattern, names),
                 )
-        for cell in known:
-            if any(cell.id == each or fnmatchcase(cell.id, each) for each in patterns):
-                yield cell
+        asked = [
+            cell
+            for cell in known
+            if any(fnmatchcase(cell.id, each) for each in patterns) or cell.id in patterns
+        ]
+        left = [cell.id for cell in known if cell not in asked and cell.precision == "int8"]
+        if left:
+            message = f"not measured by this bench: {first_of(left[:_SHOWN], len(left))}"
+            notices.append(Notice("bench_asked", message, "bench"))
+        yield from asked
         return
     chosen = _draws(report, known)
     left = [cell.id for cell in known if cell.id not in chosen]

@@ -139,10 +139,10 @@ def _inconclusive(index: Index) -> str:
     doubt = "" if is_significant_loss(gravest) else ", not significant"
     text = (
         f"No gated slice regressed significantly; {len(open_ones)} of {len(index.gated)} gated "
-        f"comparisons {'is' if len(open_ones) == 1 else 'are'} inconclusive, the worst: "
+        f"comparisons {'is' if len(open_ones) == 1 else 'are'} inconclusive, the clearest: "
         f"{_lower_first(_subject(index, gravest))} {lost(index, gravest)} {_place(gravest)}"
-        f"{doubt}; the smallest slice, {visible(thinnest.slice)}, has "
-        f"{units_named(index, thinnest.metric, thinnest.n)}"
+        f"{doubt}{larger_loss(index, gravest, open_ones)}; the smallest slice, "
+        f"{visible(thinnest.slice)}, has {units_named(index, thinnest.metric, thinnest.n)}"
     )
     if thinnest.n_needed is not None:
         text += f" and needs {thinnest.n_needed:,}"
@@ -259,7 +259,18 @@ def _subject(index: Index, result: Result) -> str:
         return f"{calibset}, {visible(way_of(cell))},"
     if cell.given_ranges is not None:
         return f"With the ranges of {calibset}, {method}"
-    return method if cell.calibset is None else f"Calibrated on {calibset}, {method}"
+    if cell.calibset is None:
+        return method
+    return f"Calibrated on {calibset}{_draw(index, cell.calibset)}, {method}"
+
+
+def _draw(index: Index, calibset: str) -> str:
+    """`` (draw 1 of 3)``: tables fold draws, and a recipe's first has no number in its name."""
+    recipe = index.recipes.get(calibset)
+    draws = [name for name, each in index.recipes.items() if each == recipe]
+    if len(draws) < 2 or calibset not in draws:
+        return ""
+    return f" (draw {draws.index(calibset) + 1} of {len(draws)})"
 
 
 def control_sentences(index: Index) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from calaudit.audit.earlier import still_benched
+from calaudit.audit.earlier import forgotten, still_benched
 from calaudit.audit.run import run_audit
 from calaudit.report.files import read_report, write_report
 from calaudit.results.bench import BenchRecord, Ratio
@@ -72,6 +72,18 @@ def test_engines_that_are_others_now_are_dropped_by_name_with_their_ratios(audit
     assert "what an earlier bench measured of loud only/minmax isn't in this report" in str(notice)
     # said once
     assert again(audit)[1] == []
+
+
+def test_engines_that_a_later_bench_did_not_measure_are_not_called_others(audit: Path) -> None:
+    earlier = read_report(audit.with_suffix("") / "report.json")
+    assert earlier.bench is not None
+    engines = tuple(each for each in earlier.bench.engines if each.engine != LOUD)
+    later = replace(earlier, bench=replace(earlier.bench, measured="later", engines=engines))
+    (notice,) = forgotten(later, earlier)
+    assert notice.code == "bench_narrowed"
+    assert "loud only/minmax, which an earlier bench measured, wasn't measured by this one" in str(
+        notice
+    )
 
 
 def test_another_model_leaves_no_bench(audit: Path) -> None:

@@ -198,6 +198,21 @@ def test_a_draw_that_keeps_every_gate_is_measured_before_an_earlier_one(tmp_path
             assert of_recipe == {keeping}
 
 
+def test_a_bench_of_some_engines_names_the_others(tmp_path: Path) -> None:
+    path = make_world(tmp_path, n=400, audit=ONE_METHOD)
+    said: list[Notice] = []
+    bench_audit(path, settings=QUICK, formats="none", tell=said.append)
+    assert not {"bench_narrowed", "bench_dropped"} & {each.code for each in said}
+    settings = {**QUICK, "cells": ["both/minmax"]}
+    report, _ = bench_audit(path, settings=settings, formats="none", tell=said.append)
+    assert report.bench is not None
+    (told,) = [each.message for each in report.bench.notices if each.code == "bench_asked"]
+    assert told == "not measured by this bench: loud only/minmax"
+    assert "bench_dropped" not in {each.code for each in said}
+    (narrowed,) = [each.message for each in said if each.code == "bench_narrowed"]
+    assert "loud only/minmax, which an earlier bench measured, wasn't" in narrowed
+
+
 def test_engines_that_predict_another_library_arent_measured(tmp_path: Path) -> None:
     settings = ONE_METHOD.replace("methods =", 'int8 = "implicit"\nmethods =')
     audit = make_world(tmp_path, n=400, audit=settings)

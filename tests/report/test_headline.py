@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from calaudit.report.headline import headline
 from calaudit.results.drops import Screened
 from calaudit.results.report import Report
-from tests.report.factory import NLL, SAMPLE, TOP1, cell, report, reports, result
+from tests.report.factory import NLL, SAMPLE, TOP1, calibset, cell, report, reports, result
 
 
 def test_a_regression_is_told_with_an_interval_that_holds_for_the_worst() -> None:
@@ -99,7 +99,7 @@ def test_without_regression_the_gravest_and_the_thinnest_open_comparison_are_tol
     ]
     assert headline(report(results)) == (
         "No gated slice regressed significantly; 2 of 3 gated comparisons are inconclusive, the "
-        "worst: calibrated on clean, minmax loses 6.1 points of top-1 accuracy (95 % CI "
+        "clearest: calibrated on clean, minmax loses 6.1 points of top-1 accuracy (95 % CI "
         "3.5–7.4, corrected for selection from 3) on noise ≥ 0.4; the smallest slice, rare, "
         "has 57 samples and needs 1,200."
     )
@@ -199,3 +199,17 @@ def test_any_report_has_a_headline_of_one_line(made: Report) -> None:
     assert len(told.splitlines()) == 1
     if made.verdict == "REGRESSED":
         assert "regressed)" in told
+
+
+def test_a_draw_is_named_and_a_larger_drop_of_another_is_told_beside_it() -> None:
+    surer = replace(result("a/mse", "s", 0.011, "INCONCLUSIVE"), joint_low=-0.02)
+    larger = replace(result("a#2/mse", "s", 0.022, "INCONCLUSIVE"), joint_low=-0.021)
+    cells = (cell("a", "mse"), cell("a#2", "mse"))
+    sets = tuple(replace(calibset(name), recipe="a") for name in ("a", "a#2"))
+    made = replace(report([surer, larger], cells=cells), calibsets=sets)
+    told = headline(made)
+    assert "the clearest: calibrated on a (draw 1 of 2), mse loses 1.1 points of" in told
+    assert (
+        "; the largest drop measured, 2.2 points on s under a#2 with mse (−2.1 to 3.5), is less "
+        "sure" in told
+    )

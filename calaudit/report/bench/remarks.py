@@ -31,7 +31,10 @@ def bench_legend(bench: Bench) -> str:
     """What the columns mean."""
     level = percent(bench.record.settings.level)
     return (
-        "Latency: P50 / P95 / P99 in ms, from inputs in the host's memory to outputs there. In "
+        "Latency: P50 / P95 / P99 in ms, from inputs in the host's memory to outputs there. "
+        "Memory: the most that the engine adds to what was taken before it was loaded, or weights "
+        "and activations where that isn't known. samples/s: the most that was measured, and at "
+        "which batch, × streams where several batches were under way. In "
         f"brackets: {level} intervals; the worst slice's holds though it is the worst"
     )
 

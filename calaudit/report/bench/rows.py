@@ -29,6 +29,8 @@ from calaudit.results.comparison import ALL, Result, Verdict
 from calaudit.runtime.words import visible
 
 TITLE: Final = "What engines gain, and what they lose"
+TAKEN: Final = "What engines take"
+"""Title of the first part of the table, where it is told in two."""
 PARETO: Final = "◆"
 """Marks engines of the Pareto set."""
 PER_SECOND: Final = "samples/s"
@@ -121,7 +123,7 @@ def bench_entries(bench: Bench, target: TargetRows, row: BenchRow) -> list[str]:
         row.file,
         row.memory,
         *(MISSING if each[0] == MISSING else apart.join(each) for each in row.latencies),
-        row.per_second,
+        f"{row.per_second} at {row.at}" if row.at else row.per_second,
         *([row.speed] if target.baseline else []),
         row.quality,
         row.drop,

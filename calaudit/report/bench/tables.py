@@ -12,6 +12,7 @@ from calaudit.report.bench.remarks import bench_legend, bench_remarks
 from calaudit.report.bench.rows import (
     PARETO,
     PER_SECOND,
+    TAKEN,
     TITLE,
     BenchRow,
     bench_entries,
@@ -49,10 +50,14 @@ def bench_table(index: Index, view: View, width: int) -> Iterator[RenderableType
         ]
         for entry, row in zip(columns[-1].entries, shown, strict=True):
             entry.style = _style(row)
-        title = f"{TITLE}, on {each.target}" if len(bench.targets) > 1 else TITLE
+        where = f", on {each.target}" if len(bench.targets) > 1 else ""
         cost = headings.index(PER_SECOND) + 1
-        for part in (columns[1:cost], columns[cost:]):
-            yield from build_tables(title, columns[:1], part, width=width)
+        for title, part in ((TAKEN, columns[1:cost]), (TITLE, columns[cost:])):
+            parts = build_tables(f"{title}{where}", columns[:1], part, width=width)
+            for place, table in enumerate(parts):
+                if place:
+                    table.title = Text(f"{title}{where} (continued)", "bold")
+                yield table
         yield from more(len(rows) - len(shown), "engine")
     yield Text(f"{bench_legend(bench)}. {PARETO} Pareto set. {RULE}", "dim")
     yield from (Text(f"• {line}", "dim") for line in bench_remarks(bench))

@@ -33,7 +33,10 @@ def test_the_summary_has_the_sentence_and_a_row_per_engine():
     rows = [line for line in part.splitlines() if line.startswith("| `")]
     assert len(rows) == 6
     assert {line.count(" | ") for line in rows} == {10}
-    assert "| 0.0667 / 0.0867 / 0.100 | 1.33 / 1.73 / 2.00 | 60,000 | 2.00 × (1.98–2.02) |" in part
+    assert (
+        "| 0.0667 / 0.0867 / 0.100 | 1.33 / 1.73 / 2.00 | 60,000 at 64 × 4 | 2.00 × (1.98–2.02) |"
+        in part
+    )
     assert "(✗ regressed in 1 of 3)" in part
     assert "Noise floor: FP32" in part
 

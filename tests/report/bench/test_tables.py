@@ -1,6 +1,7 @@
 """The bench on a terminal: one row per engine, many folded, every number there."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -76,13 +77,13 @@ def test_engines_of_a_set_are_folded_where_there_are_many():
     assert found.shown(every=True) == found.rows
     text = render_report(many(), width=200)
     assert "INT8 clean " in text
-    assert "INT8 clean with m03" not in text.partition("What engines gain")[2]
+    assert "INT8 clean with m03" not in text.partition("What engines take")[2]
     assert "INT8 clean with m03" in render_report(many(), view=View(limit=None), width=260)
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_the_terminal_leaves_no_column_out(width):
-    text = render_report(usual(), width=width).partition("What engines gain")[2]
+    text = render_report(usual(), width=width).partition("What engines take")[2]
     flat = " ".join(text.split())
     for told in ("0.0667 / 0.0867 / 0.100", "1.33 / 1.73 / 2.00", "60,000", "2.00 × (1.98–2.02)",
                  "120 kB", "0.948", "0.2 (−0.3 to 0.7)"):  # fmt: skip
@@ -154,3 +155,15 @@ def test_numbers_are_told_in_three_digits():
         "12 B", "1.20 kB", "3.46 MB", "2.00 GB", "–",
     ]  # fmt: skip
     assert [factor(v) for v in (0.5, 12.345, 1234.5, None)] == ["0.50", "12.3", "1,234", "–"]
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_terminal_says_what_its_columns_are_and_never_titles_two_tables_alike(width):
+    lines = [line.strip() for line in render_report(usual(), width=width).splitlines()]
+    titles = [line for line in lines if line.startswith("What engines ")]
+    assert titles[0] == "What engines take"
+    assert "What engines gain, and what they lose" in titles
+    assert all(first != then for first, then in pairwise(titles))
+    text = " ".join(lines)
+    assert "60,000 at 64 × 4" in text
+    assert "Memory: the most that the engine adds to what was taken before it was loaded" in text

@@ -3,6 +3,7 @@
 Scores are turned so that more is better, whichever way a metric points.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -226,6 +227,8 @@ def _plain(
 def foresee(scores: MetricScores, requests: Requests, terms: Terms) -> dict[tuple[str, str], float]:
     """Minimum detectable effects of a metric by slice, of scores that are known beforehand.
 
+    Infinite where more would have to be lost than can be: users are too few to show any loss.
+
     Parameters
     ----------
     scores : MetricScores
@@ -255,7 +258,8 @@ def foresee(scores: MetricScores, requests: Requests, terms: Terms) -> dict[tupl
         )
         for name, effect in effects.items():
             if effect.fixed is not None:
-                found[metric.name, name] = effect.fixed
+                shown = metric.span is None or effect.fixed <= metric.span
+                found[metric.name, name] = effect.fixed if shown else math.inf
     return found
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from calaudit.ab.scoring import Judged
     from calaudit.audit.prepare import Audit, Overrides
     from calaudit.formats.requests import RequestLog
-    from calaudit.results.ab import AbRecord, SameAnswers
+    from calaudit.results.ab import AbRecord, AbSettings, SameAnswers
 
 FOLDER: Final = "ab"
 """Within the audit's results folder, where nothing else is said."""
@@ -278,6 +278,14 @@ class _Trial:
         self.notices += [*judged.notices, *notices]
         return found + [settled(one, gates, terms, MOST_LOOKS) for one in outcomes]
 
+    @property
+    def _settings(self) -> "AbSettings":
+        from calaudit.results.ab import AbSettings
+
+        asked = self.asked
+        share = asked.share if asked.mode == "split" else 1.0
+        return AbSettings(asked.mode, share, asked.salt, asked.source, asked.timeout_s, asked.seed)
+
     def _record(
         self,
         done: _Done,
@@ -286,10 +294,10 @@ class _Trial:
         compared: "list[Compared]",
     ) -> "AbRecord":
         from calaudit.ab import records
-        from calaudit.ab.verdicts import overall, results_of
+        from calaudit.ab.verdicts import overall, results_of, with_identical
         from calaudit.audit.backends import accelerators
         from calaudit.audit.records import describe_environment, metric_records
-        from calaudit.results.ab import AbRecord, AbSettings
+        from calaudit.results.ab import AbRecord
         from calaudit.version import __version__
 
         audit, asked, replay = self.audit, self.asked, done.replay
@@ -315,6 +323,9 @@ class _Trial:
         judged_by = {one.metric for one in results}
         unjudged = [each for each in dict.fromkeys(named) if each not in judged_by]
         whole = overall(results, made, ratio, unjudged=unjudged, complete=complete)
+        if asked.mode == "shadow":
+            whole = with_identical(whole, same, results, judged.metrics, complete=complete)
+        known = metric_records((*judged.scored, *judged.likeness))
         notices = [*self.notices, *records.replay_notices(told, made, complete=complete)]
         return AbRecord(
             calaudit_version=__version__,
@@ -324,18 +335,11 @@ class _Trial:
             complete=complete,
             audit=records.audit_part(audit),
             environment=describe_environment(accelerators(audit.backends)),
-            settings=AbSettings(
-                asked.mode,
-                asked.share if asked.mode == "split" else 1.0,
-                asked.salt,
-                asked.source,
-                asked.timeout_s,
-                asked.seed,
-            ),
+            settings=self._settings,
             replayed=told,
             arms=made,
             slower=records.slower_records(times),
-            metrics=tuple(metric_records(judged.scored)),
+            metrics=tuple({each.name: each for each in known}.values()),
             results=tuple(results),
             watched=records.watched_records(compared, results),
             same_answers=tuple(same),

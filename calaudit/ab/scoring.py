@@ -144,6 +144,8 @@ class Judged:
     scored: tuple[Scored, ...]
     """As the audit's steps give them, with cells that stand for arms and their answers."""
     notices: tuple[Notice, ...]
+    likeness: tuple[Scored, ...] = ()
+    """The treatment's first answers, the control's in FP32's place."""
 
 
 def score_arms(
@@ -181,8 +183,8 @@ def score_arms(
     cells = {_cell(*key): given for key, given in written.items()}
     arms = len(keeper.arms)
     judged = judged_by_request(audit, cells, reference, arms=arms, lent=lent, metrics=metrics)
-    same = _same_answers(audit, keeper, [written[arm, 0] for arm in range(arms)], lent)
-    return judged, same
+    same, likeness = _same_answers(audit, keeper, [written[arm, 0] for arm in range(arms)], lent)
+    return replace(judged, likeness=tuple(likeness)), same
 
 
 def judged_by_request(
@@ -286,8 +288,8 @@ def _passed_over(names: Sequence[str]) -> Iterator[Notice]:
 
 def _same_answers(
     audit: Audit, keeper: AnswerKeeper, first: Sequence[Predictions], lent: str | None
-) -> list[SameAnswers]:
-    """How alike the arms' first answers to the same samples are."""
+) -> tuple[list[SameAnswers], list[Scored]]:
+    """How alike the arms' first answers to the same samples are, and what it was found by."""
     control, treatment = keeper.arms
     both = np.array(sorted(control.digests.keys() & treatment.digests.keys()), np.int64)
     same = sum(control.digests[row][0] == treatment.digests[row][0] for row in both.tolist())
@@ -300,8 +302,9 @@ def _same_answers(
             len(treatment.unsteady),
         )
     ]
+    by: list[Scored] = []
     if not len(both):
-        return found
+        return found, by
     for eval_set in audit.eval_sets:
         if eval_set.unit_of_row is not None or not _readable(eval_set, first):
             continue
@@ -311,13 +314,14 @@ def _same_answers(
         if not alike.metrics:
             continue
         (scored,) = score_eval_sets([alike], first[0], {"treatment": first[1]})
+        by.append(scored)
         of_row = np.searchsorted(audit.evaluated, both)
         of = eval_set.row_of_unit
         units = of_row if of is None else np.flatnonzero(np.isin(of, of_row))
         for metric in alike.metrics:
             value = scored.cells["treatment"][metric].value(units)
             found.append(SameAnswers(metric.name, len(both), value))
-    return list({each.metric: each for each in found}.values())
+    return list({each.metric: each for each in found}.values()), by
 
 
 def _readable(eval_set: EvalSet, given: Sequence[Predictions]) -> bool:

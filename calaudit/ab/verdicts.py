@@ -1,5 +1,6 @@
 """Verdicts of an A/B replay: gates against intervals, one family for all that decides."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -7,8 +8,10 @@ from typing import Final
 import numpy as np
 
 from calaudit.ab.comparing import FAILURES, Compared, Terms
-from calaudit.results.ab import AbGate, AbResult, ArmRecord, SampleRatio
+from calaudit.ab.scoring import MetricScores
+from calaudit.results.ab import AbGate, AbResult, ArmRecord, SameAnswers, SampleRatio
 from calaudit.results.comparison import ALL, Verdict
+from calaudit.statistics.arms import FEWEST_USERS
 from calaudit.statistics.criteria import Tolerance
 from calaudit.statistics.sequential import Decision, decide
 from calaudit.statistics.verdict import holm
@@ -195,6 +198,68 @@ def overall(
         return Whole(Verdict.INCONCLUSIVE, (*ended, told))
     watched = "" if complete else ", by what may be watched"
     return Whole(Verdict.PASS, (f"all {len(gated)} gated results pass{watched}",))
+
+
+def with_identical(
+    whole: Whole,
+    same: Sequence[SameAnswers],
+    results: Sequence[AbResult],
+    metrics: Sequence[MetricScores],
+    *,
+    complete: bool,
+) -> Whole:
+    """`whole`, saying first where both arms gave the same outputs to all that both answered.
+
+    Then what keeps it from passing is that users are few, and how many a PASS takes is known.
+
+    Parameters
+    ----------
+    whole : Whole
+    same : sequence of SameAnswers
+        The first tells of outputs to the bit.
+    results : sequence of AbResult
+    metrics : sequence of MetricScores
+    complete : bool
+        Whether the log was replayed to its end.
+    """
+    bits = same[0]
+    if bits.value != 1.0 or bits.unsteady_control or bits.unsteady_treatment:
+        return whole
+    told = f"the same outputs, to the bit, for all {bits.samples:,} samples that both answered"
+    spans = {each.metric.name: each.metric.span for each in metrics}
+    needed = [
+        users_to_pass(one.gate.max_drop, spans[one.metric], one.level)
+        for one in results
+        if one.gate is not None and one.verdict != Verdict.PASS
+    ]
+    known = [each for each in needed if each is not None]
+    if whole.verdict != Verdict.INCONCLUSIVE or not complete or not known:
+        return replace(whole, why=(told, *whole.why))
+    last = (
+        f"with no difference seen, a PASS takes at least {max(known):,} users on each gated slice"
+    )
+    return replace(whole, why=(told, *whole.why, last))
+
+
+def users_to_pass(allowed: float, span: float | None, level: float) -> int | None:
+    """Users on a slice whose answers don't differ, so that the interval keeps to the gate.
+
+    So many that users of a kind of which none came can't lose what is allowed, by the bound of
+    `calaudit.statistics.arms.unseen`. None where nothing can be said.
+
+    Parameters
+    ----------
+    allowed : float
+        The gate.
+    span : float or None
+        The most by which two scores differ; None where nothing bounds it.
+    level : float
+        Two-sided, of the interval.
+    """
+    if span is None or not 0 < allowed < span:
+        return None
+    users = math.log((1 - level) / 2) / math.log1p(-allowed / span)
+    return max(math.floor(users) + 1, FEWEST_USERS)
 
 
 def _lost(results: Sequence[AbResult]) -> Iterator[str]:

@@ -357,7 +357,7 @@ class AbRecord:
     slower: tuple[LatencyDifference, ...]
     """Of the treatment."""
     metrics: tuple[MetricRecord, ...]
-    """Those of the audit that results name; the first is the headline metric."""
+    """Those that results and same answers name; the first is the headline metric."""
     results: tuple[AbResult, ...]
     """In the order of metrics and slices; failures first."""
     watched: tuple[Watched, ...] = ()

@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from calaudit.ab.assignment import arms
+from calaudit.ab.verdicts import users_to_pass
 from calaudit.formats.pool import open_pool
 from calaudit.report.ab.files import read_ab
 from calaudit.results.ab import AbRecord, AbResult
@@ -178,6 +179,39 @@ def test_an_engine_against_itself_regresses_nowhere_and_passes_in_shadow_mode(
         split.sample_ratio.control,
         split.sample_ratio.treatment,
     }
+
+
+def test_the_same_answers_throughout_are_told_first_and_how_many_users_a_pass_takes(
+    audit: Path, log: Path, tmp_path: Path
+) -> None:
+    arms = ("--arm", "fp32", "--arm", "fp32", "--metric", "top1")
+    ended = ab(audit, *arms, "--requests", log, "--n", 120, "--shadow", out=tmp_path)
+    assert ended.status == 3, ended.err
+    record = read_ab(tmp_path / "ab.json")
+    assert record.why[0].startswith("the same outputs, to the bit, for all ")
+    assert "fp32 #2 against fp32: the same outputs, to the bit, for all " in ended.out
+    needed = users_to_pass(0.05, 1.0, 0.95)
+    assert needed == 72  # the least n with 1 − 0.025^(1/n) < 0.05
+    assert record.why[-1].endswith(f"a PASS takes at least {needed} users on each gated slice")
+    gated = [one for one in record.results if one.gate is not None]
+    passed = {one.slice for one in gated if one.verdict == "PASS"}
+    assert passed == {one.slice for one in gated if one.users_control >= needed}
+    assert 0 < len(passed) < len(gated)
+    assert "Top-1 agreement with the control: 1.000" in ended.out
+
+
+def test_so_few_users_that_no_loss_can_be_shown_are_promised_none(
+    audit: Path, log: Path, tmp_path: Path
+) -> None:
+    arms = ("--arm", "fp32", "--arm", HARMED, "--metric", "top1")
+    ended = ab(audit, *arms, "--requests", log, "--n", 44, out=tmp_path)
+    assert ended.status in {1, 3}, ended.err
+    assert "no loss of top-1 accuracy can be shown, with so few users, on hard\n" in ended.err
+    record = read_ab(tmp_path / "ab.json")
+    assert found(record, "top1", "hard").detectable is None
+    effects = [one.detectable for one in record.results if one.detectable is not None]
+    assert effects
+    assert max(effects) <= 1
 
 
 def test_the_page_says_what_the_terminal_says_and_loads_nothing(

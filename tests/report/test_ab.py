@@ -1,12 +1,15 @@
 """What a replay's numbers look like: percentiles that timeouts hide, intervals, the page."""
 
+import math
+import re
 from dataclasses import replace
 
 import pytest
 
 from calaudit.report.ab.page import ab_page
 from calaudit.report.ab.rows import estimate, failure_rows, latency_rows, milliseconds
-from calaudit.report.ab.sentences import alike, facts, headline
+from calaudit.report.ab.sentences import alike, facts, foreseen_notice, headline, latency_legend
+from calaudit.report.ab.terminal import print_ab
 from calaudit.results.ab import (
     AbAudit,
     AbGate,
@@ -20,6 +23,7 @@ from calaudit.results.ab import (
     LatencyDifference,
     Look,
     Replayed,
+    SameAnswers,
     SampleRatio,
     Watched,
 )
@@ -159,3 +163,66 @@ def test_a_record_is_read_as_it_was_written_and_what_contradicts_itself_is_refus
         read_ab_document({"calaudit_format": "report"}, where="ab.json")
     with pytest.raises(FileFormatError, match="format_version 2"):
         read_ab_document({**document, "format_version": 2}, where="ab.json")
+
+
+def test_a_split_says_that_drops_arent_control_minus_treatment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    times = tuple(LatencyDifference(each, Estimate(0.5)) for each in ("p50", "p95", "p99"))
+    record = replace(RECORD, slower=times)
+    print_ab(record)
+    split = " ".join(capsys.readouterr().out.split())
+    assert split.count("adjusted drop") == 2  # a head, which may be in two lines, and its legend
+    assert "adjusted drop: not control − treatment, whose requests are for different" in split
+    assert "split: 50 % of users were to get the treatment" in split
+    page = ab_page(record)
+    assert '<th scope="col" class="number">adjusted drop</th>' in page
+    assert "<p>Adjusted drop: not control − treatment" in page
+    shadow = replace(record, settings=replace(RECORD.settings, mode="shadow"))
+    print_ab(shadow)
+    assert "adjusted" not in capsys.readouterr().out + ab_page(shadow)
+
+
+def test_a_loss_that_cant_be_is_never_foreseen() -> None:
+    effects = {("top1", "all"): 0.2, ("top1", "a"): 0.3, ("top1", "b"): math.inf}
+    told = foreseen_notice(effects, {"top1": TOP1})
+    assert told is not None
+    assert told.message == (
+        "this log finds, with 80 % power, losses of top-1 accuracy of 20.0 points on all samples; "
+        "30.0 points on a, the hardest of the other slices (minimum detectable effects); "
+        "no loss of top-1 accuracy can be shown, with so few users, on b"
+    )
+    nothing = foreseen_notice({("top1", "all"): math.inf}, {"top1": TOP1})
+    assert nothing is not None
+    assert nothing.message == ("no loss of top-1 accuracy can be shown, with so few users, on all")
+
+
+def test_likeness_to_the_control_is_called_that() -> None:
+    title = "Top-1 agreement with FP32"
+    known = replace(TOP1, name="top1_agreement", title=title)
+    same = (SameAnswers("top1_agreement", 30, 0.5), SameAnswers("top1", 30, 0.25))
+    lines = list(alike(replace(RECORD, metrics=(TOP1, known), same_answers=same)))
+    assert lines[:2] == [
+        "top-1 agreement with the control: 0.500",
+        "top-1 accuracy, beside the control's answers: 0.250",
+    ]
+
+
+def test_a_time_that_isnt_known_is_explained_and_times_are_drawn_on_a_scale() -> None:
+    assert latency_legend(RECORD) == ""
+    few = replace(LATENCY, p95_ms=Estimate(169.0, 23.7, None), timed_out=0)
+    record = replace(RECORD, arms=(arm("control", latency=few), RECORD.arms[1]))
+    assert latency_rows(record)[0][4] == "169 (23.7 to ?)"
+    assert latency_legend(record).startswith("?: unknown: too few requests")
+    page = ab_page(record)
+    assert "?: unknown: too few requests" in page
+    axis = page.partition('<g class="axis"')[2].partition("</g>")[0]
+    marks = re.findall(r'<text x="([\d.]+)" y="15" text-anchor="middle">([\d,]+)</text>', axis)
+    places = [float(at) for at, _ in marks]
+    times = [float(told.replace(",", "")) for _, told in marks]
+    assert len(marks) >= 3
+    assert times[0] == 0
+    # 1,234.5 ms is the longest: one scale for both, of which it is the right end
+    for at, told in zip(places, times, strict=True):
+        assert at == pytest.approx(8 + 300 * told / 1234.5, abs=0.2)

@@ -1,5 +1,6 @@
 """ab.html: one file without scripts that loads nothing, in the look of report.html."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -9,12 +10,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from calaudit.report.ab.rows import (
     LATENCY_HEAD,
+    drop_head,
     failure_rows,
     latency_rows,
     metrics_of,
+    milliseconds,
     result_rows,
 )
-from calaudit.report.ab.sentences import alike, facts, headline
+from calaudit.report.ab.sentences import alike, facts, headline, latency_legend, results_legend
 from calaudit.report.wording import MISSING, between, difference, percent, unit_name
 from calaudit.results.ab import AbRecord, ArmRecord, Watched
 from calaudit.results.audited import MetricRecord
@@ -24,6 +27,9 @@ WIDE: Final = 520.0
 HIGH: Final = 150.0
 _EDGE: Final = 8.0
 _BAR: Final = 300.0
+_MARKS: Final = 5
+"""Of an axis, beside 0, at most."""
+_ROUNDING: Final = 1e-9
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -55,9 +61,13 @@ def ab_page(record: AbRecord) -> str:
             facts=facts(record),
             latency_head=LATENCY_HEAD,
             latencies=latency_rows(record),
+            latency_legend=latency_legend(record),
             bars=_bars(record),
+            scale=_scale(record),
             failures=failure_rows(record),
             rows=result_rows(record),
+            drop_head=drop_head(record),
+            legend=results_legend(record),
             courses=[_drawn(each, known[each.metric], record) for each in record.watched],
             alike=list(alike(record)),
             level=percent(record.results[0].level) if record.results else "",
@@ -74,8 +84,24 @@ class Bar:
     """Name, low, value, high."""
 
 
+def _most(record: AbRecord) -> float:
+    """The longest time that is drawn."""
+    return max((_reach(arm) for arm in record.arms), default=0.0)
+
+
+def _scale(record: AbRecord) -> list[tuple[float, str]]:
+    """Marks of the axis below the bars: places in pixels, and milliseconds as texts."""
+    most = _most(record)
+    if not most:
+        return []
+    power = 10.0 ** math.floor(math.log10(most / _MARKS))
+    step = next(power * each for each in (1, 2, 5, 10) if power * each * _MARKS >= most)
+    marks = [step * number for number in range(int(most / step + _ROUNDING) + 1)]
+    return [(round(_EDGE + _BAR * each / most, 1), milliseconds(each)) for each in marks]
+
+
 def _bars(record: AbRecord) -> list[Bar]:
-    most = max((_reach(arm) for arm in record.arms), default=0.0)
+    most = _most(record)
     return [Bar(arm.role, tuple(_points(arm, most))) for arm in record.arms] if most else []
 
 

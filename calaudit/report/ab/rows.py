@@ -109,6 +109,11 @@ def _shown_p(one: AbResult) -> str:
     return "< .0001" if value < 1e-4 else f"{value:.2g}".lstrip("0") or "0"
 
 
+def drop_head(record: AbRecord) -> str:
+    """What a table calls drops: where arms got different samples, FP32's scores are allowed for."""
+    return "adjusted drop" if record.settings.mode == "split" else "drop"
+
+
 def verdict_words(one: AbResult) -> str:
     """``"inconclusive: interval too wide"``; empty without a gate."""
     if one.verdict is None:
@@ -144,6 +149,8 @@ def estimate(one: Estimate, *, beyond: str = MISSING) -> str:
     return f"{milliseconds(one.value)} ({low}{'–' if plain else ' to '}{high})"
 
 
+UNKNOWN: Final = "?"
+"""Stands for a time that isn't known, and needs a legend."""
 LATENCY_HEAD: Final = (
     "arm", "requests", "failed", "P50 ms", "P95 ms", "P99 ms", "max ms", "waiting P99 ms",
 )  # fmt: skip
@@ -152,13 +159,13 @@ LATENCY_HEAD: Final = (
 def latency_rows(record: AbRecord) -> list[tuple[str, ...]]:
     """Both arms' latencies, and by how much the treatment is slower."""
     rows = [_latency(arm, 1e3 * record.settings.timeout_s) for arm in record.arms]
-    slower = (estimate(each.slower_ms, beyond="?") for each in record.slower)
+    slower = (estimate(each.slower_ms, beyond=UNKNOWN) for each in record.slower)
     return [*rows, ("treatment − control", "", "", *slower, "", "")]
 
 
 def _latency(arm: ArmRecord, timeout_ms: float) -> tuple[str, ...]:
     found = arm.latency
-    beyond = f"> {milliseconds(timeout_ms)}" if found.timed_out else "?"
+    beyond = f"> {milliseconds(timeout_ms)}" if found.timed_out else UNKNOWN
     percentiles = (
         estimate(each, beyond=beyond) for each in (found.p50_ms, found.p95_ms, found.p99_ms)
     )

@@ -1,8 +1,9 @@
 """What an A/B replay found, in sentences."""
 
+import math
 from collections.abc import Iterator, Mapping
 
-from calaudit.report.ab.rows import metrics_of, milliseconds
+from calaudit.report.ab.rows import UNKNOWN, drop_head, latency_rows, metrics_of, milliseconds
 from calaudit.report.wording import (
     amount,
     between,
@@ -15,7 +16,7 @@ from calaudit.results.ab import AbRecord, AbResult
 from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import ALL, Verdict
 from calaudit.runtime.errors import Notice
-from calaudit.runtime.words import counted, visible
+from calaudit.runtime.words import counted, first_of, visible
 
 
 def headline(record: AbRecord) -> str:
@@ -49,7 +50,7 @@ def facts(record: AbRecord) -> list[str]:
     how = (
         "every request went to both arms"
         if settings.mode == "shadow"
-        else f"{percent(settings.share)} of users got the treatment"
+        else f"{percent(settings.share)} of users were to get the treatment"
     )
     sent = f"{told.sent:,} of {told.requests:,}" if not record.complete else f"{told.requests:,}"
     lines = [
@@ -86,7 +87,7 @@ def alike(record: AbRecord) -> Iterator[str]:
             metric = known.get(one.metric)
             title = visible(one.metric) if metric is None else in_sentence(metric)
             value = f"{one.value:.3f}" if metric is None else score(metric, one.value)
-            yield f"{title}, the control in FP32's place: {value}"
+            yield f"{_beside_control(title)}: {value}"
     ratio = record.sample_ratio
     if ratio is not None:
         p_value = "" if ratio.p_value is None else f", p = {ratio.p_value:.2g}"
@@ -97,6 +98,42 @@ def alike(record: AbRecord) -> Iterator[str]:
         yield f"{text}: SAMPLE RATIO MISMATCH" if ratio.mismatch else text
 
 
+def _beside_control(title: str) -> str:
+    """What a metric of likeness is called where the control stands in FP32's place."""
+    if "FP32" in title:
+        return title.replace("FP32", "the control")
+    return f"{title}, beside the control's answers"
+
+
+def latency_legend(record: AbRecord) -> str:
+    """What a mark among latencies means; empty where there is none."""
+    if not any(UNKNOWN in cell for row in latency_rows(record) for cell in row[3:]):
+        return ""
+    late = any(arm.latency.timed_out for arm in record.arms)
+    return f"{UNKNOWN}: unknown: too few requests{', or too many timeouts' if late else ''}"
+
+
+def results_legend(record: AbRecord) -> list[str]:
+    """What the columns of results mean."""
+    head = drop_head(record)
+    if record.settings.mode == "split":
+        drop = (
+            f"{head}: not control − treatment, whose requests are for different samples, but how "
+            "far the treatment is below FP32 on its own samples, beyond how far the control is "
+            "below FP32 on its own; of likeness to FP32, failures and outcomes, which FP32 has no "
+            "score of, it is the plain difference"
+        )
+    else:
+        drop = f"{head}: positive when the treatment loses, on requests that both arms answered"
+    return [
+        drop,
+        "p: of no difference, with a gate corrected by Holm; watched: holds at every request; "
+        "decided at: the request after which that told the arms apart; finds: the smallest drop "
+        "found with 80 % power, foreseen before the start (–: not known, or with so few users no "
+        "drop can be shown)",
+    ]
+
+
 def foreseen_notice(
     effects: Mapping[tuple[str, str], float], metrics: Mapping[str, MetricRecord]
 ) -> Notice | None:
@@ -105,7 +142,7 @@ def foreseen_notice(
     Parameters
     ----------
     effects : mapping
-        (metric, slice) → minimum detectable effect.
+        (metric, slice) → minimum detectable effect; infinite where no loss can be shown.
     metrics : mapping
         Name → what it means.
     """
@@ -115,13 +152,23 @@ def foreseen_notice(
     own = {name: value for (metric, name), value in effects.items() if metric == first.name}
     if not own:
         return None
-    told = [f"{amount(first, own[ALL])} on all samples"] if ALL in own else []
-    rest = {name: value for name, value in own.items() if name != ALL}
+    shown = {name: value for name, value in own.items() if math.isfinite(value)}
+    hidden = [name for name in own if name not in shown]
+    title, said = in_sentence(first), []
+    told = [f"{amount(first, shown[ALL])} on all samples"] if ALL in shown else []
+    rest = {name: value for name, value in shown.items() if name != ALL}
     if rest:
         worst = max(rest, key=lambda name: rest[name])
-        told.append(f"{amount(first, rest[worst])} on {visible(worst)}, the hardest slice")
-    message = (
-        f"this log finds, with 80 % power, losses of {in_sentence(first)} of {'; '.join(told)} "
-        "(minimum detectable effects)"
-    )
-    return Notice("detectable", message, "before the start")
+        hardest = "the hardest of the other slices" if hidden else "the hardest slice"
+        told.append(f"{amount(first, rest[worst])} on {visible(worst)}, {hardest}")
+    if told:
+        said.append(
+            f"this log finds, with 80 % power, losses of {title} of {'; '.join(told)} "
+            "(minimum detectable effects)"
+        )
+    if hidden:
+        said.append(
+            f"no loss of {title} can be shown, with so few users, on "
+            f"{first_of([visible(name) for name in hidden], len(hidden))}"
+        )
+    return Notice("detectable", "; ".join(said), "before the start")

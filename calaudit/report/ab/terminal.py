@@ -9,12 +9,13 @@ from rich.text import Text
 from calaudit.report.ab.rows import (
     LATENCY_HEAD,
     ResultRow,
+    drop_head,
     failure_rows,
     latency_rows,
     result_rows,
     shown_results,
 )
-from calaudit.report.ab.sentences import alike, facts, headline
+from calaudit.report.ab.sentences import alike, facts, headline, latency_legend, results_legend
 from calaudit.report.tables import STYLE, Column, build_table
 from calaudit.report.terminal import print_parts
 from calaudit.results.ab import AbRecord
@@ -54,6 +55,9 @@ def _parts(record: AbRecord, limit: int | None, width: int) -> Iterator[Renderab
         yield Text(line)
     yield Text()
     yield build_table("Latency, from when requests should have left", _latency(record), width=width)
+    unknown = latency_legend(record)
+    if unknown:
+        yield Text(unknown, "dim")
     failed = failure_rows(record)
     if failed:
         heads = ("arm", "without a usable answer", "requests", "since request")
@@ -65,12 +69,10 @@ def _parts(record: AbRecord, limit: int | None, width: int) -> Iterator[Renderab
     rows = result_rows(record)
     shown = shown_results(rows, limit)
     if shown:
-        yield build_table("Treatment against control", _results(shown), width=width)
-        yield Text(
-            "p: of no difference, with a gate corrected by Holm; watched: holds at every request; "
-            "decided at: the request after which that told the arms apart; finds: with 80 % power",
-            "dim",
-        )
+        columns = _results(shown, drop_head(record))
+        yield build_table("Treatment against control", columns, width=width)
+        for line in results_legend(record):
+            yield Text(line, "dim")
     if len(rows) > len(shown):
         yield Text(f"… and {len(rows) - len(shown):,} more results in ab.json and ab.html", "dim")
     yield Text()
@@ -95,7 +97,7 @@ def _latency(record: AbRecord) -> list[Column]:
     ]
 
 
-def _results(rows: Sequence[ResultRow]) -> list[Column]:
+def _results(rows: Sequence[ResultRow], drop: str) -> list[Column]:
     units = sorted({row.unit for row in rows if row.unit})
     unit = f" ({units[0]})" if len(units) == 1 else ""
 
@@ -110,7 +112,7 @@ def _results(rows: Sequence[ResultRow]) -> list[Column]:
         Column("users", texts("users"), optional=2),
         Column("control", texts("control"), optional=5),
         Column("treatment", texts("treatment"), optional=6),
-        Column(f"drop{unit}", texts("drop")),
+        Column(f"{drop}{unit}", texts("drop")),
         Column("interval", texts("interval")),
         Column("p", texts("p_value")),
         Column("watched", texts("watched"), optional=7),

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from calaudit.audit.backends import RemoteBackend
 from calaudit.audit.engines import make_engine
+from calaudit.audit.matching import near_cells
 from calaudit.audit.observed import Observed
 from calaudit.audit.plan import PlannedCell
 from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store
 from calaudit.backends.base import Engine
-from calaudit.runtime.errors import BackendError, SettingsError, near
+from calaudit.runtime.errors import BackendError, SettingsError
 
 Feeds = Mapping[str, NDArray[Any]]
 """Model input → (1, …): one sample."""
@@ -162,7 +163,9 @@ def planned_arm(audit: Audit, cell: str) -> PlannedCell:
     known = {each.id: each for each in (audit.plan.reference, *audit.plan.cells)}
     if cell not in known:
         raise SettingsError(
-            f"the audit has no engine {cell!r}", where="--arm", next_step=near(cell, known)
+            f"the audit has no engine {cell!r}",
+            where="--arm",
+            next_step=near_cells(cell, known.values()),
         )
     return known[cell]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -19,11 +20,15 @@ from calaudit.audit.prepare import Audit
 from calaudit.audit.store import Store
 from calaudit.formats.predictions import Predictions
 from calaudit.formats.requests import RequestLog, read_requests, write_requests
+from calaudit.formats.writing import check_room
 from calaudit.graph.model import ModelTensor
 from calaudit.graph.survey import sized_outputs
 from calaudit.runtime.errors import BackendError, Notice, SettingsError, near
 from calaudit.runtime.pool import Rows
-from calaudit.runtime.words import command_line
+from calaudit.runtime.words import command_line, duration
+
+LONGEST: Final = 86_400.0
+"""Seconds that a replay may take: one that takes longer than a day is a log with a broken clock."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -109,6 +114,55 @@ def check_metrics(audit: Audit, asked: Asked) -> None:
                 where="--metric",
                 next_step=near(name, known),
             )
+
+
+def check_arms(audit: Audit, asked: Asked) -> None:
+    """Refuse engines that the audit doesn't have, and addresses that are none.
+
+    Raises
+    ------
+    SettingsError
+    """
+    for arm in asked.arms:
+        if is_endpoint(arm):
+            Endpoint.parse(arm)
+        else:
+            planned_arm(audit, arm)
+
+
+def check_length(schedule: Schedule, asked: Asked) -> None:
+    """Refuse a replay of more than a day. Raises `SettingsError`."""
+    seconds = float(schedule.due[-1])
+    if seconds <= LONGEST:
+        return
+    fast = f"--speed {np.ceil(asked.speed * seconds / LONGEST):.0f}"
+    before = int(np.argmax(np.diff(schedule.due))) + 1
+    cut = "fewer requests with --n"
+    if isinstance(asked.requests, Path):
+        cut = f"cut the log with --n ({before} is what comes before the longest gap)"
+    raise SettingsError(
+        f"the replay would take {duration(seconds)} at --speed {asked.speed:g}, and a day is the "
+        "most",
+        where=asked.source if isinstance(asked.requests, Path) else "--speed",
+        next_step=f"Give a higher --speed ({fast} ends within a day), or {cut}.",
+    )
+
+
+def length_notice(schedule: Schedule, asked: Asked) -> Notice:
+    """How long a replay takes, at least."""
+    takes = duration(float(schedule.due[-1]))
+    message = f"the replay takes {takes} at --speed {asked.speed:g}"
+    return Notice("replay_length", message, "before the start")
+
+
+def check_space(known: Known, folder: Path) -> None:
+    """Refuse a folder that can't hold both arms' answers, before anything is asked.
+
+    Raises
+    ------
+    OutputError
+    """
+    check_room(folder, [each.path.stat().st_size for each in known.arms])
 
 
 def wanted_outputs(audit: Audit) -> list[ModelTensor]:

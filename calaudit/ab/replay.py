@@ -350,19 +350,19 @@ def _send(run: _Run, lanes: Sequence[_Lane], feeds: FeedSource) -> int:
     due = schedule.due.tolist()
     n_sent = 0
     try:
-        with counter(n, what="requests", unit="request") as bar:
-            shown = _Shown(bar)
+        with counter(int(due[-1]) if n else 0, what="replay", unit="s") as bar:
+            shown = _Shown(bar, run)
             for request, carried in enumerate(feeds):
                 while (early := due[request] - run.now) > 0:
                     time.sleep(min(early, _TICK))
-                    shown.upto(request)
+                    shown.now()
                 for lane in lanes if who is None else (lanes[who[request]],):
                     lane.put(request, carried)
                 n_sent = request + 1
                 if run.broken:
                     break
                 interrupts.stop_if_asked()
-                shown.upto(n_sent)
+                shown.now()
     except KeyboardInterrupt:
         if not n_sent:
             raise
@@ -371,12 +371,14 @@ def _send(run: _Run, lanes: Sequence[_Lane], feeds: FeedSource) -> int:
 
 
 class _Shown:
-    """A bar that is brought up to date a few times a second."""
+    """A bar of time, which goes on where no request is due; looked at a few times a second."""
 
-    def __init__(self, bar: Counter) -> None:
-        self._bar, self._done, self._at = bar, 0, 0.0
+    def __init__(self, bar: Counter, run: _Run) -> None:
+        self._bar, self._run, self._done, self._at = bar, run, 0, 0.0
+        self._whole = int(run.schedule.due[-1]) if len(run.schedule) else 0
 
-    def upto(self, request: int) -> None:
+    def now(self) -> None:
         if (now := time.monotonic()) - self._at >= _TICK:
-            self._bar.advance(request - self._done)
-            self._done, self._at = request, now
+            done = max(min(int(self._run.now), self._whole), self._done)
+            self._bar.advance(done - self._done)
+            self._done, self._at = done, now

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "ab"
 """Within the audit's results folder, where nothing else is said."""
-_HELD: Final = "Wait for it to end."
+_HELD: Final = "Wait for it to end, as --wait does."
 
 Tell = Callable[[Notice], None]
 
@@ -92,16 +92,18 @@ def ab_audit(
     """
     from calaudit.ab.endpoints import is_endpoint
     from calaudit.audit.prepare import Overrides, prepared_audit
-    from calaudit.audit.store import hold_lock
+    from calaudit.audit.store import share_lock
     from calaudit.report.ab.files import write_ab
 
     engines = sum(not is_endpoint(arm) for arm in asked.arms) * asked.engines
     given = replace(overrides or Overrides(), jobs=max(engines, 1))
     with ExitStack() as opened:
         audit = opened.enter_context(prepared_audit(Path(path), given))
-        opened.enter_context(hold_lock(audit.folder, wait=given.wait, next_step=_HELD))
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="calaudit-ab-")))
-        record = _Trial(audit, asked, folder, tell or (lambda notice: None)).run(watching)
+        trial = _Trial(audit, asked, folder, tell or (lambda notice: None))
+        log = trial.read()  # before the lock: what is wrong with the log isn't for others to hide
+        opened.enter_context(share_lock(audit.folder, wait=given.wait, next_step=_HELD))
+        record = trial.run(log, watching)
         written = Path(out) if out is not None else audit.folder / FOLDER
         return record, write_ab(record, written)
 
@@ -129,26 +131,37 @@ class _Trial:
     timings: dict[str, float] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
 
-    def run(self, watching: Watching | None) -> "AbRecord":
+    def read(self) -> "RequestLog":
+        """Check what was asked for, and read the requests: nothing of the audit's results."""
+        from calaudit.ab.opened import check_arms, check_length, check_metrics, read_log, scheduled
+
+        check_metrics(self.audit, self.asked)
+        check_arms(self.audit, self.asked)
+        log = read_log(self.audit, self.asked, self._note)
+        schedule, _ = scheduled(self.audit, self.asked, log)
+        check_length(schedule, self.asked)
+        return log
+
+    def run(self, log: "RequestLog", watching: Watching | None) -> "AbRecord":
         """Open, foresee, replay, judge."""
         from calaudit.ab.answers import AnswerKeeper, Wanted
         from calaudit.ab.opened import (
-            check_metrics,
+            check_space,
+            length_notice,
             open_arms,
             open_known,
-            read_log,
             scheduled,
             wanted_outputs,
         )
 
         audit, asked = self.audit, self.asked
-        check_metrics(audit, asked)
         known = open_known(audit, asked)
+        check_space(known, self.folder)
         arms = open_arms(audit, asked)
-        log = read_log(audit, asked, self._note)
         schedule, requests = scheduled(audit, asked, log)
         with self._stage("expected"):
             foreseen = self._foreseen(known, requests)
+        self.tell(length_notice(schedule, asked))
         kept = audit.kept(audit.plan.cells[0] if audit.plan.cells else audit.plan.reference)
         wanted = Wanted(wanted_outputs(audit), kept, known.reference)
         keeper = AnswerKeeper(wanted, requests.rows, requests.judged)

@@ -24,6 +24,7 @@ def run_audit(
     *,
     formats: str | Sequence[str] = "all",
     tell: "Callable[[Notice], None] | None" = None,
+    first: "Callable[[Audit], None] | None" = None,
     then: "Callable[[Audit, Report], Report] | None" = None,
 ) -> "tuple[Report, Path]":
     """Run or resume an audit, and write its report in all forms asked for.
@@ -43,6 +44,8 @@ def run_audit(
         ``"none"``. Other forms that an earlier run left in the folder are deleted.
     tell : callable, optional
         Is given a notice of what was deleted; default: a Python warning.
+    first : callable, optional
+        Is given the audit before anything is run or written: may refuse it.
     then : callable, optional
         Makes the report that is written from the audit and what it found, while the folder is held.
 
@@ -82,6 +85,8 @@ def run_audit(
         scheduler = opened.enter_context(connect_scheduler(given.dask)) if given.dask else None
         remote = {} if scheduler is None else remote_backends(scheduler, path, given)
         audit = opened.enter_context(prepared_audit(path, given, remote))
+        if first is not None:
+            first(audit)
         check_before_run(audit)  # before the folder is made: a refusal leaves nothing
         opened.enter_context(hold_lock(audit.folder, wait=given.wait))
         check_results(audit)  # again: what the lock was waited for may have written one

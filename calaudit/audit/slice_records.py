@@ -41,6 +41,11 @@ def slice_records(audit: Audit, comparisons: Sequence[Comparison]) -> list[Slice
     return found
 
 
+def slice_names(audit: Audit) -> list[str]:
+    """Names of all slices that a report of this audit has."""
+    return [name for _, _, names in _slices(audit) for name in names]
+
+
 def _slices(audit: Audit) -> Iterator[tuple[str, SliceSet, list[str]]]:
     """Slices of samples, and those that only hold units of another kind."""
     told = list(audit.slices.names)

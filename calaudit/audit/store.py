@@ -6,7 +6,9 @@ folder ends with the process that holds it.
 """
 
 import json
+import os
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from calaudit.audit.keys import content_key, file_key
 from calaudit.audit.plan import Plan
 from calaudit.formats.writing import write_text
 from calaudit.runtime.errors import Notice, OutputError
+from calaudit.runtime.interrupts import stop_if_asked
 
 State = Literal["made", "missing", "damaged"]
 
@@ -33,6 +36,9 @@ LOCK_FILE = ".lock"
 """The lock file. It stays; what counts is whether a living process holds it."""
 LOCK_TIMEOUT = 0.5
 """Seconds before a second run is refused: `is_locked` takes the lock for an instant."""
+
+_POLL: Final = 0.05
+"""Seconds between two tries to take a lock."""
 
 
 class Store:
@@ -220,22 +226,65 @@ def hold_lock(folder: Path, *, wait: bool = False, next_step: str = WAITING) -> 
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise OutputError(
-            "lock held by another command that is at work on this folder",
-            where=folder,
-            next_step=next_step,
-        ) from None
+        raise _held(folder, next_step) from None
     except (OSError, NotImplementedError) as error:  # the latter: no flock on this file system
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise OutputError(
-            f"can't be written or locked: {reason or error}",
-            where=folder,
-            next_step="Choose another output folder, or check its free space and permissions.",
-        ) from error
+        raise _unlockable(folder, error) from error
     try:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def share_lock(folder: Path, *, wait: bool = False, next_step: str = WAITING) -> Iterator[None]:
+    """Hold a results folder that is only read: others may read it meanwhile, none may change it.
+
+    Parameters, errors: as :func:`hold_lock`, which is refused meanwhile, and refuses this.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no flock on this system
+        with hold_lock(folder, wait=wait, next_step=next_step):
+            yield
+        return
+    until = time.monotonic() + LOCK_TIMEOUT
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise _unlockable(folder, error) from error
+    try:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not wait and time.monotonic() > until:
+                    raise _held(folder, next_step) from None
+                stop_if_asked()
+                time.sleep(_POLL)
+            except OSError as error:
+                raise _unlockable(folder, error) from error
+        yield
+    finally:
+        os.close(file)
+
+
+def _held(folder: Path, next_step: str) -> OutputError:
+    return OutputError(
+        "lock held by another command that is at work on this folder",
+        where=folder,
+        next_step=next_step,
+    )
+
+
+def _unlockable(folder: Path, error: OSError | NotImplementedError) -> OutputError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return OutputError(
+        f"can't be written or locked: {reason or error}",
+        where=folder,
+        next_step="Choose another output folder, or check its free space and permissions.",
+    )
 
 
 def is_locked(folder: Path) -> bool | None:

@@ -10,6 +10,7 @@ from calaudit.audit.backends import RemoteBackend, site_of
 from calaudit.audit.bench_entry import Variant, built_path
 from calaudit.audit.engines import order_engine
 from calaudit.audit.foreign_entry import ELSEWHERE
+from calaudit.audit.matching import check_cells
 from calaudit.audit.observed import open_observed
 from calaudit.audit.plan import PlannedCell
 from calaudit.audit.prepare import Audit
@@ -19,7 +20,7 @@ from calaudit.backends.targets import Target
 from calaudit.results.audited import EngineRecord
 from calaudit.results.comparison import Verdict
 from calaudit.results.report import Report
-from calaudit.runtime.errors import CalauditError, Notice, SettingsError, near
+from calaudit.runtime.errors import CalauditError, Notice, SettingsError
 from calaudit.runtime.words import first_of
 
 OWN: Final = Variant("")
@@ -86,6 +87,11 @@ class Field:
         ]
 
 
+def runnable(audit: Audit) -> list[PlannedCell]:
+    """Engines of a plan that may be measured, if they turn out well: the reference's first."""
+    return [audit.plan.reference, *(c for c in audit.plan.cells if c.backend != ELSEWHERE)]
+
+
 def gather(audit: Audit, report: Report, patterns: Sequence[str]) -> Field:
     """The engines of an audit that are to be measured, each ready to be loaded.
 
@@ -138,14 +144,8 @@ def _chosen(
     judged = {cell.id for cell in report.cells if cell.status == "judged"}
     known = [cell for cell in audit.plan.cells if cell.id in judged and cell.backend != ELSEWHERE]
     if patterns:
-        names = [audit.plan.reference.id, *(cell.id for cell in known)]
-        for pattern in patterns:
-            if not any(name == pattern or fnmatchcase(name, pattern) for name in names):
-                raise SettingsError(
-                    f"no engine that can be run is called {pattern!r}",
-                    where="--cell",
-                    next_step=near(pattern, names),
-                )
+        judgeable = [audit.plan.reference, *known]
+        check_cells(patterns, judgeable, what="no engine that can be run")
         asked = [
             cell
             for cell in known

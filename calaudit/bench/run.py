@@ -55,22 +55,32 @@ def bench_audit(
     ------
     SettingsError
         Wrong settings, or cells that match nothing.
+    FileFormatError
+        A file of trtexec's can't be read, before any work.
     CalauditError
         As `calaudit.run_audit`.
     """
     from calaudit.audit.config import read_audit
+    from calaudit.audit.matching import check_cells
     from calaudit.audit.run import run_audit
+    from calaudit.bench.contestants import runnable
+    from calaudit.bench.trtexec import check_files, check_traced
 
     say = tell or (lambda notice: None)
     config = read_audit(Path(path))
     table = _table(config, settings or {})
+    check_files(traced)
     for notice in _unfinished(config, overrides):
         say(notice)
+
+    def known(audit: "Audit") -> None:
+        check_cells(table.cells, runnable(audit), what="no engine that can be run")
+        check_traced(audit, traced)
 
     def benched(audit: "Audit", report: "Report") -> "Report":
         return with_bench(audit, report, table, say, traced)
 
-    return run_audit(path, overrides, formats=formats, tell=tell, then=benched)
+    return run_audit(path, overrides, formats=formats, tell=tell, first=known, then=benched)
 
 
 def _unfinished(config: "AuditConfig", overrides: "Overrides | None") -> Iterator[Notice]:

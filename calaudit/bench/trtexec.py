@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.audit.matching import near_cells
 from calaudit.formats.trtexec import TrtexecFiles, TrtexecTimes, open_trtexec
 from calaudit.results.bench import BenchedEngine, Estimate, Latency, LayerTime, Throughput
 from calaudit.runtime.errors import FileFormatError, Notice, SettingsError, near
@@ -66,6 +67,42 @@ def read_traced(text: str) -> Traced:
     return Traced(cell.strip(), tuple(map(Path, paths)), **counts)
 
 
+def check_files(traced: Sequence[Traced]) -> None:
+    """Refuse what can't be used of trtexec's files, whatever audit they are of.
+
+    Raises
+    ------
+    SettingsError
+        An engine is named twice, or the batch of its queries isn't known.
+    FileFormatError
+        A file can't be read, or isn't trtexec's.
+    """
+    named: set[str] = set()
+    for each in traced:
+        if each.cell in named:
+            raise _twice(each.cell)
+        named.add(each.cell)
+        _batch(each, open_trtexec(each.paths))
+
+
+def check_traced(audit: "Audit", traced: Sequence[Traced]) -> None:
+    """Refuse engines that the audit doesn't plan. Raises `SettingsError`."""
+    planned = [audit.plan.reference, *audit.plan.cells]
+    known = {each.id for each in planned}
+    for each in traced:
+        if each.cell not in known:
+            raise _unknown(each.cell, near_cells(each.cell, planned))
+
+
+def _twice(cell: str) -> SettingsError:
+    step = "Give its files at once."
+    return SettingsError(f"{cell!r} is named twice", where=_WHERE, next_step=step)
+
+
+def _unknown(cell: str, step: str) -> SettingsError:
+    return SettingsError(f"there is no engine {cell!r}", where=_WHERE, next_step=step)
+
+
 def traced_engines(
     audit: "Audit", report: "Report", traced: Sequence[Traced]
 ) -> tuple[list[BenchedEngine], list[Notice]]:
@@ -91,11 +128,9 @@ def traced_engines(
     notices: list[Notice] = []
     for each in traced:
         if each.cell not in records:
-            message = f"there is no engine {each.cell!r}"
-            raise SettingsError(message, where=_WHERE, next_step=near(each.cell, records))
+            raise _unknown(each.cell, near(each.cell, records))
         if any(other.engine == each.cell for other in found):
-            message = f"{each.cell!r} is named twice"
-            raise SettingsError(message, where=_WHERE, next_step="Give its files at once.")
+            raise _twice(each.cell)
         files = open_trtexec(each.paths)
         found.append(_timed(audit, each, files, records[each.cell]))
         notices += _notices(each.cell, files)

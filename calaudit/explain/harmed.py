@@ -34,7 +34,7 @@ def harmed_results(
     """
     known = [cell.id for cell in report.cells]
     wanted_cells = _matched_cells(cells, known)
-    wanted = _matched_slices(slices, [each.name for each in report.slices])
+    wanted = matched_slices(slices, [each.name for each in report.slices])
     gated = any(result.gate is not None for result in report.results)
     screened = {(one.cell, one.slice, one.metric) for one in report.screening}
 
@@ -77,7 +77,8 @@ def _matched_cells(patterns: Sequence[str], known: Sequence[str]) -> Collection[
     return found
 
 
-def _matched_slices(patterns: Sequence[str], known: Sequence[str]) -> Collection[str]:
+def matched_slices(patterns: Sequence[str], known: Sequence[str]) -> Collection[str]:
+    """Those that patterns mean; all without any. Raises `SliceError`."""
     if not patterns:
         return frozenset(known)
     try:

@@ -77,7 +77,15 @@ def explain_audit(
         asked = Asked(tuple(cells), tuple(slices), every=every, most=most)
         return with_explanations(audit, report, asked, tell or (lambda notice: None))
 
-    return run_audit(path, overrides, formats=formats, tell=tell, then=explained)
+    def known(audit: "Audit") -> None:
+        from calaudit.audit.matching import check_cells
+        from calaudit.audit.slice_records import slice_names
+        from calaudit.explain.harmed import matched_slices
+
+        check_cells(cells, audit.plan.cells)
+        matched_slices(slices, slice_names(audit))
+
+    return run_audit(path, overrides, formats=formats, tell=tell, first=known, then=explained)
 
 
 def with_explanations(

@@ -8,8 +8,10 @@ and keeps it; `Hdf5Writing.check` and the end of the block raise it.
 import atexit
 import io
 import os
+import re
 import secrets
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,8 @@ CHUNK_BYTES = 256 << 10
 CHUNK_ROWS = 1 << 16
 """Most rows in a chunk."""
 _FLUSH_CHUNKS = 16
+_TEMPORARY = re.compile(r"calaudit-([a-z]+-)?[a-z0-9_]{8}")
+"""Folders that commands make for themselves in the temporary folder."""
 
 
 @contextmanager
@@ -59,6 +63,28 @@ def atomic_write(path: Path) -> Iterator[Path]:
             raise _unwritable(path, error) from error
         finally:
             _remove(aside)
+
+
+def check_room(folder: Path, sizes: Sequence[int]) -> None:
+    """Refuse a folder that has no room for files of these sizes, in bytes, side by side.
+
+    Raises
+    ------
+    OutputError
+        The disk is full, or a file may not be as large.
+    """
+    tried: list[Path] = []
+    try:
+        for number, size in enumerate(sizes):
+            tried.append(folder / f"room.{number}")
+            with tried[-1].open("wb") as file:
+                if size and hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        raise _unwritable(tried[-1], error) from error
+    finally:
+        for path in tried:
+            _remove(path)
 
 
 def keep_apart(out: Path, *sources: Path) -> None:
@@ -346,6 +372,14 @@ def _sync(path: Path) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
+    aside = Path(tempfile.gettempdir())
+    if any(each.parent == aside and _TEMPORARY.fullmatch(each.name) for each in path.parents):
+        return OutputError(
+            f"the temporary folder can't be written to: {error.strerror or error}",
+            where=aside,
+            next_step="Free space there, or name another folder by the environment variable "
+            "TMPDIR.",
+        )
     return OutputError(
         f"can't be written: {error.strerror or error}",
         where=path,

@@ -5,7 +5,7 @@ raises once, so that a user fixes a file in one go.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -120,17 +120,19 @@ def near(
     limit: int = 3,
     cutoff: float = 0.5,
     meant: Mapping[str, str] = MappingProxyType({}),
+    last: Collection[str] = (),
 ) -> str:
     """A next step that offers the names closest to `word`, or all that are known when none is.
 
-    `meant` has what names of `known` are called elsewhere: that comes first.
+    `meant` has what names of `known` are called elsewhere: that comes first. Names in `last` are
+    listed after all others.
 
     Examples
     --------
     >>> near("snr", ["snr_db", "speaker", "label"])
     'Did you mean snr_db?'
     """
-    names: Sequence[str] = sorted(set(known))
+    names: Sequence[str] = sorted(set(known), key=lambda each: (each in last, each))
     if not names:
         return "No names are defined."
     if meant.get(word.casefold()) in names:

@@ -85,6 +85,20 @@ def counted(n: int, thing: str, things: str | None = None) -> str:
     return f"{n:,} {thing if n == 1 else things or f'{thing}s'}"
 
 
+def duration(seconds: float) -> str:
+    """How long something takes, in the unit that fits.
+
+    Examples
+    --------
+    >>> duration(90), duration(5400), duration(1e6)
+    ('90 s', '90 min', '11.6 days')
+    """
+    for size, unit, most in ((1, "s", 120), (60, "min", 120), (3600, "h", 48)):
+        if seconds < size * most:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 86_400:,.1f} days"
+
+
 def plural(unit: str) -> str:
     """What several of them are called.
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from calaudit.ab.assignment import arms
 from calaudit.ab.verdicts import users_to_pass
+from calaudit.audit.store import hold_lock, share_lock
 from calaudit.formats.pool import open_pool
 from calaudit.report.ab.files import read_ab
 from calaudit.results.ab import AbRecord, AbResult
@@ -497,6 +498,71 @@ def test_bad_input_ends_with_2_and_says_what_to_do(
     assert ended.status == 2
     assert said in ended.err
     assert list(tmp_path.iterdir()) == []
+
+
+BOTH = ("--arm", "fp32", "--arm", "both/mse")
+
+
+def test_a_replay_of_more_than_a_day_is_refused_and_others_say_how_long_they_take(
+    audit: Path, tmp_path: Path
+) -> None:
+    ids = evaluated(audit)
+    rows = [f"{i / 100 + 1e6 * (i >= 40)},u{i},{ids[i]}" for i in range(60)]
+    log = tmp_path / "log.csv"
+    log.write_text("\n".join(["time,user,sample", *rows]))
+    out = tmp_path / "out"
+    ended = ab(audit, *BOTH, "--requests", log, out=out)
+    assert ended.status == 2
+    assert "log.csv: the replay would take 11.6 days at --speed 1" in ended.err
+    assert "--speed 12 ends within a day" in ended.err
+    assert "--n (40 is what comes before the longest gap)" in ended.err
+    assert not out.exists()
+    ended = ab(audit, *BOTH, "--requests", log, "--n", 40, out=out)
+    assert "before the start: the replay takes 0.39 s at --speed 1" in ended.err
+    assert read_ab(out / "ab.json").replayed.sent == 40
+    ended = ab(audit, *BOTH, "--poisson", "0.001", out=tmp_path / "slow")
+    assert ended.status == 2
+    assert "--speed: the replay would take" in ended.err
+
+
+def test_an_audit_that_others_read_is_replayed_and_one_that_is_being_made_isnt(
+    audit: Path, tmp_path: Path
+) -> None:
+    few = ("--poisson", "400", "--n", "80")
+    with share_lock(audit.with_suffix("")):
+        assert ab(audit, *BOTH, *few, out=tmp_path / "out").status in {0, 1, 3}
+        assert "lock held" in calaudit("compare", audit, "--formats", "none").err
+    with hold_lock(audit.with_suffix("")):
+        held = ab(audit, *BOTH, *few, out=tmp_path / "held")
+        assert held.status == 2
+        assert "lock held by another command" in held.err
+        assert "--wait" in held.err
+        # what is wrong with the log or a flag is told all the same
+        for wrong, said in (
+            (("--requests", "no.csv"), "no.csv"),
+            ((*few, "--metric", "top"), "top1"),
+            ((*few, "--arm", "both/mze"), "3 arms"),
+        ):
+            assert said in ab(audit, *BOTH, *wrong, out=tmp_path / "wrong").err
+        misnamed = ab(audit, "--arm", "fp32", "--arm", "both/mze", *few, out=tmp_path / "wrong")
+        assert "Did you mean both/mse" in misnamed.err
+        assert "lock held" not in misnamed.err
+
+
+def test_a_temporary_folder_without_room_is_told_of_before_the_replay(
+    audit: Path, tmp_path: Path
+) -> None:
+    """With files of 20 KiB at most, as on a disk that is full."""
+    command = ["ab", str(audit), *BOTH, "--poisson", "400", "--n", "80", "--out", str(tmp_path)]
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20480, 20480)); {RUN}"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert "the temporary folder can't be written to: File too large" in ended.stderr
+    assert "TMPDIR" in ended.stderr
+    assert "output folder" not in ended.stderr
+    assert "before the start" not in ended.stderr
 
 
 def test_an_audit_that_isnt_finished_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from calaudit.audit.store import LOCK_FILE, hold_lock, is_locked
+from calaudit.audit.store import LOCK_FILE, hold_lock, is_locked, share_lock
 from calaudit.runtime.errors import OutputError
 from tests.audit.world import make_world
 from tests.cli.running import calaudit
@@ -52,6 +52,35 @@ def test_waiting_run_goes_on_when_the_first_ends(tmp_path: Path) -> None:
         waiting.start()
         assert not ran.wait(0.2)
     assert ran.wait(60)
+    waiting.join(60)
+
+
+def test_those_who_only_read_share_a_folder_that_nobody_changes_meanwhile(tmp_path: Path) -> None:
+    with share_lock(tmp_path), share_lock(tmp_path):
+        assert is_locked(tmp_path)
+        with pytest.raises(OutputError, match="lock held by another"), hold_lock(tmp_path):
+            pass
+    assert not is_locked(tmp_path)
+    with (
+        hold_lock(tmp_path),
+        pytest.raises(OutputError, match="lock held by another"),
+        share_lock(tmp_path),
+    ):
+        pass
+
+
+def test_a_reader_waits_for_the_run_that_holds_the_folder(tmp_path: Path) -> None:
+    read = threading.Event()
+
+    def wait() -> None:
+        with share_lock(tmp_path, wait=True):
+            read.set()
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    with hold_lock(tmp_path):
+        waiting.start()
+        assert not read.wait(0.8)
+    assert read.wait(60)
     waiting.join(60)
 
 

@@ -23,6 +23,7 @@ from calaudit.results.report import Report
 from calaudit.runtime.errors import CalauditError, Notice, SettingsError
 from tests.audit.world import AUDIT, make_world
 from tests.cli.running import calaudit
+from tests.formats.trtexec_files import LAYERS, PROFILE, write
 
 QUICK = {"rounds": 6, "seconds": 0.001, "warm_up": 0.01}
 ONE_METHOD = AUDIT.replace('["minmax", "mse"]', '["minmax"]')
@@ -254,6 +255,37 @@ def test_a_batch_that_no_engine_is_built_for_is_refused_before_any_work(
     monkeypatch.setattr(run, "run_audit", None)
     with pytest.raises(SettingsError, match=r"batch_size, 100, and a batch of 101"):
         bench_audit(benched[0], settings={"batches": [1, 101]})
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--cell", "both/mnmax"), "Did you mean both/minmax"),
+        (("--trtexec", "both/mnmax={times}"), "there is no engine 'both/mnmax'"),
+        (("--trtexec", "both/minmax={audit}"), "isn't JSON"),
+        (("--trtexec", "both/minmax=no.json"), "no.json"),
+    ],
+)
+def test_engines_and_files_are_checked_before_anything_is_made(
+    tmp_path: Path, flags: tuple[str, str], told: str
+) -> None:
+    audit = make_world(tmp_path, n=400, audit=ONE_METHOD)
+    times = ",".join(map(str, write(tmp_path / "trtexec", p=PROFILE, i=LAYERS)))
+    of = flags[1].format(audit=audit, times=times)
+    ended = calaudit("bench", audit, flags[0], of)
+    assert ended.status == 2
+    assert told in ended.err
+    assert not audit.with_suffix("").exists()
+
+
+def test_names_of_first_draws_are_listed_first(tmp_path: Path) -> None:
+    audit = make_world(
+        tmp_path, n=400, audit=ONE_METHOD.replace("methods =", "replicates = 8\nmethods =")
+    )
+    ended = calaudit("bench", audit, "--cell", "zzzzzz")
+    assert ended.status == 2
+    known = ended.err.partition("Known: ")[2]
+    assert known.index("loud only/minmax") < known.index("#2"), ended.err
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,23 @@ def test_what_matches_nothing_ends_with_status_2(world: Path, flags: list[str], 
     assert told in ended.err
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--cell", "loud onyl/mse"], "--cell: no engine is called 'loud onyl/mse'"),
+        (["--slice", "loudness = qiet"], "--slice: "),
+    ],
+)
+def test_what_matches_nothing_is_refused_before_anything_is_made(
+    tmp_path: Path, flags: list[str], told: str
+) -> None:
+    audit = make_world(tmp_path, n=400)
+    ended = calaudit("explain", audit, *flags, "--formats", "none")
+    assert ended.status == 2
+    assert told in ended.err
+    assert not audit.with_suffix("").exists()
+
+
 def test_a_report_in_place_of_the_audit_file_is_recognised(world: Path) -> None:
     calaudit("compare", world, "--formats", "none")
     report = world.with_suffix("") / "report.json"

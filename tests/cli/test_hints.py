@@ -102,6 +102,7 @@ SERVES: Final[Mapping[str, tuple[str, ...]]] = {
     "ab/": ("ab",),
     "formats/requests.py": ("ab",),
     "audit/dask/": ("compare",),
+    "audit/matching.py": ("bench", "explain"),
     "audit/preflight.py": ("compare",),
     "audit/store.py": ("compare", "clean", "demo"),
     "tasks/": ("pool import",),

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -42,6 +43,13 @@ def _signals_stay_the_tests_own() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(interrupts, "listen", lambda: None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _sigpipe_stays_ignored() -> Iterator[None]:
+    """A command that runs in this process lets SIGPIPE end it; what comes after must not end."""
+    yield
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from calaudit.runtime.errors import Notice
-from calaudit.runtime.interrupts import listening
+from calaudit.runtime.interrupts import closed_pipes_raise, listening
 
 if TYPE_CHECKING:
     from calaudit.ab.answers import AnswerKeeper
@@ -50,6 +50,7 @@ Watching = Callable[[Live], AbstractContextManager["Watcher"]]
 
 
 @listening()
+@closed_pipes_raise()
 def ab_audit(
     path: Path | str,
     asked: "Asked",

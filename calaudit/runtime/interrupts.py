@@ -151,6 +151,25 @@ def unbroken(function: F) -> F:
     return function
 
 
+@contextmanager
+def closed_pipes_raise() -> Iterator[None]:
+    """Let what is written to a connection that the other end closed raise `BrokenPipeError`.
+
+    A command lets SIGPIPE end it, as it should where its own output goes unread; a server that
+    ends would take it along. Does nothing outside the main thread, where handlers can't be set.
+    """
+    if not hasattr(signal, "SIGPIPE") or (
+        threading.current_thread() is not threading.main_thread()
+    ):
+        yield
+        return
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, before)
+
+
 class Kept:
     """Keeps what is raised in its block, in a function that C code calls; lets nothing through."""
 

@@ -1,5 +1,6 @@
 """A request to end is never lost, wherever it arrives; each case needs a process of its own."""
 
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -169,3 +170,24 @@ def test_what_is_kept_is_raised_with_what_came_after_it() -> None:
         with pytest.raises(OSError, match="full") as raised:
             kept.raise_first()
         assert raised.value.__notes__ == ["then, while the work went on: ValueError('and then')"]
+
+
+def test_a_connection_that_the_other_end_closed_is_an_error_and_the_commands_output_ends_it() -> (
+    None
+):
+    ended = run("""
+import socket
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as a command has it
+def write():
+    one, other = socket.socketpair()
+    other.close()
+    one.sendall(b"x")
+with interrupts.closed_pipes_raise():
+    try:
+        write()
+    except BrokenPipeError:
+        print("told", flush=True)
+write()
+print("never")
+""")
+    assert (ended.returncode, ended.stdout) == (-signal.SIGPIPE, "told\n")

@@ -186,7 +186,7 @@ def _part(name: str) -> str:
 def _telling(names: Iterable[str], path: Path) -> dict[str, str]:
     """Part of the file → the entry that says whose each of its values is."""
     found: dict[str, str] = {}
-    for name in names:
+    for name in sorted(names):
         if name.rpartition("/")[2] in {OFFSETS, IMAGE}:
             other = found.setdefault(_part(name), name)
             if other != name:

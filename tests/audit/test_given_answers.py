@@ -189,7 +189,7 @@ def odd_boxes(**changed: object) -> Mapping[str, np.ndarray]:
         (odd_boxes(boxes=[[1, 2, 3]]), r"boxes has shape \(1, 3\), expected \(detections, 4\)"),
         (odd_boxes(image=["who"]), "image names 1 sample that ids doesn't: 'who'"),
         (odd_boxes(score=[0.5, 0.4]), "score has shape 2, not one row for each of 320 ids, or of"),
-        (odd_boxes(offsets=[0, 1]), "has both offsets and image"),
+        (odd_boxes(offsets=[0, 1]), "has both image and offsets"),
     ],
 )
 def test_detections_that_make_no_sense_are_refused(

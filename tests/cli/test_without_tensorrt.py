@@ -46,6 +46,8 @@ compare audit.toml
 status audit.toml
 clean audit.toml --dry-run
 report show audit/report.json
+bench audit.toml --rounds 6 --seconds 0.01 --batch 4 --no-layers --formats none
+ab audit.toml --arm fp32 --arm fp32 --poisson 500 --n 60
 explain audit.toml --most 1
 recommend audit.toml
 export audit.toml both/minmax --out ship
@@ -73,8 +75,8 @@ kind = "classification"
 output = "logits"
 metrics = ["top1"]
 """
-ENDED = {"compare": 1, "explain": 1, "recommend": 1, "report": 1}
-"""The audit's verdict: something regressed."""
+ENDED = {"compare": 1, "bench": 1, "explain": 1, "recommend": 1, "report": 1, "ab": 3}
+"""The audit's verdict: something regressed; of so short a replay: inconclusive."""
 
 
 def run_without(commands: list[list[str]], folder: Path) -> "subprocess.CompletedProcess[str]":

@@ -138,6 +138,7 @@ class HttpClient:
     def _told(self) -> Iterator[None]:
         """What goes wrong inside as `RequestError`, within the time of a whole request."""
         from gevent import Timeout
+        from geventhttpclient.response import HTTPParseError
         from tritonclient.utils import InferenceServerException
 
         try:
@@ -149,14 +150,11 @@ class HttpClient:
             raise _http_error(error) from None
         except OSError as error:
             raise RequestError("lost", _connection(error)) from None
+        except HTTPParseError as error:  # an answer that ended early, too
+            raise RequestError("lost", _short(f"the connection ended: {error}")) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             what = f"its answer can't be read ({type(error).__name__}: {error})"
             raise RequestError("error", _short(what)) from None
-        except Exception as error:
-            # geventhttpclient has classes of its own for connections that end early.
-            if type(error).__module__.split(".")[0] != "geventhttpclient":
-                raise
-            raise RequestError("lost", _short(f"the connection ended: {error}")) from None
 
     def close(self) -> None:
         """See `Client`."""

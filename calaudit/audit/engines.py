@@ -151,14 +151,7 @@ def make_engine(
 def order_engine(audit: Audit, planned: PlannedCell, observed: Observed, store: Store) -> Order:
     """What a planned cell's backend is asked to make, to be run whether its answers are known.
 
-    Parameters
-    ----------
-    audit : Audit
-    planned : PlannedCell
-    observed : Observed
-        Ranges of all calibration sets; only INT8 needs them.
-    store : Store
-        Knows which artefacts are there and whole.
+    Parameters: as :func:`run_cell`.
 
     Raises
     ------

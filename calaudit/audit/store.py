@@ -197,6 +197,9 @@ def check_owner(folder: Path, audit: str) -> None:
         )
 
 
+_NO_LOCK: Final = (OSError, NotImplementedError)
+"""What `FileLock` raises where a folder can't be locked; the second where its file system has no
+flock."""
 WAITING: Final = (
     "Wait for it to end (calaudit compare --wait does), or name another folder with --out."
 )
@@ -227,7 +230,7 @@ def hold_lock(folder: Path, *, wait: bool = False, next_step: str = WAITING) -> 
         lock.acquire()
     except Timeout:
         raise _held(folder, next_step) from None
-    except (OSError, NotImplementedError) as error:  # the latter: no flock on this file system
+    except _NO_LOCK as error:
         raise _unlockable(folder, error) from error
     try:
         yield
@@ -299,8 +302,8 @@ def is_locked(folder: Path) -> bool | None:
             return False
     except Timeout:
         return True
-    except (OSError, NotImplementedError):  # the latter: no flock on this file system
-        return None  # nor where there is no permission to ask
+    except _NO_LOCK:
+        return None  # there is no permission to ask, or no flock
 
 
 def _content(path: Path) -> str:

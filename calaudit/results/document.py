@@ -92,8 +92,8 @@ _LACKING: Mapping[int, Mapping[str, Mapping[str, Any]]] = {
 READABLE = tuple(_LACKING)
 """Versions that can be read."""
 RUN_FACTS = ("created", "timings")
-_AS_THEY_ARE = frozenset({str, int, float, bool, type(None)})
 """What two runs of one audit may differ in."""
+_AS_THEY_ARE = frozenset({str, int, float, bool, type(None)})
 
 
 def inconsistencies(report: Report, *, where: object) -> Iterator[Problem]:

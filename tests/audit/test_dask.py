@@ -146,6 +146,13 @@ def test_ctrl_c_stops_the_workers_before_the_command_ends(address: str, tmp_path
     assert hidden(folder) == []
 
 
+def test_a_connection_that_a_worker_closed_doesnt_end_a_command(address: str) -> None:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as a command has it
+    with connect_scheduler(address):
+        assert signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL
+
+
 def test_a_gpus_work_goes_to_workers_that_have_one(scheduler: Scheduler) -> None:
     calls = [Call(str(number), own_address, (), needs_gpu=True) for number in range(6)]
     assert {found for _, found in scheduler.outcomes(calls)} == set(

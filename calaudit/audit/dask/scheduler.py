@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from calaudit.runtime.errors import BackendError
-from calaudit.runtime.interrupts import stop_if_asked
+from calaudit.runtime.interrupts import closed_pipes_raise, stop_if_asked
 from calaudit.runtime.words import command_line
 
 INSTALL: Final = "python -m pip install 'calaudit[dask]'"
@@ -181,27 +181,32 @@ def connect_scheduler(address: str) -> Iterator[Scheduler]:
     for name in ("client", "core", "comm", "batched"):
         logging.getLogger(f"distributed.{name}").setLevel(logging.CRITICAL)
 
+    with closed_pipes_raise():
+        client = _connected(Client, connect, address)
+        try:
+            scheduler = Scheduler(client, address)
+            if not scheduler.workers():
+                raise BackendError(
+                    "the Dask scheduler has no worker",
+                    where=address,
+                    next_step=f"Start some: {command_line('dask', 'worker', address)}",
+                )
+            yield scheduler
+        finally:
+            client.close()
+
+
+def _connected(client: Callable[..., Any], connect: Callable[..., Any], address: str) -> Any:
     async def knock() -> None:
         comm = await connect(address, timeout=CONNECT_TIMEOUT)
         await comm.close()
 
     try:
         asyncio.run(knock())  # a client that fails to connect goes on trying in the background
-        client = Client(address, timeout=CONNECT_TIMEOUT, set_as_default=False, name="calaudit")
+        return client(address, timeout=CONNECT_TIMEOUT, set_as_default=False, name="calaudit")
     except (OSError, ValueError, TypeError) as error:  # TypeError: tls:// without certificates
         raise BackendError(
             f"can't connect to a Dask scheduler at {address}: {error}",
             where="--dask",
             next_step="Give the address that dask scheduler prints, such as tcp://host:8786.",
         ) from None
-    try:
-        scheduler = Scheduler(client, address)
-        if not scheduler.workers():
-            raise BackendError(
-                "the Dask scheduler has no worker",
-                where=address,
-                next_step=f"Start some: {command_line('dask', 'worker', address)}",
-            )
-        yield scheduler
-    finally:
-        client.close()

@@ -180,15 +180,8 @@ def quality(
 ) -> list[LiveResult]:
     """One metric on several slices, by the first `requests.n_sent` requests.
 
-    Parameters
-    ----------
-    scores : MetricScores
-    requests : Requests
-    numbers : int32 (n,), int32 (n,)
-        Which of its different answers each arm gave a request; -1: none.
-    terms : Terms
-    names : sequence of str
-        Slices, which are tested together.
+    Parameters: as :func:`calaudit.ab.comparing.compare_metric`; `names` are slices, which are
+    tested together.
     """
     metric = scores.metric
     sign = 1 if metric.higher_is_better else -1

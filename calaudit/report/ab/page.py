@@ -2,11 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from typing import Final
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from calaudit.report.ab.rows import (
     LATENCY_HEAD,
@@ -18,6 +15,7 @@ from calaudit.report.ab.rows import (
     result_rows,
 )
 from calaudit.report.ab.sentences import alike, facts, headline, latency_legend, results_legend
+from calaudit.report.html.environment import templates_of
 from calaudit.report.wording import MISSING, between, difference, percent, unit_name
 from calaudit.results.ab import AbRecord, ArmRecord, Watched
 from calaudit.results.audited import MetricRecord
@@ -33,25 +31,12 @@ _ROUNDING: Final = 1e-9
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-@cache
-def _environment() -> Environment:
-    made = Environment(
-        loader=PackageLoader("calaudit.report.ab", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["visible"] = visible
-    return made
-
-
 def ab_page(record: AbRecord) -> str:
     """The page as HTML."""
     style = files("calaudit.report.html").joinpath("templates", "style.css")
     known = metrics_of(record)
     return (
-        _environment()
+        templates_of("calaudit.report.ab")
         .get_template("ab.html")
         .render(
             record=record,

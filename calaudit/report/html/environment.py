@@ -17,16 +17,23 @@ from calaudit.runtime.words import visible
 
 
 @cache
-def environment() -> Environment:
-    """The templates, which escape whatever they are given."""
+def templates_of(package: str) -> Environment:
+    """A package's templates, which escape whatever they are given."""
     made = Environment(
-        loader=PackageLoader("calaudit.report.html", "templates"),
+        loader=PackageLoader(package, "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters["visible"] = visible
+    return made
+
+
+@cache
+def environment() -> Environment:
+    """The templates of report.html."""
+    made = templates_of("calaudit.report.html")
     made.filters["likeness"] = likeness
     made.filters["counts"] = _counts
     made.filters["labelled"] = _labelled

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,9 +114,9 @@ def test_what_a_server_does_not_tell_is_not_held_against_it():
         ({"inputs": (*SERVED.inputs, Tensor("mask", "BOOL", (-1,)))}, "wants an input 'mask'"),
     ],
 )
-def test_another_model_is_refused_by_name_type_or_shape(change: dict[str, object], told: str):
+def test_another_model_is_refused_by_name_type_or_shape(change: dict[str, Any], told: str):
     with pytest.raises(BackendError) as caught:
-        check_metadata(replace(SERVED, **change), INPUTS, OUTPUTS, "http://host:1/m")  # type: ignore[arg-type]
+        check_metadata(replace(SERVED, **change), INPUTS, OUTPUTS, "http://host:1/m")
     assert told in str(caught.value)
     assert "http://host:1/m" in str(caught.value)
 

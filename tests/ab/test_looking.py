@@ -13,7 +13,7 @@ from calaudit.ab.live import LiveMetrics
 from calaudit.ab.looking import Looker
 from calaudit.ab.run import Live, ab_audit
 from calaudit.ab.traffic import Traffic
-from calaudit.results.ab import AbRecord, AbResult
+from calaudit.results.ab import AbRecord, AbResult, Mode
 from calaudit.results.comparison import ALL
 from tests.audit.world import make_world
 from tests.cli.running import calaudit
@@ -44,7 +44,7 @@ def gauges_of(metrics: LiveMetrics) -> Gauges:
 
 
 def looked_at(
-    audit: Path, out: Path, *, mode: str = "split", n: int = 1500
+    audit: Path, out: Path, *, mode: Mode = "split", n: int = 1500
 ) -> tuple[AbRecord, Gauges, list[Gauges]]:
     """A replay's record, the tests' state after its last request, and at each look before."""
     last: Gauges = {}
@@ -53,24 +53,23 @@ def looked_at(
     @contextmanager
     def watching(live: Live) -> Iterator[Looker]:
         metrics = LiveMetrics("world", live.asked.named, {}, timeout_s=10)
-        looker = Looker(live, metrics, SLICES)
-        look = looker.look
 
-        def noted() -> None:
-            look()
-            before.append(gauges_of(metrics))
+        class Noted(Looker):
+            def look(self) -> None:
+                super().look()
+                before.append(gauges_of(metrics))
 
-        looker.look = noted  # type: ignore[method-assign]
+        looker = Noted(live, metrics, SLICES)
         with looker.looking():
             yield looker
-        look()
+        Looker.look(looker)
         last.update(gauges_of(metrics))
 
     asked = Asked(
         arms=("fp32", HARMED),
         requests=Traffic(rate=500.0, users=n, skew=0.0, seed=3),
         n=n,
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         metrics=("top1",),
     )
     record, _ = ab_audit(audit, asked, out=out, watching=watching)
@@ -127,14 +126,13 @@ def test_requests_behind_one_without_an_answer_are_not_looked_at_yet(
     @contextmanager
     def watching(live: Live) -> Iterator[Looker]:
         metrics = LiveMetrics("world", live.asked.named, {}, timeout_s=10)
-        looker = Looker(live, metrics, SLICES)
-        tell = looker.ended
 
-        def all_but_the_hundredth(arm: int, request: int, status: str, took: float | None) -> None:
-            if request != 100:
-                tell(arm, request, status, took)
+        class Deaf(Looker):
+            def ended(self, arm: int, request: int, status: str, seconds: float | None) -> None:
+                if request != 100:
+                    super().ended(arm, request, status, seconds)
 
-        looker.ended = all_but_the_hundredth  # type: ignore[method-assign]
+        looker = Deaf(live, metrics, SLICES)
         yield looker
         looker.look()
         assert gauges_of(metrics)["watched_requests", "", ""] == 100

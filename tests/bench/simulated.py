@@ -27,6 +27,7 @@ class Machine:
     disturbed: float = 0.2
     level: float = 0.0
     loads: list[str] = field(default_factory=list)
+    engines: list["Simulated"] = field(default_factory=list)
 
     def times(self, ms: float, n: int) -> np.ndarray:
         """(n,) milliseconds of one block: its level wanders, and some blocks are disturbed."""
@@ -45,6 +46,7 @@ class Simulated:
         self.record: Mapping[str, str] = {}
         self.closed = False
         self.layer_runs = 0
+        machine.engines.append(self)
 
     def run(self, feeds: Any) -> dict[str, Any]:
         raise AssertionError("engines that time themselves aren't timed from outside")

@@ -37,7 +37,8 @@ from calaudit.bench.measuring import measure
 from calaudit.bench.records import noise, ratios
 from calaudit.graph.model import Model
 from calaudit.results.audited import EngineRecord
-from calaudit.results.bench import BenchSettings, Estimate
+from calaudit.results.bench import BenchSettings
+from calaudit.results.values import Estimate
 from calaudit.statistics.timing import orders, ratio
 
 Floats = NDArray[np.float64]

@@ -18,7 +18,6 @@ from calaudit.results.ab import (
     AbResult,
     ArmLatency,
     ArmRecord,
-    Estimate,
     Failure,
     LatencyDifference,
     Look,
@@ -28,6 +27,7 @@ from calaudit.results.ab import (
     Status,
     Watched,
 )
+from calaudit.results.values import Estimate
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.words import counted
 from calaudit.statistics.latency import Latencies, Percentile, latencies

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Final, Literal
 
-from calaudit.results.bench import BenchedEngine, BenchRecord, Estimate
+from calaudit.results.bench import BenchedEngine, BenchRecord
 from calaudit.results.difference import BenchChange, BenchDifference
 from calaudit.results.report import Report
+from calaudit.results.values import Estimate
 
 _MACHINE: Final = ("platform", "cpu", "cores", "gpu", "driver")
 """What of a bench's environment must be the same on both sides: the machine, as far as it tells."""

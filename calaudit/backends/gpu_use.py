@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from calaudit.backends.timed import GpuReading, Times
-from calaudit.results.bench import Estimate, GpuUse
+from calaudit.results.bench import GpuUse
+from calaudit.results.values import Estimate
 from calaudit.statistics.timing import middle
 
 SETTLING = 0.5

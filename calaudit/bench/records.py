@@ -14,12 +14,12 @@ from calaudit.bench.measuring import Load, Measured
 from calaudit.results.bench import (
     BenchedEngine,
     BenchSettings,
-    Estimate,
     Latency,
     Quantity,
     Ratio,
     Throughput,
 )
+from calaudit.results.values import Estimate
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.words import counted
 from calaudit.statistics.timing import mean, middle, percentile, ratio

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from calaudit.audit.matching import near_cells
 from calaudit.formats.trtexec import TrtexecFiles, TrtexecTimes, open_trtexec
-from calaudit.results.bench import BenchedEngine, Estimate, Latency, LayerTime, Throughput
+from calaudit.results.bench import BenchedEngine, Latency, LayerTime, Throughput
+from calaudit.results.values import Estimate
 from calaudit.runtime.errors import FileFormatError, Notice, SettingsError, near
 from calaudit.runtime.words import counted
 from calaudit.statistics.timing import mean, percentile

@@ -13,7 +13,7 @@ from annotated_types import MaxLen, MinLen
 
 from calaudit.results.audited import Artefact, MetricRecord
 from calaudit.results.comparison import Verdict
-from calaudit.results.values import Count, Level, Name, Ordinal, Share, Size, settle
+from calaudit.results.values import Count, Estimate, Level, Name, Ordinal, Share, Size, settle
 from calaudit.runtime.errors import Notice
 
 Mode = Literal["split", "shadow"]
@@ -25,21 +25,6 @@ the arm refused or failed. timeout: no answer in time. lost: the arm couldn't be
 connection broke."""
 Quantity = Literal["p50", "p95", "p99"]
 """Of a distribution of latencies."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number with its interval."""
-
-    value: float | None
-    """None where nothing was measured."""
-    low: float | None = None
-    """Lower end; None where it isn't known."""
-    high: float | None = None
-    """Upper end; None where it isn't known."""
-
-    def __post_init__(self) -> None:
-        settle(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,27 +10,12 @@ from typing import Annotated, Literal
 
 from annotated_types import Gt
 
-from calaudit.results.values import Count, Level, Name, Ordinal, Share, Size, settle
+from calaudit.results.values import Count, Estimate, Level, Name, Ordinal, Share, Size, settle
 from calaudit.runtime.errors import Notice
 
 Quantity = Literal["latency", "device latency", "throughput", "file", "memory", "energy"]
 """What engines are compared by: the median latency from host to host, that on the device, samples
 per second, the file's size, peak memory, energy per sample."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A measured number with its interval."""
-
-    value: float | None
-    """What was measured."""
-    low: float | None = None
-    """Lower end of its interval; None where it has none."""
-    high: float | None = None
-    """Upper end of it."""
-
-    def __post_init__(self) -> None:
-        settle(self)
 
 
 @dataclass(frozen=True, slots=True)

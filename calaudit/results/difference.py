@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from calaudit.results.audited import Role
-from calaudit.results.bench import Estimate
 from calaudit.results.comparison import Verdict
-from calaudit.results.values import Count, Level, Name, Ordinal, Share, settle
+from calaudit.results.values import Count, Estimate, Level, Name, Ordinal, Share, settle
 
 How = Literal["paired", "intervals"]
 """Unit by unit, on the same samples; or by the two reports' intervals, taken as independent."""

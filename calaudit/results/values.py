@@ -4,6 +4,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, time
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -126,3 +127,18 @@ def settle(record: Any) -> None:
             continue
         if isinstance(value, numbers.Real):
             object.__setattr__(record, name, finite(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measured number with its interval."""
+
+    value: float | None
+    """None where nothing was measured."""
+    low: float | None = None
+    """Lower end; None where it isn't known."""
+    high: float | None = None
+    """Upper end; None where it isn't known."""
+
+    def __post_init__(self) -> None:
+        settle(self)

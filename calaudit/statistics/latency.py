@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
-from calaudit.results.bench import Estimate
+from calaudit.results.values import Estimate
 from calaudit.runtime.errors import SettingsError
 from calaudit.statistics.random_numbers import resample_counts
 from calaudit.statistics.timing import percentile

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, ndtri, stdtrit
 
-from calaudit.results.bench import Estimate
+from calaudit.results.values import Estimate
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,8 @@ import pytest
 from calaudit.bench.contestants import Field
 from calaudit.bench.measuring import Measured, measure
 from calaudit.bench.records import benched_engine, noise, noise_notices, ratios
-from calaudit.results.bench import BenchSettings, Estimate, Ratio
+from calaudit.results.bench import BenchSettings, Ratio
+from calaudit.results.values import Estimate
 from calaudit.runtime.errors import Notice
 from tests.bench.simulated import Machine, Simulated, contest, contestant
 
@@ -76,7 +77,8 @@ def test_every_engine_runs_once_in_each_round_and_is_loaded_anew() -> None:
     assert all(sorted(each) == ["a", "b", "fp32", "fp32"] for each in rounds)
     assert len({tuple(each) for each in rounds}) > 1
     assert all(len(one.rounds[load]) == 7 for one in measured for load in one.rounds)
-    assert all(each.backend.engine.closed for each in field.contestants)  # type: ignore[attr-defined]
+    assert machine.engines
+    assert all(each.closed for each in machine.engines)
 
 
 def test_an_engine_that_loads_longer_than_it_is_timed_is_loaded_once() -> None:
@@ -84,7 +86,8 @@ def test_an_engine_that_loads_longer_than_it_is_timed_is_loaded_once() -> None:
     field = contest(machine, {"a": 1.0})
     run(field, settings(6, seconds=1e-9))
     assert Counter(machine.loads) == {"fp32": 2, "a": 1}
-    assert all(each.backend.engine.closed for each in field.contestants)  # type: ignore[attr-defined]
+    assert machine.engines
+    assert all(each.closed for each in machine.engines)
 
 
 def test_an_engine_that_fails_is_left_out_and_said() -> None:

@@ -7,13 +7,13 @@ from calaudit.results.bench import (
     BenchRecord,
     BenchSettings,
     EngineMemory,
-    Estimate,
     GpuUse,
     Latency,
     LayerTime,
     Ratio,
     Throughput,
 )
+from calaudit.results.values import Estimate
 from calaudit.runtime.errors import Notice
 
 

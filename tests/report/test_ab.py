@@ -18,7 +18,6 @@ from calaudit.results.ab import (
     AbSettings,
     ArmLatency,
     ArmRecord,
-    Estimate,
     Failure,
     LatencyDifference,
     Look,
@@ -30,6 +29,7 @@ from calaudit.results.ab import (
 from calaudit.results.ab_document import ab_problems, ab_to_document, read_ab_document
 from calaudit.results.audited import Artefact, MetricRecord
 from calaudit.results.comparison import Verdict
+from calaudit.results.values import Estimate
 from calaudit.runtime.errors import FileFormatError, Notice
 
 TOP1 = MetricRecord("top1", "Top-1 accuracy", "fraction", "binary", True, "tango", "right")

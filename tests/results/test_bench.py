@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from calaudit.report.files import read_report, write_report
-from calaudit.results.bench import Estimate, Ratio
+from calaudit.results.bench import Ratio
 from calaudit.results.document import to_document
+from calaudit.results.values import Estimate
 from calaudit.runtime.errors import FileFormatError
 from tests.report.benched import BENCH, benched, estimate
 from tests.report.factory import report

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from calaudit.results.bench import Estimate
+from calaudit.results.values import Estimate
 from calaudit.statistics.timing import (
     mean,
     middle,

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from calaudit.report.wording import MINUS, MISSING, between, difference, score, unit_name
-from calaudit.results.ab import AbRecord, AbResult, ArmRecord, Estimate
+from calaudit.results.ab import AbRecord, AbResult, ArmRecord
 from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import Verdict
+from calaudit.results.values import Estimate
 from calaudit.runtime.words import visible
 
 _GRAVITY: Final = {Verdict.REGRESSED: 0, Verdict.INCONCLUSIVE: 1, Verdict.PASS: 2, None: 3}

@@ -8,8 +8,8 @@ from rich.text import Text
 from calaudit.report.bench.wording import TIMES, factor, reach, three_digits, times
 from calaudit.report.tables import Column, build_table
 from calaudit.report.wording import MISSING
-from calaudit.results.bench import Estimate
 from calaudit.results.difference import BenchChange, BenchDifference
+from calaudit.results.values import Estimate
 from calaudit.runtime.words import counted, visible
 
 TITLE = "What engines take"

@@ -7,7 +7,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Gauge
 
 from calaudit.report.bench.measured import Bench
-from calaudit.results.bench import BenchedEngine, Estimate, Latency
+from calaudit.results.bench import BenchedEngine, Latency
+from calaudit.results.values import Estimate
 from calaudit.runtime.words import visible
 
 _MS: Final = 1e-3

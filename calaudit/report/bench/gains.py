@@ -10,7 +10,8 @@ import numpy as np
 from calaudit.report.bench.losses import WorstLoss, worst_loss
 from calaudit.report.bench.measured import Bench, Measure
 from calaudit.results.audited import CellRecord
-from calaudit.results.bench import BenchedEngine, Estimate
+from calaudit.results.bench import BenchedEngine
+from calaudit.results.values import Estimate
 from calaudit.statistics.pareto import Bounds, dominators
 
 AS_FAST: Final = 0.05

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from calaudit.report.index import Index, predicts, source_of, way_of
 from calaudit.report.wording import quoted
 from calaudit.results.audited import CellRecord
-from calaudit.results.bench import BenchedEngine, BenchRecord, Estimate, Latency, Quantity, Ratio
+from calaudit.results.bench import BenchedEngine, BenchRecord, Latency, Quantity, Ratio
+from calaudit.results.values import Estimate
 from calaudit.runtime.words import visible
 
 Key = tuple[str, str]

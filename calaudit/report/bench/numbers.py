@@ -5,7 +5,8 @@ from typing import Final
 
 from calaudit.report.bench.measured import Bench
 from calaudit.report.bench.wording import bytes_text, reach, three_digits
-from calaudit.results.bench import BenchedEngine, EngineMemory, Estimate, GpuUse, Latency
+from calaudit.results.bench import BenchedEngine, EngineMemory, GpuUse, Latency
+from calaudit.results.values import Estimate
 from calaudit.runtime.words import visible
 
 NUMBERS: Final = ("engine", "what", "batch", "streams", "n", "value", "interval")

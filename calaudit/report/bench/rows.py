@@ -24,8 +24,9 @@ from calaudit.report.index import Index
 from calaudit.report.precision import caveat
 from calaudit.report.tables import MARK
 from calaudit.report.wording import MISSING, between, difference, score
-from calaudit.results.bench import BenchedEngine, Estimate, Latency
+from calaudit.results.bench import BenchedEngine, Latency
 from calaudit.results.comparison import ALL, Result, Verdict
+from calaudit.results.values import Estimate
 from calaudit.runtime.words import visible
 
 TITLE: Final = "What engines gain, and what they lose"

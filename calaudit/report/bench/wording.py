@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 
 from calaudit.report.bench.gains import AS_FAST
 from calaudit.report.wording import MISSING
-from calaudit.results.bench import Estimate, Latency
+from calaudit.results.bench import Latency
+from calaudit.results.values import Estimate
 
 _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 TIMES = "×"

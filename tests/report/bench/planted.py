@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from calaudit.results.audited import CellRecord
-from calaudit.results.bench import BenchedEngine, BenchRecord, Estimate, Ratio, Throughput
+from calaudit.results.bench import BenchedEngine, BenchRecord, Ratio, Throughput
 from calaudit.results.comparison import Result
 from calaudit.results.report import Report
+from calaudit.results.values import Estimate
 from tests.report.benched import SETTINGS, benched, estimate
 from tests.report.factory import cell, report, result
 

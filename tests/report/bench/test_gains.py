@@ -8,8 +8,9 @@ from calaudit.report.bench.gains import Gains, gains_on
 from calaudit.report.bench.losses import loss_scale, worst_loss
 from calaudit.report.bench.measured import Bench, Measure, bench_of
 from calaudit.report.index import Index
-from calaudit.results.bench import Estimate, Ratio
+from calaudit.results.bench import Ratio
 from calaudit.results.report import Report
+from calaudit.results.values import Estimate
 from tests.report.bench.planted import NOISY, Speed, planted, usual
 from tests.report.factory import NLL, TOP1, report, result
 

@@ -6,8 +6,9 @@ from typing import Any
 from calaudit.report.bench.measured import bench_of
 from calaudit.report.bench.remarks import bench_remarks
 from calaudit.report.index import Index
-from calaudit.results.bench import Estimate, Ratio
+from calaudit.results.bench import Ratio
 from calaudit.results.report import Report
+from calaudit.results.values import Estimate
 from calaudit.runtime.errors import Notice
 from tests.report.bench.planted import engine, usual
 

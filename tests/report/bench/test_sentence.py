@@ -11,8 +11,8 @@ from calaudit.report.bench.sentence import bench_sentences, point_to_ship
 from calaudit.report.bench.wording import speed_told
 from calaudit.report.html.page import html_page
 from calaudit.report.index import Index
-from calaudit.results.bench import Estimate
 from calaudit.results.report import Report
+from calaudit.results.values import Estimate
 from tests.report.bench.planted import NOISY, planted, usual
 from tests.report.factory import RECOMMENDATION
 

@@ -21,6 +21,8 @@ def main(model: str, out: str, batch: str) -> None:
     config = builder.create_builder_config()
     config.set_flag(trt.BuilderFlag.INT8)
     config.clear_flag(trt.BuilderFlag.TF32)
+    own = trt.TacticSource.EDGE_MASK_CONVOLUTIONS, trt.TacticSource.JIT_CONVOLUTIONS
+    config.set_tactic_sources(sum(1 << int(source) for source in own))  # cuDNN needn't be there
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the inspector tells precisions
     profile = builder.create_optimization_profile()
     for number in range(network.num_inputs):

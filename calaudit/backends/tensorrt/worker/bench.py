@@ -108,8 +108,9 @@ def _lanes(state: State, arrays: dict[str, Any], engines: Sequence[int]) -> Iter
             yield [Lane(state, held, arrays) for held in helds]
         except EnqueueError as error:
             message = f"{error}: {heard.explain()}"
-            full = says_out_of_memory(message)
-            raise RefusedError(message, MEMORY, kind="memory" if full else "", fatal=full) from None
+            if says_out_of_memory(message):
+                raise RefusedError(message, MEMORY, kind="memory", fatal=True) from None
+            raise RefusedError(message) from None
         finally:
             for held in helds:
                 if isinstance(held, Loaded):

@@ -103,8 +103,8 @@ def share(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Another context of a loaded engine; gives its number, None where it has no other one.
 
-    Up to 8.5 contexts of an engine with free axes need a profile each: a second one of the same
-    profile is made, with an error in the log, and takes no shapes.
+    Up to 8.5 contexts of an engine with free axes need a profile each: a second one is made
+    without any, which a warning in the log tells, takes shapes, and fails when it runs.
     """
     of = state.engines[engine].engine
     with state.ear.listening() as heard:
@@ -112,7 +112,8 @@ def share(
             held = Held(state, of)
         except RefusedError:
             return {"engine": None}, {}
-        takes = all(
+        alone = getattr(held.context, "active_optimization_profile", 0) < 0
+        takes = not alone and all(
             held.context.set_input_shape(name, spec.largest) for name, spec in held.inputs.items()
         )
         if heard.errors or not takes:
@@ -135,7 +136,7 @@ def run(
             message = f"{error}: {heard.explain()}"
             if says_out_of_memory(message):
                 raise _exhausted(state, message) from None
-            raise RefusedError(message, MEMORY) from None
+            raise RefusedError(message) from None
 
 
 def inspect(

@@ -369,9 +369,12 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
 
         def create_execution_context(self) -> Any:
             self._contexts += 1
+            context = IExecutionContext(self)
             if self._contexts > 1 and not behaviour.shares:
-                _LOGGERS[-1].log(severity.ERROR, "Profile 0 has been chosen by another context")
-            return IExecutionContext(self)
+                context.active_optimization_profile = -1
+                told = "Could not set default profile 0 for execution context."
+                _LOGGERS[-1].log(severity.WARNING, told)
+            return context
 
         def create_engine_inspector(self) -> Any:
             return _Inspector(self.network, self._told, behaviour)
@@ -384,6 +387,7 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
             self._allocators: Dict[str, Any] = {}
             self.ran = False
             self.profiler: Any = None
+            self.active_optimization_profile = 0
 
         def set_input_shape(self, name: str, shape: Tuple[int, ...]) -> bool:
             self._shapes[name] = tuple(shape)
@@ -404,6 +408,9 @@ def _add(trt: Any, behaviour: Behaviour) -> None:
             return True
 
         def execute_async_v3(self, handle: int) -> bool:
+            if self.active_optimization_profile < 0:
+                _LOGGERS[-1].log(severity.ERROR, "Assertion mOptimizationProfile >= 0 failed.")
+                return False
             if behaviour.end("run", _LOGGERS[-1], severity):
                 raise importlib.import_module("pycuda.driver").MemoryError("cuMemAlloc failed")
             feeds = {

@@ -156,6 +156,58 @@ def test_what_never_comes_is_a_timeout_and_the_replay_ends(monkeypatch: pytest.M
     assert found.status.tolist() == [OK, TIMEOUT]
 
 
+def test_answers_that_came_in_time_count_however_long_they_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("calaudit.ab.replay.GRACE", 0.0)
+    told: list[tuple[int, str]] = []
+
+    class Slow(Keeping):
+        def keep(self, arm: int, request: int, outputs: Outputs) -> Answer:
+            time.sleep(0.1)
+            return super().keep(arm, request, outputs)
+
+    class Watching:
+        def sent(self, arm: int, request: int) -> None: ...
+
+        def ended(self, arm: int, request: int, status: str, seconds: float | None) -> None:
+            told.append((request, status))
+
+    schedule = Schedule(np.zeros(12), np.arange(12), None)
+    arm = Told(lambda _: None)
+    course = replay(schedule, [arm], feeds(12), Slow(), timeout=0.8, watcher=Watching()).courses[0]
+    assert (course.done <= 0.8).all()
+    assert [STATUSES[each] for each in course.status] == ["ok"] * 12
+    assert told == [(request, "ok") for request in range(12)]
+
+
+def test_the_answer_that_is_looked_at_while_the_replay_ends_is_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One answer is stuck in the arm, another is in the keeper's hands when waiting is over."""
+    monkeypatch.setattr("calaudit.ab.replay.GRACE", 0.0)
+    stuck = threading.Event()
+    told: list[tuple[int, str]] = []
+
+    class Slow(Keeping):
+        def keep(self, arm: int, request: int, outputs: Outputs) -> Answer:
+            time.sleep(0.5)
+            return super().keep(arm, request, outputs)
+
+    class Watching:
+        def sent(self, arm: int, request: int) -> None: ...
+
+        def ended(self, arm: int, request: int, status: str, seconds: float | None) -> None:
+            told.append((request, status))
+
+    arm = Told(lambda i: stuck.wait(20) if i == 1 else None)
+    schedule = Schedule(np.zeros(2), np.arange(2), None)
+    course = replay(schedule, [arm], feeds(2), Slow(), timeout=0.2, watcher=Watching()).courses[0]
+    stuck.set()
+    assert course.status.tolist() == [OK, TIMEOUT]
+    assert sorted(told) == [(0, "ok"), (1, "timeout")]
+
+
 def test_a_bug_in_an_arm_is_raised_and_no_failed_request() -> None:
     def script(_: int) -> None:
         raise KeyError("bug")

@@ -47,8 +47,8 @@ class BenchTable:
                 )
         if not self.streams:
             raise SettingsError("streams is empty", next_step="Name 1, or leave it out.")
-        if not 1 <= self.rounds <= 10_000:
-            raise SettingsError(f"rounds must lie between 1 and 10000 (got {self.rounds})")
+        if not 1 <= self.rounds <= 1000:
+            raise SettingsError(f"rounds must lie between 1 and 1000 (got {self.rounds})")
         if not 0 < self.seconds <= 3600:
             raise SettingsError(f"seconds must lie above 0, up to 3600 (got {self.seconds:g})")
         if not 0 <= self.warm_up <= 3600:

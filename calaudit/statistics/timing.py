@@ -13,6 +13,7 @@ pairwise means with the interval of Wilcoxon's signed-rank test (M. Hollander, D
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,16 +139,18 @@ def middle(values: Floats, level: float = 0.95) -> Estimate:
     return Estimate(value, means[outside - 1], means[-outside])
 
 
+@lru_cache
 def _outside(n: int, tail: float) -> int:
     """Place of an interval's end among the sorted pairwise means, from 1; 0: none is wide enough.
 
     By the exact null distribution of the signed-rank statistic.
     """
-    ways = np.zeros(n * (n + 1) // 2 + 1)
-    ways[0] = 1.0
+    chance = np.zeros(n * (n + 1) // 2 + 1)
+    chance[0] = 1.0
     for rank in range(1, n + 1):
-        ways[rank:] = ways[rank:] + ways[:-rank]
-    return int((np.cumsum(ways / 2.0**n) <= tail).sum())
+        chance[rank:] = chance[rank:] + chance[:-rank]
+        chance /= 2  # at once: 2ⁿ is beyond what a float64 holds from n = 1,024 on
+    return int((np.cumsum(chance) <= tail).sum())
 
 
 def ratio(first: Floats, second: Floats, level: float = 0.95) -> Estimate:

@@ -292,7 +292,7 @@ def test_names_of_first_draws_are_listed_first(tmp_path: Path) -> None:
     ("flags", "told"),
     [
         (("--cell", "both/mnmax"), "no engine that can be run is called 'both/mnmax'"),
-        (("--rounds", "20000"), "rounds must lie between 1 and 10000"),
+        (("--rounds", "1001"), "rounds must lie between 1 and 1000"),
         (("--seconds", "0"), "seconds must lie above 0"),
         (("--batch", "2", "--batch", "2"), "batches must be numbers from 1 on, once each"),
     ],

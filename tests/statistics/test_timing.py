@@ -33,6 +33,23 @@ def test_a_ratio_holds_what_wilcoxons_test_doesnt_refuse(n: int) -> None:
         assert refused <= 1 - LEVEL < kept
 
 
+@pytest.mark.parametrize("n", [1000, 1100])
+def test_a_thousand_rounds_have_the_interval_that_the_normal_distribution_gives(n: int) -> None:
+    """2ⁿ is no float64 any more from 1,024 on."""
+    values = np.random.default_rng(n).normal(1.0, 0.3, n)
+    found = middle(values, LEVEL)
+    first, second = np.triu_indices(n)
+    means = np.sort((values[first] + values[second]) / 2)
+    # Hollander, Wolfe & Chicken (2014), (3.40): n(n + 1)/4 − z·√(n(n + 1)(2n + 1)/24)
+    far = stats.norm.ppf((1 + LEVEL) / 2) * np.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+    outside = n * (n + 1) / 4 - far
+    near = round(outside) + np.array([-3, 3])
+    assert found.low is not None
+    assert found.high is not None
+    assert means[near[0]] <= found.low <= means[near[1]]
+    assert means[-near[1]] <= found.high <= means[-near[0]]
+
+
 def test_five_rounds_are_too_few_for_an_interval_and_six_are_enough() -> None:
     assert middle(np.arange(5.0)) == Estimate(2.0)
     found = middle(np.arange(6.0))

@@ -92,7 +92,8 @@ class Decision:
     p_value: float | None
     """Always valid; None where it never was watched."""
     p_adjusted: float | None
-    """By Holm's method over all slices."""
+    """By Holm's method over all slices, those that were never watched among them; None where this
+    one never was."""
     started: int | None
     """Number of the request from which it was watched."""
     decided: int | None
@@ -201,14 +202,15 @@ def decide(
 
     Notes
     -----
-    Holm's method at every moment: p-values never rise, so that what is decided stays decided, and
-    the chance that any slice without a difference is ever called different is at most α.
+    Holm's method at every moment, over all slices from the first request on, those that haven't
+    started with p = 1: p-values never rise, so that what is decided stays decided, and the chance
+    that any slice without a difference is ever called different is at most α.
     """
     moments = _moments(watches, alpha)
+    started = {name: watch.started for name, watch in watches.items()}
     last = {
-        name: float(watch.p_value[-1])
+        name: 1.0 if started[name] is None else float(watch.p_value[-1])
         for name, watch in watches.items()
-        if watch.started is not None
     }
     adjusted = dict(zip(last, holm(list(last.values())).tolist(), strict=True))
     found: dict[str, Decision] = {}
@@ -222,9 +224,9 @@ def decide(
             float(watch.estimate[-1]) if bounded else None,
             float(watch.low[-1]) if bounded else None,
             float(watch.high[-1]) if bounded else None,
-            last.get(name),
-            adjusted.get(name),
-            watch.started,
+            None if started[name] is None else last[name],
+            None if started[name] is None else adjusted[name],
+            started[name],
             moments.get(name),
             int(watch.request[inside[0]]) if len(inside) else None,
         )

@@ -103,6 +103,29 @@ def test_slices_are_decided_when_holms_method_would(monkeypatch: pytest.MonkeyPa
     assert len(first) > 1
 
 
+def test_a_slice_is_decided_exactly_where_its_corrected_p_value_says_so():
+    """Slices that have not started yet are of the family from the first request on."""
+    apart = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        answers = world(rng, 1200, 900, right=(0.95, 0.85))
+        sizes = {"most": 1200, "half": 600, "some": 300, "few": 20, "fewer": 10, "none": 0}
+        watches = {
+            name: watch_arms(answers, np.sort(rng.choice(1200, size, replace=False)))
+            for name, size in sizes.items()
+        }
+        found = decide(watches)
+        for name, watch in watches.items():
+            one = found[name]
+            assert (one.p_adjusted is None) == (watch.started is None)
+            if one.p_adjusted is not None:
+                assert (one.p_adjusted <= 0.05) == (one.decided is not None), (seed, name)
+        started = [watch.p_value[-1] for watch in watches.values() if watch.started is not None]
+        among_started = multipletests(started, alpha=0.05, method="holm")[0].sum()
+        apart += among_started != sum(one.decided is not None for one in found.values())
+    assert apart > 0  # a family of those that have started would decide more
+
+
 def test_a_slice_without_a_difference_ends_within_its_gate():
     rng = np.random.default_rng(4)
     answers = world(rng, 20_000, 15_000, right=(0.95, 0.95))

@@ -7,9 +7,8 @@ doesn't, the engine has broken.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -103,7 +102,10 @@ class Case:
     """(n,) units of which more is known than the outputs tell: they can't be judged."""
     _kept: dict[str, Any] = field(default_factory=dict)
     _shown: dict[int, Shown] = field(default_factory=dict)
-    _reference_shown: dict[int, Shown] = field(default_factory=dict)
+    _of_outputs: dict[str, Any] = field(default_factory=dict)
+    """Whatever is in the top k."""
+    _of_reference: dict[str, Any] = field(default_factory=dict)
+    """Of the truth and of FP32's outputs: whatever the engine gave."""
 
     def __post_init__(self) -> None:
         for what, other in (("truth", self.truth), ("FP32", self.reference_outputs)):
@@ -140,25 +142,34 @@ class Case:
             for units in spans:
                 yield self.take(units)
 
-    @cached_property
+    @property
     def unanswered(self) -> NDArray[np.bool_]:
         """(n,) units whose outputs can't be judged: the engine's, or FP32's."""
+        return _once(self._of_outputs, "unanswered", self._find_unanswered)
+
+    def _find_unanswered(self) -> NDArray[np.bool_]:
         if self.reference_outputs is None:
             return unanswered(self.outputs, None, self._ignored)
-        found = unanswered(self.outputs, self.reference(), self._ignored)
-        found |= self._reference_unanswered
+        if self.outputs is self.reference():
+            found = self._reference_unanswered
+        else:
+            found = unanswered(self.outputs, self.reference(), self._ignored)
+            found |= self._reference_unanswered
         return found if self.broken is None else found | self.broken
 
-    @cached_property
+    @property
     def infinite(self) -> NDArray[np.uint64] | None:
         """(n,) which outputs are infinite, where nobody said what FP32 gave; None: none is."""
         if self.reference_outputs is not None:
             return None
-        return infinities(self.outputs, self._ignored)
+        return _once(self._of_outputs, "infinite", lambda: infinities(self.outputs, self._ignored))
 
-    @cached_property
+    @property
     def _reference_unanswered(self) -> NDArray[np.bool_]:
-        return unanswered(self.reference(), self.reference(), self._ignored)
+        theirs = self.reference()
+        return _once(
+            self._of_reference, "unanswered", lambda: unanswered(theirs, theirs, self._ignored)
+        )
 
     @property
     def _ignored(self) -> NDArray[np.bool_] | None:
@@ -166,15 +177,18 @@ class Case:
         exclude = self.exclude()
         return None if exclude is None or exclude.shape != self.outputs.shape else exclude
 
-    @cached_property
+    @property
     def answers(self) -> NDArray[Any]:
         """(n, …) the outputs, 0 for units that are unanswered."""
-        return _zeroed(self.outputs, self.unanswered)
+        return _once(self._of_outputs, "answers", lambda: _zeroed(self.outputs, self.unanswered))
 
-    @cached_property
+    @property
     def reference_answers(self) -> NDArray[Any]:
         """(n, …) FP32's outputs, 0 for units that it leaves unanswered."""
-        return _zeroed(self.reference(), self._reference_unanswered)
+        theirs = self.reference()
+        return _once(
+            self._of_reference, "answers", lambda: _zeroed(theirs, self._reference_unanswered)
+        )
 
     def logits(self) -> NDArray[Any]:
         """(n, classes) answers, in the precision in which they were given."""
@@ -243,35 +257,65 @@ class Case:
 
     def reference_ranked(self) -> NDArray[Any]:
         """FP32's scores to rank by, as `ranked`."""
-        return rankable(_two_axes(self.reference_answers, "items"), self.exclude())
+        answers = self.reference_answers
+        return _once(
+            self._of_reference,
+            "ranked",
+            lambda: lent(rankable(_two_axes(answers, "items"), self.exclude())),
+        )
 
     def with_outputs(self, outputs: NDArray[Any]) -> "Case":
-        """The same case for another engine; what is known of FP32 is shared."""
-        return replace(self, outputs=outputs, _shown={}, _kept={})
+        """The same case for another engine; what is known of truth and FP32 is shared."""
+        return replace(self, outputs=outputs, _shown={}, _kept={}, _of_outputs={})
 
     def with_shown(self, k: int, shown: Shown) -> "Case":
         """The same case, but for who is in the top `k`."""
         return replace(self, _shown={k: shown}, _kept={})
 
+    def with_lists(self, broken: NDArray[np.bool_], shown: Mapping[int, Shown]) -> "Case":
+        """The case of an engine of which the lists are known, and who has none.
+
+        Parameters
+        ----------
+        broken : ndarray of bool, shape (n,)
+            Units that can't be judged.
+        shown : mapping
+            Cut → who is in the top k.
+        """
+        return replace(self, broken=broken, _shown=dict(shown), _kept={}, _of_outputs={})
+
     def kept(self, name: str, make: Callable[[], Kept]) -> Kept:
         """What `make` gives, made once for all metrics that ask for it by the same name."""
-        if name not in self._kept:
-            self._kept[name] = make()
-        found: Kept = self._kept[name]
-        return found
+        return _once(self._kept, name, make)
+
+    def kept_of_truth(self, name: str, make: Callable[[], Kept]) -> Kept:
+        """What `make` gives of the truth alone, made once for all engines; see `kept`."""
+        return _once(self._of_reference, f"truth: {name}", make)
 
     def shown(self, k: int) -> Shown:
         """Who is in the top `k` of the outputs."""
+        if self.outputs is self.reference_outputs and self.broken is None and not self._shown:
+            return self.reference_shown(k)
         if k not in self._shown:
             self._shown[k] = lent(show(_two_axes(self.answers, "items"), self.exclude(), k))
         return self._shown[k]
 
     def reference_shown(self, k: int) -> Shown:
         """Who is in FP32's top `k`."""
-        if k not in self._reference_shown:
+
+        def make() -> Shown:
             reference = _two_axes(self.reference_answers, "items")
-            self._reference_shown[k] = lent(show(reference, self.exclude(), k))
-        return self._reference_shown[k]
+            found: Shown = lent(show(reference, self.exclude(), k))
+            return found
+
+        return _once(self._of_reference, f"top {k}", make)
+
+
+def _once(known: dict[str, Any], name: str, make: Callable[[], Kept]) -> Kept:
+    if name not in known:
+        known[name] = make()
+    found: Kept = known[name]
+    return found
 
 
 def spans_of(n: int, unit_bytes: int) -> Iterator[NDArray[np.int64]]:

@@ -67,7 +67,7 @@ def coverage(case: Case, k: int) -> sparse.csr_array:
 def exposure(case: Case, k: int) -> sparse.csr_array:
     """Chance of each item to be in each query's top k, (queries, items)."""
     case.relevance()
-    return case.shown(k).exposure()
+    return case.shown(k).exposure
 
 
 def gini_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,7 +7,9 @@ performance measures efficiently in the presence of tied scores"): they need onl
 and how many relevant ones, each tie holds.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +17,17 @@ from numpy.typing import NDArray
 from calaudit.metrics.base import metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.division import divide
-from calaudit.metrics.shown import TIES, Shown, count_bounds
+from calaudit.metrics.shown import TIES, Shown, count_bounds, order_within
 from calaudit.metrics.truth import Relevance
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
 _LEFT_OUT = "queries without a relevant item are left out"
 
 
 def ndcg_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """nDCG@k, linear gain, with every tie broken (against, for) the relevant items."""
-    return _ndcg_bounds(case.shown(k), _linear(case.relevance().gain))
+    return _ndcg_bounds(case, k, _LINEAR)
 
 
 @metric(
@@ -40,12 +43,12 @@ def ndcg_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.flo
 )
 def ndcg(case: Case, k: int) -> NDArray[np.float64]:
     """nDCG@k with linear gain, (queries,): DCG = Σ r/log₂(place + 1), as trec_eval and sklearn."""
-    return _ndcg(case.shown(k), _linear(case.relevance().gain))
+    return _ndcg(case, k, _LINEAR)
 
 
 def ndcg_exp_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """nDCG@k, gain 2^r − 1, with every tie broken (against, for) the relevant items."""
-    return _ndcg_bounds(case.shown(k), _exponential(case.relevance().gain))
+    return _ndcg_bounds(case, k, _EXPONENTIAL)
 
 
 @metric(
@@ -60,13 +63,13 @@ def ndcg_exp_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np
 )
 def ndcg_exp(case: Case, k: int) -> NDArray[np.float64]:
     """nDCG@k with gain 2^r − 1, (queries,) (Burges et al. 2005)."""
-    return _ndcg(case.shown(k), _exponential(case.relevance().gain))
+    return _ndcg(case, k, _EXPONENTIAL)
 
 
 def recall_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Recall@k with the tie at the cut broken (against, for) the relevant items."""
     truth, shown = case.relevance(), case.shown(k)
-    least, most = count_bounds(shown, truth.gain[shown.query, shown.item] > 0)
+    least, most = count_bounds(shown, _relevance_shown(case, k) > 0)
     return divide(least, truth.n_relevant, np.nan), divide(most, truth.n_relevant, np.nan)
 
 
@@ -84,7 +87,7 @@ def recall_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.f
 def recall(case: Case, k: int) -> NDArray[np.float64]:
     """Relevant items in the top k / all relevant items R, (queries,)."""
     truth, shown = case.relevance(), case.shown(k)
-    found = shown.total(shown.probability * (truth.gain[shown.query, shown.item] > 0))
+    found = shown.total(shown.probability * (_relevance_shown(case, k) > 0))
     return divide(found, truth.n_relevant, np.nan)
 
 
@@ -108,41 +111,75 @@ def discounts(k: int) -> NDArray[np.float64]:
     return np.asarray(1.0 / np.log2(np.arange(2, k + 2)), dtype=np.float64)
 
 
-def _linear(relevance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _linear(relevance: Floats, largest: Floats) -> Floats:
     """Relevance over the query's largest: nDCG stays the same, and its sums stay finite."""
-    return divide(relevance, relevance.max(axis=1, initial=0.0, keepdims=True), 0.0)
+    return divide(relevance, largest, 0.0)
 
 
-def _exponential(relevance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _exponential(relevance: Floats, largest: Floats) -> Floats:
     """2^r − 1 over 2^largest of the query, which nDCG doesn't notice."""
-    most = relevance.max(axis=1, initial=0.0, keepdims=True)
-    return np.asarray(np.exp2(relevance - most) - np.exp2(-most), dtype=np.float64)
+    return np.asarray(np.exp2(relevance - largest) - np.exp2(-largest), dtype=np.float64)
 
 
-def _ndcg(shown: Shown, gain: NDArray[np.float64]) -> NDArray[np.float64]:
-    expected = shown.mean_over_places(discounts(shown.k))
-    return _over_ideal(shown.total(gain[shown.query, shown.item] * expected), gain, shown.k)
+@dataclass(frozen=True, slots=True)
+class _Gain:
+    """What an item earns by its relevance."""
+
+    name: str
+    of: Callable[[Floats, Floats], Floats]
+    """Relevance of entries, and the largest of each one's query → what they earn, elementwise."""
+
+    def earned(self, case: Case, k: int) -> Floats:
+        """What each item of the top k earns, (entries,)."""
+        return self._earned(case, case.shown(k).query, _relevance_shown(case, k))
+
+    def ideal(self, case: Case, k: int) -> Floats:
+        """DCG@k of the ideal order, (queries,): the same for all engines."""
+        return case.kept_of_truth(f"ideal DCG@{k}, {self.name}", lambda: self._ideal(case, k))
+
+    def _earned(self, case: Case, query: Rows, relevance: Floats) -> Floats:
+        gain = case.relevance().gain
+        largest = case.kept_of_truth(
+            "largest relevance", lambda: gain.max(axis=1, initial=0.0).astype(np.float64)
+        )
+        return self.of(relevance, largest[query])
+
+    def _ideal(self, case: Case, k: int) -> Floats:
+        gain = case.relevance().gain
+        query, item = np.nonzero(gain)
+        earned = self._earned(case, query, gain[query, item])
+        earned = earned[np.lexsort((-earned, query))]
+        weighted = earned * _weights(query, len(gain), k)
+        return np.bincount(query, weights=weighted, minlength=len(gain)).astype(np.float64)
 
 
-def _ndcg_bounds(
-    shown: Shown, gain: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    bounds = []
-    earned = gain[shown.query, shown.item]
-    weight = _weights(shown.query, shown.shape[0], shown.k)
+_LINEAR: Final = _Gain("linear", _linear)
+_EXPONENTIAL: Final = _Gain("exponential", _exponential)
+
+
+def _relevance_shown(case: Case, k: int) -> Floats:
+    """Relevance of each item of the top k, (entries,)."""
+    shown, gain = case.shown(k), case.relevance().gain
+    return case.kept(f"relevance of the top {k}", lambda: gain[shown.query, shown.item])
+
+
+def _ndcg(case: Case, k: int, gain: _Gain) -> Floats:
+    case.relevance()
+    shown = case.shown(k)
+    expected = shown.mean_over_places(discounts(k))
+    dcg = shown.total(gain.earned(case, k) * expected)
+    return divide(dcg, gain.ideal(case, k), np.nan)
+
+
+def _ndcg_bounds(case: Case, k: int, gain: _Gain) -> tuple[Floats, Floats]:
+    case.relevance()
+    shown, bounds = case.shown(k), []
+    earned = gain.earned(case, k)
+    weight = _weights(shown.query, shown.shape[0], k)
     for sign in (1.0, -1.0):
-        order = np.lexsort((sign * earned, shown.first, shown.query))
-        bounds.append(_over_ideal(shown.total(earned[order] * weight), gain, shown.k))
+        order = order_within(shown.query, shown.shape[0], shown.first, sign * earned)
+        bounds.append(divide(shown.total(earned[order] * weight), gain.ideal(case, k), np.nan))
     return bounds[0], bounds[1]
-
-
-def _over_ideal(dcg: NDArray[np.float64], gain: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """`dcg` over that of the ideal order; NaN for a query without gain."""
-    query, item = np.nonzero(gain)
-    earned = gain[query, item]
-    earned = earned[np.lexsort((-earned, query))]
-    ideal = np.bincount(query, weights=earned * _weights(query, len(gain), k), minlength=len(gain))
-    return divide(dcg, ideal, np.nan)
 
 
 def _weights(query: NDArray[np.int64], n_queries: int, k: int) -> NDArray[np.float64]:
@@ -248,13 +285,14 @@ class _Ties:
 
 
 def _ties(case: Case, k: int) -> _Ties:
-    shown, gain = case.shown(k), case.relevance().gain
+    case.relevance()
+    shown = case.shown(k)
     starts = np.flatnonzero(_starts(shown))
     query = shown.query[starts]
     if not starts.size:
         none = np.zeros(0, dtype=np.int64)
         return _Ties(shown.shape[0], none, none, none, none, none)
-    is_relevant = (gain[shown.query, shown.item] > 0).astype(np.int64)
+    is_relevant = (_relevance_shown(case, k) > 0).astype(np.int64)
     relevant = np.add.reduceat(is_relevant, starts)
     running = np.cumsum(relevant) - relevant
     of_query = np.searchsorted(query, np.arange(shown.shape[0]))

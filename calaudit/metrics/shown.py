@@ -6,6 +6,7 @@ discount of the tie's places. Every ranking metric here is a sum over these expe
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ from scipy import sparse
 _EXACT = 2**53
 """Up to here every whole number is exact as float64."""
 
+_MOST_EMPTY = 4
+"""Places in a table of lists, for each entry, up to which rows are sorted instead of entries."""
+
 TIES = "expected value over the order of ties"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Shown:
     """Items with a chance of a place in the top `k`, by query, then by score, best first."""
 
@@ -41,30 +45,36 @@ class Shown:
         summed = np.bincount(self.query, weights=value, minlength=self.shape[0])
         return summed.astype(np.float64)
 
-    @property
+    @cached_property
     def n_shown(self) -> NDArray[np.int64]:
         """(queries,) places filled: k, or fewer where fewer items are eligible."""
         return np.rint(self.total(self.probability)).astype(np.int64)
 
-    @property
+    @cached_property
     def key(self) -> NDArray[np.int64]:
         """(entries,) one number for each (query, item)."""
         return self.query * self.shape[1] + self.item
 
+    @cached_property
     def exposure(self) -> sparse.csr_array:
         """Chance of each item to be shown, (queries, items)."""
         entries = (self.probability, (self.query, self.item))
         return sparse.csr_array(entries, shape=self.shape)
 
+    @cached_property
+    def _by_key(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Keys, ascending, and the probability of each, (entries,)."""
+        order = np.argsort(self.key)
+        return self.key[order], self.probability[order]
+
     def chance_in(self, other: "Shown") -> NDArray[np.float64]:
         """Chance that each of these entries has of a place in another top k, (entries,)."""
-        order = np.argsort(other.key)
-        known = other.key[order]
-        at = np.searchsorted(known, self.key)
-        at[at == len(known)] = 0
+        known, chance = other._by_key
         if not len(known):
             return np.zeros(len(self.query))
-        return np.where(known[at] == self.key, other.probability[order][at], 0.0)
+        at = np.searchsorted(known, self.key)
+        at[at == len(known)] = 0
+        return np.where(known[at] == self.key, chance[at], 0.0)
 
     def mean_over_places(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """Expected weight of each entry's place, (entries,).
@@ -98,9 +108,10 @@ def show(scores: NDArray[Any], exclude: NDArray[np.bool_] | None, k: int) -> Sho
     cut = np.partition(ranked, place, axis=1)[:, place] if ranked.size else np.zeros(n_queries)
     # Fewer than k eligible items leave −inf at the cut; the excluded must stay out all the same.
     cut = np.maximum(cut, np.finfo(ranked.dtype).min)
-    query, item = np.nonzero(ranked >= cut[:, None])
-    value = ranked[query, item]
-    order = np.lexsort((-value, query))
+    flat = np.flatnonzero(ranked >= cut[:, None])
+    query, item = np.divmod(flat, max(n_items, 1))
+    value = ranked.reshape(-1)[flat]
+    order = order_within(query, n_queries, -value)
     query, item, value = query[order], item[order], value[order]
 
     starts = np.ones(len(query), dtype=bool)
@@ -112,6 +123,39 @@ def show(scores: NDArray[Any], exclude: NDArray[np.bool_] | None, k: int) -> Sho
     first = np.flatnonzero(starts)[tie] - head[query]
     probability = np.minimum(k - first, tied) / tied
     return Shown(k, (n_queries, n_items), query, item, first, tied, probability)
+
+
+def order_within(
+    query: NDArray[np.int64], n_queries: int, *keys: NDArray[Any]
+) -> NDArray[np.int64]:
+    """The order of entries by query, then by keys, equals as they stand, (entries,).
+
+    As ``np.lexsort((*keys[::-1], query))``, in a tenth of the time: lists are short, and each is
+    sorted by itself.
+
+    Parameters
+    ----------
+    query : ndarray of int64, shape (entries,)
+        Ascending.
+    n_queries : int
+    *keys : ndarray, shape (entries,)
+        Numbers, none of them NaN; the first counts most.
+    """
+    counts = np.bincount(query, minlength=n_queries)
+    width = int(counts.max(initial=0))
+    if width * n_queries > _MOST_EMPTY * len(query):
+        return np.lexsort((*keys[::-1], query))
+    head = np.cumsum(counts) - counts
+    place = np.arange(width)
+    held, entry = place < counts[:, None], head[:, None] + place
+    whole = bool(held.all())
+    if not whole:
+        entry[~held] = 0
+    for key in reversed(keys):
+        wide = key[entry] if whole else np.where(held, key[entry], np.inf)
+        # what is held stands before the rest, and stays there among equals
+        entry = np.take_along_axis(entry, np.argsort(wide, axis=1, kind="stable"), axis=1)
+    return entry[held]
 
 
 def rankable(scores: NDArray[Any], exclude: NDArray[np.bool_] | None) -> NDArray[Any]:

@@ -27,7 +27,7 @@ from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import definition_of
 from calaudit.metrics.division import divide
 from calaudit.metrics.scoring import TieBounds, bounds_of, scores_of
-from calaudit.metrics.shown import Shown
+from calaudit.metrics.shown import Shown, order_within
 from calaudit.metrics.truth import Relevance
 from calaudit.metrics.unit_scores import Scores, concatenate, join_units
 from calaudit.results.rankings import Flow, MovedItem, RankingLoss
@@ -63,7 +63,7 @@ class Path:
 def untie(shown: Shown, score: NDArray[Any]) -> Shown:
     """The same list with its ties broken by `score` (queries, items), higher first."""
     value = score[shown.query, shown.item]
-    order = np.lexsort((-value, shown.first, shown.query))
+    order = order_within(shown.query, shown.shape[0], shown.first, -value)
     query, first, value = shown.query[order], shown.first[order], value[order]
     starts = _changes(query) | _changes(first) | _changes(value)
     tie = np.cumsum(starts) - 1
@@ -91,7 +91,7 @@ def reorder(shown: Shown, score: NDArray[Any]) -> Shown:
     its items fill them is `probability`'s to say.
     """
     value = score[shown.query, shown.item]
-    order = np.lexsort((-value, shown.query))
+    order = order_within(shown.query, shown.shape[0], -value)
     query, value, chance = shown.query[order], value[order], shown.probability[order]
     starts = _changes(query) | _changes(value)
     tie = np.cumsum(starts) - 1
@@ -120,7 +120,7 @@ def flows(fp32: Shown, engine: Shown, tail: NDArray[np.bool_]) -> Floats:
         Of the same queries and items, with as many places.
     tail : ndarray of bool, shape (items,)
     """
-    change = engine.exposure() - fp32.exposure()
+    change = engine.exposure - fp32.exposure
     lost, gained = (_by_group(change, sign, tail) for sign in (-1.0, 1.0))
     moved = lost.sum(axis=1)
     pairs = divide(lost[:, :, None] * gained[:, None, :], moved[:, None, None], 0.0)
@@ -361,7 +361,7 @@ def _change(case: Case, k: int, metrics: list[Metric]) -> RankingChange:
         steps=steps,
         bounds=bounds,
         flows=None if truth.tail is None else flows(path.fp32, path.engine, truth.tail),
-        exposure=(path.fp32.exposure(), path.engine.exposure()),
+        exposure=(path.fp32.exposure, path.engine.exposure),
     )
 
 

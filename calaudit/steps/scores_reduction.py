@@ -180,7 +180,7 @@ class ScoresReduction(Scoring):
         broken = self._read(given, "unanswered", units)
         identical = bool(self._read(given, "identical", units).all())
         lists = {k: self._shown(given, k, units, base) for k in self._cuts}
-        case = replace(base, broken=broken, _shown=lists)
+        case = base.with_lists(broken, lists)
         changes = tuple(
             replace(change, bounds={**change.bounds, **self._bounds(given, change.k, units)})
             for change in (changes_in(self.eval_set.metrics, case) if lists else ())

@@ -254,7 +254,7 @@ def foresee(scores: MetricScores, requests: Requests, terms: Terms) -> dict[tupl
             expected=None if paired else scores.expected(requests.rows, requests.judged, within),
             share=None if paired else terms.share,
             arm=requests.arm,
-            alpha=terms.alpha,
+            alpha=terms.alpha * len(names) / len(scores.slices.names),  # an equal part each
         )
         for name, effect in effects.items():
             if effect.fixed is not None:

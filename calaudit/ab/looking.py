@@ -6,7 +6,7 @@ ended there: what has come of later ones would favour the faster arm.
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from calaudit.results.comparison import ALL
 from calaudit.runtime.pool import Rows
 from calaudit.statistics.arms import Answers
 from calaudit.statistics.sample_ratio import sample_ratio
-from calaudit.statistics.sequential import Watch, decide, watch_arms, watch_pairs
+from calaudit.statistics.sequential import Decision, Watch, decide, watch_arms, watch_pairs
 
 if TYPE_CHECKING:
     from calaudit.ab.run import Live
@@ -100,7 +100,7 @@ class Looker:
         if not n:
             return
         numbers = [answers.number.copy() for answers in self._live.keeper.arms]
-        found = list(_failures(self._failed, requests, self._live.terms))
+        found = _failures(self._failed, requests, self._live.terms)
         for scores in self._judged():
             names = [name for name in self._slices if name in scores.slices.names]
             found += quality(scores, requests, (numbers[0], numbers[1]), self._live.terms, names)
@@ -164,11 +164,11 @@ class _Both:
     """(n,) what FP32 scores on each request's sample; None where it has no score."""
 
 
-def _failures(failed: Floats, requests: Requests, terms: Terms) -> Iterator[LiveResult]:
+def _failures(failed: Floats, requests: Requests, terms: Terms) -> list[LiveResult]:
     everything = {ALL: np.arange(len(requests.rows))}
     sizes = np.where(np.isnan(failed), 0.0, 1.0)
     scores = [(failed[arm], sizes[arm]) for arm in (0, 1)]
-    yield from _tested(_Both(FAILURES, -1, 1.0, scores, everything), requests, terms)
+    return _tested([_Both(FAILURES, -1, 1.0, scores, everything)], requests, terms)
 
 
 def quality(
@@ -183,9 +183,18 @@ def quality(
     Parameters: as :func:`calaudit.ab.comparing.compare_metric`; `names` are slices, which are
     tested together.
     """
+    return _tested(_groups(scores, requests, numbers, names), requests, terms)
+
+
+def _groups(
+    scores: MetricScores,
+    requests: Requests,
+    numbers: tuple[NDArray[np.int32], NDArray[np.int32]],
+    names: Sequence[str],
+) -> Iterator[_Both]:
+    """Slices whose requests have the same scores: all of them, or each by itself."""
     metric = scores.metric
     sign = 1 if metric.higher_is_better else -1
-    found: list[LiveResult] = []
     for group in [list(names)] if scores.by_row else [[name] for name in names]:
         within = None if scores.by_row else group[0]
         both = [
@@ -193,31 +202,51 @@ def quality(
         ]
         rows = {name: requests_in(scores, name, requests) for name in group}
         fp32 = scores.expected(requests.rows, requests.judged, within)
-        found += _tested(_Both(metric.name, sign, metric.span, both, rows, fp32), requests, terms)
-    return found
+        yield _Both(metric.name, sign, metric.span, both, rows, fp32)
 
 
-def _tested(both: _Both, requests: Requests, terms: Terms) -> Iterator[LiveResult]:
-    watches: dict[str, Watch] = {}
-    sent = {name: rows[rows < requests.n_sent] for name, rows in both.slices.items()}
-    for name, rows in sent.items():
-        watches[name] = _watch(both, rows, max(len(both.slices[name]), 1), requests, terms)
-    for name, decision in decide(watches, alpha=terms.alpha).items():
-        control, treatment = (_value(both.scores[arm], sent[name], requests, arm) for arm in (0, 1))
-        drop = None
-        if control is not None and treatment is not None:
-            drop = 0.0 - float(watches[name].estimate[-1])  # no −0
-        yield LiveResult(
-            both.metric,
-            name,
-            control,
-            treatment,
-            drop,
-            None if decision.high is None else -decision.high,
-            None if decision.low is None else -decision.low,
-            decision.p_value,
-            decided=decision.decided is not None,
-        )
+@dataclass(frozen=True, eq=False, slots=True)
+class _Seen:
+    """What one slice came to so far."""
+
+    metric: str
+    control: float | None
+    treatment: float | None
+    watch: Watch
+
+    @property
+    def drop(self) -> float | None:
+        """None where an arm has no score, or none that can be compared with the other's."""
+        if self.control is None or self.treatment is None or not len(self.watch.estimate):
+            return None
+        return 0.0 - float(self.watch.estimate[-1])  # no −0
+
+
+def _tested(groups: Iterable[_Both], requests: Requests, terms: Terms) -> list[LiveResult]:
+    """All slices of all groups are one family."""
+    seen: dict[str, _Seen] = {}
+    for both in groups:
+        for name, every in both.slices.items():
+            rows = every[every < requests.n_sent]
+            control, treatment = (_value(both.scores[arm], rows, requests, arm) for arm in (0, 1))
+            watch = _watch(both, rows, max(len(every), 1), requests, terms)
+            seen[name] = _Seen(both.metric, control, treatment, watch)
+    decisions = decide({name: one.watch for name, one in seen.items()}, alpha=terms.alpha)
+    return [_result(name, one, decisions[name]) for name, one in seen.items()]
+
+
+def _result(name: str, one: _Seen, decision: Decision) -> LiveResult:
+    return LiveResult(
+        one.metric,
+        name,
+        one.control,
+        one.treatment,
+        one.drop,
+        None if decision.high is None else -decision.high,
+        None if decision.low is None else -decision.low,
+        decision.p_value,
+        decided=decision.decided is not None,
+    )
 
 
 def _watch(both: _Both, rows: Rows, planned: int, requests: Requests, terms: Terms) -> Watch:

@@ -46,13 +46,17 @@ Floats = NDArray[np.float64]
 
 
 def timed(replay: Replay, due: Floats, requests: Requests, *, level: float, seed: int) -> Latencies:
-    """Latencies of both arms in milliseconds, from when requests should have left."""
-    each = [_latency(course, due) for course in replay.courses]
+    """Latencies of both arms in milliseconds, from when requests should have left.
+
+    Of those that left: stretches of time that nobody sent anything in would tell nothing.
+    """
+    n = replay.n_sent
+    each = [_latency(course, due)[:n] for course in replay.courses]
     if requests.arm is None:
-        arm = np.tile(np.array([0, 1], np.int8), len(due))
+        arm = np.tile(np.array([0, 1], np.int8), n)
         return latencies(arm, np.stack(each, axis=1).ravel(), level=level, seed=seed)
-    latency = np.where(requests.arm == 0, each[0], each[1])
-    return latencies(requests.arm, latency, level=level, seed=seed)
+    arm = requests.arm[:n]
+    return latencies(arm, np.where(arm == 0, each[0], each[1]), level=level, seed=seed)
 
 
 def _latency(course: Course, due: Floats) -> Floats:

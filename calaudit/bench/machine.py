@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,8 @@ class Processors:
     busy: float | None
     """For anyone, over all of them; None where the system doesn't tell."""
     own: float
-    """For this process and those that it started and waited for."""
+    """For this process and all below it, such as the one that runs TensorRT, whether they still run
+    or have ended."""
     count: int
 
 
@@ -35,12 +37,35 @@ def look() -> Processors:
     own = used.user + used.system + used.children_user + used.children_system
     busy, count = None, n_cores()
     if _STAT.exists():
-        lines = _STAT.read_text(encoding="utf-8").splitlines()
         ticks = os.sysconf("SC_CLK_TCK")
+        own += _descendants_ticks() / ticks
+        lines = _STAT.read_text(encoding="utf-8").splitlines()
         user, nice, system, _, _, irq, soft, *_ = map(int, lines[0].split()[1:])
         busy = (user + nice + system + irq + soft) / ticks
         count = sum(line.startswith("cpu") for line in lines) - 1
     return Processors(time.perf_counter(), busy, own, count)
+
+
+def _descendants_ticks() -> int:
+    """Clock ticks that living processes below this one have worked, and those they waited for.
+
+    `os.times` has those of a child only once it has ended. Fields as in proc_pid_stat(5).
+    """
+    ticks: dict[int, int] = {}
+    children: dict[int, list[int]] = defaultdict(list)
+    for path in _STAT.parent.glob("[0-9]*/stat"):
+        try:
+            told = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:  # it has ended meanwhile
+            continue
+        fields = told.rpartition(")")[2].split()  # a name may hold anything
+        number = int(path.parent.name)
+        children[int(fields[1])].append(number)
+        ticks[number] = sum(map(int, fields[11:15]))
+    below = children[os.getpid()]
+    for number in below:
+        below += children[number]
+    return sum(ticks[number] for number in below)
 
 
 def others_share(before: Processors, after: Processors) -> float | None:

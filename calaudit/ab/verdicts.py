@@ -66,11 +66,13 @@ def results_of(
     found = []
     for one in compared:
         key = _key(one)
-        plain = _result(one, decisions[key], adjusted.get(key), terms)
+        corrected = None
         if key in together:
-            p_value = plain.p_adjusted if complete else decisions[key].p_adjusted
+            corrected = adjusted.get(key) if complete else decisions[key].p_adjusted
+        plain = _result(one, decisions[key], corrected, terms)
+        if key in together:
             tolerance = gates.get((one.metric, one.slice))
-            plain = _judged(plain, tolerance, p_value, terms, complete=complete)
+            plain = _judged(plain, tolerance, terms, complete=complete)
         found.append(plain)
     return found
 
@@ -133,13 +135,12 @@ def _turned(value: float | None, sign: int) -> float | None:
 def _judged(
     plain: AbResult,
     tolerance: Tolerance | None,
-    p_value: float | None,
     terms: Terms,
     *,
     complete: bool,
 ) -> AbResult:
     low, high = (plain.low, plain.high) if complete else (plain.always_low, plain.always_high)
-    drop = plain.drop or 0.0
+    drop, p_value = plain.drop or 0.0, plain.p_adjusted
     lost = p_value is not None and p_value <= terms.alpha and drop > 0
     if tolerance is None:  # failures: none are allowed to be the treatment's own
         return replace(plain, verdict=Verdict.REGRESSED) if lost else plain

@@ -190,7 +190,8 @@ class AbResult:
     p_value: Share | None
     """Two-sided, of "no difference", for a length that was fixed before."""
     p_adjusted: Share | None = None
-    """With a gate, and of failures: Holm's correction over all of these."""
+    """With a gate, and of failures: Holm's correction over all of these; of `always_p` in place of
+    `p_value` where the replay was ended early."""
     always_low: float | None = None
     """Lower end of the confidence sequence at the end: it holds at every request at once, so that
     one may watch and stop."""

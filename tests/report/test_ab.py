@@ -7,8 +7,21 @@ from dataclasses import replace
 import pytest
 
 from calaudit.report.ab.page import ab_page
-from calaudit.report.ab.rows import estimate, failure_rows, latency_rows, milliseconds
-from calaudit.report.ab.sentences import alike, facts, foreseen_notice, headline, latency_legend
+from calaudit.report.ab.rows import (
+    estimate,
+    failure_rows,
+    latency_rows,
+    milliseconds,
+    result_rows,
+)
+from calaudit.report.ab.sentences import (
+    alike,
+    facts,
+    foreseen_notice,
+    headline,
+    latency_legend,
+    results_legend,
+)
 from calaudit.report.ab.terminal import print_ab
 from calaudit.results.ab import (
     AbAudit,
@@ -131,7 +144,20 @@ def test_the_headline_names_the_worst_loss_with_interval_and_p() -> None:
         "it loses 10.0 points of top-1 accuracy on quiet & <i> (95 % CI 5.0–15.0, p = 0.001)"
     )
     early = replace(RECORD, complete=False)
-    assert "(95 % confidence sequence 2.0–18.0, p = 0.003)" in headline(early)
+    assert "(95 % confidence sequence 2.0–18.0, p = 0.001)" in headline(early)
+
+
+def test_of_a_replay_that_was_ended_early_the_watched_test_is_shown() -> None:
+    shown = replace(RESULT, slice="shown", gate=None, verdict=None, p_adjusted=None)
+    surer = replace(RESULT, slice="surer", drop=0.09, low=0.06, always_low=0.01)
+    whole = replace(RECORD, results=(RESULT, surer, shown))
+    early = replace(whole, complete=False)
+    for record, worst, p_value in ((whole, "surer", ".0004"), (early, "quiet & <i>", ".003")):
+        assert f" on {worst} (95 % c" in headline(record).replace("% CI", "% c")
+        rows = {row.result.slice: row.p_value for row in result_rows(record)}
+        assert rows == {"quiet & <i>": ".001", "surer": ".001", "shown": p_value}
+    assert "p: of no difference, with a gate" in results_legend(whole)[1]
+    assert "p: of no difference by the watched test, with a gate" in results_legend(early)[1]
     assert facts(early)[0].startswith("1,014 of 1,014 requests by 800 users")
 
 

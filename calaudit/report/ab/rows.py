@@ -43,7 +43,8 @@ class ResultRow:
     """The request after which the watched test told the arms apart."""
     detectable: str
     p_value: str
-    """Of the test that decides: corrected where there is a gate."""
+    """Of the test that decides, the watched one where the replay was ended early: corrected where
+    there is a gate."""
     verdict: str
 
     @property
@@ -79,10 +80,13 @@ def result_rows(record: AbRecord) -> list[ResultRow]:
         gated = one.gate is not None or one.verdict is not None
         return (_GRAVITY[one.verdict], *((worst, 0.0) if gated else (order[one.metric], worst)))
 
-    return [_row(one, known[one.metric]) for one in sorted(record.results, key=gravity)]
+    return [
+        _row(one, known[one.metric], complete=record.complete)
+        for one in sorted(record.results, key=gravity)
+    ]
 
 
-def _row(one: AbResult, metric: MetricRecord) -> ResultRow:
+def _row(one: AbResult, metric: MetricRecord, *, complete: bool) -> ResultRow:
     def pair(control: int, treatment: int) -> str:
         return f"{control:,} / {treatment:,}"
 
@@ -98,13 +102,14 @@ def _row(one: AbResult, metric: MetricRecord) -> ResultRow:
         MISSING if one.always_low is None else between(metric, one.always_low, one.always_high),
         MISSING if one.decided_at is None else f"{one.decided_at:,}",
         MISSING if one.detectable is None else difference(metric, one.detectable),
-        _shown_p(one),
+        _shown_p(one, complete=complete),
         verdict_words(one),
     )
 
 
-def _shown_p(one: AbResult) -> str:
-    value = one.p_value if one.p_adjusted is None else one.p_adjusted
+def _shown_p(one: AbResult, *, complete: bool) -> str:
+    plain = one.p_value if complete else one.always_p
+    value = plain if one.p_adjusted is None else one.p_adjusted
     if value is None:
         return MISSING
     return "< .0001" if value < 1e-4 else f"{value:.2g}".lstrip("0") or "0"

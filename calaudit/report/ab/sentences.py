@@ -26,7 +26,12 @@ def headline(record: AbRecord) -> str:
     said = f"{treatment} against {control}: {'; '.join(record.why)}"
     if not lost:
         return said
-    worst = min(lost, key=lambda one: (one.kind == "failures", -(one.low or 0.0), one.slice))
+
+    def gravity(one: AbResult) -> tuple[bool, float, str]:
+        low = one.low if record.complete else one.always_low
+        return one.kind == "failures", -(low or 0.0), one.slice
+
+    worst = min(lost, key=gravity)
     return f"{said}; it {loss(record, worst)}"
 
 
@@ -39,8 +44,7 @@ def loss(record: AbRecord, one: AbResult) -> str:
     if low is None or high is None:
         return told
     kind = "CI" if record.complete else "confidence sequence"
-    p_value = one.p_adjusted if record.complete else one.always_p
-    tested = "" if p_value is None else f", p = {p_value:.2g}"
+    tested = "" if one.p_adjusted is None else f", p = {one.p_adjusted:.2g}"
     return f"{told} ({percent(one.level)} {kind} {between(metric, low, high)}{tested})"
 
 
@@ -125,9 +129,10 @@ def results_legend(record: AbRecord) -> list[str]:
         )
     else:
         drop = f"{head}: positive when the treatment loses, on requests that both arms answered"
+    tested = "of no difference" if record.complete else "of no difference by the watched test"
     return [
         drop,
-        "p: of no difference, with a gate corrected by Holm; watched: holds at every request; "
+        f"p: {tested}, with a gate corrected by Holm; watched: holds at every request; "
         "decided at: the request after which that told the arms apart; finds: the smallest drop "
         "found with 80 % power, foreseen before the start (–: not known, or with so few users no "
         "drop can be shown)",

@@ -1,7 +1,7 @@
 """Images with annotated boxes, from wherever they are, written as a pool of objects."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def import_annotated(
         objects, cut = _moved(image.boxes, picture, annotations)
         return picture, objects, cut
 
-    def samples() -> Iterator[Sample]:
+    def samples() -> Generator[Sample, None, None]:
         for number, (picture, objects, cut) in read_each(len(images), read):
             seen.update(cut)
             image = images[number]

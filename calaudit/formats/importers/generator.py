@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -95,7 +95,7 @@ def _samples(
     dtypes: Mapping[str, str],
     classes: Classes,
     file: str | None,
-) -> Iterator[Sample]:
+) -> Generator[Sample, None, None]:
     stream: Iterator[Any] | None = None
     for number in count():
         # An OSError that crossed the writer would be taken for a full disk.

@@ -4,7 +4,7 @@ The table's columns are checked and sorted into paths, targets, metadata and ids
 read.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -317,7 +317,7 @@ def _first_frames(several: list[Path], source: Path) -> Iterator[Notice]:
 
 def _samples(
     table: Table, settings: ManifestSettings, several: Callable[[Path], None]
-) -> Iterator[Sample]:
+) -> Generator[Sample, None, None]:
     for row, (inputs, masks) in read_each(
         len(table), lambda row: _read(table, settings, row, several)
     ):

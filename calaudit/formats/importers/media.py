@@ -83,6 +83,8 @@ def converted(values: NDArray[Any], dtype: str, *, where: object) -> NDArray[Any
         floats.
     """
     wanted = np.dtype(dtype)
+    if values.dtype == wanted:
+        return values
     with np.errstate(over="ignore", invalid="ignore"):
         made = values.astype(wanted)
         if wanted.kind == "f":
@@ -127,11 +129,12 @@ def read_image(
     with _named(path), Image.open(path) as opened:
         if several is not None and getattr(opened, "n_frames", 1) > 1:
             several()
-        upright = ImageOps.exif_transpose(opened)
+        ImageOps.exif_transpose(opened, in_place=True)
+        upright: Image.Image = opened
         if opened.mode in _DEEP or opened.mode.startswith("I;16"):
-            upright = _deep(upright, opened, settings, path)
-        else:
-            upright = upright.convert(_MODES[settings.channels])
+            upright = _deep(opened, settings, path)
+        elif opened.mode != _MODES[settings.channels]:
+            upright = opened.convert(_MODES[settings.channels])
         placement = place(*upright.size, settings)
         method = Image.Resampling[settings.interpolation.upper()]
         border = settings.border if upright.mode == "F" else round(settings.border)
@@ -151,12 +154,14 @@ def read_image(
             where=path,
             next_step="Leave out --as-bytes (as_bytes).",
         )
-    if settings.dtype == "uint8":
+    first = settings.layout != "NHWC"
+    values = np.moveaxis(values, -1, 0) if first else values
+    if settings.dtype == "uint8" and values.dtype.kind == "f":
         values = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    elif not settings.as_bytes:  # else `levels_of` says what they stand for
-        values = _normalised(values.astype(np.float32), settings)
+    elif settings.dtype != "uint8" and not settings.as_bytes:
+        # Where bytes are kept, `levels_of` says what they stand for.
+        values = _normalised(values, settings, channels_at=0 if first else -1)
         values = converted(values, settings.dtype, where=path)
-    values = values if settings.layout == "NHWC" else np.moveaxis(values, -1, 0)
     return Picture(np.ascontiguousarray(values), upright.size, placement)
 
 
@@ -224,14 +229,12 @@ def _named(path: Path) -> Iterator[None]:
         raise PoolError(str(error), where=path, next_step="Scale the image down.") from None
 
 
-def _deep(
-    image: Image.Image, opened: Image.Image, settings: ImageSettings, path: Path
-) -> Image.Image:
+def _deep(opened: Image.Image, settings: ImageSettings, path: Path) -> Image.Image:
     """An image of one channel deeper than 8 bits as floats from 0 to 255.
 
     Pillow would clip the values when it converts them to 8 bits.
     """
-    values = np.asarray(image, np.float32)
+    values = np.asarray(opened, np.float32)
     white = settings.white or (1.0 if opened.mode == "F" else 65535.0)
     low, high = float(values.min()), float(values.max())
     if not (low >= 0 and high <= white):
@@ -250,16 +253,29 @@ def levels_of(settings: ImageSettings) -> NDArray[np.floating]:
     """The model's number for each byte, by channel: (256, c, 1, 1), or (256, 1, 1, c)."""
     channels = 1 if settings.channels == "gray" else 3
     every = np.arange(256, dtype=np.float32)[:, None].repeat(channels, axis=1)
-    values = converted(_normalised(every, settings), settings.dtype, where="as_bytes")
+    values = _normalised(every, settings, channels_at=-1)
+    values = converted(values, settings.dtype, where="as_bytes")
     ends = (256, 1, 1, channels) if settings.layout == "NHWC" else (256, channels, 1, 1)
     return values.reshape(ends)
 
 
-def _normalised(values: NDArray[np.float32], settings: ImageSettings) -> NDArray[np.float32]:
-    mean = np.asarray(0.0 if settings.mean is None else settings.mean, np.float32)
-    std = np.asarray(1.0 if settings.std is None else settings.std, np.float32)
-    scaled: NDArray[np.float32] = (values / np.float32(settings.divide_by) - mean) / std
-    return scaled
+def _normalised(
+    values: NDArray[Any], settings: ImageSettings, *, channels_at: int
+) -> NDArray[np.float32]:
+    """(value / divide_by - mean) / std in one new array, C order, whatever the order of `values`.
+
+    In place, since allocating an array for each step takes longer than the step.
+    """
+    made = np.empty(values.shape, np.float32)
+    made[...] = values
+    made /= np.float32(settings.divide_by)
+    ends = [1] * values.ndim
+    ends[channels_at] = -1
+    if settings.mean is not None:
+        made -= np.asarray(settings.mean, np.float32).reshape(ends)
+    if settings.std is not None:
+        made /= np.asarray(settings.std, np.float32).reshape(ends)
+    return made
 
 
 def read_audio(path: Path, settings: AudioSettings) -> NDArray[Any]:
@@ -284,8 +300,11 @@ def read_audio(path: Path, settings: AudioSettings) -> NDArray[Any]:
         ) from None
     if len(wave) == 0:
         raise PoolError("holds no samples", where=path, next_step="Remove it from the manifest.")
-    mono = _resampled(wave.mean(axis=1), rate, settings.sample_rate)
-    values = (_cut(mono, settings) - np.float32(settings.mean)) / np.float32(settings.std)
+    mono = wave[:, 0] if wave.shape[1] == 1 else wave.mean(axis=1)
+    mono = _resampled(mono, rate, settings.sample_rate)
+    values = _cut(mono, settings)
+    if (settings.mean, settings.std) != (0.0, 1.0):
+        values = (values - np.float32(settings.mean)) / np.float32(settings.std)
     values = values[None] if settings.layout == "NCL" else values
     return converted(values, settings.dtype, where=path)
 

@@ -1,7 +1,9 @@
 """Samples one by one, gathered into batches and written as a pool; files read by threads."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -12,12 +14,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from calaudit.formats.pool_columns import whole
 from calaudit.formats.pool_writer import PoolWriter
+from calaudit.runtime.compiled import n_cores
 from calaudit.runtime.errors import Notice, PoolError, Problem
 from calaudit.runtime.objects import Objects, join_objects
 from calaudit.runtime.progress import counter
 
 BATCH = 64
-"""Samples gathered before they are written."""
+"""Most samples gathered before they are written."""
+_BATCH_BYTES = 8 << 20
+"""Size at which fewer samples are written: what is stacked then stays near the processor."""
+_FIRST_BYTES = 64 << 20
+"""Size of the first batch, which decides the element types, at which it has fewer samples."""
+_AHEAD = 4
+"""Samples per core that are read before they are wanted, so that no core waits for the writing."""
 
 _MOST_PROBLEMS = 10
 """Unreadable files after which an import gives up."""
@@ -57,7 +66,7 @@ class Sample:
 
 def write_samples(
     out: Path,
-    samples: Iterable[Sample],
+    samples: Generator[Sample, None, None],
     *,
     total: int | None,
     classes: Classes | None = None,
@@ -72,8 +81,8 @@ def write_samples(
     ----------
     out : Path
         The pool.
-    samples : iterable of Sample
-        Consumed once.
+    samples : generator of Sample
+        Closed at the end, whatever ends it.
     total : int or None
         How many there are, for the progress bar.
     classes, ignored, levels, compress, notices
@@ -90,16 +99,18 @@ def write_samples(
     OutputError
         `out` can't be written.
     """
-    stream = iter(samples)
     with (
+        closing(samples),
         PoolWriter(
             out, classes=classes, ignored=ignored, levels=levels, compress=compress, notices=notices
         ) as pool,
         counter(total, what="import") as done,
     ):
-        while batch := list(islice(stream, BATCH)):
-            _append(pool, batch, where=str(out))
+        first = batch = _next_batch(samples, _FIRST_BYTES)
+        while batch:
+            _append(pool, batch, first[0], where=str(out))
             done.advance(len(batch))
+            batch = _next_batch(samples, _BATCH_BYTES)
         if not len(pool):
             raise PoolError(
                 "there are no samples to write", where=out, next_step="Check the source."
@@ -107,11 +118,25 @@ def write_samples(
         return len(pool)
 
 
-def read_each(n: int, read: Callable[[int], T]) -> Iterator[tuple[int, T]]:
-    """What `read` gives for 0 to n - 1, in order, by several threads.
+def _next_batch(samples: Iterator[Sample], most: int) -> list[Sample]:
+    """The next samples that are written together, of `most` bytes or a little more, if any."""
+    batch: list[Sample] = []
+    size = 0
+    for sample in islice(samples, BATCH):
+        batch.append(sample)
+        arrays = [*sample.inputs.values(), *sample.targets.values()]
+        size += sum(each.nbytes for each in arrays if isinstance(each, np.ndarray))
+        if size >= most:
+            break
+    return batch
 
-    After a first problem nothing more is given, but the rest is read until there are
-    `_MOST_PROBLEMS`, so that a user sees more than one of them.
+
+def read_each(n: int, read: Callable[[int], T]) -> Iterator[tuple[int, T]]:
+    """What `read` gives for 0 to n - 1, in order, by a thread per core.
+
+    Decoders run outside Python's lock. Samples are read while those before them are written, and
+    `_AHEAD` per core at most are held at a time. After a first problem nothing more is given, but
+    the rest is read until there are `_MOST_PROBLEMS`, so that a user sees more than one of them.
 
     Raises
     ------
@@ -126,23 +151,27 @@ def read_each(n: int, read: Callable[[int], T]) -> Iterator[tuple[int, T]]:
             return error
 
     problems: list[Problem] = []
-    with ThreadPoolExecutor() as threads:
-        for start in range(0, n, BATCH):
-            numbers = range(start, min(start + BATCH, n))
-            # Decoding runs outside Python's lock, so threads share the work; order is kept.
-            for number, found in zip(numbers, threads.map(tried, numbers), strict=True):
-                if isinstance(found, PoolError):
-                    problems.extend(found.problems)
-                elif not problems:
-                    yield number, found
+    threads = ThreadPoolExecutor(n_cores())
+    try:
+        waiting = iter(range(n))
+        ahead = deque(threads.submit(tried, each) for each in islice(waiting, _AHEAD * n_cores()))
+        for number in range(n):
+            found = ahead.popleft().result()
+            ahead.extend(threads.submit(tried, each) for each in islice(waiting, 1))
+            if isinstance(found, PoolError):
+                problems.extend(found.problems)
+            elif not problems:
+                yield number, found
             if len(problems) >= _MOST_PROBLEMS:
                 break
+    finally:
+        threads.shutdown(cancel_futures=True)
     if problems:
         raise PoolError.of(problems)
 
 
-def _append(pool: PoolWriter, batch: list[Sample], *, where: str) -> None:
-    first = batch[0]
+def _append(pool: PoolWriter, batch: list[Sample], first: Sample, *, where: str) -> None:
+    """Write a batch whose samples are like the pool's first one."""
     problems = [
         Problem(
             f"{_called(sample, len(pool) + i)} has {role} {_listed(mine)}, "
@@ -159,7 +188,7 @@ def _append(pool: PoolWriter, batch: list[Sample], *, where: str) -> None:
         if set(mine) != set(theirs)
     ]
     ids = [sample.id for sample in batch if sample.id is not None]
-    if 0 < len(ids) < len(batch):
+    if len(ids) != (0 if first.id is None else len(batch)):
         problems.append(
             Problem(
                 "some samples have an id, others don't", where, "Give all of them one, or none."
@@ -168,16 +197,23 @@ def _append(pool: PoolWriter, batch: list[Sample], *, where: str) -> None:
     if problems:
         raise PoolError.of(problems)
     names = [_called(sample, len(pool) + i) for i, sample in enumerate(batch)]
+    like = _called(first, 0)
     pool.append(
-        {key: _stack(key, [s.inputs[key] for s in batch], names, where) for key in first.inputs},
-        {key: _target(key, [s.targets[key] for s in batch], names, where) for key in first.targets},
+        {
+            key: _stack(key, [s.inputs[key] for s in batch], names, (value, like), where)
+            for key, value in first.inputs.items()
+        },
+        {
+            key: _target(key, [s.targets[key] for s in batch], names, (value, like), where)
+            for key, value in first.targets.items()
+        },
         {key: [sample.meta[key] for sample in batch] for key in first.meta},
         ids or None,
     )
 
 
 def _target(
-    name: str, values: list[Any], samples: list[str], where: str
+    name: str, values: list[Any], samples: list[str], like: tuple[Any, str], where: str
 ) -> NDArray[Any] | list[Any] | Objects:
     objects = [isinstance(value, Objects) for value in values]
     if all(objects):
@@ -190,19 +226,23 @@ def _target(
         )
     if all(np.ndim(value) == 0 for value in values if value is not None):
         return list(values)
-    return _stack(name, values, samples, where)
+    return _stack(name, values, samples, like, where)
 
 
-def _stack(name: str, values: list[Any], samples: list[str], where: str) -> NDArray[Any]:
+def _stack(
+    name: str, values: list[Any], samples: list[str], like: tuple[Any, str], where: str
+) -> NDArray[Any]:
+    """Values of a batch of samples (n, …); `like` is the first sample's value, and its name."""
     arrays = [
         whole(value, f"{name!r} in {sample}", where=where)
         for sample, value in zip(samples, values, strict=True)
     ]
     common = np.result_type(*arrays)
+    shape, first = np.shape(like[0]), like[1]
     for sample, array in zip(samples, arrays, strict=True):
-        if array.shape != arrays[0].shape:
+        if array.shape != shape:
             raise PoolError(
-                f"{name!r} has shape {array.shape} in {sample}, {arrays[0].shape} in {samples[0]}",
+                f"{name!r} has shape {array.shape} in {sample}, {shape} in {first}",
                 where=where,
                 next_step="Bring all samples to one shape: declare a size or length.",
             )

@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
+import polars as pl
 
 from calaudit.audit.entries import SetFile
 from calaudit.audit.planned_sets import PlannedSet
@@ -113,7 +112,7 @@ def _repeated_draw_notices(audit: Audit, sets: Mapping[str, Calibset]) -> Iterat
         yield Notice("drawn_alike", message, f"calibration set {recipe}")
 
 
-def _tuning_notices(audit: Audit, digests: NDArray[np.str_]) -> Iterator[Notice]:
+def _tuning_notices(audit: Audit, digests: pl.Series) -> Iterator[Notice]:
     """What is to be said of the tuning rows, where some are looked at."""
     if "int8" not in audit.config.audit.precisions:
         return

@@ -1,8 +1,10 @@
 """Data leakage: samples that an engine is calibrated on and judged on, by content or by cluster."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.formats.calibset import Calibset
@@ -23,7 +25,7 @@ def check_leak(
     pool: Pool,
     evaluated: Rows,
     *,
-    digests: NDArray[np.str_] | None = None,
+    digests: pl.Series | None = None,
 ) -> tuple[Notice, ...]:
     """Compare a calibration set with the samples that are evaluated.
 
@@ -34,7 +36,7 @@ def check_leak(
         The pool that is evaluated on; the set may come from another.
     evaluated : int64 (n,)
         Evaluated rows of `pool`, ascending.
-    digests : (n,) text, optional
+    digests : polars.Series (n,), optional
         Their :func:`content_digests`, where several sets are compared with them.
 
     Returns
@@ -55,7 +57,9 @@ def check_leak(
     same_pool = drawn.pool_fingerprint == pool.fingerprint()
     ids = pool.ids(evaluated)
     by_id = same_pool or not (_are_rows(ids, evaluated) or _are_rows(drawn.ids, drawn.rows))
-    content = dict(zip(ids.tolist(), digests.tolist(), strict=True))
+    # evaluated samples may be millions, those of a set are few
+    named = pl.Series(ids).is_in(pl.Series(drawn.ids).implode()).arg_true()
+    content = dict(zip(ids[named.to_numpy()].tolist(), digests[named], strict=True))
     samples = list(zip(drawn.ids.tolist(), drawn.digests.tolist(), strict=True))
     leaked = [i for i, d in samples if i in content and (by_id or content[i] == d)]
     if leaked:
@@ -70,8 +74,7 @@ def check_leak(
     if not same_pool:
         message = f"was drawn from another pool, or another version of it ({drawn.pool_label})"
         notices.append(Notice("calibset_foreign", message, drawn.name))
-    known = set(content.values())
-    repeats = [i for i, d in samples if d in known]
+    repeats = drawn.ids[_are_in(drawn.digests, digests)].tolist()
     if repeats:
         message = (
             f"{len(repeats)} of {len(drawn)} samples are duplicates of evaluated ones under other "
@@ -81,18 +84,17 @@ def check_leak(
     return tuple(notices)
 
 
-def note_repeats(sets: Mapping[str, Calibset], digests: NDArray[np.str_]) -> tuple[Notice, ...]:
+def note_repeats(sets: Mapping[str, Calibset], digests: pl.Series) -> tuple[Notice, ...]:
     """``calibset_repeats``: samples with the inputs of evaluated ones, under other ids.
 
     Parameters
     ----------
     sets : mapping
         Name → a set that was drawn without the evaluated samples.
-    digests : (n,) text
+    digests : polars.Series (n,)
         :func:`content_digests` of the evaluated samples.
     """
-    known = np.unique(digests)
-    found = {name: np.isin(drawn.digests, known) for name, drawn in sets.items()}
+    found = {name: _are_in(drawn.digests, digests) for name, drawn in sets.items()}
     if not any(each.any() for each in found.values()):
         return ()
     message = (
@@ -107,7 +109,7 @@ def note_tuning(
     rows: Rows,
     evaluated: Rows,
     *,
-    digests: NDArray[np.str_],
+    digests: pl.Series,
     columns: Sequence[str],
 ) -> tuple[Notice, ...]:
     """``tuning_repeats`` and ``tuning_clusters``: what tuning rows share with evaluated ones.
@@ -117,15 +119,13 @@ def note_tuning(
     pool : Pool
     rows, evaluated : int64
         Rows that things are chosen by, and evaluated ones; both ascending, none in both.
-    digests : (len(evaluated),) text
+    digests : polars.Series (len(evaluated),)
         :func:`content_digests` of the evaluated ones.
     columns : sequence of str
         As :func:`note_clusters` has them.
     """
-    own = content_digests(pool, rows, check=False)
-    found = [
-        ("tuning_repeats", "duplicates of evaluated samples", np.isin(own, np.unique(digests)))
-    ]
+    own = content_digests(pool, rows, check=False).to_numpy()
+    found = [("tuning_repeats", "duplicates of evaluated samples", _are_in(own, digests))]
     if columns and len(rows):
         of_clusters = _in_evaluated_clusters(rows, pool, evaluated, columns)
         what = f"samples of clusters ({', '.join(columns)}) that are evaluated as well"
@@ -199,17 +199,23 @@ def _are_rows(ids: NDArray[np.str_], rows: Rows) -> bool:
     return bool((ids == rows.astype(np.str_)).all())
 
 
-def content_digests(pool: Pool, rows: Rows, *, check: bool = True) -> NDArray[np.str_]:
-    """Content digest of the inputs of each row (ascending), (len(rows),).
+def _are_in(digests: NDArray[Any], others: pl.Series) -> NDArray[np.bool_]:
+    """(len(digests),) which digests are among others, of which there may be many more."""
+    known = set(others.filter(others.is_in(pl.Series(digests, dtype=pl.String).implode())))
+    return np.array([each in known for each in digests.tolist()], dtype=bool)
+
+
+def content_digests(pool: Pool, rows: Rows, *, check: bool = True) -> pl.Series:
+    """Content digest of the inputs of each row (ascending), (len(rows),) text.
 
     NaN or infinity among them raises `PoolError`, unless `check` is off.
     """
     pieces = []
     with counter(len(rows), what="checksums") as done:
         for piece in batches(rows, _BATCH):
-            pieces.append(digest_rows(pool.read_inputs(piece, check=check)))
+            pieces.append(pl.Series(digest_rows(pool.read_inputs(piece, check=check))))
             done.advance(len(piece))
-    return np.concatenate(pieces) if pieces else np.empty(0, np.str_)
+    return pl.concat(pieces) if pieces else pl.Series(dtype=pl.String)
 
 
 def leak_error(

@@ -55,8 +55,10 @@ def _check_name(name: object, where: str) -> None:
 def rows_to_predict(tasks: Sequence[Task], pool: Pool, evaluated: Rows) -> Rows:
     """Evaluated rows and what else tasks need, such as a gallery, ascending."""
     more = [task.more_rows(pool, f"tasks[{number}]") for number, task in enumerate(tasks)]
-    wanted = [evaluated, *(rows for rows in more if rows is not None)]
-    return np.unique(np.concatenate(wanted)).astype(np.int64)
+    wanted = np.zeros(len(pool), dtype=bool)
+    for rows in (evaluated, *(rows for rows in more if rows is not None)):
+        wanted[rows] = True
+    return np.flatnonzero(wanted).astype(np.int64, copy=False)
 
 
 def read_eval_sets(

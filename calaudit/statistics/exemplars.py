@@ -64,19 +64,24 @@ def find_exemplars(
     """
     if isinstance(reference, SetScores) or not candidates:
         return None
-    held = [answered(reference, each) for each in candidates]
-    scores = [each for each in held if isinstance(each, UnitScores | RatioScores)]
     before = of_units(reference)
-    after = np.array([of_units(each) for each in scores])
     sign = 1.0 if metric.higher_is_better else -1.0
-    drop = sign * (before - after)
-    broken = np.isnan(after) & ~np.isnan(before)
-    changed = np.array([differs(reference, each) for each in scores])
-    lost = ((changed & (drop > least)) | broken).sum(axis=0)
-    gained = (changed & (drop < -least)).sum(axis=0)
+    lost, gained, known = (np.zeros(len(before), dtype=np.int64) for _ in range(3))
+    total = np.zeros(len(before))
+    # engine by engine: all of them beside one another are many times what is kept of them
+    for each in candidates:
+        scores = answered(reference, each)
+        assert isinstance(scores, UnitScores | RatioScores)
+        after = of_units(scores)
+        drop = sign * (before - after)
+        changed = differs(reference, scores)
+        lost += (changed & (drop > least)) | (np.isnan(after) & ~np.isnan(before))
+        gained += changed & (drop < -least)
+        has_drop = ~np.isnan(drop)
+        known += has_drop
+        total += np.where(has_drop, drop, 0.0)
     flips = lost + gained
-    known = np.where(np.isnan(drop), 0.0, drop)
-    mean = divide(known.sum(axis=0), (~np.isnan(drop)).sum(axis=0), 0.0)
+    mean = divide(total, known, 0.0)
     flipping = np.flatnonzero(2 * flips > len(candidates))
     order = flipping[np.lexsort((flipping, -mean[flipping], -flips[flipping]))]
     shown = order[:most]

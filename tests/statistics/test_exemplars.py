@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,3 +95,16 @@ def test_the_order_of_the_engines_changes_nothing(seed, n_engines):
     assert found == exemplars(TOP1, fp32, engines[::-1])
     flips = np.array([one.values != fp32.values for one in engines]).sum(axis=0)
     assert found.flipping == np.count_nonzero(flips > n_engines / 2)
+
+
+def test_memory_does_not_grow_with_the_number_of_engines():
+    rng = np.random.default_rng(4)
+    fp32 = UnitScores(NLL, rng.random(20_000))
+    engines = [UnitScores(NLL, fp32.values + rng.normal(0, 0.1, 20_000)) for _ in range(24)]
+    peaks = []
+    for n in (3, 24):
+        tracemalloc.start()
+        exemplars(NLL, fp32, engines[:n], least=0.05)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]

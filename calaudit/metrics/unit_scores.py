@@ -177,6 +177,16 @@ def answered(reference: Scores, other: Scores) -> Scores:
     return replace(other, missing=broken | ~other.present, infinite=None)
 
 
+def part_of(scores: UnitScores | RatioScores, span: slice) -> UnitScores | RatioScores:
+    """The scores of successive units: views, of which nothing is copied."""
+    infinite = None if scores.infinite is None else scores.infinite[span]
+    if isinstance(scores, RatioScores):
+        top, bottom = scores.numerator[span], scores.denominator[span]
+        return RatioScores(scores.metric, top, bottom, infinite)
+    missing = None if scores.missing is None else scores.missing[span]
+    return UnitScores(scores.metric, scores.values[span], missing, infinite)
+
+
 def concatenate(parts: Sequence[Scores]) -> Scores:
     """Join the scores of successive batches of units, in order; at least one part."""
     first = parts[0]

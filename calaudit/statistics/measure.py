@@ -15,7 +15,7 @@ from calaudit.statistics.jackknife import SetDrops
 from calaudit.statistics.mean import compare_means
 from calaudit.statistics.paired_proportions import compare_binary, compare_clustered
 from calaudit.statistics.sums import Sums
-from calaudit.statistics.tally import Slices, Units, batch, names_of, partitions, rows_of
+from calaudit.statistics.tally import Slices, Units, names_of, rows_of, sums_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -86,9 +86,7 @@ def sums_by_slice(
     """Sums over all slices, some at a time, in their order; not for set metrics."""
     assert not isinstance(reference, SetScores)
     additive = [each for each in candidates if isinstance(each, UnitScores | RatioScores)]
-    prepared = batch(reference, additive, units)
-    for partition in partitions(slices, len(reference), prepared.width):
-        yield prepared.sums(partition)
+    yield from sums_of(reference, additive, slices, units)
 
 
 def measure_sums(metric: Metric, sums: Sums, margins: Margins, method: Method) -> Measured:

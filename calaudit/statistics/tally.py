@@ -3,7 +3,7 @@
 Slices are counted as partitions: groups of slices that don't overlap one another, in one go.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.metrics.base import Metric
-from calaudit.metrics.unit_scores import RatioScores, UnitScores, answered, differs, of_units
+from calaudit.metrics.unit_scores import (
+    RatioScores,
+    UnitScores,
+    answered,
+    differs,
+    of_units,
+    part_of,
+)
 from calaudit.runtime.errors import SettingsError
 from calaudit.slices.sliceset import SliceSet
 from calaudit.statistics.random_numbers import N_BUCKETS, bucket_of
@@ -26,6 +33,8 @@ Slices = Mapping[str, Rows] | SliceSet
 
 _MOST_CELLS = 1 << 24
 """Sums held at a time: 128 MiB."""
+_MOST_UNITS = 1 << 17
+"""Units that are prepared at a time: what is made of one is many times its scores."""
 
 AdditiveScores = UnitScores | RatioScores
 SMALLEST = 2.0**-400
@@ -39,6 +48,10 @@ class Partition:
     names: tuple[str, ...]
     codes: NDArray[Any]
     """(n,) integers: the slice of each unit; outside [0, len(names)): in none."""
+
+    def part(self, span: slice) -> "Partition":
+        """That of successive units."""
+        return Partition(self.names, self.codes[span])
 
 
 def names_of(slices: Slices) -> list[str]:
@@ -85,7 +98,7 @@ class Units:
     weight: Floats | None = None
     """(n,) ≥ 0; None: all count alike."""
 
-    def take(self, rows: Ints) -> "Units":
+    def take(self, rows: Ints | slice) -> "Units":
         """The units at `rows`."""
         weight = None if self.weight is None else self.weight[rows]
         return Units(self.cluster[rows], self.n_clusters, self.clustered, weight)
@@ -182,6 +195,51 @@ class Batch:
         )
 
 
+def sums_of(
+    reference: AdditiveScores,
+    candidates: Sequence[AdditiveScores],
+    slices: Slices,
+    units: Units,
+) -> Iterator[Sums]:
+    """Sums over all slices, some at a time, in their order.
+
+    Many units are prepared piece by piece: sums add up to the same bits.
+
+    Parameters, errors: as of :func:`batch`; `slices` are of all units.
+    """
+    n = len(reference)
+    _check_scale(reference.metric, [reference, *candidates])
+    spans = [slice(at, at + _MOST_UNITS) for at in range(0, max(n, 1), _MOST_UNITS)]
+
+    def prepared(span: slice) -> Batch:
+        others = [part_of(each, span) for each in candidates]
+        return _prepared(part_of(reference, span), others, units.take(span))
+
+    first = prepared(spans[0])
+    for group in _groups(partitions(slices, n, first.width), first.width):
+        found = [first.sums(each.part(spans[0])) for each in group]
+        for span in spans[1:]:
+            more = prepared(span)
+            found = [
+                sums + more.sums(each.part(span)) for sums, each in zip(found, group, strict=True)
+            ]
+        yield from found
+
+
+def _groups(found: Iterable[Partition], width: int) -> Iterator[list[Partition]]:
+    """Neighbours whose sums may be held at a time."""
+    group: list[Partition] = []
+    n_slices = 0
+    for each in found:
+        n_slices += len(each.names)
+        if group and n_slices * width > _MOST_CELLS:
+            yield group
+            group, n_slices = [], len(each.names)
+        group.append(each)
+    if group:
+        yield group
+
+
 def batch(reference: AdditiveScores, candidates: Sequence[AdditiveScores], units: Units) -> Batch:
     """Prepare the scores of a batch of units for being summed.
 
@@ -197,10 +255,16 @@ def batch(reference: AdditiveScores, candidates: Sequence[AdditiveScores], units
     SettingsError
         Denominators that differ, or scores so small that their squares vanish.
     """
+    _check_scale(reference.metric, [reference, *candidates])
+    return _prepared(reference, candidates, units)
+
+
+def _prepared(
+    reference: AdditiveScores, candidates: Sequence[AdditiveScores], units: Units
+) -> Batch:
     n = len(reference)
     others = [answered(reference, each) for each in candidates]
     additive = [each for each in others if isinstance(each, UnitScores | RatioScores)]
-    _check_scale(reference.metric, [reference, *additive])
     ones = np.ones(n) if units.weight is None else units.weight
     size = units.weight
     if isinstance(reference, RatioScores):

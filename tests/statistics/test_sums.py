@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from calaudit.metrics.unit_scores import RatioScores, UnitScores
 from calaudit.runtime.errors import SettingsError
 from calaudit.slices.sliceset import CodedDimension, SliceSet
+from calaudit.statistics import tally
 from calaudit.statistics.compare import compare, compare_sums
 from calaudit.statistics.sums import Exact
 from calaudit.statistics.tally import Partition, batch, describe_units, partitions
@@ -174,3 +175,34 @@ def test_a_ratio_whose_denominator_the_engine_moves_is_refused():
     int8 = RatioScores(WER, np.ones(4), np.full(4, 6.0))
     with pytest.raises(SettingsError, match="denominators of wer differ"):
         compare(WER, fp32, {"c": int8}, {"all": np.arange(4)})
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_many_units_are_prepared_in_pieces_that_add_up_to_the_same_bits(
+    clustered, monkeypatch
+) -> None:
+    reference, engines, clusters, codes = world(7, 500, broken=40)
+    units = describe_units(500, clusters if clustered else None)
+    named = {name: np.flatnonzero(codes == place) for place, name in enumerate("abc")}
+    named["every"] = np.arange(500)
+    (first, second) = tally.sums_of(reference, engines, named, units)
+    monkeypatch.setattr(tally, "_MOST_UNITS", 64)
+    (in_pieces, rest) = tally.sums_of(reference, engines, named, units)
+    for whole, pieces in ((first, in_pieces), (second, rest)):
+        assert whole.slices == pieces.slices
+        for each in ("size", "before", "total", "squared", "n", "n_left_out", "lost", "gained"):
+            wanted, found = getattr(whole, each), getattr(pieces, each)
+            assert np.array_equal(*np.broadcast_arrays(wanted, found)), each
+        assert np.array_equal(whole.n_broken, pieces.n_broken)
+
+
+def test_sums_of_many_slices_are_held_some_at_a_time(monkeypatch) -> None:
+    reference, engines, _, codes = world(8, 300)
+    units = describe_units(300)
+    slices = SliceSet(300, (CodedDimension("d", ("a", "b", "c"), codes),))
+    whole = list(tally.sums_of(reference, engines, slices, units))
+    monkeypatch.setattr(tally, "_MOST_CELLS", 1)
+    apart = list(tally.sums_of(reference, engines, slices, units))
+    assert [each.slices for each in apart] == [("all",), ("a",), ("b",), ("c",)]
+    joined = np.concatenate([each.total for each in apart], axis=1)
+    assert np.array_equal(joined, np.concatenate([each.total for each in whole], axis=1))

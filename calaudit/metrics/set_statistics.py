@@ -173,7 +173,7 @@ class Sums:
 
     def without_groups(self, rows: Ints, group: Ints, n_groups: int) -> tuple[float, Floats]:
         """The metric over `rows`, and with each group left out; see `SetStatistics`."""
-        member = sparse.csr_array((np.ones(len(rows)), (group, rows)), shape=(n_groups, len(self)))
+        member = _gathering(group, rows, (n_groups, len(self)))
         totals = np.asarray((member @ self.columns).toarray(), dtype=np.float64)
         whole = totals.sum(axis=0)
         return float(self.functional(whole)), self.functional(whole - totals)
@@ -206,6 +206,13 @@ class Sums:
         return of
 
 
+def _gathering(group: Ints, rows: Ints, shape: tuple[int, int]) -> sparse.csr_array:
+    """What adds up the rows of each group; its indices are as narrow as those of columns."""
+    narrow = np.int32 if max(shape) <= np.iinfo(np.int32).max else np.int64
+    places = group.astype(narrow, copy=False), rows.astype(narrow, copy=False)
+    return sparse.csr_array((np.ones(len(rows)), places), shape=shape)
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class SumsBeside:
     """One engine's sums beside another's."""
@@ -219,10 +226,7 @@ class SumsBeside:
     def swaps(self, rows: Ints, block: Ints, n_blocks: int) -> "SumSwaps":
         """What swaps do; see `Pair`."""
         moving = np.flatnonzero(block >= 0)
-        gather = sparse.csr_array(
-            (np.ones(len(moving)), (block[moving], rows[moving])),
-            shape=(n_blocks, len(self.one)),
-        )
+        gather = _gathering(block[moving], rows[moving], (n_blocks, len(self.one)))
         moved = sparse.csr_array(gather @ self.difference)
         totals = self.one.total(rows), self.other.total(rows)
         return SumSwaps(self.one.functional, totals, moved)

@@ -197,3 +197,13 @@ def test_batches_join_to_the_whole(case, name):
     parts = [score(metric, logits[s], Labels(label[s])) for s in (slice(0, 150), slice(150, 400))]
     whole = score(metric, logits, Labels(label))
     assert concatenate(parts).value() == pytest.approx(whole.value())
+
+
+@pytest.mark.parametrize("name", ["balanced_accuracy", "macro_f1", "ece"])
+def test_what_is_kept_of_a_set_metric_has_narrow_indices(name):
+    rng = np.random.default_rng(3)
+    truth = Labels(rng.integers(0, 4, 50))
+    parts = [score(parse_metric(name), rng.random((50, 4)), truth) for _ in range(2)]
+    for each in (parts[0], concatenate(parts)):
+        columns = each.statistics.columns
+        assert columns.indices.dtype == columns.indptr.dtype == np.int32

@@ -167,6 +167,12 @@ class _Engine:
         self.parts.append(kept.facts(given, units, base, fp32))
         self.constancy.look(kept.sketch(given, units))
 
+    def joined(self, truth: object) -> UnitFacts:
+        """Of all units; the parts are let go, so that no engine's are there twice for long."""
+        whole = join_facts(self.parts, truth)
+        self.parts.clear()
+        return whole
+
 
 def _scored(eval_set: EvalSet, reference: Predictions, cells: Mapping[str, Predictions]) -> Scored:
     pieces = Pieces(eval_set, reference)
@@ -187,8 +193,8 @@ def _scored(eval_set: EvalSet, reference: Predictions, cells: Mapping[str, Predi
                         case = base.with_outputs(eval_set.answers(predictions, reference, units))
                         engines[cell].look(case, eval_set.metrics, rankings=True)
                 done.advance(1)
-    own = join_facts(fp32.parts, eval_set.truth)
-    facts = {cell: join_facts(engine.parts, eval_set.truth) for cell, engine in engines.items()}
+    own = fp32.joined(eval_set.truth)
+    facts = {cell: engine.joined(eval_set.truth) for cell, engine in engines.items()}
     constant = fp32.constancy.constant
     return Scored(
         eval_set,

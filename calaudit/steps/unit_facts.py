@@ -30,19 +30,24 @@ class UnitFacts:
     identical: bool
     """Whether all outputs are FP32's, to the bit."""
     answer: NDArray[np.int64] | None = None
-    """(n,) the class that it answers, -1 where none; None where it isn't asked for classes."""
+    """(n,) the class that FP32 answers, -1 where none; None where it isn't asked for classes, and
+    for engines, of which nobody asks."""
     changes: tuple[RankingChange, ...] = ()
     """What became of FP32's rankings, one for each cut."""
 
 
 def facts_of(case: Case, metrics: Sequence[Metric], *, rankings: bool) -> UnitFacts:
-    """Score a case whose FP32 outputs are known; with `rankings`, also what became of those."""
+    """Score a case whose FP32 outputs are known.
+
+    With `rankings` it is an engine's: what became of FP32's rankings is found as well, and classes
+    aren't kept.
+    """
     ranked = rankings and isinstance(case.truth, Relevance)
     return UnitFacts(
         {metric: scores_of(metric, case) for metric in metrics},
         case.unanswered,
         is_identical(case.outputs, case.reference()),
-        class_answers(case),
+        None if rankings else class_answers(case),
         tuple(changes_in(metrics, case)) if ranked else (),
     )
 

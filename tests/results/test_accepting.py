@@ -95,3 +95,14 @@ def test_what_a_keyword_says_that_is_not_known_is_left_to_jsonschema() -> None:
     accepts = accepting({"properties": {"a": {"multipleOf": 2}}})
     assert not accepts({"a": 2})
     assert accepts({"b": 2})
+
+
+def test_one_wrong_value_among_many_is_found_wherever_it_is() -> None:
+    accepts = accepting(report_schema())
+    many = {**DOCUMENT, "results": [copy.deepcopy(DOCUMENT["results"][0]) for _ in range(50)]}
+    assert accepts(many)
+    for place in (0, 25, 49):
+        for key, wrong in (("n", -1), ("slice", ""), ("verdict", "GOOD"), ("flips", {})):
+            broken = {**many, "results": list(many["results"])}
+            broken["results"][place] = {**broken["results"][place], key: wrong}
+            assert not accepts(broken)

@@ -131,7 +131,7 @@ def _write(
     # only beside a report does a file of that name tell of one
     earlier = path.exists()
     removed = remove_forms(path.parent, but=forms) if earlier else ()
-    write_report(report, path)
+    evidence = replace(evidence, text=write_report(report, path))
     remove_pictures(path.parent, report)
     if removed:
         names = ", ".join(each.name for each in removed)

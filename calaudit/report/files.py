@@ -8,16 +8,23 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
+from pydantic_core import to_json
+
 from calaudit.formats.writing import write_text
-from calaudit.report.forms import Form
+from calaudit.report.forms import Evidence, Form
 from calaudit.results.document import inconsistencies, read_document, to_document
 from calaudit.results.report import Report
 from calaudit.results.schema import SHOWN, schema_problems
 from calaudit.runtime.errors import FileFormatError
 
 
-def write_report(report: Report, path: Path | str) -> None:
+def write_report(report: Report, path: Path | str) -> str:
     """Write report.json: UTF-8, one key per line, the same bytes for the same report.
+
+    Returns
+    -------
+    str
+        What it holds.
 
     Raises
     ------
@@ -31,7 +38,9 @@ def write_report(report: Report, path: Path | str) -> None:
     problems = schema_problems(document, where=path) or list(inconsistencies(report, where=path))
     if problems:
         raise FileFormatError.of(problems[:SHOWN])
-    write_text(path, dump(document))
+    text = dump(document)
+    write_text(path, text)
+    return text
 
 
 def read_report(path: Path | str) -> Report:
@@ -55,9 +64,16 @@ def dump(document: Any) -> str:
     ValueError
         For NaN or an infinity, which JSON doesn't have.
     """
-    text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
-    # file names that aren't UTF-8 reach Python as lone surrogates, which no UTF-8 file can hold
-    return re.sub("[\ud800-\udfff]", lambda m: f"\\u{ord(m[0]):04x}", text) + "\n"
+    try:
+        text = to_json(document, indent=1) + b"\n"
+    except ValueError:
+        # file names that aren't UTF-8 reach Python as lone surrogates, which no UTF-8 file can hold
+        made = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1)
+        return re.sub("[\ud800-\udfff]", lambda m: f"\\u{ord(m[0]):04x}", made) + "\n"
+    # no line within a text ends so: its own line breaks are escaped, and a quote ends it
+    if any(word + end in text for word in (b"NaN", b"Infinity") for end in (b"\n", b",\n")):
+        raise ValueError("NaN and infinities aren't JSON numbers")
+    return text.decode()
 
 
 def _read_json(path: Path) -> Any:
@@ -78,4 +94,8 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} isn't a JSON number")
 
 
-JSON = Form("report.json", lambda report, evidence, path: write_report(report, path), in_all=False)
+def _write(report: Report, evidence: Evidence, path: Path) -> None:
+    write_report(report, path)
+
+
+JSON = Form("report.json", _write, in_all=False)

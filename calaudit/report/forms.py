@@ -38,6 +38,8 @@ class Evidence:
     pool: "Pool | None" = None
     pictures: Path | None = None
     """Folder of the pictures that the report names."""
+    text: str | None = None
+    """What report.json holds, for a form that carries it; it is made again where this is None."""
 
 
 @dataclass(frozen=True, slots=True)

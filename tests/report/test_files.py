@@ -1,6 +1,7 @@
 import copy
 import json
 import random
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from calaudit.report.files import dump, read_report, write_report
 from calaudit.results.document import inconsistencies, read_document, to_document, without_times
@@ -24,6 +26,15 @@ from tests.report.factory import (
     report,
     reports,
     result,
+)
+
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
 )
 
 
@@ -101,6 +112,26 @@ def test_equal_runs_differ_only_in_their_times() -> None:
 def test_floats_are_written_to_the_last_bit() -> None:
     made = report([replace(SAMPLE[0], drop=0.1 + 0.2)])
     assert '"drop": 0.30000000000000004' in dump(to_document(made))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("place", [lambda n: n, lambda n: [n, 1], lambda n: {"a": {"b": n}}])
+def test_what_json_has_no_number_for_is_refused(number: float, place: Any) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        dump(place(number))
+
+
+@given(st.recursive(VALUES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_json_text_is_laid_out_as_pythons_own_and_holds_the_same(value: Any) -> None:
+    text = dump(value)
+    assert json.loads(text) == value
+    expected = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    assert NUMBER.sub("0", text) == NUMBER.sub("0", expected)
+
+
+def test_texts_that_look_like_what_json_lacks_are_written() -> None:
+    texts = ["NaN", "a\nNaN", ": NaN,", "Infinity\n"]
+    assert json.loads(dump(texts)) == texts
 
 
 def test_a_file_name_that_is_not_utf8_survives(tmp_path: Path) -> None:

@@ -177,6 +177,11 @@ def test_the_page_carries_the_whole_report_to_the_byte() -> None:
     assert unpacked(link["href"].partition(",")[2]).decode() == dump(to_document(made))
 
 
+def test_what_report_json_holds_is_carried_as_it_is_given() -> None:
+    link = next(e for e in Page(html_page(report(), text="as it is")).of("a") if "download" in e)
+    assert unpacked(link["href"].partition(",")[2]) == b"as it is"
+
+
 def test_scripts_get_the_numbers_of_the_report() -> None:
     page = Page(html_page(report()))
     view = json.loads(unpacked(page.text_of("script")[0]))

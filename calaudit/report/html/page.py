@@ -85,6 +85,7 @@ def html_page(
     taps: Taps | None = None,
     pictures: Mapping[str, Picture] | None = None,
     folder: Path | None = None,
+    text: str | None = None,
 ) -> str:
     """The report as one HTML file.
 
@@ -100,6 +101,8 @@ def html_page(
         Sample id → picture, of the samples that change under most engines.
     folder : Path, optional
         Where the pictures that the report names lie.
+    text : str, optional
+        What report.json holds, where it has been made.
     """
     index = Index(report)
     view, rankings, bench = make_view(index), make_rankings(index), make_bench(index)
@@ -158,7 +161,7 @@ def html_page(
         rankings=rankings,
         attribution=attribution,
         **seen,
-        **_whole(report),
+        **_whole(report, text),
         view_packed=_packed(json.dumps(document, separators=(",", ":"), allow_nan=False)),
     )
 
@@ -172,12 +175,12 @@ def _sets(report: Report) -> dict[str, Any]:
     }
 
 
-def _whole(report: Report) -> dict[str, str]:
+def _whole(report: Report, text: str | None) -> dict[str, str]:
     """The audit file, and the report to the byte, as a download."""
     return {
         "config": dump(report.audit.config),
         "download": f"{_file_name(report.audit.name)}-report.json",
-        "document_packed": _packed(dump(to_document(report))),
+        "document_packed": _packed(dump(to_document(report)) if text is None else text),
     }
 
 
@@ -360,6 +363,7 @@ def _write(report: Report, evidence: Evidence, path: Path) -> None:
         taps=None if observation is None else make_taps(report, observation),
         pictures=drawn_samples(report, folder=folder, pool=evidence.pool),
         folder=folder,
+        text=evidence.text,
     )
     path.write_text(page, encoding="utf-8")
 

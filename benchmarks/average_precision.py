@@ -19,6 +19,7 @@ from worlds.detections import AP, Photographs
 from calaudit.metrics.detection import IOUS
 from calaudit.metrics.detections import DetectionLists
 from calaudit.metrics.matching import match
+from calaudit.metrics.set_statistics import Grouping
 from calaudit.runtime.objects import Objects, offsets_of
 from calaudit.statistics.clusters import GROUPS
 from calaudit.statistics.permutation import MOST_BLOCKS, swap_test
@@ -72,7 +73,7 @@ def main() -> None:
     fp32, int8 = sample.reference.statistics, sample.candidate.statistics
     rows, group = np.arange(n), np.arange(n) % GROUPS
     print(f"AP of {len(fp32.image):,} detections, and without each of {GROUPS} groups: "
-          f"{seconds(lambda: fp32.without_groups(rows, group, GROUPS)):.2f}")  # fmt: skip
+          f"{seconds(lambda: fp32.without_groups(Grouping(rows, group, GROUPS))):.2f}")  # fmt: skip
     pair, blocks = fp32.beside(int8), min(n, MOST_BLOCKS)
     swaps = pair.swaps(rows, rows % blocks, blocks)
     took = seconds(lambda: swap_test(AP, swaps, blocks, key="", beyond=1.0))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from calaudit.metrics.division import divide
 from calaudit.metrics.precision_curve import swapped_blocks, without_groups
+from calaudit.metrics.set_statistics import Grouping
 from calaudit.runtime.compiled import map_on_cores
 
 Floats = NDArray[np.float64]
@@ -99,10 +100,11 @@ class RankedDetections:
 
     def value(self, rows: Ints) -> float:
         """The metric over the images at `rows`."""
-        return self.without_groups(rows, np.zeros(len(rows), np.int64), 1)[0]
+        return self.without_groups(Grouping(rows, np.zeros(len(rows), np.int64), 1))[0]
 
-    def without_groups(self, rows: Ints, group: Ints, n_groups: int) -> tuple[float, Floats]:
-        """The metric over `rows`, and with each group left out; see `SetStatistics`."""
+    def without_groups(self, of: Grouping) -> tuple[float, Floats]:
+        """The metric over the images, and with each group left out; see `SetStatistics`."""
+        rows, group, n_groups = of.rows, of.group, of.n_groups
         member = np.full(self.n, -1, np.int64)
         member[rows] = group
         part = self._of(rows)

@@ -10,10 +10,11 @@ def divide(
     numerator: ArrayLike, denominator: ArrayLike, otherwise: ArrayLike
 ) -> NDArray[np.float64]:
     """Numerator / denominator elementwise, `otherwise` where the denominator is 0; broadcast."""
-    top, bottom, rest = np.broadcast_arrays(
-        *(np.asarray(value, dtype=np.float64) for value in (numerator, denominator, otherwise))
+    top, bottom, rest = (
+        np.asarray(value, dtype=np.float64) for value in (numerator, denominator, otherwise)
     )
-    result: NDArray[Any] = rest.copy()
+    result: NDArray[Any] = np.empty(np.broadcast_shapes(top.shape, bottom.shape, rest.shape))
+    result[...] = rest
     np.divide(top, bottom, out=result, where=bottom != 0)
     return result
 

@@ -30,10 +30,32 @@ LARGEST = 2.0**400
 """Scores beyond it count as not finite: their squares would not be."""
 
 _AT_ONCE = 1024
+_NARROW = 64
+"""Columns that are cheaper to add up whole than by what isn't 0 in them."""
+_DENSE = 2**20
+"""Numbers that are held whole at most: 8 MiB of an engine."""
 _FARTHEST = 64
 """Units that are asked how far they would reach among more, or fewer, units."""
 _NOISE = 1e-12
 """Statistics that differ by a smaller share differ by rounding."""
+
+
+@dataclass(eq=False, slots=True)
+class Grouping:
+    """The units that count, in groups of which each is left out in turn."""
+
+    rows: Ints
+    """(r,) the units' numbers."""
+    group: Ints
+    """(r,) group of each, in [0, n_groups)."""
+    n_groups: int
+    _member: sparse.csr_array | None = field(default=None, init=False, repr=False)
+
+    def member(self, n: int) -> sparse.csr_array:
+        """(n_groups, n) 1 where one of n units is in a group; kept for the next engine."""
+        if self._member is None or self._member.shape[1] != n:
+            self._member = _gathering(self.group, self.rows, (self.n_groups, n))
+        return self._member
 
 
 class Swaps(Protocol):
@@ -100,17 +122,8 @@ class SetStatistics(Protocol):
         """The metric over the units at `rows`, each once; NaN where it isn't defined."""
         ...
 
-    def without_groups(self, rows: Ints, group: Ints, n_groups: int) -> tuple[float, Floats]:
-        """The metric over `rows`, and with each group left out, (n_groups,).
-
-        Parameters
-        ----------
-        rows : ndarray, shape (r,)
-            The units that count.
-        group : ndarray, shape (r,)
-            Group of each, in [0, n_groups).
-        n_groups : int
-        """
+    def without_groups(self, of: Grouping) -> tuple[float, Floats]:
+        """The metric over the units, and with each group left out, (n_groups,)."""
         ...
 
     def beside(self, other: Any) -> Pair:
@@ -134,6 +147,8 @@ class Sums:
     """Where units are of very different weight; it goes before `influence`."""
     _last: list[tuple[Ints, Floats]] = field(default_factory=list, init=False, repr=False)
     """The rows that were asked for last, and their sums: engines are judged on a slice in turn."""
+    _whole: list[Floats] = field(default_factory=list, init=False, repr=False)
+    """The columns with what is 0 in them, once they were asked for."""
 
     def __len__(self) -> int:
         return int(self.columns.shape[0])
@@ -167,14 +182,22 @@ class Sums:
         """The sums over the units at `rows`, (m,)."""
         last = self._last[0] if self._last else None
         if last is None or last[0] is not rows:
-            last = rows, np.asarray(self.columns[rows].sum(axis=0), dtype=np.float64)
+            last = rows, np.asarray(self.held[rows].sum(axis=0), dtype=np.float64)
             self._last[:] = [last]
         return last[1].copy()
 
-    def without_groups(self, rows: Ints, group: Ints, n_groups: int) -> tuple[float, Floats]:
-        """The metric over `rows`, and with each group left out; see `SetStatistics`."""
-        member = _gathering(group, rows, (n_groups, len(self)))
-        totals = np.asarray((member @ self.columns).toarray(), dtype=np.float64)
+    @property
+    def held(self) -> Floats | sparse.csr_array:
+        """The columns, (n, m): as a plain array where they are few and not long."""
+        if not is_narrow(self.columns):
+            return self.columns
+        if not self._whole:
+            self._whole.append(self.columns.toarray())
+        return self._whole[0]
+
+    def without_groups(self, of: Grouping) -> tuple[float, Floats]:
+        """The metric over the units, and with each group left out; see `SetStatistics`."""
+        totals = _plain(of.member(len(self)) @ self.held)
         whole = totals.sum(axis=0)
         return float(self.functional(whole)), self.functional(whole - totals)
 
@@ -185,7 +208,9 @@ class Sums:
         apart = abs(difference) > _NOISE * size
         difference = sparse.csr_array(difference.multiply(apart))
         difference.eliminate_zeros()
-        return SumsBeside(self, other, difference, np.diff(difference.indptr) > 0)
+        changed = np.diff(difference.indptr) > 0
+        held = difference.toarray() if is_narrow(difference) else difference
+        return SumsBeside(self, other, held, changed)
 
     def most(self, rows: Ints) -> Callable[[float], float]:
         """N → the most that one of n units like those at `rows` can move the metric.
@@ -195,10 +220,11 @@ class Sums:
         totals, reach = self.total(rows), self.reach
         if reach is None:
             return lambda n: self.influence(totals * (n / len(rows)), round(n))
+        held = self.held
         pieces = (rows[at : at + _AT_ONCE] for at in range(0, len(rows), _AT_ONCE))
-        found = np.concatenate([reach(totals, self.columns[each].toarray()) for each in pieces])
+        found = np.concatenate([reach(totals, _plain(held[each])) for each in pieces])
         largest = float(found.max())
-        far = self.columns[rows[np.argsort(-found, kind="stable")[:_FARTHEST]]].toarray()
+        far = _plain(held[rows[np.argsort(-found, kind="stable")[:_FARTHEST]]])
 
         def of(n: float) -> float:
             return largest if n == len(rows) else float(reach(totals * (n / len(rows)), far).max())
@@ -219,17 +245,21 @@ class SumsBeside:
 
     one: Sums
     other: Sums
-    difference: sparse.csr_array
-    """(n, m) the other's minus the one's; rows that don't differ are empty."""
+    difference: Floats | sparse.csr_array
+    """(n, m) the other's minus the one's; 0 in rows that don't differ."""
     changed: Bools
 
     def swaps(self, rows: Ints, block: Ints, n_blocks: int) -> "SumSwaps":
         """What swaps do; see `Pair`."""
         moving = np.flatnonzero(block >= 0)
-        gather = _gathering(block[moving], rows[moving], (n_blocks, len(self.one)))
-        moved = sparse.csr_array(gather @ self.difference)
+        if isinstance(self.difference, np.ndarray) and len(moving) == n_blocks:  # one each
+            moved: Any = np.empty((n_blocks, self.difference.shape[1]))
+            moved[block[moving]] = self.difference[rows[moving]]
+        else:
+            shape = n_blocks, len(self.one)
+            moved = _gathering(block[moving], rows[moving], shape) @ self.difference
         totals = self.one.total(rows), self.other.total(rows)
-        return SumSwaps(self.one.functional, totals, moved)
+        return SumSwaps(self.one.functional, totals, moved.T)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -239,12 +269,23 @@ class SumSwaps:
     functional: Functional
     totals: tuple[Floats, Floats]
     """(m,) each."""
-    moved: sparse.csr_array
-    """(blocks, m) what the other engine adds to the one's sums."""
+    moved: Any
+    """(m, blocks) what the other engine adds to the one's sums; sparse where m is large."""
     affordable: int = 10**9
 
     def __call__(self, swapped: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """The metric by both engines, (patterns,)."""
-        step = np.asarray((self.moved.T @ swapped.T.astype(np.float64)).T)
+        step = np.asarray((self.moved @ swapped.T.astype(np.float64)).T)
         before, after = self.totals
         return self.functional(before + step), self.functional(after - step)
+
+
+def is_narrow(columns: sparse.csr_array) -> bool:
+    """Whether numbers (n, m) are few enough to be held with what is 0 among them."""
+    n, m = columns.shape
+    return m <= _NARROW and n * m <= _DENSE
+
+
+def _plain(values: Any) -> Floats:
+    """A plain array of what may be sparse."""
+    return np.asarray(values if isinstance(values, np.ndarray) else values.toarray(), np.float64)

@@ -169,9 +169,16 @@ def _replicates(blocks: Blocks, counts: Floats) -> Floats:
     residual, size = blocks.residual, blocks.size
     shared = len(size) > 1 and bool((size == size[0]).all())
     sizes = size[:1] if shared else size
-    own = counts @ np.concatenate([residual, residual**2, residual * size]).T
-    first, second, mixed = np.split(own, 3, axis=1)
-    weight, weight2 = np.split(counts @ np.concatenate([sizes, sizes**2]).T, 2, axis=1)
+    if np.isin(
+        sizes, (0.0, 1.0)
+    ).all():  # so that times the size, and the size squared, change nothing
+        first, second = np.split(counts @ np.concatenate([residual, residual**2]).T, 2, axis=1)
+        mixed, weight = first, counts @ sizes.T
+        weight2 = weight
+    else:
+        own = counts @ np.concatenate([residual, residual**2, residual * size]).T
+        first, second, mixed = np.split(own, 3, axis=1)
+        weight, weight2 = np.split(counts @ np.concatenate([sizes, sizes**2]).T, 2, axis=1)
     shift = divide(first, weight, 0.0)
     squares = second - 2 * shift * mixed + shift**2 * weight2
     squares = np.where(squares > _NOISE * second, squares, 0.0)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from calaudit.metrics.set_statistics import Pair
+from calaudit.metrics.set_statistics import Grouping, Pair
 from calaudit.metrics.unit_scores import SetScores
 from calaudit.statistics.bootstrap import statistic, stretch
 from calaudit.statistics.bounds import few_changed_in_set
@@ -64,10 +64,11 @@ class SetDrops:
         """
         metric = self.reference.metric
         sign = 1.0 if metric.higher_is_better else -1.0
-        whole, without = _leave_out(self.reference, rows, groups)
+        left = Grouping(rows, groups.group, len(groups.size))
+        whole, without = self.reference.statistics.without_groups(left)
         drops, parts = np.empty(len(self.candidates)), []
         for cell, candidate in enumerate(self.candidates):
-            theirs, theirs_without = _leave_out(candidate, rows, groups)
+            theirs, theirs_without = candidate.statistics.without_groups(left)
             drops[cell] = sign * (whole - theirs)
             parts.append(sign * (without - theirs_without))
         left_out = np.array(parts).reshape(len(drops), len(groups.size))
@@ -152,11 +153,6 @@ def _changed_clusters(changed: NDArray[np.bool_], place: Ints) -> tuple[Ints, in
     at = np.searchsorted(places, place)
     member = np.where(changed, at, -1).astype(np.int64)
     return member, len(places)
-
-
-def _leave_out(scores: SetScores, rows: Ints, groups: Groups) -> tuple[float, Floats]:
-    """The metric over all rows, and without each group, (groups,)."""
-    return scores.statistics.without_groups(rows, groups.group, len(groups.size))
 
 
 def _ends(drop: float, errors: tuple[float, float], freedom: float, levels: Levels) -> Floats:

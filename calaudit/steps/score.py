@@ -15,6 +15,7 @@ from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import definition_of
 from calaudit.metrics.scoring import perfect, scores_of
+from calaudit.metrics.set_statistics import Grouping
 from calaudit.metrics.truth import Relevance
 from calaudit.metrics.unit_scores import Scores, SetScores, concatenate
 from calaudit.results.drops import Exemplars
@@ -144,7 +145,7 @@ def try_metrics(eval_sets: Iterable[EvalSet], reference: Predictions) -> None:
                 scores = concatenate([scores_of(metric, case) for case in cases])
                 if isinstance(scores, SetScores):
                     everyone = np.arange(len(scores), dtype=np.int64)
-                    scores.statistics.without_groups(everyone, everyone % 2, 2)
+                    scores.statistics.without_groups(Grouping(everyone, everyone % 2, 2))
                     scores.statistics.most(everyone)(len(scores))
 
 

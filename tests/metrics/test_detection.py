@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from calaudit.metrics.catalogue import definition_of, parse_metric
 from calaudit.metrics.detections import Detections
 from calaudit.metrics.scoring import score, score_all
+from calaudit.metrics.set_statistics import Grouping
 from calaudit.metrics.truth import ObjectTruth
 from calaudit.metrics.unit_scores import concatenate
 from calaudit.runtime.errors import SettingsError
@@ -78,7 +79,7 @@ def test_leaving_groups_out_is_the_value_of_the_others(name):
     scores = score(parse_metric(name), outputs, truth)
     rows = np.arange(2, 29)
     group = rows % 5
-    whole, without = scores.statistics.without_groups(rows, group, 5)
+    whole, without = scores.statistics.without_groups(Grouping(rows, group, 5))
     assert whole == scores.value(rows)
     expected = [scores.value(rows[group != each]) for each in range(5)]
     assert without == pytest.approx(expected, abs=1e-12, nan_ok=True)

@@ -188,7 +188,7 @@ def test_swapping_labels_comes_near_the_share_of_all_swaps():
         drops.append(drop_of(before + step, before + moved.sum(axis=0) - step))
     exact = np.mean(np.array(drops) >= observed - 1e-12)
     totals = before, before + moved.sum(axis=0)
-    found = swap_test(GINI, SumSwaps(_spread, totals, sparse.csr_array(moved)), 9, key="k")
+    found = swap_test(GINI, SumSwaps(_spread, totals, sparse.csr_array(moved.T)), 9, key="k")
     assert found == pytest.approx(exact, abs=4 * np.sqrt(exact / 20) * exact + 0.05)
 
 

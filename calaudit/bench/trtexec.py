@@ -26,7 +26,7 @@ _PARTS: Final = 20
 """Stretches that a run is cut into: what drifts within it widens the intervals."""
 _FEW: Final = 5
 """Queries of a stretch at least."""
-_SPELL: Final = "Write --trtexec 'CELL=times.json,profile.json,layers.json,batch=64,streams=2'."
+_SPELL: Final = "Write --trtexec 'CELL=times.json,profile.json,layers.json,batch=64,streams=1'."
 _WHERE: Final = "--trtexec"
 
 
@@ -44,7 +44,7 @@ class Traced:
 
 
 def read_traced(text: str) -> Traced:
-    """``CELL=times.json,profile.json,layers.json,batch=64,streams=2``; files in any order.
+    """``CELL=times.json,profile.json,layers.json,batch=64,streams=1``; files in any order.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def traced_engines(
             raise _twice(each.cell)
         files = open_trtexec(each.paths)
         found.append(_timed(audit, each, files, records[each.cell]))
-        notices += _notices(each.cell, files)
+        notices += _notices(each, files)
     return found, notices
 
 
@@ -167,9 +167,11 @@ def _timed(audit: "Audit", of: Traced, files: TrtexecFiles, engine: BenchedEngin
     if times is None:
         return made
     rate = batch * len(times.latency_ms) / times.seconds
+    # of several streams it would be that of a batch that others run beside, and ours are of one
+    alone = of.streams == 1
     return replace(
         made,
-        latencies=(_latency(times, batch, audit.config.audit.level),),
+        latencies=(_latency(times, batch, audit.config.audit.level),) if alone else (),
         throughput=(Throughput(batch, of.streams, Estimate(rate)),),
     )
 
@@ -214,13 +216,18 @@ def _layers(audit: "Audit", files: TrtexecFiles) -> tuple[LayerTime, ...]:
     return layer_times(files.profile.ms, built, audit.folded)
 
 
-def _notices(cell: str, files: TrtexecFiles) -> Iterator[Notice]:
-    where = f"engine {cell}"
+def _notices(of: Traced, files: TrtexecFiles) -> Iterator[Notice]:
+    where = f"engine {of.cell}"
     if files.times is not None:
         message = (
             "trtexec's latency is copies and computing by the GPU's events: the host's calls and "
             "waiting, which are in ours, aren't in it"
         )
+        if of.streams > 1:
+            message = (
+                f"trtexec's latency with {of.streams} streams, of batches that run beside each "
+                "other, was left out: latencies are of one batch alone, as --infStreams=1 times it"
+            )
         yield Notice("trtexec_latency", message, where)
         if files.times.warm:
             left = counted(files.times.warm, "query", "queries")

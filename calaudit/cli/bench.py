@@ -94,7 +94,7 @@ def bench_command(
             "--trtexec",
             metavar="CELL=FILES",
             help="Files of trtexec's --exportTimes, --exportProfile and --exportLayerInfo in place "
-            "of a measurement: CELL=times.json,profile.json,layers.json,batch=64,streams=2. May "
+            "of a measurement: CELL=times.json,profile.json,layers.json,batch=64,streams=1. May "
             "be repeated.",
         ),
     ] = None,

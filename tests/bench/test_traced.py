@@ -69,7 +69,7 @@ def bench(audit: Path, *traced: Traced) -> Any:
 
 def test_trtexecs_numbers_stand_in_place_of_ours(audit: Path, tmp_path: Path) -> None:
     paths = write(tmp_path, t=times(200), p=PROFILE, i=LAYERS)
-    report = bench(audit, Traced("both/minmax", tuple(paths), streams=2))
+    report = bench(audit, Traced("both/minmax", tuple(paths)))
     (mine,) = [each for each in report.bench.engines if each.engine == "both/minmax"]
     assert mine.source == "trtexec"
     (latency,) = mine.latencies
@@ -77,7 +77,7 @@ def test_trtexecs_numbers_stand_in_place_of_ours(audit: Path, tmp_path: Path) ->
     assert latency.p50.value == 5
     assert latency.device_p50.value == 4
     (throughput,) = mine.throughput
-    assert (throughput.batch, throughput.streams) == (20, 2)
+    assert (throughput.batch, throughput.streams) == (20, 1)
     assert throughput.per_second.value == pytest.approx(20 * 200 / 1.0)
     assert [(each.name, each.nodes, each.precision) for each in mine.layers] == [
         ("matmul", ("matmul",), "int8"), ("add", ("add",), "int8"),
@@ -89,6 +89,24 @@ def test_trtexecs_numbers_stand_in_place_of_ours(audit: Path, tmp_path: Path) ->
     assert shown is not None
     remarks = " ".join(bench_remarks(shown))
     assert "trtexec's latency is copies and computing by the GPU's events" in remarks
+
+
+def test_latencies_of_batches_that_run_beside_each_other_are_left_out(
+    audit: Path, tmp_path: Path
+) -> None:
+    paths = write(tmp_path, t=times(200), p=PROFILE, i=LAYERS)
+    report = bench(audit, Traced("both/minmax", tuple(paths), streams=2))
+    (mine,) = [each for each in report.bench.engines if each.engine == "both/minmax"]
+    assert mine.latencies == ()
+    (throughput,) = mine.throughput
+    assert (throughput.batch, throughput.streams) == (20, 2)
+    assert throughput.per_second.value == pytest.approx(20 * 200 / 1.0)
+    (notice,) = [each for each in report.bench.notices if each.code == "trtexec_latency"]
+    assert "with 2 streams" in notice.message
+    assert "was left out" in notice.message
+    shown = bench_of(Index(report))
+    assert shown is not None
+    assert "was left out" in " ".join(bench_remarks(shown))
 
 
 def test_engines_that_no_pattern_names_may_be_given(audit: Path, tmp_path: Path) -> None:

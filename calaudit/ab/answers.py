@@ -18,6 +18,8 @@ from calaudit.runtime.pool import Rows
 from calaudit.runtime.words import shape_text
 from calaudit.tasks.reduction import Kept
 
+MOST_ANSWERS: Final = 50
+"""Different answers to a sample that an arm's are kept of: each is scored with all samples anew."""
 _DIGEST: Final = 16
 """Bytes of a hash of an answer."""
 
@@ -43,6 +45,8 @@ class ArmAnswers:
     """Row → hashes of the different answers to it."""
     batches: list[dict[int, Batch]] = field(default_factory=list)
     """For the first, second, … different answer: row → it."""
+    beyond: int = 0
+    """Requests whose answer was none of the `MOST_ANSWERS` that are kept of their row."""
 
     @property
     def unsteady(self) -> Rows:
@@ -129,6 +133,11 @@ class AnswerKeeper:
         for values in outputs.values():
             found.update(values.tobytes())
         digest, known = found.digest(), answers.digests[row]
+        if digest not in known and len(known) >= MOST_ANSWERS:
+            # each in turn stands for it: all of them tell of an arm that never answers alike
+            answers.number[request] = answers.beyond % MOST_ANSWERS
+            answers.beyond += 1
+            return
         if digest not in known:
             known.append(digest)
             if len(answers.batches) < len(known):

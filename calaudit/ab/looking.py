@@ -10,14 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.ab.comparing import FAILURES, Requests, Terms, requests_in
+from calaudit.ab.judging import judged_answers
 from calaudit.ab.live import LiveMetrics, LiveResult
-from calaudit.ab.scoring import MetricScores, judged_by_request
+from calaudit.ab.scoring import MetricScores
 from calaudit.results.comparison import ALL
 from calaudit.runtime.pool import Rows
 from calaudit.statistics.arms import Answers
@@ -27,13 +29,14 @@ from calaudit.statistics.sequential import Decision, Watch, decide, watch_arms, 
 if TYPE_CHECKING:
     from calaudit.ab.run import Live
     from calaudit.audit.prepare import Audit
-    from calaudit.formats.predictions import Predictions
 
 Floats = NDArray[np.float64]
 EVERY: Final = 5.0
 """Seconds between two looks, at least."""
 SHARE: Final = 0.05
 """Of the time, that looks may take at most: they take it from what is measured."""
+ANSWERS: Final = 4
+"""Different answers to a sample that looks go by; any further one counts as the last of them."""
 
 
 class Looker:
@@ -99,7 +102,10 @@ class Looker:
         n = requests.n_sent
         if not n:
             return
-        numbers = [answers.number.copy() for answers in self._live.keeper.arms]
+        numbers = [
+            np.minimum(answers.number, ANSWERS - 1).astype(np.int32)
+            for answers in self._live.keeper.arms
+        ]
         found = _failures(self._failed, requests, self._live.terms)
         for scores in self._judged():
             names = [name for name in self._slices if name in scores.slices.names]
@@ -125,17 +131,17 @@ class Looker:
     def _judged(self) -> tuple[MetricScores, ...]:
         """The headline metric, of the answers that are there."""
         live = self._live
-        written: dict[str, Predictions] = {}
-        for arm, answers in enumerate(live.keeper.arms):
-            for number in range(max(len(answers.batches), 1)):
-                path = Path(live.folder, f"look.{arm}.{number}.h5")
-                path.unlink(missing_ok=True)
-                written[f"{arm}.{number}"] = answers.written(number, live.known.standing[arm], path)
-        names = live.asked.metrics or _headline(live.audit)
-        known = live.known
-        judged = judged_by_request(
-            live.audit, written, known.reference, arms=2, lent=known.lent, metrics=names
-        )
+        with TemporaryDirectory(dir=live.folder) as folder:
+            judged, _ = judged_answers(
+                live.audit,
+                live.keeper,
+                live.known.standing,
+                live.known.reference,
+                Path(folder),
+                lent=live.known.lent,
+                metrics=live.asked.metrics or _headline(live.audit),
+                most=ANSWERS,
+            )
         return judged.metrics
 
 

@@ -158,11 +158,13 @@ def length_notice(schedule: Schedule, asked: Asked) -> Notice:
 def check_space(known: Known, folder: Path) -> None:
     """Refuse a folder that can't hold both arms' answers, before anything is asked.
 
+    Their first answers, and one further at a time where an arm doesn't answer alike.
+
     Raises
     ------
     OutputError
     """
-    check_room(folder, [each.path.stat().st_size for each in known.arms])
+    check_room(folder, 2 * [each.path.stat().st_size for each in known.arms])
 
 
 def wanted_outputs(audit: Audit) -> list[ModelTensor]:

@@ -200,18 +200,17 @@ class _Trial:
     def _foreseen(self, known: "Known", requests: "Requests") -> dict[tuple[str, str], float]:
         """Minimum detectable effects, of what the audit's engines answered."""
         from calaudit.ab.comparing import foresee
-        from calaudit.ab.scoring import judged_by_request
+        from calaudit.ab.scoring import cell_of, judged_by_request
         from calaudit.audit.records import metric_records
         from calaudit.report.ab.sentences import foreseen_notice
 
         if self.asked.mode == "shadow" and not all(known.own):
             return {}  # nobody knows by how much they will differ
-        cells = {f"{arm}.0": given for arm, given in enumerate(known.arms)}
+        cells = {cell_of(arm): given for arm, given in enumerate(known.arms)}
         judged = judged_by_request(
             self.audit,
             cells,
             known.reference,
-            arms=2,
             lent=known.lent,
             metrics=self.asked.metrics,
         )
@@ -258,7 +257,7 @@ class _Trial:
                 )
 
     def _judged(self, keeper: "AnswerKeeper", known: "Known") -> "tuple[Judged, list[SameAnswers]]":
-        from calaudit.ab.scoring import score_arms
+        from calaudit.ab.judging import score_arms
 
         return score_arms(
             self.audit,

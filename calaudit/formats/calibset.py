@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from calaudit.formats.array_stream import ArrayStream
 from calaudit.formats.hdf5 import (
     DAMAGE,
     datasets_in,
@@ -25,7 +26,7 @@ from calaudit.formats.hdf5 import (
 )
 from calaudit.formats.identity import digest_rows
 from calaudit.formats.rows import not_finite_problem
-from calaudit.formats.writing import ArrayStream, Hdf5Writing, written_hdf5
+from calaudit.formats.writing import Hdf5Writing, written_hdf5
 from calaudit.runtime.errors import CalauditError, FileFormatError, Notice, PoolError
 from calaudit.runtime.pool import Rows, TensorSpec
 from calaudit.runtime.progress import counter

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from calaudit.formats.array_stream import ArrayStream
 from calaudit.formats.class_names import as_names, check_classes, mask_problems
 from calaudit.formats.hdf5 import mark, write_texts
 from calaudit.formats.identity import check_ids
@@ -30,7 +31,7 @@ from calaudit.formats.pool_layout import (
 from calaudit.formats.pool_levels import LEVELS
 from calaudit.formats.pool_objects import object_problems, write_objects
 from calaudit.formats.rows import not_finite_problem
-from calaudit.formats.writing import ArrayStream, Hdf5Writing, written_hdf5
+from calaudit.formats.writing import Hdf5Writing, written_hdf5
 from calaudit.runtime.errors import Notice, PoolError, Problem, near
 from calaudit.runtime.objects import Objects
 

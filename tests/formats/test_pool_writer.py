@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calaudit.formats import writing
+from calaudit.formats import array_stream
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import PoolWriter, write_pool
 from calaudit.runtime.errors import OutputError, PoolError
@@ -43,8 +43,8 @@ def test_a_pool_does_not_depend_on_how_it_was_appended(
     write_pool(folder / "whole.h5", inputs={"x": X}, targets={"y": X[:, 0]}, meta={"text": texts})
     edges = [0, *sorted(cuts), 20]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writing, "CHUNK_BYTES", chunk)
-        patch.setattr(writing, "_FLUSH_CHUNKS", 2)
+        patch.setattr(array_stream, "CHUNK_BYTES", chunk)
+        patch.setattr(array_stream, "_FLUSH_CHUNKS", 2)
         with PoolWriter(folder / "parts.h5", compress=compress) as pool:
             for start, stop in pairwise(edges):
                 part = slice(start, stop)

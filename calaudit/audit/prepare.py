@@ -67,8 +67,9 @@ class Overrides:
     seed: int | None = None
     wait: bool = False
     """Wait for another run that is at work on the folder, instead of refusing."""
-    jobs: int = 1
-    """Engines of onnxruntime that run at a time; its threads are divided among them."""
+    jobs: int | None = None
+    """Engines of onnxruntime that run at a time; its threads are divided among them. None: one for
+    each core where the model is small, else one."""
     dask: str | None = None
     """Address of a Dask scheduler whose workers make the engines and run them."""
 
@@ -76,7 +77,8 @@ class Overrides:
         """Refuse what isn't a path, a number or an address. Raises `SettingsError`."""
         if self.seed is not None:
             object.__setattr__(self, "seed", whole_number(self.seed, "Overrides: seed"))
-        object.__setattr__(self, "jobs", whole_number(self.jobs, "Overrides: jobs", least=1))
+        if self.jobs is not None:
+            object.__setattr__(self, "jobs", whole_number(self.jobs, "Overrides: jobs", least=1))
         kinds: dict[str, tuple[type, ...]] = {
             **dict.fromkeys(("model", "pool", "out"), (str, PurePath, NoneType)),
             "wait": (bool,),
@@ -136,7 +138,8 @@ class Audit:
     foreign: Mapping[str, Foreign]
     """Engines that somebody else made, by name."""
     seed: int
-    jobs: int = 1
+    jobs: int | None = None
+    """Engines that run at a time; None: as many as suit the model."""
 
     @property
     def pool_slices(self) -> SliceSet:
@@ -219,8 +222,9 @@ def _prepared(
     placement = place(config, model, folded := prepare(model))
     predicted = rows_to_predict(config.tasks, pool, evaluated)
     tuning = _tuning(config, pool, predicted, whole.samples, seed)
+    jobs = overrides.jobs or 1
     backends = make_backends(
-        config, pool, model, placement.whole, folder=folder, jobs=overrides.jobs, remote=remote
+        config, pool, model, placement.whole, folder=folder, jobs=jobs, remote=remote
     )
     given = open_given(config)
     foreign = _foreign(config, pool, predicted, eval_sets, folded, qdq=placement.whole)

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from calaudit.audit import records
-from calaudit.audit.backends import RemoteBackend
+from calaudit.audit.abreast import abreast, runs_abreast
 from calaudit.audit.dask.cells import WorkerResults
 from calaudit.audit.drawn import draw_sets, drawn_alike
 from calaudit.audit.engines import CellRun, map_in_threads, run_cell
@@ -295,7 +296,7 @@ def _outcomes(audit: Audit, observed: Observed, journal: _Journal) -> dict[str, 
     planned = audit.plan.cells
     with counter(len(planned), what="engines", unit="engine") as done:
 
-        def outcome(cell: PlannedCell) -> CellRun | str:
+        def outcome(audit: Audit, cell: PlannedCell) -> CellRun | str:
             try:
                 return _judged(audit, cell, observed, journal)
             except (RangesError, BackendError, ModelError) as error:
@@ -305,9 +306,11 @@ def _outcomes(audit: Audit, observed: Observed, journal: _Journal) -> dict[str, 
 
         def all_of(cells: Sequence[PlannedCell]) -> dict[str, CellRun | str]:
             # a GPU is one, and its libraries want the main thread
-            mine = [cell for cell in cells if _in_threads(audit, cell)]
+            mine = [cell for cell in cells if runs_abreast(audit, cell)]
             others = [cell for cell in cells if cell not in mine]
-            made = [*map_in_threads(outcome, mine, jobs=audit.jobs), *map(outcome, others)]
+            sharing, jobs = abreast(audit, mine)
+            made = map_in_threads(partial(outcome, sharing), mine, jobs=jobs)
+            made += map(partial(outcome, audit), others)
             return dict(zip((cell.id for cell in (*mine, *others)), made, strict=True))
 
         references = [cell for cell in planned if cell.precision == "fp32" and not cell.foreign]
@@ -318,13 +321,6 @@ def _outcomes(audit: Audit, observed: Observed, journal: _Journal) -> dict[str, 
                 found[cell.id] = f"not run, since FP32 failed on {cell.backend}"
                 done.advance(1)
         return found | all_of([cell for cell in planned if cell.id not in found])
-
-
-def _in_threads(audit: Audit, cell: PlannedCell) -> bool:
-    backend = audit.backends.get(cell.backend)
-    if backend is None:  # its answers were given
-        return True
-    return not isinstance(backend, RemoteBackend) and backend.capabilities.concurrent
 
 
 def _reason(error: CalauditError, own: set[str]) -> str:

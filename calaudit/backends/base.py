@@ -331,6 +331,21 @@ class BackendKind(ABC):
         """
         return settings
 
+    def at_a_time(self, settings: Any, n_bytes: int | None) -> int:
+        """How many engines are best run at a time, each on its share of this machine's cores.
+
+        Where an audit isn't told. One engine of a small model can't keep several cores busy.
+
+        Parameters
+        ----------
+        settings
+            Of this kind's `settings`.
+        n_bytes : int or None
+            What an engine has alive at a time while it runs a batch, weights included; None where
+            the model doesn't tell.
+        """
+        return 1
+
     def obstacles(self, settings: Any, wanted: "Wanted") -> Iterable[Missing]:
         """What keeps an audit from running on it, found before any work."""
         return self.examine(settings, wanted).obstacles

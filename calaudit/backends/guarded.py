@@ -107,6 +107,11 @@ class GuardedKind(_Guarded, BackendKind):
         gives = Gives("its settings", (self.settings,), error=BackendError)
         return self._call("served", gives, settings)
 
+    def at_a_time(self, settings: Any, n_bytes: int | None) -> int:
+        """See `BackendKind`."""
+        gives = Gives("a whole number", (int,), error=BackendError)
+        return max(1, int(self._call("at_a_time", gives, settings, n_bytes)))
+
     def obstacles(self, settings: Any, wanted: "Wanted") -> Iterable[Missing]:
         """See `BackendKind`."""
         gives = Gives("values of Missing", (Missing,), each=True, error=BackendError)

@@ -105,7 +105,7 @@ def bench_command(
     limit: LimitFlag = 15,
     formats: FormatsFlag = "all",
     as_json: ReportJsonFlag = False,
-    jobs: JobsFlag = 1,
+    jobs: JobsFlag = None,
     wait: WaitFlag = False,
 ) -> None:
     """Measure memory, latency and throughput of an audit's engines, by turns, with intervals.

@@ -64,7 +64,7 @@ def compare_command(
     ] = None,
     formats: FormatsFlag = "all",
     as_json: ReportJsonFlag = False,
-    jobs: JobsFlag = 1,
+    jobs: JobsFlag = None,
     dask: Annotated[
         str | None,
         typer.Option(

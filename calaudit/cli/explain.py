@@ -57,7 +57,7 @@ def explain_command(
     limit: LimitFlag = 15,
     formats: FormatsFlag = "all",
     as_json: ReportJsonFlag = False,
-    jobs: JobsFlag = 1,
+    jobs: JobsFlag = None,
     wait: WaitFlag = False,
 ) -> None:
     """Find out, by experiments on the tuning rows, which ranges or ops are behind regressions.

@@ -32,7 +32,15 @@ LimitFlag = Annotated[int, typer.Option("--limit", min=1, help="Rows shown per t
 ReportJsonFlag = Annotated[
     bool, typer.Option("--json", help="Print the report itself instead of tables.")
 ]
-JobsFlag = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Engines that run at a time.")]
+JobsFlag = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        help="Engines that run at a time; default: one per core where the model is small.",
+    ),
+]
 WaitFlag = Annotated[
     bool, typer.Option("--wait", help="Wait for another run on this audit to end.")
 ]

@@ -59,7 +59,7 @@ def recommend_command(
     limit: LimitFlag = 15,
     formats: FormatsFlag = "all",
     as_json: ReportJsonFlag = False,
-    jobs: JobsFlag = 1,
+    jobs: JobsFlag = None,
     wait: WaitFlag = False,
 ) -> None:
     """Choose what to ship, the cheapest remedy first, and judge it on samples nobody chose by.

@@ -21,7 +21,7 @@ from tests.audit.world import make_world
         ({"seed": True}, r"seed: should be a whole number \(got True\)"),
         ({"seed": 2**63}, r"seed: must lie between"),
         ({"jobs": 0}, r"jobs: must lie between 1 and"),
-        ({"jobs": None}, r"jobs: should be a whole number"),
+        ({"jobs": "2"}, r"jobs: should be a whole number"),
         ({"wait": "yes"}, r"wait: should be True or False \(got 'yes'\)"),
         ({"dask": 8786}, r"dask: should be an address \(got 8786\)"),
         ({"out": 3}, r"out: should be a path \(got 3\)"),

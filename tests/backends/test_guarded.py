@@ -75,6 +75,7 @@ def everything(folder: Path) -> None:
     settings = read_targets(table)["odd"].settings
     list(kind.int8(settings, ("mse",), Batching(4)))
     assert kind.served(settings) == settings
+    assert kind.at_a_time(settings, 1) == 1
     list(kind.obstacles(settings, {}))
     examine("odd")
     made = kind.make(settings, Site("odd", folder, 4, {}))
@@ -134,6 +135,8 @@ def test_an_engine_that_times_itself_is_asked_to(tmp_path: Path) -> None:
         ("kind", "def int8(self, *_): yield 'mse'", "from int8, expected values of Int8"),
         ("kind", "def served(self, *_): return {}['x']", "failed in served .*KeyError: 'x'"),
         ("kind", "def served(self, *_): return 3", "gave int from served, expected its settings"),
+        ("kind", "def at_a_time(self, *_): return 1 / 0", "failed in at_a_time .*ZeroDivisionErr"),
+        ("kind", "def at_a_time(self, *_): return 'all'", "gave str from at_a_time, expected a wh"),
         ("kind", "settings = dict", "isn't made by calaudit.runtime.settings.setting"),
         ("kind", "name = 3", "gave int from name, expected text"),
         ("backend", "environment = {'gpu': 3}", "gave 'gpu': 3 in environment, expected texts"),

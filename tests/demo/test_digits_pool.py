@@ -42,6 +42,13 @@ def test_another_seed_makes_another_pool(tmp_path: Path) -> None:
         assert other.fingerprint() != FINGERPRINT
 
 
+def test_the_images_are_scikit_learns_digits() -> None:
+    images, labels = load_digits(return_X_y=True)
+    shipped = read_digits()
+    assert np.array_equal(shipped.images.reshape(len(images), -1) * 16, images)
+    assert np.array_equal(shipped.labels, labels)
+
+
 def test_no_image_is_in_two_splits_or_was_trained_on(pool: PoolFile) -> None:
     frame = pool.columns(["image", "split"])
     assert frame.unique().height == frame["image"].n_unique()

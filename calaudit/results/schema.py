@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
-
-from jsonschema import Draft202012Validator, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from calaudit.results.accepting import Check, accepting
 from calaudit.runtime.errors import Problem, near
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 SHOWN = 20
 """Problems that are told one by one; the rest is counted."""
@@ -34,7 +35,6 @@ def ab_schema() -> Mapping[str, Any]:
 def _published(name: str) -> Mapping[str, Any]:
     text = files("calaudit.results").joinpath(name).read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
-    Draft202012Validator.check_schema(schema)
     return schema
 
 
@@ -55,6 +55,8 @@ def schema_problems(
     wanted = report_schema() if schema is None else schema
     if _check_of(wanted)(document):
         return []
+    from jsonschema import Draft202012Validator  # slow to import, and seldom needed
+
     validator = Draft202012Validator(dict(wanted))
     found: list[Problem] = []
     for error in validator.iter_errors(document):
@@ -72,7 +74,7 @@ def _check_of(schema: Mapping[str, Any]) -> Check:
     return _checks[name]
 
 
-def _problems(error: ValidationError, where: object) -> Iterator[Problem]:
+def _problems(error: "ValidationError", where: object) -> Iterator[Problem]:
     place = f"{where}: {dotted(error.absolute_path)}" if error.absolute_path else str(where)
     value: Any = error.instance
     wanted: Any = error.validator_value
@@ -96,7 +98,7 @@ def _problems(error: ValidationError, where: object) -> Iterator[Problem]:
             yield Problem(f"{_sentence(error)} (got {_shown(value)})", place)
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: "ValidationError") -> str:
     limits = {
         "minimum": "must be at least",
         "maximum": "must be at most",

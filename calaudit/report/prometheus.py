@@ -1,10 +1,13 @@
 """Metrics in Prometheus' text format, for a textfile collector or a push gateway."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from calaudit.report.bench.exposed import add_bench
 from calaudit.report.bench.measured import bench_of
@@ -133,29 +136,40 @@ def _add_comparisons(registry: CollectorRegistry, index: Index) -> None:
         "comparison_status": "Of candidates, as the exit status: 0 passed, 1 regressed, 3 "
         "inconclusive.",
     }
-    gauges = {
-        name: Gauge(f"calaudit_{name}", text, _COMPARISON, registry=registry)
+    families = {
+        name: GaugeMetricFamily(f"calaudit_{name}", text, labels=_COMPARISON)
         for name, text in fields.items()
     }
     counted = (
         "What the comparison rests on: samples, queries, images or objects, by the label unit."
     )
-    units = Gauge("calaudit_units", counted, [*_COMPARISON, "unit"], registry=registry)
-    for result in _shown(index.report.results):
-        labels = _labels(index, result)
-        units.labels(*labels, index.metrics[result.metric].per).set(result.n)
+    units = GaugeMetricFamily("calaudit_units", counted, labels=[*_COMPARISON, "unit"])
+    engines = {name: _engine_labels(index, cell) for name, cell in index.cells.items()}
+    # one series has one value, whichever of two engines with the same labels comes last
+    shown = {
+        (*engines[r.cell], visible(r.slice), visible(r.metric)): r
+        for r in _shown(index.report.results)
+    }
+    for labels, result in shown.items():
+        units.add_metric([*labels, index.metrics[result.metric].per], result.n)
         for name, value in _values(index, result).items():
             if value is not None:
-                gauges[name].labels(*labels).set(value)
+                families[name].add_metric(labels, value)
+    registry.register(_Gathered((*families.values(), units)))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Gathered(Collector):
+    """Families whose numbers are known: thousands of them without an object to each."""
+
+    families: Sequence[Metric]
+
+    def collect(self) -> Iterable[Metric]:
+        return self.families
 
 
 def _shown(results: Iterable[Result]) -> Iterable[Result]:
     return (r for r in results if r.gate is not None or r.slice == ALL)
-
-
-def _labels(index: Index, result: Result) -> list[str]:
-    cell = index.cells[result.cell]
-    return [*_engine_labels(index, cell), visible(result.slice), visible(result.metric)]
 
 
 def _values(index: Index, result: Result) -> Mapping[str, float | None]:

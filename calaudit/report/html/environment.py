@@ -2,10 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, PackageLoader, StrictUndefined
+from jinja2.bccache import Bucket
 from markupsafe import Markup, escape
+from platformdirs import user_cache_path
 
 from calaudit.report.handover import named_files
 from calaudit.report.index import set_label
@@ -14,6 +18,30 @@ from calaudit.report.targets import likeness
 from calaudit.report.wording import MISSING
 from calaudit.results.audited import CalibsetRecord, EngineRecord
 from calaudit.runtime.words import visible
+
+
+class _Compiled(FileSystemBytecodeCache):
+    """Templates compiled once per text and release of Jinja, which takes longer than a page.
+
+    A folder that can't be written costs time and nothing else.
+    """
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep one template."""
+        with suppress(OSError):
+            super().dump_bytecode(bucket)
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Look for one template."""
+        with suppress(OSError):
+            super().load_bytecode(bucket)
+
+
+def _compiled() -> _Compiled:
+    folder = user_cache_path("calaudit", appauthor=False) / f"templates-{version('jinja2')}"
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    return _Compiled(str(folder))
 
 
 @cache
@@ -25,6 +53,7 @@ def templates_of(package: str) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=_compiled(),
     )
     made.filters["visible"] = visible
     return made

@@ -39,9 +39,10 @@ test: lint
 	$(BIN)/python -m compileall -q -j 0 calaudit
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST)
 
-# Each prints a table of ratios measured in one run; minutes each.
+# What calaudit costs beside its peers, in one table, within ten minutes. TABLE: more options, as
+# `--into docs/benchmarks.md`.
 benchmark: $(BIN)/.dev
-	for each in benchmarks/*.py; do $(BIN)/python $$each || exit 1; done
+	$(BIN)/python benchmarks/table.py $(TABLE)
 
 clean:
 	rm -rf $(VENV) calaudit-demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -9,17 +9,24 @@ COCO's val2017.
 """
 
 import argparse
+import contextlib
+import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import Figure, by_turns
 from worlds.detections import AP, Photographs
 
-from calaudit.metrics.detection import IOUS
-from calaudit.metrics.detections import DetectionLists
+from calaudit.metrics.average_precision import RankedDetections
+from calaudit.metrics.case import Case
+from calaudit.metrics.detection import IOUS, ap
+from calaudit.metrics.detections import DetectionLists, detections_of
 from calaudit.metrics.matching import match
 from calaudit.metrics.set_statistics import Grouping
+from calaudit.metrics.truth import ObjectTruth
 from calaudit.runtime.objects import Objects, offsets_of
 from calaudit.statistics.clusters import GROUPS
 from calaudit.statistics.permutation import MOST_BLOCKS, swap_test
@@ -54,6 +61,67 @@ def random_scene(images: int, classes: int) -> tuple[Objects, DetectionLists]:
     of = np.where(other, rng.integers(0, classes, len(chosen)), label[chosen])
     score = rng.random(len(chosen)).astype(np.float32)
     return truth, DetectionLists(offsets_of(np.full(images, PER_IMAGE)), shifted, score, of)
+
+
+def pycocotools_on(truth: Objects, shown: DetectionLists) -> Callable[[], float]:
+    """COCOeval of the same boxes, in one range of areas as ours, once they are loaded; its AP."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    def boxes_of(each: Objects | DetectionLists) -> Iterator[dict[str, Any]]:
+        sides = np.concatenate([each.boxes[:, :2], each.boxes[:, 2:] - each.boxes[:, :2]], axis=1)
+        for image, label, box in zip(each.image, each.label, sides.tolist(), strict=True):
+            yield {"image_id": int(image) + 1, "category_id": int(label) + 1, "bbox": box}
+
+    known = COCO()
+    known.dataset = {
+        "images": [{"id": image + 1} for image in range(len(truth))],
+        "categories": [{"id": k + 1, "name": name} for k, name in enumerate(truth.classes)],
+        "annotations": [
+            {"id": at + 1, "area": each["bbox"][2] * each["bbox"][3], "iscrowd": 0, **each}
+            for at, each in enumerate(boxes_of(truth))
+        ],
+    }
+    results = [
+        {**each, "score": float(score)}
+        for each, score in zip(boxes_of(shown), shown.score, strict=True)
+    ]
+    known.createIndex()
+    loaded = known.loadRes(results)
+
+    def judged() -> float:
+        with contextlib.redirect_stdout(io.StringIO()):
+            judge = COCOeval(known, loaded, "bbox")
+            judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
+            judge.params.maxDets = [PER_IMAGE]
+            judge.evaluate()
+            judge.accumulate()
+        precision = judge.eval["precision"]
+        return float(precision[precision > -1].mean())
+
+    return judged
+
+
+def figures(repeats: int, folder: Path) -> Iterator[Figure]:
+    """AP of 300 images beside COCOeval, on one core each, and without each of 50 groups."""
+    n = 300
+    truth, shown = random_scene(n, 80)
+    outputs = detections_of(shown.boxes, shown.score, shown.label, shown.offsets)
+    rows, group = np.arange(n), np.arange(n) % GROUPS
+    judged = pycocotools_on(truth, shown)
+
+    def scored() -> RankedDetections:
+        return ap(Case(outputs, ObjectTruth(truth), None))
+
+    theirs, ours = judged(), scored().value(rows)
+    if abs(theirs - ours) > 1e-9:
+        raise ValueError(f"AP {ours} of calaudit, {theirs} of pycocotools")
+    found, peer = by_turns(lambda: scored().value(rows), judged, repeats)
+    yield Figure(f"AP of {n:,} images, 80 classes", found, "pycocotools", peer, goal=1.0)
+    found, peer = by_turns(
+        lambda: scored().without_groups(Grouping(rows, group, GROUPS)), judged, repeats
+    )
+    yield Figure(f"and without each of {GROUPS} groups", found, "pycocotools, once", peer)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ One pass measures, one counts.
 """
 
 import math
+import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -27,9 +28,14 @@ from calaudit.runtime.words import counted
 
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
 _DROPPED = np.uint32(DROPPED_BITS)
+_ONE = np.uint64(1)
 _TOP_OCTAVE = N_OCTAVES - 1
 LONG = N_BINS
 """Values from which a row is long."""
+ALL_BINS: Final = 1 << (31 - DROPPED_BITS)
+"""Numbers of bins that there are, those of infinities and NaN among them."""
+_FEW_ENOUGH: Final = 1 << 30
+"""Values whose zeros can be counted in 32 bits."""
 
 LARGEST_NARROW: Final = int(np.iinfo(np.uint32).max)
 _INFINITY = np.float32(np.inf).view(np.uint32)
@@ -37,21 +43,37 @@ _INFINITY = np.float32(np.inf).view(np.uint32)
 
 @compiled
 def measure_rows(
-    bits: NDArray[np.uint32], maxima: NDArray[np.uint32], zeros: NDArray[np.int64]
+    bits: NDArray[np.uint32],
+    maxima: NDArray[np.uint32],
+    minima: NDArray[np.uint32],
+    zeros: NDArray[np.int64],
 ) -> None:
-    """Bits of the largest magnitude, and the number of zeros, of each row of `bits` (b, m).
+    """Bits of the largest and of the least magnitude, and the number of zeros, of each row.
 
-    The order of the bits is the order of magnitudes, and infinities and NaN come last.
+    The order of the bits is the order of magnitudes, and infinities and NaN come last. Zeros don't
+    count for the least, which is 0 where there is nothing else.
+
+    Parameters
+    ----------
+    bits : uint32 (b, m)
+    maxima, minima : uint32 (b,)
+    zeros : int64 (b,)
     """
+    # All in 32 bits, to which numba must be held: then eight or more values are looked at at once.
+    one, none = np.uint32(1), np.uint32(0)
     for row in range(bits.shape[0]):
-        largest = np.uint32(0)
         n_zero = 0
-        for place in range(bits.shape[1]):
-            magnitude = bits[row, place] & _MAGNITUDE
-            largest = max(largest, magnitude)
-            n_zero += magnitude == 0
-        maxima[row] = largest
-        zeros[row] = n_zero
+        largest, below = none, np.uint32(0xFFFFFFFF)
+        for start in range(0, bits.shape[1], _FEW_ENOUGH):
+            piece = bits[row, start : start + _FEW_ENOUGH]
+            zero = none
+            for place in range(len(piece)):
+                magnitude = np.uint32(piece[place] & _MAGNITUDE)
+                largest = np.uint32(max(largest, magnitude))
+                below = np.uint32(min(below, np.uint32(magnitude - one)))  # of 0: the largest
+                zero = np.uint32(zero + np.uint32(magnitude == none))
+            n_zero += np.int64(zero)
+        maxima[row], minima[row], zeros[row] = largest, np.uint32(below + one), n_zero
 
 
 @compiled
@@ -109,47 +131,70 @@ def count_short_rows(
 
 
 @compiled
-def count_long_rows(
+def count_long_rows(  # noqa: PLR0917  # numba has no keyword-only arguments
     bits: NDArray[np.uint32],
     maxima: NDArray[np.uint32],
+    minima: NDArray[np.uint32],
+    zeros: NDArray[np.int64],
     parts: NDArray[np.int64],
     counts: NDArray[np.int64] | NDArray[np.uint32],
     amax: NDArray[np.uint32],
+    tables: NDArray[np.uint32],
+    filled: NDArray[np.int64],
 ) -> None:
     """As `count_short_rows`, but count a row once and then add its filled bins to its parts.
 
-    Values take turns between two tables: where many are equal, as behind a ReLU, one count would
-    have to wait for the one before it.
+    Values take turns between four tables: where many are equal, as behind a ReLU, one count would
+    have to wait for the one before it. The tables have a place for every bin there is, so that no
+    value needs to be compared with the first that is kept.
+
+    Parameters
+    ----------
+    bits, parts, counts, amax
+        As in `count_short_rows`.
+    maxima, minima : uint32 (b,)
+    zeros : int64 (b,)
+        Of the rows, from `measure_rows`.
+    tables : uint32 (4, ALL_BINS)
+        All zero, before and after.
+    filled : int64 (2, ALL_BINS)
+        Scratch.
     """
-    even, odd = np.zeros(N_BINS, np.uint32), np.zeros(N_BINS, np.uint32)
-    filled, sizes = np.empty(N_BINS, np.int64), np.empty(N_BINS, np.int64)
+    first, second, third, fourth = tables
+    numbers, sizes = filled
+    one = np.uint32(1)
     for row in range(bits.shape[0]):
         values = bits[row]
-        first = max(0, int(maxima[row] >> np.uint32(23)) - _TOP_OCTAVE) << FRACTION_BITS
-        lowest, start = np.uint32(first << DROPPED_BITS), np.uint64(first)
-        for pair in range(len(values) // 2):
-            one = np.uint64(max(values[2 * pair] & _MAGNITUDE, lowest) >> _DROPPED)
-            two = np.uint64(max(values[2 * pair + 1] & _MAGNITUDE, lowest) >> _DROPPED)
-            even[one - start] += np.uint32(1)
-            odd[two - start] += np.uint32(1)
-        if len(values) % 2:
-            one = np.uint64(max(values[-1] & _MAGNITUDE, lowest) >> _DROPPED)
-            even[one - start] += np.uint32(1)
-        n_filled = 0
-        for number in range(N_BINS):
-            count = even[number] + odd[number]
-            if count:
-                filled[n_filled], sizes[n_filled] = number, count
+        n_fours = len(values) // 4
+        for four in range(n_fours):
+            at = 4 * four
+            first[np.uint64((values[at] & _MAGNITUDE) >> _DROPPED)] += one
+            second[np.uint64((values[at + 1] & _MAGNITUDE) >> _DROPPED)] += one
+            third[np.uint64((values[at + 2] & _MAGNITUDE) >> _DROPPED)] += one
+            fourth[np.uint64((values[at + 3] & _MAGNITUDE) >> _DROPPED)] += one
+        for place in range(4 * n_fours, len(values)):
+            first[np.uint64((values[place] & _MAGNITUDE) >> _DROPPED)] += one
+        # Bin 0, of zeros, lies far below the others.
+        low, high = np.uint64(minima[row] >> _DROPPED), np.uint64(maxima[row] >> _DROPPED) + _ONE
+        for number in range(low, high):
+            both = np.uint32(first[number] + second[number])
+            first[number] = np.uint32(both + np.uint32(third[number] + fourth[number]))
+        numbers[0] = 0
+        sizes[0] = zeros[row] if low else 0
+        n_filled = 1 if sizes[0] else 0
+        for number in range(low, high):
+            if first[number]:
+                numbers[n_filled], sizes[n_filled] = number, first[number]
                 n_filled += 1
-                even[number] = odd[number] = 0
+        tables[:, 0] = 0
+        tables[:, low:high] = 0
         for part in parts[row]:
             if part < 0:
                 continue
             kept = counts[part]
-            octave = max(0, int(amax[part] >> np.uint32(23)) - _TOP_OCTAVE)
-            lower = (octave << FRACTION_BITS) - first
+            lowest = max(0, int(amax[part] >> np.uint32(23)) - _TOP_OCTAVE) << FRACTION_BITS
             for place in range(n_filled):
-                kept[np.uint64(max(filled[place] - lower, 0))] += sizes[place]
+                kept[np.uint64(max(numbers[place] - lowest, 0))] += sizes[place]
 
 
 class BadActivationsError(RangesError):
@@ -168,6 +213,14 @@ class BadActivationsError(RangesError):
         self.tap = tap
         self.positions = positions
         """Positions of the samples in the batch."""
+
+
+class _Scratch(threading.local):
+    """What counting long rows needs, in each thread its own."""
+
+    def __init__(self) -> None:
+        self.tables = np.zeros((4, ALL_BINS), np.uint32)
+        self.filled = np.empty((2, ALL_BINS), np.int64)
 
 
 class Accumulator:
@@ -192,6 +245,7 @@ class Accumulator:
         self._most = LARGEST_NARROW if narrow else None
         self._reserved = 0
         self._added = np.zeros(len(taps), np.int64)
+        self._scratch = _Scratch()
 
     @property
     def histograms(self) -> Histograms:
@@ -240,7 +294,7 @@ class Accumulator:
             raise ValueError(f"{self._added[tap]} values of {self._reserved} that were announced")
         places = np.ascontiguousarray(parts, dtype=np.int64)
         places = places[:, None] if places.ndim == 1 else places
-        maxima, zeros = _measured(bits)
+        maxima, minima, zeros = _measured(bits)
         bad = np.flatnonzero((maxima >= _INFINITY) & (places >= 0).any(axis=1))
         if len(bad):
             raise _bad_activations(self._collected.taps[tap], bad)
@@ -257,7 +311,8 @@ class Accumulator:
         if bits.shape[1] * places.shape[1] < LONG:
             count_short_rows(bits, places, counts, amax)
         else:
-            count_long_rows(bits, maxima, places, counts, amax)
+            own, seen = self._scratch, (maxima, minima, zeros)
+            count_long_rows(bits, *seen, places, counts, amax, own.tables, own.filled)
         return maxima.view(np.float32)
 
 
@@ -289,7 +344,7 @@ def warm_up() -> None:
 
 def bad_samples(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Which samples of one batch of one tap (b, …) hold NaN or infinity (b,)."""
-    maxima, _ = _measured(_bits(values))
+    maxima, _, _ = _measured(_bits(values))
     found: NDArray[np.bool_] = maxima >= _INFINITY
     return found
 
@@ -299,12 +354,14 @@ def _bits(values: NDArray[Any]) -> NDArray[np.uint32]:
     return rows.view(np.uint32)
 
 
-def _measured(bits: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Bits of the largest magnitude of each row (b,), and its zeros (b,)."""
-    maxima = np.empty(len(bits), np.uint32)
+def _measured(
+    bits: NDArray[np.uint32],
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.int64]]:
+    """Bits of the largest and of the least magnitude of each row (b,), and its zeros (b,)."""
+    maxima, minima = np.empty((2, len(bits)), np.uint32)
     zeros = np.empty(len(bits), np.int64)
-    measure_rows(bits, maxima, zeros)
-    return maxima, zeros
+    measure_rows(bits, maxima, minima, zeros)
+    return maxima, minima, zeros
 
 
 def _bad_activations(tap: str, positions: NDArray[np.int64]) -> BadActivationsError:

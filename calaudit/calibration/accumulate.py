@@ -62,7 +62,7 @@ def measure_rows(
     # All in 32 bits, to which numba must be held: then eight or more values are looked at at once.
     one, none = np.uint32(1), np.uint32(0)
     for row in range(bits.shape[0]):
-        n_zero = 0
+        n_zero = np.int64(0)
         largest, below = none, np.uint32(0xFFFFFFFF)
         for start in range(0, bits.shape[1], _FEW_ENOUGH):
             piece = bits[row, start : start + _FEW_ENOUGH]

@@ -101,6 +101,8 @@ def _divergences(  # noqa: PLR0917  # numba has no keyword-only arguments
             for level in range(1, N_LEVELS + 1):
                 stop = bounds[level]
                 if level < N_LEVELS:
+                    # Of the first candidate every bound is still to be found.
+                    stop = max(stop, start)
                     while (
                         stop < end and edges[stop] + edges[stop + 1] < 2 * clip * level / N_LEVELS
                     ):

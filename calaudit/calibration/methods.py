@@ -82,12 +82,13 @@ def _errors(  # noqa: PLR0917  # numba has no keyword-only arguments
         for place in range(0, len(clips), stride):
             step = clips[place] / N_STEPS
             error = 0.0
-            begin = (0.0, 0.0, 0.0)
+            begin, before = (0.0, 0.0, 0.0), 0
             # What saturates first: where a clip is too low, that alone is more than the least.
             for turn in range(N_STEPS + 1):
                 number = turn if turn else N_STEPS
                 bound = min(step * (number - 0.5), edges[-1])
-                at = bins[number]
+                # Of the first clip every bin is still to be found.
+                at = max(bins[number], before)
                 while at < last and edges[at + 1] <= bound:
                     at += 1
                 bins[number] = at
@@ -103,7 +104,7 @@ def _errors(  # noqa: PLR0917  # numba has no keyword-only arguments
                 else:
                     level = step * (number - 1)
                     n, x, xx = stop[0] - begin[0], stop[1] - begin[1], stop[2] - begin[2]
-                    begin = stop
+                    begin, before = stop, at
                 error += xx - level * (2 * x - level * n)
                 if only_best and error > best:
                     break

@@ -132,10 +132,10 @@ def gather(audit: Audit, report: Report, patterns: Sequence[str]) -> Field:
     return found
 
 
-def not_benched(name: str, error: CalauditError) -> Notice:
-    """That an engine failed, and why."""
+def not_benched(name: str, error: CalauditError, at: str = "") -> Notice:
+    """That an engine failed, and why; `at` which load, such as ``" at batch 8"``."""
     why = " ".join(" ".join(map(str, error.problems)).split())
-    return Notice("bench_failed", f"it wasn't measured: {why}", f"engine {name}")
+    return Notice("bench_failed", f"it wasn't measured{at}: {why}", f"engine {name}")
 
 
 def _chosen(

@@ -48,8 +48,6 @@ class Measured:
     memory: EngineMemory | None = None
     layers: tuple[LayerTime, ...] = ()
     layers_batch: int | None = None
-    watched: bool = False
-    """Whether a GPU runs it, and was looked at."""
 
 
 def measure(
@@ -118,6 +116,10 @@ class _Turn:
         self._kept: Engine | None = None
         self._refused: set[Load] = set()
 
+    @property
+    def _loads(self) -> set[Load]:
+        return {(batch, k) for batch in self._feeds for k in self._settings.streams}
+
     def take(self, number: int, kept: ExitStack) -> None:
         """One round: every load, once it is warm."""
         if self.failed:
@@ -144,15 +146,14 @@ class _Turn:
 
     def _refuse(self, loads: Sequence[Load], number: int, error: CalauditError) -> None:
         """Leave loads out that an engine isn't built for; raises where no other is left."""
-        every = {(batch, k) for batch in self._feeds for k in self._settings.streams}
-        if number or not every - self._refused - set(loads):
+        if number or not self._loads - self._refused - set(loads):
             raise error
         self._refused.update(loads)
-        title = self.measured.contestant.title
-        why = not_benched(title, error).message
         (batch, streams), *more = loads
-        at = f"at batch {batch:,}" if more else f"at batch {batch:,}, {streams:,} at a time"
-        self._notices.append(Notice("bench_failed", f"{at}, {why}", f"engine {title}"))
+        at = f" at batch {batch:,}"
+        if not more and streams > 1:
+            at += f" with {streams:,} batches at a time"
+        self._notices.append(not_benched(self.measured.contestant.title, error, at))
 
     @contextmanager
     def _opened(self, kept: ExitStack) -> Iterator[Engine]:
@@ -193,13 +194,16 @@ class _Turn:
 
     def _time(self, engine: Engine, feeds: Feeds, load: Load, number: int) -> None:
         _, streams = load
-        if load in self._refused:
-            return
-        watch = load == (max(self._feeds), max(self._settings.streams))
-        block = Block(seconds=self._settings.seconds, streams=streams, watch=watch)
         if streams > 1 and not isinstance(engine, Timed):
             self._refused.add(load)
+            text = "it takes one batch at a time: it wasn't measured with several"
+            notice = Notice("bench_failed", text, f"engine {self.measured.contestant.title}")
+            self._notices += [] if notice in self._notices else [notice]
+        if load in self._refused:
             return
+        # the heaviest that this engine takes: that is the one whose power is told
+        watch = load == max(self._loads - self._refused)
+        block = Block(seconds=self._settings.seconds, streams=streams, watch=watch)
         try:
             times = time_block(engine, feeds, block)
         except CalauditError as error:

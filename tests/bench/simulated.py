@@ -11,7 +11,7 @@ import numpy as np
 from calaudit.audit.bench_entry import Variant
 from calaudit.audit.plan import PlannedCell
 from calaudit.backends.base import BuiltEngine, Order
-from calaudit.backends.timed import Block, Times
+from calaudit.backends.timed import Block, GpuReading, Times
 from calaudit.bench.contestants import Contestant, Field
 from calaudit.results.audited import EngineRecord
 from calaudit.results.bench import EngineMemory
@@ -41,8 +41,16 @@ class Simulated:
 
     inputs = outputs = ()
 
-    def __init__(self, machine: Machine, ms: float, only: int | None = None) -> None:
-        self.machine, self.ms, self.only = machine, ms, only
+    def __init__(
+        self,
+        machine: Machine,
+        ms: float,
+        only: int | None = None,
+        streams: int | None = None,
+        powered: bool = False,
+    ) -> None:
+        self.machine, self.ms, self.only, self.streams = machine, ms, only, streams
+        self.powered = powered
         self.record: Mapping[str, str] = {}
         self.closed = False
         self.layer_runs = 0
@@ -55,8 +63,17 @@ class Simulated:
         n = len(feeds["x"])
         if self.only not in {None, n}:
             raise BackendError(f"takes batches of {self.only} alone (got {n})", where="engine")
+        if self.streams is not None and block.streams > self.streams:
+            raise BackendError(f"no room for {block.streams} contexts", where="engine")
         host = self.machine.times(self.ms * n, 30)
-        return Times(host_ms=host, seconds=float(host.sum()) / 1e3 / block.streams)
+        # as much power as its load
+        watts = float(n * block.streams)
+        read = [GpuReading(at=at, power_watts=watts) for at in (0.0, 2.0, 4.0)]
+        return Times(
+            host_ms=host,
+            seconds=float(host.sum()) / 1e3 / block.streams,
+            readings=tuple(read) if block.watch and self.powered else (),
+        )
 
     def memory(self) -> EngineMemory:
         return EngineMemory(1000, peak_bytes=2000, how="said")

@@ -1,6 +1,7 @@
 """Engines measured by turns, in simulated machines whose truth is known."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,54 @@ def test_one_that_takes_a_single_batch_is_measured_at_that() -> None:
     found = by_quantity(list(ratios(measured, field, 0.95)))
     assert ("one", "latency", 1) in found
     assert ("one", "latency", 8) not in found
+
+
+def test_power_is_that_of_the_heaviest_load_that_an_engine_takes() -> None:
+    machine = Machine(np.random.default_rng(0))
+    engines = {
+        "any": Simulated(machine, 0.5, powered=True),
+        "one sample": Simulated(machine, 0.5, only=1, powered=True),
+        "one stream": Simulated(machine, 0.5, streams=1, powered=True),
+    }
+    field = Field([contestant(name, engine) for name, engine in engines.items()])
+    asked = settings(6, streams=(1, 4), warm_up=0.001)
+    measured, notices = run(field, asked)
+    told = {one.contestant.planned.id: benched_engine(one, asked).gpu for one in measured}
+    found = {
+        name: None if gpu is None else (gpu.batch, gpu.streams, gpu.power_watts.value)
+        for name, gpu in told.items()
+    }
+    assert found == {"any": (8, 4, 32.0), "one sample": (1, 4, 4.0), "one stream": (8, 1, 8.0)}
+    said = sorted((each.where, each.message) for each in notices)
+    assert said == [
+        ("engine one sample", "it wasn't measured at batch 8: engine: takes batches of 1 alone "
+         "(got 8)"),
+        ("engine one stream", "it wasn't measured at batch 1 with 4 batches at a time: engine: no "
+         "room for 4 contexts"),
+        ("engine one stream", "it wasn't measured at batch 8 with 4 batches at a time: engine: no "
+         "room for 4 contexts"),
+    ]  # fmt: skip
+
+
+def test_an_engine_that_takes_one_batch_at_a_time_is_said_to() -> None:
+    class Plain:
+        """Doesn't time itself."""
+
+        inputs = outputs = ()
+        record: Mapping[str, str] = {}
+        machine = Machine(np.random.default_rng(0))
+
+        def run(self, feeds: Any) -> dict[str, Any]:
+            return {}
+
+        def close(self) -> None: ...
+
+    engine: Any = Plain()
+    asked = settings(2, streams=(1, 2, 4), seconds=0.001)
+    measured, notices = run(Field([contestant("plain", engine)]), asked)
+    assert set(measured[0].rounds) == {(1, 1), (8, 1)}
+    told = "engine plain: it takes one batch at a time: it wasn't measured with several"
+    assert [str(each) for each in notices] == [told]
 
 
 def test_layers_of_slow_engines_are_timed_over_fewer_runs() -> None:

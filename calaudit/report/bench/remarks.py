@@ -1,15 +1,19 @@
 """What the numbers of a bench have to be read with, a sentence each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from calaudit.report.bench.float_cost import exemption_lines
 from calaudit.report.bench.measured import Bench, Measure
 from calaudit.report.bench.wording import times
 from calaudit.report.wording import percent
 from calaudit.results.bench import Ratio
+from calaudit.runtime.errors import Notice
 from calaudit.runtime.words import counted, first_of, visible
 
 _SHOWN = 3
+_NAMED = 12
+"""Engines that a notice of several names."""
+_ENGINE = "engine "
 _MACHINE = ("gpu", "cpu", "cores", "driver")
 """Keys of a bench's environment that say what it ran on, in the order they are told."""
 
@@ -22,9 +26,26 @@ def bench_remarks(bench: Bench) -> Iterator[str]:
     yield from _kernels(bench)
     yield from _variants(bench)
     yield from _traced(bench)
-    for notice in bench.record.notices:
-        where = "" if notice.where in {None, "bench"} else f"{visible(notice.where or '')}: "
-        yield f"{where}{visible(notice.message)}"
+    yield from _notices(bench.record.notices)
+
+
+def _notices(notices: Sequence[Notice]) -> Iterator[str]:
+    """What is the same of several engines is told once."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for notice in notices:
+        places.setdefault((notice.code, notice.message), []).append(notice.where or "bench")
+    for (_, message), where in places.items():
+        yield f"{_place(where)}{visible(message)}"
+
+
+def _place(where: Sequence[str]) -> str:
+    """``"engine a: "``, ``"engines a, b: "``; empty where it is of the whole bench."""
+    if "bench" in where:
+        return ""
+    engines = [each.removeprefix(_ENGINE) for each in where if each.startswith(_ENGINE)]
+    if len(engines) < len(where) or len(where) == 1:
+        return f"{', '.join(map(visible, where))}: "
+    return f"engines {first_of(map(visible, engines[:_NAMED]), len(engines))}: "
 
 
 def bench_legend(bench: Bench) -> str:

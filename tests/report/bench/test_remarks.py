@@ -86,3 +86,21 @@ def test_what_trtexec_timed_is_told_apart():
 def test_notices_of_the_bench_are_told_with_their_place():
     notice = Notice("bench_failed", "it wasn't measured: no memory", "engine a/mse")
     assert remarks(changed(notices=(notice,)))[-1] == "engine a/mse: it wasn't measured: no memory"
+
+
+def test_what_is_the_same_of_several_engines_is_told_once_with_their_names():
+    def failed(engine: str, why: str) -> Notice:
+        return Notice("bench_failed", f"it wasn't measured: {why}", f"engine {engine}")
+
+    many = [failed(f"e{k}/mse", "no kernel") for k in range(15)]
+    target = Notice("bench_served", "measured as it would be served", "target here")
+    busy = Notice("bench_machine_busy", "other programs took 9% of the processors", "bench")
+    given = (failed("a/mse", "no memory"), *many, target, failed("b/mse", "no memory"), busy)
+    told = remarks(changed(notices=given))
+    shown = ", ".join(f"e{k}/mse" for k in range(12))
+    assert told[-4:] == [
+        "engines a/mse, b/mse: it wasn't measured: no memory",
+        f"engines {shown} and 3 more: it wasn't measured: no kernel",
+        "target here: measured as it would be served",
+        "other programs took 9% of the processors",
+    ]

@@ -1,5 +1,6 @@
 """What an audit is: the TOML file, read strictly, with paths relative to the file itself."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -189,8 +190,11 @@ class AuditConfig:
         return [way for way in ways if tried is None or way.method in tried]
 
     def resolve(self, path: str) -> Path:
-        """`path` as the audit file means it."""
-        return self.base / path
+        """`path` as the audit file means it, by the shortest way: no ``audits/../model.onnx``."""
+        joined = self.base / path
+        plain = Path(os.path.normpath(joined))
+        # behind a symbolic link ".." leads elsewhere
+        return plain if plain.resolve() == joined.resolve() else joined
 
     @property
     def base(self) -> Path:

@@ -71,6 +71,30 @@ class FoldedResult:
         return f"{count}" if self.alike == count else f"{self.alike} of {count}"
 
 
+@dataclass(frozen=True, order=True, slots=True)
+class Standing:
+    """How gated comparisons came out; the best sorts first."""
+
+    regressed: int
+    undecided: int
+    n: int
+    """All of them."""
+
+    @classmethod
+    def of(cls, results: Collection[Result]) -> "Standing":
+        """Of comparisons with a gate."""
+        regressed = sum(each.verdict == "REGRESSED" for each in results)
+        passed = sum(each.verdict == "PASS" for each in results)
+        return cls(regressed, len(results) - passed - regressed, len(results))
+
+    @property
+    def told(self) -> str:
+        """``"regressed in 1 and inconclusive in 2"``; empty where all pass."""
+        parts = [f"regressed in {self.regressed:,}" if self.regressed else ""]
+        parts += [f"inconclusive in {self.undecided:,}" if self.undecided else ""]
+        return " and ".join(filter(None, parts))
+
+
 def engine_groups(index: Index) -> tuple[EngineGroup, ...]:
     """All engines of a report, grouped, in the report's order."""
     cells = index.report.cells

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from calaudit.report.groups import EngineGroup, engine_groups
+from calaudit.report.groups import EngineGroup, Standing, engine_groups
 from calaudit.report.index import Index
 from calaudit.report.precision import joint_caveat
 from calaudit.report.wording import engine_name, quoted
 from calaudit.results.comparison import Result
+from calaudit.runtime.words import counted
 
 _NAMED = 3
 """Engines that are named one by one."""
@@ -92,15 +93,11 @@ def _but(index: Index, whole: Sequence[EngineGroup]) -> str:
 
 
 def _nothing(index: Index, groups: Sequence[EngineGroup], own: dict[str, list[Result]]) -> str:
-    def failing(group: EngineGroup) -> tuple[int, int, int]:
-        results = [r for cell in group.cells for r in own.get(cell.id, [])]
-        regressed = sum(r.verdict == "REGRESSED" for r in results)
-        return regressed, sum(r.verdict != "PASS" for r in results) - regressed, len(results)
+    def standing(group: EngineGroup) -> Standing:
+        return Standing.of([r for cell in group.cells for r in own.get(cell.id, [])])
 
-    closest = min(groups, key=failing)
-    regressed, undecided, count = failing(closest)
-    parts = [f"regressed in {regressed:,}" if regressed else ""]
-    parts += [f"inconclusive in {undecided:,}" if undecided else ""]
-    told = " and ".join(filter(None, parts))
+    closest = min(groups, key=standing)
+    found, engines = standing(closest), sum(cell.id in own for cell in closest.cells)
     text = f"Nothing to ship yet: no engine passed every gate. Closest: {quoted(closest.label)}"
-    return f"{text}, {told} of {count:,} comparisons."
+    together = f", of its {engines:,} engines together" if engines > 1 else ""
+    return f"{text}, {found.told} of {counted(found.n, 'comparison')}{together}."

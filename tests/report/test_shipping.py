@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from calaudit.report.groups import engine_groups, folded
+from calaudit.report.groups import Standing, engine_groups, folded
 from calaudit.report.index import Index
 from calaudit.report.shipping import shipping_sentence
 from calaudit.results.report import Report
@@ -43,11 +43,23 @@ def test_single_engines_are_named_where_others_of_their_set_did_not_pass() -> No
 def test_where_nothing_passed_the_closest_is_named_with_what_it_lacks() -> None:
     assert told("REGRESSED", "INCONCLUSIVE", "INCONCLUSIVE", "INCONCLUSIVE") == (
         "Nothing to ship yet: no engine passed every gate. Closest: equal, inconclusive in 2 of 2 "
-        "comparisons."
+        "comparisons, of its 2 engines together."
     )
     assert "Closest: clean, regressed in 1 and inconclusive in 1 of 2" in told(
         "REGRESSED", "INCONCLUSIVE", "REGRESSED", "REGRESSED"
     )
+    alone = cell("alone")
+    made = report([result(alone.id, "all", 0.1, "REGRESSED")], cells=(alone,))
+    assert shipping_sentence(Index(made)).endswith("alone, regressed in 1 of 1 comparison.")
+
+
+def test_how_comparisons_came_out_is_counted_once_for_all_sentences() -> None:
+    results = [result("a/mse", "all", 0.0, v) for v in ("PASS", "REGRESSED", "INCONCLUSIVE")]
+    found = Standing.of(results)
+    assert (found.regressed, found.undecided, found.n) == (1, 1, 3)
+    assert found.told == "regressed in 1 and inconclusive in 1"
+    assert Standing.of(results[:1]).told == ""
+    assert Standing.of(results[:1]) < Standing.of(results[2:]) < Standing.of(results[1:2])
 
 
 def test_controls_and_ungated_engines_never_ship() -> None:

@@ -8,10 +8,11 @@ from calaudit.report.bench.gains import Gains, Point, first_gains
 from calaudit.report.bench.loss_words import loss_sentence
 from calaudit.report.bench.measured import Bench, Measure, bench_of, quotient
 from calaudit.report.bench.wording import speed_told
+from calaudit.report.groups import Standing
 from calaudit.report.index import Index
 from calaudit.report.wording import engine_name, percent
 from calaudit.results.comparison import ALL, Verdict
-from calaudit.runtime.words import first_of, visible
+from calaudit.runtime.words import counted, first_of, visible
 
 _NAMED = 3
 """Engines that are named one by one."""
@@ -88,10 +89,10 @@ def _standing(bench: Bench, point: Point) -> tuple[Any, ...]:
     metric = index.report.metrics[0].name if index.report.metrics else ""
     overall = index.results.get((cell, ALL, metric))
     drop = None if overall is None else overall.drop
-    regressed, undecided, _ = _open(bench, point)
+    found = _gated(bench, point)
     return (
-        regressed,
-        undecided,
+        found.regressed,
+        found.undecided,
         math.inf if point.loss.high is None else point.loss.high,
         math.inf if drop is None or overall is None else index.per_gate(overall, drop),
         -(point.speed.value or 0.0),
@@ -99,12 +100,12 @@ def _standing(bench: Bench, point: Point) -> tuple[Any, ...]:
     )
 
 
-def _open(bench: Bench, point: Point) -> tuple[int, int, int]:
-    """Gated comparisons that regressed, that are inconclusive, and all of them."""
+def _gated(bench: Bench, point: Point) -> Standing:
+    """How one engine's gated comparisons came out."""
     cell = point.engine.engine
-    found = [r for r in bench.index.report.results if r.cell == cell and r.gate is not None]
-    regressed = sum(r.verdict == Verdict.REGRESSED for r in found)
-    return regressed, sum(r.verdict != Verdict.PASS for r in found) - regressed, len(found)
+    return Standing.of(
+        [r for r in bench.index.report.results if r.cell == cell and r.gate is not None]
+    )
 
 
 def _why(bench: Bench, gains: Gains, first: Point) -> str:
@@ -116,14 +117,14 @@ def _why(bench: Bench, gains: Gains, first: Point) -> str:
     parts = []
     if winner is not None and winner.backend == gains.target:
         parts.append(f"{engine_name(index, winner.id)}, which is recommended, wasn't timed")
-    regressed, undecided, n = _open(bench, first)
-    if regressed or undecided:
+    found = _gated(bench, first)
+    if found.told:
         parts.append(_kept_elsewhere(bench, gains))
-        counts = [f"regressed in {regressed:,}"] if regressed else []
-        counts += [f"inconclusive in {undecided:,}"] if undecided else []
-        parts.append(f"the closest that was timed, {' and '.join(counts)} of {n:,} comparisons, is")
+        own = f"of its {counted(found.n, 'comparison')}"
+        parts.append(f"the closest that was timed, {found.told} {own}, is")
     elif parts:
-        parts.append("of those that were timed and keep every gate, told is" if n else "told is")
+        kept = "of those that were timed and keep every gate, told is"
+        parts.append(kept if found.n else "told is")
     text = "; ".join(parts)
     return f"{text} " if text else ""
 

@@ -79,7 +79,7 @@ def test_where_none_keeps_its_gates_the_closest_is_told_with_why():
     made = planted({"a/mse": 2.0, "b/mse": 2.0}, {"a/mse": 0.001, "b/mse": 0.015})
     (told,) = sentences(undecided(made, a_mse=2, b_mse=1))
     assert told.startswith(
-        "No INT8 engine keeps every gate; the closest that was timed, inconclusive in 1 of 3 "
+        "No INT8 engine keeps every gate; the closest that was timed, inconclusive in 1 of its 3 "
         "comparisons, is INT8 b with mse: 2.00 × as fast"
     )
 
@@ -118,7 +118,7 @@ def test_engines_that_keep_every_gate_and_were_not_timed_are_named():
     (told,) = sentences(replace(made, bench=replace(made.bench, engines=timed)))
     assert told.startswith(
         "b with mse keeps every gate and wasn't timed; the closest that was timed, inconclusive in "
-        "1 of 3 comparisons, is INT8 a with mse: "
+        "1 of its 3 comparisons, is INT8 a with mse: "
     )
 
 

@@ -11,6 +11,7 @@ import typer
 from calaudit.cli import pool_flags as flags
 from calaudit.cli.output import print_notes, text_columns
 from calaudit.runtime.errors import FileFormatError
+from calaudit.runtime.progress import stage
 from calaudit.runtime.words import counted, visible
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ def show_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print a pool's arrays, label counts, missing values, ranges and fingerprint."""
-    from calaudit.formats.pool import open_pool
-    from calaudit.steps.pool_summary import describe_pool
+    with stage("starting"):
+        from calaudit.formats.pool import open_pool
+        from calaudit.steps.pool_summary import describe_pool
 
     with open_pool(pool) as opened:
         summary = describe_pool(opened)
@@ -134,11 +136,12 @@ def import_command(
 def _import(
     source: str, out: Path, roles: flags.RoleFlags, files: flags.FileFlags, *, compress: bool
 ) -> "Imported":
-    from calaudit.cli.pool_settings import manifest_settings
-    from calaudit.formats.importers.annotated import import_annotated
-    from calaudit.formats.importers.generator import import_generator, is_reference
-    from calaudit.formats.importers.manifest import import_manifest
-    from calaudit.formats.importers.npz import import_npz
+    with stage("starting"):
+        from calaudit.cli.pool_settings import manifest_settings
+        from calaudit.formats.importers.annotated import import_annotated
+        from calaudit.formats.importers.generator import import_generator, is_reference
+        from calaudit.formats.importers.manifest import import_manifest
+        from calaudit.formats.importers.npz import import_npz
 
     path = Path(source)
     if path.suffix.lower() == ".npz":
@@ -156,7 +159,8 @@ def _import(
         return import_generator(source, out, dtypes=dtypes, classes=named, compress=compress)
     if not path.exists():  # before its columns are asked for
         raise FileFormatError("there is no such file", where=path, next_step="Check the path.")
-    annotated = _annotated(path, roles, files)
+    with stage("reading the annotations"):
+        annotated = _annotated(path, roles, files)
     if annotated is not None:
         found, how = annotated
         return import_annotated(found, out, how, compress=compress)

@@ -95,9 +95,11 @@ def rows_not_finite(values: NDArray[Any]) -> NDArray[np.int64]:
     """Positions along the first axis that hold NaN or infinity; none for integers."""
     if values.dtype.kind != "f" or len(values) == 0:
         return np.empty(0, np.int64)
-    # The sum is finite unless a value isn't, or the sum overflows: one pass without a mask.
+    # The sum is finite unless a value isn't, or the sum overflows: one pass without a mask, which
+    # takes twice as long where values are widened for it.
+    wide = np.float64 if values.dtype.itemsize < 4 else None
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum(dtype=np.float64)):
+        if np.isfinite(values.sum(dtype=wide)):
             return np.empty(0, np.int64)
     return np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
 

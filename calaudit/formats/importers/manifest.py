@@ -47,6 +47,7 @@ from calaudit.runtime.errors import (
     near,
 )
 from calaudit.runtime.pool import widened
+from calaudit.runtime.progress import stage
 from calaudit.runtime.words import first_of
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au")
@@ -274,7 +275,8 @@ def import_manifest(
         `out` can't be written, or is `source`.
     """
     keep_apart(out, source)
-    table = read_table(source, settings)
+    with stage("looking for the files"):
+        table = read_table(source, settings)
     several: list[Path] = []
     samples = _samples(table, settings, several.append)
     classes = {

@@ -17,7 +17,7 @@ from calaudit.formats.pool_writer import PoolWriter
 from calaudit.runtime.compiled import n_cores
 from calaudit.runtime.errors import Notice, PoolError, Problem
 from calaudit.runtime.objects import Objects, join_objects
-from calaudit.runtime.progress import counter
+from calaudit.runtime.progress import Counter, counter
 
 BATCH = 64
 """Most samples gathered before they are written."""
@@ -101,16 +101,15 @@ def write_samples(
     """
     with (
         closing(samples),
+        counter(total, what="import") as done,  # to be seen until the pool is on the disk
         PoolWriter(
             out, classes=classes, ignored=ignored, levels=levels, compress=compress, notices=notices
         ) as pool,
-        counter(total, what="import") as done,
     ):
-        first = batch = _next_batch(samples, _FIRST_BYTES)
+        first = batch = _next_batch(samples, _FIRST_BYTES, done)
         while batch:
             _append(pool, batch, first[0], where=str(out))
-            done.advance(len(batch))
-            batch = _next_batch(samples, _BATCH_BYTES)
+            batch = _next_batch(samples, _BATCH_BYTES, done)
         if not len(pool):
             raise PoolError(
                 "there are no samples to write", where=out, next_step="Check the source."
@@ -118,12 +117,13 @@ def write_samples(
         return len(pool)
 
 
-def _next_batch(samples: Iterator[Sample], most: int) -> list[Sample]:
+def _next_batch(samples: Iterator[Sample], most: int, done: Counter) -> list[Sample]:
     """The next samples that are written together, of `most` bytes or a little more, if any."""
     batch: list[Sample] = []
     size = 0
     for sample in islice(samples, BATCH):
         batch.append(sample)
+        done.advance(1)
         arrays = [*sample.inputs.values(), *sample.targets.values()]
         size += sum(each.nbytes for each in arrays if isinstance(each, np.ndarray))
         if size >= most:

@@ -1,0 +1,220 @@
+"""Files decoded on import, beside what their decoders alone reach on all cores. Prints a table.
+
+Images are photographs of 640 × 480 pixels, JPEG of quality 90 and some 120 kB each; recordings are
+FLAC and WAV. The peers decode the same files by as many threads as there are cores, and drop what
+they get: Pillow opens and resizes, soundfile reads. Ours writes a whole pool besides: values
+normalised, checked, written, read again, synced to the disk. In float32 a pool of images has four
+times their bytes, which the disk has to take.
+
+    python benchmarks/importing.py [--repeats 5] [--files 200]
+
+Threads or processes: both decode as many images a second, since Pillow and soundfile work outside
+Python's lock; from a process each sample would have to be copied once more.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from figures import Figure, by_turns
+from PIL import Image
+
+from calaudit.formats.importers.annotated import import_annotated
+from calaudit.formats.importers.annotated_settings import AnnotatedSettings
+from calaudit.formats.importers.coco import read_coco
+from calaudit.formats.importers.manifest import import_manifest
+from calaudit.formats.importers.manifest_settings import ManifestSettings
+from calaudit.runtime.compiled import n_cores
+from calaudit.runtime.settings import parse_settings
+
+SHARE = 0.8
+"""Of the decoders' rate."""
+FILES = 200
+SIZE = 224
+RATE = 16_000
+SECONDS = 10
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+Work = Callable[[], object]
+
+
+def photograph(rng: np.random.Generator) -> Image.Image:
+    """Blobs of several sizes in colour, which JPEG takes as long for as for a photograph."""
+    sums = np.full((480, 640, 3), 128.0, np.float32)
+    for cells, strength in ((8, 60.0), (32, 30.0), (128, 18.0), (640, 9.0)):
+        blobs = rng.normal(0, strength, (480 * cells // 640, cells, 3)).astype(np.float32)
+        for channel in range(3):
+            layer = Image.fromarray(blobs[..., channel])
+            sums[..., channel] += np.asarray(layer.resize((640, 480), Image.Resampling.BICUBIC))
+    return Image.fromarray(sums.clip(0, 255).astype(np.uint8))
+
+
+def save_images(folder: Path, n: int) -> list[Path]:
+    """`n` different files, a manifest (images.csv) and COCO's annotations (coco.json)."""
+    rng = np.random.default_rng(0)
+    few = [np.asarray(photograph(rng)) for _ in range(10)]
+    paths = [folder / f"{i:05}.jpg" for i in range(n)]
+    for i, path in enumerate(paths):
+        Image.fromarray(np.roll(few[i % len(few)], 7 * i, axis=1)).save(path, quality=90)
+    rows = [f"{path.name},{i % 10}" for i, path in enumerate(paths)]
+    (folder / "images.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    images = [
+        {"id": i, "file_name": path.name, "width": 640, "height": 480}
+        for i, path in enumerate(paths)
+    ]
+    boxes = [
+        {"id": i, "image_id": i // 7, "category_id": i % 80, "bbox": [9 + i % 99, 20, 50, 60]}
+        for i in range(7 * n)
+    ]
+    kinds = [{"id": i, "name": f"kind {i}"} for i in range(80)]
+    told = {"images": images, "annotations": boxes, "categories": kinds}
+    (folder / "coco.json").write_text(json.dumps(told), encoding="utf-8")
+    return paths
+
+
+def save_recordings(folder: Path, n: int, suffix: str, rate: int) -> list[Path]:
+    """`n` files of a tone in noise, and a manifest beside them."""
+    rng = np.random.default_rng(0)
+    time = np.arange(SECONDS * rate) / rate
+    paths = [folder / f"{i:05}{suffix}" for i in range(n)]
+    for i, path in enumerate(paths):
+        wave = 0.3 * np.sin(2 * np.pi * (200 + i) * time) + rng.normal(0, 0.03, len(time))
+        soundfile.write(path, wave, rate)
+    rows = [path.name for path in paths]
+    (folder / f"{suffix[1:]}.csv").write_text("\n".join(["path", *rows]), encoding="utf-8")
+    return paths
+
+
+def decode_image(path: Path, size: int = SIZE) -> None:
+    """Pillow's part of an import."""
+    with Image.open(path) as opened:
+        opened.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def decode_boxed(path: Path) -> None:
+    """Pillow's part of an import of 640 × 480 pixels in a square of 640."""
+    with Image.open(path) as opened:
+        opened.load()
+
+
+def decode_recording(path: Path) -> None:
+    """soundfile's part of an import."""
+    soundfile.read(path, dtype="float32", always_2d=True)
+
+
+def resample_recording(path: Path) -> None:
+    """soundfile's and scipy's part of an import."""
+    from scipy.signal import resample_poly
+
+    wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    resample_poly(wave[:, 0], 1, rate // RATE)
+
+
+def all_cores(decode: Callable[[Path], None], paths: list[Path]) -> None:
+    """Decode files by a thread for each core."""
+    with ThreadPoolExecutor(n_cores()) as threads:
+        list(threads.map(decode, paths))
+
+
+def processes(decode: Callable[[Path], None], paths: list[Path]) -> None:
+    """Decode files by a process for each core."""
+    with ProcessPoolExecutor(n_cores()) as workers:
+        list(workers.map(decode, paths, chunksize=8))
+
+
+def manifest(source: Path, how: dict[str, Any]) -> None:
+    """Import what a manifest lists, and remove the pool again."""
+    settings = parse_settings({"inputs": {"x": how}}, ManifestSettings, where="benchmark")
+    out = source.with_name("pool.h5")
+    import_manifest(source, out, settings)
+    out.unlink()
+
+
+def coco(source: Path, how: dict[str, Any]) -> None:
+    """Import COCO's annotations, and remove the pool again."""
+    settings = parse_settings({"image": how}, AnnotatedSettings, where="benchmark")
+    out = source.with_name("pool.h5")
+    import_annotated(read_coco(source, settings), out, settings)
+    out.unlink()
+
+
+def compared(ours: Work, theirs: Work, n: int, repeats: int, **told: Any) -> Figure:
+    """Rates of both, by turns."""
+    taken = by_turns(ours, theirs, repeats)
+    rates = (tuple(n / each for each in side) for side in taken)
+    return Figure(ours=next(rates), theirs=next(rates), more_is_better=True, **told)
+
+
+def figures(repeats: int, folder: Path, files: int = FILES) -> Iterator[Figure]:
+    """Rates of import, each beside its decoder's."""
+    images = save_images(folder, files)
+    listed, boxed = folder / "images.csv", folder / "coco.json"
+    photo = {"size": [SIZE, SIZE], "mean": MEAN, "std": STD}
+    as_bytes = {**photo, "as_bytes": True}
+    square = {"size": [640, 640], "fit": "letterbox", "as_bytes": True}
+    rate = partial(compared, n=files, repeats=repeats, unit="images/s", goal=SHARE)
+    pillow = "Pillow on all cores"
+    for name, how in (("float32", photo), ("bytes", as_bytes)):
+        yield rate(
+            partial(manifest, listed, {"column": "path", "image": how}),
+            partial(all_cores, decode_image, images),
+            what=f"import of JPEG photographs, 224 × 224 {name}",
+            peer=pillow,
+        )
+    yield rate(
+        partial(coco, boxed, square),
+        partial(all_cores, decode_boxed, images),
+        what="import of COCO, 640 × 640 bytes",
+        peer=pillow,
+    )
+    wave = {"column": "path", "audio": {"sample_rate": RATE, "length": SECONDS * RATE}}
+    flac = save_recordings(folder, files, ".flac", RATE)
+    rate = partial(rate, unit="recordings/s")
+    yield rate(
+        partial(manifest, folder / "flac.csv", wave),
+        partial(all_cores, decode_recording, flac),
+        what=f"import of FLAC recordings of {SECONDS} s",
+        peer="soundfile on all cores",
+    )
+    wav = save_recordings(folder, files // 4, ".wav", 3 * RATE)
+    yield rate(
+        partial(manifest, folder / "wav.csv", wave),
+        partial(all_cores, resample_recording, wav),
+        n=len(wav),
+        what="import of WAV recordings, 48 to 16 kHz",
+        peer="soundfile and scipy on all cores",
+    )
+
+
+def main() -> None:
+    """Print the figures, and threads beside processes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--files", type=int, default=FILES)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        print("| what | ours | peer | peer's | ratio | goal |\n|---|---:|---|---:|---:|---|")
+        for figure in figures(given.repeats, place, given.files):
+            print(f"| {' | '.join(figure.cells())} |", flush=True)
+        images = sorted(place.glob("*.jpg"))
+        threads = compared(
+            partial(all_cores, decode_image, images),
+            partial(processes, decode_image, images),
+            len(images),
+            given.repeats,
+            what="Pillow by threads",
+            peer="by processes",
+            unit="images/s",
+        )
+        print(f"| {' | '.join(threads.cells())} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -12,27 +12,29 @@ import argparse
 import contextlib
 import io
 import json
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import Figure, by_turns, seconds, within
 from jsonschema import Draft202012Validator
 
 from calaudit.audit.run import run_audit
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
 from calaudit.demo.digits import DEMO_MODEL, write_demo
 from calaudit.formats.pool import open_pool
+from calaudit.formats.ranges import open_ranges
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.report.files import read_report, write_report
-from calaudit.report.html.page import html_page
-from calaudit.results.report import Report
+from calaudit.report.forms import Evidence, write_forms
 from calaudit.results.schema import report_schema, schema_problems
 from calaudit.runtime.pool import batches
 from calaudit.steps.predict import predict
@@ -42,13 +44,6 @@ COMMANDS = {
     "import calaudit": "import calaudit",
     "calaudit --help": "from calaudit.cli.app import app; app(['--help'])",
 }
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """How long it takes once."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def row(what: str, found: list[float], beside: str, peer: list[float]) -> None:
@@ -84,8 +79,8 @@ def predictions(folder: Path, repeats: int) -> None:
             row(f"predictions, batches of {size}", found, "bare inference", peer)
 
 
-def audits(repeats: int) -> tuple[Report, Path]:
-    """The demo's audit from nothing; the last one's report, and its folder."""
+def audits(repeats: int) -> Path:
+    """The demo's audit from nothing; the last one's folder."""
     walls, bares, stages = [], [], []
     for _ in range(repeats):
         folder = Path(tempfile.mkdtemp(prefix="calaudit-overhead-"))
@@ -102,7 +97,7 @@ def audits(repeats: int) -> tuple[Report, Path]:
     judged = len(report.results)
     each = statistics.median(one["statistics"] for one in stages) / judged * 1e6
     print(f"{'statistics of one comparison':34} {each:8.0f} µs   of {judged:,}")
-    return report, folder
+    return folder
 
 
 def _bare(folder: Path, quantized: list[Model]) -> float:
@@ -117,34 +112,61 @@ def _bare(folder: Path, quantized: list[Model]) -> float:
     return seconds(lambda: [engine.run(piece) for engine in engines for piece in pieces])
 
 
-def reports(report: Report, folder: Path, repeats: int) -> None:
-    """The check of a report beside jsonschema's, its files beside the JSON text alone."""
-    path = folder / "again.json"
-    write_report(report, path)
-    document = json.loads(path.read_text(encoding="utf-8"))
+def whole_demo(repeats: int, folder: Path) -> Figure:
+    """`calaudit demo` as a command, from its start to its exit; its last files stay in `folder`."""
+    command = [sys.executable, "-m", "calaudit", "demo", "--out", str(folder)]
+
+    def run() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    run()  # compiles what is kept in the user's cache folder
+    return within("calaudit demo", tuple(seconds(run) for _ in range(repeats)), 4.0)
+
+
+def reports(path: Path, repeats: int) -> Iterator[Figure]:
+    """The check of a report beside jsonschema's, its forms beside the JSON text alone."""
+    report, document = read_report(path), json.loads(path.read_text(encoding="utf-8"))
+    again = path.with_name("again.json")
     validator = Draft202012Validator(dict(report_schema()))
-    peer = [seconds(lambda: list(validator.iter_errors(document))) for _ in range(repeats)]
-    found = [seconds(lambda: schema_problems(document, where=path)) for _ in range(repeats)]
-    row("is the report valid?", found, "jsonschema", peer)
-    peer = [seconds(lambda: json.dumps(document, indent=1)) for _ in range(repeats)]
-    found = [seconds(lambda: write_report(report, path)) for _ in range(repeats)]
-    row("report.json, checked and written", found, "json.dumps", peer)
-    again = read_report(path)
-    found = [seconds(lambda: html_page(again)) for _ in range(repeats)]
-    row("the page", found, "json.dumps", peer)
+
+    def check() -> None:
+        assert not schema_problems(document, where=path)
+
+    turns = by_turns(check, lambda: list(validator.iter_errors(document)), min(repeats, 2))
+    yield Figure("is the report valid?", turns[0], "jsonschema", turns[1])
+    turns = by_turns(
+        lambda: write_report(report, again), lambda: json.dumps(document, indent=1), repeats
+    )
+    yield Figure("report.json, checked and written", turns[0], "json.dumps", turns[1])
+    text = again.read_text(encoding="utf-8")
+    evidence = Evidence(open_ranges(next(path.parent.glob("ranges/*.h5"))), text=text)
+
+    def page() -> None:
+        write_forms(report, path.parent, ["html"], evidence=evidence)
+
+    page()
+    found = tuple(seconds(page) for _ in range(repeats))
+    yield within(f"the page of {len(report.results):,} comparisons", found, 0.5)
 
 
-def starts(repeats: int) -> None:
-    """Processes that end at once."""
+def starts(repeats: int) -> Iterator[Figure]:
+    """Processes that end at once, beside one that imports numpy alone."""
 
-    def start(code: str) -> list[float]:
+    def started(code: str) -> Callable[[], object]:
         command = [sys.executable, "-c", f"try:\n    {code}\nexcept SystemExit:\n    pass"]
-        ran = (lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL),) * repeats
-        return [seconds(each) for each in ran]
+        return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
-    peer = start("import numpy")
     for what, code in COMMANDS.items():
-        row(what, start(code), "import numpy", peer)
+        ours, theirs = by_turns(started(code), started("import numpy"), repeats)
+        yield Figure(what, ours, "import numpy", theirs)
+
+
+def figures(repeats: int, folder: Path) -> Iterator[Figure]:
+    """The whole demo, the forms of its report, and what a command takes to start."""
+    yield whole_demo(min(repeats, 3), folder / "demo")
+    yield from reports(folder / "demo" / "digits" / "report.json", repeats)
+    yield from starts(repeats)
 
 
 def main() -> None:
@@ -152,10 +174,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
     with contextlib.redirect_stderr(io.StringIO()):
-        report, folder = audits(repeats)
+        folder = audits(repeats)
     predictions(folder, repeats)
-    reports(report, folder, repeats)
-    starts(repeats)
+    for figure in figures(repeats, folder):
+        print("   ".join(figure.cells()), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,110 +1,98 @@
-"""Implicit engines of TensorRT 8.5.3.1, beside what a CPU predicts of them. Prints two tables.
+"""What an engine's predictions take beside its bare inference, over the rows of the demo's pool.
 
-The real engines were built on an NVIDIA H200 from calibration caches that NVIDIA's calibrators
-wrote; what they answered to the 3,600 evaluated recordings of the speech model is among the tests'
-data. The predictions are onnxruntime's runs of three Q/DQ graphs with the same scales: the one that
-``int8 = "implicit"`` makes, one that rounds every tensor with a range, and one that rounds what
-products read, as explicit quantization does.
+Ours: a session is made, inputs are read, run and checked, outputs are written and the file is read
+back. The peer runs a session that is there over inputs that are in memory, and keeps nothing.
 
-    python benchmarks/predictions.py [--data ../shared]
+    python benchmarks/predictions.py [--repeats 5]
 """
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
+from figures import Figure, by_turns
 from numpy.typing import NDArray
 
+from calaudit.backends.base import Engine
 from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
-from calaudit.formats.trt_cache import open_trt_cache
-from calaudit.graph.implicit import implicit_graph, plan_implicit
+from calaudit.demo.digits import DEMO_MODEL, write_demo
+from calaudit.formats.pool import PoolFile, open_pool
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
-from calaudit.graph.qdq import QdqPlan, QuantizedActivation, apply_qdq
-from calaudit.graph.survey import survey
+from calaudit.graph.qdq import apply_qdq
+from calaudit.runtime.pool import batches
+from calaudit.steps.predict import predict
 
-ROOT = Path(__file__).parents[1]
-REAL = json.loads((ROOT / "tests/graph/real_engines.json").read_text(encoding="utf-8"))
-Array = NDArray[Any]
-
-
-def evaluated(data: Path) -> tuple[Array, Array, Array]:
-    """Inputs, labels and SNR (dB) of the 3,600 evaluated rows, in the pool's order."""
-    with tempfile.TemporaryDirectory() as folder:
-        script = data / "data/speech/build"
-        subprocess.run([sys.executable, script, folder], check=True, capture_output=True)
-        with h5py.File(Path(folder) / "power" / "pool.h5") as pool:
-            chosen = pool["meta/split"].asstr()[:] == "evaluation"
-            found = (pool["inputs/x"], pool["targets/label"], pool["meta/snr_db"])
-            x, label, snr = (each[:][chosen] for each in found)
-    return x, label, snr
+BATCHES = (64, 256, 1024)
+GOAL = 1.3
 
 
-def everywhere(model: Model, scales: dict[str, float]) -> QdqPlan:
-    """Round every tensor with a range."""
-    facts, plan = survey(model), plan_implicit(model, scales)
-    slots = {name: tuple(facts.readers.get(name, ())) for name in (*facts.inputs, *facts.producers)}
-    rounded = tuple(
-        QuantizedActivation(name, at) for name, at in slots.items() if at and name in scales
-    )
-    return QdqPlan(plan.fingerprint, rounded, plan.weights, (), ())
-
-
-def graphs(model: Model, scales: dict[str, float]) -> Iterator[tuple[str, Model]]:
-    """The three predictions."""
+def engines() -> Iterator[tuple[str, Model]]:
+    """The demo's model, and its Q/DQ graph; what its scales are costs nothing."""
+    model = load_model(DEMO_MODEL)
+    yield "FP32", model
     prepared = prepare(model)
-    yield "implicit", implicit_graph(model, scales)[0]
-    yield "every tensor", apply_qdq(prepared, everywhere(prepared, scales), scales)
-    yield "Q/DQ", apply_qdq(prepared, plan_qdq(prepared), scales)
+    plan = plan_qdq(prepared)
+    yield "INT8", apply_qdq(prepared, plan, dict.fromkeys(plan.taps, 0.05))
 
 
-def classes(graph: Model, x: Array, size: int = 64) -> Array:
-    """What a graph answers."""
-    engine = OnnxruntimeBackend().load(graph)
-    pieces = [engine.run({"x": x[at : at + size]})["y"] for at in range(0, len(x), size)]
-    found: Array = np.concatenate(pieces).argmax(axis=1)
-    return found
+@dataclass(frozen=True)
+class Rows:
+    """All rows of the demo's pool, at hand and in the file."""
+
+    pool: PoolFile
+    rows: NDArray[np.int64]
+    inputs: dict[str, NDArray[Any]]
+    out: Path
+
+    def bare(self, engine: Engine, size: int) -> None:
+        """Run them, and keep nothing."""
+        for piece in batches(self.rows, size):
+            at = slice(int(piece[0]), int(piece[-1]) + 1)
+            engine.run({name: values[at] for name, values in self.inputs.items()})
+
+    def ours(self, backend: OnnxruntimeBackend, model: Model, size: int) -> None:
+        """All of an engine's life but the making of its graph."""
+        engine = backend.load(model)
+        predict(engine, self.pool, self.rows, self.out, batch_size=size, what=model.label)
+        engine.close()
+
+
+def figures(repeats: int, folder: Path) -> Iterator[Figure]:
+    """Both engines at growing batches."""
+    write_demo(folder)
+    backend = OnnxruntimeBackend()
+    with open_pool(folder / "digits.h5") as pool:
+        rows = np.arange(len(pool))
+        all_of = Rows(pool, rows, pool.read_inputs(rows), folder / "p.h5")
+        for name, model in engines():
+            loaded = backend.load(model)
+            for size in BATCHES:
+                found, peer = by_turns(
+                    partial(all_of.ours, backend, model, size),
+                    partial(all_of.bare, loaded, size),
+                    repeats,
+                )
+                what = f"an {name} engine's predictions, batches of {size:,}"
+                yield Figure(what, found, "its bare inference", peer, goal=GOAL)
 
 
 def main() -> None:
-    """Compare and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared")
-    data = parser.parse_args().data
-    x, label, snr = evaluated(data)
-    model = load_model(data / "data/speech/power/model.onnx")
-    reference = classes(model, x)
-    levels = sorted(set(snr.tolist()), reverse=True)
-    print("| cache | real top-1 | prediction | top-1 | same top-1 |\n|---|---:|---|---:|---:|")
-    drops = []
-    for name, answers in REAL["speech"].items():
-        real = np.array(list(answers), np.int64)
-        scales = open_trt_cache(data / f"trt/{name}.cache").scales
-        for kind, graph in graphs(model, scales):
-            found = classes(graph, x)
-            top1, same = (found == label).mean(), (found == real).mean()
-            print(f"| {name} | {(real == label).mean():.4f} | {kind} | {top1:.4f} | {same:.4f} |")
-            if kind == "implicit":
-                drops.append((name, real, found))
-    print(f"\n| drop in points, real / predicted | {' | '.join(f'{s:g} dB' for s in levels)} |")
-    print("|---|" + "---:|" * len(levels))
-    for name, real, found in drops:
-        cells = []
-        for level in levels:
-            here = snr == level
-            base = (reference == label)[here].mean()
-            lost = (100 * (base - (each == label)[here].mean()) for each in (real, found))
-            cells.append(" / ".join(f"{each:.2f}" for each in lost))
-        print(f"| {name} | {' | '.join(cells)} |")
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
+    with tempfile.TemporaryDirectory(prefix="calaudit-predictions-") as folder:
+        for figure in figures(repeats, Path(folder)):
+            what, ours, peer, theirs, ratio, verdict = figure.cells()
+            print(f"{what:48} {ours:>9} {peer:20} {theirs:>9}  {ratio}  {verdict}", flush=True)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class Model:
         """Content hash (blake2b-128, hex): graph and weights, wherever the weights are stored."""
         return _fingerprint(self.proto)
 
-    @property
+    @cached_property
     def n_bytes(self) -> int:
         """Size as one protobuf message, whether it may be one or not; a little more at most."""
         rest = int(without_weights(self.proto).ByteSize())

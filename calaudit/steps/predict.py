@@ -1,8 +1,9 @@
 """Predict: run one engine over pool rows, batch by batch, into a file or memory."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from calaudit.runtime.progress import counter
 from calaudit.runtime.words import counted
 from calaudit.steps.tapped import SampleRunner, load_tapped
 from calaudit.tasks.reduction import EVERYTHING, Kept
+
+_READ_BYTES: Final = 1 << 20
+"""Of inputs that are read at once: to read a small batch costs as much as to read many."""
 
 
 def predict(
@@ -74,8 +78,8 @@ def _outputs(
     what, is_reference = how
     sound = False
     with counter(len(rows), what=what) as done:
-        for piece in batches(rows, batch_size):
-            outputs = engine.run(pool.read_inputs(piece))
+        for piece, inputs in _fed(pool, rows, batch_size):
+            outputs = engine.run(inputs)
             for name, values in outputs.items():
                 _check_batched(name, values, len(piece), what)
                 sound = sound or not _overflows(values).all()
@@ -88,6 +92,17 @@ def _outputs(
             where=what,
             next_step="Check the model and its inputs: it overflows on every sample.",
         )
+
+
+def _fed(pool: Pool, rows: Rows, batch_size: int) -> Iterator[tuple[Rows, dict[str, NDArray[Any]]]]:
+    """Batches of rows, and their inputs; small batches are read several at a time."""
+    one = sum(spec.dtype.itemsize * math.prod(spec.shape) for spec in pool.inputs.values())
+    together = max(1, _READ_BYTES // max(1, one * batch_size))
+    for block in batches(rows, batch_size * together):
+        inputs = pool.read_inputs(block)
+        for start in range(0, len(block), batch_size):
+            batch = slice(start, start + batch_size)
+            yield block[batch], {name: values[batch] for name, values in inputs.items()}
 
 
 def _overflows(values: NDArray[Any]) -> NDArray[np.bool_]:

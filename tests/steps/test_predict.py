@@ -1,11 +1,17 @@
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from calaudit.formats.pool import open_pool
 from calaudit.formats.pool_writer import write_pool
+from calaudit.graph.model import ModelTensor
 from calaudit.runtime.errors import BackendError
+from calaudit.runtime.pool import Rows
+from calaudit.steps import predict as steps
 from calaudit.steps.predict import predict
 
 
@@ -54,3 +60,45 @@ def test_a_reference_that_overflows_on_every_sample_is_refused(tmp_path: Path) -
     masked = np.zeros((5, 3), np.float32)
     masked[:, 0] = -np.inf
     predicted(tmp_path, masked)
+
+
+@pytest.mark.parametrize("n", [1, 7, 64, 130])
+def test_small_batches_are_read_several_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int
+) -> None:
+    """Sizes of batches, and what they hold, don't change; reads are as many as bytes ask for."""
+    monkeypatch.setattr(steps, "_READ_BYTES", 3 * 8 * 4)  # three batches of 8 numbers
+    x = np.arange(140, dtype=np.float32)[:, None]
+    write_pool(tmp_path / "pool.h5", inputs={"x": x}, meta={"a": x[:, 0]})
+    rows = np.arange(5, 5 + n)
+    with open_pool(tmp_path / "pool.h5") as pool:
+        reads: list[int] = []
+        read = pool.read_inputs
+
+        def counted(some: Rows) -> dict[str, NDArray[Any]]:
+            reads.append(len(some))
+            return read(some)
+
+        monkeypatch.setattr(pool, "read_inputs", counted)
+        engine = Echo()
+        found = predict(engine, pool, rows, tmp_path / "p.h5", batch_size=8, what="echo")
+        np.testing.assert_array_equal(found.read("y"), x[rows])
+    assert engine.sizes == [*[8] * (n // 8), *([n % 8] if n % 8 else [])]
+    assert reads == [*[24] * (n // 24), *([n % 24] if n % 24 else [])]
+
+
+class Echo:
+    """Answers with its inputs, and remembers how many it was given at a time."""
+
+    inputs: tuple[ModelTensor, ...] = ()
+    outputs = ("y",)
+    record: Mapping[str, str] = {}
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        self.sizes.append(len(feeds["x"]))
+        return {"y": feeds["x"].copy()}
+
+    def close(self) -> None: ...

@@ -136,13 +136,16 @@ def _arm_latency(course: Course, due: Floats, found: Sequence[Percentile]) -> Ar
 
 
 def _ended_at(course: Course) -> int | None:
-    """The last request with a usable answer, where many followed it and none had one."""
+    """Number, from 1, of the last request with a usable answer, where many without followed.
+
+    0: none had one at all.
+    """
     asked = np.flatnonzero(course.status != UNSENT)
     good = np.flatnonzero(course.status[asked] == OK)
     last = int(good[-1]) if len(good) else -1
     if len(asked) - 1 - last < _GONE:
         return None
-    return int(asked[last]) if last >= 0 else 0
+    return int(asked[last]) + 1 if last >= 0 else 0
 
 
 def slower_records(found: Latencies) -> tuple[LatencyDifference, ...]:
@@ -214,7 +217,8 @@ def replay_notices(
     for arm in arms:
         if arm.ended_at is not None:
             worst = arm.failures[0].message if arm.failures else "no answer in time"
-            message = f"had no usable answer to any request after number {arm.ended_at}: {worst}"
+            after = f" after number {arm.ended_at:,}" if arm.ended_at else ""
+            message = f"had no usable answer to any request{after}: {worst}"
             yield Notice("arm_ended", message, arm.name)
         elif arm.failed:
             shown = "; ".join(f"{each.message} ({each.count:,})" for each in arm.failures[:3])

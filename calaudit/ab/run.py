@@ -102,11 +102,20 @@ def ab_audit(
         audit = opened.enter_context(prepared_audit(Path(path), given))
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="calaudit-ab-")))
         trial = _Trial(audit, asked, folder, tell or (lambda notice: None))
-        log = trial.read()  # before the lock: what is wrong with the log isn't for others to hide
+        dealt = trial.read()  # before the lock: what is wrong with the log isn't for others to hide
         opened.enter_context(share_lock(audit.folder, wait=given.wait, next_step=_HELD))
-        record = trial.run(log, watching)
+        record = trial.run(dealt, watching)
         written = Path(out) if out is not None else audit.folder / FOLDER
         return record, write_ab(record, written)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Dealt:
+    """The requests that were read, who gets them and when."""
+
+    log: "RequestLog"
+    schedule: "Schedule"
+    requests: "Requests"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -132,18 +141,18 @@ class _Trial:
     timings: dict[str, float] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
 
-    def read(self) -> "RequestLog":
-        """Check what was asked for, and read the requests: nothing of the audit's results."""
+    def read(self) -> "_Dealt":
+        """Check what was asked for, and deal the requests: without any of the audit's results."""
         from calaudit.ab.opened import check_arms, check_length, check_metrics, read_log, scheduled
 
         check_metrics(self.audit, self.asked)
         check_arms(self.audit, self.asked)
         log = read_log(self.audit, self.asked, self._note)
-        schedule, _ = scheduled(self.audit, self.asked, log)
+        schedule, requests = scheduled(self.audit, self.asked, log)
         check_length(schedule, self.asked)
-        return log
+        return _Dealt(log, schedule, requests)
 
-    def run(self, log: "RequestLog", watching: Watching | None) -> "AbRecord":
+    def run(self, dealt: "_Dealt", watching: Watching | None) -> "AbRecord":
         """Open, foresee, replay, judge."""
         from calaudit.ab.answers import AnswerKeeper, Wanted
         from calaudit.ab.opened import (
@@ -151,7 +160,6 @@ class _Trial:
             length_notice,
             open_arms,
             open_known,
-            scheduled,
             wanted_outputs,
         )
 
@@ -159,7 +167,7 @@ class _Trial:
         known = open_known(audit, asked)
         check_space(known, self.folder)
         arms = open_arms(audit, asked)
-        schedule, requests = scheduled(audit, asked, log)
+        schedule, requests = dealt.schedule, dealt.requests
         with self._stage("expected"):
             foreseen = self._foreseen(known, requests)
         self.tell(length_notice(schedule, asked))
@@ -171,7 +179,7 @@ class _Trial:
             live = Live(audit, asked, requests, keeper, known, self.terms, self.folder)
             watcher = watching(live)
         replay = self._replayed(arms, schedule, requests, keeper, watcher)
-        done = _Done(arms, schedule, replace(requests, n_sent=replay.n_sent), log, replay)
+        done = _Done(arms, schedule, replace(requests, n_sent=replay.n_sent), dealt.log, replay)
         with self._stage("statistics"):
             judged, same = self._judged(keeper, known)
             compared = self._compared(judged, keeper, done, foreseen)

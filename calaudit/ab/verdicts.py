@@ -276,4 +276,5 @@ def _lost(results: Sequence[AbResult]) -> Iterator[str]:
 def _ended(arms: Sequence[ArmRecord]) -> Iterator[str]:
     for arm in arms:
         if arm.ended_at is not None:
-            yield f"the {arm.role} answered nothing after request {arm.ended_at}"
+            after = f" after request {arm.ended_at:,}" if arm.ended_at else ""
+            yield f"the {arm.role} answered nothing{after}"

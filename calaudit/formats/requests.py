@@ -327,8 +327,7 @@ def _unknown(
     strangers = np.unique(names[unknown])
     shown = first_of((visible(each) for each in strangers[:_SHOWN].tolist()), len(strangers))
     message = (
-        f"{n:,} of {len(names):,} requests ask for samples that aren't among those evaluated: "
-        f"{shown}"
+        f"{n:,} of {len(names):,} requests ask for samples that the pool doesn't have: {shown}"
     )
     if not skip:
         raise FileFormatError(

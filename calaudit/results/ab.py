@@ -93,7 +93,8 @@ class ArmRecord:
     latency: ArmLatency
     """From when requests should have left."""
     ended_at: Count | None = None
-    """Number in the log of the last request that it answered, where all after it failed."""
+    """Number in the log, from 1, of the last request that it answered, where all after it failed;
+    0: all failed; None: it answered until the end."""
 
     @property
     def failed(self) -> int:

@@ -5,12 +5,11 @@ Scores are turned so that more is better, whichever way a metric points.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
 
 from calaudit.ab.replay import OK, UNSENT, Course
 from calaudit.ab.scoring import MetricScores
@@ -18,16 +17,12 @@ from calaudit.results.comparison import ALL
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.pool import Rows
 from calaudit.statistics.arms import (
-    FEWEST_USERS,
     Answers,
     ArmDifference,
     compare_arms,
-    ratio_variance,
-    six_sums,
-    unseen,
-    user_sums,
 )
 from calaudit.statistics.detectable import detectable
+from calaudit.statistics.pairs import compare_pairs
 from calaudit.statistics.sequential import Decision, Watch, watch_arms, watch_pairs
 
 Floats = NDArray[np.float64]
@@ -330,10 +325,9 @@ def _paired(
     """Both arms' scores of each request, side by side."""
     (before, after), (size, _) = whole.scores, whole.sizes
     gap = after - before
-    fixed = {
-        name: _paired_difference(whole, gap, requests.user, rows, terms)
-        for name, rows in sent.items()
-    }
+    fixed = compare_pairs(
+        requests.user, before, after, sent, size=size, span=whole.span, level=terms.level
+    )
     watches = {
         name: watch_pairs(
             requests.user,
@@ -347,47 +341,3 @@ def _paired(
         for name, rows in sent.items()
     }
     return fixed, watches
-
-
-def _paired_difference(
-    whole: _Scores, gap: Floats, user: NDArray[np.int64], rows: Rows, terms: Terms
-) -> ArmDifference:
-    """Mean difference over requests that both arms have a score of, users being independent.
-
-    Student's t of the cluster-robust error, with Kish's effective number of users less 1.
-    """
-    (before, after), (size, _) = whole.scores, whole.sizes
-    both = rows[~np.isnan(gap[rows]) & (size[rows] > 0)]
-    arm = np.zeros(len(both), np.int8)
-    nothing = np.zeros(len(both))
-    pairs = Answers(arm, user[both], gap[both], size[both], whole.span, expected=nothing)
-    sums = user_sums(pairs)
-    users, weight = len(sums.user), float(size[both].sum())
-    plain = ArmDifference(
-        float(before[both].sum()) / weight if weight else None,
-        float(after[both].sum()) / weight if weight else None,
-        len(both),
-        len(both),
-        users,
-        users,
-        len(rows) - len(both),
-    )
-    if not weight:
-        return plain
-    six = six_sums(sums).sum(axis=0)
-    ratio, variance, freedom = (float(each) for each in ratio_variance(six, sums.reach))
-    error = float(np.sqrt(variance))
-    if users < FEWEST_USERS or not np.isfinite(error) or not error:
-        return replace(plain, estimate=ratio)
-    tail = (1 - terms.level) / 2
-    reach = float(stdtrit(freedom, 1 - tail)) * error
-    reach = max(reach, float(unseen(six, sums.reach, tail)))
-    p_value = 2 * float(stdtr(freedom, -abs(ratio) / error))
-    return replace(
-        plain,
-        estimate=ratio,
-        low=ratio - reach,
-        high=ratio + reach,
-        p_value=p_value,
-        standard_error=error,
-    )

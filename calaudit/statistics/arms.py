@@ -187,10 +187,11 @@ def compare_arms(
         name: _compared(one, far[:, place], level)
         for place, (name, one) in enumerate(zip(slices, sums, strict=True))
     }
-    return _adjusted(found)
+    return adjusted(found)
 
 
-def _adjusted(found: Mapping[str, ArmDifference]) -> dict[str, ArmDifference]:
+def adjusted(found: Mapping[str, ArmDifference]) -> dict[str, ArmDifference]:
+    """Slices with `p_adjusted`, by Holm's method over those that have a p-value."""
     tested = [name for name, one in found.items() if one.p_value is not None]
     adjusted = holm([found[name].p_value or 0.0 for name in tested])
     values = dict(zip(tested, adjusted.tolist(), strict=True))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.audit.prepare import Audit
-from calaudit.calibration.harm import Harm, harm_curves
+from calaudit.calibration.harm import Harm, HarmCurves, harm_curves
 from calaudit.calibration.histogram import Histograms
 from calaudit.calibration.methods import N_STEPS
 from calaudit.calibration.minimax import minimax_ranges
@@ -79,7 +79,8 @@ def predicted_harm(
     errors = {cell: _output_errors(audit, names, cells[cell], reference) for cell in tables}
     records = tuple(_record(cell, harms[cell], tables[cell], errors[cell]) for cell in tables)
     whole = [each for each in records if harms[each.cell].taps == histograms.taps]
-    least = _least(histograms, names, members, harms.values(), whole)
+    every = harm_curves(histograms, groups=names, members=members)
+    least = _least(every, harms.values(), whole)
     counts = audit.pool_slices.take(audit.tuning.observed).counts()
     mine = [
         cell.id
@@ -97,7 +98,7 @@ def predicted_harm(
         slices=tuple(
             SliceHarm(name, counts[name], value) for name, value in zip(names, least, strict=True)
         ),
-        bound=_bound(histograms, names, members, whole),
+        bound=_bound(histograms, every, members, whole),
         cells=records,
         ranks=tuple(
             filled(HarmRank, rank_agreement(total, values, seed=audit.seed), metric=metric)
@@ -159,14 +160,9 @@ def _by_steps(harm: Harm, ranges: Mapping[str, FileRange]) -> Harm:
 
 
 def _least(
-    histograms: Histograms,
-    names: tuple[str, ...],
-    members: NDArray[np.bool_] | Floats,
-    harms: Iterable[Harm],
-    whole: Sequence[CellHarm],
+    every: HarmCurves, harms: Iterable[Harm], whole: Sequence[CellHarm]
 ) -> tuple[float, ...]:
     """Of each slice; as rounded, no more than that of an engine with ranges of all taps."""
-    every = harm_curves(histograms, groups=names, members=members)
     found = np.array([_short(every.least(beside=harms)), *(each.total for each in whole)])
     least: list[float] = found.min(axis=0).tolist()
     return tuple(least)
@@ -174,14 +170,14 @@ def _least(
 
 def _bound(
     histograms: Histograms,
-    names: tuple[str, ...],
+    every: HarmCurves,
     members: NDArray[np.bool_] | Floats,
     whole: Sequence[CellHarm],
 ) -> float | None:
     """For all slices at once; no more than that of an engine, whose ranges lie between amaxes."""
     if not histograms.taps:
         return None
-    free = minimax_ranges(histograms, groups=names, members=members)
+    free = minimax_ranges(histograms, groups=every.groups, members=members, coarse=every)
     return min([*_short([free.found.bound]), *(max(each.total) for each in whole)])
 
 
@@ -195,11 +191,8 @@ def _output_errors(
     differences = _differences(audit, cell, reference)
     found = np.full((max(len(differences), 1), len(names)), np.nan)
     for errors, (lost, power) in zip(found, differences, strict=False):
-        for place, name in enumerate(names):
-            held = audit.slices.mask(name)
-            total = power[held].sum()
-            if total > 0:
-                errors[place] = lost[held].sum() / total
+        total = audit.slices.sums(power, names)
+        np.divide(audit.slices.sums(lost, names), total, out=errors, where=total > 0)
     kept = found[~np.isnan(found).all(axis=1)]
     whole: Floats = kept.mean(axis=0) if len(kept) else found[0]
     return whole

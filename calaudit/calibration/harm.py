@@ -211,13 +211,20 @@ def harm_curves(
         return _tap_curves(_of_tap(histograms, tap, members), own)
 
     found = map_on_cores(one, range(len(histograms.taps)))
-    errors = np.stack([each[1] for each in found]) if found else np.zeros((0, n_groups, 0, 2))
+    clipping, resolution = (_shares(found, part, n_groups) for part in (0, 1))
     rungs = np.stack([each[0] for each in found]) if found else np.zeros((0, 0))
     power = np.stack([each[2] for each in found]) if found else np.zeros((0, n_groups))
-    scale = np.divide(1.0, power, out=np.zeros_like(power), where=power > 0)[:, :, None]
-    return HarmCurves(
-        histograms.taps, names, rungs, errors[..., 0] * scale, errors[..., 1] * scale, power
-    )
+    return HarmCurves(histograms.taps, names, rungs, clipping, resolution, power)
+
+
+def _shares(found: list[tuple[Floats, Floats, Floats]], part: int, n_groups: int) -> Floats:
+    """(T, G, A): one of the two errors of each tap, as a share of the power."""
+    if not found:
+        return np.zeros((0, n_groups, 0))
+    share = np.stack([errors[..., part] for _, errors, _ in found])
+    for tap, (_, _, power) in enumerate(found):
+        share[tap] *= np.divide(1.0, power, out=np.zeros_like(power), where=power > 0)[:, None]
+    return share
 
 
 def observed_harm(
@@ -280,25 +287,31 @@ def _of_tap(histograms: Histograms, tap: int, members: Members | None) -> Histog
 def _tap_curves(one: Histograms, ladder: Floats | int) -> tuple[Floats, Floats, Floats]:
     """Ladder (A,), squared errors (G, A, 2) by clipping and by resolution, and power (G,)."""
     n_groups = one.n_groups
-    counts = one.counts[0].astype(np.float64)
-    counts[:, 0] = np.maximum(counts[:, 0] - one.n_zero[0], 0)
     tops = one.amax[0].astype(np.float64)
     firsts = [first_bin(float(top)) for top in tops]
-    moments = np.zeros((n_groups, N_BINS + 1, 3))
-    for group, first in enumerate(firsts):
-        _accumulate(edges(first), counts[group], tops[group], moments[group])
-    power = moments[:, -1, 2].copy()
+    # one group's at a time, made twice: those of thousands of groups are gigabytes
+    moments = np.zeros((N_BINS + 1, 3))
+
+    def counted(group: int) -> Floats:
+        counts: Floats = one.counts[0, group].astype(np.float64)
+        counts[0] = max(counts[0] - float(one.n_zero[0, group]), 0.0)
+        _accumulate(edges(firsts[group]), counts, tops[group], moments)
+        return counts
+
+    whole = np.zeros((n_groups, 3))
+    for group in range(n_groups):
+        counted(group)
+        whole[group] = moments[-1]
+    power = whole[:, 2].copy()
     if isinstance(ladder, int):
-        ladder = _rungs(ladder, tops, power, moments[:, -1, 0])
+        ladder = _rungs(ladder, tops, power, whole[:, 0])
     rungs = ladder.astype(np.float32)
     steps = np.asarray(rungs / np.float32(N_STEPS), np.float64)
     errors = np.zeros((n_groups, len(ladder), 2))
     for group, first in enumerate(firsts):
         if power[group] > 0:
-            _errors(
-                edges(first), counts[group], moments[group], tops[group], first, steps,
-                errors[group],
-            )  # fmt: skip
+            counts = counted(group)
+            _errors(edges(first), counts, moments, tops[group], first, steps, errors[group])
     return rungs.astype(np.float64), errors, power
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.calibration.harm import Members, harm_curves, weighted
+from calaudit.calibration.harm import HarmCurves, Members, harm_curves, weighted
 from calaudit.calibration.histogram import Histograms
 
 Floats = NDArray[np.float64]
@@ -84,6 +84,7 @@ def minimax_ranges(
     groups: Sequence[str],
     members: Members | None = None,
     weights: Floats | None = None,
+    coarse: HarmCurves | None = None,
 ) -> FreeRanges:
     """Ranges that make the largest predicted harm of any group smallest.
 
@@ -97,13 +98,15 @@ def minimax_ranges(
         As `calaudit.calibration.harm.harm` has it.
     weights : float64 (T,), optional
         Of the taps' harm.
+    coarse : HarmCurves, optional
+        `harm_curves` of the same histograms, groups and members, where they are known.
 
     Raises
     ------
     ValueError
         No taps or no groups.
     """
-    coarse = harm_curves(histograms, groups=groups, members=members)
+    coarse = coarse or harm_curves(histograms, groups=groups, members=members)
     each = weighted(coarse.taps, weights)[:, None, None]
     first = minimise_worst(coarse.total * each)
     taps, last = np.arange(len(coarse.taps)), coarse.ladder.shape[1] - 1
@@ -173,8 +176,15 @@ def _unit(costs: Floats) -> float:
 def _weighted(costs: Floats, weights: Floats) -> Floats:
     """(T, A); infinity stays infinity under a weight of 0."""
     usable = np.isfinite(costs).all(axis=1)
-    mean: Floats = np.einsum("tga,g->ta", np.where(np.isfinite(costs), costs, 0.0), weights)
+    finite = costs if usable.all() else np.where(np.isfinite(costs), costs, 0.0)
+    mean: Floats = np.einsum("tga,g->ta", finite, weights)
     return np.where(usable, mean, np.inf)
+
+
+def _own_best(costs: Floats) -> NDArray[np.int64]:
+    """(T, G): the amax that each tap would take for one group alone."""
+    best = [np.where(np.isfinite(own).all(axis=0), own, np.inf).argmin(axis=1) for own in costs]
+    return np.array(best, np.int64)
 
 
 def _bound(costs: Floats, weights: Floats) -> float:
@@ -203,8 +213,8 @@ def _solve(costs: Floats) -> tuple[Floats, Floats]:
     n_taps, n_groups, _ = costs.shape
     taps = np.arange(n_taps)
     seen = np.zeros((n_taps, costs.shape[2]), bool)
-    for weights in (np.full(n_groups, 1.0 / n_groups), *np.eye(n_groups)):
-        seen[taps, _weighted(costs, weights).argmin(axis=1)] = True
+    seen[taps, _weighted(costs, np.full(n_groups, 1.0 / n_groups)).argmin(axis=1)] = True
+    seen[taps[:, None], _own_best(costs)] = True
     for _ in range(_MOST_ROUNDS):
         weights, least, mixture = _master(costs, seen)
         values = _weighted(costs, weights)

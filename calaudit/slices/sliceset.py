@@ -1,7 +1,7 @@
 """The answer: which slices there are, which samples are in each, found by name or pattern."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
@@ -110,6 +110,25 @@ class SliceSet:
         for dimension in self.dimensions:
             found.update(zip(dimension.labels, dimension.counts().tolist(), strict=True))
         return found
+
+    def sums(self, values: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
+        """Sums of the rows' values (n_rows,) over some slices, (len(names),).
+
+        One pass over the rows for each dimension, however many slices it has.
+
+        Raises
+        ------
+        SliceError
+            An unknown name.
+        """
+        places = [self._place(name) for name in names]
+        totals: dict[int, NDArray[np.float64]] = {-1: np.array([values.sum()])}
+        for number in {number for number, _ in places if number >= 0}:
+            dimension = self.dimensions[number]
+            n = len(dimension.labels) + 1
+            found = np.bincount(dimension.codes + 1, values, minlength=n)[1:]
+            totals[number] = found.astype(np.float64, copy=False)
+        return np.array([totals[number][code] for number, code in places], np.float64)
 
     def min_support(self, name: str) -> int:
         """Samples a slice needs to be judged. Raises `SliceError` for an unknown name."""

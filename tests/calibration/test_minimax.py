@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp, minimize
 
+from calaudit.calibration import minimax
 from calaudit.calibration.accumulate import observe
 from calaudit.calibration.harm import harm
 from calaudit.calibration.histogram import Histograms, no_histograms
@@ -244,3 +245,10 @@ def test_weights_decide_which_taps_free_ranges_serve() -> None:
     own = harm(histograms, first.amax).total[0].max()
     assert own <= harm(histograms, alike.amax).total[0].max() + 1e-12
     assert first.ranges.keys() == set(histograms.taps)
+
+
+def test_the_first_amaxes_are_those_that_each_group_alone_would_take() -> None:
+    costs = ladder_costs(5, 4, 30, 12)
+    costs[1, 7, 3] = np.inf  # which no group may then take
+    alone = [minimax._weighted(costs, weights).argmin(axis=1) for weights in np.eye(30)]
+    assert np.array_equal(minimax._own_best(costs), np.array(alone).T)

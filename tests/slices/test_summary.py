@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from calaudit.runtime.errors import SliceError
 from calaudit.slices.dimension import Dimension
 from calaudit.slices.evaluate import evaluate_slices
-from calaudit.slices.sliceset import describe_slices
+from calaudit.slices.sliceset import CodedDimension, SliceSet, describe_slices
 
 rows = st.lists(
     st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.none() | st.sampled_from("xyz")),
@@ -54,3 +54,20 @@ def test_more_labels_than_can_be_read_are_refused() -> None:
     frame = pl.DataFrame({"label": np.arange(2000)})
     with pytest.raises(SliceError, match="labels: label"):
         describe_slices(evaluate_slices([], frame), frame["label"])
+
+
+def test_sums_over_slices_are_those_of_their_rows():
+    rng = np.random.default_rng(2)
+    codes = rng.integers(-1, 3, (2, 50)).astype(np.int32)
+    first, second = (
+        CodedDimension(name, tuple(f"{name} {place}" for place in range(4)), own)
+        for name, own in zip("ab", codes, strict=True)
+    )
+    slices = SliceSet(50, (first, second))
+    values = rng.random(50)
+    names = ["b 2", "all", "a 0", "a 3"]
+    wanted = [values[slices.mask(name)].sum() for name in names]
+    assert slices.sums(values, names) == pytest.approx(wanted, rel=1e-12)
+    assert slices.sums(values, []).shape == (0,)
+    with pytest.raises(SliceError, match='no slice is called "c"'):
+        slices.sums(values, ["c"])

@@ -25,13 +25,13 @@ The *bulk* is a histogram's non-zero values on bins as fine as int8 needs, outli
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final
+from functools import cached_property, lru_cache
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.runtime.compiled import compiled
+from calaudit.runtime.compiled import compiled, map_on_cores
 
 Counts = NDArray[np.int64] | NDArray[np.float64]
 
@@ -63,6 +63,13 @@ def first_bin(amax: float | np.float32) -> int:
     """Number of the first bin stored by a histogram whose largest magnitude is `amax`."""
     octave = bin_number(amax) >> FRACTION_BITS
     return max(0, octave - (N_OCTAVES - 1)) << FRACTION_BITS
+
+
+def first_bins(amax: NDArray[np.float32]) -> NDArray[np.int64]:
+    """`first_bin` of each of some magnitudes, of any shape."""
+    octaves = (amax.view(np.uint32) & _MAGNITUDE).astype(np.int64) >> 23
+    found: NDArray[np.int64] = np.maximum(octaves - (N_OCTAVES - 1), 0) << FRACTION_BITS
+    return found
 
 
 @lru_cache(maxsize=32)
@@ -166,6 +173,42 @@ def rebase(counts: NDArray[Any], first: int, new_first: int) -> NDArray[Any]:
     return moved
 
 
+@compiled
+def add_parts(
+    counts: NDArray[Any],
+    firsts: NDArray[np.int64],
+    weights: NDArray[Any],
+    wanted: NDArray[np.int64],
+    total: NDArray[Any],
+) -> None:
+    """Add the parts of one tap up to groups, as often as each counts them.
+
+    Parameters
+    ----------
+    counts : uint32, int64 or float64 (P, N_BINS)
+    firsts : int64 (P,)
+        Number of the first bin of each part.
+    weights : int64 or float64 (G, P)
+    wanted : int64 (G,)
+        Number of the first bin of each group, no lower than those of its parts.
+    total : as `weights` (G, N_BINS)
+        What they are added to.
+    """
+    for group in range(weights.shape[0]):
+        kept = total[group]
+        for part in range(weights.shape[1]):
+            weight = weights[group, part]
+            if weight == 0:
+                continue
+            row, shift = counts[part], min(wanted[group] - firsts[part], N_BINS)
+            lowest = 0 * weight
+            for place in range(min(shift + 1, N_BINS)):
+                lowest += row[place]
+            kept[0] += weight * lowest
+            for place in range(1, N_BINS - shift):
+                kept[place] += weight * row[place + shift]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Histograms:
     """Histograms of T taps over G groups (or atoms) of samples."""
@@ -238,18 +281,16 @@ class Histograms:
         counted = np.issubdtype(self.counts.dtype, np.integer)
         whole = counted and bool((members == np.rint(members)).all())
         weights: NDArray[Any] = members.astype(np.int64 if whole else np.float64)
-        shape = (len(self.taps), len(weights))
-        counts: NDArray[Any] = np.zeros((*shape, N_BINS), dtype=weights.dtype)
-        amax = np.zeros(shape, dtype=np.float32)
-        for tap, group in np.ndindex(shape):
-            held = np.flatnonzero(weights[group])
-            largest = float(self.amax[tap, held].max(initial=0))
-            amax[tap, group], first = largest, first_bin(largest)
-            for part in held:
-                own_first = first_bin(float(self.amax[tap, part]))
-                moved = rebase(self.counts[tap, part], own_first, first)
-                weight = weights[group, part]
-                counts[tap, group] += moved if weight == 1 else weight * moved
+        counts: NDArray[Any] = np.zeros((len(self.taps), len(weights), N_BINS), weights.dtype)
+        amax = np.zeros(counts.shape[:2], dtype=np.float32)
+        for number, row in enumerate(weights):
+            amax[:, number] = self.amax[:, row != 0].max(axis=1, initial=0)
+        own, wanted = first_bins(self.amax), first_bins(amax)
+
+        def add(tap: int) -> None:
+            add_parts(self.counts[tap], own[tap], weights, wanted[tap], counts[tap])
+
+        map_on_cores(add, range(len(self.taps)))
         n_zero: NDArray[Any] = self.n_zero @ weights.T
         return Histograms(self.taps, counts, n_zero, amax)
 
@@ -282,27 +323,49 @@ class Bulk:
     """Width of the narrowest bins: a power of two, 1/2048 of `top` or less."""
 
 
-def bulk_of(histogram: Histogram) -> Bulk:
-    """Merge the bins that are narrower than 1/2048 of the range without outliers.
+class Distribution:
+    """A histogram that isn't all zero, with what several methods need of it: each found once.
 
-    The published entropy scheme lays 2048 bins over [0, amax]. Where nothing is an outlier these
-    are the same range and at least as many bins; where something is, it can't blur the rest.
+    Parameters
+    ----------
+    histogram : Histogram
     """
-    counts = histogram.counts.astype(np.float64)
-    counts[0] -= histogram.n_zero
-    edges = histogram.edges
-    edge = float(edges[covering(np.cumsum(counts), BULK) + 1])
-    top = min(histogram.amax, OUTLIER_FACTOR * edge)
-    floor = float(np.ldexp(0.5, int(np.frexp(top)[1]) - N_FINE))
-    merged_edges, merged = np.empty_like(edges), np.zeros_like(counts)
-    n = merge_bins(edges, counts, floor, merged_edges, merged)
-    return Bulk(merged_edges[: n + 1], merged[:n], edge, top, floor)
 
+    def __init__(self, histogram: Histogram) -> None:
+        self.histogram = histogram
 
-def bulk_edge(histogram: Histogram) -> float:
-    """The smallest edge that covers the share `BULK` of the non-zero values."""
-    cumulative = np.cumsum(histogram.counts) - histogram.n_zero
-    return float(histogram.edges[covering(cumulative, BULK) + 1])
+    @cached_property
+    def cumulative(self) -> Counts:
+        """Non-zero values up to and with each bin (`N_BINS`,)."""
+        found: Any = np.cumsum(self.histogram.counts) - self.histogram.n_zero
+        return cast(Counts, found)
+
+    @cached_property
+    def constant(self) -> bool:
+        """Whether several values lie in one bin."""
+        return self.histogram.n > 1 and int(np.count_nonzero(self.histogram.counts)) == 1
+
+    @cached_property
+    def bulk_edge(self) -> float:
+        """The smallest edge that covers the share `BULK` of the non-zero values."""
+        return float(self.histogram.edges[covering(self.cumulative, BULK) + 1])
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        """Bins merged that are narrower than 1/2048 of the range without outliers.
+
+        The published entropy scheme lays 2048 bins over [0, amax]. Where nothing is an outlier
+        these are the same range and at least as many bins; where something is, it can't blur the
+        rest.
+        """
+        counts = self.histogram.counts.astype(np.float64)
+        counts[0] -= self.histogram.n_zero
+        edges = self.histogram.edges
+        top = min(self.histogram.amax, OUTLIER_FACTOR * self.bulk_edge)
+        floor = float(np.ldexp(0.5, int(np.frexp(top)[1]) - N_FINE))
+        merged_edges, merged = np.empty_like(edges), np.zeros_like(counts)
+        n = merge_bins(edges, counts, floor, merged_edges, merged)
+        return Bulk(merged_edges[: n + 1], merged[:n], self.bulk_edge, top, floor)
 
 
 def covering(cumulative: NDArray[Any], share: float) -> int:
@@ -322,15 +385,14 @@ def merge_bins(
 ) -> int:
     """Merge bins into multiples of `floor` where they are narrower; gives how many there are."""
     n = 0
-    last = -1.0
     end_of_fine = floor * (1 << FRACTION_BITS)
+    bound = 0.0
     for place in range(len(counts)):
-        fine = edges[place] < end_of_fine
-        slot = np.floor(edges[place] / floor)
-        if not fine or slot != last:
+        if edges[place] >= bound:
+            fine = edges[place] < end_of_fine
+            bound = (np.floor(edges[place] / floor) + 1) * floor if fine else 0.0
             merged_edges[n] = edges[place]
             n += 1
-        last = slot
         merged[n - 1] += counts[place]
     merged_edges[n] = edges[-1]
     return n

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.calibration.entropy import N_LEVELS, SAME_DIVERGENCE, kl_divergences
-from calaudit.calibration.histogram import Histogram, bulk_of, covering
+from calaudit.calibration.histogram import Distribution, Histogram, covering
 from calaudit.runtime.compiled import compiled
 from calaudit.runtime.errors import SettingsError, near
 
@@ -113,12 +113,12 @@ def _errors(  # noqa: PLR0917  # numba has no keyword-only arguments
                 best = min(best, error)
 
 
-def minmax(histogram: Histogram) -> float:
+def minmax(seen: Distribution) -> float:
     """The largest |x|, exact."""
-    return histogram.amax
+    return seen.histogram.amax
 
 
-def percentile(histogram: Histogram, *, fraction: float = DEFAULT_PERCENTILE) -> float:
+def percentile(seen: Distribution, *, fraction: float = DEFAULT_PERCENTILE) -> float:
     """The smallest bin edge that covers a fraction of the non-zero values.
 
     Raises
@@ -131,11 +131,11 @@ def percentile(histogram: Histogram, *, fraction: float = DEFAULT_PERCENTILE) ->
             f"the fraction of percentile is {fraction!r}",
             next_step="Give a number above 0 and up to 1, such as 0.9999.",
         )
-    last = covering(np.cumsum(histogram.counts) - histogram.n_zero, fraction)
-    return min(float(histogram.edges[last + 1]), histogram.amax)
+    last = covering(seen.cumulative, fraction)
+    return min(float(seen.histogram.edges[last + 1]), seen.histogram.amax)
 
 
-def entropy(histogram: Histogram) -> float:
+def entropy(seen: Distribution) -> float:
     """The clip that loses least information, KL(P‖Q), and doesn't cut into the bulk.
 
     The loss is that of the published scheme, see `calaudit.calibration.entropy`. Here
@@ -150,27 +150,27 @@ def entropy(histogram: Histogram) -> float:
     which in other tools leaves the range unclipped); and clipping at the edge of the last filled
     bin below it clips the same values with finer steps. Of equal candidates the widest wins.
     """
-    bulk = bulk_of(histogram)
+    bulk = seen.bulk
     tops = np.flatnonzero(bulk.counts > 0) + 1
     found = tops[(bulk.edges[tops] >= bulk.edge) & (bulk.edges[tops - 1] <= bulk.top)]
     # In units of the floor, so that data scaled by a power of two gives the very same numbers.
     loss = kl_divergences(bulk.edges / bulk.floor, bulk.counts, found, only_best=True)
     best = int(np.flatnonzero(loss <= loss.min() + SAME_DIVERGENCE)[-1])
-    return min(float(bulk.edges[found[best]]), histogram.amax)
+    return min(float(bulk.edges[found[best]]), seen.histogram.amax)
 
 
-def mse(histogram: Histogram) -> float:
+def mse(seen: Distribution) -> float:
     """The clip with the smallest squared error of fake quantization.
 
     Values are taken as spread evenly over their bin; rounding to nearest, saturation at 127
     steps. Outliers, beyond 8 times the edge that covers 99.99 % of the non-zero values, count
     neither for nor against a clip: the square of one value at 1e6 would outweigh a million at 1.
     """
-    bulk = bulk_of(histogram)
+    bulk = seen.bulk
     counts = np.where(bulk.edges[:-1] <= bulk.top, bulk.counts, 0.0)
     tops = np.flatnonzero(counts > 0) + 1
     found = tops[bulk.edges[tops] >= min(N_LEVELS * bulk.floor, bulk.edge)]
-    clips = np.minimum(bulk.edges[found], histogram.amax)
+    clips = np.minimum(bulk.edges[found], seen.histogram.amax)
     errors = squared_errors(bulk.edges, counts, clips, only_best=True)
     return float(clips[int(np.argmin(errors))])
 
@@ -214,13 +214,13 @@ def check_method(method: str, options: dict[str, float]) -> None:
             )
 
 
-def estimate_amax(histogram: Histogram, method: str, **options: float) -> float:
+def estimate_amax(values: Histogram | Distribution, method: str, **options: float) -> float:
     """Apply a method by name.
 
     Parameters
     ----------
-    histogram : Histogram
-        Distribution of |x|.
+    values : Histogram or Distribution
+        Of |x|. Several methods share what they need of a `Distribution`.
     method : str
         ``minmax``, ``entropy``, ``percentile`` or ``mse``.
     **options
@@ -242,6 +242,7 @@ def estimate_amax(histogram: Histogram, method: str, **options: float) -> float:
             f"{method} can't be estimated from a histogram that adds up: it depends on batches",
             next_step="Give calaudit.calibration.scales.estimate_scales the set's equal bins.",
         )
-    if histogram.amax == 0:
+    seen = values if isinstance(values, Distribution) else Distribution(values)
+    if seen.histogram.amax == 0:
         return 0.0
-    return METHODS[method](histogram, **options)
+    return METHODS[method](seen, **options)

@@ -14,9 +14,8 @@ from calaudit.calibration.equal_bins import EqualBins
 from calaudit.calibration.histogram import (
     BULK,
     N_OCTAVES,
-    Histogram,
+    Distribution,
     Histograms,
-    bulk_edge,
     first_bin,
 )
 from calaudit.calibration.methods import ENTROPY_TRT, N_STEPS, check_method, estimate_amax
@@ -111,7 +110,35 @@ def estimate_scales(
     tried: Collection[str] = (),
     **options: float,
 ) -> ScaleTable:
-    """The scale table of one group by one method; taps are estimated on all cores.
+    """The scale table of one group by one method, which may have options.
+
+    See `estimate_tables`, which shares what several methods need.
+    """
+    (table,) = estimate_tables(
+        histograms,
+        group,
+        {method: options},
+        calibset=calibset,
+        equal=equal,
+        model_fingerprint=model_fingerprint,
+        notices=notices,
+        tried=tried,
+    )
+    return table
+
+
+def estimate_tables(
+    histograms: Histograms,
+    group: int,
+    methods: Mapping[str, Mapping[str, float]],
+    *,
+    calibset: str,
+    equal: EqualBins | None = None,
+    model_fingerprint: str | None = None,
+    notices: Sequence[Notice] = (),
+    tried: Collection[str] = (),
+) -> list[ScaleTable]:
+    """The scale tables of one group by some methods; taps are estimated on all cores.
 
     A tap that is dead in this group (all zero, or no larger than float32 can scale) gets
     amax 1 and a notice: any positive scale keeps its zeros exact, and at 1 it doesn't saturate at
@@ -123,20 +150,23 @@ def estimate_scales(
         Of all taps.
     group : int
         Which group.
-    method : str
-        As in `estimate_amax`, or ``entropy-trt``.
+    methods : mapping
+        Method, as in `estimate_amax`, or ``entropy-trt`` → its options.
     calibset : str
-        What the table and its notices call the group.
+        What the tables and their notices call the group.
     equal : EqualBins, optional
         The group's equal bins of the same taps: what ``entropy-trt`` is estimated from.
     model_fingerprint : str, optional
         Of the model that was observed.
     notices : sequence of Notice
-        What is known of the observation already; the table's own follow.
+        What is known of the observation already; a table's own follow.
     tried : collection of str
         Methods that the group has tables by, for what notices advise.
-    **options
-        Options of the method.
+
+    Returns
+    -------
+    list of ScaleTable
+        By method.
 
     Raises
     ------
@@ -145,35 +175,46 @@ def estimate_scales(
     RangesError
         ``entropy-trt`` without equal bins of these taps.
     """
-    check_method(method, options)
-    by = _By(method, calibset, "minmax" in tried)
-    bins = _equal_bins(histograms, equal, calibset) if method == ENTROPY_TRT else None
+    for method, options in methods.items():
+        check_method(method, dict(options))
+    bins = _equal_bins(histograms, equal, calibset) if ENTROPY_TRT in methods else None
+    by = {method: _By(method, calibset, "minmax" in tried) for method in methods}
 
-    def estimate(position: int) -> tuple[float, list[Notice]]:
-        histogram = histograms.one(position, group)
-        amax = DEAD_AMAX
-        if scale_of(histogram.amax) >= SMALLEST_NORMAL:
-            if bins is None:
-                amax = estimate_amax(histogram, method, **options)
-            else:
+    def estimate(position: int) -> list[tuple[float, list[Notice]]]:
+        seen = Distribution(histograms.one(position, group))
+        alive = scale_of(seen.histogram.amax) >= SMALLEST_NORMAL
+        found = []
+        for method, options in methods.items():
+            amax = DEAD_AMAX
+            if alive and method == ENTROPY_TRT:
+                assert bins is not None
                 amax = choose_amax(bins.counts[position], float(bins.widths[position]))
-            amax = max(amax, _SMALLEST_AMAX)
-        return amax, _remarks(histograms.taps[position], histogram, amax, by)
+            elif alive:
+                amax = estimate_amax(seen, method, **options)
+            amax = max(amax, _SMALLEST_AMAX) if alive else amax
+            found.append((amax, _remarks(histograms.taps[position], seen, amax, by[method])))
+        return found
 
-    taps: dict[str, TapScale] = {}
-    own: list[Notice] = []
-    found = map_on_cores(estimate, range(len(histograms.taps)))
-    for name, (amax, remarks) in zip(histograms.taps, found, strict=True):
-        taps[name] = TapScale(amax, scale_of(amax))
-        own += remarks
-    return ScaleTable(
-        taps,
-        method,
-        calibset,
-        options=dict(options) if bins is None else bins.batching.options,
-        model_fingerprint=model_fingerprint,
-        notices=(*notices, *([] if bins is None else bins.notices(calibset)), *own),
-    )
+    estimated = map_on_cores(estimate, range(len(histograms.taps)))
+    tables = []
+    for number, (method, options) in enumerate(methods.items()):
+        own = [each[number] for each in estimated]
+        batches = bins if method == ENTROPY_TRT else None
+        of_batches = [] if batches is None else batches.notices(calibset)
+        tables.append(
+            ScaleTable(
+                {
+                    name: TapScale(amax, scale_of(amax))
+                    for name, (amax, _) in zip(histograms.taps, own, strict=True)
+                },
+                method,
+                calibset,
+                options=dict(options) if batches is None else batches.batching.options,
+                model_fingerprint=model_fingerprint,
+                notices=(*notices, *of_batches, *(note for _, notes in own for note in notes)),
+            )
+        )
+    return tables
 
 
 def _equal_bins(histograms: Histograms, equal: EqualBins | None, calibset: str) -> EqualBins:
@@ -208,16 +249,17 @@ def _percent(share: float) -> str:
     return "> 99.9 %" if share < 1 and text == "100" else f"{text} %"
 
 
-def _remarks(name: str, histogram: Histogram, amax: float, by: _By) -> list[Notice]:
+def _remarks(name: str, seen: Distribution, amax: float, by: _By) -> list[Notice]:
     """What a user should know of one tap's scale."""
+    histogram = seen.histogram
     where, within = f"tap {name!r}", f"in calibration set {by.calibset!r}"
     if scale_of(histogram.amax) < SMALLEST_NORMAL:
-        seen = f"never above {histogram.amax:.3g}" if histogram.n else "never observed"
-        return [Notice("dead_tap", f"{seen} {within}: taken as amax = {DEAD_AMAX:g}", where)]
-    if histogram.n > 1 and np.count_nonzero(histogram.counts) == 1:
+        least = f"never above {histogram.amax:.3g}" if histogram.n else "never observed"
+        return [Notice("dead_tap", f"{least} {within}: taken as amax = {DEAD_AMAX:g}", where)]
+    if seen.constant:
         return [Notice("constant_tap", f"always {histogram.amax:.3g} {within}", where)]
     found: list[Notice] = []
-    edge = bulk_edge(histogram)
+    edge = seen.bulk_edge
     if amax <= histogram.edges[1] and first_bin(histogram.amax) > 0:
         message = (
             f"amax {amax:.3g} by {by.method} isn't fitted to the values {within}: all below it lie "

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from calaudit.backends.base import Backend
 from calaudit.calibration.batching import Batching
 from calaudit.calibration.groups import mix
 from calaudit.calibration.methods import ALL_METHODS, DEFAULT_METHODS, ENTROPY_TRT
 from calaudit.calibration.observation import Observation
-from calaudit.calibration.scales import ScaleTable, estimate_scales
+from calaudit.calibration.scales import ScaleTable, estimate_tables
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.pool import open_pool
 from calaudit.formats.ranges import open_ranges, write_ranges
@@ -281,25 +280,22 @@ def _tables(
     tables = []
     for number, name in enumerate([*names, *mixtures]):
         # first, since it may refuse the group
-        equal = {method: observation.equal_for(method, name) for method in methods}
+        found = [observation.equal_for(method, name) for method in methods]
+        equal = next((each for each in found if each is not None), None)
         histograms = observation.of(name) if number < len(names) else mix(observation, name)
-        for method in methods:
-            given: dict[str, Any] = (
-                {"fraction": fraction} if fraction and method == "percentile" else {}
-            )
-            tables.append(
-                estimate_scales(
-                    histograms,
-                    0,
-                    method,
-                    calibset=name,
-                    equal=equal[method],
-                    model_fingerprint=observation.model_fingerprint,
-                    notices=notices,
-                    tried=methods,
-                    **given,
-                )
-            )
+        tables += estimate_tables(
+            histograms,
+            0,
+            {
+                method: {"fraction": fraction} if fraction and method == "percentile" else {}
+                for method in methods
+            },
+            calibset=name,
+            equal=equal,
+            model_fingerprint=observation.model_fingerprint,
+            notices=notices,
+            tried=methods,
+        )
     return tables
 
 

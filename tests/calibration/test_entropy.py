@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from calaudit.calibration.accumulate import observe
 from calaudit.calibration.entropy import SAME_DIVERGENCE, kl_divergences
-from calaudit.calibration.histogram import Bulk, Histogram, bulk_of
-from calaudit.calibration.methods import entropy, estimate_amax
+from calaudit.calibration.histogram import Bulk, Distribution, Histogram
+from calaudit.calibration.methods import estimate_amax
 from tests.calibration.samples import KINDS, drawn
 from tests.calibration.trt import trt_amax
 
@@ -63,11 +63,11 @@ def random_histogram(seed: int) -> Histogram:
 def test_entropy_equals_brute_force_on_random_histograms(block: int) -> None:
     for seed in range(40 * block, 40 * block + 40):
         histogram = random_histogram(seed)
-        bulk = bulk_of(histogram)
+        bulk = Distribution(histogram).bulk
         expected, divergences = brute_force(bulk, histogram.amax)
         found = kl_divergences(bulk.edges, bulk.counts, np.array(list(divergences)))
         np.testing.assert_allclose(found, list(divergences.values()), rtol=1e-9, atol=1e-11)
-        assert entropy(histogram) == expected
+        assert estimate_amax(histogram, "entropy") == expected
 
 
 def equal_bins_of(seed: int, n_bins: int) -> tuple[Floats, Floats]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from calaudit.calibration.accumulate import Accumulator, observe
-from calaudit.calibration.histogram import bulk_of
+from calaudit.calibration.histogram import Distribution
 from calaudit.calibration.methods import ENTROPY_TRT, METHODS, estimate_amax, squared_errors
 from calaudit.runtime.errors import SettingsError
 from tests.calibration.samples import KINDS, batches_of_rows, drawn
@@ -196,7 +196,7 @@ def test_giving_up_early_never_changes_the_least_squared_error(seed: int) -> Non
 def test_bulk_keeps_every_non_zero_value_and_no_bin_below_its_floor() -> None:
     for kind in KINDS:
         histogram = observe(drawn(kind, 20_000, 8))
-        bulk = bulk_of(histogram)
+        bulk = Distribution(histogram).bulk
         assert bulk.counts.sum() == histogram.n - histogram.n_zero
         assert np.diff(bulk.edges).min() >= bulk.floor
         assert bulk.top / 4096 < bulk.floor <= bulk.top / 2048

@@ -28,7 +28,7 @@ FORMAT = "ranges"
 FORMAT_VERSION = 1
 MADE_BY = "`calaudit calibrate`"
 _CHUNK = 1 << 16
-_AT_A_TIME = 16
+_AT_A_TIME = 64
 """Histograms that are written together."""
 _BUILD_AGAIN = f"The file is damaged or incomplete; build it again with {MADE_BY}."
 
@@ -152,10 +152,10 @@ def _write_counts(file: h5py.File, counts: NDArray[Any]) -> None:
     values = file.create_dataset("counts/values", (n,), np.uint32 if small else np.int64, **checked)
     start = 0
     for first in range(0, len(rows), _AT_A_TIME):
-        piece = rows[first : first + _AT_A_TIME]
-        filled = np.nonzero(piece)
-        end = start + len(filled[0])
-        bins[start:end] = filled[1].astype(np.uint16)
+        piece = rows[first : first + _AT_A_TIME].reshape(-1)
+        filled = np.flatnonzero(piece)
+        end = start + len(filled)
+        bins[start:end] = (filled % N_BINS).astype(np.uint16)
         values[start:end] = piece[filled].astype(values.dtype)
         start = end
 

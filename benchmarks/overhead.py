@@ -1,9 +1,8 @@
 """What calaudit adds to the inference that an audit needs, each beside its peer in the same run.
 
 The demo's audit, stage by stage, beside the bare inference of its engines (of which each is also
-built, sealed and described); one engine's predictions at growing batches; the report's check, its
-page, and what a command takes to start. Prints a table; ratios are medians, with the smallest and
-the largest of the repeats.
+built, sealed and described); the report's check, its page, and what a command takes to start.
+Prints a table; ratios are medians, with the smallest and the largest of the repeats.
 
     python benchmarks/overhead.py [--repeats 5]
 """
@@ -20,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from figures import Figure, by_turns, seconds, within
@@ -37,9 +35,7 @@ from calaudit.report.files import read_report, write_report
 from calaudit.report.forms import Evidence, write_forms
 from calaudit.results.schema import report_schema, schema_problems
 from calaudit.runtime.pool import batches
-from calaudit.steps.predict import predict
 
-BATCHES = (64, 256, 1024)
 COMMANDS = {
     "import calaudit": "import calaudit",
     "calaudit --help": "from calaudit.cli.app import app; app(['--help'])",
@@ -52,31 +48,6 @@ def row(what: str, found: list[float], beside: str, peer: list[float]) -> None:
     ours, theirs = statistics.median(found), statistics.median(peer)
     spread = f"{statistics.median(ratios):7.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     print(f"{what:34} {ours:8.3f} s   {beside:16} {theirs:8.3f} s   {spread}", flush=True)
-
-
-def predictions(folder: Path, repeats: int) -> None:
-    """FP32 over all rows of the pool: read, run, reduced to nothing, written."""
-    engine = OnnxruntimeBackend().load(load_model(DEMO_MODEL))
-    with open_pool(folder / "digits.h5") as pool:
-        rows = np.arange(len(pool))
-        inputs = pool.read_inputs(rows)
-        for size in BATCHES:
-            pieces = [
-                {name: values[piece] for name, values in inputs.items()}
-                for piece in batches(rows, size)
-            ]
-
-            def bare(pieces: list[dict[str, Any]] = pieces) -> None:
-                for piece in pieces:
-                    engine.run(piece)
-
-            def ours(size: int = size) -> None:
-                predict(engine, pool, rows, folder / "p.h5", batch_size=size, what="fp32")
-
-            bare(), ours()
-            peer = [seconds(bare) for _ in range(repeats)]
-            found = [seconds(ours) for _ in range(repeats)]
-            row(f"predictions, batches of {size}", found, "bare inference", peer)
 
 
 def audits(repeats: int) -> Path:
@@ -112,8 +83,11 @@ def _bare(folder: Path, quantized: list[Model]) -> float:
     return seconds(lambda: [engine.run(piece) for engine in engines for piece in pieces])
 
 
-def whole_demo(repeats: int, folder: Path) -> Figure:
-    """`calaudit demo` as a command, from its start to its exit; its last files stay in `folder`."""
+def whole_demo(repeats: int, folder: Path) -> Iterator[Figure]:
+    """`calaudit demo` as a command, from its start to its exit; its last files stay in `folder`.
+
+    Of the same runs, what its engines took: each made, sealed, run over its samples and described.
+    """
     command = [sys.executable, "-m", "calaudit", "demo", "--out", str(folder)]
 
     def run() -> None:
@@ -121,7 +95,16 @@ def whole_demo(repeats: int, folder: Path) -> Figure:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     run()  # compiles what is kept in the user's cache folder
-    return within("calaudit demo", tuple(seconds(run) for _ in range(repeats)), 4.0)
+    walls, made, bare = [], [], []
+    for _ in range(repeats):
+        walls.append(seconds(run))
+        report = read_report(folder / "digits" / "report.json")
+        made.append(report.timings["predictions"])
+        files = [folder / "digits" / str(cell.file) for cell in report.cells]
+        bare.append(_bare(folder, [load_model(file, quantized=True) for file in files]))
+    yield within("calaudit demo", tuple(walls), 4.0)
+    what = f"its {len(report.cells) + 1} engines, made and run"
+    yield Figure(what, tuple(made), "bare inference by turns", tuple(bare), goal=1.3)
 
 
 def reports(path: Path, repeats: int) -> Iterator[Figure]:
@@ -164,7 +147,7 @@ def starts(repeats: int) -> Iterator[Figure]:
 
 def figures(repeats: int, folder: Path) -> Iterator[Figure]:
     """The whole demo, the forms of its report, and what a command takes to start."""
-    yield whole_demo(min(repeats, 3), folder / "demo")
+    yield from whole_demo(min(repeats, 3), folder / "demo")
     yield from reports(folder / "demo" / "digits" / "report.json", repeats)
     yield from starts(repeats)
 
@@ -175,7 +158,6 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     with contextlib.redirect_stderr(io.StringIO()):
         folder = audits(repeats)
-    predictions(folder, repeats)
     for figure in figures(repeats, folder):
         print("   ".join(figure.cells()), flush=True)
 

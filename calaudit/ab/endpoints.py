@@ -195,8 +195,10 @@ def _differences(
             what = f"{kind} {tensor.name!r} is {there.datatype} there, the audit's {datatype}"
             yield Problem(what, where, serve)
         if not _fits(there.shape, tensor.shape):
-            shape = shape_text((-1, *tensor.shape))
-            what = f"{kind} {tensor.name!r} is {shape_text(there.shape)} there, the audit's {shape}"
+            shape = served_shape((-1, *tensor.shape))
+            what = (
+                f"{kind} {tensor.name!r} is {served_shape(there.shape)} there, the audit's {shape}"
+            )
             yield Problem(what, where, serve)
     if kind == "input":
         for name in by_name.keys() - {each.name for each in wanted}:
@@ -235,12 +237,12 @@ def datatype_of(dtype: str) -> str:
     return _DTYPES[dtype]
 
 
-def shape_text(shape: Sequence[int | None]) -> str:
+def served_shape(shape: Sequence[int | None]) -> str:
     """A shape as messages show it.
 
     Examples
     --------
-    >>> shape_text((-1, 1, None, 8))
+    >>> served_shape((-1, 1, None, 8))
     '(any, 1, any, 8)'
     """
     sizes = ["any" if size is None or size < 0 else str(size) for size in shape]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.ab.endpoints import Endpoint, Metadata, check_metadata, shape_text
+from calaudit.ab.endpoints import Endpoint, Metadata, check_metadata, served_shape
 from calaudit.ab.transports import BINARY, Client, RequestError, connect
 from calaudit.runtime.errors import BackendError, Notice
 
@@ -178,8 +178,8 @@ class KServeArm:
             if not fits:
                 raise RequestError(
                     "other_shape",
-                    f"output {tensor.name!r} is {shape_text(values.shape)}, expected "
-                    f"{shape_text(wanted)}",
+                    f"output {tensor.name!r} is {served_shape(values.shape)}, expected "
+                    f"{served_shape(wanted)}",
                 )
             if values.dtype != np.dtype(tensor.dtype):
                 what = f"output {tensor.name!r} is {values.dtype}, expected {tensor.dtype}"

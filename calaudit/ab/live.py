@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from calaudit.ab.endpoints import is_endpoint
 from calaudit.results.ab import Status
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.words import first_of, visible
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 ROLES: Final = ("control", "treatment")
 """Values of the label ``arm``."""
-STATUSES: Final[tuple[str, ...]] = get_args(Status)
 BUCKETS: Final = (
     *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075),
     *(0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0),
@@ -180,7 +180,7 @@ class LiveMetrics:
             self._sent.labels(role)
             self._outstanding.labels(role)
             self._seconds.labels(role)
-            for status in STATUSES:
+            for status in get_args(Status):
                 self._requests.labels(role, status)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -206,7 +206,7 @@ class LiveMetrics:
         text = "Always 1; what an arm is, with the labels that DCGM's exporter gives its host."
         told = self._gauge("arm_info", text, "arm", "name", "kind", "Hostname")
         for role, name in zip(ROLES, arms, strict=True):
-            kind = "endpoint" if "://" in name else "engine"
+            kind = "endpoint" if is_endpoint(name) else "engine"
             told.labels(role, visible(name), kind, visible(host_of(name))).set(1)
 
     def sent(self, arm: int, request: int) -> None:
@@ -253,7 +253,7 @@ _TESTS: Final = {
 
 def host_of(arm: str) -> str:
     """The host that an arm runs on, as DCGM's exporter calls it; this one's for engines."""
-    host = urlsplit(arm).hostname if "://" in arm else None
+    host = urlsplit(arm).hostname if is_endpoint(arm) else None
     if host is None or host in {"localhost", "127.0.0.1", "::1"}:
         return socket.gethostname()
     return host

@@ -240,7 +240,7 @@ def read_log(audit: Audit, asked: Asked, tell: Callable[[Notice], None]) -> Requ
     made = make_requests(asked.requests, asked.n or MADE, len(audit.evaluated))
     if asked.write_log is not None:
         write_requests(asked.write_log, made, audit.pool.ids(audit.evaluated))
-    return RequestLog(made.time, made.user, made.users, audit.evaluated[made.row], n_read=len(made))
+    return RequestLog(made.time, made.user, made.users, audit.evaluated[made.row])
 
 
 def scheduled(audit: Audit, asked: Asked, log: RequestLog) -> tuple[Schedule, Requests]:

@@ -1,7 +1,7 @@
 """What a replay came to, as the record's parts: arms, latencies, lag, what was watched."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -24,7 +24,6 @@ from calaudit.results.ab import (
     Quantity,
     Replayed,
     SampleRatio,
-    Status,
     Watched,
 )
 from calaudit.results.values import Estimate
@@ -107,14 +106,7 @@ def arm_records(
 def _failures(course: Course) -> Iterator[Failure]:
     told = sorted(course.messages.items(), key=lambda each: -each[1][1])
     for message, (status, count, first) in told[:MOST_FAILURES]:
-        yield Failure(_status(status), message, count, first)
-
-
-def _status(number: int) -> Status:
-    found: Mapping[int, Status] = {
-        1: "ok", 2: "not_finite", 3: "other_shape", 4: "error", 5: "timeout", 6: "lost",
-    }  # fmt: skip
-    return found[number]
+        yield Failure(STATUSES[status], message, count, first)
 
 
 def _arm_latency(course: Course, due: Floats, found: Sequence[Percentile]) -> ArmLatency:

@@ -13,18 +13,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from threading import Event, Thread
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.ab.arms import Arm, Feeds
 from calaudit.ab.transports import RequestError
+from calaudit.results.ab import Status
 from calaudit.runtime import interrupts
 from calaudit.runtime.errors import CalauditError
 from calaudit.runtime.progress import Counter, counter
 
-STATUSES: Final = ("unsent", "ok", "not_finite", "other_shape", "error", "timeout", "lost")
+STATUSES: Final = ("unsent", *get_args(Status))
 """Names of the numbers in `Course.status`."""
 UNSENT, OK, NOT_FINITE, OTHER_SHAPE, ERROR, TIMEOUT, LOST = range(len(STATUSES))
 

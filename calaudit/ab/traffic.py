@@ -83,7 +83,7 @@ def make_requests(traffic: Traffic, n: int, n_samples: int) -> RequestLog:
     width = len(str(traffic.users))
     names = tuple(f"u{number + 1:0{width}d}" for number in came.tolist())
     row = rng.integers(0, n_samples, n)
-    return RequestLog(time - time[0], user.astype(np.int64), names, row, n_read=n)
+    return RequestLog(time - time[0], user.astype(np.int64), names, row)
 
 
 def poisson(rng: np.random.Generator, rate: float, n: int) -> Floats:

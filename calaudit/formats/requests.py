@@ -49,21 +49,12 @@ class RequestLog:
     """(n,) places of the samples in the ids that were given."""
     outcomes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     """Name → (n,) numbers; true is 1, and NaN where the log has nothing."""
-    n_read: int = 0
-    """Requests of the file."""
     n_unknown: int = 0
     """Requests for samples that aren't known, which are left out."""
-    n_back: int = 0
-    """Requests whose time is before that of the one above them in the file."""
     notices: tuple[Notice, ...] = ()
 
     def __len__(self) -> int:
         return len(self.time)
-
-    @property
-    def seconds(self) -> float:
-        """From the first request to the last."""
-        return float(self.time[-1]) if len(self) else 0.0
 
     def first(self, n: int) -> "RequestLog":
         """The first `n` requests."""
@@ -74,9 +65,7 @@ class RequestLog:
             tuple(self.users[each] for each in kept.tolist()),
             self.row[:n],
             {name: values[:n] for name, values in self.outcomes.items()},
-            self.n_read,
             self.n_unknown,
-            self.n_back,
             self.notices,
         )
 
@@ -128,7 +117,7 @@ def read_requests(path: Path, ids: ArrayLike, *, skip_unknown: bool = False) -> 
         raise FileFormatError(
             "holds no request for a known sample", where=path, next_step="Give another log."
         )
-    back, jumps = _jumps(time, path)
+    jumps = _jumps(time, path)
     kept = kept[np.argsort(time[kept], kind="stable")]
     users, user = np.unique(names["user"][kept], return_inverse=True)
     return RequestLog(
@@ -137,9 +126,7 @@ def read_requests(path: Path, ids: ArrayLike, *, skip_unknown: bool = False) -> 
         tuple(users.tolist()),
         row[kept],
         {name: values[kept] for name, values in outcomes.items()},
-        len(frame),
         int(np.count_nonzero(unknown)),
-        back,
         (*notices, *jumps),
     )
 
@@ -338,8 +325,8 @@ def _unknown(
     return [Notice("unknown_samples", f"{message}; they are left out", f"{path}: sample")]
 
 
-def _jumps(time: NDArray[np.float64], path: Path) -> tuple[int, list[Notice]]:
-    """How often time goes back in the file, and what is to be said of that and of long gaps."""
+def _jumps(time: NDArray[np.float64], path: Path) -> list[Notice]:
+    """What is to be said of times that go back in the file, and of long gaps."""
     where, told = f"{path}: time", []
     steps = np.diff(time)
     back = int(np.count_nonzero(steps < 0))
@@ -360,4 +347,4 @@ def _jumps(time: NDArray[np.float64], path: Path) -> tuple[int, list[Notice]]:
             "the first one on: the clock may have been set forward"
         )
         told.append(Notice("clock_forward", message, where))
-    return back, told
+    return told

@@ -6,6 +6,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from calaudit.ab.live import (
     BUCKETS,
     MOST_SLICES,
-    STATUSES,
     Address,
     LiveMetrics,
     LiveResult,
@@ -22,6 +22,7 @@ from calaudit.ab.live import (
     exposed,
     host_of,
 )
+from calaudit.results.ab import Status
 from calaudit.runtime.errors import SettingsError
 from calaudit.slices.sliceset import CodedDimension, SliceSet
 
@@ -58,7 +59,7 @@ def test_before_the_first_request_every_counter_is_there_and_zero():
     for arm in ("control", "treatment"):
         assert found[of("requests_sent_total", arm=arm)] == 0
         assert found[of("request_duration_seconds_count", arm=arm)] == 0
-        for status in STATUSES:
+        for status in get_args(Status):
             assert found[of("requests_total", arm=arm, status=status)] == 0
         for name in NOISE:
             labels = {"arm": arm, "dimension": "noise", "slice": name}
@@ -70,13 +71,13 @@ def test_requests_are_counted_by_arm_and_by_what_became_of_them():
     for request in range(6):
         live.sent(0, request)
         live.sent(1, request)
-    for request, status in enumerate(STATUSES):
+    for request, status in enumerate(get_args(Status)):
         live.ended(1, request, status, 0.004)
     found = values_of(live)
     assert found[of("requests_sent_total", arm="treatment")] == 6
     assert found[of("outstanding_requests", arm="treatment")] == 0
     assert found[of("outstanding_requests", arm="control")] == 6
-    for status in STATUSES:
+    for status in get_args(Status):
         assert found[of("requests_total", arm="treatment", status=status)] == 1
         assert found[of("requests_total", arm="control", status=status)] == 0
 

@@ -1,5 +1,7 @@
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,17 @@ def test_the_images_are_scikit_learns_digits() -> None:
     shipped = read_digits()
     assert np.array_equal(shipped.images.reshape(len(images), -1) * 16, images)
     assert np.array_equal(shipped.labels, labels)
+
+
+def test_the_pool_is_written_without_importing_scikit_learn(tmp_path: Path) -> None:
+    script = f"""
+import sys
+from pathlib import Path
+from calaudit.demo.digits import write_demo
+write_demo(Path({str(tmp_path)!r}))
+assert not {{"sklearn", "pandas", "scipy.stats"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_no_image_is_in_two_splits_or_was_trained_on(pool: PoolFile) -> None:

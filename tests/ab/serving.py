@@ -130,8 +130,8 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in (extra or {}).items():
             self.send_header(name, value)
         self.end_headers()
-        for start in range(0, len(body), len(body) if not self.behaviour.trickle_s else 1):
-            step = len(body) if not self.behaviour.trickle_s else 1
+        step = 1 if self.behaviour.trickle_s else max(len(body), 1)
+        for start in range(0, len(body), step):
             self.wfile.write(body[start : start + step])
             time.sleep(self.behaviour.trickle_s)
 

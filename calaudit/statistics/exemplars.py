@@ -19,10 +19,14 @@ from calaudit.metrics.unit_scores import (
     answered,
     differs,
     of_units,
+    part_of,
 )
 from calaudit.results.comparison import ALL
 from calaudit.results.drops import Exemplar, Exemplars
 from calaudit.slices.sliceset import SliceSet
+
+_AT_ONCE = 1 << 17
+"""Units."""
 
 
 def find_exemplars(
@@ -68,18 +72,22 @@ def find_exemplars(
     sign = 1.0 if metric.higher_is_better else -1.0
     lost, gained, known = (np.zeros(len(before), dtype=np.int64) for _ in range(3))
     total = np.zeros(len(before))
-    # engine by engine: all of them beside one another are many times what is kept of them
-    for each in candidates:
-        scores = answered(reference, each)
-        assert isinstance(scores, UnitScores | RatioScores)
-        after = of_units(scores)
-        drop = sign * (before - after)
-        changed = differs(reference, scores)
-        lost += (changed & (drop > least)) | (np.isnan(after) & ~np.isnan(before))
-        gained += changed & (drop < -least)
-        has_drop = ~np.isnan(drop)
-        known += has_drop
-        total += np.where(has_drop, drop, 0.0)
+    # some units under one engine at a time: all of them are many times what is kept
+    for start in range(0, len(before), _AT_ONCE):
+        span = slice(start, start + _AT_ONCE)
+        own = part_of(reference, span)
+        for each in candidates:
+            assert isinstance(each, UnitScores | RatioScores)
+            scores = answered(own, part_of(each, span))
+            assert isinstance(scores, UnitScores | RatioScores)
+            after = of_units(scores)
+            drop = sign * (before[span] - after)
+            changed = differs(own, scores)
+            lost[span] += (changed & (drop > least)) | (np.isnan(after) & ~np.isnan(before[span]))
+            gained[span] += changed & (drop < -least)
+            has_drop = ~np.isnan(drop)
+            known[span] += has_drop
+            total[span] += np.where(has_drop, drop, 0.0)
     flips = lost + gained
     mean = divide(total, known, 0.0)
     flipping = np.flatnonzero(2 * flips > len(candidates))

@@ -25,14 +25,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from figures import Figure
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 T = TypeVar("T")
 N_SETS = 32
-GOALS = {"calaudit, 1 set": 1.5, "calaudit, 32 sets": 2.0}
+GOALS = {"calaudit, 1 set": 1.3, "calaudit, 32 sets": 2.0}
 MEMORY_GOAL = 2.0
+N_IMAGES = 32
+"""Of `figures`."""
+FEW_SETS, FEW_REPEATS = 2, 2
+"""What onnxruntime's quantizer is run over in `figures`, which takes it many times as long."""
 
 
 def build_model(path: Path) -> None:
@@ -126,11 +132,14 @@ def set_path(folder: Path, count: int, number: int) -> Path:
     return folder / f"{count}-{number}.h5"
 
 
-def images_of(folder: Path, count: int) -> "Iterator[NDArray[np.float32]]":
+def images_of(
+    folder: Path, count: int, rows: "NDArray[np.int64] | None" = None
+) -> "Iterator[NDArray[np.float32]]":
+    """Some images, the first `count` where no rows are given, one by one."""
     import numpy as np
 
     images = np.load(folder / "images.npy", mmap_mode="r")
-    for number in range(count):
+    for number in range(count) if rows is None else rows.tolist():
         yield np.ascontiguousarray(images[number : number + 1])
 
 
@@ -175,8 +184,8 @@ def calaudit(folder: Path, count: int, numbers: list[int], *, trt: bool = False)
     """
     from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
     from calaudit.calibration.batching import Batching
-    from calaudit.calibration.methods import ALL_METHODS, DEFAULT_METHODS
-    from calaudit.calibration.scales import estimate_scales
+    from calaudit.calibration.methods import ALL_METHODS, DEFAULT_METHODS, ENTROPY_TRT
+    from calaudit.calibration.scales import estimate_tables
     from calaudit.formats.calibset import open_calibset
     from calaudit.graph.load import load_model
     from calaudit.graph.placement import plan_qdq
@@ -198,18 +207,20 @@ def calaudit(folder: Path, count: int, numbers: list[int], *, trt: bool = False)
     )
     for name in sets:
         histograms = observation.of(name)
-        for method in ALL_METHODS if trt else DEFAULT_METHODS:
-            equal = observation.equal_for(method, name)
-            estimate_scales(histograms, 0, method, calibset=name, equal=equal)
+        methods = {method: {} for method in (ALL_METHODS if trt else DEFAULT_METHODS)}
+        equal = observation.equal_for(ENTROPY_TRT, name) if trt else None
+        estimate_tables(histograms, 0, methods, calibset=name, equal=equal)
     return watch.read()
 
 
-def peer(folder: Path, count: int, method: str) -> "Seconds":
+def peer(
+    folder: Path, count: int, method: str, rows: "NDArray[np.int64] | None" = None
+) -> "Seconds":
     from onnxruntime import quantization as quant
 
     class Reader(quant.CalibrationDataReader):
         def __init__(self) -> None:
-            self._images = images_of(folder, count)
+            self._images = images_of(folder, count, rows)
 
         def get_next(self) -> "dict[str, NDArray[np.float32]] | None":
             image = next(self._images, None)
@@ -226,6 +237,15 @@ def peer(folder: Path, count: int, method: str) -> "Seconds":
     return watch.read()
 
 
+def peer_in_a_loop(folder: Path, count: int, method: str, n_sets: int) -> "Seconds":
+    """onnxruntime's quantize_static over one set after another."""
+    from calaudit.formats.calibset import open_calibset
+
+    drawn = [open_calibset(set_path(folder, count, number)).rows for number in range(n_sets)]
+    spent = [peer(folder, count, method, rows) for rows in drawn]
+    return sum(wall for wall, _ in spent), sum(cpu for _, cpu in spent)
+
+
 Seconds = tuple[float, float]
 """By the clock, and of all cores."""
 PLAIN = "plain forward"
@@ -236,6 +256,10 @@ TASKS: dict[str, Callable[[Path, int], Seconds]] = {
     "with entropy-trt, 1 set": lambda folder, count: calaudit(folder, count, [N_SETS], trt=True),
     "with entropy-trt, 32 sets": lambda folder, count: calaudit(
         folder, count, list(range(N_SETS)), trt=True
+    ),
+    "calaudit, few sets": lambda folder, count: calaudit(folder, count, list(range(FEW_SETS))),
+    "onnxruntime Entropy, few sets": lambda folder, count: peer_in_a_loop(
+        folder, count, "Entropy", FEW_SETS
     ),
     "onnxruntime MinMax": lambda folder, count: peer(folder, count, "MinMax"),
     "onnxruntime Entropy": lambda folder, count: peer(folder, count, "Entropy"),
@@ -269,7 +293,8 @@ def child(folder: Path, task: str, count: int) -> None:
 
 
 def print_costs(folder: Path, counts: list[int], *, peers: bool) -> None:
-    tasks = [task for task in TASKS if peers or not task.startswith("onnxruntime")]
+    shown = [task for task in TASKS if not task.endswith("few sets")]
+    tasks = [task for task in shown if peers or not task.startswith("onnxruntime")]
     heading = f"{'images':>6}  {'task':26}{'time':>10}{'÷ plain':>10}{'CPU':>11}{'÷ plain':>9}"
     print(f"{heading}{'peak':>11}{'÷ plain':>9}  goals")
     for count in counts:
@@ -282,6 +307,53 @@ def print_costs(folder: Path, counts: list[int], *, peers: bool) -> None:
             after = run_task(folder, PLAIN, count)
             print(_row(count, task, ran, before, after), flush=True)
             before = after
+
+
+def figures(repeats: int, folder: Path) -> Iterator[Figure]:
+    """Time and memory of one set and of 32, beside the plain pass right before and after.
+
+    Beside onnxruntime's own quantizer in a loop over sets, of which few are run, few times.
+    """
+    count, megabyte = N_IMAGES, 2.0**20
+    command = [sys.executable, __file__, "--prepare", "--folder", str(folder)]
+    subprocess.run([*command, "--images", str(count)], check=True)
+    run_task(folder, "with entropy-trt, 1 set", count)  # compile, and warm the disk's cache
+    tasks = ("calaudit, 1 set", "calaudit, 32 sets", "with entropy-trt, 1 set")
+    ran: dict[str, list[Ran]] = {task: [] for task in tasks}
+    plains: dict[str, list[Ran]] = {task: [] for task in tasks}
+    before = run_task(folder, PLAIN, count)
+    for _ in range(repeats):
+        for task in tasks:
+            ran[task].append(run_task(folder, task, count))
+            after = run_task(folder, PLAIN, count)
+            means = ((one + other) / 2 for one, other in zip(before, after, strict=True))
+            plains[task].append(Ran(*means))
+            before = after
+    for task, label in zip(
+        tasks, ("one set", f"{N_SETS} sets × 4 methods", "one set with entropy-trt"), strict=True
+    ):
+        what, own, plain_ones = (
+            f"ranges of ResNet-50, {count} images, {label}",
+            ran[task],
+            plains[task],
+        )
+        walls = tuple(each.wall for each in own), tuple(each.wall for each in plain_ones)
+        peaks = [tuple(each.peak * megabyte for each in some) for some in (own, plain_ones)]
+        goal = GOALS.get(task)
+        yield Figure(what, walls[0], "the plain pass", walls[1], goal=goal)
+        if goal is not None:
+            name = f"{what}: peak memory"
+            yield Figure(name, peaks[0], "the plain pass", peaks[1], "B", MEMORY_GOAL)
+    pairs = [
+        [
+            run_task(folder, f"{who}, few sets", count).wall
+            for who in ("calaudit", "onnxruntime Entropy")
+        ]
+        for _ in range(min(repeats, FEW_REPEATS))
+    ]
+    ours, theirs = zip(*pairs, strict=True)
+    what = f"ranges of ResNet-50, {FEW_SETS} sets of {count // 2} images, 4 methods"
+    yield Figure(what, ours, f"onnxruntime's Entropy, in a loop over these {FEW_SETS}", theirs)
 
 
 def _row(count: int, task: str, ran: Ran, before: Ran, after: Ran) -> str:

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def by_turns(
-    ours: Callable[[], object],
-    theirs: Callable[[], object],
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any],
     repeats: int,
-    measure: Callable[[Callable[[], object]], float] = seconds,
+    measure: Callable[[Callable[[], Any]], float] = seconds,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Each once unmeasured (it compiles, and warms caches), then by turns.
 

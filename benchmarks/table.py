@@ -43,7 +43,7 @@ def benchmarks() -> list[str]:
     return sorted(
         each.stem
         for each in folder.glob("*.py")
-        if "\ndef figures(repeats: int, folder: Path)" in each.read_text(encoding="utf-8")
+        if "\ndef figures(repeats: int, folder: Path" in each.read_text(encoding="utf-8")
     )
 
 

@@ -16,6 +16,9 @@ from calaudit.metrics.set_statistics import SetStatistics, Sums
 from calaudit.metrics.truth import Truth
 from calaudit.metrics.unit_scores import RatioScores, Scores, SetScores, UnitScores
 
+_SMALL = 63
+"""The largest whole number of a set metric's statistics that is held in a byte."""
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TieBounds:
@@ -92,12 +95,15 @@ def scores_of(metric: Metric, case: Case) -> Scores:
 
 
 def _narrow(columns: sparse.csr_array) -> sparse.csr_array:
-    """The same with indices of 32 bits, where they suffice: they are half of what is kept."""
-    parts = (columns.data, columns.indices, columns.indptr)
-    if columns.nnz > np.iinfo(np.int32).max:
-        return columns
-    narrow = (parts[0], *(each.astype(np.int32, copy=False) for each in parts[1:]))
-    return sparse.csr_array(narrow, shape=columns.shape)
+    """The same numbers in less memory: indices of 32 bits and small whole numbers in a byte."""
+    data, indices, indptr = columns.data, columns.indices, columns.indptr
+    # Differences of two numbers fit in a byte as well; NaN is never small.
+    if columns.has_canonical_format and (np.abs(data) <= _SMALL).all():
+        small = data.astype(np.int8)
+        data = small if np.array_equal(small, data) else data
+    if columns.nnz <= np.iinfo(np.int32).max:
+        indices, indptr = (each.astype(np.int32, copy=False) for each in (indices, indptr))
+    return sparse.csr_array((data, indices, indptr), shape=columns.shape)
 
 
 def _per_unit(metric: Metric, values: NDArray[Any], case: Case) -> UnitScores:

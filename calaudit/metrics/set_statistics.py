@@ -140,7 +140,7 @@ class Sums:
     """Statistics that add up over units; the metric is a function of their sums."""
 
     columns: sparse.csr_array
-    """(n, m) float64, what each unit adds."""
+    """(n, m) what each unit adds: float64, or int8 where differences fit in it, too."""
     functional: Functional
     influence: Influence
     reach: Reach | None = None
@@ -192,7 +192,7 @@ class Sums:
         if not is_narrow(self.columns):
             return self.columns
         if not self._whole:
-            self._whole.append(self.columns.toarray())
+            self._whole.append(_plain(self.columns))
         return self._whole[0]
 
     def without_groups(self, of: Grouping) -> tuple[float, Floats]:
@@ -209,7 +209,7 @@ class Sums:
         difference = sparse.csr_array(difference.multiply(apart))
         difference.eliminate_zeros()
         changed = np.diff(difference.indptr) > 0
-        held = difference.toarray() if is_narrow(difference) else difference
+        held = _plain(difference) if is_narrow(difference) else difference
         return SumsBeside(self, other, held, changed)
 
     def most(self, rows: Ints) -> Callable[[float], float]:

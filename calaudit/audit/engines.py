@@ -30,7 +30,7 @@ from calaudit.formats.answers import AnswersFile
 from calaudit.formats.calibset import Calibset, open_calibset
 from calaudit.formats.given import Batch
 from calaudit.formats.predictions import Predictions, write_predictions
-from calaudit.formats.scales import write_scales
+from calaudit.formats.scales import keep_scales
 from calaudit.graph.exempt import given_names
 from calaudit.graph.fp16 import convert_to_fp16
 from calaudit.graph.load import load_model
@@ -299,7 +299,7 @@ def _graph(audit: Audit, planned: PlannedCell, observed: Observed, store: Store)
     network = audit.network if implicit else None
     if network is not None:
         table = without_constants(table, network)
-    write_scales(planned.scales, table)
+    keep_scales(planned.scales, table)
     if planned.engine is None:
         notices = () if network is None else network.notices
         return _Graph(audit.model, table, (*table.notices, *notices), ranges=table)

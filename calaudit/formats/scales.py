@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Literal
@@ -61,7 +62,25 @@ def write_scales(path: Path | str, table: ScaleTable) -> None:
     OutputError
         The file can't be written.
     """
-    path = Path(path)
+    write_text(Path(path), _text(table), check=open_scales)
+
+
+def keep_scales(path: Path, table: ScaleTable) -> None:
+    """Write a scale table unless the file holds just that already, and is left untouched.
+
+    Raises
+    ------
+    OutputError
+        The file can't be written, and lacks or differs.
+    """
+    text = _text(table)
+    with suppress(OSError):  # what can't be read is written anew
+        if path.read_bytes() == text.encode():
+            return
+    write_text(path, text, check=open_scales)
+
+
+def _text(table: ScaleTable) -> str:
     content = {
         "calaudit_format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -73,8 +92,7 @@ def write_scales(path: Path | str, table: ScaleTable) -> None:
         "taps": {name: asdict(tap) for name, tap in table.taps.items()},
         "notices": [asdict(notice) for notice in table.notices],
     }
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_text(path, text, check=open_scales)
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def open_scales(path: Path | str) -> ScaleTable:

@@ -18,7 +18,7 @@ from calaudit.audit.finished import RECOMMENDED
 from calaudit.audit.plan import GIVEN
 from calaudit.audit.prepare import Audit, Overrides
 from calaudit.calibration.scales import ScaleTable, TapScale, scale_of
-from calaudit.formats.scales import write_scales
+from calaudit.formats.scales import keep_scales
 from calaudit.formats.toml import toml_tables
 from calaudit.formats.writing import write_text
 from calaudit.recommend.exempting import exemption_name
@@ -130,7 +130,7 @@ class _Content:
             name = candidate.name.replace("/", " with ")
             path = self.folder / "scales" / f"{_slug(name)}.json"
             path.parent.mkdir(exist_ok=True)
-            write_scales(path, table_of(self.audit, candidate, name))
+            keep_scales(path, table_of(self.audit, candidate, name))
             self.files[candidate.name] = path.relative_to(self.folder).as_posix()
         self.scales[name] = {"name": name, "file": self.from_base(path), "role": role}
         return f"{name}/{GIVEN}"

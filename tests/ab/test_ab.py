@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from tests.ab.serving import Behaviour, http_server
 from tests.audit.detector import make_detector
 from tests.audit.world import N_CLASSES, N_FEATURES, make_world, weights
 from tests.cli.running import Ended, calaudit
+from tests.permissions import held_to_permissions
 
 RUN = "import sys; from calaudit.cli import main; main()"
 HARMED = "loud only/minmax"
@@ -547,6 +549,36 @@ def test_an_audit_that_others_read_is_replayed_and_one_that_is_being_made_isnt(
         misnamed = ab(audit, "--arm", "fp32", "--arm", "both/mze", *few, out=tmp_path / "wrong")
         assert "Did you mean both/mse" in misnamed.err
         assert "lock held" not in misnamed.err
+
+
+def test_an_audit_that_may_only_be_read_is_replayed_and_isnt_touched(
+    audit: Path, tmp_path: Path
+) -> None:
+    """Engines of both kinds: FP32, and one that is made of scale tables."""
+    shutil.copytree(audit.parent, tmp_path / "world")
+    mine = tmp_path / "world" / audit.name
+    results = mine.with_suffix("")
+    few = ("--poisson", "400", "--n", "80", "--out", tmp_path / "out")
+
+    def state() -> dict[Path, tuple[int, int, bytes]]:
+        files = [each for each in results.rglob("*") if each.is_file()]
+        stats = {each: each.stat() for each in files}
+        return {each: (s.st_ino, s.st_mtime_ns, each.read_bytes()) for each, s in stats.items()}
+
+    before, folders = state(), [results, *(p for p in results.rglob("*") if p.is_dir())]
+    assert any(each.parent.name == "scales" for each in before)
+    for each in folders:
+        each.chmod(0o555)
+    try:
+        with held_to_permissions():
+            code = ["-c", RUN, "ab", mine, *BOTH, *few]
+            command = [sys.executable, *map(str, code)]
+            ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        for each in folders:
+            each.chmod(0o755)
+    assert ended.returncode in {0, 1, 3}, ended.stderr
+    assert state() == before
 
 
 def test_a_temporary_folder_without_room_is_told_of_before_the_replay(

@@ -12,7 +12,7 @@ from calaudit.audit import engines as audit_engines
 from calaudit.audit import observed as audit_observed
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
-from calaudit.audit.store import take_inventory
+from calaudit.audit.store import FOLDERS, take_inventory
 from calaudit.backends.health import Health, Trial
 from calaudit.backends.tensorrt.kind import RtxKind
 from calaudit.backends.tensorrt.worker.detect import TensorrtModule, find_tensorrt
@@ -127,6 +127,9 @@ def test_second_run_makes_nothing_again(
     finished: tuple[Path, Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, report = finished
+    artefacts = [path for name in FOLDERS for path in (folder / "audit" / name).rglob("*.*")]
+    before = {path: path.stat() for path in artefacts}
+    assert {path.parent.name for path in before} >= {"scales", "engines", "predictions"}
     for module, name in (
         (audit_engines, "predict"),
         (audit_observed, "calibrate"),
@@ -137,6 +140,14 @@ def test_second_run_makes_nothing_again(
         monkeypatch.setattr(module, name, None)
     again, _ = run_audit(folder / "audit.toml")
     assert without_times(to_document(again)) == without_times(to_document(report))
+    for path, was in before.items():
+        now = path.stat()
+        assert (now.st_ino, now.st_mtime_ns) == (was.st_ino, was.st_mtime_ns), path
+    scales = next(path for path in before if path.parent.name == "scales")
+    whole = scales.read_bytes()
+    scales.write_bytes(whole[:-9])  # what isn't as it should be is written again
+    run_audit(folder / "audit.toml")
+    assert scales.read_bytes() == whole
 
 
 @pytest.mark.parametrize("stop_at", [1, 9, 20])

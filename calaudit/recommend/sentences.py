@@ -30,6 +30,12 @@ def what_ships(candidate: Candidate, base: frozenset[str]) -> str:
     return _WHAT[candidate.remedy].format(f"“{visible(name)}”", ops)
 
 
+def _plain(chosen: Chosen) -> str:
+    """What the winner is compared with: by name where the winner is of the same set."""
+    same = chosen.winner.remedy is Remedy.PLAIN_SET
+    return f"“{visible(chosen.plain.name.replace('/', ' with '))}”" if same else "the plain set"
+
+
 def outcome_of(verdict: Verdict, plain: Verdict | None, gains: Sequence[Gain]) -> Outcome:
     """What follows from the winner's verdict, the plain set's, and what is saved against it.
 
@@ -65,11 +71,12 @@ def sentence(
 ) -> str:
     """What to do, and why; no more than was measured."""
     what = what_ships(chosen.winner, base)
-    worse = _worse(report, gains)
+    against = _plain(chosen)
+    worse = _worse(report, gains, against)
     if outcome is Outcome.KEEP:
-        text = _keep(report, what_ships(chosen.plain, base), what, plain, worse)
+        text = _keep(chosen, report, base, plain, worse)
     elif outcome is Outcome.SHIP:
-        saved = _saved(report, gains) + (f"; but it {worse}" if worse else "")
+        saved = _saved(report, gains, against) + (f"; but it {worse}" if worse else "")
         text = f"Ship {what}: it passes every gate on the evaluated samples{saved}."
     elif outcome is Outcome.NOTHING_HOLDS:
         text = f"{_nothing(chosen)} The best found, {what}, {_lost(report, winner)}."
@@ -79,18 +86,23 @@ def sentence(
     return text + _few(chosen)
 
 
-def _keep(report: Report, kept: str, what: str, plain: Verdict | None, worse: str) -> str:
+def _keep(
+    chosen: Chosen, report: Report, base: frozenset[str], plain: Verdict | None, worse: str
+) -> str:
+    kept, what = what_ships(chosen.plain, base), what_ships(chosen.winner, base)
     if plain == Verdict.PASS and not worse:
         return (
             f"Keep {kept}: it passes every gate on the evaluated samples, which {what}, chosen on "
             "the tuning rows, doesn't."
         )
+    against = _plain(chosen)
+    subject = against[0].upper() + against[1:]
     text = f"Keep {kept}: on the evaluated samples {what}, chosen on the tuning rows, {worse}."
     if plain == Verdict.PASS:
-        return f"{text} The plain set passes every gate."
+        return f"{text} {subject} passes every gate."
     if not any(each.gate is not None for each in report.results):
         return f"{text} Add [[gates]] to say what may be lost."
-    return f"{text} The plain set isn't shown to keep every gate either."
+    return f"{text} {subject} isn't shown to keep every gate either."
 
 
 def _clearest_cost(gains: Sequence[Gain]) -> Gain | None:
@@ -99,8 +111,8 @@ def _clearest_cost(gains: Sequence[Gain]) -> Gain | None:
     return min(found, key=lambda each: each.gain.high or 0.0, default=None)
 
 
-def _worse(report: Report, gains: Sequence[Gain]) -> str:
-    """What the winner costs against the plain set, as far as it is certain; may be empty."""
+def _worse(report: Report, gains: Sequence[Gain], against: str) -> str:
+    """What the winner costs against `against`, as far as it is certain; may be empty."""
     cost = _clearest_cost(gains)
     if cost is None or cost.gain.low is None or cost.gain.high is None:
         return ""
@@ -108,7 +120,7 @@ def _worse(report: Report, gains: Sequence[Gain]) -> str:
     place = "overall" if cost.slice == ALL else f"on {visible(cost.slice)}"
     interval = between(metric, -cost.gain.high, -cost.gain.low)
     return (
-        f"is significantly worse than the plain set {place}, by "
+        f"is significantly worse than {against} {place}, by "
         f"{amount(metric, cost.gain.value or 0.0)} of {in_sentence(metric)} "
         f"({percent(cost.level)} CI {interval})"
     )
@@ -125,7 +137,7 @@ def _few(chosen: Chosen) -> str:
     )
 
 
-def _saved(report: Report, gains: Sequence[Gain]) -> str:
+def _saved(report: Report, gains: Sequence[Gain], against: str) -> str:
     """The gain where the plain set was worst, as far as it is certain."""
     gain = next((each for each in gains if each.slice != ALL), next(iter(gains), None))
     if gain is None or gain.gain.value is None:
@@ -133,10 +145,10 @@ def _saved(report: Report, gains: Sequence[Gain]) -> str:
     metric = _metric(report, gain.metric)
     place = "overall" if gain.slice == ALL else f"on {visible(gain.slice)}"
     if gain.gain.low is None or gain.gain.low <= 0:
-        return f"; against the plain set nothing is certain to be gained {place}"
+        return f"; against {against} nothing is certain to be gained {place}"
     return (
         f"; {place} it saves {amount(metric, gain.gain.value)} of the "
-        f"{amount(metric, gain.plain or 0.0)} that the plain set loses"
+        f"{amount(metric, gain.plain or 0.0)} that {against} loses"
     )
 
 
@@ -169,8 +181,8 @@ def _undecided(chosen: Chosen, report: Report, what: str, winner: str) -> str:
         if chosen.winner is chosen.plain:
             return f"{text} nothing that was tried is shown to do better than {what}."
         return (
-            f"{text} {what} saves more on the slice where the plain set loses most than it costs "
-            "on any."
+            f"{text} {what} saves more on the slice where {_plain(chosen)} loses most than it "
+            "costs on any."
         )
     passed = sum(r.verdict == Verdict.PASS for r in gated)
     how = "keeps the gates on the tuning rows"

@@ -8,7 +8,14 @@ from calaudit.report.index import Index
 from calaudit.report.wording import MINUS, MISSING, ROUNDING, difference, unit_name
 from calaudit.results.audited import MetricRecord
 from calaudit.results.comparison import ALL
-from calaudit.results.recommendation import Gain, Option, RangeBound, Recommendation, Shortage
+from calaudit.results.recommendation import (
+    Gain,
+    Option,
+    RangeBound,
+    Recommendation,
+    Remedy,
+    Shortage,
+)
 from calaudit.runtime.words import counted, first_of, plural, visible
 
 TITLE = "Recommendation"
@@ -60,14 +67,14 @@ def recommendation_lines(index: Index, told: Recommendation) -> Iterator[str]:
     """The sentence, then what stands behind it, a line each."""
     yield told.sentence
     for gain in told.gains:
-        yield _gain(index, gain)
+        yield _gain(index, gain, _plain(told))
     if told.float_macs:
         yield f"{100 * told.float_macs:.3g} % of its multiply-accumulates run in float"
     winner = next((one for one in told.options if one.cell == told.winner), None)
     if winner is not None:
         yield from float_cost_lines(index, told.winner, winner.float_ops)
     if told.bound is not None:
-        yield _bound(told.bound)
+        yield _bound(told.bound, _plain(told))
     for one in told.collect[:_SHOWN]:
         yield _collect(index, one)
     tried = sum(one.used is not None for one in told.options)
@@ -127,19 +134,27 @@ def _role(told: Recommendation, one: Option) -> str:
     return "rival" if one.cell in told.rivals else ""
 
 
-def _gain(index: Index, gain: Gain) -> str:
+def _plain(told: Recommendation) -> str:
+    """What the winner is compared with: by name where the winner is of the same set."""
+    if told.remedy is not Remedy.PLAIN_SET or told.winner == told.plain:
+        return "the plain set"
+    name = next((one.name for one in told.options if one.cell == told.plain), told.plain)
+    return f"“{visible(name.replace('/', ' with '))}”"
+
+
+def _gain(index: Index, gain: Gain, against: str) -> str:
     metric = index.metrics[gain.metric]
     place = "Overall" if gain.slice == ALL else f"On {visible(gain.slice)}"
     ends = _fine(metric, gain.gain.low), _fine(metric, gain.gain.high)
     saved = (" to " if MINUS in "".join(ends) or MISSING in ends else "–").join(ends)
     plain = f"{_fine(metric, gain.plain)} {unit_name(metric)}".rstrip()
     return (
-        f"{place}, {visible(metric.title)}: the plain set loses {plain}, this "
+        f"{place}, {visible(metric.title)}: {against} loses {plain}, this "
         f"{_fine(metric, gain.winner)}; gain {_fine(metric, gain.gain.value)} ({saved})"
     )
 
 
-def _bound(bound: RangeBound) -> str:
+def _bound(bound: RangeBound, against: str) -> str:
     """How far ranges alone can go."""
     text = (
         f"Predicted harm to the worst slice: {bound.bound:.3g} at least by any ranges, "
@@ -148,7 +163,7 @@ def _bound(bound: RangeBound) -> str:
     if bound.best_set is not None and bound.best_set_harm is not None:
         text += f", {bound.best_set_harm:.3g} by the best set drawn ({visible(bound.best_set)})"
     if bound.plain_harm is not None:
-        text += f", {bound.plain_harm:.3g} by the plain set"
+        text += f", {bound.plain_harm:.3g} by {against}"
     names = [visible(each.slice) for each in bound.limits[:_SHOWN]]
     return f"{text}; limited by {first_of(names, len(bound.limits))}" if names else text
 

@@ -16,6 +16,7 @@ from calaudit.report.recommendation import (
 from calaudit.report.terminal import render_report
 from calaudit.results.document import inconsistencies
 from calaudit.results.drops import Part
+from calaudit.results.recommendation import Remedy
 from calaudit.results.report import Report
 from tests.report.factory import RECOMMENDATION, report, reports
 
@@ -39,6 +40,14 @@ def test_a_recommendation_is_told_with_what_stands_behind_it(show: object) -> No
         "of its gate: that drop as a share of",
     ):
         assert expected in told
+
+
+def test_a_winner_of_the_plain_set_is_compared_with_its_other_engine_by_name() -> None:
+    told = replace(RECOMMENDATION, remedy=Remedy.PLAIN_SET, winner="clean/mse", rivals=())
+    said = " ".join(recommendation_lines(Index(report(recommendation=told)), told))
+    assert "“clean with minmax” loses 6.1 points, this 0.4" in said
+    assert "0.2 by “clean with minmax”" in said
+    assert "the plain set" not in said
 
 
 def test_without_a_recommendation_nothing_is_said() -> None:

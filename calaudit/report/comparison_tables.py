@@ -186,16 +186,21 @@ def _metric_tables(
         Column(source_heading(index), [Text(visible(calibset)) for calibset, _ in parts], 24),
         Column("method", [Text(visible(method)) for _, method in parts], 16),
     ]
+    of_each = any(metric.unit != "fraction" for metric in metrics)
     numbers = [
-        Column(_heading(metric), [_value(index, key, metric) for key in keys]) for metric in metrics
+        Column(_heading(metric, of_each), [_value(index, key, metric) for key in keys])
+        for metric in metrics
     ]
-    points = " in points" if any(metric.unit == "fraction" for metric in metrics) else ""
+    points = "" if of_each else " in points"
     title = f"Every metric: {candidate_heading(index)} (drop{points})"
     return build_tables(title, fixed, numbers, width=width)
 
 
-def _heading(metric: MetricRecord) -> str:
-    unit = "" if metric.unit == "fraction" else unit_name(metric)
+def _heading(metric: MetricRecord, of_each: bool) -> str:
+    """With the unit `of_each` metric where they have several; a fraction's drop is in points."""
+    if metric.unit == "fraction":
+        return f"{visible(metric.title)}{' (points)' if of_each else ''}"
+    unit = unit_name(metric)
     return f"{visible(metric.title)}{f', {unit}' if unit else ''}"
 
 

@@ -100,7 +100,9 @@ def test_several_metrics_stand_side_by_side() -> None:
     assert re.split(r" {2,}", over_all[1].strip()) == [
         "negative log-likelihood", "nats", "0.950", "0.012 … 0.006", "0.003 … 0.002",
     ]  # fmt: skip
-    first = re.split(r" {2,}", rows(text, "Every metric: INT8 (drop in points)")[0].strip())
+    assert "drop in points" not in text[text.index("Every metric:") :]
+    assert {"(points)", "nats"} <= set(text[text.index("Every metric:") :].split())
+    first = re.split(r" {2,}", rows(text, "Every metric: INT8 (drop)")[0].strip())
     assert first == ["noise ≥ 0.4", "clean", "minmax", "0.889 (6.1)", "0.889 (0.061)"]
 
 

@@ -257,11 +257,14 @@ def _default(index: Index) -> str:
         return passed[0]
     which = f"{counted(len(passed), 'candidate')} keep" if passed else "no candidate keeps"
     offered = [index.cells[each] for each in passed] or _exportable(index)
-    why = "nothing is recommended" if told is None else "none of what was tried holds"
+    why, advice = "none of what was tried holds", ""
+    if told is None:
+        why = "nothing is recommended"
+        advice = "; or run calaudit recommend, whose choice is then exported"
     raise SettingsError(
         f"{which} every gate, and {why}: which engine is meant?",
         where="CELL",
-        next_step=f"Name one: {_listed(offered)}.",
+        next_step=f"Name one: {_listed(offered)}{advice}.",
     )
 
 

@@ -275,7 +275,10 @@ def test_the_only_candidate_that_passes_is_the_default(
     assert calaudit.export_engine(world[0], out=tmp_path / "ship").cell == "fp16"
     with pytest.raises(SettingsError, match=r"no candidate keeps every gate.*which engine") as told:
         calaudit.export_engine(predicted[0], out=tmp_path / "other")
-    assert "Name one: loud only/minmax, both/minmax." in str(told.value)
+    assert (
+        "Name one: loud only/minmax, both/minmax; or run calaudit recommend, whose choice is then "
+        "exported."
+    ) in str(told.value)
 
 
 def test_a_failed_engine_is_refused_with_its_reason(

@@ -216,7 +216,9 @@ def test_a_loss_that_cant_be_is_never_foreseen() -> None:
     assert told is not None
     assert told.message == (
         "this log finds, with 80 % power, losses of top-1 accuracy of 20.0 points on all samples; "
-        "30.0 points on a, the hardest of the other slices (minimum detectable effects); "
+        "30.0 points on a, the hardest of the other slices (minimum detectable effects, cautious "
+        "since how much a loss varies isn't known before: intervals after the replay may be "
+        "narrower); "
         "no loss of top-1 accuracy can be shown, with so few users, on b"
     )
     nothing = foreseen_notice({("top1", "all"): math.inf}, {"top1": TOP1})

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from calaudit.report.ab.rows import UNKNOWN, drop_head, latency_rows, metrics_of, milliseconds
 from calaudit.report.wording import (
@@ -139,6 +140,12 @@ def results_legend(record: AbRecord) -> list[str]:
     ]
 
 
+_CAUTION: Final = (
+    ", cautious since how much a loss varies isn't known before: intervals after the replay may be "
+    "narrower"
+)
+
+
 def foreseen_notice(
     effects: Mapping[tuple[str, str], float], metrics: Mapping[str, MetricRecord]
 ) -> Notice | None:
@@ -169,7 +176,7 @@ def foreseen_notice(
     if told:
         said.append(
             f"this log finds, with 80 % power, losses of {title} of {'; '.join(told)} "
-            "(minimum detectable effects)"
+            f"(minimum detectable effects{_CAUTION})"
         )
     if hidden:
         said.append(

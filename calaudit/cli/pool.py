@@ -128,6 +128,10 @@ def import_command(
         as_bytes=as_bytes,
         outside=outside,
     )
+    with stage("starting"):
+        from calaudit.formats.leftovers import remove_leftovers
+
+    print_notes(remove_leftovers(out))
     done = _import(source, out, roles, files, compress=compress)
     print_notes(done.notices)
     print(f"{visible(out)}: {counted(done.n, 'sample')}")
@@ -180,6 +184,7 @@ def _annotated(
         how = annotated_settings(data, roles, files)
         return yolo.read_yolo(data, how), how
     if path.is_dir() or path.suffix.lower() == ".json":
+        coco.check_source(path)  # before its flags are read, which are those of boxes
         how = annotated_settings(path, roles, files)
         return coco.read_coco(path, how), how
     return None

@@ -1,14 +1,17 @@
 """What the command line's parser refuses, told like every other error: what, where, what to do."""
 
 import re
+from pathlib import Path
 from typing import Any, Final
 
 import typer
 
-from calaudit.runtime.errors import Problem, near
+from calaudit.runtime.errors import Problem, near, unreadable
 
 PARSER_ERROR: Final[type[Exception]] = typer.BadParameter.__mro__[2]
 """Of all that the parser raises: typer exports some of the classes under it only."""
+_UNREADABLE: Final = re.compile(r"[A-Z]\w* '(.*)' is not readable\.", re.DOTALL)
+"""What the parser says of a path that is there and may not be read."""
 
 
 def shows_help(error: Any) -> bool:
@@ -40,7 +43,12 @@ def usage_problem(error: Any) -> Problem:
     if hasattr(error, "param_type"):
         usage = re.sub(r"\{(\S+)\}", r"\1", " ".join(context.get_usage().split()))
         return Problem(f"{name} is missing", command, f"Write {usage.partition(' ')[2]}.")
-    return Problem(_sentence(error.message), f"{command} {name}".strip(), step)
+    denied = _UNREADABLE.fullmatch(error.message)
+    return (
+        Problem(_sentence(error.message), f"{command} {name}".strip(), step)
+        if denied is None
+        else unreadable(PermissionError(), Path(denied[1]), "", "")
+    )
 
 
 def _hidden(param: Any) -> bool:

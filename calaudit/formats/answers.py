@@ -371,7 +371,7 @@ def _write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def _write_hdf5(path: Path, ids: NDArray[np.str_], arrays: Mapping[str, NDArray[Any]]) -> None:
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", locking=False) as file:  # `atomic_write` holds it
         file.create_dataset(IDS, data=ids.astype(object), dtype=h5py.string_dtype())
         for name, values in arrays.items():
             text = values.dtype.kind == "U"

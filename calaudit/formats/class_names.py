@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from calaudit.runtime.errors import FileFormatError, PoolError, Problem, near
+from calaudit.runtime.errors import FileFormatError, PoolError, Problem, near, unreadable
 from calaudit.runtime.words import counted, first_of
 
 _SHOWN = 10
@@ -80,9 +80,8 @@ def read_names(path: Path) -> tuple[str, ...]:
         text = path.read_text(encoding="utf-8-sig")
         content = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
     except (OSError, ValueError) as error:
-        raise FileFormatError(
-            f"can't be read: {error}", where=path, next_step="Give one class name per line."
-        ) from None
+        problem = unreadable(error, path, "can't be read", "Give one class name per line.")
+        raise FileFormatError.of([problem]) from None
     if isinstance(content, dict):
         if all(key.isdecimal() for key in content):  # {"0": "cat"}, as transformers has it
             content = {name: int(key) for key, name in content.items()}

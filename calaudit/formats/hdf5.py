@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.formats.rows import blocks, runs
-from calaudit.runtime.errors import FileFormatError, PoolError
+from calaudit.runtime.errors import FileFormatError, PoolError, unreadable
 from calaudit.runtime.pool import Rows
 
 DAMAGE = (OSError, KeyError, RuntimeError)
@@ -62,10 +62,8 @@ def open_hdf5(path: Path, *, kind: str, version: int, made_by: str) -> h5py.File
     try:
         # Readers never lock: finished files are renamed into place and not changed again.
         file = h5py.File(path, "r", locking=False, rdcc_nbytes=CACHE_BYTES)
-    except PermissionError:
-        raise FileFormatError(
-            "permission denied", where=path, next_step="Grant read permission."
-        ) from None
+    except PermissionError as error:
+        raise FileFormatError.of([unreadable(error, path, "", "")]) from None
     except OSError as error:
         raise _unreadable(path, error, made_by) from None
     try:

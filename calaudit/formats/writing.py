@@ -19,10 +19,12 @@ from typing import Any
 
 import h5py
 
+from calaudit.formats.leftovers import open_locked
 from calaudit.runtime.errors import CalauditError, OutputError, Problem
 from calaudit.runtime.interrupts import Kept, listening, stop_if_asked, unbroken
 
-_in_flight: set[Path] = set()
+_in_flight: dict[Path, int] = {}
+"""Partial files, and the file descriptor that holds each."""
 _disks: "set[_Disk]" = set()
 """Those with an HDF5 file open on them."""
 
@@ -247,17 +249,17 @@ def _check_name(path: Path) -> None:
 @unbroken
 def _create(aside: Path) -> None:
     aside.parent.mkdir(parents=True, exist_ok=True)
-    aside.touch(exist_ok=False)
-    _in_flight.add(aside)
+    _in_flight[aside] = open_locked(aside)
 
 
 @unbroken
 def _remove(aside: Path) -> None:
-    if aside in _in_flight:
-        _in_flight.discard(aside)
+    held = _in_flight.pop(aside, None)
+    if held is not None:
         # Where its folder became read-only, what kept the file from being finished is told already.
         with suppress(OSError):
             aside.unlink(missing_ok=True)
+        os.close(held)
 
 
 @atexit.register

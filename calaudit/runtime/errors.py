@@ -7,7 +7,10 @@ raises once, so that a user fixes a file in one go.
 import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
+
+from calaudit.runtime.words import command_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,27 @@ class BackendError(CalauditError):
 
 class OutputError(CalauditError):
     """A result that couldn't be written."""
+
+
+def unreadable(error: Exception, path: Path, what: str, next_step: str) -> Problem:
+    """A file that couldn't be read: why, and what to do about it.
+
+    Parameters
+    ----------
+    error : Exception
+        What reading it raised. Of an error of the system only its words are told: the number means
+        nothing to people, and the path is told already.
+    path : Path
+    what : str
+        Begins the message, such as ``"can't be read"``, but where permission is denied.
+    next_step : str
+        What to do, but where permission is denied.
+    """
+    if isinstance(error, PermissionError):
+        step = f"Make it readable: {command_line('chmod', 'u+r', path)}."
+        return Problem("permission denied", str(path), step)
+    words = error.strerror if isinstance(error, OSError) else None
+    return Problem(f"{what}: {words or error}", str(path), next_step)
 
 
 def near(

@@ -29,7 +29,8 @@ from calaudit.formats.importers.coco_boxes import (
     read_boxes,
 )
 from calaudit.formats.importers.samples import Scalar
-from calaudit.runtime.errors import FileFormatError, Notice, PoolError, Problem, near
+from calaudit.formats.importers.table_file import SUFFIXES as TABLES
+from calaudit.runtime.errors import FileFormatError, Notice, PoolError, Problem, near, unreadable
 from calaudit.runtime.words import counted
 
 ROBOFLOW = "_annotations.coco.json"
@@ -66,6 +67,12 @@ def _split_of(path: Path) -> str:
     return name.rstrip("0123456789_-") or name
 
 
+def check_source(source: Path) -> None:
+    """Refuse a folder without annotations. Raises `FileFormatError`, with what to do with it."""
+    if not coco_files(source):
+        raise _without_annotations(source)
+
+
 def read_coco(source: Path, settings: AnnotatedSettings) -> Annotations:
     """Read annotations in COCO's format, and check them before any image is decoded.
 
@@ -82,11 +89,8 @@ def read_coco(source: Path, settings: AnnotatedSettings) -> Annotations:
     PoolError
         Images that are missing, or boxes, images and categories that make no sense.
     """
+    check_source(source)
     files = coco_files(source)
-    if not files:
-        raise FileFormatError(
-            "holds no COCO annotations", where=source, next_step="Name the .json file."
-        )
     read = [_File.read(path, split, settings) for split, path in files.items()]
     classes, numbers, notices = _classes(read, settings)
     problems: list[Problem] = []
@@ -112,6 +116,28 @@ def read_coco(source: Path, settings: AnnotatedSettings) -> Annotations:
         fractions=False,
         notices=(*notices, *_notices(seen, str(source))),
     )
+
+
+def _without_annotations(folder: Path) -> FileFormatError:
+    """What to do with a folder in which there are no annotations."""
+    names = sorted(each.name for each in folder.iterdir())
+    if not names:
+        return FileFormatError(
+            "is an empty folder",
+            where=folder,
+            next_step="Name COCO's or YOLO's annotations, a manifest or arrays.",
+        )
+    several = [name for name in names if name.lower().endswith((".yaml", ".yml"))]
+    tables = [name for name in names if name.lower().endswith(TABLES)]
+    if several:
+        step = f"Name YOLO's file of the data set: {folder / several[0]}."
+    elif tables:
+        step = f"Name the manifest, and its column of paths: {folder / tables[0]} OUT --input "
+        step += "image=path --target label."
+    else:
+        step = "Images without boxes need a manifest: write a CSV with a column of their paths and "
+        step += "one of their labels, and import it with --input image=path --target label."
+    return FileFormatError("holds no annotations of COCO or YOLO", where=folder, next_step=step)
 
 
 def _first(problems: Sequence[Problem], where: str) -> Iterator[Problem]:
@@ -215,9 +241,8 @@ def _content(path: Path) -> Mapping[str, Any]:
             "there is no such file", where=path, next_step="Check the path."
         ) from None
     except (OSError, ValueError) as error:
-        raise FileFormatError(
-            f"can't be read as JSON: {error}", where=path, next_step="Fix the file."
-        ) from None
+        problem = unreadable(error, path, "can't be read as JSON", "Fix the file.")
+        raise FileFormatError.of([problem]) from None
     lists = content if isinstance(content, dict) else {}
     lacking = [
         key
@@ -271,8 +296,8 @@ def _size_of(path: Path, problems: list[Problem]) -> tuple[int, int] | None:
             width, height = opened.size
             turned = opened.getexif().get(_ORIENTATION) in _TURNED
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        message = f"isn't a readable image: {error}"
-        problems.append(Problem(message, str(path), "Fix or remove the file."))
+        what, step = "isn't a readable image", "Fix or remove the file."
+        problems.append(unreadable(error, path, what, step))
         return None
     return (height, width) if turned else (width, height)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 import polars as pl
 
-from calaudit.runtime.errors import FileFormatError, Notice
+from calaudit.runtime.errors import FileFormatError, Notice, unreadable
 from calaudit.runtime.words import counted
 
 if TYPE_CHECKING:
@@ -200,9 +200,8 @@ def read_csv(source: Path) -> CsvTable:
             next_step="Save it as UTF-8; UTF-16 is read too where it begins with its mark.",
         ) from None
     except (OSError, EOFError) as error:
-        raise FileFormatError(
-            f"can't be read: {error}", where=source, next_step="Fix the file."
-        ) from None
+        problem = unreadable(error, source, "can't be read", "Fix the file.")
+        raise FileFormatError.of([problem]) from None
 
 
 def _opened(source: Path) -> BinaryIO:

@@ -122,6 +122,7 @@ def read_table(source: Path, settings: ManifestSettings) -> Table:
                 "Give every row an id.",
             )
         )
+    problems.extend(_repeated(frame[ids], settings, source))
     if problems:
         raise PoolError.of(problems)
     left = [name for name in frame.columns if name not in {*used, *meta.values()}]
@@ -139,6 +140,26 @@ def read_table(source: Path, settings: ManifestSettings) -> Table:
         ids=frame[ids].to_list(),
         notices=(*notices, *decided),
     )
+
+
+def _repeated(ids: pl.Series, settings: ManifestSettings, source: Path) -> Iterator[Problem]:
+    """Ids that several rows have, with the first of these rows."""
+    if ids.n_unique() == len(ids):
+        return
+    rows = pl.DataFrame({"id": ids, "row": pl.int_range(1, len(ids) + 1, eager=True)})
+    held = rows.drop_nulls("id").group_by("id", maintain_order=True).agg("row")
+    twice = held.filter(pl.col("row").list.len() > 1)
+    if settings.ids is None:
+        what = ", and without --ids (ids in --config) the path is the sample's id"
+        step = "Name a column with an id of its own for each row: --ids COLUMN; or remove the rows."
+    else:
+        what, step = "", "Give every row an id of its own, or name another column: --ids COLUMN."
+    for text, found in twice.head(_SHOWN).iter_rows():
+        listed = first_of(map(str, found[:_ROWS_SHOWN]), len(found))
+        message = f"{text!r} is in rows {listed}{what}"
+        yield Problem(message, f"{source}: column {ids.name}", step)
+    if len(twice) > _SHOWN:
+        yield Problem(f"and {len(twice) - _SHOWN:,} more that repeat", str(source))
 
 
 def _check_columns(frame: pl.DataFrame, settings: ManifestSettings, source: Path) -> None:

@@ -1,8 +1,11 @@
 """How a manifest's files become model inputs, and its columns targets and metadata."""
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import Literal
+
+import numpy as np
 
 from calaudit.runtime.errors import Notice, SettingsError
 from calaudit.runtime.settings import setting
@@ -51,9 +54,10 @@ class ImageSettings:
 
     def __post_init__(self) -> None:
         n = 1 if self.channels == "gray" else 3
-        if self.size is not None and min(self.size) < 1:
-            raise SettingsError(f"size must be at least 1 × 1, got {list(self.size)}")
+        if self.size is not None:
+            self._check_size(self.size, n)
         for name, values in (("mean", self.mean), ("std", self.std)):
+            _check_finite(name, values or ())
             if values is not None and len(values) not in {1, n}:
                 raise SettingsError(
                     f"{name} has {len(values)} values for {n} channel{'s' if n > 1 else ''}",
@@ -70,6 +74,12 @@ class ImageSettings:
             self._check_shorter_side(self.shorter_side)
         if self.dtype == "uint8":
             self._check_bytes()
+
+    def _check_size(self, size: tuple[int, int], channels: int) -> None:
+        if min(size) < 1:
+            raise SettingsError(f"size must be at least 1 × 1, got {list(size)}")
+        width = 1 if self.as_bytes else np.dtype(self.dtype).itemsize
+        _check_fits("size", f"{size[0]} × {size[1]}", size[0] * size[1] * channels * width)
 
     def _check_bytes(self) -> None:
         if self.divide_by != 1.0 or self.mean or self.std:
@@ -94,6 +104,29 @@ class ImageSettings:
                 f"shorter_side {shorter_side} is less than the size {list(self.size)}",
                 next_step="Scale to at least the size that is cut out.",
             )
+
+
+def _check_finite(name: str, values: Sequence[float]) -> None:
+    wrong = [each for each in values if not math.isfinite(each)]
+    if wrong:
+        raise SettingsError(
+            f"{name} must be finite, got {wrong[0]}",
+            next_step="Give a number, not NaN or infinity.",
+        )
+
+
+def _check_fits(name: str, shown: str, n_bytes: int) -> None:
+    """Refuse a size of which this machine's memory doesn't hold one sample."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return  # this system doesn't tell
+    if n_bytes > memory:
+        raise SettingsError(
+            f"{name} {shown} takes {n_bytes / 1e9:,.0f} GB of memory per sample, and this machine "
+            f"has {memory / 1e9:,.0f} GB",
+            next_step="Give the size that the model takes.",
+        )
 
 
 def unit_notices(name: str, settings: "ImageSettings | AudioSettings") -> Iterator[Notice]:
@@ -152,6 +185,10 @@ class AudioSettings:
         for name, value in (("sample_rate", self.sample_rate), ("length", self.length)):
             if value is not None and value < 1:
                 raise SettingsError(f"{name} must be at least 1, got {value}")
+        if self.length is not None:
+            _check_fits("length", f"{self.length}", self.length * np.dtype(self.dtype).itemsize)
+        _check_finite("mean", [self.mean])
+        _check_finite("std", [self.std])
         if self.std <= 0:
             raise SettingsError(f"std must be positive, got {self.std}")
 

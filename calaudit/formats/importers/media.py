@@ -17,7 +17,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from calaudit.formats.importers.manifest_settings import ArraySettings, AudioSettings, ImageSettings
 from calaudit.formats.importers.placement import Placement, place
-from calaudit.runtime.errors import PoolError, Problem, SettingsError, near
+from calaudit.runtime.errors import PoolError, Problem, SettingsError, near, unreadable
 
 EVERY = "*"
 """Name that stands for every input that isn't named itself."""
@@ -49,17 +49,17 @@ def read_npy(path: Path, settings: ArraySettings) -> NDArray[Any]:
     PoolError
         The file isn't an .npy of numbers, is damaged, or holds pickled objects.
     """
+    step = "Save it as an array of numbers with numpy.save."
     try:
-        values = np.load(path, allow_pickle=False)
+        with _in_memory(path, "its array"):
+            values = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        pickled = "allow_pickle" in str(error)
-        raise PoolError(
-            "holds pickled Python objects, which are never loaded"
-            if pickled
-            else f"isn't a readable .npy file: {error}",
-            where=path,
-            next_step="Save it as an array of numbers with numpy.save.",
-        ) from None
+        if "allow_pickle" in str(error):
+            raise PoolError(
+                "holds pickled Python objects, which are never loaded", where=path, next_step=step
+            ) from None
+        what = "isn't a readable .npy file"
+        raise PoolError.of([unreadable(error, path, what, step)]) from None
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
         raise PoolError("isn't an array of numbers", where=path, next_step="Save it as numbers.")
     return values if settings.dtype is None else converted(values, settings.dtype, where=path)
@@ -123,9 +123,15 @@ def read_image(
     Raises
     ------
     PoolError
-        The file isn't an image, is damaged, is too large to be meant, or holds values beyond
-        what is white.
+        The file isn't an image, is damaged, is too large to be meant or for the memory, or holds
+        values beyond what is white.
     """
+    size = "its own size" if settings.size is None else " × ".join(map(str, settings.size))
+    with _in_memory(path, f"the image at {size} pixels"):
+        return _read_image(path, settings, several)
+
+
+def _read_image(path: Path, settings: ImageSettings, several: Callable[[], None] | None) -> Picture:
     with _named(path), Image.open(path) as opened:
         if several is not None and getattr(opened, "n_frames", 1) > 1:
             several()
@@ -187,6 +193,11 @@ def read_mask(path: Path, picture: Picture, border: int | None) -> NDArray[np.in
         It isn't such an image, has another size than its image, or there is a border and no
         number for it.
     """
+    with _in_memory(path, "the mask"):
+        return _read_mask(path, picture, border)
+
+
+def _read_mask(path: Path, picture: Picture, border: int | None) -> NDArray[np.integer]:
     with _named(path), Image.open(path) as opened:
         deep = opened.mode.startswith("I")
         if not deep and opened.mode not in _MASKS:
@@ -222,11 +233,24 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise PoolError(
-            f"isn't a readable image: {error}", where=path, next_step="Fix or remove the file."
-        ) from None
+        what, step = "isn't a readable image", "Fix or remove the file."
+        raise PoolError.of([unreadable(error, path, what, step)]) from None
     except Image.DecompressionBombError as error:
         raise PoolError(str(error), where=path, next_step="Scale the image down.") from None
+
+
+@contextmanager
+def _in_memory(path: Path, what: str) -> Iterator[None]:
+    """Say of which file it is that there isn't enough memory for."""
+    try:
+        yield
+    except MemoryError:
+        raise PoolError(
+            f"there isn't enough memory for {what}",
+            where=path,
+            next_step="Ask for a smaller size (--size, or --length of recordings), or check that "
+            "the file is the right one.",
+        ) from None
 
 
 def _deep(opened: Image.Image, settings: ImageSettings, path: Path) -> Image.Image:
@@ -290,14 +314,21 @@ def read_audio(path: Path, settings: AudioSettings) -> NDArray[Any]:
     PoolError
         The file isn't audio that soundfile reads, or is empty.
     """
+    with _in_memory(path, "the recording"):
+        return _read_audio(path, settings)
+
+
+def _read_audio(path: Path, settings: AudioSettings) -> NDArray[Any]:
     import soundfile
 
     try:
+        # Opened here, since soundfile says of every file that it can't open "System error".
+        with path.open("rb"):
+            pass
         wave, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise PoolError(
-            f"isn't a readable recording: {error}", where=path, next_step="Fix or remove the file."
-        ) from None
+        what, step = "isn't a readable recording", "Fix or remove the file."
+        raise PoolError.of([unreadable(error, path, what, step)]) from None
     if len(wave) == 0:
         raise PoolError("holds no samples", where=path, next_step="Remove it from the manifest.")
     mono = wave[:, 0] if wave.shape[1] == 1 else wave.mean(axis=1)

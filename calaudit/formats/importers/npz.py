@@ -18,7 +18,15 @@ from calaudit.formats.pool_layout import IDS
 from calaudit.formats.pool_writer import PoolWriter
 from calaudit.formats.rows import rows_not_finite
 from calaudit.formats.writing import keep_apart
-from calaudit.runtime.errors import FileFormatError, Notice, PoolError, Problem, SettingsError, near
+from calaudit.runtime.errors import (
+    FileFormatError,
+    Notice,
+    PoolError,
+    Problem,
+    SettingsError,
+    near,
+    unreadable,
+)
 from calaudit.runtime.progress import counter
 from calaudit.runtime.words import command_line, counted, first_of
 
@@ -43,11 +51,8 @@ def open_npz(path: Path) -> zipfile.ZipFile:
             "there is no such file", where=path, next_step="Check the path."
         ) from None
     except (zipfile.BadZipFile, OSError) as error:
-        raise FileFormatError(
-            f"isn't a readable .npz file: {error}",
-            where=path,
-            next_step="Save it again with numpy.savez.",
-        ) from None
+        what, step = "isn't a readable .npz file", "Save it again with numpy.savez."
+        raise FileFormatError.of([unreadable(error, path, what, step)]) from None
 
 
 def arrays_in(archive: zipfile.ZipFile, path: Path) -> dict[str, "NpzArray"]:

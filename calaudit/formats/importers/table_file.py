@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from calaudit.formats.importers.csv_table import find_type, read_csv
-from calaudit.runtime.errors import FileFormatError, Notice
+from calaudit.runtime.errors import FileFormatError, Notice, unreadable
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 
@@ -45,9 +45,8 @@ def read_table_file(source: Path) -> TableRead:
     try:
         return TableRead(pl.read_parquet(source, use_statistics=False), None)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise FileFormatError(
-            f"can't be read as a table: {error}", where=source, next_step="Fix the file."
-        ) from None
+        problem = unreadable(error, source, "can't be read as a table", "Fix the file.")
+        raise FileFormatError.of([problem]) from None
 
 
 def typed(

@@ -15,7 +15,7 @@ from calaudit.formats.importers.annotated_settings import AnnotatedSettings
 from calaudit.formats.importers.yolo_files import SUFFIXES as IMAGE_SUFFIXES
 from calaudit.formats.importers.yolo_files import odd_files
 from calaudit.formats.importers.yolo_labels import read_labels
-from calaudit.runtime.errors import FileFormatError, Notice, PoolError, Problem
+from calaudit.runtime.errors import FileFormatError, Notice, PoolError, Problem, unreadable
 from calaudit.runtime.words import counted, first_of
 
 SUFFIXES = (".yaml", ".yml")
@@ -300,11 +300,9 @@ def _listed(path: Path, data: _Data) -> Iterator[Path]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise PoolError(
-            f"can't be read as a list of images: {error}",
-            where=path,
-            next_step="Name a folder, or a .txt file with one path a line.",
-        ) from None
+        step = "Name a folder, or a .txt file with one path a line."
+        problem = unreadable(error, path, "can't be read as a list of images", step)
+        raise PoolError.of([problem]) from None
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line:
             continue

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.importers.annotated import Boxes, no_boxes
-from calaudit.runtime.errors import Problem
+from calaudit.runtime.errors import Problem, unreadable
 
 _BOX = 5
 """Columns of a line: class, centre x and y, width, height."""
@@ -80,7 +80,7 @@ def _lines(path: Path | None, problems: list[Problem]) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(Problem(f"can't be read: {error}", str(path), "Fix the file."))
+        problems.append(unreadable(error, path, "can't be read", "Fix the file."))
         return []
 
 

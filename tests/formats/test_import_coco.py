@@ -366,3 +366,11 @@ def refused(error: type[CalauditError], **values: Any) -> str:
 def test_settings_that_make_no_sense_are_refused() -> None:
     assert "classes holds a name twice" in refused(SettingsError, classes=["a", "a"])
     assert "most must be at least 1, got 0 for val" in refused(SettingsError, most={"val": 0})
+
+
+def test_a_file_that_is_listed_twice_is_told_with_both_images(tmp_path: Path) -> None:
+    images = coco()["images"]
+    images[3]["file_name"] = "1.png"
+    with pytest.raises(PoolError) as refused:
+        imported(write_coco(tmp_path, coco(images=images)), tmp_path / "p.h5")
+    assert "image 103: has the file_name '1.png', as image 101 has" in str(refused.value)

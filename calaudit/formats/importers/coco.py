@@ -107,6 +107,7 @@ def read_coco(source: Path, settings: AnnotatedSettings) -> Annotations:
             replace(image, id=f"{image.meta[SPLIT]}/{image.id}") if SPLIT in image.meta else image
             for image in images
         ]
+    problems.extend(_repeated(images))
     if problems:
         raise PoolError.of(_first(problems, str(source)))
     return Annotations(
@@ -138,6 +139,16 @@ def _without_annotations(folder: Path) -> FileFormatError:
         step = "Images without boxes need a manifest: write a CSV with a column of their paths and "
         step += "one of their labels, and import it with --input image=path --target label."
     return FileFormatError("holds no annotations of COCO or YOLO", where=folder, next_step=step)
+
+
+def _repeated(images: Sequence[AnnotatedImage]) -> Iterator[Problem]:
+    """Images of the file of an image before them: the file is what a pool calls a sample by."""
+    first: dict[str, AnnotatedImage] = {}
+    for each in images:
+        earlier = first.setdefault(each.id, each)
+        if earlier is not each:
+            message = f"has the file_name {each.id!r}, as {earlier.where.rpartition(': ')[2]} has"
+            yield Problem(message, each.where, "List each file once, with all its boxes.")
 
 
 def _first(problems: Sequence[Problem], where: str) -> Iterator[Problem]:

@@ -26,7 +26,7 @@ _ON_DUMB = (1.0, 5.0)
 """As much on a terminal that can't go back to a line."""
 _NARROW = 60
 """Columns below which numbers take the place of the bar."""
-_NUMBERS = "{desc} {percentage:.0f} %, {remaining} left, {rate_fmt}"
+_NUMBERS = "{desc} {percentage:.0f} %, {remaining} left {rate_fmt}"
 _LINE = "{desc}: {n_fmt} of {total_fmt}, {percentage:.0f} %, {rate_fmt}, {remaining} left"
 _WITHOUT_TOTAL = "{desc}: {n_fmt}, {rate_fmt}, {elapsed}"
 

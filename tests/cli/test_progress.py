@@ -120,7 +120,7 @@ def test_an_import_shows_its_rate_and_the_time_left(
 def test_a_narrow_terminal_shows_the_numbers_without_the_bar(listed: Path) -> None:
     shown = in_terminal((24, 40), *importing(listed))
     lines = [line for line in shown.split("\r") if line.startswith("import ")]
-    told = [re.match(r"import \d+ %, \d\d:\d\d left, +[\d.]+ ?sample", line) for line in lines]
+    told = [re.match(r"import \d+ %, \d\d:\d\d left +\S+ ?sample/s", line) for line in lines]
     assert sum(one is not None for one in told) > 3, shown
     assert max(map(len, lines)) <= 40
 

@@ -16,7 +16,8 @@ from calaudit.audit.config import read_audit
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.backends.tensorrt.precision import prove, read_inspector, read_layer_report
 from calaudit.cli.flags import read_dimensions
-from calaudit.formats.requests import read_requests
+from calaudit.formats.importers.csv_table import read_csv
+from calaudit.formats.requests import RequestLog, read_requests
 from calaudit.formats.scales import open_scales, write_scales
 from calaudit.formats.trt_cache import parse_trt_cache, table_of
 from calaudit.formats.trtexec import open_trtexec
@@ -219,12 +220,14 @@ SECONDS = b"time,user,sample,label\n0,u1,a,1\n2.5,u1,b,0.5\n1e3,u2,a,nan\n"
 @fuzzed(150)
 @given(st.sampled_from([LOG, SECONDS]), EDITS, st.booleans())
 def test_logs_of_requests(text: bytes, edits: list[Any], skip: bool) -> None:
-    log = read_back(
-        edited(text, edits),
-        lambda path: read_requests(path, ["a", "b", "007"], skip_unknown=skip),
-        "x.csv",
-    )
-    if log is not None:
+    def read(path: Path) -> tuple[RequestLog, int]:
+        log = read_requests(path, ["a", "b", "007"], skip_unknown=skip)
+        return log, read_csv(path).frame.height
+
+    found = read_back(edited(text, edits), read, "x.csv")
+    if found is not None:
+        log, n_rows = found
+        assert len(log) + log.n_unknown == n_rows
         assert len(log) > 0
         assert np.isfinite(log.time).all()
         assert log.time[0] == 0.0

@@ -28,6 +28,9 @@ _in_flight: dict[Path, int] = {}
 _disks: "set[_Disk]" = set()
 """Those with an HDF5 file open on them."""
 
+_TAKE_BYTES = 8 << 20
+"""What is written before the disk is asked to take it."""
+
 _TEMPORARY = re.compile(r"calaudit-([a-z]+-)?[a-z0-9_]{8}")
 """Folders that commands make for themselves in the temporary folder."""
 
@@ -126,12 +129,17 @@ def _check_readable(aside: Path, path: Path, check: Callable[[Path], object]) ->
 
 
 class _Disk(io.RawIOBase):
-    """A file that HDF5 reads and writes; keeps the first failure instead of raising it."""
+    """A file that HDF5 reads and writes; keeps the first failure instead of raising it.
+
+    The disk begins with what is written while more is computed. Left to the end, it would have
+    nothing to do before, and the cores nothing after.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w+b", buffering=0)
         self._place = 0
         self._size = 0
+        self._taken = 0
         self._kept = Kept()
         self.hdf5: h5py.File | None = None
 
@@ -152,6 +160,9 @@ class _Disk(io.RawIOBase):
                 left = left[self._file.write(left) :]
         self._place += size
         self._size = max(self._size, self._place)
+        if self._size - self._taken >= _TAKE_BYTES:
+            _take(self._file.fileno(), self._taken, self._size - self._taken)
+            self._taken = self._size
         return size
 
     @unbroken
@@ -269,6 +280,16 @@ def _remove_all() -> None:
         disk.close()  # HDF5 would close it once no Python is left to write for it
     for aside in tuple(_in_flight):
         _remove(aside)
+
+
+def _take(descriptor: int, start: int, size: int) -> None:
+    """Have the disk begin with a part of a file, without waiting for it.
+
+    Linux starts to write what isn't wanted in memory, and leaves there what isn't on the disk yet.
+    """
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):  # an advice; what is wrong with the disk is told by fsync
+            os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_DONTNEED)
 
 
 def _sync(path: Path) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from calaudit.formats.importers.images import read_image
 from calaudit.formats.importers.manifest_settings import ImageSettings
-from calaudit.formats.importers.media import read_image
 from calaudit.runtime.errors import PoolError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)

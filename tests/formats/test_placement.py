@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from calaudit.formats.importers.images import read_image
 from calaudit.formats.importers.manifest_settings import ImageSettings
-from calaudit.formats.importers.media import read_image
 from calaudit.formats.importers.placement import place
 
 FITS = st.sampled_from([

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from calaudit.formats.importers.annotated_settings import AnnotatedSettings
 from calaudit.formats.importers.image_table import read_image_table
+from calaudit.formats.importers.images import Picture, levels_of, read_image
 from calaudit.formats.importers.manifest_settings import ImageSettings, unit_notices
-from calaudit.formats.importers.media import Picture, levels_of, read_image
 from calaudit.formats.importers.samples import Imported, Sample, Scalar, read_each, write_samples
+from calaudit.formats.importers.spare import Spare
 from calaudit.formats.writing import keep_apart
 from calaudit.runtime.errors import Notice, PoolError, SettingsError, near
 from calaudit.runtime.objects import Objects
@@ -101,10 +103,12 @@ def import_annotated(
     how = settings.image
     seen = Counter[str]()
     several: list[str] = []
+    spare = Spare()
 
     def read(number: int) -> tuple[Picture, Objects, Counter[str]]:
         image = images[number]
-        picture = read_image(image.path, how, several=lambda: several.append(image.id))
+        told = partial(several.append, image.id)
+        picture = read_image(image.path, how, several=told, make=spare.take)
         _check_size(image, picture)
         objects, cut = _moved(image.boxes, picture, annotations)
         return picture, objects, cut
@@ -120,7 +124,14 @@ def import_annotated(
     units = tuple(unit_notices(f"input {settings.input}", how))
     levels = {settings.input: levels_of(how)} if how.as_bytes else {}
     n = write_samples(
-        out, samples(), total=len(images), levels=levels, compress=compress, notices=units
+        out,
+        samples(),
+        total=len(images),
+        levels=levels,
+        compress=compress,
+        notices=units,
+        settled=True,
+        spare=spare,
     )
     told = [*annotations.notices, *notices, *units]
     told += _seen(seen, how, len(images), several, str(annotations.source))

@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.formats.class_names import as_names
+from calaudit.formats.importers.images import Picture, levels_of, read_image, read_mask
 from calaudit.formats.importers.manifest_settings import (
     InputSettings,
     ManifestSettings,
@@ -21,14 +22,7 @@ from calaudit.formats.importers.manifest_settings import (
     TargetSettings,
     unit_notices,
 )
-from calaudit.formats.importers.media import (
-    Picture,
-    levels_of,
-    read_audio,
-    read_image,
-    read_mask,
-    read_npy,
-)
+from calaudit.formats.importers.media import read_audio, read_npy
 from calaudit.formats.importers.samples import (
     Imported,
     Sample,
@@ -36,6 +30,7 @@ from calaudit.formats.importers.samples import (
     read_each,
     write_samples,
 )
+from calaudit.formats.importers.spare import Make, Spare
 from calaudit.formats.importers.table_file import read_table_file, typed
 from calaudit.formats.pool_columns import as_series
 from calaudit.formats.writing import keep_apart
@@ -299,20 +294,21 @@ def import_manifest(
     with stage("looking for the files"):
         table = read_table(source, settings)
     several: list[Path] = []
-    samples = _samples(table, settings, several.append)
+    spare = Spare()
+    samples = _samples(table, settings, several.append, spare.take)
     classes = {
         name: target.classes
         for name, target in (settings.targets or {}).items()
         if target.classes is not None
     }
     units = tuple(_units(settings))
-    masks = _masks(settings).items()
+    masks = _masks(settings)
     n = write_samples(
         out,
         samples,
         total=len(table),
         classes=classes,
-        ignored={name: mask.ignore for name, mask in masks if mask.ignore is not None},
+        ignored={name: mask.ignore for name, mask in masks.items() if mask.ignore is not None},
         levels={
             name: levels_of(how.image)
             for name, how in settings.inputs.items()
@@ -320,6 +316,8 @@ def import_manifest(
         },
         compress=compress,
         notices=units,
+        settled=not masks and all(how.settled for how in settings.inputs.values()),
+        spare=spare,
     )
     return Imported(n, (*table.notices, *_first_frames(several, source), *units))
 
@@ -339,10 +337,10 @@ def _first_frames(several: list[Path], source: Path) -> Iterator[Notice]:
 
 
 def _samples(
-    table: Table, settings: ManifestSettings, several: Callable[[Path], None]
+    table: Table, settings: ManifestSettings, several: Callable[[Path], None], make: Make
 ) -> Generator[Sample, None, None]:
     for row, (inputs, masks) in read_each(
-        len(table), lambda row: _read(table, settings, row, several)
+        len(table), lambda row: _read(table, settings, row, several, make)
     ):
         targets = {name: values[row] for name, values in table.targets.items()}
         yield Sample(
@@ -354,7 +352,7 @@ def _samples(
 
 
 def _read(
-    table: Table, settings: ManifestSettings, row: int, several: Callable[[Path], None]
+    table: Table, settings: ManifestSettings, row: int, several: Callable[[Path], None], make: Make
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     """Inputs and masks of one sample."""
     inputs: dict[str, NDArray[Any]] = {}
@@ -362,9 +360,10 @@ def _read(
     for name, how in settings.inputs.items():
         path = table.paths[name][row]
         if how.image is None:
-            inputs[name] = _read_file(path, how)
+            inputs[name] = _read_file(path, how, make)
         else:
-            pictures[name] = read_image(path, how.image, several=partial(several, path))
+            told = partial(several, path)
+            pictures[name] = read_image(path, how.image, several=told, make=make)
             inputs[name] = pictures[name].values
     masks = {
         name: read_mask(
@@ -380,9 +379,9 @@ def _masks(settings: ManifestSettings) -> dict[str, MaskSettings]:
     return {name: target.mask for name, target in targets if target.mask is not None}
 
 
-def _read_file(path: Path, how: InputSettings) -> NDArray[Any]:
+def _read_file(path: Path, how: InputSettings, make: Make) -> NDArray[Any]:
     if how.audio is not None:
-        return read_audio(path, how.audio)
+        return read_audio(path, how.audio, make=make)
     if how.npy is not None:
         return read_npy(path, how.npy)
     raise ValueError("an input has exactly one kind")

@@ -219,6 +219,11 @@ class InputSettings:
                 next_step="Give one table, for example image = {size = [224, 224]}.",
             )
 
+    @property
+    def settled(self) -> bool:
+        """Whether every file gives an array of the same element type."""
+        return self.npy is None or self.npy.dtype is not None
+
 
 @setting
 class MaskSettings:

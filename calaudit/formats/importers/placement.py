@@ -42,15 +42,29 @@ class Placement:
         )
         return any(shown) or self.part[:2] != (0.0, 0.0)
 
-    def apply(
-        self, image: Image.Image, method: Image.Resampling, *, fill: float | tuple[int, ...]
-    ) -> Image.Image:
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Where the left upper corner of what is shown of the image lies on the canvas."""
+        return max(0, self.at[0]), max(0, self.at[1])
+
+    def shown(self, image: Image.Image, method: Image.Resampling) -> Image.Image:
+        """What comes onto the canvas of the scaled image; the image itself where that is it."""
+        scaled = image
+        if (self.scaled, self.part) != (image.size, (0.0, 0.0, *map(float, image.size))):
+            scaled = image.resize(self.scaled, method, box=self.part)
+        left, top = max(0, -self.at[0]), max(0, -self.at[1])
+        right = min(scaled.width, self.canvas[0] - self.at[0])
+        bottom = min(scaled.height, self.canvas[1] - self.at[1])
+        wanted = (left, top, right, bottom)
+        return scaled if wanted == (0, 0, *scaled.size) else scaled.crop(wanted)
+
+    def apply(self, image: Image.Image, method: Image.Resampling, *, fill: int) -> Image.Image:
         """The canvas with the image on it; `fill` is what stands around it."""
-        scaled = image.resize(self.scaled, method, box=self.part)
-        if self.scaled == self.canvas and self.at == (0, 0):
-            return scaled
+        part = self.shown(image, method)
+        if part.size == self.canvas:
+            return part
         canvas = Image.new(image.mode, self.canvas, fill)
-        canvas.paste(scaled, self.at)
+        canvas.paste(part, self.corner)
         return canvas
 
     def move(self, boxes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from calaudit.formats.importers.spare import Spare
 from calaudit.formats.pool_columns import whole
 from calaudit.formats.pool_writer import PoolWriter
 from calaudit.runtime.compiled import n_cores
@@ -74,6 +75,8 @@ def write_samples(
     levels: Mapping[str, NDArray[np.floating]] | None = None,
     compress: bool = False,
     notices: Sequence[Notice] = (),
+    settled: bool = False,
+    spare: Spare | None = None,
 ) -> int:
     """Write samples as a pool, whole or not at all, in bounded memory.
 
@@ -87,6 +90,11 @@ def write_samples(
         How many there are, for the progress bar.
     classes, ignored, levels, compress, notices
         See `PoolWriter`.
+    settled : bool
+        Whether arrays have the same type in every sample. Otherwise many samples are gathered
+        before the first are written, and decide it.
+    spare : Spare, optional
+        Takes the arrays of inputs, when they are written.
 
     Returns
     -------
@@ -106,9 +114,14 @@ def write_samples(
             out, classes=classes, ignored=ignored, levels=levels, compress=compress, notices=notices
         ) as pool,
     ):
-        first = batch = _next_batch(samples, _FIRST_BYTES, done)
+        room = Spare() if spare is None else spare
+        batch = _next_batch(samples, _BATCH_BYTES if settled else _FIRST_BYTES, done)
+        first = batch[0] if batch else Sample({})
         while batch:
-            _append(pool, batch, first[0], where=str(out))
+            _append(pool, batch, first, room, where=str(out))
+            if spare is not None:
+                for sample in batch:
+                    spare.give_back(*sample.inputs.values())
             batch = _next_batch(samples, _BATCH_BYTES, done)
         if not len(pool):
             raise PoolError(
@@ -170,7 +183,9 @@ def read_each(n: int, read: Callable[[int], T]) -> Iterator[tuple[int, T]]:
         raise PoolError.of(problems)
 
 
-def _append(pool: PoolWriter, batch: list[Sample], first: Sample, *, where: str) -> None:
+def _append(
+    pool: PoolWriter, batch: list[Sample], first: Sample, spare: Spare, *, where: str
+) -> None:
     """Write a batch whose samples are like the pool's first one."""
     problems = [
         Problem(
@@ -197,69 +212,80 @@ def _append(pool: PoolWriter, batch: list[Sample], first: Sample, *, where: str)
     if problems:
         raise PoolError.of(problems)
     names = [_called(sample, len(pool) + i) for i, sample in enumerate(batch)]
-    like = _called(first, 0)
+    told = _Told(names, _called(first, 0), where)
+    inputs = {
+        key: _stack(key, [s.inputs[key] for s in batch], value, told, spare)
+        for key, value in first.inputs.items()
+    }
+    targets = {
+        key: _target(key, [s.targets[key] for s in batch], value, told, spare)
+        for key, value in first.targets.items()
+    }
     pool.append(
-        {
-            key: _stack(key, [s.inputs[key] for s in batch], names, (value, like), where)
-            for key, value in first.inputs.items()
-        },
-        {
-            key: _target(key, [s.targets[key] for s in batch], names, (value, like), where)
-            for key, value in first.targets.items()
-        },
+        inputs,
+        targets,
         {key: [sample.meta[key] for sample in batch] for key in first.meta},
         ids or None,
     )
+    spare.give_back(*inputs.values(), *targets.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What messages on a batch call things."""
+
+    samples: list[str]
+    first: str
+    """The pool's first sample."""
+    where: str
 
 
 def _target(
-    name: str, values: list[Any], samples: list[str], like: tuple[Any, str], where: str
+    name: str, values: list[Any], like: Any, told: _Told, spare: Spare
 ) -> NDArray[Any] | list[Any] | Objects:
     objects = [isinstance(value, Objects) for value in values]
     if all(objects):
         return join_objects(values)
     if any(objects):
         raise PoolError(
-            f"{name!r} holds objects in some samples and not in {samples[objects.index(False)]}",
-            where=where,
+            f"{name!r} holds objects in some samples and not in "
+            f"{told.samples[objects.index(False)]}",
+            where=told.where,
             next_step="Give objects for every sample; without boxes where there are none.",
         )
     if all(np.ndim(value) == 0 for value in values if value is not None):
         return list(values)
-    return _stack(name, values, samples, like, where)
+    return _stack(name, values, like, told, spare)
 
 
-def _stack(
-    name: str, values: list[Any], samples: list[str], like: tuple[Any, str], where: str
-) -> NDArray[Any]:
-    """Values of a batch of samples (n, …); `like` is the first sample's value, and its name."""
+def _stack(name: str, values: list[Any], like: Any, told: _Told, spare: Spare) -> NDArray[Any]:
+    """Values of a batch of samples (n, …); `like` is the pool's first one."""
     arrays = [
-        whole(value, f"{name!r} in {sample}", where=where)
-        for sample, value in zip(samples, values, strict=True)
+        whole(value, f"{name!r} in {sample}", where=told.where)
+        for sample, value in zip(told.samples, values, strict=True)
     ]
-    common = np.result_type(*arrays)
-    shape, first = np.shape(like[0]), like[1]
-    for sample, array in zip(samples, arrays, strict=True):
+    common, shape = np.result_type(*arrays), np.shape(like)
+    for sample, array in zip(told.samples, arrays, strict=True):
         if array.shape != shape:
             raise PoolError(
-                f"{name!r} has shape {array.shape} in {sample}, {shape} in {first}",
-                where=where,
+                f"{name!r} has shape {array.shape} in {sample}, {shape} in {told.first}",
+                where=told.where,
                 next_step="Bring all samples to one shape: declare a size or length.",
             )
         if array.dtype.kind not in "biuf":
             raise PoolError(
                 f"{name!r} holds {array.dtype} values in {sample}",
-                where=where,
+                where=told.where,
                 next_step="Give arrays of numbers.",
             )
         if array.dtype.kind in "iu" and common.kind == "f" and (np.abs(array) > _EXACT).any():
             raise PoolError(
                 f"{name!r} is {array.dtype} in {sample} and {common} with others, which would "
                 "round it",
-                where=where,
+                where=told.where,
                 next_step="Give every sample the same element type.",
             )
-    return np.stack(arrays)
+    return np.stack(arrays, out=spare.take((len(arrays), *shape), common))
 
 
 def _called(sample: Sample, number: int) -> str:

@@ -37,6 +37,11 @@ from calaudit.statistics.recipe_parts import (
 from calaudit.statistics.tally import Slices, Units, describe_units, names_of, rows_of
 from calaudit.statistics.verdict import holm
 
+Floats = NDArray[np.float64]
+
+_AT_ONCE = 256
+"""Drops whose replicates are made together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -145,9 +150,12 @@ def split_drops(
     level: float = 0.95,
 ) -> list[SplitDrop]:
     """The parts of every drop; see `attribute`."""
+    cells = list(candidates)
+    by_method = _by_method(cells, origins)
+    if all(len({origins[cells[i]].recipe for i in own}) < 2 for own in by_method.values()):
+        return []  # nothing to compare a recipe with
     known = {(one.slice, one.cell): one for one in comparisons}
     wanted = {one.slice for one in comparisons}
-    cells = list(candidates)
     tail = (1.0 - level) / 2.0
     units = describe_units(len(reference), clusters, weights)
     settled = {origin.recipe for origin in origins.values() if not origin.varies}
@@ -162,7 +170,7 @@ def split_drops(
                 key=f"{seed}\0{method}",
                 settled=settled,
             )
-            for method, members in _by_method(cells, origins).items()
+            for method, members in by_method.items()
         }
         how: dict[str, Any] = {"key": f"{seed}", "tail": tail, "freedom": freedom}
         for method, recipes in methods.items():
@@ -288,15 +296,25 @@ def _drops(
                 drops = joint_drops(value, influence, none, key)
                 yield name, drops, len(groups.size) - 1.0
         return
+    how: dict[str, Any] = {"span": reference.metric.span, "alpha": tail, "key": key}
+    step = max(1, _AT_ONCE // max(len(candidates), 1))
     for sums in sums_by_slice(reference, candidates, slices, units):
-        for place, name in enumerate(sums.slices):
-            if name not in wanted or not (sums.weight[:, place] > 0).all():
-                continue
-            total = sums.total[:, place]
-            size = np.broadcast_to(sums.size[:, place], total.shape)
-            freedom = np.inf
-            if units.clustered:
-                freedom = float(effective_blocks(size).min()) - 1.0
-            if freedom >= 1.0:
-                span = reference.metric.span
-                yield name, drops_of_sums(total, size, span=span, alpha=tail, key=key), freedom
+        size = np.broadcast_to(sums.size, sums.total.shape)
+        freedom = np.full(len(sums.slices), np.inf)
+        if units.clustered:
+            freedom = effective_blocks(sums.size).min(axis=0) - 1.0
+        asked = np.array([name in wanted for name in sums.slices], dtype=bool)
+        places = np.flatnonzero(asked & (sums.weight > 0).all(axis=0) & (freedom >= 1.0))
+        for start in range(0, len(places), step):
+            piece = places[start : start + step]
+            # slices side by side: replicates of one alone cost as much as those of hundreds
+            sides = (_side_by_side(each, piece) for each in (sums.total, size))
+            drops = drops_of_sums(*sides, **how)
+            for number, place in enumerate(piece.tolist()):
+                own = np.arange(len(candidates)) + number * len(candidates)
+                yield sums.slices[place], drops.take(own), float(freedom[place])
+
+
+def _side_by_side(sums: Floats, places: NDArray[np.int64]) -> Floats:
+    """(cells, slices, blocks) → (slices · cells, blocks) of the slices at `places`."""
+    return np.concatenate([sums[:, place] for place in places.tolist()])

@@ -6,7 +6,7 @@ them at once hold for whichever is picked. An upper end needs no correction: the
 looks, the sooner it is picked, so that one which was picked is seldom larger than it looks.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,6 @@ from calaudit.statistics.jackknife import SetDrops
 from calaudit.statistics.joint import (
     REPLICATES,
     Drops,
-    bounds_of_largest,
     drops_of_sums,
     reach_of_all,
 )
@@ -48,6 +47,8 @@ Found = tuple[str, str, float, float, float]
 
 _AT_ONCE = 256
 """Comparisons whose replicates are made together."""
+_CUTS = 32
+"""How much finer slices are cut for gaps, of which more is held than of sums."""
 
 
 def joint_lows(
@@ -136,19 +137,20 @@ def worst_gaps(
     support = MinSupport()
     least = min_support or (support.counted if metric.kind == "binary" else support.resampled)
     tail = (1.0 - level) / 2.0
-    found: list[tuple[str, _Sides, _Ahead]] = []
+    found: list[tuple[str, _Gaps]] = []
     for cell, scores in candidates.items():
         assert isinstance(scores, UnitScores | RatioScores)
         prepared = batch(reference, [scores], units)
-        sides = _sides(prepared, slices, metric, least=least, tail=tail, key=f"{seed}")
-        if sides is not None:
-            found.append((cell, sides, _ahead(sides, f"{seed}", tail)))
+        gaps = _Gaps(metric.span, tail=tail, key=f"{seed}", clustered=prepared.clustered)
+        gaps.add(_pieces(prepared, slices, least=least))
+        if gaps.names:
+            found.append((cell, gaps))
     if not found:
         return []
-    largest = np.max([ahead.largest for _, _, ahead in found], axis=0)
-    n_gaps = sum(len(sides.names) for _, sides, _ in found)
+    largest = np.max([gaps.largest for _, gaps in found], axis=0)
+    n_gaps = sum(len(gaps.names) for _, gaps in found)
     reach = reach_of_all(largest, n_gaps, tail / metrics)
-    return [_gap((cell, metric), sides, ahead, reach, level) for cell, sides, ahead in found]
+    return [_gap((cell, metric), gaps, reach, level) for cell, gaps in found]
 
 
 def _of_sums(
@@ -203,87 +205,124 @@ def _of_sets(
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Ahead:
-    """One cell's gaps."""
-
-    value: Floats
-    """(slices,)"""
-    error: Floats
-    """(slices,) standard errors, as wide as few clusters make them."""
-    largest: Floats
-    """(replicates,) the largest of the slices' deviations, in standard errors."""
-    high: float
-    """Upper bound of the largest gap."""
-
-
-def _ahead(sides: "_Sides", key: str, tail: float) -> _Ahead:
-    gaps = sides.inside.minus(sides.outside)
-    deviations = gaps.deviations(key)
-    _, high = bounds_of_largest(gaps.value, deviations, tail, freedom=sides.freedom)
-    error = deviations.std(axis=0)
-    largest = divide(deviations, error, 0.0).max(axis=1)
-    few = np.isfinite(sides.freedom)
-    wider = float(stdtrit(sides.freedom, tail) / ndtri(tail)) if few else 1.0
-    return _Ahead(gaps.value, wider * error, largest, high)
-
-
-def _gap(of: tuple[str, Metric], sides: "_Sides", ahead: _Ahead, reach: float, level: float) -> Gap:
-    cell, metric = of
-    worst = int(np.argmax(ahead.value))
-    return Gap(
-        cell=cell,
-        metric=metric.name,
-        slice=sides.names[worst],
-        n_slices=len(sides.names),
-        drop=float(sides.inside.value[worst]),
-        rest=float(sides.outside.value[worst]),
-        gap=Part(
-            float(ahead.value[worst]),
-            float((ahead.value - reach * ahead.error).max()),
-            ahead.high,
-        ),
-        level=level,
-    )
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class _Sides:
-    """One cell's drops in every slice that is large enough, and outside it."""
+class _Piece:
+    """Slices that are large enough, and what is outside them; arrays are (slices, blocks)."""
 
     names: list[str]
-    inside: Drops
-    outside: Drops
-    freedom: float
-    """Of the slice with the fewest clusters; infinite for units that are independent."""
+    total: Floats
+    size: Floats
+    other_total: Floats
+    other_size: Floats
+
+    def take(self, part: slice) -> "_Piece":
+        """Some of the slices."""
+        sums = self.total, self.size, self.other_total, self.other_size
+        return _Piece(self.names[part], *(each[part] for each in sums))
 
 
-def _sides(
-    prepared: Batch, slices: Slices, metric: Metric, *, least: int, tail: float, key: str
-) -> _Sides | None:
+def _pieces(prepared: Batch, slices: Slices, *, least: int) -> Iterator[_Piece]:
+    """Some slices at a time: replicates of all of thousands are gigabytes."""
     n_units = len(prepared.bucket)
     whole = prepared.sums(Partition(("all",), np.zeros(n_units, dtype=np.int8)))
-    names: list[str] = []
-    total: list[Floats] = []
-    size: list[Floats] = []
-    other_total: list[Floats] = []
-    other_size: list[Floats] = []
-    for partition in partitions(slices, n_units, prepared.n_buckets):
+    waiting: _Piece | None = None
+    for partition in partitions(slices, n_units, _CUTS * prepared.n_buckets):
         sums = prepared.sums(partition)
         enough = (sums.n_both[0] >= least) & (whole.n_both[0, 0] - sums.n_both[0] >= least)
         enough &= (sums.weight[0] > 0) & (sums.weight[0] < whole.weight[0, 0])
-        for place in np.flatnonzero(enough).tolist():
-            names.append(sums.slices[place])
-            total.append(sums.total[0, place])
-            size.append(sums.size[0, place])
-            other_total.append((whole.exact_total[0, 0] - sums.exact_total[0, place]).value())
-            other_size.append((whole.exact_size[0, 0] - sums.exact_size[0, place]).value())
-    if not names:
-        return None
-    weight = np.array(size)
-    how: dict[str, Any] = {"span": metric.span, "alpha": tail, "key": key}
-    inside = drops_of_sums(np.array(total), weight, **how)
-    outside = drops_of_sums(np.array(other_total), np.array(other_size), **how)
-    freedom = np.inf
-    if prepared.clustered:
-        freedom = max(float(effective_blocks(weight).min()) - 1.0, 1.0)
-    return _Sides(names, inside, outside, freedom)
+        places = np.flatnonzero(enough)
+        if not len(places):
+            continue
+        # the difference of the exact sums, which that of rounded ones isn't
+        others = (
+            (whole.exact_total[0, 0] - sums.exact_total[0, places]).value(),
+            (whole.exact_size[0, 0] - sums.exact_size[0, places]).value(),
+        )
+        names = [sums.slices[place] for place in places.tolist()]
+        more = _Piece(names, sums.total[0, places], sums.size[0, places], *others)
+        waiting = more if waiting is None else _joined(waiting, more)
+        while len(waiting.names) >= _AT_ONCE:
+            yield waiting.take(slice(_AT_ONCE))
+            waiting = waiting.take(slice(_AT_ONCE, None))
+    if waiting is not None and waiting.names:
+        yield waiting
+
+
+def _joined(one: _Piece, two: _Piece) -> _Piece:
+    return _Piece(
+        one.names + two.names,
+        np.concatenate([one.total, two.total]),
+        np.concatenate([one.size, two.size]),
+        np.concatenate([one.other_total, two.other_total]),
+        np.concatenate([one.other_size, two.other_size]),
+    )
+
+
+class _Gaps:
+    """One cell's gaps, collected piece by piece, without their replicates."""
+
+    def __init__(self, span: float | None, *, tail: float, key: str, clustered: bool) -> None:
+        self.names: list[str] = []
+        self.largest = np.full(REPLICATES, -np.inf)
+        """(replicates,) the largest of the slices' deviations, in standard errors."""
+        self._span, self._tail, self._key, self._clustered = span, tail, key, clustered
+        self._fewest = np.inf
+        self._parts: list[Floats] = []
+
+    def add(self, pieces: Iterable[_Piece]) -> None:
+        """Collect them of some slices at a time."""
+        for piece in pieces:
+            self._add(piece)
+
+    def _add(self, piece: _Piece) -> None:
+        start, key = len(self.names), self._key
+        how: dict[str, Any] = {"span": self._span, "alpha": self._tail, "key": key}
+        inside = drops_of_sums(piece.total, piece.size, **how)
+        outside = drops_of_sums(piece.other_total, piece.other_size, **how)
+        gaps = inside.minus(outside)
+        deviations = gaps.deviations(f"{key}\0{start}" if start else key)
+        error = deviations.std(axis=0)
+        np.maximum(self.largest, divide(deviations, error, 0.0).max(axis=1), out=self.largest)
+        low = np.quantile(deviations, self._tail, axis=0)
+        self.names += piece.names
+        self._parts.append(np.array([inside.value, outside.value, gaps.value, error, low]))
+        if self._clustered:
+            fewest = float(effective_blocks(piece.size).min())
+            self._fewest = min(self._fewest, fewest)
+
+    @property
+    def wider(self) -> float:
+        """Times by which the slice with the fewest clusters makes errors larger."""
+        if not self._clustered:
+            return 1.0
+        freedom = max(self._fewest - 1.0, 1.0)
+        return float(stdtrit(freedom, self._tail) / ndtri(self._tail))
+
+    @property
+    def table(self) -> Floats:
+        """(5, slices): drops inside and outside, gaps, their errors and lower quantiles."""
+        return np.concatenate(self._parts, axis=1)
+
+
+def _gap(of: tuple[str, Metric], gaps: _Gaps, reach: float, level: float) -> Gap:
+    """The worst slice's.
+
+    The lower bound is the largest of those that hold at once (as of `bounds_of_largest`), the
+    upper one the largest of the slices' own.
+    """
+    cell, metric = of
+    inside, outside, ahead, error, low = gaps.table
+    worst = int(np.argmax(ahead))
+    return Gap(
+        cell=cell,
+        metric=metric.name,
+        slice=gaps.names[worst],
+        n_slices=len(gaps.names),
+        drop=float(inside[worst]),
+        rest=float(outside[worst]),
+        gap=Part(
+            float(ahead[worst]),
+            float((ahead - reach * (gaps.wider * error)).max()),
+            float((ahead - gaps.wider * low).max()),
+        ),
+        level=level,
+    )

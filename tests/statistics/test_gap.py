@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -97,3 +99,21 @@ def test_clusters_widen_the_gap():
         worst_gaps(NDCG, fp32, {"c": int8}, slices, clusters=each)[0] for each in (None, clusters)
     )
     assert together.gap.high - together.gap.low > 2.5 * (alone.gap.high - alone.gap.low)
+
+
+def test_memory_does_not_grow_with_slices_nor_with_engines():
+    def peak(n_slices, n_cells):
+        fp32, int8 = answers(np.random.default_rng(6), n_slices, 40, hurt=0.6)
+        slices = dict(reversed(equal_slices(n_slices, 40).items()))
+        drop = fp32.values.astype(float) - int8.values
+        tracemalloc.start()
+        found = worst_gaps(TOP1, fp32, {f"c{place}": int8 for place in range(n_cells)}, slices)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        for gap in found:
+            assert (gap.slice, gap.n_slices) == ("0", n_slices)
+            assert gap.gap.value == pytest.approx(drop[:40].mean() - drop[40:].mean())
+        return most
+
+    peak(2, 1)  # what is kept once
+    assert peak(1500, 2) < 1.5 * peak(750, 1)

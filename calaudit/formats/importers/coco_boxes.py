@@ -2,12 +2,15 @@
 
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from types import NoneType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calaudit.formats.importers.annotated import Boxes, as_objects
 from calaudit.formats.importers.samples import Scalar
@@ -42,15 +45,6 @@ class Described:
     """What annotations say beside COCO's keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
-    corners: tuple[float, float, float, float]
-    label: int
-    crowd: bool
-    area: float
-    columns: Mapping[str, Scalar]
-
-
 def read_boxes(
     annotations: Sequence[Mapping[str, Any]],
     described: Described,
@@ -69,7 +63,69 @@ def read_boxes(
         Counts what is odd: boxes ``over`` their image's edge, ``flat`` ones, and those with
         ``no_area``.
     """
-    boxes: dict[Key, list[_Box]] = {}
+    usable = [
+        each
+        for each in _checked(annotations, described, problems)
+        if each["image_id"] in described.sizes  # which is told of otherwise
+    ]
+    starts, lengths = _halves([each["bbox"] for each in usable])
+    corners = np.hstack([starts, starts + lengths])
+    area = np.array([each.get("area") for each in usable], np.float64)  # None becomes NaN
+    boxes = Boxes(
+        corners,
+        np.array([described.classes[each["category_id"]] for each in usable], np.int64),
+        np.array([bool(each.get("iscrowd", 0)) for each in usable], np.bool_),
+        area,
+        _columns(usable, described.columns),
+    )
+    sizes = np.array([described.sizes[each["image_id"]] for each in usable]).reshape(-1, 2)
+    over = (corners[:, :2] < -_MARGIN) | (sizes - corners[:, 2:] < -_MARGIN)
+    seen["over"] += int(over.any(axis=1).sum())
+    seen["flat"] += int((starts == corners[:, 2:]).any(axis=1).sum())
+    seen["no_area"] += int(np.isnan(area).sum())
+    return dict(_by_image(boxes, [each["image_id"] for each in usable]))
+
+
+def _by_image(boxes: Boxes, images: Sequence[Key]) -> Iterator[tuple[Key, Boxes]]:
+    """The boxes of each image, in their order."""
+    rows: dict[Key, list[int]] = defaultdict(list)
+    for row, image in enumerate(images):
+        rows[image].append(row)
+    for image, own in rows.items():
+        yield (
+            image,
+            Boxes(
+                boxes.corners[own],
+                boxes.label[own],
+                boxes.crowd[own],
+                boxes.area[own],
+                {name: values[own] for name, values in boxes.columns.items()},
+            ),
+        )
+
+
+def _halves(boxes: Sequence[Sequence[float]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Left upper corners (k, 2), and widths and heights (k, 2)."""
+    both = np.array(boxes, np.float64).reshape(-1, 4)
+    return both[:, :2], both[:, 2:]
+
+
+def _columns(
+    annotations: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> dict[str, NDArray[np.object_]]:
+    if not names:
+        return {}
+    told = [columns_of(each) for each in annotations]
+    return {name: as_objects([each.get(name) for each in told]) for name in names}
+
+
+def _checked(
+    annotations: Sequence[Mapping[str, Any]], described: Described, problems: list[Problem]
+) -> Sequence[Mapping[str, Any]]:
+    """Annotations that nothing is wrong with."""
+    if _is_sound(annotations, described):
+        return annotations
+    right: list[Mapping[str, Any]] = []
     ids: set[Key] = set()
     for at, each in enumerate(annotations):
         image, own = number_of(each, "image_id"), number_of(each, "id")
@@ -81,16 +137,43 @@ def read_boxes(
             continue
         if own is not None:
             ids.add(own)
-        if image is None or image not in described.sizes:
-            continue  # which is told of already
-        box = _read(each, described)
-        boxes.setdefault(image, []).append(box)
-        x1, y1, x2, y2 = box.corners
-        width, height = described.sizes[image]
-        seen["over"] += min(x1, y1, width - x2, height - y2) < -_MARGIN
-        seen["flat"] += x1 == x2 or y1 == y2
-        seen["no_area"] += math.isnan(box.area)
-    return {image: _joined(found, described.columns) for image, found in boxes.items()}
+        right.append(each)
+    return right
+
+
+def _is_sound(annotations: Sequence[Mapping[str, Any]], described: Described) -> bool:
+    """Whether nothing is wrong with any of the annotations: `_wrong` of all of them at once.
+
+    Whatever is unusual is taken for wrong, and looked at one by one.
+    """
+    read: Iterator[list[Any]] = (
+        [each.get(key) for each in annotations]
+        for key in ("image_id", "category_id", "id", "bbox", "area")
+    )
+    images, categories, ids, boxes, areas = read
+    ids = [each for each in ids if each is not None]
+    if not (
+        {*map(type, images), *map(type, categories), *map(type, ids)} <= {int, str}
+        and described.images.issuperset(images)
+        and described.classes.keys() >= set(categories)
+        and len(set(ids)) == len(ids)
+        and {*map(type, boxes)} <= {list}
+        and {*map(len, boxes)} <= {4}
+        and {*map(type, chain.from_iterable(boxes))} <= {int, float}
+        and {*map(type, areas)} <= {int, float, NoneType}
+    ):
+        return False
+    starts, lengths = _halves(boxes)
+    sizes = np.array([described.sizes.get(image, (0, 0)) for image in images]).reshape(-1, 2)
+    outside = ((starts > sizes) | (starts + lengths < 0)).any(axis=1) & (sizes[:, 0] > 0)
+    told = np.array([0 if area is None else area for area in areas], np.float64)
+    return bool(
+        np.isfinite(starts).all()
+        and np.isfinite(lengths).all()
+        and (lengths >= 0).all()
+        and not outside.any()
+        and (np.isfinite(told) & (told >= 0)).all()
+    )
 
 
 def _wrong(
@@ -118,28 +201,6 @@ def _wrong(
         yield f"area is {json.dumps(area)}", "Give pixels², or leave it out."
 
 
-def _read(each: Mapping[str, Any], described: Described) -> _Box:
-    x, y, width, height = map(float, each["bbox"])
-    area = each.get("area")
-    return _Box(
-        (x, y, x + width, y + height),
-        described.classes[each["category_id"]],
-        bool(each.get("iscrowd", 0)),
-        math.nan if area is None else float(area),
-        columns_of(each),
-    )
-
-
-def _joined(found: Sequence[_Box], columns: Sequence[str]) -> Boxes:
-    return Boxes(
-        np.array([box.corners for box in found], np.float64),
-        np.array([box.label for box in found], np.int64),
-        np.array([box.crowd for box in found], np.bool_),
-        np.array([box.area for box in found], np.float64),
-        {name: as_objects([box.columns.get(name) for box in found]) for name in columns},
-    )
-
-
 def number_of(entry: Mapping[str, Any], key: str) -> Key | None:
     """A number of COCO's; None where it is missing or none."""
     value = entry.get(key)
@@ -148,8 +209,10 @@ def number_of(entry: Mapping[str, Any], key: str) -> Key | None:
 
 def columns_of(annotation: Mapping[str, Any]) -> dict[str, Scalar]:
     """What is said of an object beside COCO's keys; CVAT has it in a table of its own."""
-    own = {key: value for key, value in annotation.items() if key not in _OF_BOX}
     given = annotation.get("attributes")
+    if given is None and annotation.keys() <= _OF_BOX:
+        return {}
+    own = {key: value for key, value in annotation.items() if key not in _OF_BOX}
     told = {**own, **(given if isinstance(given, dict) else {})}
     return {key: value for key, value in told.items() if is_scalar(value)}
 

@@ -4,6 +4,7 @@ Boxes are x, y, width, height in pixels of the image. Segmentations and keypoint
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from calaudit.formats.importers.coco_boxes import (
     number_of,
     read_boxes,
 )
+from calaudit.formats.importers.real_paths import RealPaths, is_within
 from calaudit.formats.importers.samples import Scalar
 from calaudit.formats.importers.table_file import SUFFIXES as TABLES
 from calaudit.runtime.errors import FileFormatError, Notice, PoolError, Problem, near, unreadable
@@ -221,25 +223,25 @@ class _File:
     def _sizes(self, problems: list[Problem]) -> dict[Key, tuple[int, int]]:
         """Width and height of each image by its number, as annotated or else as the file has it."""
         sizes: dict[Key, tuple[int, int]] = {}
-        root = self.folder.resolve()
+        root, real_paths = os.path.realpath(self.folder), RealPaths()
         for at, each in enumerate(self.content["images"]):
             number, name = number_of(each, "id"), each["file_name"]
             where = f"{self.path}: images[{at}]"
-            path = (root / name).resolve()
+            path = real_paths.of(os.path.join(root, name))
             if number is None:
                 problems.append(Problem("has no id", where, "Give each image its own id."))
             elif number in sizes:
                 message = f"has the id {number!r}, as an image before it"
                 problems.append(Problem(message, where, "Give each image its own id."))
-            elif not self.outside and not path.is_relative_to(root):
+            elif not self.outside and not is_within(path, root):
                 message = f"{name!r} leaves the images' folder {self.folder}"
                 problems.append(Problem(message, where, "Allow it with --outside."))
-            elif not path.is_file():
+            elif not os.path.isfile(path):
                 message = f"there is no file {name!r} in {self.folder}"
                 step = "Put it there, or take the image out of the annotations."
                 problems.append(Problem(message, where, step))
             else:
-                size = _size(each) or _size_of(path, problems)
+                size = _size(each) or _size_of(Path(path), problems)
                 sizes[number] = size or (0, 0)
         return sizes
 

@@ -1,11 +1,13 @@
 """Metadata of images in a table of their own, found by each image's number, path or name."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from calaudit.formats.importers.real_paths import RealPaths
 from calaudit.formats.importers.samples import Scalar
 from calaudit.formats.importers.table_file import read_table_file, typed
 from calaudit.formats.pool_columns import as_series
@@ -110,15 +112,15 @@ def _find(
     PoolError
         There is none.
     """
-    folder = source.parent.resolve()
+    folder, real_paths = os.path.realpath(source.parent), RealPaths()
 
     def as_file(text: str) -> str:
-        return str((folder / text).resolve())
+        return real_paths.of(os.path.join(folder, text))
 
     ways: tuple[tuple[str, Callable[[Names], str | None], Callable[[str], str]], ...] = (
         ("by the images' numbers", lambda image: image[0], str),
         ("by the images' paths", lambda image: image[1], str),
-        ("by the images' paths", lambda image: str(image[2].resolve()), as_file),
+        ("by the images' paths", lambda image: real_paths.of(image[2]), as_file),
         ("by the names of the images' files", lambda image: image[2].name, _last),
         ("by the names of the images' files", lambda image: image[2].stem, _stem),
     )

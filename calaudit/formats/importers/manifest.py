@@ -4,6 +4,7 @@ The table's columns are checked and sorted into paths, targets, metadata and ids
 read.
 """
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from calaudit.formats.importers.manifest_settings import (
     unit_notices,
 )
 from calaudit.formats.importers.media import read_audio, read_npy
+from calaudit.formats.importers.real_paths import RealPaths, is_within
 from calaudit.formats.importers.samples import (
     Imported,
     Sample,
@@ -175,24 +177,24 @@ def _check_columns(frame: pl.DataFrame, settings: ManifestSettings, source: Path
 
 
 def _paths(column: pl.Series, source: Path, outside: bool, problems: list[Problem]) -> list[Path]:
-    root = source.parent.resolve()
+    root, real_paths = os.path.realpath(source.parent), RealPaths()
     found, bad = [], 0
     for row, text in enumerate(column):
-        path = None if text is None else (root / text).resolve()
+        path = None if text is None else real_paths.of(os.path.join(root, text))
         if path is None:
             problem = Problem("the path is missing", None, "Fill it in, or remove the row.")
-        elif not outside and not path.is_relative_to(root):
+        elif not outside and not is_within(path, root):
             problem = Problem(
                 f"{text!r} leaves the manifest's folder",
                 None,
                 "Move the files beside it, or allow it with --outside.",
             )
-        elif not path.is_file():
-            posix = "\\" in text and (root / text.replace("\\", "/")).is_file()
+        elif not os.path.isfile(path):
+            posix = "\\" in text and os.path.isfile(os.path.join(root, text.replace("\\", "/")))
             step = "Write / between folders, not \\." if posix else "Fix the path, or the row."
             problem = Problem(f"there is no file {text!r}", None, step)
         else:
-            found.append(path)
+            found.append(Path(path))
             continue
         bad += 1
         if bad <= _ROWS_SHOWN:

@@ -4,14 +4,16 @@ The label file of ``images/val/a.jpg`` is ``labels/val/a.txt``; each of its line
 and a box: centre, width and height in fractions of the image's.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from calaudit.formats.importers.annotated import SPLIT, AnnotatedImage, Annotations, odd_boxes
 from calaudit.formats.importers.annotated_settings import AnnotatedSettings
+from calaudit.formats.importers.real_paths import RealPaths, is_within
 from calaudit.formats.importers.yolo_files import SUFFIXES as IMAGE_SUFFIXES
 from calaudit.formats.importers.yolo_files import odd_files
 from calaudit.formats.importers.yolo_labels import read_labels
@@ -58,6 +60,7 @@ class _Data:
     classes: tuple[str, ...]
     keypoints: bool
     """Whether what follows a box is keypoints; otherwise more than a box is a polygon."""
+    real_paths: RealPaths = field(default_factory=RealPaths)
 
 
 def read_yolo(source: Path, settings: AnnotatedSettings) -> Annotations:
@@ -277,8 +280,8 @@ def _images_of(place: str, data: _Data, settings: AnnotatedSettings) -> list[Pat
             )
     else:
         found = list(_listed(path, data))
-    root = data.root.resolve()
-    far = [each for each in found if not each.resolve().is_relative_to(root)]
+    root = data.real_paths.of(data.root)
+    far = [each for each in found if not is_within(data.real_paths.of(each), root)]
     if far and not settings.outside:
         raise PoolError(
             f"{far[0]} lies outside of the data set's folder {data.root}",
@@ -327,10 +330,9 @@ def _image(
     boxes = read_labels(
         labels if found else None, len(data.classes), problems, seen, keypoints=data.keypoints
     )
-    absolute, root = path.resolve(), data.root.resolve()
-    near = absolute.is_relative_to(root)
+    real, root = data.real_paths.of(path), data.real_paths.of(data.root)
     image = AnnotatedImage(
-        id=(absolute.relative_to(root) if near else absolute).as_posix(),
+        id=Path(os.path.relpath(real, root) if is_within(real, root) else real).as_posix(),
         path=path,
         number=None,
         size=None,

@@ -31,13 +31,22 @@ lint: $(BIN)/.dev
 generate: $(BIN)/.dev
 	$(BIN)/python docs/generate.py
 
+# pytest rewrites the assertions of each test file, which takes as long as importing all of them, and
+# keeps what comes of it: done once beside mypy, no process of `make test` has to do it again.
+REWRITTEN := .pytest_cache/rewritten
+$(REWRITTEN): $(BIN)/.dev $(shell find tests benchmarks -name '*.py')
+	mkdir -p $(@D)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --collect-only -qq >/dev/null || true
+	touch $@
+
 # PYTEST: more options, as .ci/run gives them. A file's tests stay in one process, and share its
-# fixtures; files start in the order of tests/conftest.py. Tests start hundreds of processes: with
-# PYTHONDONTWRITEBYTECODE set, each would compile the package anew. There is a process for each core,
-# and matrix products spread over all cores would only wait for one another.
-test: lint
+# fixtures; files start in the order of tests/conftest.py, which says how many processes there are.
+# Tests start hundreds of processes: with PYTHONDONTWRITEBYTECODE set, each would compile the package
+# anew. Matrix products spread over all cores would only wait for one another.
+test:
+	$(MAKE) --no-print-directory --jobs=2 lint $(REWRITTEN)
 	$(BIN)/python -m compileall -q -j 0 calaudit
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST)
+	PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST)
 
 # What calaudit costs beside its peers, in one table, within ten minutes. TABLE: more options, as
 # `--into docs/benchmarks.md`.

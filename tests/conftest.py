@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from calaudit.runtime import interrupts
+from calaudit.runtime.compiled import n_cores
 from tests.packages import EXAMPLE, installed
 from tests.permissions import held_to_permissions
 from tests.real_pools import build_pools, import_detection
@@ -20,12 +21,36 @@ settings.register_profile("calaudit", deadline=None, suppress_health_check=[Heal
 settings.load_profile("calaudit")
 
 
+FIRST = (
+    "docs/test_documentation.py",
+    "audit/test_real_detection.py",
+    "audit/test_real_audits.py",
+    "ab/test_real_servers.py",
+    "backends/tensorrt/test_rtx.py",
+    "statistics/test_coverage.py",
+)
+"""Files that take half a minute and more, the longest first."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more process than cores: there is always one that waits, for a server or a download."""
+    return n_cores() + 1
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the files with the most slow tests, so that no process ends long after the others."""
+    """Start the files that take longest, so that no process ends long after the others."""
+    here = Path(__file__).parent
+    last = len(FIRST)
+    place = {here / file: at for at, file in enumerate(FIRST)}
     tests = Counter(item.path for item in items)
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: (-slow[item.path], -tests[item.path], item.path))
+    items.sort(
+        key=lambda item: (
+            place.get(item.path, last), -slow[item.path], -tests[item.path], item.path,
+        )
+    )  # fmt: skip
 
 
 def pytest_collection_finish() -> None:

@@ -1,6 +1,7 @@
 """Random scenes of boxes, and what pycocotools says of them."""
 
 import contextlib
+import copy
 import io
 
 import numpy as np
@@ -109,6 +110,21 @@ def evaluated(truth, outputs):
         judged.evaluate()
         judged.accumulate()
     return judged
+
+
+def of_images(judged, images):
+    """What `evaluated` gives of some of the images alone, by their numbers."""
+    n, kept = len(judged.params.imgIds), np.sort(images)
+    part = copy.copy(judged)
+    part.params = copy.deepcopy(judged.params)
+    part.params.imgIds = [int(image) + 1 for image in kept]
+    part._paramsEval = copy.deepcopy(part.params)
+    # one after another for each class and range of areas
+    starts = range(0, len(judged.evalImgs), n)
+    part.evalImgs = [judged.evalImgs[start + image] for start in starts for image in kept]
+    with contextlib.redirect_stdout(io.StringIO()):
+        part.accumulate()
+    return part
 
 
 def summary(judged):

@@ -4,10 +4,7 @@ The moments are counted, not timed: the process ends itself, as ``kill -9`` woul
 right after one of the renames that put a finished file into place, or while HDF5 is written.
 """
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ import pytest
 from calaudit.audit.run import run_audit
 from calaudit.results.document import to_document, without_times
 from tests.audit.world import make_world
+from tests.forked import run_program
 
 pytestmark = pytest.mark.slow
 
@@ -62,14 +60,8 @@ def test_a_killed_run_is_taken_up(
     tmp_path: Path, expected: dict[str, object], kind: str, number: int
 ) -> None:
     audit = make_world(tmp_path, n=400)
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(audit), kind, str(number)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
+    killed = run_program(KILLED, audit, kind, number)
+    assert killed.status == -signal.SIGKILL, killed.out + killed.err
     assert not (tmp_path / "audit" / "report.json").exists()
     report, path = run_audit(audit)
     assert without_times(to_document(report)) == expected

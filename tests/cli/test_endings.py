@@ -13,17 +13,9 @@ import pytest
 from calaudit.formats.pool_writer import write_pool
 from tests.audit.world import make_world
 from tests.cli.running import calaudit
+from tests.forked import Forked, run_program
 
 RUN = "import sys; from calaudit.cli import main; main()"
-
-
-def start(*arguments: object) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 @pytest.mark.slow
@@ -32,7 +24,7 @@ def test_a_signal_leaves_nothing_half_written_and_the_next_run_goes_on(
     tmp_path: Path, how: signal.Signals
 ) -> None:
     audit = make_world(tmp_path, n=20_000)
-    process = start("compare", audit)
+    process = Forked(RUN, "compare", audit)
     while not list(tmp_path.rglob("*.part")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(how)
@@ -70,9 +62,8 @@ def test_a_request_between_the_opening_of_a_block_and_its_first_line_leaves_noth
     """Python calls no end of a block whose opening was interrupted as it returned."""
     audit = make_world(tmp_path, n=600)
     code = LOST + "from calaudit.cli import main; main()"
-    command = [sys.executable, "-c", code, block, str(nth), "compare", str(audit)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr.count("Traceback")) == (130, 0), ended.stderr
+    ended = run_program(code, block, nth, "compare", audit)
+    assert (ended.status, ended.err.count("Traceback")) == (130, 0), ended.err
     assert list(tmp_path.rglob("*.part")) == []
     assert calaudit("compare", audit).status == 1
 
@@ -99,12 +90,7 @@ except KeyboardInterrupt:
 
 def test_ctrl_c_in_a_program_ends_every_job_of_its_audit(tmp_path: Path) -> None:
     audit = make_world(tmp_path, n=20_000)
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(audit)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = Forked(PROGRAM, audit)
     while not list(tmp_path.rglob("predictions/*.part")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -120,15 +106,10 @@ def test_a_full_disk_ends_with_a_message_and_the_next_run_goes_on(
 ) -> None:
     audit = make_world(tmp_path, n=20_000)
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most})); "
-    ended = subprocess.run(
-        [sys.executable, "-c", limit + RUN, "compare", str(audit)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 2
-    assert "can't be written" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    ended = run_program(limit + RUN, "compare", audit)
+    assert ended.status == 2
+    assert "can't be written" in ended.err
+    assert "Traceback" not in ended.err
     assert list(tmp_path.rglob("*.part")) == []
     assert calaudit("compare", audit).status == 1
 
@@ -153,7 +134,12 @@ def test_results_that_cannot_be_written_to_stdout_are_bad_output_not_a_regressio
 
 def test_a_reader_that_goes_away_ends_the_command_silently(tmp_path: Path) -> None:
     write_pool(tmp_path / "p.h5", inputs={"x": np.zeros((3, 2), np.float32)})
-    process = start("pool", "show", tmp_path / "p.h5")
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, "pool", "show", str(tmp_path / "p.h5")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     process.stdout.close()
     assert process.wait(timeout=300) == -signal.SIGPIPE
     assert process.stderr.read() == ""
@@ -190,19 +176,14 @@ def test_a_bug_keeps_its_traceback_and_ends_with_a_status_that_is_no_verdict(
 ) -> None:
     audit = make_world(tmp_path, n=600)
     broken = (
-        "import sys, calaudit.audit.run\n"
+        "import sys, calaudit.cli.compare\n"
         f"def broken(*_, **__): raise {raised}\n"
-        "calaudit.audit.run.run_audit = broken\n"
+        "calaudit.cli.compare.run_audit = broken\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", broken + RUN, "compare", str(audit)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 70
-    assert "Traceback (most recent call last)" in done.stderr
+    done = run_program(broken + RUN, "compare", audit)
+    assert done.status == 70
+    assert "Traceback (most recent call last)" in done.err
     name = raised.partition("(")[0]
-    assert f"\ncalaudit: unexpected error ({name}): this is a bug in calaudit or" in done.stderr
-    assert done.stderr.endswith("Report it with the lines above, the command and what "
+    assert f"\ncalaudit: unexpected error ({name}): this is a bug in calaudit or" in done.err
+    assert done.err.endswith("Report it with the lines above, the command and what "
                                 "`calaudit doctor` prints.\n")  # fmt: skip

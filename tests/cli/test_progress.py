@@ -5,9 +5,9 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from PIL import Image
 
 from calaudit.runtime import progress
 from tests.audit.world import make_world
+from tests.forked import Forked, run_program
 
 RUN = "import sys; from calaudit.cli import main; main()"
 STAGES = ("starting", "opening the audit", "calibration sets", "ranges", "predictions",
@@ -32,25 +33,28 @@ def in_terminal(size: tuple[int, int], *arguments: object, term: str = "xterm") 
     """What a command shows on a terminal of (rows, columns) as its stderr."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN, *map(str, arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=theirs,
-        env={**os.environ, "TERM": term},
-    )
+    shown: list[bytes] = []
+
+    def read() -> None:
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # Linux's way to say that the other end is closed
+                return
+            shown.append(piece)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    environment = {**os.environ, "TERM": term}
+    terminal = Path(os.ttyname(theirs))
+    process = Forked(RUN, *arguments, environment=environment, terminal=terminal)
+    process.communicate()
     os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:  # Linux's way to say that the other end is closed
-            break
-        if not piece:
-            break
-        shown += piece
+    reading.join()
     os.close(ours)
-    assert process.wait() in {0, 1, 3}, shown
-    return shown.decode()
+    told = b"".join(shown).decode()
+    assert process.returncode in {0, 1, 3}, told
+    return told
 
 
 @pytest.mark.slow
@@ -75,13 +79,8 @@ def test_a_terminal_that_cannot_go_back_gets_lines(audit: Path) -> None:
 
 
 def test_nothing_of_short_work_is_shown_in_a_log(audit: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", RUN, "status", str(audit)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ended.stderr == ""
+    ended = run_program(RUN, "status", audit)
+    assert (ended.status, ended.err) == (0, "")
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from calaudit.metrics.catalogue import definitions, known_metrics
 from calaudit.report.forms import FORMS
 from calaudit.sampling.kinds import KINDS
 from calaudit.tasks.base import TASKS
-from tests.docs.forked import Ended, interpreter, run_command
+from tests.forked import Ended, interpreter, run_command
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

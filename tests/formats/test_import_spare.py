@@ -5,12 +5,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 import calaudit
 from calaudit.formats.importers import samples
+from calaudit.formats.importers.images import read_image
 from calaudit.formats.importers.manifest import import_manifest
-from calaudit.formats.importers.manifest_settings import ManifestSettings
+from calaudit.formats.importers.manifest_settings import (
+    AudioSettings,
+    ImageSettings,
+    ManifestSettings,
+)
+from calaudit.formats.importers.media import read_audio
 from calaudit.formats.importers.samples import Sample, write_samples
 from calaudit.formats.importers.spare import Spare
 from calaudit.runtime.settings import parse_settings
@@ -73,7 +80,7 @@ def test_an_import_of_many_images_takes_the_memory_of_few(
     class Watched(Spare):
         def take(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
             taken = super().take(shape, dtype)
-            if shape == (3, 40, 40):
+            if (shape, dtype) == ((3, 40, 40), np.uint8 if as_bytes else np.float32):
                 made.append(taken.__array_interface__["data"][0])
             return taken
 
@@ -96,3 +103,36 @@ def test_an_import_of_many_images_takes_the_memory_of_few(
         canvas.paste(scaled, (0, 6))
         wanted = np.moveaxis(np.asarray(canvas), -1, 0) / np.float32(255)
         np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000])
+@pytest.mark.parametrize("frames", [2_000, 4_000, 8_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_recordings_share_no_memory(tmp_path: Path, rate: int, frames: int, channels: int) -> None:
+    rng = np.random.default_rng(0)
+    how = AudioSettings(sample_rate=8_000, length=4_000, mean=0.1, std=0.5)
+    spare = Spare()
+    paths = [tmp_path / f"{number}.flac" for number in range(4)]
+    for path in paths:
+        soundfile.write(path, rng.normal(0, 0.1, (frames, channels)), rate)
+    alone = [read_audio(path, how) for path in paths]
+    for _ in range(2):
+        found = [read_audio(path, how, spare=spare) for path in paths]
+        np.testing.assert_array_equal(found, alone)
+        spare.give_back(*found)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
+def test_images_share_no_memory(tmp_path: Path, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    divide = {"divide_by": 1.0} if dtype == "uint8" else {"mean": (0.5,), "std": (0.2,)}
+    how = ImageSettings(size=(40, 40), dtype=dtype, **divide)
+    spare = Spare()
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(path)
+    alone = [read_image(path, how).values for path in paths]
+    for _ in range(2):
+        found = [read_image(path, how, spare=spare).values for path in paths]
+        np.testing.assert_array_equal(found, alone)
+        spare.give_back(*found)

@@ -108,7 +108,7 @@ def import_annotated(
     def read(number: int) -> tuple[Picture, Objects, Counter[str]]:
         image = images[number]
         told = partial(several.append, image.id)
-        picture = read_image(image.path, how, several=told, make=spare.take)
+        picture = read_image(image.path, how, several=told, spare=spare)
         _check_size(image, picture)
         objects, cut = _moved(image.boxes, picture, annotations)
         return picture, objects, cut

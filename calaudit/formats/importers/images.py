@@ -14,7 +14,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from calaudit.formats.importers.manifest_settings import ImageSettings
 from calaudit.formats.importers.media import converted, in_memory
 from calaudit.formats.importers.placement import Placement, place
-from calaudit.formats.importers.spare import Make
+from calaudit.formats.importers.spare import Spare
 from calaudit.runtime.errors import PoolError, unreadable
 
 _MODES = {"rgb": "RGB", "bgr": "RGB", "gray": "L"}
@@ -41,11 +41,11 @@ def read_image(
     settings: ImageSettings,
     *,
     several: Callable[[], None] | None = None,
-    make: Make = np.empty,
+    spare: Spare | None = None,
 ) -> Picture:
     """Read and preprocess one image; of several frames the first, which `several` is told.
 
-    Its values are in an array that `make` gave, where that saves a copy.
+    Arrays are taken from `spare`, where they are of its.
 
     Raises
     ------
@@ -55,11 +55,11 @@ def read_image(
     """
     size = "its own size" if settings.size is None else " × ".join(map(str, settings.size))
     with in_memory(path, f"the image at {size} pixels"):
-        return _read_image(path, settings, several, make)
+        return _read_image(path, settings, several, spare or Spare())
 
 
 def _read_image(
-    path: Path, settings: ImageSettings, several: Callable[[], None] | None, make: Make
+    path: Path, settings: ImageSettings, several: Callable[[], None] | None, spare: Spare
 ) -> Picture:
     bytes_wanted = settings.as_bytes or settings.dtype == "uint8"
     with _named(path), Image.open(path) as opened:
@@ -72,7 +72,7 @@ def _read_image(
         elif opened.mode != _MODES[settings.channels]:
             upright = opened.convert(_MODES[settings.channels])
         placement = place(*upright.size, settings)
-        values = _laid(upright, placement, settings, make if bytes_wanted else np.empty)
+        values = _laid(upright, placement, settings, spare)
     if settings.as_bytes and values.dtype != np.uint8:
         raise PoolError(
             "has more than 8 bits, which bytes would round",
@@ -80,9 +80,11 @@ def _read_image(
             next_step="Leave out --as-bytes (as_bytes).",
         )
     if not bytes_wanted:
+        scaled: NDArray[np.float32] = spare.take(values.shape, np.float32)
         channels_at = -1 if settings.layout == "NHWC" else 0
-        values = _normalised(values, settings, channels_at=channels_at, make=make)
-        values = converted(values, settings.dtype, where=path)
+        _normalise(values, settings, channels_at=channels_at, out=scaled)
+        spare.give_back(values)
+        values = converted(scaled, settings.dtype, where=path)
     elif values.dtype != np.uint8:
         values = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     # Of bytes that are kept, `levels_of` says what they stand for.
@@ -90,7 +92,7 @@ def _read_image(
 
 
 def _laid(
-    image: Image.Image, placement: Placement, settings: ImageSettings, make: Make
+    image: Image.Image, placement: Placement, settings: ImageSettings, spare: Spare
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
     """The canvas with the image on it, in the settings' layout: floats 0 to 255 of mode F."""
     part = placement.shown(image, Image.Resampling[settings.interpolation.upper()])
@@ -98,7 +100,7 @@ def _laid(
     deep, layout = image.mode == "F", settings.layout
     sides = (placement.canvas[1], placement.canvas[0])
     channels = 1 if settings.channels == "gray" else 3
-    canvas = make(
+    canvas = spare.take(
         (*sides, channels) if layout == "NHWC" else (channels, *sides),
         np.float32 if deep else np.uint8,
     )
@@ -217,26 +219,25 @@ def levels_of(settings: ImageSettings) -> NDArray[np.floating]:
     """The model's number for each byte, by channel: (256, c, 1, 1), or (256, 1, 1, c)."""
     channels = 1 if settings.channels == "gray" else 3
     every = np.arange(256, dtype=np.float32)[:, None].repeat(channels, axis=1)
-    values = _normalised(every, settings, channels_at=-1)
+    values = np.empty(every.shape, np.float32)
+    _normalise(every, settings, channels_at=-1, out=values)
     values = converted(values, settings.dtype, where="as_bytes")
     ends = (256, 1, 1, channels) if settings.layout == "NHWC" else (256, channels, 1, 1)
     return values.reshape(ends)
 
 
-def _normalised(
-    values: NDArray[Any], settings: ImageSettings, *, channels_at: int, make: Make = np.empty
-) -> NDArray[np.float32]:
-    """(value / divide_by - mean) / std in one array that `make` gives.
+def _normalise(
+    values: NDArray[Any], settings: ImageSettings, *, channels_at: int, out: NDArray[np.float32]
+) -> None:
+    """(value / divide_by - mean) / std.
 
     In place, since allocating an array for each step takes longer than the step.
     """
-    made = make(values.shape, np.float32)
-    made[...] = values
-    made /= np.float32(settings.divide_by)
+    out[...] = values
+    out /= np.float32(settings.divide_by)
     ends = [1] * values.ndim
     ends[channels_at] = -1
     if settings.mean is not None:
-        made -= np.asarray(settings.mean, np.float32).reshape(ends)
+        out -= np.asarray(settings.mean, np.float32).reshape(ends)
     if settings.std is not None:
-        made /= np.asarray(settings.std, np.float32).reshape(ends)
-    return made
+        out /= np.asarray(settings.std, np.float32).reshape(ends)

@@ -32,7 +32,7 @@ from calaudit.formats.importers.samples import (
     read_each,
     write_samples,
 )
-from calaudit.formats.importers.spare import Make, Spare
+from calaudit.formats.importers.spare import Spare
 from calaudit.formats.importers.table_file import read_table_file, typed
 from calaudit.formats.pool_columns import as_series
 from calaudit.formats.writing import keep_apart
@@ -297,7 +297,7 @@ def import_manifest(
         table = read_table(source, settings)
     several: list[Path] = []
     spare = Spare()
-    samples = _samples(table, settings, several.append, spare.take)
+    samples = _samples(table, settings, several.append, spare)
     classes = {
         name: target.classes
         for name, target in (settings.targets or {}).items()
@@ -339,10 +339,10 @@ def _first_frames(several: list[Path], source: Path) -> Iterator[Notice]:
 
 
 def _samples(
-    table: Table, settings: ManifestSettings, several: Callable[[Path], None], make: Make
+    table: Table, settings: ManifestSettings, several: Callable[[Path], None], spare: Spare
 ) -> Generator[Sample, None, None]:
     for row, (inputs, masks) in read_each(
-        len(table), lambda row: _read(table, settings, row, several, make)
+        len(table), lambda row: _read(table, settings, row, several, spare)
     ):
         targets = {name: values[row] for name, values in table.targets.items()}
         yield Sample(
@@ -354,7 +354,11 @@ def _samples(
 
 
 def _read(
-    table: Table, settings: ManifestSettings, row: int, several: Callable[[Path], None], make: Make
+    table: Table,
+    settings: ManifestSettings,
+    row: int,
+    several: Callable[[Path], None],
+    spare: Spare,
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     """Inputs and masks of one sample."""
     inputs: dict[str, NDArray[Any]] = {}
@@ -362,10 +366,10 @@ def _read(
     for name, how in settings.inputs.items():
         path = table.paths[name][row]
         if how.image is None:
-            inputs[name] = _read_file(path, how, make)
+            inputs[name] = _read_file(path, how, spare)
         else:
             told = partial(several, path)
-            pictures[name] = read_image(path, how.image, several=told, make=make)
+            pictures[name] = read_image(path, how.image, several=told, spare=spare)
             inputs[name] = pictures[name].values
     masks = {
         name: read_mask(
@@ -381,9 +385,9 @@ def _masks(settings: ManifestSettings) -> dict[str, MaskSettings]:
     return {name: target.mask for name, target in targets if target.mask is not None}
 
 
-def _read_file(path: Path, how: InputSettings, make: Make) -> NDArray[Any]:
+def _read_file(path: Path, how: InputSettings, spare: Spare) -> NDArray[Any]:
     if how.audio is not None:
-        return read_audio(path, how.audio, make=make)
+        return read_audio(path, how.audio, spare=spare)
     if how.npy is not None:
         return read_npy(path, how.npy)
     raise ValueError("an input has exactly one kind")

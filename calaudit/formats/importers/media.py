@@ -5,6 +5,7 @@ Pickled objects are refused, never loaded.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from math import gcd
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.importers.manifest_settings import ArraySettings, AudioSettings
-from calaudit.formats.importers.spare import Make
+from calaudit.formats.importers.spare import Spare
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near, unreadable
 
 EVERY = "*"
@@ -108,10 +109,10 @@ def in_memory(path: Path, what: str) -> Iterator[None]:
         ) from None
 
 
-def read_audio(path: Path, settings: AudioSettings, *, make: Make = np.empty) -> NDArray[Any]:
+def read_audio(path: Path, settings: AudioSettings, *, spare: Spare | None = None) -> NDArray[Any]:
     """Read and preprocess one recording; channels are averaged.
 
-    Its values are in an array that `make` gave, where that saves a copy.
+    Arrays are taken from `spare`, where they are of its.
 
     Returns
     -------
@@ -123,10 +124,10 @@ def read_audio(path: Path, settings: AudioSettings, *, make: Make = np.empty) ->
         The file isn't audio that soundfile reads, or is empty.
     """
     with in_memory(path, "the recording"):
-        return _read_audio(path, settings, make)
+        return _read_audio(path, settings, spare or Spare())
 
 
-def _read_audio(path: Path, settings: AudioSettings, make: Make) -> NDArray[Any]:
+def _read_audio(path: Path, settings: AudioSettings, spare: Spare) -> NDArray[Any]:
     import soundfile
 
     try:
@@ -134,7 +135,7 @@ def _read_audio(path: Path, settings: AudioSettings, make: Make) -> NDArray[Any]
         with path.open("rb"):
             pass
         with soundfile.SoundFile(path) as opened:
-            room = make((opened.frames, opened.channels), np.float32)
+            room = spare.take((opened.frames, opened.channels), np.float32)
             wave, rate = opened.read(out=room), opened.samplerate
     except (soundfile.LibsndfileError, OSError) as error:
         what, step = "isn't a readable recording", "Fix or remove the file."
@@ -142,7 +143,9 @@ def _read_audio(path: Path, settings: AudioSettings, make: Make) -> NDArray[Any]
     if len(wave) == 0:
         raise PoolError("holds no samples", where=path, next_step="Remove it from the manifest.")
     mono = wave[:, 0] if wave.shape[1] == 1 else wave.mean(axis=1)
-    values = _cut(_resampled(mono, rate, settings.sample_rate), settings, make)
+    values = _cut(_resampled(mono, rate, settings.sample_rate), settings, spare)
+    if not np.may_share_memory(values, room):
+        spare.give_back(room)
     if (settings.mean, settings.std) != (0.0, 1.0):
         values -= np.float32(settings.mean)
         values /= np.float32(settings.std)
@@ -156,17 +159,28 @@ def _resampled(wave: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.
     from scipy.signal import resample_poly
 
     common = gcd(rate, wanted)
-    return np.asarray(resample_poly(wave, wanted // common, rate // common), np.float32)
+    up, down = wanted // common, rate // common
+    window: Any = _low_pass(max(up, down))
+    return np.asarray(resample_poly(wave, up, down, window=window), np.float32)
 
 
-def _cut(wave: NDArray[np.float32], settings: AudioSettings, make: Make) -> NDArray[np.float32]:
+@cache
+def _low_pass(factor: int) -> NDArray[np.float32]:
+    """The filter that scipy's `resample_poly` designs for each wave anew; Kaiser, beta 5."""
+    from scipy.signal import firwin
+
+    taps: NDArray[np.float64] = firwin(20 * factor + 1, 1 / factor, window=("kaiser", 5.0))
+    return taps.astype(np.float32)
+
+
+def _cut(wave: NDArray[np.float32], settings: AudioSettings, spare: Spare) -> NDArray[np.float32]:
     """The wave itself where it has the length, and else an array of its own."""
     length = settings.length
     if length is None or len(wave) == length:
         return wave
     start = max(0, len(wave) - length) // 2 if settings.crop == "center" else 0
     part = wave[start : start + length]
-    cut = make((length,), np.float32)
+    cut: NDArray[np.float32] = spare.take((length,), np.float32)
     cut[: len(part)] = part
     cut[len(part) :] = 0
     return cut

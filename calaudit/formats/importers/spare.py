@@ -5,15 +5,11 @@ for an image of 640 × 640 pixels a third of the time that decoding it takes.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-
-Make = Callable[[tuple[int, ...], DTypeLike], NDArray[Any]]
-"""Makes an array of a shape and type, whatever it holds: `numpy.empty`, or `Spare.take`."""
 
 
 class Spare:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.audit.prepare import Audit
-from calaudit.calibration.harm import Harm, HarmCurves, harm_curves
+from calaudit.calibration.harm import Harm, HarmCurves, harm_curves, least_harm
 from calaudit.calibration.histogram import Histograms
 from calaudit.calibration.methods import N_STEPS
-from calaudit.calibration.minimax import minimax_ranges
+from calaudit.calibration.minimax import MOST_TOGETHER, minimax_ranges
 from calaudit.calibration.observation import Observation
 from calaudit.formats.predictions import Predictions
 from calaudit.graph.file_ranges import FileRange
@@ -79,8 +79,13 @@ def predicted_harm(
     errors = {cell: _output_errors(audit, names, cells[cell], reference) for cell in tables}
     records = tuple(_record(cell, harms[cell], tables[cell], errors[cell]) for cell in tables)
     whole = [each for each in records if harms[each.cell].taps == histograms.taps]
-    every = harm_curves(histograms, groups=names, members=members)
-    least = _least(every, harms.values(), whole)
+    every: HarmCurves | None = None
+    if len(names) <= MOST_TOGETHER:  # of more, the harm at all amaxes is gigabytes
+        every = harm_curves(histograms, groups=names, members=members)
+        reached = every.least(beside=harms.values())
+    else:
+        reached = least_harm(histograms, members=members, beside=harms.values())
+    least = _least(reached, whole)
     counts = audit.pool_slices.take(audit.tuning.observed).counts()
     mine = [
         cell.id
@@ -98,7 +103,7 @@ def predicted_harm(
         slices=tuple(
             SliceHarm(name, counts[name], value) for name, value in zip(names, least, strict=True)
         ),
-        bound=_bound(histograms, every, members, whole),
+        bound=_bound(histograms, names, members, whole, every),
         cells=records,
         ranks=tuple(
             filled(HarmRank, rank_agreement(total, values, seed=audit.seed), metric=metric)
@@ -115,6 +120,8 @@ def _quantized(histograms: Histograms, tables: Mapping[str, Mapping[str, float]]
         for place, tap in enumerate(histograms.taps)
         if not tables or any(tap in table for table in tables.values())
     ]
+    if len(held) == len(histograms.taps):
+        return histograms
     return Histograms(
         tuple(histograms.taps[place] for place in held),
         histograms.counts[held],
@@ -159,25 +166,24 @@ def _by_steps(harm: Harm, ranges: Mapping[str, FileRange]) -> Harm:
     return replace(harm, resolution=harm.resolution * np.square(ratios)[:, None])
 
 
-def _least(
-    every: HarmCurves, harms: Iterable[Harm], whole: Sequence[CellHarm]
-) -> tuple[float, ...]:
+def _least(reached: Floats, whole: Sequence[CellHarm]) -> tuple[float, ...]:
     """Of each slice; as rounded, no more than that of an engine with ranges of all taps."""
-    found = np.array([_short(every.least(beside=harms)), *(each.total for each in whole)])
+    found = np.array([_short(reached), *(each.total for each in whole)])
     least: list[float] = found.min(axis=0).tolist()
     return tuple(least)
 
 
 def _bound(
     histograms: Histograms,
-    every: HarmCurves,
+    names: tuple[str, ...],
     members: NDArray[np.bool_] | Floats,
     whole: Sequence[CellHarm],
+    every: HarmCurves | None,
 ) -> float | None:
     """For all slices at once; no more than that of an engine, whose ranges lie between amaxes."""
     if not histograms.taps:
         return None
-    free = minimax_ranges(histograms, groups=every.groups, members=members, coarse=every)
+    free = minimax_ranges(histograms, groups=names, members=members, coarse=every)
     return min([*_short([free.found.bound]), *(max(each.total) for each in whole)])
 
 

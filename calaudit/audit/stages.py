@@ -25,6 +25,7 @@ from calaudit.audit.store import Store
 from calaudit.calibration.observation import Observation
 from calaudit.formats.calibset import Calibset
 from calaudit.formats.predictions import Predictions
+from calaudit.formats.ranges import open_ranges
 from calaudit.results.audited import CellRecord, ComparedRanges, ReferenceRecord
 from calaudit.results.comparison import Result
 from calaudit.results.drops import Exemplars
@@ -47,6 +48,9 @@ from calaudit.steps.score import (
     task_notices,
     try_metrics,
 )
+
+_HELD_BYTES = 128 << 20
+"""Of histograms of slices that are kept while engines run and are judged."""
 
 
 @dataclass(slots=True)
@@ -97,6 +101,7 @@ def go_through(
     with journal.stage("ranges"):
         observed = observe_all(audit, sets, journal.store)
         journal.notices += observed.notices
+        observed = _without_large(observed)
     with journal.stage("predictions"):
         if ask_workers is not None:
             journal.from_workers = ask_workers()
@@ -117,6 +122,12 @@ def go_through(
         )
     report = _assembled(audit, sets, ran, scored, judgement, harm=harm, seen=seen, journal=journal)
     return report, observed.taps
+
+
+def _without_large(observed: Observed) -> Observed:
+    """Without histograms of slices that are large: until harm is predicted they wait in a file."""
+    held = observed.slices is not None and observed.slices.histograms.counts.nbytes > _HELD_BYTES
+    return replace(observed, slices=None) if held else observed
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +156,14 @@ def _harm(
     audit: Audit, observed: Observed, ran: _Ran, judgement: Judgement, journal: _Journal
 ) -> HarmRecord | None:
     """What ranges are predicted to do; None where no tuning row was observed."""
-    if observed.slices is None:
+    path = audit.plan.slice_ranges
+    if path is None or not path.exists():
         return None
+    seen = observed.slices or open_ranges(path)
     judged = {cell: journal.scales[cell] for cell in ran.predictions if journal.scales.get(cell)}
     record = predicted_harm(
         audit,
-        observed.slices,
+        seen,
         judged,
         reference=ran.reference.predictions,
         cells=ran.predictions,

@@ -14,9 +14,6 @@ zeros as zeros. So no value's squared error is off by more than 2·w·e, with w 
 (at most 1/256 of the value, and of those below 2^-31 of the maximum that) and e the largest
 |x − q(x)| in it; in sums over many values the deviations cancel. Signs aren't known: engines that
 use int8's −128 clip negative values one step later.
-
-Each level's error is Σx² − 2l·Σx + l²·Σ1, from differences of cumulative moments: 128 of them per
-amax, whatever the number of values and bins.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -26,26 +23,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.calibration.histogram import FRACTION_BITS, N_BINS, Histograms, edges, first_bin
-from calaudit.calibration.methods import N_STEPS
+from calaudit.calibration.histogram import Histograms
 from calaudit.calibration.observation import Observation
-from calaudit.calibration.scales import SMALLEST_NORMAL
-from calaudit.runtime.compiled import compiled, map_on_cores
+from calaudit.calibration.tap_harm import SMALLEST, Members, TapGroups, tap_curves
+from calaudit.runtime.compiled import map_on_cores
 from calaudit.runtime.errors import RangesError, near
 
 Floats = NDArray[np.float64]
-Members = NDArray[np.bool_] | NDArray[np.float64]
 
 N_RUNGS: Final = 128
 """Candidates of a tap's amax, where none are given."""
-_LOWEST: Final = 0.5
-"""The lowest candidate, in root mean squares of the non-zero values of the group with the smallest:
-clipping alone costs more than a quarter of the signal power there."""
-_SMALLEST: Final = N_STEPS * SMALLEST_NORMAL
-"""No amax is lower: its step would be no normal float32."""
-_DROPPED: Final = 52 - FRACTION_BITS
-_FIRST_NORMAL: Final = (1023 - 127) << FRACTION_BITS
-_DENORMAL: Final = 2.0 ** (126 + FRACTION_BITS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,13 +104,18 @@ class HarmCurves:
         No ranges for all groups together do better by any of them. Holds for the candidates, and
         for those `beside` them: choices for the same groups, of these taps or some of them.
         """
-        each = self.total.min(axis=2)
-        place = {tap: number for number, tap in enumerate(self.taps)}
-        for other in beside:
-            held = [place[tap] for tap in other.taps]
-            each[held] = np.minimum(each[held], other.total)
-        found: Floats = weighted(self.taps, weights) @ each
-        return found
+        return _least(self.taps, self.total.min(axis=2), weights, beside)
+
+
+def _least(
+    taps: Sequence[str], each: Floats, weights: Floats | None, beside: Iterable[Harm]
+) -> Floats:
+    place = {tap: number for number, tap in enumerate(taps)}
+    for other in beside:
+        held = [place[tap] for tap in other.taps]
+        each[held] = np.minimum(each[held], other.total)
+    found: Floats = weighted(taps, weights) @ each
+    return found
 
 
 def weighted(taps: Sequence[str], weights: Floats | None) -> Floats:
@@ -199,16 +191,17 @@ def harm_curves(
     if len(names) != n_groups:
         raise ValueError(f"{len(names)} names of {n_groups} groups")
     if ladder is not None:
-        good = np.isfinite(ladder) & (ladder >= _SMALLEST)
+        good = np.isfinite(ladder) & (ladder >= SMALLEST)
         if ladder.ndim != 2 or len(ladder) != len(histograms.taps) or not good.all():
             raise ValueError(
                 f"amax {ladder.shape} of {len(histograms.taps)} taps: one row for each, of finite "
-                f"values of at least {_SMALLEST:.3g}"
+                f"values of at least {SMALLEST:.3g}"
             )
 
     def one(tap: int) -> tuple[Floats, Floats, Floats]:
-        own = n_rungs if ladder is None else ladder[tap]
-        return _tap_curves(_of_tap(histograms, tap, members), own)
+        return tap_curves(
+            TapGroups(histograms, tap, members), n_rungs if ladder is None else ladder[tap]
+        )
 
     found = map_on_cores(one, range(len(histograms.taps)))
     clipping, resolution = (_shares(found, part, n_groups) for part in (0, 1))
@@ -217,14 +210,40 @@ def harm_curves(
     return HarmCurves(histograms.taps, names, rungs, clipping, resolution, power)
 
 
+def least_harm(
+    histograms: Histograms,
+    *,
+    members: Members | None = None,
+    weights: Floats | None = None,
+    beside: Iterable[Harm] = (),
+) -> Floats:
+    """`HarmCurves.least` of `harm_curves`, of any number of groups: no more than a tap is held."""
+
+    def one(tap: int) -> Floats:
+        _, errors, power = tap_curves(TapGroups(histograms, tap, members), N_RUNGS)
+        share = _inverse(power)[:, None]
+        least: Floats = (errors[..., 0] * share + errors[..., 1] * share).min(axis=1)
+        return least
+
+    n_groups = histograms.n_groups if members is None else len(members)
+    found = map_on_cores(one, range(len(histograms.taps)))
+    each = np.array(found, np.float64).reshape(len(found), n_groups)
+    return _least(histograms.taps, each, weights, beside)
+
+
 def _shares(found: list[tuple[Floats, Floats, Floats]], part: int, n_groups: int) -> Floats:
     """(T, G, A): one of the two errors of each tap, as a share of the power."""
     if not found:
         return np.zeros((0, n_groups, 0))
     share = np.stack([errors[..., part] for _, errors, _ in found])
     for tap, (_, _, power) in enumerate(found):
-        share[tap] *= np.divide(1.0, power, out=np.zeros_like(power), where=power > 0)[:, None]
+        share[tap] *= _inverse(power)[:, None]
     return share
+
+
+def _inverse(power: Floats) -> Floats:
+    """1 / power, 0 where there is none."""
+    return np.divide(1.0, power, out=np.zeros_like(power), where=power > 0)
 
 
 def observed_harm(
@@ -271,118 +290,3 @@ def observed_harm(
         groups=names,
         members=observation.members[[observation.groups.index(name) for name in names]],
     )
-
-
-def _of_tap(histograms: Histograms, tap: int, members: Members | None) -> Histograms:
-    here = slice(tap, tap + 1)
-    one = Histograms(
-        histograms.taps[here],
-        histograms.counts[here],
-        histograms.n_zero[here],
-        histograms.amax[here],
-    )
-    return one if members is None else one.group(members)
-
-
-def _tap_curves(one: Histograms, ladder: Floats | int) -> tuple[Floats, Floats, Floats]:
-    """Ladder (A,), squared errors (G, A, 2) by clipping and by resolution, and power (G,)."""
-    n_groups = one.n_groups
-    tops = one.amax[0].astype(np.float64)
-    firsts = [first_bin(float(top)) for top in tops]
-    # one group's at a time, made twice: those of thousands of groups are gigabytes
-    moments = np.zeros((N_BINS + 1, 3))
-
-    def counted(group: int) -> Floats:
-        counts: Floats = one.counts[0, group].astype(np.float64)
-        counts[0] = max(counts[0] - float(one.n_zero[0, group]), 0.0)
-        _accumulate(edges(firsts[group]), counts, tops[group], moments)
-        return counts
-
-    whole = np.zeros((n_groups, 3))
-    for group in range(n_groups):
-        counted(group)
-        whole[group] = moments[-1]
-    power = whole[:, 2].copy()
-    if isinstance(ladder, int):
-        ladder = _rungs(ladder, tops, power, whole[:, 0])
-    rungs = ladder.astype(np.float32)
-    steps = np.asarray(rungs / np.float32(N_STEPS), np.float64)
-    errors = np.zeros((n_groups, len(ladder), 2))
-    for group, first in enumerate(firsts):
-        if power[group] > 0:
-            counts = counted(group)
-            _errors(edges(first), counts, moments, tops[group], first, steps, errors[group])
-    return rungs.astype(np.float64), errors, power
-
-
-def _rungs(n_rungs: int, tops: Floats, power: Floats, n: Floats) -> Floats:
-    held = power > 0
-    if not held.any():
-        return np.ones(n_rungs)
-    root = np.sqrt(power[held] / n[held])
-    top = max(float(tops.max()), _SMALLEST)
-    lowest = min(max(_LOWEST * float(root.min()), _SMALLEST), top)
-    return np.geomspace(lowest, top, n_rungs)
-
-
-@compiled
-def _accumulate(lower: Floats, counts: Floats, top: float, moments: Floats) -> None:
-    """Number, sum and sum of squares of the values below each edge, (N_BINS + 1, 3)."""
-    n = mean = square = 0.0
-    for place in range(len(counts)):
-        count = counts[place]
-        if count > 0:
-            low = lower[place]
-            high = max(low, min(lower[place + 1], top))
-            n += count
-            mean += count * (low + high) / 2
-            square += count * (low * low + low * high + high * high) / 3
-        moments[place + 1, 0] = n
-        moments[place + 1, 1] = mean
-        moments[place + 1, 2] = square
-
-
-@compiled
-def _errors(  # noqa: PLR0917  # numba has no keyword-only arguments
-    lower: Floats,
-    counts: Floats,
-    moments: Floats,
-    top: float,
-    first: int,
-    steps: Floats,
-    found: Floats,
-) -> None:
-    """Squared errors (A, 2) of quantizing with each of `steps` (A,): clipping, resolution."""
-    last = len(counts)
-    bounds = np.empty(N_STEPS + 1, np.float64)
-    for rung in range(len(steps)):
-        step = steps[rung]
-        for level in range(N_STEPS + 1):
-            bounds[level] = step * (level + 0.5)
-        bits = bounds.view(np.int64)
-        resolution = 0.0
-        n, x, xx = 0.0, 0.0, 0.0
-        for level in range(N_STEPS + 1):
-            bound = bounds[level]
-            if bound >= top:
-                below, mean, square = moments[last, 0], moments[last, 1], moments[last, 2]
-            else:
-                number = (bits[level] >> _DROPPED) - _FIRST_NORMAL
-                if number < 1 << FRACTION_BITS:
-                    number = int(bound * _DENORMAL)
-                at = max(number - first, 0)
-                low = lower[at]
-                high = min(lower[at + 1], top)
-                share = counts[at] * (bound - low) / (high - low)
-                below = moments[at, 0] + share
-                mean = moments[at, 1] + share * (low + bound) / 2
-                square = moments[at, 2] + share * (low * low + low * bound + bound * bound) / 3
-            value = step * level
-            resolution += max((square - xx) - value * (2 * (mean - x) - value * (below - n)), 0.0)
-            n, x, xx = below, mean, square
-            if bound >= top:
-                break
-        value = step * N_STEPS
-        n, x, xx = moments[last, 0] - n, moments[last, 1] - x, moments[last, 2] - xx
-        found[rung, 0] = max(xx - value * (2 * x - value * n), 0.0)
-        found[rung, 1] = resolution

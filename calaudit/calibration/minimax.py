@@ -12,14 +12,15 @@ a ladder over all that can make sense, and a finer one around the choice.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.calibration.harm import HarmCurves, Members, harm_curves, weighted
+from calaudit.calibration.harm import HarmCurves, harm, harm_curves, weighted
 from calaudit.calibration.histogram import Histograms
+from calaudit.calibration.tap_harm import Members
 
 Floats = NDArray[np.float64]
 
@@ -33,6 +34,12 @@ _STARTS: Final = 4
 _MOST_SWEEPS: Final = 50
 _FINER: Final = 32
 """Amaxes between each chosen one and the next on either side."""
+MOST_TOGETHER: Final = 512
+"""Groups whose harm at all candidates is held at once."""
+_FIRST: Final = 128
+"""Of more groups, those that are looked at first."""
+_ADDED: Final = 64
+_MOST_TIMES: Final = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,13 +106,16 @@ def minimax_ranges(
     weights : float64 (T,), optional
         Of the taps' harm.
     coarse : HarmCurves, optional
-        `harm_curves` of the same histograms, groups and members, where they are known.
+        `harm_curves` of the same histograms, groups and members, where they are known. Without
+        them, ranges of more than `MOST_TOGETHER` groups are found by those that limit them.
 
     Raises
     ------
     ValueError
         No taps or no groups.
     """
+    if coarse is None and len(groups) > MOST_TOGETHER:
+        return _of_many(histograms, groups, members, weights)
     coarse = coarse or harm_curves(histograms, groups=groups, members=members)
     each = weighted(coarse.taps, weights)[:, None, None]
     first = minimise_worst(coarse.total * each)
@@ -119,6 +129,48 @@ def minimax_ranges(
     return FreeRanges(
         coarse.taps, tuple(groups), ladder[taps, found.choice], found, ladder.shape[1]
     )
+
+
+def _of_many(
+    histograms: Histograms, groups: Sequence[str], members: Members | None, weights: Floats | None
+) -> FreeRanges:
+    """Of thousands of groups few limit the ranges: begin with some, and add those that are worse.
+
+    A bound of some groups is one of all, and the harm of the ranges is looked up for all.
+    """
+
+    def of_all(amax: Floats) -> Floats:
+        return harm(histograms, amax, groups=groups, members=members).sums(weights)
+
+    def of_some(chosen: NDArray[np.intp]) -> FreeRanges:
+        names = [groups[place] for place in chosen.tolist()]
+        some = np.zeros((len(names), histograms.n_groups)) if members is None else members[chosen]
+        if members is None:
+            some[np.arange(len(names)), chosen] = 1.0
+        return minimax_ranges(histograms, groups=names, members=some, weights=weights)
+
+    largest = histograms.amax.max(axis=1).astype(np.float64)
+    worst = of_all(np.where(largest > 0, largest, 1.0))
+    chosen = np.sort(np.argsort(-worst, kind="stable")[:_FIRST])
+    best: FreeRanges | None = None
+    bound, limiting = 0.0, np.zeros(len(groups))
+    for _ in range(_MOST_TIMES):
+        free = of_some(chosen)
+        worst = of_all(free.amax)
+        if free.found.bound >= bound:
+            bound = free.found.bound
+            limiting = np.zeros(len(groups))
+            limiting[chosen] = free.found.weights
+        if best is None or worst.max() < best.found.worst:
+            found = Choice(free.found.choice, worst, bound, limiting)
+            best = FreeRanges(free.taps, tuple(groups), free.amax, found, free.n_amax)
+        worse = np.setdiff1d(np.flatnonzero(worst > free.found.worst * (1 + TOLERANCE)), chosen)
+        if not len(worse):
+            break
+        most = worse[np.argsort(-worst[worse], kind="stable")[:_ADDED]]
+        chosen = np.sort(np.concatenate([chosen, most]))
+    assert best is not None
+    return replace(best, found=replace(best.found, bound=bound, weights=limiting))
 
 
 def minimise_worst(costs: Floats, *, seed: int = 0) -> Choice:

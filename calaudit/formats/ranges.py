@@ -1,8 +1,8 @@
 """The ranges file: histograms of every tap over every group, in HDF5."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -46,7 +46,7 @@ def write_ranges(path: Path | str, observation: Observation) -> None:
     """
     path = Path(path)
     histograms = observation.histograms
-    with written_hdf5(path, check=open_ranges) as writing:
+    with written_hdf5(path, check=_check_readable) as writing:
         file = writing.file
         mark(file, kind=FORMAT, version=FORMAT_VERSION)
         file.attrs["model_fingerprint"] = observation.model_fingerprint
@@ -83,17 +83,25 @@ def open_ranges(path: Path | str) -> Observation:
         The file is missing, foreign, truncated, damaged, of a newer version or another grid, or
         its parts contradict one another.
     """
-    path = Path(path)
+    return _opened(Path(path))
+
+
+def _check_readable(path: Path) -> None:
+    """As `open_ranges`, but histograms stay as they are kept, without their empty bins."""
+    _opened(path, _unfilled)
+
+
+def _opened(path: Path, make: "_Make | None" = None) -> Observation:
     with open_hdf5(path, kind=FORMAT, version=FORMAT_VERSION, made_by=MADE_BY) as file:
         try:
-            return _read(file, path)
+            return _read(file, path, make or _filled)
         except FileFormatError:
             raise
         except (CalauditError, *_DAMAGE) as error:
             raise _damaged(path, f"isn't whole: {error}") from None
 
 
-def _read(file: h5py.File, path: Path) -> Observation:
+def _read(file: h5py.File, path: Path, make: "_Make") -> Observation:
     grid = (_attribute(file, path, "fraction_bits"), _attribute(file, path, "n_octaves"))
     if grid != (FRACTION_BITS, N_OCTAVES):
         raise FileFormatError(
@@ -109,10 +117,10 @@ def _read(file: h5py.File, path: Path) -> Observation:
         raise _damaged(
             path, f"/n_zero {n_zero.shape}, /amax {amax.shape} don't fit {len(taps)} taps"
         )
-    counts = _read_counts(file, path, n_zero.shape)
-    _check(counts, n_zero, amax, path)
+    bins = _read_bins(file, path, n_zero.shape)
+    _check(bins, n_zero, amax, path)
     return Observation(
-        Histograms(taps, counts, n_zero, amax),
+        Histograms(taps, make(bins, n_zero.shape), n_zero, amax),
         _texts(file, path, "groups"),
         _array(file, path, "members", np.float64),
         _array(file, path, "n_samples", np.int64),
@@ -160,19 +168,52 @@ def _write_counts(file: h5py.File, counts: NDArray[Any]) -> None:
         start = end
 
 
-def _read_counts(file: h5py.File, path: Path, shape: tuple[int, ...]) -> NDArray[np.int64]:
+class _Bins(NamedTuple):
+    """Filled bins of all histograms, one histogram after another."""
+
+    ends: NDArray[np.int64]
+    """(T·P,) where each one's end."""
+    bins: NDArray[np.uint16]
+    values: NDArray[Any]
+    """Their counts: uint32 or int64."""
+
+    @property
+    def first(self) -> NDArray[np.int64]:
+        """(T·P,) count of the first bin of each."""
+        found = np.zeros(len(self.ends), np.int64)
+        places = np.flatnonzero(self.bins == 0)
+        found[np.searchsorted(self.ends, places, side="right")] = self.values[places]
+        return found
+
+
+_Make = Callable[[_Bins, tuple[int, ...]], NDArray[Any]]
+"""Makes (T, P, `N_BINS`) counts."""
+
+
+def _read_bins(file: h5py.File, path: Path, shape: tuple[int, ...]) -> _Bins:
     ends = _array(file, path, "counts/ends", np.int64)
     bins = _array(file, path, "counts/bins", np.uint16)
     values = _array(file, path, "counts/values", np.uint32, np.int64)
-    sizes = np.diff(ends, prepend=0)
-    whole = len(ends) == shape[0] * shape[1] and (sizes >= 0).all()
+    whole = len(ends) == shape[0] * shape[1] and (np.diff(ends, prepend=0) >= 0).all()
     n = int(ends[-1]) if len(ends) else 0
     if not whole or not n == len(bins) == len(values) or bins.max(initial=0) >= N_BINS:
         raise _damaged(path, f"/counts doesn't hold {shape[0]} taps × {shape[1]} parts")
-    counts = np.zeros((*shape, N_BINS), np.int64)
-    for row, end, size in zip(counts.reshape(-1, N_BINS), ends, sizes, strict=True):
-        row[bins[end - size : end]] = values[end - size : end]
+    return _Bins(ends, bins, values)
+
+
+def _filled(bins: _Bins, shape: tuple[int, ...]) -> NDArray[Any]:
+    """As wide as they were written."""
+    counts = np.zeros((*shape, N_BINS), bins.values.dtype)
+    start = 0
+    for row, end in zip(counts.reshape(-1, N_BINS), bins.ends.tolist(), strict=True):
+        row[bins.bins[start:end]] = bins.values[start:end]
+        start = end
     return counts
+
+
+def _unfilled(bins: _Bins, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Zeros that take no memory, for whoever looks at the rest."""
+    return np.broadcast_to(np.zeros((), bins.values.dtype), (*shape, N_BINS))
 
 
 def _read_samples(file: h5py.File, path: Path) -> ObservedSamples:
@@ -231,10 +272,8 @@ def _read_equal_bins(file: h5py.File, path: Path, taps: tuple[str, ...]) -> dict
     }
 
 
-def _check(
-    counts: NDArray[np.int64], n_zero: NDArray[np.int64], amax: NDArray[np.float32], path: Path
-) -> None:
-    if (counts < 0).any() or (n_zero < 0).any() or (n_zero > counts[:, :, 0]).any():
+def _check(bins: _Bins, n_zero: NDArray[np.int64], amax: NDArray[np.float32], path: Path) -> None:
+    if (bins.values < 0).any() or (n_zero < 0).any() or (n_zero.reshape(-1) > bins.first).any():
         raise _damaged(path, "/counts and /n_zero hold numbers that can't be counts")
     if not (np.isfinite(amax) & (amax >= 0)).all():
         raise _damaged(path, "/amax holds values that aren't finite magnitudes")

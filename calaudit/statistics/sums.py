@@ -194,7 +194,7 @@ class Sums:
         """(C, S) units that score differently under the engine."""
         return self.lost + self.gained
 
-    @property
+    @cached_property
     def weight(self) -> Floats:
         """(C, S) what totals are divided by."""
         return np.broadcast_to(self.exact_size.sum(axis=2).value(), self.lost.shape)
@@ -220,7 +220,7 @@ class Sums:
         """(S,) buckets that hold units: clusters, as far as they are told apart."""
         return np.asarray(np.count_nonzero(self.size.any(axis=0), axis=1), dtype=np.int64)
 
-    @property
+    @cached_property
     def independent(self) -> Floats:
         """(C, S) units of equal size that say as much: Kish's (Σm)²/Σm² over units, or clusters.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.calibration.harm import harm_curves, observed_harm
+from calaudit.calibration.harm import least_harm, observed_harm
 from calaudit.calibration.methods import DEFAULT_METHODS
 from calaudit.calibration.minimax import minimax_ranges
 from calaudit.calibration.observation import Observation
@@ -94,12 +94,11 @@ def cover_slices(
         for table in tables
     ]
     members = observation.members[[observation.groups.index(name) for name in names]]
-    curves = harm_curves(observation.histograms, groups=names, members=members)
     free = minimax_ranges(observation.histograms, groups=names, members=members)
     return RangeCoverage(
         names,
         tuple(observation.size(name) for name in names),
-        curves.least(beside=harms),
+        least_harm(observation.histograms, members=members, beside=harms),
         free.found.bound,
         tuple(table.calibset for table in tables),
         tuple(table.method for table in tables),

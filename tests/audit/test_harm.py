@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from calaudit.audit import harm, stages
 from calaudit.audit.harm import harm_notices
 from calaudit.audit.run import run_audit
 from calaudit.formats.pool import open_pool
@@ -128,6 +129,15 @@ def test_ranks_are_scipys_within_slices(found: Found) -> None:
 
 
 def test_a_second_run_says_the_same(found: Found) -> None:
+    again, _ = run_audit(found.folder / "audit.toml", formats="none")
+    assert again.harm == found.harm
+
+
+def test_histograms_that_wait_in_their_file_and_slices_looked_at_in_turn_say_the_same(
+    found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "_HELD_BYTES", 0)
+    monkeypatch.setattr(harm, "MOST_TOGETHER", 1)
     again, _ = run_audit(found.folder / "audit.toml", formats="none")
     assert again.harm == found.harm
 

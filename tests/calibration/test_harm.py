@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 
 from calaudit.calibration.accumulate import Accumulator, observe
 from calaudit.calibration.diff import clipping
-from calaudit.calibration.harm import Harm, HarmCurves, harm, harm_curves, observed_harm
+from calaudit.calibration.harm import (
+    Harm,
+    HarmCurves,
+    harm,
+    harm_curves,
+    least_harm,
+    observed_harm,
+)
 from calaudit.calibration.histogram import N_BINS, Histograms, no_histograms
 from calaudit.calibration.observation import Observation
 from calaudit.calibration.scales import scale_of
@@ -219,6 +226,31 @@ def test_the_least_is_no_more_than_any_choice_beside_the_candidates() -> None:
     assert curves.least(beside=[one]) == pytest.approx(
         curves.total[0].min(axis=1) + np.minimum(curves.total[1].min(axis=1), one.total[0])
     )
+
+
+def test_the_least_of_many_groups_is_that_of_their_curves() -> None:
+    histograms = two_taps()
+    members = np.random.default_rng(5).integers(0, 3, (600, histograms.n_groups)).astype(float)
+    curves = harm_curves(histograms, members=members)
+    other = curves.at(np.array([90, 70]))
+    found = least_harm(histograms, members=members, beside=[other])
+    assert np.array_equal(found, curves.least(beside=[other]))
+    assert np.array_equal(least_harm(histograms), harm_curves(histograms).least())
+    # pieces of groups are no others than those looked at together
+    few = harm_curves(histograms, curves.ladder, members=members[500:])
+    assert np.array_equal(few.total, curves.total[:, 500:])
+
+
+def test_memory_of_the_least_does_not_grow_with_candidates_or_groups_of_parts() -> None:
+    histograms = two_taps()
+    members = np.random.default_rng(6).integers(0, 3, (3000, histograms.n_groups)).astype(float)
+    least_harm(histograms, members=members[:2])  # compiles
+    tracemalloc.start()
+    least_harm(histograms, members=members)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # the histograms of 3,000 groups would be 190 MiB of each tap
+    assert peak < 100 << 20
 
 
 @pytest.mark.parametrize("amax", [0.0, -1.0, np.nan, np.inf, 1e-40])

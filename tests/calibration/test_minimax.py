@@ -252,3 +252,28 @@ def test_the_first_amaxes_are_those_that_each_group_alone_would_take() -> None:
     costs[1, 7, 3] = np.inf  # which no group may then take
     alone = [minimax._weighted(costs, weights).argmin(axis=1) for weights in np.eye(30)]
     assert np.array_equal(minimax._own_best(costs), np.array(alone).T)
+
+
+@pytest.mark.parametrize("of_parts", [False, True])
+def test_ranges_of_many_groups_are_found_by_those_that_limit_them(
+    of_parts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = observed(11, n_taps=4, n_groups=24)
+    members = np.random.default_rng(11).random((40, 24)) < 0.15 if of_parts else None
+    names = [f"g{k}" for k in range(40 if of_parts else 24)]
+    if members is not None:
+        members[np.arange(24), np.arange(24)] = True
+        members[24:, 0] = True
+    all_at_once = minimax_ranges(parts, groups=names, members=members)
+    monkeypatch.setattr(minimax, "MOST_TOGETHER", 16)
+    monkeypatch.setattr(minimax, "_FIRST", 3)
+    monkeypatch.setattr(minimax, "_ADDED", 2)
+    free = minimax_ranges(parts, groups=names, members=members)
+    assert free.groups == tuple(names)
+    exact = harm(parts, free.amax, members=members).sums()
+    np.testing.assert_allclose(free.found.harm, exact, rtol=1e-9)
+    assert free.found.weights.sum() == pytest.approx(1.0)
+    assert free.found.bound <= all_at_once.found.worst
+    assert all_at_once.found.bound <= free.found.worst
+    assert free.found.worst <= all_at_once.found.worst * 1.02
+    assert free.found.bound >= all_at_once.found.bound * 0.98

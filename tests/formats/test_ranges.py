@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -264,3 +265,19 @@ def test_histograms_that_are_written_in_pieces_come_back_whole(tmp_path: Path) -
     written = Observation(collected.histograms, groups, np.eye(5), np.ones(5, int), "m", "p")
     write_ranges(tmp_path / "r.h5", written)
     assert open_ranges(tmp_path / "r.h5").histograms == written.histograms
+
+
+def test_what_was_written_is_checked_without_its_empty_bins(tmp_path: Path) -> None:
+    taps = [f"t{number}" for number in range(40)]
+    collected = Accumulator(taps, 50)
+    for tap in range(len(taps)):
+        collected.add(tap, np.ones((50, 3), np.float32), np.arange(50))
+    written = Observation(
+        collected.histograms, tuple(map(str, range(50))), np.eye(50), np.ones(50, int), "m", "p"
+    )
+    write_ranges(tmp_path / "first.h5", written)
+    tracemalloc.start()
+    write_ranges(tmp_path / "r.h5", written)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < written.histograms.counts.nbytes / 10

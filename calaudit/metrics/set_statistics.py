@@ -186,18 +186,22 @@ class Sums:
             self._last[:] = [last]
         return last[1].copy()
 
+    def keep(self, rows: Ints, total: Floats) -> None:
+        """Remember the sums over the units at `rows`, which were added up elsewhere."""
+        self._last[:] = [(rows, total)]
+
     @property
     def held(self) -> Floats | sparse.csr_array:
         """The columns, (n, m): as a plain array where they are few and not long."""
         if not is_narrow(self.columns):
             return self.columns
         if not self._whole:
-            self._whole.append(_plain(self.columns))
+            self._whole.append(plain(self.columns))
         return self._whole[0]
 
     def without_groups(self, of: Grouping) -> tuple[float, Floats]:
         """The metric over the units, and with each group left out; see `SetStatistics`."""
-        totals = _plain(of.member(len(self)) @ self.held)
+        totals = plain(of.member(len(self)) @ self.held)
         whole = totals.sum(axis=0)
         return float(self.functional(whole)), self.functional(whole - totals)
 
@@ -209,7 +213,7 @@ class Sums:
         difference = sparse.csr_array(difference.multiply(apart))
         difference.eliminate_zeros()
         changed = np.diff(difference.indptr) > 0
-        held = _plain(difference) if is_narrow(difference) else difference
+        held = plain(difference) if is_narrow(difference) else difference
         return SumsBeside(self, other, held, changed)
 
     def most(self, rows: Ints) -> Callable[[float], float]:
@@ -222,9 +226,9 @@ class Sums:
             return lambda n: self.influence(totals * (n / len(rows)), round(n))
         held = self.held
         pieces = (rows[at : at + _AT_ONCE] for at in range(0, len(rows), _AT_ONCE))
-        found = np.concatenate([reach(totals, _plain(held[each])) for each in pieces])
+        found = np.concatenate([reach(totals, plain(held[each])) for each in pieces])
         largest = float(found.max())
-        far = _plain(held[rows[np.argsort(-found, kind="stable")[:_FARTHEST]]])
+        far = plain(held[rows[np.argsort(-found, kind="stable")[:_FARTHEST]]])
 
         def of(n: float) -> float:
             return largest if n == len(rows) else float(reach(totals * (n / len(rows)), far).max())
@@ -237,6 +241,24 @@ def _gathering(group: Ints, rows: Ints, shape: tuple[int, int]) -> sparse.csr_ar
     narrow = np.int32 if max(shape) <= np.iinfo(np.int32).max else np.int64
     places = group.astype(narrow, copy=False), rows.astype(narrow, copy=False)
     return sparse.csr_array((np.ones(len(rows)), places), shape=shape)
+
+
+def _columns_by_block(
+    values: sparse.csr_array, rows: Ints, block: Ints, n_blocks: int
+) -> sparse.csc_array:
+    """What each block's rows of `values` hold, (m, blocks); a place may hold several to be added.
+
+    Put together by hand: SciPy's products and slices check more than such small ones cost.
+    """
+    order = np.argsort(block, kind="stable")
+    starts = values.indptr[rows[order]]
+    length = values.indptr[rows[order] + 1] - starts
+    ends = np.cumsum(length)
+    place = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - length), length)
+    filled = np.bincount(block[order], length, minlength=n_blocks)
+    indptr = np.concatenate([[0], np.cumsum(filled)]).astype(values.indices.dtype)
+    held = values.data[place], values.indices[place], indptr
+    return sparse.csc_array(held, shape=(values.shape[1], n_blocks))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -252,14 +274,17 @@ class SumsBeside:
     def swaps(self, rows: Ints, block: Ints, n_blocks: int) -> "SumSwaps":
         """What swaps do; see `Pair`."""
         moving = np.flatnonzero(block >= 0)
-        if isinstance(self.difference, np.ndarray) and len(moving) == n_blocks:  # one each
-            moved: Any = np.empty((n_blocks, self.difference.shape[1]))
-            moved[block[moving]] = self.difference[rows[moving]]
+        rows_moved, block_moved = rows[moving], block[moving]
+        if not isinstance(self.difference, np.ndarray):
+            moved: Any = _columns_by_block(self.difference, rows_moved, block_moved, n_blocks)
+        elif len(moving) == n_blocks:  # one each
+            moved = np.empty((self.difference.shape[1], n_blocks))
+            moved[:, block_moved] = self.difference[rows_moved].T
         else:
             shape = n_blocks, len(self.one)
-            moved = _gathering(block[moving], rows[moving], shape) @ self.difference
+            moved = (_gathering(block_moved, rows_moved, shape) @ self.difference).T
         totals = self.one.total(rows), self.other.total(rows)
-        return SumSwaps(self.one.functional, totals, moved.T)
+        return SumSwaps(self.one.functional, totals, moved)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -286,6 +311,6 @@ def is_narrow(columns: sparse.csr_array) -> bool:
     return m <= _NARROW and n * m <= _DENSE
 
 
-def _plain(values: Any) -> Floats:
+def plain(values: Any) -> Floats:
     """A plain array of what may be sparse."""
     return np.asarray(values if isinstance(values, np.ndarray) else values.toarray(), np.float64)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 from calaudit.metrics.set_statistics import Grouping, Pair
+from calaudit.metrics.side_by_side import side_by_side
 from calaudit.metrics.unit_scores import SetScores
 from calaudit.statistics.bootstrap import statistic, stretch
 from calaudit.statistics.bounds import few_changed_in_set
@@ -43,6 +44,7 @@ class SetDrops:
     ) -> None:
         self.reference = reference
         self.candidates = candidates
+        self._engines = side_by_side([each.statistics for each in (reference, *candidates)])
         self._pairs: dict[int, Pair] = {}
         self._cluster = cluster
 
@@ -65,13 +67,8 @@ class SetDrops:
         metric = self.reference.metric
         sign = 1.0 if metric.higher_is_better else -1.0
         left = Grouping(rows, groups.group, len(groups.size))
-        whole, without = self.reference.statistics.without_groups(left)
-        drops, parts = np.empty(len(self.candidates)), []
-        for cell, candidate in enumerate(self.candidates):
-            theirs, theirs_without = candidate.statistics.without_groups(left)
-            drops[cell] = sign * (whole - theirs)
-            parts.append(sign * (without - theirs_without))
-        left_out = np.array(parts).reshape(len(drops), len(groups.size))
+        whole, without = self._engines.without_groups(left)
+        drops, left_out = sign * (whole[0] - whole[1:]), sign * (without[0] - without[1:])
         share = groups.size / len(rows)
         pseudo = drops[:, None] / share - (1.0 / share - 1.0) * left_out
         center = (pseudo * share).sum(axis=1, keepdims=True)
@@ -149,10 +146,10 @@ class SetDrops:
 
 def _changed_clusters(changed: NDArray[np.bool_], place: Ints) -> tuple[Ints, int]:
     """Cluster of each unit among those that changed, -1 for others; and the number of those."""
-    places = np.unique(place[changed])
-    at = np.searchsorted(places, place)
-    member = np.where(changed, at, -1).astype(np.int64)
-    return member, len(places)
+    moved = np.zeros(int(place.max(initial=-1)) + 1, dtype=bool)
+    moved[place[changed]] = True
+    number = np.where(moved, np.cumsum(moved) - 1, -1)
+    return np.where(changed, number[place], -1).astype(np.int64), int(np.count_nonzero(moved))
 
 
 def _ends(drop: float, errors: tuple[float, float], freedom: float, levels: Levels) -> Floats:

@@ -123,17 +123,22 @@ def swap_test(
     if n_blocks == 0:
         return 1.0
     sign = 1.0 if metric.higher_is_better else -1.0
-    values = [float(each[0]) for each in swaps(np.zeros((1, n_blocks), np.uint8))]
-    # Equal drops differ by rounding.
-    least = sign * (values[0] - values[1]) - _NOISE * max(map(abs, values))
     most = min(MOST_SWAPS, max(swaps.affordable, FEWEST_SWAPS))
-    coins = random_signs(key, n_blocks, MOST_SWAPS)
     tossed = found = 0
     others = False
+    least = np.inf
     while tossed < most and found < _ENOUGH:
+        # Most tests end with the first tosses.
+        coins = random_signs(key, n_blocks, MOST_SWAPS if tossed else _AT_ONCE)
         swap = coins[tossed : min(tossed + _AT_ONCE, most)].astype(np.uint8)
+        if not tossed:
+            swap = np.concatenate([np.zeros((1, n_blocks), np.uint8), swap])
         before, after = swaps(swap)
-        shown = sign * (before - after) >= least
+        drop = sign * (before - after)
+        if not tossed:  # what is seen, without a swap; equal drops differ by rounding
+            least = drop[0] - _NOISE * max(abs(before[0]), abs(after[0]))
+            swap, drop = swap[1:], drop[1:]
+        shown = drop >= least
         found += int(np.count_nonzero(shown))
         others |= bool((shown & swap.any(axis=1)).any())
         tossed += len(swap)

@@ -11,6 +11,8 @@ from scipy.special import ndtri
 N_BUCKETS = 2048
 """Blocks that units are added up in: what replicates cost doesn't grow with their number."""
 
+_KEPT_TOSSES = 1 << 19
+"""Coins that are tossed at once and kept, since many tests take some of the same."""
 _BLOCK = 1 << 20
 """Counts made at a time: 8 MiB."""
 
@@ -92,9 +94,20 @@ _few_coins = lru_cache(maxsize=_FEW)(_coin)
 
 def random_signs(key: str, n: int, replicates: int) -> NDArray[np.bool_]:
     """Fair coins, (replicates, n); the same key gives the same."""
-    raw: NDArray[Any] = np.asarray(_bits(key).random_raw((replicates * n + 63) // 64))
-    coins = np.unpackbits(raw.astype("<u8").view(np.uint8))[: replicates * n]
-    return coins.reshape(replicates, n).astype(bool)
+    tosses = replicates * n
+    drawn = _tossed(key, _KEPT_TOSSES) if tosses <= _KEPT_TOSSES else _tosses(key, tosses)
+    return drawn[:tosses].reshape(replicates, n)
+
+
+def _tosses(key: str, n: int) -> NDArray[np.bool_]:
+    """The first n coins of a key, (n,) and up to 63 more, read-only."""
+    raw: NDArray[Any] = np.asarray(_bits(key).random_raw((n + 63) // 64))
+    coins = np.unpackbits(raw.astype("<u8").view(np.uint8)).view(np.bool_)
+    coins.setflags(write=False)
+    return coins
+
+
+_tossed = lru_cache(maxsize=2)(_tosses)
 
 
 def random_normals(key: str, n: int, replicates: int) -> NDArray[np.float64]:

@@ -28,6 +28,7 @@ from calaudit.metrics.catalogue import definition_of
 from calaudit.metrics.division import divide
 from calaudit.metrics.scoring import TieBounds, bounds_of, scores_of
 from calaudit.metrics.shown import Shown, order_within
+from calaudit.metrics.side_by_side import memberships, values_in
 from calaudit.metrics.truth import Relevance
 from calaudit.metrics.unit_scores import Scores, concatenate, join_units
 from calaudit.results.rankings import Flow, MovedItem, RankingLoss
@@ -35,6 +36,7 @@ from calaudit.results.rankings import Flow, MovedItem, RankingLoss
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
+_Values = tuple[list[float] | None, list[float] | None]
 _NOISE = 1e-12
 """Values that differ by a smaller share of themselves differ by rounding."""
 
@@ -176,36 +178,47 @@ class RankingChange:
     exposure: tuple[sparse.csr_array, sparse.csr_array]
     """(queries, items) under FP32 and under the engine."""
 
+    def losses(
+        self, metrics: Iterable[Metric], slices: Sequence[Rows]
+    ) -> list[tuple[RankingLoss, ...]]:
+        """Each metric's drop by cause, and its bounds over ties, slice by slice.
+
+        Metrics that neither split nor are bounded are passed over.
+
+        Parameters
+        ----------
+        metrics : iterable of Metric
+        slices : sequence of ndarray
+            Queries of each.
+        """
+        told = [metric for metric in metrics if metric in self.steps or metric in self.bounds]
+        found: list[tuple[RankingLoss, ...]] = []
+        for member in memberships(slices, len(self.answered)):
+            by_metric = [
+                [_told(metric, values) for values in self._values(metric, member)]
+                for metric in told
+            ]
+            found += zip(*by_metric, strict=True) if told else [()] * member.shape[0]
+        return found
+
     def loss(self, metric: Metric, rows: Rows) -> RankingLoss | None:
         """A metric's drop over some queries by cause, and its bounds over ties.
 
         None for a metric that neither splits nor is bounded.
         """
-        if metric not in self.steps and metric not in self.bounds:
-            return None
-        worst = best = drop = across_cut = reordering = ties = None
+        (found,) = self.losses([metric], [rows])
+        return found[0] if found else None
+
+    def _values(self, metric: Metric, member: sparse.csr_array) -> list[_Values]:
+        """A metric by its four lists and its two bounds, of each slice; None: not known."""
+        none = [None] * member.shape[0]
+        parts: list[Sequence[list[float] | None]] = [none, none]
+        if metric in self.steps:
+            parts[0] = values_in(self.steps[metric], member).T.tolist()
         if metric in self.bounds:
             bounds = self.bounds[metric]
-            worst, best = bounds.worst.value(rows), bounds.best.value(rows)
-        if metric in self.steps:
-            sign = 1.0 if metric.higher_is_better else -1.0
-            fp32, members, untied, engine = (each.value(rows) for each in self.steps[metric])
-            drop = _loss(fp32, engine, sign)
-            # other items, in FP32's order
-            across_cut = _loss(fp32, members, sign)
-            # the engine's order of them, its ties broken by FP32
-            reordering = _loss(members, untied, sign)
-            # ties broken by FP32 against chance
-            ties = _loss(untied, engine, sign)
-        return RankingLoss(
-            metric=metric.name,
-            drop=drop,
-            across_cut=across_cut,
-            reordering=reordering,
-            ties=ties,
-            worst=worst,
-            best=best,
-        )
+            parts[1] = values_in([bounds.worst, bounds.best], member).T.tolist()
+        return list(zip(*parts, strict=True))
 
     def tied_share(self, which: str, rows: Rows) -> float:
         """Share of some queries in which a tie runs across the cut, of ``fp32`` or ``engine``."""
@@ -362,6 +375,32 @@ def _change(case: Case, k: int, metrics: list[Metric]) -> RankingChange:
         bounds=bounds,
         flows=None if truth.tail is None else flows(path.fp32, path.engine, truth.tail),
         exposure=(path.fp32.exposure, path.engine.exposure),
+    )
+
+
+def _told(metric: Metric, values: _Values) -> RankingLoss:
+    worst = best = drop = across_cut = reordering = ties = None
+    steps, bounds = values
+    if bounds is not None:
+        worst, best = bounds
+    if steps is not None:
+        sign = 1.0 if metric.higher_is_better else -1.0
+        fp32, members, untied, engine = steps
+        drop = _loss(fp32, engine, sign)
+        # other items, in FP32's order
+        across_cut = _loss(fp32, members, sign)
+        # the engine's order of them, its ties broken by FP32
+        reordering = _loss(members, untied, sign)
+        # ties broken by FP32 against chance
+        ties = _loss(untied, engine, sign)
+    return RankingLoss(
+        metric=metric.name,
+        drop=drop,
+        across_cut=across_cut,
+        reordering=reordering,
+        ties=ties,
+        worst=worst,
+        best=best,
     )
 
 

@@ -6,6 +6,7 @@ numbers and from kinds of task.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from calaudit.metrics.set_statistics import Grouping
 from calaudit.metrics.truth import Relevance
 from calaudit.metrics.unit_scores import Scores, SetScores, concatenate
 from calaudit.results.drops import Exemplars
-from calaudit.results.rankings import RankingFlow, RankingSlice
+from calaudit.results.rankings import RankingFlow, RankingLoss, RankingSlice
 from calaudit.runtime.errors import Notice
 from calaudit.runtime.pool import Rows
 from calaudit.runtime.progress import counter
@@ -41,28 +42,31 @@ _SHOWN = 3
 
 def _flow(cell: str, eval_set: EvalSet, truth: Relevance, change: RankingChange) -> RankingFlow:
     lost, gained = change.moved(np.arange(len(truth), dtype=np.int64), names=eval_set.items)
+    names = eval_set.slices.names
+    slices = [eval_set.slices.rows(name) for name in names]
+    losses = change.losses(eval_set.metrics, slices)
     return RankingFlow(
         cell=cell,
         output=eval_set.output,
         k=change.k,
         catalogue=truth.n_items,
         tail_items=None if truth.tail is None else int(truth.tail.sum()),
-        slices=tuple(_slice(change, eval_set, name) for name in eval_set.slices.names),
+        slices=tuple(map(partial(_slice, change), names, slices, losses)),
         lost=lost,
         gained=gained,
     )
 
 
-def _slice(change: RankingChange, eval_set: EvalSet, name: str) -> RankingSlice:
-    rows = eval_set.slices.rows(name)
-    losses = (change.loss(metric, rows) for metric in eval_set.metrics)
+def _slice(
+    change: RankingChange, name: str, rows: Rows, losses: tuple[RankingLoss, ...]
+) -> RankingSlice:
     return RankingSlice(
         slice=name,
         n=len(rows),
         reference_ties=change.tied_share("fp32", rows),
         candidate_ties=change.tied_share("engine", rows),
         flow=change.flow(rows),
-        losses=tuple(each for each in losses if each is not None),
+        losses=losses,
     )
 
 

@@ -9,7 +9,8 @@ from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.scoring import score
 from calaudit.metrics.truth import Relevance
-from calaudit.statistics.ranking_change import Path, change_of
+from calaudit.statistics.ranking_change import change_of
+from calaudit.statistics.ranking_lists import Path
 from tests.metrics.ranked import orders, tied_case
 
 NAMES = ["ndcg@3", "ndcg_exp@3", "recall@3", "long_tail_share@3", "arp@3", "novelty@3"]

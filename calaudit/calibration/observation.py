@@ -1,7 +1,7 @@
 """What one pass over the samples saw: histograms of every tap, and which samples they hold."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.calibration.equal_bins import EqualBins
-from calaudit.calibration.histogram import Histograms
+from calaudit.calibration.histogram import Histogram, Histograms
 from calaudit.calibration.methods import ENTROPY_TRT
 from calaudit.runtime.errors import RangesError, SliceError, near
 from calaudit.slices.dimension import EVERYTHING
@@ -108,6 +108,16 @@ class Observation:
             There is no such group; the next step names the near ones.
         """
         return self.histograms.group(self.members[[self._position(group)]])
+
+    def of_tap(self, tap: int, groups: Sequence[str]) -> list[Histogram]:
+        """Histograms of one tap over some groups, in their order. Raises as `of` does."""
+        places = [self._position(group) for group in groups]
+        here = slice(tap, tap + 1)
+        every = self.histograms
+        one = Histograms(
+            every.taps[here], every.counts[here], every.n_zero[here], every.amax[here]
+        ).group(self.members[places])
+        return [one.one(0, number) for number in range(len(places))]
 
     def size(self, group: str) -> int:
         """Number of samples in one group. Raises `RangesError` as `of` does."""

@@ -34,6 +34,16 @@ def test_one_pass_over_atoms_serves_every_overlapping_group(
         assert found.size(name) == held.sum()
 
 
+@given(membership_of_samples)
+def test_groups_of_one_tap_are_those_of_all_taps(membership: NDArray[np.bool_]) -> None:
+    rows = np.random.default_rng(2).standard_normal((membership.shape[1], 4)).astype(np.float32)
+    found = observation(membership, rows)
+    backwards = found.groups[::-1]
+    assert found.of_tap(0, backwards) == [found.of(name).one(0, 0) for name in backwards]
+    with pytest.raises(RangesError, match="no ranges were recorded"):
+        found.of_tap(0, ["nobody"])
+
+
 def observation(membership: NDArray[np.bool_], rows: NDArray[np.float32]) -> Observation:
     atoms = split_into_parts(membership.astype(np.float64))
     collected = Accumulator(["t"], atoms.weights.shape[1])

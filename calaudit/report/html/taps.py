@@ -100,17 +100,7 @@ def make_taps(report: Report, observation: Observation) -> Taps | None:
     if not sets or not observation.histograms.taps:
         return None
     groups = [*sets, *behind]
-    histograms = {name: observation.of(name) for name in groups}
-    tables = [
-        estimate_scales(
-            histograms[str(c.calibset)],
-            0,
-            str(c.method),
-            calibset=str(c.calibset),
-            equal=observation.equal_for(str(c.method), str(c.calibset)),
-        )
-        for c in cells
-    ]
+    tables = _tables(cells, observation)
     shown_cells = [
         (visible(calibset), visible(method))
         for calibset, method in (cell_parts(cell, report) for cell in cells)
@@ -118,7 +108,7 @@ def make_taps(report: Report, observation: Observation) -> Taps | None:
     taps = [
         _tap(
             name,
-            {group: histograms[group].one(position, 0) for group in groups},
+            dict(zip(groups, observation.of_tap(position, groups), strict=True)),
             sets,
             behind,
             [(str(cell.calibset), table) for cell, table in zip(cells, tables, strict=True)],
@@ -133,6 +123,21 @@ def make_taps(report: Report, observation: Observation) -> Taps | None:
         tuple(shown_cells),
         tuple(recipes[str(cell.calibset)][0] for cell in cells),
     )
+
+
+def _tables(cells: Sequence[CellRecord], observation: Observation) -> list[ScaleTable]:
+    """Of each cell; one set's histograms are made at a time."""
+    found: dict[str, ScaleTable] = {}
+    for calibset in dict.fromkeys(str(cell.calibset) for cell in cells):
+        histograms = observation.of(calibset)
+        for cell in cells:
+            if cell.calibset == calibset:
+                method = str(cell.method)
+                equal = observation.equal_for(method, calibset)
+                found[cell.id] = estimate_scales(
+                    histograms, 0, method, calibset=calibset, equal=equal
+                )
+    return [found[cell.id] for cell in cells]
 
 
 def _estimable(cell: CellRecord, sets: Sequence[str], observation: Observation) -> bool:

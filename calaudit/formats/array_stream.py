@@ -1,4 +1,4 @@
-"""Arrays that are written to HDF5 as their samples come, a chunk at a time.
+"""Arrays that are written to HDF5 as their samples come: a chunk at a time, or row by row.
 
 Chunks are handed to HDF5 as they are to be stored (`write_direct_chunk`). Written through a
 selection instead, each value is copied into HDF5's cache first, and compressed by one core under
@@ -13,6 +13,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from calaudit.formats.rows import rows_not_finite
+from calaudit.formats.writing import Hdf5Writing
 from calaudit.runtime.compiled import map_on_cores
 from calaudit.runtime.errors import PoolError
 
@@ -143,6 +145,57 @@ class ArrayStream:
         left = len(values) % size
         if left:
             self._hold(values[-left:].copy())
+
+
+class ReservedRows:
+    """An array of a known number of samples, whose rows are written in any order, by any thread.
+
+    HDF5 says where in the file the array lies, and leaves its bytes to whoever writes them: nobody
+    waits for its lock.
+
+    Parameters
+    ----------
+    writing : Hdf5Writing
+    key : str
+        Path of the dataset.
+    n : int
+        Samples, at least one.
+    like : (…) array
+        Element type and shape of each.
+    """
+
+    def __init__(self, writing: Hdf5Writing, key: str, n: int, like: NDArray[Any]) -> None:
+        self._done = bytearray(n)
+        self._write_at = writing.write_at
+        self._shape, self._dtype = like.shape, like.dtype.newbyteorder("=")
+        settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        dataset = writing.file.create_dataset(
+            key, shape=(n, *self._shape), dtype=self._dtype, dcpl=settings
+        )
+        self._start = int(dataset.id.get_offset())
+
+    def write(self, row: int, values: NDArray[Any]) -> bool:
+        """Write a sample, or answer False where it has another type or shape, NaN or infinity.
+
+        Raises
+        ------
+        OSError
+            The disk is full.
+        """
+        if (values.shape, values.dtype) != (self._shape, self._dtype):
+            return False
+        if len(rows_not_finite(values[None])):
+            return False
+        values = np.ascontiguousarray(values)
+        self._write_at(self._start + row * values.nbytes, values.reshape(-1).view(np.uint8))
+        self._done[row] = 1
+        return True
+
+    def are_all(self, n: int) -> bool:
+        """Whether they are n, and each is written: others would read as zeros."""
+        return len(self._done) == n and all(self._done)
 
 
 def _deflated(chunk: NDArray[Any]) -> bytes:

@@ -1,13 +1,13 @@
 """Columns as users give them (lists, arrays, series) made into numbers or text for a pool."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from calaudit.runtime.errors import PoolError
 from calaudit.runtime.pool import as_written, widened
@@ -114,6 +114,35 @@ def whole(values: Any, key: str, *, where: str) -> NDArray[Any]:
             where=where,
             next_step="Give every sample a value of one shape.",
         ) from None
+
+
+def by_kind(
+    inputs: Mapping[str, ArrayLike],
+    targets: Mapping[str, ArrayLike | Column],
+    meta: Mapping[str, Column],
+    *,
+    where: str,
+) -> tuple[dict[str, NDArray[Any]], dict[str, Column]]:
+    """Arrays that are streamed, and columns that are held, by their path in the file."""
+    arrays = {
+        f"inputs/{name}": whole(values, f"inputs/{name}", where=where)
+        for name, values in inputs.items()
+    }
+    columns: dict[str, Column] = {f"meta/{name}": values for name, values in meta.items()}
+    for name, values in targets.items():
+        key = f"targets/{name}"
+        if _is_column(values):
+            columns[key] = cast(Column, values)
+        else:
+            arrays[key] = whole(values, key, where=where)
+    return arrays, columns
+
+
+def _is_column(values: Any) -> bool:
+    """Whether a target holds one value per sample; lists keep what an array would round."""
+    if isinstance(values, list | tuple):
+        return all(np.ndim(value) == 0 for value in values)
+    return np.ndim(values) == 1
 
 
 class _RoundedError(ValueError):

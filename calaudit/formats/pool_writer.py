@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from calaudit.formats.array_stream import ArrayStream
+from calaudit.formats.array_stream import ArrayStream, ReservedRows
 from calaudit.formats.class_names import as_names, check_classes, mask_problems
 from calaudit.formats.hdf5 import mark, write_texts
 from calaudit.formats.identity import check_ids
 from calaudit.formats.pool import open_pool, write_notices
-from calaudit.formats.pool_columns import Column, Joined, as_series, join, whole
+from calaudit.formats.pool_columns import Column, Joined, as_series, by_kind, join
 from calaudit.formats.pool_layout import (
     CLASSES,
     IDS,
@@ -83,6 +83,7 @@ class PoolWriter:
         self._stack = ExitStack()
         self._writing: Hdf5Writing | None = None
         self._arrays: dict[str, ArrayStream] = {}
+        self._reserved: dict[str, ReservedRows] = {}
         self._columns: dict[str, list[pl.Series]] = {}
         self._objects: dict[str, list[Objects]] = {}
         self._names: frozenset[str] | None = None
@@ -110,6 +111,23 @@ class PoolWriter:
             return
         with self._stack:
             self._finish()
+
+    def reserve(self, inputs: Mapping[str, NDArray[Any]], n: int) -> dict[str, ReservedRows]:
+        """Make room for inputs of all n samples, which are then written row by row.
+
+        Parameters
+        ----------
+        inputs : mapping
+            Model input name to one sample's array (…), whose type and shape all have.
+        n : int
+            Samples; what else is known of them is appended in their order, without these inputs.
+        """
+        self._open_file()
+        writing = cast(Hdf5Writing, self._writing)
+        for name, like in inputs.items():
+            check_name(f"inputs/{name}", self._where)
+            self._reserved[f"inputs/{name}"] = ReservedRows(writing, f"inputs/{name}", n, like)
+        return {key.removeprefix("inputs/"): rows for key, rows in self._reserved.items()}
 
     def append(
         self,
@@ -145,7 +163,9 @@ class PoolWriter:
             f"targets/{name}": each for name, each in given.items() if isinstance(each, Objects)
         }
         plain = {name: each for name, each in given.items() if not isinstance(each, Objects)}
-        arrays, columns = _by_kind(inputs, plain, meta or {}, ids, where=self._where)
+        arrays, columns = by_kind(inputs, plain, meta or {}, where=self._where)
+        if ids is not None:
+            columns[IDS] = ids
         n = self._checked(arrays, columns, objects)
         series = {
             key: self._named(key, as_series(key, values, where=self._where))
@@ -202,7 +222,7 @@ class PoolWriter:
         objects: dict[str, Objects],
     ) -> int:
         """The number of samples n of a batch that fits what came before."""
-        names = frozenset([*arrays, *columns, *objects])
+        names = frozenset([*self._reserved, *arrays, *columns, *objects])
         if self._names is None:
             for key in names:
                 check_name(key, self._where)
@@ -285,6 +305,8 @@ class PoolWriter:
             raise PoolError(
                 "would hold no samples", where=self._where, next_step="Append some to it."
             )
+        if not all(rows.are_all(self._n) for rows in self._reserved.values()):
+            raise ValueError(f"of reserved inputs there aren't {self._n} samples, each written")
         for stream in self._arrays.values():
             stream.finish()
         for key, pieces in self._columns.items():
@@ -345,38 +367,6 @@ def write_pool(
         pool.append(inputs, targets, meta, ids)
         if items:
             pool.write_items(items)
-
-
-def _by_kind(
-    inputs: Mapping[str, ArrayLike],
-    targets: Mapping[str, ArrayLike | Column],
-    meta: Mapping[str, Column],
-    ids: Sequence[str] | None,
-    *,
-    where: str,
-) -> tuple[dict[str, NDArray[Any]], dict[str, Column]]:
-    """Arrays that are streamed, and columns that are held, by their path in the file."""
-    arrays = {
-        f"inputs/{name}": whole(values, f"inputs/{name}", where=where)
-        for name, values in inputs.items()
-    }
-    columns: dict[str, Column] = {f"meta/{name}": values for name, values in meta.items()}
-    for name, values in targets.items():
-        key = f"targets/{name}"
-        if _is_column(values):
-            columns[key] = cast(Column, values)
-        else:
-            arrays[key] = whole(values, key, where=where)
-    if ids is not None:
-        columns[IDS] = ids
-    return arrays, columns
-
-
-def _is_column(values: Any) -> bool:
-    """Whether a target holds one value per sample; lists keep what an array would round."""
-    if isinstance(values, list | tuple):
-        return all(np.ndim(value) == 0 for value in values)
-    return np.ndim(values) == 1
 
 
 def _check_pool(path: Path) -> None:

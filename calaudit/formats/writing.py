@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import h5py
@@ -140,6 +141,7 @@ class _Disk(io.RawIOBase):
         self._place = 0
         self._size = 0
         self._taken = 0
+        self._lock = Lock()
         self._kept = Kept()
         self.hdf5: h5py.File | None = None
 
@@ -159,11 +161,26 @@ class _Disk(io.RawIOBase):
             while left and not self._kept.errors:
                 left = left[self._file.write(left) :]
         self._place += size
-        self._size = max(self._size, self._place)
-        if self._size - self._taken >= _TAKE_BYTES:
-            _take(self._file.fileno(), self._taken, self._size - self._taken)
-            self._taken = self._size
+        self._grown(self._place)
         return size
+
+    def write_at(self, place: int, data: Any) -> None:
+        """Write where HDF5 left room, from any thread. Raises `OSError`."""
+        left = memoryview(data).cast("B")
+        while left:
+            n = os.pwrite(self._file.fileno(), left, place)
+            left, place = left[n:], place + n
+        self._grown(place)
+
+    def _grown(self, end: int) -> None:
+        """Note how far the file reaches, and have the disk begin with what is new."""
+        with self._lock:
+            self._size = max(self._size, end)
+            start, size = self._taken, self._size - self._taken
+            if size < _TAKE_BYTES:
+                return
+            self._taken = self._size
+        _take(self._file.fileno(), start, size)
 
     @unbroken
     def readinto(self, buffer: Any) -> int:
@@ -219,6 +236,8 @@ class Hdf5Writing:
     file: h5py.File
     check: Callable[[], None]
     """Call between batches: raises when the disk is full or the user asked to end."""
+    write_at: Callable[[int, Any], None]
+    """Writes bytes at a place in the file that HDF5 gave to a dataset; any thread may call it."""
 
 
 @contextmanager
@@ -239,7 +258,7 @@ def written_hdf5(path: Path, *, check: Callable[[Path], object]) -> Iterator[Hdf
     with atomic_write(path) as aside:
         disk = _Disk(aside)
         try:
-            yield Hdf5Writing(disk.open(), disk.check)
+            yield Hdf5Writing(disk.open(), disk.check, disk.write_at)
         finally:
             disk.close()
             # A failed write, those of closing included, is why whatever followed went wrong.

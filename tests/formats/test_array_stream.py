@@ -1,5 +1,6 @@
 """What a stream of batches leaves in the file is what any reader of HDF5 finds there."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from calaudit.formats import array_stream
-from calaudit.formats.array_stream import ArrayStream
+from calaudit.formats.array_stream import ArrayStream, ReservedRows
 from calaudit.formats.writing import written_hdf5
 
 
@@ -53,3 +54,38 @@ def test_equal_values_take_less_room_when_compressed(tmp_path: Path) -> None:
         stream.add(x)
         stream.finish()
     assert (tmp_path / "x.h5").stat().st_size < x.nbytes / 100
+
+
+def test_rows_written_by_many_threads_are_read_again_by_h5py(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(300, 5, 7)).astype(np.float32)
+    with written_hdf5(tmp_path / "x.h5", check=lambda aside: None) as writing:
+        rows = ReservedRows(writing, "inputs/x", len(x), x[0])
+        assert not rows.are_all(300)
+        writing.file.create_dataset("after", data=np.arange(10))
+        order = np.random.default_rng(1).permutation(len(x))
+        with ThreadPoolExecutor(8) as threads:
+            assert all(threads.map(lambda row: rows.write(row, x[row]), order))
+        assert rows.are_all(300)
+        assert not rows.are_all(299)
+    with h5py.File(tmp_path / "x.h5") as file:
+        np.testing.assert_array_equal(file["inputs/x"][:], x)
+        np.testing.assert_array_equal(file["after"][:], np.arange(10))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        np.zeros((2, 3), np.float64),
+        np.zeros((3, 2), np.float32),
+        np.array([[0, 1, 2], [3, np.nan, 5]], np.float32),
+        np.full((2, 3), np.inf, np.float32),
+    ],
+)
+def test_rows_unlike_the_first_are_not_written(tmp_path: Path, odd: np.ndarray) -> None:
+    with written_hdf5(tmp_path / "x.h5", check=lambda aside: None) as writing:
+        rows = ReservedRows(writing, "x", 2, np.zeros((2, 3), np.float32))
+        assert rows.write(0, np.arange(6, dtype=np.float32).reshape(3, 2).T)  # in another order
+        assert not rows.write(1, odd)
+        assert not rows.are_all(2)
+    with h5py.File(tmp_path / "x.h5") as file:
+        np.testing.assert_array_equal(file["x"][0], [[0, 2, 4], [1, 3, 5]])

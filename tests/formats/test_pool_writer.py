@@ -155,3 +155,29 @@ def test_many_small_batches_are_stored_in_few_chunks(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "p.h5") as file:
         assert file["inputs/x"].shape == (1000, 8192)
         assert file["inputs/x"].chunks == (8, 8192)
+
+
+@pytest.mark.parametrize(("written", "appended"), [([0, 1], 3), ([0, 1, 2], 2), ([0, 2], 2)])
+def test_reserved_inputs_that_lack_samples_are_no_pool(
+    tmp_path: Path, written: list[int], appended: int
+) -> None:
+    with pytest.raises(ValueError, match="each written"), PoolWriter(tmp_path / "x.h5") as pool:  # noqa: PT012
+        rows = pool.reserve({"x": np.zeros(4, np.float32)}, 3)["x"]
+        for row in written:
+            assert rows.write(row, np.ones(4, np.float32))
+        pool.append({}, {"y": list(range(appended))})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pool_of_reserved_inputs_is_that_of_appended_ones(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3, 4)).astype(np.float32)
+    labels = list(range(20))
+    write_pool(tmp_path / "appended.h5", inputs={"x": x}, targets={"y": labels})
+    with PoolWriter(tmp_path / "reserved.h5") as pool:
+        rows = pool.reserve({"x": x[0]}, 20)["x"]
+        pool.append({}, {"y": labels[:7]})
+        for row in reversed(range(20)):
+            assert rows.write(row, x[row])
+        pool.append({}, {"y": labels[7:]})
+    with open_pool(tmp_path / "appended.h5") as one, open_pool(tmp_path / "reserved.h5") as other:
+        assert one.fingerprint() == other.fingerprint()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from calaudit.formats.importers.annotated_settings import AnnotatedSettings
+from calaudit.formats.importers.direct import DirectInputs
 from calaudit.formats.importers.image_table import read_image_table
 from calaudit.formats.importers.images import Picture, levels_of, read_image
 from calaudit.formats.importers.manifest_settings import ImageSettings, unit_notices
@@ -103,23 +104,21 @@ def import_annotated(
     how = settings.image
     seen = Counter[str]()
     several: list[str] = []
-    spare = Spare()
+    direct = DirectInputs(Spare())
 
-    def read(number: int) -> tuple[Picture, Objects, Counter[str]]:
+    def read(number: int) -> tuple[dict[str, ArrayLike | None], Objects, Counter[str]]:
         image = images[number]
         told = partial(several.append, image.id)
-        picture = read_image(image.path, how, several=told, spare=spare)
+        picture = read_image(image.path, how, several=told, spare=direct.spare)
         _check_size(image, picture)
         objects, cut = _moved(image.boxes, picture, annotations)
-        return picture, objects, cut
+        return direct.write(number, {settings.input: picture.values}), objects, cut
 
     def samples() -> Generator[Sample, None, None]:
-        for number, (picture, objects, cut) in read_each(len(images), read):
+        for number, (inputs, objects, cut) in read_each(len(images), read):
             seen.update(cut)
             image = images[number]
-            yield Sample(
-                {settings.input: picture.values}, {settings.target: objects}, image.meta, image.id
-            )
+            yield Sample(inputs, {settings.target: objects}, image.meta, image.id)
 
     units = tuple(unit_notices(f"input {settings.input}", how))
     levels = {settings.input: levels_of(how)} if how.as_bytes else {}
@@ -131,7 +130,7 @@ def import_annotated(
         compress=compress,
         notices=units,
         settled=True,
-        spare=spare,
+        direct=direct,
     )
     told = [*annotations.notices, *notices, *units]
     told += _seen(seen, how, len(images), several, str(annotations.source))

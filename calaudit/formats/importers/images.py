@@ -233,11 +233,12 @@ def _normalise(
 
     In place, since allocating an array for each step takes longer than the step.
     """
-    out[...] = values
-    out /= np.float32(settings.divide_by)
     ends = [1] * values.ndim
     ends[channels_at] = -1
-    if settings.mean is not None:
-        out -= np.asarray(settings.mean, np.float32).reshape(ends)
-    if settings.std is not None:
-        out /= np.asarray(settings.std, np.float32).reshape(ends)
+    out[...] = values
+    with np.errstate(over="ignore"):  # a pool refuses infinity
+        out /= np.float32(settings.divide_by)
+        if settings.mean is not None:
+            out -= np.asarray(settings.mean, np.float32).reshape(ends)
+        if settings.std is not None:
+            out /= np.asarray(settings.std, np.float32).reshape(ends)

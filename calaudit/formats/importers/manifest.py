@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from calaudit.formats.class_names import as_names
+from calaudit.formats.importers.direct import DirectInputs
 from calaudit.formats.importers.images import Picture, levels_of, read_image, read_mask
 from calaudit.formats.importers.manifest_settings import (
     InputSettings,
@@ -296,14 +297,15 @@ def import_manifest(
     with stage("looking for the files"):
         table = read_table(source, settings)
     several: list[Path] = []
-    spare = Spare()
-    samples = _samples(table, settings, several.append, spare)
+    direct = DirectInputs(Spare())
+    samples = _samples(table, settings, several.append, direct)
     classes = {
         name: target.classes
         for name, target in (settings.targets or {}).items()
         if target.classes is not None
     }
     units = tuple(_units(settings))
+    settled = all(how.settled for how in settings.inputs.values())
     masks = _masks(settings)
     n = write_samples(
         out,
@@ -318,8 +320,8 @@ def import_manifest(
         },
         compress=compress,
         notices=units,
-        settled=not masks and all(how.settled for how in settings.inputs.values()),
-        spare=spare,
+        settled=settled and not masks,
+        direct=direct if settled else None,
     )
     return Imported(n, (*table.notices, *_first_frames(several, source), *units))
 
@@ -339,11 +341,13 @@ def _first_frames(several: list[Path], source: Path) -> Iterator[Notice]:
 
 
 def _samples(
-    table: Table, settings: ManifestSettings, several: Callable[[Path], None], spare: Spare
+    table: Table, settings: ManifestSettings, several: Callable[[Path], None], direct: DirectInputs
 ) -> Generator[Sample, None, None]:
-    for row, (inputs, masks) in read_each(
-        len(table), lambda row: _read(table, settings, row, several, spare)
-    ):
+    def read(row: int) -> tuple[dict[str, ArrayLike | None], dict[str, NDArray[Any]]]:
+        inputs, masks = _read(table, settings, row, several, direct.spare)
+        return direct.write(row, inputs), masks
+
+    for row, (inputs, masks) in read_each(len(table), read):
         targets = {name: values[row] for name, values in table.targets.items()}
         yield Sample(
             inputs=inputs,

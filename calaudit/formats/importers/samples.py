@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,9 +13,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from calaudit.formats.importers.direct import DirectInputs
 from calaudit.formats.importers.spare import Spare
 from calaudit.formats.pool_columns import whole
 from calaudit.formats.pool_writer import PoolWriter
+from calaudit.formats.rows import not_finite_problem
 from calaudit.runtime.compiled import n_cores
 from calaudit.runtime.errors import Notice, PoolError, Problem
 from calaudit.runtime.objects import Objects, join_objects
@@ -56,8 +59,8 @@ class Imported:
 class Sample:
     """One sample on its way into a pool."""
 
-    inputs: Mapping[str, ArrayLike]
-    """Model input name to one sample's value, without the leading N."""
+    inputs: Mapping[str, ArrayLike | None]
+    """Model input name to one sample's value, without the leading N; None where it is written."""
     targets: Mapping[str, "ArrayLike | Objects | None"] = field(default_factory=dict)
     """Target name to a number, text, array, or the objects of one image."""
     meta: Mapping[str, Scalar] = field(default_factory=dict)
@@ -76,7 +79,7 @@ def write_samples(
     compress: bool = False,
     notices: Sequence[Notice] = (),
     settled: bool = False,
-    spare: Spare | None = None,
+    direct: DirectInputs | None = None,
 ) -> int:
     """Write samples as a pool, whole or not at all, in bounded memory.
 
@@ -93,8 +96,9 @@ def write_samples(
     settled : bool
         Whether arrays have the same type in every sample. Otherwise many samples are gathered
         before the first are written, and decide it.
-    spare : Spare, optional
-        Takes the arrays of inputs, when they are written.
+    direct : DirectInputs, optional
+        For inputs whose type is the same in every sample, and a known number of samples: whoever
+        reads them writes them, once the first sample is here. Not where they are compressed.
 
     Returns
     -------
@@ -114,15 +118,14 @@ def write_samples(
             out, classes=classes, ignored=ignored, levels=levels, compress=compress, notices=notices
         ) as pool,
     ):
-        room = Spare() if spare is None else spare
-        batch = _next_batch(samples, _BATCH_BYTES if settled else _FIRST_BYTES, done)
+        batch = _next_batch(samples, 0 if settled else _FIRST_BYTES, done)
         first = batch[0] if batch else Sample({})
+        if direct is not None and total is not None and batch and not compress:
+            direct.open(pool, first.inputs, total)
         while batch:
-            _append(pool, batch, first, room, where=str(out))
-            if spare is not None:
-                for sample in batch:
-                    spare.give_back(*sample.inputs.values())
-            batch = _next_batch(samples, _BATCH_BYTES, done)
+            _append(pool, batch, first, direct, where=str(out))
+            written = direct is not None and direct.is_open
+            batch = _next_batch(samples, _BATCH_BYTES, done, written=written)
         if not len(pool):
             raise PoolError(
                 "there are no samples to write", where=out, next_step="Check the source."
@@ -130,14 +133,20 @@ def write_samples(
         return len(pool)
 
 
-def _next_batch(samples: Iterator[Sample], most: int, done: Counter) -> list[Sample]:
-    """The next samples that are written together, of `most` bytes or a little more, if any."""
+def _next_batch(
+    samples: Iterator[Sample], most: int, done: Counter, *, written: bool = False
+) -> list[Sample]:
+    """The next samples that are written together, of `most` bytes or a little more, if any.
+
+    Where inputs are `written` by who reads them, their size doesn't count: whether one is by now
+    depends on chance.
+    """
     batch: list[Sample] = []
     size = 0
     for sample in islice(samples, BATCH):
         batch.append(sample)
         done.advance(1)
-        arrays = [*sample.inputs.values(), *sample.targets.values()]
+        arrays = [*sample.targets.values(), *(() if written else sample.inputs.values())]
         size += sum(each.nbytes for each in arrays if isinstance(each, np.ndarray))
         if size >= most:
             break
@@ -184,7 +193,12 @@ def read_each(n: int, read: Callable[[int], T]) -> Iterator[tuple[int, T]]:
 
 
 def _append(
-    pool: PoolWriter, batch: list[Sample], first: Sample, spare: Spare, *, where: str
+    pool: PoolWriter,
+    batch: list[Sample],
+    first: Sample,
+    direct: DirectInputs | None,
+    *,
+    where: str,
 ) -> None:
     """Write a batch whose samples are like the pool's first one."""
     problems = [
@@ -213,21 +227,55 @@ def _append(
         raise PoolError.of(problems)
     names = [_called(sample, len(pool) + i) for i, sample in enumerate(batch)]
     told = _Told(names, _called(first, 0), where)
-    inputs = {
-        key: _stack(key, [s.inputs[key] for s in batch], value, told, spare)
-        for key, value in first.inputs.items()
-    }
+    spare = Spare() if direct is None else direct.spare
+    inputs: dict[str, NDArray[Any]] = {}
+    if direct is not None and direct.is_open:
+        left = [direct.write(len(pool) + i, sample.inputs) for i, sample in enumerate(batch)]
+        _refuse(left, first, told, [s.id or str(len(pool) + i) for i, s in enumerate(batch)])
+    else:
+        inputs = {
+            key: _stack(key, [s.inputs[key] for s in batch], value, told, spare)
+            for key, value in first.inputs.items()
+        }
     targets = {
         key: _target(key, [s.targets[key] for s in batch], value, told, spare)
         for key, value in first.targets.items()
     }
-    pool.append(
-        inputs,
-        targets,
-        {key: [sample.meta[key] for sample in batch] for key in first.meta},
-        ids or None,
-    )
+    meta = {key: [sample.meta[key] for sample in batch] for key in first.meta}
+    pool.append(inputs, targets, meta, ids or None)
     spare.give_back(*inputs.values(), *targets.values())
+    if direct is not None and inputs:
+        spare.give_back(*(values for sample in batch for values in sample.inputs.values()))
+
+
+def _refuse(
+    left: Sequence[Mapping[str, Any]], first: Sample, told: "_Told", ids: Sequence[str]
+) -> None:
+    """Say why inputs weren't written with the others.
+
+    Raises
+    ------
+    PoolError
+        They have another shape than the first, or hold NaN or infinity.
+    """
+    problems: list[Problem] = []
+    for key, like in first.inputs.items():
+        odd = [place for place, inputs in enumerate(left) if inputs[key] is not None]
+        if odd:
+            values = [left[place][key] for place in odd]
+            names = replace(told, samples=[told.samples[place] for place in odd])
+            stacked = _stack(key, values, like, names, Spare())
+            named = partial(_chosen, [ids[place] for place in odd])
+            problem = not_finite_problem(stacked, named, f"{told.where}: /inputs/{key}")
+            if problem is None:
+                raise ValueError(f"{key} is of another type in {', '.join(names.samples)}")
+            problems.append(problem)
+    if problems:
+        raise PoolError.of(problems)
+
+
+def _chosen(texts: Sequence[str], places: NDArray[np.int64]) -> list[str]:
+    return [texts[place] for place in places]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import contextlib
 import io
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from calaudit.cli.app import COMMANDS
+from calaudit.runtime import registry
 
 FORKED = get_context("forkserver")
 FORKED.set_forkserver_preload(
@@ -129,6 +131,16 @@ class Forked:
     def err(self) -> str:
         return self._err.read_text("utf-8") if self._err.exists() else ""
 
+    def line_with(self, words: str) -> str:
+        """The first line of its stderr that holds them, as soon as it is there."""
+        while True:
+            ended = self.returncode is not None
+            for line in self.err.splitlines(keepends=True):
+                if words in line and line.endswith("\n"):
+                    return line.rstrip("\n")
+            assert not ended, f"ended without a word of {words!r}:\n{self.err}"
+            time.sleep(0.01)
+
     def poll(self) -> int | None:
         return self.returncode
 
@@ -170,8 +182,11 @@ def _inside(
     out, err = (open(number, "wb", closefd=False) for number in (1, 2))  # noqa: SIM115
     encoding = environment.get("PYTHONIOENCODING", "utf-8")
     sys.stdout = io.TextIOWrapper(out, encoding)
-    sys.stderr = io.TextIOWrapper(err, encoding, "backslashreplace", write_through=True)
-    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    sys.stderr = io.TextIOWrapper(err, encoding, "backslashreplace", line_buffering=True)
+    added = [each for each in environment.get("PYTHONPATH", "").split(os.pathsep) if each]
+    if added:
+        sys.path[:0] = added
+        registry.forget()  # of packages that aren't there
     work(given)
 
 

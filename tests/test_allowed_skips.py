@@ -39,14 +39,15 @@ def test_known(): assert False
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # hypothesis among them takes long
     pytester.makefile(".toml", allowed=LIST)
     pytester.mkpydir("inside").joinpath("conftest.py").touch()
 
     def with_tests(text: str, *more: str) -> pytest.RunResult:
         pytester.makepyfile(test_it=text)
-        return pytester.runpytest_subprocess(
-            "-p", "tests.allowed_skips", "--allowed-skips=allowed.toml", *more
-        )
+        plugins = ("xdist", "tests.allowed_skips") if more else ("tests.allowed_skips",)
+        named = [word for plugin in plugins for word in ("-p", plugin)]
+        return pytester.runpytest_subprocess(*named, "--allowed-skips=allowed.toml", *more)
 
     return with_tests
 

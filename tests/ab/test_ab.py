@@ -1,11 +1,8 @@
 """``calaudit ab`` on a small world: harm is found, none where there is none, failures are told."""
 
 import csv
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -26,6 +23,7 @@ from tests.ab.serving import Behaviour, http_server
 from tests.audit.detector import make_detector
 from tests.audit.world import N_CLASSES, N_FEATURES, make_world, weights
 from tests.cli.running import Ended, calaudit
+from tests.forked import Forked, run_program
 from tests.permissions import held_to_permissions
 
 RUN = "import sys; from calaudit.cli import main; main()"
@@ -236,18 +234,8 @@ def test_the_page_says_what_the_terminal_says_and_loads_nothing(
 def test_prometheus_finds_each_request_while_the_replay_runs(audit: Path, tmp_path: Path) -> None:
     log = write_log(tmp_path / "slow.csv", evaluated(audit), 3000, rate=250)
     command = ["ab", str(audit), "--arm", "fp32", "--arm", HARMED, "--requests", str(log)]
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN, *command, "--metrics-port", "0", "--out", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    told = ""
-    while "live metrics: " not in told:
-        told = process.stderr.readline()
-        assert told, "ended without a word of its metrics"
-    address = told.rpartition(" ")[2].strip()
+    process = Forked(RUN, *command, "--metrics-port", "0", "--out", tmp_path)
+    address = process.line_with("live metrics: ").rpartition(" ")[2]
     counts = [_sent(address)]
     time.sleep(2)
     counts.append(_sent(address))
@@ -571,13 +559,11 @@ def test_an_audit_that_may_only_be_read_is_replayed_and_isnt_touched(
         each.chmod(0o555)
     try:
         with held_to_permissions():
-            code = ["-c", RUN, "ab", mine, *BOTH, *few]
-            command = [sys.executable, *map(str, code)]
-            ended = subprocess.run(command, capture_output=True, text=True, check=False)
+            ended = run_program(RUN, "ab", mine, *BOTH, *few)
     finally:
         for each in folders:
             each.chmod(0o755)
-    assert ended.returncode in {0, 1, 3}, ended.stderr
+    assert ended.status in {0, 1, 3}, ended.err
     assert state() == before
 
 
@@ -587,14 +573,12 @@ def test_a_temporary_folder_without_room_is_told_of_before_the_replay(
     """With files of 20 KiB at most, as on a disk that is full."""
     command = ["ab", str(audit), *BOTH, "--poisson", "400", "--n", "80", "--out", str(tmp_path)]
     code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20480, 20480)); {RUN}"
-    ended = subprocess.run(
-        [sys.executable, "-c", code, *command], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 2
-    assert "the temporary folder can't be written to: File too large" in ended.stderr
-    assert "TMPDIR" in ended.stderr
-    assert "output folder" not in ended.stderr
-    assert "before the start" not in ended.stderr
+    ended = run_program(code, *command)
+    assert ended.status == 2
+    assert "the temporary folder can't be written to: File too large" in ended.err
+    assert "TMPDIR" in ended.err
+    assert "output folder" not in ended.err
+    assert "before the start" not in ended.err
 
 
 def test_an_audit_that_isnt_finished_is_refused(tmp_path: Path) -> None:
@@ -609,21 +593,14 @@ def test_an_audit_that_isnt_finished_is_refused(tmp_path: Path) -> None:
 # --- ended early ----------------------------------------------------------------------------------
 
 
-def start(audit: Path, log: Path, out: Path) -> "subprocess.Popen[str]":
-    command = ["ab", str(audit), "--arm", "fp32", "--arm", HARMED, "--requests", str(log)]
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, *command, "--shadow", "--out", str(out)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "COLUMNS": "200"},
-    )
+def start(audit: Path, log: Path, out: Path) -> Forked:
+    command = ["ab", audit, "--arm", "fp32", "--arm", HARMED, "--requests", log]
+    return Forked(RUN, *command, "--shadow", "--out", out)
 
 
-def wait_for_start(process: "subprocess.Popen[str]") -> None:
+def wait_for_start(process: Forked) -> None:
     """Until what it can find was told, and some requests have left."""
-    assert process.stderr is not None
-    assert "before the start" in process.stderr.readline()
+    assert process.line_with("before the start") == process.err.splitlines()[0]
     time.sleep(4)
 
 

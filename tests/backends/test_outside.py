@@ -1,8 +1,6 @@
 """A backend of another package: what touches it is its own folder and its entry point."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +13,10 @@ from calaudit.backends.base import Site
 from calaudit.backends.registry import BACKENDS
 from calaudit.runtime.errors import BackendError, SettingsError
 from tests.audit.world import AUDIT, make_world
+from tests.forked import run_program
 from tests.packages import installed, package_of
 
-COMMAND = (sys.executable, "-c", "from calaudit.cli import main; main()")
+RUN = "from calaudit.cli import main; main()"
 PRECISIONS = ("fp32", "fp16", "int8")
 KEYS = 'backend = "onnx_reference"\nverify = true\nagree_with = ["onnxruntime"]\n'
 
@@ -92,28 +91,17 @@ def test_its_engines_may_run_several_at_a_time_and_nothing_is_made_twice(
 ) -> None:
     path = audit(tmp_path, KEYS)
     for _ in range(2):
-        done = subprocess.run(
-            [*COMMAND, "compare", str(path), "--jobs", "2"],
-            env=dict(example_package),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode in {1, 3}, done.stderr
+        done = run_program(RUN, "compare", path, "--jobs", 2, environment=example_package)
+        assert done.status in {1, 3}, done.err
     made = {each.name for each in (tmp_path / "audit" / "predictions").glob("*.h5")}
     assert sum("onnx_reference" in name for name in made) == 5
     assert len(made) == 10
 
 
 def test_doctor_tries_it(example_package: Mapping[str, str]) -> None:
-    done = subprocess.run(
-        [*COMMAND, "doctor", "onnx_reference", "--json"],
-        env=dict(example_package),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    (found,) = json.loads(done.stdout)["backends"]
+    done = run_program(RUN, "doctor", "onnx_reference", "--json", environment=example_package)
+    assert done.status == 0, done.err
+    (found,) = json.loads(done.out)["backends"]
     assert found["usable"]
     assert found["device"] == "numpy on the CPU"
     assert found["ops"] == {each: ["Conv", "Gemm", "MatMul"] for each in PRECISIONS}
@@ -164,20 +152,17 @@ def test_doctor_shows_a_backend_that_is_broken_and_tries_the_others(tmp_path: Pa
     group = {"calaudit.backends": {"mine": "KIND"}}
     made = package_of(tmp_path / "odd", "odd", group, "import a_library_that_is_not_there\n")
     with installed(made, tmp_path / "metadata") as environment:
-        command = [*COMMAND, "doctor", "--json"]
-        every = subprocess.run(
-            command, env=dict(environment), capture_output=True, text=True, check=True
-        )
-        named = subprocess.run(
-            [*command, "mine"], env=dict(environment), capture_output=True, text=True, check=False
-        )
-    rows = {each["backend"]: each for each in json.loads(every.stdout)["backends"]}
+        command = (RUN, "doctor", "--json")
+        every = run_program(*command, environment=environment)
+        named = run_program(*command, "mine", environment=environment)
+    assert every.status == 0, every.err
+    rows = {each["backend"]: each for each in json.loads(every.out)["backends"]}
     assert rows["onnxruntime"]["usable"]
     assert not rows["mine"]["usable"]
     (missing,) = rows["mine"]["missing"]
     assert "package odd can't be imported" in missing["reason"]
     assert "a_library_that_is_not_there" in missing["reason"]
-    assert (named.returncode, named.stdout) == (2, "")
+    assert (named.status, named.out) == (2, "")
 
 
 def test_a_backend_that_calls_itself_otherwise_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Two arms with users as units, against other implementations and by simulation."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -15,6 +16,13 @@ from calaudit.statistics.arms import Answers, compare_arms, ratio_variance, user
 Floats = NDArray[np.float64]
 
 
+@cache
+def _shares(users: int, skew: float) -> NDArray[np.float64]:
+    """Share of requests that the first user makes, the first two, …, (users,)."""
+    weight = np.cumsum(np.arange(1, users + 1) ** -skew)
+    return np.asarray(weight / weight[-1])
+
+
 def world(
     rng: np.random.Generator,
     n: int,
@@ -25,8 +33,7 @@ def world(
     skew: float = 0.7,
 ) -> Answers:
     """Right and wrong answers to users who come back; `spread` of users' own chances, as logits."""
-    weight = np.arange(1, users + 1) ** -skew
-    user = rng.choice(users, n, p=weight / weight.sum())
+    user = np.searchsorted(_shares(users, skew), rng.random(n), side="right")
     arm = rng.integers(0, 2, users)[user].astype(np.int8)
     base = np.log(np.array(right) / (1 - np.array(right)))[arm]
     own = rng.normal(0, spread, users)[user] if spread else 0.0

@@ -5,6 +5,7 @@ compressed, and its confusion matrix with the true one. What it shares with FP32
 when both are read.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
@@ -23,7 +24,9 @@ from calaudit.tasks.reduction import Reduction
 from calaudit.tasks.resizing import Resize, best_class, resized
 
 AT_ONCE = 64
-"""Masks in memory together."""
+"""Masks in memory together, however large they are."""
+PIXELS_AT_ONCE = 1 << 20
+"""Of smaller masks as many as have so many pixels: each piece opens files."""
 OF_ANOTHER_SIZE = (
     'Write resize = "bilinear" in the task, which brings scores to the masks\' size as training '
     'frameworks do before the best class is taken, or resize = "nearest" for class numbers; or '
@@ -47,6 +50,11 @@ class TrueMasks:
         """Height and width."""
         return self.pool.targets[self.target].shape
 
+    @property
+    def at_once(self) -> int:
+        """Masks to be in memory together."""
+        return max(AT_ONCE, PIXELS_AT_ONCE // math.prod(self.size))
+
     def read(self, rows: Rows) -> NDArray[Any]:
         """Classes of the pixels of some rows, (n, height, width); another number is ignored."""
         masks = self.pool.read_target(self.target, rows)
@@ -68,7 +76,7 @@ class TrueMasks:
     def count(self, rows: Rows) -> NDArray[np.int64]:
         """Pixels of each class, (n, classes)."""
         found = np.zeros((len(rows), len(self.names)), np.int64)
-        each = (mask for piece in batches(rows, AT_ONCE) for mask in self.read(piece))
+        each = (mask for piece in batches(rows, self.at_once) for mask in self.read(piece))
         for row, mask in zip(found, each, strict=True):
             row[:] = np.bincount(mask[self.labelled(mask)], minlength=len(row))
         return found
@@ -159,6 +167,11 @@ class MaskReduction(Reduction):
     def size(self) -> tuple[int, ...]:
         """Height and width of the true masks, and of all others."""
         return self._masks.size
+
+    @property
+    def at_once(self) -> int:
+        """Samples to be in memory together."""
+        return self._masks.at_once
 
     @property
     def resize(self) -> Resize | None:
@@ -286,7 +299,7 @@ class MaskReader:
         return self.reduction.true(self.rows[units])
 
     def _each(self, given: Given, reference: Given, rows: Rows) -> Iterator[Confused | None]:
-        for piece in batches(rows, AT_ONCE):
+        for piece in batches(rows, self.reduction.at_once):
             own = self._read(given, piece)
             theirs = own if reference is given else self._read(reference, piece)
             ends = own.pair.offsets

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from calaudit.formats.given import Batch, Column, Ragged
 from calaudit.metrics.base import Metric
 from calaudit.runtime.errors import Notice
-from calaudit.runtime.pool import Rows, batches
+from calaudit.runtime.pool import Rows
 from calaudit.runtime.words import counted, shape_text
 from calaudit.tasks.masks import AT_ONCE, MaskReduction
 from calaudit.tasks.reduced import Reduced, plain, wrong
@@ -112,12 +112,8 @@ class GivenConfusion(Reduced):
                 f"{classes} × {classes}, or {classes + 1} × {classes + 1} with pixels of no class "
                 "last"
             )
-        true = np.concatenate(
-            [np.zeros((0, classes), np.int64)]
-            + [self.reduction.true_counts(piece) for piece in batches(rows, AT_ONCE)]
-        )
         wanted = np.zeros((len(rows), found.shape[1]), np.int64)
-        wanted[:, :classes] = true
+        wanted[:, :classes] = self.reduction.true_counts(rows)
         off = (found.sum(axis=2) != wanted).any(axis=1) | (found < 0).any(axis=(1, 2))
         if off.any():
             turned = (found.sum(axis=1) == wanted).all()

@@ -62,7 +62,8 @@ def prepared(case: str, name: str, pool: Path, folder: Path, kept: Callable[[str
 def narrowed(path: Path, evaluate: str) -> Report:
     """The audit on few of its samples, with one method."""
     text = path.read_text(encoding="utf-8").replace(', "entropy"]', "]")
-    text = text.replace("evaluate = \"split = 'evaluation'\"", f'evaluate = "{evaluate}"')
+    few = f'evaluate = "{evaluate}"\ntune_samples = 32'
+    text = text.replace("evaluate = \"split = 'evaluation'\"", few)
     path.write_text(text, encoding="utf-8")
     return run_audit(path, formats="none")[0]
 

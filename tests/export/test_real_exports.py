@@ -26,6 +26,7 @@ evaluate = "split = 'evaluation' and snr_db < 0"
 calibrate = "split = 'calibration'"
 methods = ["entropy-trt"]
 batch_size = 64
+tune_samples = 64
 
 [[slices]]
 by = "speaker"

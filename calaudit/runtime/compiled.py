@@ -43,13 +43,18 @@ class Compiled(Generic[P, T]):
         except RuntimeError:  # neither the package's folder nor the user's cache can be written
             return cast(Callable[P, T], njit(self.python, nogil=True, error_model=self._errors))
 
+    @property
+    def _numba_type_(self) -> object:
+        """By which numba knows a function that another one calls."""
+        return self._native._numba_type_  # type: ignore[attr-defined]
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run it."""
         return self._native(*args, **kwargs)
 
 
 def compiled(python: Callable[P, T]) -> Compiled[P, T]:
-    """Decorate a function that loops over arrays; it may call numpy, not other such functions."""
+    """Decorate a function that loops over arrays; it may call numpy, and other such functions."""
     return Compiled(python)
 
 

@@ -4,7 +4,6 @@ import ctypes
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +15,12 @@ from calaudit.calibration.equal_bins import EqualBins
 from calaudit.calibration.groups import Parts, split_into_parts
 from calaudit.calibration.observation import LeftOut, Observation, ObservedSamples, OneByOne
 from calaudit.graph.model import Model
-from calaudit.runtime.compiled import n_cores
 from calaudit.runtime.errors import Problem, RangesError
 from calaudit.runtime.words import counted
+from calaudit.steps.passes import Spread, run_through, spreading
 from calaudit.steps.recount import Recount
 from calaudit.steps.tapped import Run, SampleRunner, TappedEngine, load_tapped
-from calaudit.steps.union import CalibsetUnion, Read, Samples, run_through
+from calaudit.steps.union import CalibsetUnion, Read, Samples
 
 
 def release_memory() -> None:
@@ -79,10 +78,10 @@ def observe(
         An activation is NaN or infinite: names the tap and the samples. Or all samples are bad.
     """
     release_memory()
-    work = _Work(model, union, skip_bad)
     equal: Mapping[str, EqualBins] = {}
-    with ThreadPoolExecutor(n_cores()) as threads:
-        run_through(union, partial(work.run, threads), batch_size=batch_size, what="ranges")
+    with spreading(model.at_a_time) as spread:
+        work = _Work(model, union, spread, skip_bad)
+        run_through(union, work.runner, work.look, batch_size=batch_size, what="ranges")
         work.check()
         if batching is not None:
             if not isinstance(union, CalibsetUnion):
@@ -90,13 +89,13 @@ def observe(
             recount = Recount(
                 model, work.runner, union, kept=work.kept, maxima=work.maxima, batching=batching
             )
-            equal = recount.run(threads, batch_size=batch_size)
+            equal = recount.run(spread, batch_size=batch_size)
     return work.observation(pool_fingerprint, equal)
 
 
 class _Work:
-    def __init__(self, model: TappedEngine, union: Samples, skip_bad: bool) -> None:
-        self.model, self.union = model, union
+    def __init__(self, model: TappedEngine, union: Samples, spread: Spread, skip_bad: bool) -> None:
+        self.model, self.union, self.spread = model, union, spread
         self.taps = model.taps
         self.runner = SampleRunner(model)
         self.skip_bad = skip_bad
@@ -105,13 +104,10 @@ class _Work:
         self.maxima = np.zeros((len(self.taps), len(union)), np.float32)
         self.left_out: dict[int, str] = {}
 
-    def run(self, threads: ThreadPoolExecutor, read: Read) -> int:
-        """Run and count a few samples; gives the size of their activations in bytes."""
+    def look(self, run: Run, read: Read) -> None:
+        """Count the taps of one run."""
         try:
-            return sum(
-                self._count(run, read.places[run.samples], threads)
-                for run in self.runner.run(read.inputs)
-            )
+            self._count(run, read.places[run.samples])
         except BadActivationsError as error:
             where = f"{self.model.label}, {read.source}"
             raise BadActivationsError.of(
@@ -125,26 +121,29 @@ class _Work:
         kept[list(self.left_out)] = False
         return kept
 
-    def _count(self, run: Run, places: NDArray[np.int64], threads: ThreadPoolExecutor) -> int:
+    def _count(self, run: Run, places: NDArray[np.int64]) -> None:
         parts = self.parts.of_sample[places].copy()
-        every = range(len(self.taps))
         if self.skip_bad:
-            for tap, bad in enumerate(threads.map(lambda tap: bad_samples(run.rows(tap)), every)):
-                parts[bad] = -1
-                for place in places[bad]:
-                    self.left_out.setdefault(int(place), self.taps[tap])
+            bad = np.zeros((len(self.taps), len(places)), bool)
+
+            def look(tap: int) -> None:
+                bad[tap] = bad_samples(run.rows(tap))
+
+            self.spread(look, run.by_size)
+            parts[bad.any(axis=0)] = -1
+            for place, taps in zip(places.tolist(), bad.T, strict=True):
+                if taps.any():
+                    self.left_out[place] = self.taps[int(taps.argmax())]
 
         def add(tap: int) -> None:
             try:
                 self.maxima[tap, places] = self.accumulator.add(tap, run.rows(tap), parts)
             except BadActivationsError as error:
                 raise self._named(error, self.union.ids[places]) from None
+            run.let_go(tap)
 
         self.accumulator.reserve(max((each.size for each in run.values), default=0))
-        # Large taps first, so that no core is left with one at the end.
-        order = sorted(every, key=lambda tap: -run.values[tap].size)
-        list(threads.map(add, order))
-        return sum(each.nbytes for each in run.values)
+        self.spread(add, run.by_size)
 
     def check(self) -> None:
         """Raise `RangesError` where nothing could be observed."""

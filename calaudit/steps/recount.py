@@ -5,8 +5,7 @@ leaves the largest |x| of each sample in each tap, so that all widths are known;
 every sample in the bins of its batches, in whatever order samples run.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+import threading
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,9 @@ from calaudit.calibration.batching import Batching
 from calaudit.calibration.entropy_trt import N_EQUAL
 from calaudit.calibration.equal_bins import EqualBins, Growth, count_equal, factors, grow
 from calaudit.calibration.histogram import as_float32
+from calaudit.steps.passes import Spread, run_through
 from calaudit.steps.tapped import Run, SampleRunner, TappedEngine
-from calaudit.steps.union import CalibsetUnion, Read, run_through
+from calaudit.steps.union import CalibsetUnion, Read
 
 
 class Recount:
@@ -57,20 +57,25 @@ class Recount:
         self._all = np.stack([each.doublings[:, -1] for each in self._growth], axis=1)
         self._servings = _Servings(self._sets, len(union))
         self._counts = np.zeros((len(model.taps), len(self._sets), N_EQUAL), np.int64)
+        self._locks = [threading.Lock() for _ in model.taps]
 
-    def run(self, threads: ThreadPoolExecutor, *, batch_size: int) -> dict[str, EqualBins]:
+    def run(self, spread: Spread, *, batch_size: int) -> dict[str, EqualBins]:
         """Go through all samples, unless every tap is zero in all of them.
 
         Parameters
         ----------
-        threads : ThreadPoolExecutor
-            Count the taps.
+        spread : Spread
+            Has the taps of a run counted.
         batch_size : int
             Samples per run, as in the first pass: then they give the very same values.
         """
         if self._first.any():
-            count = partial(self._run, threads)
-            run_through(self._union, count, batch_size=batch_size, what="ranges, second pass")
+
+            def look(run: Run, read: Read) -> None:
+                self._count(run, read.places[run.samples], spread)
+
+            what = "ranges, second pass"
+            run_through(self._union, self._runner, look, batch_size=batch_size, what=what)
         return {
             name: EqualBins(
                 self._taps,
@@ -85,13 +90,7 @@ class Recount:
             )
         }
 
-    def _run(self, threads: ThreadPoolExecutor, read: Read) -> int:
-        return sum(
-            self._count(run, read.places[run.samples], threads)
-            for run in self._runner.run(read.inputs)
-        )
-
-    def _count(self, run: Run, places: NDArray[np.int64], threads: ThreadPoolExecutor) -> int:
+    def _count(self, run: Run, places: NDArray[np.int64], spread: Spread) -> None:
         rows, batches, sets = self._servings.of(places)
 
         def add(tap: int) -> None:
@@ -101,19 +100,18 @@ class Recount:
             )
             # sets whose largest values are of the same samples have one width
             order = np.lexsort((inverses, rows))
-            count_equal(
-                values,
-                rows[order],
-                sets[order],
-                inverses[order],
-                shifts[order],
-                self._counts[tap],
-            )
+            with self._locks[tap]:
+                count_equal(
+                    values,
+                    rows[order],
+                    sets[order],
+                    inverses[order],
+                    shifts[order],
+                    self._counts[tap],
+                )
+            run.let_go(tap)
 
-        alive = np.flatnonzero(self._first.any(axis=1)).tolist()
-        # Large taps first, so that no core is left with one at the end.
-        list(threads.map(add, sorted(alive, key=lambda tap: -run.values[tap].size)))
-        return sum(each.nbytes for each in run.values)
+        spread(add, [tap for tap in run.by_size if self._first[tap].any()])
 
 
 class _Batches:

@@ -9,13 +9,14 @@ a batch are those that it has alone.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.backends.base import Backend, Engine
+from calaudit.backends.shared import Sharing
 from calaudit.graph.model import Model
 from calaudit.graph.taps import shaped_by_values, tapped
 
@@ -145,6 +146,8 @@ class TappedEngine:
     """It takes one sample at a time."""
     shaped_by_values: frozenset[str] = frozenset()
     """Taps whose shape depends on more than the inputs' shapes."""
+    at_a_time: int = 1
+    """Runs that are best under way at a time, in a thread each."""
 
 
 def load_tapped(model: Model, taps: tuple[str, ...], backend: Backend) -> TappedEngine:
@@ -166,8 +169,12 @@ def load_tapped(model: Model, taps: tuple[str, ...], backend: Backend) -> Tapped
     BackendError
         The backend can't load it.
     """
+    at_a_time = 1
     with tapped(model, taps) as shown:
-        engine = backend.load(shown)
+        if isinstance(backend, Sharing):
+            engine, at_a_time = backend.load_shared(shown)
+        else:
+            engine = backend.load(shown)
     return TappedEngine(
         engine,
         taps,
@@ -175,6 +182,7 @@ def load_tapped(model: Model, taps: tuple[str, ...], backend: Backend) -> Tapped
         model.fingerprint,
         model.fixed_batch,
         shaped_by_values(model, taps),
+        at_a_time,
     )
 
 
@@ -194,11 +202,41 @@ class Run:
         """Number of samples."""
         return int(self.samples.stop - self.samples.start)
 
+    @property
+    def n_bytes(self) -> int:
+        """Of all taps."""
+        return sum(each.nbytes for each in self.values)
+
+    @property
+    def by_size(self) -> list[int]:
+        """Positions of the taps, large ones first, so that no core is left with one at the end."""
+        return sorted(range(len(self.values)), key=lambda tap: -self.values[tap].size)
+
+    def let_go(self, tap: int) -> None:
+        """Free the values of a tap that nobody will look at again."""
+        self.values[tap] = np.empty(0, self.values[tap].dtype)
+
     def rows(self, tap: int) -> NDArray[Any]:
         """The values of each sample (n, m) in the tap at a position."""
         if self.layouts is None:
             return self.values[tap].reshape(1, -1)
         return self.layouts[tap].rows(self.values[tap], self.n)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Samples to run, and how."""
+
+    feeds: Arrays
+    layouts: list[Layout] | None
+    """Of each tap, for a run of them all; None where they are run one by one."""
+    misfits: list[str] = field(default_factory=list)
+    """Taps that turned out not to lie as was thought: then they were run one by one after all."""
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(next(iter(self.feeds.values())))
 
 
 class SampleRunner:
@@ -216,6 +254,11 @@ class SampleRunner:
         self.unclear: dict[str, Unclear] = {}
         """Taps because of which samples were run one by one, and why."""
 
+    @property
+    def at_a_time(self) -> int:
+        """How many threads best go through `show` at a time; one at a time calls the others."""
+        return self._model.at_a_time
+
     def run(self, feeds: Arrays) -> Iterator[Run]:
         """Run samples in as few runs as can be; raises as `Engine.run` does.
 
@@ -224,24 +267,36 @@ class SampleRunner:
         feeds : mapping
             Input name → array (batch, …), of any one shape per call.
         """
-        n = len(next(iter(feeds.values())))
-        layouts = None if n == 1 or self._model.fixed_batch else self._layouts(feeds)
+        planned = self.plan(feeds)
+        yield from self.show(planned)
+        self.learn(planned)
+
+    def plan(self, feeds: Arrays) -> Planned:
+        """Decide how samples are run, from what is known; runs a few where that isn't enough."""
+        alone = self._model.fixed_batch or len(next(iter(feeds.values()))) == 1
+        return Planned(feeds, None if alone else self._layouts(feeds))
+
+    def show(self, planned: Planned) -> Iterator[Run]:
+        """Run samples as planned; raises as `Engine.run` does."""
+        feeds, layouts, n = planned.feeds, planned.layouts, planned.n
         if layouts is not None:
             values = self._values(feeds)
-            misfit = [
-                tap
-                for tap, layout, each in zip(self._model.taps, layouts, values, strict=True)
-                if not layout.fits(each, n)
-            ]
-            if not misfit:
+            fits = zip(self._model.taps, layouts, values, strict=True)
+            planned.misfits.extend(tap for tap, each, found in fits if not each.fits(found, n))
+            if not planned.misfits:
                 yield Run(slice(0, n), values, layouts)
                 return
-            for tap in misfit:
-                self._give_up(feeds, tap, Unclear(_BY_VALUES, for_good=True))
             del values
         for place in range(n):
             one = {name: values[place : place + 1] for name, values in feeds.items()}
             yield Run(slice(place, place + 1), self._values(one, remembered=n == 1), None)
+
+    def learn(self, planned: Planned) -> None:
+        """Remember what a run taught; in the order in which they were planned."""
+        for tap in planned.misfits:
+            why = Unclear(_BY_VALUES, for_good=True)
+            self._known[_shapes(planned.feeds)][self._model.taps.index(tap)] = why
+            self.unclear.setdefault(tap, why)
 
     def _values(self, feeds: Arrays, *, remembered: bool = False) -> list[NDArray[Any]]:
         outputs = self._model.engine.run(feeds)
@@ -289,10 +344,6 @@ class SampleRunner:
             else find_layout(one, both)
             for tap, one, both in zip(self._model.taps, alone, pair, strict=True)
         ]
-
-    def _give_up(self, feeds: Arrays, tap: str, why: Unclear) -> None:
-        self._known[_shapes(feeds)][self._model.taps.index(tap)] = why
-        self.unclear.setdefault(tap, why)
 
 
 def _shapes(feeds: Arrays) -> tuple[tuple[int, ...], ...]:

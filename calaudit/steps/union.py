@@ -1,7 +1,7 @@
-"""Samples to observe, of calibration sets (every distinct one once) or of a pool, and passes."""
+"""Samples to observe, of calibration sets (every distinct one once) or of a pool."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from calaudit.formats.calibset import Calibset
 from calaudit.runtime.pool import Pool, Rows, TensorSpec, batches
-from calaudit.runtime.progress import counter
 from calaudit.slices.dimension import EVERYTHING
 from calaudit.slices.sliceset import SliceSet
 
@@ -18,9 +17,6 @@ SampleKey = tuple[str, int]
 _READ_BYTES: Final = 4 << 20
 """Inputs read from a set at a time."""
 _READ_AT_MOST: Final = 256
-
-TAP_BYTES: Final = 32 << 20
-"""Activations of one run: more samples than give these don't make a pass faster."""
 
 
 class Read(NamedTuple):
@@ -192,37 +188,3 @@ def _keys(drawn: Calibset) -> list[SampleKey]:
 def _read_size(inputs: Mapping[str, TensorSpec]) -> int:
     one = sum(spec.dtype.itemsize * int(np.prod(spec.shape)) for spec in inputs.values())
     return int(np.clip(_READ_BYTES // max(one, 1), 1, _READ_AT_MOST))
-
-
-def run_through(
-    union: Samples,
-    run: Callable[[Read], int],
-    *,
-    batch_size: int,
-    what: str,
-) -> None:
-    """One pass over samples: the same samples together each time, for a model of the same taps.
-
-    Parameters
-    ----------
-    union : Samples
-    run : callable
-        Runs a few samples, and gives the size of their activations in bytes.
-    batch_size : int
-        Samples at a time at most; fewer where their activations take more than `TAP_BYTES`, so that
-        memory doesn't grow with it.
-    what : str
-        What the progress bar says.
-    """
-    size = 1
-    with counter(len(union), what=what) as done:
-        for read in union.read():
-            start = 0
-            while start < len(read.places):
-                piece = slice(start, start + size)
-                places = read.places[piece]
-                feeds = {name: values[piece] for name, values in read.inputs.items()}
-                n_bytes = run(Read(read.source, places, feeds))
-                start += len(places)
-                done.advance(len(places))
-                size = int(np.clip(TAP_BYTES // max(n_bytes // len(places), 1), 1, batch_size))

@@ -1,4 +1,7 @@
+from typing import NamedTuple
+
 import numpy as np
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
@@ -118,3 +121,41 @@ def test_large_outputs_are_the_callers_own_however_they_came() -> None:
         np.testing.assert_array_equal(answers["y"], np.maximum(values, 0))
         answers["y"][:] = 7  # nor is it anybody else's
     np.testing.assert_array_equal(kept[1]["x"], expected[1])
+
+
+class Sharing(NamedTuple):
+    threads: int
+    every: int | None
+    large: int
+    runs: int
+    of_each: int
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Sharing(1, None, 1, runs=1, of_each=1),
+        Sharing(4, None, 1, runs=2, of_each=2),
+        Sharing(3, None, 1, runs=2, of_each=2),
+        Sharing(1, 2, 1, runs=2, of_each=1),
+        Sharing(4, None, 0, runs=1, of_each=4),
+    ],
+)
+def test_runs_share_the_threads_unless_their_outputs_are_large(
+    monkeypatch: pytest.MonkeyPatch, case: Sharing
+) -> None:
+    made: list[int] = []
+    make = sessions.make_session
+    monkeypatch.setattr(sessions, "_LARGE_RUN", case.large << 30)
+
+    def making(model: Model, options: ort.SessionOptions) -> ort.InferenceSession:
+        made.append(options.intra_op_num_threads)
+        return make(model, options)
+
+    monkeypatch.setattr(sessions, "make_session", making)
+    model = Model(models.residual(), "sketch")
+    backend = OnnxruntimeBackend(threads=case.threads, all_threads=case.every)
+    engine, at_a_time = backend.load_shared(model)
+    assert (at_a_time, made) == (case.runs, [case.of_each])
+    feeds = models.feeds(model.proto)
+    np.testing.assert_array_equal(engine.run(feeds)["y"], run(model, feeds)["y"])

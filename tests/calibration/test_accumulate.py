@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from calaudit.calibration import accumulate
 from calaudit.calibration.accumulate import (
-    LONG,
     Accumulator,
     BadActivationsError,
     bad_samples,
     observe,
 )
+from calaudit.calibration.counting import LONG
 from calaudit.runtime.errors import RangesError
 from tests.calibration.samples import batches_of_rows, drawn
 
@@ -91,6 +91,25 @@ def test_taps_may_be_added_by_several_threads() -> None:
         one.add(tap, values, atoms)
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(lambda tap: many.add(tap, rows[tap], atoms), range(6)))
+    assert one.histograms == many.histograms
+
+
+def test_one_tap_may_be_added_to_by_several_threads_while_its_counts_widen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accumulate, "LARGEST_NARROW", 400_000)
+    rows = [drawn("gaussian", 20_000, seed)[None] * 2.0**seed for seed in range(24)]
+    one, many = Accumulator(["t"], 2), Accumulator(["t"], 2, narrow=True)
+    for seed, values in enumerate(rows):
+        one.add(0, values, np.array([seed % 2]))
+
+    def add(seed: int) -> None:
+        many.reserve(rows[seed].size)
+        many.add(0, rows[seed], np.array([seed % 2]))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(add, range(len(rows))))
+    assert many.histograms.counts.dtype == np.int64
     assert one.histograms == many.histograms
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import gc
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from calaudit.graph.model import Model
 from calaudit.graph.placement import plan_qdq
 from calaudit.graph.prepare import prepare
 from calaudit.graph.taps import with_taps
-from calaudit.runtime.errors import BackendError, ModelError
+from calaudit.runtime.errors import BackendError, ModelError, RangesError
 from calaudit.steps.calibrate import observation_notices
 from calaudit.steps.observe import observe
 from calaudit.steps.tapped import TappedEngine, load_tapped
@@ -69,7 +70,7 @@ def test_a_model_that_cannot_be_loaded_is_whole_afterwards(tmp_path: Path) -> No
     before = model.proto.SerializeToString(deterministic=True)
 
     class Refusing(OnnxruntimeBackend):
-        def load(self, model: Model) -> OnnxruntimeEngine:
+        def load_shared(self, model: Model) -> tuple[OnnxruntimeEngine, int]:
             raise BackendError("refuses the model")
 
     with pytest.raises(BackendError, match="refuses"):
@@ -80,7 +81,7 @@ def test_a_model_that_cannot_be_loaded_is_whole_afterwards(tmp_path: Path) -> No
 def test_batches_are_made_smaller_where_activations_are_large(
     tmp_path: Path, union: CalibsetUnion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from calaudit.steps import union as module
+    from calaudit.steps import passes as module
 
     model = prepare(load_model(write_model(tmp_path / "m.onnx")))
     tapped = load_tapped(model, plan_qdq(model).taps, OnnxruntimeBackend())
@@ -101,6 +102,51 @@ def test_batches_are_made_smaller_where_activations_are_large(
     assert max(sizes) in {4, 5}
     assert np.sum(sizes) == 12 + 2
     assert found.size("some") == 12
+
+
+def test_runs_that_overlap_find_what_runs_in_turn_find(tmp_path: Path) -> None:
+    pool = write_images(tmp_path / "pool.h5", images(7))
+    union = CalibsetUnion({"some": draw(pool, tmp_path / "some.h5", "some", 7)})
+    model = prepare(load_model(write_model(tmp_path / "m.onnx")))
+    loaded = load_tapped(model, plan_qdq(model).taps, OnnxruntimeBackend(threads=2))
+    assert loaded.at_a_time == 2
+    both, met = threading.Barrier(2), []
+
+    class Meeting:
+        """Of one sample, twice three: the threes only run where both are under way."""
+
+        def run(self, feeds):
+            if len(feeds["x"]) == 3:
+                met.append(both.wait(timeout=60))
+            return loaded.engine.run(feeds)
+
+    found, wanted = (
+        observe(engine, union, batch_size=3, pool_fingerprint="p")
+        for engine in (
+            dataclasses.replace(loaded, engine=Meeting()),
+            dataclasses.replace(loaded, at_a_time=1),
+        )
+    )
+    assert sorted(met) == [0, 1]
+    assert found.histograms == wanted.histograms
+    assert found.samples is not None
+    assert wanted.samples is not None
+    np.testing.assert_array_equal(found.samples.maxima, wanted.samples.maxima)
+
+
+def test_of_runs_that_overlap_the_first_bad_one_is_named(tmp_path: Path) -> None:
+    x = images(9)
+    x[[4, 7]] = np.finfo(np.float32).max  # the convolution overflows
+    pool = write_images(tmp_path / "pool.h5", x)
+    union = CalibsetUnion({"some": draw(pool, tmp_path / "some.h5", "some", 9)})
+    model = prepare(load_model(write_model(tmp_path / "m.onnx")))
+    loaded = load_tapped(model, ("x", "c1"), OnnxruntimeBackend(threads=2))
+    for _ in range(3):
+        with pytest.raises(RangesError, match="in 1 sample: s004") as caught:
+            observe(loaded, union, batch_size=3, pool_fingerprint="p")
+        assert caught.value.problems[0].where.endswith("calibration set some")
+    found = observe(loaded, union, batch_size=3, pool_fingerprint="p", skip_bad=True)
+    assert [(each.id, each.tap) for each in found.left_out] == [("s004", "c1"), ("s007", "c1")]
 
 
 def _observed(

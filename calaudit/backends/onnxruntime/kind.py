@@ -60,14 +60,15 @@ class OnnxruntimeKind(BackendKind):
         from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend
         from calaudit.runtime.compiled import n_cores
 
-        threads = settings.threads or 0
-        if site.jobs > 1:
-            threads = max(1, (threads or n_cores()) // site.jobs)
+        every = settings.threads or n_cores()
+        # 0: as many as onnxruntime chooses
+        threads = max(1, every // site.jobs) if site.jobs > 1 else settings.threads or 0
         return OnnxruntimeBackend(
             threads=threads,
             kernels=settings.kernels,
             graph_optimization=settings.graph_optimization,
             spinning=settings.spinning,
+            all_threads=every,
         )
 
     def at_a_time(self, settings: OnnxruntimeSettings, n_bytes: int | None) -> int:

@@ -20,6 +20,9 @@ class How(NamedTuple):
     kernels: Literal["emulated", "fused"] = "emulated"
     graph_optimization: Literal["all", "extended", "basic", "none"] = "all"
     spinning: bool = False
+    planned: bool = True
+    """Whether memory is set aside for all tensors of a run at once: where runs overlap, and outputs
+    are kept, that takes more than each by itself."""
 
     def options(self) -> ort.SessionOptions:
         """As onnxruntime takes them."""
@@ -28,6 +31,7 @@ class How(NamedTuple):
         options.inter_op_num_threads = 1
         options.use_deterministic_compute = True
         options.log_severity_level = 3
+        options.enable_mem_pattern = self.planned
         options.graph_optimization_level = _LEVELS[self.graph_optimization]
         if not self.spinning:
             # Where another process holds a core, its threads would burn as much waiting for each

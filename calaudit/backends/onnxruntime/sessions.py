@@ -23,12 +23,14 @@ from calaudit.backends.onnxruntime.kind import PREDICTED, GraphOptimization, Ker
 from calaudit.backends.onnxruntime.options import How
 from calaudit.backends.timed import Block, Times, time_calls
 from calaudit.calibration.scales import ScaleTable
+from calaudit.graph.footprint import live_bytes
 from calaudit.graph.implicit import implicit_graph
 from calaudit.graph.model import MESSAGE, Model, ModelTensor, refer_from_one_folder, write_model
 from calaudit.graph.names import all_graphs
 from calaudit.graph.products import products
 from calaudit.graph.rules import AS_ASKED
 from calaudit.results.bench import EngineMemory, LayerTime
+from calaudit.runtime.compiled import n_cores
 from calaudit.runtime.errors import BackendError, near
 
 _WEIGHTS_IN = "session.model_external_initializers_file_folder_path"
@@ -44,6 +46,10 @@ _FAILURES = (
 )  # fmt: skip
 _LARGE: Final = 1 << 20
 """Bytes of outputs from which a copy takes longer than what onnxruntime needs to share them."""
+_RUNS: Final = 2
+"""Of one session at a time, where several threads share it."""
+_LARGE_RUN: Final = 256 << 20
+"""Bytes of a sample's tensors from which it runs alone: two would take too much memory."""
 _NUMPY_TYPES = frozenset(
     [
         "float",
@@ -81,6 +87,8 @@ class OnnxruntimeBackend:
         What it may do to the graph.
     spinning : bool
         Whether its threads wait busily for each other, and for the next run.
+    all_threads : int, optional
+        Threads of all engines that run at a time; default: those of one.
     """
 
     name = "onnxruntime"
@@ -92,8 +100,10 @@ class OnnxruntimeBackend:
         kernels: Kernels = "emulated",
         graph_optimization: GraphOptimization = "all",
         spinning: bool = False,
+        all_threads: int | None = None,
     ) -> None:
         self._how = How(threads, kernels, graph_optimization, spinning)
+        self._all_threads = all_threads or threads or n_cores()
         self._kernels: Kernels = kernels
         self.capabilities = Capabilities(
             precisions=frozenset({"fp32", "fp16", "int8"}),
@@ -123,7 +133,9 @@ class OnnxruntimeBackend:
             return self._predicted(order, order.ranges)
         int8, kernels = order.precision == "int8", order.kernels or self._kernels
         return BuiltEngine(
-            engine=self._loaded(order.model, kernels) if order.to_run else None,
+            engine=self._loaded(order.model, self._how._replace(kernels=kernels))
+            if order.to_run
+            else None,
             kernels=kernels if int8 else "float",
         )
 
@@ -155,10 +167,20 @@ class OnnxruntimeBackend:
 
     def load(self, model: Model) -> "OnnxruntimeEngine":
         """Make an engine. Raises `BackendError` when onnxruntime refuses the model."""
-        return self._loaded(model, self._kernels)
+        return self._loaded(model, self._how)
 
-    def _loaded(self, model: Model, kernels: Kernels) -> "OnnxruntimeEngine":
-        how = self._how._replace(kernels=kernels)
+    def load_shared(self, model: Model) -> "tuple[OnnxruntimeEngine, int]":
+        """Two runs, unless their outputs are too large; see `Sharing`.
+
+        On two cores each run has a thread, which waits for no other.
+        """
+        held = live_bytes(model, {})
+        large = held is not None and held > _LARGE_RUN
+        at_a_time = 1 if large else min(self._all_threads, _RUNS)
+        threads = -(-self._all_threads // at_a_time)
+        return self._loaded(model, self._how._replace(threads=threads, planned=False)), at_a_time
+
+    def _loaded(self, model: Model, how: How) -> "OnnxruntimeEngine":
         try:
             session = make_session(model, how.options())
         except _FAILURES as error:
@@ -177,7 +199,7 @@ class OnnxruntimeBackend:
         record = {
             "library": library_title(),
             "provider": "CPUExecutionProvider",
-            "kernels": kernels,
+            "kernels": how.kernels,
         }
         return OnnxruntimeEngine(session, model, record, how)
 

@@ -1,11 +1,11 @@
-"""How time and memory grow with rows, slices, engines and taps; and a large audit's peak memory.
+"""How time and memory grow with rows, slices, engines, taps, classes; and a large audit's peak.
 
 Each point is a process of its own, which tells what each stage took in CPU time (wall time hangs
 on what else the machine does) and its peak resident memory. Slopes are those of log cost against
 log n, both without what the smallest point has: 1 is linear, whatever the fixed part; what is above
 1.15 is named. Models are chains of products of eight numbers, so that calaudit's own cost shows.
 
-    python benchmarks/growth.py [--most 1000000] [--only rows,slices,engines,taps,audit]
+    python benchmarks/growth.py [--most 1000000] [--only rows,slices,engines,taps,classes,audit]
                                 [--out FOLDER]
 
 ``--most 10000000`` goes to ten million rows: 3 GiB of disk, and half an hour. With ``--out`` plots
@@ -37,6 +37,7 @@ ROWS = (1_000, 10_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
 SLICES = (10, 100, 1_000, 9_999)
 ENGINES = (1, 4, 16, 64)
 TAPS = (10, 50, 100, 250, 500)
+CLASSES = (2, 10, 30, 100, 300)
 _BASE = Growing(rows=3_000)
 _MOST_TURNS = 2
 """Of `figures`: more take longer than their share of the table's ten minutes."""
@@ -44,6 +45,7 @@ AXES: dict[str, tuple[Growing, ...]] = {
     "slices": tuple(replace(_BASE, rows=20_000, slices=n) for n in SLICES),
     "engines": tuple(replace(_BASE, engines=n) for n in ENGINES),
     "taps": tuple(replace(_BASE, taps=n) for n in TAPS),
+    "classes": tuple(replace(_BASE, rows=20_000, classes=n) for n in CLASSES),
 }
 
 
@@ -260,7 +262,7 @@ def figures(repeats: int, folder: Path) -> Iterator[Figure]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--most", type=int, default=1_000_000, help="rows")
-    parser.add_argument("--only", default="rows,slices,engines,taps,audit")
+    parser.add_argument("--only", default="rows,slices,engines,taps,classes,audit")
     parser.add_argument("--out", type=Path, help="folder of plots")
     parser.add_argument("--point", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -33,8 +33,10 @@ Slices = Mapping[str, Rows] | SliceSet
 
 _MOST_CELLS = 1 << 24
 """Sums held at a time: 128 MiB."""
-_MOST_UNITS = 1 << 17
-"""Units that are prepared at a time: what is made of one is many times its scores."""
+_MOST_UNITS = 1 << 20
+"""Units of one engine that are prepared at a time: what is made of one is many times its scores."""
+_FEWEST_UNITS = 1 << 17
+"""Of however many engines: each piece adds numbers to all sums."""
 
 AdditiveScores = UnitScores | RatioScores
 SMALLEST = 2.0**-400
@@ -209,7 +211,8 @@ def sums_of(
     """
     n = len(reference)
     _check_scale(reference.metric, [reference, *candidates])
-    spans = [slice(at, at + _MOST_UNITS) for at in range(0, max(n, 1), _MOST_UNITS)]
+    step = max(_FEWEST_UNITS, _MOST_UNITS // max(len(candidates), 1))
+    spans = [slice(at, at + step) for at in range(0, max(n, 1), step)]
 
     def prepared(span: slice) -> Batch:
         others = [part_of(each, span) for each in candidates]

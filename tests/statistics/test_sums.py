@@ -187,6 +187,7 @@ def test_many_units_are_prepared_in_pieces_that_add_up_to_the_same_bits(
     named["every"] = np.arange(500)
     (first, second) = tally.sums_of(reference, engines, named, units)
     monkeypatch.setattr(tally, "_MOST_UNITS", 64)
+    monkeypatch.setattr(tally, "_FEWEST_UNITS", 64)
     (in_pieces, rest) = tally.sums_of(reference, engines, named, units)
     for whole, pieces in ((first, in_pieces), (second, rest)):
         assert whole.slices == pieces.slices

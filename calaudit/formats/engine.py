@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from calaudit.formats.writing import atomic_write, write_text
+from calaudit.results.values import adapter_of
 from calaudit.runtime.errors import FileFormatError
 
 FORMAT = "engine"
@@ -119,7 +120,7 @@ def _facts(path: Path) -> tuple[EngineFacts, str]:
                 where=path,
                 next_step=_STEP,
             )
-        return TypeAdapter(EngineFacts).validate_python(content), str(expected)
+        return adapter_of(EngineFacts).validate_python(content), str(expected)
     except OSError as error:
         reason = f"can't be read: {error.strerror}"
     except (ValidationError, ValueError, KeyError, TypeError, AttributeError) as error:

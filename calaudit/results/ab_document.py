@@ -7,6 +7,7 @@ from typing import Any
 from calaudit.results.ab import AbRecord
 from calaudit.results.document import jsonable
 from calaudit.results.schema import SHOWN, ab_schema, schema_problems
+from calaudit.results.values import adapter_of
 from calaudit.runtime.errors import FileFormatError, Problem, near
 
 FORMAT = "ab"
@@ -45,8 +46,6 @@ def read_ab_document(document: Any, *, where: object) -> AbRecord:
     FileFormatError
         Not an A/B record, of another version, or broken: every problem with its place.
     """
-    from pydantic import TypeAdapter
-
     kind = document.get("calaudit_format") if isinstance(document, dict) else None
     if kind != FORMAT:
         raise FileFormatError(
@@ -63,7 +62,7 @@ def read_ab_document(document: Any, *, where: object) -> AbRecord:
     problems = schema_problems(document, where=where, schema=ab_schema())
     if problems:
         raise FileFormatError.of(problems)
-    record = TypeAdapter(AbRecord).validate_python(document)
+    record: AbRecord = adapter_of(AbRecord).validate_python(document)
     problems = list(_inconsistencies(record, where))
     if problems:
         raise FileFormatError.of(problems[:SHOWN])

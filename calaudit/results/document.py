@@ -15,7 +15,7 @@ from calaudit.results.drops import Gap, Screened
 from calaudit.results.recommendation import Gain, Shortage
 from calaudit.results.report import Report, overall_verdict
 from calaudit.results.schema import SHOWN, schema_problems
-from calaudit.results.values import field_names
+from calaudit.results.values import adapter_of, field_names
 from calaudit.runtime.errors import FileFormatError, Problem, near
 from calaudit.runtime.words import visible
 
@@ -300,7 +300,7 @@ def read_document(document: Any, *, where: object) -> Report:
     problems = schema_problems(made, where=where)
     if problems:
         raise FileFormatError.of(problems)
-    report = _report_of(made)
+    report: Report = adapter_of(Report).validate_python(made)
     problems = list(inconsistencies(report, where=where))
     if problems:
         raise FileFormatError.of(problems[:SHOWN])
@@ -369,12 +369,6 @@ def _with_floor(result: Any) -> Any:
     if not isinstance(gate, Mapping):
         return result
     return {**result, "gate": {"min_reference": None, **gate}}
-
-
-def _report_of(document: Mapping[str, Any]) -> Report:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Report).validate_python(document)
 
 
 def without_times(document: Mapping[str, Any]) -> dict[str, Any]:

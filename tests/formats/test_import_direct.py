@@ -94,7 +94,8 @@ def test_a_first_sample_that_overflows_is_named(tmp_path: Path) -> None:
 def test_what_is_written_is_given_back_once(tmp_path: Path) -> None:
     spare = Spare()
     direct = DirectInputs(spare)
-    values = np.ones(4, np.float32)
+    values, _ = (spare.take((4,), np.float32) for _ in range(2))
+    values[:] = 1
     assert direct.write(0, {"x": values}) == {"x": values}  # there is no room yet
     with PoolWriter(tmp_path / "x.h5") as pool:
         direct.open(pool, {"x": values}, 2)

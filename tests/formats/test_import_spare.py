@@ -46,11 +46,58 @@ def test_what_is_given_back_is_taken_again_in_any_shape_of_its_size() -> None:
 )
 def test_nothing_unlike_what_is_wanted_is_given(kept: Any) -> None:
     spare = Spare()
+    for like in (np.float32, np.float64):
+        spare.take((2, 3), like)
     spare.give_back(kept)
     taken = spare.take((2, 3), np.float32)
     assert taken.flags.writeable
     assert taken.flags.c_contiguous
     assert (taken.shape, taken.dtype) == ((2, 3), np.float32)
+
+
+def test_arrays_that_nobody_takes_are_not_kept() -> None:
+    spare = Spare()
+    taken = [spare.take((2, 3), np.float32) for _ in range(3)]
+    many = [np.zeros((2, 3), np.float32) for _ in range(100)]
+    spare.give_back(*many, *(np.zeros(5, np.float32) for _ in range(100)))
+    again = [spare.take((6,), np.float32) for _ in range(100)]
+    assert sum(any(np.shares_memory(each, one) for one in many) for each in again) == 3
+    assert not any(np.shares_memory(each, one) for each in again for one in taken)
+    assert not any(spare.take((5,), np.float32).any() for _ in range(3))
+
+
+@pytest.mark.parametrize("kind", ["resampled", "float64", "npy", "compressed"])
+def test_memory_of_an_import_does_not_gather(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    rng = np.random.default_rng(0)
+    made: list[Spare] = []
+    monkeypatch.setattr(
+        "calaudit.formats.importers.manifest.Spare", lambda: made.append(Spare()) or made[-1]
+    )
+    monkeypatch.setattr(samples, "n_cores", lambda: 2)
+    names = [f"{number}{'.wav' if kind == 'resampled' else '.npy'}" for number in range(150)]
+    for name in names:
+        if kind == "resampled":
+            soundfile.write(tmp_path / name, rng.normal(0, 0.1, 4_000), 16_000)
+        elif kind in ("npy", "compressed"):
+            np.save(tmp_path / name, rng.normal(size=2_000).astype(np.float32))
+        else:
+            pixels = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name, "PNG")
+    (tmp_path / "list.csv").write_text("\n".join(["path", *names]))
+    how = {
+        "resampled": {"audio": {"sample_rate": 8_000, "length": 2_000}},
+        "float64": {"image": {"dtype": "float64"}},
+        "npy": {"npy": {"dtype": "float32"}},
+        "compressed": {"npy": {"dtype": "float32"}},
+    }[kind]
+    settings = parse_settings({"inputs": {"x": how}}, ManifestSettings, where="test")
+    out = tmp_path / "x.h5"
+    import_manifest(tmp_path / "list.csv", out, settings, compress=kind == "compressed")
+    assert len(made) == 1
+    kept = sum(len(arrays) for arrays in made[0]._free.values())
+    assert kept <= 2 * 2 * samples._AHEAD
 
 
 def test_arrays_that_a_function_yields_stay_its_own(

@@ -85,6 +85,8 @@ def _read_image(
         _normalise(values, settings, channels_at=channels_at, out=scaled)
         spare.give_back(values)
         values = converted(scaled, settings.dtype, where=path)
+        if values is not scaled:
+            spare.give_back(scaled)
     elif values.dtype != np.uint8:
         values = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     # Of bytes that are kept, `levels_of` says what they stand for.

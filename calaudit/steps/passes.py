@@ -8,17 +8,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Final
 
 import numpy as np
 
 from calaudit.runtime.compiled import n_cores
 from calaudit.runtime.progress import counter
-from calaudit.steps.tapped import Planned, Run, SampleRunner
+from calaudit.steps.tapped import TAP_BYTES, Planned, Run, SampleRunner
 from calaudit.steps.union import Read, Samples
-
-TAP_BYTES: Final = 32 << 20
-"""Activations of one run: more samples than give these don't make a pass faster."""
 
 Spread = Callable[[Callable[[int], object], Iterable[int]], None]
 """Calls a function of a tap's position for some taps, on the cores that one run has."""

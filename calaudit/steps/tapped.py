@@ -27,6 +27,8 @@ TOLERANCE: Final = 1e-3
 sum in another order in a batch of another size."""
 
 Arrays = Mapping[str, NDArray[Any]]
+TAP_BYTES: Final = 32 << 20
+"""Activations of one run: more samples than give these don't make a pass faster."""
 _TRIALS: Final = 3
 """Pairs of samples that are looked at before a tap is given up."""
 _BY_VALUES: Final = "how many values it has depends on what the samples hold"
@@ -70,17 +72,21 @@ class Alone:
     """What is remembered of a tap that one sample was run through by itself."""
 
     shape: tuple[int, ...]
-    places: NDArray[np.int64]
-    """Positions (k,) in the flattened tap, evenly spread."""
+    step: int
+    """Of how many values in the flattened tap one is kept."""
     values: NDArray[Any]
-    """The values there (k,)."""
+    """Those values (k,)."""
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Positions of the values in the flattened tap (k,)."""
+        return np.arange(len(self.values)) * self.step
 
 
 def remember(values: NDArray[Any]) -> Alone:
     """Keep what `find_layout` needs of a tap's `values` for one sample: a small part of them."""
     step = -(-values.size // N_COMPARED) | 1  # odd: no power of two that axes have
-    places = np.arange(0, values.size, step)
-    return Alone(values.shape, places, values.reshape(-1)[places].copy())
+    return Alone(values.shape, step, values.reshape(-1)[::step].copy())
 
 
 def find_layout(alone: Alone, pair: NDArray[Any]) -> Layout | Unclear:
@@ -98,10 +104,10 @@ def find_layout(alone: Alone, pair: NDArray[Any]) -> Layout | Unclear:
     if axis is None or size == 0:
         return Unclear(f"its shape is {alone.shape} for one sample, {pair.shape} for two", True)
     before, length = math.prod(alone.shape[:axis]), alone.shape[axis]
-    found = []
+    alone_at, found = alone.places, []
     for part in (part for part in range(1, length + 1) if length % part == 0):
         rest = size // (before * part)
-        places = alone.places + alone.places // rest * rest  # past the other sample's blocks
+        places = alone_at + alone_at // rest * rest  # past the other sample's blocks
         if _equal(alone.values, pair.reshape(-1)[places]):
             found.append(before * part)
     if len(found) == 1:
@@ -301,7 +307,9 @@ class SampleRunner:
     def _values(self, feeds: Arrays, *, remembered: bool = False) -> list[NDArray[Any]]:
         outputs = self._model.engine.run(feeds)
         values = [outputs[tap] for tap in self._model.taps]
-        if remembered and not self._model.fixed_batch and self._is_new(_shapes(feeds)):
+        # Of a sample that is too large for a batch nothing needs to be known.
+        small = 2 * sum(each.nbytes for each in values) <= TAP_BYTES
+        if remembered and small and not self._model.fixed_batch and self._is_new(_shapes(feeds)):
             kept = {name: values.copy() for name, values in feeds.items()}
             self._alone = kept, [remember(each) for each in values]
         return values

@@ -24,7 +24,7 @@ from calaudit.graph.taps import with_taps
 from calaudit.runtime.errors import BackendError, ModelError, RangesError
 from calaudit.steps.calibrate import observation_notices
 from calaudit.steps.observe import observe
-from calaudit.steps.tapped import TappedEngine, load_tapped
+from calaudit.steps.tapped import SampleRunner, TappedEngine, load_tapped
 from calaudit.steps.union import CalibsetUnion
 from tests.graph.models import Sketch
 from tests.steps import layouts
@@ -147,6 +147,25 @@ def test_of_runs_that_overlap_the_first_bad_one_is_named(tmp_path: Path) -> None
         assert caught.value.problems[0].where.endswith("calibration set some")
     found = observe(loaded, union, batch_size=3, pool_fingerprint="p", skip_bad=True)
     assert [(each.id, each.tap) for each in found.left_out] == [("s004", "c1"), ("s007", "c1")]
+
+
+def test_of_samples_too_large_for_a_batch_nothing_is_kept_but_batches_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from calaudit.steps import tapped as module
+
+    model = prepare(load_model(write_model(tmp_path / "m.onnx")))
+    loaded = load_tapped(model, plan_qdq(model).taps, OnnxruntimeBackend())
+    (one,) = SampleRunner(loaded).run({"x": images(1)})
+    held = []
+    for most in (2 * one.n_bytes, 2 * one.n_bytes - 1):
+        monkeypatch.setattr(module, "TAP_BYTES", most)
+        runner = SampleRunner(loaded)
+        list(runner.run({"x": images(1)}))
+        held.append(runner._alone is not None)
+        (three,) = runner.run({"x": images(3)})
+        np.testing.assert_allclose(three.rows(0)[0], one.rows(0)[0], rtol=1e-5)
+    assert held == [True, False]
 
 
 def _observed(

@@ -215,7 +215,7 @@ def _moved(
     own = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
     area = np.where(np.isnan(boxes.area), own, boxes.area)
     moved = placement.move(corners)
-    kept: NDArray[np.intp] = np.arange(len(moved))
+    kept: slice | NDArray[np.intp] = slice(None)
     done = Counter[str]()
     if placement.scaled != picture.size:
         done["resized"] = 1
@@ -228,14 +228,17 @@ def _moved(
         done["lost"] = len(moved) - len(kept)
         share = np.divide(left, sizes, out=np.ones_like(left), where=sizes > 0)
         moved, area = inside, area * share
-    objects = Objects.from_images(
-        [moved[kept]],
-        [boxes.label[kept]],
+    moved = moved[kept]
+    # Put together as `Objects.from_images` would, which checks and converts what people give.
+    objects = Objects(
+        offsets=np.array([0, len(moved)], np.int64),
+        boxes=moved,
+        label=boxes.label[kept],
+        crowd=boxes.crowd[kept],
+        area=area[kept],
+        unit_area=np.array([placement.unit_area]),
         classes=annotations.classes,
-        crowd=[boxes.crowd[kept]],
-        area=[area[kept]],
-        unit_area=placement.unit_area,
-        columns={name: [values[kept]] for name, values in boxes.columns.items()},
+        columns={name: values[kept] for name, values in boxes.columns.items()},
     )
     return objects, done
 

@@ -1,5 +1,6 @@
 """TensorRT's entropy calibration as it is told, bin by bin: slow, and nothing of calaudit's."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -41,20 +42,23 @@ def told_divergence(counts: Sequence[int], i: int) -> float:
     for level in range(128):
         first, end = -(-level * i // 128), -(-(level + 1) * i // 128)
         filled = [number for number in range(first, end) if bins[number]]
+        whole = sum(bins[first:end])
         for number in filled:
-            q[number] = sum(bins[first:end]) / len(filled)
+            q[number] = whole / len(filled)
     if not any(bins[:i]) or (i < 2048 and sum(map(bool, bins[:i])) == 1):
         return np.nan
     loss, p_sum, q_sum = 0.0, sum(p), sum(q)
     for one, other in zip(p, q, strict=True):
         if one > 0:
-            loss += np.inf if other == 0 else one / p_sum * np.log(one / p_sum / (other / q_sum))
+            share = one / p_sum
+            loss += math.inf if other == 0 else share * math.log(share / (other / q_sum))
     return loss
 
 
 def told_clip(counts: Counts) -> int:
     """The bins that are kept: the least divergence, the most bins of equals."""
-    found = {i: told_divergence(counts.tolist(), i) for i in range(128, 2049)}
+    listed = counts.tolist()
+    found = {i: told_divergence(listed, i) for i in range(128, 2049)}
     finite = {i: loss for i, loss in found.items() if np.isfinite(loss)}
     if not finite:
         return 2048

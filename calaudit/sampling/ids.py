@@ -15,6 +15,7 @@ from calaudit.sampling.recipe import Candidates, Choice, Needs, Recipe, StratumD
 from calaudit.slices.dimension import EVERYTHING
 
 _SHOWN = 5
+_AT_ONCE = 1 << 16
 
 
 @setting
@@ -76,13 +77,17 @@ class Ids(Recipe):
     def _positions(self, candidates: Candidates) -> np.ndarray[Any, np.dtype[np.int64]]:
         if candidates.ids is None:
             raise ValueError("a draw by ids needs the candidates' ids")
-        known = {str(one): place for place, one in enumerate(candidates.ids.tolist())}
+        asked, known = set(self.ids), dict[str, int]()
+        # as texts some at a time: those of millions of candidates are gigabytes
+        for start in range(0, len(candidates.ids), _AT_ONCE):
+            piece = candidates.ids[start : start + _AT_ONCE].tolist()
+            known |= {one: start + at for at, one in enumerate(map(str, piece)) if one in asked}
         missing = [one for one in self.ids if one not in known]
         if missing:
             raise DrawError(
                 f"{counted(len(missing), 'id')} of {len(self.ids):,} "
                 f"{'is' if len(missing) == 1 else 'are'} not among the "
-                f"{counted(len(known), 'candidate')}: {_shown(missing)}",
+                f"{counted(len(candidates.ids), 'candidate')}: {_shown(missing)}",
                 next_step="Check that the pool has them, that candidates doesn't leave them out, "
                 "and that they aren't evaluated.",
             )

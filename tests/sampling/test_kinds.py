@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from calaudit.runtime.errors import DrawError, SettingsError
+from calaudit.sampling import ids
 from calaudit.sampling.draw import check_draw, draw, leaves_no_choice
 from calaudit.sampling.kinds import (
     KINDS,
@@ -161,6 +162,17 @@ def test_ids_come_from_a_file_beside_the_recipe_and_give_the_size(tmp_path: Path
     # what is stored holds the ids, whatever becomes of the file
     (tmp_path / "list.txt").unlink()
     assert recipe_from_json(recipe.to_json(), where="here") == recipe
+
+
+def test_ids_are_found_among_more_candidates_than_are_looked_at_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ids, "_AT_ONCE", 7)
+    chosen = IDS[[88, 3, 7, 6, 20]].tolist()
+    recipe = make_recipe(name="theirs", kind="ids", ids=tuple(chosen))
+    rows = np.arange(100, 100 + N)
+    found = draw(recipe, Candidates(rows, SliceSet(N), ids=IDS), seed=0)
+    assert found.rows.tolist() == [103, 106, 107, 120, 188]
 
 
 def test_ids_that_are_no_candidates_are_named() -> None:

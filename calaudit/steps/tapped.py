@@ -295,7 +295,11 @@ class SampleRunner:
             del values
         for place in range(n):
             one = {name: values[place : place + 1] for name, values in feeds.items()}
-            yield Run(slice(place, place + 1), self._values(one, remembered=n == 1), None)
+            run = Run(slice(place, place + 1), self._values(one), None)
+            # Of a sample that is too large for a batch nothing needs to be known.
+            if n == 1 and 2 * run.n_bytes <= TAP_BYTES:
+                self._remember(one, run.values)
+            yield run
 
     def learn(self, planned: Planned) -> None:
         """Remember what a run taught; in the order in which they were planned."""
@@ -304,15 +308,15 @@ class SampleRunner:
             self._known[_shapes(planned.feeds)][self._model.taps.index(tap)] = why
             self.unclear.setdefault(tap, why)
 
-    def _values(self, feeds: Arrays, *, remembered: bool = False) -> list[NDArray[Any]]:
+    def _values(self, feeds: Arrays) -> list[NDArray[Any]]:
         outputs = self._model.engine.run(feeds)
-        values = [outputs[tap] for tap in self._model.taps]
-        # Of a sample that is too large for a batch nothing needs to be known.
-        small = 2 * sum(each.nbytes for each in values) <= TAP_BYTES
-        if remembered and small and not self._model.fixed_batch and self._is_new(_shapes(feeds)):
+        return [outputs[tap] for tap in self._model.taps]
+
+    def _remember(self, feeds: Arrays, values: list[NDArray[Any]]) -> None:
+        """Keep what tells where samples lie in a batch, of one sample that was run alone."""
+        if not self._model.fixed_batch and self._is_new(_shapes(feeds)):
             kept = {name: values.copy() for name, values in feeds.items()}
             self._alone = kept, [remember(each) for each in values]
-        return values
 
     def _is_new(self, shapes: tuple[tuple[int, ...], ...]) -> bool:
         kept = self._alone
@@ -339,7 +343,8 @@ class SampleRunner:
 
     def _tried(self, feeds: Arrays) -> list[Layout | Unclear]:
         if self._alone is None or _shapes(self._alone[0]) != _shapes(feeds):
-            self._values({name: values[:1] for name, values in feeds.items()}, remembered=True)
+            one = {name: values[:1] for name, values in feeds.items()}
+            self._remember(one, self._values(one))
         assert self._alone is not None
         first, alone = self._alone
         pair = self._values(

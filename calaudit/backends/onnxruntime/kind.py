@@ -39,7 +39,8 @@ class OnnxruntimeSettings:
     """What it may do to the graph: onnxruntime's levels."""
     spinning: bool = False
     """Whether its threads wait busily for each other and for the next run, as onnxruntime's do by
-    default: both begin sooner, and whatever else runs meanwhile has less of the cores."""
+    default: both begin sooner, and whatever else runs meanwhile has less of the cores. Memory is
+    then planned ahead as well, in a block beside what the first run took."""
 
     def __post_init__(self) -> None:
         """Refuse numbers of threads that no machine has."""
@@ -83,7 +84,7 @@ class OnnxruntimeKind(BackendKind):
         return max(1, min(settings.threads or n_cores(), _AT_A_TIME // max(1, _HELD * n_bytes)))
 
     def served(self, settings: OnnxruntimeSettings) -> OnnxruntimeSettings:
-        """With integer kernels, and threads that wait busily, as onnxruntime's defaults are."""
+        """With integer kernels, threads that wait busily and memory planned ahead: its defaults."""
         return replace(settings, kernels="fused", spinning=True)
 
     def int8(

@@ -86,7 +86,8 @@ class OnnxruntimeBackend:
     graph_optimization : "all", "extended", "basic" or "none"
         What it may do to the graph.
     spinning : bool
-        Whether its threads wait busily for each other, and for the next run.
+        Whether its threads wait busily for each other, and for the next run, and memory is planned
+        ahead: onnxruntime's defaults.
     all_threads : int, optional
         Threads of all engines that run at a time; default: those of one.
     """

@@ -17,6 +17,7 @@ normal losses, of which 200 carry it, are bounded as before.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ def stretch(residual: Floats) -> tuple[Floats, Floats]:
     return ends[0], ends[1]
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Blocks:
     """Units added up in blocks, which are resampled as a whole.
 
@@ -68,23 +69,23 @@ class Blocks:
     size: Floats
     """(comparisons, blocks) units with a drop, or what else totals are divided by; 0: no block."""
 
-    @property
+    @cached_property
     def drop(self) -> Floats:
         """(comparisons,) 0 without units."""
         return divide(self.total.sum(axis=1), self.size.sum(axis=1), 0.0)
 
-    @property
+    @cached_property
     def residual(self) -> Floats:
         """(comparisons, blocks) what each block loses beyond its size's share."""
         return np.asarray(self.total - self.drop[:, None] * self.size)
 
-    @property
+    @cached_property
     def most(self) -> Floats:
         """(comparisons,) the most that one block moves the drop."""
         largest = np.abs(self.residual).max(axis=1, initial=0.0)
         return divide(largest, self.size.sum(axis=1), 0.0)
 
-    @property
+    @cached_property
     def error(self) -> Floats:
         """(comparisons,) standard errors, of one more block that changes by the most."""
         error = jackknife_error(self.total, self.size)
@@ -169,9 +170,8 @@ def _replicates(blocks: Blocks, counts: Floats) -> Floats:
     residual, size = blocks.residual, blocks.size
     shared = len(size) > 1 and bool((size == size[0]).all())
     sizes = size[:1] if shared else size
-    if np.isin(
-        sizes, (0.0, 1.0)
-    ).all():  # so that times the size, and the size squared, change nothing
+    # where times the size, and the size squared, change nothing
+    if ((sizes == 0) | (sizes == 1)).all():
         first, second = np.split(counts @ np.concatenate([residual, residual**2]).T, 2, axis=1)
         mixed, weight = first, counts @ sizes.T
         weight2 = weight

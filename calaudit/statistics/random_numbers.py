@@ -17,6 +17,8 @@ _BLOCK = 1 << 20
 """Counts made at a time: 8 MiB."""
 
 _FEW = 64
+_KEPT_NORMALS = 32
+"""Slices and metrics ask for the same few."""
 
 
 def bucket_of(clusters: NDArray[np.int64], n_clusters: int) -> NDArray[np.int64]:
@@ -111,8 +113,17 @@ _tossed = lru_cache(maxsize=2)(_tosses)
 
 
 def random_normals(key: str, n: int, replicates: int) -> NDArray[np.float64]:
-    """Standard normal numbers, (replicates, n); the same key gives the same."""
-    return np.asarray(ndtri(_open_uniform(key, n, replicates)), dtype=np.float64)
+    """Standard normal numbers, (replicates, n), read-only; the same key gives the same."""
+    return (_few_normals if n <= _FEW else _normal)(key, n, replicates)
+
+
+def _normal(key: str, n: int, replicates: int) -> NDArray[np.float64]:
+    drawn = np.asarray(ndtri(_open_uniform(key, n, replicates)), dtype=np.float64)
+    drawn.setflags(write=False)
+    return drawn
+
+
+_few_normals = lru_cache(maxsize=_KEPT_NORMALS)(_normal)
 
 
 def random_exponentials(key: str, n: int, replicates: int) -> NDArray[np.float64]:

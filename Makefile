@@ -48,7 +48,7 @@ test:
 	$(BIN)/python -m compileall -q -j 0 calaudit
 	PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(PYTEST)
 
-# What calaudit costs beside its peers, in one table, within ten minutes. TABLE: more options, as
+# What calaudit costs beside its peers, in one table, in about ten minutes. TABLE: more options, as
 # `--into docs/benchmarks.md`.
 benchmark: $(BIN)/.dev
 	$(BIN)/python benchmarks/table.py $(TABLE)

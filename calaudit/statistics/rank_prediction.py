@@ -70,16 +70,12 @@ def _differs(values: Floats) -> NDArray[np.bool_]:
 
 def _normal_ranks(values: Floats) -> Floats:
     """Ranks of each row, ties at their mean, centred and of length 1."""
-    ranks = np.array([_ranks(row) for row in values])
+    from scipy.stats import rankdata
+
+    ranks = rankdata(values, axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
     normal: Floats = ranks / np.linalg.norm(ranks, axis=1, keepdims=True)
     return normal
-
-
-def _ranks(values: Floats) -> Floats:
-    """Ranks from 1, ties at their mean, (n,). SciPy's takes half a second to import."""
-    _, place, tied = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(tied) - (tied - 1) / 2)[place], dtype=np.float64)
 
 
 def _orders(n: int, seed: int) -> NDArray[np.int64]:

@@ -7,7 +7,6 @@ from worlds.ordinary import ORDINARY
 
 from benchmarks.interval_coverage import PROMISED, audits, measure_world
 from calaudit.results.comparison import Verdict
-from calaudit.statistics import verdict
 from calaudit.statistics.compare import compare_cells
 from calaudit.statistics.power import verdict_chances
 from tests.statistics.cases import TOP1
@@ -16,12 +15,6 @@ pytestmark = pytest.mark.slow
 
 UNLIKELY = 1e-4
 """Chance that a method that keeps its promise exceeds its tolerance."""
-
-
-@pytest.fixture(autouse=True)
-def _nothing_more_is_asked(monkeypatch):
-    """How many units an open comparison needs takes a third of the time, and is no part of this."""
-    monkeypatch.setattr(verdict, "n_needed", lambda *_: None)
 
 
 def tolerated(trials, promise=PROMISED):

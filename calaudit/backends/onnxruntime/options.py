@@ -20,9 +20,10 @@ class How(NamedTuple):
     kernels: Literal["emulated", "fused"] = "emulated"
     graph_optimization: Literal["all", "extended", "basic", "none"] = "all"
     spinning: bool = False
-    planned: bool = True
-    """Whether memory is set aside for all tensors of a run at once: where runs overlap, and outputs
-    are kept, that takes more than each by itself."""
+    planned: bool = False
+    """Whether memory is set aside for all tensors of a run at once. The plan is made in the first
+    run and lies in a block of its own from the second on, beside what the first took: a session
+    that runs a few batches pays for its memory twice, and so do runs that overlap."""
 
     def options(self) -> ort.SessionOptions:
         """As onnxruntime takes them."""
@@ -38,11 +39,6 @@ class How(NamedTuple):
             # other within a run as they compute (twice the time), and go on waiting between runs.
             # With all cores to itself a run of small ops takes up to a fifth longer.
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            # A plan of memory is made in the first run and lies in a block of its own from the
-            # second on, beside what the first took: a session that runs a few batches pays for
-            # all its memory twice (506 against 308 MiB for a segmenter's batch of 8), and is as
-            # fast without (0.99 to 1.02 times the CPU time of a run).
-            options.enable_mem_pattern = False
         if self.kernels == "emulated":
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         return options

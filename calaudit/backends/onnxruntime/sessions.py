@@ -103,7 +103,7 @@ class OnnxruntimeBackend:
         spinning: bool = False,
         all_threads: int | None = None,
     ) -> None:
-        self._how = How(threads, kernels, graph_optimization, spinning)
+        self._how = How(threads, kernels, graph_optimization, spinning, planned=spinning)
         self._all_threads = all_threads or threads or n_cores()
         self._kernels: Kernels = kernels
         self.capabilities = Capabilities(

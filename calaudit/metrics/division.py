@@ -13,7 +13,7 @@ def divide(
     top, bottom, rest = (
         np.asarray(value, dtype=np.float64) for value in (numerator, denominator, otherwise)
     )
-    if rest.ndim == 0 and bottom.all():  # most are asked about nothing else, and small
+    if rest.ndim == 0 and bottom.all():  # as nearly always: nothing to fill
         return np.asarray(np.divide(top, bottom), dtype=np.float64)
     result: NDArray[Any] = np.empty(np.broadcast_shapes(top.shape, bottom.shape, rest.shape))
     result[...] = rest

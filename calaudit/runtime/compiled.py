@@ -46,7 +46,7 @@ class Compiled(Generic[P, T]):
     @property
     def _numba_type_(self) -> object:
         """By which numba knows a function that another one calls."""
-        return self._native._numba_type_  # type: ignore[attr-defined]
+        return self._native._numba_type_  # type: ignore[attr-defined]  # numba's own, on what njit made
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run it."""

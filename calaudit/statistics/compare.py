@@ -184,7 +184,7 @@ def _comparison(
 ) -> Comparison:
     cell, metric = of
     estimate, flips = measured.estimate, measured.flips
-    low, high, one_sided_low, one_sided_high = map(_finite, estimate.ends[(slice(None), *at)])
+    low, high, one_sided_low, one_sided_high = map(_finite, estimate.ends[(slice(None), *at)].tolist())
     reference = _finite(measured.before[at])
     untested = metric.is_agreement and gate is None
     clusters = measured.n_clusters
@@ -260,7 +260,7 @@ def _margins(metric: Metric, gate: Tolerance | None, before: Any) -> NDArray[np.
 
 
 def _finite(value: float) -> float | None:
-    return float(value) + 0.0 if np.isfinite(value) else None  # + 0.0: no -0.0 in reports
+    return float(value) + 0.0 if math.isfinite(value) else None  # + 0.0: no -0.0 in reports
 
 
 def _gates(max_drop: Gates, names: Sequence[str]) -> dict[str, Tolerance | None]:

@@ -206,8 +206,9 @@ def split(world: World, replays: int) -> None:
             )
 
 
-def prior(_: World | None, replays: int) -> None:
+def prior(world: World | None, replays: int) -> None:
     """Independent users, and right answers in 92 % under control."""
+    del world
     weights = (2.0, 8.0, 32.0, 100.0)
     replays = max(1, replays // 2)
     print(f"\nshare decided / median request, of {replays} logs of {N:,}, by planned requests over")

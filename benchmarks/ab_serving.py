@@ -40,7 +40,6 @@ from calaudit.audit.prepare import Overrides
 from calaudit.audit.run import run_audit
 from calaudit.demo.digits import write_demo
 from calaudit.results.ab import AbRecord
-from calaudit.results.report import Report
 
 AUDIT = """
 [audit]
@@ -95,7 +94,8 @@ def main(n: int, rate: float, cache: Path, only: str | None) -> None:
         write_demo(folder)
         audit = folder / "served.toml"
         audit.write_text(AUDIT, "utf-8")
-        models = served_models(run_audit(audit, Overrides()), folder)
+        run_audit(audit, Overrides(), formats="none")
+        models = served_models(folder)
         print(f"{n} requests of one sample, Poisson, {rate:g} per second, both arms each\n")
         print("| server | model | over | same, to the bit | failed | in process, P50 ms | P99 |"
               " served, P50 ms | P99 | mean | the server's own mean |")  # fmt: skip
@@ -125,7 +125,7 @@ def main(n: int, rate: float, cache: Path, only: str | None) -> None:
         print("\n".join(scraped))
 
 
-def served_models(report: Report, folder: Path) -> dict[str, Path]:
+def served_models(folder: Path) -> dict[str, Path]:
     """Model → ONNX file, as the audit built it."""
     (int8,) = (folder / "served" / "engines").glob("clean-minmax-*.onnx")
     return {"fp32": folder / "digits.onnx", "int8": int8}

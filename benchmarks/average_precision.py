@@ -27,6 +27,7 @@ from calaudit.metrics.detections import DetectionLists, detections_of
 from calaudit.metrics.matching import match
 from calaudit.metrics.set_statistics import Grouping
 from calaudit.metrics.truth import ObjectTruth
+from calaudit.metrics.unit_scores import Scores, SetScores
 from calaudit.runtime.objects import Objects, offsets_of
 from calaudit.statistics.clusters import GROUPS
 from calaudit.statistics.permutation import MOST_BLOCKS, swap_test
@@ -138,7 +139,7 @@ def main() -> None:
     per_class = (OBJECTS / classes,) * classes
     scenes = Photographs(per_class, false=(PER_IMAGE - OBJECTS) / classes)
     sample = scenes(np.random.default_rng(1), 1, n, True)
-    fp32, int8 = sample.reference.statistics, sample.candidate.statistics
+    fp32, int8 = (_matched(each) for each in (sample.reference, sample.candidate))
     rows, group = np.arange(n), np.arange(n) % GROUPS
     print(f"AP of {len(fp32.image):,} detections, and without each of {GROUPS} groups: "
           f"{seconds(lambda: fp32.without_groups(Grouping(rows, group, GROUPS))):.2f}")  # fmt: skip
@@ -146,6 +147,12 @@ def main() -> None:
     swaps = pair.swaps(rows, rows % blocks, blocks)
     took = seconds(lambda: swap_test(AP, swaps, blocks, key="", beyond=1.0))
     print(f"the swap test, {max(99, min(999, swaps.affordable))} patterns: {took:.2f}")
+
+
+def _matched(scores: Scores) -> RankedDetections:
+    assert isinstance(scores, SetScores)
+    assert isinstance(scores.statistics, RankedDetections)
+    return scores.statistics
 
 
 if __name__ == "__main__":

@@ -132,12 +132,14 @@ def show_gpu(blocks: list[Times], batch: int, streams: int) -> None:
     use = gpu_use(blocks, batch=batch, streams=streams)
     if use is None:
         return
-    power, joules = use.power_watts, use.energy_joules
+    power = use.power_watts.value if use.power_watts else None
+    joules = use.energy_joules.value if use.energy_joules else None
+    micro = None if joules is None else 1e6 * joules
     readings = [each for block in blocks for each in block.readings]
     held = [each.process_bytes for each in readings if each.process_bytes is not None]
     print(
-        f"{'':14}{three_digits(use.utilisation)} used, {three_digits(power and power.value)} W, "
-        f"{three_digits(joules and 1e6 * (joules.value or 0))} µJ/sample, SM {use.sm_clock_mhz} "
+        f"{'':14}{three_digits(use.utilisation)} used, {three_digits(power)} W, "
+        f"{three_digits(micro)} µJ/sample, SM {use.sm_clock_mhz} "
         f"MHz, memory {use.memory_clock_mhz} MHz, {use.temperature_celsius} °C, throttled "
         f"{use.throttled}, {len(readings)} readings, process {bytes_text(max(held, default=None))}"
     )

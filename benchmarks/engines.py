@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def encoder(width: int = 128, heads: int = 4, tokens: int = 32, layers: int = 2)
         x = op("Add", [x, linear(op("Relu", [h], f"l{n}.a"), f"l{n}.down", 4 * width, width)],
                f"l{n}.r2")  # fmt: skip
     op("Identity", [x], "y")
-    shape = ["b", tokens, width]
+    shape: list[str | int | None] = ["b", tokens, width]
     graph = helper.make_graph(
         nodes, "encoder",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
@@ -209,7 +210,7 @@ def throughput(given: argparse.Namespace) -> None:
         n = batch * N_SHORT
         feeds = engine.empty_feeds(n)
         feeds[source.inputs[0].name][:] = row[:1]
-        here = min(timed(lambda e=engine, f=feeds: e.run(f)) for _ in range(7)) / n
+        here = min(timed(partial(engine.run, feeds)) for _ in range(7)) / n
         print(f"{batch:6} {1 / told['runner']:10,.0f}/s {bound / told['runner']:9.1%} "
               f"{1 / told['enqueue']:10,.0f}/s {1 / told['both']:10,.0f}/s "
               f"{told['one'] * 1e6:7.1f} µs {told['plain'] * 1e6:7.1f} µs "

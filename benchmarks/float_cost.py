@@ -87,15 +87,15 @@ def main() -> None:
     single = benched("fp32", backend.load(model), feeds, given.batch)
     asked = [each.name for each in products(quantized(model, scales)) if each.asked == "int8"]
     costs = {name: float_cost([name], int8, single) for name in asked}
-    known = [name for name in asked if costs[name] is not None]
-    chosen = sorted(known, key=lambda name: -costs[name].float_ms)[: given.products]
+    known = {name: cost for name, cost in costs.items() if cost is not None}
+    chosen = sorted(known, key=lambda name: -known[name].float_ms)[: given.products]
     whole = sum(each.ms for each in int8.layers)
     print(f"{given.model.name}, batch {given.batch}: {len(known)} of {len(asked)} products have "
           f"layers in both; INT8's layers take {whole:.3g} ms")  # fmt: skip
     print(f"{'product':40} {'INT8':>8} {'FP32':>8} {'beside':>6} {'predicted':>10} {'built':>22}")
     pairs = []
     for name in chosen:
-        cost = costs[name]
+        cost = known[name]
         other = backend.load(quantized(model, scales, (name,)))
         found = middle(differences(plain, other, feeds, given.rounds))
         pairs.append((cost.added_ms, found.value))

@@ -100,10 +100,10 @@ class Meter:
 def audit_stages(path: Path) -> Costs:
     """A whole audit, stage by stage, with every form of its report."""
     from calaudit.audit import prepare, run, stages
+    from calaudit.runtime.progress import stage as plain
 
     found: Costs = {}
     meter = Meter(found)
-    plain = stages.stage
 
     @contextmanager
     def stage(name: str) -> Iterator[None]:

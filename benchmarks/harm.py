@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
@@ -128,15 +129,19 @@ def weighted_ranks(
         tables = {cell.id: cell.scales for cell in audit.plan.cells}
         predicted = []
         for cell in record.cells:
-            scales = open_scales(tables[cell.cell])
+            file = tables[cell.cell]
+            assert file is not None  # every cell is INT8
+            scales = open_scales(file)
             ranges = {tap: each.amax for tap, each in scales.taps.items()}
             predicted.append(observed_harm(seen, ranges, names).sums(weights))
-    measured = {None: np.array([cell.output_error for cell in record.cells], np.float64).T}
+    measured: dict[str | None, NDArray[np.float64]] = {
+        None: np.array([cell.output_error for cell in record.cells], np.float64).T
+    }
     column = {cell.cell: place for place, cell in enumerate(record.cells)}
     for result in report.results:
         if result.slice in names and result.cell in column and result.drop is not None:
-            table = measured.setdefault(result.metric, np.full((len(names), len(column)), np.nan))
-            table[names.index(result.slice), column[result.cell]] = result.drop
+            drops = measured.setdefault(result.metric, np.full((len(names), len(column)), np.nan))
+            drops[names.index(result.slice), column[result.cell]] = result.drop
     table = np.array(predicted).T
     return {name: rank_agreement(table, each, seed=0) for name, each in measured.items()}, seconds
 

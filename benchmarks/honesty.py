@@ -89,8 +89,8 @@ def one(world: World, seed: int) -> Claim:
     names = [str(k) for k in range(world.n_engines)]
     found = compared(world, reference, dict(zip(names, own, strict=True)), world.n_tuning, seed)
     standings: list[Standing] = []
-    for place, name in enumerate(names):
-        price = min(place // 4, 4) if world.price else 0
+    for number, name in enumerate(names):
+        price = min(number // 4, 4) if world.price else 0
         mine = judge([each for each in found if each.cell == name])
         standings.append(standing(mine, price=price))
     winner = ranked(standings)[0]

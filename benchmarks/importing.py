@@ -130,7 +130,7 @@ def store_images(paths: list[Path], **how: Any) -> None:
 
         def store(row: int) -> None:
             values = as_input(paths[row], **how)
-            os.pwrite(file.fileno(), values, row * values.nbytes)
+            os.pwrite(file.fileno(), values.data, row * values.nbytes)
 
         with ThreadPoolExecutor(n_cores()) as threads:
             list(threads.map(store, range(len(paths))))
@@ -184,10 +184,11 @@ def anew(folder: Path, work: Work) -> float:
 
 def compared(ours: Work, theirs: Work, n: int, repeats: int, folder: Path, **told: Any) -> Figure:
     """Rates of both, by turns."""
-    both = (partial(anew, folder, work) for work in (ours, theirs))
-    taken = by_turns(*both, repeats, lambda work: work())
-    rates = (tuple(n / each for each in side) for side in taken)
-    return Figure(ours=next(rates), theirs=next(rates), more_is_better=True, **told)
+    both = by_turns(
+        partial(anew, folder, ours), partial(anew, folder, theirs), repeats, lambda work: work()
+    )
+    ours_rate, theirs_rate = (tuple(n / each for each in side) for side in both)
+    return Figure(ours=ours_rate, theirs=theirs_rate, more_is_better=True, **told)
 
 
 def figures(repeats: int, folder: Path, files: int = FILES) -> Iterator[Figure]:

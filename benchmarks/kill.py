@@ -78,7 +78,8 @@ def main() -> None:
     asked = flags.parse_args()
     methods = asked.methods.split(",")
     moments = random.Random(asked.seed)
-    whole, resumed, same, left, early = 0.0, [], 0, 0, 0
+    whole, same, left, early = 0.0, 0, 0, 0
+    resumed: list[float] = []
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         whole = run(demo(root / "whole", methods))

@@ -147,8 +147,8 @@ def main() -> None:
         ("closed loop, 1 connection", one),
         ("closed loop, 8 connections", eight),
     ):
-        over = int(np.count_nonzero(found > 0.1))
-        rows.append((name, f"{over:,} of {len(found):,}", *np.quantile(found, [0.99, 1.0])))
+        late = int(np.count_nonzero(found > 0.1))
+        rows.append((name, f"{late:,} of {len(found):,}", *np.quantile(found, [0.99, 1.0])))
     print(f"stall {STALL:g} s of {SECONDS:g} s, {RATE:g} requests/s, load {busy:.2f}\n")
     print(f"{'':28} {'over 0.1 s':>16} {'P99 ms':>10} {'max ms':>10}")
     for name, over, p99, most in rows:

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from figures import Figure
 from worlds.resnet import N_SETS, prepare_resnet50, set_path
@@ -116,7 +116,9 @@ def calaudit(folder: Path, count: int, numbers: list[int], *, trt: bool = False)
     )
     for name in sets:
         histograms = observation.of(name)
-        methods = {method: {} for method in (ALL_METHODS if trt else DEFAULT_METHODS)}
+        methods: dict[str, dict[str, Any]] = {
+            method: {} for method in (ALL_METHODS if trt else DEFAULT_METHODS)
+        }
         equal = observation.equal_for(ENTROPY_TRT, name) if trt else None
         estimate_tables(histograms, 0, methods, calibset=name, equal=equal)
     return watch.read()
@@ -127,7 +129,7 @@ def peer(
 ) -> "Seconds":
     from onnxruntime import quantization as quant
 
-    class Reader(quant.CalibrationDataReader):
+    class Reader(quant.CalibrationDataReader):  # type: ignore[misc]  # it has no types
         def __init__(self) -> None:
             self._images = images_of(folder, count, rows)
 
@@ -321,8 +323,8 @@ def print_fill() -> None:
             values.max,
         ]
         costs = [best(each, 3) / n * 1e9 for each in work]
-        cells = zip(costs, (10, 11, 13, 14, 11), strict=True)
-        print(f"{name:<14}" + "".join(f"{cost:>{width}.2f}" for cost, width in cells))
+        columns = zip(costs, (10, 11, 13, 14, 11), strict=True)
+        print(f"{name:<14}" + "".join(f"{cost:>{width}.2f}" for cost, width in columns))
     print("\nMethods on one tap's histogram of 1,000,000 values: amax (milliseconds)")
     print(f"{'values':<14}" + "".join(f"{method:>20}" for method in ALL_METHODS))
     for name, values in distributions.items():

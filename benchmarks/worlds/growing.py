@@ -4,6 +4,7 @@ All of it is cheap to compute, so that what calaudit itself costs shows.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +47,7 @@ class Growing:
     @property
     def values(self) -> int:
         """Of each of the two columns."""
-        return max(2, round((self.slices + 1) ** 0.5) - 1)
+        return max(2, round(math.sqrt(self.slices + 1)) - 1)
 
 
 def teacher(classes: int) -> Floats:

@@ -40,7 +40,7 @@ def jitter_and_collapse(
         low = 0.0 if metric.is_agreement else -jitter
         drop = np.where(moved, rng.uniform(low, jitter, units), 0.0)
         collapsed = rng.random(units) < share
-        sign = 1.0
+        sign: float | Floats = 1.0
         if not harmed:
             sign = 0.0 if metric.is_agreement else rng.choice([-1.0, 1.0], units)
         drop = np.where(collapsed, loss * sign, drop)
@@ -239,7 +239,8 @@ def _members(rng: Generator, slices: int, n: int, count: int, sizes: float) -> N
     if sizes == 0.0:
         return np.tile(np.arange(n) * count // n, (slices, 1)).astype(np.int64)
     place = rng.random((slices, n))
-    return (place[:, :, None] > edges[:, None, :-1]).sum(axis=2).astype(np.int64)
+    found: NDArray[np.int64] = np.count_nonzero(place[:, :, None] > edges[:, None, :-1], axis=2)
+    return found
 
 
 def _scores(metric: Metric, drop: Floats) -> UnitScores:

@@ -60,7 +60,8 @@ def fp32(rng: Generator, n: int, rare_in: float) -> Masks:
 def _wrong(rng: Generator, missed: Floats) -> Floats:
     """What missed pixels are taken for."""
     to = rng.gamma(8 * SHARES, size=missed.shape)
-    return np.rint(missed.sum(axis=1, keepdims=True) * to / to.sum(axis=1, keepdims=True))
+    shared: Floats = missed.sum(axis=1, keepdims=True) * to / to.sum(axis=1, keepdims=True)
+    return np.rint(shared)
 
 
 def changed(rng: Generator, masks: Masks, size: float, shift: float = 0.0) -> Masks:

@@ -27,7 +27,8 @@ def float_net(guilty: Collection[str], seed: int = 5) -> Model:
     the large channel, the others are lost.
     """
     rng = np.random.default_rng(seed)
-    nodes, weights, x = [], {}, "x"
+    nodes, x = [], "x"
+    weights: dict[str, NDArray[np.float32]] = {}
     for number, name in enumerate(NAMES):
         factors = np.ones(WIDTH, np.float32)
         if name in guilty:
@@ -39,9 +40,9 @@ def float_net(guilty: Collection[str], seed: int = 5) -> Model:
         nodes.append(helper.make_node("Gemm", [f"m{number}", f"w{number}"], [made], name=name))
         if made != "y":
             nodes.append(helper.make_node("Relu", [made], [x := f"r{number}"]))
-    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", WIDTH])] for name in "xy"]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", WIDTH]) for name in "xy"]
     held = [numpy_helper.from_array(values, name) for name, values in weights.items()]
-    graph = helper.make_graph(nodes, "planted", *ends, held)
+    graph = helper.make_graph(nodes, "planted", ends[:1], ends[1:], held)
     opset = helper.make_opsetid("", 17)
     return prepare(Model(helper.make_model(graph, opset_imports=[opset], ir_version=8), "planted"))
 

@@ -14,7 +14,7 @@ from calaudit.ab.traffic import Traffic, make_requests
 from calaudit.audit.prepare import Overrides, prepared_audit
 from calaudit.audit.run import run_audit
 from calaudit.formats.predictions import Predictions
-from calaudit.metrics.unit_scores import of_units
+from calaudit.metrics.unit_scores import Scores, SetScores, of_units
 from calaudit.statistics.arms import Answers
 from calaudit.steps.score import score_eval_sets
 
@@ -87,8 +87,8 @@ def speech(data: Path, out: Path) -> World | None:
     with prepared_audit(path, Overrides()) as audit:
         (scored,) = score_eval_sets(audit.eval_sets, reference, cells)
         (metric,) = scored.eval_set.metrics
-        scores = {cell: of_units(each[metric]) for cell, each in scored.cells.items()}
-        fp32 = of_units(scored.reference[metric])
+        scores = {cell: _by_unit(each[metric]) for cell, each in scored.cells.items()}
+        fp32 = _by_unit(scored.reference[metric])
         slices = {name: audit.slices.rows(name) for name in audit.slices.names}
         meta = audit.pool.columns(["speaker", "snr_db"], audit.evaluated)
         code = meta.select(["speaker", "snr_db"]).with_row_index("row")
@@ -131,3 +131,8 @@ def replay(world: World, seed: int, *, back: bool, share: float = 0.5, n: int = 
     member = {name: np.isin(sample, rows) for name, rows in world.slices.items()}
     slices = {name: np.flatnonzero(each) for name, each in member.items()}
     return Replay(user, arm, sample, slices, world.fp32[sample])
+
+
+def _by_unit(scores: Scores) -> Floats:
+    assert not isinstance(scores, SetScores)
+    return of_units(scores)

@@ -119,7 +119,15 @@ def environment(example: Path, cache: Path) -> Path:
 def _install(requirements: Path, folder: Path, name: str) -> None:
     """Make an environment. Raises `MissingServerError`."""
     venv.create(folder, with_pip=False)  # of our own, which takes no time to be made
-    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(folder / "bin" / "python"),
+        "install",
+        "--quiet",
+    ]
     try:
         done = subprocess.run(
             [*pip, "--disable-pip-version-check", "--no-compile", "-r", requirements],
@@ -166,9 +174,9 @@ def mlserver(models: Mapping[str, Path], folder: Path, cache: Path) -> Iterator[
     def ready() -> bool:
         return all(answers_at(f"http://127.0.0.1:{http}/v2/models/{each}/ready") for each in models)
 
-    command = [python, python.with_name("mlserver"), "start", "."]
-    path = {"PYTHONPATH": str(folder)}
-    with running(command, ready, folder / "log", cwd=folder, env=path):
+    command: list[str | Path] = [python, python.with_name("mlserver"), "start", "."]
+    paths = {"PYTHONPATH": str(folder)}
+    with running(command, ready, folder / "log", cwd=folder, env=paths):
         yield Served(
             f"http://127.0.0.1:{http}",
             f"grpc://127.0.0.1:{grpc}",
@@ -192,7 +200,7 @@ def triton(models: Mapping[str, Path], folder: Path, cache: Path) -> Iterator[Se
         text = (folder / name / "config.pbtxt").read_text("utf-8")
         (folder / name / "config.pbtxt").write_text(text.replace('"digits"', f'"{name}"'), "utf-8")
     http, grpc, metrics = free_ports(3)
-    command = [
+    command: list[str | Path] = [
         *(python, example / "start.py", folder, "--exit-timeout-secs=2"),
         *(f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}"),
         *("--http-address=127.0.0.1", "--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1"),

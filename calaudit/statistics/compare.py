@@ -184,7 +184,9 @@ def _comparison(
 ) -> Comparison:
     cell, metric = of
     estimate, flips = measured.estimate, measured.flips
-    low, high, one_sided_low, one_sided_high = map(_finite, estimate.ends[(slice(None), *at)].tolist())
+    low, high, one_sided_low, one_sided_high = map(
+        _finite, estimate.ends[(slice(None), *at)].tolist()
+    )
     reference = _finite(measured.before[at])
     untested = metric.is_agreement and gate is None
     clusters = measured.n_clusters

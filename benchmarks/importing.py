@@ -8,7 +8,9 @@ bytes, which the disk has to take.
 
 What an import can't leave out is a second peer of the images, without a goal of its own: Pillow
 decodes and letterboxes or resizes, NumPy transposes and normalises, and the same threads write the
-bytes into one file, which is synced to the disk. No labels, boxes, checks or HDF5.
+bytes into one file, which is synced to the disk. No labels, boxes, checks or HDF5. And as bytes of
+640 × 640 pixels are more than many a disk takes in the time that Pillow needs to decode them, a
+third peer decodes and drops, while as many bytes of nothing are written and synced.
 
     python benchmarks/importing.py [--repeats 5] [--files 200]
 
@@ -137,6 +139,24 @@ def store_images(paths: list[Path], **how: Any) -> None:
         os.fsync(file.fileno())
 
 
+def decode_beside_disk(paths: list[Path], n_bytes: int) -> None:
+    """Decode images by a thread for each core, while one more writes as many bytes and syncs."""
+    with (
+        paths[0].with_name("inputs.bin").open("wb") as file,
+        ThreadPoolExecutor(n_cores() + 1) as threads,
+    ):
+        disk = threads.submit(_fill, file.fileno(), n_bytes)
+        list(threads.map(decode_boxed, paths))
+        disk.result()
+
+
+def _fill(descriptor: int, n_bytes: int) -> None:
+    part = bytes(8 << 20)
+    for start in range(0, n_bytes, len(part)):
+        os.pwrite(descriptor, part[: n_bytes - start], start)
+    os.fsync(descriptor)
+
+
 def decode_recording(path: Path) -> None:
     """soundfile's part of an import."""
     soundfile.read(path, dtype="float32", always_2d=True)
@@ -236,6 +256,12 @@ def figures(repeats: int, folder: Path, files: int = FILES) -> Iterator[Figure]:
             what=f"{what}, beside what it can't leave out",
             peer="Pillow, NumPy and a file",
         )
+    yield rate(
+        partial(coco, boxed, square),
+        partial(decode_beside_disk, images, files * 3 * 640 * 640),
+        what="import of COCO, 640 × 640 bytes, beside the disk",
+        peer="Pillow, and a disk that takes as many bytes",
+    )
     wave = {"column": "path", "audio": {"sample_rate": RATE, "length": SECONDS * RATE}}
     flac = save_recordings(folder, files, ".flac", RATE)
     rate = partial(rate, unit="recordings/s", goal=SHARE)

@@ -28,7 +28,10 @@ def coverage_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     n_items = totals.shape[-1] // 2
     certain, log_missed = totals[..., :n_items], totals[..., n_items:]
-    seen = np.where(certain > 0.5, 1.0, -np.expm1(np.minimum(log_missed, 0.0)))
+    surely = certain > 0.5
+    seen = surely.astype(np.float64)
+    chance = ~surely & (log_missed < 0.0)
+    seen[chance] = -np.expm1(log_missed[chance])
     return np.asarray(seen.mean(axis=-1), dtype=np.float64)
 
 
@@ -84,8 +87,9 @@ def gini_of(totals: NDArray[np.float64]) -> NDArray[np.float64]:
         0 when all items are shown alike, (n − 1)/n when one takes all; NaN without exposure.
     """
     n_items = totals.shape[-1]
-    ascending = np.sort(np.maximum(totals, 0.0), axis=-1)
-    weighted = ascending @ (2.0 * np.arange(1, n_items + 1) - n_items - 1.0)
+    ascending = np.maximum(totals, 0.0)
+    ascending.sort(axis=-1)
+    weighted = np.vecdot(ascending, 2.0 * np.arange(1, n_items + 1) - n_items - 1.0)
     whole = n_items * ascending.sum(axis=-1)
     return divide(weighted, whole, np.nan)
 

@@ -26,11 +26,12 @@ from calaudit.metrics.detection import IOUS, ap
 from calaudit.metrics.detections import DetectionLists, detections_of
 from calaudit.metrics.matching import match
 from calaudit.metrics.set_statistics import Grouping
+from calaudit.metrics.swapping import PairSwaps
 from calaudit.metrics.truth import ObjectTruth
 from calaudit.metrics.unit_scores import Scores, SetScores
 from calaudit.runtime.objects import Objects, offsets_of
 from calaudit.statistics.clusters import GROUPS
-from calaudit.statistics.permutation import MOST_BLOCKS, swap_test
+from calaudit.statistics.permutation import MOST_BLOCKS, swap_tests
 
 PER_IMAGE, OBJECTS = 100, 7.3
 """Detections, and objects, of an image; the latter as in COCO's val2017."""
@@ -145,7 +146,10 @@ def main() -> None:
           f"{seconds(lambda: fp32.without_groups(Grouping(rows, group, GROUPS))):.2f}")  # fmt: skip
     pair, blocks = fp32.beside(int8), min(n, MOST_BLOCKS)
     swaps = pair.swaps(rows, rows % blocks, blocks)
-    took = seconds(lambda: swap_test(AP, swaps, blocks, key="", beyond=1.0))
+    one, none = np.ones(1), np.zeros(1, dtype=bool)
+    took = seconds(
+        lambda: swap_tests(AP, PairSwaps(swaps), np.array([blocks]), key="", beyond=one, few=none)
+    )
     print(f"the swap test, {max(99, min(999, swaps.affordable))} patterns: {took:.2f}")
 
 

@@ -24,7 +24,7 @@ from scipy import sparse
 
 from calaudit.metrics.case import Case
 from calaudit.metrics.guard import check_kind, held_parts, held_scores
-from calaudit.metrics.set_statistics import Functional, Reach, SetStatistics
+from calaudit.metrics.set_statistics import Functional, Reach, SetStatistics, Sums
 from calaudit.metrics.truth import Truth
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.lent import lent
@@ -72,7 +72,7 @@ case
     All of it, with what metrics share: `calaudit.metrics.case.Case`.
 """
 
-PerUnit = NDArray[Any] | sparse.csr_array | SetStatistics
+PerUnit = NDArray[Any] | sparse.csr_array | Sums | SetStatistics
 """By the metric's kind: binary (n,) bool, or float64 with NaN; mean (n,) float64; ratio (n, 2)
 float64, numerator and denominator; set (n, m) additive statistics, or what a metric has in their
 place. NaN: the unit has no score."""

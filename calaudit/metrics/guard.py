@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from calaudit.metrics.set_statistics import SetStatistics
+from calaudit.metrics.set_statistics import SetStatistics, Sums
 from calaudit.runtime.errors import SettingsError, near
 from calaudit.runtime.outside import Gives, asked
 from calaudit.runtime.user_code import check_call, file_of, place_of
@@ -167,7 +167,7 @@ def _held_bounds(path: str, bounds: Callable[..., Any]) -> Callable[..., Any]:
 
 def held_scores(
     returned: Any, path: str, kind: str, n: int
-) -> NDArray[Any] | sparse.csr_array | SetStatistics:
+) -> NDArray[Any] | sparse.csr_array | Sums | SetStatistics:
     """What the function of another package's metric returned, as scores of n units.
 
     Raises
@@ -175,7 +175,7 @@ def held_scores(
     SettingsError
         It is no score of its kind.
     """
-    if kind == "set" and isinstance(returned, SetStatistics) and len(returned) == n:
+    if kind == "set" and isinstance(returned, Sums | SetStatistics) and len(returned) == n:
         return returned
     if sparse.issparse(returned):
         return _statistics(returned, path, n)

@@ -86,7 +86,7 @@ def scores_of(metric: Metric, case: Case) -> Scores:
         assert functional is not None
         influence = partial(definition.influence, metric.k)
         values = Sums(_narrow(values), functional, influence, definition.reach)
-    if isinstance(values, SetStatistics):
+    if isinstance(values, Sums | SetStatistics):
         return SetScores(metric, values, missing, case.infinite)
     if metric.kind == "ratio":
         top = np.where(missing, np.nan, values[:, 0])

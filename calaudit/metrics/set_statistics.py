@@ -36,8 +36,6 @@ _DENSE = 2**20
 """Numbers that are held whole at most: 8 MiB of an engine."""
 _FARTHEST = 64
 """Units that are asked how far they would reach among more, or fewer, units."""
-_NOISE = 1e-12
-"""Statistics that differ by a smaller share differ by rounding."""
 
 
 @dataclass(eq=False, slots=True)
@@ -205,17 +203,6 @@ class Sums:
         whole = totals.sum(axis=0)
         return float(self.functional(whole)), self.functional(whole - totals)
 
-    def beside(self, other: "Sums") -> "SumsBeside":
-        """These sums beside another engine's."""
-        difference = sparse.csr_array(other.columns - self.columns)
-        size = abs(self.columns).maximum(abs(other.columns))
-        apart = abs(difference) > _NOISE * size
-        difference = sparse.csr_array(difference.multiply(apart))
-        difference.eliminate_zeros()
-        changed = np.diff(difference.indptr) > 0
-        held = plain(difference) if is_narrow(difference) else difference
-        return SumsBeside(self, other, held, changed)
-
     def most(self, rows: Ints) -> Callable[[float], float]:
         """N → the most that one of n units like those at `rows` can move the metric.
 
@@ -241,68 +228,6 @@ def _gathering(group: Ints, rows: Ints, shape: tuple[int, int]) -> sparse.csr_ar
     narrow = np.int32 if max(shape) <= np.iinfo(np.int32).max else np.int64
     places = group.astype(narrow, copy=False), rows.astype(narrow, copy=False)
     return sparse.csr_array((np.ones(len(rows)), places), shape=shape)
-
-
-def _columns_by_block(
-    values: sparse.csr_array, rows: Ints, block: Ints, n_blocks: int
-) -> sparse.csc_array:
-    """What each block's rows of `values` hold, (m, blocks); a place may hold several to be added.
-
-    Put together by hand: SciPy's products and slices check more than such small ones cost.
-    """
-    order = np.argsort(block, kind="stable")
-    starts = values.indptr[rows[order]]
-    length = values.indptr[rows[order] + 1] - starts
-    ends = np.cumsum(length)
-    place = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - length), length)
-    filled = np.bincount(block[order], length, minlength=n_blocks)
-    indptr = np.concatenate([[0], np.cumsum(filled)]).astype(values.indices.dtype)
-    held = values.data[place], values.indices[place], indptr
-    return sparse.csc_array(held, shape=(values.shape[1], n_blocks))
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class SumsBeside:
-    """One engine's sums beside another's."""
-
-    one: Sums
-    other: Sums
-    difference: Floats | sparse.csr_array
-    """(n, m) the other's minus the one's; 0 in rows that don't differ."""
-    changed: Bools
-
-    def swaps(self, rows: Ints, block: Ints, n_blocks: int) -> "SumSwaps":
-        """What swaps do; see `Pair`."""
-        moving = np.flatnonzero(block >= 0)
-        rows_moved, block_moved = rows[moving], block[moving]
-        if not isinstance(self.difference, np.ndarray):
-            moved: Any = _columns_by_block(self.difference, rows_moved, block_moved, n_blocks)
-        elif len(moving) == n_blocks:  # one each
-            moved = np.empty((self.difference.shape[1], n_blocks))
-            moved[:, block_moved] = self.difference[rows_moved].T
-        else:
-            shape = n_blocks, len(self.one)
-            moved = (_gathering(block_moved, rows_moved, shape) @ self.difference).T
-        totals = self.one.total(rows), self.other.total(rows)
-        return SumSwaps(self.one.functional, totals, moved)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class SumSwaps:
-    """Sums of two engines, of which blocks change places."""
-
-    functional: Functional
-    totals: tuple[Floats, Floats]
-    """(m,) each."""
-    moved: Any
-    """(m, blocks) what the other engine adds to the one's sums; sparse where m is large."""
-    affordable: int = 10**9
-
-    def __call__(self, swapped: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-        """The metric by both engines, (patterns,)."""
-        step = np.asarray((self.moved @ swapped.T.astype(np.float64)).T)
-        before, after = self.totals
-        return self.functional(before + step), self.functional(after - step)
 
 
 def is_narrow(columns: sparse.csr_array) -> bool:

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from calaudit.metrics.division import divide
 from calaudit.metrics.set_statistics import Grouping, SetStatistics, Sums, is_narrow, plain
+from calaudit.metrics.swapping import Beside, PairBeside, SumsBeside
 from calaudit.metrics.unit_scores import RatioScores, Scores, SetScores, UnitScores, of_units
 
 Floats = NDArray[np.float64]
@@ -29,11 +30,16 @@ class Engines(Protocol):
         """The metric by each engine, (engines,), and without each group, (engines, groups)."""
         ...
 
+    def beside(self) -> Iterator[tuple[slice, Beside]]:
+        """FP32's beside those of all others, some at a time: of which, counted without FP32."""
+        ...
 
-def side_by_side(engines: Sequence[SetStatistics]) -> Engines:
+
+def side_by_side(engines: Sequence[Sums | SetStatistics]) -> Engines:
     """The statistics of several engines, of one class and of the same units, FP32's first."""
     sums = [each for each in engines if isinstance(each, Sums)]
-    return _SumsOfEngines(sums) if len(sums) == len(engines) else _InTurn(engines)
+    others = [each for each in engines if not isinstance(each, Sums)]
+    return _InTurn(others) if others else _SumsOfEngines(sums)
 
 
 class _SumsOfEngines:
@@ -82,6 +88,15 @@ class _SumsOfEngines:
             lefts.append(functional(whole - totals).T)
         return np.concatenate(wholes), np.concatenate(lefts)
 
+    def beside(self) -> Iterator[tuple[slice, Beside]]:
+        """FP32's sums beside those of others; see `Engines`."""
+        fp32, *others = self.engines
+        most = max(len(fp32), *(each.columns.nnz for each in self.engines))
+        step = max(1, _STACKED // max(most, 1))
+        for at in range(0, len(others), step):
+            part = slice(at, min(at + step, len(others)))
+            yield part, SumsBeside(fp32, others[part])
+
 
 class _InTurn:
     """Statistics of several engines that have nothing to share.
@@ -99,6 +114,12 @@ class _InTurn:
         """The metric by each engine, and with each group left out; see `Engines`."""
         found = [each.without_groups(of) for each in self.engines]
         return np.array([whole for whole, _ in found]), np.array([left for _, left in found])
+
+    def beside(self) -> Iterator[tuple[slice, Beside]]:
+        """FP32's statistics beside each other's; see `Engines`."""
+        fp32, *others = self.engines
+        for at, other in enumerate(others):
+            yield slice(at, at + 1), PairBeside(fp32.beside(other))
 
 
 def memberships(slices: Sequence[Rows], n: int) -> Iterator[sparse.csr_array]:

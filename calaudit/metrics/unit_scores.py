@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calaudit.metrics.base import Metric
 from calaudit.metrics.division import divide
-from calaudit.metrics.set_statistics import LARGEST, SetStatistics
+from calaudit.metrics.set_statistics import LARGEST, SetStatistics, Sums
 from calaudit.runtime.errors import SettingsError
 
 _ROUNDING = 2.0**-36
@@ -108,7 +108,7 @@ class SetScores:
     """Scores of a metric that is a function of the whole set of units."""
 
     metric: Metric
-    statistics: SetStatistics
+    statistics: Sums | SetStatistics
     """Of n units; nothing where one has no score."""
     missing: NDArray[np.bool_] | None = None
     """(n,) units that have no score; None: those of which a statistic isn't a number."""
@@ -204,7 +204,7 @@ def concatenate(parts: Sequence[Scores]) -> Scores:
             np.concatenate([part.denominator for part in ratios]),
             infinite,
         )
-    statistics = [part.statistics for part in parts if isinstance(part, SetScores)]
+    statistics: list[Any] = [part.statistics for part in parts if isinstance(part, SetScores)]
     joined = statistics[0].joined(statistics[1:])
     return SetScores(first.metric, joined, missing, infinite)
 

@@ -139,30 +139,32 @@ def _measure_sets(
     cluster = units.cluster if units.clustered else None
     together = SetDrops(reference, candidates, cluster)
     alone: dict[int, SetDrops] = {}
-    cells = range(len(candidates))
     shape = (len(candidates), 1)
+    present = [each.present for each in (reference, *candidates)]
     for name in names_of(slices):
         rows = rows_of(slices, name)
-        kept = rows[reference.present[rows]]
+        kept = rows[present[0][rows]]
         estimate = no_estimate(shape)
         before, after = np.full(shape, np.nan), np.full(shape, np.nan)
-        n, n_broken = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+        n = np.array([np.count_nonzero(each[kept]) for each in present[1:]], np.int64).reshape(
+            shape
+        )
         key = f"{method.seed}\0{reference.metric.name}\0{name}"
-        sound = [cell for cell in cells if candidates[cell].present[kept].all()]
-        if sound and len(kept):
-            margin = margins(name, np.full(len(cells), reference.value(kept)))
-            found = together.compare(kept, method.levels, key=key, margin=margin)
+        sound = n[:, 0] == len(kept)
+        if sound.any() and len(kept):
+            values = together.values(kept)
+            before[:, 0], after[:, 0] = values[0], values[1:]
+            found = together.compare(
+                kept, method.levels, key=key, margin=margins(name, before[:, 0])
+            )
             fill(estimate, (slice(None), 0), found)
-        for cell, scores in enumerate(candidates):
-            both = kept if cell in sound else kept[scores.present[kept]]
-            n[cell], n_broken[cell] = len(both), len(kept) - len(both)
-            before[cell], after[cell] = reference.value(both), scores.value(both)
-            if cell in sound:
-                continue
+        for cell in np.flatnonzero(~sound).tolist():
+            both = kept[present[1 + cell][kept]]
+            before[cell], after[cell] = reference.value(both), candidates[cell].value(both)
             fill(estimate, ([cell], 0), no_estimate((1,)))
             if len(both):
                 if cell not in alone:
-                    alone[cell] = SetDrops(reference, [scores], cluster)
+                    alone[cell] = SetDrops(reference, [candidates[cell]], cluster)
                 margin = margins(name, before[cell])
                 own = alone[cell].compare(both, method.levels, key=key, margin=margin)
                 fill(estimate, ([cell], 0), own)
@@ -170,7 +172,7 @@ def _measure_sets(
             slices=(name,),
             n=n,
             n_left_out=np.array([len(rows) - len(kept)]),
-            n_broken=n_broken,
+            n_broken=len(kept) - n,
             n_clusters=None if cluster is None else np.array([len(np.unique(cluster[kept]))]),
             before=before,
             after=after,

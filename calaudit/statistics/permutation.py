@@ -14,10 +14,11 @@ from scipy.special import gammaln, ndtr
 
 from calaudit.metrics.base import Metric
 from calaudit.metrics.division import divide
-from calaudit.metrics.set_statistics import Swaps
+from calaudit.metrics.swapping import SwapsOfEngines
 from calaudit.statistics.random_numbers import random_signs
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 FEW = 20
 """Of fewer clusters no pattern of signs is rare: 2⁻¹⁹ is 2e-6."""
@@ -94,62 +95,58 @@ def signs_of_many(totals: Floats, coins: Floats) -> Floats:
     return np.asarray(np.where(exceeding == 0, beyond, p_value), dtype=np.float64)
 
 
-def swap_test(
+def swap_tests(
     metric: Metric,
-    swaps: Swaps,
-    n_blocks: int,
+    swaps: SwapsOfEngines,
+    n_blocks: Ints,
     *,
     key: str,
-    beyond: float = 1.0,
-    few: bool = False,
-) -> float:
-    """One-sided p-value of "swapping FP32 and the engine changes nothing".
+    beyond: Floats,
+    few: NDArray[np.bool_],
+) -> Floats:
+    """One-sided p-values of "swapping FP32 and the engine changes nothing", (engines,).
 
     Parameters
     ----------
     metric : Metric
-    swaps : Swaps
-        The metric by FP32 and by the engine, with blocks of units swapped.
-    n_blocks : int
+    swaps : SwapsOfEngines
+        The metric by FP32 and by each engine, with blocks of units swapped.
+    n_blocks : ndarray of int64, shape (engines,)
         Those that changed.
     key : str
         Of the tosses.
-    beyond : float
+    beyond : ndarray, shape (engines,)
         Taken, if smaller, where no toss shows as much; with `few` also where none does that swaps
         anything.
-    few : bool
+    few : ndarray of bool, shape (engines,)
         Whether there are so few clusters that no pattern of swaps is rare.
     """
-    if n_blocks == 0:
-        return 1.0
     sign = 1.0 if metric.higher_is_better else -1.0
     most = min(MOST_SWAPS, max(swaps.affordable, FEWEST_SWAPS))
-    tossed = found = 0
-    others = False
-    least = np.inf
-    while tossed < most and found < _ENOUGH:
-        # Most tests end with the first tosses.
-        coins = random_signs(key, n_blocks, MOST_SWAPS if tossed else _AT_ONCE)
-        swap = coins[tossed : min(tossed + _AT_ONCE, most)].astype(np.uint8)
-        if not tossed:
-            swap = np.concatenate([np.zeros((1, n_blocks), np.uint8), swap])
-        before, after = swaps(swap)
+    found, tossed = np.zeros((2, len(n_blocks)), dtype=np.int64)
+    others = np.zeros(len(n_blocks), dtype=bool)
+    least = np.full(len(n_blocks), np.inf)
+    start, left = 0, np.flatnonzero(n_blocks)
+    while start < most and len(left):  # most tests end with the first tosses
+        stop = min(start + _AT_ONCE, most)
+        swapped = [random_signs(key, n, stop)[start:] for n in n_blocks[left].tolist()]
+        if not start:
+            swapped = [np.concatenate([np.zeros_like(each[:1]), each]) for each in swapped]
+        before, after = swaps(left, swapped)
         drop = sign * (before - after)
-        if not tossed:  # what is seen, without a swap; equal drops differ by rounding
-            least = drop[0] - _NOISE * max(abs(before[0]), abs(after[0]))
-            swap, drop = swap[1:], drop[1:]
-        shown = drop >= least
-        found += int(np.count_nonzero(shown))
-        others |= bool((shown & swap.any(axis=1)).any())
-        tossed += len(swap)
-    p_value = found / tossed if found >= _ENOUGH else (found + 1.0) / (tossed + 1.0)
-    alone = found == 0 or (few and not others)
-    return min(p_value, beyond) if alone else p_value
-
-
-def blocks_of(member: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Blocks in which n clusters are swapped, for the cluster of each unit; -1 stays so."""
-    return np.where(member < 0, member, member % min(n, MOST_BLOCKS)) if n else member
+        if not start:  # what is seen, without a swap; equal drops differ by rounding
+            size = np.maximum(np.abs(before[:, 0]), np.abs(after[:, 0]))
+            least[left] = drop[:, 0] - _NOISE * size
+            drop, swapped = drop[:, 1:], [each[1:] for each in swapped]
+        shown = drop >= least[left, None]
+        found[left] += np.count_nonzero(shown, axis=1)
+        for at in np.flatnonzero(few[left]).tolist():
+            others[left[at]] |= bool((shown[at] & swapped[at].any(axis=1)).any())
+        start = tossed[left] = stop
+        left = left[found[left] < _ENOUGH]
+    p_value = np.where(found >= _ENOUGH, divide(found, tossed, 1.0), (found + 1.0) / (tossed + 1.0))
+    alone = (n_blocks > 0) & ((found == 0) | (few & ~others))
+    return np.where(alone, np.minimum(p_value, beyond), p_value)
 
 
 def _heads(tosses: int) -> Floats:

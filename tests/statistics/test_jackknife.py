@@ -6,13 +6,14 @@ from scipy import sparse, stats
 
 from calaudit.metrics.catalogue import parse_metric
 from calaudit.metrics.scoring import score
-from calaudit.metrics.set_statistics import Sums, SumSwaps
+from calaudit.metrics.set_statistics import Sums
+from calaudit.metrics.swapping import SumSwaps
 from calaudit.metrics.truth import Labels, Relevance
 from calaudit.metrics.unit_scores import SetScores
 from calaudit.statistics.clusters import GROUPS, deal
 from calaudit.statistics.estimate import Levels
 from calaudit.statistics.jackknife import SetDrops
-from calaudit.statistics.permutation import swap_test
+from calaudit.statistics.permutation import swap_tests
 
 LEVELS = Levels()
 GINI = parse_metric("gini@5")
@@ -187,8 +188,16 @@ def test_swapping_labels_comes_near_the_share_of_all_swaps():
         step = np.array(swap) @ moved
         drops.append(drop_of(before + step, before + moved.sum(axis=0) - step))
     exact = np.mean(np.array(drops) >= observed - 1e-12)
-    totals = before, before + moved.sum(axis=0)
-    found = swap_test(GINI, SumSwaps(_spread, totals, sparse.csr_array(moved.T)), 9, key="k")
+    block, column = np.indices(moved.shape).reshape(2, -1)
+    swaps = SumSwaps.of(
+        _spread,
+        (before, before + moved.sum(axis=0, keepdims=True)),
+        np.array([0, 9]),
+        (block, column, moved.ravel()),
+    )
+    (found,) = swap_tests(
+        GINI, swaps, np.array([9]), key="k", beyond=np.ones(1), few=np.zeros(1, dtype=bool)
+    )
     assert found == pytest.approx(exact, abs=4 * np.sqrt(exact / 20) * exact + 0.05)
 
 

@@ -8,10 +8,11 @@ and numba a tenth.
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import Generic, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,9 +68,42 @@ def streamed(python: Callable[P, T]) -> Compiled[P, T]:
 
 
 def map_on_cores(work: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
-    """Results of `work` in the order of `items`, as many at a time as there are cores."""
-    with ThreadPoolExecutor(n_cores()) as threads:
+    """Results of `work` in the order of `items`, as many at a time as there are cores.
+
+    Matrix products keep to their thread meanwhile. Of two at a time, each by threads of its own on
+    two cores, both take several times as long as one after the other.
+    """
+    with _SERIAL_PRODUCTS, ThreadPoolExecutor(n_cores()) as threads:
         return list(threads.map(work, items))
+
+
+class _SerialProducts:
+    """Matrix products without threads of their own, until the last of those that ask is done."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asking = 0
+        self._limits: Any = None
+
+    def __enter__(self) -> None:
+        from threadpoolctl import ThreadpoolController
+
+        with self._lock:
+            if not self._asking:
+                # looked up each time, since SciPy brings a library of its own when first used
+                blas = ThreadpoolController().select(user_api="blas")
+                self._limits = blas.limit(limits=1)
+                self._limits.__enter__()
+            self._asking += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._asking -= 1
+            if not self._asking:
+                self._limits.__exit__(None, None, None)
+
+
+_SERIAL_PRODUCTS = _SerialProducts()
 
 
 def n_cores() -> int:

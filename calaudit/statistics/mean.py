@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
+from calaudit.runtime.compiled import map_on_cores
 from calaudit.statistics.bootstrap import REPLICATES, Blocks, bootstrap_t
 from calaudit.statistics.bounds import few_changed, unseen_bounds
 from calaudit.statistics.estimate import Estimate, Levels, no_estimate
@@ -63,7 +64,10 @@ def compare_means(
     few = _few(sums)
     # Where sizes add up to 0, as the words of empty texts do, the metric isn't defined.
     defined = sums.weight > 0
-    for at, blocks, counts in _work(sums, ~few & defined, f"{seed}", replicates):
+
+    def resampled(piece: _Piece) -> None:
+        at, held = piece
+        blocks, counts = _blocks(sums, at, held), _counts(sums, held, how)
         n_changed = sums.n_changed[at].astype(np.float64)
         bounds = bootstrap_t(blocks, counts, levels, margin[at], n_changed)
         found.ends[(slice(None), *at)] = bounds.ends
@@ -71,10 +75,11 @@ def compare_means(
         found.p_value[at] = np.maximum(bounds.p_value, _by_signs(blocks, counts, how, margin[at]))
         found.error[at] = blocks.error
         found.interval[at] = "bootstrap-t"
+
+    map_on_cores(resampled, _pieces_of_slices(sums, ~few & defined))
     found.ends[:, (sums.n_both == 0) & (sums.n > 0)] = _NOTHING
     found.p_value[(sums.n_both == 0) & (sums.n > 0)] = 1.0
-    for cell, place in np.argwhere(few & defined).tolist():
-        _fill_few(found, sums, (cell, place), how)
+    _fill_few(found, sums, few & defined, how)
     if span is not None:
         _use_span(found, sums, span, how)
         _remember_unseen(found, sums, span, levels)
@@ -122,10 +127,21 @@ def _constant(total: Floats, expected: Floats) -> NDArray[np.bool_]:
     return np.asarray(apart <= _NOISE * np.abs(total).max(axis=-1, initial=0.0))
 
 
-def _work(
-    sums: Sums, wanted: NDArray[np.bool_], key: str, replicates: int
-) -> Iterator[tuple[tuple[NDArray[np.int64], NDArray[np.int64]], Blocks, Floats]]:
-    """Comparisons to be resampled together, as (cells, slices), their blocks and the counts."""
+_At = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Comparisons: the cell and the slice of each."""
+_Piece = tuple[_At, NDArray[np.int64] | None]
+"""Comparisons, and those blocks that hold any of their units; None: all blocks."""
+
+
+def _pieces(wanted: NDArray[np.bool_]) -> Iterator[_At]:
+    """Those of (cells, slices) that are wanted, some at a time."""
+    cells, places = np.nonzero(wanted)
+    for start in range(0, len(cells), _AT_ONCE):
+        yield cells[start : start + _AT_ONCE], places[start : start + _AT_ONCE]
+
+
+def _pieces_of_slices(sums: Sums, wanted: NDArray[np.bool_]) -> Iterator[_Piece]:
+    """Those that are wanted, to be resampled together."""
     n_cells, n_slices, width = sums.total.shape
     pending: list[tuple[int, int]] = []
     for place in range(n_slices):
@@ -134,36 +150,48 @@ def _work(
         occupied = np.flatnonzero(held)
         few = len(occupied) < FEW_BLOCKS
         if pairs and (few or (n_cells >= _MANY_CELLS and 2 * len(occupied) < width)):
-            whole = _blocks(sums, pairs)
-            blocks = Blocks(whole.total[:, occupied], whole.size[:, occupied])
-            n_drawn = len(occupied) if few else width
-            counts = resample_counts(key, n_drawn, replicates)
-            yield _index(pairs), blocks, counts if few else counts[:, occupied]
+            yield _index(pairs), occupied
             continue
         pending += pairs
-        if len(pending) >= _AT_ONCE or (pending and place == n_slices - 1):
-            yield _index(pending), _blocks(sums, pending), resample_counts(key, width, replicates)
+        if len(pending) >= _AT_ONCE:
+            yield _index(pending), None
             pending = []
     if pending:
-        yield _index(pending), _blocks(sums, pending), resample_counts(key, width, replicates)
+        yield _index(pending), None
 
 
-def _index(pairs: list[tuple[int, int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _index(pairs: list[tuple[int, int]]) -> _At:
     cells, places = np.array(pairs, dtype=np.int64).T
     return cells, places
 
 
-def _blocks(sums: Sums, pairs: list[tuple[int, int]]) -> Blocks:
-    cells, places = _index(pairs)
-    return Blocks(sums.total[cells, places], sums.size[cells % len(sums.size), places])
+def _blocks(sums: Sums, at: _At, held: NDArray[np.int64] | None = None) -> Blocks:
+    cells, places = at
+    total, size = sums.total[cells, places], sums.size[cells % len(sums.size), places]
+    return Blocks(total, size) if held is None else Blocks(total[:, held], size[:, held])
 
 
-def _fill_few(found: Estimate, sums: Sums, at: tuple[int, int], how: _How) -> None:
-    """Bounds and p-value of a drop of which few units differ from the others."""
-    blocks = _blocks(sums, [at])
-    total, size = blocks.total[0], blocks.size[0]
-    drop, n = float(blocks.drop[0]), float(sums.independent[at])
-    here = (slice(None), *at)
+def _counts(sums: Sums, held: NDArray[np.int64] | None, how: _How) -> Floats:
+    """How often each replicate draws each block that is held, (replicates, blocks)."""
+    if held is not None and len(held) < FEW_BLOCKS:
+        return resample_counts(how.key, len(held), how.replicates)
+    counts = resample_counts(how.key, sums.total.shape[2], how.replicates)
+    return counts if held is None else counts[:, held]
+
+
+def _fill_few(found: Estimate, sums: Sums, few: NDArray[np.bool_], how: _How) -> None:
+    """Bounds and p-values of drops of which few units differ from the others."""
+    for at in _pieces(few):
+        blocks = _blocks(sums, at)
+        found.error[at] = blocks.error
+        for index, pair in enumerate(zip(*(each.tolist() for each in at), strict=True)):
+            block = Blocks(blocks.total[index : index + 1], blocks.size[index : index + 1])
+            _fill_one(found, sums, pair, block, how)
+
+
+def _fill_one(found: Estimate, sums: Sums, at: tuple[int, int], block: Blocks, how: _How) -> None:
+    total, size, here = block.total[0], block.size[0], (slice(None), *at)
+    drop, n = float(block.drop[0]), float(sums.independent[at])
     if drop != 0 and _constant(total, drop * size):
         found.ends[here] = _ends_alike(drop, n, how)
         if drop > how.margin[at]:
@@ -180,7 +208,6 @@ def _fill_few(found: Estimate, sums: Sums, at: tuple[int, int], how: _How) -> No
     if np.isfinite(found.ends[here]).any():
         found.interval[at] = "bootstrap-t" if how.span is None else "clopper-pearson"
     found.plain[at] = found.ends[(3, *at)]
-    found.error[at] = blocks.error[0]
     found.design_effect[at] = sums.n_both[at] / n if n else np.nan
 
 
@@ -208,13 +235,11 @@ def _use_span(found: Estimate, sums: Sums, span: float, how: _How) -> None:
     few = found.interval == "clopper-pearson"
     whole = np.abs(sums.total).max(axis=2, initial=0.0) >= span * (1.0 - _NOISE)
     stretched = (found.interval == "bootstrap-t") & (found.ends[3] > found.plain)
-    cells, places = np.nonzero((few & ~whole & (sums.n_changed > 0)) | stretched)
-    for start in range(0, len(cells), _AT_ONCE):
-        at = cells[start : start + _AT_ONCE], places[start : start + _AT_ONCE]
-        blocks = Blocks(sums.total[at], sums.size[at[0] % len(sums.size), at[1]])
+
+    def bounded(at: _At) -> None:
         margin = how.margin[at]
         ends, p_value = unseen_bounds(
-            blocks,
+            _blocks(sums, at),
             sums.independent[at],
             span,
             how.levels,
@@ -228,6 +253,8 @@ def _use_span(found: Estimate, sums: Sums, span: float, how: _How) -> None:
         untested = few[at] & (margin > 0)
         smaller = np.minimum(p_value, found.p_value[at])
         found.p_value[at] = np.where(untested, smaller, found.p_value[at])
+
+    map_on_cores(bounded, _pieces((few & ~whole & (sums.n_changed > 0)) | stretched))
 
 
 def _remember_unseen(found: Estimate, sums: Sums, span: float, levels: Levels) -> None:

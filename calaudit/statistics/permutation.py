@@ -64,14 +64,23 @@ def signs_of_whole_numbers(drops: Floats, *, beyond: float = 1.0) -> float:
 
 
 def signs_of_few(drops: Floats) -> float:
-    """Exact p-value over all 2^k signs of k ≤ 20 numbers that aren't 0, by enumeration."""
+    """Exact p-value over all 2^k signs of k ≤ 20 numbers that aren't 0.
+
+    By the sums of each half of them, of which there are 2^(k/2) (E. Horowitz & S. Sahni 1974).
+    """
     changed = np.abs(drops[drops != 0])
-    if not len(changed):
-        return 1.0
+    least = float(drops.sum()) - _ROUNDING * float(changed.sum())
+    one, other = _signed_sums(changed[::2]), np.sort(_signed_sums(changed[1::2]))
+    lower = np.searchsorted(other, least - one)  # of the other's, with each of the one's
+    return 1.0 - int(lower.sum()) / (len(one) * len(other))
+
+
+def _signed_sums(sizes: Floats) -> Floats:
+    """Sums of the sizes by all patterns of signs, (2^k,)."""
     sums = np.zeros(1)
-    for size in changed:
+    for size in sizes:
         sums = np.concatenate([sums - size, sums + size])
-    return float(np.mean(sums >= float(drops.sum()) - _ROUNDING * float(changed.sum())))
+    return sums
 
 
 def signs_of_many(totals: Floats, coins: Floats) -> Floats:

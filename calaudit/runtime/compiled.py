@@ -9,14 +9,18 @@ and numba a tenth.
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
+
+_AHEAD = 4
+"""Items that wait for each core."""
 
 
 class Compiled(Generic[P, T]):
@@ -70,11 +74,23 @@ def streamed(python: Callable[P, T]) -> Compiled[P, T]:
 def map_on_cores(work: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
     """Results of `work` in the order of `items`, as many at a time as there are cores.
 
-    Matrix products keep to their thread meanwhile. Of two at a time, each by threads of its own on
-    two cores, both take several times as long as one after the other.
+    Items are taken as they are needed, few ahead. Matrix products keep to their thread meanwhile:
+    two at a time, each by threads of its own on two cores, take several times as long as one after
+    the other.
     """
+    found: list[T] = []
+    waiting: deque[Future[T]] = deque()
     with _SERIAL_PRODUCTS, ThreadPoolExecutor(n_cores()) as threads:
-        return list(threads.map(work, items))
+        try:
+            for item in items:
+                waiting.append(threads.submit(work, item))
+                if len(waiting) > _AHEAD * n_cores():
+                    found.append(waiting.popleft().result())
+            found += [each.result() for each in waiting]
+        finally:
+            for each in waiting:
+                each.cancel()
+    return found
 
 
 class _SerialProducts:

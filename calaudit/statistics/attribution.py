@@ -21,6 +21,7 @@ from calaudit.metrics.unit_scores import Scores, SetScores
 from calaudit.results.comparison import Verdict
 from calaudit.results.drops import Attribution, BestElsewhere, Finding, Part
 from calaudit.results.values import filled
+from calaudit.runtime.compiled import map_on_cores
 from calaudit.statistics.clusters import effective_blocks
 from calaudit.statistics.criteria import Comparison
 from calaudit.statistics.jackknife import SetDrops
@@ -159,10 +160,10 @@ def split_drops(
     tail = (1.0 - level) / 2.0
     units = describe_units(len(reference), clusters, weights)
     settled = {origin.recipe for origin in origins.values() if not origin.varies}
-    found: list[SplitDrop] = []
-    for name, drops, freedom in _drops(
-        reference, list(candidates.values()), slices, wanted, units=units, tail=tail, key=f"{seed}"
-    ):
+
+    def parts(of_slice: tuple[str, Drops, float]) -> list[SplitDrop]:
+        name, drops, freedom = of_slice
+        found: list[SplitDrop] = []
         methods = {
             method: measure_recipes(
                 drops.take(np.array(members)),
@@ -195,7 +196,12 @@ def split_drops(
                 )
                 for own in split(recipes, **how)
             ]  # fmt: skip
-    return found
+        return found
+
+    every = _drops(
+        reference, list(candidates.values()), slices, wanted, units=units, tail=tail, key=f"{seed}"
+    )
+    return [one for found in map_on_cores(parts, every) for one in found]
 
 
 def record_attributions(found: Sequence[SplitDrop]) -> list[Attribution]:

@@ -18,6 +18,7 @@ from calaudit.metrics.base import Metric
 from calaudit.metrics.division import divide
 from calaudit.metrics.unit_scores import RatioScores, Scores, SetScores, UnitScores
 from calaudit.results.drops import Gap, Part
+from calaudit.runtime.compiled import map_on_cores
 from calaudit.statistics.clusters import effective_blocks
 from calaudit.statistics.criteria import MinSupport
 from calaudit.statistics.jackknife import SetDrops
@@ -45,6 +46,8 @@ Floats = NDArray[np.float64]
 Found = tuple[str, str, float, float, float]
 """Cell, slice, drop, its standard error, degrees of freedom of that."""
 
+_ABREAST = 64
+"""Slices; of more, replicates of as many cells as there are cores are gigabytes."""
 _AT_ONCE = 256
 """Comparisons whose replicates are made together."""
 _CUTS = 32
@@ -137,14 +140,17 @@ def worst_gaps(
     support = MinSupport()
     least = min_support or (support.counted if metric.kind == "binary" else support.resampled)
     tail = (1.0 - level) / 2.0
-    found: list[tuple[str, _Gaps]] = []
-    for cell, scores in candidates.items():
+
+    def gaps_of(scores: Scores) -> _Gaps:
         assert isinstance(scores, UnitScores | RatioScores)
         prepared = batch(reference, [scores], units)
         gaps = _Gaps(metric.span, tail=tail, key=f"{seed}", clustered=prepared.clustered)
         gaps.add(_pieces(prepared, slices, least=least))
-        if gaps.names:
-            found.append((cell, gaps))
+        return gaps
+
+    few = len(names_of(slices)) <= _ABREAST
+    every = map_on_cores(gaps_of, candidates.values()) if few else map(gaps_of, candidates.values())
+    found = [each for each in zip(candidates, every, strict=True) if each[1].names]
     if not found:
         return []
     largest = np.max([gaps.largest for _, gaps in found], axis=0)

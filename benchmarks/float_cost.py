@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, OnnxruntimeEngine
+from calaudit.backends.onnxruntime.sessions import OnnxruntimeBackend, TimedOnnxruntimeEngine
 from calaudit.demo.digits import DEMO_MODEL
 from calaudit.graph.load import load_model
 from calaudit.graph.model import Model
@@ -35,7 +35,7 @@ RUNS = 60
 """Runs that layers are timed over."""
 
 
-def benched(name: str, engine: OnnxruntimeEngine, feeds: Any, batch: int) -> BenchedEngine:
+def benched(name: str, engine: TimedOnnxruntimeEngine, feeds: Any, batch: int) -> BenchedEngine:
     """An engine's layers."""
     return BenchedEngine(
         engine=name, backend="onnxruntime", precision="unknown", fingerprint=name,
@@ -44,7 +44,7 @@ def benched(name: str, engine: OnnxruntimeEngine, feeds: Any, batch: int) -> Ben
 
 
 def differences(
-    plain: OnnxruntimeEngine, other: OnnxruntimeEngine, feeds: Any, rounds: int
+    plain: TimedOnnxruntimeEngine, other: TimedOnnxruntimeEngine, feeds: Any, rounds: int
 ) -> np.ndarray:
     """CPU milliseconds per run of the other engine less those of the first, round by round."""
     spent = np.empty((rounds, 2))

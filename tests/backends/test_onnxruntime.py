@@ -1,3 +1,5 @@
+import gc
+import weakref
 from typing import NamedTuple
 
 import numpy as np
@@ -159,3 +161,13 @@ def test_runs_share_the_threads_unless_their_outputs_are_large(
     assert (at_a_time, made) == (case.runs, [case.of_each])
     feeds = models.feeds(model.proto)
     np.testing.assert_array_equal(engine.run(feeds)["y"], run(model, feeds)["y"])
+
+
+def test_an_engine_for_several_threads_does_not_keep_the_graph() -> None:
+    model = Model(models.residual(), "sketch")
+    kept = weakref.ref(model)
+    engine, _ = OnnxruntimeBackend().load_shared(model)
+    del model
+    gc.collect()
+    assert kept() is None
+    assert engine.outputs == ("y",)

@@ -166,7 +166,7 @@ class OnnxruntimeBackend:
             scales=table.scales,
         )
 
-    def load(self, model: Model) -> "OnnxruntimeEngine":
+    def load(self, model: Model) -> "TimedOnnxruntimeEngine":
         """Make an engine. Raises `BackendError` when onnxruntime refuses the model."""
         return self._loaded(model, self._how)
 
@@ -179,9 +179,14 @@ class OnnxruntimeBackend:
         large = held is not None and held > _LARGE_RUN
         at_a_time = 1 if large else min(self._all_threads, _RUNS)
         threads = -(-self._all_threads // at_a_time)
-        return self._loaded(model, self._how._replace(threads=threads, planned=False)), at_a_time
+        how = self._how._replace(threads=threads, planned=False)
+        return OnnxruntimeEngine(self._session(model, how), model, how), at_a_time
 
-    def _loaded(self, model: Model, how: How) -> "OnnxruntimeEngine":
+    def _loaded(self, model: Model, how: How) -> "TimedOnnxruntimeEngine":
+        return TimedOnnxruntimeEngine(self._session(model, how), model, how)
+
+    @staticmethod
+    def _session(model: Model, how: How) -> ort.InferenceSession:
         try:
             session = make_session(model, how.options())
         except _FAILURES as error:
@@ -197,12 +202,7 @@ class OnnxruntimeBackend:
                 where=model.label,
                 next_step="Export the model with float32 outputs: cast them inside.",
             )
-        record = {
-            "library": library_title(),
-            "provider": "CPUExecutionProvider",
-            "kernels": how.kernels,
-        }
-        return OnnxruntimeEngine(session, model, record, how)
+        return session
 
 
 class OnnxruntimeEngine:
@@ -210,18 +210,19 @@ class OnnxruntimeEngine:
 
     So is one of which the first run of several samples fails while one alone succeeds: an exporter
     that traced an example of one sample wrote that size into the graph, whatever its inputs say.
+    The graph isn't kept: its weights would lie in memory beside those of the session.
     """
 
-    def __init__(
-        self, session: ort.InferenceSession, model: Model, record: Mapping[str, str], how: How
-    ) -> None:
+    def __init__(self, session: ort.InferenceSession, model: Model, how: How) -> None:
         self._session: ort.InferenceSession | None = session
-        self._model, self._how = model, how
         self._label = model.label
-        self._largest: dict[str, NDArray[Any]] = {}
         self._one_by_one = model.fixed_batch
         self._ran_batches = False
-        self._record = dict(record)
+        self._record = {
+            "library": library_title(),
+            "provider": "CPUExecutionProvider",
+            "kernels": how.kernels,
+        }
         self._inputs = model.inputs
         self._outputs = tuple(output.name for output in session.get_outputs())
         strings = any("string" in each.type for each in session.get_inputs())
@@ -263,29 +264,9 @@ class OnnxruntimeEngine:
         pieces = [self._run(_sample(used, place)) for place in range(n)]
         return {name: _joined([piece[name] for piece in pieces]) for name in self._outputs}
 
-    def measure(self, feeds: Mapping[str, NDArray[Any]], block: Block) -> Times:
-        """See `calaudit.backends.timed.Timed`; streams are threads that share the session."""
-        used = {spec.name: self._feed(spec, feeds) for spec in self._inputs}
-        if len(next(iter(used.values()), ())) >= len(next(iter(self._largest.values()), ())):
-            self._largest = used
-        return time_calls(lambda: self.run(used), block)
-
-    def memory(self) -> EngineMemory:
-        """In a process of its own, with the largest batch that was measured; see `Timed`."""
-        from calaudit.backends.onnxruntime.memory import resident_memory
-
-        return resident_memory(self._model, self._how, self._largest)
-
-    def layers(self, feeds: Mapping[str, NDArray[Any]], runs: int) -> tuple[LayerTime, ...]:
-        """By onnxruntime's own profile, of a second session; see `Timed`."""
-        from calaudit.backends.onnxruntime.profile import profile_layers
-
-        return profile_layers(self._model, self._how, dict(feeds), runs)
-
     def close(self) -> None:
         """Let the session go, with its weights and memory."""
         self._session = None
-        self._largest = {}
 
     def _runs_alone(self, feeds: dict[str, NDArray[Any]]) -> bool:
         try:
@@ -322,6 +303,39 @@ class OnnxruntimeEngine:
         self._ran_batches |= len(next(iter(feeds.values()))) > 1
         self._n_bytes = sum(each.nbytes for each in values)
         return dict(zip(self._outputs, values, strict=True))
+
+
+class TimedOnnxruntimeEngine(OnnxruntimeEngine):
+    """One that is timed, too; see `calaudit.backends.timed.Timed`. It keeps the graph for that."""
+
+    def __init__(self, session: ort.InferenceSession, model: Model, how: How) -> None:
+        super().__init__(session, model, how)
+        self._model, self._how = model, how
+        self._largest: dict[str, NDArray[Any]] = {}
+
+    def measure(self, feeds: Mapping[str, NDArray[Any]], block: Block) -> Times:
+        """Streams are threads that share the session."""
+        used = {spec.name: self._feed(spec, feeds) for spec in self._inputs}
+        if len(next(iter(used.values()), ())) >= len(next(iter(self._largest.values()), ())):
+            self._largest = used
+        return time_calls(lambda: self.run(used), block)
+
+    def memory(self) -> EngineMemory:
+        """In a process of its own, with the largest batch that was measured; see `Timed`."""
+        from calaudit.backends.onnxruntime.memory import resident_memory
+
+        return resident_memory(self._model, self._how, self._largest)
+
+    def layers(self, feeds: Mapping[str, NDArray[Any]], runs: int) -> tuple[LayerTime, ...]:
+        """By onnxruntime's own profile, of a second session; see `Timed`."""
+        from calaudit.backends.onnxruntime.profile import profile_layers
+
+        return profile_layers(self._model, self._how, dict(feeds), runs)
+
+    def close(self) -> None:
+        """Let the session go, with its weights and memory."""
+        super().close()
+        self._largest = {}
 
 
 def _run_shared(

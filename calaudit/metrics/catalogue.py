@@ -180,14 +180,21 @@ def _definition(family: str) -> Definition:
     return found
 
 
+@remembered
+def _others() -> Mapping[str, str]:
+    """Name → the first other package that offers it."""
+    offers = [(name, who) for name, who in METRICS.offers() if who != BUILT_IN]
+    return dict(reversed(offers))
+
+
 def _refuse_clash(family: str) -> None:
     """Refuse a name that two packages offer; calaudit's own need no import of other packages'."""
     owned = family in _built_in()
-    others = [who for name, who in METRICS.offers() if name == family and who != BUILT_IN]
-    if owned and others:
+    other = _others().get(family)
+    if owned and other is not None:
         raise SettingsError(
-            f"calaudit and {others[0]} both offer the metric {family!r}",
-            next_step=f"Uninstall {others[0]}, or rename {family} in its pyproject.toml; or write "
+            f"calaudit and {other} both offer the metric {family!r}",
+            next_step=f"Uninstall {other}, or rename {family} in its pyproject.toml; or write "
             "module:function for its own.",
         )
     if not owned and family in _found()[1]:

@@ -112,7 +112,7 @@ MUTATIONS = (
             '        candidate_ties=change.tied_share("engine", rows)',
             '"fp32"', '"engine"', RANKING),
     swapped("worst and best over ties",
-            "bounds.worst.value(rows), bounds.best.value(rows)", "worst", "best", RANKING),
+            "values[:, -2].tolist(), values[:, -1].tolist()", "-2", "-1", RANKING),
     Mutation("head to tail and tail to head",
              "pairs.reshape(-1, 4)", "pairs.transpose(0, 2, 1).reshape(-1, 4)", RANKING),
     swapped("exposure before and after",

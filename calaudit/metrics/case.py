@@ -268,6 +268,10 @@ class Case:
         """The same case for another engine; what is known of truth and FP32 is shared."""
         return replace(self, outputs=outputs, _shown={}, _kept={}, _of_outputs={})
 
+    def of_reference(self) -> "Case":
+        """FP32's own case; what is known of truth and FP32 is shared."""
+        return replace(self.with_outputs(self.reference()), broken=None)
+
     def with_shown(self, k: int, shown: Shown) -> "Case":
         """The same case, but for who is in the top `k`."""
         return replace(self, _shown={k: shown}, _kept={})

@@ -12,7 +12,7 @@ from scipy import sparse
 from calaudit.metrics.base import Metric
 from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import definition_of
-from calaudit.metrics.set_statistics import SetStatistics, Sums
+from calaudit.metrics.set_statistics import Sums
 from calaudit.metrics.truth import Truth
 from calaudit.metrics.unit_scores import RatioScores, Scores, SetScores, UnitScores
 
@@ -86,7 +86,8 @@ def scores_of(metric: Metric, case: Case) -> Scores:
         assert functional is not None
         influence = partial(definition.influence, metric.k)
         values = Sums(_narrow(values), functional, influence, definition.reach)
-    if isinstance(values, Sums | SetStatistics):
+    # first what is asked fastest: whether it is a protocol's takes long to find out
+    if not isinstance(values, np.ndarray):
         return SetScores(metric, values, missing, case.infinite)
     if metric.kind == "ratio":
         top = np.where(missing, np.nan, values[:, 0])

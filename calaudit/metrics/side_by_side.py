@@ -162,7 +162,9 @@ def values_in(scores: Sequence[Scores], member: sparse.csr_array) -> Floats:
     """
     units = [each for each in scores if isinstance(each, UnitScores | RatioScores)]
     if len(units) == len(scores):
-        return _means(units, member)
+        beside = max(1, _STACKED // max(member.shape[1], 1))
+        starts = range(0, len(units), beside)
+        return np.concatenate([_means(units[at : at + beside], member) for at in starts])
     sets = [each for each in scores if isinstance(each, SetScores)]
     sums = [each.statistics for each in sets if isinstance(each.statistics, Sums)]
     if len(sums) < len(sets):

@@ -23,14 +23,13 @@ from calaudit.metrics.scoring import TieBounds, bounds_of, scores_of
 from calaudit.metrics.shown import Shown
 from calaudit.metrics.side_by_side import memberships, values_in
 from calaudit.metrics.truth import Relevance
-from calaudit.metrics.unit_scores import Scores, concatenate, join_units
+from calaudit.metrics.unit_scores import Scores, UnitScores, concatenate, join_units
 from calaudit.results.rankings import Flow, MovedItem, RankingLoss
 from calaudit.statistics.ranking_lists import Path
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-_Values = tuple[list[float] | None, list[float] | None]
 _NOISE = 1e-12
 """Values that differ by a smaller share of themselves differ by rounding."""
 
@@ -113,14 +112,7 @@ class RankingChange:
         slices : sequence of ndarray
             Queries of each.
         """
-        told = [metric for metric in metrics if metric in self.steps or metric in self.bounds]
-        found: list[tuple[RankingLoss, ...]] = []
-        for member in memberships(slices, len(self.answered)):
-            by_metric = [
-                [_told(metric, values) for values in self._values(metric, member)]
-                for metric in told
-            ]
-            found += zip(*by_metric, strict=True) if told else [()] * member.shape[0]
+        (found,) = losses_of([self], metrics, slices)
         return found
 
     def loss(self, metric: Metric, rows: Rows) -> RankingLoss | None:
@@ -130,17 +122,6 @@ class RankingChange:
         """
         (found,) = self.losses([metric], [rows])
         return found[0] if found else None
-
-    def _values(self, metric: Metric, member: sparse.csr_array) -> list[_Values]:
-        """A metric by its four lists and its two bounds, of each slice; None: not known."""
-        none = [None] * member.shape[0]
-        parts: list[Sequence[list[float] | None]] = [none, none]
-        if metric in self.steps:
-            parts[0] = values_in(self.steps[metric], member).T.tolist()
-        if metric in self.bounds:
-            bounds = self.bounds[metric]
-            parts[1] = values_in([bounds.worst, bounds.best], member).T.tolist()
-        return list(zip(*parts, strict=True))
 
     def tied_share(self, which: str, rows: Rows) -> float:
         """Share of some queries in which a tie runs across the cut, of ``fp32`` or ``engine``."""
@@ -214,10 +195,15 @@ def change_of(
     return changes_in(metrics, Case(outputs, truth, reference_outputs))
 
 
-def changes_in(metrics: Iterable[Metric], case: Case) -> list[RankingChange]:
-    """`change_of` a case that has relevance and FP32's outputs."""
+def changes_in(
+    metrics: Iterable[Metric], case: Case, scores: Mapping[Metric, Scores] | None = None
+) -> list[RankingChange]:
+    """`change_of` a case that has relevance and FP32's outputs; its scores may be known."""
     cut = [metric for metric in metrics if metric.k is not None and metric.family != "top"]
-    return [_change(case, k, [metric for metric in cut if metric.k == k]) for k in cuts_of(cut)]
+    return [
+        _change(case, k, [metric for metric in cut if metric.k == k], scores or {})
+        for k in cuts_of(cut)
+    ]
 
 
 def cuts_of(metrics: Iterable[Metric]) -> list[int]:
@@ -266,18 +252,24 @@ def _by_group(change: sparse.csr_array, sign: float, tail: NDArray[np.bool_]) ->
     return np.asarray(one_way @ groups, dtype=np.float64)
 
 
-def _change(case: Case, k: int, metrics: list[Metric]) -> RankingChange:
+def _change(
+    case: Case, k: int, metrics: Sequence[Metric], known: Mapping[Metric, Scores]
+) -> RankingChange:
     path = Path.of(case, k)
-    lists = (path.fp32, path.members, path.untied, path.engine)
-    steps = {}
+    steps = {
+        metric: _steps(metric, case, path, known.get(metric))
+        for metric in metrics
+        if definition_of(metric).shown_only
+    }
+    bounds = {}
+    ties = ((path.engine.tied > 1) & ~case.unanswered[path.engine.query]).any()
     for metric in metrics:
-        if definition_of(metric).shown_only:
-            fp32, members, untied, engine = (
-                scores_of(metric, case.with_shown(k, shown)) for shown in lists
-            )
-            steps[metric] = (fp32, members, untied, engine)
+        engine = steps[metric][-1] if metric in steps else None
+        if isinstance(engine, UnitScores) and definition_of(metric).bounds is not None and not ties:
+            bounds[metric] = TieBounds(engine, engine)  # of one order alone
+        elif (found := bounds_of(metric, case)) is not None:
+            bounds[metric] = found
     truth = case.relevance()
-    bounds = {metric: found for metric in metrics if (found := bounds_of(metric, case)) is not None}
     return RankingChange(
         k=k,
         truth=truth,
@@ -293,33 +285,83 @@ def _change(case: Case, k: int, metrics: list[Metric]) -> RankingChange:
     )
 
 
-def _told(metric: Metric, values: _Values) -> RankingLoss:
-    worst = best = drop = across_cut = reordering = ties = None
-    steps, bounds = values
-    if bounds is not None:
-        worst, best = bounds
-    if steps is not None:
+def _steps(
+    metric: Metric, case: Case, path: Path, engine: Scores | None
+) -> tuple[Scores, Scores, Scores, Scores]:
+    """A metric's scores of the four lists; those of the engine's own may be known."""
+
+    def of(shown: Shown) -> Scores:
+        return scores_of(metric, case.with_shown(shown.k, shown))
+
+    fp32 = case.of_reference()
+    if np.array_equal(fp32.unanswered, case.unanswered):  # as of any engine that answers all
+        ours = case.kept_of_truth(f"{metric.name} of FP32", lambda: scores_of(metric, fp32))
+    else:
+        ours = of(path.fp32)
+    engine = of(path.engine) if engine is None else engine
+    untied = engine if path.untied is path.engine else of(path.untied)
+    return ours, of(path.members), untied, engine
+
+
+def losses_of(
+    changes: Sequence[RankingChange], metrics: Iterable[Metric], slices: Sequence[Rows]
+) -> list[list[tuple[RankingLoss, ...]]]:
+    """`RankingChange.losses` of several engines, whose lists are cut at one k."""
+    if not changes:
+        return []
+    first = changes[0]
+    told = [metric for metric in metrics if metric in first.steps or metric in first.bounds]
+    found: list[list[tuple[RankingLoss, ...]]] = [[] for _ in changes]
+    for member in memberships(slices, len(first.answered)):
+        by_metric = [_told(metric, changes, member) for metric in told]
+        for at, own in enumerate(found):
+            of_slices = zip(*(each[at] for each in by_metric), strict=True)
+            own.extend(of_slices if told else [()] * member.shape[0])
+    return found
+
+
+def _told(
+    metric: Metric, changes: Sequence[RankingChange], member: sparse.csr_array
+) -> list[list[RankingLoss]]:
+    """A metric's loss by cause, change by change, slice by slice."""
+    stepped, bounded = metric in changes[0].steps, metric in changes[0].bounds
+    lists: list[list[Scores]] = [
+        [
+            *(each.steps[metric] if stepped else ()),
+            *((each.bounds[metric].worst, each.bounds[metric].best) if bounded else ()),
+        ]
+        for each in changes
+    ]
+    values = _values_in(lists, member)
+    columns: list[list[Any]] = [[[None] * member.shape[0]] * len(changes)] * 6
+    if stepped:
         sign = 1.0 if metric.higher_is_better else -1.0
-        fp32, members, untied, engine = steps
-        drop = _loss(fp32, engine, sign)
-        # other items, in FP32's order
-        across_cut = _loss(fp32, members, sign)
-        # the engine's order of them, its ties broken by FP32
-        reordering = _loss(members, untied, sign)
-        # ties broken by FP32 against chance
-        ties = _loss(untied, engine, sign)
-    return RankingLoss(
-        metric=metric.name,
-        drop=drop,
-        across_cut=across_cut,
-        reordering=reordering,
-        ties=ties,
-        worst=worst,
-        best=best,
-    )
+        fp32, members, untied, engine = np.moveaxis(values[:, :4], 1, 0)
+        pairs = (
+            (fp32, engine),
+            (fp32, members),  # other items, in FP32's order
+            (members, untied),  # the engine's order of them, its ties broken by FP32
+            (untied, engine),  # ties broken by FP32 against chance
+        )
+        columns[:4] = [_loss(before, after, sign).tolist() for before, after in pairs]
+    if bounded:
+        columns[4:] = [values[:, -2].tolist(), values[:, -1].tolist()]
+    return [
+        [RankingLoss(metric.name, *told) for told in zip(*own, strict=True)]
+        for own in zip(*columns, strict=True)
+    ]
 
 
-def _loss(before: float, after: float, sign: float) -> float:
+def _values_in(lists: Sequence[Sequence[Scores]], member: sparse.csr_array) -> Floats:
+    """A metric by each change's lists on each slice, (changes, lists, slices); each asked once."""
+    flat = [one for lists_of_one in lists for one in lists_of_one]
+    once = {id(one): one for one in flat}
+    place = {key: at for at, key in enumerate(once)}
+    values = values_in(list(once.values()), member)
+    return values[[place[id(one)] for one in flat]].reshape(len(lists), -1, member.shape[0])
+
+
+def _loss(before: Floats, after: Floats, sign: float) -> Floats:
     """What is lost from one list to the next, without what rounding leaves of 0, and its sign."""
-    equal = abs(before - after) <= _NOISE * max(abs(before), abs(after))
-    return 0.0 if equal else sign * (before - after)
+    equal = np.abs(before - after) <= _NOISE * np.maximum(np.abs(before), np.abs(after))
+    return np.where(equal, 0.0, sign * (before - after))

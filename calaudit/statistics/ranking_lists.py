@@ -28,7 +28,7 @@ class Path:
     members: Shown
     """Who the engine shows, its ties broken by FP32, in FP32's order."""
     untied: Shown
-    """What the engine shows, its ties broken by FP32."""
+    """What the engine shows, its ties broken by FP32; `engine` itself where it has none."""
     engine: Shown
 
     @classmethod
@@ -37,7 +37,7 @@ class Path:
         case.relevance()
         reference = case.reference_ranked()
         engine = case.shown(k)
-        untied = untie(engine, reference)
+        untied = untie(engine, reference) if (engine.tied > 1).any() else engine
         return cls(case.reference_shown(k), reorder(untied, reference), untied, engine)
 
 

@@ -6,7 +6,6 @@ numbers and from kinds of task.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,6 @@ from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import definition_of
 from calaudit.metrics.scoring import perfect, scores_of
 from calaudit.metrics.set_statistics import Grouping
-from calaudit.metrics.truth import Relevance
 from calaudit.metrics.unit_scores import Scores, SetScores, concatenate
 from calaudit.results.drops import Exemplars
 from calaudit.results.rankings import RankingFlow, RankingLoss, RankingSlice
@@ -27,12 +25,13 @@ from calaudit.runtime.progress import counter
 from calaudit.runtime.words import plural
 from calaudit.statistics.baselines import Constancy, Rival
 from calaudit.statistics.exemplars import find_exemplars
-from calaudit.statistics.ranking_change import RankingChange
+from calaudit.statistics.ranking_change import RankingChange, losses_of
 from calaudit.steps.pieces import Pieces
 from calaudit.steps.sanity import rivals_in
 from calaudit.steps.scores_reduction import ScoresReduction
 from calaudit.steps.unit_facts import UnitFacts, facts_of, join_facts
 from calaudit.tasks.base import EvalSet
+from calaudit.tasks.names import Names, remembered
 from calaudit.tasks.placed import placed
 
 CellScores = Mapping[Metric, Scores]
@@ -40,18 +39,25 @@ CellScores = Mapping[Metric, Scores]
 _SHOWN = 3
 
 
-def _flow(cell: str, eval_set: EvalSet, truth: Relevance, change: RankingChange) -> RankingFlow:
-    lost, gained = change.moved(np.arange(len(truth), dtype=np.int64), names=eval_set.items)
-    names = eval_set.slices.names
-    slices = [eval_set.slices.rows(name) for name in names]
-    losses = change.losses(eval_set.metrics, slices)
+def _flow(
+    cell: str,
+    eval_set: EvalSet,
+    change: RankingChange,
+    losses: Sequence[tuple[RankingLoss, ...]],
+    items: Names | None,
+) -> RankingFlow:
+    truth, names = change.truth, eval_set.slices.names
+    lost, gained = change.moved(np.arange(len(truth), dtype=np.int64), names=items)
     return RankingFlow(
         cell=cell,
         output=eval_set.output,
         k=change.k,
         catalogue=truth.n_items,
         tail_items=None if truth.tail is None else int(truth.tail.sum()),
-        slices=tuple(map(partial(_slice, change), names, slices, losses)),
+        slices=tuple(
+            _slice(change, name, eval_set.slices.rows(name), own)
+            for name, own in zip(names, losses, strict=True)
+        ),
         lost=lost,
         gained=gained,
     )
@@ -221,11 +227,13 @@ def _scored(eval_set: EvalSet, reference: Predictions, cells: Mapping[str, Predi
 
 def _rankings(eval_set: EvalSet, facts: Mapping[str, UnitFacts]) -> Iterator[RankingFlow]:
     """Losses by cause, ties and exposure that moved: one for each cell and cut."""
-    truth = eval_set.truth
-    if isinstance(truth, Relevance):
-        for cell, each in facts.items():
-            for change in each.changes:
-                yield _flow(cell, eval_set, truth, change)
+    items = None if eval_set.items is None else remembered(eval_set.items)
+    slices = [eval_set.slices.rows(name) for name in eval_set.slices.names]
+    by_cut = zip(*(each.changes for each in facts.values()), strict=True)
+    losses = [losses_of(changes, eval_set.metrics, slices) for changes in by_cut]
+    for at, (cell, each) in enumerate(facts.items()):
+        for change, of_cells in zip(each.changes, losses, strict=True):
+            yield _flow(cell, eval_set, change, of_cells[at], items)
 
 
 def _not_finite(

@@ -31,6 +31,19 @@ def texts_of(values: NDArray[Any] | list[Any]) -> Names:
     return lambda positions: [str(values[int(at)]) for at in positions]
 
 
+def remembered(names: Names) -> Names:
+    """The same names, each looked up once."""
+    known: dict[int, str] = {}
+
+    def name(positions: Rows) -> list[str]:
+        new = np.array([at for at in positions.tolist() if at not in known], dtype=np.int64)
+        if len(new):
+            known.update(zip(new.tolist(), names(new), strict=True))
+        return [known[at] for at in positions.tolist()]
+
+    return name
+
+
 def find_output(asked: str | None, known: Sequence[str], where: str) -> str:
     """The model's output of that name, or the only one. Raises `SettingsError`."""
     if asked is None and len(known) == 1:

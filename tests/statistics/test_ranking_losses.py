@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from calaudit.metrics.case import Case
 from calaudit.metrics.catalogue import parse_metric
-from calaudit.metrics.scoring import score
+from calaudit.metrics.scoring import bounds_of, score, scores_of
 from calaudit.metrics.truth import Relevance
-from calaudit.statistics.ranking_change import change_of
+from calaudit.statistics.ranking_change import change_of, changes_in, losses_of
 from calaudit.statistics.ranking_lists import Path
 from tests.metrics.ranked import orders, tied_case
 
@@ -212,3 +212,35 @@ def test_queries_that_the_engine_left_unanswered_are_left_out_of_all_that_is_tol
         lost, kept = change.loss(metric, ALL), sound.loss(metric, rest)
         assert lost.drop == 0
         assert (lost.worst, lost.best) == (kept.worst, kept.best)
+
+
+def test_losses_of_several_engines_are_those_of_each_whose_scores_are_not_known():
+    fp32, truth = known(5, levels=1000)
+    rng = np.random.default_rng(5)
+    noisy = fp32 + rng.normal(size=fp32.shape)
+    broken = noisy.copy()
+    broken[2] = np.nan
+    base = Case(fp32, truth, fp32)
+    cases = [base.with_outputs(each) for each in (noisy, np.round(noisy), broken, fp32)]
+    together = [
+        changes_in(METRICS, case, {metric: scores_of(metric, case) for metric in METRICS})[0]
+        for case in cases
+    ]
+    slices = [ALL, np.array([2]), np.array([], dtype=np.int64), np.array([0, 3, 4])]
+    found = losses_of(together, METRICS, slices)
+    for case, own in zip(cases, found, strict=True):
+        (alone,) = change_of(METRICS, case.outputs, truth, fp32)
+        for rows, losses in zip(slices, own, strict=True):
+            assert losses == tuple(alone.loss(metric, rows) for metric in METRICS)
+    assert losses_of([], METRICS, slices) == []
+
+
+def test_without_ties_both_bounds_are_the_score():
+    fp32, truth = known(6, levels=1000)
+    engine = fp32 + np.random.default_rng(6).normal(size=fp32.shape)
+    (change,) = change_of(METRICS, engine, truth, fp32)
+    for metric, bounds in change.bounds.items():
+        apart = bounds_of(metric, Case(engine, truth, fp32))
+        for one, other in ((bounds.worst, apart.worst), (bounds.best, apart.best)):
+            np.testing.assert_allclose(one.values, other.values, rtol=1e-13)
+    assert {"ndcg@3", "recall@3", "long_tail_share@3"} <= {each.name for each in change.bounds}

@@ -49,34 +49,49 @@ def kl_divergences(
         Give up on a candidate when its loss is above the best by more than `SAME_DIVERGENCE`: its
         entry is infinite. The others are the same either way.
     """
-    widths = np.diff(edges)
-    logs = np.zeros_like(counts)
-    np.log(counts / widths, out=logs, where=counts > 0)
-    prefixes = np.zeros((3, len(counts) + 1))
-    np.cumsum(counts, out=prefixes[0, 1:])
-    np.cumsum(np.where(counts > 0, widths, 0.0), out=prefixes[1, 1:])
-    np.cumsum(counts * logs, out=prefixes[2, 1:])
-    found = np.full(len(candidates), np.inf)
-    strides = np.array([_STRIDE, 1] if only_best else [1])
-    slack = SAME_DIVERGENCE if only_best else np.inf
-    _divergences(edges, counts, prefixes, candidates, strides, slack, found)
-    return found
+    return _divergences(edges, counts, candidates, only_best)
 
 
 @compiled
-def _divergences(  # noqa: PLR0917  # numba has no keyword-only arguments
+def least_divergence(
+    edges: NDArray[np.float64], counts: NDArray[np.float64], candidates: NDArray[np.int64]
+) -> int:
+    """The widest of the candidates that lose least; parameters as of `kl_divergences`."""
+    loss = _divergences(edges, counts, candidates, True)
+    least, best = loss.min(), 0
+    for place in range(len(candidates)):
+        if loss[place] <= least + SAME_DIVERGENCE:
+            best = place
+    return int(candidates[best])
+
+
+@compiled
+def _prefixes(edges: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums (3, k + 1) of c, of w in filled bins, and of c·log(c/w), up to each edge."""
+    sums = np.zeros((3, len(edges)))
+    for place in range(len(counts)):
+        sums[:, place + 1] = sums[:, place]
+        count, width = counts[place], edges[place + 1] - edges[place]
+        if count > 0:
+            sums[0, place + 1] += count
+            sums[1, place + 1] += width
+            sums[2, place + 1] += count * np.log(count / width)
+    return sums
+
+
+@compiled
+def _divergences(
     edges: NDArray[np.float64],
     counts: NDArray[np.float64],
-    prefixes: NDArray[np.float64],
     candidates: NDArray[np.int64],
-    strides: NDArray[np.int64],
-    slack: float,
-    found: NDArray[np.float64],
-) -> None:
-    mass, width, terms = prefixes
+    only_best: bool,
+) -> NDArray[np.float64]:
+    mass, width, terms = _prefixes(edges, counts)
     total = mass[-1]
+    slack = SAME_DIVERGENCE if only_best else np.inf
+    found = np.full(len(candidates), np.inf)
     best = np.inf
-    for stride in strides:
+    for stride in np.array([_STRIDE, 1]) if only_best else np.array([1]):
         # Bounds of levels only move up from one candidate to the next.
         bounds = np.zeros(N_LEVELS + 1, np.int64)
         for place in range(0, len(candidates), stride):
@@ -118,3 +133,4 @@ def _divergences(  # noqa: PLR0917  # numba has no keyword-only arguments
             else:
                 found[place] = loss / total
                 best = min(best, found[place])
+    return found

@@ -19,14 +19,12 @@ Why this grid, and not equal bins that double in width when a value overflows:
 A histogram stores the `N_OCTAVES` octaves up to its own maximum. Smaller values share the first
 stored bin; which values those are depends only on the maximum, so this too is independent of
 order. At 32 octaves they are values below 2^-31 of the maximum.
-
-The *bulk* is a histogram's non-zero values on bins as fine as int8 needs, outliers told apart.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any, Final, cast
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,14 +42,6 @@ N_BINS = N_OCTAVES * BINS_PER_OCTAVE
 
 DROPPED_BITS = 23 - FRACTION_BITS
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
-
-BULK: Final = 0.9999
-"""Share of the non-zero values that make the bulk."""
-OUTLIER_FACTOR: Final = 8.0
-"""Values more than this many times the bulk's edge are outliers."""
-N_FINE: Final = 11
-"""Bins are no narrower than 2^-N_FINE of the range without outliers, rounded down to a power of
-two: at least 2048 of them lie in it."""
 
 
 def bin_number(amax: float | np.float32) -> int:
@@ -305,94 +295,3 @@ def no_histograms(taps: Sequence[str], n_groups: int, *, narrow: bool = False) -
         np.zeros(shape, dtype=np.int64),
         np.zeros(shape, dtype=np.float32),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Bulk:
-    """A histogram's non-zero values, with bins no finer than their range needs."""
-
-    edges: NDArray[np.float64]
-    """(k + 1,)."""
-    counts: NDArray[np.float64]
-    """(k,), zeros left out."""
-    edge: float
-    """Smallest edge that covers the share `BULK` of them."""
-    top: float
-    """Where outliers begin: `OUTLIER_FACTOR` times `edge`, or the maximum where that is lower."""
-    floor: float
-    """Width of the narrowest bins: a power of two, 1/2048 of `top` or less."""
-
-
-class Distribution:
-    """A histogram that isn't all zero, with what several methods need of it: each found once.
-
-    Parameters
-    ----------
-    histogram : Histogram
-    """
-
-    def __init__(self, histogram: Histogram) -> None:
-        self.histogram = histogram
-
-    @cached_property
-    def cumulative(self) -> Counts:
-        """Non-zero values up to and with each bin (`N_BINS`,)."""
-        found: Any = np.cumsum(self.histogram.counts) - self.histogram.n_zero
-        return cast(Counts, found)
-
-    @cached_property
-    def constant(self) -> bool:
-        """Whether several values lie in one bin."""
-        return self.histogram.n > 1 and int(np.count_nonzero(self.histogram.counts)) == 1
-
-    @cached_property
-    def bulk_edge(self) -> float:
-        """The smallest edge that covers the share `BULK` of the non-zero values."""
-        return float(self.histogram.edges[covering(self.cumulative, BULK) + 1])
-
-    @cached_property
-    def bulk(self) -> Bulk:
-        """Bins merged that are narrower than 1/2048 of the range without outliers.
-
-        The published entropy scheme lays 2048 bins over [0, amax]. Where nothing is an outlier
-        these are the same range and at least as many bins; where something is, it can't blur the
-        rest.
-        """
-        counts = self.histogram.counts.astype(np.float64)
-        counts[0] -= self.histogram.n_zero
-        edges = self.histogram.edges
-        top = min(self.histogram.amax, OUTLIER_FACTOR * self.bulk_edge)
-        floor = float(np.ldexp(0.5, int(np.frexp(top)[1]) - N_FINE))
-        merged_edges, merged = np.empty_like(edges), np.zeros_like(counts)
-        n = merge_bins(edges, counts, floor, merged_edges, merged)
-        return Bulk(merged_edges[: n + 1], merged[:n], self.bulk_edge, top, floor)
-
-
-def covering(cumulative: NDArray[Any], share: float) -> int:
-    """The first bin up to which `share` of all counts lie."""
-    # 0.9999 · 10000 must ask for 9999 values, however the product is rounded.
-    wanted = share * float(cumulative[-1]) * (1 - 1e-14)
-    return int(np.searchsorted(cumulative, wanted))
-
-
-@compiled
-def merge_bins(
-    edges: NDArray[np.float64],
-    counts: NDArray[np.float64],
-    floor: float,
-    merged_edges: NDArray[np.float64],
-    merged: NDArray[np.float64],
-) -> int:
-    """Merge bins into multiples of `floor` where they are narrower; gives how many there are."""
-    n = 0
-    end_of_fine = floor * (1 << FRACTION_BITS)
-    bound = 0.0
-    for place in range(len(counts)):
-        if edges[place] >= bound:
-            fine = edges[place] < end_of_fine
-            bound = (np.floor(edges[place] / floor) + 1) * floor if fine else 0.0
-            merged_edges[n] = edges[place]
-            n += 1
-        merged[n - 1] += counts[place]
-    merged_edges[n] = edges[-1]
-    return n

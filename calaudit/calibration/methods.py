@@ -17,8 +17,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.calibration.entropy import N_LEVELS, SAME_DIVERGENCE, kl_divergences
-from calaudit.calibration.histogram import Distribution, Histogram, covering
+from calaudit.calibration.distribution import Distribution, covering
+from calaudit.calibration.entropy import N_LEVELS, least_divergence
+from calaudit.calibration.histogram import Histogram
 from calaudit.runtime.compiled import compiled
 from calaudit.runtime.errors import SettingsError, near
 
@@ -50,33 +51,45 @@ def squared_errors(
     only_best : bool
         Give up on a clip when its error is above the least: its entry is infinite.
     """
-    unit = float(clips[-1])
-    scaled = edges / unit
-    density = counts / np.diff(scaled)
-    moments = np.zeros((3, len(edges)))
-    for power in range(3):
-        each = density * np.diff(scaled ** (power + 1)) / (power + 1)
-        np.cumsum(each, out=moments[power, 1:])
-    found = np.full(len(clips), np.inf)
-    strides = np.array([_STRIDE, 1] if only_best else [1])
-    _errors(scaled, density, moments, clips / unit, strides, only_best, found)
-    return found * unit**2
+    return _errors(edges, counts, clips, only_best)
 
 
 @compiled
-def _errors(  # noqa: PLR0917  # numba has no keyword-only arguments
+def _least_error(
+    edges: NDArray[np.float64], counts: NDArray[np.float64], clips: NDArray[np.float64]
+) -> int:
+    """The first of the clips with the least error; parameters as of `squared_errors`."""
+    return int(np.argmin(_errors(edges, counts, clips, True)))
+
+
+@compiled
+def _moments(edges: NDArray[np.float64], density: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Σ1, Σx and Σx² (3, k + 1) of all values up to each edge."""
+    sums = np.zeros((3, len(edges)))
+    for place in range(len(density)):
+        inside, low, high = density[place], edges[place], edges[place + 1]
+        sums[0, place + 1] = sums[0, place] + inside * (high - low)
+        sums[1, place + 1] = sums[1, place] + inside * (high * high - low * low) / 2
+        cubes = high * high * high - low * low * low
+        sums[2, place + 1] = sums[2, place] + inside * cubes / 3
+    return sums
+
+
+@compiled
+def _errors(
     edges: NDArray[np.float64],
-    density: NDArray[np.float64],
-    moments: NDArray[np.float64],
+    counts: NDArray[np.float64],
     clips: NDArray[np.float64],
-    strides: NDArray[np.int64],
     only_best: bool,
-    found: NDArray[np.float64],
-) -> None:
-    count, mean, square = moments
+) -> NDArray[np.float64]:
+    unit = clips[-1]
+    edges, clips = edges / unit, clips / unit
+    density = counts / np.diff(edges)
+    count, mean, square = _moments(edges, density)
+    found = np.full(len(clips), np.inf)
     last = len(density) - 1
     best = np.inf
-    for stride in strides:
+    for stride in np.array([_STRIDE, 1]) if only_best else np.array([1]):
         # The bins that steps begin in only move up from one clip to the next.
         bins = np.zeros(N_STEPS + 1, np.int64)
         for place in range(0, len(clips), stride):
@@ -111,6 +124,8 @@ def _errors(  # noqa: PLR0917  # numba has no keyword-only arguments
             else:
                 found[place] = error
                 best = min(best, error)
+    found *= unit**2
+    return found
 
 
 def minmax(seen: Distribution) -> float:
@@ -132,7 +147,7 @@ def percentile(seen: Distribution, *, fraction: float = DEFAULT_PERCENTILE) -> f
             next_step="Give a number above 0 and up to 1, such as 0.9999.",
         )
     last = covering(seen.cumulative, fraction)
-    return min(float(seen.histogram.edges[last + 1]), seen.histogram.amax)
+    return min(float(seen.edges[last + 1]), seen.histogram.amax)
 
 
 def entropy(seen: Distribution) -> float:
@@ -151,12 +166,19 @@ def entropy(seen: Distribution) -> float:
     bin below it clips the same values with finer steps. Of equal candidates the widest wins.
     """
     bulk = seen.bulk
-    tops = np.flatnonzero(bulk.counts > 0) + 1
-    found = tops[(bulk.edges[tops] >= bulk.edge) & (bulk.edges[tops - 1] <= bulk.top)]
+    best = _least_loss(bulk.edges, bulk.counts, bulk.edge, bulk.top, bulk.floor)
+    return min(best, seen.histogram.amax)
+
+
+@compiled
+def _least_loss(
+    edges: NDArray[np.float64], counts: NDArray[np.float64], edge: float, top: float, floor: float
+) -> float:
+    """The edge that `entropy` looks for; parameters as of `Bulk`."""
+    tops = np.flatnonzero(counts > 0) + 1
+    tops = tops[(edges[tops] >= edge) & (edges[tops - 1] <= top)]
     # In units of the floor, so that data scaled by a power of two gives the very same numbers.
-    loss = kl_divergences(bulk.edges / bulk.floor, bulk.counts, found, only_best=True)
-    best = int(np.flatnonzero(loss <= loss.min() + SAME_DIVERGENCE)[-1])
-    return min(float(bulk.edges[found[best]]), seen.histogram.amax)
+    return float(edges[least_divergence(edges / floor, counts, tops)])
 
 
 def mse(seen: Distribution) -> float:
@@ -166,13 +188,20 @@ def mse(seen: Distribution) -> float:
     steps. Outliers, beyond 8 times the edge that covers 99.99 % of the non-zero values, count
     neither for nor against a clip: the square of one value at 1e6 would outweigh a million at 1.
     """
-    bulk = seen.bulk
-    counts = np.where(bulk.edges[:-1] <= bulk.top, bulk.counts, 0.0)
-    tops = np.flatnonzero(counts > 0) + 1
-    found = tops[bulk.edges[tops] >= min(N_LEVELS * bulk.floor, bulk.edge)]
-    clips = np.minimum(bulk.edges[found], seen.histogram.amax)
-    errors = squared_errors(bulk.edges, counts, clips, only_best=True)
-    return float(clips[int(np.argmin(errors))])
+    bulk, amax = seen.bulk, seen.histogram.amax
+    lowest = min(N_LEVELS * bulk.floor, bulk.edge)
+    return _least_mse(bulk.edges, bulk.counts, lowest, bulk.top, amax)
+
+
+@compiled
+def _least_mse(
+    edges: NDArray[np.float64], counts: NDArray[np.float64], lowest: float, top: float, amax: float
+) -> float:
+    """The clip that `mse` looks for, no lower than `lowest`; the others as of `Bulk`."""
+    counted = np.where(edges[:-1] <= top, counts, 0.0)
+    ends = edges[1:][counted > 0]
+    clips = np.minimum(ends[ends >= lowest], amax)
+    return float(clips[_least_error(edges, counted, clips)])
 
 
 METHODS: Final[dict[str, Callable[..., float]]] = {

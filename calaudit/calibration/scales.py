@@ -9,15 +9,10 @@ from typing import Final, Literal
 import numpy as np
 
 from calaudit.calibration.diff import clipping
+from calaudit.calibration.distribution import BULK, Distribution
 from calaudit.calibration.entropy_trt import choose_amax
 from calaudit.calibration.equal_bins import EqualBins
-from calaudit.calibration.histogram import (
-    BULK,
-    N_OCTAVES,
-    Distribution,
-    Histograms,
-    first_bin,
-)
+from calaudit.calibration.histogram import N_OCTAVES, Histograms, first_bin
 from calaudit.calibration.methods import ENTROPY_TRT, N_STEPS, check_method, estimate_amax
 from calaudit.runtime.compiled import map_on_cores
 from calaudit.runtime.errors import Notice, Problem, RangesError
@@ -49,6 +44,11 @@ class TapScale:
     """Largest magnitude that isn't clipped."""
     scale: float
     """Width of one int8 step, a float32: amax / 127."""
+
+    @classmethod
+    def of(cls, amax: float) -> "TapScale":
+        """What clips at `amax`."""
+        return cls(amax, scale_of(amax))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ def estimate_tables(
     bins = _equal_bins(histograms, equal, calibset) if ENTROPY_TRT in methods else None
     by = {method: _By(method, calibset, "minmax" in tried) for method in methods}
 
-    def estimate(position: int) -> list[tuple[float, list[Notice]]]:
+    def estimate(position: int) -> list[tuple[TapScale, list[Notice]]]:
         seen = Distribution(histograms.one(position, group))
         alive = scale_of(seen.histogram.amax) >= SMALLEST_NORMAL
         found = []
@@ -191,8 +191,9 @@ def estimate_tables(
                 amax = choose_amax(bins.counts[position], float(bins.widths[position]))
             elif alive:
                 amax = estimate_amax(seen, method, **options)
-            amax = max(amax, _SMALLEST_AMAX) if alive else amax
-            found.append((amax, _remarks(histograms.taps[position], seen, amax, by[method])))
+            scale = TapScale.of(max(amax, _SMALLEST_AMAX) if alive else amax)
+            remarks = _remarks if alive else _dead
+            found.append((scale, remarks(histograms.taps[position], seen, scale, by[method])))
         return found
 
     estimated = map_on_cores(estimate, range(len(histograms.taps)))
@@ -203,10 +204,7 @@ def estimate_tables(
         of_batches = [] if batches is None else batches.notices(calibset)
         tables.append(
             ScaleTable(
-                {
-                    name: TapScale(amax, scale_of(amax))
-                    for name, (amax, _) in zip(histograms.taps, own, strict=True)
-                },
+                dict(zip(histograms.taps, (scale for scale, _ in own), strict=True)),
                 method,
                 calibset,
                 options=dict(options) if batches is None else batches.batching.options,
@@ -249,18 +247,23 @@ def _percent(share: float) -> str:
     return "> 99.9 %" if share < 1 and text == "100" else f"{text} %"
 
 
-def _remarks(name: str, seen: Distribution, amax: float, by: _By) -> list[Notice]:
+def _dead(name: str, seen: Distribution, scale: TapScale, by: _By) -> list[Notice]:
+    """That a tap was never seen to be anything but zero, or nothing that float32 can scale."""
+    largest = f"never above {seen.histogram.amax:.3g}" if seen.histogram.n else "never observed"
+    within = f"in calibration set {by.calibset!r}"
+    message = f"{largest} {within}: taken as amax = {scale.amax:g}"
+    return [Notice("dead_tap", message, f"tap {name!r}")]
+
+
+def _remarks(name: str, seen: Distribution, scale: TapScale, by: _By) -> list[Notice]:
     """What a user should know of one tap's scale."""
-    histogram = seen.histogram
+    histogram, amax = seen.histogram, scale.amax
     where, within = f"tap {name!r}", f"in calibration set {by.calibset!r}"
-    if scale_of(histogram.amax) < SMALLEST_NORMAL:
-        least = f"never above {histogram.amax:.3g}" if histogram.n else "never observed"
-        return [Notice("dead_tap", f"{least} {within}: taken as amax = {DEAD_AMAX:g}", where)]
     if seen.constant:
         return [Notice("constant_tap", f"always {histogram.amax:.3g} {within}", where)]
     found: list[Notice] = []
     edge = seen.bulk_edge
-    if amax <= histogram.edges[1] and first_bin(histogram.amax) > 0:
+    if amax <= seen.edges[1] and first_bin(histogram.amax) > 0:
         message = (
             f"amax {amax:.3g} by {by.method} isn't fitted to the values {within}: all below it lie "
             f"in one bin, 2^-{N_OCTAVES - 1} of the largest ({histogram.amax:.3g}). Leave out the "
@@ -276,7 +279,7 @@ def _remarks(name: str, seen: Distribution, amax: float, by: _By) -> list[Notice
         found.append(Notice("outlier_tap", message, where))
     # Of no value more than (1 - amax / largest)² of its square is lost.
     if (1 - amax / histogram.amax) ** 2 > MUCH:
-        lost = clipping(histogram, scale_of(amax))
+        lost = clipping(histogram, scale.scale)
         if lost.energy > MUCH:
             message = (
                 f"amax {amax:.3g} by {by.method} cuts off {_percent(lost.energy)} of the signal "

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from calaudit.calibration.diff import clipping
+from calaudit.calibration.distribution import covering
 from calaudit.calibration.harm import Floats, Harm, harm_curves, observed_harm
-from calaudit.calibration.histogram import Histogram, covering
+from calaudit.calibration.histogram import Histogram
 from calaudit.calibration.methods import N_STEPS
 from calaudit.calibration.minimax import minimise_worst
 from calaudit.calibration.observation import Observation

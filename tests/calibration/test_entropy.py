@@ -5,8 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from calaudit.calibration.accumulate import observe
+from calaudit.calibration.distribution import Bulk, Distribution
 from calaudit.calibration.entropy import SAME_DIVERGENCE, kl_divergences
-from calaudit.calibration.histogram import Bulk, Distribution, Histogram
+from calaudit.calibration.histogram import Histogram
 from calaudit.calibration.methods import estimate_amax
 from tests.calibration.samples import KINDS, drawn
 from tests.calibration.trt import trt_amax

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from calaudit.calibration.accumulate import Accumulator, observe
-from calaudit.calibration.histogram import Distribution
+from calaudit.calibration.distribution import Distribution
 from calaudit.calibration.methods import ENTROPY_TRT, METHODS, estimate_amax, squared_errors
 from calaudit.runtime.errors import SettingsError
 from tests.calibration.samples import KINDS, batches_of_rows, drawn

@@ -19,7 +19,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-_AHEAD = 4
+_AHEAD = 2
 """Items that wait for each core."""
 
 

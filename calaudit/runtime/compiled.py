@@ -101,14 +101,17 @@ class _SerialProducts:
         self._asking = 0
         self._limits: Any = None
 
-    def __enter__(self) -> None:
+    @cached_property
+    def _blas(self) -> Any:
+        """NumPy's, found once: to look through all libraries takes milliseconds."""
         from threadpoolctl import ThreadpoolController
 
+        return ThreadpoolController().select(user_api="blas")
+
+    def __enter__(self) -> None:
         with self._lock:
             if not self._asking:
-                # looked up each time, since SciPy brings a library of its own when first used
-                blas = ThreadpoolController().select(user_api="blas")
-                self._limits = blas.limit(limits=1)
+                self._limits = self._blas.limit(limits=1)
                 self._limits.__enter__()
             self._asking += 1
 

@@ -7,6 +7,7 @@ unexpected error: a bug, which says nothing of any engine.
 
 import contextlib
 import errno
+import gc
 import io
 import os
 import signal
@@ -23,6 +24,9 @@ from calaudit.runtime.errors import CalauditError, Problem, SettingsError
 
 UNEXPECTED: Final = 70
 """Exit status of a bug: EX_SOFTWARE of BSD's sysexits.h, apart from every verdict."""
+_OBJECTS: Final = 10_000
+"""New ones after which Python looks for cycles among them, instead of 700: reports have so many
+records, and none in a cycle, that looking took a twentieth of an audit."""
 
 
 def main() -> None:
@@ -32,6 +36,7 @@ def main() -> None:
     would be 1, which says that something regressed.
     """
     interrupts.listen()
+    gc.set_threshold(_OBJECTS)
     if hasattr(signal, "SIGPIPE"):
         # A reader that has read enough ends the command, as it ends other tools: not an error.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -160,7 +160,7 @@ _EXPONENTIAL: Final = _Gain("exponential", _exponential)
 def _relevance_shown(case: Case, k: int) -> Floats:
     """Relevance of each item of the top k, (entries,)."""
     shown, gain = case.shown(k), case.relevance().gain
-    return case.kept(f"relevance of the top {k}", lambda: gain[shown.query, shown.item])
+    return case.kept(f"relevance of the top {k}", lambda: gain.take(shown.key))
 
 
 def _ndcg(case: Case, k: int, gain: _Gain) -> Floats:

@@ -58,23 +58,22 @@ class Shown:
     @cached_property
     def exposure(self) -> sparse.csr_array:
         """Chance of each item to be shown, (queries, items)."""
-        entries = (self.probability, (self.query, self.item))
-        return sparse.csr_array(entries, shape=self.shape)
+        ends = np.searchsorted(self.query, np.arange(self.shape[0] + 1))
+        entries = self.probability, self.item, ends
+        found = sparse.csr_array(entries, shape=self.shape, copy=True)
+        found.sort_indices()
+        return found
 
     @cached_property
-    def _by_key(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Keys, ascending, and the probability of each, (entries,)."""
-        order = np.argsort(self.key)
-        return self.key[order], self.probability[order]
+    def _chances(self) -> NDArray[np.float64]:
+        """(queries · items,) chance of each place of `key`: as large as what is ranked."""
+        found = np.zeros(self.shape[0] * self.shape[1])
+        found[self.key] = self.probability
+        return found
 
     def chance_in(self, other: "Shown") -> NDArray[np.float64]:
         """Chance that each of these entries has of a place in another top k, (entries,)."""
-        known, chance = other._by_key
-        if not len(known):
-            return np.zeros(len(self.query))
-        at = np.searchsorted(known, self.key)
-        at[at == len(known)] = 0
-        return np.where(known[at] == self.key, chance[at], 0.0)
+        return other._chances[self.key]
 
     def mean_over_places(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """Expected weight of each entry's place, (entries,).

@@ -162,10 +162,14 @@ class SumSwaps:
     """(m,) FP32's."""
     after: Floats
     """(engines, m)"""
-    engine: Ints
-    """(blocks,) ascending."""
-    moved: _Moved
-    """What blocks move, by block."""
+    first: Ints
+    """(engines + 1,) where each engine's blocks begin."""
+    begins: Ints
+    """(blocks + 1,) where each block's entries begin."""
+    column: Ints
+    """(entries,) in [0, m)."""
+    value: Floats
+    """(entries,) what the engine adds there to FP32's sums."""
     affordable: int = 10**9
 
     @classmethod
@@ -190,8 +194,9 @@ class SumSwaps:
         if len(value) > n_blocks * m:
             whole = np.bincount(block * m + column, value, n_blocks * m).astype(np.float64)
             place = np.flatnonzero(whole)
-            moved = (*np.divmod(place, m), whole[place])
-        return cls(functional, *totals, np.repeat(np.arange(len(first) - 1), np.diff(first)), moved)
+            value, (block, column) = whole[place], np.divmod(place, m)
+        begins = np.searchsorted(block, np.arange(n_blocks + 1))
+        return cls(functional, *totals, first, begins, column, value)
 
     def __call__(self, engines: Ints, swapped: Sequence[Bools]) -> tuple[Floats, Floats]:
         """The metric by FP32 and by engines; see `SwapsOfEngines`."""
@@ -216,14 +221,14 @@ class SumSwaps:
 
     def _moves(self, engines: Ints) -> sparse.csc_array:
         """What each block moves, (engines · m, blocks): of each engine in rows of its own."""
-        (block, column, value), m = self.moved, len(self.before)
-        row_of = np.full(len(self.after), -1, dtype=np.int64)
-        row_of[engines] = m * np.arange(len(engines))
-        counts = np.bincount(block, minlength=len(self.engine))[row_of[self.engine] >= 0]
-        row = row_of[self.engine[block]]
-        kept = row >= 0
-        held = value[kept], (row + column)[kept], np.concatenate([[0], np.cumsum(counts)])
-        return sparse.csc_array(held, shape=(len(engines) * m, len(counts)))
+        m, first, begins = len(self.before), self.first, self.begins
+        blocks = [slice(first[at], first[at + 1]) for at in engines.tolist()]
+        spans = [slice(begins[each.start], begins[each.stop]) for each in blocks]
+        sizes = [np.diff(begins[each.start : each.stop + 1]) for each in blocks]
+        row = np.concatenate([self.column[span] + at * m for at, span in enumerate(spans)])
+        ends = np.concatenate([[0], np.cumsum(np.concatenate(sizes))])
+        held = np.concatenate([self.value[span] for span in spans]), row, ends
+        return sparse.csc_array(held, shape=(len(engines) * m, len(ends) - 1))
 
 
 def _differences(one: sparse.csr_array, others: Sequence[sparse.csr_array]) -> sparse.csr_array:

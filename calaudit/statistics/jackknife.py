@@ -82,11 +82,12 @@ class SetDrops:
 
     def _left_out(self, rows: Ints, groups: Groups | None = None) -> "_LeftOut":
         """Each group of a slice left out; the slice that was asked for last is kept."""
-        if self._last is None or self._last.rows is not rows:
+        last = self._last
+        if last is None or last.rows is not rows:
             groups = self.groups(rows) if groups is None else groups
             of = Grouping(rows, groups.group, len(groups.size))
-            self._last = _LeftOut(rows, groups, *self._engines.without_groups(of))
-        return self._last
+            last = self._last = _LeftOut(rows, groups, *self._engines.without_groups(of))
+        return last
 
     def compare(self, rows: Ints, levels: Levels, *, key: str, margin: Floats) -> Estimate:
         """Drop of every cell on one slice, (cells,).

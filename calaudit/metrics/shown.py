@@ -161,7 +161,8 @@ def rankable(scores: NDArray[Any], exclude: NDArray[np.bool_] | None) -> NDArray
     """Floats in the scores' order, in which −inf marks the excluded, and only them."""
     ordered = as_floats(scores)
     lowest = np.finfo(ordered.dtype).min
-    ranked = np.where(ordered > lowest, ordered, lowest)  # NaN compares false: it ranks last
+    # of NaN and a number fmax gives the number: NaN ranks last
+    ranked: NDArray[Any] = np.fmax(ordered, lowest)
     if exclude is not None:
         ranked[exclude] = -np.inf
     return ranked

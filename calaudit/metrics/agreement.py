@@ -67,10 +67,11 @@ def max_abs_diff(case: Case) -> NDArray[np.float64]:
 def overlap_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Overlap with the ties at the cut, the engine's and FP32's, broken (apart, alike)."""
     case.relevance()
-    ours, theirs = (
-        _Draw.of(case.shown(k), case.reference_shown(k)),
-        _Draw.of(case.reference_shown(k), case.shown(k)),
-    )
+    shown = case.shown(k), case.reference_shown(k)
+    if all((each.probability == 1.0).all() for each in shown):
+        share = overlap(case, k)
+        return share, share
+    ours, theirs = _Draw.of(*shown), _Draw.of(*reversed(shown))
     # Alike: each list first takes what the other shows for sure, then both take the same.
     mine, yours = (np.minimum(one.places, one.sure_there) for one in (ours, theirs))
     same = np.minimum(np.minimum(ours.places - mine, theirs.places - yours), ours.open_there)
@@ -84,7 +85,7 @@ def overlap_bounds(case: Case, k: int) -> tuple[NDArray[np.float64], NDArray[np.
         least += left - shared
         either += shared
     least += np.maximum(either, 0.0)
-    places = case.reference_shown(k).n_shown
+    places = shown[1].n_shown
     return divide(least, places, np.nan), divide(most, places, np.nan)
 
 

@@ -61,6 +61,10 @@ def coverage(case: Case, k: int) -> sparse.csr_array:
     shown = case.shown(k)
     n_queries, n_items = shown.shape
     certain = shown.probability == 1.0
+    if certain.all():
+        chance = shown.exposure
+        sure = chance.data, chance.indices, chance.indptr
+        return sparse.csr_array(sure, shape=(n_queries, 2 * n_items))
     column = np.where(certain, shown.item, shown.item + n_items)
     value = np.ones(len(column))
     value[~certain] = np.log1p(-shown.probability[~certain])

@@ -76,8 +76,9 @@ def moved_items(before: Floats, after: Floats, *, most: int) -> tuple[NDArray[np
 
 
 def exposure_over(matrix: sparse.csr_array, rows: Sequence[int] | NDArray[np.int64]) -> Floats:
-    """Exposure of each item over some queries, (items,)."""
-    return np.asarray(matrix[rows].sum(axis=0), dtype=np.float64).reshape(-1)
+    """Exposure of each item over some queries, each of them once, (items,)."""
+    chosen = matrix if len(rows) == matrix.shape[0] else matrix[rows]
+    return np.asarray(chosen.sum(axis=0), dtype=np.float64).reshape(-1)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -126,7 +127,9 @@ class RankingChange:
     def tied_share(self, which: str, rows: Rows) -> float:
         """Share of some queries in which a tie runs across the cut, of ``fp32`` or ``engine``."""
         kept = rows[self.answered[rows]]
-        return float(self.tied[which][kept].mean()) if len(kept) else float("nan")
+        if not len(kept):
+            return float("nan")
+        return np.count_nonzero(self.tied[which][kept]) / len(kept)
 
     def flow(self, rows: Rows) -> Flow | None:
         """Places by who held them and who does, over some queries."""

@@ -76,13 +76,13 @@ def run_through(
         return int(np.clip(TAP_BYTES // max(n_bytes // n, 1), 1, batch_size))
 
     under_way: deque[tuple[Read, Planned, Future[int]]] = deque()
-    size, most = 1, 1
+    size = 1  # until the first tells how much memory a sample takes
     with counter(len(union), what=what) as done, ThreadPoolExecutor(runner.at_a_time) as threads:
         for read in union.read():
             start = 0
             while start < len(read.places):
-                if len(under_way) == most:
-                    size, most = settle(), runner.at_a_time  # the first one alone tells the size
+                if len(under_way) == runner.at_a_time:
+                    size = settle()
                 piece = slice(start, start + size)
                 feeds = {name: values[piece] for name, values in read.inputs.items()}
                 part = Read(read.source, read.places[piece], feeds)

@@ -236,6 +236,8 @@ class Planned:
     feeds: Arrays
     layouts: list[Layout] | None
     """Of each tap, for a run of them all; None where they are run one by one."""
+    remembered: bool = False
+    """Whether what it shows is kept, to find layouts by: the first where several are under way."""
     misfits: list[str] = field(default_factory=list)
     """Taps that turned out not to lie as was thought: then they were run one by one after all."""
 
@@ -256,6 +258,7 @@ class SampleRunner:
         self._model = model
         self._known: dict[tuple[tuple[int, ...], ...], list[Layout | Unclear]] = {}
         self._alone: tuple[Arrays, list[Alone]] | None = None
+        self._asked: tuple[tuple[int, ...], ...] | None = None
         self._trials = 0
         self.unclear: dict[str, Unclear] = {}
         """Taps because of which samples were run one by one, and why."""
@@ -279,8 +282,12 @@ class SampleRunner:
 
     def plan(self, feeds: Arrays) -> Planned:
         """Decide how samples are run, from what is known; runs a few where that isn't enough."""
-        alone = self._model.fixed_batch or len(next(iter(feeds.values()))) == 1
-        return Planned(feeds, None if alone else self._layouts(feeds))
+        one, shapes = len(next(iter(feeds.values()))) == 1, _shapes(feeds)
+        remembered = one and self._is_new(shapes) and shapes != self._asked
+        if remembered:
+            self._asked = shapes
+        alone = one or self._model.fixed_batch
+        return Planned(feeds, None if alone else self._layouts(feeds), remembered)
 
     def show(self, planned: Planned) -> Iterator[Run]:
         """Run samples as planned; raises as `Engine.run` does."""
@@ -297,7 +304,7 @@ class SampleRunner:
             one = {name: values[place : place + 1] for name, values in feeds.items()}
             run = Run(slice(place, place + 1), self._values(one), None)
             # Of a sample that is too large for a batch nothing needs to be known.
-            if n == 1 and 2 * run.n_bytes <= TAP_BYTES:
+            if planned.remembered and 2 * run.n_bytes <= TAP_BYTES:
                 self._remember(one, run.values)
             yield run
 

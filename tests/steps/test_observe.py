@@ -105,18 +105,18 @@ def test_batches_are_made_smaller_where_activations_are_large(
 
 
 def test_runs_that_overlap_find_what_runs_in_turn_find(tmp_path: Path) -> None:
-    pool = write_images(tmp_path / "pool.h5", images(7))
-    union = CalibsetUnion({"some": draw(pool, tmp_path / "some.h5", "some", 7)})
+    pool = write_images(tmp_path / "pool.h5", images(8))
+    union = CalibsetUnion({"some": draw(pool, tmp_path / "some.h5", "some", 8)})
     model = prepare(load_model(write_model(tmp_path / "m.onnx")))
     loaded = load_tapped(model, plan_qdq(model).taps, OnnxruntimeBackend(threads=2))
     assert loaded.at_a_time == 2
     both, met = threading.Barrier(2), []
 
     class Meeting:
-        """Of one sample, twice three: the threes only run where both are under way."""
+        """Twice one sample, a pair, twice three: those alike only run where both are under way."""
 
         def run(self, feeds):
-            if len(feeds["x"]) == 3:
+            if len(feeds["x"]) != 2:
                 met.append(both.wait(timeout=60))
             return loaded.engine.run(feeds)
 
@@ -127,7 +127,7 @@ def test_runs_that_overlap_find_what_runs_in_turn_find(tmp_path: Path) -> None:
             dataclasses.replace(loaded, at_a_time=1),
         )
     )
-    assert sorted(met) == [0, 1]
+    assert sorted(met) == [0, 0, 1, 1]
     assert found.histograms == wanted.histograms
     assert found.samples is not None
     assert wanted.samples is not None
@@ -186,7 +186,7 @@ def _observed(
         "few": draw(pool, folder / "few.h5", "few", 5, candidates="number < 5"),
     }
     model = prepare(load_model(folder / "m.onnx"))
-    loaded = load_tapped(model, plan_qdq(model).taps, OnnxruntimeBackend())
+    loaded = load_tapped(model, plan_qdq(model).taps, OnnxruntimeBackend(threads=2))
     sizes: list[int] = []
 
     class Counting:
@@ -230,7 +230,7 @@ def test_samples_are_told_apart_wherever_the_batch_lies(
     x = layouts.samples(proto, 23)
     found, sizes = _observed(proto, x, tmp_path, batch_size)
     _check(found, _by_hand(proto, x))
-    assert max(sizes) == min(batch_size, 19)
+    assert max(sizes) == min(batch_size, 18)  # of 20, two by themselves
     assert sizes.count(1) < 4
     assert found.one_by_one == ()
     assert observation_notices(found) == []

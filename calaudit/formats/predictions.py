@@ -226,7 +226,8 @@ def write_predictions(
     OutputError
         The file can't be written.
     """
-    with written_hdf5(path, check=Predictions) as writing:
+    checked: list[Predictions] = []
+    with written_hdf5(path, check=lambda aside: checked.append(Predictions(aside))) as writing:
         file = writing.file
         file.attrs.update(calaudit_format=FORMAT, format_version=FORMAT_VERSION)
         file["rows"] = rows
@@ -246,7 +247,9 @@ def write_predictions(
                     else:
                         _write(group, column, own, place, how)
             writing.check()
-    return Predictions(path)
+    (written,) = checked
+    written.path = path  # what was checked beside it lies there now
+    return written
 
 
 def _gathered(

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.runtime.compiled import compiled, map_on_cores
+from calaudit.runtime.compiled import compiled, map_pieces
 
 Counts = NDArray[np.int64] | NDArray[np.float64]
 
@@ -195,8 +195,9 @@ def add_parts(
             for place in range(min(shift + 1, N_BINS)):
                 lowest += row[place]
             kept[0] += weight * lowest
-            for place in range(1, N_BINS - shift):
-                kept[place] += weight * row[place + shift]
+            moved = row[shift:]
+            for place in range(1, len(moved)):
+                kept[place] += weight * moved[place]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -280,7 +281,7 @@ class Histograms:
         def add(tap: int) -> None:
             add_parts(self.counts[tap], own[tap], weights, wanted[tap], counts[tap])
 
-        map_on_cores(add, range(len(self.taps)))
+        map_pieces(add, len(self.taps))
         n_zero: NDArray[Any] = self.n_zero @ weights.T
         return Histograms(self.taps, counts, n_zero, amax)
 

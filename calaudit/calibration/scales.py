@@ -14,7 +14,7 @@ from calaudit.calibration.entropy_trt import choose_amax
 from calaudit.calibration.equal_bins import EqualBins
 from calaudit.calibration.histogram import N_OCTAVES, Histograms, first_bin
 from calaudit.calibration.methods import ENTROPY_TRT, N_STEPS, check_method, estimate_amax
-from calaudit.runtime.compiled import map_on_cores
+from calaudit.runtime.compiled import map_pieces
 from calaudit.runtime.errors import Notice, Problem, RangesError
 
 DEAD_AMAX: Final = 1.0
@@ -196,7 +196,7 @@ def estimate_tables(
             found.append((scale, remarks(histograms.taps[position], seen, scale, by[method])))
         return found
 
-    estimated = map_on_cores(estimate, range(len(histograms.taps)))
+    estimated = map_pieces(estimate, len(histograms.taps))
     tables = []
     for number, (method, options) in enumerate(methods.items()):
         own = [each[number] for each in estimated]

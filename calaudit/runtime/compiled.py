@@ -19,6 +19,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
 
+_PIECES = 4
+"""For each core, of work that is handed over in pieces."""
 _AHEAD = 2
 """Items that wait for each core."""
 
@@ -91,6 +93,19 @@ def map_on_cores(work: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
             for each in waiting:
                 each.cancel()
     return found
+
+
+def map_pieces(work: Callable[[int], T], n: int) -> list[T]:
+    """Results of `work` for 0 … `n` - 1, as `map_on_cores` gives them, but some numbers at a time.
+
+    To hand over one costs some 40 µs, as long as a short piece of work takes.
+    """
+    size = max(1, n // (_PIECES * n_cores()))
+
+    def piece(start: int) -> list[T]:
+        return [work(number) for number in range(start, min(start + size, n))]
+
+    return [each for some in map_on_cores(piece, range(0, n, size)) for each in some]
 
 
 class _SerialProducts:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from calaudit.runtime.compiled import map_on_cores, n_cores
+from calaudit.runtime.compiled import map_on_cores, map_pieces, n_cores
 
 
 def _blas_threads(_: object = None) -> list[int]:
@@ -21,6 +21,11 @@ def _blas_threads(_: object = None) -> list[int]:
 def test_results_stand_in_the_order_of_the_items() -> None:
     assert map_on_cores(lambda n: n * n, range(100)) == [n * n for n in range(100)]
     assert map_on_cores(str, []) == []
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 54, 100])
+def test_results_of_pieces_stand_in_the_order_of_the_numbers(n: int) -> None:
+    assert map_pieces(lambda number: number * number, n) == [k * k for k in range(n)]
 
 
 def test_items_are_taken_few_ahead_of_the_work() -> None:

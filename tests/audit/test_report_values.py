@@ -193,6 +193,15 @@ def test_gates_and_verdicts_follow_from_the_numbers(again: Again) -> None:
     assert again.document["verdict"] == "REGRESSED"
 
 
+def test_bounds_of_all_at_once_are_wider_than_each_alone(again: Again) -> None:
+    rows = [row for row in results(again, "top1") if row["gate"] is not None]
+    assert len(rows) > 2
+    assert all(row["joint_low"] <= row["low"] < row["drop"] for row in rows if row["drop"])
+    # one of several may be missed as seldom as one alone: by more standard errors
+    wider = [row for row in rows if row["joint_low"] < row["low"] - 0.1 * row["standard_error"]]
+    assert len(wider) > len(rows) / 2
+
+
 def step_down(p_values: list[float]) -> list[float]:
     """Holm's: each times the number of those not smaller, never falling."""
     order = np.argsort(p_values, kind="stable")

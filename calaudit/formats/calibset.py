@@ -158,6 +158,8 @@ def write_column(group: h5py.Group, name: str, values: Sequence[Any]) -> None:
 
 def read_column(dataset: h5py.Dataset) -> list[Any]:
     """Read texts or numbers (n,); empty text and NaN become None."""
+    if dataset.shape == (0,):
+        return []  # most records of most sets, of which there may be many
     if is_text(dataset):
         return [text or None for text in read_texts(dataset, where=dataset.name).to_list()]
     values: list[Any] = dataset[:].tolist()

@@ -170,8 +170,9 @@ def _replicates(blocks: Blocks, counts: Floats) -> Floats:
     residual, size = blocks.residual, blocks.size
     shared = len(size) > 1 and bool((size == size[0]).all())
     sizes = size[:1] if shared else size
-    # where times the size, and the size squared, change nothing
-    if ((sizes == 0) | (sizes == 1)).all():
+    # where times the size, and the size squared, change nothing; an empty block may still lose, as
+    # words that are heard in silence do
+    if ((sizes == 0) | (sizes == 1)).all() and not residual[size == 0].any():
         first, second = np.split(counts @ np.concatenate([residual, residual**2]).T, 2, axis=1)
         mixed, weight = first, counts @ sizes.T
         weight2 = weight

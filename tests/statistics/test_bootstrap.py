@@ -208,3 +208,17 @@ def test_one_cluster_bounds_nothing_better_than_the_score_itself():
     assert found.ends[3, 0, 0] > 0.9
     unbounded = drops_of(values, clusters=np.zeros(100, dtype=int), span=None)
     assert np.isinf(unbounded.ends).all()
+
+
+@pytest.mark.parametrize("n_blocks", [40, 300])
+def test_losses_of_blocks_without_size_count_in_whatever_unit_sizes_are(n_blocks):
+    rng = np.random.default_rng(4)
+    size = rng.integers(0, 2, (3, n_blocks)).astype(float)
+    total = rng.integers(-2, 4, (3, n_blocks)).astype(float)  # also where the size is 0
+    counts = resample_counts("k", n_blocks, REPLICATES)
+    ones = bootstrap_t(Blocks(total, size), counts, Levels())
+    threes = bootstrap_t(Blocks(total, 3 * size), counts, Levels())
+    np.testing.assert_allclose(threes.ends, ones.ends / 3, rtol=1e-10)
+    np.testing.assert_allclose(threes.p_value, ones.p_value, rtol=1e-10)
+    alone = bootstrap_t(Blocks(total[:1], size[:1]), counts, Levels())
+    np.testing.assert_allclose(alone.ends[:, 0], ones.ends[:, 0], rtol=1e-10)

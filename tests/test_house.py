@@ -105,3 +105,25 @@ def defined(package: Path) -> set[str]:
         for node in parsed(path).body
         if isinstance(node, Function | ast.ClassDef)
     }
+
+
+def test_compiled_functions_call_none_of_another_file() -> None:
+    """Machine code is kept with the time of the caller's file: it would go on calling the old."""
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py")}
+    compiled = {
+        (path, node.name): node
+        for path, tree in trees.items()
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and {getattr(each, "id", "") for each in node.decorator_list} & {"compiled", "streamed"}
+    }
+    assert compiled
+    names = {name for _, name in compiled}
+    for (path, name), node in compiled.items():
+        here = {other for place, other in compiled if place == path}
+        called = {
+            each.func.id
+            for each in ast.walk(node)
+            if isinstance(each, ast.Call) and isinstance(each.func, ast.Name)
+        }
+        assert not (called & names) - here, f"{path}: {name}"

@@ -134,3 +134,17 @@ def _divergences(
                 found[place] = loss / total
                 best = min(best, found[place])
     return found
+
+
+@compiled
+def least_loss(
+    edges: NDArray[np.float64], counts: NDArray[np.float64], edge: float, top: float, floor: float
+) -> float:
+    """The edge that the method `entropy` clips at.
+
+    Parameters as of `calaudit.calibration.distribution.Bulk`.
+    """
+    tops = np.flatnonzero(counts > 0) + 1
+    tops = tops[(edges[tops] >= edge) & (edges[tops - 1] <= top)]
+    # In units of the floor, so that data scaled by a power of two gives the very same numbers.
+    return float(edges[least_divergence(edges / floor, counts, tops)])

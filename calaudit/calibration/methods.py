@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.calibration.distribution import Distribution, covering
-from calaudit.calibration.entropy import N_LEVELS, least_divergence
+from calaudit.calibration.entropy import N_LEVELS, least_loss
 from calaudit.calibration.histogram import Histogram
 from calaudit.runtime.compiled import compiled
 from calaudit.runtime.errors import SettingsError, near
@@ -166,19 +166,8 @@ def entropy(seen: Distribution) -> float:
     bin below it clips the same values with finer steps. Of equal candidates the widest wins.
     """
     bulk = seen.bulk
-    best = _least_loss(bulk.edges, bulk.counts, bulk.edge, bulk.top, bulk.floor)
+    best = least_loss(bulk.edges, bulk.counts, bulk.edge, bulk.top, bulk.floor)
     return min(best, seen.histogram.amax)
-
-
-@compiled
-def _least_loss(
-    edges: NDArray[np.float64], counts: NDArray[np.float64], edge: float, top: float, floor: float
-) -> float:
-    """The edge that `entropy` looks for; parameters as of `Bulk`."""
-    tops = np.flatnonzero(counts > 0) + 1
-    tops = tops[(edges[tops] >= edge) & (edges[tops - 1] <= top)]
-    # In units of the floor, so that data scaled by a power of two gives the very same numbers.
-    return float(edges[least_divergence(edges / floor, counts, tops)])
 
 
 def mse(seen: Distribution) -> float:

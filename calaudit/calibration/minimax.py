@@ -39,7 +39,8 @@ MOST_TOGETHER: Final = 512
 _FIRST: Final = 128
 """Of more groups, those that are looked at first."""
 _ADDED: Final = 64
-_MOST_TIMES: Final = 8
+_MOST_TIMES: Final = 1 + (MOST_TOGETHER - _FIRST) // _ADDED
+"""Until as many are looked at as are held at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

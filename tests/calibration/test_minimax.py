@@ -1,6 +1,7 @@
 """The worst group's harm: what is reached, what can't be beaten, against other solvers."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -252,6 +253,25 @@ def test_the_first_amaxes_are_those_that_each_group_alone_would_take() -> None:
     costs[1, 7, 3] = np.inf  # which no group may then take
     alone = [minimax._weighted(costs, weights).argmin(axis=1) for weights in np.eye(30)]
     assert np.array_equal(minimax._own_best(costs), np.array(alone).T)
+
+
+def test_groups_that_go_on_being_worse_are_added_until_as_many_are_held_as_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = observed(12, n_taps=4, n_groups=700)
+    monkeypatch.setattr(minimax, "TOLERANCE", -1.0)  # every group that isn't looked at yet
+    looked_at = []
+    search = minimax.minimise_worst
+
+    def seen(costs: np.ndarray, **how: Any) -> Any:
+        looked_at.append(costs.shape[1])
+        return search(costs, **how)
+
+    monkeypatch.setattr(minimax, "minimise_worst", seen)
+    names = [f"g{k}" for k in range(700)]
+    free = minimax_ranges(parts, groups=names)
+    assert free.groups == tuple(names)
+    assert max(looked_at) == minimax.MOST_TOGETHER
 
 
 @pytest.mark.parametrize("of_parts", [False, True])

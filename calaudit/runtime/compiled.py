@@ -118,7 +118,10 @@ class _SerialProducts:
 
     @cached_property
     def _blas(self) -> Any:
-        """NumPy's, found once: to look through all libraries takes milliseconds."""
+        """NumPy's, found once: to look through all libraries takes milliseconds.
+
+        SciPy has one of its own, which isn't there before something asks for it; nothing here does.
+        """
         from threadpoolctl import ThreadpoolController
 
         return ThreadpoolController().select(user_api="blas")

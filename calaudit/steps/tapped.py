@@ -322,8 +322,7 @@ class SampleRunner:
     def _remember(self, feeds: Arrays, values: list[NDArray[Any]]) -> None:
         """Keep what tells where samples lie in a batch, of one sample that was run alone."""
         if not self._model.fixed_batch and self._is_new(_shapes(feeds)):
-            kept = {name: values.copy() for name, values in feeds.items()}
-            self._alone = kept, [remember(each) for each in values]
+            self._alone = _kept_alone(feeds, values)
 
     def _is_new(self, shapes: tuple[tuple[int, ...], ...]) -> bool:
         kept = self._alone
@@ -349,11 +348,11 @@ class SampleRunner:
         return None
 
     def _tried(self, feeds: Arrays) -> list[Layout | Unclear]:
-        if self._alone is None or _shapes(self._alone[0]) != _shapes(feeds):
+        kept = self._alone  # which a run that is under way may replace
+        if kept is None or _shapes(kept[0]) != _shapes(feeds):
             one = {name: values[:1] for name, values in feeds.items()}
-            self._remember(one, self._values(one))
-        assert self._alone is not None
-        first, alone = self._alone
+            kept = _kept_alone(one, self._values(one))
+        first, alone = kept
         pair = self._values(
             {name: np.concatenate([first[name], values[-1:]]) for name, values in feeds.items()}
         )
@@ -369,3 +368,7 @@ class SampleRunner:
 def _shapes(feeds: Arrays) -> tuple[tuple[int, ...], ...]:
     """Of one sample, input by input."""
     return tuple(values.shape[1:] for _, values in sorted(feeds.items()))
+
+
+def _kept_alone(feeds: Arrays, values: list[NDArray[Any]]) -> tuple[Arrays, list[Alone]]:
+    return {name: each.copy() for name, each in feeds.items()}, [remember(each) for each in values]

@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from calaudit.formats.importers import samples
 from calaudit.formats.importers.direct import DirectInputs
 from calaudit.formats.importers.manifest import import_manifest
 from calaudit.formats.importers.manifest_settings import ManifestSettings
+from calaudit.formats.importers.samples import Sample, write_samples
 from calaudit.formats.importers.spare import Spare
 from calaudit.formats.pool_writer import PoolWriter
 from calaudit.runtime.errors import PoolError
@@ -129,3 +131,19 @@ def test_a_full_disk_met_by_a_reader_is_told_of_the_pool(tmp_path: Path) -> None
     assert f"{target}: can't be written: File too large" in done.stderr
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_who_reads_has_stopped_before_the_pool_is_closed_whatever_ends_it(tmp_path: Path) -> None:
+    left: list[Path] = []
+
+    def samples() -> Generator[Sample, None, None]:
+        try:
+            yield Sample({"x": np.zeros(3, np.float32)}, meta={"a": 1})
+            yield Sample({"x": np.zeros(3, np.float32)}, meta={"b": 1})
+        finally:  # where threads that read, and write into the pool, are waited for
+            left.extend(tmp_path.rglob("*"))
+
+    with pytest.raises(PoolError):
+        write_samples(tmp_path / "pool.h5", samples(), total=2)
+    assert left
+    assert not list(tmp_path.iterdir())

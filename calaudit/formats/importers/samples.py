@@ -112,11 +112,11 @@ def write_samples(
         `out` can't be written.
     """
     with (
-        closing(samples),
         counter(total, what="import") as done,  # to be seen until the pool is on the disk
         PoolWriter(
             out, classes=classes, ignored=ignored, levels=levels, compress=compress, notices=notices
         ) as pool,
+        closing(samples),  # before the pool: threads that read write into it
     ):
         batch = _next_batch(samples, 0 if settled else _FIRST_BYTES, done)
         first = batch[0] if batch else Sample({})

@@ -112,8 +112,8 @@ def _shrunken(index: Index, one: Option) -> float | None:
 def _used(one: Option) -> str:
     if one.used is None or one.holds is None:
         return MISSING
-    share = round(100 * one.used)
-    return f"{MINUS if share < 0 else ''}{abs(share)} %{'' if one.holds else ' ✗'}"
+    share = f"{100 * abs(one.used):.0f}"
+    return f"{MINUS if one.used < 0 and share != '0' else ''}{share} %{'' if one.holds else ' ✗'}"
 
 
 def _fine(metric: MetricRecord, value: float | None) -> str:

@@ -65,6 +65,12 @@ def backend(case: tuple[str, dict[str, object]], tmp_path: Path) -> Backend:
     return make_backend(name, tmp_path, keys)
 
 
+def lacks_vnni() -> bool:
+    """Whether this is an x86 processor whose integer products are added up in 16 bits."""
+    flags = Path("/proc/cpuinfo")
+    return flags.exists() and "avx2" in (told := flags.read_text("utf-8")) and "vnni" not in told
+
+
 def reference(model: Model, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What onnxruntime answers, with Q/DQ in float."""
     return OnnxruntimeBackend(threads=1).load(model).run(feeds)
@@ -123,8 +129,10 @@ def test_an_engine_that_times_itself_tells_of_runs_memory_and_layers(backend: Ba
 
 @pytest.mark.parametrize("name", TESTED)
 def test_int8_by_the_same_qdq_graph_is_onnxruntimes_up_to_steps(
-    backend: Backend, name: str
+    case: tuple[str, dict[str, object]], backend: Backend, name: str
 ) -> None:
+    if "kernels" in case[1] and name in {"attention", "embedding"} and lacks_vnni():
+        pytest.skip("onnxruntime's integer products overflow on x86 without VNNI")
     source = Model(TESTED[name](), "sketch")
     feeds = models.feeds(source.proto, n=64)
     _, model = quantize(source, feeds)

@@ -16,9 +16,9 @@ def test_each_kind_of_file_has_a_figure_beside_its_decoder(
 ) -> None:
     monkeypatch.setattr(importing, "SECONDS", 1)
     found = list(importing.figures(1, tmp_path, files=8))
-    assert [figure.unit for figure in found] == ["images/s"] * 6 + ["recordings/s"] * 2
+    assert [figure.unit for figure in found] == ["images/s"] * 7 + ["recordings/s"] * 2
     assert len({figure.what for figure in found}) == len(found)
-    assert [figure.goal for figure in found] == [0.8, None] * 3 + [0.8] * 2
+    assert [figure.goal for figure in found] == [0.8, None] * 3 + [None] + [0.8] * 2
     assert all(figure.more_is_better for figure in found)
     assert not [*tmp_path.glob("*.h5"), *tmp_path.glob("*.bin")]
 

@@ -41,7 +41,4 @@ class How(NamedTuple):
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self.kernels == "emulated":
             options.add_session_config_entry("session.disable_quant_qdq", "1")
-        # x86 without VNNI adds up pairs of products in 16 bits, which overflow: an encoder erred
-        # six times as much as quantization. Kernels for such processors take somewhat longer.
-        options.add_session_config_entry("session.x64quantprecision", "1")
         return options

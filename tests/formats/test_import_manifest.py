@@ -1,3 +1,5 @@
+import ast
+import time
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +150,39 @@ def test_unreadable_files_are_collected(folder: Path) -> None:
     np.save(folder / "data" / "001.npy", np.array([{}], dtype=object))
     (folder / "data" / "003.npy").write_bytes(b"")
     (folder / "data" / "170.npy").write_bytes(b"hello")
+    with (folder / "data" / "171.npy").open("r+b") as file:
+        file.truncate(130)
     message = refusal(folder / "list.csv", settings(), PoolError)
     assert "001.npy: holds pickled Python objects, which are never loaded" in message
     assert "003.npy: isn't a readable .npy file" in message
     assert "170.npy" in message
+    assert "171.npy: isn't a readable .npy file: 4 values expected, 0 found" in message
+
+
+def test_headers_are_read_by_one_thread_at_a_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.11 fails where two threads parse at once, but rarely: what parses is made slow."""
+    parse, under_way, most = ast.literal_eval, [0], [0]
+
+    def slowly(text: str) -> Any:
+        under_way[0] += 1
+        most[0] = max(most[0], under_way[0])
+        time.sleep(0.002)
+        under_way[0] -= 1
+        return parse(text)
+
+    monkeypatch.setattr(ast, "literal_eval", slowly)
+    import_manifest(folder / "list.csv", folder / "p.h5", settings())
+    assert most == [1]
+
+
+def test_arrays_stored_by_columns_are_read_as_they_are(folder: Path) -> None:
+    stored = np.arange(4, dtype=np.float32).reshape(2, 2)
+    np.save(folder / "data" / "077.npy", np.asfortranarray(stored))
+    import_manifest(folder / "list.csv", folder / "p.h5", settings())
+    with open_pool(folder / "p.h5") as pool:
+        np.testing.assert_array_equal(pool.read_inputs(np.array([77]))["x"][0], stored)
 
 
 def test_samples_of_another_shape_are_named(folder: Path) -> None:

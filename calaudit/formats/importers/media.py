@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.importers.manifest_settings import ArraySettings, AudioSettings
+from calaudit.formats.importers.npy import read_array
 from calaudit.formats.importers.spare import Spare
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near, unreadable
 
@@ -43,15 +44,15 @@ def read_npy(path: Path, settings: ArraySettings) -> NDArray[Any]:
     step = "Save it as an array of numbers with numpy.save."
     try:
         with in_memory(path, "its array"):
-            values = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+            values = read_array(path)
+    except (ValueError, OSError) as error:
         if "allow_pickle" in str(error):
             raise PoolError(
                 "holds pickled Python objects, which are never loaded", where=path, next_step=step
             ) from None
         what = "isn't a readable .npy file"
         raise PoolError.of([unreadable(error, path, what, step)]) from None
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
+    if values.dtype.kind not in "biuf":
         raise PoolError("isn't an array of numbers", where=path, next_step="Save it as numbers.")
     return values if settings.dtype is None else converted(values, settings.dtype, where=path)
 

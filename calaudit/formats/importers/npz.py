@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from calaudit.formats.importers.media import as_asked, check_named
+from calaudit.formats.importers.npy import read_header
 from calaudit.formats.importers.samples import Classes, Imported
 from calaudit.formats.pool_columns import as_series
 from calaudit.formats.pool_layout import IDS
@@ -131,10 +132,7 @@ class NpzArray:
 
     def _header(self, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         try:
-            version = np.lib.format.read_magic(stream)
-            if version == (1, 0):
-                return np.lib.format.read_array_header_1_0(stream)
-            return np.lib.format.read_array_header_2_0(stream)
+            return read_header(stream)
         except (ValueError, OSError, zipfile.BadZipFile) as error:
             raise self._damaged(str(error)) from None
 

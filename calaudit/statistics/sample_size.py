@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ _AIM = 0.87
 
 _BEYOND_REACH = 10**9
 """More units than this are no advice."""
-_DRAWS = 256
+_SOBOL = Path(__file__).with_name("sobol.npy")
 _LEAST = 1e-9
 _STEP = 2.0**0.5
 
@@ -115,10 +116,13 @@ def _fewest(one: Comparison, support: MinSupport) -> float:
 
 @lru_cache(maxsize=1)
 def _points() -> Floats:
-    """Standard normal numbers that fill their space evenly, (4, draws)."""
-    from scipy.stats import qmc  # slow to import
+    """Standard normal numbers that fill their space evenly, (4, draws).
 
-    cube = qmc.Sobol(4, scramble=True, seed=0).random(_DRAWS)
+    Made from SciPy's ``qmc.Sobol(4, scramble=True, seed=0).random(draws)``, which is kept in a
+    file: importing it takes as long as a tenth of an audit's statistics, and a later release may
+    draw others.
+    """
+    cube = np.load(_SOBOL)
     return np.asarray(ndtri(np.clip(cube, 1e-12, 1 - 1e-12)).T, dtype=np.float64)
 
 

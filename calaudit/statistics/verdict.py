@@ -62,16 +62,19 @@ def benjamini_yekutieli(p_values: ArrayLike) -> NDArray[np.float64]:
 
     For screening many slices, which overlap, so that their tests depend on one another in any way.
     Y. Benjamini & D. Yekutieli (2001), Ann. Statist. 29, 1165–1188, theorem 1.3: step-up on
-    p₍ᵢ₎·(m/i)·Σ 1/j. By SciPy.
+    p₍ᵢ₎·(m/i)·Σ 1/j. SciPy has it too, but takes .4 s to import; tests compare both.
 
     Parameters
     ----------
     p_values : array_like, shape (tests,)
     """
-    from scipy.stats import false_discovery_control  # slow to import
-
     p = np.asarray(p_values, dtype=np.float64)
-    return np.asarray(false_discovery_control(p, method="by"), dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    ranks = np.arange(1, len(p) + 1)
+    stepped = p[order] * (len(p) / ranks) * (1 / ranks).sum()
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.minimum.accumulate(stepped[::-1])[::-1], 1.0)
+    return adjusted
 
 
 def judge(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import false_discovery_control
 
 from calaudit.statistics.verdict import benjamini_yekutieli, holm
 
@@ -37,3 +38,9 @@ def test_both_equal_statsmodels(p_values):
 def test_one_test_stays_as_it_is_and_none_gives_none(correct):
     assert correct([0.2]).tolist() == [0.2]
     assert correct([]).tolist() == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_the_false_discovery_rate_is_scipys(p_values):
+    theirs = false_discovery_control(p_values, method="by")
+    assert benjamini_yekutieli(p_values) == pytest.approx(theirs, rel=1e-14, abs=0)

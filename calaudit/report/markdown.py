@@ -33,6 +33,7 @@ from calaudit.report.recommendation import (
     recommendation_lines,
 )
 from calaudit.report.remarks import remarks, star
+from calaudit.report.shipping import shipping_sentence
 from calaudit.report.tables import MARK, legend, source_heading, verdict_mark
 from calaudit.report.targets import HEADINGS, TEXTS, target_rows
 from calaudit.report.wording import MISSING, between, difference, score, unit_name, units
@@ -54,7 +55,9 @@ _NOTHING = "\u200b"
 
 
 def markdown_summary(report: Report, *, limit: int = 15) -> str:
-    """Verdict, three sentences, the worst comparisons, drops per slice: at most `limit` rows each.
+    """Verdict, what may ship, three sentences, the worst comparisons, drops per slice.
+
+    Tables have at most `limit` rows.
 
     Names come from data: they stand as code or escaped, so that none of them can add markup,
     mention anyone or link anywhere.
@@ -62,6 +65,8 @@ def markdown_summary(report: Report, *, limit: int = 15) -> str:
     index = Index(report)
     verdict = overall_verdict_text(index).replace(report.verdict, BADGE[report.verdict], 1)
     lines = [f"## {verdict}: {_inline(report.audit.name)}", ""]
+    if report.recommendation is None:
+        lines += [f"**{_inline(shipping_sentence(index))}**", ""]
     lines += [f"- {_inline(sentence)}" for sentence in findings(report)]
     lines += [f"- {_inline(sentence)}" for sentence in control_sentences(index)]
     lines += [f"- {_inline(sentence)}" for sentence in foreign_sentences(index)]

@@ -44,6 +44,7 @@ from calaudit.report.recommendation import (
     option_rows,
     recommendation_lines,
 )
+from calaudit.report.shipping import shipping_sentence
 from calaudit.report.tables import STYLE, Column, View, build_table, more
 from calaudit.report.wording import score
 from calaudit.results.audited import SliceRecord
@@ -181,6 +182,8 @@ def _parts(index: Index, view: View, width: int) -> Iterator[RenderableType]:
     yield from map(Text, foreign_sentences(index))
     yield _verdict(index)
     yield Text(headline(index.report))
+    if index.report.recommendation is None:
+        yield Text(shipping_sentence(index), "bold")
 
 
 def _header(index: Index) -> Iterator[Text]:

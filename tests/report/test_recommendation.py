@@ -40,6 +40,7 @@ def test_a_recommendation_is_told_with_what_stands_behind_it(show: object) -> No
         "of its gate: that drop as a share of",
     ):
         assert expected in told
+    assert told.count("Ship ") == 1, "what was tried on tuning rows stands, not the audit's own"
 
 
 def test_a_winner_of_the_plain_set_is_compared_with_its_other_engine_by_name() -> None:

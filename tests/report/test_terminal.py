@@ -183,12 +183,13 @@ def test_files_of_candidates_are_told_unbroken_and_those_of_controls_not() -> No
     assert "narrow.onnx" not in text
 
 
-def test_it_ends_with_verdict_and_headline() -> None:
+def test_it_ends_with_verdict_headline_and_what_may_ship() -> None:
     lines = render_report(report(), width=400).splitlines()
-    assert lines[-2] == (
-        "Verdict: REGRESSED  (12 gated comparisons: 1 regressed, 1 inconclusive, 10 passed)"
-    )
-    assert lines[-1] == headline(report())
+    assert lines[-3:] == [
+        "Verdict: REGRESSED  (12 gated comparisons: 1 regressed, 1 inconclusive, 10 passed)",
+        headline(report()),
+        "Ship equal: each of its 2 engines passed every gate (6 comparisons).",
+    ]
 
 
 def hostile() -> Report:

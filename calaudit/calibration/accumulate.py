@@ -12,7 +12,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from calaudit.calibration.counting import ALL_BINS, INFINITY, LONG, count_rows, measure_rows
+from calaudit.calibration.counting import (
+    ALL_BINS,
+    INFINITY,
+    LONG,
+    TABLE,
+    count_rows,
+    measure_rows,
+)
 from calaudit.calibration.histogram import (
     Histogram,
     Histograms,
@@ -47,7 +54,7 @@ class _Scratch(threading.local):
     """What counting needs, in each thread its own."""
 
     def __init__(self) -> None:
-        self.tables = np.zeros((4, ALL_BINS), np.uint32)
+        self.tables = np.zeros((4, TABLE), np.uint32)
         self.filled = np.empty((2, ALL_BINS), np.int64)
 
 

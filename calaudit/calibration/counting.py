@@ -22,6 +22,9 @@ LONG = N_BINS
 """Values from which a row is long, counted as often as it has parts."""
 ALL_BINS: Final = 1 << (31 - DROPPED_BITS)
 """Numbers of bins that there are, those of infinities and NaN among them."""
+TABLE: Final = ALL_BINS + 16
+"""Places of a table, the last of them unused: a cache line more, or the same bin of all tables would
+fall into one set of the cache, and they would drive one another out."""
 _AT_ONCE: Final = 1 << 12
 """Values that stay in a core's first cache until they were looked at twice."""
 
@@ -54,7 +57,7 @@ def measure(
 
 @compiled
 def tabulate(values: NDArray[np.uint32], tables: NDArray[np.uint32]) -> None:
-    """Count values (m,) in four tables (4, ALL_BINS), which they take turns between.
+    """Count values (m,) in four tables (4, TABLE), which they take turns between.
 
     Where many are equal, as behind a ReLU, one count would have to wait for the one before it.
     The tables have a place for every bin there is, so that no value needs to be compared with the
@@ -177,7 +180,7 @@ def count_rows(  # noqa: PLR0917  # numba has no keyword-only arguments
         Bits of the parts' maxima.
     maxima : uint32 (b,)
         Filled: the largest magnitude of each row.
-    tables : uint32 (4, ALL_BINS)
+    tables : uint32 (4, TABLE)
         All zero, before and after.
     filled : int64 (2, ALL_BINS)
         Scratch.

@@ -17,17 +17,19 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from pkgutil import walk_packages
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from calaudit.cli.app import COMMANDS
+import calaudit
 from calaudit.runtime import registry
 
 FORKED = get_context("forkserver")
+MODULES = [module.name for module in walk_packages(calaudit.__path__, "calaudit.")]
 FORKED.set_forkserver_preload(
     [
         __name__,
-        *(f"calaudit.cli.{command}" for command in COMMANDS),
+        *(name for name in MODULES if ".worker" not in name),
         *("jinja2", "h5py", "numba", "onnx", "onnxruntime", "onnxscript", "polars"),
         *("scipy.stats", "sklearn.decomposition", "vl_convert"),
     ]

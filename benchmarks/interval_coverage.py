@@ -69,7 +69,9 @@ def measure_world(world: World, n: int, simulations: int, seed: int = 0) -> Rate
     gated = _compared(harmed, slices, gate)
     null = _compared(world.make(rng, slices, n, False), slices, gate)
     kinds = [one.interval or "none" for one in gated]
-    at_gate, harmless = ([one.verdict for one in judge_each(found)] for found in (gated, null))
+    at_gate, harmless = (
+        [one.verdict for one in judge_each(found, tell_needed=False)] for found in (gated, null)
+    )
     return Rates(
         slices,
         {kind: kinds.count(kind) / slices for kind in sorted(set(kinds))},
@@ -151,7 +153,7 @@ def show_families(simulations: int) -> None:
     accused = listed = 0
     for fp32, int8, rows in audits(simulations, 50, 200, 0.0, 0.06):
         cells = {"engine": int8}
-        named = judge(compare(TOP1, fp32, cells, rows, max_drop=0.02))
+        named = judge(compare(TOP1, fp32, cells, rows, max_drop=0.02), tell_needed=False)
         accused += any(one.verdict is Verdict.REGRESSED for one in named)
         listed += bool(screen(judge(compare(TOP1, fp32, cells, rows))))
     print(f"50 harmless slices of 200: any REGRESSED in {accused / simulations:.3f} of audits, "
@@ -182,9 +184,8 @@ def accused_audits(world: World, n: int, audits: int, seed: int = 0) -> float:
         family = [
             replace(one, cell=str(i // 80), metric=f"{i // 40 % 2}") for i, one in enumerate(found)
         ]
-        # Only those are judged that could be accused: how many units they need takes long.
-        certain = sorted(one.p_value or 0.0 for one in family)[0] < PROMISED
-        accused += certain and any(one.verdict is Verdict.REGRESSED for one in judge(family))
+        judged = judge(family, tell_needed=False)
+        accused += any(one.verdict is Verdict.REGRESSED for one in judged)
     return accused / audits
 
 
@@ -239,9 +240,9 @@ def measure_needed(world: World, n: int, slices: int, seed: int = 0) -> Needed:
     return Needed(unresolved, told, decided / max(told, 1))
 
 
-def judge_each(found: list[Comparison]) -> list[Comparison]:
+def judge_each(found: list[Comparison], *, tell_needed: bool = True) -> list[Comparison]:
     """Each comparison as an audit of its own."""
-    return [judge([one])[0] for one in found]
+    return [judge([one], tell_needed=tell_needed)[0] for one in found]
 
 
 def show_needed(slices: int) -> None:
@@ -259,7 +260,8 @@ def show_power(simulations: int) -> None:
     for n in (400, 800, 1500):
         found = false = 0
         for fp32, int8, rows in audits(simulations // 4, 40, n, 0.03, 0.04):
-            judged = judge(compare(TOP1, fp32, {"engine": int8}, rows, max_drop=0.01))
+            compared = compare(TOP1, fp32, {"engine": int8}, rows, max_drop=0.01)
+            judged = judge(compared, tell_needed=False)
             verdicts = {one.slice: one.verdict for one in judged}
             found += verdicts["0"] is Verdict.REGRESSED
             false += any(v is Verdict.REGRESSED for s, v in verdicts.items() if s != "0")

@@ -27,7 +27,6 @@ FIRST = (
     "audit/test_real_audits.py",
     "ab/test_real_servers.py",
     "backends/tensorrt/test_rtx.py",
-    "statistics/test_coverage.py",
 )
 """Files that take half a minute and more, the longest first."""
 

@@ -82,6 +82,7 @@ def judge(
     *,
     min_support: Support | Sequence[MinSupport] = None,
     families: Mapping[str, str] | None = None,
+    tell_needed: bool = True,
 ) -> list[Comparison]:
     """Adjust p-values, and draw the verdicts.
 
@@ -98,6 +99,9 @@ def judge(
     families : mapping, optional
         Cell → its family, for cells that aren't to be shipped: ``{"narrow/minmax": "controls"}``.
         They cost the candidates no power, and the candidates don't cost them any.
+    tell_needed : bool
+        Whether `n_needed` is wanted, which takes several times as long as the rest; else it stays
+        None.
 
     Returns
     -------
@@ -119,7 +123,7 @@ def judge(
             )
     supports = _supports(min_support, comparisons)
     return [
-        _supported(_judged(one, support), support)
+        _supported(_judged(one, support, tell_needed), support)
         for one, support in zip(adjusted, supports, strict=True)
     ]
 
@@ -159,7 +163,7 @@ def _supports(
     return [given or MinSupport()] * len(comparisons)
 
 
-def _judged(one: Comparison, support: MinSupport) -> Comparison:
+def _judged(one: Comparison, support: MinSupport, tell_needed: bool) -> Comparison:
     if one.max_drop is None:
         return one
     verdict = _verdict(one, support)
@@ -167,7 +171,7 @@ def _judged(one: Comparison, support: MinSupport) -> Comparison:
         return replace(one, verdict=verdict)
     if _cannot_fail(one):
         return replace(one, verdict=verdict, reason=Reason.NOTHING_TO_LOSE)
-    needed = n_needed(one, support, one.family_size or 1)
+    needed = n_needed(one, support, one.family_size or 1) if tell_needed else None
     return replace(one, verdict=verdict, reason=_reason(one, support), n_needed=needed)
 
 

@@ -7,8 +7,9 @@ from worlds.ordinary import ORDINARY
 
 from benchmarks.interval_coverage import PROMISED, audits, measure_world
 from calaudit.results.comparison import Verdict
-from calaudit.statistics.compare import compare_cells
+from calaudit.statistics.compare import compare
 from calaudit.statistics.power import verdict_chances
+from calaudit.statistics.verdict import judge
 from tests.statistics.cases import TOP1
 
 pytestmark = pytest.mark.slow
@@ -72,7 +73,8 @@ def test_a_drop_in_one_of_40_slices_is_found_with_the_power_that_was_predicted()
     n, simulations = 1000, 80
     found = 0
     for fp32, int8, rows in audits(simulations, 40, n, planted=0.03, flip_rate=0.04):
-        judged = compare_cells(TOP1, fp32, {"engine": int8}, rows, max_drop=0.01)
+        compared = compare(TOP1, fp32, {"engine": int8}, rows, max_drop=0.01)
+        judged = judge(compared, tell_needed=False)
         found += next(one for one in judged if one.slice == "0").verdict is Verdict.REGRESSED
     chance = verdict_chances(n, 0.05, 0.02, max_drop=0.01, tests=40)[Verdict.REGRESSED]
     assert 0.5 < chance < 0.9

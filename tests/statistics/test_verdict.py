@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
@@ -234,6 +236,17 @@ def test_to_accuse_one_of_many_slices_more_units_are_needed():
     assert (alone.verdict, among.verdict) == (Verdict.REGRESSED, Verdict.INCONCLUSIVE)
     (fewer, *_) = judge([harmed, *others[:4]])
     assert harmed.n < fewer.n_needed < among.n_needed
+
+
+def test_verdicts_and_reasons_come_without_the_units_that_are_needed():
+    rows = [
+        comparison(),
+        comparison(slice="few", one_sided_high=0.01, n=29),
+        comparison(n_broken=1),
+    ]
+    told, untold = judge(rows), judge(rows, tell_needed=False)
+    assert told[0].n_needed is not None
+    assert untold == [replace(one, n_needed=None) for one in told]
 
 
 def test_a_decided_verdict_needs_nothing():

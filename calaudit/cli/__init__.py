@@ -114,6 +114,7 @@ def _end_if_asked() -> None:
     if request is None:
         return
     interrupts.let_go()
-    if request is signal.SIGINT:
-        print("calaudit: interrupted; no partial file was left", file=sys.stderr)
+    how = "interrupted" if request is signal.SIGINT else f"ended by {request.name}"
+    with contextlib.suppress(OSError):  # of SIGHUP: the terminal is gone
+        print(f"calaudit: {how}; no partial file was left", file=sys.stderr)
     sys.exit(128 + request)

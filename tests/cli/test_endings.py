@@ -31,6 +31,8 @@ def test_a_signal_leaves_nothing_half_written_and_the_next_run_goes_on(
     _, err = process.communicate(timeout=300)
     assert process.returncode == 128 + how
     assert "Traceback" not in err
+    told = "interrupted" if how is signal.SIGINT else f"ended by {how.name}"
+    assert err.endswith(f"calaudit: {told}; no partial file was left\n")
     assert list(tmp_path.rglob("*.part")) == []
     assert calaudit("compare", audit).status == 1
 

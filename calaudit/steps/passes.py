@@ -77,12 +77,15 @@ def run_through(
 
     under_way: deque[tuple[Read, Planned, Future[int]]] = deque()
     size = 1  # until the first tells how much memory a sample takes
+    most = runner.at_a_time
     with counter(len(union), what=what) as done, ThreadPoolExecutor(runner.at_a_time) as threads:
         for read in union.read():
             start = 0
             while start < len(read.places):
-                if len(under_way) == runner.at_a_time:
+                if len(under_way) == most:
                     size = settle()
+                    # One waits from here on, so that no thread waits for this one.
+                    most = runner.at_a_time + (runner.at_a_time > 1)
                 piece = slice(start, start + size)
                 feeds = {name: values[piece] for name, values in read.inputs.items()}
                 part = Read(read.source, read.places[piece], feeds)

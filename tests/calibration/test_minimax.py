@@ -258,7 +258,7 @@ def test_the_first_amaxes_are_those_that_each_group_alone_would_take() -> None:
 def test_groups_that_go_on_being_worse_are_added_until_as_many_are_held_as_may(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    parts = observed(12, n_taps=4, n_groups=700)
+    parts = observed(12, n_taps=2, n_groups=700)
     monkeypatch.setattr(minimax, "TOLERANCE", -1.0)  # every group that isn't looked at yet
     looked_at = []
     search = minimax.minimise_worst

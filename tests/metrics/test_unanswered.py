@@ -1,5 +1,7 @@
 """An engine whose output isn't a number where FP32's is has regressed, whatever the metric."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +22,8 @@ from tests.metrics.every_metric import NAMES, form_of, judged, scored, world
 
 NUMBERS = [name for name in NAMES if form_of(name) not in ("texts", "boxes", "objects", "masks")]
 WRONG = [np.nan, np.inf, -np.inf]
+ROWS = np.array([3, 17])
+"""Of the units: those whose outputs are wrong."""
 
 
 def put(outputs, rows, wrong, where="one"):
@@ -41,16 +45,22 @@ def nothing_hidden(truth):
     return truth
 
 
+@cache
+def beside_itself(name):
+    """FP32's outputs, the truth, FP32 beside itself, and how many of `ROWS` that leaves out."""
+    fp32, _, truth = world(name, n=40)
+    truth = nothing_hidden(truth)
+    alone = judged(name, fp32, fp32, truth, rows=ROWS)
+    return fp32, truth, judged(name, fp32, fp32, truth), alone.n_left_out
+
+
 @pytest.mark.parametrize("where", ["one", "all"])
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("name", NUMBERS)
 def test_an_engine_that_is_not_finite_where_fp32_is_has_regressed(name, wrong, where):
-    fp32, _, truth = world(name, n=40)
-    truth = nothing_hidden(truth)
-    rows = np.array([3, 17])
-    found = judged(name, fp32, put(fp32, rows, wrong, where), truth, max_drop=0.9)
-    sound = judged(name, fp32, fp32, truth)
-    assert found.n_broken == len(rows) - judged(name, fp32, fp32, truth, rows=rows).n_left_out
+    fp32, truth, sound, left_out = beside_itself(name)
+    found = judged(name, fp32, put(fp32, ROWS, wrong, where), truth, max_drop=0.9)
+    assert found.n_broken == len(ROWS) - left_out
     assert (found.n + found.n_broken, found.n_left_out) == (sound.n, sound.n_left_out)
     assert found.n_broken > 0
     assert found.verdict is Verdict.REGRESSED

@@ -79,22 +79,26 @@ def run_through(
     size = 1  # until the first tells how much memory a sample takes
     most = runner.at_a_time
     with counter(len(union), what=what) as done, ThreadPoolExecutor(runner.at_a_time) as threads:
-        for read in union.read():
-            start = 0
-            while start < len(read.places):
-                if len(under_way) == most:
-                    size = settle()
-                    # One waits from here on, so that no thread waits for this one.
-                    most = runner.at_a_time + (runner.at_a_time > 1)
-                piece = slice(start, start + size)
-                feeds = {name: values[piece] for name, values in read.inputs.items()}
-                part = Read(read.source, read.places[piece], feeds)
-                planned = runner.plan(feeds)
-                begin = _here if runner.at_a_time == 1 else threads.submit
-                under_way.append((part, planned, begin(work, part, planned)))
-                start += len(part.places)
-        while under_way:
-            settle()
+        try:
+            for read in union.read():
+                start = 0
+                while start < len(read.places):
+                    if len(under_way) == most:
+                        size = settle()
+                        # One waits from here on, so that no thread waits for this one.
+                        most = runner.at_a_time + (runner.at_a_time > 1)
+                    piece = slice(start, start + size)
+                    feeds = {name: values[piece] for name, values in read.inputs.items()}
+                    part = Read(read.source, read.places[piece], feeds)
+                    planned = runner.plan(feeds)
+                    begin = _here if runner.at_a_time == 1 else threads.submit
+                    under_way.append((part, planned, begin(work, part, planned)))
+                    start += len(part.places)
+            while under_way:
+                settle()
+        finally:
+            for _, _, begun in under_way:
+                begun.cancel()  # whatever ended it, the one that waits isn't begun
 
 
 def _here(work: Callable[[Read, Planned], int], read: Read, planned: Planned) -> Future[int]:

@@ -24,8 +24,9 @@ from calaudit.graph.taps import with_taps
 from calaudit.runtime.errors import BackendError, ModelError, RangesError
 from calaudit.steps.calibrate import observation_notices
 from calaudit.steps.observe import observe
+from calaudit.steps.passes import run_through
 from calaudit.steps.tapped import SampleRunner, TappedEngine, load_tapped
-from calaudit.steps.union import CalibsetUnion
+from calaudit.steps.union import CalibsetUnion, Read
 from tests.graph.models import Sketch
 from tests.steps import layouts
 from tests.steps.calibrating import draw, images, write_images, write_model
@@ -147,6 +148,46 @@ def test_of_runs_that_overlap_the_first_bad_one_is_named(tmp_path: Path) -> None
         assert caught.value.problems[0].where.endswith("calibration set some")
     found = observe(loaded, union, batch_size=3, pool_fingerprint="p", skip_bad=True)
     assert [(each.id, each.tap) for each in found.left_out] == [("s004", "c1"), ("s007", "c1")]
+
+
+def test_a_request_to_end_leaves_the_run_that_waits_unbegun(
+    tmp_path: Path, union: CalibsetUnion
+) -> None:
+    model = prepare(load_model(write_model(tmp_path / "m.onnx")))
+    loaded = load_tapped(model, plan_qdq(model).taps, OnnxruntimeBackend(threads=2))
+    begun, both, go_on = [], threading.Event(), threading.Event()
+
+    class Halting:
+        """The third and the fourth run go on when the request has come."""
+
+        def run(self, feeds):
+            if threading.current_thread() is not threading.main_thread():
+                begun.append(len(feeds["x"]))
+                if len(begun) == 4:
+                    both.set()
+                if len(begun) > 2:
+                    go_on.wait(timeout=60)
+            return loaded.engine.run(feeds)
+
+    class Ended:
+        """Five samples, one by one, and then Ctrl-C."""
+
+        def __len__(self):
+            return len(union)
+
+        def read(self):
+            (whole,) = union.read()
+            for at in range(5):
+                one = slice(at, at + 1)
+                yield Read(whole.source, whole.places[one], {"x": whole.inputs["x"][one]})
+            assert both.wait(timeout=60)
+            threading.Timer(0.1, go_on.set).start()
+            raise KeyboardInterrupt
+
+    engine = dataclasses.replace(loaded, engine=Halting())
+    with pytest.raises(KeyboardInterrupt):
+        run_through(Ended(), SampleRunner(engine), lambda *_: None, batch_size=1, what="ranges")
+    assert begun == [1] * 4
 
 
 def test_of_samples_too_large_for_a_batch_nothing_is_kept_but_batches_are_found(

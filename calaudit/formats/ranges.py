@@ -161,7 +161,7 @@ def _write_counts(file: h5py.File, counts: NDArray[Any]) -> None:
     start = 0
     for first in range(0, len(rows), _AT_A_TIME):
         piece = rows[first : first + _AT_A_TIME].reshape(-1)
-        filled = np.flatnonzero(piece)
+        filled = np.flatnonzero(piece != 0)  # of truths: four times as fast
         end = start + len(filled)
         bins[start:end] = (filled % N_BINS).astype(np.uint16)
         values[start:end] = piece[filled].astype(values.dtype)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -260,12 +260,13 @@ def write_calibset(path: Path | str, drawn: DrawnSet, batches: Iterable[Batch]) 
         The batches hold more or fewer samples than were drawn.
     """
     path = Path(path)
-    with written_hdf5(path, check=open_calibset) as writing:
+    checked: list[Calibset] = []
+    with written_hdf5(path, check=lambda aside: checked.append(open_calibset(aside))) as writing:
         mark(writing.file, kind=KIND, version=VERSION)
         write_drawn(writing.file, drawn)
         digests = _write_inputs(writing, batches, str(path), len(drawn))
         write_column(writing.file, "digests", digests.tolist())
-    return open_calibset(path)
+    return replace(checked[0], path=path)
 
 
 def open_calibset(path: str | Path) -> Calibset:

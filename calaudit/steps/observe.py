@@ -13,9 +13,7 @@ from calaudit.calibration.accumulate import Accumulator, BadActivationsError, ba
 from calaudit.calibration.batching import Batching
 from calaudit.calibration.equal_bins import EqualBins
 from calaudit.calibration.groups import Parts, split_into_parts
-from calaudit.calibration.methods import DEFAULT_METHODS
 from calaudit.calibration.observation import LeftOut, Observation, ObservedSamples, OneByOne
-from calaudit.calibration.scales import estimate_tables
 from calaudit.graph.model import Model
 from calaudit.runtime.errors import Problem, RangesError
 from calaudit.runtime.words import counted
@@ -38,18 +36,13 @@ def release_memory() -> None:
 
 
 def load_to_observe(model: Model, taps: tuple[str, ...], backend: Backend) -> TappedEngine:
-    """As `load_tapped`, while compiled loops get ready: each takes a part of a second or more."""
+    """As `load_tapped`, while the counting gets ready: each takes a part of a second or more."""
     with ThreadPoolExecutor(1) as beside:
         # Loading leaves Python's lock to others.
-        ready = beside.submit(_warm_up)
+        ready = beside.submit(warm_up)
         engine = load_tapped(model, taps, backend)
         ready.result()
     return engine
-
-
-def _warm_up() -> None:
-    """Of counting, and of the searches that follow."""
-    estimate_tables(warm_up(), 0, {each: {} for each in DEFAULT_METHODS}, calibset="nothing")
 
 
 def observe(

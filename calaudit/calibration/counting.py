@@ -23,8 +23,8 @@ LONG = N_BINS
 ALL_BINS: Final = 1 << (31 - DROPPED_BITS)
 """Numbers of bins that there are, those of infinities and NaN among them."""
 TABLE: Final = ALL_BINS + 16
-"""Places of a table, the last of them unused: a cache line more, or the same bin of all tables would
-fall into one set of the cache, and they would drive one another out."""
+"""Places of a table, the last of them unused: without that cache line the same bin of all tables
+would fall into one set of the cache, and they would drive one another out."""
 _AT_ONCE: Final = 1 << 12
 """Values that stay in a core's first cache until they were looked at twice."""
 

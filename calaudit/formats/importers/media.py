@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calaudit.formats.importers.manifest_settings import ArraySettings, AudioSettings
-from calaudit.formats.importers.npy import read_array
+from calaudit.formats.importers.npy import PickledError, read_array
 from calaudit.formats.importers.spare import Spare
 from calaudit.runtime.errors import PoolError, Problem, SettingsError, near, unreadable
 
@@ -45,11 +45,11 @@ def read_npy(path: Path, settings: ArraySettings) -> NDArray[Any]:
     try:
         with in_memory(path, "its array"):
             values = read_array(path)
+    except PickledError:
+        raise PoolError(
+            "holds pickled Python objects, which are never loaded", where=path, next_step=step
+        ) from None
     except (ValueError, OSError) as error:
-        if "allow_pickle" in str(error):
-            raise PoolError(
-                "holds pickled Python objects, which are never loaded", where=path, next_step=step
-            ) from None
         what = "isn't a readable .npy file"
         raise PoolError.of([unreadable(error, path, what, step)]) from None
     if values.dtype.kind not in "biuf":

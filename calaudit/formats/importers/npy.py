@@ -1,5 +1,7 @@
 """Arrays of .npy files, in several threads at once."""
 
+import math
+import tokenize
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any, Final
@@ -11,6 +13,22 @@ _HEADERS: Final = Lock()
 """Held while a header is read: it is a literal of Python, and Python 3.11 counts the depth of what
 it parses for all threads together, so two at once may end in "AST constructor recursion depth
 mismatch" (CPython issue 106905)."""
+_READERS: Final = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+    # as 2.0, but for names of fields, which no array of numbers has
+    (3, 0): np.lib.format.read_array_header_2_0,
+}
+_UNPARSABLE: Final = (
+    *(TypeError, IndexError, KeyError, OverflowError, SyntaxError, RecursionError, MemoryError),
+    tokenize.TokenError,
+)
+"""What numpy lets through, beside ValueError, of a header that isn't one."""
+_MOST: Final = np.iinfo(np.int64).max
+
+
+class PickledError(ValueError):
+    """The array holds Python objects, which would have to be unpickled."""
 
 
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -25,9 +43,16 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
     """
     with _HEADERS:
         version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            return np.lib.format.read_array_header_1_0(stream)
-        return np.lib.format.read_array_header_2_0(stream)
+        if version not in _READERS:
+            raise ValueError(f"version {version[0]}.{version[1]} of the format isn't known")
+        try:
+            shape, columns_first, dtype = _READERS[version](stream)
+        except _UNPARSABLE as error:
+            raise ValueError(f"its header can't be parsed ({type(error).__name__})") from None
+    sizes_are_numbers = all(type(size) is int and size >= 0 for size in shape)
+    if not sizes_are_numbers or max(math.prod(shape), *shape, 0) > _MOST:
+        raise ValueError(f"its shape is {shape}")
+    return shape, columns_first, dtype
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -35,14 +60,16 @@ def read_array(path: Path) -> NDArray[Any]:
 
     Raises
     ------
+    PickledError
+        It holds Python objects.
     ValueError, OSError
-        The file can't be read, is damaged, or holds pickled objects ("allow_pickle" in the text).
+        The file can't be read, or is damaged.
     """
     with path.open("rb") as file:
         shape, columns_first, dtype = read_header(file)
         if dtype.hasobject:
-            raise ValueError("Object arrays cannot be loaded when allow_pickle=False")
-        count = int(np.prod(shape, dtype=np.int64))
+            raise PickledError
+        count = math.prod(shape)
         flat = np.fromfile(file, dtype, count)
     if len(flat) < count:
         raise ValueError(f"{count} values expected, {len(flat)} found")

@@ -131,7 +131,9 @@ def _write(
     # only beside a report does a file of that name tell of one
     earlier = path.exists()
     removed = remove_forms(path.parent, but=forms) if earlier else ()
-    evidence = replace(evidence, text=write_report(report, path))
+    # those to be written again go, too: were this ended before they are, they would tell of it
+    stale = partial(remove_forms, path.parent) if earlier else None
+    evidence = replace(evidence, text=write_report(report, path, replacing=stale))
     remove_pictures(path.parent, report)
     if removed:
         names = ", ".join(each.name for each in removed)

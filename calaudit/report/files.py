@@ -5,12 +5,13 @@ As a form of the report it writes an older file again as this release's version 
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pydantic_core import to_json
 
-from calaudit.formats.writing import write_text
+from calaudit.formats.writing import atomic_write
 from calaudit.report.forms import Evidence, Form
 from calaudit.results.document import inconsistencies, read_document, to_document
 from calaudit.results.report import Report
@@ -18,8 +19,17 @@ from calaudit.results.schema import SHOWN, schema_problems
 from calaudit.runtime.errors import FileFormatError
 
 
-def write_report(report: Report, path: Path | str) -> str:
+def write_report(
+    report: Report, path: Path | str, *, replacing: Callable[[], object] | None = None
+) -> str:
     """Write report.json: UTF-8, one key per line, the same bytes for the same report.
+
+    Parameters
+    ----------
+    report : Report
+    path : Path
+    replacing : callable, optional
+        Is called when the file was written aside, before it takes its place.
 
     Returns
     -------
@@ -39,7 +49,10 @@ def write_report(report: Report, path: Path | str) -> str:
     if problems:
         raise FileFormatError.of(problems[:SHOWN])
     text = dump(document)
-    write_text(path, text)
+    with atomic_write(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+        if replacing is not None:
+            replacing()
     return text
 
 

@@ -88,12 +88,12 @@ def test_an_unknown_form_is_refused_before_anything_is_made(tmp_path: Path) -> N
     assert not made.with_suffix("").exists()
 
 
-def failing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a form fail as on a full disk."""
+def failing(name: str, monkeypatch: pytest.MonkeyPatch, error: BaseException | None = None) -> None:
+    """Let a form fail as on a full disk, or with an error."""
     load = type(FORMS).load
 
     def write(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise error or OSError(28, "No space left on device")
 
     def loaded(registry: Registry[Any], asked: str, **options: Any) -> Any:
         found = load(registry, asked, **options)
@@ -124,6 +124,20 @@ def test_a_form_that_cannot_be_written_hides_neither_verdict_nor_other_forms(
     assert rendered.status == 2
     assert files(folder / "site") == ["metrics.prom", "report.html", "summary.md"]
     assert f"wrote {folder / 'site' / 'metrics.prom'}" in rendered.err
+
+
+def test_a_run_that_is_ended_between_its_forms_leaves_none_of_an_earlier_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_world(tmp_path, n=400)
+    folder = made.with_suffix("")
+    before, _ = run_audit(made)
+    made.write_text(made.read_text().replace("max_drop = 0.05", "max_drop = 0.99"))
+    failing("html", monkeypatch, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        run_audit(made)
+    assert read_report(folder / "report.json").verdict != before.verdict
+    assert files(folder) == ["report.json"]
 
 
 @pytest.mark.parametrize("formats", ["html", "none"])

@@ -38,7 +38,8 @@ def main() -> None:
     """
     interrupts.listen()
     gc.set_threshold(_OBJECTS)
-    # Ends half a second sooner than if Python looked for cycles among all objects once more.
+    # Python ends half a second sooner when it doesn't look for cycles once more; so nothing may
+    # wait to be finalized in one.
     atexit.register(gc.freeze)
     if hasattr(signal, "SIGPIPE"):
         # A reader that has read enough ends the command, as it ends other tools: not an error.

@@ -1,6 +1,6 @@
 """Which engines may ship, in one sentence that claims no more than their gates do."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from calaudit.report.groups import EngineGroup, Standing, engine_groups
 from calaudit.report.index import Index
@@ -30,7 +30,8 @@ def shipping_sentence(index: Index) -> str:
     passed = [cell for cell, results in own.items() if _passes(results)]
     whole = [group for group in groups if all(cell.id in passed for cell in group.cells)]
     if whole:
-        return f"{_ship(index, whole, own)}{_but(index, whole)}."
+        shown = {cell.id for group in whole for cell in group.cells}
+        return f"{_ship(index, whole, own)}{_but(index, whole)}{_others(index, own, shown)}."
     if passed:
         return f"{_some(index, passed, own)}."
     return _nothing(index, groups, own)
@@ -40,8 +41,13 @@ def _gated_by_cell(index: Index) -> dict[str, list[Result]]:
     found: dict[str, list[Result]] = {}
     for result in index.gated:
         found.setdefault(result.cell, []).append(result)
-    # an FP32 of another target is no engine that one would ship
-    return {cell: rs for cell, rs in found.items() if index.cells[cell].precision != "fp32"}
+    # FP32 itself, of another target or as an engine made elsewhere, is none that one would ship
+    itself = {each.where for each in index.report.warnings if each.code == "fp32_itself"}
+    return {
+        cell: results
+        for cell, results in found.items()
+        if index.cells[cell].precision != "fp32" and f"cell {cell}" not in itself
+    }
 
 
 def _passes(results: Sequence[Result]) -> bool:
@@ -63,24 +69,35 @@ def _some(index: Index, passed: Sequence[str], own: dict[str, list[Result]]) -> 
     names = [engine_name(index, cell) for cell in passed]
     shown = " or ".join(names[:_NAMED])
     more = f", or {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    rest = [results for cell, results in own.items() if cell not in passed]
     told = joint_caveat(index, passed)
     but = f", but with {told}" if told else ""
     each = "it" if len(names) == 1 else "each"
-    return f"Ship {shown}{more}: {each} passed every gate{but}; {_others(rest)}"
+    return f"Ship {shown}{more}: {each} passed every gate{but}{_others(index, own, passed)}"
 
 
-def _others(rest: Sequence[Sequence[Result]]) -> str:
-    count = len(rest)
+def _others(index: Index, own: Mapping[str, list[Result]], shown: Collection[str]) -> str:
+    """What became of the candidates that aren't named."""
+    rest = [results for cell, results in own.items() if cell not in shown]
     lost = sum(any(r.verdict == "REGRESSED" for r in results) for results in rest)
-    others = "the other candidate" if count == 1 else f"the {count} other candidates"
-    if lost == count:
-        return f"{others} regressed"
-    if not lost:
-        return f"{others} {'is' if count == 1 else 'are'} inconclusive"
-    undecided = count - lost
-    verb = "is" if undecided == 1 else "are"
-    return f"of {others}, {lost} regressed and {undecided} {verb} inconclusive"
+    passed = sum(map(_passes, rest))
+    undecided = len(rest) - lost - passed
+    failed = sum(cell.role != "control" and cell.precision != "fp32" for cell in index.failed)
+    told = [
+        (count, verb)
+        for count, verb in (
+            (passed, "also passed every gate"),
+            (lost, "regressed"),
+            (undecided, "is inconclusive" if undecided == 1 else "are inconclusive"),
+            (failed, "couldn't be evaluated"),
+        )
+        if count
+    ]
+    count = sum(each for each, _ in told)
+    others = "the other candidate" if count == 1 else f"the {count:,} other candidates"
+    if len(told) > 1:
+        *first, last = (f"{each:,} {verb}" for each, verb in told)
+        return f"; of {others}, {', '.join(first)} and {last}"
+    return f"; {others} {told[0][1]}" if told else ""
 
 
 def _gates(count: int) -> str:

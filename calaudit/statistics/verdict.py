@@ -67,8 +67,15 @@ def benjamini_yekutieli(p_values: ArrayLike) -> NDArray[np.float64]:
     Parameters
     ----------
     p_values : array_like, shape (tests,)
+
+    Raises
+    ------
+    ValueError
+        One isn't in [0, 1].
     """
     p = np.asarray(p_values, dtype=np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("p-values lie between 0 and 1")
     order = np.argsort(p, kind="stable")
     ranks = np.arange(1, len(p) + 1)
     stepped = p[order] * (len(p) / ranks) * (1 / ranks).sum()

@@ -29,7 +29,10 @@ def shown(text: str) -> str:
 def test_verdict_sentences_and_worst_slices_come_in_this_order() -> None:
     lines = markdown_summary(report()).splitlines()
     assert lines[0] == "## ❌ REGRESSED: digits"
-    assert lines[2] == "**Ship equal: each of its 2 engines passed every gate (6 comparisons).**"
+    assert lines[2] == (
+        "**Ship equal: each of its 2 engines passed every gate (6 comparisons); of the 2 other "
+        "candidates, 1 regressed and 1 is inconclusive.**"
+    )
     assert lines[4].startswith("- Calibrated on clean, minmax loses 6.1 points")
     assert [line for line in lines if line.startswith("| ✗")] == [
         "| ✗ | `noise ≥ 0.4` | 1,000 | `top1` | `clean` | `minmax` | 1 of 2 | 0.950 "

@@ -6,6 +6,7 @@ from calaudit.report.groups import Standing, engine_groups, folded
 from calaudit.report.index import Index
 from calaudit.report.shipping import shipping_sentence
 from calaudit.results.report import Report
+from calaudit.runtime.errors import Notice
 from tests.report.factory import cell, report, result
 from tests.report.test_precision import SHORT, TOLD
 
@@ -26,7 +27,8 @@ def test_sets_all_of_whose_engines_passed_may_ship() -> None:
         "Ship clean or equal: all 4 engines passed every gate (4 comparisons)."
     )
     assert told("REGRESSED", "PASS", "PASS", "PASS") == (
-        "Ship equal: each of its 2 engines passed every gate (2 comparisons)."
+        "Ship equal: each of its 2 engines passed every gate (2 comparisons); of the 2 other "
+        "candidates, 1 also passed every gate and 1 regressed."
     )
 
 
@@ -37,6 +39,29 @@ def test_single_engines_are_named_where_others_of_their_set_did_not_pass() -> No
     )
     assert told("PASS", "INCONCLUSIVE", "PASS", "INCONCLUSIVE").endswith(
         "each passed every gate; the 2 other candidates are inconclusive."
+    )
+
+
+def test_candidates_that_failed_are_counted_and_none_is_where_there_is_no_other() -> None:
+    failed = replace(CELLS[1], status="failed", engine=None, reason="no scales")
+    only = [result(CELLS[0].id, "all", 0.01, "PASS")]
+    assert shipping_sentence(Index(report(only, cells=(CELLS[0], failed)))) == (
+        "Ship clean with minmax: it passed every gate; the other candidate couldn't be evaluated."
+    )
+    lost = [*only, result(CELLS[2].id, "all", 0.2, "REGRESSED")]
+    assert shipping_sentence(Index(report(lost, cells=(CELLS[0], failed, CELLS[2])))).endswith(
+        "; of the 2 other candidates, 1 regressed and 1 couldn't be evaluated."
+    )
+    control = replace(failed, role="control")
+    told = shipping_sentence(Index(report(only, cells=(CELLS[0], control))))
+    assert told.endswith("it passed its only gate.")
+
+
+def test_fp32_itself_never_ships() -> None:
+    said = Notice("fp32_itself", "m.onnx is the FP32 model itself", "cell clean/minmax")
+    results = [result(each.id, "all", 0.0, "PASS") for each in CELLS[:2]]
+    assert shipping_sentence(Index(report(results, cells=CELLS[:2], warnings=(said,)))) == (
+        "Ship clean with mse: it passed every gate."
     )
 
 

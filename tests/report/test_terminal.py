@@ -188,7 +188,8 @@ def test_it_ends_with_verdict_headline_and_what_may_ship() -> None:
     assert lines[-3:] == [
         "Verdict: REGRESSED  (12 gated comparisons: 1 regressed, 1 inconclusive, 10 passed)",
         headline(report()),
-        "Ship equal: each of its 2 engines passed every gate (6 comparisons).",
+        "Ship equal: each of its 2 engines passed every gate (6 comparisons); of the 2 other "
+        "candidates, 1 regressed and 1 is inconclusive.",
     ]
 
 

@@ -44,3 +44,9 @@ def test_one_test_stays_as_it_is_and_none_gives_none(correct):
 def test_the_false_discovery_rate_is_scipys(p_values):
     theirs = false_discovery_control(p_values, method="by")
     assert benjamini_yekutieli(p_values) == pytest.approx(theirs, rel=1e-14, abs=0)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -0.1, 1.5])
+def test_what_is_no_p_value_is_refused(wrong):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        benjamini_yekutieli([0.5, wrong])

@@ -21,6 +21,8 @@ RENDER_EXAMPLES = (
     "calaudit report render report.json --formats html --pool digits.h5 --out site"
 )
 
+_GIVEN = "report.json of an audit, or its folder."
+
 app = typer.Typer(
     name="report",
     help="Show or render the report of a finished audit, or compare two.",
@@ -31,7 +33,7 @@ app = typer.Typer(
 
 @app.command("show", epilog="Example:  calaudit report show report.json --limit 30")
 def show(
-    report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="report.json of an audit.")],
+    report: Annotated[Path, typer.Argument(metavar="REPORT.json", help=_GIVEN)],
     *,
     slices: Annotated[
         str | None,
@@ -59,6 +61,7 @@ def show(
         from calaudit.report.terminal import write_svg
         from calaudit.results.report import exit_status
 
+    report = _in_folder(report)
     with stage("reading the report"):
         found = read_report(report)
     view = View(slices=slices, limit=None if everything else limit, by_method=everything)
@@ -68,6 +71,10 @@ def show(
         print_written(svg)
     print_found(found, view, as_json=as_json)
     raise typer.Exit(exit_status(found))
+
+
+def _in_folder(path: Path) -> Path:
+    return path / "report.json" if path.is_dir() else path
 
 
 def print_found(found: "Report", view: "View", *, as_json: bool) -> None:
@@ -84,7 +91,7 @@ def print_found(found: "Report", view: "View", *, as_json: bool) -> None:
 
 @app.command("render", epilog=RENDER_EXAMPLES)
 def render(
-    report: Annotated[Path, typer.Argument(metavar="REPORT.json", help="report.json of an audit.")],
+    report: Annotated[Path, typer.Argument(metavar="REPORT.json", help=_GIVEN)],
     *,
     formats: Annotated[
         str,
@@ -120,6 +127,7 @@ def render(
             write_forms,
         )
 
+    report = _in_folder(report)
     notices: list[Notice] = []
     chosen = parse_forms(formats, where="--formats", tell=notices.append)
     print_notes(notices)

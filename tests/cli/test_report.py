@@ -63,6 +63,12 @@ def test_json_is_the_report_to_the_byte(run: Run, path: Path) -> None:
     assert out == path.read_text(encoding="utf-8")
 
 
+def test_a_folder_stands_for_the_report_in_it(run: Run, path: Path) -> None:
+    assert run(path.parent) == run(path)
+    assert run("render", path.parent, "--formats", "markdown")[0] == 0
+    assert (path.parent / "summary.md").is_file()
+
+
 @pytest.mark.usefixtures("no_library")
 def test_all_forms_are_rendered_again_beside_the_report(run: Run, path: Path) -> None:
     code, out, err = run("render", path)
